@@ -1,0 +1,1 @@
+//! The AWS-shaped front doors

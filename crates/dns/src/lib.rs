@@ -1,0 +1,1 @@
+//! Names answered from the registry and from clusters

@@ -1,0 +1,1 @@
+//! Kubernetes kinds: read, admit, convert, inject

@@ -1,0 +1,1 @@
+//! Namespaces, links, packet rules and processes of one Linux machine.

@@ -1,0 +1,1 @@
+//! Clusters and pods on one Linux machine

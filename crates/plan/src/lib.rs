@@ -1,0 +1,1 @@
+//! What each proxy should do, compiled from the model

@@ -1,0 +1,1 @@
+//! The data plane: sidecar proxy driven by xDS

@@ -1,0 +1,1 @@
+//! Revisions, compare-and-commit and watch over the model

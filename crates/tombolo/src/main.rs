@@ -1,0 +1,2 @@
+//! One service mesh across many clusters.
+fn main() {}

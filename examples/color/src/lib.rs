@@ -1,0 +1,1 @@
+//! The color app: a front and its colors.
