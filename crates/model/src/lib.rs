@@ -1,1 +1,31 @@
-//! Nouns of the mesh and of the registry, and the rules that govern them
+//! Nouns of the mesh and of the registry, and the rules that govern them.
+//!
+//! Everything that Tombolo knows is a [`Record`]; a [`View`] is one consistent state of all of them.
+//! [`apply()`] holds every rule: it takes a view and a [`Command`] and answers with the changes to make
+//! or with a [`Rejection`] that names the field and the reason. The REST doors, the Kubernetes controller
+//! and the local runtime all go through it, so they cannot disagree.
+//!
+//! What this crate deliberately is not: it does no I/O, reads no clock and draws no random numbers. Time
+//! and randomness are arguments (see [`Context`]).
+//!
+//! Read first: [`View`], then [`apply()`].
+
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod arn;
+pub mod change;
+pub mod entropy;
+pub mod mesh;
+pub mod registry;
+pub mod rejection;
+pub mod scope;
+pub mod time;
+pub mod view;
+
+pub use apply::{Applied, Command, Context, Reply, apply};
+pub use change::{Change, Record, RecordKey};
+pub use rejection::{Reason, Rejection};
+pub use scope::Scope;
+pub use time::Timestamp;
+pub use view::{ScopeView, View};

@@ -1,0 +1,72 @@
+//! Every rule of the mesh and of the registry, as a function.
+
+pub mod mesh;
+pub mod registry;
+
+use crate::{
+    Change, Rejection, Scope, Timestamp, View,
+    mesh::Resource,
+    registry::{Instance, Service},
+};
+use std::sync::Arc;
+
+/// What somebody wants.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Something about a mesh.
+    Mesh(mesh::Command),
+    /// Something about the registry.
+    Registry(registry::Command),
+}
+
+/// For whom and when a command is decided, and the seed for the identifiers that it needs.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The caller's account and region.
+    pub scope: Scope,
+    /// The caller's clock.
+    pub now: Timestamp,
+    /// Fresh random bits.
+    pub seed: u64,
+}
+
+/// A command that is allowed: what to change and what to answer.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// To be made together, or not at all. Empty when the state already is as asked for.
+    pub changes: Vec<Change>,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// What a command answers with.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The resource as it is now; for a deletion, as it was.
+    Resource(Arc<Resource>),
+    /// The operation that stands for a registry command.
+    Operation(Arc<str>),
+    /// The new service.
+    Service(Arc<Service>),
+    /// The changed instance.
+    Instance(Arc<Instance>),
+    /// Nothing to tell.
+    Done,
+}
+
+impl Applied {
+    fn unchanged(reply: Reply) -> Self {
+        Self {
+            changes: Vec::new(),
+            reply,
+        }
+    }
+}
+
+/// Decides a command on a state. The state is not touched: the caller commits the changes.
+pub fn apply(view: &View, context: &Context, command: &Command) -> Result<Applied, Rejection> {
+    match command {
+        Command::Mesh(command) => mesh::apply(view, context, command),
+        Command::Registry(command) => registry::apply(view, context, command),
+    }
+}

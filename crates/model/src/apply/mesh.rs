@@ -1,0 +1,317 @@
+//! The rules of mesh resources: what every kind shares. Each kind's own rules are in its module.
+
+mod gateway_route;
+mod references;
+mod route;
+
+use super::{Applied, Context, Reply};
+use crate::{
+    Change, Reason, Record, RecordKey, Rejection, ScopeView, View, arn,
+    entropy::Entropy,
+    mesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
+};
+use std::sync::Arc;
+
+/// A command about a mesh resource.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Makes a new resource.
+    Create {
+        /// Its identity.
+        key: ResourceKey,
+        /// What it should be.
+        spec: Spec,
+        /// Its first tags.
+        tags: Vec<Tag>,
+        /// Recognises a retry of the same call.
+        client_token: Option<String>,
+    },
+    /// Replaces a resource's spec.
+    Update {
+        /// Its identity.
+        key: ResourceKey,
+        /// What it should be now.
+        spec: Spec,
+        /// Recognises a retry of the same call.
+        client_token: Option<String>,
+    },
+    /// Removes a resource.
+    Delete {
+        /// Its identity.
+        key: ResourceKey,
+    },
+    /// Adds tags or overwrites their values.
+    Tag {
+        /// Its identity.
+        key: ResourceKey,
+        /// The tags.
+        tags: Vec<Tag>,
+    },
+    /// Removes tags; those that it does not have are ignored.
+    Untag {
+        /// Its identity.
+        key: ResourceKey,
+        /// The keys of the tags.
+        tag_keys: Vec<String>,
+    },
+}
+
+/// Most tags of one resource.
+const MAX_TAGS: usize = 50;
+
+pub(super) fn apply(
+    view: &View,
+    context: &Context,
+    command: &Command,
+) -> Result<Applied, Rejection> {
+    let empty = ScopeView::default();
+    let scope = view.scope(&context.scope).unwrap_or(&empty);
+    let decide = Decide { scope, context };
+    match command {
+        Command::Create {
+            key,
+            spec,
+            tags,
+            client_token,
+        } => decide.create(key, spec, tags, client_token.as_deref()),
+        Command::Update {
+            key,
+            spec,
+            client_token,
+        } => decide.update(key, spec, client_token.as_deref()),
+        Command::Delete { key } => decide.delete(key),
+        Command::Tag { key, tags } => decide.tag(key, tags),
+        Command::Untag { key, tag_keys } => decide.untag(key, tag_keys),
+    }
+}
+
+struct Decide<'a> {
+    scope: &'a ScopeView,
+    context: &'a Context,
+}
+
+impl Decide<'_> {
+    fn create(
+        &self,
+        key: &ResourceKey,
+        spec: &Spec,
+        tags: &[Tag],
+        client_token: Option<&str>,
+    ) -> Result<Applied, Rejection> {
+        check_name(key)?;
+        self.check_parents(key)?;
+        check_spec(key, spec)?;
+        check_tags(tags)?;
+        if let Some(existing) = self.scope.resource(key) {
+            if client_token.is_some()
+                && existing.created_by.as_deref() == client_token
+                && existing.spec == *spec
+            {
+                return Ok(Applied::unchanged(Reply::Resource(existing.clone())));
+            }
+            return Err(Rejection::new(
+                Reason::Conflict,
+                format!(
+                    "{} with name {} already exists{}",
+                    key.kind,
+                    key.name,
+                    self.under(key)
+                ),
+            ));
+        }
+        references::check(self.scope, key, spec)?;
+        let mut entropy = Entropy::new(self.context.seed);
+        let account = &self.context.scope.account;
+        let resource = Resource {
+            key: key.clone(),
+            metadata: Metadata {
+                arn: arn::of_resource(&self.context.scope, key),
+                uid: entropy.uuid(),
+                version: 1,
+                created_at: self.context.now,
+                last_updated_at: self.context.now,
+                mesh_owner: account.clone(),
+                resource_owner: account.clone(),
+            },
+            spec: spec.clone(),
+            tags: tags.to_vec(),
+            created_by: client_token.map(str::to_owned),
+            updated_by: None,
+        };
+        Ok(self.put(resource))
+    }
+
+    fn update(
+        &self,
+        key: &ResourceKey,
+        spec: &Spec,
+        client_token: Option<&str>,
+    ) -> Result<Applied, Rejection> {
+        let existing = self.existing(key)?;
+        check_spec(key, spec)?;
+        if client_token.is_some() && existing.updated_by.as_deref() == client_token {
+            if existing.spec == *spec {
+                return Ok(Applied::unchanged(Reply::Resource(existing.clone())));
+            }
+            return Err(Rejection::new(
+                Reason::Conflict,
+                "the client token was already used for an update with another spec",
+            ));
+        }
+        references::check(self.scope, key, spec)?;
+        let mut resource = Resource::clone(existing);
+        resource.metadata.version += 1;
+        resource.metadata.last_updated_at = self.context.now;
+        resource.spec = spec.clone();
+        resource.updated_by = client_token.map(str::to_owned);
+        Ok(self.put(resource))
+    }
+
+    fn delete(&self, key: &ResourceKey) -> Result<Applied, Rejection> {
+        let existing = self.existing(key)?;
+        references::check_unused(self.scope, key)?;
+        let mut last = Resource::clone(existing);
+        last.metadata.last_updated_at = self.context.now;
+        if key.kind != Kind::Mesh {
+            last.metadata.version += 1;
+        }
+        let scope = self.context.scope.clone();
+        Ok(Applied {
+            changes: vec![Change::Delete(scope, RecordKey::Resource(key.clone()))],
+            reply: Reply::Resource(Arc::new(last)),
+        })
+    }
+
+    fn tag(&self, key: &ResourceKey, tags: &[Tag]) -> Result<Applied, Rejection> {
+        let mut resource = Resource::clone(self.existing(key)?);
+        for tag in tags {
+            match resource.tags.iter_mut().find(|own| own.key == tag.key) {
+                Some(own) => own.value.clone_from(&tag.value),
+                None => resource.tags.push(tag.clone()),
+            }
+        }
+        check_tags(&resource.tags)?;
+        Ok(Applied {
+            reply: Reply::Done,
+            ..self.put(resource)
+        })
+    }
+
+    fn untag(&self, key: &ResourceKey, tag_keys: &[String]) -> Result<Applied, Rejection> {
+        let mut resource = Resource::clone(self.existing(key)?);
+        resource.tags.retain(|tag| !tag_keys.contains(&tag.key));
+        Ok(Applied {
+            reply: Reply::Done,
+            ..self.put(resource)
+        })
+    }
+
+    fn put(&self, resource: Resource) -> Applied {
+        let resource = Arc::new(resource);
+        let record = Record::Resource(resource.clone());
+        Applied {
+            changes: vec![Change::Put(self.context.scope.clone(), record)],
+            reply: Reply::Resource(resource),
+        }
+    }
+
+    fn existing(&self, key: &ResourceKey) -> Result<&Arc<Resource>, Rejection> {
+        self.check_parents(key)?;
+        self.scope.resource(key).ok_or_else(|| {
+            Rejection::new(
+                Reason::NotFound,
+                format!(
+                    "{} with name {} is not present{}",
+                    key.kind,
+                    key.name,
+                    self.under(key)
+                ),
+            )
+        })
+    }
+
+    fn check_parents(&self, key: &ResourceKey) -> Result<(), Rejection> {
+        if key.kind == Kind::Mesh {
+            return Ok(());
+        }
+        self.existing(&ResourceKey::mesh(key.mesh.clone()))?;
+        if let Some(kind) = key.kind.parent() {
+            self.existing(&ResourceKey::new(
+                key.mesh.clone(),
+                kind,
+                key.parent.clone(),
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Where a resource should be: ` under mesh m for account a`.
+    fn under(&self, key: &ResourceKey) -> String {
+        let account = &self.context.scope.account;
+        match key.kind {
+            Kind::Mesh => format!(" for account {account}"),
+            _ => format!(" under mesh {} for account {account}", key.mesh),
+        }
+    }
+}
+
+fn check_spec(key: &ResourceKey, spec: &Spec) -> Result<(), Rejection> {
+    assert_eq!(
+        key.kind,
+        spec.kind(),
+        "the door pairs each key with the spec of its kind"
+    );
+    spec.check()
+        .map_err(|problem| Rejection::invalid(problem.field, problem.message))
+}
+
+/// Names are 1 to 255 letters, digits, dashes and underscores; virtual services are host names, so
+/// anything printable but a slash is allowed there (facts/appmesh-api.md §3).
+fn check_name(key: &ResourceKey) -> Result<(), Rejection> {
+    let name = &key.name;
+    let mut field = key.kind.path_word().to_owned() + "Name";
+    if key.kind == Kind::Mesh {
+        field = "meshName".into();
+    }
+    if !(1..=255).contains(&name.chars().count()) {
+        return Err(Rejection::invalid(field, "must have 1 to 255 characters"));
+    }
+    let legal = |c: char| match key.kind {
+        Kind::VirtualService => c.is_ascii_graphic() && c != '/',
+        _ => c.is_ascii_alphanumeric() || c == '-' || c == '_',
+    };
+    match name.chars().find(|c| !legal(*c)) {
+        Some(c) => Err(Rejection::invalid(
+            field,
+            format!("{name:?} must not contain {c:?}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_tags(tags: &[Tag]) -> Result<(), Rejection> {
+    if tags.len() > MAX_TAGS {
+        return Err(Rejection::new(
+            Reason::TooManyTags,
+            format!("a resource may have {MAX_TAGS} tags, not {}", tags.len()),
+        ));
+    }
+    for (i, tag) in tags.iter().enumerate() {
+        if !(1..=128).contains(&tag.key.chars().count()) {
+            return Err(Rejection::invalid(
+                format!("tags[{i}].key"),
+                "has 1 to 128 characters",
+            ));
+        }
+        if tag.value.chars().count() > 256 {
+            return Err(Rejection::invalid(
+                format!("tags[{i}].value"),
+                "has 0 to 256 characters",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

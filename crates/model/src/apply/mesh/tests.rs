@@ -1,0 +1,210 @@
+use super::*;
+use crate::{Scope, Timestamp, apply::Command as AnyCommand};
+use serde_json::json;
+
+fn context() -> Context {
+    Context {
+        scope: Scope::new("111122223333", "us-west-2"),
+        now: Timestamp(1_700_000_000_000),
+        seed: 42,
+    }
+}
+
+fn run(view: &mut View, command: Command) -> Result<Reply, Rejection> {
+    let applied = crate::apply(view, &context(), &AnyCommand::Mesh(command))?;
+    let revision = view.revision + 1;
+    for change in &applied.changes {
+        view.apply(revision, change);
+    }
+    Ok(applied.reply)
+}
+
+fn create(view: &mut View, key: ResourceKey, spec: serde_json::Value) -> Result<Reply, Rejection> {
+    let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
+    run(
+        view,
+        Command::Create {
+            key,
+            spec,
+            tags: Vec::new(),
+            client_token: None,
+        },
+    )
+}
+
+/// A mesh `m` with nodes `red` and `blue`, router `r` with route `x`, and service `s.local`.
+fn sample() -> View {
+    let mut view = View::default();
+    create(&mut view, ResourceKey::mesh("m"), json!({})).expect("mesh");
+    for name in ["red", "blue"] {
+        let spec = json!({
+            "listeners": [{"portMapping": {"port": 9000, "protocol": "http"}}],
+            "serviceDiscovery": {"awsCloudMap": {"namespaceName": "n", "serviceName": "s"}},
+        });
+        create(
+            &mut view,
+            ResourceKey::new("m", Kind::VirtualNode, name),
+            spec,
+        )
+        .expect("node");
+    }
+    let spec = json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
+    create(
+        &mut view,
+        ResourceKey::new("m", Kind::VirtualRouter, "r"),
+        spec,
+    )
+    .expect("router");
+    create(
+        &mut view,
+        ResourceKey::child("m", Kind::Route, "r", "x"),
+        route(&["red", "blue"]),
+    )
+    .expect("route");
+    let spec = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
+    create(
+        &mut view,
+        ResourceKey::new("m", Kind::VirtualService, "s.local"),
+        spec,
+    )
+    .expect("service");
+    view
+}
+
+fn route(nodes: &[&str]) -> serde_json::Value {
+    let targets: Vec<_> = nodes
+        .iter()
+        .map(|node| json!({"virtualNode": node, "weight": 1}))
+        .collect();
+    json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": targets}}})
+}
+
+fn refused(result: Result<Reply, Rejection>) -> Rejection {
+    result.expect_err("should be refused")
+}
+
+#[test]
+fn route_to_missing_node_is_rejected() {
+    let mut view = sample();
+    let key = ResourceKey::child("m", Kind::Route, "r", "y");
+    let rejection = refused(create(&mut view, key, route(&["red", "green"])));
+    assert_eq!(rejection.reason, Reason::NotFound);
+    assert_eq!(
+        rejection.field.as_deref(),
+        Some("spec.httpRoute.action.weightedTargets[1].virtualNode")
+    );
+    assert!(
+        rejection
+            .message
+            .contains("VirtualNode with name green is missing")
+    );
+}
+
+#[test]
+fn what_is_referred_to_is_kept() {
+    let mut view = sample();
+    for (key, word) in [
+        (ResourceKey::mesh("m"), "resources"),
+        (
+            ResourceKey::new("m", Kind::VirtualNode, "red"),
+            "target of route x",
+        ),
+        (
+            ResourceKey::new("m", Kind::VirtualRouter, "r"),
+            "still has route x",
+        ),
+    ] {
+        let rejection = refused(run(&mut view, Command::Delete { key }));
+        assert_eq!(rejection.reason, Reason::InUse);
+        assert!(rejection.message.contains(word), "{}", rejection.message);
+    }
+    let route = ResourceKey::child("m", Kind::Route, "r", "x");
+    run(&mut view, Command::Delete { key: route }).expect("nothing refers to a route");
+    let router = ResourceKey::new("m", Kind::VirtualRouter, "r");
+    let rejection = refused(run(&mut view, Command::Delete { key: router }));
+    assert!(rejection.message.contains("VirtualService provider"));
+}
+
+#[test]
+fn deleting_children_first_empties_the_mesh() {
+    let mut view = sample();
+    for key in [
+        ResourceKey::new("m", Kind::VirtualService, "s.local"),
+        ResourceKey::child("m", Kind::Route, "r", "x"),
+        ResourceKey::new("m", Kind::VirtualRouter, "r"),
+        ResourceKey::new("m", Kind::VirtualNode, "red"),
+        ResourceKey::new("m", Kind::VirtualNode, "blue"),
+        ResourceKey::mesh("m"),
+    ] {
+        run(&mut view, Command::Delete { key }).expect("unused");
+    }
+}
+
+#[test]
+fn a_retry_with_the_same_token_changes_nothing() {
+    let mut view = sample();
+    let create = |token: &str, filter: &str| Command::Create {
+        key: ResourceKey::mesh("n"),
+        spec: Spec::from_json(Kind::Mesh, json!({"egressFilter": {"type": filter}}))
+            .expect("a readable spec"),
+        tags: Vec::new(),
+        client_token: Some(token.into()),
+    };
+    run(&mut view, create("t", "ALLOW_ALL")).expect("new");
+    let revision = view.revision;
+    run(&mut view, create("t", "ALLOW_ALL")).expect("a retry");
+    assert_eq!(
+        view.revision,
+        revision + 1,
+        "no change, only this test's own counting"
+    );
+    for command in [create("t", "DROP_ALL"), create("u", "ALLOW_ALL")] {
+        assert_eq!(refused(run(&mut view, command)).reason, Reason::Conflict);
+    }
+}
+
+#[test]
+fn updates_count_versions_and_replace_the_spec() {
+    let mut view = sample();
+    let key = ResourceKey::child("m", Kind::Route, "r", "x");
+    let spec = Spec::from_json(Kind::Route, route(&["blue"])).expect("a readable spec");
+    let update = Command::Update {
+        key: key.clone(),
+        spec: spec.clone(),
+        client_token: None,
+    };
+    let Ok(Reply::Resource(resource)) = run(&mut view, update) else {
+        panic!("an update")
+    };
+    assert_eq!((resource.metadata.version, &resource.spec), (2, &spec));
+}
+
+#[test]
+fn specs_are_answered_as_they_were_sent() {
+    let sent = json!({
+        "listeners": [{"portMapping": {"port": 1, "protocol": "http2"},
+            "timeout": {"http2": {"perRequest": {"unit": "s", "value": 60}}}}],
+        "serviceDiscovery": {"dns": {"hostname": "x", "responseType": "ENDPOINTS"}},
+        "backends": [],
+    });
+    let spec = Spec::from_json(Kind::VirtualNode, sent.clone()).expect("a readable spec");
+    assert_eq!(spec.to_json(), sent);
+}
+
+#[test]
+fn bounds_are_enforced_and_named() {
+    let mut view = sample();
+    let key = ResourceKey::child("m", Kind::Route, "r", "y");
+    let mut spec = route(&["red"]);
+    spec["httpRoute"]["action"]["weightedTargets"][0]["weight"] = json!(101);
+    let rejection = refused(create(&mut view, key, spec));
+    assert_eq!(
+        rejection.message,
+        "spec.httpRoute.action.weightedTargets[0].weight: 101 is not between 0 and 100"
+    );
+    let node = ResourceKey::new("m", Kind::VirtualNode, "odd/name");
+    assert_eq!(
+        refused(create(&mut view, node, json!({}))).reason,
+        Reason::Invalid
+    );
+}

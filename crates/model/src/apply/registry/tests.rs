@@ -1,0 +1,202 @@
+use super::*;
+use crate::{
+    Scope, Timestamp,
+    apply::Command as AnyCommand,
+    registry::{DnsRecord, RecordType, RoutingPolicy},
+};
+
+struct Registry {
+    view: View,
+    clock: u64,
+}
+
+impl Registry {
+    fn run(&mut self, command: Command) -> Result<Reply, Rejection> {
+        self.clock += 1;
+        let context = Context {
+            scope: scope(),
+            now: Timestamp(self.clock),
+            seed: self.clock,
+        };
+        let applied = crate::apply(&self.view, &context, &AnyCommand::Registry(command))?;
+        for change in &applied.changes {
+            self.view.apply(self.clock, change);
+        }
+        Ok(applied.reply)
+    }
+
+    fn here(&self) -> &ScopeView {
+        self.view.scope(&scope()).expect("something was created")
+    }
+}
+
+fn scope() -> Scope {
+    Scope::new("111122223333", "us-west-2")
+}
+
+fn namespace(name: &str, token: &str) -> Command {
+    Command::CreateNamespace(CreateNamespace {
+        name: name.into(),
+        kind: NamespaceType::DNS_PRIVATE,
+        vpc: Some("vpc-1".into()),
+        description: None,
+        soa_ttl: None,
+        creator_request_id: Some(token.into()),
+        tags: Vec::new(),
+    })
+}
+
+/// A namespace with one service of A records.
+fn sample() -> (Registry, Arc<str>) {
+    let mut registry = Registry {
+        view: View::default(),
+        clock: 0,
+    };
+    registry
+        .run(namespace("demo.local", "t"))
+        .expect("a namespace");
+    let namespace_id = registry
+        .here()
+        .namespaces()
+        .next()
+        .expect("one")
+        .id
+        .to_string();
+    let reply = registry.run(Command::CreateService(CreateService {
+        name: "colorapp".into(),
+        namespace_id,
+        description: None,
+        dns_config: Some(DnsConfig {
+            routing_policy: Some(RoutingPolicy::MultiValue),
+            dns_records: vec![DnsRecord {
+                kind: RecordType::A,
+                ttl: 300,
+            }],
+        }),
+        health_check: None,
+        custom_health_check: false,
+        http_only: false,
+        creator_request_id: None,
+        tags: Vec::new(),
+    }));
+    let Ok(Reply::Service(service)) = reply else {
+        panic!("a service")
+    };
+    (registry, service.id.clone())
+}
+
+fn register(service: &str, id: &str, pairs: &[(&str, &str)]) -> Command {
+    Command::RegisterInstance(RegisterInstance {
+        service_id: service.into(),
+        instance_id: id.into(),
+        attributes: pairs
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect(),
+        creator_request_id: None,
+    })
+}
+
+#[test]
+fn a_namespace_name_is_taken_once_and_a_retry_is_recognised() {
+    let (mut registry, _) = sample();
+    let Ok(Reply::Operation(again)) = registry.run(namespace("demo.local", "t")) else {
+        panic!("a retry succeeds")
+    };
+    assert!(registry.here().operation(&again).is_some());
+    let rejection = registry
+        .run(namespace("demo.local", "u"))
+        .expect_err("taken");
+    assert!(
+        matches!(rejection.reason, Reason::NamespaceExists { creator_request_id: Some(t), .. } if t == "t")
+    );
+}
+
+#[test]
+fn registering_again_replaces_and_deregistering_removes() {
+    let (mut registry, service) = sample();
+    let a = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("color", "red")];
+    let b = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("color", "blue")];
+    registry.run(register(&service, "one", &a)).expect("new");
+    let first = registry.here().instances(&service).expect("some").revision;
+    registry
+        .run(register(&service, "one", &b))
+        .expect("replaced");
+    let instances = registry.here().instances(&service).expect("some");
+    assert!(instances.revision > first);
+    assert!(instances.by_id["one"].carries([("color", "blue")]));
+    let gone = Command::DeregisterInstance {
+        service_id: service.to_string(),
+        instance_id: "one".into(),
+    };
+    registry.run(gone.clone()).expect("there");
+    assert_eq!(
+        registry.run(gone).expect_err("gone").reason,
+        Reason::InstanceNotFound
+    );
+}
+
+#[test]
+fn parents_with_children_are_kept() {
+    let (mut registry, service) = sample();
+    registry
+        .run(register(
+            &service,
+            "one",
+            &[("AWS_INSTANCE_IPV4", "10.0.0.1")],
+        ))
+        .expect("new");
+    let delete = Command::DeleteService {
+        id: service.to_string(),
+    };
+    assert_eq!(
+        registry.run(delete).expect_err("in use").reason,
+        Reason::InUse
+    );
+    let id = registry
+        .here()
+        .namespaces()
+        .next()
+        .expect("one")
+        .id
+        .to_string();
+    let delete = Command::DeleteNamespace { id };
+    assert_eq!(
+        registry.run(delete).expect_err("in use").reason,
+        Reason::InUse
+    );
+}
+
+#[test]
+fn attributes_must_fit_the_records() {
+    let (mut registry, service) = sample();
+    for pairs in [
+        &[("color", "red")][..],
+        &[("AWS_INSTANCE_IPV4", "not an address")][..],
+        &[
+            ("AWS_INSTANCE_IPV4", "10.0.0.1"),
+            ("AWS_INSTANCE_PORT", "70000"),
+        ][..],
+        &[][..],
+    ] {
+        let rejection = registry
+            .run(register(&service, "x", pairs))
+            .expect_err("illegal");
+        assert_eq!(rejection.reason, Reason::Invalid, "{pairs:?}");
+    }
+}
+
+#[test]
+fn old_operations_are_forgotten() {
+    let (mut registry, service) = sample();
+    for _ in 0..MAX_OPERATIONS + 5 {
+        registry
+            .run(register(
+                &service,
+                "x",
+                &[("AWS_INSTANCE_IPV4", "10.0.0.1")],
+            ))
+            .expect("fine");
+    }
+    assert_eq!(registry.here().operation_count(), MAX_OPERATIONS);
+}

@@ -1,0 +1,136 @@
+//! Amazon resource names of the mesh and of the registry.
+
+use crate::{
+    Scope,
+    mesh::{Kind, ResourceKey},
+};
+
+/// The ARN of a mesh resource, for example
+/// `arn:aws:appmesh:us-west-2:111122223333:mesh/demo/virtualRouter/r/route/x` (facts/appmesh-api.md §3).
+pub fn of_resource(scope: &Scope, key: &ResourceKey) -> String {
+    format!(
+        "arn:aws:appmesh:{}:{}:{}",
+        scope.region,
+        scope.account,
+        resource_path(key)
+    )
+}
+
+/// The part of a mesh ARN after the account: `mesh/demo/virtualNode/front`. Proxies name themselves by it.
+pub fn resource_path(key: &ResourceKey) -> String {
+    let mesh = format!("mesh/{}", key.mesh);
+    match key.kind {
+        Kind::Mesh => mesh,
+        Kind::Route => format!("{mesh}/virtualRouter/{}/route/{}", key.parent, key.name),
+        Kind::GatewayRoute => {
+            format!(
+                "{mesh}/virtualGateway/{}/gatewayRoute/{}",
+                key.parent, key.name
+            )
+        }
+        Kind::VirtualNode | Kind::VirtualRouter | Kind::VirtualService | Kind::VirtualGateway => {
+            format!("{mesh}/{}/{}", key.kind.path_word(), key.name)
+        }
+    }
+}
+
+/// A mesh resource named by an ARN or by its resource path alone (`mesh/demo/virtualNode/front`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceName {
+    /// Account and region, absent when only the path was given.
+    pub scope: Option<Scope>,
+    /// The resource.
+    pub key: ResourceKey,
+}
+
+/// Reads an App Mesh ARN or a bare resource path. `mesh/<m>@<owner>` is understood, the owner is dropped.
+pub fn parse_resource(text: &str) -> Option<ResourceName> {
+    let (scope, path) = if let Some(rest) = text.strip_prefix("arn:") {
+        let mut parts = rest.splitn(5, ':');
+        let (_partition, service) = (parts.next()?, parts.next()?);
+        let (region, account, path) = (parts.next()?, parts.next()?, parts.next()?);
+        if service != "appmesh" {
+            return None;
+        }
+        (Some(Scope::parse(account, region).ok()?), path)
+    } else {
+        (None, text)
+    };
+    let words: Vec<&str> = path.split('/').collect();
+    if words.iter().any(|word| word.is_empty()) {
+        return None;
+    }
+    let mesh = |name: &str| name.split('@').next().unwrap_or(name).to_owned();
+    let key = match words.as_slice() {
+        ["mesh", m] => ResourceKey::mesh(mesh(m)),
+        ["mesh", m, "virtualRouter", parent, "route", name] => {
+            ResourceKey::child(mesh(m), Kind::Route, *parent, *name)
+        }
+        ["mesh", m, "virtualGateway", parent, "gatewayRoute", name] => {
+            ResourceKey::child(mesh(m), Kind::GatewayRoute, *parent, *name)
+        }
+        ["mesh", m, kind, name] => ResourceKey::new(mesh(m), Kind::from_path_word(kind)?, *name),
+        _ => return None,
+    };
+    Some(ResourceName { scope, key })
+}
+
+/// The ARN of a Cloud Map namespace.
+pub fn of_namespace(scope: &Scope, id: &str) -> String {
+    format!(
+        "arn:aws:servicediscovery:{}:{}:namespace/{id}",
+        scope.region, scope.account
+    )
+}
+
+/// The ARN of a Cloud Map service.
+pub fn of_service(scope: &Scope, id: &str) -> String {
+    format!(
+        "arn:aws:servicediscovery:{}:{}:service/{id}",
+        scope.region, scope.account
+    )
+}
+
+/// The bare id of a namespace or service that was given as an id or as an ARN of this scope.
+/// An ARN of another scope or of another type names nothing here.
+pub fn bare_id<'a>(scope: &Scope, word: &str, text: &'a str) -> Option<&'a str> {
+    let Some(rest) = text.strip_prefix("arn:") else {
+        return Some(text);
+    };
+    let mut parts = rest.splitn(5, ':');
+    let (_partition, service) = (parts.next()?, parts.next()?);
+    let (region, account, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let id = path.strip_prefix(word)?.strip_prefix('/')?;
+    (service == "servicediscovery" && region == &*scope.region && account == &*scope.account)
+        .then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arns_round_trip() {
+        let scope = Scope::new("111122223333", "us-west-2");
+        for key in [
+            ResourceKey::mesh("m"),
+            ResourceKey::new("m", Kind::VirtualService, "a.b.svc.cluster.local"),
+            ResourceKey::child("m", Kind::Route, "r", "x"),
+            ResourceKey::child("m", Kind::GatewayRoute, "g", "x"),
+        ] {
+            let parsed = parse_resource(&of_resource(&scope, &key)).expect("an ARN we made");
+            assert_eq!((parsed.scope, parsed.key), (Some(scope.clone()), key));
+        }
+    }
+
+    #[test]
+    fn a_bare_path_and_an_owner_suffix_are_read() {
+        let parsed = parse_resource("mesh/demo@111122223333/virtualNode/front").expect("legal");
+        assert_eq!(
+            parsed.key,
+            ResourceKey::new("demo", Kind::VirtualNode, "front")
+        );
+        assert!(parse_resource("mesh//virtualNode/front").is_none());
+        assert!(parse_resource("arn:aws:s3:::bucket").is_none());
+    }
+}

@@ -1,0 +1,119 @@
+//! What a command changes, and how it is named on disk.
+
+use crate::{
+    Scope,
+    mesh::{Resource, ResourceKey},
+    registry::{Instance, Namespace, Operation, Service},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Anything that is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// A mesh resource.
+    Resource(Arc<Resource>),
+    /// A namespace.
+    Namespace(Arc<Namespace>),
+    /// A service.
+    Service(Arc<Service>),
+    /// An instance.
+    Instance(Arc<Instance>),
+    /// An operation.
+    Operation(Arc<Operation>),
+}
+
+/// The identity of a [`Record`] within its scope.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RecordKey {
+    /// A mesh resource.
+    Resource(ResourceKey),
+    /// A namespace by id.
+    Namespace(Arc<str>),
+    /// A service by id.
+    Service(Arc<str>),
+    /// An instance by service id and instance id.
+    Instance(Arc<str>, Arc<str>),
+    /// An operation by id.
+    Operation(Arc<str>),
+}
+
+impl Record {
+    /// Its identity.
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Record::Resource(resource) => RecordKey::Resource(resource.key.clone()),
+            Record::Namespace(namespace) => RecordKey::Namespace(namespace.id.clone()),
+            Record::Service(service) => RecordKey::Service(service.id.clone()),
+            Record::Instance(instance) => {
+                RecordKey::Instance(instance.service_id.clone(), instance.id.clone())
+            }
+            Record::Operation(operation) => RecordKey::Operation(operation.id.clone()),
+        }
+    }
+}
+
+/// One change to one record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The record is now this.
+    Put(Scope, Record),
+    /// The record is gone.
+    Delete(Scope, RecordKey),
+}
+
+impl Change {
+    /// The scope it happens in.
+    pub fn scope(&self) -> &Scope {
+        match self {
+            Change::Put(scope, _) | Change::Delete(scope, _) => scope,
+        }
+    }
+
+    /// The record it is about.
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Change::Put(_, record) => record.key(),
+            Change::Delete(_, key) => key.clone(),
+        }
+    }
+}
+
+/// The bytes under which a record is stored: scope, a letter for the type, then the key's words, each
+/// ended by a zero byte, which no name can hold.
+pub fn storage_key(scope: &Scope, key: &RecordKey) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(96);
+    let mut word = |text: &str| {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    };
+    word(&scope.account);
+    word(&scope.region);
+    match key {
+        RecordKey::Resource(key) => {
+            word("r");
+            word(&key.mesh);
+            word(key.kind.path_word());
+            word(&key.parent);
+            word(&key.name);
+        }
+        RecordKey::Namespace(id) => {
+            word("n");
+            word(id);
+        }
+        RecordKey::Service(id) => {
+            word("s");
+            word(id);
+        }
+        RecordKey::Instance(service, id) => {
+            word("i");
+            word(service);
+            word(id);
+        }
+        RecordKey::Operation(id) => {
+            word("o");
+            word(id);
+        }
+    }
+    bytes
+}

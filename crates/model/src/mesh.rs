@@ -1,0 +1,193 @@
+//! The nouns of a mesh: seven kinds of resource, each a key, metadata and a spec.
+
+pub mod spec;
+
+use crate::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+pub use spec::Spec;
+
+/// The seven kinds of App Mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// The mesh itself.
+    Mesh,
+    /// A workload: its listeners, how it is found, what it calls.
+    VirtualNode,
+    /// A set of routes with listeners.
+    VirtualRouter,
+    /// A route of a router.
+    Route,
+    /// A name that applications call.
+    VirtualService,
+    /// A standalone proxy that lets traffic in.
+    VirtualGateway,
+    /// A route of a gateway.
+    GatewayRoute,
+}
+
+impl Kind {
+    /// All kinds, parents before children.
+    pub const ALL: [Kind; 7] = [
+        Kind::Mesh,
+        Kind::VirtualNode,
+        Kind::VirtualRouter,
+        Kind::Route,
+        Kind::VirtualService,
+        Kind::VirtualGateway,
+        Kind::GatewayRoute,
+    ];
+
+    /// The word in ARNs and, with the plural `s`, in URLs: `virtualNode`.
+    pub fn path_word(self) -> &'static str {
+        match self {
+            Kind::Mesh => "mesh",
+            Kind::VirtualNode => "virtualNode",
+            Kind::VirtualRouter => "virtualRouter",
+            Kind::Route => "route",
+            Kind::VirtualService => "virtualService",
+            Kind::VirtualGateway => "virtualGateway",
+            Kind::GatewayRoute => "gatewayRoute",
+        }
+    }
+
+    /// The kind of an ARN's word.
+    pub fn from_path_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.path_word() == word)
+    }
+
+    /// The name in messages: `VirtualNode`.
+    pub fn title(self) -> &'static str {
+        match self {
+            Kind::Mesh => "Mesh",
+            Kind::VirtualNode => "VirtualNode",
+            Kind::VirtualRouter => "VirtualRouter",
+            Kind::Route => "Route",
+            Kind::VirtualService => "VirtualService",
+            Kind::VirtualGateway => "VirtualGateway",
+            Kind::GatewayRoute => "GatewayRoute",
+        }
+    }
+
+    /// The kind of the parent that holds resources of this kind, when it is not the mesh.
+    pub fn parent(self) -> Option<Kind> {
+        match self {
+            Kind::Route => Some(Kind::VirtualRouter),
+            Kind::GatewayRoute => Some(Kind::VirtualGateway),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+/// What identifies a resource within its scope. Keys sort by mesh, kind, parent, name, so that the
+/// resources of one kind in one mesh are neighbours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ResourceKey {
+    /// The mesh.
+    pub mesh: Arc<str>,
+    /// The kind.
+    pub kind: Kind,
+    /// The router of a route, the gateway of a gateway route; empty for all other kinds.
+    pub parent: Arc<str>,
+    /// The resource's own name; equals `mesh` for a mesh.
+    pub name: Arc<str>,
+}
+
+impl ResourceKey {
+    /// The key of a mesh.
+    pub fn mesh(name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        Self {
+            mesh: name.clone(),
+            kind: Kind::Mesh,
+            parent: "".into(),
+            name,
+        }
+    }
+
+    /// The key of a resource directly in a mesh.
+    pub fn new(mesh: impl Into<Arc<str>>, kind: Kind, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            mesh: mesh.into(),
+            kind,
+            parent: "".into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key of a route (`parent`: its router) or of a gateway route (`parent`: its gateway).
+    pub fn child(
+        mesh: impl Into<Arc<str>>,
+        kind: Kind,
+        parent: impl Into<Arc<str>>,
+        name: impl Into<Arc<str>>,
+    ) -> Self {
+        Self {
+            mesh: mesh.into(),
+            kind,
+            parent: parent.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::arn::resource_path(self))
+    }
+}
+
+/// What the control plane knows about a resource beside its spec (facts/appmesh-api.md §3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// The resource's ARN.
+    pub arn: String,
+    /// A UUID, new with each creation.
+    pub uid: String,
+    /// 1 at creation, plus one for each update.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last updated.
+    pub last_updated_at: Timestamp,
+    /// The account that owns the mesh.
+    pub mesh_owner: Arc<str>,
+    /// The account that owns the resource.
+    pub resource_owner: Arc<str>,
+}
+
+/// A tag of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// 1 to 128 characters.
+    pub key: String,
+    /// 0 to 256 characters.
+    pub value: String,
+}
+
+/// One resource of a mesh.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resource {
+    /// Its identity.
+    pub key: ResourceKey,
+    /// Its bookkeeping.
+    pub metadata: Metadata,
+    /// What the user asked for, as it was sent: no default is filled in.
+    pub spec: Spec,
+    /// Its tags, in the order in which they were added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    /// The client token of the creation, so that a retry of it is recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// The client token of the last update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_by: Option<String>,
+}

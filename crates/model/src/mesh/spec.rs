@@ -1,0 +1,107 @@
+//! The specs of the seven kinds: the shapes of the App Mesh API (facts/appmesh-api.md §5).
+//!
+//! Field names and unions serialise exactly as in the API. Absent stays absent, so that a spec is
+//! answered as it was sent. Unknown members are dropped. Bounds are checked by [`Spec::check`].
+
+pub mod gateway_route;
+pub mod listener;
+pub mod matching;
+pub mod mesh;
+pub mod problem;
+pub mod retry;
+pub mod route;
+pub mod tls;
+pub mod virtual_gateway;
+pub mod virtual_node;
+pub mod virtual_router;
+pub mod virtual_service;
+
+pub use gateway_route::GatewayRouteSpec;
+pub use listener::{Duration, DurationUnit, PortMapping, Protocol};
+pub use mesh::MeshSpec;
+pub use problem::Problem;
+pub use route::RouteSpec;
+pub use virtual_gateway::VirtualGatewaySpec;
+pub use virtual_node::VirtualNodeSpec;
+pub use virtual_router::VirtualRouterSpec;
+pub use virtual_service::VirtualServiceSpec;
+
+use super::Kind;
+use serde::{Deserialize, Serialize};
+
+/// The spec of a resource of any kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Spec {
+    /// Of a mesh.
+    Mesh(MeshSpec),
+    /// Of a virtual node.
+    VirtualNode(Box<VirtualNodeSpec>),
+    /// Of a virtual router.
+    VirtualRouter(VirtualRouterSpec),
+    /// Of a route.
+    Route(Box<RouteSpec>),
+    /// Of a virtual service.
+    VirtualService(VirtualServiceSpec),
+    /// Of a virtual gateway.
+    VirtualGateway(Box<VirtualGatewaySpec>),
+    /// Of a gateway route.
+    GatewayRoute(Box<GatewayRouteSpec>),
+}
+
+impl Spec {
+    /// The kind this spec belongs to.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Spec::Mesh(_) => Kind::Mesh,
+            Spec::VirtualNode(_) => Kind::VirtualNode,
+            Spec::VirtualRouter(_) => Kind::VirtualRouter,
+            Spec::Route(_) => Kind::Route,
+            Spec::VirtualService(_) => Kind::VirtualService,
+            Spec::VirtualGateway(_) => Kind::VirtualGateway,
+            Spec::GatewayRoute(_) => Kind::GatewayRoute,
+        }
+    }
+
+    /// The bare spec as JSON, without the kind.
+    pub fn to_json(&self) -> serde_json::Value {
+        let json = match self {
+            Spec::Mesh(spec) => serde_json::to_value(spec),
+            Spec::VirtualNode(spec) => serde_json::to_value(spec),
+            Spec::VirtualRouter(spec) => serde_json::to_value(spec),
+            Spec::Route(spec) => serde_json::to_value(spec),
+            Spec::VirtualService(spec) => serde_json::to_value(spec),
+            Spec::VirtualGateway(spec) => serde_json::to_value(spec),
+            Spec::GatewayRoute(spec) => serde_json::to_value(spec),
+        };
+        json.expect("specs have string keys only")
+    }
+
+    /// Reads the bare spec of a kind.
+    pub fn from_json(kind: Kind, json: serde_json::Value) -> Result<Self, serde_json::Error> {
+        use serde_json::from_value as read;
+        Ok(match kind {
+            Kind::Mesh => Spec::Mesh(read(json)?),
+            Kind::VirtualNode => Spec::VirtualNode(read(json)?),
+            Kind::VirtualRouter => Spec::VirtualRouter(read(json)?),
+            Kind::Route => Spec::Route(read(json)?),
+            Kind::VirtualService => Spec::VirtualService(read(json)?),
+            Kind::VirtualGateway => Spec::VirtualGateway(read(json)?),
+            Kind::GatewayRoute => Spec::GatewayRoute(read(json)?),
+        })
+    }
+
+    /// Checks the bounds and the rules between fields of this spec alone; references to other resources
+    /// are the business of `apply`. Paths start with `spec`.
+    pub fn check(&self) -> Result<(), Problem> {
+        match self {
+            Spec::Mesh(_) => Ok(()),
+            Spec::VirtualNode(spec) => spec.check(),
+            Spec::VirtualRouter(spec) => spec.check(),
+            Spec::Route(spec) => spec.check(),
+            Spec::VirtualService(spec) => spec.check(),
+            Spec::VirtualGateway(spec) => spec.check(),
+            Spec::GatewayRoute(spec) => spec.check(),
+        }
+    }
+}

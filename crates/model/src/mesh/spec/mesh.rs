@@ -1,0 +1,52 @@
+//! The spec of a mesh.
+
+use serde::{Deserialize, Serialize};
+
+/// What applies to every node of a mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshSpec {
+    /// What happens to traffic for names that the mesh does not know. Absent means `DROP_ALL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_filter: Option<EgressFilter>,
+    /// Which address family is preferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_discovery: Option<MeshServiceDiscovery>,
+}
+
+/// What happens to traffic for names that the mesh does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressFilter {
+    /// The choice.
+    #[serde(rename = "type")]
+    pub kind: EgressFilterType,
+}
+
+/// See [`EgressFilter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EgressFilterType {
+    /// It passes through to where it was going.
+    AllowAll,
+    /// It is refused.
+    DropAll,
+}
+
+/// Address-family preference of a mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshServiceDiscovery {
+    /// The preference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_preference: Option<IpPreference>,
+}
+
+/// Which address family is used where both exist.
+#[allow(non_camel_case_types, missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpPreference {
+    IPv6_PREFERRED,
+    IPv4_PREFERRED,
+    IPv4_ONLY,
+    IPv6_ONLY,
+}

@@ -1,0 +1,224 @@
+//! The nouns of the registry: namespaces, services, instances, operations (facts/cloudmap-api.md).
+
+use crate::{Timestamp, mesh::Tag};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Of what type a namespace is: who can resolve its names, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(non_camel_case_types)]
+pub enum NamespaceType {
+    /// Found by DNS from everywhere.
+    DNS_PUBLIC,
+    /// Found by DNS from the networks that carry its VPC label.
+    DNS_PRIVATE,
+    /// Found by `DiscoverInstances` alone.
+    HTTP,
+}
+
+impl NamespaceType {
+    /// The type as the API spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            NamespaceType::DNS_PUBLIC => "DNS_PUBLIC",
+            NamespaceType::DNS_PRIVATE => "DNS_PRIVATE",
+            NamespaceType::HTTP => "HTTP",
+        }
+    }
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Namespace {
+    /// `ns-` and 16 characters.
+    pub id: Arc<str>,
+    /// The name as given.
+    pub name: Arc<str>,
+    /// The name that discovery uses.
+    pub http_name: Arc<str>,
+    /// The type.
+    pub kind: NamespaceType,
+    /// The VPC label of a private namespace.
+    pub vpc: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// The id of the hosted zone of a DNS namespace.
+    pub hosted_zone_id: Option<String>,
+    /// Seconds for which a negative answer may be cached, when given.
+    pub soa_ttl: Option<u32>,
+    /// The token of the creation.
+    pub creator_request_id: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+/// The types of DNS record that a service can publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum RecordType {
+    SRV,
+    A,
+    AAAA,
+    CNAME,
+}
+
+/// A DNS record of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecord {
+    /// The type.
+    #[serde(rename = "Type")]
+    pub kind: RecordType,
+    /// Seconds.
+    #[serde(rename = "TTL")]
+    pub ttl: u32,
+}
+
+/// How many instances a DNS answer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RoutingPolicy {
+    /// Up to eight healthy ones.
+    MultiValue,
+    /// One.
+    Weighted,
+}
+
+/// What a service publishes in DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DnsConfig {
+    /// Absent means `MULTIVALUE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing_policy: Option<RoutingPolicy>,
+    /// The records.
+    pub dns_records: Vec<DnsRecord>,
+}
+
+/// A health check that the server makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HealthCheckConfig {
+    /// `HTTP`, `HTTPS` or `TCP`.
+    #[serde(rename = "Type")]
+    pub kind: HealthCheckType,
+    /// The path asked for; not with TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_path: Option<String>,
+    /// 1 to 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_threshold: Option<u32>,
+}
+
+/// See [`HealthCheckConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum HealthCheckType {
+    HTTP,
+    HTTPS,
+    TCP,
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// `srv-` and 16 characters.
+    pub id: Arc<str>,
+    /// The name within its namespace.
+    pub name: Arc<str>,
+    /// The namespace.
+    pub namespace_id: Arc<str>,
+    /// Free text.
+    pub description: Option<String>,
+    /// What it publishes in DNS; absent for a service that is found by the API alone.
+    pub dns_config: Option<DnsConfig>,
+    /// A health check that the server makes.
+    pub health_check: Option<HealthCheckConfig>,
+    /// Whether health is reported from outside.
+    pub custom_health_check: bool,
+    /// The token of the creation.
+    pub creator_request_id: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+impl Service {
+    /// Whether the health of its instances is known at all.
+    pub fn is_health_checked(&self) -> bool {
+        self.custom_health_check || self.health_check.is_some()
+    }
+}
+
+/// Health of an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Health {
+    /// It answers.
+    #[default]
+    Healthy,
+    /// It does not.
+    Unhealthy,
+}
+
+/// An instance of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The service.
+    pub service_id: Arc<str>,
+    /// 1 to 64 characters.
+    pub id: Arc<str>,
+    /// All attributes as registered, also those that start with `AWS_`.
+    pub attributes: BTreeMap<String, String>,
+    /// The token of the registration.
+    pub creator_request_id: Option<String>,
+    /// The operation of the registration.
+    pub operation_id: String,
+    /// Its health, as far as its service is health checked.
+    #[serde(default)]
+    pub health: Health,
+}
+
+impl Instance {
+    /// An attribute's value.
+    pub fn attribute(&self, key: &str) -> Option<&str> {
+        self.attributes.get(key).map(String::as_str)
+    }
+
+    /// Whether it carries every one of these attributes with this value.
+    pub fn carries<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+        pairs
+            .into_iter()
+            .all(|(key, value)| self.attribute(key) == Some(value))
+    }
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum OperationType {
+    CreateNamespace,
+    DeleteNamespace,
+    UpdateNamespace,
+    UpdateService,
+    RegisterInstance,
+    DeregisterInstance,
+}
+
+/// A long-running request. Tombolo finishes each at once, so every operation is a success.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// See [`crate::entropy::Entropy::operation_id`].
+    pub id: Arc<str>,
+    /// What it did.
+    pub kind: OperationType,
+    /// What it did it to, by `NAMESPACE`, `SERVICE`, `INSTANCE`.
+    pub targets: BTreeMap<String, String>,
+    /// When it ran.
+    pub at: Timestamp,
+}

@@ -1,0 +1,89 @@
+//! Why a command was refused.
+
+use std::fmt;
+
+/// A command that was not carried out; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Rejection {
+    /// The class of the refusal; a door translates it into its own error code.
+    pub reason: Reason,
+    /// The offending field, in the caller's spelling: `spec.listeners[0].portMapping.port`.
+    pub field: Option<String>,
+    /// What is wrong and, where it helps, what to do. Shown to the caller as it is.
+    pub message: String,
+}
+
+/// The classes of refusal of both APIs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The input breaks a bound or a rule between fields.
+    Invalid,
+    /// A mesh resource that the command names does not exist.
+    NotFound,
+    /// A mesh resource of this name exists, or a token was used for something else.
+    Conflict,
+    /// Something still refers to what should go.
+    InUse,
+    /// A quota would be exceeded.
+    LimitExceeded,
+    /// More tags than a resource may have.
+    TooManyTags,
+    /// No such namespace.
+    NamespaceNotFound,
+    /// A namespace of this name exists: its id, and the token that created it.
+    NamespaceExists {
+        /// The id of the existing namespace.
+        id: String,
+        /// The token of the call that created it.
+        creator_request_id: Option<String>,
+    },
+    /// No such service.
+    ServiceNotFound,
+    /// A service of this name exists in the namespace.
+    ServiceExists {
+        /// The id of the existing service.
+        id: String,
+        /// Its ARN.
+        arn: String,
+        /// The token of the call that created it.
+        creator_request_id: Option<String>,
+    },
+    /// No such instance.
+    InstanceNotFound,
+    /// No such operation.
+    OperationNotFound,
+    /// A token was already used for another request; the id of the operation of that request.
+    DuplicateRequest {
+        /// The operation of the first request.
+        operation_id: String,
+    },
+    /// No such taggable resource.
+    ResourceNotFound,
+}
+
+impl Rejection {
+    /// A refusal without a field.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            field: None,
+            message: message.into(),
+        }
+    }
+
+    /// An invalid field: the message is prefixed with the field's path.
+    pub fn invalid(field: impl Into<String>, message: impl fmt::Display) -> Self {
+        let field = field.into();
+        Self {
+            reason: Reason::Invalid,
+            message: format!("{field}: {message}"),
+            field: Some(field),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,47 @@
+//! The partition of all state: an account in a region, as in AWS.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// An account in a region. Nothing in one scope is visible from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Scope {
+    /// Twelve digits.
+    pub account: Arc<str>,
+    /// For example `us-west-2`. Any word that fits into an ARN is accepted: regions are only labels here.
+    pub region: Arc<str>,
+}
+
+impl Scope {
+    /// A scope of these two names; the caller has checked them (see [`Scope::parse`]).
+    pub fn new(account: impl Into<Arc<str>>, region: impl Into<Arc<str>>) -> Self {
+        Self {
+            account: account.into(),
+            region: region.into(),
+        }
+    }
+
+    /// Checks both names: the account is twelve digits, the region is 1 to 64 letters, digits or dashes.
+    pub fn parse(account: &str, region: &str) -> Result<Self, String> {
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("account {account:?} is not twelve digits"));
+        }
+        if region.is_empty()
+            || region.len() > 64
+            || !region
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        {
+            return Err(format!(
+                "region {region:?} is not 1 to 64 letters, digits and dashes"
+            ));
+        }
+        Ok(Self::new(account, region))
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.account, self.region)
+    }
+}
