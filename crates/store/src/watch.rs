@@ -1,0 +1,152 @@
+//! Announcing changes to readers that may be slow.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, Weak},
+};
+use tokio::sync::Notify;
+use tombolo_model::{Change, View};
+
+/// Changes that are kept for one slow watcher; beyond that it is told to look at everything again.
+const PENDING: usize = 16_384;
+
+/// What a watcher is told.
+pub enum Event {
+    /// These changes happened, in this order, since the last event. The view holds them, and perhaps
+    /// newer ones, which will be told next.
+    Changed {
+        /// The state.
+        view: Arc<View>,
+        /// What led to it.
+        changes: Vec<Change>,
+    },
+    /// The state as a whole: at the start, and when the watcher fell behind.
+    Resync {
+        /// The state.
+        view: Arc<View>,
+    },
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Changed { view, changes } => {
+                write!(
+                    f,
+                    "Changed({} changes, revision {})",
+                    changes.len(),
+                    view.revision
+                )
+            }
+            Event::Resync { view } => write!(f, "Resync(revision {})", view.revision),
+        }
+    }
+}
+
+/// A reader's place in the stream of changes. Dropping it ends the announcements.
+pub struct Watch {
+    inbox: Arc<Inbox>,
+    view: Arc<dyn Fn() -> Arc<View> + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    /// Guards what waits for this watcher; held only to add to it or to take it.
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+struct Waiting {
+    changes: Vec<Change>,
+    resync: bool,
+    closed: bool,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            changes: Vec::new(),
+            resync: true,
+            closed: false,
+        }
+    }
+}
+
+/// All watchers of a store.
+#[derive(Default)]
+pub(crate) struct Watchers {
+    /// Guards the list; held by the writer while it hands out changes.
+    inboxes: Mutex<Vec<Weak<Inbox>>>,
+}
+
+impl Watchers {
+    pub(crate) fn add(&self, view: Arc<dyn Fn() -> Arc<View> + Send + Sync>) -> Watch {
+        let inbox = Arc::new(Inbox::default());
+        lock(&self.inboxes).push(Arc::downgrade(&inbox));
+        Watch { inbox, view }
+    }
+
+    pub(crate) fn announce(&self, changes: &[Change]) {
+        lock(&self.inboxes).retain(|inbox| {
+            let Some(inbox) = inbox.upgrade() else {
+                return false;
+            };
+            let mut waiting = lock(&inbox.waiting);
+            if waiting.changes.len() + changes.len() > PENDING {
+                waiting.changes = Vec::new();
+                waiting.resync = true;
+            } else if !waiting.resync {
+                waiting.changes.extend_from_slice(changes);
+            }
+            drop(waiting);
+            inbox.wake.notify_one();
+            true
+        });
+    }
+
+    pub(crate) fn close(&self) {
+        for inbox in lock(&self.inboxes).iter().filter_map(Weak::upgrade) {
+            lock(&inbox.waiting).closed = true;
+            inbox.wake.notify_one();
+        }
+    }
+}
+
+impl Watch {
+    /// The next event. The first answers at once with the current state. `None`: the store is closed.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.take() {
+                return event;
+            }
+            self.inbox.wake.notified().await;
+        }
+    }
+
+    /// `None`: nothing to tell yet; `Some(None)`: the end.
+    fn take(&self) -> Option<Option<Event>> {
+        let mut waiting = lock(&self.inbox.waiting);
+        if std::mem::take(&mut waiting.resync) {
+            waiting.changes = Vec::new();
+            drop(waiting);
+            return Some(Some(Event::Resync {
+                view: (self.view)(),
+            }));
+        }
+        if !waiting.changes.is_empty() {
+            let changes = std::mem::take(&mut waiting.changes);
+            drop(waiting);
+            return Some(Some(Event::Changed {
+                view: (self.view)(),
+                changes,
+            }));
+        }
+        waiting.closed.then_some(None)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .expect("nothing panics while it holds this lock")
+}
