@@ -1,0 +1,189 @@
+//! Clusters of App Mesh: their names and what is known of them from listeners.
+
+use crate::plan::{
+    AddressFamily, Cluster, Discovery, EndpointQuery, HealthCheck, Limits, Outlier, Protocol,
+    Timeout,
+};
+use std::{sync::Arc, time::Duration};
+use tombolo_model::mesh::spec::{
+    self, PortMapping,
+    listener::{ConnectionPool, ListenerTimeout, RequestTimeout},
+    mesh::IpPreference,
+    virtual_node::{DnsResponseType, Listener, ServiceDiscovery},
+};
+
+/// How long a request may take where nobody says otherwise (facts/walkthroughs.md §2.2).
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a stream may be silent where nobody says otherwise.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Both.
+pub(super) const DEFAULT_TIMEOUT: Timeout = Timeout {
+    request: Some(REQUEST_TIMEOUT),
+    idle: Some(IDLE_TIMEOUT),
+};
+
+const EGRESS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const INGRESS_CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+
+pub(super) fn ingress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
+    format!(
+        "cds_ingress_{mesh}_{node}_{}_{}",
+        mapping.protocol.word(),
+        mapping.port
+    )
+    .into()
+}
+
+pub(super) fn egress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
+    format!(
+        "cds_egress_{mesh}_{node}_{}_{}",
+        mapping.protocol.word(),
+        mapping.port
+    )
+    .into()
+}
+
+pub(super) fn protocol(protocol: spec::Protocol) -> Protocol {
+    match protocol {
+        spec::Protocol::Http => Protocol::Http1,
+        spec::Protocol::Http2 => Protocol::Http2,
+        spec::Protocol::Grpc => Protocol::Grpc,
+        spec::Protocol::Tcp => Protocol::Tcp,
+    }
+}
+
+/// The application beside the proxy. Its connection pool limits apply here and nowhere else.
+pub(super) fn local(listener: &Listener, ipv6: bool) -> Cluster {
+    let limits = match listener.connection_pool {
+        Some(ConnectionPool::Http(pool)) => Limits {
+            connections: Some(pool.max_connections),
+            pending: pool.max_pending_requests,
+            requests: None,
+        },
+        Some(ConnectionPool::Http2(pool) | ConnectionPool::Grpc(pool)) => Limits {
+            requests: Some(pool.max_requests),
+            ..Limits::default()
+        },
+        Some(ConnectionPool::Tcp(pool)) => Limits {
+            connections: Some(pool.max_connections),
+            ..Limits::default()
+        },
+        None => Limits::default(),
+    };
+    Cluster {
+        discovery: Discovery::Local {
+            port: listener.port_mapping.port,
+            ipv6,
+        },
+        protocol: protocol(listener.port_mapping.protocol),
+        connect_timeout: INGRESS_CONNECT_TIMEOUT,
+        limits,
+        health_check: None,
+        outlier: None,
+    }
+}
+
+/// A node as its clients see it. Health checks and outlier detection are the clients' work.
+pub(super) fn remote(
+    discovery: &ServiceDiscovery,
+    listener: &Listener,
+    preference: Option<IpPreference>,
+) -> Cluster {
+    let port = listener.port_mapping.port;
+    let family = family(preference);
+    let discovery = match discovery {
+        ServiceDiscovery::AwsCloudMap(query) => Discovery::Registry(EndpointQuery {
+            namespace: query.namespace_name.clone(),
+            service: query.service_name.clone(),
+            attributes: query
+                .attributes
+                .iter()
+                .flatten()
+                .map(|attribute| (attribute.key.clone(), attribute.value.clone()))
+                .collect(),
+            port,
+            family,
+        }),
+        ServiceDiscovery::Dns(dns) => Discovery::Dns {
+            hostname: dns.hostname.clone(),
+            port,
+            each_address: dns.response_type == Some(DnsResponseType::Endpoints),
+            family,
+        },
+    };
+    Cluster {
+        discovery,
+        protocol: protocol(listener.port_mapping.protocol),
+        connect_timeout: EGRESS_CONNECT_TIMEOUT,
+        limits: Limits::default(),
+        health_check: listener.health_check.as_ref().map(|check| HealthCheck {
+            protocol: protocol(check.protocol),
+            path: check.path.clone().unwrap_or_else(|| "/".into()),
+            interval: Duration::from_millis(check.interval_millis),
+            timeout: Duration::from_millis(check.timeout_millis),
+            healthy_threshold: check.healthy_threshold,
+            unhealthy_threshold: check.unhealthy_threshold,
+        }),
+        outlier: listener.outlier_detection.as_ref().map(|outlier| Outlier {
+            errors: outlier.max_server_errors,
+            interval: outlier.interval.length(),
+            ejection: outlier.base_ejection_duration.length(),
+            percent: outlier.max_ejection_percent,
+        }),
+    }
+}
+
+pub(super) fn original_destination() -> Cluster {
+    Cluster {
+        discovery: Discovery::OriginalDestination,
+        protocol: Protocol::Http1,
+        connect_timeout: EGRESS_CONNECT_TIMEOUT,
+        limits: Limits::default(),
+        health_check: None,
+        outlier: None,
+    }
+}
+
+pub(super) fn prefers_ipv6(preference: Option<IpPreference>) -> bool {
+    matches!(
+        preference,
+        Some(IpPreference::IPv6_ONLY | IpPreference::IPv6_PREFERRED)
+    )
+}
+
+fn family(preference: Option<IpPreference>) -> AddressFamily {
+    match preference {
+        None => AddressFamily::Any,
+        Some(IpPreference::IPv4_PREFERRED) => AddressFamily::V4Preferred,
+        Some(IpPreference::IPv6_PREFERRED) => AddressFamily::V6Preferred,
+        Some(IpPreference::IPv4_ONLY) => AddressFamily::V4Only,
+        Some(IpPreference::IPv6_ONLY) => AddressFamily::V6Only,
+    }
+}
+
+pub(super) fn listener_timeout(timeout: Option<&ListenerTimeout>) -> Timeout {
+    match timeout {
+        Some(ListenerTimeout::Http(t) | ListenerTimeout::Http2(t) | ListenerTimeout::Grpc(t)) => {
+            request_timeout(Some(*t))
+        }
+        Some(ListenerTimeout::Tcp(t)) => Timeout {
+            request: None,
+            idle: length(t.idle, IDLE_TIMEOUT),
+        },
+        None => DEFAULT_TIMEOUT,
+    }
+}
+
+pub(super) fn request_timeout(timeout: Option<RequestTimeout>) -> Timeout {
+    let timeout = timeout.unwrap_or_default();
+    Timeout {
+        request: length(timeout.per_request, REQUEST_TIMEOUT),
+        idle: length(timeout.idle, IDLE_TIMEOUT),
+    }
+}
+
+/// A given length, or the default; 0 means without limit.
+pub(super) fn length(given: Option<spec::Duration>, default: Duration) -> Option<Duration> {
+    let length = given.map_or(default, spec::Duration::length);
+    (!length.is_zero()).then_some(length)
+}

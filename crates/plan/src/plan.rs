@@ -1,0 +1,349 @@
+//! The dialect-free plan of one workload's proxies.
+
+use serde::Serialize;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+/// Everything that the proxies of one workload should do. All proxies of a workload share it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Plan {
+    /// What is accepted for the application, by port.
+    pub inbound: Vec<Inbound>,
+    /// Where the application's calls go, by port.
+    pub outbound: Vec<Outbound>,
+    /// What happens to calls that `outbound` does not know.
+    pub unknown: UnknownDestination,
+    /// Everything that traffic can be sent to, by name.
+    pub clusters: BTreeMap<Arc<str>, Cluster>,
+    /// Where access is logged.
+    pub access_log: Option<AccessLog>,
+    /// What the dialect's objects refer to in vain.
+    pub warnings: Vec<Warning>,
+}
+
+/// What happens to a call for which nothing is planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum UnknownDestination {
+    /// HTTP on a known port gets 404, all else is closed.
+    #[default]
+    Refuse,
+    /// It goes where it was going, through this cluster.
+    PassThrough(Arc<str>),
+}
+
+/// A port of the application.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inbound {
+    /// The port.
+    pub port: u16,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// The cluster that is the application itself.
+    pub cluster: Arc<str>,
+    /// Limits on the time that the application takes.
+    pub timeout: Timeout,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Protocol {
+    /// HTTP/1.1, with upgrades.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// Any bytes.
+    Tcp,
+}
+
+/// Limits on time; `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeout {
+    /// For a request with all its attempts.
+    pub request: Option<Duration>,
+    /// For silence.
+    pub idle: Option<Duration>,
+}
+
+/// A port that the application calls.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outbound {
+    /// The port.
+    pub port: u16,
+    /// What is done with what comes.
+    pub handler: Handler,
+}
+
+/// What is done with the calls to a port.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Handler {
+    /// HTTP of any version, by host.
+    Http(Vec<VirtualHost>),
+    /// Connections, to one set of targets.
+    Tcp(TcpRoute),
+}
+
+/// Routes of one host name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VirtualHost {
+    /// Unique on its port.
+    pub name: String,
+    /// The host names, without ports. May start with `*.`.
+    pub domains: Vec<String>,
+    /// The first that matches is taken.
+    pub routes: Vec<Route>,
+}
+
+/// A route of requests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Route {
+    /// The name, for logs and statistics.
+    pub name: String,
+    /// Which requests.
+    pub matcher: Match,
+    /// Where they go. Empty: they are refused with 503.
+    pub targets: Vec<Target>,
+    /// How long they may take.
+    pub timeout: Timeout,
+    /// When they are tried again.
+    pub retry: Option<Retry>,
+}
+
+/// A cluster and its share of the traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The cluster.
+    pub cluster: Arc<str>,
+    /// Relative to the sum over the route's targets.
+    pub weight: u32,
+}
+
+/// A route of connections.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TcpRoute {
+    /// The name, for logs and statistics.
+    pub name: String,
+    /// Where they go. Empty: they are closed.
+    pub targets: Vec<Target>,
+    /// How long they may be silent.
+    pub idle: Option<Duration>,
+}
+
+/// Which requests: all members must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Match {
+    /// The path.
+    pub path: PathMatch,
+    /// Headers, with `:method` and `:scheme` among them.
+    pub headers: Vec<HeaderMatch>,
+    /// Query parameters: name, and the exact value or mere presence.
+    pub query: Vec<(String, Option<String>)>,
+    /// Whether the request must be gRPC.
+    pub grpc: bool,
+}
+
+/// Which paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum PathMatch {
+    /// Begins with.
+    Prefix(String),
+    /// Equal.
+    Exact(String),
+    /// As a whole, RE2.
+    Regex(String),
+}
+
+/// Which header values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeaderMatch {
+    /// The header.
+    pub name: String,
+    /// The values.
+    pub value: ValueMatch,
+    /// Whether the result is negated.
+    pub invert: bool,
+}
+
+/// Which values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ValueMatch {
+    /// Any, if it is there.
+    Present,
+    /// Equal.
+    Exact(String),
+    /// Begins with.
+    Prefix(String),
+    /// Ends with.
+    Suffix(String),
+    /// As a whole, RE2.
+    Regex(String),
+    /// A whole number from the first, included, to the second, excluded.
+    Range(i64, i64),
+}
+
+/// When a request is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// Envoy's retry conditions: the field's common vocabulary.
+    pub on: Vec<&'static str>,
+    /// Statuses that count as failures.
+    pub statuses: Vec<u32>,
+    /// How often at most, beside the first try.
+    pub attempts: u32,
+    /// How long one try may take.
+    pub try_timeout: Option<Duration>,
+}
+
+/// Something that traffic can be sent to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cluster {
+    /// How its endpoints are found.
+    pub discovery: Discovery,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// What may be in flight.
+    pub limits: Limits,
+    /// Active checks.
+    pub health_check: Option<HealthCheck>,
+    /// Passive checks.
+    pub outlier: Option<Outlier>,
+}
+
+/// How the endpoints of a cluster are found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Discovery {
+    /// In the registry; the set is pushed when it changes.
+    Registry(EndpointQuery),
+    /// By name.
+    Dns {
+        /// The name.
+        hostname: String,
+        /// The port.
+        port: u16,
+        /// Whether each address is an endpoint; otherwise they are one load balancer.
+        each_address: bool,
+        /// Which addresses.
+        family: AddressFamily,
+    },
+    /// The application beside the proxy.
+    Local {
+        /// Its port.
+        port: u16,
+        /// Whether it is reached over IPv6.
+        ipv6: bool,
+    },
+    /// Wherever the connection was going.
+    OriginalDestination,
+}
+
+/// Which instances of the registry are the endpoints of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct EndpointQuery {
+    /// The namespace, by the name that discovery uses.
+    pub namespace: String,
+    /// The service.
+    pub service: String,
+    /// What an instance must carry.
+    pub attributes: Vec<(String, String)>,
+    /// The port at which instances are called.
+    pub port: u16,
+    /// Which of an instance's addresses is used.
+    pub family: AddressFamily,
+}
+
+/// Which addresses are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum AddressFamily {
+    /// IPv4, else IPv6; in DNS IPv6, else IPv4.
+    #[default]
+    Any,
+    /// IPv4, else IPv6.
+    V4Preferred,
+    /// IPv6, else IPv4.
+    V6Preferred,
+    /// IPv4 alone.
+    V4Only,
+    /// IPv6 alone.
+    V6Only,
+}
+
+/// The endpoints of a cluster at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// Whether the registry thinks that it is well.
+    pub healthy: bool,
+}
+
+/// What may be in flight towards a cluster; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Connections.
+    pub connections: Option<u32>,
+    /// Requests that wait for a connection.
+    pub pending: Option<u32>,
+    /// Requests.
+    pub requests: Option<u32>,
+}
+
+/// An active health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub protocol: Protocol,
+    /// The path, for HTTP.
+    pub path: String,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Successes that make it healthy.
+    pub healthy_threshold: u32,
+    /// Failures that make it unhealthy.
+    pub unhealthy_threshold: u32,
+}
+
+/// A passive health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Outlier {
+    /// Consecutive errors that eject.
+    pub errors: u32,
+    /// How often ejected endpoints are looked at again.
+    pub interval: Duration,
+    /// How long a first ejection lasts.
+    pub ejection: Duration,
+    /// How many may be ejected, in percent.
+    pub percent: u32,
+}
+
+/// An access log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AccessLog {
+    /// The file.
+    pub path: String,
+    /// The format; `None` is Envoy's default.
+    pub format: Option<LogFormat>,
+}
+
+/// The format of an access log, in Envoy's operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum LogFormat {
+    /// A line.
+    Text(String),
+    /// Members of a JSON object.
+    Json(Vec<(String, String)>),
+}
+
+/// Something that an object refers to in vain, or that cannot be done as asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Warning {
+    /// The object: `mesh/m/virtualNode/n`.
+    pub object: String,
+    /// What is left out, and why.
+    pub message: String,
+}
