@@ -1,2 +1,44 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks, run as `cargo xtask TASK`.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod process;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask TASK
+
+  tidy             check the architecture: who may use whom, sizes, documentation
+  test [FILTER…]   fetch what the tests need, build, and run all tests; words after it go to `cargo test`
+  tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3)
+  bench hop        CPU time per request of one sidecar hop: ours, Envoy, HAProxy, nginx
+  bench propagate  from the API's answer to the first request served the new way";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["tools"] => tools::Tools::fetch().map(|tools| println!("{tools}")),
+        ["bench", "hop", rest @ ..] => bench::hop::run(rest),
+        ["bench", "propagate", rest @ ..] => bench::propagate::run(rest),
+        [] | ["help" | "--help" | "-h", ..] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("unknown task: {}\n\n{USAGE}", words.join(" "))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

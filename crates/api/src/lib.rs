@@ -1,1 +1,25 @@
-//! The AWS-shaped front doors
+//! The AWS-shaped front doors, and a client for them.
+//!
+//! One listener answers App Mesh (`appmesh` 2019-01-25), Cloud Map (`servicediscovery` 2017-03-14) and
+//! the one call of STS that every tool makes first. A door decodes a request into a
+//! [`tombolo_model::Command`], commits it to the store and encodes the reply; reads go straight to the
+//! published view, without a lock. Shapes, error codes and headers follow `facts/aws-wire.md`,
+//! `facts/appmesh-api.md` and `facts/cloudmap-api.md`.
+//!
+//! What this crate deliberately is not: it decides nothing about meshes or registries (that is
+//! `tombolo_model::apply()`), and it does not yet check signatures: they are parsed, for the region that
+//! they name, and believed. So it belongs on loopback or behind something that authenticates.
+//!
+//! Read first: [`Server`]. Callers read [`client::Client`].
+
+#![forbid(unsafe_code)]
+
+mod appmesh;
+pub mod client;
+mod cloudmap;
+mod random;
+pub mod server;
+mod sts;
+mod wire;
+
+pub use server::{Config, Server};

@@ -1,1 +1,33 @@
-//! Names answered from the registry and from clusters
+//! Names answered from the registry and from clusters.
+//!
+//! A [`Server`] asks its [`Zone`]s in order; what no zone knows goes to the [`Forwarder`], or is refused.
+//! Two zones exist: [`Registry`] publishes the Cloud Map namespaces of the store
+//! (facts/cloudmap-api.md §10), [`Clusters`] gives each cluster of the local runtime its own
+//! `cluster.local`, told apart by the client's address.
+//!
+//! What this crate deliberately is not: a recursive resolver (it never walks from the root), a cache
+//! (every answer is made from the newest state, so it is never stale), or a signer (no DNSSEC).
+//! `hickory-proto` reads and writes the bytes of messages; the server around it is ours.
+//!
+//! Read first: [`Zone`], then `responder`, which turns one packet into one answer without any I/O.
+
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod forward;
+mod key;
+mod message;
+pub mod metrics;
+pub mod registry;
+mod responder;
+mod server;
+pub mod zone;
+
+pub use cluster::Clusters;
+pub use forward::Forwarder;
+pub use metrics::Metrics;
+pub use registry::Registry;
+pub use server::Server;
+pub use zone::{Answer, Query, Zone};
+
+pub use hickory_proto::rr::{Name, Record, RecordType};

@@ -1,1 +1,28 @@
-//! Kubernetes kinds: read, admit, convert, inject
+//! The Kubernetes side of the mesh, without Kubernetes: manifests in, decisions out.
+//!
+//! Text becomes typed objects ([`manifest`]), objects are defaulted and judged as the App Mesh webhooks
+//! judged them ([`admit`]), turned into specifications of the mesh model ([`convert`]), and pods get their
+//! sidecar ([`inject`]) and their place in the registry ([`register`]). The local runtime and a real
+//! controller call the same functions, so they cannot disagree.
+//!
+//! Nothing here does I/O, waits, or reads a clock: no API server, no store, no files. Names, states and
+//! times are arguments.
+//!
+//! Read [`cluster::ClusterObjects`] first: it is the view of one cluster that every decision is made against.
+//! The behaviour is that of `facts/controller.md`; where this crate is stricter, the comment says why.
+
+#![forbid(unsafe_code)]
+
+pub mod admit;
+pub mod cluster;
+pub mod convert;
+pub mod crd;
+pub mod field;
+pub mod inject;
+pub mod manifest;
+pub mod register;
+pub mod render;
+pub mod selector;
+
+pub use cluster::ClusterObjects;
+pub use field::{Denial, Denials, FieldPath};

@@ -1,1 +1,26 @@
-//! Namespaces, links, packet rules and processes of one Linux machine.
+//! What Tombolo's local runtime needs from the Linux kernel: namespaces, links, packet rules and processes.
+//!
+//! It talks to the kernel alone (system calls, rtnetlink, nf_tables): no `ip`, `nft` or `iptables` program is run, and
+//! nothing is written to the host's file system. It works as root, and as an ordinary user wherever the kernel allows
+//! unprivileged user namespaces. It knows pods, containers and address ranges, but nothing of meshes or Kubernetes.
+//!
+//! Read [`sandbox::Sandbox`] first: everything else happens inside the sandbox it launches, and vanishes with it.
+//! Then [`fabric::Fabric`] (the network between pods) and [`container::Container`] (a process of a pod).
+
+pub mod container;
+mod error;
+pub mod fabric;
+pub mod host_link;
+pub mod intercept;
+mod netlink;
+pub mod netns;
+pub mod nft;
+mod process;
+mod rootfs;
+mod route;
+pub mod sandbox;
+mod stage;
+
+pub use error::{Error, Result};
+pub use rustix::process::Signal;
+pub use rustix::thread::CapabilitySet;

@@ -1,1 +1,3 @@
-//! The data plane: sidecar proxy driven by xDS
+//! x
+#![forbid(unsafe_code)]
+mod config;

@@ -1,1 +1,34 @@
-//! The xDS protocol, both ends
+//! The xDS protocol (v3, aggregated), both ends: the server that hands configuration to
+//! Envoy and to Tombolo's own proxies, and the client inside those proxies.
+//!
+//! It knows the protocol and nothing else. It does not know what a mesh is, does not build
+//! configuration and does not act on it: the planner makes [`Snapshot`]s, a proxy consumes
+//! [`client::Update`]s, and this crate carries one to the other, in an order that never
+//! breaks traffic, with an answer for every resource.
+//!
+//! Read [`Resource`] first, then [`Snapshot`]; the protocol itself is in
+//! [`server::session`], without I/O.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod node;
+pub mod resource;
+pub mod server;
+pub mod snapshot;
+
+pub use envoy_types as envoy;
+
+pub use client::{Client, ClientOptions};
+pub use node::Node;
+pub use resource::{Kind, Resource};
+pub use server::Server;
+pub use server::registry::Registry;
+pub use snapshot::Snapshot;
+
+#[cfg(test)]
+#[path = "../tests/sample/mod.rs"]
+mod sample;
+
+#[cfg(test)]
+mod weather;

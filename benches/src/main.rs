@@ -1,0 +1,2 @@
+//! Benchmarks against peers measured in the same run.
+fn main() {}

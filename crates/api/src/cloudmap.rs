@@ -1,0 +1,97 @@
+//! The Cloud Map door: JSON 1.1 (facts/cloudmap-api.md).
+
+mod discover;
+mod errors;
+mod filter;
+mod health;
+mod ids;
+mod instance;
+mod namespace;
+mod operation;
+mod service;
+mod tag;
+
+use crate::wire::{Call, Failure, Paging, door::CLOUD_MAP_TARGET, json};
+use serde::{Deserialize, Serialize};
+
+/// The code of input that breaks the model.
+const INVALID_INPUT: &str = "InvalidInput";
+
+/// Routes a call and carries it out. This table is the list of operations.
+pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let target = call
+        .request
+        .headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default();
+    match target.strip_prefix(CLOUD_MAP_TARGET).unwrap_or_default() {
+        "DiscoverInstances" => discover::instances(call),
+        "DiscoverInstancesRevision" => discover::revision(call),
+
+        "CreateHttpNamespace" => namespace::create_http(call).await,
+        "CreatePrivateDnsNamespace" => namespace::create_private(call).await,
+        "CreatePublicDnsNamespace" => namespace::create_public(call).await,
+        "DeleteNamespace" => namespace::delete(call).await,
+        "GetNamespace" => namespace::get(call),
+        "ListNamespaces" => namespace::list(call),
+
+        "CreateService" => service::create(call).await,
+        "DeleteService" => service::delete(call).await,
+        "GetService" => service::get(call),
+        "ListServices" => service::list(call),
+
+        "RegisterInstance" => instance::register(call).await,
+        "DeregisterInstance" => instance::deregister(call).await,
+        "GetInstance" => instance::get(call),
+        "ListInstances" => instance::list(call),
+        "GetInstancesHealthStatus" => health::get(call),
+        "UpdateInstanceCustomHealthStatus" => health::update(call).await,
+
+        "GetOperation" => operation::get(call),
+        "ListOperations" => operation::list(call),
+
+        _ => Err(Failure::bad(
+            "UnknownOperationException",
+            format!("Cloud Map has no operation {target:?}"),
+        )),
+    }
+}
+
+/// Reads an operation's input.
+fn read<'a, T: Deserialize<'a>>(call: &'a Call<'_>) -> Result<T, Failure> {
+    json::read(&call.body, INVALID_INPUT)
+}
+
+/// Writes an operation's output.
+fn write(output: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    Ok(serde_json::to_vec(output).expect("outputs have string keys only"))
+}
+
+/// An input that breaks the model.
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::bad(INVALID_INPUT, message)
+}
+
+/// The members by which every list is paged.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PageInput {
+    max_results: Option<i64>,
+    next_token: Option<String>,
+}
+
+impl PageInput {
+    fn paging(&self, list: &'static str) -> Result<Paging, Failure> {
+        // SDKs hand an empty token on as it came.
+        let token = self.next_token.as_deref().filter(|token| !token.is_empty());
+        Paging::new(list, self.max_results, 1..=100, token).map_err(invalid)
+    }
+}
+
+/// The output of everything that runs as an operation.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct OperationIdOutput<'a> {
+    operation_id: &'a str,
+}

@@ -1,0 +1,222 @@
+//! Namespaces.
+
+use super::{
+    OperationIdOutput, PageInput, errors,
+    filter::{Condition, Filter},
+    ids, invalid, read,
+    tag::{self, TagInput},
+    write,
+};
+use crate::wire::{Call, Failure};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tombolo_model::{
+    Command, Reply, ScopeView,
+    apply::registry,
+    arn,
+    registry::{Namespace, NamespaceType},
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreateInput {
+    name: String,
+    vpc: Option<String>,
+    creator_request_id: Option<String>,
+    description: Option<String>,
+    tags: Option<Vec<TagInput>>,
+    properties: Option<PropertiesInput>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PropertiesInput {
+    dns_properties: DnsPropertiesInput,
+}
+
+#[derive(Deserialize)]
+struct DnsPropertiesInput {
+    #[serde(rename = "SOA")]
+    soa: SoaInput,
+}
+
+#[derive(Deserialize)]
+struct SoaInput {
+    #[serde(rename = "TTL")]
+    ttl: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct IdInput {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListInput {
+    #[serde(default)]
+    filters: Option<Vec<Filter>>,
+    #[serde(flatten)]
+    page: PageInput,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListOutput {
+    namespaces: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+/// The longest time to live that DNS knows.
+pub(super) const MAX_TTL: u32 = i32::MAX as u32;
+
+pub(super) async fn create_http(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let input: CreateInput = read(call)?;
+    create(call, NamespaceType::HTTP, None, None, input).await
+}
+
+pub(super) async fn create_private(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let mut input: CreateInput = read(call)?;
+    let (vpc, soa_ttl) = (input.vpc.take(), soa_ttl(&input)?);
+    create(call, NamespaceType::DNS_PRIVATE, vpc, soa_ttl, input).await
+}
+
+pub(super) async fn create_public(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let input: CreateInput = read(call)?;
+    let soa_ttl = soa_ttl(&input)?;
+    create(call, NamespaceType::DNS_PUBLIC, None, soa_ttl, input).await
+}
+
+async fn create(
+    call: &Call<'_>,
+    kind: NamespaceType,
+    vpc: Option<String>,
+    soa_ttl: Option<u32>,
+    input: CreateInput,
+) -> Result<Vec<u8>, Failure> {
+    let command = registry::CreateNamespace {
+        name: input.name,
+        kind,
+        vpc,
+        description: input.description,
+        soa_ttl,
+        creator_request_id: input.creator_request_id,
+        tags: tag::read(input.tags)?,
+    };
+    run(call, registry::Command::CreateNamespace(command)).await
+}
+
+fn soa_ttl(input: &CreateInput) -> Result<Option<u32>, Failure> {
+    let ttl = input.properties.as_ref().map(|p| p.dns_properties.soa.ttl);
+    match ttl {
+        Some(ttl) if ttl > MAX_TTL => Err(invalid(format!(
+            "Properties.DnsProperties.SOA.TTL: {ttl} is not between 0 and {MAX_TTL}"
+        ))),
+        ttl => Ok(ttl),
+    }
+}
+
+pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let input: IdInput = read(call)?;
+    let id = ids::namespace_id(call, &input.id)?.to_owned();
+    run(call, registry::Command::DeleteNamespace { id }).await
+}
+
+/// Carries out a command that answers with an operation.
+pub(super) async fn run(call: &Call<'_>, command: registry::Command) -> Result<Vec<u8>, Failure> {
+    match call.commit(Command::Registry(command)).await {
+        Ok(Reply::Operation(operation_id)) => write(&OperationIdOutput {
+            operation_id: &operation_id,
+        }),
+        Ok(other) => unreachable!("this command answers with an operation, not with {other:?}"),
+        Err(error) => Err(errors::from_commit(error)),
+    }
+}
+
+pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let input: IdInput = read(call)?;
+    let view = call.view();
+    let scope = view.scope(&call.scope);
+    let namespace = ids::namespace(call, scope, &input.id)?;
+    let mut shape = summary(call, scope, namespace);
+    if let Some(token) = &namespace.creator_request_id {
+        shape.insert("CreatorRequestId".into(), token.as_str().into());
+    }
+    write(&json!({ "Namespace": shape }))
+}
+
+pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let input: ListInput = read(call)?;
+    let paging = input.page.paging("namespaces")?;
+    let mut filters = Vec::new();
+    let mut is_own = true;
+    for filter in input.filters.iter().flatten() {
+        if filter.name == "RESOURCE_OWNER" {
+            is_own &= filter.includes_own(call)?;
+            continue;
+        }
+        let member: fn(&Namespace) -> &str = match filter.name.as_str() {
+            "TYPE" => |namespace| namespace.kind.word(),
+            "NAME" => |namespace| &namespace.name,
+            "HTTP_NAME" => |namespace| &namespace.http_name,
+            _ => return Err(filter.unknown()),
+        };
+        let condition = filter.condition(&[Condition::Eq, Condition::BeginsWith])?;
+        filters.push((filter, condition, member));
+    }
+    let view = call.view();
+    let scope = view.scope(&call.scope).filter(|_| is_own);
+    let namespaces = scope.into_iter().flat_map(ScopeView::namespaces);
+    let matching = namespaces.filter(|namespace| {
+        filters
+            .iter()
+            .all(|(filter, condition, member)| filter.matches(*condition, member(namespace)))
+    });
+    let page = paging.page(matching, |namespace| &namespace.id);
+    let namespaces = page.items.iter();
+    write(&ListOutput {
+        namespaces: namespaces
+            .map(|namespace| Value::Object(summary(call, scope, namespace)))
+            .collect(),
+        next_token: page.next,
+    })
+}
+
+/// `NamespaceSummary`: everything but the creation's token.
+fn summary(
+    call: &Call<'_>,
+    scope: Option<&ScopeView>,
+    namespace: &Namespace,
+) -> Map<String, Value> {
+    let mut shape = Map::new();
+    shape.insert("Id".into(), (*namespace.id).into());
+    let arn = arn::of_namespace(&call.scope, &namespace.id);
+    shape.insert("Arn".into(), arn.into());
+    shape.insert("ResourceOwner".into(), (*call.scope.account).into());
+    shape.insert("Name".into(), (*namespace.name).into());
+    shape.insert("Type".into(), namespace.kind.word().into());
+    if let Some(description) = &namespace.description {
+        shape.insert("Description".into(), description.as_str().into());
+    }
+    let services = scope.map_or(0, |scope| scope.services_of(&namespace.id).count());
+    shape.insert("ServiceCount".into(), services.into());
+    // Both blocks are always there, whatever the type.
+    let mut dns = Map::new();
+    if let Some(zone) = &namespace.hosted_zone_id {
+        dns.insert("HostedZoneId".into(), zone.as_str().into());
+    }
+    let soa = match namespace.soa_ttl {
+        Some(ttl) => json!({ "TTL": ttl }),
+        None => json!({}),
+    };
+    dns.insert("SOA".into(), soa);
+    shape.insert(
+        "Properties".into(),
+        json!({ "DnsProperties": dns, "HttpProperties": { "HttpName": namespace.http_name } }),
+    );
+    let created = namespace.created_at.epoch_seconds();
+    shape.insert("CreateDate".into(), created.into());
+    shape
+}

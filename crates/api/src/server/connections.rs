@@ -1,0 +1,93 @@
+//! Accepting connections, and letting go of them in good order.
+
+use super::Server;
+use axum::body::Body;
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// Room for a request line and headers. SDKs send a few kilobytes, session tokens included.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Pause after a failed accept: the usual cause is that file descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) async fn serve(
+    server: Server,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "the AWS doors are open");
+    let drain = server.config.drain;
+    let room = Arc::new(Semaphore::new(server.config.max_connections));
+    let server = Arc::new(server);
+    let (stop, stopping) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            // The semaphore is never closed, so that a permit always comes.
+            let permit = room.clone().acquire_owned().await.ok();
+            (permit, listener.accept().await)
+        };
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            (permit, accepted) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let (server, stopping) = (server.clone(), stopping.clone());
+                    connections.spawn(async move {
+                        connection(server, stream, stopping).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%address, %error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    // Nobody listens when no connection is open.
+    let _ = stop.send(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(drain, drained).await.is_err() {
+        tracing::warn!(%address, "closing connections that did not finish in time");
+    }
+    Ok(())
+}
+
+async fn connection(server: Arc<Server>, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    let _ = stream.set_nodelay(true);
+    let read_timeout = server.config.read_timeout;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let server = server.clone();
+        async move { Ok::<_, Infallible>(server.handle(request.map(Body::new)).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(read_timeout)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+}

@@ -1,0 +1,40 @@
+//! A call on its way from the listener to its answer.
+
+use bytes::Bytes;
+use http::request::Parts;
+use std::sync::Arc;
+use tombolo_model::{Command, Reply, Scope, View};
+use tombolo_store::{CommitError, Store};
+
+/// A request whose body is read and whose caller is known.
+pub(crate) struct Call<'a> {
+    /// Where state lives.
+    pub(crate) store: &'a Store,
+    /// The caller's account and region.
+    pub(crate) scope: Scope,
+    /// The caller's access key, when the request carried a signature.
+    pub(crate) access_key: Option<String>,
+    /// Method, target and headers, the target as it came over the wire.
+    pub(crate) request: &'a Parts,
+    /// The whole body.
+    pub(crate) body: Bytes,
+}
+
+impl Call<'_> {
+    /// The newest published state.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.store.view()
+    }
+
+    /// Carries out a command; it is durable and visible when this answers.
+    pub(crate) async fn commit(&self, command: Command) -> Result<Reply, CommitError> {
+        let committed = self.store.commit(self.scope.clone(), command).await?;
+        tracing::debug!(scope = %self.scope, revision = committed.revision, "committed");
+        Ok(committed.reply)
+    }
+
+    /// The query of the target.
+    pub(crate) fn query(&self) -> &str {
+        self.request.uri.query().unwrap_or_default()
+    }
+}

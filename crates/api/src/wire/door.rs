@@ -1,0 +1,139 @@
+//! Which API a request speaks, and the envelopes of its answers (facts/aws-wire.md §1, §3).
+
+use super::Failure;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use serde_json::{Map, Value};
+
+/// One of the APIs behind the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// JSON 1.1: the operation is named by `X-Amz-Target`.
+    CloudMap,
+    /// REST: the operation is method and path below [`APP_MESH_PREFIX`].
+    AppMesh,
+    /// Query: the operation is the parameter `Action`.
+    Sts,
+}
+
+/// The path under which all of App Mesh lives.
+pub(crate) const APP_MESH_PREFIX: &str = "/v20190125";
+/// What precedes the operation's name in `X-Amz-Target` for Cloud Map.
+pub(crate) const CLOUD_MAP_TARGET: &str = "Route53AutoNaming_v20170314.";
+
+impl Door {
+    /// The door for a request; none when it is not an AWS call. The host never matters: clients put
+    /// prefixes before it.
+    pub(crate) fn of(request: &Parts) -> Option<Door> {
+        let path = request.uri.path();
+        if request.headers.contains_key("x-amz-target") {
+            return Some(Door::CloudMap);
+        }
+        if path
+            .strip_prefix(APP_MESH_PREFIX)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        {
+            return Some(Door::AppMesh);
+        }
+        let query = request.uri.query().unwrap_or_default();
+        let has_action = query.split('&').any(|pair| pair.starts_with("Action="));
+        (path == "/" && (has_action || is_form(&request.headers))).then_some(Door::Sts)
+    }
+
+    /// The service that a signature for this door is scoped to.
+    pub(crate) fn service(self) -> &'static str {
+        match self {
+            Door::CloudMap => "servicediscovery",
+            Door::AppMesh => "appmesh",
+            Door::Sts => "sts",
+        }
+    }
+
+    /// The answer to a call that succeeded.
+    pub(crate) fn success(self, body: Vec<u8>, request_id: &str) -> Response<Body> {
+        self.response(StatusCode::OK, body, request_id)
+    }
+
+    /// The answer to a call that failed.
+    pub(crate) fn failure(self, failure: &Failure, request_id: &str) -> Response<Body> {
+        let body = match self {
+            Door::CloudMap => envelope(failure, "Message"),
+            Door::AppMesh => envelope(failure, "message"),
+            Door::Sts => crate::sts::error_document(failure, request_id).into_bytes(),
+        };
+        let mut response = self.response(failure.status, body, request_id);
+        let headers = response.headers_mut();
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(failure.code));
+        if failure.status == StatusCode::SERVICE_UNAVAILABLE {
+            // Milliseconds. The standard `Retry-After` is ignored by AWS clients.
+            headers.insert("x-amz-retry-after", HeaderValue::from_static("500"));
+        }
+        response
+    }
+
+    fn response(self, status: StatusCode, body: Vec<u8>, request_id: &str) -> Response<Body> {
+        let content_type = match self {
+            Door::CloudMap => "application/x-amz-json-1.1",
+            Door::AppMesh => "application/json",
+            Door::Sts => "text/xml",
+        };
+        let mut response = Response::new(Body::from(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            headers.insert("x-amzn-requestid", id);
+        }
+        response
+    }
+}
+
+/// The code goes into the header and into the body: some SDKs read only the one, some only the other.
+fn envelope(failure: &Failure, message_member: &str) -> Vec<u8> {
+    let mut body = Map::new();
+    body.insert("__type".into(), failure.code.into());
+    body.insert(message_member.into(), failure.message.as_str().into());
+    for (member, value) in &failure.details {
+        body.insert((*member).into(), value.as_str().into());
+    }
+    Value::Object(body).to_string().into_bytes()
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn door(request: http::request::Builder) -> Option<Door> {
+        Door::of(&request.body(()).expect("a legal request").into_parts().0)
+    }
+
+    #[test]
+    fn the_target_header_wins_then_the_path_then_the_action() {
+        let target = "Route53AutoNaming_v20170314.ListNamespaces";
+        let request = Request::post("/v20190125/meshes").header("X-Amz-Target", target);
+        assert_eq!(door(request), Some(Door::CloudMap));
+        let request = Request::get("/v20190125/meshes?Action=GetCallerIdentity");
+        assert_eq!(door(request), Some(Door::AppMesh));
+        let request = Request::get("/?Version=1&Action=GetCallerIdentity");
+        assert_eq!(door(request), Some(Door::Sts));
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        let request = Request::post("/").header("Content-Type", form);
+        assert_eq!(door(request), Some(Door::Sts));
+    }
+
+    #[test]
+    fn everything_else_is_nobodys() {
+        assert_eq!(door(Request::get("/")), None);
+        assert_eq!(door(Request::get("/v20190125x/meshes")), None);
+        assert_eq!(door(Request::get("/console?Action=x")), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Reading JSON inputs: unknown members are ignored, and a mistake is told with the path to it.
+
+use super::Failure;
+use serde::de::{Deserialize, DeserializeOwned};
+use serde_json::Value;
+
+/// Reads an operation's input; an empty body is an empty object. `bounds` is the code for input that is
+/// of the right JSON types but breaks the model: a member missing, a word that is none of an enum's.
+pub(crate) fn read<'a, T: Deserialize<'a>>(
+    body: &'a [u8],
+    bounds: &'static str,
+) -> Result<T, Failure> {
+    let body = match body.trim_ascii() {
+        [] => b"{}",
+        // serde would take an array for the members of a struct in their order.
+        [b'{', ..] => body,
+        _ => return Err(Failure::serialization("the body is not a JSON object")),
+    };
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Ok(value);
+    }
+    // Only a body with a mistake pays for keeping track of where it is.
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+        Err(error) => {
+            let path = error.path().to_string();
+            Err(explain(&path, error.inner(), bounds))
+        }
+        Ok(_) => Err(Failure::serialization(
+            "the body holds more than one JSON object",
+        )),
+    }
+}
+
+/// Reads a part of an input that was set aside, at `path`.
+pub(crate) fn read_part<T: DeserializeOwned>(
+    path: &str,
+    part: Value,
+    bounds: &'static str,
+) -> Result<T, Failure> {
+    if !part.is_object() {
+        return Err(Failure::serialization(format!(
+            "{path}: is not a JSON object"
+        )));
+    }
+    serde_path_to_error::deserialize(part).map_err(|error| {
+        let inner = error.path().to_string();
+        let path = match inner.as_str() {
+            "." => path.to_owned(),
+            inner => format!("{path}.{inner}"),
+        };
+        explain(&path, error.inner(), bounds)
+    })
+}
+
+/// serde_json tells a wrong type from a broken bound only in words, and these words are part of serde's
+/// interface (`serde::de::Error::invalid_type`); a test below holds them to it. A null stands for an
+/// absent member, so a null where a value must be is a missing value.
+fn explain(path: &str, error: &serde_json::Error, bounds: &'static str) -> Failure {
+    let text = error.to_string();
+    let text = match text.rfind(" at line ") {
+        Some(end) if error.is_data() => &text[..end],
+        _ => &text,
+    };
+    let message = match path {
+        "." => text.to_owned(),
+        path => format!("{path}: {text}"),
+    };
+    let is_wrong_type = text.starts_with("invalid type") && !text.starts_with("invalid type: null");
+    if !error.is_data() || is_wrong_type {
+        return Failure::serialization(message);
+    }
+    Failure::bad(bounds, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Input {
+        #[allow(dead_code)]
+        name: String,
+        #[serde(default)]
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Inner {
+        kind: Kind,
+        ttl: u32,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    enum Kind {
+        A,
+    }
+
+    fn code(body: &str) -> (&'static str, String) {
+        let failure = read::<Input>(body.as_bytes(), "Bounds").expect_err(body);
+        (failure.code, failure.message)
+    }
+
+    #[test]
+    fn unknown_members_are_ignored() {
+        let input: Input = read(
+            br#"{"name":"x","new":1,"inner":{"kind":"A","ttl":1,"x":[]}}"#,
+            "Bounds",
+        )
+        .expect("legal");
+        let inner = input.inner.expect("given");
+        assert_eq!((inner.kind, inner.ttl), (Kind::A, 1));
+    }
+
+    #[test]
+    fn broken_bounds_are_told_apart_from_wrong_types() {
+        for (body, expected) in [
+            ("", "Bounds"),
+            ("{}", "Bounds"),
+            (r#"{"name":null}"#, "Bounds"),
+            (r#"{"name":"x","inner":{"kind":"B","ttl":1}}"#, "Bounds"),
+            (r#"{"name":"x","inner":{"kind":"A","ttl":-1}}"#, "Bounds"),
+            (r#"{"name":1}"#, "SerializationException"),
+            (r#"{"name":"x","inner":[]}"#, "Bounds"),
+            (r#"["x"]"#, "SerializationException"),
+            (r#"{"name":"x"}}"#, "SerializationException"),
+            (r#"{"name":"#, "SerializationException"),
+            ("\u{7f}", "SerializationException"),
+        ] {
+            assert_eq!(code(body).0, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn messages_name_the_path() {
+        let (_, message) = code(r#"{"name":"x","inner":{"kind":"B","ttl":1}}"#);
+        assert_eq!(message, "inner.kind: unknown variant `B`, expected `A`");
+        let failure =
+            read_part::<Inner>("spec", json!({"kind": "A", "ttl": "1"}), "Bounds").expect_err("a");
+        assert!(
+            failure.message.starts_with("spec.ttl: invalid type"),
+            "{failure:?}"
+        );
+        assert_eq!(failure.code, "SerializationException");
+    }
+}

@@ -1,0 +1,143 @@
+//! Lists in pages. A token is the last key that the caller saw, so that it stays right whatever is
+//! written between two pages: nothing that existed all along is skipped or shown twice.
+
+use super::percent;
+use std::ops::RangeInclusive;
+
+/// One request for a page of a list that is sorted by a text key.
+#[derive(Debug)]
+pub(crate) struct Paging {
+    list: &'static str,
+    limit: usize,
+    after: Option<String>,
+}
+
+/// A page, and the token for the next one.
+#[derive(Debug)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next: Option<String>,
+}
+
+/// Longest token that is looked at.
+const MAX_TOKEN: usize = 4096;
+
+impl Paging {
+    /// Reads the caller's wishes. `list` names the list, so that a token of another one is refused;
+    /// the limit defaults to the most allowed. The error says what is wrong.
+    pub(crate) fn new(
+        list: &'static str,
+        limit: Option<i64>,
+        bounds: RangeInclusive<i64>,
+        token: Option<&str>,
+    ) -> Result<Self, String> {
+        let limit = limit.unwrap_or(*bounds.end());
+        if !bounds.contains(&limit) {
+            let (low, high) = (bounds.start(), bounds.end());
+            return Err(format!(
+                "the page size {limit} is not between {low} and {high}"
+            ));
+        }
+        let after = match token {
+            None => None,
+            Some(token) => match open(list, token) {
+                Some(key) => Some(key),
+                None => return Err("the next token is not one that this list gave out".into()),
+            },
+        };
+        Ok(Self {
+            list,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            after,
+        })
+    }
+
+    /// The key after which the page starts.
+    pub(crate) fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
+    /// Cuts the page out of the sorted list.
+    pub(crate) fn page<T>(
+        &self,
+        sorted: impl Iterator<Item = T>,
+        key: impl Fn(&T) -> &str,
+    ) -> Page<T> {
+        let mut rest =
+            sorted.skip_while(|item| self.after().is_some_and(|after| key(item) <= after));
+        let items: Vec<T> = rest.by_ref().take(self.limit).collect();
+        let next = match (rest.next(), items.last()) {
+            (Some(_), Some(last)) => Some(seal(self.list, key(last))),
+            _ => None,
+        };
+        Page { items, next }
+    }
+}
+
+/// A token is hexadecimal: opaque enough that nobody builds one, plain enough for every transport.
+fn seal(list: &str, key: &str) -> String {
+    use std::fmt::Write;
+    let mut token = String::with_capacity(2 * (list.len() + 1 + key.len()));
+    for byte in list.bytes().chain([b':']).chain(key.bytes()) {
+        write!(token, "{byte:02x}").expect("strings take everything");
+    }
+    token
+}
+
+fn open(list: &str, token: &str) -> Option<String> {
+    if token.len() > MAX_TOKEN || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let escaped: String = token
+        .as_bytes()
+        .chunks(2)
+        .flat_map(|pair| std::iter::once(b'%').chain(pair.iter().copied()))
+        .map(char::from)
+        .collect();
+    let plain = percent::decode(&escaped)?;
+    Some(plain.strip_prefix(list)?.strip_prefix(':')?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(items: &[&'static str], limit: i64, token: Option<&str>) -> Page<&'static str> {
+        Paging::new("things", Some(limit), 1..=100, token)
+            .expect("legal")
+            .page(items.iter().copied(), |item| item)
+    }
+
+    #[test]
+    fn pages_cover_the_list_although_it_changes_between_them() {
+        let first = page(&["a", "c", "e"], 2, None);
+        assert_eq!(first.items, ["a", "c"]);
+        // "c" is deleted, "b" and "d" are new.
+        let second = page(&["a", "b", "d", "e"], 2, first.next.as_deref());
+        assert_eq!(second.items, ["d", "e"]);
+        assert_eq!(second.next, None);
+    }
+
+    #[test]
+    fn a_full_last_page_has_no_token() {
+        assert_eq!(page(&["a", "b"], 2, None).next, None);
+        assert_eq!(page(&[], 2, None).next, None);
+    }
+
+    #[test]
+    fn foreign_tokens_and_limits_are_refused() {
+        for token in [
+            "",
+            "x",
+            "zz",
+            "abc",
+            &seal("others", "a"),
+            &"61".repeat(5000),
+        ] {
+            assert!(Paging::new("things", None, 1..=100, Some(token)).is_err());
+        }
+        for limit in [0, -1, 101, i64::MIN, i64::MAX] {
+            assert!(Paging::new("things", Some(limit), 1..=100, None).is_err());
+        }
+    }
+}

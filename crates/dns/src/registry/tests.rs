@@ -1,0 +1,450 @@
+use super::*;
+use crate::key::name_of;
+use std::collections::BTreeSet;
+use tombolo_model::{
+    Change, Record as Stored, Scope, Timestamp,
+    registry::{
+        DnsConfig, DnsRecord, Health, Instance, Namespace, NamespaceType, RecordType as Published,
+        Service,
+    },
+};
+
+/// A view under construction, and answers of a registry over it.
+#[derive(Clone)]
+struct Sample {
+    view: View,
+    scope: Scope,
+}
+
+impl Sample {
+    fn new() -> Self {
+        Self {
+            view: View::default(),
+            scope: Scope::new("111122223333", "us-west-2"),
+        }
+    }
+
+    fn put(&mut self, record: Stored) -> &mut Self {
+        let revision = self.view.revision + 1;
+        let change = Change::Put(self.scope.clone(), record);
+        self.view.apply(revision, &change);
+        self
+    }
+
+    fn namespace(&mut self, name: &str, kind: NamespaceType) -> &mut Self {
+        self.put(Stored::Namespace(Arc::new(Namespace {
+            id: format!("ns-{}-{name}", self.scope.region).into(),
+            name: name.into(),
+            http_name: name.into(),
+            kind,
+            vpc: None,
+            description: None,
+            hosted_zone_id: None,
+            soa_ttl: (name == "patient.local").then_some(77),
+            creator_request_id: None,
+            created_at: Timestamp(0),
+            tags: Vec::new(),
+        })))
+    }
+
+    fn private(&mut self, name: &str) -> &mut Self {
+        self.namespace(name, NamespaceType::DNS_PRIVATE)
+    }
+
+    /// A service `name@namespace` with records of these types.
+    fn service(
+        &mut self,
+        at: &str,
+        kinds: &[Published],
+        routing: Option<RoutingPolicy>,
+    ) -> &mut Self {
+        let (name, namespace) = at.split_once('@').expect("name@namespace");
+        let dns_records = kinds.iter().map(|kind| DnsRecord {
+            kind: *kind,
+            ttl: 30,
+        });
+        self.put(Stored::Service(Arc::new(Service {
+            id: format!("srv-{at}").into(),
+            name: name.into(),
+            namespace_id: format!("ns-{}-{namespace}", self.scope.region).into(),
+            description: None,
+            dns_config: (!kinds.is_empty()).then(|| DnsConfig {
+                routing_policy: routing,
+                dns_records: dns_records.collect(),
+            }),
+            health_check: None,
+            custom_health_check: true,
+            creator_request_id: None,
+            created_at: Timestamp(0),
+            tags: Vec::new(),
+        })))
+    }
+
+    fn instance(
+        &mut self,
+        at: &str,
+        id: &str,
+        attributes: &[(&str, &str)],
+        health: Health,
+    ) -> &mut Self {
+        self.put(Stored::Instance(Arc::new(Instance {
+            service_id: format!("srv-{at}").into(),
+            id: id.into(),
+            attributes: attributes
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect(),
+            creator_request_id: None,
+            operation_id: String::new(),
+            health,
+        })))
+    }
+
+    fn v4(&mut self, at: &str, id: &str, address: &str) -> &mut Self {
+        self.instance(at, id, &[("AWS_INSTANCE_IPV4", address)], Health::Healthy)
+    }
+
+    fn registry(&self, config: Config) -> Registry {
+        let view = Arc::new(self.view.clone());
+        Registry::over(move || view.clone(), config)
+    }
+
+    fn ask(&self, name: &str, kind: RecordType) -> String {
+        ask(&self.registry(Config::default()), name, kind, 1)
+    }
+}
+
+/// The answer in words: data with TTLs in order, or `nodata`, `nxdomain`, `not mine`.
+fn ask(zone: &dyn Zone, name: &str, kind: RecordType, seed: u64) -> String {
+    let query = Query::new(name_of(name).expect("a name"), kind, seed).expect("a short name");
+    let client = IpAddr::from([192, 0, 2, 1]);
+    let words = |records: &[Record]| {
+        let mut words: Vec<String> = records
+            .iter()
+            .map(|record| format!("{} {} {}", record.record_type(), record.data, record.ttl))
+            .collect();
+        words.sort();
+        words.join(", ")
+    };
+    match zone.answer(&query, client) {
+        Answer::Records {
+            answers,
+            additionals,
+        } => {
+            assert!(answers.iter().all(|record| record.name == query.name));
+            match additionals.is_empty() {
+                true => words(&answers),
+                false => format!("{} + {}", words(&answers), words(&additionals)),
+            }
+        }
+        Answer::NoData(soa) => format!("nodata {}", soa.ttl),
+        Answer::NxDomain(soa) => format!("nxdomain {}", soa.ttl),
+        Answer::Refused => "refused".into(),
+        Answer::NotMine => "not mine".into(),
+    }
+}
+
+#[test]
+fn names_exist_where_records_are_and_between() {
+    use RecordType::{A, AAAA, ANY, NS, SOA, SRV};
+    let mut sample = Sample::new();
+    sample
+        .private("Color.local")
+        .private("patient.local")
+        .private("deep.inner.color.local")
+        .service("Front@Color.local", &[Published::A], None)
+        .service("a.b@Color.local", &[Published::A, Published::AAAA], None)
+        .service("idle@Color.local", &[Published::A], None)
+        .service("_http._tcp@Color.local", &[Published::SRV], None)
+        .service("api@Color.local", &[], None)
+        .v4("Front@Color.local", "i", "10.0.0.1")
+        .v4("a.b@Color.local", "i", "10.0.0.2")
+        .v4("api@Color.local", "i", "10.0.0.3")
+        .instance(
+            "_http._tcp@Color.local",
+            "10.0.0.9",
+            &[
+                ("AWS_INSTANCE_IPV4", "10.0.0.9"),
+                ("AWS_INSTANCE_PORT", "8080"),
+            ],
+            Health::Healthy,
+        );
+    let srv = "SRV 1 1 8080 10.0.0.9._http._tcp.Color.local. 30 + A 10.0.0.9 30";
+    let table = [
+        ("front.color.local", A, "A 10.0.0.1 30"),
+        ("FRONT.COLOR.LOCAL", A, "A 10.0.0.1 30"),
+        ("front.color.local", ANY, "A 10.0.0.1 30"),
+        ("front.color.local", AAAA, "nodata 15"),
+        ("front.color.local", SRV, "nodata 15"),
+        ("x.front.color.local", A, "nxdomain 15"),
+        ("a.b.color.local", A, "A 10.0.0.2 30"),
+        ("a.b.color.local", AAAA, "nodata 15"),
+        ("b.color.local", A, "nodata 15"),
+        ("c.b.color.local", A, "nxdomain 15"),
+        ("nobody.color.local", A, "nxdomain 15"),
+        ("nobody.patient.local", A, "nxdomain 77"),
+        ("idle.color.local", A, "nxdomain 15"),
+        ("api.color.local", A, "nxdomain 15"),
+        ("color.local", A, "nodata 15"),
+        ("color.local", NS, "NS ns.Color.local. 60"),
+        ("ns.color.local", A, "nodata 15"),
+        ("inner.color.local", A, "nodata 15"),
+        ("x.inner.color.local", A, "nxdomain 15"),
+        ("_http._tcp.color.local", SRV, srv),
+        ("_tcp.color.local", SRV, "nodata 15"),
+        ("10.0.0.9._http._tcp.color.local", A, "A 10.0.0.9 30"),
+        ("10.0.0.9._http._tcp.color.local", AAAA, "nodata 15"),
+        ("0.0.9._http._tcp.color.local", A, "nodata 15"),
+        ("10.0.0.8._http._tcp.color.local", A, "nxdomain 15"),
+        ("local", A, "not mine"),
+        ("example.com", A, "not mine"),
+        ("othercolor.local", A, "not mine"),
+    ];
+    for (name, kind, expected) in table {
+        assert_eq!(sample.ask(name, kind), expected, "{name} {kind}");
+    }
+    let soa = sample.ask("color.local", SOA);
+    let revision = sample.view.revision;
+    assert!(
+        soa.starts_with("SOA ns.Color.local. hostmaster.Color.local. "),
+        "{soa}"
+    );
+    assert!(soa.contains(&format!(" {revision} ")), "{soa}");
+    assert!(soa.ends_with(" 15 15"), "{soa}");
+}
+
+#[test]
+fn multivalue_answers_with_up_to_eight_healthy_instances() {
+    let mut sample = Sample::new();
+    sample.private("n").service("s@n", &[Published::A], None);
+    for last in 0..20 {
+        sample.v4("s@n", &format!("i{last}"), &format!("10.0.0.{last}"));
+    }
+    for last in 100..140 {
+        let address = format!("10.0.0.{last}");
+        let attributes = [("AWS_INSTANCE_IPV4", address.as_str())];
+        sample.instance("s@n", &format!("i{last}"), &attributes, Health::Unhealthy);
+    }
+    let registry = sample.registry(Config::default());
+    let mut seen = BTreeSet::new();
+    for seed in 0..100 {
+        let answer = ask(&registry, "s.n", RecordType::A, seed);
+        let values: BTreeSet<String> = answer.split(", ").map(Into::into).collect();
+        assert_eq!(values.len(), 8, "seed {seed}: {answer}");
+        seen.extend(values);
+    }
+    assert_eq!(seen.len(), 20, "every healthy instance and no other");
+}
+
+#[test]
+fn without_a_healthy_instance_all_are_answered() {
+    let mut sample = Sample::new();
+    sample.private("n").service("s@n", &[Published::A], None);
+    for last in 1..=2 {
+        let address = format!("10.0.0.{last}");
+        let attributes = [("AWS_INSTANCE_IPV4", address.as_str())];
+        sample.instance("s@n", &format!("i{last}"), &attributes, Health::Unhealthy);
+    }
+    assert_eq!(
+        sample.ask("s.n", RecordType::A),
+        "A 10.0.0.1 30, A 10.0.0.2 30"
+    );
+}
+
+#[test]
+fn weighted_answers_with_one_of_all_healthy_ones() {
+    let mut sample = Sample::new();
+    sample
+        .private("n")
+        .service("s@n", &[Published::A], Some(RoutingPolicy::Weighted));
+    for last in 0..5 {
+        sample.v4("s@n", &format!("i{last}"), &format!("10.0.0.{last}"));
+    }
+    let registry = sample.registry(Config::default());
+    let answers: BTreeSet<String> = (0..200)
+        .map(|seed| ask(&registry, "s.n", RecordType::A, seed))
+        .collect();
+    assert_eq!(answers.len(), 5);
+    assert!(answers.iter().all(|answer| !answer.contains(',')));
+}
+
+#[test]
+fn aliases_are_answered_for_every_type() {
+    let mut sample = Sample::new();
+    sample
+        .private("n")
+        .service("c@n", &[Published::CNAME], Some(RoutingPolicy::Weighted))
+        .service("elb@n", &[Published::A], Some(RoutingPolicy::Weighted))
+        .instance(
+            "c@n",
+            "i",
+            &[("AWS_INSTANCE_CNAME", "example.com")],
+            Health::Healthy,
+        )
+        .instance(
+            "elb@n",
+            "i",
+            &[("AWS_ALIAS_DNS_NAME", "lb.example.com.")],
+            Health::Healthy,
+        );
+    assert_eq!(sample.ask("c.n", RecordType::A), "CNAME example.com. 30");
+    assert_eq!(
+        sample.ask("c.n", RecordType::CNAME),
+        "CNAME example.com. 30"
+    );
+    assert_eq!(
+        sample.ask("elb.n", RecordType::A),
+        "CNAME lb.example.com. 60"
+    );
+}
+
+#[test]
+fn instance_ids_of_every_shape_have_names() {
+    let mut sample = Sample::new();
+    sample.private("n").service("s@n", &[Published::SRV], None);
+    let long = "a".repeat(64);
+    for (index, id) in ["a/b:c@d", "Web-1", "..", "x.", &long]
+        .into_iter()
+        .enumerate()
+    {
+        let address = format!("10.0.0.{index}");
+        let attributes = [("AWS_INSTANCE_IPV4", &*address), ("AWS_INSTANCE_PORT", "1")];
+        sample.instance("s@n", id, &attributes, Health::Healthy);
+    }
+    let registry = sample.registry(Config::default());
+    let query = |name, kind| Query::new(name, kind, 1).expect("a short name");
+    let client = IpAddr::from([192, 0, 2, 1]);
+    let service = query(name_of("s.n").expect("a name"), RecordType::SRV);
+    let Answer::Records { answers, .. } = registry.answer(&service, client) else {
+        panic!("no records");
+    };
+    assert_eq!(
+        answers.len(),
+        4,
+        "all but the one that is too long for a label"
+    );
+    for record in answers {
+        let RData::SRV(srv) = record.data else {
+            panic!("not SRV")
+        };
+        let address = registry.answer(&query(srv.target.to_lowercase(), RecordType::A), client);
+        assert!(matches!(address, Answer::Records { .. }), "{}", srv.target);
+    }
+}
+
+#[test]
+fn http_namespaces_have_names_only_when_asked_for() {
+    let mut sample = Sample::new();
+    sample
+        .namespace("web", NamespaceType::HTTP)
+        .namespace("not a/../name", NamespaceType::HTTP)
+        .service("s@web", &[], None)
+        .instance(
+            "s@web",
+            "i",
+            &[
+                ("AWS_INSTANCE_IPV4", "10.0.0.1"),
+                ("AWS_INSTANCE_PORT", "80"),
+            ],
+            Health::Healthy,
+        );
+    assert_eq!(sample.ask("s.web", RecordType::A), "not mine");
+    let config = Config {
+        resolve_http_namespaces: true,
+        ..Config::default()
+    };
+    let registry = sample.registry(config);
+    assert_eq!(ask(&registry, "s.web", RecordType::A, 1), "A 10.0.0.1 5");
+    let srv = ask(&registry, "s.web", RecordType::SRV, 1);
+    assert_eq!(srv, "SRV 1 1 80 i.s.web. 5 + A 10.0.0.1 5");
+}
+
+#[test]
+fn a_service_can_be_at_the_apex() {
+    let mut sample = Sample::new();
+    sample
+        .private("n.local")
+        .service(".@n.local", &[Published::A], None);
+    assert_eq!(sample.ask("n.local", RecordType::A), "nodata 15");
+    sample.v4(".@n.local", "i", "10.0.0.1");
+    assert_eq!(sample.ask("n.local", RecordType::A), "A 10.0.0.1 30");
+    assert_eq!(sample.ask("n.local", RecordType::NS), "NS ns.n.local. 60");
+}
+
+#[test]
+fn an_inner_zone_hides_the_outer_one() {
+    let mut sample = Sample::new();
+    sample
+        .private("local")
+        .private("b.local")
+        .service("a.b@local", &[Published::A], None)
+        .service("x@b.local", &[Published::A], None)
+        .v4("a.b@local", "i", "10.0.0.1")
+        .v4("x@b.local", "i", "10.0.0.2");
+    assert_eq!(sample.ask("a.b.local", RecordType::A), "nxdomain 15");
+    assert_eq!(sample.ask("x.b.local", RecordType::A), "A 10.0.0.2 30");
+}
+
+#[test]
+fn namespaces_of_all_scopes_are_answered() {
+    let mut sample = Sample::new();
+    sample
+        .private("one")
+        .service("s@one", &[Published::A], None)
+        .v4("s@one", "i", "10.0.0.1");
+    sample.scope = Scope::new("444455556666", "eu-west-1");
+    sample
+        .private("two")
+        .service("s@two", &[Published::A], None)
+        .v4("s@two", "i", "10.0.0.2");
+    // The same name again: what the first does not have, the second adds.
+    sample
+        .private("one")
+        .service("t@one", &[Published::A], None)
+        .v4("t@one", "i", "10.0.0.3");
+    assert_eq!(sample.ask("s.one", RecordType::A), "A 10.0.0.1 30");
+    assert_eq!(sample.ask("s.two", RecordType::A), "A 10.0.0.2 30");
+    assert_eq!(sample.ask("t.one", RecordType::A), "A 10.0.0.3 30");
+}
+
+#[test]
+fn the_name_server_has_its_addresses() {
+    let mut sample = Sample::new();
+    sample.private("n");
+    let config = Config {
+        addresses: vec![IpAddr::from([192, 0, 2, 53])],
+        ..Config::default()
+    };
+    let registry = sample.registry(config);
+    assert_eq!(ask(&registry, "ns.n", RecordType::A, 1), "A 192.0.2.53 60");
+    assert_eq!(ask(&registry, "ns.n", RecordType::AAAA, 1), "nodata 15");
+}
+
+#[test]
+fn every_change_is_answered_at_once() {
+    let current = Arc::new(ArcSwap::from_pointee(View::default()));
+    let registry = {
+        let current = current.clone();
+        Registry::over(move || current.load_full(), Config::default())
+    };
+    let mut sample = Sample::new();
+    let expect = |sample: &Sample, expected: &str| {
+        current.store(Arc::new(sample.view.clone()));
+        assert_eq!(ask(&registry, "s.n", RecordType::A, 1), expected);
+    };
+    expect(&sample, "not mine");
+    expect(sample.private("n"), "nxdomain 15");
+    expect(sample.service("s@n", &[Published::A], None), "nxdomain 15");
+    expect(sample.v4("s@n", "i", "10.0.0.1"), "A 10.0.0.1 30");
+    expect(sample.v4("s@n", "i", "10.0.0.2"), "A 10.0.0.2 30");
+    expect(sample.private("other"), "A 10.0.0.2 30");
+    let moved = [("AWS_INSTANCE_IPV4", "10.0.0.3")];
+    expect(
+        sample.instance("s@n", "j", &moved, Health::Healthy),
+        "A 10.0.0.2 30, A 10.0.0.3 30",
+    );
+    expect(
+        sample.instance("s@n", "j", &moved, Health::Unhealthy),
+        "A 10.0.0.2 30",
+    );
+}

@@ -1,0 +1,98 @@
+//! What the App Mesh webhook did: default names, decide membership, refuse what cannot work.
+//!
+//! Membership is decided once, when an object is created, and written into it as `meshRef` (and
+//! `virtualGatewayRef`). From then on it cannot change (`facts/controller.md` §2).
+
+mod immutable;
+mod membership;
+mod rules;
+
+#[cfg(test)]
+mod tests;
+
+use crate::cluster::ClusterObjects;
+use crate::crd::{IpPreference, Kind, MeshServiceDiscovery, Resource};
+use crate::field::{Denial, Denials};
+
+/// The address family of a cluster's pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpFamily {
+    /// Pods have IPv4 addresses.
+    #[default]
+    V4,
+    /// Pods have IPv6 addresses.
+    V6,
+}
+
+/// Admits a new object: the object with its `awsName` and its membership, or every reason against it.
+///
+/// `objects` is the cluster without the object.
+///
+/// # Errors
+/// Bounds of the schema, rules between fields, a membership that was written by hand, or one that cannot be
+/// decided because nothing, or more than one thing, selects the object.
+pub fn create(mut resource: Resource, objects: &ClusterObjects, family: IpFamily) -> Result<Resource, Denials> {
+    let mut denials = resource.check();
+    denials.extend(rules::check(&resource));
+    denials.extend(membership::written_by_hand(&resource));
+    default_aws_name(&mut resource);
+    force_ip_family(&mut resource, family);
+    if let Err(denial) = membership::decide(&mut resource, objects) {
+        denials.push(denial);
+    }
+    admitted(resource, denials)
+}
+
+/// Admits a change of `old` into `new`.
+///
+/// What admission wrote into the old object and the new one leaves out is carried over, as a merge of the
+/// client would; that makes applying the same manifest again a change of nothing.
+///
+/// # Errors
+/// Bounds of the schema, rules between fields, or a change of something that cannot change.
+pub fn update(old: &Resource, mut new: Resource, family: IpFamily) -> Result<Resource, Denials> {
+    immutable::carry_over(old, &mut new);
+    force_ip_family(&mut new, family);
+    let mut denials = new.check();
+    denials.extend(rules::check(&new));
+    denials.extend(immutable::check(old, &new));
+    admitted(new, denials)
+}
+
+fn admitted(resource: Resource, denials: Vec<Denial>) -> Result<Resource, Denials> {
+    if denials.is_empty() { Ok(resource) } else { Err(Denials(denials)) }
+}
+
+/// The name an object has in the mesh API when its manifest gives none; `None` for a backend group.
+pub fn default_name(kind: Kind, namespace: &str, name: &str) -> Option<String> {
+    match kind {
+        Kind::Mesh => Some(name.to_owned()),
+        Kind::VirtualService => Some(format!("{name}.{namespace}")),
+        Kind::VirtualNode | Kind::VirtualRouter | Kind::VirtualGateway | Kind::GatewayRoute => {
+            Some(format!("{name}_{namespace}"))
+        }
+        Kind::BackendGroup => None,
+    }
+}
+
+fn default_aws_name(resource: &mut Resource) {
+    if resource.aws_name().is_some_and(|name| !name.is_empty()) {
+        return;
+    }
+    let name = default_name(resource.kind(), resource.namespace(), resource.name());
+    if let Some(slot) = resource.aws_name_mut() {
+        *slot = name;
+    }
+}
+
+/// The original overrules what the user wrote, and its tests assert that; so it is kept.
+fn force_ip_family(resource: &mut Resource, family: IpFamily) {
+    let Resource::Mesh(mesh) = resource else { return };
+    let discovery = &mut mesh.spec.mesh_service_discovery;
+    let forced = match family {
+        IpFamily::V6 => IpPreference::Ipv6Only,
+        IpFamily::V4 if discovery.is_some() => IpPreference::Ipv4Only,
+        IpFamily::V4 => return,
+    };
+    *discovery = Some(MeshServiceDiscovery { ip_preference: Some(forced) });
+}

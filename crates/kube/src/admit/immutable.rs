@@ -1,0 +1,54 @@
+//! What cannot change once an object is admitted.
+
+use crate::crd::Resource;
+use crate::field::Denial;
+
+const RECREATE: &str = "cannot change; delete the object and create it anew";
+
+/// Fills in what admission wrote into the old object and the new one leaves out.
+pub(super) fn carry_over(old: &Resource, new: &mut Resource) {
+    if new.kind() != old.kind() {
+        return;
+    }
+    if let Some(slot) = new.aws_name_mut()
+        && slot.as_deref().unwrap_or_default().is_empty()
+    {
+        *slot = old.aws_name().map(str::to_owned);
+    }
+    if let Some(slot @ None) = new.mesh_ref_mut() {
+        *slot = old.mesh_ref().cloned();
+    }
+    if let (Resource::GatewayRoute(old), Resource::GatewayRoute(new)) = (old, new)
+        && new.spec.virtual_gateway_ref.is_none()
+    {
+        new.spec.virtual_gateway_ref.clone_from(&old.spec.virtual_gateway_ref);
+    }
+}
+
+pub(super) fn check(old: &Resource, new: &Resource) -> Vec<Denial> {
+    let mut denials = Vec::new();
+    if old.kind() != new.kind() {
+        denials.push(Denial::new("kind", format!("{} cannot become {}", old.kind(), new.kind())));
+        return denials;
+    }
+    if old.aws_name() != new.aws_name() {
+        denials.push(Denial::new("spec.awsName", RECREATE));
+    }
+    if old.mesh_ref() != new.mesh_ref() {
+        denials.push(Denial::new("spec.meshRef", RECREATE));
+    }
+    match (old, new) {
+        (Resource::GatewayRoute(old), Resource::GatewayRoute(new))
+            if old.spec.virtual_gateway_ref != new.spec.virtual_gateway_ref =>
+        {
+            denials.push(Denial::new("spec.virtualGatewayRef", RECREATE));
+        }
+        (Resource::VirtualNode(old), Resource::VirtualNode(new))
+            if old.spec.cloud_map().is_some() && old.spec.cloud_map() != new.spec.cloud_map() =>
+        {
+            denials.push(Denial::new("spec.serviceDiscovery.awsCloudMap", RECREATE));
+        }
+        _ => {}
+    }
+    denials
+}

@@ -1,0 +1,144 @@
+//! Which mesh an object belongs to, and which gateway a gateway route belongs to.
+
+use crate::cluster::{ClusterObjects, ObjectKey};
+use crate::crd::{Mesh, MeshRef, Resource, VirtualGateway, VirtualGatewayRef};
+use crate::field::Denial;
+use crate::selector::{self, Labels};
+
+/// Membership is never written by hand: a stale uid in a manifest would bind an object to a mesh that is gone.
+pub(super) fn written_by_hand(resource: &Resource) -> Vec<Denial> {
+    let mut denials = Vec::new();
+    if resource.mesh_ref().is_some() {
+        denials.push(Denial::new("spec.meshRef", "is read-only; remove it"));
+    }
+    if let Resource::GatewayRoute(route) = resource
+        && route.spec.virtual_gateway_ref.is_some()
+    {
+        denials.push(Denial::new("spec.virtualGatewayRef", "is read-only; remove it"));
+    }
+    denials
+}
+
+/// Writes the membership of a new object into it.
+pub(super) fn decide(resource: &mut Resource, objects: &ClusterObjects) -> Result<(), Denial> {
+    if matches!(resource, Resource::Mesh(_)) {
+        return Ok(());
+    }
+    let namespace = resource.namespace().to_owned();
+    let Some(labels) = objects.namespace(&namespace) else {
+        return Err(Denial::new(
+            "metadata.namespace",
+            format!("namespace {namespace} is not there; create it first"),
+        ));
+    };
+    let mesh = mesh_of(&namespace, labels, objects)?;
+    let mesh_ref = MeshRef {
+        name: mesh.metadata.name.clone().unwrap_or_default(),
+        uid: mesh.metadata.uid.clone().unwrap_or_default(),
+    };
+    if let Resource::GatewayRoute(route) = resource {
+        let own_labels = route.metadata.labels.clone().unwrap_or_default();
+        let gateway = gateway_of(&namespace, labels, &own_labels, objects)?;
+        route.spec.virtual_gateway_ref = Some(VirtualGatewayRef {
+            name: gateway.metadata.name.clone().unwrap_or_default(),
+            namespace: gateway.metadata.namespace.clone(),
+            uid: gateway.metadata.uid.clone().unwrap_or_default(),
+        });
+        if gateway.spec.mesh_ref.as_ref() != Some(&mesh_ref) {
+            return Err(Denial::new(
+                "metadata.namespace",
+                format!(
+                    "namespace {namespace} is in mesh {}, but gateway {} that selects this route is in mesh {}; \
+                     a gateway and its routes must share one mesh",
+                    mesh_ref.name,
+                    key(gateway),
+                    gateway.spec.mesh_ref.as_ref().map_or("(none)", |mesh_ref| &mesh_ref.name),
+                ),
+            ));
+        }
+    }
+    if let Some(slot) = resource.mesh_ref_mut() {
+        *slot = Some(mesh_ref);
+    }
+    Ok(())
+}
+
+fn mesh_of<'a>(namespace: &str, labels: &Labels, objects: &'a ClusterObjects) -> Result<&'a Mesh, Denial> {
+    let selects = |mesh: &&Mesh| {
+        let selector = mesh.spec.namespace_selector.as_ref();
+        selector.is_some_and(|selector| selector::matches(selector, labels))
+    };
+    let meshes: Vec<&Mesh> = objects.meshes().filter(selects).collect();
+    let name = |mesh: &Mesh| mesh.metadata.name.clone().unwrap_or_default();
+    match meshes.as_slice() {
+        [mesh] if mesh.metadata.deletion_timestamp.is_some() => Err(Denial::new(
+            "metadata.namespace",
+            format!("mesh {} of namespace {namespace} is being deleted; wait until it is gone", name(mesh)),
+        )),
+        [mesh] => Ok(mesh),
+        [] => Err(Denial::new(
+            "metadata.namespace",
+            format!(
+                "no mesh selects namespace {namespace}, labelled {}; create a Mesh whose spec.namespaceSelector does",
+                written(labels)
+            ),
+        )),
+        several => {
+            let names: Vec<String> = several.iter().map(|mesh| name(mesh)).collect();
+            Err(Denial::new(
+                "metadata.namespace",
+                format!(
+                    "several meshes select namespace {namespace}: {}; narrow their spec.namespaceSelector",
+                    names.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+fn gateway_of<'a>(
+    namespace: &str,
+    namespace_labels: &Labels,
+    route_labels: &Labels,
+    objects: &'a ClusterObjects,
+) -> Result<&'a VirtualGateway, Denial> {
+    let selects = |gateway: &&VirtualGateway| {
+        let namespaces = gateway.spec.namespace_selector.as_ref();
+        let routes = gateway.spec.gateway_route_selector.as_ref();
+        namespaces.is_some_and(|selector| selector::matches(selector, namespace_labels))
+            && routes.is_none_or(|selector| selector::matches(selector, route_labels))
+    };
+    let gateways: Vec<&VirtualGateway> = objects.virtual_gateways().filter(selects).collect();
+    match gateways.as_slice() {
+        [gateway] => Ok(gateway),
+        [] => Err(Denial::new(
+            "metadata.labels",
+            format!(
+                "no virtual gateway selects this route: its namespace {namespace} is labelled {}, the route {}; \
+                 check spec.namespaceSelector and spec.gatewayRouteSelector of the gateway",
+                written(namespace_labels),
+                written(route_labels)
+            ),
+        )),
+        several => {
+            let names: Vec<String> = several.iter().map(|gateway| key(gateway).to_string()).collect();
+            Err(Denial::new(
+                "metadata.labels",
+                format!(
+                    "several virtual gateways select this route: {}; narrow their spec.gatewayRouteSelector",
+                    names.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+fn key(gateway: &VirtualGateway) -> ObjectKey {
+    let metadata = &gateway.metadata;
+    ObjectKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+fn written(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{{{}}}", pairs.join(", "))
+}

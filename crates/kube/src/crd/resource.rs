@@ -1,0 +1,372 @@
+//! What the seven kinds have in common: identity, references, and the enum that holds any of them.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::check::Checker;
+use super::{
+    API_VERSION, BackendGroup, GatewayRoute, Mesh, VirtualGateway, VirtualNode, VirtualRouter, VirtualService,
+};
+use crate::field::Denial;
+
+/// A reference to another object of the cluster. An absent or empty namespace is the referrer's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Name of the object.
+    pub name: String,
+    /// Its namespace, unless it is the referrer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+impl Reference {
+    /// The namespace and name referred to from an object in `own_namespace`.
+    pub fn resolve<'a>(&'a self, own_namespace: &'a str) -> (&'a str, &'a str) {
+        let namespace = self.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        (namespace.unwrap_or(own_namespace), &self.name)
+    }
+}
+
+/// The mesh that an object was admitted into; written at admission, never by users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeshRef {
+    /// Name of the Mesh object (not its `awsName`).
+    pub name: String,
+    /// Its uid, so that a deleted and recreated mesh is not taken for the old one.
+    pub uid: String,
+}
+
+/// The gateway that a gateway route was admitted into; written at admission, never by users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualGatewayRef {
+    /// Name of the VirtualGateway object.
+    pub name: String,
+    /// Its namespace, unless it is the route's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// One of the seven kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `Mesh`, cluster-wide.
+    Mesh,
+    /// `VirtualNode`.
+    VirtualNode,
+    /// `VirtualRouter`.
+    VirtualRouter,
+    /// `VirtualService`.
+    VirtualService,
+    /// `VirtualGateway`.
+    VirtualGateway,
+    /// `GatewayRoute`.
+    GatewayRoute,
+    /// `BackendGroup`.
+    BackendGroup,
+}
+
+impl Kind {
+    /// Every kind, in an order in which references point backwards, except from a node to its backends.
+    pub const ALL: [Self; 7] = [
+        Self::Mesh,
+        Self::VirtualNode,
+        Self::VirtualRouter,
+        Self::VirtualService,
+        Self::VirtualGateway,
+        Self::GatewayRoute,
+        Self::BackendGroup,
+    ];
+
+    /// As `kind:` has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "Mesh",
+            Self::VirtualNode => "VirtualNode",
+            Self::VirtualRouter => "VirtualRouter",
+            Self::VirtualService => "VirtualService",
+            Self::VirtualGateway => "VirtualGateway",
+            Self::GatewayRoute => "GatewayRoute",
+            Self::BackendGroup => "BackendGroup",
+        }
+    }
+
+    /// As `kubectl get` has it.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Mesh => "meshes",
+            Self::VirtualNode => "virtualnodes",
+            Self::VirtualRouter => "virtualrouters",
+            Self::VirtualService => "virtualservices",
+            Self::VirtualGateway => "virtualgateways",
+            Self::GatewayRoute => "gatewayroutes",
+            Self::BackendGroup => "backendgroups",
+        }
+    }
+
+    /// Whether objects live in a namespace. Only a mesh does not.
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Mesh)
+    }
+
+    /// The kind with this `kind:` name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Any object of the seven kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resource {
+    /// A mesh.
+    Mesh(Mesh),
+    /// A virtual node.
+    VirtualNode(VirtualNode),
+    /// A virtual router with its routes.
+    VirtualRouter(VirtualRouter),
+    /// A virtual service.
+    VirtualService(VirtualService),
+    /// A virtual gateway.
+    VirtualGateway(VirtualGateway),
+    /// A gateway route.
+    GatewayRoute(GatewayRoute),
+    /// A backend group.
+    BackendGroup(BackendGroup),
+}
+
+macro_rules! each {
+    ($resource:expr, $object:ident => $body:expr) => {
+        match $resource {
+            Resource::Mesh($object) => $body,
+            Resource::VirtualNode($object) => $body,
+            Resource::VirtualRouter($object) => $body,
+            Resource::VirtualService($object) => $body,
+            Resource::VirtualGateway($object) => $body,
+            Resource::GatewayRoute($object) => $body,
+            Resource::BackendGroup($object) => $body,
+        }
+    };
+}
+
+impl Resource {
+    /// Which of the seven it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Mesh(_) => Kind::Mesh,
+            Self::VirtualNode(_) => Kind::VirtualNode,
+            Self::VirtualRouter(_) => Kind::VirtualRouter,
+            Self::VirtualService(_) => Kind::VirtualService,
+            Self::VirtualGateway(_) => Kind::VirtualGateway,
+            Self::GatewayRoute(_) => Kind::GatewayRoute,
+            Self::BackendGroup(_) => Kind::BackendGroup,
+        }
+    }
+
+    /// Name, namespace, labels, uid.
+    pub fn metadata(&self) -> &ObjectMeta {
+        each!(self, object => &object.metadata)
+    }
+
+    /// The same, to be changed.
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        each!(self, object => &mut object.metadata)
+    }
+
+    /// `metadata.name`, empty if absent.
+    pub fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.namespace`, empty if absent.
+    pub fn namespace(&self) -> &str {
+        self.metadata().namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The name in the mesh API: `spec.awsName`. `None` before admission, and for a backend group, which has no
+    /// counterpart there.
+    pub fn aws_name(&self) -> Option<&str> {
+        match self {
+            Self::Mesh(object) => object.spec.aws_name.as_deref(),
+            Self::VirtualNode(object) => object.spec.aws_name.as_deref(),
+            Self::VirtualRouter(object) => object.spec.aws_name.as_deref(),
+            Self::VirtualService(object) => object.spec.aws_name.as_deref(),
+            Self::VirtualGateway(object) => object.spec.aws_name.as_deref(),
+            Self::GatewayRoute(object) => object.spec.aws_name.as_deref(),
+            Self::BackendGroup(_) => None,
+        }
+    }
+
+    /// Where the name in the mesh API stands; `None` for a backend group.
+    pub fn aws_name_mut(&mut self) -> Option<&mut Option<String>> {
+        match self {
+            Self::Mesh(object) => Some(&mut object.spec.aws_name),
+            Self::VirtualNode(object) => Some(&mut object.spec.aws_name),
+            Self::VirtualRouter(object) => Some(&mut object.spec.aws_name),
+            Self::VirtualService(object) => Some(&mut object.spec.aws_name),
+            Self::VirtualGateway(object) => Some(&mut object.spec.aws_name),
+            Self::GatewayRoute(object) => Some(&mut object.spec.aws_name),
+            Self::BackendGroup(_) => None,
+        }
+    }
+
+    /// Where the membership stands; `None` for a mesh.
+    pub fn mesh_ref_mut(&mut self) -> Option<&mut Option<MeshRef>> {
+        match self {
+            Self::Mesh(_) => None,
+            Self::VirtualNode(object) => Some(&mut object.spec.mesh_ref),
+            Self::VirtualRouter(object) => Some(&mut object.spec.mesh_ref),
+            Self::VirtualService(object) => Some(&mut object.spec.mesh_ref),
+            Self::VirtualGateway(object) => Some(&mut object.spec.mesh_ref),
+            Self::GatewayRoute(object) => Some(&mut object.spec.mesh_ref),
+            Self::BackendGroup(object) => Some(&mut object.spec.mesh_ref),
+        }
+    }
+
+    /// The mesh that the object was admitted into. `None` before admission, and for a mesh.
+    pub fn mesh_ref(&self) -> Option<&MeshRef> {
+        match self {
+            Self::Mesh(_) => None,
+            Self::VirtualNode(object) => object.spec.mesh_ref.as_ref(),
+            Self::VirtualRouter(object) => object.spec.mesh_ref.as_ref(),
+            Self::VirtualService(object) => object.spec.mesh_ref.as_ref(),
+            Self::VirtualGateway(object) => object.spec.mesh_ref.as_ref(),
+            Self::GatewayRoute(object) => object.spec.mesh_ref.as_ref(),
+            Self::BackendGroup(object) => object.spec.mesh_ref.as_ref(),
+        }
+    }
+
+    /// The ARN that the controller wrote back, if any.
+    pub fn arn(&self) -> Option<&str> {
+        match self {
+            Self::Mesh(object) => object.status.as_ref()?.mesh_arn.as_deref(),
+            Self::VirtualNode(object) => object.status.as_ref()?.virtual_node_arn.as_deref(),
+            Self::VirtualRouter(object) => object.status.as_ref()?.virtual_router_arn.as_deref(),
+            Self::VirtualService(object) => object.status.as_ref()?.virtual_service_arn.as_deref(),
+            Self::VirtualGateway(object) => object.status.as_ref()?.virtual_gateway_arn.as_deref(),
+            Self::GatewayRoute(object) => object.status.as_ref()?.gateway_route_arn.as_deref(),
+            Self::BackendGroup(_) => None,
+        }
+    }
+
+    /// Every violation of the schema's bounds.
+    pub fn check(&self) -> Vec<Denial> {
+        each!(self, object => Checker::spec(&object.spec))
+    }
+}
+
+impl Serialize for Resource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        each!(self, object => object.serialize(serializer))
+    }
+}
+
+/// How an object of any kind is read. `apiVersion` and `kind` are optional because lists omit them; when
+/// present they were dispatched on already.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Wire<Spec, Status> {
+    #[serde(rename = "apiVersion")]
+    _api_version: Option<String>,
+    #[serde(rename = "kind")]
+    _kind: Option<String>,
+    #[serde(default)]
+    pub(super) metadata: ObjectMeta,
+    pub(super) spec: Option<Spec>,
+    pub(super) status: Option<Status>,
+}
+
+/// Writes an object of any kind, with its `apiVersion` and `kind`.
+pub(super) fn serialize_object<S: Serializer>(
+    serializer: S,
+    kind: Kind,
+    metadata: &ObjectMeta,
+    spec: &impl Serialize,
+    status: Option<&impl Serialize>,
+) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_struct(kind.name(), 4 + usize::from(status.is_some()))?;
+    object.serialize_field("apiVersion", API_VERSION)?;
+    object.serialize_field("kind", kind.name())?;
+    object.serialize_field("metadata", metadata)?;
+    object.serialize_field("spec", spec)?;
+    if let Some(status) = status {
+        object.serialize_field("status", status)?;
+    }
+    object.end()
+}
+
+/// Declares one kind: the object around its spec and status, and the traits Kubernetes clients ask for.
+macro_rules! kind {
+    ($(#[$doc:meta])* $name:ident, $spec:ty, $status:ty, $scope:ty) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(from = "crate::crd::resource::Wire<_, _>")]
+        pub struct $name {
+            /// Name, namespace, labels, uid.
+            pub metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+            /// What the user wants.
+            pub spec: $spec,
+            /// What the controller found.
+            pub status: Option<$status>,
+        }
+
+        impl From<crate::crd::resource::Wire<$spec, $status>> for $name {
+            fn from(wire: crate::crd::resource::Wire<$spec, $status>) -> Self {
+                Self {
+                    metadata: wire.metadata,
+                    spec: wire.spec.unwrap_or_default(),
+                    status: wire.status,
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                crate::crd::resource::serialize_object(
+                    serializer,
+                    crate::crd::Kind::$name,
+                    &self.metadata,
+                    &self.spec,
+                    self.status.as_ref(),
+                )
+            }
+        }
+
+        impl From<$name> for crate::crd::Resource {
+            fn from(object: $name) -> Self {
+                Self::$name(object)
+            }
+        }
+
+        impl k8s_openapi::Resource for $name {
+            const API_VERSION: &'static str = crate::crd::API_VERSION;
+            const GROUP: &'static str = crate::crd::GROUP;
+            const KIND: &'static str = crate::crd::Kind::$name.name();
+            const VERSION: &'static str = crate::crd::VERSION;
+            const URL_PATH_SEGMENT: &'static str = crate::crd::Kind::$name.plural();
+            type Scope = $scope;
+        }
+
+        impl k8s_openapi::Metadata for $name {
+            type Ty = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+            fn metadata(&self) -> &Self::Ty {
+                &self.metadata
+            }
+
+            fn metadata_mut(&mut self) -> &mut Self::Ty {
+                &mut self.metadata
+            }
+        }
+    };
+}
+pub(super) use kind;

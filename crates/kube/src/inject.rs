@@ -1,0 +1,167 @@
+//! A pod to a pod with its sidecar (`facts/controller.md` §5).
+//!
+//! The webhook returns the result to Kubernetes, the local runtime runs it: either way it is the pod that runs.
+//! Environment variables, containers and volumes come in a fixed order, so one pod always gives one result.
+
+mod annotation;
+mod config;
+mod environment;
+mod redirect;
+mod sidecar;
+mod workload;
+mod xray;
+
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodReadinessGate, PodSpec};
+
+pub use config::{InjectConfig, Resources, Statsd, Tracing, XrayDaemon, default_pre_stop, default_sidecar_probe};
+pub use workload::{Workload, WorkloadKind, workload_of};
+
+use crate::cluster::ClusterObjects;
+use crate::field::Denial;
+use crate::selector::Labels;
+
+/// Annotation of a pod and label of a namespace that switches injection: `enabled` or `disabled`.
+pub const SWITCH: &str = "appmesh.k8s.aws/sidecarInjectorWebhook";
+/// Name of the proxy's container.
+pub const SIDECAR: &str = "envoy";
+/// Name of the init container that redirects the pod's traffic to the proxy.
+pub const PROXY_INIT: &str = "proxyinit";
+/// Name of the tracing daemon's container.
+pub const XRAY_DAEMON: &str = "xray-daemon";
+/// The user that the proxy runs as. Its own traffic is not redirected.
+pub const PROXY_UID: i64 = 1337;
+/// The port to which inbound traffic is redirected.
+pub const INGRESS_PORT: u16 = 15000;
+/// The port to which outbound traffic is redirected.
+pub const EGRESS_PORT: u16 = 15001;
+/// The pod condition that says that the registry hands out the pod's address.
+pub const CLOUD_MAP_GATE: &str = "conditions.appmesh.k8s.aws/aws-cloudmap-healthy";
+
+/// What became of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Injection {
+    /// Nothing: the pod stays outside the mesh.
+    Untouched(Outside),
+    /// It is part of the mesh.
+    Injected {
+        /// The pod as it shall run.
+        pod: Box<Pod>,
+        /// What it is in the mesh.
+        workload: Workload,
+    },
+}
+
+/// Why a pod stays outside the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// Its namespace is not labelled `enabled` or `disabled`, so nobody asks.
+    NamespaceNotLabelled,
+    /// Its annotation, or else its namespace, says `disabled`.
+    Disabled,
+    /// No virtual node or gateway selects it, and nothing demands that one does.
+    NotSelected,
+}
+
+/// Injects a pod that is created in `namespace`.
+///
+/// # Errors
+/// No virtual node or gateway selects the pod although injection is `enabled`; several do; one that does was
+/// not admitted; or an annotation is malformed. The field names the label or annotation.
+pub fn inject(
+    pod: &Pod,
+    namespace: &str,
+    objects: &ClusterObjects,
+    config: &InjectConfig,
+) -> Result<Injection, Denial> {
+    let Some(namespace_switch) = objects.namespace(namespace).and_then(intercepted) else {
+        return Ok(Injection::Untouched(Outside::NamespaceNotLabelled));
+    };
+    let switch = annotation::get(pod, SWITCH).unwrap_or(namespace_switch);
+    if switch.eq_ignore_ascii_case("disabled") {
+        return Ok(Injection::Untouched(Outside::Disabled));
+    }
+    let empty = Labels::new();
+    let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
+    let Some(workload) = workload_of(labels, namespace, objects)? else {
+        if !switch.eq_ignore_ascii_case("enabled") {
+            return Ok(Injection::Untouched(Outside::NotSelected));
+        }
+        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        return Err(Denial::new(
+            "metadata.labels",
+            format!(
+                "sidecar injection is enabled, but no virtual node or gateway of namespace {namespace} selects a pod \
+                 labelled {{{}}}; apply one whose spec.podSelector does, or annotate the pod with {SWITCH}: disabled",
+                labels.join(", ")
+            ),
+        ));
+    };
+    let mut pod = pod.clone();
+    match workload.kind {
+        WorkloadKind::VirtualNode => virtual_node(&mut pod, &workload, namespace, objects, config)?,
+        WorkloadKind::VirtualGateway => virtual_gateway(&mut pod, &workload, config)?,
+    }
+    Ok(Injection::Injected { pod: Box::new(pod), workload })
+}
+
+/// The switch of a namespace in which pods are intercepted at all: the webhook is registered only for
+/// namespaces whose label says `enabled` or `disabled`, letter for letter.
+fn intercepted(labels: &Labels) -> Option<&str> {
+    labels.get(SWITCH).map(String::as_str).filter(|value| ["enabled", "disabled"].contains(value))
+}
+
+fn virtual_node(
+    pod: &mut Pod,
+    workload: &Workload,
+    namespace: &str,
+    objects: &ClusterObjects,
+    config: &InjectConfig,
+) -> Result<(), Denial> {
+    let node = objects.virtual_node(namespace, &workload.key.name);
+    let ports: Vec<u16> = node
+        .map(|node| node.spec.listeners().iter().map(|listener| listener.port_mapping.port).collect())
+        .unwrap_or_default();
+    redirect::apply(pod, &ports, config)?;
+    sidecar::add(pod, workload, config)?;
+    xray::add(pod, config)?;
+    let uses_cloud_map = node.is_some_and(|node| node.spec.cloud_map().is_some());
+    let spec = spec(pod);
+    if uses_cloud_map && config.cloud_map_readiness_gate {
+        let gates = spec.readiness_gates.get_or_insert_default();
+        if !gates.iter().any(|gate| gate.condition_type == CLOUD_MAP_GATE) {
+            gates.push(PodReadinessGate { condition_type: CLOUD_MAP_GATE.to_owned() });
+        }
+    }
+    if config.iam_for_service_accounts {
+        // So that the proxy may read the projected service account token.
+        spec.security_context.get_or_insert_default().fs_group.get_or_insert(PROXY_UID);
+    }
+    if let Some(secret) = &config.image_pull_secret {
+        let secrets = spec.image_pull_secrets.get_or_insert_default();
+        if !secrets.iter().any(|present| present.name == *secret) {
+            secrets.push(LocalObjectReference { name: secret.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A gateway's pod brings its own proxy container. Without one nothing is done, as in the original.
+fn virtual_gateway(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -> Result<(), Denial> {
+    sidecar::adopt(pod, workload, config)?;
+    xray::add(pod, config)
+}
+
+fn spec(pod: &mut Pod) -> &mut PodSpec {
+    pod.spec.get_or_insert_default()
+}
+
+fn has_container(pod: &Pod, name: &str) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| named(&spec.containers, name))
+}
+
+fn named(containers: &[Container], name: &str) -> bool {
+    containers.iter().any(|container| container.name == name)
+}

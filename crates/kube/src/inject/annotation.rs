@@ -1,0 +1,108 @@
+//! The annotations by which a pod adjusts its own injection.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+
+use crate::field::{Denial, FieldPath};
+
+pub(super) const CPU_REQUEST: &str = "appmesh.k8s.aws/cpuRequest";
+pub(super) const MEMORY_REQUEST: &str = "appmesh.k8s.aws/memoryRequest";
+pub(super) const CPU_LIMIT: &str = "appmesh.k8s.aws/cpuLimit";
+pub(super) const MEMORY_LIMIT: &str = "appmesh.k8s.aws/memoryLimit";
+pub(super) const PORTS: &str = "appmesh.k8s.aws/ports";
+pub(super) const EGRESS_IGNORED_IPS: &str = "appmesh.k8s.aws/egressIgnoredIPs";
+pub(super) const EGRESS_IGNORED_PORTS: &str = "appmesh.k8s.aws/egressIgnoredPorts";
+pub(super) const IPV6: &str = "appmesh.k8s.aws/ipv6";
+pub(super) const CNI: &str = "appmesh.k8s.aws/appmeshCNI";
+pub(super) const PROXY_EGRESS_PORT: &str = "appmesh.k8s.aws/proxyEgressPort";
+pub(super) const PROXY_INGRESS_PORT: &str = "appmesh.k8s.aws/proxyIngressPort";
+pub(super) const IGNORED_UID: &str = "appmesh.k8s.aws/ignoredUID";
+pub(super) const PREVIEW: &str = "appmesh.k8s.aws/preview";
+pub(super) const SDS: &str = "appmesh.k8s.aws/sds";
+pub(super) const SECRET_MOUNTS: &str = "appmesh.k8s.aws/secretMounts";
+pub(super) const VOLUME_MOUNTS: &str = "appmesh.k8s.aws/volumeMounts";
+pub(super) const SIDECAR_ENV: &str = "appmesh.k8s.aws/sidecarEnv";
+pub(super) const SIDECAR_ENV_JSON: &str = "appmesh.k8s.aws/sidecarEnvJson";
+pub(super) const SKIP_IMAGE_OVERRIDE: &str = "appmesh.k8s.aws/virtualGatewaySkipImageOverride";
+pub(super) const XRAY_CONFIG_MOUNT: &str = "appmesh.k8s.aws/xrayAgentConfigMount";
+
+/// Most variables or mounts that one annotation may add.
+const MOST: usize = 256;
+
+/// The value of an annotation.
+pub(super) fn get<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+/// Whether an annotation has this value, in whatever case.
+pub(super) fn is(pod: &Pod, name: &str, value: &str) -> bool {
+    get(pod, name).is_some_and(|text| text.eq_ignore_ascii_case(value))
+}
+
+/// A denial of one annotation.
+pub(super) fn deny(name: &str, message: impl Into<String>) -> Denial {
+    Denial::new(FieldPath::from("metadata.annotations").field(name), message)
+}
+
+/// `name:path` pairs with commas between, in the order written.
+pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Denial> {
+    let Some(text) = get(pod, name) else { return Ok(Vec::new()) };
+    let mut mounts = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let parts: Vec<&str> = pair.split(':').map(str::trim).collect();
+        match parts.as_slice() {
+            [volume, path] if !volume.is_empty() && !path.is_empty() => {
+                mounts.push(((*volume).to_owned(), (*path).to_owned()));
+            }
+            _ => return Err(deny(name, format!("{pair:?} is not a mount; write <volume>:<path>, with commas between"))),
+        }
+    }
+    few(name, mounts.len())?;
+    Ok(mounts)
+}
+
+/// Variables that the pod adds to its proxy, by name. JSON wins over the list.
+pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Denial> {
+    let mut variables = BTreeMap::new();
+    for pair in get(pod, SIDECAR_ENV).unwrap_or_default().split(',') {
+        let pair = pair.trim();
+        if pair.is_empty() {
+            continue;
+        }
+        let parts: Vec<&str> = pair.split('=').map(str::trim).collect();
+        match parts.as_slice() {
+            [name, value] if !name.is_empty() => variables.insert((*name).to_owned(), (*value).to_owned()),
+            _ => {
+                let message = format!(
+                    "{pair:?} is not NAME=value; a value that holds = or , goes into {SIDECAR_ENV_JSON}: \
+                     '[{{\"NAME\": \"value\"}}]'"
+                );
+                return Err(deny(SIDECAR_ENV, message));
+            }
+        };
+    }
+    if let Some(text) = get(pod, SIDECAR_ENV_JSON) {
+        let malformed = |detail: String| {
+            deny(SIDECAR_ENV_JSON, format!("{detail}; write a list of maps of text: '[{{\"NAME\": \"value\"}}]'"))
+        };
+        let maps: Vec<BTreeMap<String, Value>> =
+            serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        for (name, value) in maps.into_iter().flatten() {
+            let Value::String(value) = value else {
+                return Err(malformed(format!("the value of {name} is not text")));
+            };
+            variables.insert(name, value);
+        }
+    }
+    few(SIDECAR_ENV, variables.len())?;
+    Ok(variables)
+}
+
+fn few(name: &str, count: usize) -> Result<(), Denial> {
+    if count > MOST {
+        return Err(deny(name, format!("has {count} entries; at most {MOST} are taken")));
+    }
+    Ok(())
+}

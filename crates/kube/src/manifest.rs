@@ -1,0 +1,224 @@
+//! Manifests: YAML text in, typed objects out, every problem with its file and line.
+//!
+//! Reading is strict, because a field that is misspelt and silently dropped costs hours: what Kubernetes would
+//! prune is an error here, unless a public walkthrough carries it. All problems of all files are collected, so
+//! one run shows everything there is to mend.
+
+mod decode;
+mod kinds;
+mod object;
+mod problem;
+mod strays;
+mod workload;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use object::{Object, Untyped};
+pub use problem::{Problem, Problems, Severity};
+
+use crate::cluster::ObjectKey;
+use crate::field::{Denial, FieldPath};
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name, as error messages shall show it.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+impl Source {
+    /// A file called `name` that holds `text`.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+}
+
+/// What happens to fields that no type has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// They are errors.
+    #[default]
+    Strict,
+    /// They are warnings.
+    Warn,
+    /// They are dropped without a word.
+    Ignore,
+}
+
+/// How much is read before reading is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one file.
+    pub bytes: usize,
+    /// Documents of one file.
+    pub documents: usize,
+    /// Levels of lists and maps.
+    pub depth: usize,
+    /// Values of one file, copies by aliases included.
+    pub nodes: usize,
+}
+
+impl Default for Limits {
+    /// Far above what a hand-written or rendered file needs: 8 MiB, 5,000 documents, 64 levels, a million values.
+    fn default() -> Self {
+        Self { bytes: 8 << 20, documents: 5_000, depth: 64, nodes: 1_000_000 }
+    }
+}
+
+/// How manifests are read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What happens to fields that no type has.
+    pub strictness: Strictness,
+    /// How much is read.
+    pub limits: Limits,
+    /// The namespace of namespaced objects that name none.
+    pub namespace: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { strictness: Strictness::default(), limits: Limits::default(), namespace: "default".to_owned() }
+    }
+}
+
+/// Where an object stands.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    file: Arc<str>,
+    lines: Arc<yaml::Lines>,
+}
+
+impl Origin {
+    /// Name of the file.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Line on which the object begins, counted from 1.
+    pub fn line(&self) -> usize {
+        self.line_of(&FieldPath::root())
+    }
+
+    /// Line of a field, or of its nearest parent that is written.
+    pub fn line_of(&self, field: &FieldPath) -> usize {
+        self.lines.of(field)
+    }
+}
+
+/// Something of a manifest, with where it stands.
+#[derive(Clone, Debug)]
+pub struct Located<T> {
+    /// The thing.
+    pub object: T,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+impl Located<Object> {
+    /// `Kind ns/name`, as messages have it.
+    pub fn title(&self) -> String {
+        title(&self.object)
+    }
+
+    /// A denial of this object as an error with file and line.
+    pub fn problem(&self, denial: &Denial) -> Problem {
+        self.at(Severity::Error, denial.field.clone(), denial.message.clone())
+    }
+
+    fn at(&self, severity: Severity, field: FieldPath, message: String) -> Problem {
+        Problem {
+            severity,
+            file: self.origin.file.clone(),
+            line: self.origin.line_of(&field),
+            object: Some(self.title()),
+            field,
+            message,
+        }
+    }
+}
+
+fn title(object: &Object) -> String {
+    match object.namespace() {
+        Some(namespace) => format!("{} {namespace}/{}", object.kind(), object.name()),
+        None => format!("{} {}", object.kind(), object.name()),
+    }
+}
+
+/// What a set of files holds.
+#[derive(Clone, Debug)]
+pub struct Manifests {
+    /// The objects, in the order of files and documents.
+    pub objects: Vec<Located<Object>>,
+    /// What is odd but does no harm.
+    pub warnings: Vec<Problem>,
+}
+
+impl Manifests {
+    /// The objects in an order in which nothing is needed before it is there: namespaces, configuration,
+    /// meshes, their members, services, and workloads last. Otherwise as written.
+    pub fn into_apply_order(self) -> Vec<Located<Object>> {
+        let mut objects = self.objects;
+        objects.sort_by_key(|located| apply_rank(&located.object));
+        objects
+    }
+}
+
+fn apply_rank(object: &Object) -> usize {
+    match object {
+        Object::Namespace(_) => 0,
+        Object::ConfigMap(_) | Object::Secret(_) => 1,
+        // The order of the kinds is one in which references point backwards.
+        Object::Mesh(resource) => 2 + resource.kind() as usize,
+        Object::Istio(_) | Object::NotRun(_) => 20,
+        Object::Service(_) => 21,
+        Object::Deployment(_) | Object::Pod(_) => 22,
+    }
+}
+
+/// Reads a set of files that belong together.
+///
+/// # Errors
+/// Every error of every document, and the warnings beside them.
+pub fn read(sources: &[Source], options: &Options) -> Result<Manifests, Problems> {
+    let mut objects = Vec::new();
+    let mut problems = Vec::new();
+    for source in sources {
+        let before = problems.len();
+        decode::file(source, options, &mut objects, &mut problems);
+        problems[before..].sort_by_key(|problem| problem.line);
+    }
+    refuse_duplicates(&objects, &mut problems);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(Problems(problems));
+    }
+    Ok(Manifests { objects, warnings: problems })
+}
+
+/// One object written twice is a slip of copying: `kubectl` would let the last one win.
+fn refuse_duplicates(objects: &[Located<Object>], problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<(String, String, ObjectKey), &Located<Object>> = BTreeMap::new();
+    for located in objects {
+        let object = &located.object;
+        let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
+        let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name());
+        let identity = (group.to_owned(), object.kind().to_owned(), key);
+        if let Some(first) = seen.get(&identity) {
+            let message = format!(
+                "is given twice; the first is at {}:{}; remove one",
+                first.origin.file(),
+                first.origin.line()
+            );
+            problems.push(located.at(Severity::Error, FieldPath::from("metadata.name"), message));
+        } else {
+            seen.insert(identity, located);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! One document to one object.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::kinds::{self, Core, Treatment};
+use super::yaml::{self, Document};
+use super::{Located, Object, Options, Origin, Problem, Severity, Source, Strictness, Untyped, strays, workload};
+use crate::crd::{self, Kind, Resource};
+use crate::field::{Denial, FieldPath, Segment};
+
+/// Reads all documents of a file.
+pub(super) fn file(
+    source: &Source,
+    options: &Options,
+    objects: &mut Vec<Located<Object>>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut reader = Reader { file: Arc::from(source.name.as_str()), options, objects, problems };
+    if source.text.len() > options.limits.bytes {
+        let message = format!("has {} bytes; at most {} are read", source.text.len(), options.limits.bytes);
+        return reader.fault(1, message);
+    }
+    let (documents, fault) = yaml::read(&source.text, &options.limits);
+    for document in documents {
+        reader.document(document);
+    }
+    if let Some(fault) = fault {
+        reader.fault(fault.line, fault.message);
+    }
+}
+
+struct Reader<'a> {
+    file: Arc<str>,
+    options: &'a Options,
+    objects: &'a mut Vec<Located<Object>>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, document: Document) {
+        let Document { value, lines } = document;
+        let line = lines.of(&FieldPath::root());
+        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (api_version, kind) = (text("apiVersion").to_owned(), text("kind").to_owned());
+        if value.is_null() {
+            return;
+        }
+        if !value.is_object() {
+            return self.fault(line, "is not a Kubernetes object; a document is a map with apiVersion and kind");
+        }
+        if api_version.is_empty() || kind.is_empty() {
+            let missing = if api_version.is_empty() { "apiVersion" } else { "kind" };
+            return self.fault(line, format!("has no {missing}; every document needs apiVersion and kind"));
+        }
+        match kinds::treatment(&api_version, &kind) {
+            Err(message) => {
+                let line = lines.of(&FieldPath::root().field("kind"));
+                self.fault(line, message);
+            }
+            Ok(Treatment::List) => {
+                let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+                for (index, value) in items.into_iter().enumerate() {
+                    let lines = lines.item("items", index).unwrap_or_default();
+                    self.document(Document { value, lines });
+                }
+            }
+            Ok(treatment) => {
+                let origin = Origin { file: self.file.clone(), lines: Arc::new(lines) };
+                self.object(treatment, &api_version, &kind, value, origin);
+            }
+        }
+    }
+
+    fn object(&mut self, treatment: Treatment, api_version: &str, kind: &str, value: Value, origin: Origin) {
+        let (decoded, namespaced) = match treatment {
+            Treatment::Core(core) => (core_object(core, &value), core != Core::Namespace),
+            Treatment::Mesh(kind) => (mesh_object(kind, &value), kind.is_namespaced()),
+            Treatment::Istio => (untyped(api_version, kind, &value, Object::Istio), true),
+            Treatment::NotRun { namespaced } => (untyped(api_version, kind, &value, Object::NotRun), namespaced),
+            Treatment::List => return,
+        };
+        let Decoded { object, unknown } = match decoded {
+            Ok(decoded) => decoded,
+            Err(denial) => {
+                let object = Some(written_title(kind, &value, namespaced.then_some(&*self.options.namespace)));
+                self.problems.push(Problem {
+                    severity: Severity::Error,
+                    file: self.file.clone(),
+                    line: origin.line_of(&denial.field),
+                    object,
+                    field: denial.field,
+                    message: denial.message,
+                });
+                return;
+            }
+        };
+        let mut located = Located { object, origin };
+        let denials = name(&mut located.object, namespaced, &self.options.namespace);
+        for field in unknown {
+            self.unknown(&located, field);
+        }
+        if let Object::NotRun(_) = located.object {
+            let message = "is accepted and not run here: only a real cluster acts on it".to_owned();
+            self.problems.push(located.at(Severity::Warning, FieldPath::root(), message));
+        }
+        let denials = denials.into_iter().chain(check(&located.object));
+        self.problems.extend(denials.map(|denial| located.problem(&denial)));
+        self.objects.push(located);
+    }
+
+    fn unknown(&mut self, located: &Located<Object>, field: FieldPath) {
+        let stray = strays::meaning(located.object.kind(), &field.pattern());
+        let severity = match (stray, self.options.strictness) {
+            (Some(_), _) | (None, Strictness::Warn) => Severity::Warning,
+            (None, Strictness::Strict) => Severity::Error,
+            (None, Strictness::Ignore) => return,
+        };
+        let message = match stray {
+            Some(meaning) => meaning.to_owned(),
+            None => format!("{} has no such field; check its spelling and its indentation", located.object.kind()),
+        };
+        self.problems.push(located.at(severity, field, message));
+    }
+
+    fn fault(&mut self, line: usize, message: impl Into<String>) {
+        self.problems.push(Problem {
+            severity: Severity::Error,
+            file: self.file.clone(),
+            line,
+            object: None,
+            field: FieldPath::root(),
+            message: message.into(),
+        });
+    }
+}
+
+struct Decoded {
+    object: Object,
+    unknown: Vec<FieldPath>,
+}
+
+fn core_object(core: Core, value: &Value) -> Result<Decoded, Denial> {
+    match core {
+        Core::Namespace => typed(value, |object| Object::Namespace(Box::new(object))),
+        Core::Deployment => typed(value, |object| Object::Deployment(Box::new(object))),
+        Core::Service => typed(value, |object| Object::Service(Box::new(object))),
+        Core::ConfigMap => typed(value, |object| Object::ConfigMap(Box::new(object))),
+        Core::Secret => typed(value, |object| Object::Secret(Box::new(object))),
+        Core::Pod => typed(value, |object| Object::Pod(Box::new(object))),
+    }
+}
+
+fn mesh_object(kind: Kind, value: &Value) -> Result<Decoded, Denial> {
+    fn read<T: DeserializeOwned + Into<Resource>>(value: &Value) -> Result<Decoded, Denial> {
+        typed(value, |object: T| Object::Mesh(Box::new(object.into())))
+    }
+    match kind {
+        Kind::Mesh => read::<crd::Mesh>(value),
+        Kind::VirtualNode => read::<crd::VirtualNode>(value),
+        Kind::VirtualRouter => read::<crd::VirtualRouter>(value),
+        Kind::VirtualService => read::<crd::VirtualService>(value),
+        Kind::VirtualGateway => read::<crd::VirtualGateway>(value),
+        Kind::GatewayRoute => read::<crd::GatewayRoute>(value),
+        Kind::BackendGroup => read::<crd::BackendGroup>(value),
+    }
+}
+
+fn untyped(
+    api_version: &str,
+    kind: &str,
+    value: &Value,
+    wrap: impl FnOnce(Box<Untyped>) -> Object,
+) -> Result<Decoded, Denial> {
+    let empty = Value::Object(serde_json::Map::new());
+    let metadata = value.get("metadata").unwrap_or(&empty);
+    let (metadata, unknown) = deserialize::<ObjectMeta>(metadata)
+        .map_err(|denial| Denial::new(FieldPath::from("metadata").join(&denial.field), denial.message))?;
+    let unknown = unknown.iter().map(|path| FieldPath::from("metadata").join(path)).collect();
+    let object = wrap(Box::new(Untyped {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        metadata,
+        value: value.clone(),
+    }));
+    Ok(Decoded { object, unknown })
+}
+
+fn typed<T: DeserializeOwned>(value: &Value, wrap: impl FnOnce(T) -> Object) -> Result<Decoded, Denial> {
+    let (object, unknown) = deserialize(value)?;
+    Ok(Decoded { object: wrap(object), unknown })
+}
+
+/// The typed value, and the fields that its type does not have.
+fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<FieldPath>), Denial> {
+    let mut unknown = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    match serde_ignored::deserialize(tracked, |path| unknown.push(ignored_path(&path))) {
+        Ok(object) => Ok((object, unknown)),
+        Err(error) => {
+            let field = error_path(&track.path());
+            Err(Denial::new(field, plain(&error.to_string())))
+        }
+    }
+}
+
+fn ignored_path(path: &serde_ignored::Path<'_>) -> FieldPath {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => FieldPath::root(),
+        Path::Seq { parent, index } => ignored_path(parent).index(*index),
+        Path::Map { parent, key } => ignored_path(parent).field(key.clone()),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => ignored_path(parent),
+    }
+}
+
+fn error_path(path: &serde_path_to_error::Path) -> FieldPath {
+    let mut out = FieldPath::root();
+    for segment in path.iter() {
+        match segment {
+            serde_path_to_error::Segment::Seq { index } => out.push(Segment::Index(*index)),
+            serde_path_to_error::Segment::Map { key } => out.push(Segment::Field(key.clone())),
+            serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => {}
+        }
+    }
+    out
+}
+
+/// A message of the decoder in the words of someone who writes YAML.
+fn plain(message: &str) -> String {
+    let message = message
+        .replace("expected u16", "expected a port number from 1 to 65535")
+        .replace("expected i64", "expected a whole number")
+        .replace("expected i32", "expected a whole number")
+        .replace("a sequence", "a list");
+    let is_unquoted = (message.starts_with("invalid type: integer")
+        || message.starts_with("invalid type: boolean")
+        || message.starts_with("invalid type: floating point"))
+        && message.contains("expected a string");
+    if is_unquoted { format!("{message}; put it in quotes") } else { message }
+}
+
+/// `Kind ns/name` of a document that could not be decoded.
+fn written_title(kind: &str, value: &Value, default_namespace: Option<&str>) -> String {
+    let text = |key: &str| value.pointer(&format!("/metadata/{key}")).and_then(Value::as_str);
+    let name = text("name").unwrap_or("(no name)");
+    match default_namespace {
+        Some(default) => format!("{kind} {}/{name}", text("namespace").unwrap_or(default)),
+        None => format!("{kind} {name}"),
+    }
+}
+
+/// Gives every namespaced object a namespace, and checks its name.
+fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<Denial> {
+    let metadata = object.metadata_mut();
+    let mut denials = Vec::new();
+    match metadata.name.as_deref() {
+        None | Some("") => denials.push(Denial::new("metadata.name", "is required")),
+        Some(name) => {
+            let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+            if name.len() > 253 || !name.bytes().all(legal) || name.starts_with(['-', '.']) || name.ends_with(['-', '.'])
+            {
+                let message = format!(
+                    "{name:?} is not a name; use lower case letters, digits, - and ., at most 253, \
+                     a letter or digit at both ends"
+                );
+                denials.push(Denial::new("metadata.name", message));
+            }
+        }
+    }
+    if !namespaced {
+        // As the API server has it: the namespace of a cluster-wide object is dropped.
+        metadata.namespace = None;
+    } else if metadata.namespace.as_deref().unwrap_or_default().is_empty() {
+        metadata.namespace = Some(default_namespace.to_owned());
+    }
+    denials
+}
+
+fn check(object: &Object) -> Vec<Denial> {
+    match object {
+        Object::Mesh(resource) => resource.check(),
+        Object::Deployment(deployment) => workload::deployment(deployment),
+        Object::Pod(pod) => workload::pod(pod),
+        Object::Service(service) => workload::service(service),
+        Object::Namespace(_) | Object::ConfigMap(_) | Object::Secret(_) | Object::Istio(_) | Object::NotRun(_) => {
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! YAML text to trees that remember their lines.
+//!
+//! The parser's events are read here directly rather than through a ready-made loader, because a loader
+//! copies an anchored node for every alias without bound: a few lines of text can ask for gigabytes. Here
+//! every node is counted, copies included.
+
+use std::collections::HashMap;
+
+use saphyr::{Scalar, ScanError};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use serde_json::{Map, Number, Value};
+
+use super::Limits;
+use crate::field::{FieldPath, Segment};
+
+/// The lines of one document, in the shape of its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Lines {
+    line: usize,
+    inside: Inside,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Inside {
+    #[default]
+    Leaf,
+    List(Vec<Lines>),
+    Map(HashMap<String, Lines>),
+}
+
+impl Lines {
+    /// The line of `path`, or of its nearest parent that is there. Counted from 1.
+    pub(super) fn of(&self, path: &FieldPath) -> usize {
+        let mut here = self;
+        for segment in path.segments() {
+            let next = match (&here.inside, segment) {
+                (Inside::Map(members), Segment::Field(name)) => members.get(name),
+                (Inside::List(items), Segment::Index(index)) => items.get(*index),
+                _ => None,
+            };
+            match next {
+                Some(next) => here = next,
+                None => break,
+            }
+        }
+        here.line
+    }
+
+    /// The subtree of a list item, for documents that hold several objects.
+    pub(super) fn item(&self, field: &str, index: usize) -> Option<Self> {
+        let Inside::Map(members) = &self.inside else { return None };
+        let Inside::List(items) = &members.get(field)?.inside else { return None };
+        items.get(index).cloned()
+    }
+}
+
+/// One document: its value and the lines of its fields.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    pub(super) value: Value,
+    pub(super) lines: Lines,
+}
+
+/// Text that is not YAML, or not YAML that we take.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+impl From<ScanError> for Fault {
+    fn from(error: ScanError) -> Self {
+        Self {
+            line: error.marker().line().max(1),
+            message: format!("not YAML: {}", error.info()),
+        }
+    }
+}
+
+/// Reads all documents of `text`. A fault ends the reading; the documents before it are still returned.
+pub(super) fn read(text: &str, limits: &Limits) -> (Vec<Document>, Option<Fault>) {
+    let mut reader = Reader {
+        limits,
+        nodes: 0,
+        anchors: HashMap::new(),
+        open: Vec::new(),
+        done: Vec::new(),
+    };
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let outcome = match event {
+            Ok((Event::StreamEnd, _)) => break,
+            Ok((event, span)) => reader.take(event, span),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(fault) = outcome {
+            return (reader.done, Some(fault));
+        }
+    }
+    (reader.done, None)
+}
+
+struct Reader<'a> {
+    limits: &'a Limits,
+    nodes: usize,
+    /// Anchored nodes of the current document, with their sizes.
+    anchors: HashMap<usize, Anchored>,
+    /// Collections that have begun and not ended, outermost first.
+    open: Vec<Open>,
+    done: Vec<Document>,
+}
+
+struct Anchored {
+    document: Document,
+    size: usize,
+    height: usize,
+}
+
+/// A collection being read.
+struct Open {
+    anchor: usize,
+    line: usize,
+    size: usize,
+    height: usize,
+    kind: Collection,
+}
+
+enum Collection {
+    List {
+        values: Vec<Value>,
+        lines: Vec<Lines>,
+    },
+    Map {
+        values: Map<String, Value>,
+        lines: HashMap<String, Lines>,
+        key: Option<(String, usize)>,
+        merged: Vec<Document>,
+    },
+}
+
+impl Reader<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+        let line = span.start.line().max(1);
+        match event {
+            Event::DocumentStart(_) => {
+                self.anchors.clear();
+                if self.done.len() >= self.limits.documents {
+                    return fault(line, format!("more than {} documents in one file; split it", self.limits.documents));
+                }
+                Ok(())
+            }
+            Event::MappingStart(anchor, _) => self.begin(
+                anchor,
+                line,
+                Collection::Map {
+                    values: Map::new(),
+                    lines: HashMap::new(),
+                    key: None,
+                    merged: Vec::new(),
+                },
+            ),
+            Event::SequenceStart(anchor, _) => self.begin(
+                anchor,
+                line,
+                Collection::List {
+                    values: Vec::new(),
+                    lines: Vec::new(),
+                },
+            ),
+            Event::MappingEnd | Event::SequenceEnd => match self.open.pop() {
+                Some(open) => {
+                    let Open { anchor, size, height, .. } = open;
+                    let document = open.close();
+                    self.node(document, anchor, size, height)
+                }
+                None => fault(line, "a collection ends that never began"),
+            },
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = scalar(&text, style, tag.as_deref(), line)?;
+                if let Some(Open {
+                    kind: Collection::Map { key: key @ None, .. },
+                    ..
+                }) = self.open.last_mut()
+                {
+                    // A key is text whatever it looks like: `8080:` and `true:` are names in Kubernetes.
+                    *key = Some((text.into_owned(), line));
+                    return Ok(());
+                }
+                let lines = Lines {
+                    line,
+                    inside: Inside::Leaf,
+                };
+                self.count(1, line)?;
+                self.node(Document { value, lines }, anchor, 1, 0)
+            }
+            Event::Alias(anchor) => {
+                let Some(anchored) = self.anchors.get(&anchor) else {
+                    return fault(line, "this alias stands inside the node that it names");
+                };
+                let (size, height) = (anchored.size, anchored.height);
+                self.count(size, line)?;
+                self.depth(height, line)?;
+                // Counted above, so the copy is bounded.
+                let document = self.anchors[&anchor].document.clone();
+                self.node(document, 0, size, height)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, anchor: usize, line: usize, kind: Collection) -> Result<(), Fault> {
+        if let Some(Open {
+            kind: Collection::Map { key: None, .. },
+            ..
+        }) = self.open.last()
+        {
+            return fault(line, "a key must be text, not a list or a map");
+        }
+        self.count(1, line)?;
+        self.depth(1, line)?;
+        self.open.push(Open {
+            anchor,
+            line,
+            size: 1,
+            height: 1,
+            kind,
+        });
+        Ok(())
+    }
+
+    fn count(&mut self, nodes: usize, line: usize) -> Result<(), Fault> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > self.limits.nodes {
+            return fault(line, format!("more than {} values, aliases included; split the file", self.limits.nodes));
+        }
+        Ok(())
+    }
+
+    fn depth(&self, height: usize, line: usize) -> Result<(), Fault> {
+        if self.open.len() + height > self.limits.depth {
+            return fault(line, format!("nested deeper than {} levels", self.limits.depth));
+        }
+        Ok(())
+    }
+
+    /// A complete node: it goes into the innermost open collection, or is a document.
+    fn node(&mut self, document: Document, anchor: usize, size: usize, height: usize) -> Result<(), Fault> {
+        if anchor != 0 {
+            let anchored = Anchored {
+                document: document.clone(),
+                size,
+                height,
+            };
+            self.count(size, document.lines.line)?;
+            self.anchors.insert(anchor, anchored);
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.done.push(document);
+            return Ok(());
+        };
+        open.size += size;
+        open.height = open.height.max(height + 1);
+        match &mut open.kind {
+            Collection::List { values, lines } => {
+                values.push(document.value);
+                lines.push(document.lines);
+            }
+            Collection::Map {
+                values,
+                lines,
+                key,
+                merged,
+            } => {
+                let Some((name, line)) = key.take() else {
+                    return fault(document.lines.line, "a key must be plain text, not an alias");
+                };
+                if name == "<<" {
+                    merged.push(document);
+                    return Ok(());
+                }
+                if values.contains_key(&name) {
+                    let first = lines.get(&name).map_or(0, |lines| lines.line);
+                    return fault(line, format!("key {name:?} is given twice; the first is on line {first}"));
+                }
+                // The key's line: a value may begin further down.
+                let mut inside = document.lines;
+                inside.line = line;
+                values.insert(name.clone(), document.value);
+                lines.insert(name, inside);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn close(self) -> Document {
+        let line = self.line;
+        match self.kind {
+            Collection::List { values, lines } => Document {
+                value: Value::Array(values),
+                lines: Lines {
+                    line,
+                    inside: Inside::List(lines),
+                },
+            },
+            Collection::Map {
+                mut values,
+                mut lines,
+                merged,
+                ..
+            } => {
+                for source in merged {
+                    merge(&mut values, &mut lines, source);
+                }
+                Document {
+                    value: Value::Object(values),
+                    lines: Lines {
+                        line,
+                        inside: Inside::Map(lines),
+                    },
+                }
+            }
+        }
+    }
+}
+
+/// The merge key `<<`: members of the source, unless the map has its own. A list merges each of its maps.
+fn merge(values: &mut Map<String, Value>, lines: &mut HashMap<String, Lines>, source: Document) {
+    match (source.value, source.lines.inside) {
+        (Value::Object(members), Inside::Map(mut member_lines)) => {
+            for (name, value) in members {
+                if values.contains_key(&name) {
+                    continue;
+                }
+                lines.insert(name.clone(), member_lines.remove(&name).unwrap_or_default());
+                values.insert(name, value);
+            }
+        }
+        (Value::Array(items), Inside::List(item_lines)) => {
+            for (value, lines_of_item) in items.into_iter().zip(item_lines) {
+                let item = Document {
+                    value,
+                    lines: lines_of_item,
+                };
+                if item.value.is_object() {
+                    merge(values, lines, item);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fault<T>(line: usize, message: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault {
+        line,
+        message: message.into(),
+    })
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Fault> {
+    // YAML 1.1, which Kubernetes reads, has octal numbers with a bare leading zero: file modes are written so.
+    if style == ScalarStyle::Plain && tag.is_none() && text.len() > 1 && text.starts_with('0') {
+        let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        if octal && let Ok(number) = i64::from_str_radix(text, 8) {
+            return Ok(number.into());
+        }
+    }
+    let tag = tag.cloned().map(std::borrow::Cow::Owned);
+    match Scalar::parse_from_cow_and_metadata(text.into(), style, tag.as_ref()) {
+        Some(Scalar::Null) => Ok(Value::Null),
+        Some(Scalar::Boolean(value)) => Ok(Value::Bool(value)),
+        Some(Scalar::Integer(value)) => Ok(value.into()),
+        Some(Scalar::FloatingPoint(value)) => match Number::from_f64(value.into_inner()) {
+            Some(number) => Ok(Value::Number(number)),
+            None => fault(line, format!("{text} is not a number that Kubernetes knows; put text in quotes")),
+        },
+        Some(Scalar::String(value)) => Ok(Value::String(value.into_owned())),
+        None => fault(line, format!("{text:?} does not fit its tag")),
+    }
+}

@@ -1,0 +1,293 @@
+//! Containers: processes of a pod, each with its own file system, process and host name namespaces.
+//!
+//! A container's program is the child of a tiny init, the first process of a pid namespace: it forwards signals, reaps
+//! orphans, and with it the kernel kills every descendant, however it was started.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustix::process::Signal;
+use rustix::thread::{CapabilitySet, ThreadNameSpaceType, UnshareFlags};
+use tokio::sync::oneshot;
+
+use crate::netns::Netns;
+use crate::process::{PidNamespace, Process};
+use crate::stage::{Step, c_path};
+use crate::{Error, Result};
+
+pub use crate::rootfs::{Mount, MountSource};
+
+/// What to run, and what it sees.
+#[derive(Debug, Default)]
+pub struct ContainerSpec {
+    /// Program and arguments. A program without a slash is searched in the PATH of `env`.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Working directory; `/` by default.
+    pub cwd: Option<PathBuf>,
+    /// Host name; the caller's by default.
+    pub hostname: Option<String>,
+    /// Network namespace; the caller's by default.
+    pub netns: Option<Netns>,
+    /// User and group; root by default. In a rootless sandbox only root exists.
+    pub user: Option<User>,
+    /// Capabilities that root inside may have; all by default.
+    pub capabilities: Option<CapabilitySet>,
+    /// Content of `/etc/resolv.conf`; the host's by default.
+    pub resolv_conf: Option<Vec<u8>>,
+    /// Content of `/etc/hosts`; the host's by default.
+    pub hosts: Option<Vec<u8>>,
+    /// Volumes.
+    pub mounts: Vec<Mount>,
+    /// Standard input; `/dev/null` by default.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output; `/dev/null` by default.
+    pub stdout: Option<OwnedFd>,
+    /// Standard error; `/dev/null` by default.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// Numeric user and group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id, the only one.
+    pub gid: u32,
+}
+
+/// What to run in a running container.
+#[derive(Debug, Default)]
+pub struct ExecSpec {
+    /// Program and arguments. A program without a slash is searched in the PATH of `env`.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Working directory; `/` by default.
+    pub cwd: Option<PathBuf>,
+    /// User and group; root by default.
+    pub user: Option<User>,
+    /// Standard input; `/dev/null` by default.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output; `/dev/null` by default.
+    pub stdout: Option<OwnedFd>,
+    /// Standard error; `/dev/null` by default.
+    pub stderr: Option<OwnedFd>,
+    /// Whether standard input is a terminal that the program shall control.
+    pub terminal: bool,
+}
+
+/// A running or finished container. Clones are handles; the last one that is dropped kills it.
+#[derive(Clone, Debug)]
+pub struct Container {
+    process: Arc<Killed>,
+    netns: Option<Netns>,
+    capabilities: Option<CapabilitySet>,
+}
+
+/// A process run in a container. Clones are handles; the last one that is dropped kills it.
+#[derive(Clone, Debug)]
+pub struct Executed(Arc<Killed>);
+
+/// A process that does not outlive its handles.
+#[derive(Debug)]
+struct Killed(Process);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.signal(Signal::KILL);
+    }
+}
+
+impl Container {
+    /// Starts a container. The error names the program, the mount or the step that failed; its kind is `NotFound` if the
+    /// program does not exist.
+    pub async fn spawn(spec: ContainerSpec) -> Result<Self> {
+        let mut mounts = spec.mounts;
+        let name_files = [
+            ("/etc/resolv.conf", spec.resolv_conf),
+            ("/etc/hosts", spec.hosts),
+        ];
+        mounts.extend(name_files.into_iter().filter_map(|(at, content)| {
+            let source = MountSource::File(content?);
+            Some(Mount {
+                at: at.into(),
+                source,
+                read_only: false,
+            })
+        }));
+        let mut steps = Vec::new();
+        if let Some(netns) = &spec.netns {
+            steps.push(Step::EnterNetwork(netns.descriptor()));
+        }
+        steps.push(Step::Unshare(
+            UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC,
+        ));
+        if let Some(hostname) = spec.hostname {
+            steps.push(Step::HostName(hostname.into_bytes()));
+        }
+        steps.extend(crate::rootfs::steps(
+            &mounts,
+            &[Path::new(crate::sandbox::STATE_DIRECTORY)],
+        )?);
+        steps.extend([Step::Fork, Step::NewSession]);
+        finish(
+            &mut steps,
+            spec.capabilities,
+            spec.user,
+            spec.cwd.as_deref(),
+        )?;
+        let command = command(&spec.argv, spec.env, [spec.stdin, spec.stdout, spec.stderr])?;
+        let process = start(command, steps, PidNamespace::New, &spec.argv).await?;
+        Ok(Self {
+            process: Arc::new(Killed(process)),
+            netns: spec.netns,
+            capabilities: spec.capabilities,
+        })
+    }
+
+    /// Process id of the container's init, in the caller's pid namespace.
+    pub fn pid(&self) -> u32 {
+        self.process.0.pid()
+    }
+
+    /// Sends a signal to the program. Nothing happens if it has ended.
+    pub fn signal(&self, signal: Signal) {
+        self.process.0.signal(signal);
+    }
+
+    /// Kills every process of the container at once.
+    pub fn kill(&self) {
+        self.process.0.signal(Signal::KILL);
+    }
+
+    /// Waits for the program to end: its exit code, or 128 + the signal that ended it.
+    pub async fn wait(&self) -> i32 {
+        self.process.0.wait().await
+    }
+
+    /// How the program ended, if it has.
+    pub fn exited(&self) -> Option<i32> {
+        self.process.0.exited()
+    }
+
+    /// Runs another program in the container. It ends with the container.
+    pub async fn exec(&self, spec: ExecSpec) -> Result<Executed> {
+        let target = self.process.0.handle();
+        let mut steps = Vec::new();
+        if let Some(netns) = &self.netns {
+            steps.push(Step::EnterNetwork(netns.descriptor()));
+        }
+        let kinds = ThreadNameSpaceType::MOUNT
+            | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+            | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
+        steps.extend([Step::EnterProcess(target.clone(), kinds), Step::NewSession]);
+        if spec.terminal {
+            steps.push(Step::TakeTerminal);
+        }
+        finish(
+            &mut steps,
+            self.capabilities,
+            spec.user,
+            spec.cwd.as_deref(),
+        )?;
+        let command = command(&spec.argv, spec.env, [spec.stdin, spec.stdout, spec.stderr])?;
+        let process = start(command, steps, PidNamespace::Of(target), &spec.argv).await?;
+        Ok(Executed(Arc::new(Killed(process))))
+    }
+}
+
+impl Executed {
+    /// Process id of the program, in the caller's pid namespace.
+    pub fn pid(&self) -> u32 {
+        self.0.0.pid()
+    }
+
+    /// Sends a signal. Nothing happens if the program has ended.
+    pub fn signal(&self, signal: Signal) {
+        self.0.0.signal(signal);
+    }
+
+    /// Kills the program.
+    pub fn kill(&self) {
+        self.0.0.signal(Signal::KILL);
+    }
+
+    /// Waits for the program to end: its exit code, or 128 + the signal that ended it.
+    pub async fn wait(&self) -> i32 {
+        self.0.0.wait().await
+    }
+
+    /// How the program ended, if it has.
+    pub fn exited(&self) -> Option<i32> {
+        self.0.0.exited()
+    }
+}
+
+/// The steps after the namespaces stand: fewer rights come last.
+fn finish(
+    steps: &mut Vec<Step>,
+    capabilities: Option<CapabilitySet>,
+    user: Option<User>,
+    cwd: Option<&Path>,
+) -> Result<()> {
+    let cwd = cwd.unwrap_or(Path::new("/"));
+    let path = c_path(cwd)
+        .map_err(|cause| Error::new(format!("use directory {}", cwd.display()), cause))?;
+    steps.push(Step::WorkIn { path });
+    steps.extend(capabilities.map(Step::Bound));
+    steps.extend(user.map(|user| Step::Become {
+        uid: user.uid,
+        gid: user.gid,
+    }));
+    Ok(())
+}
+
+fn command(
+    argv: &[OsString],
+    env: Vec<(OsString, OsString)>,
+    stdio: [Option<OwnedFd>; 3],
+) -> Result<Command> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(Error::new(
+            "start a container without a program",
+            io::Error::from(io::ErrorKind::InvalidInput),
+        ));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(env);
+    let [stdin, stdout, stderr] = stdio.map(|fd| fd.map_or_else(Stdio::null, Stdio::from));
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    Ok(command)
+}
+
+async fn start(
+    command: Command,
+    steps: Vec<Step>,
+    namespace: PidNamespace,
+    argv: &[OsString],
+) -> Result<Process> {
+    let what = argv
+        .first()
+        .map(|program| program.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let (sender, receiver) = oneshot::channel();
+    Process::start(command, steps, namespace, what.clone(), move |result| {
+        // If nobody waits any more, the process has no handle and must not live.
+        if let Err(Ok(process)) = sender.send(result) {
+            process.signal(Signal::KILL);
+        }
+    });
+    let ended = |_| {
+        Err(Error::new(
+            format!("start {what}"),
+            io::Error::other("the thread that starts it ended"),
+        ))
+    };
+    receiver.await.unwrap_or_else(ended)
+}

@@ -1,0 +1,232 @@
+//! The network between pods: the runtime's own network namespace routes.
+//!
+//! There is no bridge. Each pod hangs on a cable of its own, has a /32 address and one way out, the [`GATEWAY`]; the
+//! fabric has a /32 route to each pod. So every packet between two pods, even of one cluster, passes the fabric's rules
+//! and its connection tracking: service addresses and refusals work in one place and in one way.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Mutex;
+
+use crate::error::Attempt as _;
+use crate::netlink::Netlink;
+use crate::netns::Netns;
+use crate::route::{self, Change, End, LOOPBACK};
+use crate::{Error, Result};
+
+mod range;
+mod refusals;
+mod rules;
+mod ruleset;
+#[cfg(test)]
+mod tests;
+
+pub use range::Ipv4Range;
+pub use refusals::Refusal;
+pub use rules::{
+    Allowed, ClusterPolicy, ClusterRange, FabricRules, PortRange, Protocol, ServiceRule,
+};
+
+/// Every pod's way out, an address of the fabric.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// Index of the pod's end of its cable; loopback is 1.
+const POD_LINK: u32 = 2;
+/// Index of the first pod's cable in the fabric. Numbers are never used twice.
+const FIRST_LINK: u32 = 16;
+
+/// The router between pods. All methods may be called from any thread.
+#[derive(Debug)]
+pub struct Fabric {
+    /// Sockets in the fabric's namespace and what has been done with them; one change at a time.
+    state: Mutex<State>,
+}
+
+struct State {
+    links: Netlink,
+    rules: Netlink,
+    next_link: u32,
+    applied: Option<FabricRules>,
+    /// What the sets that were replaced had counted.
+    refused: BTreeMap<refusals::Key, u64>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("next_link", &self.next_link)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A pod's place in the network.
+#[derive(Clone, Debug)]
+pub struct PodNet {
+    /// The pod's name, for messages.
+    pub name: String,
+    /// The pod's address.
+    pub address: Ipv4Addr,
+    /// The pod's network namespace.
+    pub netns: Netns,
+    link: u32,
+}
+
+impl Fabric {
+    /// Turns the calling thread's network namespace into a fabric. It must be one of its own (see [`crate::sandbox`]).
+    pub fn new() -> Result<Self> {
+        for (setting, value) in [
+            ("ip_forward", "1"),
+            // Packets from a pod may leave the way others come in.
+            ("conf/all/rp_filter", "0"),
+            ("conf/default/rp_filter", "0"),
+            ("conf/all/send_redirects", "0"),
+            ("conf/default/send_redirects", "0"),
+            // Each refusal must be answered, or the second connection within a second would hang.
+            ("icmp_ratelimit", "0"),
+        ] {
+            fs::write(format!("/proc/sys/net/ipv4/{setting}"), value)
+                .attempt(|| format!("set net.ipv4.{setting}={value}"))?;
+        }
+        let mut links = route::open()?;
+        route::apply(
+            &mut links,
+            &[
+                Change::link_up(LOOPBACK),
+                Change::address(LOOPBACK, GATEWAY),
+            ],
+        )?;
+        let rules = Netlink::open(libc::NETLINK_NETFILTER as isize)?;
+        let state = State {
+            links,
+            rules,
+            next_link: FIRST_LINK,
+            applied: None,
+            refused: BTreeMap::new(),
+        };
+        Ok(Self {
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Makes a pod's network namespace and connects it. The name serves messages only; the address must be new.
+    pub fn add_pod(&self, name: &str, address: Ipv4Addr) -> Result<PodNet> {
+        let (netns, links) = Netns::new_with(route::open)?;
+        let mut pod_links = links?;
+        let mut state = self.state.lock().expect("no step below panics");
+        let link = state.next_link;
+        state.next_link += 1;
+        let near_name = format!("pod{link}");
+        let near = End {
+            index: link,
+            name: &near_name,
+            hardware: hardware(0, link),
+        };
+        let far = End {
+            index: POD_LINK,
+            name: "eth0",
+            hardware: hardware(1, link),
+        };
+        let what = |error: Error| error.within(format!("connect pod {name}"));
+        let fabric_side = [
+            Change::cable(near, far, netns.as_fd().as_raw_fd()),
+            Change::neighbour(link, address, far.hardware),
+            Change::direct_route(link, address),
+        ];
+        let pod_side = [
+            Change::link_up(LOOPBACK),
+            Change::link_up(POD_LINK),
+            Change::address(POD_LINK, address),
+            Change::neighbour(POD_LINK, GATEWAY, near.hardware),
+            Change::direct_route(POD_LINK, GATEWAY),
+            Change::default_route(POD_LINK, GATEWAY),
+        ];
+        let connected = route::apply(&mut state.links, &fabric_side)
+            .and_then(|()| route::apply(&mut pod_links, &pod_side));
+        if let Err(error) = connected {
+            route::apply(&mut state.links, &[Change::delete_link(link)]).ok();
+            return Err(what(error));
+        }
+        Ok(PodNet {
+            name: name.to_owned(),
+            address,
+            netns,
+            link,
+        })
+    }
+
+    /// Disconnects a pod. Its namespace lives on while somebody holds it. Twice is not an error.
+    pub fn remove_pod(&self, pod: &PodNet) -> Result<()> {
+        let mut state = self.state.lock().expect("no step below panics");
+        absent_is_fine(route::apply(
+            &mut state.links,
+            &[Change::delete_link(pod.link)],
+        ))
+    }
+
+    /// Makes an address the fabric's own, so that the runtime can listen at it. Twice is not an error.
+    pub fn add_local_address(&self, address: Ipv4Addr) -> Result<()> {
+        let mut state = self.state.lock().expect("no step below panics");
+        route::apply(&mut state.links, &[Change::address(LOOPBACK, address)])
+    }
+
+    /// Undoes [`add_local_address`](Self::add_local_address). Twice is not an error.
+    pub fn remove_local_address(&self, address: Ipv4Addr) -> Result<()> {
+        let mut state = self.state.lock().expect("no step below panics");
+        absent_is_fine(route::apply(
+            &mut state.links,
+            &[Change::delete_address(LOOPBACK, address)],
+        ))
+    }
+
+    /// Replaces all rules at once. Connections that the new policies no longer allow break with their next packet.
+    ///
+    /// Rules equal to the last ones change nothing. On an error the last ones stay.
+    pub fn apply(&self, rules: &FabricRules) -> Result<()> {
+        let mut state = self.state.lock().expect("no step below panics");
+        if state.applied.as_ref() == Some(rules) {
+            return Ok(());
+        }
+        let batch = ruleset::compile(rules);
+        // What is refused between this reading and the replacement goes uncounted.
+        let counted = state.counted()?;
+        batch.commit_on(&mut state.rules)?;
+        refusals::add(&mut state.refused, counted);
+        state.applied = Some(rules.clone());
+        Ok(())
+    }
+
+    /// What the policies have refused since the fabric was made, by pair of clusters, protocol and port.
+    pub fn refusals(&self) -> Result<Vec<Refusal>> {
+        let mut state = self.state.lock().expect("no step below panics");
+        let mut total = state.refused.clone();
+        let counted = state.counted()?;
+        refusals::add(&mut total, counted);
+        Ok(refusals::list(total))
+    }
+}
+
+impl State {
+    /// What the rules in place have refused.
+    fn counted(&mut self) -> Result<Vec<(refusals::Key, u64)>> {
+        let Self { applied, rules, .. } = self;
+        match applied {
+            Some(applied) => refusals::read(rules, applied),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// A hardware address nobody else has: locally administered, then the side and the link.
+fn hardware(side: u8, link: u32) -> [u8; 6] {
+    let [a, b, c, d] = link.to_be_bytes();
+    [0x02, side, a, b, c, d]
+}
+
+fn absent_is_fine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if route::is_absent(&error) => Ok(()),
+        other => other,
+    }
+}

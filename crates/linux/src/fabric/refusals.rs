@@ -1,0 +1,71 @@
+//! What the fabric has refused: read from the sets that its rules fill.
+
+use std::collections::BTreeMap;
+
+use super::Protocol;
+use super::rules::FabricRules;
+use super::ruleset::{TABLE, refused_set};
+use crate::Result;
+use crate::netlink::Netlink;
+use crate::nft::{CountedElement, Family, counted_elements_on};
+
+/// Packets of one kind that were refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The cluster that wanted to connect.
+    pub from: String,
+    /// The cluster that it wanted to reach.
+    pub to: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port it wanted to reach, of the pod.
+    pub port: u16,
+    /// How many packets; a refused connection is one or a few.
+    pub packets: u64,
+}
+
+/// From, to, protocol and port.
+pub(super) type Key = (String, String, Protocol, u16);
+
+/// What the sets of the applied rules hold.
+pub(super) fn read(netlink: &mut Netlink, applied: &FabricRules) -> Result<Vec<(Key, u64)>> {
+    let mut counted = Vec::new();
+    for (number, policy) in applied.policies.iter().enumerate() {
+        let elements = counted_elements_on(netlink, Family::Ipv4, TABLE, &refused_set(number))?;
+        counted.extend(elements.iter().filter_map(|element| {
+            let (protocol, port) = decode(element)?;
+            let key = (
+                policy.from.name.clone(),
+                policy.to.name.clone(),
+                protocol,
+                port,
+            );
+            Some((key, element.packets))
+        }));
+    }
+    Ok(counted)
+}
+
+/// A key is the protocol in one register, the port in the next.
+fn decode(element: &CountedElement) -> Option<(Protocol, u16)> {
+    let protocol = Protocol::from_number(*element.key.first()?)?;
+    let port = u16::from_be_bytes(*element.key.get(4..)?.first_chunk()?);
+    Some((protocol, port))
+}
+
+pub(super) fn add(total: &mut BTreeMap<Key, u64>, counted: Vec<(Key, u64)>) {
+    for (key, packets) in counted {
+        *total.entry(key).or_default() += packets;
+    }
+}
+
+pub(super) fn list(total: BTreeMap<Key, u64>) -> Vec<Refusal> {
+    let refusal = |((from, to, protocol, port), packets)| Refusal {
+        from,
+        to,
+        protocol,
+        port,
+        packets,
+    };
+    total.into_iter().map(refusal).collect()
+}

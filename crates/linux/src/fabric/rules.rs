@@ -1,0 +1,95 @@
+//! What the fabric is told to do with packets.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::Ipv4Range;
+
+/// All rules of the fabric. They are replaced as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FabricRules {
+    /// Service addresses.
+    pub services: Vec<ServiceRule>,
+    /// What may pass between clusters.
+    pub policies: Vec<ClusterPolicy>,
+}
+
+/// One port of a service address, as seen by the pods of one cluster. Two clusters may use one address for two services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRule {
+    /// The pods that the rule is for.
+    pub sources: Vec<Ipv4Range>,
+    /// The service's address.
+    pub vip: Ipv4Addr,
+    /// The service port's protocol.
+    pub protocol: Protocol,
+    /// The service's port.
+    pub port: u16,
+    /// Pods and their ports; each connection goes to a random one. With none, connections are refused.
+    pub endpoints: Vec<SocketAddrV4>,
+}
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    pub(super) const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
+    /// The protocol's number in IP.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.number() == number)
+    }
+}
+
+/// What connections one cluster may open to another. Answers belong to their connection. Pairs of clusters without a
+/// policy are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterPolicy {
+    /// Who connects.
+    pub from: ClusterRange,
+    /// To whom.
+    pub to: ClusterRange,
+    /// What is allowed; everything else is refused.
+    pub allowed: Allowed,
+}
+
+/// A cluster's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterRange {
+    /// The cluster's name.
+    pub name: String,
+    /// The addresses of its pods.
+    pub range: Ipv4Range,
+}
+
+/// Ports of pods (not of services) that are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Every protocol and port.
+    All,
+    /// These ports, TCP and UDP.
+    Ports(Vec<PortRange>),
+}
+
+/// Ports from the first to the last, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
+}

@@ -1,0 +1,170 @@
+//! The launcher's end: does what the runtime asks, one request after the other.
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::{fs, io, thread};
+
+use super::packet::{receive, send};
+use super::{Answer, Asked, Request};
+use crate::Result;
+use crate::error::Attempt as _;
+
+/// The most unix sockets one runtime may open: more is a leak.
+const MOST_PATHS: usize = 1000;
+
+/// The launcher's end of the link.
+#[derive(Debug)]
+pub(crate) struct HostEnd {
+    socket: Arc<OwnedFd>,
+    /// Unix sockets to remove in the end.
+    paths: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl HostEnd {
+    /// Serves the link on a thread until the runtime is gone. `guard` is the process all of the sandbox descends from.
+    pub(crate) fn serve(
+        socket: OwnedFd,
+        guard: u32,
+        mut print: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self> {
+        let end = Self {
+            socket: Arc::new(socket),
+            paths: Arc::default(),
+        };
+        let (socket, paths) = (end.socket.clone(), end.paths.clone());
+        let serve = move || {
+            while let Ok(Some((Request { id, what }, _))) = receive::<Request>(socket.as_fd()) {
+                let (answer, fd) = match what {
+                    Asked::Print(line) => {
+                        print(&line);
+                        continue;
+                    }
+                    Asked::HostPid(inner) => match host_pid(guard, inner) {
+                        Ok(pid) => (Answer::Pid { id, pid }, None),
+                        Err(error) => (refusal(id, &error), None),
+                    },
+                    Asked::ListenTcp(address) => passed(id, TcpListener::bind(address)),
+                    Asked::BindUdp(address) => passed(id, UdpSocket::bind(address)),
+                    Asked::ListenUnix(path) => passed(id, listen_unix(&path, &paths)),
+                };
+                if send(socket.as_fd(), &answer, fd.as_ref()).is_err() {
+                    break;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("host-link".into())
+            .spawn(serve)
+            .attempt(|| "serve the host link".into())?;
+        Ok(end)
+    }
+
+    pub(crate) fn request_stop(&self) {
+        send(self.socket.as_fd(), &Answer::Stop, None).ok();
+    }
+}
+
+impl Drop for HostEnd {
+    fn drop(&mut self) {
+        let paths = std::mem::take(&mut *self.paths.lock().expect("held only to push or take"));
+        for path in paths {
+            fs::remove_file(path).ok();
+        }
+        // Ends the serving thread, which holds the socket too.
+        rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both).ok();
+    }
+}
+
+fn passed(id: u64, socket: io::Result<impl Into<OwnedFd>>) -> (Answer, Option<OwnedFd>) {
+    match socket {
+        Ok(socket) => (Answer::Socket { id }, Some(socket.into())),
+        Err(error) => (refusal(id, &error), None),
+    }
+}
+
+fn refusal(id: u64, error: &io::Error) -> Answer {
+    Answer::Refused {
+        id,
+        errno: error.raw_os_error(),
+        message: error.to_string(),
+    }
+}
+
+fn listen_unix(path: &Path, paths: &Mutex<Vec<PathBuf>>) -> io::Result<UnixListener> {
+    if !path.is_absolute() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path is not absolute",
+        ));
+    }
+    let mut paths = paths.lock().expect("held only to push or take");
+    if paths.len() == MOST_PATHS {
+        return Err(io::ErrorKind::QuotaExceeded.into());
+    }
+    let listener = match UnixListener::bind(path) {
+        // Left behind by a launcher that was killed, if nobody answers.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
+            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
+            _ => return Err(error),
+        },
+        other => other?,
+    };
+    paths.push(path.to_path_buf());
+    Ok(listener)
+}
+
+/// Finds the descendant of `guard` that has the number `inner` in the sandbox.
+///
+/// The second number of NSpid in `/proc/PID/status` is the one in the namespace below the reader's: the sandbox's, for a
+/// descendant of the guard.
+fn host_pid(guard: u32, inner: u32) -> io::Result<u32> {
+    let mut parents = BTreeMap::new();
+    let mut candidates = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+            continue;
+        };
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(parent) = field("PPid:").and_then(|value| value.trim().parse::<u32>().ok()) {
+            parents.insert(pid, parent);
+        }
+        if field("NSpid:")
+            .and_then(|value| value.split_whitespace().nth(1))
+            .is_some_and(|number| number.parse() == Ok(inner))
+        {
+            candidates.push(pid);
+        }
+    }
+    let descends = |pid: &u32| {
+        let mut ancestor = *pid;
+        // A chain as long as the table is a circle, which a changing table could show.
+        for _ in 0..parents.len() {
+            if ancestor == guard {
+                return true;
+            }
+            match parents.get(&ancestor) {
+                Some(parent) => ancestor = *parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    candidates
+        .into_iter()
+        .find(descends)
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}

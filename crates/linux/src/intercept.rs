@@ -1,0 +1,145 @@
+//! Redirecting a pod's traffic to its sidecar, as App Mesh's init container does (facts/controller.md §5).
+//!
+//! Inbound TCP to the application's ports goes to the sidecar's ingress port, outbound TCP to its egress port. The
+//! sidecar itself is let through, told by its user, its group or, where only one user exists, the mark of its sockets.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::nft::{
+    Batch, Chain, Comparison, Expression, Family, Hook, Meta, PacketField, REGISTER_0, Verdict,
+};
+use crate::{Error, Result};
+
+mod config;
+
+pub use config::{AddressRange, ConfigError, InterceptConfig};
+
+const TABLE: &str = "tombolo-intercept";
+const TCP: u8 = 6;
+/// RTN_LOCAL: an address of this network namespace.
+const LOCAL: u32 = 2;
+
+/// Installs the redirections in the current network namespace, replacing earlier ones.
+pub fn apply(config: &InterceptConfig) -> Result<()> {
+    compile(config, Family::Ipv4).commit().map_err(explain)?;
+    if config.ipv6 && has_ipv6() {
+        compile(config, Family::Ipv6).commit().map_err(explain)?;
+    }
+    Ok(())
+}
+
+/// Removes the redirections from the current network namespace. Without any, does nothing.
+pub fn clear() -> Result<()> {
+    Batch::deleting(Family::Ipv4, TABLE).commit()?;
+    if has_ipv6() {
+        Batch::deleting(Family::Ipv6, TABLE).commit()?;
+    }
+    Ok(())
+}
+
+fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
+fn explain(error: Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => {
+            error.hint("redirecting needs the capability NET_ADMIN in the pod's network namespace")
+        }
+        _ => error,
+    }
+}
+
+fn compile(config: &InterceptConfig, family: Family) -> Batch {
+    let mut batch = Batch::replacing(family, TABLE);
+    batch.base_chain(Chain {
+        name: "inbound",
+        kind: "nat",
+        hook: Hook::Prerouting,
+        priority: -100,
+    });
+    batch.base_chain(Chain {
+        name: "outbound",
+        kind: "nat",
+        hook: Hook::Output,
+        priority: -100,
+    });
+    add_inbound(&mut batch, config);
+    add_outbound(&mut batch, config, family);
+    batch
+}
+
+fn add_inbound(batch: &mut Batch, config: &InterceptConfig) {
+    for port in &config.app_ports {
+        let mut rule = Expression::protocol_is(TCP);
+        rule.extend([
+            Expression::address_type(true, REGISTER_0),
+            Expression::compare(REGISTER_0, Comparison::NotEqual, &LOCAL.to_ne_bytes()),
+        ]);
+        rule.extend(Expression::port_within(
+            PacketField::DESTINATION_PORT,
+            *port,
+            *port,
+        ));
+        rule.extend(redirect(config.ingress_port));
+        batch.rule("inbound", &format!("port {port} to the sidecar"), rule);
+    }
+}
+
+fn add_outbound(batch: &mut Batch, config: &InterceptConfig, family: Family) {
+    let mut exempt = |label: &str, mut matches: Vec<Expression>| {
+        matches.push(Expression::verdict(Verdict::Return));
+        batch.rule("outbound", label, matches);
+    };
+    let own = [
+        (Meta::SocketUser, config.ignored_uid, "the sidecar's user"),
+        (Meta::SocketGroup, config.ignored_gid, "the sidecar's group"),
+        (Meta::Mark, config.socket_mark, "the sidecar's sockets"),
+    ];
+    for (key, value, label) in own {
+        let Some(value) = value else { continue };
+        let matches = vec![
+            Expression::meta(key, REGISTER_0),
+            Expression::compare(REGISTER_0, Comparison::Equal, &value.to_ne_bytes()),
+        ];
+        exempt(label, matches);
+    }
+    let local = vec![
+        Expression::address_type(false, REGISTER_0),
+        Expression::compare(REGISTER_0, Comparison::Equal, &LOCAL.to_ne_bytes()),
+    ];
+    exempt("addresses of the pod", local);
+    for port in &config.ignored_ports {
+        let mut matches = Expression::protocol_is(TCP);
+        matches.extend(Expression::port_within(
+            PacketField::DESTINATION_PORT,
+            *port,
+            *port,
+        ));
+        exempt(&format!("ignored port {port}"), matches);
+    }
+    for range in &config.ignored_addresses {
+        let matches = match (family, range.address) {
+            (Family::Ipv4, IpAddr::V4(address)) => {
+                Expression::ipv4_within(PacketField::IPV4_DESTINATION, address, range.prefix)
+            }
+            (Family::Ipv6, IpAddr::V6(address)) => {
+                Expression::ipv6_within(PacketField::IPV6_DESTINATION, address, range.prefix)
+            }
+            _ => continue,
+        };
+        exempt(&format!("ignored address {range}"), matches);
+    }
+    let rule = Expression::protocol_is(TCP)
+        .into_iter()
+        .chain(redirect(config.egress_port));
+    batch.rule("outbound", "everything else to the sidecar", rule);
+}
+
+fn redirect(port: u16) -> [Expression; 2] {
+    [
+        Expression::immediate(REGISTER_0, &port.to_be_bytes()),
+        Expression::redirect(REGISTER_0),
+    ]
+}

@@ -1,0 +1,257 @@
+//! One transaction: everything in it takes effect at once, or nothing does.
+
+use super::attribute::Attributes;
+use super::expression::Expression;
+use super::{message_kind, payload};
+use crate::netlink::{Message, Netlink};
+use crate::{Error, Result};
+
+const NEW_TABLE: u8 = 0;
+const DELETE_TABLE: u8 = 2;
+const NEW_CHAIN: u8 = 3;
+const NEW_RULE: u8 = 6;
+const NEW_SET: u8 = 9;
+const NEW_SET_ELEMENT: u8 = 12;
+
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const SUBSYSTEM: u16 = 10;
+
+const CREATE: u16 = libc::NLM_F_CREATE as u16;
+const APPEND: u16 = libc::NLM_F_APPEND as u16;
+
+/// Which packets a table sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    Ipv4 = 2,
+    /// IPv6.
+    Ipv6 = 10,
+}
+
+/// Where on a packet's way a base chain runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Arriving, before routing.
+    Prerouting = 0,
+    /// Passing through this namespace.
+    Forward = 2,
+    /// Made here.
+    Output = 3,
+    /// Leaving, after routing.
+    Postrouting = 4,
+}
+
+/// A base chain: attached to a hook, with the policy "accept".
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a> {
+    /// Name, unique in the table.
+    pub name: &'a str,
+    /// "nat" or "filter".
+    pub kind: &'a str,
+    /// Where it runs.
+    pub hook: Hook,
+    /// Order at the hook; lower runs first. Destination NAT is -100, filters 0, source NAT 100.
+    pub priority: i32,
+}
+
+/// A transaction that replaces one table. Build it, then [`commit`](Batch::commit).
+#[derive(Debug)]
+pub struct Batch {
+    family: Family,
+    table: String,
+    messages: Vec<Message>,
+    /// What each message does, for errors. Same length and order as `messages`.
+    labels: Vec<String>,
+    sets: u32,
+}
+
+impl Batch {
+    /// Starts a transaction after which the table holds exactly what is added here.
+    pub fn replacing(family: Family, table: &str) -> Self {
+        let mut batch = Self::deleting(family, table);
+        batch.push(
+            NEW_TABLE,
+            CREATE,
+            &Attributes::new().text(1, table).u32(2, 0),
+            format!("add table {table}"),
+        );
+        batch
+    }
+
+    /// Starts a transaction after which the table does not exist.
+    pub fn deleting(family: Family, table: &str) -> Self {
+        let mut batch = Self {
+            family,
+            table: table.into(),
+            messages: Vec::new(),
+            labels: Vec::new(),
+            sets: 0,
+        };
+        let begin = Message {
+            kind: BATCH_BEGIN,
+            flags: 0,
+            payload: payload(0, SUBSYSTEM, &Attributes::new()),
+        };
+        batch.messages.push(begin);
+        batch.labels.push("begin a packet rule transaction".into());
+        // Deleting a table that does not exist fails the transaction, so it is made first.
+        batch.push(
+            NEW_TABLE,
+            CREATE,
+            &Attributes::new().text(1, table).u32(2, 0),
+            format!("add table {table}"),
+        );
+        batch.push(
+            DELETE_TABLE,
+            0,
+            &Attributes::new().text(1, table),
+            format!("delete table {table}"),
+        );
+        batch
+    }
+
+    fn push(&mut self, kind: u8, flags: u16, attributes: &Attributes, label: String) {
+        let payload = payload(self.family as u8, 0, attributes);
+        self.messages.push(Message {
+            kind: message_kind(kind),
+            flags,
+            payload,
+        });
+        self.labels.push(label);
+    }
+
+    /// Adds a chain that packets enter by themselves.
+    pub fn base_chain(&mut self, chain: Chain<'_>) {
+        let hook = Attributes::new()
+            .u32(1, chain.hook as u32)
+            .u32(2, chain.priority as u32);
+        const ACCEPT: u32 = 1;
+        let attributes = Attributes::new()
+            .text(1, &self.table)
+            .text(3, chain.name)
+            .nested(4, &hook)
+            .u32(5, ACCEPT)
+            .text(7, chain.kind);
+        self.push(
+            NEW_CHAIN,
+            CREATE,
+            &attributes,
+            format!("add chain {}", chain.name),
+        );
+    }
+
+    /// Adds a chain that rules jump to.
+    pub fn chain(&mut self, name: &str) {
+        let attributes = Attributes::new().text(1, &self.table).text(3, name);
+        self.push(NEW_CHAIN, CREATE, &attributes, format!("add chain {name}"));
+    }
+
+    /// Adds a rule at the end of a chain. `label` names it in errors.
+    pub fn rule(
+        &mut self,
+        chain: &str,
+        label: &str,
+        expressions: impl IntoIterator<Item = Expression>,
+    ) {
+        let list = expressions
+            .into_iter()
+            .fold(Attributes::new(), |list, expression| {
+                list.nested(1, &expression.0)
+            });
+        let attributes = Attributes::new()
+            .text(1, &self.table)
+            .text(2, chain)
+            .nested(4, &list);
+        self.push(
+            NEW_RULE,
+            CREATE | APPEND,
+            &attributes,
+            format!("add packet rule \"{label}\" to chain {chain}"),
+        );
+    }
+
+    /// Adds a set that packets fill (see [`Expression::count_in`]), with at most `size` elements.
+    pub fn counting_set(&mut self, name: &str, key_length: u32, size: u32) {
+        const EVALUATED: u32 = 0x20;
+        self.set(name, EVALUATED, key_length, size);
+    }
+
+    /// Adds a set with these elements, each `key_length` bytes.
+    pub fn constant_set(&mut self, name: &str, key_length: u32, elements: &[Vec<u8>]) {
+        self.set(
+            name,
+            0,
+            key_length,
+            u32::try_from(elements.len().max(1)).unwrap_or(u32::MAX),
+        );
+        // An attribute is at most 64 KiB long.
+        for some in elements.chunks(1000) {
+            let list = some.iter().fold(Attributes::new(), |list, element| {
+                let key = Attributes::new().bytes(1, element);
+                list.nested(1, &Attributes::new().nested(1, &key))
+            });
+            let attributes = Attributes::new()
+                .text(1, &self.table)
+                .text(2, name)
+                .nested(3, &list);
+            self.push(
+                NEW_SET_ELEMENT,
+                CREATE,
+                &attributes,
+                format!("add elements to set {name}"),
+            );
+        }
+    }
+
+    fn set(&mut self, name: &str, flags: u32, key_length: u32, size: u32) {
+        self.sets += 1;
+        let attributes = Attributes::new()
+            .text(1, &self.table)
+            .text(2, name)
+            .u32(3, flags)
+            .u32(4, 0)
+            .u32(5, key_length)
+            .nested(9, &Attributes::new().u32(1, size))
+            .u32(10, self.sets);
+        self.push(NEW_SET, CREATE, &attributes, format!("add set {name}"));
+    }
+
+    /// Sends the transaction to the network namespace of `netlink`, which must be a netfilter socket.
+    pub(crate) fn commit_on(mut self, netlink: &mut Netlink) -> Result<()> {
+        if let Some(last) = self.messages.last_mut() {
+            last.flags |= libc::NLM_F_ACK as u16;
+        }
+        let last = self.messages.len() - 1;
+        let end = Message {
+            kind: BATCH_END,
+            flags: 0,
+            payload: payload(0, SUBSYSTEM, &Attributes::new()),
+        };
+        self.messages.push(end);
+        self.labels.push("end a packet rule transaction".into());
+        let failure = netlink.send_batch(&self.messages, last);
+        match failure {
+            Ok(()) => Ok(()),
+            Err((index, cause)) => {
+                let label = index.and_then(|index| self.labels.get(index));
+                let what = label.map_or("change packet rules", String::as_str);
+                let missing = matches!(
+                    cause.raw_os_error(),
+                    Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)
+                );
+                let error = Error::new(what, cause);
+                Err(if missing {
+                    error.hint("the kernel may lack a piece of nf_tables (modules nf_tables, nft_nat, nft_redir, nft_reject, nft_fib, nft_numgen)")
+                } else {
+                    error
+                })
+            }
+        }
+    }
+
+    /// Sends the transaction to the current network namespace. The error names the rule that the kernel refused.
+    pub fn commit(self) -> Result<()> {
+        self.commit_on(&mut Netlink::open(libc::NETLINK_NETFILTER as isize)?)
+    }
+}

@@ -1,0 +1,316 @@
+//! The sandbox: a process tree in namespaces of its own that dies, whole, with the process that launched it.
+//!
+//! ```text
+//! launcher ── guard ── init (pid 1) ── runtime ── containers
+//! ```
+//!
+//! The guard and the init are forks that only wait. The kernel kills the guard when the launcher dies (however it dies),
+//! the init when the guard dies, and everything in the pid namespace when the init dies; network namespaces, links,
+//! mounts and rules have no other holders and vanish too.
+
+use std::ffi::OsString;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::{env, fmt, fs, io};
+
+use rustix::process::Signal;
+use rustix::thread::UnshareFlags;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::error::Attempt as _;
+use crate::host_link::{HostEnd, HostLink, pair};
+use crate::process::{PidNamespace, Process};
+use crate::rootfs::{Mount, MountSource};
+use crate::stage::{Stage, Step};
+use crate::{Error, Result};
+
+/// Where the runtime keeps what belongs to the sandbox. Containers do not see it.
+pub(crate) const STATE_DIRECTORY: &str = "/.tombolo";
+/// Mode and descriptor of the host link, for the process inside: "rootless:7".
+const ENVIRONMENT: &str = "TOMBOLO_SANDBOX";
+/// The sidecar's user, whose existence tells a whole machine from a single-user namespace.
+const SIDECAR_USER: u32 = 1337;
+
+/// How much of a machine the sandbox can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Launched by root: every user id exists inside.
+    Root,
+    /// Launched in a user namespace: the launching user is root inside, and no other user exists.
+    Rootless,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Rootless => "rootless",
+        })
+    }
+}
+
+/// What to run as the runtime.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+    /// Its arguments, without the program's name.
+    pub args: Vec<OsString>,
+    /// Variables added to the launcher's environment.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl Program {
+    /// The executable that is running now, with other arguments.
+    pub fn this(args: impl IntoIterator<Item = impl Into<OsString>>) -> io::Result<Self> {
+        let args = args.into_iter().map(Into::into).collect();
+        Ok(Self {
+            path: env::current_exe()?,
+            args,
+            env: Vec::new(),
+        })
+    }
+}
+
+/// The launcher's handle on a sandbox. Dropping it kills everything inside.
+#[derive(Debug)]
+pub struct Sandbox {
+    guard: Process,
+    host_end: HostEnd,
+}
+
+/// What the runtime finds when it starts.
+#[derive(Debug)]
+pub struct Inside {
+    /// How much of a machine this is.
+    pub mode: Mode,
+    /// The way to the host's network and terminal.
+    pub host: HostLink,
+    /// An empty directory in memory that vanishes with the sandbox. Containers do not see it.
+    pub state_dir: PathBuf,
+}
+
+/// Finds out which mode this machine allows, by trying. The error says what the kernel refuses and what to do.
+pub fn probe() -> Result<Mode> {
+    let mut refusal = None;
+    if rustix::process::geteuid().is_root() && user_exists(SIDECAR_USER) {
+        match try_out(Mode::Root) {
+            Ok(()) => return Ok(Mode::Root),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    try_out(Mode::Rootless)
+        .map(|()| Mode::Rootless)
+        .map_err(|error| refusal.unwrap_or(error).hint(advice()))
+}
+
+/// Goes through all steps of a launch in a child, up to the exec of a program that does not exist.
+fn try_out(mode: Mode) -> Result<()> {
+    let (sender, receiver) = mpsc::channel();
+    let steps = steps(mode)?;
+    // The steps tie the child to the thread that forks it, so this one must outlive the fork: it does, it waits.
+    let mut command = Command::new("/.tombolo/probe");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let what = || format!("make a {mode} sandbox");
+    let stage = Stage::attach(&mut command, steps).attempt(what)?;
+    sender
+        .send(command.spawn())
+        .expect("the receiver is held below");
+    match (receiver.recv().expect("was just sent"), stage.failed_step()) {
+        (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        (Err(error), None) => Err(Error::new(what(), error)),
+        (Err(error), Some(step)) => Err(Error::new(format!("{}: {step}", what()), error)),
+        (Ok(mut child), _) => {
+            child.kill().ok();
+            child.wait().ok();
+            Ok(())
+        }
+    }
+}
+
+/// Whether this user namespace maps the user id.
+fn user_exists(uid: u32) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().any(|line| {
+        let mut numbers = line
+            .split_whitespace()
+            .map(|number| number.parse::<u64>().unwrap_or(0));
+        let (first, length) = (numbers.next().unwrap_or(0), numbers.nth(1).unwrap_or(0));
+        (first..first.saturating_add(length)).contains(&u64::from(uid))
+    })
+}
+
+/// The next step for somebody whose kernel refuses.
+fn advice() -> &'static str {
+    let setting = |name: &str| {
+        fs::read_to_string(format!("/proc/sys/{name}")).map(|value| value.trim().to_owned())
+    };
+    let is = |name: &str, value: &str| setting(name).is_ok_and(|found| found == value);
+    if is("user/max_user_namespaces", "0") {
+        "user namespaces are switched off: run `sysctl -w user.max_user_namespaces=15000` as root, or run this as root"
+    } else if is("kernel/unprivileged_userns_clone", "0") {
+        "user namespaces are kept from ordinary users: run `sysctl -w kernel.unprivileged_userns_clone=1` as root, or run this as root"
+    } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        "AppArmor keeps user namespaces from ordinary users: run `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` as root, or run this as root"
+    } else {
+        "run this as root, or allow unprivileged user namespaces; inside a container, start that one with --privileged"
+    }
+}
+
+/// The steps from the launcher's child to the runtime.
+fn steps(mode: Mode) -> Result<Vec<Step>> {
+    let mut flags = UnshareFlags::NEWNS
+        | UnshareFlags::NEWNET
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS;
+    let mut steps = vec![Step::NewSession];
+    match mode {
+        Mode::Root => steps.push(Step::Unshare(flags)),
+        Mode::Rootless => {
+            flags |= UnshareFlags::NEWUSER;
+            let uid = rustix::process::geteuid().as_raw();
+            let gid = rustix::process::getegid().as_raw();
+            steps.push(Step::Unshare(flags));
+            for (path, text) in [
+                (c"/proc/self/setgroups", "deny".to_owned()),
+                (c"/proc/self/uid_map", format!("0 {uid} 1")),
+                (c"/proc/self/gid_map", format!("0 {gid} 1")),
+            ] {
+                steps.push(Step::Overwrite {
+                    path: path.to_owned(),
+                    bytes: text.into_bytes(),
+                });
+            }
+        }
+    }
+    // After the change of credentials, which would undo it.
+    steps.push(Step::DieWithParent(Some(std::process::id())));
+    steps.extend([Step::Fork, Step::DieWithParent(None)]);
+    let state = Mount {
+        at: STATE_DIRECTORY.into(),
+        source: MountSource::Scratch,
+        read_only: false,
+    };
+    steps.extend(crate::rootfs::steps(&[state], &[])?);
+    steps.extend([Step::Fork, Step::NewSession]);
+    Ok(steps)
+}
+
+impl Sandbox {
+    /// Launches the program in a sandbox; it must call [`enter`]. `print` is called for each line that the runtime sends
+    /// with [`HostLink::print`]. Standard output and error are shared, standard input is empty.
+    pub fn launch(
+        program: Program,
+        mode: Mode,
+        print: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self> {
+        let (host_socket, inner_socket) = pair().attempt(|| "make the host link".into())?;
+        let mut steps = steps(mode)?;
+        steps.push(Step::Keep(inner_socket.as_raw_fd()));
+        let mut command = Command::new(&program.path);
+        command
+            .args(&program.args)
+            .arg0(program.path.as_os_str())
+            .envs(program.env)
+            .env(ENVIRONMENT, format!("{mode}:{}", inner_socket.as_raw_fd()))
+            .stdin(Stdio::null());
+        let (sender, receiver) = mpsc::channel();
+        let what = format!("the {mode} sandbox");
+        Process::start(command, steps, PidNamespace::Same, what, move |result| {
+            sender.send(result).ok();
+        });
+        let ended = || {
+            Err(Error::new(
+                "start the sandbox",
+                io::Error::other("the thread that starts it ended"),
+            ))
+        };
+        let guard = receiver.recv().unwrap_or_else(|_| ended())?;
+        drop(inner_socket);
+        let host_end = HostEnd::serve(host_socket, guard.pid(), print)?;
+        Ok(Self { guard, host_end })
+    }
+
+    /// Asks the runtime to stop: [`HostLink::stop_requested`] resolves there.
+    pub fn stop(&self) {
+        self.host_end.request_stop();
+    }
+
+    /// Kills everything inside at once.
+    pub fn kill(&self) {
+        self.guard.signal(Signal::KILL);
+    }
+
+    /// Waits for the runtime to end: its exit code, or 128 + the signal that ended it.
+    pub async fn wait(&self) -> i32 {
+        self.guard.wait().await
+    }
+
+    /// Waits for the runtime to end. The first SIGINT or SIGTERM to this process asks it to stop, the second kills it.
+    pub async fn supervise(self) -> i32 {
+        let handlers = signal(SignalKind::interrupt())
+            .and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
+        let Ok((mut interrupt, mut terminate)) = handlers else {
+            // Without handlers the default holds: the signal ends this process, and with it the sandbox.
+            return self.wait().await;
+        };
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                code = self.wait() => return code,
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked {
+                self.kill()
+            } else {
+                self.stop()
+            }
+            asked = true;
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Called in the launched process: finds the sandbox around it. `None` if it was not launched by [`Sandbox::launch`] or
+/// has been called before.
+///
+/// From here on this process ends when the launcher does.
+pub fn enter() -> Option<Result<Inside>> {
+    static ENTERED: std::sync::Once = std::sync::Once::new();
+    let value = env::var(ENVIRONMENT).ok()?;
+    let mut first = false;
+    ENTERED.call_once(|| first = true);
+    first.then(|| {
+        enter_with(&value).attempt(|| format!("enter the sandbox that {ENVIRONMENT}={value} names"))
+    })
+}
+
+fn enter_with(value: &str) -> io::Result<Inside> {
+    let (mode, fd) = value.split_once(':').ok_or(io::ErrorKind::InvalidInput)?;
+    let mode = match mode {
+        "root" => Mode::Root,
+        "rootless" => Mode::Rootless,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let socket =
+        crate::stage::adopt_descriptor(fd.parse().map_err(|_| io::ErrorKind::InvalidInput)?)?;
+    let state_dir = Path::new(STATE_DIRECTORY).to_path_buf();
+    Ok(Inside {
+        mode,
+        host: HostLink::over(socket)?,
+        state_dir,
+    })
+}

@@ -1,0 +1,307 @@
+//! What a new process does between fork and exec: a list of system calls, prepared beforehand.
+//!
+//! After a fork of a process with several threads, only async-signal-safe work is allowed: no allocation, no lock. So
+//! every path and every byte is laid out before the fork as a [`Step`], and a step only passes it to the kernel. That
+//! spares re-executing a helper program, and with it the need for a hook in everybody's `main`.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    UnmountFlags,
+};
+use rustix::process::Signal;
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
+
+mod kernel;
+
+pub(crate) use kernel::{adopt_descriptor, before_exec, unshare};
+
+/// One thing to do in the new process. Relative paths of the mount steps are below the new root (see [`Step::NewRoot`]).
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Leave these namespaces for new ones.
+    Unshare(UnshareFlags),
+    /// Enter a network namespace.
+    EnterNetwork(Arc<OwnedFd>),
+    /// Enter these namespaces of the process behind a pidfd.
+    EnterProcess(Arc<OwnedFd>, ThreadNameSpaceType),
+    /// Write a file that exists, in one write as `/proc` demands.
+    Overwrite { path: CString, bytes: Vec<u8> },
+    /// Be killed when the parent dies. With a parent given: fail if it has died already.
+    DieWithParent(Option<u32>),
+    /// Split in two: the child goes on with the next step; the parent forwards signals to it and exits when it exits.
+    Fork,
+    /// Lead a new session, out of reach of the terminal's signals.
+    NewSession,
+    /// Make standard input the controlling terminal.
+    TakeTerminal,
+    /// Name this machine (needs an own UTS namespace).
+    HostName(Vec<u8>),
+    /// Stop mounts from spreading to and from other mount namespaces.
+    PrivateMounts,
+    /// Mount an empty tmpfs over `/` and make it the working directory. Absolute paths still mean the old root.
+    NewRoot,
+    /// Make a directory (and set its mode) unless it exists.
+    Directory { at: CString, mode: u32 },
+    /// Make an empty file unless it exists.
+    EmptyFile { at: CString },
+    /// Make a symbolic link.
+    Link { at: CString, target: CString },
+    /// Make a file with these bytes.
+    File {
+        at: CString,
+        bytes: Vec<u8>,
+        mode: u32,
+    },
+    /// Remove a file.
+    Remove { at: CString },
+    /// Show `source`, with everything mounted below it, at `at`.
+    Bind { source: CString, at: CString },
+    /// An empty tmpfs.
+    Tmpfs { at: CString },
+    /// The processes of this pid namespace; where the kernel forbids a fresh mount, those of the parent's.
+    Proc { at: CString },
+    /// Make the mounts at and below `at` read-only.
+    ReadOnly { at: CString },
+    /// Make the new root the root and let go of the old one.
+    Pivot,
+    /// Never hold a capability outside this set again, not even as root.
+    Bound(rustix::thread::CapabilitySet),
+    /// Become this user and group, with no other groups.
+    Become { uid: u32, gid: u32 },
+    /// Change the working directory.
+    WorkIn { path: CString },
+    /// Keep a descriptor open across exec.
+    Keep(RawFd),
+}
+
+impl Step {
+    /// For errors: what was being done.
+    fn describe(&self) -> String {
+        let at = |verb: &str, path: &CStr| {
+            format!("{verb} /{}", path.to_string_lossy().trim_start_matches('/'))
+        };
+        match self {
+            Self::Unshare(flags) => format!("make namespaces ({flags:?})"),
+            Self::EnterNetwork(_) => "enter the pod's network namespace".into(),
+            Self::EnterProcess(..) => "enter the container's namespaces".into(),
+            Self::Overwrite { path, .. } => at("write", path),
+            Self::DieWithParent(_) => "tie the process to its parent".into(),
+            Self::Fork => "fork".into(),
+            Self::NewSession => "start a session".into(),
+            Self::TakeTerminal => "take the terminal".into(),
+            Self::HostName(_) => "set the host name".into(),
+            Self::PrivateMounts => "make mounts private".into(),
+            Self::NewRoot => "mount a new root".into(),
+            Self::Directory { at: path, .. } => at("make directory", path),
+            Self::EmptyFile { at: path } | Self::File { at: path, .. } => at("make file", path),
+            Self::Link { at: path, .. } => at("make link", path),
+            Self::Remove { at: path } => at("remove", path),
+            Self::Bind { source, at: path } => {
+                format!(
+                    "mount {} at /{}",
+                    source.to_string_lossy(),
+                    path.to_string_lossy()
+                )
+            }
+            Self::Tmpfs { at: path } => at("mount a tmpfs at", path),
+            Self::Proc { at: path } => at("mount processes at", path),
+            Self::ReadOnly { at: path } => at("make read-only", path),
+            Self::Pivot => "change to the new root".into(),
+            Self::Bound(_) => "limit capabilities".into(),
+            Self::Become { uid, gid } => format!("become user {uid} and group {gid}"),
+            Self::WorkIn { path } => format!("change to directory {}", path.to_string_lossy()),
+            Self::Keep(_) => "keep a descriptor".into(),
+        }
+    }
+
+    /// Runs in the forked child: system calls on prepared bytes, nothing else.
+    fn run(&self) -> io::Result<()> {
+        match self {
+            Self::Unshare(flags) => kernel::unshare(*flags)?,
+            Self::EnterNetwork(fd) => {
+                rustix::thread::move_into_link_name_space(
+                    fd.as_fd(),
+                    Some(LinkNameSpaceType::Network),
+                )?;
+            }
+            Self::EnterProcess(fd, kinds) => {
+                rustix::thread::move_into_thread_name_spaces(fd.as_fd(), *kinds)?
+            }
+            Self::Overwrite { path, bytes } => {
+                let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                write_all(file.as_fd(), bytes)?;
+            }
+            Self::DieWithParent(parent) => {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                let actual =
+                    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
+                if parent.is_some_and(|expected| expected != actual) {
+                    return Err(io::Error::from_raw_os_error(libc::ESRCH));
+                }
+            }
+            Self::Fork => kernel::fork_and_watch()?,
+            Self::NewSession => {
+                rustix::process::setsid()?;
+            }
+            Self::TakeTerminal => rustix::process::ioctl_tiocsctty(kernel::standard_input())?,
+            Self::HostName(name) => rustix::system::sethostname(name)?,
+            Self::PrivateMounts => {
+                rustix::mount::mount_change(
+                    c"/",
+                    MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+                )?;
+            }
+            Self::NewRoot => new_root()?,
+            Self::Directory { at, mode } => {
+                exists_is_fine(rustix::fs::mkdir(at, Mode::RWXU))?;
+                // Set apart from mkdir, where the umask would interfere. A directory that is not ours stays as it is.
+                rustix::fs::chmod(at, Mode::from_raw_mode(*mode)).ok();
+            }
+            Self::EmptyFile { at } => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                exists_is_fine(rustix::fs::open(at, flags, Mode::from_raw_mode(0o644)).map(drop))?;
+            }
+            Self::Link { at, target } => rustix::fs::symlink(target, at)?,
+            Self::File { at, bytes, mode } => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let file = rustix::fs::open(at, flags, Mode::RUSR | Mode::WUSR)?;
+                write_all(file.as_fd(), bytes)?;
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(*mode))?;
+            }
+            Self::Remove { at } => rustix::fs::unlink(at)?,
+            Self::Bind { source, at } => rustix::mount::mount_bind_recursive(source, at)?,
+            Self::Tmpfs { at } => {
+                rustix::mount::mount(
+                    c"tmpfs",
+                    at,
+                    c"tmpfs",
+                    MountFlags::NOSUID | MountFlags::NODEV,
+                    c"mode=0755",
+                )?;
+            }
+            Self::Proc { at } => {
+                let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                if rustix::mount::mount(c"proc", at, c"proc", flags, None).is_err() {
+                    // Inside a container with a masked /proc. The old one shows more, but works.
+                    rustix::mount::mount_bind_recursive(c"/proc", at)?;
+                }
+            }
+            Self::ReadOnly { at } => kernel::set_read_only(at)?,
+            Self::Pivot => {
+                rustix::process::pivot_root(c".", c".")?;
+                rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+                rustix::process::chdir(c"/")?;
+            }
+            Self::Bound(kept) => kernel::bound_capabilities(*kept)?,
+            Self::Become { uid, gid } => become_user(*uid, *gid)?,
+            Self::WorkIn { path } => rustix::process::chdir(path)?,
+            Self::Keep(fd) => kernel::keep_across_exec(*fd)?,
+        }
+        Ok(())
+    }
+}
+
+/// The steps of one process, attached to its command.
+pub(crate) struct Stage {
+    steps: Arc<[Step]>,
+    /// A failing child writes the number of the failing step here; std passes on only the error number.
+    report: OwnedFd,
+}
+
+impl Stage {
+    /// Makes children of the command run the steps before they exec.
+    pub(crate) fn attach(command: &mut Command, steps: Vec<Step>) -> io::Result<Self> {
+        let steps: Arc<[Step]> = steps.into();
+        let (report, failing) = rustix::pipe::pipe_with(
+            rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
+        )?;
+        let in_child = steps.clone();
+        kernel::before_exec(command, move || {
+            for (number, step) in in_child.iter().enumerate() {
+                if let Err(error) = step.run() {
+                    rustix::io::write(&failing, &(number as u32).to_ne_bytes()).ok();
+                    return Err(error);
+                }
+            }
+            Ok(())
+        });
+        Ok(Self { steps, report })
+    }
+
+    /// After a failed spawn: the step that failed, or `None` if exec did.
+    pub(crate) fn failed_step(&self) -> Option<String> {
+        let mut number = [0; 4];
+        (rustix::io::read(&self.report, &mut number) == Ok(4))
+            .then(|| {
+                self.steps
+                    .get(u32::from_ne_bytes(number) as usize)
+                    .map(Step::describe)
+            })
+            .flatten()
+    }
+}
+
+/// A path for the kernel. Fails on a path with a zero byte.
+pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
+    use std::os::unix::ffi::OsStrExt as _;
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn new_root() -> rustix::io::Result<()> {
+    let file_system = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(file_system.as_fd(), c"mode", c"0755")?;
+    rustix::mount::fsconfig_create(file_system.as_fd())?;
+    let root = rustix::mount::fsmount(
+        file_system.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )?;
+    rustix::mount::move_mount(
+        root.as_fd(),
+        c"",
+        CWD,
+        c"/",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
+    rustix::process::fchdir(&root)
+}
+
+fn become_user(uid: u32, gid: u32) -> rustix::io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    if (uid, gid)
+        == (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        )
+    {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    // These change the calling thread alone, which after a fork is the whole process.
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+fn exists_is_fine(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match result {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::write(fd, bytes)?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}

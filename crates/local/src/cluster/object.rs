@@ -1,0 +1,346 @@
+//! The object store of one cluster: bodies, versions, and who is told when something changed.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::kind::Kind;
+use super::name::Entropy;
+
+/// Which object: unique within one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds that have none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of an object of a kind that we know by type.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        let namespace = if kind.namespaced() { namespace } else { "" };
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind.singular(), self.name)
+    }
+}
+
+/// One version of one object. A change makes a new one; readers keep what they hold.
+#[derive(Debug)]
+pub struct Object {
+    /// Which object this is.
+    pub key: Key,
+    /// Its metadata, as in the body.
+    pub meta: ObjectMeta,
+    /// The whole object as the API shows it.
+    pub body: Value,
+    /// The body as a type, read once per version.
+    typed: OnceLock<Option<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Object {
+    /// The object as a type; `None` when the body does not have that shape.
+    pub fn read<T: DeserializeOwned + Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let typed = self.typed.get_or_init(|| match T::deserialize(&self.body) {
+            Ok(value) => Some(Arc::new(value)),
+            Err(error) => {
+                tracing::error!(object = %self.key, %error, "stored object has an unexpected shape");
+                None
+            }
+        });
+        typed.clone()?.downcast::<T>().ok()
+    }
+
+    /// Whether deletion has begun.
+    pub fn terminating(&self) -> bool {
+        self.meta.deletion_timestamp.is_some()
+    }
+
+    /// A field of the body by JSON pointer.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.body.pointer(pointer)?.as_str()
+    }
+}
+
+/// A Kubernetes type that the store holds.
+pub trait Stored: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync {}
+impl<T: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync> Stored for T {}
+
+/// All objects of a cluster.
+#[derive(Debug, Default)]
+pub struct Objects {
+    revision: u64,
+    items: BTreeMap<Key, Arc<Object>>,
+}
+
+impl Objects {
+    /// Grows with each change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// One object.
+    pub fn object(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.items.get(key)
+    }
+
+    /// Every object of a kind, by namespace and name.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        let start = Key { kind, namespace: String::new(), name: String::new() };
+        self.items.range(start..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+    }
+
+    /// Every object.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.items.values()
+    }
+
+    /// One object as a type.
+    pub fn get<T: Stored>(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
+        self.items.get(&Key::new(Kind::of::<T>()?, namespace, name))?.read()
+    }
+
+    /// All objects of a type.
+    pub fn list<T: Stored>(&self) -> Vec<Arc<T>> {
+        let Some(kind) = Kind::of::<T>() else { return Vec::new() };
+        self.of_kind(kind).filter_map(|object| object.read()).collect()
+    }
+
+    /// Stores a new object with its uid, creation time and first generation; `None` when the name is taken.
+    pub fn create(&mut self, key: Key, mut body: Value, now: Timestamp, entropy: &Entropy) -> Option<Arc<Object>> {
+        if self.items.contains_key(&key) {
+            return None;
+        }
+        let meta = metadata(&mut body);
+        meta.insert("name".into(), key.name.clone().into());
+        if key.kind.namespaced() {
+            meta.insert("namespace".into(), key.namespace.clone().into());
+        }
+        meta.insert("uid".into(), entropy.uid().into());
+        meta.insert("generation".into(), 1.into());
+        meta.insert("creationTimestamp".into(), serde_json::to_value(Time(now)).unwrap_or_default());
+        meta.shift_remove("deletionTimestamp");
+        Some(self.commit(key, body))
+    }
+
+    /// Replaces a body; what the store owns (uid, times, and the status unless `status` is given) stays.
+    /// `false` when nothing changed.
+    pub fn replace(&mut self, key: &Key, mut body: Value, keep_status: bool) -> bool {
+        let Some(old) = self.items.get(key).cloned() else { return false };
+        let old_meta = old.body.get("metadata").cloned().unwrap_or_default();
+        let meta = metadata(&mut body);
+        for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"] {
+            match old_meta.get(field) {
+                Some(value) => meta.insert(field.into(), value.clone()),
+                None => meta.shift_remove(field),
+            };
+        }
+        if keep_status && let Some(body) = body.as_object_mut() {
+            match old.body.get("status") {
+                Some(status) => body.insert("status".into(), status.clone()),
+                None => body.shift_remove("status"),
+            };
+        }
+        self.put(&old, body)
+    }
+
+    /// Edits an object in place; `false` when it is absent or the edit changed nothing.
+    pub fn edit<T: Stored>(&mut self, namespace: &str, name: &str, edit: impl FnOnce(&mut T)) -> bool {
+        let Some(kind) = Kind::of::<T>() else { return false };
+        let Some(old) = self.items.get(&Key::new(kind, namespace, name)).cloned() else { return false };
+        let Some(typed) = old.read::<T>() else { return false };
+        let mut typed = T::clone(&typed);
+        edit(&mut typed);
+        match serde_json::to_value(&typed) {
+            Ok(body) => self.put(&old, body),
+            Err(error) => {
+                tracing::error!(object = %old.key, %error, "edited object cannot be written");
+                false
+            }
+        }
+    }
+
+    /// Edits the JSON of an object; `false` when it is absent or unchanged.
+    pub fn edit_body(&mut self, key: &Key, edit: impl FnOnce(&mut Value)) -> bool {
+        let Some(old) = self.items.get(key).cloned() else { return false };
+        let mut body = old.body.clone();
+        edit(&mut body);
+        self.put(&old, body)
+    }
+
+    /// Says that deletion has begun; whoever owns the object's processes removes it when they are gone.
+    pub fn begin_deletion(&mut self, key: &Key, grace_seconds: i64, now: Timestamp) -> bool {
+        self.edit_body(key, |body| {
+            let meta = metadata(body);
+            if meta.contains_key("deletionTimestamp") {
+                return;
+            }
+            meta.insert("deletionTimestamp".into(), serde_json::to_value(Time(now)).unwrap_or_default());
+            meta.insert("deletionGracePeriodSeconds".into(), grace_seconds.into());
+        })
+    }
+
+    /// Removes an object for good.
+    pub fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {
+        let removed = self.items.remove(key)?;
+        self.revision += 1;
+        Some(removed)
+    }
+
+    /// Commits a body if it differs from the stored one. A difference outside of metadata and status is a
+    /// new generation.
+    fn put(&mut self, old: &Arc<Object>, mut body: Value) -> bool {
+        if let Some(version) = old.body.pointer("/metadata/resourceVersion") {
+            metadata(&mut body).insert("resourceVersion".into(), version.clone());
+        }
+        if body == old.body {
+            return false;
+        }
+        if wanted(&body) != wanted(&old.body) {
+            let generation = old.meta.generation.unwrap_or(0) + 1;
+            metadata(&mut body).insert("generation".into(), generation.into());
+        }
+        self.commit(old.key.clone(), body);
+        true
+    }
+
+    fn commit(&mut self, key: Key, mut body: Value) -> Arc<Object> {
+        self.revision += 1;
+        metadata(&mut body).insert("resourceVersion".into(), self.revision.to_string().into());
+        let meta = body.get("metadata").and_then(|meta| ObjectMeta::deserialize(meta).ok()).unwrap_or_default();
+        let object = Arc::new(Object { key: key.clone(), meta, body, typed: OnceLock::new() });
+        self.items.insert(key, object.clone());
+        object
+    }
+}
+
+/// The parts of a body that its author wrote.
+fn wanted(body: &Value) -> Vec<(&String, &Value)> {
+    let fields = body.as_object().into_iter().flatten();
+    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status")).collect()
+}
+
+fn metadata(body: &mut Value) -> &mut serde_json::Map<String, Value> {
+    if !body.is_object() {
+        *body = Value::Object(serde_json::Map::new());
+    }
+    let meta = &mut body["metadata"];
+    if !meta.is_object() {
+        *meta = Value::Object(serde_json::Map::new());
+    }
+    match meta {
+        Value::Object(fields) => fields,
+        _ => unreachable!("just made an object"),
+    }
+}
+
+/// A store that many tasks share. Locks are held for moments and never across an await.
+#[derive(Debug)]
+pub struct Shared {
+    /// Guards every object of the cluster.
+    objects: Mutex<Objects>,
+    changed: watch::Sender<u64>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { objects: Mutex::default(), changed: watch::channel(0).0 }
+    }
+}
+
+impl Shared {
+    /// Looks at the objects.
+    pub fn read<R>(&self, look: impl FnOnce(&Objects) -> R) -> R {
+        look(&self.objects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the objects; watchers wake only if something differs.
+    pub fn write<R>(&self, change: impl FnOnce(&mut Objects) -> R) -> R {
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut objects);
+        let revision = objects.revision;
+        drop(objects);
+        self.changed.send_if_modified(|seen| std::mem::replace(seen, revision) != revision);
+        result
+    }
+
+    /// Wakes at each change.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    fn store() -> (Objects, Entropy) {
+        (Objects::default(), Entropy::seeded(1))
+    }
+
+    fn config(objects: &mut Objects, entropy: &Entropy) -> Key {
+        let key = Key::new(Kind::ConfigMap, "shop", "settings");
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "1"}});
+        objects.create(key.clone(), body, Timestamp::UNIX_EPOCH, entropy).unwrap();
+        key
+    }
+
+    #[test]
+    fn unchanged_edit_keeps_the_version() {
+        let (mut objects, entropy) = store();
+        config(&mut objects, &entropy);
+        let revision = objects.revision();
+        assert!(!objects.edit::<ConfigMap>("shop", "settings", |_| {}));
+        assert_eq!(objects.revision(), revision);
+    }
+
+    #[test]
+    fn generation_counts_changes_of_content_but_not_of_status_or_labels() {
+        let (mut objects, entropy) = store();
+        let key = config(&mut objects, &entropy);
+        objects.edit_body(&key, |body| body["status"] = json!({"x": 1}));
+        objects.edit_body(&key, |body| body["metadata"]["labels"] = json!({"x": "1"}));
+        assert_eq!(objects.object(&key).unwrap().meta.generation, Some(1));
+        objects.edit_body(&key, |body| body["data"]["a"] = json!("2"));
+        assert_eq!(objects.object(&key).unwrap().meta.generation, Some(2));
+    }
+
+    #[test]
+    fn replacing_keeps_identity_and_status() {
+        let (mut objects, entropy) = store();
+        let key = config(&mut objects, &entropy);
+        objects.edit_body(&key, |body| body["status"] = json!({"x": 1}));
+        let uid = objects.object(&key).unwrap().meta.uid.clone();
+        assert!(objects.replace(&key, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": "forged"}}), true));
+        let object = objects.object(&key).unwrap();
+        assert_eq!(object.meta.uid, uid);
+        assert_eq!(object.body["status"], json!({"x": 1}));
+    }
+
+    #[tokio::test]
+    async fn watchers_sleep_through_writes_that_change_nothing() {
+        let shared = Shared::default();
+        let watch = shared.watch();
+        shared.write(|_| ());
+        assert!(!watch.has_changed().unwrap());
+        shared.write(|objects| config(objects, &Entropy::seeded(2)));
+        assert!(watch.has_changed().unwrap());
+    }
+}

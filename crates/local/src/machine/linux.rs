@@ -1,0 +1,158 @@
+//! The real machine: `tombolo-linux` behind the [`Machine`] trait.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::net::{TcpSocket, TcpStream};
+use tombolo_linux::container::{self, Container, ContainerSpec, Mount, MountSource};
+use tombolo_linux::fabric::{Fabric, PodNet};
+
+use super::{ExecSpec, Executed, Machine, MountSpec, Place, Process, ProcessSpec, StartError, VolumeSource};
+
+/// Pods as network namespaces of one fabric.
+pub struct LinuxMachine {
+    fabric: Arc<Fabric>,
+}
+
+impl LinuxMachine {
+    /// A machine whose pods hang on `fabric`.
+    pub fn new(fabric: Arc<Fabric>) -> Self {
+        Self { fabric }
+    }
+}
+
+impl Machine for LinuxMachine {
+    fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String> {
+        let net = self.fabric.add_pod(name, address).map_err(|error| error.to_string())?;
+        Ok(Arc::new(LinuxPlace { fabric: self.fabric.clone(), net }))
+    }
+}
+
+struct LinuxPlace {
+    fabric: Arc<Fabric>,
+    net: PodNet,
+}
+
+impl Place for LinuxPlace {
+    fn start(&self, spec: ProcessSpec) -> BoxFuture<'_, Result<Arc<dyn Process>, StartError>> {
+        async move {
+            let spec = ContainerSpec {
+                argv: spec.argv.into_iter().map(OsString::from).collect(),
+                env: environment(spec.env),
+                cwd: spec.workdir,
+                hostname: Some(spec.hostname),
+                netns: Some(self.net.netns.clone()),
+                user: user(spec.user),
+                resolv_conf: Some(spec.resolv_conf.into_bytes()),
+                hosts: Some(spec.hosts.into_bytes()),
+                mounts: spec.mounts.into_iter().map(mount).collect(),
+                stdout: spec.stdout,
+                stderr: spec.stderr,
+                ..ContainerSpec::default()
+            };
+            match Container::spawn(spec).await {
+                Ok(container) => Ok(Arc::new(LinuxProcess(container)) as Arc<dyn Process>),
+                Err(error) => Err(StartError(error.to_string())),
+            }
+        }
+        .boxed()
+    }
+
+    fn connect(&self, address: SocketAddrV4) -> BoxFuture<'_, std::io::Result<TcpStream>> {
+        async move {
+            // A socket belongs for life to the namespace it was made in, so only its making happens there.
+            let socket = self.net.netns.run(TcpSocket::new_v4).map_err(std::io::Error::other)??;
+            socket.connect(SocketAddr::V4(address)).await
+        }
+        .boxed()
+    }
+
+    fn close(&self) {
+        if let Err(error) = self.fabric.remove_pod(&self.net) {
+            tracing::warn!(pod = self.net.name, %error, "pod network left behind");
+        }
+    }
+}
+
+struct LinuxProcess(Container);
+
+impl Process for LinuxProcess {
+    fn id(&self) -> u32 {
+        self.0.pid()
+    }
+
+    fn terminate(&self) {
+        self.0.signal(rustix::process::Signal::TERM);
+    }
+
+    fn kill(&self) {
+        self.0.kill();
+    }
+
+    fn wait(&self) -> BoxFuture<'_, i32> {
+        self.0.wait().boxed()
+    }
+
+    fn exec(&self, spec: ExecSpec) -> BoxFuture<'_, Result<Arc<dyn Executed>, StartError>> {
+        async move {
+            let [stdin, stdout, stderr] = spec.stdio;
+            let spec = container::ExecSpec {
+                argv: spec.argv.into_iter().map(OsString::from).collect(),
+                env: environment(spec.env),
+                cwd: spec.workdir,
+                user: user(spec.user),
+                stdin,
+                stdout,
+                stderr,
+                terminal: spec.terminal,
+            };
+            match self.0.exec(spec).await {
+                Ok(executed) => Ok(Arc::new(LinuxExecuted(executed)) as Arc<dyn Executed>),
+                Err(error) => Err(StartError(error.to_string())),
+            }
+        }
+        .boxed()
+    }
+}
+
+struct LinuxExecuted(container::Executed);
+
+impl Executed for LinuxExecuted {
+    fn wait(&self) -> BoxFuture<'_, i32> {
+        self.0.wait().boxed()
+    }
+
+    fn signal(&self, number: i32) {
+        if let Some(signal) = rustix::process::Signal::from_named_raw(number) {
+            self.0.signal(signal);
+        }
+    }
+
+    fn kill(&self) {
+        self.0.kill();
+    }
+}
+
+fn environment(env: BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
+    env.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+fn user(user: Option<(u32, u32)>) -> Option<container::User> {
+    user.map(|(uid, gid)| container::User { uid, gid })
+}
+
+fn mount(spec: MountSpec) -> Mount {
+    let source = match spec.source {
+        VolumeSource::Files(files) => {
+            MountSource::Files(files.into_iter().map(|(path, bytes)| (PathBuf::from(path), bytes)).collect())
+        }
+        VolumeSource::Path(path) => MountSource::Path(path),
+        VolumeSource::Scratch => MountSource::Scratch,
+    };
+    Mount { at: spec.at, source, read_only: spec.read_only }
+}

@@ -1,0 +1,444 @@
+//! The life of one pod, from its address to its last process.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Lifecycle, LifecycleHandler, Pod};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::log::Log;
+use super::probe::{Check, Outcome, Until};
+use super::restart::{Backoff, Policy};
+use super::state::{ContainerRecord, End, Phase, PodRecord, Slot, restarts};
+use super::{ContainerHandle, Host, RunningPod, process};
+use crate::clock;
+use crate::cluster::{Key, Kind};
+use crate::machine::{ExecSpec, Place, Process};
+
+/// Pause before something that could not be set up is tried again.
+const SETUP_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a killed process may take to be gone before it is left to the sandbox.
+const KILLED: Duration = Duration::from_secs(5);
+
+/// The exit code of a container whose program could not be started, as container runtimes have it.
+const NOT_STARTED: i32 = 128;
+
+struct Worker {
+    host: Arc<Host>,
+    handle: Arc<RunningPod>,
+    pod: Arc<Pod>,
+    policy: Policy,
+    place: Arc<dyn Place>,
+    dir: PathBuf,
+    /// Guards what is known of the pod. Taken before the object store, never after.
+    record: Mutex<PodRecord>,
+    /// True once nothing is started again.
+    stopping: watch::Sender<bool>,
+}
+
+/// Runs a pod until its object is deleted and its last process is gone.
+pub(super) async fn run(host: Arc<Host>, pod: Arc<Pod>, handle: Arc<RunningPod>) {
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let deleted = deletion(host.clone(), pod.clone());
+    tokio::pin!(deleted);
+    let opened = tokio::select! {
+        opened = open(&host, &pod) => Some(opened),
+        () = &mut deleted => None,
+    };
+    let Some((address, place)) = opened else {
+        forget(&host, &pod);
+        return;
+    };
+    let spec = pod.spec.clone().unwrap_or_default();
+    let record = PodRecord {
+        since: clock::now(),
+        address: Some(address),
+        node: host.node,
+        init: spec.init_containers.iter().flatten().map(|container| ContainerRecord::new(container, true)).collect(),
+        main: spec.containers.iter().map(|container| ContainerRecord::new(container, false)).collect(),
+        broken: None,
+    };
+    let worker = Arc::new(Worker {
+        dir: host.state_dir.join("pods").join(&uid),
+        policy: Policy::read(spec.restart_policy.as_deref()),
+        record: Mutex::new(record),
+        stopping: watch::channel(false).0,
+        host,
+        handle,
+        pod,
+        place,
+    });
+    worker.update(|_| {});
+    let life = tokio::spawn(worker.clone().live());
+    deleted.await;
+    worker.end().await;
+    life.abort();
+    worker.place.close();
+    worker.host.addresses().give_back(address);
+    if let Err(error) = fs::remove_dir_all(&worker.dir)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(dir = %worker.dir.display(), %error, "pod directory left behind");
+    }
+    forget(&worker.host, &worker.pod);
+}
+
+/// An address and a place for the pod, however long that takes.
+async fn open(host: &Host, pod: &Pod) -> (std::net::Ipv4Addr, Arc<dyn Place>) {
+    let name = format!("{}/{}", host.cluster.name, pod.metadata.name.as_deref().unwrap_or_default());
+    loop {
+        let address = host.addresses().take();
+        let problem = match address.map(|address| (address, host.machine.open(&name, address))) {
+            Some((address, Ok(place))) => return (address, place),
+            Some((address, Err(problem))) => {
+                host.addresses().give_back(address);
+                problem
+            }
+            None => format!("no free address in {}", host.cluster.range),
+        };
+        tracing::warn!(pod = name, problem, "pod has no network yet");
+        tokio::time::sleep(SETUP_RETRY).await;
+    }
+}
+
+/// Resolves when this pod's deletion has begun, or when the object is gone.
+async fn deletion(host: Arc<Host>, pod: Arc<Pod>) {
+    let key = key(&pod);
+    let mut changes = host.cluster.objects.watch();
+    loop {
+        let stays = host.cluster.objects.read(|objects| {
+            let object = objects.object(&key);
+            object.is_some_and(|object| object.meta.uid == pod.metadata.uid && !object.terminating())
+        });
+        if !stays || changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn key(pod: &Pod) -> Key {
+    let meta = &pod.metadata;
+    Key::new(Kind::Pod, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+/// Removes the object, unless another pod took its name meanwhile.
+fn forget(host: &Host, pod: &Pod) {
+    let key = key(pod);
+    host.cluster.objects.write(|objects| {
+        if objects.object(&key).is_some_and(|object| object.meta.uid == pod.metadata.uid) {
+            objects.remove(&key);
+        }
+    });
+}
+
+impl Worker {
+    /// Changes the record and publishes it; an unchanged status wakes nobody.
+    fn update(&self, change: impl FnOnce(&mut PodRecord)) {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut record);
+        let meta = &self.pod.metadata;
+        let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        self.host.cluster.objects.write(|objects| {
+            objects.edit::<Pod>(namespace, name, |pod| {
+                if pod.metadata.uid == meta.uid {
+                    record.publish(pod, clock::now());
+                }
+            })
+        });
+    }
+
+    fn stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Init containers one after the other, then all containers together.
+    async fn live(self: Arc<Self>) {
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        let mut beside = tokio::task::JoinSet::new();
+        for (index, container) in spec.init_containers.into_iter().flatten().enumerate() {
+            let slot = Slot::Init(index);
+            if container.restart_policy.as_deref() == Some("Always") {
+                beside.spawn(self.clone().keep(slot, container));
+                self.started(slot).await;
+            } else if !self.clone().keep(slot, container).await {
+                return;
+            }
+        }
+        for (index, container) in spec.containers.into_iter().enumerate() {
+            beside.spawn(self.clone().keep(Slot::Main(index), container));
+        }
+        while beside.join_next().await.is_some() {}
+    }
+
+    async fn started(&self, slot: Slot) {
+        let mut changes = self.host.cluster.objects.watch();
+        loop {
+            if self.record.lock().unwrap_or_else(PoisonError::into_inner).container(slot).started {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Runs a container again and again as its policy says; true when it ended well and for good.
+    async fn keep(self: Arc<Self>, slot: Slot, container: Container) -> bool {
+        let mut backoff = Backoff::default();
+        let mut stopping = self.stopping.subscribe();
+        loop {
+            let begun = Instant::now();
+            let pause = match self.run_once(slot, &container).await {
+                Ok(end) => {
+                    let mut again = false;
+                    self.update(|record| {
+                        let container = record.container(slot);
+                        again = !self.stopping() && restarts(self.policy, slot, container, end.code);
+                        container.done = !again;
+                        container.process = None;
+                        (container.ready, container.started) = (!again && end.code == 0 && matches!(slot, Slot::Init(_)), false);
+                        container.phase = Phase::Ended(end.clone());
+                    });
+                    if !again {
+                        return end.code == 0;
+                    }
+                    let pause = backoff.next(begun.elapsed());
+                    self.update(|record| {
+                        let container = record.container(slot);
+                        container.restarts += 1;
+                        if !pause.is_zero() {
+                            let message = format!("back-off {}s restarting failed container={}", pause.as_secs(), container.name);
+                            container.phase = Phase::Waiting { reason: "CrashLoopBackOff", message: Some(message) };
+                        }
+                        container.last = Some(end);
+                    });
+                    pause
+                }
+                Err(unstartable) => {
+                    self.update(|record| {
+                        record.container(slot).phase = Phase::Waiting { reason: unstartable.reason, message: Some(unstartable.message) };
+                    });
+                    SETUP_RETRY
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return false,
+            }
+        }
+    }
+
+    /// One run of a container, from its command to its exit code.
+    async fn run_once(&self, slot: Slot, container: &Container) -> Result<End, process::Unstartable> {
+        let setup = |message: String| process::Unstartable { reason: "CreateContainerError", message };
+        let meta = &self.pod.metadata;
+        let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let (pod, spec) = self.host.cluster.objects.read(|objects| {
+            let pod = objects.get::<Pod>(namespace, name).unwrap_or_else(|| self.pod.clone());
+            let spec = process::spec(&self.host.common, objects, &pod, container, &self.dir);
+            (pod, spec)
+        });
+        let mut spec = spec?;
+        let (reader, writer) = output(spec.user).map_err(|error| setup(format!("cannot make a pipe: {error}")))?;
+        let log = self.next_log(&container.name).map_err(|error| setup(format!("cannot write the log: {error}")))?;
+        spec.stderr = writer.try_clone().ok();
+        spec.stdout = Some(writer);
+        let mut handle = ContainerHandle {
+            process: None,
+            env: spec.env.clone(),
+            workdir: spec.workdir.clone(),
+            user: spec.user,
+            log: Some(log.clone()),
+            previous: self.handle.container(&container.name).and_then(|handle| handle.previous),
+        };
+        let started = clock::now();
+        let process = match self.place.start(spec).await {
+            Ok(process) => process,
+            Err(error) => {
+                let _ = log.append(format!("{error}\n").as_bytes());
+                log.finish();
+                self.handle.containers().insert(container.name.clone(), handle);
+                return Ok(End { code: NOT_STARTED, started, finished: clock::now(), message: Some(error.to_string()) });
+            }
+        };
+        handle.process = Some(process.clone());
+        self.handle.containers().insert(container.name.clone(), handle);
+        let recording = tokio::spawn(log.clone().record(reader));
+        self.update(|record| {
+            let record = record.container(slot);
+            record.phase = Phase::Running { since: started };
+            record.process = Some(process.id());
+            record.started = container.startup_probe.is_none();
+            // Without a probe, running is ready. A plain init container is never ready: it ends.
+            record.ready = record.started && container.readiness_probe.is_none() && (matches!(slot, Slot::Main(_)) || record.sidecar);
+        });
+        if self.stopping() {
+            process.kill();
+        }
+        let (code, message) = tokio::select! {
+            code = process.wait() => (code, None),
+            reason = self.health(slot, &pod, container, &process) => {
+                self.update(|record| record.container(slot).ready = false);
+                (self.finish(&process, grace(&pod)).await, Some(reason))
+            }
+        };
+        if let Some(handle) = self.handle.containers().get_mut(&container.name) {
+            handle.process = None;
+        }
+        // The log is complete when the last descendant has closed it; followers do not wait for that.
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(KILLED, recording).await;
+            log.finish();
+        });
+        Ok(End { code, started, finished: clock::now(), message })
+    }
+
+    /// A fresh log; that of the run before is kept beside it.
+    fn next_log(&self, container: &str) -> std::io::Result<Arc<Log>> {
+        let current = self.dir.join("log").join(format!("{container}.log"));
+        if let Some(mut handle) = self.handle.container(container)
+            && let Some(log) = handle.log.take()
+        {
+            handle.previous = Some(log.set_aside(&self.dir.join("log").join(format!("{container}.previous.log")))?);
+            self.handle.containers().insert(container.to_owned(), handle);
+        }
+        Log::create(&current).map(Arc::new)
+    }
+
+    /// Watches a running container; resolves with a reason when it has to be started again.
+    async fn health(&self, slot: Slot, pod: &Pod, container: &Container, process: &Arc<dyn Process>) -> String {
+        if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref())
+            && let Err(reason) = self.hook(hook, container, process).await
+        {
+            return format!("PostStartHook failed: {reason}");
+        }
+        let check = |probe| Check::read(probe, pod, container);
+        if let Some(probe) = &container.startup_probe {
+            if let Outcome::Failed(reason) = check(probe).watch(&*self.place, &**process, |_, _| {}, Until::Passed).await {
+                return format!("startup probe failed: {reason}");
+            }
+            self.update(|record| {
+                let record = record.container(slot);
+                record.started = true;
+                record.ready = container.readiness_probe.is_none();
+            });
+        }
+        let readiness = async {
+            if let Some(probe) = &container.readiness_probe {
+                let verdict = |ready, reason: Option<String>| {
+                    if let Some(reason) = reason {
+                        tracing::debug!(pod = self.handle.name, container = container.name, reason, "not ready");
+                    }
+                    self.update(|record| record.container(slot).ready = ready);
+                };
+                check(probe).watch(&*self.place, &**process, verdict, Until::Forever).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let liveness = async {
+            match &container.liveness_probe {
+                Some(probe) => check(probe).watch(&*self.place, &**process, |_, _| {}, Until::Failed).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = readiness => String::new(),
+            outcome = liveness => match outcome {
+                Outcome::Failed(reason) => format!("liveness probe failed: {reason}"),
+                Outcome::Passed => String::new(),
+            },
+        }
+    }
+
+    /// Runs a hook's command to its end. Hooks over HTTP are not run here.
+    async fn hook(&self, hook: &LifecycleHandler, container: &Container, process: &Arc<dyn Process>) -> Result<(), String> {
+        let Some(exec) = &hook.exec else { return Ok(()) };
+        let handle = self.handle.container(&container.name).unwrap_or_default();
+        let spec = ExecSpec {
+            argv: exec.command.clone().unwrap_or_default(),
+            env: handle.env,
+            workdir: handle.workdir,
+            user: handle.user,
+            ..ExecSpec::default()
+        };
+        let program = process.exec(spec).await.map_err(|error| error.to_string())?;
+        match program.wait().await {
+            0 => Ok(()),
+            code => Err(format!("command ended with {code}")),
+        }
+    }
+
+    /// Ends the pod: everybody hears of it, hooks and drain, SIGTERM, grace, SIGKILL.
+    async fn end(&self) {
+        self.stopping.send_replace(true);
+        let fresh = self.host.cluster.objects.read(|objects| objects.object(&key(&self.pod)).cloned());
+        let grace = fresh.and_then(|object| object.meta.deletion_grace_period_seconds);
+        let grace = Duration::from_secs(grace.and_then(|grace| u64::try_from(grace).ok()).unwrap_or(0));
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        let running = |proxies: bool| -> Vec<(Container, Arc<dyn Process>)> {
+            let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+            let containers = containers.filter(|container| process::is_proxy(container) == proxies);
+            containers.filter_map(|container| Some((container.clone(), self.handle.container(&container.name)?.process?))).collect()
+        };
+        let (apps, proxies) = (running(false), running(true));
+        let deadline = Instant::now() + grace;
+        if !grace.is_zero() && !(apps.is_empty() && proxies.is_empty()) {
+            let drain = self.host.drain.min(grace);
+            // A proxy's hook is a sleep for the benefit of slow control planes; the drain replaces it.
+            let hooks = apps.iter().filter_map(|(container, process)| {
+                let Lifecycle { pre_stop, .. } = container.lifecycle.clone()?;
+                Some((pre_stop?, container, process))
+            });
+            let hooks = futures::future::join_all(hooks.map(async |(hook, container, process)| {
+                if let Err(reason) = self.hook(&hook, container, process).await {
+                    tracing::warn!(pod = self.handle.name, container = container.name, reason, "PreStop hook failed");
+                }
+            }));
+            let both = async { tokio::join!(hooks, tokio::time::sleep(drain)) };
+            let _ = tokio::time::timeout_at(deadline, both).await;
+        }
+        // Applications first: what they still have to say goes through their proxy.
+        for group in [&apps, &proxies] {
+            let ending = group.iter().map(|(_, process)| self.finish_by(process, deadline));
+            futures::future::join_all(ending).await;
+        }
+        for (_, process) in running(false).into_iter().chain(running(true)) {
+            self.finish_by(&process, Instant::now()).await;
+        }
+    }
+
+    async fn finish(&self, process: &Arc<dyn Process>, grace: Duration) -> i32 {
+        self.finish_by(process, Instant::now() + grace).await
+    }
+
+    async fn finish_by(&self, process: &Arc<dyn Process>, deadline: Instant) -> i32 {
+        if deadline > Instant::now() {
+            process.terminate();
+            if let Ok(code) = tokio::time::timeout_at(deadline, process.wait()).await {
+                return code;
+            }
+        }
+        process.kill();
+        tokio::time::timeout(KILLED, process.wait()).await.unwrap_or(137)
+    }
+}
+
+fn grace(pod: &Pod) -> Duration {
+    let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30))
+}
+
+/// A pipe for a container's output. It belongs to the container's user, so that programs may open
+/// `/dev/stdout` again.
+fn output(user: Option<(u32, u32)>) -> std::io::Result<(tokio::net::unix::pipe::Receiver, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    if let Some((uid, gid)) = user {
+        rustix::fs::fchown(&writer, Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid)))?;
+    }
+    Ok((tokio::net::unix::pipe::Receiver::from_owned_fd(reader)?, writer))
+}

@@ -1,0 +1,134 @@
+//! What happens while clusters come up, as events: for a terminal, for plain lines, or for machines.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::Info;
+
+/// Events that a late listener still gets to see.
+const REMEMBERED: usize = 256;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A step was taken: `fabric`, `control plane`, `manifests`.
+    Step {
+        /// What is there now.
+        message: String,
+    },
+    /// A mesh object reached the control plane.
+    MeshObject {
+        /// Its kind: `VirtualNode`.
+        kind: String,
+        /// Its name there.
+        name: String,
+    },
+    /// A Cloud Map namespace that virtual nodes name did not exist and was created.
+    NamespaceCreated {
+        /// Its name.
+        name: String,
+    },
+    /// A Deployment (or a bare pod) has so many of its pods ready.
+    Workload {
+        /// Its cluster.
+        cluster: String,
+        /// `deployment.apps/front`.
+        object: String,
+        /// Pods that are ready.
+        ready: u32,
+        /// Pods wanted.
+        total: u32,
+        /// What the slowest of them waits for, if known.
+        waiting: Option<String>,
+    },
+    /// Something to know, no obstacle.
+    Note {
+        /// What.
+        message: String,
+    },
+    /// Something that is probably not as wanted.
+    Warning {
+        /// What, and what to do.
+        message: String,
+    },
+    /// The control socket answers; the rest may still be on its way.
+    Serving {
+        /// Addresses and identities.
+        info: Box<Info>,
+    },
+    /// Every workload is ready.
+    Ready {
+        /// Addresses and identities, load balancers included.
+        info: Box<Info>,
+    },
+    /// The runtime cannot go on.
+    Failed {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// Where events go: to the one who started us, and into a short memory.
+#[derive(Clone)]
+pub struct Progress {
+    send: Arc<dyn Fn(&Event) + Send + Sync>,
+    /// Guards the latest events, oldest first.
+    recent: Arc<Mutex<VecDeque<Event>>>,
+}
+
+impl Progress {
+    /// Sends events to `send`.
+    pub fn new(send: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self { send: Arc::new(send), recent: Arc::default() }
+    }
+
+    /// Says that something happened.
+    pub fn send(&self, event: Event) {
+        (self.send)(&event);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == REMEMBERED {
+            recent.pop_front();
+        }
+        recent.push_back(event);
+    }
+
+    /// The latest events, oldest first.
+    pub fn recent(&self) -> Vec<Event> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// The line that carries an event between our own processes.
+pub fn encode(event: &Event) -> String {
+    serde_json::to_string(event).unwrap_or_default()
+}
+
+/// Reads such a line; other text is a note.
+pub fn decode(line: &str) -> Event {
+    serde_json::from_str(line).unwrap_or_else(|_| Event::Note { message: line.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_survive_the_line_and_other_lines_become_notes() {
+        let event = Event::Workload { cluster: "east".into(), object: "deployment.apps/front".into(), ready: 1, total: 2, waiting: None };
+        assert_eq!(decode(&encode(&event)), event);
+        assert_eq!(decode("plain"), Event::Note { message: "plain".into() });
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let progress = Progress::new(|_| {});
+        for index in 0..REMEMBERED + 10 {
+            progress.send(Event::Note { message: index.to_string() });
+        }
+        assert_eq!(progress.recent().len(), REMEMBERED);
+        assert_eq!(progress.recent()[0], Event::Note { message: "10".into() });
+    }
+}

@@ -1,0 +1,158 @@
+//! Configuration: Envoy resources compiled, off the request path, to an immutable [`Config`].
+//!
+//! Each resource is compiled once per version and shared by every later configuration; a resource that cannot be
+//! compiled rejects only itself and leaves its previous version in force.
+
+pub(crate) mod access_log;
+pub(crate) mod action;
+pub(crate) mod cluster;
+pub(crate) mod endpoint;
+pub(crate) mod format;
+pub(crate) mod health_check;
+pub(crate) mod http_manager;
+pub(crate) mod listener;
+pub(crate) mod matcher;
+pub(crate) mod mutation;
+pub(crate) mod rejection;
+pub(crate) mod retry;
+pub(crate) mod route;
+pub(crate) mod tcp_proxy;
+mod time;
+pub(crate) mod value;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::{cluster::v3, endpoint::v3 as endpoint_proto, listener::v3 as listener_proto, route::v3 as route_proto};
+use tombolo_xds::{Kind, Resource, Snapshot};
+
+use cluster::Cluster;
+use endpoint::Assignment;
+use listener::Listener;
+use rejection::{Compiled, Rejection};
+use route::RouteTable;
+
+type Named<T> = BTreeMap<Arc<str>, Entry<T>>;
+
+/// One compiled resource and the version it came from.
+#[derive(Debug)]
+pub(crate) struct Entry<T> {
+    pub(crate) version: Arc<str>,
+    pub(crate) value: Arc<T>,
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Self { version: self.version.clone(), value: self.value.clone() }
+    }
+}
+
+/// Everything the proxy was told, compiled. Immutable; a change makes a new one that shares what stayed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Config {
+    pub(crate) revision: u64,
+    pub(crate) clusters: Named<Cluster>,
+    pub(crate) assignments: Named<Assignment>,
+    pub(crate) listeners: Named<Listener>,
+    pub(crate) routes: Named<RouteTable>,
+}
+
+/// A resource that was refused, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) kind: Kind,
+    pub(crate) name: Arc<str>,
+    pub(crate) rejection: Rejection,
+}
+
+impl Config {
+    /// Compiles a snapshot on top of `self`, the configuration in force.
+    pub(crate) fn adopt(&self, snapshot: &Snapshot) -> (Self, Vec<Refusal>) {
+        let mut refusals = Vec::new();
+        let mut next = Self { revision: snapshot.revision(), ..Self::default() };
+        next.clusters = compile_kind(snapshot, Kind::Cluster, &self.clusters, &mut refusals, |resource, _| {
+            let compiled = cluster::compile(&decode::<v3::Cluster>(resource)?)?;
+            named(resource, &compiled.name)?;
+            Ok(compiled)
+        });
+        next.assignments = compile_kind(snapshot, Kind::Endpoint, &self.assignments, &mut refusals, |resource, _| {
+            endpoint::compile(&decode::<endpoint_proto::ClusterLoadAssignment>(resource)?)
+        });
+        next.listeners = compile_kind(snapshot, Kind::Listener, &self.listeners, &mut refusals, |resource, old| {
+            let mut compiled = listener::compile(&decode::<listener_proto::Listener>(resource)?, old)?;
+            if compiled.name.is_empty() {
+                compiled.name = resource.name().clone();
+            }
+            named(resource, &compiled.name)?;
+            Ok(compiled)
+        });
+        next.routes = compile_kind(snapshot, Kind::Route, &self.routes, &mut refusals, |resource, _| {
+            let compiled = route::compile(&decode::<route_proto::RouteConfiguration>(resource)?)?;
+            named(resource, &compiled.name)?;
+            Ok(compiled)
+        });
+        for resource in snapshot.resources(Kind::Secret).values() {
+            refusals.push(Refusal {
+                kind: Kind::Secret,
+                name: resource.name().clone(),
+                rejection: Rejection::new("", "secrets are not supported: this proxy speaks plaintext only"),
+            });
+        }
+        (next, refusals)
+    }
+
+    /// The endpoints that a cluster's resources name, before any DNS lookup.
+    pub(crate) fn assignment<'a>(&'a self, cluster: &'a Cluster) -> Option<&'a Arc<Assignment>> {
+        match &cluster.discovery {
+            cluster::Discovery::Eds(service) => self.assignments.get(service).map(|entry| &entry.value),
+            cluster::Discovery::Static(assignment) => Some(assignment),
+            cluster::Discovery::StrictDns(dns) | cluster::Discovery::LogicalDns(dns) => Some(&dns.names),
+            cluster::Discovery::OriginalDst { .. } => None,
+        }
+    }
+}
+
+fn decode<M: prost::Message + Default>(resource: &Resource) -> Compiled<M> {
+    value::decode(resource.body())
+}
+
+/// A resource whose body carries another name than its envelope would be looked up under the wrong one.
+fn named(resource: &Resource, name: &str) -> Compiled<()> {
+    if resource.name().as_ref() == name {
+        Ok(())
+    } else {
+        Err(Rejection::new("name", format!("{name:?} differs from the resource's name {:?}", resource.name())))
+    }
+}
+
+fn compile_kind<T>(
+    snapshot: &Snapshot,
+    kind: Kind,
+    previous: &Named<T>,
+    refusals: &mut Vec<Refusal>,
+    compile: impl Fn(&Resource, Option<&T>) -> Compiled<T>,
+) -> Named<T> {
+    let mut next = Named::new();
+    for (name, resource) in snapshot.resources(kind) {
+        let old = previous.get(name);
+        if let Some(old) = old
+            && old.version == *resource.version()
+        {
+            next.insert(name.clone(), old.clone());
+            continue;
+        }
+        match compile(resource, old.map(|entry| &*entry.value)) {
+            Ok(value) => {
+                next.insert(name.clone(), Entry { version: resource.version().clone(), value: Arc::new(value) });
+            }
+            Err(rejection) => {
+                tracing::warn!(%kind, %name, %rejection, "resource rejected; the previous version stays in force");
+                refusals.push(Refusal { kind, name: name.clone(), rejection });
+                if let Some(old) = old {
+                    next.insert(name.clone(), old.clone());
+                }
+            }
+        }
+    }
+    next
+}

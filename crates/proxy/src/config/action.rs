@@ -1,0 +1,287 @@
+//! What a route does with a request: forward it, redirect it, or answer it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::config::route::v3 as proto;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::mutation::Mutation;
+use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::retry::RetryPolicy;
+use super::value::{Substitution, flag, inline_data, number, timeout};
+
+/// Request bodies are kept for a retry up to this size, unless the route says otherwise.
+const DEFAULT_BUFFER_LIMIT: u64 = 64 * 1024;
+/// However much a route asks for, one request may not hold more than this.
+const MAX_BUFFER_LIMIT: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    Forward(Box<Forward>),
+    Redirect(Box<Redirect>),
+    Respond { status: StatusCode, body: Bytes },
+}
+
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) target: Target,
+    /// Until the response is complete; `None` waits for ever.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Option<Duration>>,
+    pub(crate) max_duration: Option<Duration>,
+    pub(crate) retry: Option<Arc<RetryPolicy>>,
+    pub(crate) buffer_limit: usize,
+    pub(crate) path: PathRewrite,
+    pub(crate) host: HostRewrite,
+    pub(crate) not_found_status: StatusCode,
+    /// `Some(false)` forbids, `Some(true)` permits WebSocket regardless of the listener.
+    pub(crate) websocket: Option<bool>,
+    pub(crate) forwarded_host: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Target {
+    Cluster(Arc<str>),
+    Weighted { choices: Vec<WeightedTarget>, total: u64 },
+    Header(HeaderName),
+}
+
+#[derive(Debug)]
+pub(crate) struct WeightedTarget {
+    pub(crate) cluster: Arc<str>,
+    pub(crate) weight: u32,
+    pub(crate) request: Mutation,
+    pub(crate) response: Mutation,
+    pub(crate) host: Option<HeaderValue>,
+}
+
+#[derive(Debug)]
+pub(crate) enum PathRewrite {
+    Keep,
+    Prefix(String),
+    Regex(Substitution),
+    Full(String),
+}
+
+#[derive(Debug)]
+pub(crate) enum HostRewrite {
+    Keep,
+    Literal(HeaderValue),
+    /// The chosen endpoint's hostname.
+    Upstream,
+    Header(HeaderName),
+}
+
+#[derive(Debug)]
+pub(crate) struct Redirect {
+    pub(crate) scheme: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) path: PathRewrite,
+    pub(crate) strip_query: bool,
+    pub(crate) status: StatusCode,
+}
+
+pub(super) fn compile(
+    action: Option<&proto::route::Action>,
+    inherited: Option<&Arc<RetryPolicy>>,
+    buffer_limit: Option<u64>,
+) -> Compiled<Action> {
+    match action {
+        Some(proto::route::Action::Route(route)) => {
+            Ok(Action::Forward(Box::new(forward(route, inherited, buffer_limit).under("route")?)))
+        }
+        Some(proto::route::Action::Redirect(redirect)) => {
+            Ok(Action::Redirect(Box::new(compile_redirect(redirect).under("redirect")?)))
+        }
+        Some(proto::route::Action::DirectResponse(response)) => respond(response).under("direct_response"),
+        Some(proto::route::Action::FilterAction(_)) => Err(Rejection::unsupported("filter_action")),
+        Some(proto::route::Action::NonForwardingAction(_)) => Err(Rejection::unsupported("non_forwarding_action")),
+        None => Err(Rejection::new("action", "is required")),
+    }
+}
+
+fn forward(
+    route: &proto::RouteAction,
+    inherited: Option<&Arc<RetryPolicy>>,
+    buffer_limit: Option<u64>,
+) -> Compiled<Forward> {
+    refuse_set!(route;
+        metadata_match, path_rewrite_policy, early_data_policy, retry_policy_typed_config, request_mirror_policies,
+        rate_limits, hash_policy, cors, internal_redirect_policy, hedge_policy, priority,
+    );
+    let mut max_duration = None;
+    if let Some(limits) = &route.max_stream_duration {
+        refuse_set!(limits; grpc_timeout_header_max, grpc_timeout_header_offset);
+        max_duration = timeout(limits.max_stream_duration.as_ref(), None, "max_stream_duration.max_stream_duration")?;
+    }
+    use proto::route_action::ClusterNotFoundResponseCode as NotFound;
+    let not_found_status = match NotFound::try_from(route.cluster_not_found_response_code) {
+        Ok(NotFound::ServiceUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
+        Ok(NotFound::NotFound) => StatusCode::NOT_FOUND,
+        Ok(NotFound::InternalServerError) => StatusCode::INTERNAL_SERVER_ERROR,
+        Err(_) => return Err(Rejection::new("cluster_not_found_response_code", "is not a known code")),
+    };
+    let mut websocket = None;
+    for (index, upgrade) in route.upgrade_configs.iter().enumerate() {
+        if !upgrade.upgrade_type.eq_ignore_ascii_case("websocket") || upgrade.connect_config.is_some() {
+            return Err(Rejection::new(format!("upgrade_configs[{index}]"), "only websocket is supported"));
+        }
+        websocket = Some(flag(upgrade.enabled.as_ref(), true));
+    }
+    let retry = route.retry_policy.as_ref().map(RetryPolicy::compile).transpose().under("retry_policy")?;
+    let idle_timeout = match &route.idle_timeout {
+        None => None,
+        given => Some(timeout(given.as_ref(), None, "idle_timeout")?),
+    };
+    let limit = buffer_limit.unwrap_or(DEFAULT_BUFFER_LIMIT).min(MAX_BUFFER_LIMIT);
+    Ok(Forward {
+        target: target(route)?,
+        timeout: timeout(route.timeout.as_ref(), Some(Duration::from_secs(15)), "timeout")?,
+        idle_timeout,
+        max_duration,
+        retry: retry.map(Arc::new).or_else(|| inherited.cloned()),
+        buffer_limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        path: path_rewrite(&route.prefix_rewrite, route.regex_rewrite.as_ref(), &route.path_rewrite)?,
+        host: host_rewrite(route.host_rewrite_specifier.as_ref())?,
+        not_found_status,
+        websocket,
+        forwarded_host: route.append_x_forwarded_host,
+    })
+}
+
+fn target(route: &proto::RouteAction) -> Compiled<Target> {
+    use proto::route_action::ClusterSpecifier;
+    match &route.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => Ok(Target::Cluster(name.as_str().into())),
+        Some(ClusterSpecifier::ClusterHeader(name)) => Ok(Target::Header(
+            HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| Rejection::new("cluster_header", format!("{name:?} is not a header name")))?,
+        )),
+        Some(ClusterSpecifier::WeightedClusters(weighted)) => weighted_target(weighted).under("weighted_clusters"),
+        Some(ClusterSpecifier::Cluster(_)) | None => Err(Rejection::new("cluster", "is required")),
+        Some(_) => Err(Rejection::unsupported("cluster_specifier_plugin")),
+    }
+}
+
+fn weighted_target(weighted: &proto::WeightedCluster) -> Compiled<Target> {
+    refuse_set!(weighted; random_value_specifier);
+    let mut choices = Vec::with_capacity(weighted.clusters.len());
+    for (index, entry) in weighted.clusters.iter().enumerate() {
+        choices.push(weighted_entry(entry).under(format!("clusters[{index}]"))?);
+    }
+    // `total_weight` is deprecated and ignored by Envoy too: weights are relative to their sum.
+    let total: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
+    if total == 0 || total > u64::from(u32::MAX) {
+        return Err(Rejection::new("clusters", "weights must add up to a number from 1 to 4294967295"));
+    }
+    Ok(Target::Weighted { choices, total })
+}
+
+fn weighted_entry(entry: &proto::weighted_cluster::ClusterWeight) -> Compiled<WeightedTarget> {
+    refuse_set!(entry; cluster_header, metadata_match, typed_per_filter_config);
+    if entry.name.is_empty() {
+        return Err(Rejection::new("name", "is required"));
+    }
+    use proto::weighted_cluster::cluster_weight::HostRewriteSpecifier;
+    let host = match &entry.host_rewrite_specifier {
+        Some(HostRewriteSpecifier::HostRewriteLiteral(literal)) => Some(authority(literal)?),
+        None => None,
+    };
+    Ok(WeightedTarget {
+        cluster: entry.name.as_str().into(),
+        weight: number(entry.weight.as_ref(), 0),
+        request: Mutation::compile(&entry.request_headers_to_add, &entry.request_headers_to_remove, "request")?,
+        response: Mutation::compile(&entry.response_headers_to_add, &entry.response_headers_to_remove, "response")?,
+        host,
+    })
+}
+
+fn authority(literal: &str) -> Compiled<HeaderValue> {
+    HeaderValue::from_str(literal).map_err(|_| Rejection::new("host_rewrite_literal", "is not a valid host"))
+}
+
+fn host_rewrite(specifier: Option<&proto::route_action::HostRewriteSpecifier>) -> Compiled<HostRewrite> {
+    use proto::route_action::HostRewriteSpecifier as Spec;
+    Ok(match specifier {
+        None => HostRewrite::Keep,
+        Some(Spec::HostRewriteLiteral(literal)) => HostRewrite::Literal(authority(literal)?),
+        Some(Spec::AutoHostRewrite(auto)) if auto.value => HostRewrite::Upstream,
+        Some(Spec::AutoHostRewrite(_)) => HostRewrite::Keep,
+        Some(Spec::HostRewriteHeader(name)) => HostRewrite::Header(
+            HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| Rejection::new("host_rewrite_header", format!("{name:?} is not a header name")))?,
+        ),
+        Some(_) => return Err(Rejection::unsupported("host_rewrite_specifier")),
+    })
+}
+
+fn path_rewrite(
+    prefix: &str,
+    regex: Option<&envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute>,
+    full: &str,
+) -> Compiled<PathRewrite> {
+    match (prefix.is_empty(), regex, full.is_empty()) {
+        (true, None, true) => Ok(PathRewrite::Keep),
+        (false, None, true) => Ok(PathRewrite::Prefix(prefix.to_owned())),
+        (true, Some(regex), true) => Ok(PathRewrite::Regex(Substitution::compile(regex).under("regex_rewrite")?)),
+        // `path_rewrite` is a format in Envoy; only the constant kind is known here.
+        (true, None, false) if full.contains('%') => {
+            Err(Rejection::new("path_rewrite", "format operators are not supported"))
+        }
+        (true, None, false) => Ok(PathRewrite::Full(full.to_owned())),
+        _ => Err(Rejection::new("prefix_rewrite", "only one of prefix, regex and path rewrite may be set")),
+    }
+}
+
+fn compile_redirect(redirect: &proto::RedirectAction) -> Compiled<Redirect> {
+    use proto::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
+    let status = match RedirectResponseCode::try_from(redirect.response_code) {
+        Ok(RedirectResponseCode::MovedPermanently) => StatusCode::MOVED_PERMANENTLY,
+        Ok(RedirectResponseCode::Found) => StatusCode::FOUND,
+        Ok(RedirectResponseCode::SeeOther) => StatusCode::SEE_OTHER,
+        Ok(RedirectResponseCode::TemporaryRedirect) => StatusCode::TEMPORARY_REDIRECT,
+        Ok(RedirectResponseCode::PermanentRedirect) => StatusCode::PERMANENT_REDIRECT,
+        Err(_) => return Err(Rejection::new("response_code", "is not a redirect status")),
+    };
+    let path = match &redirect.path_rewrite_specifier {
+        None => PathRewrite::Keep,
+        Some(PathRewriteSpecifier::PathRedirect(path)) => PathRewrite::Full(path.clone()),
+        Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => PathRewrite::Prefix(prefix.clone()),
+        Some(PathRewriteSpecifier::RegexRewrite(regex)) => {
+            PathRewrite::Regex(Substitution::compile(regex).under("regex_rewrite")?)
+        }
+        Some(_) => return Err(Rejection::unsupported("path_rewrite")),
+    };
+    let scheme = match &redirect.scheme_rewrite_specifier {
+        Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => Some("https".to_owned()),
+        Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) => Some(scheme.clone()),
+        _ => None,
+    };
+    let port = u16::try_from(redirect.port_redirect)
+        .map_err(|_| Rejection::new("port_redirect", "is not a port number"))?;
+    Ok(Redirect {
+        scheme,
+        host: (!redirect.host_redirect.is_empty()).then(|| redirect.host_redirect.clone()),
+        port: (port != 0).then_some(port),
+        path,
+        strip_query: redirect.strip_query,
+        status,
+    })
+}
+
+fn respond(response: &proto::DirectResponseAction) -> Compiled<Action> {
+    refuse_set!(response; body_format);
+    let status = u16::try_from(response.status)
+        .ok()
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .filter(|status| status.as_u16() >= 200)
+        .ok_or_else(|| Rejection::new("status", "is not a final HTTP status"))?;
+    let body = response.body.as_ref().map(inline_data).transpose().under("body")?.unwrap_or_default();
+    if body.len() > 4096 {
+        return Err(Rejection::new("body", "is larger than 4096 bytes"));
+    }
+    Ok(Action::Respond { status, body: body.into() })
+}

@@ -1,0 +1,433 @@
+//! Envoy's substitution formats (`%REQ(:METHOD)% %RESPONSE_CODE%`), for access logs and added headers.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName};
+
+use super::rejection::{Compiled, Rejection};
+use super::time;
+
+/// What one request or connection leaves behind for a format to print.
+#[derive(Default)]
+pub(crate) struct Facts<'a> {
+    pub(crate) start: Option<SystemTime>,
+    pub(crate) protocol: Option<&'static str>,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) authority: &'a str,
+    pub(crate) scheme: &'a str,
+    pub(crate) request: Option<&'a HeaderMap>,
+    pub(crate) response: Option<&'a HeaderMap>,
+    pub(crate) trailers: Option<&'a HeaderMap>,
+    pub(crate) status: u16,
+    pub(crate) details: &'a str,
+    pub(crate) flags: &'a str,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) request_duration: Option<Duration>,
+    pub(crate) response_duration: Option<Duration>,
+    pub(crate) upstream_host: Option<SocketAddr>,
+    pub(crate) upstream_cluster: &'a str,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) route: &'a str,
+    pub(crate) attempts: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Format {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Literal(String),
+    Operator(Operator, Option<usize>),
+}
+
+#[derive(Debug, Clone)]
+enum Operator {
+    StartTime(Option<String>),
+    Request(Lookup),
+    Response(Lookup),
+    Trailer(Lookup),
+    Protocol,
+    ResponseCode,
+    ResponseCodeDetails,
+    ResponseFlags,
+    BytesReceived,
+    BytesSent,
+    Duration,
+    RequestDuration,
+    ResponseDuration,
+    ResponseTxDuration,
+    UpstreamHost,
+    UpstreamCluster,
+    Local(Part),
+    Remote(Part),
+    RouteName,
+    GrpcStatus,
+    Attempts,
+    Fixed(String),
+    /// Known to Envoy, never present here (dynamic metadata, TLS facts): prints `-`.
+    Absent,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Both,
+    Address,
+    Port,
+}
+
+/// A header with an optional alternative.
+#[derive(Debug, Clone)]
+struct Lookup {
+    first: Field,
+    second: Option<Field>,
+}
+
+#[derive(Debug, Clone)]
+enum Field {
+    Method,
+    Path,
+    Authority,
+    Scheme,
+    Header(HeaderName),
+}
+
+/// Envoy's own default for file access logs.
+pub(crate) const DEFAULT_ACCESS_LOG: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
+
+impl Format {
+    pub(crate) fn parse(text: &str) -> Compiled<Self> {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find('%') {
+            literal.push_str(&rest[..start]);
+            rest = &rest[start + 1..];
+            if let Some(after) = rest.strip_prefix('%') {
+                literal.push('%');
+                rest = after;
+                continue;
+            }
+            let (command, after) = split_command(rest)
+                .ok_or_else(|| Rejection::new("", format!("format operator is not closed: %{rest}")))?;
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            }
+            pieces.push(command_piece(command)?);
+            rest = after;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// The text when the format has no operator.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Piece::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn render(&self, facts: &Facts<'_>, out: &mut String) {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => out.push_str(text),
+                Piece::Operator(operator, limit) => {
+                    let before = out.len();
+                    operator.render(facts, out);
+                    if out.len() == before {
+                        out.push('-');
+                    } else if let Some(limit) = limit {
+                        let mut end = (before + limit).min(out.len());
+                        while !out.is_char_boundary(end) {
+                            end -= 1;
+                        }
+                        out.truncate(end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// For JSON logs: a lone operator with a numeric value becomes a JSON number, an absent one null.
+    pub(crate) fn json(&self, facts: &Facts<'_>) -> serde_json::Value {
+        let mut text = String::new();
+        if let [Piece::Operator(operator, _)] = self.pieces.as_slice() {
+            operator.render(facts, &mut text);
+            if text.is_empty() {
+                return serde_json::Value::Null;
+            }
+            if operator.is_numeric()
+                && let Ok(number) = text.parse::<u64>()
+            {
+                return number.into();
+            }
+        }
+        text.clear();
+        self.render(facts, &mut text);
+        text.into()
+    }
+}
+
+/// Splits at the closing `%`, which may not be one inside the parentheses of an argument.
+fn split_command(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 0usize;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b'%' if depth == 0 => return Some((&text[..index], &text[index + 1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn command_piece(command: &str) -> Compiled<Piece> {
+    let (body, limit) = match command.rfind(':') {
+        Some(colon) if command[colon + 1..].bytes().all(|b| b.is_ascii_digit()) && colon + 1 < command.len() => {
+            (&command[..colon], command[colon + 1..].parse().ok())
+        }
+        _ => (command, None),
+    };
+    let (name, argument) = match body.split_once('(') {
+        Some((name, rest)) => {
+            let argument = rest
+                .strip_suffix(')')
+                .ok_or_else(|| Rejection::new("", format!("format operator %{command}% lacks a closing parenthesis")))?;
+            (name, Some(argument))
+        }
+        None => (body, None),
+    };
+    let lookup = || -> Compiled<Lookup> { Lookup::parse(argument.unwrap_or_default(), command) };
+    let operator = match name {
+        "START_TIME" => Operator::StartTime(argument.map(str::to_owned)),
+        "REQ" => Operator::Request(lookup()?),
+        "RESP" => Operator::Response(lookup()?),
+        "TRAILER" => Operator::Trailer(lookup()?),
+        "PROTOCOL" => Operator::Protocol,
+        "RESPONSE_CODE" => Operator::ResponseCode,
+        "RESPONSE_CODE_DETAILS" => Operator::ResponseCodeDetails,
+        "RESPONSE_FLAGS" => Operator::ResponseFlags,
+        "BYTES_RECEIVED" => Operator::BytesReceived,
+        "BYTES_SENT" => Operator::BytesSent,
+        "DURATION" => Operator::Duration,
+        "REQUEST_DURATION" => Operator::RequestDuration,
+        "RESPONSE_DURATION" => Operator::ResponseDuration,
+        "RESPONSE_TX_DURATION" => Operator::ResponseTxDuration,
+        "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Operator::UpstreamHost,
+        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Operator::UpstreamCluster,
+        "DOWNSTREAM_LOCAL_ADDRESS" => Operator::Local(Part::Both),
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Operator::Local(Part::Address),
+        "DOWNSTREAM_LOCAL_PORT" => Operator::Local(Part::Port),
+        "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Operator::Remote(Part::Both),
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
+            Operator::Remote(Part::Address)
+        }
+        "DOWNSTREAM_REMOTE_PORT" => Operator::Remote(Part::Port),
+        "ROUTE_NAME" => Operator::RouteName,
+        "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Operator::GrpcStatus,
+        "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Operator::Attempts,
+        "HOSTNAME" => Operator::Fixed(
+            std::fs::read_to_string("/proc/sys/kernel/hostname").map(|s| s.trim().to_owned()).unwrap_or_default(),
+        ),
+        "ENVIRONMENT" => Operator::Fixed(std::env::var(argument.unwrap_or_default()).unwrap_or_default()),
+        "UPSTREAM_LOCAL_ADDRESS"
+        | "UPSTREAM_TRANSPORT_FAILURE_REASON"
+        | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
+        | "CONNECTION_TERMINATION_DETAILS"
+        | "CONNECTION_ID"
+        | "REQUESTED_SERVER_NAME"
+        | "VIRTUAL_CLUSTER_NAME"
+        | "DYNAMIC_METADATA"
+        | "CLUSTER_METADATA"
+        | "UPSTREAM_METADATA"
+        | "METADATA"
+        | "FILTER_STATE"
+        | "DOWNSTREAM_PEER_URI_SAN"
+        | "DOWNSTREAM_LOCAL_URI_SAN"
+        | "DOWNSTREAM_PEER_SUBJECT"
+        | "DOWNSTREAM_TLS_VERSION"
+        | "DOWNSTREAM_TLS_CIPHER"
+        | "FILTER_CHAIN_NAME"
+        | "TRACE_ID" => Operator::Absent,
+        _ => return Err(Rejection::new("", format!("format operator %{name}% is not supported"))),
+    };
+    Ok(Piece::Operator(operator, limit))
+}
+
+impl Lookup {
+    fn parse(text: &str, command: &str) -> Compiled<Self> {
+        let (first, second) = text.split_once('?').map_or((text, None), |(a, b)| (a, Some(b)));
+        Ok(Self { first: Field::parse(first, command)?, second: second.map(|s| Field::parse(s, command)).transpose()? })
+    }
+
+    fn render(&self, facts: &Facts<'_>, headers: Option<&HeaderMap>, out: &mut String) {
+        let before = out.len();
+        self.first.render(facts, headers, out);
+        if out.len() == before
+            && let Some(second) = &self.second
+        {
+            second.render(facts, headers, out);
+        }
+    }
+}
+
+impl Field {
+    fn parse(text: &str, command: &str) -> Compiled<Self> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            ":method" => Self::Method,
+            ":path" => Self::Path,
+            ":authority" | "host" => Self::Authority,
+            ":scheme" => Self::Scheme,
+            name => Self::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                Rejection::new("", format!("format operator %{command}% does not name a valid header"))
+            })?),
+        })
+    }
+
+    fn render(&self, facts: &Facts<'_>, headers: Option<&HeaderMap>, out: &mut String) {
+        match self {
+            Self::Method => out.push_str(facts.method),
+            Self::Path => out.push_str(facts.path),
+            Self::Authority => out.push_str(facts.authority),
+            Self::Scheme => out.push_str(facts.scheme),
+            Self::Header(name) => {
+                if let Some(value) = headers.and_then(|headers| headers.get(name)) {
+                    out.push_str(&String::from_utf8_lossy(value.as_bytes()));
+                }
+            }
+        }
+    }
+}
+
+impl Operator {
+    fn is_numeric(&self) -> bool {
+        matches!(
+            self,
+            Self::ResponseCode
+                | Self::BytesReceived
+                | Self::BytesSent
+                | Self::Duration
+                | Self::RequestDuration
+                | Self::ResponseDuration
+                | Self::ResponseTxDuration
+                | Self::GrpcStatus
+                | Self::Attempts
+        )
+    }
+
+    fn render(&self, facts: &Facts<'_>, out: &mut String) {
+        // Writing to a String cannot fail.
+        let mut number = |value: u128| {
+            let _ = write!(out, "{value}");
+        };
+        match self {
+            Self::StartTime(format) => {
+                if let Some(start) = facts.start {
+                    time::render(start, format.as_deref(), out);
+                }
+            }
+            Self::Request(lookup) => lookup.render(facts, facts.request, out),
+            Self::Response(lookup) => lookup.render(facts, facts.response, out),
+            Self::Trailer(lookup) => lookup.render(facts, facts.trailers, out),
+            Self::Protocol => out.push_str(facts.protocol.unwrap_or_default()),
+            Self::ResponseCode => number(facts.status.into()),
+            Self::ResponseCodeDetails => out.push_str(facts.details),
+            Self::ResponseFlags => out.push_str(facts.flags),
+            Self::BytesReceived => number(facts.bytes_received.into()),
+            Self::BytesSent => number(facts.bytes_sent.into()),
+            Self::Duration => number(facts.duration.unwrap_or_default().as_millis()),
+            Self::RequestDuration => {
+                if let Some(duration) = facts.request_duration {
+                    number(duration.as_millis());
+                }
+            }
+            Self::ResponseDuration => {
+                if let Some(duration) = facts.response_duration {
+                    number(duration.as_millis());
+                }
+            }
+            Self::ResponseTxDuration => {
+                if let (Some(all), Some(first)) = (facts.duration, facts.response_duration) {
+                    number(all.saturating_sub(first).as_millis());
+                }
+            }
+            Self::UpstreamHost => {
+                if let Some(address) = facts.upstream_host {
+                    let _ = write!(out, "{address}");
+                }
+            }
+            Self::UpstreamCluster => out.push_str(facts.upstream_cluster),
+            Self::Local(part) => part.render(facts.local, out),
+            Self::Remote(part) => part.render(facts.remote, out),
+            Self::RouteName => out.push_str(facts.route),
+            Self::GrpcStatus => {
+                let find = |headers: Option<&HeaderMap>| headers.and_then(|h| h.get("grpc-status")).cloned();
+                if let Some(value) = find(facts.trailers).or_else(|| find(facts.response)) {
+                    out.push_str(&String::from_utf8_lossy(value.as_bytes()));
+                }
+            }
+            Self::Attempts => number(facts.attempts.into()),
+            Self::Fixed(text) => out.push_str(text),
+            Self::Absent => {}
+        }
+    }
+}
+
+impl Part {
+    fn render(self, address: Option<SocketAddr>, out: &mut String) {
+        let Some(address) = address else { return };
+        let _ = match self {
+            Self::Both => write!(out, "{address}"),
+            Self::Address => write!(out, "{}", address.ip()),
+            Self::Port => write!(out, "{}", address.port()),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(format: &str, facts: &Facts<'_>) -> String {
+        let mut out = String::new();
+        Format::parse(format).expect("valid format").render(facts, &mut out);
+        out
+    }
+
+    #[test]
+    fn operators_print_their_facts_and_absent_ones_a_dash() {
+        let mut headers = HeaderMap::new();
+        headers.insert("user-agent", "probe/1".parse().unwrap());
+        let facts = Facts { method: "GET", path: "/x", status: 204, request: Some(&headers), ..Facts::default() };
+        let line = rendered("%REQ(:METHOD)% %REQ(X-Original?:PATH)% %RESPONSE_CODE% %REQ(USER-AGENT):5% %RESP(a)% 100%%", &facts);
+        assert_eq!(line, "GET /x 204 probe - 100%");
+    }
+
+    #[test]
+    fn unknown_operators_are_rejected_by_name() {
+        let error = Format::parse("%NO_SUCH_THING%").unwrap_err().to_string();
+        assert!(error.contains("NO_SUCH_THING"), "{error}");
+        assert!(Format::parse("%RESPONSE_CODE").is_err());
+    }
+
+    #[test]
+    fn json_values_keep_their_type() {
+        let facts = Facts { status: 200, ..Facts::default() };
+        assert_eq!(Format::parse("%RESPONSE_CODE%").unwrap().json(&facts), serde_json::json!(200));
+        assert_eq!(Format::parse("%UPSTREAM_HOST%").unwrap().json(&facts), serde_json::Value::Null);
+        assert_eq!(Format::parse("code=%RESPONSE_CODE%").unwrap().json(&facts), serde_json::json!("code=200"));
+    }
+}

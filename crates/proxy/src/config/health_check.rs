@@ -1,0 +1,149 @@
+//! Active health checks of a cluster: HTTP and TCP. gRPC checks are refused until the prober speaks them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3 as proto;
+use envoy_types::pb::envoy::r#type::v3 as kind;
+use http::{HeaderName, HeaderValue};
+
+use super::cluster::positive;
+use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::value::{duration_or, number};
+
+#[derive(Debug, Clone)]
+pub(crate) struct HealthCheck {
+    pub(crate) timeout: Duration,
+    pub(crate) interval: Duration,
+    /// Interval of hosts in clusters that have had no traffic yet.
+    pub(crate) unhealthy_threshold: u32,
+    pub(crate) healthy_threshold: u32,
+    pub(crate) port: Option<u16>,
+    pub(crate) probe: Probe,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Probe {
+    Http(Arc<HttpProbe>),
+    Tcp(Arc<TcpProbe>),
+}
+
+#[derive(Debug)]
+pub(crate) struct HttpProbe {
+    pub(crate) method: http::Method,
+    pub(crate) path: String,
+    /// Empty: the cluster's name, as in Envoy.
+    pub(crate) host: String,
+    pub(crate) http2: bool,
+    /// Half-open ranges of good statuses.
+    pub(crate) expected: Vec<(u16, u16)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TcpProbe {
+    pub(crate) send: Vec<u8>,
+    /// Each must appear in the answer, in this order.
+    pub(crate) receive: Vec<Vec<u8>>,
+}
+
+pub(super) fn compile(check: &proto::HealthCheck) -> Compiled<HealthCheck> {
+    use proto::health_check::HealthChecker;
+    refuse_set!(check; tls_options, transport_socket_match_criteria);
+    let unhealthy_threshold = check.unhealthy_threshold.as_ref();
+    let healthy_threshold = check.healthy_threshold.as_ref();
+    let port = check
+        .alt_port
+        .as_ref()
+        .map(|port| u16::try_from(port.value).map_err(|_| Rejection::new("alt_port", "is not a port number")))
+        .transpose()?;
+    let probe = match &check.health_checker {
+        Some(HealthChecker::HttpHealthCheck(http)) => http_probe(http).under("http_health_check")?,
+        Some(HealthChecker::TcpHealthCheck(tcp)) => tcp_probe(tcp).under("tcp_health_check")?,
+        Some(HealthChecker::GrpcHealthCheck(_)) => return Err(Rejection::unsupported("grpc_health_check")),
+        Some(HealthChecker::CustomHealthCheck(custom)) => {
+            return Err(Rejection::new("custom_health_check", format!("{:?} is not supported", custom.name)));
+        }
+        None => return Err(Rejection::new("health_checker", "is required")),
+    };
+    // Special intervals only change how soon a verdict is reached, so the plain interval stands in for them.
+    let _ = duration_or(check.no_traffic_interval.as_ref(), Duration::ZERO, "no_traffic_interval")?;
+    Ok(HealthCheck {
+        timeout: positive(check.timeout.as_ref(), "timeout")?,
+        interval: positive(check.interval.as_ref(), "interval")?,
+        unhealthy_threshold: number(unhealthy_threshold, 1).max(1),
+        healthy_threshold: number(healthy_threshold, 1).max(1),
+        port,
+        probe,
+    })
+}
+
+fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
+    refuse_set!(http; send, receive, service_name_matcher);
+    if !http.path.starts_with('/') {
+        return Err(Rejection::new("path", "must begin with /"));
+    }
+    let method = match proto::RequestMethod::try_from(http.method) {
+        Ok(proto::RequestMethod::MethodUnspecified) => http::Method::GET,
+        Ok(method) => http::Method::from_bytes(method.as_str_name().as_bytes())
+            .map_err(|_| Rejection::new("method", "is not an HTTP method"))?,
+        Err(_) => return Err(Rejection::new("method", "is not a known method")),
+    };
+    let http2 = match kind::CodecClientType::try_from(http.codec_client_type) {
+        Ok(kind::CodecClientType::Http1) => false,
+        Ok(kind::CodecClientType::Http2) => true,
+        _ => return Err(Rejection::unsupported("codec_client_type")),
+    };
+    let mut expected = Vec::new();
+    for (index, range) in http.expected_statuses.iter().enumerate() {
+        match (u16::try_from(range.start), u16::try_from(range.end)) {
+            (Ok(start), Ok(end)) if start < end => expected.push((start, end)),
+            _ => return Err(Rejection::new(format!("expected_statuses[{index}]"), "is not a range of statuses")),
+        }
+    }
+    if expected.is_empty() {
+        expected.push((200, 201));
+    }
+    let mut headers = Vec::new();
+    for (index, option) in http.request_headers_to_add.iter().enumerate() {
+        let header = option.header.as_ref().ok_or_else(|| Rejection::new("header", "is required"));
+        let header = header.under(format!("request_headers_to_add[{index}]"))?;
+        let bad = |_| Rejection::new(format!("request_headers_to_add[{index}]"), "is not a valid header");
+        let name = HeaderName::from_bytes(header.key.as_bytes()).map_err(|_| bad(()))?;
+        headers.push((name, HeaderValue::from_str(&header.value).map_err(|_| bad(()))?));
+    }
+    Ok(Probe::Http(Arc::new(HttpProbe {
+        method,
+        path: http.path.clone(),
+        host: http.host.clone(),
+        http2,
+        expected,
+        headers,
+    })))
+}
+
+fn tcp_probe(tcp: &proto::health_check::TcpHealthCheck) -> Compiled<Probe> {
+    refuse_set!(tcp; proxy_protocol_config);
+    let send = tcp.send.as_ref().map(payload).transpose().under("send")?.unwrap_or_default();
+    let receive = tcp.receive.iter().map(payload).collect::<Compiled<Vec<_>>>().under("receive")?;
+    Ok(Probe::Tcp(Arc::new(TcpProbe { send, receive })))
+}
+
+/// A payload is either hexadecimal text or bytes.
+fn payload(payload: &proto::health_check::Payload) -> Compiled<Vec<u8>> {
+    use proto::health_check::payload::Payload;
+    match &payload.payload {
+        Some(Payload::Binary(bytes)) => Ok(bytes.clone()),
+        Some(Payload::Text(hex)) => from_hex(hex).ok_or_else(|| Rejection::new("text", "is not hexadecimal")),
+        None => Err(Rejection::new("payload", "is required")),
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.bytes().map(|b| (b as char).to_digit(16)).collect::<Option<Vec<u32>>>()?;
+    let pairs = digits.chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return None;
+    }
+    pairs.map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
+}

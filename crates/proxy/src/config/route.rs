@@ -1,0 +1,262 @@
+//! `RouteConfiguration`: which virtual host a request belongs to, and which of its routes.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::route::v3 as proto;
+
+use super::action::{self, Action};
+use super::matcher::{Match, Subject};
+use super::mutation::Mutation;
+use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::retry::RetryPolicy;
+
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    pub(crate) name: Arc<str>,
+    hosts: Vec<VirtualHost>,
+    domains: Domains,
+    ignore_port: bool,
+}
+
+#[derive(Debug)]
+struct VirtualHost {
+    routes: Vec<Arc<Route>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) matcher: Match,
+    pub(crate) action: Action,
+    /// Route, virtual host and table, in the order in which they apply (most specific first).
+    pub(crate) request_mutations: Vec<Arc<Mutation>>,
+    pub(crate) response_mutations: Vec<Arc<Mutation>>,
+    pub(crate) attempt_count_to_upstream: bool,
+    pub(crate) attempt_count_to_client: bool,
+}
+
+/// Domains in Envoy's order of search: exact, longest suffix wildcard, longest prefix wildcard, any.
+#[derive(Debug, Default)]
+struct Domains {
+    exact: HashMap<String, usize>,
+    /// `*.example.test`, kept without the star, longest first.
+    suffix: Vec<(String, usize)>,
+    /// `example.*`, kept without the star, longest first.
+    prefix: Vec<(String, usize)>,
+    any: Option<usize>,
+}
+
+/// What a virtual host hands down to its routes.
+struct Inherited {
+    request: Vec<Arc<Mutation>>,
+    response: Vec<Arc<Mutation>>,
+    retry: Option<Arc<RetryPolicy>>,
+    buffer_limit: Option<u64>,
+    to_upstream: bool,
+    to_client: bool,
+    most_specific_wins: bool,
+}
+
+pub(crate) fn compile(table: &proto::RouteConfiguration) -> Compiled<RouteTable> {
+    refuse_set!(table;
+        vhds, cluster_specifier_plugins, request_mirror_policies, typed_per_filter_config, vhost_header,
+        ignore_path_parameters_in_path_matching, internal_only_headers, route_specifiers,
+    );
+    let request = Mutation::compile(&table.request_headers_to_add, &table.request_headers_to_remove, "request")?;
+    let response = Mutation::compile(&table.response_headers_to_add, &table.response_headers_to_remove, "response")?;
+    let (request, response) = (Arc::new(request), Arc::new(response));
+    let mut domains = Domains::default();
+    let mut hosts = Vec::with_capacity(table.virtual_hosts.len());
+    for (index, host) in table.virtual_hosts.iter().enumerate() {
+        let place = || format!("virtual_hosts[{}]", host.name);
+        for domain in &host.domains {
+            domains.insert(domain, index).under(place())?;
+        }
+        let routes = virtual_host(table, host, &request, &response).under(place())?;
+        hosts.push(VirtualHost { routes });
+    }
+    domains.suffix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    domains.prefix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    Ok(RouteTable { name: table.name.as_str().into(), hosts, domains, ignore_port: table.ignore_port_in_host_matching })
+}
+
+fn virtual_host(
+    table: &proto::RouteConfiguration,
+    host: &proto::VirtualHost,
+    table_request: &Arc<Mutation>,
+    table_response: &Arc<Mutation>,
+) -> Compiled<Vec<Arc<Route>>> {
+    refuse_set!(host;
+        matcher, require_tls, rate_limits, cors, typed_per_filter_config, hedge_policy, retry_policy_typed_config,
+        request_mirror_policies, include_is_timeout_retry_header, route_specifiers,
+    );
+    if host.domains.is_empty() {
+        return Err(Rejection::new("domains", "must name at least one domain"));
+    }
+    let request = Mutation::compile(&host.request_headers_to_add, &host.request_headers_to_remove, "request")?;
+    let response = Mutation::compile(&host.response_headers_to_add, &host.response_headers_to_remove, "response")?;
+    let inherited = Inherited {
+        request: vec![Arc::new(request), table_request.clone()],
+        response: vec![Arc::new(response), table_response.clone()],
+        retry: host.retry_policy.as_ref().map(RetryPolicy::compile).transpose().under("retry_policy")?.map(Arc::new),
+        buffer_limit: host
+            .request_body_buffer_limit
+            .as_ref()
+            .map(|limit| limit.value)
+            .or(host.per_request_buffer_limit_bytes.as_ref().map(|limit| limit.value.into())),
+        to_upstream: host.include_request_attempt_count,
+        to_client: host.include_attempt_count_in_response,
+        most_specific_wins: table.most_specific_header_mutations_wins,
+    };
+    host.routes
+        .iter()
+        .enumerate()
+        .map(|(index, route)| compile_route(route, &inherited).map(Arc::new).under(format!("routes[{index}]")))
+        .collect()
+}
+
+fn compile_route(route: &proto::Route, inherited: &Inherited) -> Compiled<Route> {
+    refuse_set!(route; typed_per_filter_config, route_specifiers);
+    let matcher = route.r#match.as_ref().ok_or_else(|| Rejection::new("match", "is required"))?;
+    let request = Mutation::compile(&route.request_headers_to_add, &route.request_headers_to_remove, "request")?;
+    let response = Mutation::compile(&route.response_headers_to_add, &route.response_headers_to_remove, "response")?;
+    let buffer_limit = route
+        .request_body_buffer_limit
+        .as_ref()
+        .map(|limit| limit.value)
+        .or(route.per_request_buffer_limit_bytes.as_ref().map(|limit| limit.value.into()))
+        .or(inherited.buffer_limit);
+    let levels = |own: Mutation, outer: &[Arc<Mutation>]| {
+        let mut levels: Vec<_> =
+            std::iter::once(Arc::new(own)).chain(outer.iter().cloned()).filter(|level| !level.is_empty()).collect();
+        if inherited.most_specific_wins {
+            levels.reverse();
+        }
+        levels
+    };
+    Ok(Route {
+        name: route.name.as_str().into(),
+        matcher: Match::compile(matcher).under("match")?,
+        action: action::compile(route.action.as_ref(), inherited.retry.as_ref(), buffer_limit)?,
+        request_mutations: levels(request, &inherited.request),
+        response_mutations: levels(response, &inherited.response),
+        attempt_count_to_upstream: inherited.to_upstream,
+        attempt_count_to_client: inherited.to_client,
+    })
+}
+
+impl RouteTable {
+    /// The first route of the request's virtual host that matches.
+    pub(crate) fn find(&self, subject: &Subject<'_>) -> Option<&Arc<Route>> {
+        let host = self.hosts.get(self.domains.find(subject.authority, self.ignore_port)?)?;
+        host.routes.iter().find(|route| route.matcher.matches(subject))
+    }
+
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.hosts.iter().flat_map(|host| &host.routes)
+    }
+}
+
+impl Domains {
+    fn insert(&mut self, domain: &str, host: usize) -> Compiled<()> {
+        let domain = domain.to_ascii_lowercase();
+        let duplicate = || Rejection::new("domains", format!("{domain:?} belongs to two virtual hosts"));
+        if domain == "*" {
+            return if self.any.replace(host).is_some() { Err(duplicate()) } else { Ok(()) };
+        }
+        if let Some(suffix) = domain.strip_prefix('*') {
+            if self.suffix.iter().any(|(known, _)| known == suffix) {
+                return Err(duplicate());
+            }
+            self.suffix.push((suffix.to_owned(), host));
+        } else if let Some(prefix) = domain.strip_suffix('*') {
+            if self.prefix.iter().any(|(known, _)| known == prefix) {
+                return Err(duplicate());
+            }
+            self.prefix.push((prefix.to_owned(), host));
+        } else if self.exact.insert(domain.clone(), host).is_some() {
+            return Err(duplicate());
+        }
+        Ok(())
+    }
+
+    fn find(&self, authority: &str, ignore_port: bool) -> Option<usize> {
+        if self.exact.is_empty() && self.suffix.is_empty() && self.prefix.is_empty() {
+            return self.any;
+        }
+        let authority = if ignore_port { without_port(authority) } else { authority };
+        let authority: Cow<'_, str> = if authority.bytes().any(|b| b.is_ascii_uppercase()) {
+            authority.to_ascii_lowercase().into()
+        } else {
+            authority.into()
+        };
+        let authority = &*authority;
+        if let Some(host) = self.exact.get(authority) {
+            return Some(*host);
+        }
+        // A wildcard stands for at least one character.
+        let longer = |text: &str| authority.len() > text.len();
+        self.suffix
+            .iter()
+            .find(|(suffix, _)| longer(suffix) && authority.ends_with(suffix.as_str()))
+            .or_else(|| self.prefix.iter().find(|(prefix, _)| longer(prefix) && authority.starts_with(prefix.as_str())))
+            .map(|(_, host)| *host)
+            .or(self.any)
+    }
+}
+
+/// The authority without `:port`; an IPv6 literal keeps its brackets.
+pub(crate) fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) =>
+        {
+            host
+        }
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(domains: &[&str], authority: &str, ignore_port: bool) -> Option<usize> {
+        let mut compiled = Domains::default();
+        for (index, domain) in domains.iter().enumerate() {
+            compiled.insert(domain, index).expect("distinct");
+        }
+        compiled.suffix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        compiled.prefix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        compiled.find(authority, ignore_port)
+    }
+
+    #[test]
+    fn exact_beats_suffix_beats_prefix_beats_any() {
+        let domains = ["*", "a.*", "*.test", "*.b.test", "a.b.test"];
+        assert_eq!(find(&domains, "A.b.test", false), Some(4));
+        assert_eq!(find(&domains, "x.b.test", false), Some(3));
+        assert_eq!(find(&domains, "x.test", false), Some(2));
+        assert_eq!(find(&domains, "a.example", false), Some(1));
+        assert_eq!(find(&domains, "other", false), Some(0));
+        assert_eq!(find(&["x"], "other", false), None);
+    }
+
+    #[test]
+    fn ports_are_part_of_the_domain_unless_ignored() {
+        assert_eq!(find(&["a.test"], "a.test:8080", false), None);
+        assert_eq!(find(&["a.test"], "a.test:8080", true), Some(0));
+        assert_eq!(find(&["a.test:8080"], "a.test:8080", false), Some(0));
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+    }
+
+    #[test]
+    fn one_domain_in_two_virtual_hosts_is_rejected() {
+        let mut domains = Domains::default();
+        domains.insert("a", 0).unwrap();
+        assert!(domains.insert("A", 1).is_err());
+    }
+}

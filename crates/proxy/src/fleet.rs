@@ -1,0 +1,315 @@
+//! What all workers share about a cluster: its hosts with their health, and its circuit breakers.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::config::cluster::{Cluster, Limits, Outlier};
+use crate::config::endpoint::Health;
+
+/// Why a host is not healthy; several reasons may hold at once.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Ailment {
+    /// The control plane says so.
+    Discovery = 1,
+    ActiveCheck = 2,
+    Outlier = 4,
+    Degraded = 8,
+    /// Known, but no active check has passed or failed yet.
+    Unchecked = 16,
+}
+
+const UNHEALTHY: u8 =
+    Ailment::Discovery as u8 | Ailment::ActiveCheck as u8 | Ailment::Outlier as u8 | Ailment::Unchecked as u8;
+
+/// One upstream address of one cluster. It outlives configuration changes that keep the address.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) hostname: Arc<str>,
+    ailments: AtomicU8,
+    consecutive_5xx: AtomicU32,
+    consecutive_gateway: AtomicU32,
+    /// Guards the history of ejections; taken when a host is ejected or swept, not per request.
+    ejection: Mutex<Ejection>,
+}
+
+#[derive(Debug, Default)]
+struct Ejection {
+    since: Option<Instant>,
+    times: u32,
+}
+
+impl Host {
+    pub(crate) fn new(address: SocketAddr, hostname: Arc<str>) -> Self {
+        Self {
+            address,
+            hostname,
+            ailments: AtomicU8::new(0),
+            consecutive_5xx: AtomicU32::new(0),
+            consecutive_gateway: AtomicU32::new(0),
+            ejection: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.ailments.load(Ordering::Relaxed) & UNHEALTHY == 0
+    }
+
+    pub(crate) fn has(&self, ailment: Ailment) -> bool {
+        self.ailments.load(Ordering::Relaxed) & ailment as u8 != 0
+    }
+
+    /// Returns whether this changed anything.
+    pub(crate) fn set(&self, ailment: Ailment, present: bool) -> bool {
+        let bit = ailment as u8;
+        let before = if present {
+            self.ailments.fetch_or(bit, Ordering::Relaxed)
+        } else {
+            self.ailments.fetch_and(!bit, Ordering::Relaxed)
+        };
+        (before & bit != 0) != present
+    }
+
+    pub(crate) fn set_discovered(&self, health: Health) -> bool {
+        let unhealthy = self.set(Ailment::Discovery, health == Health::Unhealthy);
+        let degraded = self.set(Ailment::Degraded, health == Health::Degraded);
+        unhealthy || degraded
+    }
+
+    fn ejection(&self) -> MutexGuard<'_, Ejection> {
+        self.ejection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Ejections so far that still count towards the length of the next one.
+    pub(crate) fn times_ejected(&self) -> u32 {
+        self.ejection().times
+    }
+}
+
+/// A host's place in its cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) host: Arc<Host>,
+    pub(crate) weight: u32,
+    pub(crate) priority: u32,
+    pub(crate) locality: u32,
+    pub(crate) locality_weight: u32,
+    pub(crate) check_port: Option<u16>,
+    pub(crate) check_hostname: Arc<str>,
+    pub(crate) checked: bool,
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.host, &other.host)
+            && (self.weight, self.priority, self.locality, self.locality_weight, self.check_port, self.checked)
+                == (other.weight, other.priority, other.locality, other.locality_weight, other.check_port, other.checked)
+            && self.check_hostname == other.check_hostname
+    }
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Members {
+    pub(crate) list: Vec<Member>,
+    pub(crate) overprovisioning: u32,
+}
+
+/// A cluster as all workers see it.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) config: Arc<Cluster>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) state: Arc<State>,
+}
+
+/// The part of a fleet that lives through configuration changes.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) breakers: Breakers,
+    /// Grows whenever a host's health changes, so that workers rebuild their schedules.
+    epoch: AtomicU64,
+    pub(crate) outlier: OutlierStats,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct OutlierStats {
+    pub(crate) active: AtomicU64,
+    pub(crate) enforced: AtomicU64,
+    pub(crate) overflow: AtomicU64,
+    pub(crate) detected_5xx: AtomicU64,
+}
+
+impl State {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { breakers: Breakers::new(limits), epoch: AtomicU64::new(0), outlier: OutlierStats::default() }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn health_changed(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Fleet {
+    pub(crate) fn healthy(&self) -> usize {
+        self.members.list.iter().filter(|member| member.host.is_healthy()).count()
+    }
+
+    /// Notes the outcome of a request for outlier detection. `status` of failures without a response is the one
+    /// that the client would see: 503 for a connection that failed, 504 for a timeout. `random` is any 64 bits.
+    pub(crate) fn observe(&self, host: &Host, status: u16, random: u64) {
+        let Some(outlier) = &self.config.outlier else { return };
+        if status < 500 {
+            // Loads first: the common case must not dirty a cache line that all workers read.
+            if host.consecutive_5xx.load(Ordering::Relaxed) != 0 {
+                host.consecutive_5xx.store(0, Ordering::Relaxed);
+            }
+            if host.consecutive_gateway.load(Ordering::Relaxed) != 0 {
+                host.consecutive_gateway.store(0, Ordering::Relaxed);
+            }
+            return;
+        }
+        let chance = u32::try_from(random % 100).unwrap_or(0);
+        if (502..=504).contains(&status) {
+            let count = host.consecutive_gateway.fetch_add(1, Ordering::Relaxed) + 1;
+            if count == outlier.consecutive_gateway {
+                host.consecutive_gateway.store(0, Ordering::Relaxed);
+                if chance < outlier.enforcing_gateway {
+                    self.eject(host, outlier);
+                }
+            }
+        } else {
+            host.consecutive_gateway.store(0, Ordering::Relaxed);
+        }
+        let count = host.consecutive_5xx.fetch_add(1, Ordering::Relaxed) + 1;
+        if count == outlier.consecutive_5xx {
+            host.consecutive_5xx.store(0, Ordering::Relaxed);
+            self.state.outlier.detected_5xx.fetch_add(1, Ordering::Relaxed);
+            if chance < outlier.enforcing_5xx {
+                self.eject(host, outlier);
+            }
+        }
+    }
+
+    fn eject(&self, host: &Host, outlier: &Outlier) {
+        let mut ejection = host.ejection();
+        if host.has(Ailment::Outlier) {
+            return;
+        }
+        let ejected = self.members.list.iter().filter(|member| member.host.has(Ailment::Outlier)).count();
+        let share = ejected * 100 / self.members.list.len().max(1);
+        // One host may always go, however small the permitted share, as App Mesh promises.
+        if ejected > 0 && share >= outlier.max_ejection_percent as usize {
+            self.state.outlier.overflow.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        ejection.since = Some(Instant::now());
+        ejection.times = ejection.times.saturating_add(1);
+        host.set(Ailment::Outlier, true);
+        self.state.outlier.enforced.fetch_add(1, Ordering::Relaxed);
+        self.state.outlier.active.fetch_add(1, Ordering::Relaxed);
+        self.state.health_changed();
+        tracing::info!(cluster = %self.config.name, host = %host.address, "host ejected");
+    }
+
+    /// Returns hosts whose time is served, and forgets old sins of those that behave. Called once per interval.
+    pub(crate) fn sweep(&self, outlier: &Outlier, now: Instant) {
+        for member in &self.members.list {
+            let host = &member.host;
+            let mut ejection = host.ejection();
+            match ejection.since {
+                Some(since) => {
+                    let sentence = (outlier.base_ejection * ejection.times).min(outlier.max_ejection);
+                    if now.duration_since(since) >= sentence {
+                        ejection.since = None;
+                        host.consecutive_5xx.store(0, Ordering::Relaxed);
+                        host.consecutive_gateway.store(0, Ordering::Relaxed);
+                        self.pardon(host);
+                    }
+                }
+                None => ejection.times = ejection.times.saturating_sub(1),
+            }
+        }
+    }
+
+    fn pardon(&self, host: &Host) {
+        if host.set(Ailment::Outlier, false) {
+            self.state.outlier.active.fetch_sub(1, Ordering::Relaxed);
+            self.state.health_changed();
+            tracing::info!(cluster = %self.config.name, host = %host.address, "host returned from ejection");
+        }
+    }
+}
+
+/// Ceilings on what one cluster may hold at once, over all workers.
+#[derive(Debug)]
+pub(crate) struct Breakers {
+    pub(crate) connections: Ceiling,
+    pub(crate) pending: Ceiling,
+    pub(crate) requests: Ceiling,
+    pub(crate) retries: Ceiling,
+}
+
+impl Breakers {
+    fn new(limits: Limits) -> Self {
+        Self {
+            connections: Ceiling::new(limits.connections),
+            pending: Ceiling::new(limits.pending),
+            requests: Ceiling::new(limits.requests),
+            retries: Ceiling::new(limits.retries),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Ceiling {
+    limit: u32,
+    held: AtomicU32,
+}
+
+impl Ceiling {
+    fn new(limit: u32) -> Self {
+        Self { limit, held: AtomicU32::new(0) }
+    }
+
+    /// Takes one place. Without a limit nothing is counted, so that workers share no cache line for it.
+    pub(crate) fn try_take(&self) -> bool {
+        if self.limit == u32::MAX {
+            return true;
+        }
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < self.limit).then_some(held + 1)).is_ok()
+    }
+
+    /// Takes one place even above the limit.
+    pub(crate) fn take(&self) {
+        if self.limit != u32::MAX {
+            self.held.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn release(&self) {
+        if self.limit != u32::MAX {
+            self.held.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.limit != u32::MAX && self.held.load(Ordering::Relaxed) >= self.limit
+    }
+}
+
+/// How long a removed host's memory (ejections, check results) is of use; kept here beside what it governs.
+pub(crate) const MEMORY: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use super::*;
+use envoy_types::pb::envoy::config::cluster::v3 as proto;
+use envoy_types::pb::google::protobuf::{Duration as ProtoDuration, UInt32Value};
+
+fn fleet(hosts: u8, percent: u32) -> Fleet {
+    let config = crate::config::cluster::compile(&proto::Cluster {
+        name: "c".to_owned(),
+        outlier_detection: Some(proto::OutlierDetection {
+            consecutive_5xx: Some(UInt32Value { value: 3 }),
+            base_ejection_time: Some(ProtoDuration { seconds: 10, nanos: 0 }),
+            max_ejection_percent: Some(UInt32Value { value: percent }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+    .expect("valid cluster");
+    let list = (0..hosts)
+        .map(|n| Member {
+            host: Arc::new(Host::new(SocketAddr::from(([127, 0, 0, n + 1], 80)), "".into())),
+            weight: 1,
+            priority: 0,
+            locality: 0,
+            locality_weight: 0,
+            check_port: None,
+            check_hostname: "".into(),
+            checked: true,
+        })
+        .collect();
+    let state = Arc::new(State::new(config.limits));
+    Fleet { config: Arc::new(config), members: Arc::new(Members { list, overprovisioning: 140 }), state }
+}
+
+fn fail(fleet: &Fleet, host: usize, times: usize) {
+    for _ in 0..times {
+        fleet.observe(&fleet.members.list[host].host, 500, 0);
+    }
+}
+
+#[test]
+fn host_is_ejected_at_the_nth_error_in_a_row() {
+    let fleet = fleet(4, 50);
+    fail(&fleet, 0, 2);
+    fleet.observe(&fleet.members.list[0].host, 200, 0);
+    fail(&fleet, 0, 2);
+    assert_eq!(fleet.healthy(), 4);
+    fail(&fleet, 0, 1);
+    assert_eq!(fleet.healthy(), 3);
+}
+
+#[test]
+fn one_host_goes_whatever_the_permitted_share() {
+    let fleet = fleet(3, 0);
+    fail(&fleet, 0, 3);
+    fail(&fleet, 1, 3);
+    assert_eq!(fleet.healthy(), 2);
+}
+
+#[test]
+fn ejection_lasts_longer_each_time() {
+    let fleet = fleet(2, 100);
+    let outlier = fleet.config.outlier.clone().expect("configured");
+    let start = Instant::now();
+    fail(&fleet, 0, 3);
+    fleet.sweep(&outlier, start + Duration::from_secs(5));
+    assert_eq!(fleet.healthy(), 1);
+    fleet.sweep(&outlier, start + Duration::from_secs(11));
+    assert_eq!(fleet.healthy(), 2);
+    fail(&fleet, 0, 3);
+    fleet.sweep(&outlier, Instant::now() + Duration::from_secs(15));
+    assert_eq!(fleet.healthy(), 1);
+    fleet.sweep(&outlier, Instant::now() + Duration::from_secs(21));
+    assert_eq!(fleet.healthy(), 2);
+}
+
+#[test]
+fn ceilings_count_only_when_there_is_one() {
+    let ceiling = Ceiling::new(1);
+    assert!(ceiling.try_take());
+    assert!(!ceiling.try_take());
+    ceiling.release();
+    assert!(ceiling.try_take());
+    let none = Ceiling::new(u32::MAX);
+    assert!(none.try_take() && none.try_take() && !none.is_open());
+}

@@ -1,0 +1,295 @@
+//! HTTP: one request from its arrival to the last byte of its response.
+
+pub(crate) mod alarm;
+mod forward;
+mod headers;
+pub(crate) mod local;
+pub(crate) mod outgoing;
+mod path;
+pub(crate) mod record;
+pub(crate) mod relay;
+mod session;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+
+use crate::config::action::Action;
+use crate::config::format::Facts;
+use crate::config::http_manager::{StripPort, Underscores};
+use crate::config::matcher::{Subject, is_grpc};
+use crate::config::route::{Route, without_port};
+
+use alarm::Alarm;
+use local::LocalReply;
+use record::Record;
+use relay::Reply;
+pub(crate) use session::{InFlight, Session};
+
+/// One request's own state.
+struct Exchange<'a> {
+    session: &'a Rc<Session>,
+    alarm: Rc<Alarm>,
+    started: Instant,
+    in_flight: InFlight,
+    record: Option<Box<Record>>,
+    /// gRPC clients are answered in gRPC, errors included.
+    grpc: bool,
+    request_id: Option<HeaderValue>,
+    authority: HeaderValue,
+}
+
+/// Answers one request. Errors become responses; only a broken upstream body ends the connection.
+pub(crate) async fn handle(session: Rc<Session>, request: Request<Incoming>) -> Result<Response<Reply>, Infallible> {
+    let started = Instant::now();
+    let in_flight = InFlight::begin(&session, started);
+    let (mut parts, body) = request.into_parts();
+    let mut exchange = Exchange {
+        alarm: session.alarm(),
+        started,
+        in_flight,
+        record: None,
+        grpc: is_grpc(&parts.headers),
+        request_id: None,
+        authority: HeaderValue::from_static(""),
+        session: &session,
+    };
+    let prepared = exchange.prepare(&mut parts, &body);
+    let response = match prepared {
+        Err(reply) => exchange.reply(reply),
+        Ok(()) => exchange.route(parts, body).await,
+    };
+    Ok(response)
+}
+
+impl Exchange<'_> {
+    /// Brings the request into the shape that routes and upstreams expect.
+    fn prepare(&mut self, parts: &mut Parts, body: &Incoming) -> Result<(), LocalReply> {
+        let session = self.session;
+        let manager = &session.manager;
+        let version = parts.version;
+        let authority = authority(parts);
+        self.authority = authority.clone().unwrap_or(HeaderValue::from_static(""));
+        if !manager.access_logs.is_empty() {
+            self.record = Some(self.start_record(parts, body));
+        }
+        if version < Version::HTTP_11 && !manager.accept_http_10 {
+            return Err(LocalReply::empty(StatusCode::UPGRADE_REQUIRED).because("low_version", "DPE"));
+        }
+        let Some(authority) = authority.filter(|authority| !authority.is_empty() || parts.method != Method::CONNECT)
+        else {
+            return Err(LocalReply::empty(StatusCode::BAD_REQUEST).because("missing_host_header", "DPE"));
+        };
+        self.authority = self.stripped(authority);
+        if session.http2 {
+            headers::join_cookies(&mut parts.headers);
+        }
+        // Routes see the request as the upstream will, so these come before matching, as in Envoy.
+        if manager.underscores != Underscores::Allow {
+            let drop = manager.underscores == Underscores::DropHeader;
+            if !headers::without_underscores(&mut parts.headers, drop) {
+                return Err(LocalReply::empty(StatusCode::BAD_REQUEST).because("unexpected_underscore", "DPE"));
+            }
+        }
+        self.normalize_path(parts)?;
+        headers::arrive(&mut parts.headers, session);
+        if manager.request_id_in_response || self.record.is_some() {
+            self.request_id = parts.headers.get("x-request-id").cloned();
+        }
+        if let (Some(record), Some(id)) = (&mut self.record, &self.request_id) {
+            record.request.insert("x-request-id", id.clone());
+        }
+        Ok(())
+    }
+
+    fn stripped(&self, authority: HeaderValue) -> HeaderValue {
+        let mode = self.session.manager.strip_port;
+        if mode == StripPort::Keep {
+            return authority;
+        }
+        let Ok(text) = authority.to_str() else { return authority };
+        let host = without_port(text);
+        let own = text[host.len()..].strip_prefix(':').is_some_and(|port| port == self.session.local.port().to_string());
+        if host.len() == text.len() || (mode == StripPort::Matching && !own) {
+            return authority;
+        }
+        HeaderValue::from_str(host).unwrap_or(authority)
+    }
+
+    fn normalize_path(&self, parts: &mut Parts) -> Result<(), LocalReply> {
+        let manager = &self.session.manager;
+        if !manager.normalize_path && !manager.merge_slashes {
+            return Ok(());
+        }
+        let original = parts.uri.path();
+        let mut normal = std::borrow::Cow::Borrowed(original);
+        if manager.normalize_path {
+            let Some(path) = path::normalize(original) else {
+                return Err(LocalReply::empty(StatusCode::BAD_REQUEST).because("path_normalization_failed", "DPE"));
+            };
+            normal = path;
+        }
+        if manager.merge_slashes {
+            normal = path::merge_slashes(&normal).into_owned().into();
+        }
+        if normal != original {
+            let normal = normal.into_owned();
+            parts.uri = with_path(&parts.uri, &normal)
+                .ok_or_else(|| LocalReply::empty(StatusCode::BAD_REQUEST).because("path_normalization_failed", "DPE"))?;
+        }
+        Ok(())
+    }
+
+    async fn route(mut self, parts: Parts, body: Incoming) -> Response<Reply> {
+        let Some(table) = self.session.routes() else {
+            self.session.stats.no_route.inc();
+            return self.reply(LocalReply::empty(StatusCode::NOT_FOUND).because("route_configuration_not_found", "NR"));
+        };
+        let authority = self.authority.clone();
+        let subject = Subject {
+            method: &parts.method,
+            authority: authority.to_str().unwrap_or_default(),
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            scheme: "http",
+            headers: &parts.headers,
+        };
+        let Some(route) = table.find(&subject) else {
+            self.session.stats.no_route.inc();
+            return self.reply(LocalReply::empty(StatusCode::NOT_FOUND).because("route_not_found", "NR"));
+        };
+        if let Some(record) = &mut self.record {
+            record.route = Some(route.name.clone());
+        }
+        match &route.action {
+            Action::Respond { status, body } => {
+                self.session.stats.rq_direct_response.inc();
+                let reply = LocalReply::direct(*status, body.clone());
+                let mut response = self.reply(reply);
+                mutate_response(route, response.headers_mut(), parts.method.as_str());
+                response
+            }
+            Action::Redirect(redirect) => {
+                self.session.stats.rq_redirect.inc();
+                let location = local::location(redirect, &route.matcher.path, &authority, &parts.uri);
+                let mut response = self.reply(LocalReply::redirect(redirect.status, location));
+                mutate_response(route, response.headers_mut(), parts.method.as_str());
+                response
+            }
+            Action::Forward(forward) => self.forward(route, forward, parts, body).await,
+        }
+    }
+
+    /// A response of the proxy's own.
+    fn reply(mut self, reply: LocalReply) -> Response<Reply> {
+        let session = self.session;
+        if let Some(record) = &mut self.record {
+            record.details = reply.details;
+            record.flags = reply.flags;
+        }
+        let (mut head, body) = reply.into_response(self.grpc).into_parts();
+        self.stamp(&mut head.headers, head.status, true);
+        if let Some(record) = &mut self.record {
+            record.status = head.status.as_u16();
+            record.response = head.headers.clone();
+        }
+        session.stats.response(head.status.as_u16());
+        Response::from_parts(head, Reply::local(body, self.record.take(), self.in_flight))
+    }
+
+    /// Headers that every response gets.
+    fn stamp(&self, headers: &mut HeaderMap, _status: StatusCode, local: bool) {
+        use crate::config::http_manager::Server;
+        let manager = &self.session.manager;
+        match &manager.server {
+            Server::Overwrite(name) => {
+                headers.insert(header::SERVER, name.clone());
+            }
+            Server::AppendIfAbsent(name) => {
+                if !headers.contains_key(header::SERVER) {
+                    headers.insert(header::SERVER, name.clone());
+                }
+            }
+            Server::PassThrough if local => {
+                headers.insert(header::SERVER, HeaderValue::from_static("envoy"));
+            }
+            Server::PassThrough => {}
+        }
+        if let Some(id) = self.request_id.as_ref().filter(|_| manager.request_id_in_response) {
+            headers.insert("x-request-id", id.clone());
+        }
+        if let Some(via) = &manager.via {
+            headers.append(header::VIA, via.clone());
+        }
+        if !self.session.http2 && self.session.should_close() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    fn start_record(&self, parts: &Parts, _body: &Incoming) -> Box<Record> {
+        let session = self.session;
+        Box::new(Record {
+            logs: session.worker.logs.clone(),
+            manager: session.manager.clone(),
+            start: SystemTime::now(),
+            started: self.started,
+            protocol: match parts.version {
+                Version::HTTP_2 => "HTTP/2",
+                Version::HTTP_10 => "HTTP/1.0",
+                _ => "HTTP/1.1",
+            },
+            method: parts.method.clone(),
+            path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()).unwrap_or_default(),
+            authority: self.authority.to_str().unwrap_or_default().to_owned(),
+            request: parts.headers.clone(),
+            response: HeaderMap::new(),
+            trailers: None,
+            status: 0,
+            details: "-",
+            flags: "",
+            bytes_received: parts
+                .headers
+                .get(header::CONTENT_LENGTH)
+                .and_then(|length| length.to_str().ok()?.parse().ok())
+                .unwrap_or(0),
+            bytes_sent: 0,
+            answered: None,
+            upstream_host: None,
+            upstream_cluster: None,
+            local: session.local,
+            remote: session.remote,
+            route: None,
+            attempts: 0,
+        })
+    }
+}
+
+/// The host the client asked for: of an absolute request target, else the `host` header.
+fn authority(parts: &Parts) -> Option<HeaderValue> {
+    match parts.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => parts.headers.get(header::HOST).cloned(),
+    }
+}
+
+/// The same target with another path; the query stays unless the path brings its own.
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let target = match uri.query() {
+        Some(query) if !path.contains('?') => format!("{path}?{query}"),
+        _ => path.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn mutate_response(route: &Route, headers: &mut HeaderMap, method: &str) {
+    for mutation in &route.response_mutations {
+        mutation.apply_with(headers, &Facts { method, route: &route.name, ..Facts::default() });
+    }
+}

@@ -1,0 +1,100 @@
+//! Deadlines that cost almost nothing when they are not missed.
+//!
+//! Arming a runtime timer for each request costs more than routing it. Deadlines of successive requests on one
+//! connection mostly move forward, so one timer is left armed at an old deadline and, when it fires early, is set to
+//! the one that holds then.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+/// One timer, re-used for the deadlines of one connection (HTTP/1) or one stream (HTTP/2).
+#[derive(Default)]
+pub(crate) struct Alarm(RefCell<Option<Pin<Box<Sleep>>>>);
+
+/// The deadline passed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+impl Alarm {
+    /// Ready when `at` has passed. Wakes the task at `at` or earlier.
+    pub(crate) fn poll(&self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let at = tokio::time::Instant::from_std(at);
+        let mut slot = self.0.borrow_mut();
+        let sleep = slot.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if sleep.deadline() > at {
+            sleep.as_mut().reset(at);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if tokio::time::Instant::now() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+
+    /// Runs a future until it is done or the time given by `at` has come. `at` is asked again whenever the timer
+    /// fires, so it may move.
+    pub(crate) async fn race<F: Future>(
+        &self,
+        future: F,
+        mut at: impl FnMut() -> Option<Instant>,
+    ) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            while let Some(deadline) = at() {
+                if self.poll(deadline, cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if at().is_none_or(|again| again <= deadline) {
+                    return Poll::Ready(Err(Elapsed));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// The earlier of two optional moments.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+pub(crate) fn after(start: Instant, duration: Option<Duration>) -> Option<Instant> {
+    duration.and_then(|duration| start.checked_add(duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_alarm_serves_growing_and_shrinking_deadlines() {
+        let alarm = Alarm::default();
+        let now = || tokio::time::Instant::now().into_std();
+        let first = now() + Duration::from_secs(10);
+        assert_eq!(alarm.race(std::future::ready(1), || Some(first)).await, Ok(1));
+        let slow = || tokio::time::sleep(Duration::from_secs(60));
+        let start = now();
+        let deadline = start + Duration::from_secs(20);
+        assert_eq!(alarm.race(slow(), || Some(deadline)).await, Err(Elapsed));
+        assert_eq!(now() - start, Duration::from_secs(20));
+        let start = now();
+        let deadline = start + Duration::from_secs(1);
+        assert_eq!(alarm.race(slow(), || Some(deadline)).await, Err(Elapsed));
+        assert_eq!(now() - start, Duration::from_secs(1));
+        assert_eq!(alarm.race(slow(), || None).await, Ok(()));
+    }
+}

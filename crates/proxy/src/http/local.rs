@@ -1,0 +1,149 @@
+//! Responses of the proxy's own: errors, redirects, direct responses. Bodies and flags are Envoy's.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+
+use super::path;
+use crate::config::action::{PathRewrite, Redirect};
+use crate::config::matcher::PathMatch;
+
+pub(super) struct LocalReply {
+    pub(super) status: StatusCode,
+    body: Bytes,
+    location: Option<HeaderValue>,
+    overloaded: bool,
+    /// Stays HTTP for gRPC clients too.
+    plain: bool,
+    pub(super) details: &'static str,
+    pub(super) flags: &'static str,
+}
+
+impl LocalReply {
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self::text(status, Bytes::new())
+    }
+
+    pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, body: body.into(), location: None, overloaded: false, plain: false, details: "-", flags: "" }
+    }
+
+    pub(super) fn direct(status: StatusCode, body: Bytes) -> Self {
+        Self { details: "direct_response", ..Self::text(status, body) }
+    }
+
+    pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Self {
+        Self { location: Some(location), plain: true, details: "direct_response", ..Self::empty(status) }
+    }
+
+    pub(super) fn because(self, details: &'static str, flags: &'static str) -> Self {
+        Self { details, flags, ..self }
+    }
+
+    pub(super) fn overloaded(self) -> Self {
+        Self { overloaded: true, ..self }
+    }
+
+    pub(super) fn into_response(self, grpc: bool) -> Response<Bytes> {
+        let mut headers = HeaderMap::new();
+        let mut status = self.status;
+        let mut body = self.body;
+        if let Some(location) = self.location {
+            headers.insert(header::LOCATION, location);
+        }
+        if self.overloaded {
+            headers.insert("x-envoy-overloaded", HeaderValue::from_static("true"));
+        }
+        if grpc && !self.plain {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert("grpc-status", HeaderValue::from(grpc_from_http(status)));
+            if !body.is_empty()
+                && let Ok(message) = HeaderValue::from_str(&percent_encoded(&body))
+            {
+                headers.insert("grpc-message", message);
+            }
+            status = StatusCode::OK;
+            body = Bytes::new();
+        } else {
+            if !body.is_empty() {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            }
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// gRPC messages carry everything but printable ASCII, and the percent sign, percent-encoded.
+fn percent_encoded(text: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b' '..=b'~' if *byte != b'%' => out.push(*byte as char),
+            other => {
+                let _ = write!(out, "%{other:02X}");
+            }
+        }
+    }
+    out
+}
+
+/// The gRPC status for a local reply, after the gRPC specification's table.
+fn grpc_from_http(status: StatusCode) -> u32 {
+    match status.as_u16() {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
+    }
+}
+
+/// What a gRPC status counts as for outlier detection.
+pub(super) fn http_from_grpc(status: u32) -> u16 {
+    match status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+/// Where a redirect points.
+pub(super) fn location(redirect: &Redirect, matched: &PathMatch, authority: &HeaderValue, uri: &Uri) -> HeaderValue {
+    let authority = authority.to_str().unwrap_or_default();
+    let scheme = redirect.scheme.as_deref().unwrap_or("http");
+    let mut host = match &redirect.host {
+        Some(host) => host.clone(),
+        None if redirect.port.is_some() => crate::config::route::without_port(authority).to_owned(),
+        None => authority.to_owned(),
+    };
+    if let Some(port) = redirect.port {
+        host = format!("{host}:{port}");
+    }
+    let mut target = match &redirect.path {
+        PathRewrite::Keep => uri.path().to_owned(),
+        other => path::rewrite(other, matched, uri.path()).unwrap_or_default(),
+    };
+    if let Some(query) = uri.query().filter(|_| !redirect.strip_query && !target.contains('?')) {
+        target.push('?');
+        target.push_str(query);
+    }
+    HeaderValue::from_str(&format!("{scheme}://{host}{target}")).unwrap_or(HeaderValue::from_static("/"))
+}

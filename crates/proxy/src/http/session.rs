@@ -1,0 +1,136 @@
+//! One client connection, as its requests see it.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::alarm::Alarm;
+use crate::config::http_manager::{HttpManager, Routes};
+use crate::config::listener::Chain;
+use crate::config::route::RouteTable;
+use crate::metrics::HttpStats;
+use crate::worker::Worker;
+
+/// Shared by the requests of one connection. Never crosses threads.
+pub(crate) struct Session {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) manager: Arc<HttpManager>,
+    pub(crate) stats: Arc<HttpStats>,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    /// Where the client meant to go, when the listener restores that.
+    pub(crate) dialled: SocketAddr,
+    pub(crate) http2: bool,
+    alarm: Rc<Alarm>,
+    routes: RefCell<(u64, Option<Rc<Arc<RouteTable>>>)>,
+    pub(crate) in_flight: Cell<u32>,
+    served: Cell<u32>,
+    /// When the last request began or ended.
+    pub(crate) active: Cell<Instant>,
+    pub(crate) opened: Instant,
+    /// No further requests: finish and close.
+    pub(crate) closing: Cell<bool>,
+    pub(crate) waker: RefCell<Option<Waker>>,
+}
+
+impl Session {
+    #[allow(clippy::too_many_arguments, reason = "plain facts of one connection, gathered in one place")]
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        chain: Arc<Chain>,
+        manager: Arc<HttpManager>,
+        stats: Arc<HttpStats>,
+        remote: SocketAddr,
+        local: SocketAddr,
+        dialled: SocketAddr,
+        http2: bool,
+    ) -> Rc<Self> {
+        let inline = match &manager.routes {
+            Routes::Inline(table) => Some(Rc::new(table.clone())),
+            Routes::Named(_) => None,
+        };
+        let now = Instant::now();
+        Rc::new(Self {
+            worker,
+            chain,
+            manager,
+            stats,
+            remote,
+            local,
+            dialled,
+            http2,
+            alarm: Rc::default(),
+            routes: RefCell::new((0, inline)),
+            in_flight: Cell::new(0),
+            served: Cell::new(0),
+            active: Cell::new(now),
+            opened: now,
+            closing: Cell::new(false),
+            waker: RefCell::default(),
+        })
+    }
+
+    /// HTTP/1 has one request at a time and shares the connection's timer; HTTP/2 streams need one each.
+    pub(super) fn alarm(&self) -> Rc<Alarm> {
+        if self.http2 { Rc::default() } else { self.alarm.clone() }
+    }
+
+    /// The route table in force, looked up again only when the configuration changed.
+    pub(super) fn routes(&self) -> Option<Rc<Arc<RouteTable>>> {
+        let Routes::Named(name) = &self.manager.routes else { return self.routes.borrow().1.clone() };
+        let local = self.worker.local();
+        let mut cached = self.routes.borrow_mut();
+        if cached.0 != local.number {
+            *cached = (local.number, local.routes.get(name).cloned());
+        }
+        cached.1.clone()
+    }
+
+    /// Whether the response under way is the connection's last.
+    pub(super) fn should_close(&self) -> bool {
+        self.closing.get()
+            || self.chain.is_retired()
+            || self.manager.max_requests_per_connection.is_some_and(|most| self.served.get() >= most)
+    }
+
+    /// Ends the connection once its requests are done.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Counts a request as active until dropped.
+pub(crate) struct InFlight(Rc<Session>);
+
+impl InFlight {
+    pub(super) fn begin(session: &Rc<Session>, now: Instant) -> Self {
+        session.in_flight.set(session.in_flight.get() + 1);
+        session.served.set(session.served.get() + 1);
+        session.active.set(now);
+        let stats = &session.stats;
+        stats.downstream_rq_total.inc();
+        stats.rq_total.inc();
+        stats.downstream_rq_active.inc();
+        if session.http2 {
+            stats.downstream_rq_http2_total.inc();
+        } else {
+            stats.downstream_rq_http1_total.inc();
+        }
+        Self(session.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let session = &self.0;
+        session.in_flight.set(session.in_flight.get() - 1);
+        session.stats.downstream_rq_active.dec();
+    }
+}

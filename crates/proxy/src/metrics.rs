@@ -1,0 +1,229 @@
+//! Counters. Each worker writes its own shard with plain loads and stores; a scrape adds the shards up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A number with one writing thread and any readers.
+///
+/// Invariant: only the owning worker calls the changing methods, so a load and a store do not lose updates and cost
+/// no locked instruction. [`Counter::reset`] may race with the owner and then loses at most its own effect.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn inc(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// For gauges.
+    pub(crate) fn dec(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+macro_rules! shard {
+    ($(#[$doc:meta])* $name:ident { counters: $($counter:ident),+ ; gauges: $($gauge:ident),* $(;)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(crate) struct $name { $(pub(crate) $counter: Counter,)+ $(pub(crate) $gauge: Counter,)* }
+
+        impl Shard for $name {
+            fn values(&self) -> Vec<(&'static str, Type, u64)> {
+                vec![
+                    $((stringify!($counter), Type::Counter, self.$counter.get()),)+
+                    $((stringify!($gauge), Type::Gauge, self.$gauge.get()),)*
+                ]
+            }
+
+            fn reset_counters(&self) {
+                $(self.$counter.reset();)+
+            }
+        }
+    };
+}
+
+/// The named values of one shard.
+pub(crate) trait Shard {
+    fn values(&self) -> Vec<(&'static str, Type, u64)>;
+    fn reset_counters(&self);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Counter,
+    Gauge,
+}
+
+shard! {
+    /// `http.<stat_prefix>.*`
+    HttpStats {
+        counters: downstream_cx_total, downstream_cx_destroy, downstream_cx_http1_total, downstream_cx_http2_total,
+            downstream_cx_upgrades_total, downstream_cx_idle_timeout, downstream_cx_protocol_error,
+            downstream_rq_total, downstream_rq_http1_total, downstream_rq_http2_total, downstream_rq_completed,
+            downstream_rq_1xx, downstream_rq_2xx, downstream_rq_3xx, downstream_rq_4xx, downstream_rq_5xx,
+            downstream_rq_rx_reset, no_route, no_cluster, rq_direct_response, rq_redirect, rq_total;
+        gauges: downstream_cx_active, downstream_rq_active, downstream_cx_upgrades_active;
+    }
+}
+
+shard! {
+    /// `tcp.<stat_prefix>.*`
+    TcpStats {
+        counters: downstream_cx_total, downstream_cx_no_route, downstream_cx_rx_bytes_total,
+            downstream_cx_tx_bytes_total, idle_timeout;
+        gauges: downstream_cx_active;
+    }
+}
+
+shard! {
+    /// `cluster.<name>.*`
+    ClusterStats {
+        counters: upstream_cx_total, upstream_cx_http1_total, upstream_cx_http2_total, upstream_cx_connect_fail,
+            upstream_cx_connect_timeout, upstream_cx_destroy, upstream_cx_idle_timeout, upstream_cx_overflow,
+            upstream_cx_none_healthy, upstream_cx_max_requests,
+            upstream_rq_total, upstream_rq_completed, upstream_rq_1xx, upstream_rq_2xx, upstream_rq_3xx,
+            upstream_rq_4xx, upstream_rq_5xx, upstream_rq_200, upstream_rq_500, upstream_rq_503, upstream_rq_504,
+            upstream_rq_timeout, upstream_rq_per_try_timeout, upstream_rq_rx_reset, upstream_rq_tx_reset,
+            upstream_rq_pending_total, upstream_rq_pending_overflow, upstream_rq_retry, upstream_rq_retry_success,
+            upstream_rq_retry_overflow, upstream_rq_retry_limit_exceeded, lb_healthy_panic, membership_change;
+        gauges: upstream_cx_active, upstream_rq_active, upstream_rq_pending_active;
+    }
+}
+
+shard! {
+    /// `listener.<address>.*`
+    ListenerStats {
+        counters: downstream_cx_total, downstream_cx_destroy, no_filter_chain_match;
+        gauges: downstream_cx_active;
+    }
+}
+
+impl HttpStats {
+    pub(crate) fn response(&self, status: u16) {
+        self.downstream_rq_completed.inc();
+        match status / 100 {
+            1 => self.downstream_rq_1xx.inc(),
+            2 => self.downstream_rq_2xx.inc(),
+            3 => self.downstream_rq_3xx.inc(),
+            4 => self.downstream_rq_4xx.inc(),
+            _ => self.downstream_rq_5xx.inc(),
+        }
+    }
+}
+
+impl ClusterStats {
+    pub(crate) fn response(&self, status: u16) {
+        self.upstream_rq_completed.inc();
+        match status / 100 {
+            1 => self.upstream_rq_1xx.inc(),
+            2 => self.upstream_rq_2xx.inc(),
+            3 => self.upstream_rq_3xx.inc(),
+            4 => self.upstream_rq_4xx.inc(),
+            _ => self.upstream_rq_5xx.inc(),
+        }
+        match status {
+            200 => self.upstream_rq_200.inc(),
+            500 => self.upstream_rq_500.inc(),
+            503 => self.upstream_rq_503.inc(),
+            504 => self.upstream_rq_504.inc(),
+            _ => {}
+        }
+    }
+}
+
+type Shards = BTreeMap<(&'static str, Arc<str>), Vec<Arc<dyn Shard + Send + Sync>>>;
+
+/// Every shard of every worker, by scope (`http`, `cluster`, …) and name.
+#[derive(Default)]
+pub(crate) struct Registry {
+    /// Guards the list of shards, taken when a worker meets a new name and on a scrape; never per request.
+    shards: Mutex<Shards>,
+}
+
+impl Registry {
+    fn shards(&self) -> MutexGuard<'_, Shards> {
+        self.shards.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A new shard for the calling worker.
+    pub(crate) fn shard<S: Shard + Default + Send + Sync + 'static>(&self, scope: &'static str, name: &Arc<str>) -> Arc<S> {
+        let shard = Arc::new(S::default());
+        self.shards().entry((scope, name.clone())).or_default().push(shard.clone());
+        shard
+    }
+
+    /// Forgets names for which `keep` is false.
+    pub(crate) fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.shards().retain(|(scope, name), _| keep(scope, name));
+    }
+
+    /// Sums over workers, ordered by scope and name: scope, name, and `(metric, type, value)`.
+    pub(crate) fn totals(&self) -> Vec<Totals> {
+        self.shards()
+            .iter()
+            .map(|((scope, name), shards)| {
+                let mut sums: Vec<(&'static str, Type, u64)> = Vec::new();
+                for shard in shards {
+                    for (index, (metric, kind, value)) in shard.values().into_iter().enumerate() {
+                        match sums.get_mut(index) {
+                            Some(sum) => sum.2 = sum.2.wrapping_add(value),
+                            None => sums.push((metric, kind, value)),
+                        }
+                    }
+                }
+                Totals { scope, name: name.clone(), values: sums }
+            })
+            .collect()
+    }
+
+    pub(crate) fn reset_counters(&self) {
+        for shard in self.shards().values().flatten() {
+            shard.reset_counters();
+        }
+    }
+}
+
+/// The sums of one scope and name.
+pub(crate) struct Totals {
+    pub(crate) scope: &'static str,
+    pub(crate) name: Arc<str>,
+    pub(crate) values: Vec<(&'static str, Type, u64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_add_up_over_workers() {
+        let registry = Registry::default();
+        let name: Arc<str> = "a".into();
+        for _ in 0..3 {
+            let shard: Arc<HttpStats> = registry.shard("http", &name);
+            shard.response(200);
+            shard.downstream_cx_active.inc();
+        }
+        let totals = registry.totals();
+        let value = |metric: &str| totals[0].values.iter().find(|(name, ..)| *name == metric).unwrap().2;
+        assert_eq!(value("downstream_rq_2xx"), 3);
+        assert_eq!(value("downstream_cx_active"), 3);
+        registry.reset_counters();
+        let totals = registry.totals();
+        let value = |metric: &str| totals[0].values.iter().find(|(name, ..)| *name == metric).unwrap().2;
+        assert_eq!(value("downstream_rq_2xx"), 0);
+        assert_eq!(value("downstream_cx_active"), 3);
+    }
+}

@@ -1,0 +1,184 @@
+//! One worker's view of a cluster: which host to use next, and the connections kept to each.
+//!
+//! Nothing here is shared between threads; what is, sits in [`crate::fleet`].
+
+pub(crate) mod balance;
+pub(crate) mod connect;
+pub(crate) mod pool;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::cluster::Discovery;
+use crate::fleet::{Fleet, Host};
+use crate::metrics::ClusterStats;
+use crate::random::Random;
+
+use balance::Balancer;
+use pool::Pool;
+
+/// Addresses that an `ORIGINAL_DST` cluster may remember at once in one worker.
+const MAX_DIALLED_HOSTS: usize = 4096;
+/// How long an `ORIGINAL_DST` host without connections is remembered.
+const DIALLED_HOST_MEMORY: Duration = Duration::from_secs(60);
+
+/// A host with this worker's connections to it.
+pub(crate) struct Upstream {
+    pub(crate) host: Arc<Host>,
+    pub(crate) pool: Pool,
+    /// Requests in flight from this worker.
+    pub(crate) active: Cell<u32>,
+    used: Cell<Instant>,
+}
+
+impl Upstream {
+    fn new(host: Arc<Host>) -> Rc<Self> {
+        Rc::new(Self { host, pool: Pool::default(), active: Cell::new(0), used: Cell::new(Instant::now()) })
+    }
+}
+
+pub(crate) struct Cluster {
+    fleet: RefCell<Arc<Fleet>>,
+    pub(crate) stats: Arc<ClusterStats>,
+    balancer: RefCell<Balancer>,
+    upstreams: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
+    /// The mark that every upstream socket of this process carries, unless the cluster sets its own.
+    mark: Option<u32>,
+}
+
+impl Cluster {
+    pub(crate) fn new(fleet: Arc<Fleet>, stats: Arc<ClusterStats>, mark: Option<u32>, random: &Random) -> Rc<Self> {
+        let cluster = Self {
+            fleet: RefCell::new(fleet),
+            stats,
+            balancer: RefCell::default(),
+            upstreams: RefCell::default(),
+            mark,
+        };
+        cluster.rebuild(random);
+        Rc::new(cluster)
+    }
+
+    pub(crate) fn fleet(&self) -> Arc<Fleet> {
+        self.fleet.borrow().clone()
+    }
+
+    pub(crate) fn mark(&self) -> Option<u32> {
+        self.fleet.borrow().config.mark.or(self.mark)
+    }
+
+    /// Takes over new membership. A changed definition (timeouts, protocol, limits) starts with fresh connections;
+    /// requests in flight keep the objects they hold.
+    pub(crate) fn adopt(&self, fleet: Arc<Fleet>, random: &Random) {
+        let redefined = {
+            let current = self.fleet.borrow();
+            if Arc::ptr_eq(&current, &fleet) {
+                return;
+            }
+            !Arc::ptr_eq(&current.config, &fleet.config)
+        };
+        if redefined {
+            self.close();
+        }
+        *self.fleet.borrow_mut() = fleet;
+        self.stats.membership_change.inc();
+        self.rebuild(random);
+    }
+
+    /// Closes idle connections; those in use close when their request is done.
+    pub(crate) fn close(&self) {
+        for (_, upstream) in self.upstreams.borrow_mut().drain() {
+            upstream.pool.retire();
+        }
+        *self.balancer.borrow_mut() = Balancer::default();
+    }
+
+    fn rebuild(&self, random: &Random) {
+        let fleet = self.fleet.borrow();
+        if matches!(fleet.config.discovery, Discovery::OriginalDst { .. }) {
+            return;
+        }
+        let mut upstreams = self.upstreams.borrow_mut();
+        let mut next = HashMap::with_capacity(fleet.members.list.len());
+        for member in &fleet.members.list {
+            let address = member.host.address;
+            let known = upstreams.remove(&address).filter(|known| Arc::ptr_eq(&known.host, &member.host));
+            next.entry(address).or_insert_with(|| known.unwrap_or_else(|| Upstream::new(member.host.clone())));
+        }
+        for (_, removed) in upstreams.drain() {
+            removed.pool.retire();
+        }
+        *upstreams = next;
+        *self.balancer.borrow_mut() = Balancer::build(&fleet, &upstreams, random);
+    }
+
+    /// The host for one request. Hosts in `avoid` are passed over as long as another can be had within a few picks.
+    pub(crate) fn pick(
+        &self,
+        random: &Random,
+        dialled: Option<SocketAddr>,
+        avoid: &[Arc<Host>],
+        attempts: u32,
+    ) -> Option<Rc<Upstream>> {
+        let (original, epoch) = {
+            let fleet = self.fleet.borrow();
+            match fleet.config.discovery {
+                Discovery::OriginalDst { port_override } => (Some(port_override), 0),
+                _ => (None, fleet.state.epoch()),
+            }
+        };
+        if let Some(port_override) = original {
+            return self.dialled(dialled?, port_override);
+        }
+        if self.balancer.borrow().epoch() != epoch {
+            self.rebuild(random);
+        }
+        let fleet = self.fleet.borrow();
+        let mut balancer = self.balancer.borrow_mut();
+        let mut picked = balancer.pick(fleet.config.policy, random, &self.stats)?;
+        let mut spent = 0;
+        while spent < attempts && avoid.iter().any(|host| Arc::ptr_eq(host, &picked.host)) {
+            spent += 1;
+            picked = balancer.pick(fleet.config.policy, random, &self.stats)?;
+        }
+        Some(picked)
+    }
+
+    fn dialled(&self, mut address: SocketAddr, port_override: Option<u16>) -> Option<Rc<Upstream>> {
+        if let Some(port) = port_override {
+            address.set_port(port);
+        }
+        let mut upstreams = self.upstreams.borrow_mut();
+        if let Some(known) = upstreams.get(&address) {
+            known.used.set(Instant::now());
+            return Some(known.clone());
+        }
+        if upstreams.len() >= MAX_DIALLED_HOSTS {
+            return None;
+        }
+        let upstream = Upstream::new(Arc::new(Host::new(address, "".into())));
+        upstreams.insert(address, upstream.clone());
+        Some(upstream)
+    }
+
+    /// Periodic care: closes connections that idled too long and forgets dialled hosts nobody uses.
+    pub(crate) fn tend(&self, now: Instant) {
+        let fleet = self.fleet();
+        let mut upstreams = self.upstreams.borrow_mut();
+        for upstream in upstreams.values() {
+            let closed = upstream.pool.tend(now, fleet.config.idle_timeout);
+            self.stats.upstream_cx_idle_timeout.add(closed);
+        }
+        if matches!(fleet.config.discovery, Discovery::OriginalDst { .. }) {
+            upstreams.retain(|_, upstream| {
+                upstream.active.get() > 0
+                    || upstream.pool.connections() > 0
+                    || now.duration_since(upstream.used.get()) < DIALLED_HOST_MEMORY
+            });
+        }
+    }
+}

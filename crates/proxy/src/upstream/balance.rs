@@ -1,0 +1,255 @@
+//! Choosing a host: priorities and spill-over, panic, then round robin, least request or random.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::Upstream;
+use crate::config::cluster::Policy;
+use crate::fleet::{Ailment, Fleet, Member};
+use crate::metrics::ClusterStats;
+use crate::random::Random;
+
+/// Schedules for one state of membership and health; a change builds a new one.
+#[derive(Default)]
+pub(crate) struct Balancer {
+    epoch: u64,
+    /// With the share of traffic, in percent, that goes to each priority.
+    levels: Vec<(u32, Level)>,
+}
+
+/// One priority.
+struct Level {
+    ring: Ring,
+    panic: bool,
+}
+
+/// Hosts that take part, with relative weights.
+#[derive(Default)]
+struct Ring {
+    hosts: Vec<(Rc<Upstream>, f64)>,
+    uniform: bool,
+    next: usize,
+    /// Earliest deadline first, used when weights differ.
+    schedule: BinaryHeap<Slot>,
+}
+
+struct Slot {
+    deadline: f64,
+    host: usize,
+}
+
+impl Balancer {
+    pub(super) fn build(fleet: &Fleet, upstreams: &HashMap<SocketAddr, Rc<Upstream>>, random: &Random) -> Self {
+        // Read before the hosts' health: a change in between is seen as a newer epoch and builds again.
+        let epoch = fleet.state.epoch();
+        let mut priorities: BTreeMap<u32, Vec<&Member>> = BTreeMap::new();
+        for member in &fleet.members.list {
+            priorities.entry(member.priority).or_default().push(member);
+        }
+        let groups: Vec<Vec<&Member>> = priorities.into_values().collect();
+        let shares = Shares::compute(&groups, fleet.members.overprovisioning, fleet.config.panic_threshold);
+        let levels = groups
+            .iter()
+            .zip(shares)
+            .map(|(group, share)| {
+                let members = if share.panic { group.clone() } else { usable(group) };
+                let ring = Ring::build(&members, fleet.config.locality_weighted, upstreams, random);
+                (share.percent, Level { ring, panic: share.panic })
+            })
+            .collect();
+        Self { epoch, levels }
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn pick(&mut self, policy: Policy, random: &Random, stats: &ClusterStats) -> Option<Rc<Upstream>> {
+        let level = match self.levels.as_mut_slice() {
+            [] => return None,
+            [(_, only)] => only,
+            levels => {
+                let mut point = u32::try_from(random.next() % 100).unwrap_or(0);
+                let chosen = levels.iter().position(|(percent, _)| match point.checked_sub(*percent) {
+                    Some(rest) => {
+                        point = rest;
+                        false
+                    }
+                    None => true,
+                });
+                &mut levels[chosen.unwrap_or(0)].1
+            }
+        };
+        if level.panic {
+            stats.lb_healthy_panic.inc();
+        }
+        level.ring.pick(policy, random)
+    }
+}
+
+/// Healthy members, or the degraded when no member is healthy.
+fn usable<'a>(group: &[&'a Member]) -> Vec<&'a Member> {
+    let (degraded, healthy): (Vec<&Member>, Vec<&Member>) = group
+        .iter()
+        .copied()
+        .filter(|member| member.host.is_healthy())
+        .partition(|member| member.host.has(Ailment::Degraded));
+    if healthy.is_empty() { degraded } else { healthy }
+}
+
+struct Shares {
+    percent: u32,
+    panic: bool,
+}
+
+impl Shares {
+    /// Envoy's rule: each priority takes `health × overprovisioning` percent of what those before it left over. If
+    /// all together cannot take 100 %, loads are scaled up and priorities below the threshold ignore health.
+    fn compute(groups: &[Vec<&Member>], overprovisioning: u32, threshold: f64) -> Vec<Self> {
+        let health: Vec<(f64, u32)> = groups
+            .iter()
+            .map(|group| {
+                let healthy = group.iter().filter(|member| member.host.is_healthy()).count();
+                let percent = healthy as f64 * 100.0 / group.len().max(1) as f64;
+                (percent, (percent * f64::from(overprovisioning) / 100.0).min(100.0) as u32)
+            })
+            .collect();
+        let total: u32 = health.iter().map(|(_, available)| *available).sum();
+        if total == 0 {
+            // Nobody is healthy: everything goes to the first priority, in panic unless panic is switched off.
+            let panic = threshold > 0.0;
+            return (0..groups.len()).map(|i| Self { percent: if i == 0 { 100 } else { 0 }, panic }).collect();
+        }
+        let mut left = 100;
+        let mut shares: Vec<Self> = health
+            .iter()
+            .map(|(healthy, available)| {
+                let scaled = if total < 100 { available * 100 / total } else { *available };
+                let percent = scaled.min(left);
+                left -= percent;
+                Self { percent, panic: total < 100 && *healthy < threshold }
+            })
+            .collect();
+        // Rounding may leave a little over; it belongs to the first priority that carries load.
+        if let Some(first) = shares.iter_mut().find(|share| share.percent > 0) {
+            first.percent += left;
+        }
+        shares
+    }
+}
+
+impl Ring {
+    fn build(
+        members: &[&Member],
+        by_locality: bool,
+        upstreams: &HashMap<SocketAddr, Rc<Upstream>>,
+        random: &Random,
+    ) -> Self {
+        let mut sums: HashMap<u32, f64> = HashMap::new();
+        if by_locality {
+            for member in members {
+                *sums.entry(member.locality).or_default() += f64::from(member.weight);
+            }
+        }
+        let hosts: Vec<(Rc<Upstream>, f64)> = members
+            .iter()
+            .filter_map(|member| {
+                let upstream = upstreams.get(&member.host.address)?.clone();
+                let mut weight = f64::from(member.weight);
+                if let Some(sum) = sums.get(&member.locality) {
+                    // A locality without weight gets no traffic when localities are weighted.
+                    weight = weight / sum * f64::from(member.locality_weight);
+                }
+                (weight > 0.0).then_some((upstream, weight))
+            })
+            .collect();
+        let uniform = hosts.windows(2).all(|pair| (pair[0].1 - pair[1].1).abs() < f64::EPSILON);
+        let schedule = if uniform {
+            BinaryHeap::new()
+        } else {
+            // Random phases, so that workers and proxies do not all begin with the same host.
+            let slot = |(host, (_, weight)): (usize, &(_, f64))| Slot { deadline: random.fraction() / weight, host };
+            hosts.iter().enumerate().map(slot).collect()
+        };
+        let next = if hosts.is_empty() { 0 } else { random.next() as usize % hosts.len() };
+        Self { hosts, uniform, next, schedule }
+    }
+
+    fn pick(&mut self, policy: Policy, random: &Random) -> Option<Rc<Upstream>> {
+        if self.hosts.len() <= 1 {
+            return self.hosts.first().map(|(upstream, _)| upstream.clone());
+        }
+        let index = match policy {
+            Policy::RoundRobin => self.in_turn(),
+            Policy::Random if self.uniform => random.next() as usize % self.hosts.len(),
+            Policy::Random => self.by_weight(random),
+            Policy::LeastRequest { choices } => self.least(choices, random),
+        };
+        Some(self.hosts[index].0.clone())
+    }
+
+    fn in_turn(&mut self) -> usize {
+        if self.uniform {
+            let index = self.next;
+            self.next = if index + 1 == self.hosts.len() { 0 } else { index + 1 };
+            return index;
+        }
+        let Some(mut slot) = self.schedule.peek_mut() else { return 0 };
+        slot.deadline += 1.0 / self.hosts[slot.host].1;
+        slot.host
+    }
+
+    fn by_weight(&self, random: &Random) -> usize {
+        let total: f64 = self.hosts.iter().map(|(_, weight)| weight).sum();
+        let mut point = random.fraction() * total;
+        for (index, (_, weight)) in self.hosts.iter().enumerate() {
+            point -= weight;
+            if point < 0.0 {
+                return index;
+            }
+        }
+        self.hosts.len() - 1
+    }
+
+    /// The least loaded, relative to its weight, of a few taken at random.
+    fn least(&self, choices: u32, random: &Random) -> usize {
+        let load = |index: usize| {
+            let (upstream, weight) = &self.hosts[index];
+            f64::from(upstream.active.get() + 1) / weight
+        };
+        let mut best = random.next() as usize % self.hosts.len();
+        for _ in 1..choices {
+            let other = random.next() as usize % self.hosts.len();
+            if load(other) < load(best) {
+                best = other;
+            }
+        }
+        best
+    }
+}
+
+// Reversed, so that the heap's top is the earliest deadline. Ties go to the host declared first.
+impl Ord for Slot {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.deadline.total_cmp(&self.deadline).then_with(|| other.host.cmp(&self.host))
+    }
+}
+
+impl PartialOrd for Slot {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Slot {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Slot {}
+
+#[cfg(test)]
+mod tests;

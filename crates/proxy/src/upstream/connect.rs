@@ -1,0 +1,49 @@
+//! Opening upstream sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::config::cluster::Cluster;
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    Timeout,
+    Failed(io::Error),
+}
+
+/// Connects within the cluster's connect timeout. The socket mark, when there is one, exempts the connection from the
+/// redirect rules that brought the client's connection here.
+pub(crate) async fn connect(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> Result<TcpStream, ConnectError> {
+    match tokio::time::timeout(cluster.connect_timeout, dial(address, cluster, mark)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(ConnectError::Failed(error)),
+        Err(_) => Err(ConnectError::Timeout),
+    }
+}
+
+async fn dial(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    if let Some(mark) = mark {
+        SockRef::from(&socket).set_mark(mark)?;
+    }
+    if let Some(keepalive) = cluster.keepalive {
+        let mut options = TcpKeepalive::new();
+        if let Some(seconds) = keepalive.time {
+            options = options.with_time(Duration::from_secs(seconds.into()));
+        }
+        if let Some(seconds) = keepalive.interval {
+            options = options.with_interval(Duration::from_secs(seconds.into()));
+        }
+        if let Some(probes) = keepalive.probes {
+            options = options.with_retries(probes);
+        }
+        SockRef::from(&socket).set_tcp_keepalive(&options)?;
+    }
+    socket.connect(address).await
+}

@@ -1,0 +1,356 @@
+//! Upstream HTTP connections of one worker to one host: HTTP/1 ones taken last-in first-out, one HTTP/2 one shared.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{Mutex, oneshot};
+
+use super::connect::{ConnectError, connect};
+use super::{Cluster, Upstream};
+use crate::executor::LocalExecutor;
+use crate::http::outgoing::Outgoing;
+
+type Sender1 = http1::SendRequest<Outgoing>;
+type Sender2 = http2::SendRequest<Outgoing>;
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    idle: RefCell<Vec<Idle>>,
+    /// Requests that wait because the connection ceiling is reached.
+    waiting: RefCell<VecDeque<oneshot::Sender<Option<Idle>>>>,
+    /// Held while connecting, so that requests that arrive together share the one connection.
+    shared: Mutex<Option<Sender2>>,
+    connections: Cell<u32>,
+    /// The host was removed: nothing returns to the pool.
+    retired: Cell<bool>,
+}
+
+/// An HTTP/1 connection without a request on it.
+pub(crate) struct Idle {
+    sender: Sender1,
+    since: Instant,
+    served: u32,
+}
+
+/// Why no connection could be had.
+#[derive(Debug)]
+pub(crate) enum AcquireError {
+    Overflow,
+    Connect(ConnectError),
+}
+
+impl From<ConnectError> for AcquireError {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
+/// A connection for one request. Dropping it closes an HTTP/1 connection; [`Lease::recycle`] keeps it.
+pub(crate) struct Lease {
+    cluster: Rc<Cluster>,
+    pub(crate) upstream: Rc<Upstream>,
+    connection: Connection,
+    /// Whether an earlier request used this connection, so that it may have been closed by the peer meanwhile.
+    pub(crate) reused: bool,
+}
+
+enum Connection {
+    Http1 { sender: Sender1, served: u32 },
+    Http2(Sender2),
+    None,
+}
+
+impl Lease {
+    /// Takes a place among the cluster's requests and a connection to the host.
+    pub(crate) async fn acquire(
+        cluster: &Rc<Cluster>,
+        upstream: &Rc<Upstream>,
+        http2: bool,
+    ) -> Result<Self, AcquireError> {
+        let fleet = cluster.fleet();
+        if !fleet.state.breakers.requests.try_take() {
+            cluster.stats.upstream_rq_pending_overflow.inc();
+            return Err(AcquireError::Overflow);
+        }
+        upstream.active.set(upstream.active.get() + 1);
+        cluster.stats.upstream_rq_active.inc();
+        // From here the drop of the lease gives the place back.
+        let mut lease = Self {
+            cluster: cluster.clone(),
+            upstream: upstream.clone(),
+            connection: Connection::None,
+            reused: false,
+        };
+        if http2 {
+            lease.connection = Connection::Http2(shared(cluster, upstream).await?);
+            lease.reused = true;
+        } else {
+            let idle = exclusive(cluster, upstream).await?;
+            lease.reused = idle.served > 0;
+            lease.connection = Connection::Http1 { sender: idle.sender, served: idle.served };
+        }
+        Ok(lease)
+    }
+
+    /// Sends the request. On error the request comes back if nothing of it was sent.
+    pub(crate) async fn send(
+        &mut self,
+        request: hyper::Request<Outgoing>,
+    ) -> Result<hyper::Response<hyper::body::Incoming>, hyper::client::conn::TrySendError<hyper::Request<Outgoing>>> {
+        match &mut self.connection {
+            Connection::Http1 { sender, .. } => sender.try_send_request(request).await,
+            Connection::Http2(sender) => sender.try_send_request(request).await,
+            // Unreachable: a lease is only handed out with a connection. Waiting for ever ends at the timeout.
+            Connection::None => std::future::pending().await,
+        }
+    }
+
+    /// The request is over and its connection intact: it may serve again.
+    pub(crate) fn recycle(&mut self) {
+        let Connection::Http1 { sender, served } = std::mem::replace(&mut self.connection, Connection::None) else {
+            return;
+        };
+        let pool = &self.upstream.pool;
+        let served = served + 1;
+        let worn = self.cluster.max_requests_per_connection().is_some_and(|most| served >= most);
+        if worn {
+            self.cluster.stats.upstream_cx_max_requests.inc();
+        }
+        if !worn && !pool.retired.get() && !sender.is_closed() {
+            pool.put(Idle { sender, since: Instant::now(), served });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.upstream.active.set(self.upstream.active.get() - 1);
+        self.cluster.stats.upstream_rq_active.dec();
+        self.cluster.release_request();
+    }
+}
+
+impl Cluster {
+    fn release_request(&self) {
+        self.fleet.borrow().state.breakers.requests.release();
+    }
+
+    fn max_requests_per_connection(&self) -> Option<u32> {
+        self.fleet.borrow().config.max_requests_per_connection
+    }
+}
+
+impl Pool {
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.get()
+    }
+
+    fn put(&self, mut idle: Idle) {
+        while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
+            match waiter.send(Some(idle)) {
+                Ok(()) => return,
+                // The waiter gave up; `send` hands the value back.
+                Err(Some(back)) => idle = back,
+                Err(None) => return,
+            }
+        }
+        self.idle.borrow_mut().push(idle);
+    }
+
+    fn take(&self) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        loop {
+            let candidate = idle.pop()?;
+            if !candidate.sender.is_closed() {
+                return Some(candidate);
+            }
+        }
+    }
+
+    /// The host is gone: idle connections close now, others after their request, and nothing comes back.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
+        if let Ok(mut shared) = self.shared.try_lock() {
+            *shared = None;
+        }
+    }
+
+    /// Closes connections idle for too long; returns how many.
+    pub(crate) fn tend(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| !idle.sender.is_closed());
+        let before = idle.len();
+        if let Some(timeout) = idle_timeout {
+            idle.retain(|idle| now.duration_since(idle.since) < timeout);
+        }
+        (before - idle.len()) as u64
+    }
+
+    fn connection_closed(&self) {
+        self.connections.set(self.connections.get() - 1);
+        // A place became free; the first waiter tries to use it.
+        while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
+            if waiter.send(None).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+/// An HTTP/1 connection for this request alone: an idle one, or a new one, or whichever comes free.
+async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idle, AcquireError> {
+    let pool = &upstream.pool;
+    loop {
+        while let Some(mut idle) = pool.take() {
+            if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
+                return Ok(idle);
+            }
+        }
+        let pending = Pending::take(cluster)?;
+        let fleet = cluster.fleet();
+        let connections = &fleet.state.breakers.connections;
+        if !connections.try_take() {
+            cluster.stats.upstream_cx_overflow.inc();
+            if pool.connections.get() > 0 {
+                let (sender, receiver) = oneshot::channel();
+                pool.waiting.borrow_mut().push_back(sender);
+                if let Ok(Some(mut idle)) = receiver.await
+                    && idle.sender.ready().await.is_ok()
+                {
+                    return Ok(idle);
+                }
+                continue;
+            }
+            // A worker that has no connection to this host at all may always open one, or it could never serve.
+            connections.take();
+        }
+        let guard = ConnectionGuard::new(cluster, upstream, &fleet);
+        let stream = cluster.connect(upstream, &fleet).await?;
+        let (sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| ConnectError::Failed(std::io::Error::other(error)))?;
+        cluster.stats.upstream_cx_http1_total.inc();
+        tokio::task::spawn_local(async move {
+            let _guard = guard;
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
+        drop(pending);
+        return Ok(Idle { sender, since: Instant::now(), served: 0 });
+    }
+}
+
+/// The HTTP/2 connection to the host, opened if need be.
+async fn shared(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Sender2, AcquireError> {
+    let pending = Pending::take(cluster)?;
+    let mut slot = upstream.pool.shared.lock().await;
+    if let Some(sender) = slot.as_mut() {
+        if !sender.is_closed() && sender.ready().await.is_ok() {
+            return Ok(sender.clone());
+        }
+        *slot = None;
+    }
+    let fleet = cluster.fleet();
+    if !fleet.state.breakers.connections.try_take() {
+        cluster.stats.upstream_cx_overflow.inc();
+        fleet.state.breakers.connections.take();
+    }
+    let guard = ConnectionGuard::new(cluster, upstream, &fleet);
+    let stream = cluster.connect(upstream, &fleet).await?;
+    let (sender, connection) = http2::Builder::new(LocalExecutor)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(1 << 24)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| ConnectError::Failed(std::io::Error::other(error)))?;
+    cluster.stats.upstream_cx_http2_total.inc();
+    tokio::task::spawn_local(async move {
+        let _guard = guard;
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    if !upstream.pool.retired.get() {
+        *slot = Some(sender.clone());
+    }
+    drop(pending);
+    Ok(sender)
+}
+
+impl Cluster {
+    pub(crate) async fn connect(
+        &self,
+        upstream: &Upstream,
+        fleet: &crate::fleet::Fleet,
+    ) -> Result<tokio::net::TcpStream, ConnectError> {
+        match connect(upstream.host.address, &fleet.config, self.mark()).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => {
+                self.stats.upstream_cx_connect_fail.inc();
+                if matches!(error, ConnectError::Timeout) {
+                    self.stats.upstream_cx_connect_timeout.inc();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A request's place among those that wait for a connection.
+struct Pending {
+    cluster: Rc<Cluster>,
+    fleet: std::sync::Arc<crate::fleet::Fleet>,
+}
+
+impl Pending {
+    fn take(cluster: &Rc<Cluster>) -> Result<Self, AcquireError> {
+        let fleet = cluster.fleet();
+        if !fleet.state.breakers.pending.try_take() {
+            cluster.stats.upstream_rq_pending_overflow.inc();
+            return Err(AcquireError::Overflow);
+        }
+        cluster.stats.upstream_rq_pending_total.inc();
+        cluster.stats.upstream_rq_pending_active.inc();
+        Ok(Self { cluster: cluster.clone(), fleet })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.cluster.stats.upstream_rq_pending_active.dec();
+        self.fleet.state.breakers.pending.release();
+    }
+}
+
+/// Counts one open upstream connection for as long as it lives.
+pub(crate) struct ConnectionGuard {
+    cluster: Rc<Cluster>,
+    upstream: Rc<Upstream>,
+    fleet: std::sync::Arc<crate::fleet::Fleet>,
+}
+
+impl ConnectionGuard {
+    /// The place among the cluster's connections must have been taken.
+    pub(crate) fn new(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>, fleet: &std::sync::Arc<crate::fleet::Fleet>) -> Self {
+        cluster.stats.upstream_cx_total.inc();
+        cluster.stats.upstream_cx_active.inc();
+        upstream.pool.connections.set(upstream.pool.connections.get() + 1);
+        Self { cluster: cluster.clone(), upstream: upstream.clone(), fleet: fleet.clone() }
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.cluster.stats.upstream_cx_active.dec();
+        self.cluster.stats.upstream_cx_destroy.inc();
+        self.fleet.state.breakers.connections.release();
+        self.upstream.pool.connection_closed();
+    }
+}

@@ -1,0 +1,18 @@
+//! `tombolo app`: the programs of the sample applications, so that a demo needs nothing else.
+
+/// Run a program of the sample applications.
+#[derive(clap::Args)]
+pub(crate) struct App {
+    /// Which one.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(tombolo_example_color::PROGRAMS))]
+    program: String,
+}
+
+impl App {
+    pub(crate) fn run(self) -> Result<i32, String> {
+        let environment = |name: &str| std::env::var(name).ok();
+        tombolo_example_color::run(&self.program, &environment)
+            .map_err(|error| error.to_string())?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,233 @@
+//! `tombolo server`: the control plane.
+
+use crate::{
+    listen::{Endpoint, Socket},
+    logging,
+};
+use axum::{Json, Router, extract::State, routing::get};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tombolo_dns::{Forwarder, Registry as RegistryZone, registry};
+use tombolo_model::Scope;
+use tombolo_plan::Publisher;
+use tombolo_store::Store;
+
+/// Run the control plane: the AWS APIs, xDS and DNS over one store.
+#[derive(clap::Args)]
+pub(crate) struct Server {
+    /// Where the AWS APIs are served: an address or fd://N; may be given several times.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8490")]
+    api: Vec<Endpoint>,
+    /// Where proxies get their configuration (xDS).
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:18000")]
+    xds: Vec<Endpoint>,
+    /// Where names of Cloud Map namespaces are answered, over UDP and TCP. Not served when absent.
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<Endpoint>,
+    /// Where DNS questions for other names go; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    dns_forward: Vec<SocketAddr>,
+    /// Answer names of HTTP namespaces too.
+    #[arg(long)]
+    resolve_http_namespaces: bool,
+    /// Where the state is kept. Without it the state is gone when the server ends.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// The account whose resources these are: twelve digits.
+    #[arg(long, default_value = super::DEFAULT_ACCOUNT)]
+    account: String,
+    /// The region of callers that name none.
+    #[arg(long, default_value = super::DEFAULT_REGION)]
+    region: String,
+    /// Listen on addresses other than loopback although callers are not authenticated yet.
+    #[arg(long)]
+    allow_unauthenticated: bool,
+}
+
+/// Everything that listens, opened before anything starts.
+struct Sockets {
+    api: Vec<TcpListener>,
+    xds: Vec<TcpListener>,
+    dns_udp: Vec<UdpSocket>,
+    dns_tcp: Vec<TcpListener>,
+}
+
+impl Server {
+    pub(crate) fn run(self) -> Result<i32, String> {
+        logging::start("info");
+        let scope = Scope::parse(&self.account, &self.region)?;
+        self.check_loopback()?;
+        super::runtime()?.block_on(self.serve(scope)).map(|()| 0)
+    }
+
+    async fn serve(self, scope: Scope) -> Result<(), String> {
+        let sockets = self.open()?;
+        let store = match &self.data_dir {
+            Some(directory) => {
+                Store::open(directory).map_err(|error| format!("--data-dir: {error}"))?
+            }
+            None => Store::memory(),
+        };
+        let shutdown = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+
+        let publisher = Publisher::new(store.clone(), scope.clone());
+        let follow = publisher.clone();
+        tasks.spawn(async move {
+            follow.run().await;
+            Ok(())
+        });
+
+        let xds = Arc::new(tombolo_xds::Server::new(publisher.clone(), Default::default()));
+        let status = Router::new().route("/tombolo/v1/status", get(status)).with_state(Status {
+            store: store.clone(),
+            publisher,
+            proxies: xds.registry(),
+            scope: scope.clone(),
+        });
+        for listener in sockets.xds {
+            announce("xds", listener.local_addr());
+            let (xds, shutdown) = (xds.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                let ended = xds.serve(listener, shutdown.cancelled_owned()).await;
+                ended.map_err(|error| format!("xds: {error}"))
+            });
+        }
+
+        let config = tombolo_api::Config {
+            account: scope.account.clone(),
+            default_region: scope.region.clone(),
+            ..tombolo_api::Config::default()
+        };
+        let api = tombolo_api::Server::new(store.clone(), config).with_routes(status);
+        for listener in sockets.api {
+            announce("api", listener.local_addr());
+            let (api, shutdown) = (api.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                let ended = api.serve(listener, shutdown.cancelled_owned()).await;
+                ended.map_err(|error| format!("api: {error}"))
+            });
+        }
+
+        let config = registry::Config {
+            resolve_http_namespaces: self.resolve_http_namespaces,
+            ..registry::Config::default()
+        };
+        let zone: Arc<RegistryZone> = Arc::new(RegistryZone::new(store, config));
+        for (udp, tcp) in sockets.dns_udp.into_iter().zip(sockets.dns_tcp) {
+            announce("dns", udp.local_addr());
+            let forward = (!self.dns_forward.is_empty())
+                .then(|| Forwarder::new(self.dns_forward.clone()));
+            let server = tombolo_dns::Server::new(vec![zone.clone()], forward);
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                let ended = server.serve(udp, tcp, shutdown.cancelled_owned()).await;
+                ended.map_err(|error| format!("dns: {error}"))
+            });
+        }
+
+        let ended = tokio::select! {
+            () = terminated() => Ok(()),
+            // A part that ends by itself takes the whole down: half a control plane helps nobody.
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(Ok(())) => Err("a part of the server ended unexpectedly".into()),
+                Ok(Err(error)) => Err(error),
+                Err(error) => Err(format!("a part of the server failed: {error}")),
+            },
+        };
+        shutdown.cancel();
+        ended
+    }
+
+    fn open(&self) -> Result<Sockets, String> {
+        let tcp = |option: &str, endpoints: &[Endpoint]| -> Result<Vec<TcpListener>, String> {
+            endpoints.iter().map(|endpoint| endpoint.tcp(option)).collect()
+        };
+        let (mut dns_udp, mut dns_tcp) = (Vec::new(), Vec::new());
+        for endpoint in &self.dns {
+            for socket in endpoint.udp_and_tcp("--dns")? {
+                match socket {
+                    Socket::Udp(socket) => dns_udp.push(socket),
+                    Socket::Tcp(listener) => dns_tcp.push(listener),
+                }
+            }
+        }
+        if dns_udp.len() != dns_tcp.len() {
+            return Err("--dns: inherited sockets come in pairs, one for UDP and one for TCP".into());
+        }
+        let (api, xds) = (tcp("--api", &self.api)?, tcp("--xds", &self.xds)?);
+        Ok(Sockets { api, xds, dns_udp, dns_tcp })
+    }
+
+    /// Until signatures are verified, only this machine may call. Inherited sockets are the parent's
+    /// responsibility.
+    fn check_loopback(&self) -> Result<(), String> {
+        if self.allow_unauthenticated {
+            return Ok(());
+        }
+        for (option, endpoints) in [("--api", &self.api), ("--xds", &self.xds)] {
+            for endpoint in endpoints {
+                if let Endpoint::Address(address) = endpoint
+                    && !address.ip().is_loopback()
+                {
+                    return Err(format!(
+                        "{option} {address}: callers are not authenticated in this version, so only \
+                         loopback addresses are served; --allow-unauthenticated lifts this where \
+                         the network is trusted"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn announce(what: &str, address: std::io::Result<SocketAddr>) {
+    if let Ok(address) = address {
+        tracing::info!("{what} listens on {address}");
+    }
+}
+
+/// What `/tombolo/v1/status` answers from.
+#[derive(Clone)]
+struct Status {
+    store: Store,
+    publisher: Publisher,
+    proxies: tombolo_xds::Registry,
+    scope: Scope,
+}
+
+async fn status(State(status): State<Status>) -> Json<serde_json::Value> {
+    let warnings: Vec<_> = status
+        .publisher
+        .warnings()
+        .into_iter()
+        .map(|(workload, warnings)| {
+            serde_json::json!({"workload": workload.key.to_string(), "warnings": warnings})
+        })
+        .collect();
+    Json(serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "account": status.scope.account,
+        "region": status.scope.region,
+        "revision": status.store.view().revision,
+        "publishedRevision": *status.publisher.processed().borrow(),
+        "proxies": status.proxies.proxies(),
+        "warnings": warnings,
+    }))
+}
+
+/// Resolves when the process is asked to end.
+async fn terminated() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be caught");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,384 @@
+//! The client's side of one delta stream, without I/O.
+//!
+//! Feed it responses; it says which requests to send, when an update is complete, and what
+//! is in it. It outlives its streams: [`Session::connect`] starts the next one from what
+//! the proxy holds.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::envoy::pb::envoy::config::core::v3 as core;
+use crate::envoy::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as Wire,
+};
+use crate::envoy::pb::google::rpc;
+use crate::resource::{Kind, Resource};
+use crate::snapshot::{Builder, Snapshot};
+
+/// A resource that the proxy could not adopt, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejection {
+    /// The kind of the resource.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The reason, for the operator.
+    pub reason: String,
+}
+
+/// What the proxy should adopt next.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Everything the proxy holds once it has adopted the offer.
+    pub snapshot: Arc<Snapshot>,
+    /// What is new or has a new version.
+    pub changed: Vec<Arc<Resource>>,
+    /// What is gone.
+    pub removed: Vec<(Kind, Arc<str>)>,
+}
+
+/// The state of a client across its streams.
+#[derive(Debug)]
+pub struct Session {
+    node: core::Node,
+    /// What the proxy holds.
+    adopted: Snapshot,
+    /// What it will hold, if nothing of the unanswered responses is rejected.
+    offered: Snapshot,
+    /// The names that the consumer asked for.
+    extra: [BTreeSet<Arc<str>>; 5],
+    /// What this stream has been asked for, per kind.
+    streams: [Stream; 5],
+    /// The responses that are neither acknowledged nor rejected yet.
+    unanswered: Vec<Unanswered>,
+    /// Resources that were found bad before the consumer saw them.
+    unreadable: Vec<Rejection>,
+}
+
+/// One kind on one stream.
+#[derive(Debug, Default)]
+struct Stream {
+    /// Whether a request was sent; the first one carries the versions that are held.
+    opened: bool,
+    subscribed: BTreeSet<Arc<str>>,
+    /// Names that the server said do not exist.
+    absent: BTreeSet<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Unanswered {
+    kind: Kind,
+    nonce: String,
+    names: BTreeSet<Arc<str>>,
+}
+
+/// The error detail of a NACK is cut here: it is for people.
+const MAX_DETAIL_BYTES: usize = 4096;
+
+/// The code of a NACK, `INVALID_ARGUMENT`.
+const INVALID_ARGUMENT: i32 = 3;
+
+impl Session {
+    /// A client that holds `initial` and has no stream yet.
+    pub fn new(node: core::Node, initial: Snapshot) -> Session {
+        Session {
+            node,
+            offered: initial.clone(),
+            adopted: initial,
+            extra: Default::default(),
+            streams: Default::default(),
+            unanswered: Vec::new(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// What the proxy holds.
+    pub fn adopted(&self) -> &Snapshot {
+        &self.adopted
+    }
+
+    /// Starts a new stream; the requests open it. What was offered on the last stream and
+    /// not answered is forgotten: the server will send it again.
+    pub fn connect(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        self.offered = self.adopted.clone();
+        self.streams = Default::default();
+        self.unanswered.clear();
+        self.unreadable.clear();
+        let mut requests = Vec::new();
+        for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| kind.is_root()) {
+            requests.push(self.subscribe(kind, vec!["*".to_owned()]));
+        }
+        requests.extend(self.follow());
+        if let Some(first) = requests.first_mut() {
+            first.node = Some(self.node.clone());
+        }
+        requests
+    }
+
+    /// Sets the names to ask for beyond the references. Only for an open stream are there
+    /// requests to send.
+    pub fn want(
+        &mut self,
+        extra: [BTreeSet<Arc<str>>; 5],
+        connected: bool,
+    ) -> Vec<DeltaDiscoveryRequest> {
+        self.extra = extra;
+        if !connected {
+            return Vec::new();
+        }
+        let mut requests = self.follow();
+        requests.extend(self.forget());
+        requests
+    }
+
+    /// Takes a response in. It stays unanswered until [`Session::answer`].
+    pub fn receive(&mut self, response: DeltaDiscoveryResponse) -> Vec<DeltaDiscoveryRequest> {
+        let Some(kind) = Kind::from_type_url(&response.type_url) else {
+            tracing::warn!(
+                type_url = response.type_url,
+                "ignored a response of unknown type"
+            );
+            return Vec::new();
+        };
+        let revision = response.system_version_info.parse();
+        let mut offered = self
+            .offered
+            .edit(revision.unwrap_or(self.offered.revision()));
+        let mut names = BTreeSet::new();
+        for wire in response.resources {
+            let name: Arc<str> = wire.name.as_str().into();
+            names.insert(name.clone());
+            match self.read(kind, wire) {
+                Ok(Some(resource)) => {
+                    self.streams[kind.index()].absent.remove(&name);
+                    offered.insert(resource);
+                }
+                Ok(None) => {}
+                Err(reason) => self.unreadable.push(Rejection { kind, name, reason }),
+            }
+        }
+        for name in response.removed_resources {
+            offered.remove(kind, &name);
+            let stream = &mut self.streams[kind.index()];
+            if let Some(name) = stream.subscribed.get(name.as_str()) {
+                stream.absent.insert(name.clone());
+            }
+        }
+        self.offered = offered.build();
+        self.unanswered.push(Unanswered {
+            kind,
+            nonce: response.nonce,
+            names,
+        });
+        self.follow()
+    }
+
+    /// Whether there is a response to answer.
+    pub fn is_pending(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
+    /// Whether everything that is referred to has arrived or does not exist.
+    pub fn is_complete(&self) -> bool {
+        Kind::ALL.into_iter().all(|kind| {
+            let absent = &self.streams[kind.index()].absent;
+            let held = self.offered.resources(kind);
+            wanted(&self.extra, kind, [&self.offered])
+                .iter()
+                .all(|name| held.contains_key(name) || absent.contains(name))
+        })
+    }
+
+    /// What the consumer should adopt; `None` if nothing differs from what it holds.
+    pub fn offer(&self) -> Option<Offer> {
+        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+        for kind in Kind::PUSH_ORDER {
+            let held = self.adopted.resources(kind);
+            let offered = self.offered.resources(kind);
+            let is_new = |resource: &&Arc<Resource>| held.get(resource.name()) != Some(resource);
+            changed.extend(offered.values().filter(is_new).cloned());
+        }
+        for kind in Kind::REMOVAL_ORDER {
+            let offered = self.offered.resources(kind);
+            let gone = self
+                .adopted
+                .resources(kind)
+                .keys()
+                .filter(|n| !offered.contains_key(*n));
+            removed.extend(gone.map(|name| (kind, name.clone())));
+        }
+        if changed.is_empty() && removed.is_empty() {
+            return None;
+        }
+        Some(Offer {
+            snapshot: Arc::new(self.offered.clone()),
+            changed,
+            removed,
+        })
+    }
+
+    /// Adopts the offer except for what was rejected, and answers the responses.
+    pub fn answer(&mut self, mut rejections: Vec<Rejection>) -> Vec<DeltaDiscoveryRequest> {
+        let mut offered = self.offered.edit(self.offered.revision());
+        for Rejection { kind, name, .. } in &rejections {
+            match self.adopted.get(*kind, name) {
+                Some(before) => offered.insert(before.clone()),
+                None => offered.remove(*kind, name),
+            };
+        }
+        self.offered = offered.build();
+        self.adopted = self.offered.clone();
+        rejections.append(&mut self.unreadable);
+        let answers = std::mem::take(&mut self.unanswered)
+            .into_iter()
+            .map(|unanswered| {
+                let Unanswered { kind, nonce, names } = unanswered;
+                let mine = rejections
+                    .iter()
+                    .filter(|r| r.kind == kind && names.contains(&r.name));
+                DeltaDiscoveryRequest {
+                    type_url: kind.type_url().to_owned(),
+                    response_nonce: nonce,
+                    error_detail: detail(mine),
+                    ..Default::default()
+                }
+            });
+        let mut requests: Vec<_> = answers.collect();
+        requests.extend(self.forget());
+        requests
+    }
+
+    /// Reads one resource of a response. `None` is one that there is no need for.
+    fn read(&self, kind: Kind, wire: Wire) -> Result<Option<Resource>, String> {
+        if !kind.is_root()
+            && !self.streams[kind.index()]
+                .subscribed
+                .contains(wire.name.as_str())
+        {
+            return Ok(None); // Crossed with our unsubscription.
+        }
+        let Some(body) = wire.resource else {
+            return match self.offered.get(kind, &wire.name) {
+                // A heartbeat: the resource without its body.
+                Some(held) if **held.version() == *wire.version => Ok(None),
+                _ => Err("the resource has no body".to_owned()),
+            };
+        };
+        if body.type_url != kind.type_url() {
+            return Err(format!("the body is a {:?}", body.type_url));
+        }
+        Ok(Some(Resource::received(
+            kind,
+            wire.name,
+            wire.version,
+            Bytes::from(body.value),
+        )))
+    }
+
+    /// Subscribes to what is referred to and not subscribed to yet.
+    fn follow(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        let mut requests = Vec::new();
+        for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| !kind.is_root()) {
+            // The old state counts as long as the new one may be rejected.
+            let wanted = wanted(&self.extra, kind, [&self.adopted, &self.offered]);
+            let stream = &mut self.streams[kind.index()];
+            let new: Vec<Arc<str>> = wanted.difference(&stream.subscribed).cloned().collect();
+            if !new.is_empty() {
+                stream.subscribed.extend(new.iter().cloned());
+                let names = new.iter().map(|name| name.to_string()).collect();
+                requests.push(self.subscribe(kind, names));
+            }
+        }
+        requests
+    }
+
+    /// Unsubscribes from what nothing refers to any more, and drops it. The consumer hears
+    /// of it with the next update; until then it holds something unused, which is harmless.
+    fn forget(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        let mut requests = Vec::new();
+        let mut offered: Builder = self.offered.edit(self.offered.revision());
+        for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| !kind.is_root()) {
+            let wanted = wanted(&self.extra, kind, [&self.adopted, &self.offered]);
+            for name in self
+                .offered
+                .resources(kind)
+                .keys()
+                .filter(|n| !wanted.contains(*n))
+            {
+                offered.remove(kind, name);
+            }
+            let stream = &mut self.streams[kind.index()];
+            let unused: Vec<Arc<str>> = stream.subscribed.difference(&wanted).cloned().collect();
+            if !unused.is_empty() {
+                stream.subscribed.retain(|name| wanted.contains(name));
+                stream.absent.retain(|name| wanted.contains(name));
+                requests.push(DeltaDiscoveryRequest {
+                    type_url: kind.type_url().to_owned(),
+                    resource_names_unsubscribe: unused.iter().map(|n| n.to_string()).collect(),
+                    ..Default::default()
+                });
+            }
+        }
+        self.offered = offered.build();
+        requests
+    }
+
+    fn subscribe(&mut self, kind: Kind, names: Vec<String>) -> DeltaDiscoveryRequest {
+        let opened = std::mem::replace(&mut self.streams[kind.index()].opened, true);
+        let mut initial = HashMap::new();
+        if !opened {
+            let held = self.adopted.resources(kind).values();
+            let told = held.filter(|r| kind.is_root() || names.iter().any(|n| **n == **r.name()));
+            initial.extend(told.map(|r| (r.name().to_string(), r.version().to_string())));
+        }
+        DeltaDiscoveryRequest {
+            type_url: kind.type_url().to_owned(),
+            resource_names_subscribe: names,
+            initial_resource_versions: initial,
+            ..Default::default()
+        }
+    }
+}
+
+/// The names of a kind that snapshots refer to or that were asked for.
+fn wanted<const N: usize>(
+    extra: &[BTreeSet<Arc<str>>; 5],
+    kind: Kind,
+    snapshots: [&Snapshot; N],
+) -> BTreeSet<Arc<str>> {
+    if kind.is_root() {
+        return BTreeSet::new();
+    }
+    let mut names = extra[kind.index()].clone();
+    for snapshot in snapshots {
+        for resource in snapshot.iter() {
+            let references = resource.references().iter().filter(|r| r.kind == kind);
+            names.extend(references.map(|r| Arc::from(&*r.name)));
+        }
+    }
+    names
+}
+
+fn detail<'a>(rejections: impl Iterator<Item = &'a Rejection>) -> Option<rpc::Status> {
+    let lines: Vec<String> = rejections
+        .map(|r| format!("{}: {}", r.name, r.reason))
+        .collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let mut message = lines.join("; ");
+    if message.len() > MAX_DETAIL_BYTES {
+        message.truncate(message.floor_char_boundary(MAX_DETAIL_BYTES));
+        message.push('…');
+    }
+    Some(rpc::Status {
+        code: INVALID_ARGUMENT,
+        message,
+        details: Vec::new(),
+    })
+}

@@ -1,0 +1,219 @@
+//! Who a proxy says it is.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+use crate::envoy::pb::envoy::config::core::v3 as core;
+use crate::envoy::pb::envoy::config::core::v3::node::UserAgentVersionType;
+use crate::envoy::pb::google::protobuf::{self, value::Kind};
+
+/// How a proxy introduces itself in the first request of a stream. All of it is a claim
+/// of the proxy: the source decides what to believe.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Node {
+    /// The identity; for App Mesh the resource name, `mesh/M/virtualNode/N`
+    /// (`facts/appmesh-api.md` section 7).
+    pub id: String,
+    /// The service cluster that the proxy belongs to.
+    #[serde(default)]
+    pub cluster: String,
+    /// Free-form metadata, as JSON.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// Where the proxy runs.
+    #[serde(default)]
+    pub locality: Locality,
+    /// The name of the program, such as `envoy`.
+    #[serde(default)]
+    pub user_agent: String,
+    /// The version of the program, such as `1.40.0`; empty if not told.
+    #[serde(default)]
+    pub user_agent_version: String,
+    /// What the client says it can do, such as [`ADOPTS_WHOLE`].
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+/// The feature of a client that adopts related resources in one step. A server need not
+/// send it clusters first and wait until they are usable before it sends routes. Tombolo's
+/// own client announces it by itself.
+pub const ADOPTS_WHOLE: &str = "tombolo.adopts_whole";
+
+/// A place, from large to small; empty where not known.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Locality {
+    /// The region.
+    #[serde(default)]
+    pub region: String,
+    /// The zone within the region.
+    #[serde(default)]
+    pub zone: String,
+    /// The part of the zone.
+    #[serde(default)]
+    pub sub_zone: String,
+}
+
+impl Node {
+    /// A metadata entry, if it is there and a string.
+    pub fn metadata_str(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key)?.as_str()
+    }
+}
+
+impl From<core::Node> for Node {
+    fn from(node: core::Node) -> Node {
+        let locality = node.locality.unwrap_or_default();
+        let user_agent_version = match node.user_agent_version_type {
+            Some(UserAgentVersionType::UserAgentVersion(version)) => version,
+            Some(UserAgentVersionType::UserAgentBuildVersion(build)) => build
+                .version
+                .map(|v| format!("{}.{}.{}", v.major_number, v.minor_number, v.patch))
+                .unwrap_or_default(),
+            None => String::new(),
+        };
+        Node {
+            id: node.id,
+            cluster: node.cluster,
+            metadata: node.metadata.map(object).unwrap_or_default(),
+            locality: Locality {
+                region: locality.region,
+                zone: locality.zone,
+                sub_zone: locality.sub_zone,
+            },
+            user_agent: node.user_agent_name,
+            user_agent_version,
+            features: node.client_features,
+        }
+    }
+}
+
+impl From<&Node> for core::Node {
+    fn from(node: &Node) -> core::Node {
+        let Locality {
+            region,
+            zone,
+            sub_zone,
+        } = node.locality.clone();
+        core::Node {
+            id: node.id.clone(),
+            cluster: node.cluster.clone(),
+            metadata: (!node.metadata.is_empty()).then(|| to_struct(&node.metadata)),
+            locality: (node.locality != Locality::default()).then_some(core::Locality {
+                region,
+                zone,
+                sub_zone,
+            }),
+            user_agent_name: node.user_agent.clone(),
+            client_features: node.features.clone(),
+            user_agent_version_type: Some(UserAgentVersionType::UserAgentVersion(
+                node.user_agent_version.clone(),
+            )),
+            ..Default::default()
+        }
+    }
+}
+
+/// Nesting is bounded: the decoder of the message refuses more than 100 levels.
+fn object(from: protobuf::Struct) -> Map<String, Value> {
+    let mut fields: Vec<_> = from.fields.into_iter().collect();
+    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    fields
+        .into_iter()
+        .map(|(key, value)| (key, json(value)))
+        .collect()
+}
+
+fn json(from: protobuf::Value) -> Value {
+    match from.kind {
+        Some(Kind::BoolValue(value)) => Value::Bool(value),
+        Some(Kind::NumberValue(value)) => number(value),
+        Some(Kind::StringValue(value)) => Value::String(value),
+        Some(Kind::StructValue(value)) => Value::Object(object(value)),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
+        Some(Kind::NullValue(_)) | None => Value::Null,
+    }
+}
+
+/// Protobuf has doubles only; whole ones are shown as JSON integers.
+fn number(value: f64) -> Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+    if value.fract() == 0.0 && value.abs() <= EXACT {
+        Value::from(value as i64)
+    } else {
+        Number::from_f64(value).map_or(Value::Null, Value::Number)
+    }
+}
+
+fn to_struct(from: &Map<String, Value>) -> protobuf::Struct {
+    let fields = from
+        .iter()
+        .map(|(key, value)| (key.clone(), to_value(value)));
+    protobuf::Struct {
+        fields: fields.collect(),
+    }
+}
+
+fn to_value(from: &Value) -> protobuf::Value {
+    let kind = match from {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(*value),
+        Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or(f64::NAN)),
+        Value::String(value) => Kind::StringValue(value.clone()),
+        Value::Array(values) => Kind::ListValue(protobuf::ListValue {
+            values: values.iter().map(to_value).collect(),
+        }),
+        Value::Object(object) => Kind::StructValue(to_struct(object)),
+    };
+    protobuf::Value { kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_survives_the_wire() {
+        let Value::Object(metadata) = json!({
+            "app": "front",
+            "nested": {"ports": [80, 8080.5], "on": true, "none": null},
+        }) else {
+            unreachable!("an object literal")
+        };
+        let node = Node {
+            id: "mesh/m/virtualNode/front".into(),
+            cluster: "front".into(),
+            metadata,
+            locality: Locality {
+                zone: "a".into(),
+                ..Locality::default()
+            },
+            user_agent: "tombolo".into(),
+            user_agent_version: "0.1.0".into(),
+            features: vec![ADOPTS_WHOLE.into()],
+        };
+        assert_eq!(Node::from(core::Node::from(&node)), node);
+        assert_eq!(node.metadata_str("app"), Some("front"));
+        assert_eq!(node.metadata_str("nested"), None);
+    }
+
+    #[test]
+    fn the_build_version_of_envoy_is_read() {
+        let version = crate::envoy::pb::envoy::r#type::v3::SemanticVersion {
+            major_number: 1,
+            minor_number: 40,
+            patch: 2,
+        };
+        let build = core::BuildVersion {
+            version: Some(version),
+            metadata: None,
+        };
+        let node = core::Node {
+            user_agent_name: "envoy".into(),
+            user_agent_version_type: Some(UserAgentVersionType::UserAgentBuildVersion(build)),
+            ..Default::default()
+        };
+        assert_eq!(Node::from(node).user_agent_version, "1.40.2");
+    }
+}

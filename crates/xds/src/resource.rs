@@ -1,0 +1,321 @@
+//! One named piece of configuration, encoded once and shared by everyone who needs it.
+
+mod canonical;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::{Message, Name};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::envoy::pb::envoy::config::cluster::v3::Cluster;
+use crate::envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use crate::envoy::pb::envoy::config::listener::v3::Listener;
+use crate::envoy::pb::envoy::config::route::v3::RouteConfiguration;
+use crate::envoy::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
+use crate::envoy::pb::envoy::service::discovery::v3 as discovery;
+use crate::envoy::pb::google::protobuf::Any;
+
+pub use reference::Reference;
+
+/// The resource types that this crate carries. The order is that of the variants in
+/// every per-kind table; the order on the wire is [`Kind::PUSH_ORDER`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// CDS: `envoy.config.cluster.v3.Cluster`.
+    Cluster,
+    /// EDS: `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+    Endpoint,
+    /// LDS: `envoy.config.listener.v3.Listener`.
+    Listener,
+    /// RDS: `envoy.config.route.v3.RouteConfiguration`.
+    Route,
+    /// SDS: `envoy.extensions.transport_sockets.tls.v3.Secret`.
+    Secret,
+}
+
+impl Kind {
+    /// Every kind, in the order of the variants.
+    pub const ALL: [Kind; 5] = [
+        Kind::Cluster,
+        Kind::Endpoint,
+        Kind::Listener,
+        Kind::Route,
+        Kind::Secret,
+    ];
+
+    /// Make before break: what others point at travels first.
+    pub const PUSH_ORDER: [Kind; 5] = [
+        Kind::Secret,
+        Kind::Cluster,
+        Kind::Endpoint,
+        Kind::Listener,
+        Kind::Route,
+    ];
+
+    /// What points at others goes first, so that nothing ever points at what is gone.
+    /// Stricter than the reverse of [`Kind::PUSH_ORDER`], which would take the endpoints
+    /// from a cluster that still stands.
+    pub const REMOVAL_ORDER: [Kind; 5] = [
+        Kind::Listener,
+        Kind::Route,
+        Kind::Cluster,
+        Kind::Endpoint,
+        Kind::Secret,
+    ];
+
+    /// The type URL that names this kind on the wire.
+    pub const fn type_url(self) -> &'static str {
+        match self {
+            Kind::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Kind::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Kind::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Kind::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Kind::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        }
+    }
+
+    /// The kind that a type URL names, if this crate carries it.
+    pub fn from_type_url(type_url: &str) -> Option<Kind> {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.type_url() == type_url)
+    }
+
+    /// The short name of the discovery service: `CDS`, `EDS`, `LDS`, `RDS` or `SDS`.
+    pub const fn service(self) -> &'static str {
+        match self {
+            Kind::Cluster => "CDS",
+            Kind::Endpoint => "EDS",
+            Kind::Listener => "LDS",
+            Kind::Route => "RDS",
+            Kind::Secret => "SDS",
+        }
+    }
+
+    /// Whether a client that names nothing means "everything": true for clusters and
+    /// listeners, which are the roots that all others are reached from.
+    pub const fn is_root(self) -> bool {
+        matches!(self, Kind::Cluster | Kind::Listener)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.service())
+    }
+}
+
+/// Messages that are the body of exactly one [`Kind`].
+pub trait Body: Message + Name + Default {
+    /// The kind that carries this message.
+    const KIND: Kind;
+}
+
+macro_rules! bodies {
+    ($($message:ident => $kind:ident),* $(,)?) => {
+        $(impl Body for $message { const KIND: Kind = Kind::$kind; })*
+    };
+}
+
+bodies! {
+    Cluster => Cluster,
+    ClusterLoadAssignment => Endpoint,
+    Listener => Listener,
+    RouteConfiguration => Route,
+    Secret => Secret,
+}
+
+/// A named, versioned, encoded message. Immutable: share it as `Arc<Resource>`.
+///
+/// The body stays encoded because most holders (the server, a cache, a file) only pass it
+/// on; who needs the message calls [`Resource::decode`].
+#[derive(Clone)]
+pub struct Resource {
+    kind: Kind,
+    name: Arc<str>,
+    version: Arc<str>,
+    body: Bytes,
+    references: Arc<[Reference]>,
+}
+
+impl Resource {
+    /// Encodes a message; the version is a hash of the content.
+    ///
+    /// Two equal messages give the same version in every process: entries of the map
+    /// fields that Envoy's configuration uses are sorted first, since the hash maps that
+    /// hold them have no stable order.
+    pub fn encode<M: Body>(name: impl Into<Arc<str>>, message: &M) -> Resource {
+        Resource::from_encoded(M::KIND, name, message.encode_to_vec())
+    }
+
+    /// Like [`Resource::encode`], for a body that is already encoded. The bytes are taken
+    /// as they are if they are not a well-formed message.
+    pub fn from_encoded(kind: Kind, name: impl Into<Arc<str>>, body: Vec<u8>) -> Resource {
+        let body = canonical::sort_maps(kind, body);
+        let digest = Sha256::digest(&body);
+        // 96 bits: a collision is out of reach by accident, and versions are compared and
+        // sent per resource, so their length is paid for often.
+        let version: String = digest[..12]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Resource::received(kind, name, version, Bytes::from(body))
+    }
+
+    /// A resource whose version somebody else chose: what a client got from a server, or
+    /// what was read back from a file. The body is not checked here; a malformed one fails
+    /// in [`Resource::decode`].
+    pub fn received(
+        kind: Kind,
+        name: impl Into<Arc<str>>,
+        version: impl Into<Arc<str>>,
+        body: Bytes,
+    ) -> Resource {
+        let references = reference::find(kind, &body).into();
+        Resource {
+            kind,
+            name: name.into(),
+            version: version.into(),
+            body,
+            references,
+        }
+    }
+
+    /// What kind of resource this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The name, unique within the kind.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The version: opaque, and equal exactly when the content is equal.
+    pub fn version(&self) -> &Arc<str> {
+        &self.version
+    }
+
+    /// The encoded message.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The resources that this one needs to be complete: the endpoints of an EDS cluster,
+    /// the route table of a listener, the secrets of either. Sorted, without duplicates.
+    pub fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    /// The message. Fails if the body is not an `M`, or `M` is not of this kind.
+    pub fn decode<M: Body>(&self) -> Result<M, DecodeError> {
+        if M::KIND != self.kind {
+            return Err(DecodeError::Kind {
+                found: self.kind,
+                wanted: M::KIND,
+            });
+        }
+        M::decode(self.body.clone()).map_err(DecodeError::Malformed)
+    }
+
+    /// The body wrapped in an `Any`, as responses carry it. Copies the body.
+    pub fn any(&self) -> Any {
+        Any {
+            type_url: self.kind.type_url().to_owned(),
+            value: self.body.to_vec(),
+        }
+    }
+
+    /// The resource as delta responses and files carry it.
+    pub fn to_wire(&self) -> discovery::Resource {
+        discovery::Resource {
+            name: self.name.to_string(),
+            version: self.version.to_string(),
+            resource: Some(self.any()),
+            ..Default::default()
+        }
+    }
+
+    /// The inverse of [`Resource::to_wire`]. The kind comes from the type URL of the body.
+    pub fn from_wire(wire: discovery::Resource) -> Result<Resource, DecodeError> {
+        let any = wire.resource.ok_or(DecodeError::NoBody)?;
+        let kind = Kind::from_type_url(&any.type_url).ok_or(DecodeError::UnknownType {
+            type_url: any.type_url,
+        })?;
+        Ok(Resource::received(
+            kind,
+            wire.name,
+            wire.version,
+            Bytes::from(any.value),
+        ))
+    }
+
+    /// One resource as bytes: an encoded `envoy.service.discovery.v3.Resource`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_wire().encode_to_vec()
+    }
+
+    /// The inverse of [`Resource::to_bytes`]; foreign bytes give an error.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Resource, DecodeError> {
+        Resource::from_wire(discovery::Resource::decode(bytes).map_err(DecodeError::Malformed)?)
+    }
+}
+
+/// Equal by kind, name and version. The body is not compared: that is what versions are for.
+impl PartialEq for Resource {
+    fn eq(&self, other: &Resource) -> bool {
+        self.kind == other.kind && self.name == other.name && self.version == other.version
+    }
+}
+
+impl Eq for Resource {}
+
+/// The body is left out: it may hold a private key.
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {:?}@{} ({} bytes)",
+            self.kind,
+            self.name,
+            self.version,
+            self.body.len()
+        )
+    }
+}
+
+/// Why bytes are not the resource that they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A decode asked for a message of another kind.
+    #[error("the resource is of kind {found}, not {wanted}")]
+    Kind {
+        /// The kind that the resource has.
+        found: Kind,
+        /// The kind that was asked for.
+        wanted: Kind,
+    },
+    /// The resource has no body.
+    #[error("the resource has no body")]
+    NoBody,
+    /// The body is of a type that this crate does not carry.
+    #[error("unknown resource type {type_url:?}")]
+    UnknownType {
+        /// The type URL that was found.
+        type_url: String,
+    },
+    /// The bytes are not a well-formed message.
+    #[error("malformed message: {0}")]
+    Malformed(#[source] prost::DecodeError),
+}

@@ -1,0 +1,449 @@
+//! Which proxies are connected, and what each of them has acknowledged.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::session::Protocol;
+use crate::node::Node;
+use crate::resource::Kind;
+
+/// Streams that ended are remembered up to this number and age, so that an operator sees
+/// what was there a moment ago.
+const MAX_ENDED: usize = 1000;
+const MAX_ENDED_AGE: Duration = Duration::from_secs(3600);
+
+/// A rejection is cut to this many names and bytes: it comes from the proxy.
+const MAX_NACK_NAMES: usize = 20;
+const MAX_NACK_BYTES: usize = 4096;
+
+/// All streams, present and recent. Cheap to clone; every clone sees the same.
+#[derive(Clone, Debug)]
+pub struct Registry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    streams: Mutex<Streams>,
+    /// Goes up whenever a proxy connects, ends, or acknowledges another revision.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    next: u64,
+    connected: BTreeMap<u64, Arc<Mutex<Proxy>>>,
+    ended: VecDeque<(SystemTime, Proxy)>,
+    /// How many connected streams have acknowledged which revision, so that asking "does
+    /// everybody have it?" after each of ten thousand ACKs is cheap.
+    acked: BTreeMap<u64, usize>,
+}
+
+/// One stream of a proxy, as `tombolo status` shows it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Proxy {
+    /// The number of the stream, unique in this process.
+    pub stream: u64,
+    /// Who the proxy says it is.
+    pub node: Node,
+    /// Where it called from.
+    pub peer: Option<SocketAddr>,
+    /// The protocol it speaks.
+    pub protocol: Protocol,
+    /// Whether the stream is open.
+    pub connected: bool,
+    /// When the stream was opened, in milliseconds since 1970.
+    pub connected_since_ms: u64,
+    /// When the stream ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnected_at_ms: Option<u64>,
+    /// The newest revision of which everything that the proxy asked for was sent.
+    pub revision_sent: u64,
+    /// The newest revision of which the proxy accepted everything it asked for. It stays
+    /// behind while the proxy rejects something.
+    pub revision_acked: u64,
+    /// Details per kind that the proxy asked for.
+    pub kinds: BTreeMap<Kind, Progress>,
+}
+
+/// How far a proxy is with one kind.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Progress {
+    /// How many resources it was sent and should hold.
+    pub resources: usize,
+    /// The revision of the last response.
+    pub revision_sent: u64,
+    /// The revision of the last response that was accepted; 0 if none was.
+    pub revision_acked: u64,
+    /// The last rejection. It stays visible after a later response was accepted; compare
+    /// the revisions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nack: Option<Nack>,
+}
+
+/// A rejection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Nack {
+    /// What the proxy said.
+    pub reason: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The revision of the rejected response.
+    pub revision: u64,
+    /// The resources that are to blame, as far as can be told.
+    pub names: Vec<Arc<str>>,
+}
+
+/// How many proxies have a revision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Spread {
+    /// Connected proxies that acknowledged it.
+    pub acked: usize,
+    /// All connected proxies.
+    pub connected: usize,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        let changes = watch::Sender::new(0);
+        Registry(Arc::new(Inner {
+            streams: Mutex::default(),
+            changes,
+        }))
+    }
+}
+
+impl Registry {
+    /// Every stream: the connected ones in the order in which they came, then the ended
+    /// ones, newest first.
+    pub fn proxies(&self) -> Vec<Proxy> {
+        let (connected, ended) = {
+            let mut streams = lock(&self.0.streams);
+            streams.prune(SystemTime::now());
+            let ended: Vec<Proxy> = streams.ended.iter().map(|(_, p)| p.clone()).collect();
+            (
+                streams.connected.values().cloned().collect::<Vec<_>>(),
+                ended,
+            )
+        };
+        let connected = connected.into_iter().map(|proxy| lock(&proxy).clone());
+        connected.chain(ended.into_iter().rev()).collect()
+    }
+
+    /// How many streams are open.
+    pub fn connected(&self) -> usize {
+        lock(&self.0.streams).connected.len()
+    }
+
+    /// How many of the connected proxies have acknowledged this revision or a later one.
+    pub fn spread(&self, revision: u64) -> Spread {
+        let streams = lock(&self.0.streams);
+        Spread {
+            acked: streams
+                .acked
+                .range(revision..)
+                .map(|(_, count)| count)
+                .sum(),
+            connected: streams.connected.len(),
+        }
+    }
+
+    /// Ticks whenever [`Registry::spread`] may have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Waits until at least `proxies` are connected and all connected ones have
+    /// acknowledged `revision` or a later one.
+    pub async fn wait_acked(&self, revision: u64, proxies: usize) {
+        let mut changes = self.changes();
+        loop {
+            let Spread { acked, connected } = self.spread(revision);
+            if connected >= proxies && acked == connected {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await; // We hold the sender: cannot happen.
+            }
+        }
+    }
+
+    /// Adds a stream. `None` if there are `limit` of them already.
+    pub(super) fn connect(
+        &self,
+        node: Node,
+        peer: Option<SocketAddr>,
+        protocol: Protocol,
+        limit: usize,
+    ) -> Option<Connection> {
+        let mut streams = lock(&self.0.streams);
+        if streams.connected.len() >= limit {
+            return None;
+        }
+        // A proxy that is back is not shown as gone as well.
+        let ip = peer.map(|peer| peer.ip());
+        streams
+            .ended
+            .retain(|(_, p)| p.node != node || p.peer.map(|peer| peer.ip()) != ip);
+        streams.next += 1;
+        let stream = streams.next;
+        let proxy = Arc::new(Mutex::new(Proxy {
+            stream,
+            node,
+            peer,
+            protocol,
+            connected: true,
+            connected_since_ms: unix_ms(SystemTime::now()),
+            disconnected_at_ms: None,
+            revision_sent: 0,
+            revision_acked: 0,
+            kinds: BTreeMap::new(),
+        }));
+        streams.connected.insert(stream, proxy.clone());
+        *streams.acked.entry(0).or_default() += 1;
+        drop(streams);
+        self.0.tick();
+        Some(Connection {
+            registry: self.clone(),
+            stream,
+            proxy,
+            acked: 0,
+        })
+    }
+}
+
+impl Inner {
+    fn tick(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Streams {
+    fn prune(&mut self, now: SystemTime) {
+        let is_old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age > MAX_ENDED_AGE);
+        while self.ended.len() > MAX_ENDED || self.ended.front().is_some_and(|(at, _)| is_old(at)) {
+            self.ended.pop_front();
+        }
+    }
+
+    fn uncount(&mut self, revision: u64) {
+        if let Some(count) = self.acked.get_mut(&revision) {
+            *count -= 1;
+            if *count == 0 {
+                self.acked.remove(&revision);
+            }
+        }
+    }
+}
+
+/// The entry of one stream; dropping it marks the stream as ended.
+#[derive(Debug)]
+pub(super) struct Connection {
+    registry: Registry,
+    stream: u64,
+    proxy: Arc<Mutex<Proxy>>,
+    acked: u64,
+}
+
+impl Connection {
+    pub(super) fn sent(&self, kind: Kind, revision: u64, resources: usize) {
+        let mut proxy = lock(&self.proxy);
+        let progress = proxy.kinds.entry(kind).or_default();
+        progress.revision_sent = revision;
+        progress.resources = resources;
+    }
+
+    pub(super) fn acked(&self, kind: Kind, revision: u64) {
+        lock(&self.proxy)
+            .kinds
+            .entry(kind)
+            .or_default()
+            .revision_acked = revision;
+    }
+
+    pub(super) fn rejected(
+        &self,
+        kind: Kind,
+        revision: u64,
+        mut names: Vec<Arc<str>>,
+        mut reason: String,
+    ) {
+        names.truncate(MAX_NACK_NAMES);
+        reason.truncate(reason.floor_char_boundary(MAX_NACK_BYTES));
+        let at_ms = unix_ms(SystemTime::now());
+        let nack = Nack {
+            reason,
+            at_ms,
+            revision,
+            names,
+        };
+        lock(&self.proxy).kinds.entry(kind).or_default().nack = Some(nack);
+    }
+
+    /// Everything of this revision was sent.
+    pub(super) fn all_sent(&self, revision: u64) {
+        lock(&self.proxy).revision_sent = revision;
+    }
+
+    /// Everything of this revision was accepted.
+    pub(super) fn all_acked(&mut self, revision: u64) {
+        if revision == self.acked {
+            return;
+        }
+        lock(&self.proxy).revision_acked = revision;
+        let mut streams = lock(&self.registry.0.streams);
+        streams.uncount(self.acked);
+        *streams.acked.entry(revision).or_default() += 1;
+        drop(streams);
+        self.acked = revision;
+        self.registry.0.tick();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let now = SystemTime::now();
+        let mut proxy = lock(&self.proxy);
+        proxy.connected = false;
+        proxy.disconnected_at_ms = Some(unix_ms(now));
+        let last = proxy.clone();
+        drop(proxy);
+        let mut streams = lock(&self.registry.0.streams);
+        streams.connected.remove(&self.stream);
+        streams.uncount(self.acked);
+        streams.ended.push_back((now, last));
+        streams.prune(now);
+        drop(streams);
+        self.registry.0.tick();
+    }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Nothing panics while it holds one of these locks, and every value behind them is whole
+/// between two statements; so a poisoned lock is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(registry: &Registry, id: &str) -> Connection {
+        let node = Node {
+            id: id.into(),
+            ..Node::default()
+        };
+        registry
+            .connect(node, None, Protocol::Delta, usize::MAX)
+            .expect("no limit")
+    }
+
+    #[test]
+    fn the_spread_counts_connected_proxies_only() {
+        let registry = Registry::default();
+        let (mut one, mut two) = (connect(&registry, "one"), connect(&registry, "two"));
+        one.all_acked(5);
+        assert_eq!(
+            registry.spread(5),
+            Spread {
+                acked: 1,
+                connected: 2
+            }
+        );
+        two.all_acked(7);
+        assert_eq!(
+            registry.spread(5),
+            Spread {
+                acked: 2,
+                connected: 2
+            }
+        );
+        assert_eq!(
+            registry.spread(6),
+            Spread {
+                acked: 1,
+                connected: 2
+            }
+        );
+        drop(two);
+        assert_eq!(
+            registry.spread(6),
+            Spread {
+                acked: 0,
+                connected: 1
+            }
+        );
+        let states: Vec<bool> = registry
+            .proxies()
+            .iter()
+            .map(|proxy| proxy.connected)
+            .collect();
+        assert_eq!(states, [true, false]);
+    }
+
+    #[test]
+    fn a_proxy_that_is_back_is_not_shown_as_gone() {
+        let registry = Registry::default();
+        drop(connect(&registry, "one"));
+        drop(connect(&registry, "two"));
+        let _one = connect(&registry, "one");
+        let shown = registry
+            .proxies()
+            .into_iter()
+            .map(|p| (p.node.id, p.connected));
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [("one".into(), true), ("two".into(), false)]
+        );
+    }
+
+    #[test]
+    fn ended_streams_are_bounded() {
+        let registry = Registry::default();
+        for n in 0..MAX_ENDED + 10 {
+            drop(connect(&registry, &n.to_string()));
+        }
+        assert_eq!(registry.proxies().len(), MAX_ENDED);
+    }
+
+    #[test]
+    fn streams_beyond_the_limit_are_turned_away() {
+        let registry = Registry::default();
+        let _one = connect(&registry, "one");
+        assert!(
+            registry
+                .connect(Node::default(), None, Protocol::Sotw, 1)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_rejection_is_shown_as_json() {
+        let registry = Registry::default();
+        let one = connect(&registry, "one");
+        one.sent(Kind::Listener, 3, 2);
+        one.rejected(
+            Kind::Listener,
+            3,
+            vec!["http".into()],
+            "no such filter".into(),
+        );
+        let json = serde_json::to_value(registry.proxies()).unwrap();
+        let listener = &json[0]["kinds"]["listener"];
+        assert_eq!(listener["nack"]["reason"], "no such filter");
+        assert_eq!(listener["nack"]["names"][0], "http");
+        assert_eq!(
+            (&json[0]["protocol"], &json[0]["connected"]),
+            (&"delta".into(), &true.into())
+        );
+    }
+}

@@ -1,0 +1,308 @@
+//! Everything one proxy should hold, at one revision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+use crate::resource::{DecodeError, Kind, Reference, Resource};
+
+/// The resources of one kind, by name.
+pub type Resources = BTreeMap<Arc<str>, Arc<Resource>>;
+
+/// An immutable, complete set of resources: what one proxy should hold at one revision.
+///
+/// Cheap to clone and to compare: each kind is one shared map, so snapshots that were made
+/// from one another with [`Snapshot::edit`] share what did not change. Two snapshots are
+/// equal when they hold the same resources at the same versions; **the revision does not
+/// count**, so "equal" means "nobody needs to be woken".
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    revision: u64,
+    kinds: [Arc<Resources>; 5],
+}
+
+impl Snapshot {
+    /// Starts an empty snapshot.
+    pub fn builder(revision: u64) -> Builder {
+        Builder {
+            snapshot: Snapshot {
+                revision,
+                ..Snapshot::default()
+            },
+        }
+    }
+
+    /// Starts from this snapshot; kinds that are not touched stay shared with it.
+    pub fn edit(&self, revision: u64) -> Builder {
+        Builder {
+            snapshot: Snapshot {
+                revision,
+                kinds: self.kinds.clone(),
+            },
+        }
+    }
+
+    /// The revision of the store that this snapshot reflects.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All resources of a kind.
+    pub fn resources(&self, kind: Kind) -> &Resources {
+        &self.kinds[kind.index()]
+    }
+
+    /// One resource.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
+        self.resources(kind).get(name)
+    }
+
+    /// All resources, kind by kind in [`Kind::PUSH_ORDER`].
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        Kind::PUSH_ORDER
+            .into_iter()
+            .flat_map(|kind| self.resources(kind).values())
+    }
+
+    /// How many resources there are in all.
+    pub fn len(&self) -> usize {
+        self.kinds.iter().map(|resources| resources.len()).sum()
+    }
+
+    /// Whether there is no resource at all.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.iter().all(|resources| resources.is_empty())
+    }
+
+    /// Whether one kind is the same in both: by identity where shared, by versions else.
+    pub fn same(&self, other: &Snapshot, kind: Kind) -> bool {
+        self.shares(other, kind) || self.resources(kind) == other.resources(kind)
+    }
+
+    /// Whether one kind is the same map in both: a cheap "certainly unchanged".
+    pub(crate) fn shares(&self, other: &Snapshot, kind: Kind) -> bool {
+        Arc::ptr_eq(&self.kinds[kind.index()], &other.kinds[kind.index()])
+    }
+
+    /// Every resource that another one needs but that is not there, in order.
+    ///
+    /// A proxy that got such a snapshot would wait for the missing resource, so the planner
+    /// should not publish it.
+    pub fn check_consistency(&self) -> Result<(), Inconsistent> {
+        let missing: Vec<Missing> = self
+            .iter()
+            .flat_map(|resource| resource.references().iter().map(move |r| (resource, r)))
+            .filter(|(_, reference)| self.get(reference.kind, &reference.name).is_none())
+            .map(|(resource, reference)| Missing {
+                reference: reference.clone(),
+                needed_by: (resource.kind(), resource.name().clone()),
+            })
+            .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Inconsistent { missing })
+        }
+    }
+
+    /// The snapshot as bytes, for a file: one `DeltaDiscoveryResponse` that holds every
+    /// resource, so that the field's own tools can read it. The order is stable.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        DeltaDiscoveryResponse {
+            system_version_info: self.revision.to_string(),
+            resources: self.iter().map(|resource| resource.to_wire()).collect(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }
+
+    /// The inverse of [`Snapshot::to_bytes`]; foreign bytes give an error.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Snapshot, DecodeError> {
+        let saved = DeltaDiscoveryResponse::decode(bytes).map_err(DecodeError::Malformed)?;
+        let mut builder = Snapshot::builder(saved.system_version_info.parse().unwrap_or(0));
+        for wire in saved.resources {
+            builder.insert(Resource::from_wire(wire)?);
+        }
+        Ok(builder.build())
+    }
+}
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Snapshot) -> bool {
+        Kind::ALL.into_iter().all(|kind| self.same(other, kind))
+    }
+}
+
+impl Eq for Snapshot {}
+
+/// Collects the resources of a [`Snapshot`].
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    snapshot: Snapshot,
+}
+
+impl Builder {
+    /// Adds a resource; one of the same kind and name is replaced, and kept as it is if
+    /// the version is the same (so its map stays shared).
+    pub fn insert(&mut self, resource: impl Into<Arc<Resource>>) -> &mut Builder {
+        let resource = resource.into();
+        let resources = &mut self.snapshot.kinds[resource.kind().index()];
+        if resources.get(resource.name()) != Some(&resource) {
+            Arc::make_mut(resources).insert(resource.name().clone(), resource);
+        }
+        self
+    }
+
+    /// Like [`Builder::insert`], for chains.
+    pub fn with(mut self, resource: impl Into<Arc<Resource>>) -> Builder {
+        self.insert(resource);
+        self
+    }
+
+    /// Takes a resource out; nothing happens if it is not there.
+    pub fn remove(&mut self, kind: Kind, name: &str) -> &mut Builder {
+        let resources = &mut self.snapshot.kinds[kind.index()];
+        if resources.contains_key(name) {
+            Arc::make_mut(resources).remove(name);
+        }
+        self
+    }
+
+    /// Replaces a whole kind with a map that may be shared with other snapshots. The map
+    /// must hold that kind only, each resource under its own name.
+    pub fn share(&mut self, kind: Kind, resources: Arc<Resources>) -> &mut Builder {
+        debug_assert!(
+            resources
+                .iter()
+                .all(|(n, r)| r.kind() == kind && r.name() == n)
+        );
+        self.snapshot.kinds[kind.index()] = resources;
+        self
+    }
+
+    /// The snapshot.
+    pub fn build(self) -> Snapshot {
+        self.snapshot
+    }
+}
+
+/// A snapshot in which something is needed that is not there.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{}", self.describe())]
+pub struct Inconsistent {
+    /// What is missing; never empty.
+    pub missing: Vec<Missing>,
+}
+
+/// One resource that is needed but missing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Missing {
+    /// The resource that is not there.
+    pub reference: Reference,
+    /// Kind and name of the resource that needs it.
+    pub needed_by: (Kind, Arc<str>),
+}
+
+impl Inconsistent {
+    fn describe(&self) -> String {
+        let lines = self.missing.iter().map(
+            |Missing {
+                 reference,
+                 needed_by: (kind, name),
+             }| {
+                format!(
+                    "{kind} {name:?} needs {} {:?}",
+                    reference.kind, reference.name
+                )
+            },
+        );
+        format!(
+            "the snapshot is incomplete: {}",
+            lines.collect::<Vec<_>>().join("; ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envoy::pb::envoy::config::cluster::v3::Cluster;
+    use crate::envoy::pb::envoy::config::cluster::v3::cluster::{
+        ClusterDiscoveryType, DiscoveryType, EdsClusterConfig,
+    };
+    use crate::envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+
+    fn cluster(name: &str, service: &str) -> Resource {
+        let kind = ClusterDiscoveryType::Type(DiscoveryType::Eds as i32);
+        let message = Cluster {
+            name: name.into(),
+            cluster_discovery_type: Some(kind),
+            eds_cluster_config: Some(EdsClusterConfig {
+                service_name: service.into(),
+                eds_config: None,
+            }),
+            ..Default::default()
+        };
+        Resource::encode(name, &message)
+    }
+
+    fn endpoints(name: &str) -> Resource {
+        let message = ClusterLoadAssignment {
+            cluster_name: name.into(),
+            ..Default::default()
+        };
+        Resource::encode(name, &message)
+    }
+
+    #[test]
+    fn equality_ignores_the_revision_and_sees_the_content() {
+        let one = Snapshot::builder(1).with(cluster("a", "")).build();
+        let two = Snapshot::builder(2).with(cluster("a", "")).build();
+        assert_eq!(one, two);
+        assert_ne!(one, Snapshot::builder(1).with(cluster("a", "b")).build());
+        assert_ne!(one, Snapshot::builder(1).build());
+    }
+
+    #[test]
+    fn an_edit_shares_what_it_does_not_touch() {
+        let one = Snapshot::builder(1)
+            .with(cluster("a", ""))
+            .with(endpoints("a"))
+            .build();
+        let mut edit = one.edit(2);
+        edit.insert(cluster("a", ""))
+            .insert(endpoints("b"))
+            .remove(Kind::Listener, "none");
+        let two = edit.build();
+        let shared = |kind: Kind| Arc::ptr_eq(&one.kinds[kind.index()], &two.kinds[kind.index()]);
+        assert!(shared(Kind::Cluster) && shared(Kind::Listener) && !shared(Kind::Endpoint));
+    }
+
+    #[test]
+    fn a_cluster_without_its_endpoints_is_inconsistent() {
+        let snapshot = Snapshot::builder(1)
+            .with(cluster("a", "b"))
+            .with(endpoints("a"))
+            .build();
+        let error = snapshot.check_consistency().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"the snapshot is incomplete: CDS "a" needs EDS "b""#
+        );
+        let fixed = snapshot.edit(2).with(endpoints("b")).build();
+        assert_eq!(fixed.check_consistency(), Ok(()));
+    }
+
+    #[test]
+    fn bytes_give_back_the_snapshot() {
+        let one = Snapshot::builder(7)
+            .with(cluster("a", "b"))
+            .with(endpoints("b"))
+            .build();
+        let two = Snapshot::from_bytes(&one.to_bytes()).unwrap();
+        assert_eq!((two.revision(), &two), (7, &one));
+        assert!(Snapshot::from_bytes(b"\xff\xff not a message").is_err());
+    }
+}

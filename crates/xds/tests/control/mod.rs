@@ -1,0 +1,117 @@
+//! A control plane for tests: one snapshot for every proxy, on a free port of loopback.
+
+#![allow(dead_code, reason = "each test target uses its own part")]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tombolo_xds::server::{Peer, Refusal, RefusalCode, ServerOptions, Source};
+use tombolo_xds::{Node, Registry, Server, Snapshot};
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Gives the same snapshot to every proxy except those called `nobody`; asks for a token
+/// those called `guarded`.
+struct Same(watch::Receiver<Arc<Snapshot>>);
+
+impl Source for Same {
+    async fn subscribe(
+        &self,
+        node: &Node,
+        peer: &Peer,
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+        match &*node.id {
+            "nobody" => Err(Refusal::new(RefusalCode::NotFound, "there is no such node")),
+            "guarded" if peer.bearer() != Some("sesame") => {
+                Err(Refusal::new(RefusalCode::Unauthenticated, "say the word"))
+            }
+            _ => Ok(self.0.clone()),
+        }
+    }
+}
+
+pub(crate) struct Control {
+    pub(crate) addr: SocketAddr,
+    pub(crate) registry: Registry,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Control {
+    pub(crate) async fn start(snapshot: Snapshot) -> Control {
+        Control::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), snapshot).await
+    }
+
+    pub(crate) async fn start_at(addr: SocketAddr, snapshot: Snapshot) -> Control {
+        let listener = TcpListener::bind(addr).await.expect("a port of loopback");
+        let addr = listener.local_addr().expect("a bound socket");
+        let (snapshots, source) = watch::channel(Arc::new(snapshot));
+        let server = Server::new(Same(source), ServerOptions::default());
+        let registry = server.registry();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            server
+                .serve(listener, shutdown)
+                .await
+                .expect("serves until it is stopped");
+        });
+        Control {
+            addr,
+            registry,
+            snapshots,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Stops the server and frees its port.
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        within("the server stops", self.task)
+            .await
+            .expect("the server does not panic");
+    }
+}
+
+/// Waits for something that must happen, but not for ever.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// Waits until the registry shows what is looked for.
+pub(crate) async fn until<T>(
+    registry: &Registry,
+    what: &str,
+    find: impl Fn(&Registry) -> Option<T>,
+) -> T {
+    let poll = async {
+        loop {
+            if let Some(found) = find(registry) {
+                return found;
+            }
+            // Rejections do not tick, so look again anyway.
+            let mut changes = registry.changes();
+            drop(tokio::time::timeout(Duration::from_millis(20), changes.changed()).await);
+        }
+    };
+    within(what, poll).await
+}

@@ -1,0 +1,421 @@
+//! The client against the server, over loopback.
+
+mod control;
+mod sample;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use tokio_stream::wrappers::ReceiverStream;
+use tombolo_xds::client::{Backoff, Rejection, Update, Updates};
+use tombolo_xds::{Client, ClientOptions, Kind, Node, Resource, Snapshot};
+
+use control::{Control, until, within};
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// One listener, its routes, and a cluster with endpoints for each name.
+fn mesh(revision: u64, clusters: &[&str], port: u16) -> Snapshot {
+    let mut builder = Snapshot::builder(revision);
+    builder.insert(Resource::encode(
+        "l",
+        &sample::listener("l", at(80), "r", "l"),
+    ));
+    builder.insert(Resource::encode("r", &sample::routes("r", clusters[0])));
+    for name in clusters {
+        builder.insert(Resource::encode(*name, &sample::cluster(name, name, 100)));
+        builder.insert(Resource::encode(
+            *name,
+            &sample::endpoints(name, &[at(port)]),
+        ));
+    }
+    builder.build()
+}
+
+fn options(control: &Control, id: &str) -> ClientOptions {
+    let node = Node {
+        id: id.into(),
+        user_agent: "test".into(),
+        ..Node::default()
+    };
+    let backoff = Backoff {
+        start: Duration::from_millis(10),
+        cap: Duration::from_millis(50),
+    };
+    ClientOptions {
+        backoff,
+        ..ClientOptions::new(control.addr.to_string(), node)
+    }
+}
+
+fn start(control: &Control, id: &str) -> (Client, Updates) {
+    Client::start(options(control, id)).expect("a good endpoint")
+}
+
+async fn next(updates: &mut Updates) -> Update {
+    within("an update comes", updates.next())
+        .await
+        .expect("the client runs")
+}
+
+/// Accepts whatever comes until the proxy holds a revision; says what came.
+async fn catch_up(updates: &mut Updates, control: &Control, revision: u64) -> Vec<String> {
+    let done = control.registry.wait_acked(revision, 1);
+    tokio::pin!(done);
+    let mut lines = Vec::new();
+    let accept = async {
+        loop {
+            tokio::select! {
+                () = &mut done => return lines,
+                update = updates.next() => {
+                    let update = update.expect("the client runs");
+                    lines.extend(changed(&update));
+                    let removed = update.removed.iter();
+                    lines.extend(removed.map(|(kind, name)| format!("{kind} -{name}")));
+                    update.accept();
+                }
+            }
+        }
+    };
+    within("the proxy catches up", accept).await
+}
+
+fn changed(update: &Update) -> Vec<String> {
+    update
+        .changed
+        .iter()
+        .map(|r| format!("{} {}", r.kind(), r.name()))
+        .collect()
+}
+
+#[tokio::test]
+async fn all_kinds_of_a_snapshot_arrive_as_one_update() {
+    let control = Control::start(mesh(5, &["a", "b"], 1)).await;
+    let (client, mut updates) = start(&control, "one");
+    let update = next(&mut updates).await;
+    assert_eq!(
+        changed(&update),
+        ["CDS a", "CDS b", "EDS a", "EDS b", "LDS l", "RDS r"]
+    );
+    assert_eq!(
+        (&*update.snapshot, update.snapshot.revision()),
+        (&*control.snapshot(), 5)
+    );
+    assert!(update.removed.is_empty());
+    update.accept();
+    within("the server hears of it", control.registry.wait_acked(5, 1)).await;
+    assert!(client.status().borrow().connected);
+
+    let proxies = control.registry.proxies();
+    let [proxy] = &proxies[..] else {
+        panic!("one proxy: {proxies:?}")
+    };
+    assert_eq!((&*proxy.node.id, &*proxy.node.user_agent), ("one", "test"));
+    assert_eq!((proxy.revision_sent, proxy.revision_acked), (5, 5));
+    assert_eq!(proxy.kinds[&Kind::Cluster].resources, 2);
+}
+
+#[tokio::test]
+async fn a_change_brings_only_what_changed() {
+    let control = Control::start(mesh(1, &["a", "b"], 1)).await;
+    let (_client, mut updates) = start(&control, "one");
+    next(&mut updates).await.accept();
+    within("the first revision", control.registry.wait_acked(1, 1)).await;
+    let endpoints = Resource::encode("b", &sample::endpoints("b", &[at(2)]));
+    control.publish(control.snapshot().edit(2).with(endpoints).build());
+    let update = next(&mut updates).await;
+    assert_eq!(changed(&update), ["EDS b"]);
+    update.accept();
+    within("the second revision", control.registry.wait_acked(2, 1)).await;
+    // A revision that changes nothing for this proxy counts as acknowledged at once.
+    control.publish(control.snapshot().edit(9).build());
+    within("the ninth revision", control.registry.wait_acked(9, 1)).await;
+}
+
+#[tokio::test]
+async fn a_removed_cluster_leaves_after_the_route_to_it_has_moved() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    let (_client, mut updates) = start(&control, "one");
+    next(&mut updates).await.accept();
+    control.publish(mesh(2, &["b"], 1));
+    let mut held = Vec::new();
+    loop {
+        let update = next(&mut updates).await;
+        let route = update
+            .snapshot
+            .get(Kind::Route, "r")
+            .expect("a route in every update");
+        let old = *route.version() == *mesh(1, &["a"], 1).get(Kind::Route, "r").unwrap().version();
+        let target = if old { "a" } else { "b" };
+        assert!(
+            update.snapshot.get(Kind::Cluster, target).is_some(),
+            "{update:?}"
+        );
+        assert_eq!(update.snapshot.check_consistency(), Ok(()));
+        held.extend(update.removed.clone());
+        update.accept();
+        if held.contains(&(Kind::Cluster, "a".into())) {
+            break;
+        }
+    }
+    catch_up(&mut updates, &control, 2).await;
+}
+
+#[tokio::test]
+async fn a_rejected_resource_is_named_in_the_registry_and_the_rest_is_adopted() {
+    let control = Control::start(mesh(1, &["a", "b"], 1)).await;
+    let (client, mut updates) = start(&control, "one");
+    let update = next(&mut updates).await;
+    let rejection = Rejection {
+        kind: Kind::Cluster,
+        name: "b".into(),
+        reason: "cannot be done".into(),
+    };
+    update.reject(vec![rejection]);
+    let nack = until(&control.registry, "a rejection is shown", |registry| {
+        registry
+            .proxies()
+            .first()?
+            .kinds
+            .get(&Kind::Cluster)?
+            .nack
+            .clone()
+    })
+    .await;
+    assert_eq!((&*nack.reason, nack.revision), ("b: cannot be done", 1));
+    assert_eq!(nack.names, ["b".into()]);
+    assert_eq!(
+        control.registry.spread(1).acked,
+        0,
+        "one of them is not in place"
+    );
+    assert_eq!(client.status().borrow().rejected, 1);
+
+    // The next version of it is sent, and builds on what was kept.
+    let fixed = Resource::encode("b", &sample::cluster("b", "b", 200));
+    control.publish(control.snapshot().edit(2).with(fixed).build());
+    let update = next(&mut updates).await;
+    assert_eq!(*update.snapshot, *control.snapshot());
+    update.accept();
+    within("the second revision", control.registry.wait_acked(2, 1)).await;
+}
+
+#[tokio::test]
+async fn an_update_that_is_dropped_counts_as_rejected() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    let (_client, mut updates) = start(&control, "one");
+    drop(next(&mut updates).await);
+    let reason = until(&control.registry, "a rejection is shown", |registry| {
+        Some(
+            registry
+                .proxies()
+                .first()?
+                .kinds
+                .get(&Kind::Listener)?
+                .nack
+                .clone()?
+                .reason,
+        )
+    })
+    .await;
+    assert_eq!(reason, "l: the proxy dropped the update");
+}
+
+#[tokio::test]
+async fn a_lost_control_plane_changes_nothing_and_a_new_one_sends_the_difference() {
+    let control = Control::start(mesh(1, &["a", "b"], 1)).await;
+    let (client, mut updates) = start(&control, "one");
+    next(&mut updates).await.accept();
+    within("the first revision", control.registry.wait_acked(1, 1)).await;
+    let (addr, old) = (control.addr, control.snapshot());
+    control.stop().await;
+    let mut status = client.status();
+    within(
+        "the client notices",
+        status.wait_for(|s| !s.connected && s.attempts > 1),
+    )
+    .await
+    .expect("the client runs");
+
+    let endpoints = Resource::encode("a", &sample::endpoints("a", &[at(2)]));
+    let mut edit = old.edit(2);
+    edit.insert(endpoints)
+        .remove(Kind::Cluster, "b")
+        .remove(Kind::Endpoint, "b");
+    let control = Control::start_at(addr, edit.build()).await;
+    let mut lines = catch_up(&mut updates, &control, 2).await;
+    lines.truncate(2); // The endpoints of b may go now or with the next update.
+    assert_eq!(lines, ["EDS a", "CDS -b"]);
+}
+
+#[tokio::test]
+async fn what_was_saved_is_not_sent_again() {
+    let control = Control::start(mesh(4, &["a"], 1)).await;
+    let saved = control.snapshot().to_bytes();
+    let initial = Snapshot::from_bytes(&saved).expect("what was saved");
+    let options = ClientOptions {
+        initial,
+        ..options(&control, "one")
+    };
+    let (_client, mut updates) = Client::start(options).expect("a good endpoint");
+    within("nothing has to be sent", control.registry.wait_acked(4, 1)).await;
+    control.publish(mesh(5, &["a"], 2));
+    assert_eq!(changed(&next(&mut updates).await), ["EDS a"]);
+}
+
+#[tokio::test]
+async fn names_that_are_asked_for_come_beside_the_references() {
+    let extra = Resource::encode("extra", &sample::routes("extra", "a"));
+    let control = Control::start(mesh(1, &["a"], 1).edit(1).with(extra).build()).await;
+    let (client, mut updates) = start(&control, "one");
+    next(&mut updates).await.accept();
+    client.want(Kind::Route, ["extra", "missing"]);
+    let update = next(&mut updates).await;
+    assert_eq!(changed(&update), ["RDS extra"]);
+    update.accept();
+    within("the client is in step", control.registry.wait_acked(1, 1)).await;
+}
+
+#[tokio::test]
+async fn a_refused_proxy_learns_why() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    for (id, reason) in [("nobody", "no such node"), ("guarded", "say the word")] {
+        let (client, _updates) = start(&control, id);
+        let mut status = client.status();
+        let refused = status.wait_for(|status| status.last_error.is_some());
+        let status = within("a refusal", refused)
+            .await
+            .expect("the client runs")
+            .clone();
+        assert!(
+            status.last_error.as_ref().unwrap().contains(reason),
+            "{status:?}"
+        );
+        assert!(!status.connected);
+    }
+    assert_eq!(control.registry.connected(), 0);
+}
+
+#[tokio::test]
+async fn the_token_is_read_anew_for_each_connection() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("token");
+    std::fs::write(&file, "wrong\n").expect("a file");
+    let token_file = Some(file.clone());
+    let options = ClientOptions {
+        token_file,
+        ..options(&control, "guarded")
+    };
+    let (client, mut updates) = Client::start(options).expect("a good endpoint");
+    let mut status = client.status();
+    within("a refusal", status.wait_for(|s| s.attempts > 1))
+        .await
+        .expect("the client runs");
+    std::fs::write(&file, "sesame\n").expect("a file");
+    next(&mut updates).await.accept();
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_read_holds_up_nobody() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    // A stream that asks for everything, never reads and never answers.
+    let mut slow = AggregatedDiscoveryServiceClient::connect(format!("http://{}", control.addr))
+        .await
+        .expect("a connection");
+    let (requests, outbound) = tokio::sync::mpsc::channel(4);
+    for kind in [Kind::Cluster, Kind::Endpoint] {
+        let request = DeltaDiscoveryRequest {
+            node: Some(
+                (&Node {
+                    id: "slow".into(),
+                    ..Node::default()
+                })
+                    .into(),
+            ),
+            type_url: kind.type_url().into(),
+            resource_names_subscribe: vec!["*".into()],
+            ..Default::default()
+        };
+        requests.send(request).await.expect("room for it");
+    }
+    let stuck = slow
+        .delta_aggregated_resources(ReceiverStream::new(outbound))
+        .await;
+    let _stuck = stuck.expect("a stream").into_inner();
+    until(&control.registry, "the slow one is there", |r| {
+        (r.connected() == 1).then_some(())
+    })
+    .await;
+
+    let (_client, mut updates) = start(&control, "quick");
+    for port in 2..40 {
+        control.publish(mesh(port.into(), &["a"], port));
+        while {
+            let update = next(&mut updates).await;
+            let behind = update.snapshot.revision() < port.into();
+            update.accept();
+            behind
+        } {}
+    }
+    let proxies = control.registry.proxies();
+    let acked = |id: &str| {
+        proxies
+            .iter()
+            .find(|p| p.node.id == id)
+            .unwrap()
+            .revision_acked
+    };
+    assert_eq!(acked("slow"), 0);
+    until(&control.registry, "the quick one is done", |registry| {
+        (registry.spread(39).acked == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_without_a_node_is_refused() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    let url = format!("http://{}", control.addr);
+    let mut client = AggregatedDiscoveryServiceClient::connect(url)
+        .await
+        .expect("a connection");
+    let request = DeltaDiscoveryRequest {
+        type_url: Kind::Cluster.type_url().into(),
+        ..Default::default()
+    };
+    let call = client
+        .delta_aggregated_resources(tokio_stream::once(request))
+        .await;
+    let status = match call {
+        Err(status) => status,
+        Ok(stream) => stream.into_inner().message().await.unwrap_err(),
+    };
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_client_without_a_consumer_leaves() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    let (_client, mut updates) = start(&control, "one");
+    next(&mut updates).await.accept();
+    drop(updates);
+    until(&control.registry, "the stream ends", |r| {
+        (r.connected() == 0).then_some(())
+    })
+    .await;
+    assert!(!control.registry.proxies()[0].connected);
+}
+
+#[test]
+fn endpoints_that_are_none_are_refused_with_a_hint() {
+    for endpoint in ["", "localhost", "https://localhost:1", "http://", "a b:1"] {
+        let options = ClientOptions::new(endpoint, Node::default());
+        let error = Client::start(options).expect_err(endpoint).to_string();
+        assert!(error.contains("use host:port"), "{error}");
+    }
+}

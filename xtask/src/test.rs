@@ -1,0 +1,25 @@
+//! All tests, with everything they need.
+
+use crate::{
+    process::{self, Result, cargo, root},
+    tidy,
+    tools::Tools,
+};
+
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    tidy::run()?;
+    let tools = Tools::fetch()?;
+    // The whole-mesh tests drive the program that users run, in the build that users run.
+    process::run(cargo().args(["build", "--release", "--package", "tombolo"]))?;
+    let mut test = cargo();
+    test.args(["test", "--workspace"])
+        .args(words)
+        .env("TOMBOLO_BIN", root().join("target/release/tombolo"))
+        .env("TOMBOLO_ENVOY", tools.envoy()?)
+        .env("TOMBOLO_AWS", tools.program("aws"))
+        .env("TOMBOLO_PYTHON", tools.program("python"));
+    if std::env::var_os("TOMBOLO_CORPUS").is_none() {
+        test.env("TOMBOLO_CORPUS", root().join("../shared/corpus"));
+    }
+    process::run(&mut test)
+}

@@ -1,0 +1,114 @@
+//! What the tests need beside Rust: a real Envoy, the aws CLI and boto3, from PyPI.
+//!
+//! They come into a Python environment of their own under `target/tools`, which is made again when the
+//! list of packages changes.
+
+use crate::process::{Result, is_installed, root, run};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Where the tools are.
+pub(crate) struct Tools {
+    environment: PathBuf,
+}
+
+impl Tools {
+    /// Fetches what is missing.
+    pub(crate) fn fetch() -> Result<Self> {
+        let environment = root().join("target/tools/python");
+        let list = root().join("tests/requirements.txt");
+        let wanted = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+        let stamp = environment.join("installed-requirements.txt");
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(Self { environment });
+        }
+        if !is_installed("python3") || !has_venv() {
+            debian(&["python3", "python3-venv"])?;
+        }
+        if environment.exists() {
+            fs::remove_dir_all(&environment)
+                .map_err(|error| format!("{}: {error}", environment.display()))?;
+        }
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(&environment))?;
+        run(Command::new(environment.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&list))?;
+        fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+        Ok(Self { environment })
+    }
+
+    /// The Envoy program itself, not the script that starts it.
+    pub(crate) fn envoy(&self) -> Result<PathBuf> {
+        let lib = self.environment.join("lib");
+        let python = fs::read_dir(&lib).map_err(|error| format!("{}: {error}", lib.display()))?;
+        let envoy = python
+            .filter_map(|entry| Some(entry.ok()?.path().join("site-packages/envoy/_bin/envoy")))
+            .find(|path| path.is_file())
+            .ok_or_else(|| format!("no envoy under {}", lib.display()))?;
+        make_executable(&envoy)?;
+        Ok(envoy)
+    }
+
+    /// A program of the environment.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.environment.join("bin").join(name)
+    }
+}
+
+impl fmt::Display for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let envoy = self
+            .envoy()
+            .map_or_else(|error| error, |path| path.display().to_string());
+        writeln!(f, "export TOMBOLO_ENVOY={envoy}")?;
+        writeln!(f, "export TOMBOLO_AWS={}", self.program("aws").display())?;
+        write!(
+            f,
+            "export TOMBOLO_PYTHON={}",
+            self.program("python").display()
+        )
+    }
+}
+
+fn has_venv() -> bool {
+    let probe = Command::new("python3")
+        .args(["-c", "import venv, ensurepip"])
+        .output();
+    probe.is_ok_and(|output| output.status.success())
+}
+
+fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o111 == 0o111 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o755)).map_err(failed)
+}
+
+/// Installs Debian packages.
+pub(crate) fn debian(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if !is_installed("apt-get") {
+        return Err(format!(
+            "install these first: {list} (this is no Debian, so it is left to you)"
+        ));
+    }
+    let needs_root = || format!("install these first, as root: apt-get install {list}");
+    let mut update = Command::new("apt-get");
+    run(update.args(["update", "-qq"])).map_err(|_| needs_root())?;
+    let mut install = Command::new("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive").args([
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+    ]);
+    run(install.args(packages)).map_err(|_| needs_root())
+}
