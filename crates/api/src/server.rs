@@ -97,7 +97,7 @@ impl Server {
             };
         };
         let request_id = random::uuid();
-        match self.answer(door, &parts, body).await {
+        match self.answer(door, &parts, body, &request_id).await {
             Ok(body) => door.success(body, &request_id),
             Err(failure) => {
                 tracing::debug!(
@@ -114,7 +114,13 @@ impl Server {
         }
     }
 
-    async fn answer(&self, door: Door, request: &Parts, body: Body) -> Result<Vec<u8>, Failure> {
+    async fn answer(
+        &self,
+        door: Door,
+        request: &Parts,
+        body: Body,
+        request_id: &str,
+    ) -> Result<Vec<u8>, Failure> {
         let credential =
             authorization::credential(request, door).map_err(|refusal| refusal.at(door))?;
         let scope = match &credential {
@@ -128,6 +134,7 @@ impl Server {
             store: &self.store,
             scope,
             access_key: credential.map(|credential| credential.access_key),
+            request_id,
             request,
             body: self.read(body).await?,
         };

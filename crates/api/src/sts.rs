@@ -27,7 +27,7 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 fn caller_identity(call: &Call<'_>) -> String {
     let account = &call.scope.account;
     let user_id = escape(call.access_key.as_deref().unwrap_or("ANONYMOUS"));
-    let request_id = crate::random::uuid();
+    let request_id = call.request_id;
     format!(
         "<GetCallerIdentityResponse xmlns=\"{NAMESPACE}\"><GetCallerIdentityResult>\
          <Arn>arn:aws:iam::{account}:user/tombolo</Arn><UserId>{user_id}</UserId>\

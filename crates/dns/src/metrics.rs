@@ -46,6 +46,9 @@ pub struct Metrics {
     pub tcp_overflows: Counter,
 }
 
+/// Name, help, and each series' labels with its counter.
+type Family<'a> = (&'a str, &'a str, &'a [(&'a str, &'a Counter)]);
+
 /// Answers by response code.
 #[derive(Default)]
 pub struct Answers {
@@ -80,7 +83,7 @@ impl Metrics {
     /// Appends all counters as Prometheus text.
     pub fn render(&self, out: &mut String) {
         let answers = &self.answers;
-        let families: [(&str, &str, &[(&str, &Counter)]); 8] = [
+        let families: [Family<'_>; 8] = [
             (
                 "tombolo_dns_queries_total",
                 "Messages received, by transport.",

@@ -11,6 +11,7 @@ mod rules;
 mod tests;
 
 use crate::cluster::ClusterObjects;
+use crate::convert;
 use crate::crd::{IpPreference, Kind, MeshServiceDiscovery, Resource};
 use crate::field::{Denial, Denials};
 
@@ -31,9 +32,12 @@ pub enum IpFamily {
 /// # Errors
 /// Bounds of the schema, rules between fields, a membership that was written by hand, or one that cannot be
 /// decided because nothing, or more than one thing, selects the object.
-pub fn create(mut resource: Resource, objects: &ClusterObjects, family: IpFamily) -> Result<Resource, Denials> {
-    let mut denials = resource.check();
-    denials.extend(rules::check(&resource));
+pub fn create(
+    mut resource: Resource,
+    objects: &ClusterObjects,
+    family: IpFamily,
+) -> Result<Resource, Denials> {
+    let mut denials = violations(&resource);
     denials.extend(membership::written_by_hand(&resource));
     default_aws_name(&mut resource);
     force_ip_family(&mut resource, family);
@@ -53,14 +57,32 @@ pub fn create(mut resource: Resource, objects: &ClusterObjects, family: IpFamily
 pub fn update(old: &Resource, mut new: Resource, family: IpFamily) -> Result<Resource, Denials> {
     immutable::carry_over(old, &mut new);
     force_ip_family(&mut new, family);
-    let mut denials = new.check();
-    denials.extend(rules::check(&new));
+    let mut denials = violations(&new);
     denials.extend(immutable::check(old, &new));
     admitted(new, denials)
 }
 
+/// What is wrong with an object by itself.
+///
+/// Beyond what the original webhook asked, the mesh model's own rules are applied: it would refuse the object
+/// later, where the one who applied it no longer looks. They say one thing at a time, so they come last.
+fn violations(resource: &Resource) -> Vec<Denial> {
+    let mut denials = resource.check();
+    denials.extend(rules::check(resource));
+    if denials.is_empty()
+        && let Err(error) = convert::check(resource)
+    {
+        denials.push(error.denial());
+    }
+    denials
+}
+
 fn admitted(resource: Resource, denials: Vec<Denial>) -> Result<Resource, Denials> {
-    if denials.is_empty() { Ok(resource) } else { Err(Denials(denials)) }
+    if denials.is_empty() {
+        Ok(resource)
+    } else {
+        Err(Denials(denials))
+    }
 }
 
 /// The name an object has in the mesh API when its manifest gives none; `None` for a backend group.
@@ -87,12 +109,16 @@ fn default_aws_name(resource: &mut Resource) {
 
 /// The original overrules what the user wrote, and its tests assert that; so it is kept.
 fn force_ip_family(resource: &mut Resource, family: IpFamily) {
-    let Resource::Mesh(mesh) = resource else { return };
+    let Resource::Mesh(mesh) = resource else {
+        return;
+    };
     let discovery = &mut mesh.spec.mesh_service_discovery;
     let forced = match family {
         IpFamily::V6 => IpPreference::Ipv6Only,
         IpFamily::V4 if discovery.is_some() => IpPreference::Ipv4Only,
         IpFamily::V4 => return,
     };
-    *discovery = Some(MeshServiceDiscovery { ip_preference: Some(forced) });
+    *discovery = Some(MeshServiceDiscovery {
+        ip_preference: Some(forced),
+    });
 }

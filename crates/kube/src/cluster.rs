@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::crd::{
-    BackendGroup, GatewayRoute, Kind, Mesh, Resource, VirtualGateway, VirtualNode, VirtualRouter, VirtualService,
+    BackendGroup, GatewayRoute, Kind, Mesh, Resource, VirtualGateway, VirtualNode, VirtualRouter,
+    VirtualService,
 };
 use crate::selector::Labels;
 
@@ -97,23 +98,35 @@ impl ClusterObjects {
     pub fn put(&mut self, resource: impl Into<Resource>) -> Option<Arc<Resource>> {
         let resource = resource.into();
         let key = ObjectKey::of(&resource);
-        self.resources.entry(resource.kind()).or_default().insert(key, Arc::new(resource))
+        self.resources
+            .entry(resource.kind())
+            .or_default()
+            .insert(key, Arc::new(resource))
     }
 
     /// Removes an object and returns it.
     pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Resource>> {
-        self.resources.get_mut(&kind)?.remove(&ObjectKey::new(namespace, name))
+        self.resources
+            .get_mut(&kind)?
+            .remove(&ObjectKey::new(namespace, name))
     }
 
     /// An object. A mesh has the namespace `""`.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Resource> {
-        let resource = self.resources.get(&kind)?.get(&ObjectKey::new(namespace, name))?;
+        let resource = self
+            .resources
+            .get(&kind)?
+            .get(&ObjectKey::new(namespace, name))?;
         Some(resource)
     }
 
     /// Every object of one kind, by namespace and name.
     pub fn all(&self, kind: Kind) -> impl Iterator<Item = &Resource> {
-        self.resources.get(&kind).into_iter().flatten().map(|(_, resource)| resource.as_ref())
+        self.resources
+            .get(&kind)
+            .into_iter()
+            .flatten()
+            .map(|(_, resource)| resource.as_ref())
     }
 
     /// A mesh, by the name of its object.

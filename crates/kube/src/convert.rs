@@ -6,15 +6,14 @@
 //! shapes. A field that both sides learn needs no line here.
 
 mod references;
+mod spec;
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 use tombolo_model::mesh::{Kind as ModelKind, ResourceKey, Spec};
 
 use crate::cluster::ClusterObjects;
-use crate::crd::{GatewayRoute, Resource, Route, VirtualNode, VirtualRouter, VirtualService};
+use crate::crd::Resource;
 use crate::field::{Denial, FieldPath};
 
 pub use references::ReferenceError;
@@ -54,18 +53,20 @@ pub enum ConvertError {
     /// [`ReferenceError::Missing`].
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// The model cannot read the spec.
-    #[error("spec: {0}")]
-    Spec(String),
+    /// The spec breaks a rule of the model.
+    #[error(transparent)]
+    Spec(Denial),
 }
 
 impl ConvertError {
     /// The error as a denial, which names a field.
     pub fn denial(&self) -> Denial {
         match self {
-            Self::NotAdmitted { field } => Denial::new(field.clone(), "is not set; the object was not admitted"),
+            Self::NotAdmitted { field } => {
+                Denial::new(field.clone(), "is not set; the object was not admitted")
+            }
             Self::Reference(error) => Denial::new(error.field().clone(), error.reason()),
-            Self::Spec(message) => Denial::new("spec", message.clone()),
+            Self::Spec(denial) => denial.clone(),
         }
     }
 }
@@ -75,37 +76,46 @@ impl ConvertError {
 /// # Errors
 /// The object was not admitted, or something it refers to is missing, is in another mesh, or is named by an ARN
 /// of the wrong type.
-pub fn convert(resource: &Resource, objects: &ClusterObjects) -> Result<Option<Converted>, ConvertError> {
-    let (key, mesh_owner) = match resource {
-        Resource::BackendGroup(_) => return Ok(None),
-        _ => identify(resource, objects)?,
+pub fn convert(
+    resource: &Resource,
+    objects: &ClusterObjects,
+) -> Result<Option<Converted>, ConvertError> {
+    let Some((key, mesh_owner)) = identify(resource, objects)? else {
+        return Ok(None);
     };
     let resolver = Resolver::new(resource, objects);
-    let spec = match resource {
-        Resource::Mesh(mesh) => written(&[
-            ("egressFilter", &mesh.spec.egress_filter),
-            ("serviceDiscovery", &mesh.spec.mesh_service_discovery),
-        ]),
-        Resource::VirtualNode(node) => virtual_node(node, &resolver)?,
-        Resource::VirtualRouter(router) => written(&[("listeners", &router.spec.listeners)]),
-        Resource::VirtualService(service) => virtual_service(service, &resolver)?,
-        Resource::VirtualGateway(gateway) => {
-            let mut spec = written(&[
-                ("logging", &gateway.spec.logging),
-                ("backendDefaults", &gateway.spec.backend_defaults),
-            ]);
-            // The API requires the list where the kind leaves it open.
-            spec["listeners"] = written_one(&gateway.spec.listeners());
-            spec
-        }
-        Resource::GatewayRoute(route) => gateway_route(route, &resolver)?,
-        Resource::BackendGroup(_) => return Ok(None),
-    };
+    let spec = spec::of_object(resource, key.kind, &resolver)?;
     let routes = match resource {
-        Resource::VirtualRouter(router) => routes(router, &key, &resolver)?,
+        Resource::VirtualRouter(router) => spec::of_routes(router, &resolver)?,
         _ => Vec::new(),
     };
-    Ok(Some(Converted { mesh_owner, resource: item(key, spec)?, routes }))
+    let route = |(name, spec): (String, Spec)| Item {
+        key: ResourceKey::child(key.mesh.clone(), ModelKind::Route, key.name.clone(), name),
+        spec,
+    };
+    let routes = routes.into_iter().map(route).collect();
+    Ok(Some(Converted {
+        mesh_owner,
+        resource: Item { key, spec },
+        routes,
+    }))
+}
+
+/// Applies the model's own rules to an object alone, as if every reference led somewhere. Admission asks this, so
+/// that whoever applies a manifest learns at once what the mesh API would refuse later.
+///
+/// # Errors
+/// The first rule that the object breaks, or an ARN of the wrong type.
+pub fn check(resource: &Resource) -> Result<(), ConvertError> {
+    let Some(kind) = model_kind(resource) else {
+        return Ok(());
+    };
+    let resolver = Resolver::believing(resource);
+    spec::of_object(resource, kind, &resolver)?;
+    if let Resource::VirtualRouter(router) = resource {
+        spec::of_routes(router, &resolver)?;
+    }
+    Ok(())
 }
 
 /// The identity of an admitted object in the mesh model, and the owner of its mesh. `Ok(None)` for a backend
@@ -113,29 +123,39 @@ pub fn convert(resource: &Resource, objects: &ClusterObjects) -> Result<Option<C
 ///
 /// # Errors
 /// The object was not admitted, or its mesh or gateway is gone.
-pub fn key(resource: &Resource, objects: &ClusterObjects) -> Result<Option<ResourceKey>, ConvertError> {
-    match resource {
-        Resource::BackendGroup(_) => Ok(None),
-        _ => identify(resource, objects).map(|(key, _)| Some(key)),
-    }
+pub fn key(
+    resource: &Resource,
+    objects: &ClusterObjects,
+) -> Result<Option<ResourceKey>, ConvertError> {
+    Ok(identify(resource, objects)?.map(|(key, _)| key))
 }
 
-fn identify(resource: &Resource, objects: &ClusterObjects) -> Result<(ResourceKey, Option<String>), ConvertError> {
-    let not_admitted = |field: &str| ConvertError::NotAdmitted { field: field.into() };
-    let name = resource.aws_name().ok_or_else(|| not_admitted("spec.awsName"))?;
+type Identity = (ResourceKey, Option<String>);
+
+fn identify(
+    resource: &Resource,
+    objects: &ClusterObjects,
+) -> Result<Option<Identity>, ConvertError> {
+    let Some(kind) = model_kind(resource) else {
+        return Ok(None);
+    };
+    let not_admitted = |field: &str| ConvertError::NotAdmitted {
+        field: field.into(),
+    };
+    let name = resource
+        .aws_name()
+        .ok_or_else(|| not_admitted("spec.awsName"))?;
     if let Resource::Mesh(mesh) = resource {
-        return Ok((ResourceKey::mesh(name), mesh.spec.mesh_owner.clone()));
+        return Ok(Some((
+            ResourceKey::mesh(name),
+            mesh.spec.mesh_owner.clone(),
+        )));
     }
-    let mesh_ref = resource.mesh_ref().ok_or_else(|| not_admitted("spec.meshRef"))?;
+    let mesh_ref = resource
+        .mesh_ref()
+        .ok_or_else(|| not_admitted("spec.meshRef"))?;
     let mesh = references::mesh(mesh_ref, objects)?;
     let mesh_name = mesh.spec.aws_name.as_deref().unwrap_or_default();
-    let kind = match resource {
-        Resource::VirtualNode(_) => ModelKind::VirtualNode,
-        Resource::VirtualRouter(_) => ModelKind::VirtualRouter,
-        Resource::VirtualService(_) => ModelKind::VirtualService,
-        Resource::VirtualGateway(_) => ModelKind::VirtualGateway,
-        Resource::GatewayRoute(_) | Resource::Mesh(_) | Resource::BackendGroup(_) => ModelKind::GatewayRoute,
-    };
     let key = if let Resource::GatewayRoute(route) = resource {
         let gateway = route.spec.virtual_gateway_ref.as_ref();
         let gateway = gateway.ok_or_else(|| not_admitted("spec.virtualGatewayRef"))?;
@@ -144,185 +164,18 @@ fn identify(resource: &Resource, objects: &ClusterObjects) -> Result<(ResourceKe
     } else {
         ResourceKey::new(mesh_name, kind, name)
     };
-    Ok((key, mesh.spec.mesh_owner.clone()))
+    Ok(Some((key, mesh.spec.mesh_owner.clone())))
 }
 
-fn virtual_node(node: &VirtualNode, resolver: &Resolver<'_>) -> Result<Value, ConvertError> {
-    let mut spec = written(&[
-        ("listeners", &node.spec.listeners),
-        ("serviceDiscovery", &node.spec.service_discovery),
-        ("backendDefaults", &node.spec.backend_defaults),
-        ("logging", &node.spec.logging),
-    ]);
-    let mut backends = Vec::new();
-    let mut names = Vec::new();
-    for (index, backend) in node.spec.backends.iter().flatten().enumerate() {
-        let service = &backend.virtual_service;
-        let at = FieldPath::from("spec.backends").index(index).field("virtualService");
-        let name = resolver.virtual_service(
-            &at,
-            service.virtual_service_ref.as_ref(),
-            service.virtual_service_arn.as_deref(),
-        )?;
-        let mut written = written(&[("clientPolicy", &service.client_policy)]);
-        written["virtualServiceName"] = name.clone().into();
-        backends.push(json!({ "virtualService": written }));
-        names.push(name);
-    }
-    for name in resolver.grouped_services(node.spec.backend_groups.as_deref().unwrap_or_default())? {
-        if !names.contains(&name) {
-            backends.push(json!({ "virtualService": { "virtualServiceName": name } }));
-            names.push(name);
-        }
-    }
-    if node.spec.backends.is_some() || !backends.is_empty() {
-        spec["backends"] = Value::Array(backends);
-    }
-    Ok(spec)
-}
-
-fn virtual_service(service: &VirtualService, resolver: &Resolver<'_>) -> Result<Value, ConvertError> {
-    let Some(provider) = &service.spec.provider else { return Ok(json!({})) };
-    let at = FieldPath::from("spec.provider");
-    if let Some(node) = &provider.virtual_node {
-        let name = resolver.virtual_node(
-            &at.field("virtualNode"),
-            node.virtual_node_ref.as_ref(),
-            node.virtual_node_arn.as_deref(),
-        )?;
-        return Ok(json!({ "provider": { "virtualNode": { "virtualNodeName": name } } }));
-    }
-    if let Some(router) = &provider.virtual_router {
-        let name = resolver.virtual_router(
-            &at.field("virtualRouter"),
-            router.virtual_router_ref.as_ref(),
-            router.virtual_router_arn.as_deref(),
-        )?;
-        return Ok(json!({ "provider": { "virtualRouter": { "virtualRouterName": name } } }));
-    }
-    Ok(json!({}))
-}
-
-/// Sorted by name, so that one router always gives one list.
-fn routes(router: &VirtualRouter, parent: &ResourceKey, resolver: &Resolver<'_>) -> Result<Vec<Item>, ConvertError> {
-    let mut items = Vec::new();
-    for (index, route) in router.spec.routes().iter().enumerate() {
-        let at = FieldPath::from("spec.routes").index(index);
-        let key =
-            ResourceKey::child(parent.mesh.clone(), ModelKind::Route, parent.name.clone(), route.name.as_str());
-        items.push(item(key, route_spec(route, &at, resolver)?)?);
-    }
-    items.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(items)
-}
-
-fn route_spec(route: &Route, at: &FieldPath, resolver: &Resolver<'_>) -> Result<Value, ConvertError> {
-    let mut spec = written_one(route);
-    if let Some(members) = spec.as_object_mut() {
-        members.remove("name");
-    }
-    let actions = [
-        ("grpcRoute", route.grpc_route.as_ref().map(|route| &route.action)),
-        ("httpRoute", route.http_route.as_ref().map(|route| &route.action)),
-        ("http2Route", route.http2_route.as_ref().map(|route| &route.action)),
-        ("tcpRoute", route.tcp_route.as_ref().map(|route| &route.action)),
-    ];
-    for (member, action) in actions {
-        let Some(action) = action else { continue };
-        let at = at.clone().field(member).field("action").field("weightedTargets");
-        let mut targets = Vec::new();
-        for (index, target) in action.weighted_targets.iter().enumerate() {
-            let name = resolver.virtual_node(
-                &at.clone().index(index),
-                target.virtual_node_ref.as_ref(),
-                target.virtual_node_arn.as_deref(),
-            )?;
-            let mut written = written(&[("port", &target.port)]);
-            written["virtualNode"] = name.into();
-            written["weight"] = target.weight.into();
-            targets.push(written);
-        }
-        spec[member]["action"]["weightedTargets"] = Value::Array(targets);
-    }
-    Ok(spec)
-}
-
-fn gateway_route(route: &GatewayRoute, resolver: &Resolver<'_>) -> Result<Value, ConvertError> {
-    let mut spec = written(&[
-        ("priority", &route.spec.priority),
-        ("grpcRoute", &route.spec.grpc_route),
-        ("httpRoute", &route.spec.http_route),
-        ("http2Route", &route.spec.http2_route),
-    ]);
-    let targets = [
-        ("grpcRoute", route.spec.grpc_route.as_ref().map(|route| &route.action.target)),
-        ("httpRoute", route.spec.http_route.as_ref().map(|route| &route.action.target)),
-        ("http2Route", route.spec.http2_route.as_ref().map(|route| &route.action.target)),
-    ];
-    for (member, target) in targets {
-        let Some(target) = target else { continue };
-        let at = FieldPath::from("spec").field(member).field("action").field("target").field("virtualService");
-        let service = &target.virtual_service;
-        let name = resolver.virtual_service(
-            &at,
-            service.virtual_service_ref.as_ref(),
-            service.virtual_service_arn.as_deref(),
-        )?;
-        spec[member]["action"]["target"]["virtualService"] = json!({ "virtualServiceName": name });
-    }
-    Ok(spec)
-}
-
-fn item(key: ResourceKey, spec: Value) -> Result<Item, ConvertError> {
-    let kind = key.kind;
-    let spec = Spec::from_json(kind, spec).map_err(|error| ConvertError::Spec(error.to_string()))?;
-    Ok(Item { key, spec })
-}
-
-/// The given members that are present, in the spelling of the mesh API.
-fn written(members: &[(&str, &dyn Json)]) -> Value {
-    let mut out = Map::new();
-    for (name, value) in members {
-        let value = value.json();
-        if !value.is_null() {
-            out.insert((*name).to_owned(), value);
-        }
-    }
-    Value::Object(out)
-}
-
-/// A value in the spelling of the mesh API.
-fn written_one(value: &impl Serialize) -> Value {
-    value.json()
-}
-
-/// Values of different types in one list.
-trait Json {
-    fn json(&self) -> Value;
-}
-
-impl<T: Serialize> Json for T {
-    fn json(&self) -> Value {
-        let mut value = serde_json::to_value(self).expect("the kinds have text keys and finite numbers only");
-        respell(&mut value);
-        value
-    }
-}
-
-/// Acronyms that the kinds write in capitals and the mesh API does not.
-fn respell(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            for (ours, theirs) in
-                [("certificateARN", "certificateArn"), ("certificateAuthorityARNs", "certificateAuthorityArns")]
-            {
-                if let Some(value) = members.remove(ours) {
-                    members.insert(theirs.to_owned(), value);
-                }
-            }
-            members.values_mut().for_each(respell);
-        }
-        Value::Array(items) => items.iter_mut().for_each(respell),
-        _ => {}
+/// The kind that the mesh API has for an object; none for a backend group.
+fn model_kind(resource: &Resource) -> Option<ModelKind> {
+    match resource {
+        Resource::Mesh(_) => Some(ModelKind::Mesh),
+        Resource::VirtualNode(_) => Some(ModelKind::VirtualNode),
+        Resource::VirtualRouter(_) => Some(ModelKind::VirtualRouter),
+        Resource::VirtualService(_) => Some(ModelKind::VirtualService),
+        Resource::VirtualGateway(_) => Some(ModelKind::VirtualGateway),
+        Resource::GatewayRoute(_) => Some(ModelKind::GatewayRoute),
+        Resource::BackendGroup(_) => None,
     }
 }

@@ -20,37 +20,45 @@ mod virtual_service;
 
 pub use backend_group::{BackendGroup, BackendGroupSpec, BackendGroupStatus};
 pub use gateway_route::{
-    DefaultSwitch, GatewayHostnameMatch, GatewayHostnameRewrite, GatewayPathRewrite, GatewayPrefixRewrite, GatewayRoute,
-    GatewayRouteSpec, GatewayRouteTarget, GatewayRouteVirtualService, GrpcGatewayAction, GrpcGatewayMatch,
-    GrpcGatewayRewrite, GrpcGatewayRoute, HttpGatewayAction, HttpGatewayMatch, HttpGatewayRewrite, HttpGatewayRoute,
+    DefaultSwitch, GatewayHostnameMatch, GatewayHostnameRewrite, GatewayPathRewrite,
+    GatewayPrefixRewrite, GatewayRoute, GatewayRouteSpec, GatewayRouteTarget,
+    GatewayRouteVirtualService, GrpcGatewayAction, GrpcGatewayMatch, GrpcGatewayRewrite,
+    GrpcGatewayRoute, HttpGatewayAction, HttpGatewayMatch, HttpGatewayRewrite, HttpGatewayRoute,
 };
 pub use listener::{
-    ConnectionPool, Duration, DurationUnit, HealthCheck, HttpPool, HttpTimeout, ListenerTimeout, OutlierDetection,
-    PortMapping, Protocol, RequestPool, TcpPool, TcpTimeout,
+    ConnectionPool, Duration, DurationUnit, HealthCheck, HttpPool, HttpTimeout, ListenerTimeout,
+    OutlierDetection, PortMapping, Protocol, RequestPool, TcpPool, TcpTimeout,
 };
 pub use logging::{AccessLog, FileAccessLog, JsonField, Logging, LoggingFormat};
-pub use matching::{Header, HttpMethod, HttpScheme, Matcher, PathMatch, QueryMatch, QueryParameter, Range};
-pub use mesh::{EgressFilter, EgressFilterType, IpPreference, Mesh, MeshServiceDiscovery, MeshSpec};
+pub use matching::{
+    Header, HttpMethod, HttpScheme, Matcher, PathMatch, QueryMatch, QueryParameter, Range,
+};
+pub use mesh::{
+    EgressFilter, EgressFilterType, IpPreference, Mesh, MeshServiceDiscovery, MeshSpec,
+};
 pub use resource::{Kind, MeshRef, Reference, Resource, VirtualGatewayRef};
 pub use status::{
-    Condition, GatewayRouteStatus, MeshStatus, VirtualGatewayStatus, VirtualNodeStatus, VirtualRouterStatus,
-    VirtualServiceStatus,
+    Condition, GatewayRouteStatus, MeshStatus, VirtualGatewayStatus, VirtualNodeStatus,
+    VirtualRouterStatus, VirtualServiceStatus,
 };
 pub use tls::{
-    AcmCertificate, AcmTrust, BackendDefaults, Certificate, ClientPolicy, ClientTls, FileCertificate, FileTrust,
-    ListenerTls, NameMatch, SdsSecret, SubjectAlternativeNames, TlsMode, Trust, Validation,
+    AcmCertificate, AcmTrust, BackendDefaults, Certificate, ClientPolicy, ClientTls,
+    FileCertificate, FileTrust, ListenerTls, NameMatch, SdsSecret, SubjectAlternativeNames,
+    TlsMode, Trust, Validation,
 };
 pub use virtual_gateway::{GatewayListener, VirtualGateway, VirtualGatewaySpec};
 pub use virtual_node::{
-    AwsCloudMap, Backend, CloudMapAttribute, Dns, DnsResponseType, Listener, ServiceDiscovery, VirtualNode,
-    VirtualNodeSpec, VirtualServiceBackend,
+    AwsCloudMap, Backend, CloudMapAttribute, Dns, DnsResponseType, Listener, ServiceDiscovery,
+    VirtualNode, VirtualNodeSpec, VirtualServiceBackend,
 };
 pub use virtual_router::{
-    GrpcRetryEvent, GrpcRoute, GrpcRouteMatch, HttpRetryEvent, HttpRoute, HttpRouteMatch, RetryPolicy, Route,
-    RouteAction, RouterListener, TcpRetryEvent, TcpRoute, TcpRouteMatch, VirtualRouter, VirtualRouterSpec,
-    WeightedTarget,
+    GrpcRetryEvent, GrpcRoute, GrpcRouteMatch, HttpRetryEvent, HttpRoute, HttpRouteMatch,
+    RetryPolicy, Route, RouteAction, RouterListener, TcpRetryEvent, TcpRoute, TcpRouteMatch,
+    VirtualRouter, VirtualRouterSpec, WeightedTarget,
 };
-pub use virtual_service::{NodeProvider, Provider, RouterProvider, VirtualService, VirtualServiceSpec};
+pub use virtual_service::{
+    NodeProvider, Provider, RouterProvider, VirtualService, VirtualServiceSpec,
+};
 
 /// The API group of the seven kinds.
 pub const GROUP: &str = "appmesh.k8s.aws";

@@ -16,7 +16,9 @@ mod tests;
 
 use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodReadinessGate, PodSpec};
 
-pub use config::{InjectConfig, Resources, Statsd, Tracing, XrayDaemon, default_pre_stop, default_sidecar_probe};
+pub use config::{
+    InjectConfig, Resources, Statsd, Tracing, XrayDaemon, default_pre_stop, default_sidecar_probe,
+};
 pub use workload::{Workload, WorkloadKind, workload_of};
 
 use crate::cluster::ClusterObjects;
@@ -89,7 +91,10 @@ pub fn inject(
         if !switch.eq_ignore_ascii_case("enabled") {
             return Ok(Injection::Untouched(Outside::NotSelected));
         }
-        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         return Err(Denial::new(
             "metadata.labels",
             format!(
@@ -104,13 +109,19 @@ pub fn inject(
         WorkloadKind::VirtualNode => virtual_node(&mut pod, &workload, namespace, objects, config)?,
         WorkloadKind::VirtualGateway => virtual_gateway(&mut pod, &workload, config)?,
     }
-    Ok(Injection::Injected { pod: Box::new(pod), workload })
+    Ok(Injection::Injected {
+        pod: Box::new(pod),
+        workload,
+    })
 }
 
 /// The switch of a namespace in which pods are intercepted at all: the webhook is registered only for
 /// namespaces whose label says `enabled` or `disabled`, letter for letter.
 fn intercepted(labels: &Labels) -> Option<&str> {
-    labels.get(SWITCH).map(String::as_str).filter(|value| ["enabled", "disabled"].contains(value))
+    labels
+        .get(SWITCH)
+        .map(String::as_str)
+        .filter(|value| ["enabled", "disabled"].contains(value))
 }
 
 fn virtual_node(
@@ -122,7 +133,13 @@ fn virtual_node(
 ) -> Result<(), Denial> {
     let node = objects.virtual_node(namespace, &workload.key.name);
     let ports: Vec<u16> = node
-        .map(|node| node.spec.listeners().iter().map(|listener| listener.port_mapping.port).collect())
+        .map(|node| {
+            node.spec
+                .listeners()
+                .iter()
+                .map(|listener| listener.port_mapping.port)
+                .collect()
+        })
         .unwrap_or_default();
     redirect::apply(pod, &ports, config)?;
     sidecar::add(pod, workload, config)?;
@@ -131,25 +148,39 @@ fn virtual_node(
     let spec = spec(pod);
     if uses_cloud_map && config.cloud_map_readiness_gate {
         let gates = spec.readiness_gates.get_or_insert_default();
-        if !gates.iter().any(|gate| gate.condition_type == CLOUD_MAP_GATE) {
-            gates.push(PodReadinessGate { condition_type: CLOUD_MAP_GATE.to_owned() });
+        if !gates
+            .iter()
+            .any(|gate| gate.condition_type == CLOUD_MAP_GATE)
+        {
+            gates.push(PodReadinessGate {
+                condition_type: CLOUD_MAP_GATE.to_owned(),
+            });
         }
     }
     if config.iam_for_service_accounts {
         // So that the proxy may read the projected service account token.
-        spec.security_context.get_or_insert_default().fs_group.get_or_insert(PROXY_UID);
+        spec.security_context
+            .get_or_insert_default()
+            .fs_group
+            .get_or_insert(PROXY_UID);
     }
     if let Some(secret) = &config.image_pull_secret {
         let secrets = spec.image_pull_secrets.get_or_insert_default();
         if !secrets.iter().any(|present| present.name == *secret) {
-            secrets.push(LocalObjectReference { name: secret.clone() });
+            secrets.push(LocalObjectReference {
+                name: secret.clone(),
+            });
         }
     }
     Ok(())
 }
 
 /// A gateway's pod brings its own proxy container. Without one nothing is done, as in the original.
-fn virtual_gateway(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -> Result<(), Denial> {
+fn virtual_gateway(
+    pod: &mut Pod,
+    workload: &Workload,
+    config: &InjectConfig,
+) -> Result<(), Denial> {
     sidecar::adopt(pod, workload, config)?;
     xray::add(pod, config)
 }
@@ -159,7 +190,9 @@ fn spec(pod: &mut Pod) -> &mut PodSpec {
 }
 
 fn has_container(pod: &Pod, name: &str) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| named(&spec.containers, name))
+    pod.spec
+        .as_ref()
+        .is_some_and(|spec| named(&spec.containers, name))
 }
 
 fn named(containers: &[Container], name: &str) -> bool {

@@ -36,7 +36,10 @@ pub struct Source {
 impl Source {
     /// A file called `name` that holds `text`.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
     }
 }
 
@@ -68,7 +71,12 @@ pub struct Limits {
 impl Default for Limits {
     /// Far above what a hand-written or rendered file needs: 8 MiB, 5,000 documents, 64 levels, a million values.
     fn default() -> Self {
-        Self { bytes: 8 << 20, documents: 5_000, depth: 64, nodes: 1_000_000 }
+        Self {
+            bytes: 8 << 20,
+            documents: 5_000,
+            depth: 64,
+            nodes: 1_000_000,
+        }
     }
 }
 
@@ -85,7 +93,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { strictness: Strictness::default(), limits: Limits::default(), namespace: "default".to_owned() }
+        Self {
+            strictness: Strictness::default(),
+            limits: Limits::default(),
+            namespace: "default".to_owned(),
+        }
     }
 }
 
@@ -130,7 +142,11 @@ impl Located<Object> {
 
     /// A denial of this object as an error with file and line.
     pub fn problem(&self, denial: &Denial) -> Problem {
-        self.at(Severity::Error, denial.field.clone(), denial.message.clone())
+        self.at(
+            Severity::Error,
+            denial.field.clone(),
+            denial.message.clone(),
+        )
     }
 
     fn at(&self, severity: Severity, field: FieldPath, message: String) -> Problem {
@@ -196,10 +212,16 @@ pub fn read(sources: &[Source], options: &Options) -> Result<Manifests, Problems
         problems[before..].sort_by_key(|problem| problem.line);
     }
     refuse_duplicates(&objects, &mut problems);
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
         return Err(Problems(problems));
     }
-    Ok(Manifests { objects, warnings: problems })
+    Ok(Manifests {
+        objects,
+        warnings: problems,
+    })
 }
 
 /// One object written twice is a slip of copying: `kubectl` would let the last one win.
@@ -207,7 +229,10 @@ fn refuse_duplicates(objects: &[Located<Object>], problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<(String, String, ObjectKey), &Located<Object>> = BTreeMap::new();
     for located in objects {
         let object = &located.object;
-        let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
+        let group = object
+            .api_version()
+            .split_once('/')
+            .map_or("", |(group, _)| group);
         let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name());
         let identity = (group.to_owned(), object.kind().to_owned(), key);
         if let Some(first) = seen.get(&identity) {

@@ -27,8 +27,14 @@ pub const MESH: &str = "appmesh.k8s.aws/mesh";
 /// Attribute that names the owner.
 pub const VIRTUAL_NODE: &str = "appmesh.k8s.aws/virtualNode";
 
-const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
-const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
+const REGION_LABELS: [&str; 2] = [
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/region",
+];
+const ZONE_LABELS: [&str; 2] = [
+    "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/zone",
+];
 
 /// What a pod means to the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +49,28 @@ pub enum PodClass {
 
 /// Classifies a pod. The condition `Ready` is not asked: it waits for the registry, which would wait for it.
 pub fn classify(pod: &Pod) -> PodClass {
-    let Some(status) = &pod.status else { return PodClass::Ignored };
+    let Some(status) = &pod.status else {
+        return PodClass::Ignored;
+    };
     let has_address = status.pod_ip.as_ref().is_some_and(|ip| !ip.is_empty());
     if pod.metadata.deletion_timestamp.is_some() || !has_address {
         return PodClass::Ignored;
     }
     let mut conditions = status.conditions.iter().flatten();
-    if conditions.any(|condition| condition.type_ == "ContainersReady" && condition.status == "True") {
+    if conditions
+        .any(|condition| condition.type_ == "ContainersReady" && condition.status == "True")
+    {
         return PodClass::Ready;
     }
-    let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref())
+        .unwrap_or("Always");
     match (policy, status.phase.as_deref()) {
-        ("Never", Some("Failed" | "Succeeded")) | ("OnFailure", Some("Succeeded")) => PodClass::Ignored,
+        ("Never", Some("Failed" | "Succeeded")) | ("OnFailure", Some("Succeeded")) => {
+            PodClass::Ignored
+        }
         _ => PodClass::NotReady,
     }
 }
@@ -89,22 +105,52 @@ impl Owner {
 /// Attributes, later ones overriding earlier ones: the pod's labels, the node's own attributes, and what the
 /// registry and the proxies rely on. `host_labels` are those of the machine; region and zone are left out when it
 /// has none.
-pub fn instance(pod: &Pod, node: &VirtualNode, owner: &Owner, host_labels: Option<&Labels>) -> Option<Instance> {
-    let id = pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty())?;
+pub fn instance(
+    pod: &Pod,
+    node: &VirtualNode,
+    owner: &Owner,
+    host_labels: Option<&Labels>,
+) -> Option<Instance> {
+    let id = pod
+        .status
+        .as_ref()?
+        .pod_ip
+        .clone()
+        .filter(|ip| !ip.is_empty())?;
     let mut attributes = pod.metadata.labels.clone().unwrap_or_default();
-    let own = node.spec.cloud_map().and_then(|cloud_map| cloud_map.attributes.as_ref());
-    attributes.extend(own.into_iter().flatten().map(|attribute| (attribute.key.clone(), attribute.value.clone())));
+    let own = node
+        .spec
+        .cloud_map()
+        .and_then(|cloud_map| cloud_map.attributes.as_ref());
+    attributes.extend(
+        own.into_iter()
+            .flatten()
+            .map(|attribute| (attribute.key.clone(), attribute.value.clone())),
+    );
     let mut set = |key: &str, value: String| attributes.insert(key.to_owned(), value);
     let is_ipv6 = id.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6());
-    set(if is_ipv6 { INSTANCE_IPV6 } else { INSTANCE_IPV4 }, id.clone());
+    set(
+        if is_ipv6 {
+            INSTANCE_IPV6
+        } else {
+            INSTANCE_IPV4
+        },
+        id.clone(),
+    );
     if let Some(listener) = node.spec.listeners().first() {
         set(INSTANCE_PORT, listener.port_mapping.port.to_string());
     }
     set("k8s.io/pod", pod.metadata.name.clone().unwrap_or_default());
-    set("k8s.io/namespace", pod.metadata.namespace.clone().unwrap_or_default());
+    set(
+        "k8s.io/namespace",
+        pod.metadata.namespace.clone().unwrap_or_default(),
+    );
     set(MESH, owner.mesh.clone());
     set(VIRTUAL_NODE, owner.virtual_node.clone());
-    for (attribute, labels) in [("REGION", REGION_LABELS), ("AVAILABILITY_ZONE", ZONE_LABELS)] {
+    for (attribute, labels) in [
+        ("REGION", REGION_LABELS),
+        ("AVAILABILITY_ZONE", ZONE_LABELS),
+    ] {
         let value = labels.iter().find_map(|label| host_labels?.get(*label));
         if let Some(value) = value {
             set(attribute, value.clone());
@@ -135,7 +181,12 @@ impl Changes {
 ///
 /// `registered` may hold instances of other owners; they are left alone. With `custom_health` a pod that is no
 /// longer ready stays registered and is reported unhealthy. A pod that is not ready is never registered anew.
-pub fn diff(owner: &Owner, pods: &[(PodClass, Instance)], registered: &[Instance], custom_health: bool) -> Changes {
+pub fn diff(
+    owner: &Owner,
+    pods: &[(PodClass, Instance)],
+    registered: &[Instance],
+    custom_health: bool,
+) -> Changes {
     let ours: BTreeMap<&str, &Instance> = registered
         .iter()
         .filter(|instance| owner.owns(instance))
@@ -163,7 +214,11 @@ pub fn diff(owner: &Owner, pods: &[(PodClass, Instance)], registered: &[Instance
             PodClass::NotReady => {}
         }
     }
-    changes.deregister = ours.keys().filter(|id| !kept.contains(*id)).map(|id| (*id).to_owned()).collect();
+    changes.deregister = ours
+        .keys()
+        .filter(|id| !kept.contains(*id))
+        .map(|id| (*id).to_owned())
+        .collect();
     changes.register.sort_by(|a, b| a.id.cmp(&b.id));
     changes.health.sort();
     changes
@@ -183,6 +238,8 @@ fn registration(instance: &Instance, present: Option<&Instance>) -> Instance {
     let mut registration = instance.clone();
     let before = present.and_then(|present| present.attributes.get(INIT_HEALTH));
     let health = before.cloned().unwrap_or_else(|| "HEALTHY".to_owned());
-    registration.attributes.insert(INIT_HEALTH.to_owned(), health);
+    registration
+        .attributes
+        .insert(INIT_HEALTH.to_owned(), health);
     registration
 }

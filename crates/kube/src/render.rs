@@ -5,6 +5,7 @@
 
 mod age;
 mod cells;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::fmt;
 
 pub use age::age;
 pub use cells::{mesh_object, selector, service_ports};
+pub use yaml::yaml;
 
 use crate::crd::Kind;
 
@@ -74,7 +76,12 @@ impl Listing {
                 ("SELECTOR", true),
             ],
             Self::ConfigMaps => &[("NAME", false), ("DATA", false), ("AGE", false)],
-            Self::Secrets => &[("NAME", false), ("TYPE", false), ("DATA", false), ("AGE", false)],
+            Self::Secrets => &[
+                ("NAME", false),
+                ("TYPE", false),
+                ("DATA", false),
+                ("AGE", false),
+            ],
             Self::Mesh(Kind::BackendGroup) => &[("NAME", false), ("AGE", false)],
             Self::Mesh(_) => &[("NAME", false), ("ARN", false), ("AGE", false)],
         }
@@ -111,9 +118,16 @@ impl Table {
     /// An empty table.
     pub fn new(listing: Listing, layout: Layout) -> Self {
         let columns = listing.columns();
-        let shown: Vec<bool> = columns.iter().map(|(_, only_wide)| layout.wide || !only_wide).collect();
+        let shown: Vec<bool> = columns
+            .iter()
+            .map(|(_, only_wide)| layout.wide || !only_wide)
+            .collect();
         let with_namespace = layout.all_namespaces && listing.is_namespaced();
-        let names = columns.iter().zip(&shown).filter(|(_, shown)| **shown).map(|((name, _), _)| (*name).to_owned());
+        let names = columns
+            .iter()
+            .zip(&shown)
+            .filter(|(_, shown)| **shown)
+            .map(|((name, _), _)| (*name).to_owned());
         let namespace = with_namespace.then(|| "NAMESPACE".to_owned());
         Self {
             header: namespace.into_iter().chain(names).collect(),
@@ -124,11 +138,27 @@ impl Table {
         }
     }
 
+    /// An empty table of other columns, all of them shown.
+    pub fn of(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let header: Vec<String> = columns.into_iter().map(Into::into).collect();
+        Self {
+            shown: vec![true; header.len()],
+            header,
+            with_namespace: false,
+            no_headers: false,
+            rows: Vec::new(),
+        }
+    }
+
     /// Adds an object. `cells` are those of all columns of the listing, the wide ones included; what the layout
     /// hides is dropped, and missing or empty cells read `<none>`.
     pub fn push(&mut self, namespace: &str, cells: impl IntoIterator<Item = impl Into<String>>) {
         let mut cells = cells.into_iter().map(Into::into);
-        let mut row: Vec<String> = self.with_namespace.then(|| namespace.to_owned()).into_iter().collect();
+        let mut row: Vec<String> = self
+            .with_namespace
+            .then(|| namespace.to_owned())
+            .into_iter()
+            .collect();
         for shown in &self.shown {
             let cell = cells.next().filter(|cell: &String| !cell.is_empty());
             if *shown {
@@ -136,6 +166,13 @@ impl Table {
             }
         }
         self.rows.push(row);
+    }
+
+    /// The table without its line of column names.
+    #[must_use]
+    pub fn without_header(mut self) -> Self {
+        self.no_headers = true;
+        self
     }
 
     /// Whether there is nothing to show.
@@ -150,11 +187,22 @@ const LEAST_WIDTH: usize = 6;
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<&Vec<String>> =
-            Some(&self.header).filter(|_| !self.no_headers).into_iter().chain(&self.rows).collect();
-        let length = |line: &Vec<String>, column: usize| line.get(column).map_or(0, |cell| cell.chars().count());
+        let lines: Vec<&Vec<String>> = Some(&self.header)
+            .filter(|_| !self.no_headers)
+            .into_iter()
+            .chain(&self.rows)
+            .collect();
+        let length = |line: &Vec<String>, column: usize| {
+            line.get(column).map_or(0, |cell| cell.chars().count())
+        };
         let widths: Vec<usize> = (0..self.header.len())
-            .map(|column| lines.iter().map(|line| length(line, column)).max().unwrap_or(0))
+            .map(|column| {
+                lines
+                    .iter()
+                    .map(|line| length(line, column))
+                    .max()
+                    .unwrap_or(0)
+            })
             .map(|width| (width + PADDING).max(LEAST_WIDTH))
             .collect();
         for line in lines {

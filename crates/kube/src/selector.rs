@@ -29,7 +29,13 @@ pub fn matches(selector: &LabelSelector, labels: &Labels) -> bool {
 }
 
 fn satisfies(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool {
-    let listed = |value: &String| requirement.values.iter().flatten().any(|item| item == value);
+    let listed = |value: &String| {
+        requirement
+            .values
+            .iter()
+            .flatten()
+            .any(|item| item == value)
+    };
     let value = labels.get(&requirement.key);
     match requirement.operator.as_str() {
         "In" => value.is_some_and(listed),
@@ -42,7 +48,8 @@ fn satisfies(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool {
 
 /// Reports the expressions of `selector` that no label could be tested against.
 pub(crate) fn check(checker: &mut Checker, name: &str, selector: Option<&LabelSelector>) {
-    let Some(expressions) = selector.and_then(|selector| selector.match_expressions.as_ref()) else {
+    let Some(expressions) = selector.and_then(|selector| selector.match_expressions.as_ref())
+    else {
         return;
     };
     checker.within(name, |checker| {
@@ -50,13 +57,22 @@ pub(crate) fn check(checker: &mut Checker, name: &str, selector: Option<&LabelSe
             if requirement.key.is_empty() {
                 checker.deny("key", "is required");
             }
-            let has_values = requirement.values.as_ref().is_some_and(|values| !values.is_empty());
+            let has_values = requirement
+                .values
+                .as_ref()
+                .is_some_and(|values| !values.is_empty());
             match requirement.operator.as_str() {
                 "In" | "NotIn" if !has_values => {
-                    checker.deny("values", format!("operator {} needs at least one value", requirement.operator));
+                    checker.deny(
+                        "values",
+                        format!("operator {} needs at least one value", requirement.operator),
+                    );
                 }
                 "Exists" | "DoesNotExist" if has_values => {
-                    checker.deny("values", format!("operator {} takes no values", requirement.operator));
+                    checker.deny(
+                        "values",
+                        format!("operator {} takes no values", requirement.operator),
+                    );
                 }
                 "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
                 other => checker.deny(
@@ -73,7 +89,10 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     fn selector(json: serde_json::Value) -> LabelSelector {
@@ -83,7 +102,10 @@ mod tests {
     #[test]
     fn an_empty_selector_selects_everything() {
         assert!(matches(&LabelSelector::default(), &labels(&[])));
-        assert!(matches(&LabelSelector::default(), &labels(&[("app", "front")])));
+        assert!(matches(
+            &LabelSelector::default(),
+            &labels(&[("app", "front")])
+        ));
     }
 
     #[test]
@@ -92,8 +114,14 @@ mod tests {
             "matchLabels": {"app": "color"},
             "matchExpressions": [{"key": "version", "operator": "In", "values": ["red", "blue"]}],
         }));
-        assert!(matches(&both, &labels(&[("app", "color"), ("version", "red")])));
-        assert!(!matches(&both, &labels(&[("app", "color"), ("version", "green")])));
+        assert!(matches(
+            &both,
+            &labels(&[("app", "color"), ("version", "red")])
+        ));
+        assert!(!matches(
+            &both,
+            &labels(&[("app", "color"), ("version", "green")])
+        ));
         assert!(!matches(&both, &labels(&[("version", "red")])));
     }
 
@@ -104,9 +132,16 @@ mod tests {
         }));
         assert!(matches(&not_in, &labels(&[])));
         assert!(!matches(&not_in, &labels(&[("tier", "db")])));
-        for (operator, present, absent) in [("Exists", true, false), ("DoesNotExist", false, true)] {
-            let selector = selector(serde_json::json!({"matchExpressions": [{"key": "tier", "operator": operator}]}));
-            assert_eq!(matches(&selector, &labels(&[("tier", "x")])), present, "{operator}");
+        for (operator, present, absent) in [("Exists", true, false), ("DoesNotExist", false, true)]
+        {
+            let selector = selector(
+                serde_json::json!({"matchExpressions": [{"key": "tier", "operator": operator}]}),
+            );
+            assert_eq!(
+                matches(&selector, &labels(&[("tier", "x")])),
+                present,
+                "{operator}"
+            );
             assert_eq!(matches(&selector, &labels(&[])), absent, "{operator}");
         }
     }

@@ -1,5 +1,5 @@
-//! Every manifest of the public walkthroughs goes the whole way: it is read strictly, admitted, converted, and its
-//! pods are injected.
+//! Every manifest of the public walkthroughs goes the whole way: it is read strictly, admitted, converted and taken
+//! by the mesh model, and its pods are injected.
 //!
 //! The walkthroughs are not part of this project. They are looked for in `$TOMBOLO_CORPUS`, or beside the project.
 
@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Pod;
 use tombolo_kube::admit::{self, IpFamily};
 use tombolo_kube::cluster::ClusterObjects;
-use tombolo_kube::convert::{ConvertError, Converted, ReferenceError, convert};
+use tombolo_kube::convert::{ConvertError, Converted, Item, ReferenceError, convert};
 use tombolo_kube::crd::{Kind, Resource};
 use tombolo_kube::inject::{InjectConfig, Injection, SWITCH, Tracing, XrayDaemon, inject};
 use tombolo_kube::manifest::{Located, Object, Options, Source, read};
-use tombolo_model::mesh::Spec;
+use tombolo_model::apply::mesh::Command;
+use tombolo_model::{Context, Scope, Timestamp, View, apply};
 
 /// References that lead nowhere in the walkthroughs as published: this service names a node that no file defines, and
 /// nothing calls it, because its pods are reached through a load balancer.
@@ -24,30 +25,54 @@ fn walkthroughs() -> Option<BTreeMap<String, Vec<PathBuf>>> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
     let root = std::env::var_os("TOMBOLO_CORPUS").map_or_else(beside, PathBuf::from);
     let Ok(entries) = std::fs::read_dir(&root) else {
-        eprintln!("SKIPPED: no walkthroughs at {}; set TOMBOLO_CORPUS", root.display());
+        eprintln!(
+            "SKIPPED: no walkthroughs at {}; set TOMBOLO_CORPUS",
+            root.display()
+        );
         return None;
     };
     let mut found = BTreeMap::new();
     for entry in entries {
-        let directory = entry.expect("a readable directory").path().join("manifests");
-        let Ok(files) = std::fs::read_dir(&directory) else { continue };
-        let mut files: Vec<PathBuf> = files.map(|file| file.expect("a readable directory").path()).collect();
+        let directory = entry
+            .expect("a readable directory")
+            .path()
+            .join("manifests");
+        let Ok(files) = std::fs::read_dir(&directory) else {
+            continue;
+        };
+        let mut files: Vec<PathBuf> = files
+            .map(|file| file.expect("a readable directory").path())
+            .collect();
         files.sort();
-        let name = directory.parent().and_then(Path::file_name).expect("a name").to_string_lossy().into_owned();
+        let name = directory
+            .parent()
+            .and_then(Path::file_name)
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         found.insert(name, files);
     }
-    assert!(!found.is_empty(), "{} holds no walkthroughs", root.display());
+    assert!(
+        !found.is_empty(),
+        "{} holds no walkthroughs",
+        root.display()
+    );
     Some(found)
 }
 
 fn source(path: &Path) -> Source {
     let name = path.file_name().expect("a file").to_string_lossy();
-    Source::new(name, std::fs::read_to_string(path).expect("a readable file"))
+    Source::new(
+        name,
+        std::fs::read_to_string(path).expect("a readable file"),
+    )
 }
 
 fn objects(path: &Path) -> Vec<Located<Object>> {
     let manifests = read(&[source(path)], &Options::default());
-    manifests.unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display())).into_apply_order()
+    manifests
+        .unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()))
+        .into_apply_order()
 }
 
 /// One cluster to which a walkthrough is applied, file after file.
@@ -69,7 +94,8 @@ impl Cluster {
             Object::Mesh(resource) => {
                 self.found_in_mesh(&namespace);
                 let admitted = self.admit(resource.as_ref().clone());
-                let admitted = admitted.unwrap_or_else(|denial| panic!("{}", located.problem(&denial)));
+                let admitted =
+                    admitted.unwrap_or_else(|denial| panic!("{}", located.problem(&denial)));
                 self.objects.put(admitted);
             }
             Object::Deployment(deployment) => {
@@ -86,7 +112,9 @@ impl Cluster {
     }
 
     fn admit(&mut self, mut resource: Resource) -> Result<Resource, tombolo_kube::Denial> {
-        let old = self.objects.get(resource.kind(), resource.namespace(), resource.name());
+        let old = self
+            .objects
+            .get(resource.kind(), resource.namespace(), resource.name());
         let admitted = match old {
             Some(old) => {
                 resource.metadata_mut().uid.clone_from(&old.metadata().uid);
@@ -106,9 +134,13 @@ impl Cluster {
         if namespace.is_empty() || self.objects.namespace(namespace).is_some() {
             return;
         }
-        let selectors = self.objects.meshes().filter_map(|mesh| mesh.spec.namespace_selector.as_ref());
-        let mut labels: BTreeMap<String, String> =
-            selectors.flat_map(|selector| selector.match_labels.clone().unwrap_or_default()).collect();
+        let selectors = self
+            .objects
+            .meshes()
+            .filter_map(|mesh| mesh.spec.namespace_selector.as_ref());
+        let mut labels: BTreeMap<String, String> = selectors
+            .flat_map(|selector| selector.match_labels.clone().unwrap_or_default())
+            .collect();
         labels.insert(SWITCH.to_owned(), "enabled".to_owned());
         self.objects.put_namespace(namespace, labels);
     }
@@ -116,7 +148,10 @@ impl Cluster {
     /// Everything that can be converted, and what still waits for the target of a reference.
     fn converted(&self) -> (Vec<Converted>, Vec<String>) {
         let (mut converted, mut waiting) = (Vec::new(), Vec::new());
-        for resource in Kind::ALL.into_iter().flat_map(|kind| self.objects.all(kind)) {
+        for resource in Kind::ALL
+            .into_iter()
+            .flat_map(|kind| self.objects.all(kind))
+        {
             match convert(resource, &self.objects) {
                 Ok(result) => converted.extend(result),
                 Err(ConvertError::Reference(error @ ReferenceError::Missing { .. })) => {
@@ -129,31 +164,83 @@ impl Cluster {
     }
 }
 
-fn check(spec: &Spec, what: &impl std::fmt::Display) {
-    if let Err(problem) = spec.check() {
-        panic!("{what}: {problem:?}");
+/// A mesh model that takes what a cluster asks for.
+#[derive(Default)]
+struct Model {
+    view: View,
+    revision: u64,
+}
+
+impl Model {
+    /// Creates or updates everything, parents and targets first. Returns how much changed.
+    fn take(&mut self, converted: Vec<Converted>) -> usize {
+        let mut items: Vec<Item> = converted
+            .into_iter()
+            .flat_map(|each| std::iter::once(each.resource).chain(each.routes))
+            .collect();
+        items.sort_by(|a, b| (a.key.kind, &a.key).cmp(&(b.key.kind, &b.key)));
+        items.into_iter().map(|item| self.put(item)).sum()
+    }
+
+    fn put(&mut self, Item { key, spec }: Item) -> usize {
+        self.revision += 1;
+        let context = Context {
+            scope: Scope::new("111122223333", "us-west-2"),
+            now: Timestamp(self.revision),
+            seed: self.revision,
+        };
+        let name = key.to_string();
+        let command = match self.view.resource(&context.scope, &key) {
+            // Each update is a new version, so whoever reconciles compares first.
+            Some(known) if known.spec == spec => return 0,
+            Some(_) => Command::Update {
+                key,
+                spec,
+                client_token: None,
+            },
+            None => Command::Create {
+                key,
+                spec,
+                tags: Vec::new(),
+                client_token: None,
+            },
+        };
+        let applied = apply(&self.view, &context, &tombolo_model::Command::Mesh(command));
+        let changes = applied
+            .unwrap_or_else(|rejection| panic!("{name}: {rejection}"))
+            .changes;
+        for change in &changes {
+            self.view.apply(self.revision, change);
+        }
+        changes.len()
     }
 }
 
 #[test]
-fn every_walkthrough_is_read_admitted_and_converted() {
+fn every_walkthrough_is_read_admitted_converted_and_taken_by_the_model() {
     for (name, files) in walkthroughs().into_iter().flatten() {
-        let mut cluster = Cluster::default();
+        let (mut cluster, mut model) = (Cluster::default(), Model::default());
         for file in files {
             for object in objects(&file) {
                 cluster.apply(object);
             }
-            for converted in cluster.converted().0 {
-                check(&converted.resource.spec, &converted.resource.key);
-                for route in &converted.routes {
-                    check(&route.spec, &route.key);
-                }
-            }
+            model.take(cluster.converted().0);
+            assert_eq!(
+                model.take(cluster.converted().0),
+                0,
+                "{name}: asking again changes nothing"
+            );
         }
         let (converted, waiting) = cluster.converted();
         println!("{name}: {} resources", converted.len());
-        let dangling = waiting.iter().filter(|error| !DANGLING.iter().any(|known| error.starts_with(known)));
-        assert_eq!(dangling.count(), 0, "{name} ends with references that lead nowhere: {waiting:#?}");
+        let dangling = waiting
+            .iter()
+            .filter(|error| !DANGLING.iter().any(|known| error.starts_with(known)));
+        assert_eq!(
+            dangling.count(),
+            0,
+            "{name} ends with references that lead nowhere: {waiting:#?}"
+        );
     }
 }
 
@@ -169,13 +256,23 @@ fn every_selected_pod_of_a_walkthrough_is_injected_and_injecting_is_repeatable()
         let (mut injected, mut outside) = (0, BTreeSet::new());
         for (title, (namespace, pod)) in &cluster.pods {
             let result = inject(pod, namespace, &cluster.objects, &config);
-            assert_eq!(result, inject(pod, namespace, &cluster.objects, &config), "{title}");
+            assert_eq!(
+                result,
+                inject(pod, namespace, &cluster.objects, &config),
+                "{title}"
+            );
             match result {
                 Ok(Injection::Injected { pod, workload }) => {
                     injected += 1;
                     let containers = pod.spec.expect("a pod has a spec").containers;
-                    assert!(containers.iter().any(|container| container.name == "envoy"), "{title}");
-                    assert!(workload.resource_path("111122223333").starts_with("mesh/"), "{title}");
+                    assert!(
+                        containers.iter().any(|container| container.name == "envoy"),
+                        "{title}"
+                    );
+                    assert!(
+                        workload.resource_path("111122223333").starts_with("mesh/"),
+                        "{title}"
+                    );
                 }
                 Ok(Injection::Untouched(why)) => {
                     outside.insert(format!("{title}: {why:?}"));
@@ -189,12 +286,20 @@ fn every_selected_pod_of_a_walkthrough_is_injected_and_injecting_is_repeatable()
 
 #[test]
 fn warnings_are_only_about_known_strays_and_kinds_that_are_not_run() {
-    for file in walkthroughs().into_iter().flatten().flat_map(|(_, files)| files) {
-        let manifests = read(&[source(&file)], &Options::default()).expect("every walkthrough is readable");
+    for file in walkthroughs()
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, files)| files)
+    {
+        let manifests =
+            read(&[source(&file)], &Options::default()).expect("every walkthrough is readable");
         for warning in manifests.warnings {
             let text = warning.to_string();
             println!("{text}");
-            assert!(text.contains("is ignored") || text.contains("not run here"), "{text}");
+            assert!(
+                text.contains("is ignored") || text.contains("not run here"),
+                "{text}"
+            );
         }
     }
 }

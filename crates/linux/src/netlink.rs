@@ -43,9 +43,13 @@ impl Netlink {
             .connect(&SocketAddr::new(0, 0))
             .attempt(|| "connect a netlink socket".into())?;
         socket.set_ext_ack(true).ok();
-        // Larger buffers only matter for very large transactions; without the right to enlarge, small ones still work.
-        sockopt::set_socket_send_buffer_size_force(&socket, BUFFER).ok();
-        sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).ok();
+        // Only root may exceed the system's limits. An ordinary user's transactions must fit into those.
+        if sockopt::set_socket_send_buffer_size_force(&socket, BUFFER).is_err() {
+            sockopt::set_socket_send_buffer_size(&socket, BUFFER).ok();
+        }
+        if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
+            sockopt::set_socket_recv_buffer_size(&socket, BUFFER).ok();
+        }
         Ok(Self {
             socket,
             sequence: 0,

@@ -1,6 +1,8 @@
-//! The load balancer of a LoadBalancer Service: from an address of the host to a random ready pod.
+//! Load balancers: from an address of the host to a random ready pod of a Service.
 //!
 //! A plain TCP relay in user space. It is the way in for people and their browsers, not the data plane.
+
+pub mod entrances;
 
 use std::net::SocketAddrV4;
 use std::sync::Arc;

@@ -73,4 +73,6 @@ impl Cluster {
 }
 
 #[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
 mod tests;

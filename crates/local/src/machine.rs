@@ -15,11 +15,16 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
+use tombolo_linux::fabric::{FabricRules, Refusal};
 
 /// A machine that can hold pods.
 pub trait Machine: Send + Sync + 'static {
     /// Makes the place of a pod: its network with its address.
     fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String>;
+    /// Makes these rules the rules of the network, all at once; the same rules again cost nothing.
+    fn apply(&self, rules: &FabricRules) -> Result<(), String>;
+    /// Packets that the rules refused since the start.
+    fn refusals(&self) -> Result<Vec<Refusal>, String>;
 }
 
 /// The place of one pod. Dropped places are gone, with all that runs in them.

@@ -19,3 +19,6 @@ mod publish;
 
 pub use plan::Plan;
 pub use publish::{Publisher, Workload};
+
+#[cfg(test)]
+mod sample;

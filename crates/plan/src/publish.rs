@@ -101,6 +101,32 @@ impl Publisher {
         warnings
     }
 
+    /// The snapshots of a workload, from now on. It is compiled when its first proxy asks.
+    fn follow(&self, workload: Workload) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+        let mut workloads = self.workloads();
+        if let Some(published) = workloads.get(&workload) {
+            return Ok(published.snapshot.subscribe());
+        }
+        let view = self.inner.store.view();
+        let nothing = Snapshot::builder(0).build();
+        let compiled = Compiled::new(&view, &workload, &nothing, &mut EndpointSets::default());
+        let Some((compiled, snapshot)) = compiled else {
+            return Err(Refusal::new(
+                RefusalCode::NotFound,
+                format!("{workload} does not exist: create it, or correct APPMESH_RESOURCE_ARN"),
+            ));
+        };
+        let (sender, receiver) = watch::channel(Arc::new(snapshot));
+        workloads.insert(
+            workload,
+            Published {
+                compiled,
+                snapshot: sender,
+            },
+        );
+        Ok(receiver)
+    }
+
     fn workloads(&self) -> MutexGuard<'_, HashMap<Workload, Published>> {
         self.inner
             .workloads
@@ -116,11 +142,12 @@ impl Publisher {
             let Some(touched) = touched.scopes.get(&workload.scope) else {
                 return true;
             };
-            if touched
+            let is_concerned = touched
                 .resources
                 .iter()
                 .any(|key| published.compiled.depends_on(key))
-            {
+                || touched.registry && published.compiled.reads_registry();
+            if is_concerned {
                 return published.compile(view, workload, &mut sets);
             }
             let next = published.compiled.with_endpoints(
@@ -201,29 +228,7 @@ impl Source for Publisher {
         node: &Node,
         _peer: &Peer,
     ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
-        let workload = Workload::of_node(node, &self.inner.home)?;
-        let mut workloads = self.workloads();
-        if let Some(published) = workloads.get(&workload) {
-            return Ok(published.snapshot.subscribe());
-        }
-        let view = self.inner.store.view();
-        let nothing = Snapshot::builder(0).build();
-        let compiled = Compiled::new(&view, &workload, &nothing, &mut EndpointSets::default());
-        let Some((compiled, snapshot)) = compiled else {
-            return Err(Refusal::new(
-                RefusalCode::NotFound,
-                format!("{workload} does not exist: create it, or correct APPMESH_RESOURCE_ARN"),
-            ));
-        };
-        let (sender, receiver) = watch::channel(Arc::new(snapshot));
-        workloads.insert(
-            workload,
-            Published {
-                compiled,
-                snapshot: sender,
-            },
-        );
-        Ok(receiver)
+        self.follow(Workload::of_node(node, &self.inner.home)?)
     }
 }
 

@@ -29,6 +29,7 @@ use alarm::Alarm;
 use local::LocalReply;
 use record::Record;
 use relay::Reply;
+pub(crate) use forward::Milliseconds;
 pub(crate) use session::{InFlight, Session};
 
 /// One request's own state.

@@ -1,3 +1,34 @@
-//! x
+//! The data plane: a sidecar and gateway proxy for HTTP/1, HTTP/2 and raw TCP, driven by xDS.
+//!
+//! Envoy's v3 resources are its configuration language, so that any xDS server can drive it and Envoy can be its
+//! oracle. It understands a subset; a field outside the subset that would change behaviour rejects its resource by
+//! name and reason, never silently.
+//!
+//! It is not a policy engine: it knows nothing of meshes, virtual nodes or Istio objects, only of listeners, routes,
+//! clusters and endpoints. It has no TLS yet, no HTTP filters but the router, and no statistical outlier detection.
+//!
+//! Read [`Options`] first, then [`run`]. Inside, `control` prepares a `Generation` off the request path, and each
+//! `worker` serves with it, sharing nothing with the others while a request is under way.
 #![forbid(unsafe_code)]
+
+mod admin;
 mod config;
+mod control;
+pub mod envoy;
+mod executor;
+mod fleet;
+mod generation;
+mod http;
+mod inspect;
+mod log;
+mod metrics;
+mod options;
+mod original_dst;
+mod proxy;
+mod random;
+mod tcp;
+mod upstream;
+mod worker;
+
+pub use options::{Options, OptionsError};
+pub use proxy::{Error, Proxy, run};

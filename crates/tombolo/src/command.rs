@@ -1,10 +1,22 @@
 //! The subcommands.
 
 mod app;
+mod apply;
+mod demo;
+mod env;
+mod exec;
+mod get;
+mod instances;
+mod network;
+mod output;
 mod proxy;
+mod run;
 mod server;
+mod status;
+mod up;
 
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 
 /// The account of development, where none is given.
 pub(crate) const DEFAULT_ACCOUNT: &str = "000000000000";
@@ -21,6 +33,20 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Demo),
+    Up(up::Up),
+    Get(get::Get),
+    Status(status::Status),
+    Doctor(status::Doctor),
+    Apply(apply::Apply),
+    Delete(apply::Delete),
+    Scale(apply::Scale),
+    Exec(exec::Exec),
+    Logs(exec::Logs),
+    Discover(instances::Discover),
+    Network(network::Network),
+    Env(env::Env),
+    Down(apply::Down),
     Server(server::Server),
     Proxy(proxy::Proxy),
     Envoy(proxy::Envoy),
@@ -32,6 +58,20 @@ enum Command {
 /// Runs a subcommand; answers with the exit code.
 pub(crate) fn run(arguments: Arguments) -> Result<i32, String> {
     match arguments.command {
+        Command::Demo(command) => command.run(),
+        Command::Up(command) => command.run(),
+        Command::Get(command) => command.run(),
+        Command::Status(command) => command.run(),
+        Command::Doctor(command) => command.run(),
+        Command::Apply(command) => command.run(),
+        Command::Delete(command) => command.run(),
+        Command::Scale(command) => command.run(),
+        Command::Exec(command) => command.run(),
+        Command::Logs(command) => command.run(),
+        Command::Discover(command) => command.run(),
+        Command::Network(command) => command.run(),
+        Command::Env(command) => command.run(),
+        Command::Down(command) => command.run(),
         Command::Server(command) => command.run(),
         Command::Proxy(command) => command.run(),
         Command::Envoy(command) => command.run(),
@@ -46,4 +86,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))
+}
+
+/// This program, for the processes that it starts of itself. The link is kept: it names the running
+/// file even when that was replaced by a newer build.
+fn this_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("cannot find this program's file: {error}"))
 }

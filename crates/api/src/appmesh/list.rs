@@ -41,7 +41,7 @@ pub(super) fn paging(
                 .map_err(|_| bad_request(format!("limit: {limit:?} is not a number")))?,
         ),
     };
-    let token = percent::query_value(call.query(), "nextToken");
+    let token = percent::query_value(call.query(), "nextToken").filter(|token| !token.is_empty());
     Paging::new(list, limit, bounds, token.as_deref()).map_err(bad_request)
 }
 

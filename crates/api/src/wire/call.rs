@@ -14,6 +14,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scope: Scope,
     /// The caller's access key, when the request carried a signature.
     pub(crate) access_key: Option<String>,
+    /// What this call is named in its answer and in the log.
+    pub(crate) request_id: &'a str,
     /// Method, target and headers, the target as it came over the wire.
     pub(crate) request: &'a Parts,
     /// The whole body.
@@ -29,7 +31,12 @@ impl Call<'_> {
     /// Carries out a command; it is durable and visible when this answers.
     pub(crate) async fn commit(&self, command: Command) -> Result<Reply, CommitError> {
         let committed = self.store.commit(self.scope.clone(), command).await?;
-        tracing::debug!(scope = %self.scope, revision = committed.revision, "committed");
+        tracing::debug!(
+            scope = %self.scope,
+            request_id = self.request_id,
+            revision = committed.revision,
+            "committed"
+        );
         Ok(committed.reply)
     }
 

@@ -21,14 +21,19 @@ pub(super) fn carry_over(old: &Resource, new: &mut Resource) {
     if let (Resource::GatewayRoute(old), Resource::GatewayRoute(new)) = (old, new)
         && new.spec.virtual_gateway_ref.is_none()
     {
-        new.spec.virtual_gateway_ref.clone_from(&old.spec.virtual_gateway_ref);
+        new.spec
+            .virtual_gateway_ref
+            .clone_from(&old.spec.virtual_gateway_ref);
     }
 }
 
 pub(super) fn check(old: &Resource, new: &Resource) -> Vec<Denial> {
     let mut denials = Vec::new();
     if old.kind() != new.kind() {
-        denials.push(Denial::new("kind", format!("{} cannot become {}", old.kind(), new.kind())));
+        denials.push(Denial::new(
+            "kind",
+            format!("{} cannot become {}", old.kind(), new.kind()),
+        ));
         return denials;
     }
     if old.aws_name() != new.aws_name() {

@@ -14,7 +14,10 @@ pub(super) fn written_by_hand(resource: &Resource) -> Vec<Denial> {
     if let Resource::GatewayRoute(route) = resource
         && route.spec.virtual_gateway_ref.is_some()
     {
-        denials.push(Denial::new("spec.virtualGatewayRef", "is read-only; remove it"));
+        denials.push(Denial::new(
+            "spec.virtualGatewayRef",
+            "is read-only; remove it",
+        ));
     }
     denials
 }
@@ -52,7 +55,11 @@ pub(super) fn decide(resource: &mut Resource, objects: &ClusterObjects) -> Resul
                      a gateway and its routes must share one mesh",
                     mesh_ref.name,
                     key(gateway),
-                    gateway.spec.mesh_ref.as_ref().map_or("(none)", |mesh_ref| &mesh_ref.name),
+                    gateway
+                        .spec
+                        .mesh_ref
+                        .as_ref()
+                        .map_or("(none)", |mesh_ref| &mesh_ref.name),
                 ),
             ));
         }
@@ -63,7 +70,11 @@ pub(super) fn decide(resource: &mut Resource, objects: &ClusterObjects) -> Resul
     Ok(())
 }
 
-fn mesh_of<'a>(namespace: &str, labels: &Labels, objects: &'a ClusterObjects) -> Result<&'a Mesh, Denial> {
+fn mesh_of<'a>(
+    namespace: &str,
+    labels: &Labels,
+    objects: &'a ClusterObjects,
+) -> Result<&'a Mesh, Denial> {
     let selects = |mesh: &&Mesh| {
         let selector = mesh.spec.namespace_selector.as_ref();
         selector.is_some_and(|selector| selector::matches(selector, labels))
@@ -73,7 +84,10 @@ fn mesh_of<'a>(namespace: &str, labels: &Labels, objects: &'a ClusterObjects) ->
     match meshes.as_slice() {
         [mesh] if mesh.metadata.deletion_timestamp.is_some() => Err(Denial::new(
             "metadata.namespace",
-            format!("mesh {} of namespace {namespace} is being deleted; wait until it is gone", name(mesh)),
+            format!(
+                "mesh {} of namespace {namespace} is being deleted; wait until it is gone",
+                name(mesh)
+            ),
         )),
         [mesh] => Ok(mesh),
         [] => Err(Denial::new(
@@ -121,7 +135,10 @@ fn gateway_of<'a>(
             ),
         )),
         several => {
-            let names: Vec<String> = several.iter().map(|gateway| key(gateway).to_string()).collect();
+            let names: Vec<String> = several
+                .iter()
+                .map(|gateway| key(gateway).to_string())
+                .collect();
             Err(Denial::new(
                 "metadata.labels",
                 format!(
@@ -135,10 +152,16 @@ fn gateway_of<'a>(
 
 fn key(gateway: &VirtualGateway) -> ObjectKey {
     let metadata = &gateway.metadata;
-    ObjectKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+    ObjectKey::new(
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    )
 }
 
 fn written(labels: &Labels) -> String {
-    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     format!("{{{}}}", pairs.join(", "))
 }

@@ -32,8 +32,13 @@ fn virtual_node(node: &VirtualNode) -> Vec<Denial> {
             (None, None) => continue,
         };
         if let Some(first) = seen.insert(identity, index) {
-            let field = FieldPath::from("spec.backends").index(index).field("virtualService");
-            denials.push(Denial::new(field, format!("is the same as spec.backends[{first}]; remove one")));
+            let field = FieldPath::from("spec.backends")
+                .index(index)
+                .field("virtualService");
+            denials.push(Denial::new(
+                field,
+                format!("is the same as spec.backends[{first}]; remove one"),
+            ));
         }
     }
     denials
@@ -47,7 +52,10 @@ fn virtual_router(router: &VirtualRouter) -> Vec<Denial> {
             let field = FieldPath::from("spec.routes").index(index).field("name");
             denials.push(Denial::new(
                 field,
-                format!("{:?} is the name of spec.routes[{first}] too; give each route its own", route.name),
+                format!(
+                    "{:?} is the name of spec.routes[{first}] too; give each route its own",
+                    route.name
+                ),
             ));
         }
     }

@@ -41,12 +41,18 @@ fn put(objects: &mut ClusterObjects, kind: &str, key: &str, spec: Value) -> Reso
 }
 
 fn converted(resource: &Resource, objects: &ClusterObjects) -> Converted {
-    convert(resource, objects).expect("convertible").expect("not a backend group")
+    convert(resource, objects)
+        .expect("convertible")
+        .expect("not a backend group")
 }
 
 fn spec(resource: &Resource, objects: &ClusterObjects) -> Value {
     let converted = converted(resource, objects);
-    converted.resource.spec.check().expect("within the model's bounds");
+    converted
+        .resource
+        .spec
+        .check()
+        .expect("within the model's bounds");
     converted.resource.spec.to_json()
 }
 
@@ -121,7 +127,10 @@ fn every_field_of_a_virtual_node_arrives_in_the_spelling_of_the_mesh_api() {
         }),
     );
     let converted = converted(&node, &objects);
-    assert_eq!(converted.resource.key.to_string(), "mesh/demo-aws/virtualNode/front_shop");
+    assert_eq!(
+        converted.resource.key.to_string(),
+        "mesh/demo-aws/virtualNode/front_shop"
+    );
     assert_eq!(converted.mesh_owner.as_deref(), Some("111122223333"));
     insta::assert_json_snapshot!(spec(&node, &objects));
 }
@@ -129,7 +138,12 @@ fn every_field_of_a_virtual_node_arrives_in_the_spelling_of_the_mesh_api() {
 #[test]
 fn a_router_gives_its_listeners_and_all_its_routes_sorted_by_name() {
     let mut objects = cluster();
-    put(&mut objects, "VirtualNode", "shop/red", json!({"awsName": "red"}));
+    put(
+        &mut objects,
+        "VirtualNode",
+        "shop/red",
+        json!({"awsName": "red"}),
+    );
     put(&mut objects, "VirtualNode", "shop/blue", json!({}));
     let router = put(
         &mut objects,
@@ -180,14 +194,26 @@ fn a_router_gives_its_listeners_and_all_its_routes_sorted_by_name() {
         })
         .collect::<serde_json::Map<_, _>>()
         .into();
-    insta::assert_json_snapshot!(json!({"router": converted.resource.spec.to_json(), "routes": routes}));
+    insta::assert_json_snapshot!(
+        json!({"router": converted.resource.spec.to_json(), "routes": routes})
+    );
 }
 
 #[test]
 fn a_gateway_route_is_a_child_of_its_gateway() {
     let mut objects = cluster();
-    put(&mut objects, "VirtualGateway", "stock/in", json!({"awsName": "ingress", "namespaceSelector": {}}));
-    put(&mut objects, "VirtualService", "shop/color", json!({"awsName": "color.example"}));
+    put(
+        &mut objects,
+        "VirtualGateway",
+        "stock/in",
+        json!({"awsName": "ingress", "namespaceSelector": {}}),
+    );
+    put(
+        &mut objects,
+        "VirtualService",
+        "shop/color",
+        json!({"awsName": "color.example"}),
+    );
     let route = put(
         &mut objects,
         "GatewayRoute",
@@ -201,7 +227,10 @@ fn a_gateway_route_is_a_child_of_its_gateway() {
         }}),
     );
     let key = converted(&route, &objects).resource.key;
-    assert_eq!(key.to_string(), "mesh/demo-aws/virtualGateway/ingress/gatewayRoute/all_shop");
+    assert_eq!(
+        key.to_string(),
+        "mesh/demo-aws/virtualGateway/ingress/gatewayRoute/all_shop"
+    );
     assert_eq!(
         spec(&route, &objects),
         json!({"priority": 7, "httpRoute": {
@@ -218,7 +247,12 @@ fn a_gateway_route_is_a_child_of_its_gateway() {
 fn a_service_names_its_provider_or_nobody() {
     let mut objects = cluster();
     put(&mut objects, "VirtualNode", "shop/n", json!({}));
-    put(&mut objects, "VirtualRouter", "stock/r", json!({"awsName": "router"}));
+    put(
+        &mut objects,
+        "VirtualRouter",
+        "stock/r",
+        json!({"awsName": "router"}),
+    );
     for (provider, expected) in [
         (json!(null), json!({})),
         (
@@ -237,7 +271,12 @@ fn a_service_names_its_provider_or_nobody() {
             json!({"provider": {"virtualRouter": {"virtualRouterName": "far"}}}),
         ),
     ] {
-        let service = put(&mut objects, "VirtualService", "shop/s", json!({ "provider": provider }));
+        let service = put(
+            &mut objects,
+            "VirtualService",
+            "shop/s",
+            json!({ "provider": provider }),
+        );
         assert_eq!(spec(&service, &objects), expected);
     }
 }
@@ -246,7 +285,12 @@ fn a_service_names_its_provider_or_nobody() {
 fn references_that_lead_nowhere_name_the_field_and_the_target() {
     let mut objects = cluster();
     objects.put_namespace("far", [("mesh".to_owned(), "far".to_owned())].into());
-    put(&mut objects, "Mesh", "/far", json!({"namespaceSelector": {"matchLabels": {"mesh": "far"}}}));
+    put(
+        &mut objects,
+        "Mesh",
+        "/far",
+        json!({"namespaceSelector": {"matchLabels": {"mesh": "far"}}}),
+    );
     put(&mut objects, "VirtualNode", "far/n", json!({}));
     for (reference, expected) in [
         (
@@ -257,17 +301,39 @@ fn references_that_lead_nowhere_name_the_field_and_the_target() {
             json!({"virtualNodeRef": {"name": "n", "namespace": "far"}}),
             "spec.provider.virtualNode.virtualNodeRef: VirtualNode far/n is in mesh far, this object in mesh demo; both must share one mesh",
         ),
+    ] {
+        let service = put(
+            &mut objects,
+            "VirtualService",
+            "shop/s",
+            json!({"provider": {"virtualNode": reference}}),
+        );
+        let error = convert(&service, &objects).expect_err("leads nowhere");
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert_eq!(error.denial().to_string(), error.to_string());
+    }
+}
+
+#[test]
+fn an_arn_of_another_type_is_refused_without_looking_at_the_cluster() {
+    for (provider, expected) in [
         (
             json!({"virtualNodeARN": "arn:aws:appmesh:us-west-2:111122223333:mesh/m/virtualRouter/r"}),
             "spec.provider.virtualNode.virtualNodeARN: \"arn:aws:appmesh:us-west-2:111122223333:mesh/m/virtualRouter/r\" does not name a virtualNode; \
              write arn:aws:appmesh:<region>:<account>:mesh/<mesh>/virtualNode/<name>",
         ),
-        (json!({"virtualNodeARN": "n"}), "spec.provider.virtualNode.virtualNodeARN: \"n\" does not name a virtualNode"),
+        (
+            json!({"virtualNodeARN": "n"}),
+            "spec.provider.virtualNode.virtualNodeARN: \"n\" does not name a virtualNode",
+        ),
     ] {
-        let service = put(&mut objects, "VirtualService", "shop/s", json!({"provider": {"virtualNode": reference}}));
-        let error = convert(&service, &objects).expect_err("leads nowhere");
+        let service = read(
+            "VirtualService",
+            "shop/s",
+            json!({"provider": {"virtualNode": provider}}),
+        );
+        let error = check(&service).expect_err("not a node");
         assert!(error.to_string().starts_with(expected), "{error}");
-        assert_eq!(error.denial().to_string(), error.to_string());
     }
 }
 
@@ -279,16 +345,32 @@ fn a_mesh_that_was_recreated_is_not_taken_for_the_old_one() {
     mesh.metadata.uid = Some("another".to_owned());
     objects.put(mesh);
     let error = convert(&node, &objects).expect_err("another mesh");
-    assert!(matches!(error, ConvertError::Reference(ReferenceError::Recreated { .. })), "{error}");
+    assert!(
+        matches!(
+            error,
+            ConvertError::Reference(ReferenceError::Recreated { .. })
+        ),
+        "{error}"
+    );
     objects.remove(Kind::Mesh, "", "demo");
     let error = convert(&node, &objects).expect_err("no mesh");
-    assert!(matches!(error, ConvertError::Reference(ReferenceError::Missing { .. })), "{error}");
+    assert!(
+        matches!(
+            error,
+            ConvertError::Reference(ReferenceError::Missing { .. })
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_object_that_was_not_admitted_is_not_converted() {
-    let error = convert(&read("VirtualNode", "shop/n", json!({})), &cluster()).expect_err("not admitted");
-    assert_eq!(error.to_string(), "spec.awsName: is not set; the object was not admitted");
+    let error =
+        convert(&read("VirtualNode", "shop/n", json!({})), &cluster()).expect_err("not admitted");
+    assert_eq!(
+        error.to_string(),
+        "spec.awsName: is not set; the object was not admitted"
+    );
 }
 
 #[test]
@@ -297,7 +379,12 @@ fn groups_add_their_services_once_in_order_and_keep_the_policies_of_named_backen
     for key in ["shop/a", "shop/b", "stock/c", "stock/d"] {
         put(&mut objects, "VirtualService", key, json!({}));
     }
-    put(&mut objects, "BackendGroup", "stock/some", json!({"virtualservices": [{"name": "d"}, {"name": "a", "namespace": "shop"}]}));
+    put(
+        &mut objects,
+        "BackendGroup",
+        "stock/some",
+        json!({"virtualservices": [{"name": "d"}, {"name": "a", "namespace": "shop"}]}),
+    );
     let policy = json!({"tls": {"validation": {"trust": {"sds": {"secretName": "s"}}}}});
     let node = put(
         &mut objects,
@@ -315,20 +402,44 @@ fn groups_add_their_services_once_in_order_and_keep_the_policies_of_named_backen
         .iter()
         .filter_map(|backend| backend["virtualService"]["virtualServiceName"].as_str())
         .collect();
-    assert_eq!(names, ["a.shop", "d.stock", "b.shop"], "a group's own namespace is where its members are");
-    assert_eq!(spec["backends"][0]["virtualService"]["clientPolicy"], policy);
+    assert_eq!(
+        names,
+        ["a.shop", "d.stock", "b.shop"],
+        "a group's own namespace is where its members are"
+    );
+    assert_eq!(
+        spec["backends"][0]["virtualService"]["clientPolicy"],
+        policy
+    );
 
-    let lost = put(&mut objects, "VirtualNode", "shop/lost", json!({"backendGroups": [{"name": "none"}]}));
+    let lost = put(
+        &mut objects,
+        "VirtualNode",
+        "shop/lost",
+        json!({"backendGroups": [{"name": "none"}]}),
+    );
     let error = convert(&lost, &objects).expect_err("no such group");
-    assert!(error.to_string().starts_with("spec.backendGroups[0]: BackendGroup shop/none is not there"), "{error}");
-    let group = objects.get(Kind::BackendGroup, "stock", "some").expect("a group");
+    assert!(
+        error
+            .to_string()
+            .starts_with("spec.backendGroups[0]: BackendGroup shop/none is not there"),
+        "{error}"
+    );
+    let group = objects
+        .get(Kind::BackendGroup, "stock", "some")
+        .expect("a group");
     assert_eq!(convert(group, &objects), Ok(None));
 }
 
 #[test]
 fn the_key_of_an_object_is_known_without_the_targets_of_its_references() {
     let mut objects = cluster();
-    let node = put(&mut objects, "VirtualNode", "shop/n", json!({"backends": [{"virtualService": {"virtualServiceRef": {"name": "gone"}}}]}));
+    let node = put(
+        &mut objects,
+        "VirtualNode",
+        "shop/n",
+        json!({"backends": [{"virtualService": {"virtualServiceRef": {"name": "gone"}}}]}),
+    );
     assert!(convert(&node, &objects).is_err());
     let key = key(&node, &objects).expect("known").expect("not a group");
     assert_eq!(key.to_string(), "mesh/demo-aws/virtualNode/n_shop");

@@ -20,7 +20,11 @@ kind!(
 #[serde(rename_all = "camelCase")]
 pub struct BackendGroupSpec {
     /// Its members. The key is written in lower case throughout.
-    #[serde(rename = "virtualservices", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "virtualservices",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub virtual_services: Option<Vec<Reference>>,
     /// Its mesh; written at admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,10 +37,14 @@ pub struct BackendGroupStatus {}
 
 impl Check for BackendGroupSpec {
     fn check(&self, checker: &mut Checker) {
-        checker.each("virtualservices", self.virtual_services.as_deref().unwrap_or_default(), |checker, reference| {
-            if reference.name.is_empty() {
-                checker.deny("name", "must not be empty");
-            }
-        });
+        checker.each(
+            "virtualservices",
+            self.virtual_services.as_deref().unwrap_or_default(),
+            |checker, reference| {
+                if reference.name.is_empty() {
+                    checker.deny("name", "must not be empty");
+                }
+            },
+        );
     }
 }

@@ -89,7 +89,10 @@ impl Checker {
             } else {
                 format!("from {min} to {max}")
             };
-            self.deny(name, format!("{value} is out of range; it must be {bounds}"));
+            self.deny(
+                name,
+                format!("{value} is out of range; it must be {bounds}"),
+            );
         }
     }
 
@@ -104,7 +107,10 @@ impl Checker {
         if length < min && length == 0 {
             self.deny(name, "must not be empty");
         } else if length < min || length > max {
-            self.deny(name, format!("has {length} characters; it must have {min} to {max}"));
+            self.deny(
+                name,
+                format!("has {length} characters; it must have {min} to {max}"),
+            );
         }
     }
 
@@ -125,7 +131,10 @@ impl Checker {
             } else {
                 format!("{min} to {max}")
             };
-            self.deny(name, format!("has {} items; it must have {bounds}", list.len()));
+            self.deny(
+                name,
+                format!("has {} items; it must have {bounds}", list.len()),
+            );
         }
     }
 
@@ -149,9 +158,16 @@ impl Checker {
 
     /// At most one of `members` (name, present) of the value at the current path may be present.
     pub fn at_most_one(&mut self, members: &[(&str, bool)]) {
-        let names: Vec<&str> = members.iter().filter(|(_, present)| *present).map(|(name, _)| *name).collect();
+        let names: Vec<&str> = members
+            .iter()
+            .filter(|(_, present)| *present)
+            .map(|(name, _)| *name)
+            .collect();
         if names.len() > 1 {
-            self.deny_here(format!("{} exclude each other; keep one", names.join(" and ")));
+            self.deny_here(format!(
+                "{} exclude each other; keep one",
+                names.join(" and ")
+            ));
         }
     }
 }

@@ -8,7 +8,8 @@ use super::matching::check_http;
 use super::resource::kind;
 use super::virtual_node::check_target;
 use super::{
-    GatewayRouteStatus, Header, HttpMethod, MeshRef, PathMatch, QueryParameter, Reference, VirtualGatewayRef,
+    GatewayRouteStatus, Header, HttpMethod, MeshRef, PathMatch, QueryParameter, Reference,
+    VirtualGatewayRef,
 };
 
 kind!(
@@ -96,7 +97,10 @@ pub struct GatewayHostnameMatch {
 
 impl Check for GatewayHostnameMatch {
     fn check(&self, checker: &mut Checker) {
-        checker.exactly_one(&[("exact", self.exact.is_some()), ("suffix", self.suffix.is_some())]);
+        checker.exactly_one(&[
+            ("exact", self.exact.is_some()),
+            ("suffix", self.suffix.is_some()),
+        ]);
         checker.optional_length("exact", self.exact.as_ref(), 1, 253);
         checker.optional_length("suffix", self.suffix.as_ref(), 1, 253);
     }
@@ -131,7 +135,11 @@ pub struct GatewayRouteVirtualService {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_service_ref: Option<Reference>,
     /// One of another cluster or account.
-    #[serde(rename = "virtualServiceARN", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "virtualServiceARN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub virtual_service_arn: Option<String>,
 }
 
@@ -253,7 +261,10 @@ impl Check for HttpGatewayRewrite {
         if self.prefix.is_none() && self.path.is_none() && self.hostname.is_none() {
             checker.deny_here("is empty; give prefix, path or hostname, or leave rewrite out");
         }
-        checker.at_most_one(&[("prefix", self.prefix.is_some()), ("path", self.path.is_some())]);
+        checker.at_most_one(&[
+            ("prefix", self.prefix.is_some()),
+            ("path", self.path.is_some()),
+        ]);
         if let Some(prefix) = &self.prefix {
             checker.within("prefix", |checker| {
                 checker.exactly_one(&[
@@ -279,21 +290,34 @@ impl Check for HttpGatewayRewrite {
 
 impl Check for HttpGatewayRoute {
     fn check(&self, checker: &mut Checker) {
-        let rewrites_prefix =
-            self.action.rewrite.as_ref().and_then(|rewrite| rewrite.prefix.as_ref()).is_some();
+        let rewrites_prefix = self
+            .action
+            .rewrite
+            .as_ref()
+            .and_then(|rewrite| rewrite.prefix.as_ref())
+            .is_some();
         checker.within("match", |checker| {
             let route_match = &self.route_match;
-            if route_match.prefix.is_none() && route_match.path.is_none() && route_match.hostname.is_none() {
+            if route_match.prefix.is_none()
+                && route_match.path.is_none()
+                && route_match.hostname.is_none()
+            {
                 checker.deny_here("needs at least one of prefix, path and hostname");
             }
-            checker.at_most_one(&[("prefix", route_match.prefix.is_some()), ("path", route_match.path.is_some())]);
+            checker.at_most_one(&[
+                ("prefix", route_match.prefix.is_some()),
+                ("path", route_match.path.is_some()),
+            ]);
             if let Some(prefix) = &route_match.prefix
                 && !prefix.starts_with('/')
             {
                 checker.deny("prefix", format!("{prefix:?} must start with /"));
             }
             if rewrites_prefix && route_match.prefix.is_none() {
-                checker.deny("prefix", "is required, because the action rewrites the prefix");
+                checker.deny(
+                    "prefix",
+                    "is required, because the action rewrites the prefix",
+                );
             }
             checker.field("hostname", &route_match.hostname);
             check_http(
@@ -321,7 +345,9 @@ impl Check for GrpcGatewayRoute {
             checker.items("metadata", route_match.metadata.as_ref(), 1, 10);
             checker.field("metadata", &route_match.metadata);
         });
-        checker.within("action", |checker| checker.field("target", &self.action.target));
+        checker.within("action", |checker| {
+            checker.field("target", &self.action.target)
+        });
     }
 }
 

@@ -200,7 +200,9 @@ impl Check for ConnectionPool {
             ("grpc", self.grpc.is_some()),
         ]);
         if let Some(pool) = &self.tcp {
-            checker.within("tcp", |checker| checker.range("maxConnections", pool.max_connections, 1, MAX_POOL));
+            checker.within("tcp", |checker| {
+                checker.range("maxConnections", pool.max_connections, 1, MAX_POOL)
+            });
         }
         if let Some(pool) = &self.http {
             checker.within("http", |checker| {
@@ -212,7 +214,9 @@ impl Check for ConnectionPool {
         }
         for (name, pool) in [("http2", &self.http2), ("grpc", &self.grpc)] {
             if let Some(pool) = pool {
-                checker.within(name, |checker| checker.range("maxRequests", pool.max_requests, 1, MAX_POOL));
+                checker.within(name, |checker| {
+                    checker.range("maxRequests", pool.max_requests, 1, MAX_POOL)
+                });
             }
         }
     }

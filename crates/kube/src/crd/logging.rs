@@ -61,12 +61,19 @@ impl Check for Logging {
                 checker.length("path", &file.path, 1, 255);
                 let Some(format) = &file.format else { return };
                 checker.within("format", |checker| {
-                    checker.exactly_one(&[("text", format.text.is_some()), ("json", format.json.is_some())]);
+                    checker.exactly_one(&[
+                        ("text", format.text.is_some()),
+                        ("json", format.json.is_some()),
+                    ]);
                     checker.optional_length("text", format.text.as_ref(), 1, 1000);
-                    checker.each("json", format.json.as_deref().unwrap_or_default(), |checker, field| {
-                        checker.length("key", &field.key, 1, 100);
-                        checker.length("value", &field.value, 1, 100);
-                    });
+                    checker.each(
+                        "json",
+                        format.json.as_deref().unwrap_or_default(),
+                        |checker, field| {
+                            checker.length("key", &field.key, 1, 100);
+                            checker.length("value", &field.value, 1, 100);
+                        },
+                    );
                 });
             });
         });

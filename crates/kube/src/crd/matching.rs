@@ -49,7 +49,13 @@ impl Check for Matcher {
         if let Some(range) = self.range
             && range.end <= range.start
         {
-            checker.deny("range", format!("end {} must be greater than start {}", range.end, range.start));
+            checker.deny(
+                "range",
+                format!(
+                    "end {} must be greater than start {}",
+                    range.end, range.start
+                ),
+            );
         }
     }
 }
@@ -87,7 +93,10 @@ pub struct PathMatch {
 
 impl Check for PathMatch {
     fn check(&self, checker: &mut Checker) {
-        checker.exactly_one(&[("exact", self.exact.is_some()), ("regex", self.regex.is_some())]);
+        checker.exactly_one(&[
+            ("exact", self.exact.is_some()),
+            ("regex", self.regex.is_some()),
+        ]);
         checker.optional_length("exact", self.exact.as_ref(), 1, 255);
         checker.optional_length("regex", self.regex.as_ref(), 1, 255);
     }
@@ -114,8 +123,15 @@ pub struct QueryMatch {
 impl Check for QueryParameter {
     fn check(&self, checker: &mut Checker) {
         checker.length("name", &self.name, 1, usize::MAX);
-        if self.matcher.as_ref().is_some_and(|matcher| matcher.exact.is_none()) {
-            checker.deny("match", "needs exact; leave match out to ask for presence only");
+        if self
+            .matcher
+            .as_ref()
+            .is_some_and(|matcher| matcher.exact.is_none())
+        {
+            checker.deny(
+                "match",
+                "needs exact; leave match out to ask for presence only",
+            );
         }
     }
 }
@@ -165,9 +181,17 @@ pub(super) fn check_http(
         checker.field("path", path);
     }
     checker.items("headers", headers, 1, 10);
-    checker.each("headers", headers.map_or(&[], Vec::as_slice), |checker, header| header.check(checker));
+    checker.each(
+        "headers",
+        headers.map_or(&[], Vec::as_slice),
+        |checker, header| header.check(checker),
+    );
     checker.items("queryParameters", query, 1, 10);
-    checker.each("queryParameters", query.map_or(&[], Vec::as_slice), |checker, parameter| {
-        parameter.check(checker);
-    });
+    checker.each(
+        "queryParameters",
+        query.map_or(&[], Vec::as_slice),
+        |checker, parameter| {
+            parameter.check(checker);
+        },
+    );
 }

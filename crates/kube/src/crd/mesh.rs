@@ -79,11 +79,18 @@ pub enum IpPreference {
 
 impl Check for MeshSpec {
     fn check(&self, checker: &mut Checker) {
-        selector::check(checker, "namespaceSelector", self.namespace_selector.as_ref());
+        selector::check(
+            checker,
+            "namespaceSelector",
+            self.namespace_selector.as_ref(),
+        );
         if let Some(owner) = &self.mesh_owner
             && (owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()))
         {
-            checker.deny("meshOwner", format!("{owner:?} is not an account id; it must be 12 digits, in quotes"));
+            checker.deny(
+                "meshOwner",
+                format!("{owner:?} is not an account id; it must be 12 digits, in quotes"),
+            );
         }
     }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::Checker;
 use super::{
-    API_VERSION, BackendGroup, GatewayRoute, Mesh, VirtualGateway, VirtualNode, VirtualRouter, VirtualService,
+    API_VERSION, BackendGroup, GatewayRoute, Mesh, VirtualGateway, VirtualNode, VirtualRouter,
+    VirtualService,
 };
 use crate::field::Denial;
 
@@ -25,7 +26,10 @@ pub struct Reference {
 impl Reference {
     /// The namespace and name referred to from an object in `own_namespace`.
     pub fn resolve<'a>(&'a self, own_namespace: &'a str) -> (&'a str, &'a str) {
-        let namespace = self.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        let namespace = self
+            .namespace
+            .as_deref()
+            .filter(|namespace| !namespace.is_empty());
         (namespace.unwrap_or(own_namespace), &self.name)
     }
 }
@@ -126,6 +130,10 @@ impl fmt::Display for Kind {
 }
 
 /// Any object of the seven kinds.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "wherever many are held, each lies behind an `Arc` or a `Box` already"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
     /// A mesh.

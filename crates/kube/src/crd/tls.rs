@@ -108,11 +108,18 @@ impl Check for Trust {
         ]);
         if let Some(acm) = &self.acm {
             checker.within("acm", |checker| {
-                checker.items("certificateAuthorityARNs", Some(&acm.certificate_authority_arns), 1, 3);
+                checker.items(
+                    "certificateAuthorityARNs",
+                    Some(&acm.certificate_authority_arns),
+                    1,
+                    3,
+                );
             });
         }
         if let Some(file) = &self.file {
-            checker.within("file", |checker| checker.length("certificateChain", &file.certificate_chain, 1, 255));
+            checker.within("file", |checker| {
+                checker.length("certificateChain", &file.certificate_chain, 1, 255)
+            });
         }
         checker.field("sds", &self.sds);
     }
@@ -245,7 +252,11 @@ impl Check for ListenerTls {
         checker.field("certificate", &self.certificate);
         checker.field("validation", &self.validation);
         // The original schema took it on gateways and then dropped it, which left clients unchecked.
-        if self.validation.as_ref().is_some_and(|validation| validation.trust.acm.is_some()) {
+        if self
+            .validation
+            .as_ref()
+            .is_some_and(|validation| validation.trust.acm.is_some())
+        {
             checker.within("validation", |checker| {
                 checker.within("trust", |checker| {
                     checker.deny("acm", "is not possible on a listener; use file or sds");

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::check::{Check, Checker};
 use super::resource::kind;
 use super::{
-    BackendDefaults, ConnectionPool, HealthCheck, ListenerTls, Logging, MeshRef, PortMapping, Protocol,
-    VirtualGatewayStatus,
+    BackendDefaults, ConnectionPool, HealthCheck, ListenerTls, Logging, MeshRef, PortMapping,
+    Protocol, VirtualGatewayStatus,
 };
 use crate::selector;
 
@@ -82,11 +82,19 @@ impl Check for GatewayListener {
             checker.within("portMapping", |checker| checker.deny("protocol", not_tcp));
         }
         checker.field("healthCheck", &self.health_check);
-        if self.health_check.as_ref().is_some_and(|check| check.protocol == Protocol::Tcp) {
+        if self
+            .health_check
+            .as_ref()
+            .is_some_and(|check| check.protocol == Protocol::Tcp)
+        {
             checker.within("healthCheck", |checker| checker.deny("protocol", not_tcp));
         }
         checker.field("connectionPool", &self.connection_pool);
-        if self.connection_pool.as_ref().is_some_and(|pool| pool.tcp.is_some()) {
+        if self
+            .connection_pool
+            .as_ref()
+            .is_some_and(|pool| pool.tcp.is_some())
+        {
             checker.within("connectionPool", |checker| checker.deny("tcp", not_tcp));
         }
         checker.field("tls", &self.tls);
@@ -95,9 +103,17 @@ impl Check for GatewayListener {
 
 impl Check for VirtualGatewaySpec {
     fn check(&self, checker: &mut Checker) {
-        selector::check(checker, "namespaceSelector", self.namespace_selector.as_ref());
+        selector::check(
+            checker,
+            "namespaceSelector",
+            self.namespace_selector.as_ref(),
+        );
         selector::check(checker, "podSelector", self.pod_selector.as_ref());
-        selector::check(checker, "gatewayRouteSelector", self.gateway_route_selector.as_ref());
+        selector::check(
+            checker,
+            "gatewayRouteSelector",
+            self.gateway_route_selector.as_ref(),
+        );
         checker.field("listeners", &self.listeners);
         checker.field("logging", &self.logging);
         checker.field("backendDefaults", &self.backend_defaults);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::check::{Check, Checker};
 use super::resource::kind;
 use super::{
-    BackendDefaults, ClientPolicy, ConnectionPool, HealthCheck, ListenerTimeout, ListenerTls, Logging, MeshRef,
-    OutlierDetection, PortMapping, Reference, VirtualNodeStatus,
+    BackendDefaults, ClientPolicy, ConnectionPool, HealthCheck, ListenerTimeout, ListenerTls,
+    Logging, MeshRef, OutlierDetection, PortMapping, Reference, VirtualNodeStatus,
 };
 use crate::selector;
 
@@ -156,19 +156,28 @@ pub enum DnsResponseType {
 
 impl Check for ServiceDiscovery {
     fn check(&self, checker: &mut Checker) {
-        checker.exactly_one(&[("awsCloudMap", self.aws_cloud_map.is_some()), ("dns", self.dns.is_some())]);
+        checker.exactly_one(&[
+            ("awsCloudMap", self.aws_cloud_map.is_some()),
+            ("dns", self.dns.is_some()),
+        ]);
         if let Some(cloud_map) = &self.aws_cloud_map {
             checker.within("awsCloudMap", |checker| {
                 checker.length("namespaceName", &cloud_map.namespace_name, 1, 1024);
                 checker.length("serviceName", &cloud_map.service_name, 1, 1024);
-                checker.each("attributes", cloud_map.attributes.as_deref().unwrap_or_default(), |checker, attribute| {
-                    checker.length("key", &attribute.key, 1, 255);
-                    checker.length("value", &attribute.value, 1, 1024);
-                });
+                checker.each(
+                    "attributes",
+                    cloud_map.attributes.as_deref().unwrap_or_default(),
+                    |checker, attribute| {
+                        checker.length("key", &attribute.key, 1, 255);
+                        checker.length("value", &attribute.value, 1, 1024);
+                    },
+                );
             });
         }
         if let Some(dns) = &self.dns {
-            checker.within("dns", |checker| checker.length("hostname", &dns.hostname, 1, usize::MAX));
+            checker.within("dns", |checker| {
+                checker.length("hostname", &dns.hostname, 1, usize::MAX)
+            });
         }
     }
 }
@@ -189,7 +198,11 @@ pub struct VirtualServiceBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_service_ref: Option<Reference>,
     /// One of another cluster or account.
-    #[serde(rename = "virtualServiceARN", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "virtualServiceARN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub virtual_service_arn: Option<String>,
     /// How it is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -212,11 +225,18 @@ impl Check for Backend {
 }
 
 /// A target given as `<what>Ref` or `<what>ARN` at the current path. Both may be given: the ARN wins.
-pub(super) fn check_target(checker: &mut Checker, what: &str, reference: Option<&Reference>, arn: Option<&String>) {
+pub(super) fn check_target(
+    checker: &mut Checker,
+    what: &str,
+    reference: Option<&Reference>,
+    arn: Option<&String>,
+) {
     match (reference, arn) {
         (None, None) => checker.deny_here(format!("needs {what}Ref or {what}ARN")),
         (Some(reference), None) if reference.name.is_empty() => {
-            checker.within(&format!("{what}Ref"), |checker| checker.deny("name", "must not be empty"));
+            checker.within(&format!("{what}Ref"), |checker| {
+                checker.deny("name", "must not be empty")
+            });
         }
         _ => {}
     }

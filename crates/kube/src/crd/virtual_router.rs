@@ -8,8 +8,8 @@ use super::matching::check_http;
 use super::resource::kind;
 use super::virtual_node::check_target;
 use super::{
-    Duration, Header, HttpMethod, HttpScheme, HttpTimeout, MeshRef, PathMatch, PortMapping, QueryParameter, Reference,
-    TcpTimeout, VirtualRouterStatus,
+    Duration, Header, HttpMethod, HttpScheme, HttpTimeout, MeshRef, PathMatch, PortMapping,
+    QueryParameter, Reference, TcpTimeout, VirtualRouterStatus,
 };
 
 kind!(
@@ -192,7 +192,11 @@ pub struct WeightedTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_node_ref: Option<Reference>,
     /// One of another cluster or account.
-    #[serde(rename = "virtualNodeARN", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "virtualNodeARN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub virtual_node_arn: Option<String>,
     /// 0 to 100, relative to the other targets.
     pub weight: i64,
@@ -204,10 +208,19 @@ pub struct WeightedTarget {
 impl Check for RouteAction {
     fn check(&self, checker: &mut Checker) {
         checker.items("weightedTargets", Some(&self.weighted_targets), 1, 10);
-        checker.each("weightedTargets", &self.weighted_targets, |checker, target| {
-            check_target(checker, "virtualNode", target.virtual_node_ref.as_ref(), target.virtual_node_arn.as_ref());
-            checker.range("weight", target.weight, 0, 100);
-        });
+        checker.each(
+            "weightedTargets",
+            &self.weighted_targets,
+            |checker, target| {
+                check_target(
+                    checker,
+                    "virtualNode",
+                    target.virtual_node_ref.as_ref(),
+                    target.virtual_node_arn.as_ref(),
+                );
+                checker.range("weight", target.weight, 0, 100);
+            },
+        );
     }
 }
 
@@ -282,7 +295,10 @@ impl Check for HttpRoute {
     fn check(&self, checker: &mut Checker) {
         checker.within("match", |checker| {
             let route_match = &self.route_match;
-            checker.exactly_one(&[("prefix", route_match.prefix.is_some()), ("path", route_match.path.is_some())]);
+            checker.exactly_one(&[
+                ("prefix", route_match.prefix.is_some()),
+                ("path", route_match.path.is_some()),
+            ]);
             check_http(
                 checker,
                 route_match.path.as_ref(),
@@ -292,7 +308,11 @@ impl Check for HttpRoute {
         });
         checker.field("action", &self.action);
         checker.field("retryPolicy", &self.retry_policy);
-        if self.retry_policy.as_ref().is_some_and(|policy| policy.grpc_retry_events.is_some()) {
+        if self
+            .retry_policy
+            .as_ref()
+            .is_some_and(|policy| policy.grpc_retry_events.is_some())
+        {
             checker.within("retryPolicy", |checker| {
                 checker.deny("grpcRetryEvents", "belongs to a grpcRoute; remove it here");
             });
@@ -348,7 +368,9 @@ impl Check for VirtualRouterSpec {
     fn check(&self, checker: &mut Checker) {
         checker.items("listeners", self.listeners.as_ref(), 1, usize::MAX);
         let listeners = self.listeners.as_deref().unwrap_or_default();
-        checker.each("listeners", listeners, |checker, listener| checker.field("portMapping", &listener.port_mapping));
+        checker.each("listeners", listeners, |checker, listener| {
+            checker.field("portMapping", &listener.port_mapping)
+        });
         checker.field("routes", &self.routes);
     }
 }

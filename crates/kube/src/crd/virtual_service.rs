@@ -51,7 +51,11 @@ pub struct NodeProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_node_ref: Option<Reference>,
     /// One of another cluster or account.
-    #[serde(rename = "virtualNodeARN", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "virtualNodeARN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub virtual_node_arn: Option<String>,
 }
 
@@ -63,13 +67,19 @@ pub struct RouterProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_router_ref: Option<Reference>,
     /// One of another cluster or account.
-    #[serde(rename = "virtualRouterARN", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "virtualRouterARN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub virtual_router_arn: Option<String>,
 }
 
 impl Check for VirtualServiceSpec {
     fn check(&self, checker: &mut Checker) {
-        let Some(provider) = &self.provider else { return };
+        let Some(provider) = &self.provider else {
+            return;
+        };
         checker.within("provider", |checker| {
             checker.exactly_one(&[
                 ("virtualNode", provider.virtual_node.is_some()),
@@ -77,7 +87,12 @@ impl Check for VirtualServiceSpec {
             ]);
             if let Some(node) = &provider.virtual_node {
                 checker.within("virtualNode", |checker| {
-                    check_target(checker, "virtualNode", node.virtual_node_ref.as_ref(), node.virtual_node_arn.as_ref());
+                    check_target(
+                        checker,
+                        "virtualNode",
+                        node.virtual_node_ref.as_ref(),
+                        node.virtual_node_arn.as_ref(),
+                    );
                 });
             }
             if let Some(router) = &provider.virtual_router {

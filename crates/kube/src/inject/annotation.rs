@@ -33,7 +33,11 @@ const MOST: usize = 256;
 
 /// The value of an annotation.
 pub(super) fn get<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
-    pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+    pod.metadata
+        .annotations
+        .as_ref()?
+        .get(name)
+        .map(String::as_str)
 }
 
 /// Whether an annotation has this value, in whatever case.
@@ -48,15 +52,26 @@ pub(super) fn deny(name: &str, message: impl Into<String>) -> Denial {
 
 /// `name:path` pairs with commas between, in the order written.
 pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Denial> {
-    let Some(text) = get(pod, name) else { return Ok(Vec::new()) };
+    let Some(text) = get(pod, name) else {
+        return Ok(Vec::new());
+    };
     let mut mounts = Vec::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+    for pair in text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+    {
         let parts: Vec<&str> = pair.split(':').map(str::trim).collect();
         match parts.as_slice() {
             [volume, path] if !volume.is_empty() && !path.is_empty() => {
                 mounts.push(((*volume).to_owned(), (*path).to_owned()));
             }
-            _ => return Err(deny(name, format!("{pair:?} is not a mount; write <volume>:<path>, with commas between"))),
+            _ => {
+                return Err(deny(
+                    name,
+                    format!("{pair:?} is not a mount; write <volume>:<path>, with commas between"),
+                ));
+            }
         }
     }
     few(name, mounts.len())?;
@@ -73,7 +88,9 @@ pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Denial>
         }
         let parts: Vec<&str> = pair.split('=').map(str::trim).collect();
         match parts.as_slice() {
-            [name, value] if !name.is_empty() => variables.insert((*name).to_owned(), (*value).to_owned()),
+            [name, value] if !name.is_empty() => {
+                variables.insert((*name).to_owned(), (*value).to_owned())
+            }
             _ => {
                 let message = format!(
                     "{pair:?} is not NAME=value; a value that holds = or , goes into {SIDECAR_ENV_JSON}: \
@@ -85,7 +102,10 @@ pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Denial>
     }
     if let Some(text) = get(pod, SIDECAR_ENV_JSON) {
         let malformed = |detail: String| {
-            deny(SIDECAR_ENV_JSON, format!("{detail}; write a list of maps of text: '[{{\"NAME\": \"value\"}}]'"))
+            deny(
+                SIDECAR_ENV_JSON,
+                format!("{detail}; write a list of maps of text: '[{{\"NAME\": \"value\"}}]'"),
+            )
         };
         let maps: Vec<BTreeMap<String, Value>> =
             serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
@@ -102,7 +122,10 @@ pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Denial>
 
 fn few(name: &str, count: usize) -> Result<(), Denial> {
     if count > MOST {
-        return Err(deny(name, format!("has {count} entries; at most {MOST} are taken")));
+        return Err(deny(
+            name,
+            format!("has {count} entries; at most {MOST} are taken"),
+        ));
     }
     Ok(())
 }

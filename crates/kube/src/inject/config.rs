@@ -132,7 +132,13 @@ pub struct XrayDaemon {
 impl XrayDaemon {
     /// A daemon of `image` with the original's settings: port 2000, 5 % of requests.
     pub fn new(image: impl Into<String>) -> Self {
-        Self { image: image.into(), port: 2000, sampling_rate: "0.05".to_owned(), log_level: None, role_arn: None }
+        Self {
+            image: image.into(),
+            port: 2000,
+            sampling_rate: "0.05".to_owned(),
+            log_level: None,
+            role_arn: None,
+        }
     }
 }
 
@@ -191,9 +197,12 @@ impl InjectConfig {
 
 /// The original's probe: the proxy's admin port says that it is live. Needs `sh`, `curl` and `grep` in the image.
 pub fn default_sidecar_probe(admin_port: u16) -> Probe {
-    let script = format!("curl -s http://localhost:{admin_port}/server_info | grep state | grep -q LIVE");
+    let script =
+        format!("curl -s http://localhost:{admin_port}/server_info | grep state | grep -q LIVE");
     Probe {
-        exec: Some(ExecAction { command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]) }),
+        exec: Some(ExecAction {
+            command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
+        }),
         initial_delay_seconds: Some(1),
         period_seconds: Some(10),
         timeout_seconds: Some(1),
@@ -206,7 +215,13 @@ pub fn default_sidecar_probe(admin_port: u16) -> Probe {
 /// The original's farewell: 20 seconds in which clients learn that the pod goes. Needs `sh` in the image.
 pub fn default_pre_stop() -> LifecycleHandler {
     LifecycleHandler {
-        exec: Some(ExecAction { command: Some(vec!["sh".to_owned(), "-c".to_owned(), "sleep 20".to_owned()]) }),
+        exec: Some(ExecAction {
+            command: Some(vec![
+                "sh".to_owned(),
+                "-c".to_owned(),
+                "sleep 20".to_owned(),
+            ]),
+        }),
         ..LifecycleHandler::default()
     }
 }

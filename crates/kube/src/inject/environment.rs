@@ -13,7 +13,11 @@ const HOST_IP: &str = "ref:status.hostIP";
 const SAMPLING_RATE: &str = "XRAY_SAMPLING_RATE";
 
 /// The variables that the controller sets, in a fixed order.
-pub(super) fn controlled(pod: &Pod, workload: &Workload, config: &InjectConfig) -> Result<Vec<EnvVar>, Denial> {
+pub(super) fn controlled(
+    pod: &Pod,
+    workload: &Workload,
+    config: &InjectConfig,
+) -> Result<Vec<EnvVar>, Denial> {
     let path = workload.resource_path(&config.account_id);
     let preview = config.preview || annotation::is(pod, annotation::PREVIEW, "enabled");
     let mut env = vec![
@@ -21,14 +25,29 @@ pub(super) fn controlled(pod: &Pod, workload: &Workload, config: &InjectConfig) 
         text("APPMESH_VIRTUAL_NODE_NAME", path.as_str()),
         text("AWS_REGION", config.region.as_str()),
         text("APPMESH_PREVIEW", bit(preview)),
-        text("APPMESH_DUALSTACK_ENDPOINT", bit(config.dual_stack_endpoint)),
+        text(
+            "APPMESH_DUALSTACK_ENDPOINT",
+            bit(config.dual_stack_endpoint),
+        ),
         text("APPMESH_FIPS_ENDPOINT", bit(config.fips_endpoint)),
-        text("ENVOY_ADMIN_ACCESS_ENABLE_IPV6", config.admin_ipv6.to_string()),
+        text(
+            "ENVOY_ADMIN_ACCESS_ENABLE_IPV6",
+            config.admin_ipv6.to_string(),
+        ),
         text("ENVOY_LOG_LEVEL", config.log_level.as_str()),
         text("ENVOY_ADMIN_ACCESS_PORT", config.admin_port.to_string()),
-        text("ENVOY_ADMIN_ACCESS_LOG_FILE", config.admin_log_file.as_str()),
-        text("APPMESH_PLATFORM_K8S_VERSION", config.kubernetes_version.as_str()),
-        text("APPMESH_PLATFORM_APP_MESH_CONTROLLER_VERSION", config.controller_version.as_str()),
+        text(
+            "ENVOY_ADMIN_ACCESS_LOG_FILE",
+            config.admin_log_file.as_str(),
+        ),
+        text(
+            "APPMESH_PLATFORM_K8S_VERSION",
+            config.kubernetes_version.as_str(),
+        ),
+        text(
+            "APPMESH_PLATFORM_APP_MESH_CONTROLLER_VERSION",
+            config.controller_version.as_str(),
+        ),
         from_field("APPMESH_PLATFORM_K8S_POD_UID", "metadata.uid"),
         text("APPNET_AGENT_ADMIN_MODE", "uds"),
         text("APPNET_AGENT_ADMIN_UDS_PATH", "/tmp/agent.sock"),
@@ -70,12 +89,21 @@ pub(super) fn controlled(pod: &Pod, workload: &Workload, config: &InjectConfig) 
             env.push(text("STATSD_SOCKET_PATH", path.as_str()));
         }
     }
-    env.extend(config.extra_env.iter().map(|(name, value)| text(name, value.as_str())));
+    env.extend(
+        config
+            .extra_env
+            .iter()
+            .map(|(name, value)| text(name, value.as_str())),
+    );
     Ok(env)
 }
 
 /// The controller's variables and those that the pod adds. The pod cannot override the controller's.
-pub(super) fn of_sidecar(pod: &Pod, workload: &Workload, config: &InjectConfig) -> Result<Vec<EnvVar>, Denial> {
+pub(super) fn of_sidecar(
+    pod: &Pod,
+    workload: &Workload,
+    config: &InjectConfig,
+) -> Result<Vec<EnvVar>, Denial> {
     let mut env = controlled(pod, workload, config)?;
     for (name, value) in annotation::sidecar_env(pod)? {
         if !env.iter().any(|variable| variable.name == name) {
@@ -87,24 +115,41 @@ pub(super) fn of_sidecar(pod: &Pod, workload: &Workload, config: &InjectConfig) 
 
 /// The secret discovery socket that this pod's proxy uses, unless the pod opts out.
 pub(super) fn sds_socket<'a>(pod: &Pod, config: &'a InjectConfig) -> Option<&'a str> {
-    config.sds_socket.as_deref().filter(|_| !annotation::is(pod, annotation::SDS, "disabled"))
+    config
+        .sds_socket
+        .as_deref()
+        .filter(|_| !annotation::is(pod, annotation::SDS, "disabled"))
 }
 
 pub(super) fn text(name: &str, value: impl Into<String>) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.into()), value_from: None }
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.into()),
+        value_from: None,
+    }
 }
 
 fn from_field(name: &str, field: &str) -> EnvVar {
-    let field_ref = ObjectFieldSelector { api_version: None, field_path: field.to_owned() };
+    let field_ref = ObjectFieldSelector {
+        api_version: None,
+        field_path: field.to_owned(),
+    };
     EnvVar {
         name: name.to_owned(),
         value: None,
-        value_from: Some(EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() }),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(field_ref),
+            ..EnvVarSource::default()
+        }),
     }
 }
 
 fn address_or_host(name: &str, address: &str) -> EnvVar {
-    if address == HOST_IP { from_field(name, "status.hostIP") } else { text(name, address) }
+    if address == HOST_IP {
+        from_field(name, "status.hostIP")
+    } else {
+        text(name, address)
+    }
 }
 
 fn bit(on: bool) -> &'static str {

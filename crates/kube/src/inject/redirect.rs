@@ -4,24 +4,38 @@ use k8s_openapi::api::core::v1::{Capabilities, Container, Pod, SecurityContext};
 
 use super::config::InjectConfig;
 use super::environment::text;
-use super::{EGRESS_PORT, INGRESS_PORT, PROXY_INIT, PROXY_UID, SWITCH, annotation, named, sidecar, spec};
+use super::{
+    EGRESS_PORT, INGRESS_PORT, PROXY_INIT, PROXY_UID, SWITCH, annotation, named, sidecar, spec,
+};
 use crate::field::Denial;
 
 /// Pods of Fargate cannot have the capability that the init container needs.
 const FARGATE_PROFILE: &str = "eks.amazonaws.com/fargate-profile";
 
-pub(super) fn apply(pod: &mut Pod, listener_ports: &[u16], config: &InjectConfig) -> Result<(), Denial> {
+pub(super) fn apply(
+    pod: &mut Pod,
+    listener_ports: &[u16],
+    config: &InjectConfig,
+) -> Result<(), Denial> {
     let listeners: Vec<String> = listener_ports.iter().map(u16::to_string).collect();
-    let own = |name: &str, default: String| annotation::get(pod, name).map_or(default, str::to_owned);
+    let own =
+        |name: &str, default: String| annotation::get(pod, name).map_or(default, str::to_owned);
     let rules = Rules {
         ports: own(annotation::PORTS, listeners.join(",")),
         ignored_ips: own(annotation::EGRESS_IGNORED_IPS, config.ignored_ips.clone()),
-        ignored_ports: own(annotation::EGRESS_IGNORED_PORTS, config.ignored_ports.clone()),
+        ignored_ports: own(
+            annotation::EGRESS_IGNORED_PORTS,
+            config.ignored_ports.clone(),
+        ),
         ipv6: !annotation::is(pod, annotation::IPV6, "disabled"),
     };
     ports(annotation::PORTS, &rules.ports)?;
     ports(annotation::EGRESS_IGNORED_PORTS, &rules.ignored_ports)?;
-    if uses_plugin(pod) { annotate(pod, rules) } else { add_init_container(pod, &rules, config) }
+    if uses_plugin(pod) {
+        annotate(pod, rules)
+    } else {
+        add_init_container(pod, &rules, config)
+    }
     Ok(())
 }
 
@@ -34,9 +48,18 @@ struct Rules {
 
 /// Refuses what would otherwise fail inside the init container, where nobody sees why.
 fn ports(name: &str, list: &str) -> Result<(), Denial> {
-    for port in list.split(',').map(str::trim).filter(|port| !port.is_empty()) {
+    for port in list
+        .split(',')
+        .map(str::trim)
+        .filter(|port| !port.is_empty())
+    {
         if !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(annotation::deny(name, format!("{port:?} is not a port; write numbers from 1 to 65535 with commas between")));
+            return Err(annotation::deny(
+                name,
+                format!(
+                    "{port:?} is not a port; write numbers from 1 to 65535 with commas between"
+                ),
+            ));
         }
     }
     Ok(())
@@ -46,7 +69,11 @@ fn uses_plugin(pod: &Pod) -> bool {
     match annotation::get(pod, annotation::CNI) {
         Some(value) => value.eq_ignore_ascii_case("enabled"),
         None => {
-            let profile = pod.metadata.labels.as_ref().and_then(|labels| labels.get(FARGATE_PROFILE));
+            let profile = pod
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(FARGATE_PROFILE));
             profile.is_some_and(|profile| !profile.is_empty())
         }
     }
@@ -74,7 +101,10 @@ fn add_init_container(pod: &mut Pod, rules: &Rules, config: &InjectConfig) {
         name: PROXY_INIT.to_owned(),
         image: Some(config.init_image.clone()),
         security_context: Some(SecurityContext {
-            capabilities: Some(Capabilities { add: Some(vec!["NET_ADMIN".to_owned()]), drop: None }),
+            capabilities: Some(Capabilities {
+                add: Some(vec!["NET_ADMIN".to_owned()]),
+                drop: None,
+            }),
             ..SecurityContext::default()
         }),
         env: Some(vec![

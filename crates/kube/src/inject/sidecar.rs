@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, ExecAction, HostPathVolumeSource, Lifecycle, LifecycleHandler, Pod,
-    ResourceRequirements, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    Container, ContainerPort, EnvVar, ExecAction, HostPathVolumeSource, Lifecycle,
+    LifecycleHandler, Pod, ResourceRequirements, SecretVolumeSource, SecurityContext, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -19,7 +20,11 @@ const SDS_VOLUME: &str = "appmesh-sds-socket-volume";
 pub(super) fn add(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -> Result<(), Denial> {
     let secrets = annotation::mounts(pod, annotation::SECRET_MOUNTS)?;
     let mut mounts: Vec<VolumeMount> = secrets.iter().map(read_only).collect();
-    mounts.extend(annotation::mounts(pod, annotation::VOLUME_MOUNTS)?.iter().map(read_only));
+    mounts.extend(
+        annotation::mounts(pod, annotation::VOLUME_MOUNTS)?
+            .iter()
+            .map(read_only),
+    );
     if !has_container(pod, SIDECAR) {
         let container = container(pod, workload, config)?;
         let containers = &mut spec(pod).containers;
@@ -35,7 +40,10 @@ pub(super) fn add(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -> 
             pod,
             Volume {
                 name: secret.clone(),
-                secret: Some(SecretVolumeSource { secret_name: Some(secret.clone()), ..SecretVolumeSource::default() }),
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(secret.clone()),
+                    ..SecretVolumeSource::default()
+                }),
                 ..Volume::default()
             },
         );
@@ -50,10 +58,16 @@ pub(super) fn add(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -> 
 }
 
 /// Fits out the proxy container that a gateway's pod brings.
-pub(super) fn adopt(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -> Result<(), Denial> {
+pub(super) fn adopt(
+    pod: &mut Pod,
+    workload: &Workload,
+    config: &InjectConfig,
+) -> Result<(), Denial> {
     let env = environment::controlled(pod, workload, config)?;
     let keeps_image = annotation::is(pod, annotation::SKIP_IMAGE_OVERRIDE, "enabled");
-    let Some(sidecar) = sidecar_of(pod) else { return Ok(()) };
+    let Some(sidecar) = sidecar_of(pod) else {
+        return Ok(());
+    };
     if !keeps_image {
         sidecar.image = Some(config.sidecar_image.clone());
     }
@@ -61,22 +75,33 @@ pub(super) fn adopt(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -
     for variable in env {
         upsert(own, variable);
     }
-    sidecar.readiness_probe.get_or_insert_with(|| config.sidecar_probe.clone());
+    sidecar
+        .readiness_probe
+        .get_or_insert_with(|| config.sidecar_probe.clone());
     mount_sds(pod, config);
     Ok(())
 }
 
 fn container(pod: &Pod, workload: &Workload, config: &InjectConfig) -> Result<Container, Denial> {
     let post_start = config.post_start.as_ref().map(|command| LifecycleHandler {
-        exec: Some(ExecAction { command: Some(command.clone()) }),
+        exec: Some(ExecAction {
+            command: Some(command.clone()),
+        }),
         ..LifecycleHandler::default()
     });
-    let lifecycle = Lifecycle { post_start, pre_stop: config.pre_stop.clone(), stop_signal: None };
+    let lifecycle = Lifecycle {
+        post_start,
+        pre_stop: config.pre_stop.clone(),
+        stop_signal: None,
+    };
     Ok(Container {
         name: SIDECAR.to_owned(),
         image: Some(config.sidecar_image.clone()),
         env: Some(environment::of_sidecar(pod, workload, config)?),
-        security_context: Some(SecurityContext { run_as_user: Some(PROXY_UID), ..SecurityContext::default() }),
+        security_context: Some(SecurityContext {
+            run_as_user: Some(PROXY_UID),
+            ..SecurityContext::default()
+        }),
         ports: Some(vec![ContainerPort {
             container_port: i32::from(config.admin_port),
             name: Some("stats".to_owned()),
@@ -84,7 +109,8 @@ fn container(pod: &Pod, workload: &Workload, config: &InjectConfig) -> Result<Co
             ..ContainerPort::default()
         }]),
         readiness_probe: Some(config.sidecar_probe.clone()),
-        lifecycle: Some(lifecycle).filter(|lifecycle| lifecycle.post_start.is_some() || lifecycle.pre_stop.is_some()),
+        lifecycle: Some(lifecycle)
+            .filter(|lifecycle| lifecycle.post_start.is_some() || lifecycle.pre_stop.is_some()),
         resources: requirements(&resources_of(pod, config)),
         ..Container::default()
     })
@@ -92,7 +118,11 @@ fn container(pod: &Pod, workload: &Workload, config: &InjectConfig) -> Result<Co
 
 /// What the pod's annotations say, and else the configuration.
 pub(super) fn resources_of(pod: &Pod, config: &InjectConfig) -> Resources {
-    let own = |name: &str, default: &Option<String>| annotation::get(pod, name).map(str::to_owned).or(default.clone());
+    let own = |name: &str, default: &Option<String>| {
+        annotation::get(pod, name)
+            .map(str::to_owned)
+            .or(default.clone())
+    };
     Resources {
         cpu_request: own(annotation::CPU_REQUEST, &config.resources.cpu_request),
         memory_request: own(annotation::MEMORY_REQUEST, &config.resources.memory_request),
@@ -104,24 +134,39 @@ pub(super) fn resources_of(pod: &Pod, config: &InjectConfig) -> Resources {
 pub(super) fn requirements(resources: &Resources) -> Option<ResourceRequirements> {
     let map = |cpu: &Option<String>, memory: &Option<String>| {
         let pairs = [("cpu", cpu), ("memory", memory)];
-        let present = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Quantity(value.clone()?))));
+        let present = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), Quantity(value.clone()?))));
         Some(present.collect::<BTreeMap<_, _>>()).filter(|map| !map.is_empty())
     };
     let requests = map(&resources.cpu_request, &resources.memory_request);
     let limits = map(&resources.cpu_limit, &resources.memory_limit);
-    (requests.is_some() || limits.is_some()).then(|| ResourceRequirements { requests, limits, ..Default::default() })
+    (requests.is_some() || limits.is_some()).then(|| ResourceRequirements {
+        requests,
+        limits,
+        ..Default::default()
+    })
 }
 
 /// The socket on the host and its mount in the proxy. The mount is added even where the pod has the volume
 /// already: without it the proxy would find no secrets.
 fn mount_sds(pod: &mut Pod, config: &InjectConfig) {
-    let Some(socket) = environment::sds_socket(pod, config) else { return };
+    let Some(socket) = environment::sds_socket(pod, config) else {
+        return;
+    };
     let volume = Volume {
         name: SDS_VOLUME.to_owned(),
-        host_path: Some(HostPathVolumeSource { path: socket.to_owned(), type_: Some("Socket".to_owned()) }),
+        host_path: Some(HostPathVolumeSource {
+            path: socket.to_owned(),
+            type_: Some("Socket".to_owned()),
+        }),
         ..Volume::default()
     };
-    let mount = VolumeMount { name: SDS_VOLUME.to_owned(), mount_path: socket.to_owned(), ..VolumeMount::default() };
+    let mount = VolumeMount {
+        name: SDS_VOLUME.to_owned(),
+        mount_path: socket.to_owned(),
+        ..VolumeMount::default()
+    };
     add_volume(pod, volume);
     if let Some(sidecar) = sidecar_of(pod) {
         add_mount(sidecar, mount);
@@ -129,7 +174,10 @@ fn mount_sds(pod: &mut Pod, config: &InjectConfig) {
 }
 
 fn sidecar_of(pod: &mut Pod) -> Option<&mut Container> {
-    spec(pod).containers.iter_mut().find(|container| container.name == SIDECAR)
+    spec(pod)
+        .containers
+        .iter_mut()
+        .find(|container| container.name == SIDECAR)
 }
 
 fn add_volume(pod: &mut Pod, volume: Volume) {
@@ -141,7 +189,10 @@ fn add_volume(pod: &mut Pod, volume: Volume) {
 
 pub(super) fn add_mount(container: &mut Container, mount: VolumeMount) {
     let mounts = container.volume_mounts.get_or_insert_default();
-    if !mounts.iter().any(|present| present.mount_path == mount.mount_path) {
+    if !mounts
+        .iter()
+        .any(|present| present.mount_path == mount.mount_path)
+    {
         mounts.push(mount);
     }
 }

@@ -58,7 +58,12 @@ impl Workload {
     pub fn resource_path(&self, account: &str) -> String {
         let owner = self.mesh_owner.as_deref().filter(|owner| *owner != account);
         let owner = owner.map(|owner| format!("@{owner}")).unwrap_or_default();
-        format!("mesh/{}{owner}/{}/{}", self.mesh, self.kind.path_word(), self.aws_name)
+        format!(
+            "mesh/{}{owner}/{}/{}",
+            self.mesh,
+            self.kind.path_word(),
+            self.aws_name
+        )
     }
 }
 
@@ -66,13 +71,21 @@ impl Workload {
 ///
 /// # Errors
 /// Several select it, or the one that does was not admitted into a mesh that is there.
-pub fn workload_of(labels: &Labels, namespace: &str, objects: &ClusterObjects) -> Result<Option<Workload>, Denial> {
+pub fn workload_of(
+    labels: &Labels,
+    namespace: &str,
+    objects: &ClusterObjects,
+) -> Result<Option<Workload>, Denial> {
     let here = |own: Option<&String>| own.map_or("", String::as_str) == namespace;
     // An absent selector selects nothing here: such a node models something outside the cluster.
-    let selects = |selector: Option<&LabelSelector>| selector.is_some_and(|selector| selector::matches(selector, labels));
+    let selects = |selector: Option<&LabelSelector>| {
+        selector.is_some_and(|selector| selector::matches(selector, labels))
+    };
     let nodes = objects
         .virtual_nodes()
-        .filter(|node| here(node.metadata.namespace.as_ref()) && selects(node.spec.pod_selector.as_ref()))
+        .filter(|node| {
+            here(node.metadata.namespace.as_ref()) && selects(node.spec.pod_selector.as_ref())
+        })
         .map(|node| Candidate {
             kind: WorkloadKind::VirtualNode,
             name: node.metadata.name.as_deref().unwrap_or_default(),
@@ -81,7 +94,9 @@ pub fn workload_of(labels: &Labels, namespace: &str, objects: &ClusterObjects) -
         });
     let gateways = objects
         .virtual_gateways()
-        .filter(|gateway| here(gateway.metadata.namespace.as_ref()) && selects(gateway.spec.pod_selector.as_ref()))
+        .filter(|gateway| {
+            here(gateway.metadata.namespace.as_ref()) && selects(gateway.spec.pod_selector.as_ref())
+        })
         .map(|gateway| Candidate {
             kind: WorkloadKind::VirtualGateway,
             name: gateway.metadata.name.as_deref().unwrap_or_default(),
@@ -93,10 +108,16 @@ pub fn workload_of(labels: &Labels, namespace: &str, objects: &ClusterObjects) -
         [] => Ok(None),
         [one] => one.admitted(namespace, objects).map(Some),
         several => {
-            let names: Vec<String> = several.iter().map(|each| format!("{} {namespace}/{}", each.kind, each.name)).collect();
+            let names: Vec<String> = several
+                .iter()
+                .map(|each| format!("{} {namespace}/{}", each.kind, each.name))
+                .collect();
             Err(Denial::new(
                 "metadata.labels",
-                format!("the pod is selected by {}; it can be only one: narrow their spec.podSelector", names.join(" and ")),
+                format!(
+                    "the pod is selected by {}; it can be only one: narrow their spec.podSelector",
+                    names.join(" and ")
+                ),
             ))
         }
     }
@@ -111,7 +132,9 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     fn admitted(&self, namespace: &str, objects: &ClusterObjects) -> Result<Workload, Denial> {
-        let mesh: Option<&Mesh> = self.mesh_ref.and_then(|mesh_ref| objects.mesh(&mesh_ref.name));
+        let mesh: Option<&Mesh> = self
+            .mesh_ref
+            .and_then(|mesh_ref| objects.mesh(&mesh_ref.name));
         let mesh_name = mesh.and_then(|mesh| mesh.spec.aws_name.clone());
         let (Some(mesh), Some(mesh_name), Some(aws_name)) = (mesh, mesh_name, self.aws_name) else {
             return Err(Denial::new(

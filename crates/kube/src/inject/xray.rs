@@ -11,12 +11,18 @@ const LOG_LEVELS: [&str; 5] = ["dev", "debug", "info", "warn", "error"];
 
 /// Adds the daemon if traces go to one, unless the pod brings its own or has no proxy.
 pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Denial> {
-    let Tracing::Xray(daemon) = &config.tracing else { return Ok(()) };
+    let Tracing::Xray(daemon) = &config.tracing else {
+        return Ok(());
+    };
     if has_container(pod, XRAY_DAEMON) || !has_container(pod, SIDECAR) {
         return Ok(());
     }
     let mut args = Vec::new();
-    if let Some(level) = daemon.log_level.as_deref().filter(|level| LOG_LEVELS.contains(level)) {
+    if let Some(level) = daemon
+        .log_level
+        .as_deref()
+        .filter(|level| LOG_LEVELS.contains(level))
+    {
         args.extend(["--log-level".to_owned(), level.to_owned()]);
     }
     if let Some(role) = &daemon.role_arn {
@@ -27,19 +33,28 @@ pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Denial> {
         [] => None,
         [mount] => Some(mount),
         several => {
-            let message = format!("has {} mounts; the daemon takes one, <volume>:<path>", several.len());
+            let message = format!(
+                "has {} mounts; the daemon takes one, <volume>:<path>",
+                several.len()
+            );
             return Err(annotation::deny(annotation::XRAY_CONFIG_MOUNT, message));
         }
     };
     if let Some((_, path)) = mount {
-        args.extend(["--config".to_owned(), format!("{}/xray-daemon.yaml", path.trim_end_matches('/'))]);
+        args.extend([
+            "--config".to_owned(),
+            format!("{}/xray-daemon.yaml", path.trim_end_matches('/')),
+        ]);
     }
     let mut container = Container {
         name: XRAY_DAEMON.to_owned(),
         image: Some(daemon.image.clone()),
         args: Some(args).filter(|args| !args.is_empty()),
         env: Some(vec![text("AWS_REGION", config.region.as_str())]),
-        security_context: Some(SecurityContext { run_as_user: Some(PROXY_UID), ..SecurityContext::default() }),
+        security_context: Some(SecurityContext {
+            run_as_user: Some(PROXY_UID),
+            ..SecurityContext::default()
+        }),
         ports: Some(vec![ContainerPort {
             container_port: i32::from(daemon.port),
             name: Some("xray".to_owned()),

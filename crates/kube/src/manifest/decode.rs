@@ -6,9 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::kinds::{self, Core, Treatment};
+use super::kinds::{self, Core, Reading, Treatment};
 use super::yaml::{self, Document};
-use super::{Located, Object, Options, Origin, Problem, Severity, Source, Strictness, Untyped, strays, workload};
+use super::{
+    Located, Object, Options, Origin, Problem, Severity, Source, Strictness, Untyped, strays,
+    workload,
+};
 use crate::crd::{self, Kind, Resource};
 use crate::field::{Denial, FieldPath, Segment};
 
@@ -19,9 +22,18 @@ pub(super) fn file(
     objects: &mut Vec<Located<Object>>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut reader = Reader { file: Arc::from(source.name.as_str()), options, objects, problems };
+    let mut reader = Reader {
+        file: Arc::from(source.name.as_str()),
+        options,
+        objects,
+        problems,
+    };
     if source.text.len() > options.limits.bytes {
-        let message = format!("has {} bytes; at most {} are read", source.text.len(), options.limits.bytes);
+        let message = format!(
+            "has {} bytes; at most {} are read",
+            source.text.len(),
+            options.limits.bytes
+        );
         return reader.fault(1, message);
     }
     let (documents, fault) = yaml::read(&source.text, &options.limits);
@@ -50,11 +62,21 @@ impl Reader<'_> {
             return;
         }
         if !value.is_object() {
-            return self.fault(line, "is not a Kubernetes object; a document is a map with apiVersion and kind");
+            return self.fault(
+                line,
+                "is not a Kubernetes object; a document is a map with apiVersion and kind",
+            );
         }
         if api_version.is_empty() || kind.is_empty() {
-            let missing = if api_version.is_empty() { "apiVersion" } else { "kind" };
-            return self.fault(line, format!("has no {missing}; every document needs apiVersion and kind"));
+            let missing = if api_version.is_empty() {
+                "apiVersion"
+            } else {
+                "kind"
+            };
+            return self.fault(
+                line,
+                format!("has no {missing}; every document needs apiVersion and kind"),
+            );
         }
         match kinds::treatment(&api_version, &kind) {
             Err(message) => {
@@ -62,31 +84,51 @@ impl Reader<'_> {
                 self.fault(line, message);
             }
             Ok(Treatment::List) => {
-                let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+                let items = value
+                    .get("items")
+                    .and_then(Value::as_array)
+                    .cloned()
+                    .unwrap_or_default();
                 for (index, value) in items.into_iter().enumerate() {
                     let lines = lines.item("items", index).unwrap_or_default();
                     self.document(Document { value, lines });
                 }
             }
-            Ok(treatment) => {
-                let origin = Origin { file: self.file.clone(), lines: Arc::new(lines) };
-                self.object(treatment, &api_version, &kind, value, origin);
+            Ok(Treatment::Object(reading)) => {
+                let origin = Origin {
+                    file: self.file.clone(),
+                    lines: Arc::new(lines),
+                };
+                self.object(reading, &api_version, &kind, value, origin);
             }
         }
     }
 
-    fn object(&mut self, treatment: Treatment, api_version: &str, kind: &str, value: Value, origin: Origin) {
-        let (decoded, namespaced) = match treatment {
-            Treatment::Core(core) => (core_object(core, &value), core != Core::Namespace),
-            Treatment::Mesh(kind) => (mesh_object(kind, &value), kind.is_namespaced()),
-            Treatment::Istio => (untyped(api_version, kind, &value, Object::Istio), true),
-            Treatment::NotRun { namespaced } => (untyped(api_version, kind, &value, Object::NotRun), namespaced),
-            Treatment::List => return,
+    fn object(
+        &mut self,
+        reading: Reading,
+        api_version: &str,
+        kind: &str,
+        value: Value,
+        origin: Origin,
+    ) {
+        let (decoded, namespaced) = match reading {
+            Reading::Core(core) => (core_object(core, &value), core != Core::Namespace),
+            Reading::Mesh(kind) => (mesh_object(kind, &value), kind.is_namespaced()),
+            Reading::Istio => (untyped(api_version, kind, &value, Object::Istio), true),
+            Reading::NotRun { namespaced } => (
+                untyped(api_version, kind, &value, Object::NotRun),
+                namespaced,
+            ),
         };
         let Decoded { object, unknown } = match decoded {
             Ok(decoded) => decoded,
             Err(denial) => {
-                let object = Some(written_title(kind, &value, namespaced.then_some(&*self.options.namespace)));
+                let object = Some(written_title(
+                    kind,
+                    &value,
+                    namespaced.then_some(&*self.options.namespace),
+                ));
                 self.problems.push(Problem {
                     severity: Severity::Error,
                     file: self.file.clone(),
@@ -105,10 +147,12 @@ impl Reader<'_> {
         }
         if let Object::NotRun(_) = located.object {
             let message = "is accepted and not run here: only a real cluster acts on it".to_owned();
-            self.problems.push(located.at(Severity::Warning, FieldPath::root(), message));
+            self.problems
+                .push(located.at(Severity::Warning, FieldPath::root(), message));
         }
         let denials = denials.into_iter().chain(check(&located.object));
-        self.problems.extend(denials.map(|denial| located.problem(&denial)));
+        self.problems
+            .extend(denials.map(|denial| located.problem(&denial)));
         self.objects.push(located);
     }
 
@@ -121,7 +165,10 @@ impl Reader<'_> {
         };
         let message = match stray {
             Some(meaning) => meaning.to_owned(),
-            None => format!("{} has no such field; check its spelling and its indentation", located.object.kind()),
+            None => format!(
+                "{} has no such field; check its spelling and its indentation",
+                located.object.kind()
+            ),
         };
         self.problems.push(located.at(severity, field, message));
     }
@@ -177,9 +224,16 @@ fn untyped(
 ) -> Result<Decoded, Denial> {
     let empty = Value::Object(serde_json::Map::new());
     let metadata = value.get("metadata").unwrap_or(&empty);
-    let (metadata, unknown) = deserialize::<ObjectMeta>(metadata)
-        .map_err(|denial| Denial::new(FieldPath::from("metadata").join(&denial.field), denial.message))?;
-    let unknown = unknown.iter().map(|path| FieldPath::from("metadata").join(path)).collect();
+    let (metadata, unknown) = deserialize::<ObjectMeta>(metadata).map_err(|denial| {
+        Denial::new(
+            FieldPath::from("metadata").join(&denial.field),
+            denial.message,
+        )
+    })?;
+    let unknown = unknown
+        .iter()
+        .map(|path| FieldPath::from("metadata").join(path))
+        .collect();
     let object = wrap(Box::new(Untyped {
         api_version: api_version.to_owned(),
         kind: kind.to_owned(),
@@ -189,9 +243,15 @@ fn untyped(
     Ok(Decoded { object, unknown })
 }
 
-fn typed<T: DeserializeOwned>(value: &Value, wrap: impl FnOnce(T) -> Object) -> Result<Decoded, Denial> {
+fn typed<T: DeserializeOwned>(
+    value: &Value,
+    wrap: impl FnOnce(T) -> Object,
+) -> Result<Decoded, Denial> {
     let (object, unknown) = deserialize(value)?;
-    Ok(Decoded { object: wrap(object), unknown })
+    Ok(Decoded {
+        object: wrap(object),
+        unknown,
+    })
 }
 
 /// The typed value, and the fields that its type does not have.
@@ -214,7 +274,9 @@ fn ignored_path(path: &serde_ignored::Path<'_>) -> FieldPath {
         Path::Root => FieldPath::root(),
         Path::Seq { parent, index } => ignored_path(parent).index(*index),
         Path::Map { parent, key } => ignored_path(parent).field(key.clone()),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => ignored_path(parent),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => ignored_path(parent),
     }
 }
 
@@ -241,12 +303,20 @@ fn plain(message: &str) -> String {
         || message.starts_with("invalid type: boolean")
         || message.starts_with("invalid type: floating point"))
         && message.contains("expected a string");
-    if is_unquoted { format!("{message}; put it in quotes") } else { message }
+    if is_unquoted {
+        format!("{message}; put it in quotes")
+    } else {
+        message
+    }
 }
 
 /// `Kind ns/name` of a document that could not be decoded.
 fn written_title(kind: &str, value: &Value, default_namespace: Option<&str>) -> String {
-    let text = |key: &str| value.pointer(&format!("/metadata/{key}")).and_then(Value::as_str);
+    let text = |key: &str| {
+        value
+            .pointer(&format!("/metadata/{key}"))
+            .and_then(Value::as_str)
+    };
     let name = text("name").unwrap_or("(no name)");
     match default_namespace {
         Some(default) => format!("{kind} {}/{name}", text("namespace").unwrap_or(default)),
@@ -261,8 +331,13 @@ fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<D
     match metadata.name.as_deref() {
         None | Some("") => denials.push(Denial::new("metadata.name", "is required")),
         Some(name) => {
-            let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-            if name.len() > 253 || !name.bytes().all(legal) || name.starts_with(['-', '.']) || name.ends_with(['-', '.'])
+            let legal = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
+            };
+            if name.len() > 253
+                || !name.bytes().all(legal)
+                || name.starts_with(['-', '.'])
+                || name.ends_with(['-', '.'])
             {
                 let message = format!(
                     "{name:?} is not a name; use lower case letters, digits, - and ., at most 253, \
@@ -287,8 +362,10 @@ fn check(object: &Object) -> Vec<Denial> {
         Object::Deployment(deployment) => workload::deployment(deployment),
         Object::Pod(pod) => workload::pod(pod),
         Object::Service(service) => workload::service(service),
-        Object::Namespace(_) | Object::ConfigMap(_) | Object::Secret(_) | Object::Istio(_) | Object::NotRun(_) => {
-            Vec::new()
-        }
+        Object::Namespace(_)
+        | Object::ConfigMap(_)
+        | Object::Secret(_)
+        | Object::Istio(_)
+        | Object::NotRun(_) => Vec::new(),
     }
 }

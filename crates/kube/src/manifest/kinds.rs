@@ -7,6 +7,13 @@ use crate::crd::{self, Kind};
 pub(super) enum Treatment {
     /// `v1` `List`: its items are documents.
     List,
+    /// It is one object.
+    Object(Reading),
+}
+
+/// How one object is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
     /// Read into its own type.
     Core(Core),
     /// One of the seven mesh kinds.
@@ -73,8 +80,16 @@ const NOT_RUN: [(&str, &str, bool); 33] = [
     ("storage.k8s.io", "StorageClass", false),
     ("scheduling.k8s.io", "PriorityClass", false),
     ("apiextensions.k8s.io", "CustomResourceDefinition", false),
-    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", false),
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", false),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingWebhookConfiguration",
+        false,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+        false,
+    ),
     ("cert-manager.io", "Issuer", true),
     ("cert-manager.io", "ClusterIssuer", false),
     ("cert-manager.io", "Certificate", true),
@@ -83,10 +98,13 @@ const NOT_RUN: [(&str, &str, bool); 33] = [
 
 /// What becomes of a document, or one sentence that says why it is refused and what to write instead.
 pub(super) fn treatment(api_version: &str, kind: &str) -> Result<Treatment, String> {
-    if let Some((_, _, core)) = CORE.iter().find(|(version, name, _)| *version == api_version && *name == kind) {
-        return Ok(Treatment::Core(*core));
+    if let Some((_, _, core)) = CORE
+        .iter()
+        .find(|(version, name, _)| *version == api_version && *name == kind)
+    {
+        return Ok(Treatment::Object(Reading::Core(*core)));
     }
-    if api_version == "v1" && kind.ends_with("List") {
+    if api_version == "v1" && kind == "List" {
         return Ok(Treatment::List);
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -94,25 +112,35 @@ pub(super) fn treatment(api_version: &str, kind: &str) -> Result<Treatment, Stri
         return mesh_kind(version, kind);
     }
     if ISTIO_GROUPS.contains(&group) {
-        return Ok(Treatment::Istio);
+        return Ok(Treatment::Object(Reading::Istio));
     }
-    if let Some((_, _, namespaced)) = NOT_RUN.iter().find(|(known, name, _)| *known == group && *name == kind) {
-        return Ok(Treatment::NotRun {
+    if let Some((_, _, namespaced)) = NOT_RUN
+        .iter()
+        .find(|(known, name, _)| *known == group && *name == kind)
+    {
+        return Ok(Treatment::Object(Reading::NotRun {
             namespaced: *namespaced,
-        });
+        }));
     }
     if let Some((right, ..)) = CORE.iter().find(|(_, name, _)| *name == kind) {
-        return Err(format!("{kind} of apiVersion {api_version} is not known; write apiVersion: {right}"));
+        return Err(format!(
+            "{kind} of apiVersion {api_version} is not known; write apiVersion: {right}"
+        ));
     }
-    Err(format!("kind {kind} of apiVersion {api_version} is not known; known are {}", known()))
+    Err(format!(
+        "kind {kind} of apiVersion {api_version} is not known; known are {}",
+        known()
+    ))
 }
 
 fn mesh_kind(version: &str, kind: &str) -> Result<Treatment, String> {
     if version == crd::VERSION {
-        return Kind::from_name(kind).map(Treatment::Mesh).ok_or_else(|| {
-            let names = Kind::ALL.map(Kind::name).join(", ");
-            format!("{} has no kind {kind}; it has {names}", crd::API_VERSION)
-        });
+        return Kind::from_name(kind)
+            .map(|kind| Treatment::Object(Reading::Mesh(kind)))
+            .ok_or_else(|| {
+                let names = Kind::ALL.map(Kind::name).join(", ");
+                format!("{} has no kind {kind}; it has {names}", crd::API_VERSION)
+            });
     }
     Err(format!(
         "{}/{version} is not read; rewrite it as {}: put routes into a VirtualRouter of its own that the \
@@ -126,7 +154,9 @@ fn mesh_kind(version: &str, kind: &str) -> Result<Treatment, String> {
 
 /// The kinds that are run, for an error message. Those that are merely accepted would make it unreadable.
 fn known() -> String {
-    let core = CORE.iter().map(|(version, kind, _)| format!("{kind} ({version})"));
+    let core = CORE
+        .iter()
+        .map(|(version, kind, _)| format!("{kind} ({version})"));
     let mesh = Kind::ALL.map(Kind::name).join(", ");
     let core: Vec<String> = core.collect();
     format!("{}, and {mesh} ({})", core.join(", "), crd::API_VERSION)

@@ -61,7 +61,11 @@ impl Object {
     /// `apiVersion:`.
     pub fn api_version(&self) -> &str {
         match self {
-            Self::Namespace(_) | Self::Service(_) | Self::ConfigMap(_) | Self::Secret(_) | Self::Pod(_) => "v1",
+            Self::Namespace(_)
+            | Self::Service(_)
+            | Self::ConfigMap(_)
+            | Self::Secret(_)
+            | Self::Pod(_) => "v1",
             Self::Deployment(_) => "apps/v1",
             Self::Mesh(_) => crate::crd::API_VERSION,
             Self::Istio(object) | Self::NotRun(object) => &object.api_version,

@@ -29,5 +29,8 @@ const STRAYS: [(&str, &str, &str); 4] = [
 
 /// Why a known stray means nothing; `None` for any other field. `pattern` has `[*]` for every item.
 pub(super) fn meaning(kind: &str, pattern: &str) -> Option<&'static str> {
-    STRAYS.iter().find(|(known, path, _)| *known == kind && *path == pattern).map(|(.., meaning)| *meaning)
+    STRAYS
+        .iter()
+        .find(|(known, path, _)| *known == kind && *path == pattern)
+        .map(|(.., meaning)| *meaning)
 }

@@ -6,13 +6,18 @@ fn read_text(text: &str) -> Result<Manifests, Problems> {
 
 /// The problems of a text that cannot be used, one per line.
 fn problems(text: &str) -> String {
-    read_text(text).expect_err("the text has an error").to_string()
+    read_text(text)
+        .expect_err("the text has an error")
+        .to_string()
 }
 
 #[track_caller]
 fn refused(text: &str, expected: &str) {
     let problems = problems(text);
-    assert!(problems.contains(expected), "expected\n  {expected}\nin\n{problems}");
+    assert!(
+        problems.contains(expected),
+        "expected\n  {expected}\nin\n{problems}"
+    );
 }
 
 const NODE: &str = "\
@@ -72,7 +77,9 @@ spec:
             - weight: 1
 ",
     );
-    let problems = read(&[first, second], &Options::default()).expect_err("both have errors").to_string();
+    let problems = read(&[first, second], &Options::default())
+        .expect_err("both have errors")
+        .to_string();
     insta::assert_snapshot!(problems, @r#"
     nodes.yaml:9: VirtualNode shop/front: spec.listeners[0].portMapping.port: 0 is out of range; it must be from 1 to 65535
     nodes.yaml:11: VirtualNode shop/front: spec.listeners[0].healthChek: VirtualNode has no such field; check its spelling and its indentation
@@ -89,9 +96,18 @@ spec:
 #[test]
 fn a_value_of_the_wrong_type_is_named_with_its_field() {
     let port = NODE.replace("8080", "eighty");
-    refused(&port, "app.yaml:9: VirtualNode shop/front: spec.listeners[0].portMapping.port: ");
-    refused(&NODE.replace("8080", "70000"), "expected a port number from 1 to 65535");
-    refused(&NODE.replace("protocol: http", "protocol: smtp"), "app.yaml:10: VirtualNode shop/front: spec.listeners[0].portMapping.protocol: unknown variant `smtp`");
+    refused(
+        &port,
+        "app.yaml:9: VirtualNode shop/front: spec.listeners[0].portMapping.port: ",
+    );
+    refused(
+        &NODE.replace("8080", "70000"),
+        "expected a port number from 1 to 65535",
+    );
+    refused(
+        &NODE.replace("protocol: http", "protocol: smtp"),
+        "app.yaml:10: VirtualNode shop/front: spec.listeners[0].portMapping.protocol: unknown variant `smtp`",
+    );
     refused(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  PORT: 8080\n",
         "app.yaml:5: ConfigMap default/c: data.PORT: invalid type: integer `8080`, expected a string; put it in quotes",
@@ -100,16 +116,28 @@ fn a_value_of_the_wrong_type_is_named_with_its_field() {
 
 #[test]
 fn a_missing_field_is_named() {
-    refused(&NODE.replace("        protocol: http\n", ""), "spec.listeners[0].portMapping: missing field `protocol`");
+    refused(
+        &NODE.replace("        protocol: http\n", ""),
+        "spec.listeners[0].portMapping: missing field `protocol`",
+    );
 }
 
 #[test]
 fn unknown_fields_are_errors_warnings_or_nothing_as_asked() {
     let text = NODE.replace("spec:\n", "spec:\n  podSelectr: {}\n");
-    refused(&text, "app.yaml:7: VirtualNode shop/front: spec.podSelectr: VirtualNode has no such field");
+    refused(
+        &text,
+        "app.yaml:7: VirtualNode shop/front: spec.podSelectr: VirtualNode has no such field",
+    );
     let read_with = |strictness| {
-        let options = Options { strictness, ..Options::default() };
-        read(&[Source::new("app.yaml", text.as_str())], &options).expect("not an error").warnings.len()
+        let options = Options {
+            strictness,
+            ..Options::default()
+        };
+        read(&[Source::new("app.yaml", text.as_str())], &options)
+            .expect("not an error")
+            .warnings
+            .len()
     };
     assert_eq!(read_with(Strictness::Warn), 1);
     assert_eq!(read_with(Strictness::Ignore), 0);
@@ -156,8 +184,13 @@ spec:
 
 #[test]
 fn the_same_object_twice_is_refused_with_both_places() {
-    let sources = [Source::new("a.yaml", NODE), Source::new("b.yaml", format!("---\n{NODE}"))];
-    let problems = read(&sources, &Options::default()).expect_err("a duplicate").to_string();
+    let sources = [
+        Source::new("a.yaml", NODE),
+        Source::new("b.yaml", format!("---\n{NODE}")),
+    ];
+    let problems = read(&sources, &Options::default())
+        .expect_err("a duplicate")
+        .to_string();
     assert_eq!(
         problems,
         "b.yaml:5: VirtualNode shop/front: metadata.name: is given twice; the first is at a.yaml:1; remove one"
@@ -167,8 +200,10 @@ fn the_same_object_twice_is_refused_with_both_places() {
 #[test]
 fn one_name_in_two_kinds_groups_or_namespaces_is_no_duplicate() {
     let elsewhere = NODE.replace("namespace: shop", "namespace: other");
-    let istio = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: front}\n";
-    let mesh = "apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualService\nmetadata: {name: front}\n";
+    let istio =
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: front}\n";
+    let mesh =
+        "apiVersion: appmesh.k8s.aws/v1beta2\nkind: VirtualService\nmetadata: {name: front}\n";
     let manifests = read_text(&[NODE, &elsewhere, istio, mesh].join("---\n")).expect("all differ");
     assert_eq!(manifests.objects.len(), 4);
 }
@@ -179,17 +214,35 @@ fn old_versions_say_how_to_migrate() {
         "apiVersion: appmesh.k8s.aws/v1beta1\nkind: VirtualNode\nmetadata: {name: x}\n",
         "app.yaml:2: appmesh.k8s.aws/v1beta1 is not read; rewrite it as appmesh.k8s.aws/v1beta2: put routes into a VirtualRouter",
     );
-    refused("apiVersion: extensions/v1beta1\nkind: Deployment\n", "write apiVersion: apps/v1");
-    refused("apiVersion: appmesh.k8s.aws/v1beta2\nkind: Route\n", "has no kind Route; it has Mesh, VirtualNode,");
-    refused("apiVersion: v1\nkind: Gizmo\n", "app.yaml:2: kind Gizmo of apiVersion v1 is not known; known are Namespace (v1),");
+    refused(
+        "apiVersion: extensions/v1beta1\nkind: Deployment\n",
+        "write apiVersion: apps/v1",
+    );
+    refused(
+        "apiVersion: appmesh.k8s.aws/v1beta2\nkind: Route\n",
+        "has no kind Route; it has Mesh, VirtualNode,",
+    );
+    refused(
+        "apiVersion: v1\nkind: Gizmo\n",
+        "app.yaml:2: kind Gizmo of apiVersion v1 is not known; known are Namespace (v1),",
+    );
 }
 
 #[test]
 fn documents_that_are_no_objects_are_refused_and_empty_ones_skipped() {
     refused("- a\n- b\n", "app.yaml:1: is not a Kubernetes object");
-    refused("metadata: {name: x}\nkind: Pod\n", "app.yaml:1: has no apiVersion");
+    refused(
+        "metadata: {name: x}\nkind: Pod\n",
+        "app.yaml:1: has no apiVersion",
+    );
     refused("---\n---\napiVersion: v1\n", "app.yaml:3: has no kind");
-    assert_eq!(read_text("---\n# nothing\n---\n---\n").expect("empty").objects.len(), 0);
+    assert_eq!(
+        read_text("---\n# nothing\n---\n---\n")
+            .expect("empty")
+            .objects
+            .len(),
+        0
+    );
 }
 
 #[test]
@@ -201,14 +254,26 @@ fn text_that_is_not_yaml_is_refused_with_its_line_and_the_documents_before_it_ar
 
 #[test]
 fn a_key_given_twice_is_refused() {
-    refused("apiVersion: v1\nkind: Pod\nkind: Service\n", "app.yaml:3: key \"kind\" is given twice; the first is on line 2");
+    refused(
+        "apiVersion: v1\nkind: Pod\nkind: Service\n",
+        "app.yaml:3: key \"kind\" is given twice; the first is on line 2",
+    );
 }
 
 #[test]
 fn names_are_checked_and_namespaces_filled_in() {
-    refused(&NODE.replace("name: front", "name: Front!"), "app.yaml:4: VirtualNode shop/Front!: metadata.name: \"Front!\" is not a name");
-    refused("apiVersion: v1\nkind: Namespace\nmetadata: {}\n", "app.yaml:3: Namespace : metadata.name: is required");
-    let options = Options { namespace: "team".to_owned(), ..Options::default() };
+    refused(
+        &NODE.replace("name: front", "name: Front!"),
+        "app.yaml:4: VirtualNode shop/Front!: metadata.name: \"Front!\" is not a name",
+    );
+    refused(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {}\n",
+        "app.yaml:3: Namespace : metadata.name: is required",
+    );
+    let options = Options {
+        namespace: "team".to_owned(),
+        ..Options::default()
+    };
     let text = NODE.replace("  namespace: shop\n", "");
     let mesh = "---\napiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: m, namespace: shop}\n";
     let manifests = read(&[Source::new("app.yaml", text + mesh)], &options).expect("readable");
@@ -256,11 +321,22 @@ spec:
 ",
     )
     .expect("readable");
-    let Object::Pod(pod) = &manifests.objects[0].object else { panic!("a pod") };
+    let Object::Pod(pod) = &manifests.objects[0].object else {
+        panic!("a pod")
+    };
     let annotations = pod.metadata.annotations.as_ref().expect("annotations");
-    assert_eq!((annotations["app"].as_str(), annotations["tier"].as_str()), ("front", "own"));
+    assert_eq!(
+        (annotations["app"].as_str(), annotations["tier"].as_str()),
+        ("front", "own")
+    );
     let spec = pod.spec.as_ref().expect("spec");
-    assert_eq!((spec.containers[1].name.as_str(), spec.containers[1].image.as_deref()), ("b", Some("i")));
+    assert_eq!(
+        (
+            spec.containers[1].name.as_str(),
+            spec.containers[1].image.as_deref()
+        ),
+        ("b", Some("i"))
+    );
 }
 
 #[test]
@@ -279,11 +355,23 @@ spec:
 ",
     )
     .expect("readable");
-    let Object::Pod(pod) = &manifests.objects[0].object else { panic!("a pod") };
+    let Object::Pod(pod) = &manifests.objects[0].object else {
+        panic!("a pod")
+    };
     let annotations = pod.metadata.annotations.as_ref().expect("annotations");
-    assert_eq!((annotations["quoted"].as_str(), annotations["8080"].as_str()), ("0644", "text"));
-    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).expect("volumes");
-    let mode = volumes[0].secret.as_ref().and_then(|secret| secret.default_mode);
+    assert_eq!(
+        (annotations["quoted"].as_str(), annotations["8080"].as_str()),
+        ("0644", "text")
+    );
+    let volumes = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volumes.as_ref())
+        .expect("volumes");
+    let mode = volumes[0]
+        .secret
+        .as_ref()
+        .and_then(|secret| secret.default_mode);
     assert_eq!(mode, Some(0o644), "a leading zero makes a number octal");
 }
 
@@ -299,18 +387,36 @@ fn aliases_cannot_multiply_without_bound() {
 
 #[test]
 fn an_alias_inside_its_own_node_is_refused() {
-    refused("a: &a [1, *a]\n", "app.yaml:1: this alias stands inside the node that it names");
+    refused(
+        "a: &a [1, *a]\n",
+        "app.yaml:1: this alias stands inside the node that it names",
+    );
 }
 
 #[test]
 fn size_depth_and_number_of_documents_are_limited() {
-    let limits = Limits { bytes: 64, documents: 2, depth: 4, nodes: 1000 };
-    let options = Options { limits, ..Options::default() };
-    let read_limited = |text: &str| read(&[Source::new("app.yaml", text)], &options).expect_err("too much").to_string();
+    let limits = Limits {
+        bytes: 64,
+        documents: 2,
+        depth: 4,
+        nodes: 1000,
+    };
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let read_limited = |text: &str| {
+        read(&[Source::new("app.yaml", text)], &options)
+            .expect_err("too much")
+            .to_string()
+    };
     assert!(read_limited(&"#".repeat(65)).contains("has 65 bytes; at most 64 are read"));
     assert!(read_limited("---\n---\n---\n").contains("more than 2 documents"));
     assert!(read_limited("[[[[[1]]]]]").contains("nested deeper than 4 levels"));
-    assert!(problems(&"[".repeat(100_000)).contains("app.yaml:1: "), "deep nesting ends in a message, not in a crash");
+    assert!(
+        problems(&"[".repeat(100_000)).contains("app.yaml:1: "),
+        "deep nesting ends in a message, not in a crash"
+    );
 }
 
 #[test]
@@ -336,8 +442,14 @@ spec:
     app.yaml:13: Deployment default/d: spec.template.spec.containers[1].name: "a" is the name of another container of this pod
     app.yaml:13: Deployment default/d: spec.template.spec.containers[1].image: is required
     "#);
-    refused("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n", "Deployment default/d: spec: is required");
-    refused("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: []}\n", "spec.containers: needs at least one container");
+    refused(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n",
+        "Deployment default/d: spec: is required",
+    );
+    refused(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: []}\n",
+        "spec.containers: needs at least one container",
+    );
     refused(
         "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {type: Balancer, ports: [{port: 1}, {port: 2, name: b}]}\n",
         "spec.ports[0].name: is required when a service has several ports",
@@ -360,17 +472,57 @@ spec: {servers: []}
     )
     .expect("both are accepted");
     assert_eq!(manifests.warnings.len(), 1);
-    assert!(matches!(&manifests.objects[0].object, Object::NotRun(object) if object.kind == "PodDisruptionBudget"));
-    assert!(matches!(&manifests.objects[1].object, Object::Istio(object) if object.value["spec"]["servers"].is_array()));
+    assert!(
+        matches!(&manifests.objects[0].object, Object::NotRun(object) if object.kind == "PodDisruptionBudget")
+    );
+    assert!(
+        matches!(&manifests.objects[1].object, Object::Istio(object) if object.value["spec"]["servers"].is_array())
+    );
 }
 
 #[test]
 fn apply_order_puts_what_is_needed_first() {
-    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 1}]}\n";
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 1}]}\n";
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: i}]}\n";
     let mesh = "apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: m}\n";
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
-    let manifests = read_text(&[pod, service, NODE, mesh, namespace].join("---\n")).expect("readable");
-    let kinds: Vec<String> = manifests.into_apply_order().iter().map(|o| o.object.kind().to_owned()).collect();
-    assert_eq!(kinds, ["Namespace", "Mesh", "VirtualNode", "Service", "Pod"]);
+    let manifests =
+        read_text(&[pod, service, NODE, mesh, namespace].join("---\n")).expect("readable");
+    let kinds: Vec<String> = manifests
+        .into_apply_order()
+        .iter()
+        .map(|o| o.object.kind().to_owned())
+        .collect();
+    assert_eq!(
+        kinds,
+        ["Namespace", "Mesh", "VirtualNode", "Service", "Pod"]
+    );
+}
+
+/// Every prefix of a manifest, and every manifest with one character replaced, is read or refused.
+#[test]
+fn damaged_text_never_panics() {
+    let text = format!("{NODE}---\na: &a {{<<: *a, b: [1, \"x\"]}}\nc: *a\n");
+    let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    for end in ends {
+        let _ = read_text(&text[..end]);
+        for damage in [
+            "\t",
+            ":",
+            "-",
+            "[",
+            "{",
+            "*",
+            "&",
+            "!",
+            "|",
+            "%",
+            "\u{0}",
+            "\u{feff}",
+            "\u{1F600}",
+        ] {
+            let _ = read_text(&format!("{}{damage}{}", &text[..end], &text[end + 1..]));
+        }
+    }
 }

@@ -23,11 +23,22 @@ pub(super) fn deployment(deployment: &Deployment) -> Vec<Denial> {
             checker.deny("replicas", "must not be negative");
         }
         selector::check(checker, "selector", Some(&spec.selector));
-        let labels = spec.template.metadata.as_ref().and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
+        let labels = spec
+            .template
+            .metadata
+            .as_ref()
+            .and_then(|metadata| metadata.labels.clone())
+            .unwrap_or_default();
         if spec.selector.match_labels.is_none() && spec.selector.match_expressions.is_none() {
-            checker.deny("selector", "is required; repeat the labels of template.metadata");
+            checker.deny(
+                "selector",
+                "is required; repeat the labels of template.metadata",
+            );
         } else if !selector::matches(&spec.selector, &labels) {
-            checker.deny("selector", "does not select template.metadata.labels; make them agree");
+            checker.deny(
+                "selector",
+                "does not select template.metadata.labels; make them agree",
+            );
         }
         checker.within("template", |checker| match &spec.template.spec {
             Some(pod) => checker.within("spec", |checker| pod_spec(checker, pod)),
@@ -50,13 +61,24 @@ fn pod_spec(checker: &mut Checker, spec: &PodSpec) {
     if spec.containers.is_empty() {
         checker.deny("containers", "needs at least one container");
     }
-    let volumes: BTreeSet<&str> = spec.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+    let volumes: BTreeSet<&str> = spec
+        .volumes
+        .iter()
+        .flatten()
+        .map(|volume| volume.name.as_str())
+        .collect();
     let mut names = BTreeSet::new();
     let init = spec.init_containers.as_deref().unwrap_or_default();
     for (field, containers) in [("initContainers", init), ("containers", &spec.containers)] {
         checker.each(field, containers, |checker, each| {
             if !each.name.is_empty() && !names.insert(each.name.clone()) {
-                checker.deny("name", format!("{:?} is the name of another container of this pod", each.name));
+                checker.deny(
+                    "name",
+                    format!(
+                        "{:?} is the name of another container of this pod",
+                        each.name
+                    ),
+                );
             }
             container(checker, each, &volumes);
         });
@@ -70,19 +92,34 @@ fn container(checker: &mut Checker, container: &Container, volumes: &BTreeSet<&s
     if container.image.as_deref().unwrap_or_default().is_empty() {
         checker.deny("image", "is required");
     }
-    checker.each("ports", container.ports.as_deref().unwrap_or_default(), |checker, port| {
-        checker.range("containerPort", port.container_port, 1, 65535);
-    });
-    checker.each("env", container.env.as_deref().unwrap_or_default(), |checker, variable| {
-        if variable.name.is_empty() {
-            checker.deny("name", "is required");
-        }
-    });
-    checker.each("volumeMounts", container.volume_mounts.as_deref().unwrap_or_default(), |checker, mount| {
-        if !volumes.contains(mount.name.as_str()) {
-            checker.deny("name", format!("the pod has no volume {:?}; add it to volumes", mount.name));
-        }
-    });
+    checker.each(
+        "ports",
+        container.ports.as_deref().unwrap_or_default(),
+        |checker, port| {
+            checker.range("containerPort", port.container_port, 1, 65535);
+        },
+    );
+    checker.each(
+        "env",
+        container.env.as_deref().unwrap_or_default(),
+        |checker, variable| {
+            if variable.name.is_empty() {
+                checker.deny("name", "is required");
+            }
+        },
+    );
+    checker.each(
+        "volumeMounts",
+        container.volume_mounts.as_deref().unwrap_or_default(),
+        |checker, mount| {
+            if !volumes.contains(mount.name.as_str()) {
+                checker.deny(
+                    "name",
+                    format!("the pod has no volume {:?}; add it to volumes", mount.name),
+                );
+            }
+        },
+    );
 }
 
 pub(super) fn service(service: &Service) -> Vec<Denial> {

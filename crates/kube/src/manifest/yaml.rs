@@ -48,8 +48,12 @@ impl Lines {
 
     /// The subtree of a list item, for documents that hold several objects.
     pub(super) fn item(&self, field: &str, index: usize) -> Option<Self> {
-        let Inside::Map(members) = &self.inside else { return None };
-        let Inside::List(items) = &members.get(field)?.inside else { return None };
+        let Inside::Map(members) = &self.inside else {
+            return None;
+        };
+        let Inside::List(items) = &members.get(field)?.inside else {
+            return None;
+        };
         items.get(index).cloned()
     }
 }
@@ -145,7 +149,13 @@ impl Reader<'_> {
             Event::DocumentStart(_) => {
                 self.anchors.clear();
                 if self.done.len() >= self.limits.documents {
-                    return fault(line, format!("more than {} documents in one file; split it", self.limits.documents));
+                    return fault(
+                        line,
+                        format!(
+                            "more than {} documents in one file; split it",
+                            self.limits.documents
+                        ),
+                    );
                 }
                 Ok(())
             }
@@ -169,7 +179,12 @@ impl Reader<'_> {
             ),
             Event::MappingEnd | Event::SequenceEnd => match self.open.pop() {
                 Some(open) => {
-                    let Open { anchor, size, height, .. } = open;
+                    let Open {
+                        anchor,
+                        size,
+                        height,
+                        ..
+                    } = open;
                     let document = open.close();
                     self.node(document, anchor, size, height)
                 }
@@ -178,7 +193,10 @@ impl Reader<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref(), line)?;
                 if let Some(Open {
-                    kind: Collection::Map { key: key @ None, .. },
+                    kind:
+                        Collection::Map {
+                            key: key @ None, ..
+                        },
                     ..
                 }) = self.open.last_mut()
                 {
@@ -231,20 +249,35 @@ impl Reader<'_> {
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.nodes {
-            return fault(line, format!("more than {} values, aliases included; split the file", self.limits.nodes));
+            return fault(
+                line,
+                format!(
+                    "more than {} values, aliases included; split the file",
+                    self.limits.nodes
+                ),
+            );
         }
         Ok(())
     }
 
     fn depth(&self, height: usize, line: usize) -> Result<(), Fault> {
         if self.open.len() + height > self.limits.depth {
-            return fault(line, format!("nested deeper than {} levels", self.limits.depth));
+            return fault(
+                line,
+                format!("nested deeper than {} levels", self.limits.depth),
+            );
         }
         Ok(())
     }
 
     /// A complete node: it goes into the innermost open collection, or is a document.
-    fn node(&mut self, document: Document, anchor: usize, size: usize, height: usize) -> Result<(), Fault> {
+    fn node(
+        &mut self,
+        document: Document,
+        anchor: usize,
+        size: usize,
+        height: usize,
+    ) -> Result<(), Fault> {
         if anchor != 0 {
             let anchored = Anchored {
                 document: document.clone(),
@@ -272,7 +305,10 @@ impl Reader<'_> {
                 merged,
             } => {
                 let Some((name, line)) = key.take() else {
-                    return fault(document.lines.line, "a key must be plain text, not an alias");
+                    return fault(
+                        document.lines.line,
+                        "a key must be plain text, not an alias",
+                    );
                 };
                 if name == "<<" {
                     merged.push(document);
@@ -280,7 +316,10 @@ impl Reader<'_> {
                 }
                 if values.contains_key(&name) {
                     let first = lines.get(&name).map_or(0, |lines| lines.line);
-                    return fault(line, format!("key {name:?} is given twice; the first is on line {first}"));
+                    return fault(
+                        line,
+                        format!("key {name:?} is given twice; the first is on line {first}"),
+                    );
                 }
                 // The key's line: a value may begin further down.
                 let mut inside = document.lines;
@@ -374,7 +413,10 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Res
         Some(Scalar::Integer(value)) => Ok(value.into()),
         Some(Scalar::FloatingPoint(value)) => match Number::from_f64(value.into_inner()) {
             Some(number) => Ok(Value::Number(number)),
-            None => fault(line, format!("{text} is not a number that Kubernetes knows; put text in quotes")),
+            None => fault(
+                line,
+                format!("{text} is not a number that Kubernetes knows; put text in quotes"),
+            ),
         },
         Some(Scalar::String(value)) => Ok(Value::String(value.into_owned())),
         None => fault(line, format!("{text:?} does not fit its tag")),

@@ -35,7 +35,10 @@ fn node() -> VirtualNode {
 }
 
 fn owner() -> Owner {
-    Owner { mesh: "m".to_owned(), virtual_node: "front_shop".to_owned() }
+    Owner {
+        mesh: "m".to_owned(),
+        virtual_node: "front_shop".to_owned(),
+    }
 }
 
 fn instance_of(ip: &str) -> Instance {
@@ -53,7 +56,8 @@ fn pods_that_end_or_have_no_address_are_ignored() {
     assert_eq!(classify(&Pod::default()), PodClass::Ignored);
     assert_eq!(classify(&running("", true)), PodClass::Ignored);
     let mut ending = running("10.0.0.1", true);
-    ending.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("time");
+    ending.metadata.deletion_timestamp =
+        serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("time");
     assert_eq!(classify(&ending), PodClass::Ignored);
     for (policy, phase, class) in [
         ("Never", "Failed", PodClass::Ignored),
@@ -74,10 +78,17 @@ fn pods_that_end_or_have_no_address_are_ignored() {
 #[test]
 fn core_attributes_override_the_nodes_which_override_the_labels() {
     let host = Labels::from([
-        ("failure-domain.beta.kubernetes.io/region".to_owned(), "eu-west-1".to_owned()),
-        ("topology.kubernetes.io/zone".to_owned(), "eu-west-1b".to_owned()),
+        (
+            "failure-domain.beta.kubernetes.io/region".to_owned(),
+            "eu-west-1".to_owned(),
+        ),
+        (
+            "topology.kubernetes.io/zone".to_owned(),
+            "eu-west-1b".to_owned(),
+        ),
     ]);
-    let instance = instance(&running("10.0.0.1", true), &node(), &owner(), Some(&host)).expect("has an address");
+    let instance = instance(&running("10.0.0.1", true), &node(), &owner(), Some(&host))
+        .expect("has an address");
     assert_eq!(instance.id, "10.0.0.1");
     let expected: BTreeMap<String, String> = [
         ("AVAILABILITY_ZONE", "eu-west-1b"),
@@ -100,8 +111,12 @@ fn core_attributes_override_the_nodes_which_override_the_labels() {
 fn an_ipv6_pod_is_registered_as_such_and_a_node_without_listeners_has_no_port() {
     let mut node = node();
     node.spec.listeners = None;
-    let instance = instance(&running("fd00::1", true), &node, &owner(), None).expect("has an address");
-    assert_eq!(instance.attributes.get(INSTANCE_IPV6).map(String::as_str), Some("fd00::1"));
+    let instance =
+        instance(&running("fd00::1", true), &node, &owner(), None).expect("has an address");
+    assert_eq!(
+        instance.attributes.get(INSTANCE_IPV6).map(String::as_str),
+        Some("fd00::1")
+    );
     assert!(!instance.attributes.contains_key(INSTANCE_IPV4));
     assert!(!instance.attributes.contains_key(INSTANCE_PORT));
 }
@@ -110,24 +125,47 @@ fn an_ipv6_pod_is_registered_as_such_and_a_node_without_listeners_has_no_port() 
 fn a_new_ready_pod_is_registered_healthy_and_then_left_alone() {
     let pods = [(PodClass::Ready, instance_of("10.0.0.1"))];
     let first = diff(&owner(), &pods, &[], false);
-    assert_eq!(first.register[0].attributes.get(INIT_HEALTH).map(String::as_str), Some("HEALTHY"));
+    assert_eq!(
+        first.register[0]
+            .attributes
+            .get(INIT_HEALTH)
+            .map(String::as_str),
+        Some("HEALTHY")
+    );
     assert!(diff(&owner(), &pods, &first.register, false).is_settled());
 }
 
 #[test]
 fn changed_attributes_register_again_and_keep_the_initial_health() {
     let mut registered = instance_of("10.0.0.1");
-    registered.attributes.insert(INIT_HEALTH.to_owned(), "UNHEALTHY".to_owned());
-    registered.attributes.insert("app".to_owned(), "old".to_owned());
-    let changes = diff(&owner(), &[(PodClass::Ready, instance_of("10.0.0.1"))], &[registered], false);
+    registered
+        .attributes
+        .insert(INIT_HEALTH.to_owned(), "UNHEALTHY".to_owned());
+    registered
+        .attributes
+        .insert("app".to_owned(), "old".to_owned());
+    let changes = diff(
+        &owner(),
+        &[(PodClass::Ready, instance_of("10.0.0.1"))],
+        &[registered],
+        false,
+    );
     assert_eq!(changes.register.len(), 1);
-    assert_eq!(changes.register[0].attributes.get(INIT_HEALTH).map(String::as_str), Some("UNHEALTHY"));
+    assert_eq!(
+        changes.register[0]
+            .attributes
+            .get(INIT_HEALTH)
+            .map(String::as_str),
+        Some("UNHEALTHY")
+    );
 }
 
 #[test]
 fn instances_of_other_nodes_are_left_alone() {
     let mut foreign = instance_of("10.9.9.9");
-    foreign.attributes.insert(VIRTUAL_NODE.to_owned(), "front_other".to_owned());
+    foreign
+        .attributes
+        .insert(VIRTUAL_NODE.to_owned(), "front_other".to_owned());
     let mut by_hand = instance_of("10.8.8.8");
     by_hand.attributes.remove(MESH);
     let gone = instance_of("10.0.0.7");
@@ -138,10 +176,19 @@ fn instances_of_other_nodes_are_left_alone() {
 
 #[test]
 fn a_pod_that_is_not_ready_leaves_unless_health_is_reported() {
-    let pods = [(PodClass::NotReady, instance_of("10.0.0.1")), (PodClass::NotReady, instance_of("10.0.0.2"))];
+    let pods = [
+        (PodClass::NotReady, instance_of("10.0.0.1")),
+        (PodClass::NotReady, instance_of("10.0.0.2")),
+    ];
     let registered = [instance_of("10.0.0.1")];
-    assert_eq!(diff(&owner(), &pods, &registered, false).deregister, ["10.0.0.1"]);
+    assert_eq!(
+        diff(&owner(), &pods, &registered, false).deregister,
+        ["10.0.0.1"]
+    );
     let with_health = diff(&owner(), &pods, &registered, true);
-    assert!(with_health.is_settled(), "it stays, and the one that never was ready is not registered");
+    assert!(
+        with_health.is_settled(),
+        "it stays, and the one that never was ready is not registered"
+    );
     assert_eq!(with_health.health, [("10.0.0.1".to_owned(), false)]);
 }

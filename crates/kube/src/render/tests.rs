@@ -42,13 +42,29 @@ fn the_arn_is_the_second_word_of_the_second_line() {
     let mut table = Table::new(Listing::Mesh(Kind::VirtualService), Layout::default());
     table.push("shop", mesh_object(&Resource::from(service), "5s"));
     let text = table.to_string();
-    let word = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(1));
-    assert_eq!(word, Some("arn:aws:appmesh:us-west-2:1:mesh/m/virtualService/color"));
+    let word = text
+        .lines()
+        .nth(1)
+        .and_then(|line| line.split_whitespace().nth(1));
+    assert_eq!(
+        word,
+        Some("arn:aws:appmesh:us-west-2:1:mesh/m/virtualService/color")
+    );
 }
 
 #[test]
 fn columns_line_up_and_the_layout_hides_what_is_not_asked_for() {
-    let cells = ["front-7d4b9c-x2x", "3/3", "Running", "0", "3m10s", "10.1.0.4", "", "", "1/1"];
+    let cells = [
+        "front-7d4b9c-x2x",
+        "3/3",
+        "Running",
+        "0",
+        "3m10s",
+        "10.1.0.4",
+        "",
+        "",
+        "1/1",
+    ];
     let mut narrow = Table::new(Listing::Pods, Layout::default());
     narrow.push("shop", cells);
     narrow.push("shop", ["b", "0/3", "Pending", "0", "2s"]);
@@ -58,7 +74,14 @@ fn columns_line_up_and_the_layout_hides_what_is_not_asked_for() {
          front-7d4b9c-x2x   3/3     Running   0          3m10s\n\
          b                  0/3     Pending   0          2s\n"
     );
-    let mut wide = Table::new(Listing::Pods, Layout { wide: true, all_namespaces: true, no_headers: true });
+    let mut wide = Table::new(
+        Listing::Pods,
+        Layout {
+            wide: true,
+            all_namespaces: true,
+            no_headers: true,
+        },
+    );
     wide.push("shop", cells);
     assert_eq!(
         wide.to_string(),
@@ -68,7 +91,10 @@ fn columns_line_up_and_the_layout_hides_what_is_not_asked_for() {
 
 #[test]
 fn a_mesh_has_no_namespace_column() {
-    let layout = Layout { all_namespaces: true, ..Layout::default() };
+    let layout = Layout {
+        all_namespaces: true,
+        ..Layout::default()
+    };
     let table = Table::new(Listing::Mesh(Kind::Mesh), layout);
     assert_eq!(table.to_string(), "NAME   ARN   AGE\n");
 }

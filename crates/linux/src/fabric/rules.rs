@@ -14,6 +14,7 @@ pub struct FabricRules {
 }
 
 /// One port of a service address, as seen by the pods of one cluster. Two clusters may use one address for two services.
+/// Several rules for the same source, address, protocol and port are one rule with all their endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRule {
     /// The pods that the rule is for.

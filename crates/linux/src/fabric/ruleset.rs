@@ -5,13 +5,14 @@
 //! apart by connection tracking. Both look at every packet rather than waving established connections through: that is
 //! what breaks a connection whose permission is withdrawn.
 
-use std::net::SocketAddrV4;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::GATEWAY;
 use super::rules::{Allowed, ClusterPolicy, FabricRules, Protocol, ServiceRule};
+use super::{GATEWAY, Ipv4Range};
 use crate::nft::{
-    Batch, Chain, Comparison, Expression, Family, Hook, PacketField, REGISTER_0, REGISTER_1,
-    Verdict,
+    Batch, Chain, Comparison, Expression, Family, Hook, Meta, PacketField, REGISTER_0, REGISTER_1,
+    REGISTER_2, REGISTER_3, Verdict,
 };
 
 pub(super) const TABLE: &str = "tombolo";
@@ -57,9 +58,7 @@ pub(super) fn compile(rules: &FabricRules) -> Batch {
         hook: Hook::Postrouting,
         priority: 100,
     });
-    for service in &rules.services {
-        add_service(&mut batch, service);
-    }
+    add_services(&mut batch, &rules.services);
     add_hairpin(&mut batch, &rules.services);
     // An ICMP error goes with the connection that it is about.
     let related = Expression::is_related()
@@ -72,66 +71,100 @@ pub(super) fn compile(rules: &FabricRules) -> Batch {
     batch
 }
 
-fn add_service(batch: &mut Batch, service: &ServiceRule) {
-    let ServiceRule {
-        sources,
-        vip,
-        protocol,
-        port,
-        endpoints,
-    } = service;
-    for source in sources {
-        let label = format!("service {vip}:{port} for {source}");
-        let matches = || {
-            let mut matches = Expression::ipv4_within(
-                PacketField::IPV4_SOURCE,
-                source.address(),
-                source.prefix(),
-            );
-            matches.extend(Expression::ipv4_within(
-                PacketField::IPV4_DESTINATION,
-                *vip,
-                32,
+/// What a packet to a service is known by: the address, the protocol and the port, a register each.
+type ServiceKey = (Ipv4Addr, Protocol, u16);
+
+/// One map for each source range and number of endpoints, so that a packet costs a few lookups however many services
+/// there are, and a service a few dozen bytes of the transaction, which is limited for ordinary users.
+fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
+    let mut by_source: BTreeMap<Ipv4Range, BTreeMap<ServiceKey, BTreeSet<SocketAddrV4>>> =
+        BTreeMap::new();
+    for service in services {
+        for source in &service.sources {
+            let key = (service.vip, service.protocol, service.port);
+            by_source
+                .entry(*source)
+                .or_default()
+                .entry(key)
+                .or_default()
+                .extend(&service.endpoints);
+        }
+    }
+    for (source, services) in by_source {
+        let mut endless = Vec::new();
+        let mut by_count: BTreeMap<usize, Vec<(Vec<u8>, Vec<u8>)>> = BTreeMap::new();
+        for (key, endpoints) in &services {
+            if endpoints.is_empty() {
+                endless.push(service_key(*key));
+            }
+            for (number, endpoint) in (0_u32..).zip(endpoints) {
+                let key = [service_key(*key), number.to_ne_bytes().to_vec()].concat();
+                let [high, low] = endpoint.port().to_be_bytes();
+                let value = [&endpoint.ip().octets()[..], &[high, low, 0, 0]].concat();
+                by_count
+                    .entry(endpoints.len())
+                    .or_default()
+                    .push((key, value));
+            }
+        }
+        for (count, elements) in by_count {
+            let map = format!("services-of-{count}-for-{source}");
+            batch.constant_map(&map, 16, 8, &elements);
+            let mut rule = from_source(source);
+            rule.push(Expression::random(
+                u32::try_from(count).unwrap_or(u32::MAX),
+                REGISTER_3,
             ));
-            matches.extend(Expression::protocol_is(protocol.number()));
-            matches.extend(Expression::port_within(
-                PacketField::DESTINATION_PORT,
-                *port,
-                *port,
-            ));
-            matches
-        };
-        if endpoints.is_empty() {
-            let refusal = match protocol {
-                Protocol::Tcp => Expression::reject_tcp(),
-                Protocol::Udp => Expression::reject_icmp(PORT_UNREACHABLE),
-            };
-            batch.rule("endless", &label, matches().into_iter().chain([refusal]));
+            rule.push(Expression::look_up(&map, REGISTER_0, REGISTER_0));
+            rule.push(Expression::destination_nat(REGISTER_0, REGISTER_1));
+            batch.rule("services", &map, rule);
+        }
+        if endless.is_empty() {
             continue;
         }
-        // Of n endpoints the first is taken in one case of n, else the second in one of n - 1, and so on.
-        for (endpoint, left) in endpoints.iter().zip((1..=endpoints.len() as u32).rev()) {
-            let mut rule = matches();
-            if left > 1 {
-                rule.push(Expression::random(left, REGISTER_0));
-                rule.push(Expression::compare(
-                    REGISTER_0,
-                    Comparison::Equal,
-                    &0_u32.to_ne_bytes(),
-                ));
-            }
-            rule.extend(to_endpoint(*endpoint));
-            batch.rule("services", &label, rule);
-        }
+        let set = format!("services-of-0-for-{source}");
+        batch.constant_set(&set, 12, &endless);
+        let in_set = |protocol: Protocol, refusal: Expression| {
+            let is_protocol =
+                Expression::compare(REGISTER_1, Comparison::Equal, &[protocol.number()]);
+            from_source(source).into_iter().chain([
+                is_protocol,
+                Expression::lookup(&set, REGISTER_0),
+                refusal,
+            ])
+        };
+        batch.rule(
+            "endless",
+            &set,
+            in_set(Protocol::Tcp, Expression::reject_tcp()),
+        );
+        batch.rule(
+            "endless",
+            &set,
+            in_set(Protocol::Udp, Expression::reject_icmp(PORT_UNREACHABLE)),
+        );
     }
 }
 
-fn to_endpoint(endpoint: SocketAddrV4) -> [Expression; 3] {
+/// Matches the source; loads the rest of a [`ServiceKey`].
+fn from_source(source: Ipv4Range) -> Vec<Expression> {
+    let mut rule =
+        Expression::ipv4_within(PacketField::IPV4_SOURCE, source.address(), source.prefix());
+    rule.extend([
+        Expression::packet(PacketField::IPV4_DESTINATION, REGISTER_0),
+        Expression::meta(Meta::Protocol, REGISTER_1),
+        Expression::packet(PacketField::DESTINATION_PORT, REGISTER_2),
+    ]);
+    rule
+}
+
+fn service_key((vip, protocol, port): ServiceKey) -> Vec<u8> {
+    let [high, low] = port.to_be_bytes();
     [
-        Expression::immediate(REGISTER_0, &endpoint.ip().octets()),
-        Expression::immediate(REGISTER_1, &endpoint.port().to_be_bytes()),
-        Expression::destination_nat(REGISTER_0, REGISTER_1),
+        &vip.octets()[..],
+        &[protocol.number(), 0, 0, 0, high, low, 0, 0],
     ]
+    .concat()
 }
 
 /// A pod that reaches itself through a service would see a packet from its own address on the wire and drop it; it gets

@@ -20,6 +20,11 @@ const SUBSYSTEM: u16 = 10;
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
 const APPEND: u16 = libc::NLM_F_APPEND as u16;
 
+const KERNEL_LACKS: &str = "the kernel may lack a part of nf_tables, among nft_nat, nft_redir, nft_reject, nft_fib, \
+                            nft_ct and nft_numgen; try to load them with modprobe";
+const TOO_MANY: &str = "the rules exceed what an ordinary user may send at once; raise the limit as root with \
+                        `sysctl -w net.core.wmem_max=67108864`, or run this as root";
+
 /// Which packets a table sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -174,39 +179,42 @@ impl Batch {
     /// Adds a set that packets fill (see [`Expression::count_in`]), with at most `size` elements.
     pub fn counting_set(&mut self, name: &str, key_length: u32, size: u32) {
         const EVALUATED: u32 = 0x20;
-        self.set(name, EVALUATED, key_length, size);
+        self.set(name, EVALUATED, key_length, None, size as usize);
     }
 
     /// Adds a set with these elements, each `key_length` bytes.
     pub fn constant_set(&mut self, name: &str, key_length: u32, elements: &[Vec<u8>]) {
-        self.set(
-            name,
-            0,
-            key_length,
-            u32::try_from(elements.len().max(1)).unwrap_or(u32::MAX),
-        );
-        // An attribute is at most 64 KiB long.
-        for some in elements.chunks(1000) {
-            let list = some.iter().fold(Attributes::new(), |list, element| {
-                let key = Attributes::new().bytes(1, element);
-                list.nested(1, &Attributes::new().nested(1, &key))
-            });
-            let attributes = Attributes::new()
-                .text(1, &self.table)
-                .text(2, name)
-                .nested(3, &list);
-            self.push(
-                NEW_SET_ELEMENT,
-                CREATE,
-                &attributes,
-                format!("add elements to set {name}"),
-            );
-        }
+        self.set(name, 0, key_length, None, elements.len());
+        self.elements(name, elements.iter().map(|key| element(key)).collect());
     }
 
-    fn set(&mut self, name: &str, flags: u32, key_length: u32, size: u32) {
+    /// Adds a map with these keys and values, each `key_length` and `value_length` bytes.
+    pub fn constant_map(
+        &mut self,
+        name: &str,
+        key_length: u32,
+        value_length: u32,
+        elements: &[(Vec<u8>, Vec<u8>)],
+    ) {
+        const MAP: u32 = 0x8;
+        self.set(name, MAP, key_length, Some(value_length), elements.len());
+        let with_value = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            element(key).nested(2, &Attributes::new().bytes(1, value))
+        };
+        self.elements(name, elements.iter().map(with_value).collect());
+    }
+
+    fn set(
+        &mut self,
+        name: &str,
+        flags: u32,
+        key_length: u32,
+        value_length: Option<u32>,
+        size: usize,
+    ) {
         self.sets += 1;
-        let attributes = Attributes::new()
+        let size = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
+        let mut attributes = Attributes::new()
             .text(1, &self.table)
             .text(2, name)
             .u32(3, flags)
@@ -214,7 +222,29 @@ impl Batch {
             .u32(5, key_length)
             .nested(9, &Attributes::new().u32(1, size))
             .u32(10, self.sets);
+        if let Some(length) = value_length {
+            attributes = attributes.u32(6, 0).u32(7, length);
+        }
         self.push(NEW_SET, CREATE, &attributes, format!("add set {name}"));
+    }
+
+    fn elements(&mut self, set: &str, elements: Vec<Attributes>) {
+        // An attribute is at most 64 KiB long.
+        for some in elements.chunks(500) {
+            let list = some
+                .iter()
+                .fold(Attributes::new(), |list, element| list.nested(1, element));
+            let attributes = Attributes::new()
+                .text(1, &self.table)
+                .text(2, set)
+                .nested(3, &list);
+            self.push(
+                NEW_SET_ELEMENT,
+                CREATE,
+                &attributes,
+                format!("add elements to set {set}"),
+            );
+        }
     }
 
     /// Sends the transaction to the network namespace of `netlink`, which must be a netfilter socket.
@@ -230,28 +260,27 @@ impl Batch {
         };
         self.messages.push(end);
         self.labels.push("end a packet rule transaction".into());
-        let failure = netlink.send_batch(&self.messages, last);
-        match failure {
-            Ok(()) => Ok(()),
-            Err((index, cause)) => {
+        netlink
+            .send_batch(&self.messages, last)
+            .map_err(|(index, cause)| {
                 let label = index.and_then(|index| self.labels.get(index));
-                let what = label.map_or("change packet rules", String::as_str);
-                let missing = matches!(
-                    cause.raw_os_error(),
-                    Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)
-                );
-                let error = Error::new(what, cause);
-                Err(if missing {
-                    error.hint("the kernel may lack a piece of nf_tables (modules nf_tables, nft_nat, nft_redir, nft_reject, nft_fib, nft_numgen)")
-                } else {
-                    error
-                })
-            }
-        }
+                let error = Error::new(label.map_or("change packet rules", String::as_str), cause);
+                match error.raw_os_error() {
+                    Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT) => {
+                        error.hint(KERNEL_LACKS)
+                    }
+                    Some(libc::EMSGSIZE) => error.hint(TOO_MANY),
+                    _ => error,
+                }
+            })
     }
 
     /// Sends the transaction to the current network namespace. The error names the rule that the kernel refused.
     pub fn commit(self) -> Result<()> {
         self.commit_on(&mut Netlink::open(libc::NETLINK_NETFILTER as isize)?)
     }
+}
+
+fn element(key: &[u8]) -> Attributes {
+    Attributes::new().nested(1, &Attributes::new().bytes(1, key))
 }

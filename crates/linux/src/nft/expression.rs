@@ -194,6 +194,14 @@ impl Expression {
         Self::named("lookup", Attributes::new().text(1, set).u32(2, register))
     }
 
+    /// Continues only if the map holds the key in the registers from `key` on; loads its value from `into` on.
+    pub fn look_up(map: &str, key: u32, into: u32) -> Self {
+        Self::named(
+            "lookup",
+            Attributes::new().text(1, map).u32(2, key).u32(3, into),
+        )
+    }
+
     /// Adds the register to a dynamic set and counts the packet at that element. Continues even when the set is full.
     pub fn count_in(set: &str, register: u32) -> Self {
         let counter = Self::counter();

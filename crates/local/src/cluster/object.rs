@@ -82,7 +82,7 @@ pub trait Stored: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clo
 impl<T: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync> Stored for T {}
 
 /// All objects of a cluster.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Objects {
     revision: u64,
     items: BTreeMap<Key, Arc<Object>>,

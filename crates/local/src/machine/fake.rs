@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tombolo_linux::fabric::{FabricRules, Refusal};
 
 use super::{ExecSpec, Executed, Machine, Place, Process, ProcessSpec, StartError};
 
@@ -21,6 +22,8 @@ struct State {
     places: Mutex<BTreeMap<Ipv4Addr, String>>,
     processes: Mutex<Vec<Arc<FakeProcess>>>,
     next: AtomicU32,
+    rules: Mutex<FabricRules>,
+    refusals: Mutex<Vec<Refusal>>,
 }
 
 impl FakeMachine {
@@ -36,6 +39,16 @@ impl FakeMachine {
         self.0.processes.lock().unwrap().iter().filter(|process| process.exit.borrow().is_none()).cloned().collect()
     }
 
+    /// The rules applied last.
+    pub(crate) fn rules(&self) -> FabricRules {
+        self.0.rules.lock().unwrap().clone()
+    }
+
+    /// Makes the network count these as refused.
+    pub(crate) fn refuse(&self, refusals: Vec<Refusal>) {
+        *self.0.refusals.lock().unwrap() = refusals;
+    }
+
     /// Names and addresses of the pods that have a place.
     pub(crate) fn places(&self) -> BTreeMap<Ipv4Addr, String> {
         self.0.places.lock().unwrap().clone()
@@ -47,6 +60,15 @@ impl Machine for FakeMachine {
         let taken = self.0.places.lock().unwrap().insert(address, name.to_owned());
         assert!(taken.is_none() || address.is_loopback(), "{address} is in use by {taken:?}");
         Ok(Arc::new(FakePlace { machine: self.0.clone(), address }))
+    }
+
+    fn apply(&self, rules: &FabricRules) -> Result<(), String> {
+        *self.0.rules.lock().unwrap() = rules.clone();
+        Ok(())
+    }
+
+    fn refusals(&self) -> Result<Vec<Refusal>, String> {
+        Ok(self.0.refusals.lock().unwrap().clone())
     }
 }
 

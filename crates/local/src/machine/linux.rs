@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::{TcpSocket, TcpStream};
 use tombolo_linux::container::{self, Container, ContainerSpec, Mount, MountSource};
-use tombolo_linux::fabric::{Fabric, PodNet};
+use tombolo_linux::fabric::{Fabric, FabricRules, PodNet, Refusal};
 
 use super::{ExecSpec, Executed, Machine, MountSpec, Place, Process, ProcessSpec, StartError, VolumeSource};
 
@@ -30,6 +30,14 @@ impl Machine for LinuxMachine {
     fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String> {
         let net = self.fabric.add_pod(name, address).map_err(|error| error.to_string())?;
         Ok(Arc::new(LinuxPlace { fabric: self.fabric.clone(), net }))
+    }
+
+    fn apply(&self, rules: &FabricRules) -> Result<(), String> {
+        self.fabric.apply(rules).map_err(|error| error.to_string())
+    }
+
+    fn refusals(&self) -> Result<Vec<Refusal>, String> {
+        self.fabric.refusals().map_err(|error| error.to_string())
     }
 }
 

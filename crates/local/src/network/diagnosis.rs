@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use tombolo_model::mesh::spec::Provider;
+use tombolo_model::mesh::spec::virtual_service::Provider;
 use tombolo_model::mesh::{Kind, ResourceKey, Spec};
 
 use crate::mesh::wanted::{Item, Wanted};

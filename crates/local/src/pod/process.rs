@@ -18,13 +18,13 @@ const PROXY: &str = "APPMESH_RESOURCE_ARN";
 const INTERCEPT: &str = "APPMESH_START_ENABLED";
 
 /// Where a container finds our own binary. Its real place may be one that only its owner can enter.
-const OWN_PROGRAM: &str = "/.tombolo/tombolo";
+const OWN_PROGRAM: &str = "/.tombolo-pod/tombolo";
 
 /// Where a container finds the Envoy binary, for the same reason.
-const ENVOY_PROGRAM: &str = "/.tombolo/envoy";
+const ENVOY_PROGRAM: &str = "/.tombolo-pod/envoy";
 
 /// Where a proxy keeps its last good configuration.
-const PROXY_STATE: &str = "/.tombolo/state";
+const PROXY_STATE: &str = "/.tombolo-pod/state";
 
 /// What is the same for every container of a runtime.
 #[derive(Debug, Clone)]

@@ -1,1 +1,280 @@
+use super::*;
+use crate::{
+    appmesh,
+    plan::Endpoint,
+    sample::{
+        NAMESPACE, Sample, caller, listening, node, provided, registered, route, routed, router,
+        service, shares, weighted,
+    },
+};
+use serde_json::json;
+use tombolo_xds::{
+    Kind, Snapshot,
+    envoy::pb::envoy::config::{
+        cluster::v3::{Cluster, cluster::ClusterDiscoveryType, cluster::DiscoveryType},
+        core::v3::HealthStatus,
+        endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
+        listener::v3::Listener,
+        route::v3::{RouteConfiguration, route::Action, route_action::ClusterSpecifier},
+    },
+};
 
+fn snapshot(sample: &Sample, name: &str) -> Snapshot {
+    let (plan, _) = appmesh::virtual_node(sample.scope(), &node(name)).expect("the node exists");
+    let mut snapshot = Snapshot::builder(1);
+    for resource in resources(&plan) {
+        snapshot.insert(resource);
+    }
+    for (name, cluster) in &plan.clusters {
+        if matches!(cluster.discovery, crate::plan::Discovery::Registry(_)) {
+            snapshot.insert(endpoints(name, &[]));
+        }
+    }
+    snapshot.build()
+}
+
+fn listener(snapshot: &Snapshot, name: &str) -> Listener {
+    let resource = snapshot
+        .get(Kind::Listener, name)
+        .expect("the listener is there");
+    resource.decode().expect("our own bytes")
+}
+
+fn routes(snapshot: &Snapshot, name: &str) -> RouteConfiguration {
+    let resource = snapshot
+        .get(Kind::Route, name)
+        .expect("the routes are there");
+    resource.decode().expect("our own bytes")
+}
+
+fn cluster(snapshot: &Snapshot, name: &str) -> Cluster {
+    let resource = snapshot
+        .get(Kind::Cluster, name)
+        .expect("the cluster is there");
+    resource.decode().expect("our own bytes")
+}
+
+/// A node with three kinds of backends and two listeners.
+fn busy() -> Sample {
+    let web = json!({
+        "listeners": [
+            {"portMapping": {"port": 8080, "protocol": "http"}},
+            {"portMapping": {"port": 9999, "protocol": "tcp"}},
+        ],
+        "serviceDiscovery": {"awsCloudMap": {"namespaceName": NAMESPACE, "serviceName": "web"}},
+        "backends": [
+            {"virtualService": {"virtualServiceName": "shade.shop"}},
+            {"virtualService": {"virtualServiceName": "cache.shop"}},
+            {"virtualService": {"virtualServiceName": "outside.shop"}},
+        ],
+    });
+    let outside = json!({
+        "listeners": [{"portMapping": {"port": 8443, "protocol": "http2"}}],
+        "serviceDiscovery": {"dns": {"hostname": "outside.example"}},
+    });
+    Sample::new(json!({"egressFilter": {"type": "ALLOW_ALL"}}))
+        .with(&node("light"), registered(9000, "http", "shade"))
+        .with(&node("dark"), registered(9000, "http", "shade"))
+        .with(&router("shade"), listening(8081, "http"))
+        .with(
+            &route("shade", "all"),
+            weighted(&[("light", 3), ("dark", 1)]),
+        )
+        .with(&service("shade.shop"), routed("shade"))
+        .with(&node("one"), registered(6379, "tcp", "cache"))
+        .with(&node("two"), registered(6379, "tcp", "cache"))
+        .with(&router("cache"), listening(6379, "tcp"))
+        .with(
+            &route("cache", "all"),
+            json!({"tcpRoute": {"action": shares(&[("one", 1), ("two", 0)])}}),
+        )
+        .with(&service("cache.shop"), routed("cache"))
+        .with(&node("outside"), outside)
+        .with(&service("outside.shop"), provided("outside"))
+        .with(&node("web"), web)
+}
+
+#[test]
+fn a_plan_becomes_resources_that_refer_to_nothing_missing() {
+    let snapshot = snapshot(&busy(), "web");
+    snapshot.check_consistency().expect("consistent");
+    let names = |kind| -> Vec<String> {
+        snapshot
+            .resources(kind)
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    };
+    assert_eq!(
+        names(Kind::Listener),
+        ["lds_egress_0.0.0.0_15001", "lds_ingress_0.0.0.0_15000"]
+    );
+    assert_eq!(
+        names(Kind::Route),
+        [
+            "rds_egress_http_8081",
+            "rds_egress_http_8443",
+            "rds_ingress_http_8080"
+        ]
+    );
+    assert_eq!(
+        names(Kind::Endpoint),
+        [
+            "cds_egress_m_dark_http_9000",
+            "cds_egress_m_light_http_9000",
+            "cds_egress_m_one_tcp_6379",
+            "cds_egress_m_two_tcp_6379",
+        ]
+    );
+}
+
+#[test]
+fn a_listener_tells_connections_apart_by_the_port_they_were_going_to() {
+    let listener = listener(&snapshot(&busy(), "web"), "lds_egress_0.0.0.0_15001");
+    let ports: Vec<_> = listener
+        .filter_chains
+        .iter()
+        .map(|chain| {
+            let matcher = chain
+                .filter_chain_match
+                .as_ref()
+                .expect("each chain has a port");
+            matcher.destination_port.as_ref().expect("a port").value
+        })
+        .collect();
+    assert_eq!(ports, [6379, 8081, 8443]);
+    assert_eq!(
+        listener.listener_filters[0].name,
+        "envoy.filters.listener.original_dst"
+    );
+    assert!(
+        listener.default_filter_chain.is_some(),
+        "ALLOW_ALL passes other ports"
+    );
+}
+
+#[test]
+fn a_node_that_calls_nobody_still_has_a_listener_that_refuses() {
+    let sample = Sample::new(json!({})).with(&node("quiet"), caller(&[]));
+    let snapshot = snapshot(&sample, "quiet");
+    snapshot.check_consistency().expect("consistent");
+    let listener = listener(&snapshot, "lds_egress_0.0.0.0_15001");
+    assert!(listener.default_filter_chain.is_none());
+    assert_eq!(listener.filter_chains.len(), 1);
+    assert!(
+        listener.filter_chains[0].filters.is_empty(),
+        "a chain without filters closes"
+    );
+    assert!(
+        snapshot
+            .get(Kind::Listener, "lds_ingress_0.0.0.0_15000")
+            .is_none()
+    );
+}
+
+#[test]
+fn weights_are_passed_on_as_they_were_given() {
+    let routes = routes(&snapshot(&busy(), "web"), "rds_egress_http_8081");
+    let host = &routes.virtual_hosts[0];
+    assert_eq!(host.domains, ["shade.shop"]);
+    assert!(
+        routes.ignore_port_in_host_matching,
+        "callers put the port into the host"
+    );
+    let Some(Action::Route(action)) = &host.routes[0].action else {
+        panic!("it forwards");
+    };
+    let Some(ClusterSpecifier::WeightedClusters(weighted)) = &action.cluster_specifier else {
+        panic!("by weight");
+    };
+    let shares: Vec<_> = weighted
+        .clusters
+        .iter()
+        .map(|share| {
+            (
+                share.name.as_str(),
+                share.weight.as_ref().map(|weight| weight.value),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shares,
+        [
+            ("cds_egress_m_light_http_9000", Some(3)),
+            ("cds_egress_m_dark_http_9000", Some(1)),
+        ]
+    );
+}
+
+#[test]
+fn a_route_that_leads_nowhere_answers_503() {
+    let sample = busy().with(
+        &route("shade", "all"),
+        weighted(&[("light", 0), ("dark", 0)]),
+    );
+    let routes = routes(&snapshot(&sample, "web"), "rds_egress_http_8081");
+    let Some(Action::DirectResponse(answer)) = &routes.virtual_hosts[0].routes[0].action else {
+        panic!("it answers by itself");
+    };
+    assert_eq!(answer.status, 503);
+}
+
+#[test]
+fn clusters_find_their_endpoints_where_the_plan_says() {
+    let snapshot = snapshot(&busy(), "web");
+    for (name, expected) in [
+        ("cds_egress_m_light_http_9000", DiscoveryType::Eds),
+        ("cds_egress_m_outside_http2_8443", DiscoveryType::LogicalDns),
+        ("cds_ingress_m_web_http_8080", DiscoveryType::Static),
+        ("cds_egress_m_passthrough", DiscoveryType::OriginalDst),
+    ] {
+        let found = cluster(&snapshot, name).cluster_discovery_type;
+        assert_eq!(
+            found,
+            Some(ClusterDiscoveryType::Type(expected.into())),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn an_unhealthy_endpoint_is_marked_and_an_empty_set_is_a_resource() {
+    let endpoint = |address: &str, healthy| Endpoint {
+        address: address.parse().expect("an address"),
+        port: 9000,
+        healthy,
+    };
+    let set = [endpoint("10.0.0.1", true), endpoint("fd00::2", false)];
+    let assignment: ClusterLoadAssignment = endpoints("c", &set).decode().expect("our own bytes");
+    let hosts = &assignment.endpoints[0].lb_endpoints;
+    let seen: Vec<_> = hosts
+        .iter()
+        .map(|host| {
+            let Some(HostIdentifier::Endpoint(endpoint)) = &host.host_identifier else {
+                panic!("endpoints are given in full");
+            };
+            (
+                format!("{:?}", endpoint.address).contains("fd00::2"),
+                host.health_status(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (false, HealthStatus::Unknown),
+            (true, HealthStatus::Unhealthy)
+        ]
+    );
+
+    let empty: ClusterLoadAssignment = endpoints("c", &[]).decode().expect("our own bytes");
+    assert_eq!(
+        (empty.cluster_name.as_str(), empty.endpoints.len()),
+        ("c", 0)
+    );
+}
+
+#[test]
+fn the_same_plan_gives_the_same_versions() {
+    assert_eq!(snapshot(&busy(), "web"), snapshot(&busy(), "web"));
+}

@@ -146,6 +146,11 @@ impl Compiled {
         self.dependencies.concern(key)
     }
 
+    /// Whether namespaces and services of the registry can change the plan or its warnings.
+    pub(super) fn reads_registry(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
     pub(super) fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
@@ -162,11 +167,10 @@ impl Compiled {
         let scope = view.scope(&workload.scope)?;
         let mut next = None;
         for (cluster, query) in &self.queries {
-            let is_touched = touched.registry
-                || scope
-                    .namespace_by_name(&query.namespace)
-                    .and_then(|namespace| scope.service_by_name(&namespace.id, &query.service))
-                    .is_some_and(|service| touched.services.contains(&service.id));
+            let is_touched = scope
+                .namespace_by_name(&query.namespace)
+                .and_then(|namespace| scope.service_by_name(&namespace.id, &query.service))
+                .is_some_and(|service| touched.services.contains(&service.id));
             if is_touched {
                 next.get_or_insert_with(|| current.edit(view.revision))
                     .insert(sets.get(&workload.scope, scope, cluster, query));

@@ -39,6 +39,8 @@ pub(crate) struct Forward {
     /// `Some(false)` forbids, `Some(true)` permits WebSocket regardless of the listener.
     pub(crate) websocket: Option<bool>,
     pub(crate) forwarded_host: bool,
+    /// What upstreams are told about how long their caller waits, in milliseconds.
+    pub(crate) expected_timeout: Option<HeaderValue>,
 }
 
 #[derive(Debug)]
@@ -137,18 +139,28 @@ fn forward(
         given => Some(timeout(given.as_ref(), None, "idle_timeout")?),
     };
     let limit = buffer_limit.unwrap_or(DEFAULT_BUFFER_LIMIT).min(MAX_BUFFER_LIMIT);
+    let retry = retry.map(Arc::new).or_else(|| inherited.cloned());
+    let total = timeout(route.timeout.as_ref(), Some(Duration::from_secs(15)), "timeout")?;
+    let per_try = retry.as_ref().and_then(|retry| retry.per_try_timeout);
+    let expected = match (total, per_try) {
+        (Some(total), Some(per_try)) => Some(total.min(per_try)),
+        (total, per_try) => total.or(per_try),
+    };
+    let expected_timeout =
+        expected.and_then(|expected| u64::try_from(expected.as_millis()).ok()).map(HeaderValue::from);
     Ok(Forward {
         target: target(route)?,
-        timeout: timeout(route.timeout.as_ref(), Some(Duration::from_secs(15)), "timeout")?,
+        timeout: total,
         idle_timeout,
         max_duration,
-        retry: retry.map(Arc::new).or_else(|| inherited.cloned()),
+        retry,
         buffer_limit: usize::try_from(limit).unwrap_or(usize::MAX),
         path: path_rewrite(&route.prefix_rewrite, route.regex_rewrite.as_ref(), &route.path_rewrite)?,
         host: host_rewrite(route.host_rewrite_specifier.as_ref())?,
         not_found_status,
         websocket,
         forwarded_host: route.append_x_forwarded_host,
+        expected_timeout,
     })
 }
 

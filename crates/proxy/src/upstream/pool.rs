@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
@@ -12,7 +13,9 @@ use tokio::sync::{Mutex, oneshot};
 use super::connect::{ConnectError, connect};
 use super::{Cluster, Upstream};
 use crate::executor::LocalExecutor;
+use crate::fleet::Fleet;
 use crate::http::outgoing::Outgoing;
+use crate::metrics::ClusterStats;
 
 type Sender1 = http1::SendRequest<Outgoing>;
 type Sender2 = http2::SendRequest<Outgoing>;
@@ -52,6 +55,7 @@ impl From<ConnectError> for AcquireError {
 /// A connection for one request. Dropping it closes an HTTP/1 connection; [`Lease::recycle`] keeps it.
 pub(crate) struct Lease {
     cluster: Rc<Cluster>,
+    fleet: Rc<Arc<Fleet>>,
     pub(crate) upstream: Rc<Upstream>,
     connection: Connection,
     /// Whether an earlier request used this connection, so that it may have been closed by the peer meanwhile.
@@ -61,6 +65,8 @@ pub(crate) struct Lease {
 enum Connection {
     Http1 { sender: Sender1, served: u32 },
     Http2(Sender2),
+    /// For one request only.
+    Dedicated(Sender1),
     None,
 }
 
@@ -71,20 +77,7 @@ impl Lease {
         upstream: &Rc<Upstream>,
         http2: bool,
     ) -> Result<Self, AcquireError> {
-        let fleet = cluster.fleet();
-        if !fleet.state.breakers.requests.try_take() {
-            cluster.stats.upstream_rq_pending_overflow.inc();
-            return Err(AcquireError::Overflow);
-        }
-        upstream.active.set(upstream.active.get() + 1);
-        cluster.stats.upstream_rq_active.inc();
-        // From here the drop of the lease gives the place back.
-        let mut lease = Self {
-            cluster: cluster.clone(),
-            upstream: upstream.clone(),
-            connection: Connection::None,
-            reused: false,
-        };
+        let mut lease = Self::begin(cluster, upstream)?;
         if http2 {
             lease.connection = Connection::Http2(shared(cluster, upstream).await?);
             lease.reused = true;
@@ -96,13 +89,55 @@ impl Lease {
         Ok(lease)
     }
 
+    /// As [`Lease::acquire`], with a new HTTP/1 connection that may switch protocols and is never kept.
+    pub(crate) async fn dedicated(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+        let mut lease = Self::begin(cluster, upstream)?;
+        let _pending = Pending::take(cluster)?;
+        let guard = ConnectionGuard::open(cluster, upstream)?;
+        let (sender, connection) = handshake(cluster, upstream).await?;
+        tokio::task::spawn_local(async move {
+            let _guard = guard;
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
+        lease.connection = Connection::Dedicated(sender);
+        Ok(lease)
+    }
+
+    fn begin(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+        let fleet = cluster.fleet();
+        if !fleet.state.breakers.requests.try_take() {
+            cluster.stats.upstream_rq_pending_overflow.inc();
+            return Err(AcquireError::Overflow);
+        }
+        upstream.active.set(upstream.active.get() + 1);
+        cluster.stats.upstream_rq_active.inc();
+        // From here the drop of the lease gives the place back.
+        Ok(Self {
+            cluster: cluster.clone(),
+            fleet,
+            upstream: upstream.clone(),
+            connection: Connection::None,
+            reused: false,
+        })
+    }
+
+    pub(crate) fn stats(&self) -> &ClusterStats {
+        &self.cluster.stats
+    }
+
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// Sends the request. On error the request comes back if nothing of it was sent.
     pub(crate) async fn send(
         &mut self,
         request: hyper::Request<Outgoing>,
     ) -> Result<hyper::Response<hyper::body::Incoming>, hyper::client::conn::TrySendError<hyper::Request<Outgoing>>> {
         match &mut self.connection {
-            Connection::Http1 { sender, .. } => sender.try_send_request(request).await,
+            Connection::Http1 { sender, .. } | Connection::Dedicated(sender) => sender.try_send_request(request).await,
             Connection::Http2(sender) => sender.try_send_request(request).await,
             // Unreachable: a lease is only handed out with a connection. Waiting for ever ends at the timeout.
             Connection::None => std::future::pending().await,
@@ -111,12 +146,15 @@ impl Lease {
 
     /// The request is over and its connection intact: it may serve again.
     pub(crate) fn recycle(&mut self) {
+        if !matches!(self.connection, Connection::Http1 { .. }) {
+            return;
+        }
         let Connection::Http1 { sender, served } = std::mem::replace(&mut self.connection, Connection::None) else {
             return;
         };
         let pool = &self.upstream.pool;
         let served = served + 1;
-        let worn = self.cluster.max_requests_per_connection().is_some_and(|most| served >= most);
+        let worn = self.fleet.config.max_requests_per_connection.is_some_and(|most| served >= most);
         if worn {
             self.cluster.stats.upstream_cx_max_requests.inc();
         }
@@ -130,17 +168,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.upstream.active.set(self.upstream.active.get() - 1);
         self.cluster.stats.upstream_rq_active.dec();
-        self.cluster.release_request();
-    }
-}
-
-impl Cluster {
-    fn release_request(&self) {
-        self.fleet.borrow().state.breakers.requests.release();
-    }
-
-    fn max_requests_per_connection(&self) -> Option<u32> {
-        self.fleet.borrow().config.max_requests_per_connection
+        self.fleet.state.breakers.requests.release();
     }
 }
 
@@ -211,12 +239,10 @@ async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idl
                 return Ok(idle);
             }
         }
-        let pending = Pending::take(cluster)?;
-        let fleet = cluster.fleet();
-        let connections = &fleet.state.breakers.connections;
-        if !connections.try_take() {
-            cluster.stats.upstream_cx_overflow.inc();
-            if pool.connections.get() > 0 {
+        let _pending = Pending::take(cluster)?;
+        let guard = match ConnectionGuard::open(cluster, upstream) {
+            Ok(guard) => guard,
+            Err(AcquireError::Overflow) => {
                 let (sender, receiver) = oneshot::channel();
                 pool.waiting.borrow_mut().push_back(sender);
                 if let Ok(Some(mut idle)) = receiver.await
@@ -226,30 +252,35 @@ async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idl
                 }
                 continue;
             }
-            // A worker that has no connection to this host at all may always open one, or it could never serve.
-            connections.take();
-        }
-        let guard = ConnectionGuard::new(cluster, upstream, &fleet);
-        let stream = cluster.connect(upstream, &fleet).await?;
-        let (sender, connection) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| ConnectError::Failed(std::io::Error::other(error)))?;
-        cluster.stats.upstream_cx_http1_total.inc();
+            Err(error) => return Err(error),
+        };
+        let (sender, connection) = handshake(cluster, upstream).await?;
         tokio::task::spawn_local(async move {
             let _guard = guard;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        drop(pending);
         return Ok(Idle { sender, since: Instant::now(), served: 0 });
     }
 }
 
+type Connection1 = http1::Connection<TokioIo<tokio::net::TcpStream>, Outgoing>;
+
+async fn handshake(cluster: &Cluster, upstream: &Upstream) -> Result<(Sender1, Connection1), AcquireError> {
+    let stream = cluster.connect(upstream).await?;
+    let pair = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    cluster.stats.upstream_cx_http1_total.inc();
+    Ok(pair)
+}
+
+fn broken(error: hyper::Error) -> ConnectError {
+    ConnectError::Failed(std::io::Error::other(error))
+}
+
 /// The HTTP/2 connection to the host, opened if need be.
 async fn shared(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Sender2, AcquireError> {
-    let pending = Pending::take(cluster)?;
+    let _pending = Pending::take(cluster)?;
     let mut slot = upstream.pool.shared.lock().await;
     if let Some(sender) = slot.as_mut() {
         if !sender.is_closed() && sender.ready().await.is_ok() {
@@ -257,19 +288,15 @@ async fn shared(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Sender
         }
         *slot = None;
     }
-    let fleet = cluster.fleet();
-    if !fleet.state.breakers.connections.try_take() {
-        cluster.stats.upstream_cx_overflow.inc();
-        fleet.state.breakers.connections.take();
-    }
-    let guard = ConnectionGuard::new(cluster, upstream, &fleet);
-    let stream = cluster.connect(upstream, &fleet).await?;
+    // All requests share this connection, so there is nothing to wait for but itself.
+    let guard = ConnectionGuard::open(cluster, upstream)?;
+    let stream = cluster.connect(upstream).await?;
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(1 << 24)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| ConnectError::Failed(std::io::Error::other(error)))?;
+        .map_err(broken)?;
     cluster.stats.upstream_cx_http2_total.inc();
     tokio::task::spawn_local(async move {
         let _guard = guard;
@@ -280,7 +307,6 @@ async fn shared(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Sender
     if !upstream.pool.retired.get() {
         *slot = Some(sender.clone());
     }
-    drop(pending);
     Ok(sender)
 }
 
@@ -288,8 +314,8 @@ impl Cluster {
     pub(crate) async fn connect(
         &self,
         upstream: &Upstream,
-        fleet: &crate::fleet::Fleet,
     ) -> Result<tokio::net::TcpStream, ConnectError> {
+        let fleet = self.fleet();
         match connect(upstream.host.address, &fleet.config, self.mark()).await {
             Ok(stream) => Ok(stream),
             Err(error) => {
@@ -306,7 +332,7 @@ impl Cluster {
 /// A request's place among those that wait for a connection.
 struct Pending {
     cluster: Rc<Cluster>,
-    fleet: std::sync::Arc<crate::fleet::Fleet>,
+    fleet: Rc<Arc<Fleet>>,
 }
 
 impl Pending {
@@ -333,16 +359,26 @@ impl Drop for Pending {
 pub(crate) struct ConnectionGuard {
     cluster: Rc<Cluster>,
     upstream: Rc<Upstream>,
-    fleet: std::sync::Arc<crate::fleet::Fleet>,
+    fleet: Rc<Arc<Fleet>>,
 }
 
 impl ConnectionGuard {
-    /// The place among the cluster's connections must have been taken.
-    pub(crate) fn new(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>, fleet: &std::sync::Arc<crate::fleet::Fleet>) -> Self {
+    /// Takes a place among the cluster's connections. A worker without any connection to this host may always open
+    /// one, limit or not, or it could never serve; Envoy does the same.
+    pub(crate) fn open(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+        let fleet = cluster.fleet();
+        let connections = &fleet.state.breakers.connections;
+        if !connections.try_take() {
+            cluster.stats.upstream_cx_overflow.inc();
+            if upstream.pool.connections.get() > 0 {
+                return Err(AcquireError::Overflow);
+            }
+            connections.take();
+        }
         cluster.stats.upstream_cx_total.inc();
         cluster.stats.upstream_cx_active.inc();
         upstream.pool.connections.set(upstream.pool.connections.get() + 1);
-        Self { cluster: cluster.clone(), upstream: upstream.clone(), fleet: fleet.clone() }
+        Ok(Self { cluster: cluster.clone(), upstream: upstream.clone(), fleet })
     }
 }
 

@@ -152,8 +152,8 @@ impl Running {
                 () = due => {
                     arrivals = Arrivals::default();
                     let Some(verdict) = self.hand_over().await else { return Ok(()) };
-                    let rejected = verdict.len();
                     let answers = self.session.answer(verdict);
+                    let rejected = self.session.rejected();
                     let revision = self.session.adopted().revision();
                     self.report.send_modify(|status| {
                         status.revision = revision;

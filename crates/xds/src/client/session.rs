@@ -58,6 +58,8 @@ pub struct Session {
     unanswered: Vec<Unanswered>,
     /// Resources that were found bad before the consumer saw them.
     unreadable: Vec<Rejection>,
+    /// How many resources the last answer rejected.
+    rejected: usize,
 }
 
 /// One kind on one stream.
@@ -94,12 +96,18 @@ impl Session {
             streams: Default::default(),
             unanswered: Vec::new(),
             unreadable: Vec::new(),
+            rejected: 0,
         }
     }
 
     /// What the proxy holds.
     pub fn adopted(&self) -> &Snapshot {
         &self.adopted
+    }
+
+    /// How many resources the last answer rejected.
+    pub fn rejected(&self) -> usize {
+        self.rejected
     }
 
     /// Starts a new stream; the requests open it. What was offered on the last stream and
@@ -234,6 +242,7 @@ impl Session {
         self.offered = offered.build();
         self.adopted = self.offered.clone();
         rejections.append(&mut self.unreadable);
+        self.rejected = rejections.len();
         let answers = std::mem::take(&mut self.unanswered)
             .into_iter()
             .map(|unanswered| {

@@ -1,10 +1,16 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::envoy::pb::envoy::config::core::v3::Metadata;
+use crate::envoy::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use crate::envoy::pb::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
+use crate::envoy::pb::envoy::config::core::v3::{ConfigSource, Metadata, TransportSocket};
 use crate::envoy::pb::envoy::config::listener::v3::filter::ConfigType;
 use crate::envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
+};
+use crate::envoy::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
+    common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
 };
 use crate::envoy::pb::google::protobuf::{Struct, Value, value};
 use crate::sample;
@@ -128,6 +134,46 @@ fn references_name_what_the_stream_must_bring() {
         ["RDS r"]
     );
     assert!(found(&Resource::encode("r", &sample::routes("r", "c"))).is_empty());
+}
+
+#[test]
+fn secrets_of_this_stream_are_references_and_others_are_not() {
+    let config = |name: &str, source| SdsSecretConfig {
+        name: name.into(),
+        sds_config: source,
+    };
+    let elsewhere = ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::Path("/secret.yaml".into())),
+        ..Default::default()
+    };
+    let trusted = CombinedCertificateValidationContext {
+        validation_context_sds_secret_config: Some(config("root", Some(sample::aggregated()))),
+        ..Default::default()
+    };
+    let common = CommonTlsContext {
+        tls_certificate_sds_secret_configs: vec![
+            config("own", Some(sample::aggregated())),
+            config("static", None),
+            config("file", Some(elsewhere)),
+        ],
+        validation_context_type: Some(ValidationContextType::CombinedValidationContext(trusted)),
+        ..Default::default()
+    };
+    let tls = UpstreamTlsContext {
+        common_tls_context: Some(common),
+        ..Default::default()
+    };
+    let mut cluster = sample::cluster("a", "s", 1);
+    cluster.transport_socket = Some(TransportSocket {
+        name: "tls".into(),
+        config_type: Some(SocketConfig::TypedConfig(sample::any(&tls))),
+    });
+    let resource = Resource::encode("a", &cluster);
+    let found = resource
+        .references()
+        .iter()
+        .map(|r| format!("{} {}", r.kind, r.name));
+    assert_eq!(found.collect::<Vec<_>>(), ["EDS s", "SDS own", "SDS root"]);
 }
 
 #[test]

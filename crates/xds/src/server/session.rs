@@ -323,14 +323,9 @@ impl Session {
     fn is_held_back(&mut self) -> bool {
         let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoint].map(Kind::index);
         let current = self.snapshot.resources(Kind::Endpoint);
-        let Some(warming) = &mut self.warming else {
-            return false;
-        };
-        let holds = warming.holds(&self.tracks[clusters], &self.tracks[endpoints], current);
-        if !holds {
-            warming.end();
-        }
-        holds
+        self.warming.as_mut().is_some_and(|warming| {
+            warming.holds(&self.tracks[clusters], &self.tracks[endpoints], current)
+        })
     }
 
     /// Whether responses of this kind must list everything: in state of the world, what a

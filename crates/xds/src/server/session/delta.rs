@@ -38,7 +38,8 @@ impl Dialect for Delta {
         let receipt = session.receipt(kind, &request.response_nonce, error);
 
         let snapshot = session.snapshot.clone();
-        let track = session.track(kind);
+        let warming = session.warming.as_ref();
+        let track = &mut session.tracks[kind.index()];
         let first = !std::mem::replace(&mut track.opened, true);
         let (subscribe, unsubscribe) = (
             request.resource_names_subscribe,
@@ -66,6 +67,12 @@ impl Dialect for Delta {
         }
         if first {
             for (name, version) in initial {
+                // Held, but not for the cluster that was sent before this request came: it
+                // warms only with endpoints that come after it.
+                let warming = warming.filter(|_| kind == Kind::Endpoint);
+                if warming.is_some_and(|warming| warming.awaits(&name)) {
+                    continue;
+                }
                 if track.wildcard || track.names.contains(name.as_str()) {
                     let told = Told::Present {
                         version: version.into(),

@@ -189,14 +189,19 @@ fn removals_wait_until_everything_new_is_accepted() {
     let mut stream = settled(&[("a", 1)]);
     // The route moves from a to b; a goes away.
     stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
-    let first = stream.burst();
-    assert_eq!(lines(&first), ["CDS +b", "RDS +r"]);
-    stream.ack(Cluster, &first[0].nonce);
+    let clusters = stream.pull().expect("the new cluster");
+    assert!(stream.pull().is_none(), "b is not usable yet");
+    stream.ack(Cluster, &clusters.nonce);
+    let routes = stream.burst();
+    assert_eq!(
+        (line(&clusters), lines(&routes)),
+        ("CDS +b".into(), vec!["RDS +r".into()])
+    );
     assert!(
         stream.pull().is_none(),
         "the route to a may still be in use"
     );
-    stream.ack(Route, &first[1].nonce);
+    stream.ack(Route, &routes[0].nonce);
     assert_eq!(stream.drain(), ["CDS -a", "EDS -a"]);
     assert!(stream.0.is_synced());
 }
@@ -255,9 +260,10 @@ fn clusters_that_never_rest_do_not_starve_routes() {
 fn what_a_rejected_route_replaced_is_not_taken_away() {
     let mut stream = settled(&[("a", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
-    let first = stream.burst();
-    stream.ack(Cluster, &first[0].nonce);
-    stream.nack(Route, &first[1].nonce);
+    let clusters = stream.pull().expect("the new cluster");
+    stream.ack(Cluster, &clusters.nonce);
+    let routes = stream.pull().expect("the route to it");
+    stream.nack(Route, &routes.nonce);
     assert!(stream.drain().is_empty(), "the old route still sends to a");
     assert!(!stream.0.is_synced());
     // A next version of the route is accepted: now a can go.
@@ -378,6 +384,27 @@ fn a_client_that_comes_back_gets_the_difference() {
     });
     assert!(same.drain().is_empty(), "it has everything already");
     assert!(same.0.is_synced());
+}
+
+#[test]
+fn a_client_that_comes_back_gets_endpoints_for_clusters_that_changed() {
+    let mut stream = Deltas::new(mesh(2, &[("a", 2)]));
+    stream.subscribe(Cluster, &["*"]);
+    stream.subscribe(Listener, &["*"]);
+    assert_eq!(lines(&stream.burst()), ["CDS +a"]);
+    // On its way before the cluster came: it has the endpoints already, but the new version
+    // of the cluster does not.
+    let held = mesh(1, &[("a", 1)])
+        .get(Endpoint, "a")
+        .expect("endpoints")
+        .clone();
+    stream.send(Endpoint, |request| {
+        request.resource_names_subscribe = vec!["a".into()];
+        let version = (held.name().to_string(), held.version().to_string());
+        request.initial_resource_versions = [version].into();
+    });
+    stream.ack(Cluster, "1");
+    assert_eq!(stream.drain(), ["EDS +a", "LDS +l"]);
 }
 
 #[test]
@@ -586,4 +613,55 @@ fn sotw_does_not_repeat_what_was_rejected() {
     stream.0.update(Arc::new(mesh(3, &[("a", 3)])));
     assert_eq!(stream.drain(&["a"]), ["CDS a", "EDS a"]);
     assert!(stream.0.is_synced());
+}
+
+#[test]
+fn sotw_repeats_a_rejected_list_with_the_next_change_even_if_it_is_empty() {
+    let mut stream = Worlds::new(Snapshot::default());
+    stream.send(Listener, "", &[], false);
+    let empty = stream.pull().expect("an empty list");
+    // The client had a listener from an earlier stream, and keeps it.
+    stream.send(Listener, &empty.nonce, &[], true);
+    assert!(stream.pull().is_none() && !stream.0.is_synced());
+    stream.0.update(Arc::new(Snapshot::builder(2).build()));
+    assert_eq!(stream.drain(&[]), ["LDS"]);
+    assert!(stream.0.is_synced());
+}
+
+#[test]
+fn sotw_forgets_a_rejection_of_what_is_not_wanted_any_more() {
+    let mut stream = settled_world(&[("a", 1)]);
+    let edit = stream.0.snapshot().edit(2);
+    let moved = Resource::encode("a", &sample::endpoints("a", &[at(99)]));
+    stream.0.update(Arc::new(edit.with(moved).build()));
+    let push = stream.pull().expect("endpoints");
+    // A request without a nonce counts too, and takes the name away before the NACK comes.
+    stream.send(Endpoint, "", &[], false);
+    let receipt = stream.send(Endpoint, &push.nonce, &[], true);
+    assert!(matches!(receipt, Receipt::Rejected { .. }));
+    stream.drain(&[]);
+    assert!(stream.0.is_synced());
+}
+
+#[test]
+fn a_name_is_found_in_a_reason_only_as_a_whole() {
+    for (reason, name, found) in [
+        (
+            "Error adding/updating listener(s) front: no such filter",
+            "front",
+            true,
+        ),
+        (
+            "Error adding/updating listener(s) front: no such filter",
+            "fro",
+            false,
+        ),
+        ("unknown cluster 'a-b'", "a", false),
+        ("unknown cluster 'a-b'", "a-b", true),
+        ("a", "a", true),
+        ("a", "", false),
+        ("é", "e", false),
+    ] {
+        assert_eq!(mentions(reason, name), found, "{name:?} in {reason:?}");
+    }
 }

@@ -17,7 +17,7 @@ use crate::snapshot::Resources;
 pub(super) struct Warming {
     /// By name: the number of the response with the cluster. Only a later one counts.
     awaited: BTreeMap<Arc<str>, u64>,
-    /// How many responses with clusters went out while something was held back for them.
+    /// How many responses with clusters went out since all was warm.
     rounds: u32,
 }
 
@@ -35,6 +35,11 @@ impl Warming {
         }
     }
 
+    /// Whether a cluster waits for these endpoints.
+    pub(super) fn awaits(&self, name: &str) -> bool {
+        self.awaited.contains_key(name)
+    }
+
     /// The response of this number with these endpoints was answered, one way or the other.
     pub(super) fn answered(&mut self, endpoints: &[Arc<str>], serial: u64) {
         for name in endpoints {
@@ -45,24 +50,21 @@ impl Warming {
     }
 
     /// Whether listeners and routes have to wait.
-    pub(super) fn holds(&self, clusters: &Track, endpoints: &Track, current: &Resources) -> bool {
-        if self.rounds > MAX_ROUNDS {
-            return false;
-        }
+    pub(super) fn holds(
+        &mut self,
+        clusters: &Track,
+        endpoints: &Track,
+        current: &Resources,
+    ) -> bool {
         // A client subscribes to the endpoints before it answers the cluster. So what is not
         // subscribed by then, or does not exist, is not waited for.
-        let awaited = self
-            .awaited
-            .keys()
-            .filter(|name| current.contains_key(*name));
-        !clusters.is_settled()
-            || awaited
-                .into_iter()
-                .any(|name| endpoints.wildcard || endpoints.names.contains(name))
-    }
-
-    /// Nothing is held back any more.
-    pub(super) fn end(&mut self) {
-        *self = Warming::default();
+        let is_coming = |name: &Arc<str>| {
+            current.contains_key(name) && (endpoints.wildcard || endpoints.names.contains(name))
+        };
+        if clusters.is_settled() && !self.awaited.keys().any(is_coming) {
+            *self = Warming::default();
+        }
+        let is_warm = clusters.is_settled() && self.awaited.is_empty();
+        !is_warm && self.rounds <= MAX_ROUNDS
     }
 }

@@ -1,0 +1,195 @@
+//! Sending one call, as often as it takes.
+
+use super::{Error, signature};
+use crate::{random, wire::Door};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Uri, header, uri::Authority};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client as Http, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tombolo_model::Scope;
+
+/// A call, ready to be sent as often as needed.
+pub(super) struct Outgoing<'a> {
+    pub(super) door: Door,
+    pub(super) method: Method,
+    /// Path and query, encoded.
+    pub(super) target: String,
+    /// The value of `X-Amz-Target`.
+    pub(super) operation: Option<&'a str>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Connections to one server.
+#[derive(Clone)]
+pub(super) struct Transport {
+    http: Http<HttpConnector, Full<Bytes>>,
+    authority: Authority,
+    scope: Scope,
+    patience: Duration,
+}
+
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Idle connections are closed well before the server would close them.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+/// A page of a thousand instances with all their attributes stays below this.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+impl Transport {
+    pub(super) fn new(endpoint: &str, scope: Scope) -> Result<Self, Error> {
+        let refuse = |why: &str| Err(Error::Endpoint(format!("endpoint {endpoint:?} {why}")));
+        let Ok(uri) = endpoint.parse::<Uri>() else {
+            return refuse("is not a URL");
+        };
+        if uri.scheme_str() != Some("http") {
+            return refuse("does not start with http://");
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return refuse("has a path; it is a host and a port alone");
+        }
+        let Some(authority) = uri.authority() else {
+            return refuse("names no host");
+        };
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(ATTEMPT));
+        Ok(Self {
+            http: Http::builder(TokioExecutor::new())
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_timer(TokioTimer::new())
+                .build(connector),
+            authority: authority.clone(),
+            scope,
+            patience: DEFAULT_PATIENCE,
+        })
+    }
+
+    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Sends a call and answers with the body of its success.
+    pub(super) async fn send(&self, call: &Outgoing<'_>) -> Result<Bytes, Error> {
+        let mut backoff = Backoff::new(self.patience);
+        loop {
+            match self.attempt(call).await {
+                Err(error) if error.is_passing() => {
+                    if !backoff.pause().await {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, target = call.target, "trying again");
+                }
+                end => return end,
+            }
+        }
+    }
+
+    async fn attempt(&self, call: &Outgoing<'_>) -> Result<Bytes, Error> {
+        let transport = |what: &dyn std::fmt::Display| {
+            Error::Transport(format!("no answer from http://{}: {what}", self.authority))
+        };
+        let exchange = async {
+            let response = (self.http.request(self.request(call)?).await)
+                .map_err(|error| transport(&Chain(&error)))?;
+            let (head, body) = response.into_parts();
+            let body = (Limited::new(body, MAX_ANSWER).collect().await)
+                .map_err(|error| transport(&error))?
+                .to_bytes();
+            if head.status.is_success() {
+                return Ok(body);
+            }
+            Err(Error::read(head.status, &head.headers, &body))
+        };
+        match timeout(ATTEMPT, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(transport(&format_args!("nothing within {ATTEMPT:?}"))),
+        }
+    }
+
+    fn request(&self, call: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, Error> {
+        let (date, authorization) = signature::headers(&self.scope, call.door.service());
+        let content_type = match call.door {
+            Door::CloudMap => "application/x-amz-json-1.1",
+            Door::AppMesh => "application/json",
+            Door::Sts => "application/x-www-form-urlencoded; charset=utf-8",
+        };
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(format!("http://{}{}", self.authority, call.target))
+            .header("x-amz-date", date)
+            .header(header::AUTHORIZATION, authorization)
+            .header(header::USER_AGENT, "tombolo");
+        if !call.body.is_empty() {
+            let content_type = HeaderValue::from_static(content_type);
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(operation) = call.operation {
+            request = request.header("x-amz-target", operation);
+        }
+        request
+            .body(Full::from(call.body.clone()))
+            .map_err(|error| Error::Protocol(error.to_string()))
+    }
+}
+
+/// Growing pauses within a bounded time.
+pub(super) struct Backoff {
+    deadline: Instant,
+    pause: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + patience,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Waits, or answers false when the time would be over. Each pause is half fixed and half random, so
+    /// that the callers of a server that comes back do not come all at once.
+    pub(super) async fn pause(&mut self) -> bool {
+        let half = self.pause / 2;
+        let pause = half + half * (random::below(1000) as u32) / 1000;
+        if Instant::now() + pause >= self.deadline {
+            return false;
+        }
+        sleep(pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+/// An error with its causes: hyper's own text is only "client error (Connect)".
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

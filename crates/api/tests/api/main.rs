@@ -1,0 +1,9 @@
+//! The doors as their callers see them: requests in, answers out, nothing behind.
+
+mod appmesh;
+mod client;
+mod cloudmap;
+mod corpus;
+mod discovery;
+mod harness;
+mod server;

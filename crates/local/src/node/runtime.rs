@@ -1,0 +1,131 @@
+//! The running whole, as the control socket sees it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::{Mutex, Notify};
+use tombolo_linux::host_link::HostLink;
+
+use super::control_plane::ControlPlane;
+use crate::balance::entrances::Entrances;
+use crate::cluster::Cluster;
+use crate::control::summary;
+use crate::control::types::{Info, PodView, ProcessView, Status, Workload};
+use crate::network::Network;
+use crate::pod::Host;
+use crate::progress::{Event, Progress};
+
+/// Process ids that are remembered; beyond that they are asked for again.
+const REMEMBERED: usize = 4096;
+
+/// Everything that runs.
+pub struct Runtime {
+    /// The clusters, in order.
+    pub clusters: Vec<Arc<Cluster>>,
+    /// What runs their pods, in the same order.
+    pub hosts: Vec<Arc<Host>>,
+    /// What is between them.
+    pub network: Arc<Network>,
+    /// Ways in from the host.
+    pub entrances: Arc<Entrances>,
+    /// The control plane.
+    pub control_plane: Arc<ControlPlane>,
+    /// What happened.
+    pub progress: Progress,
+    /// Told when somebody wants everything to stop.
+    pub stop: Notify,
+    /// The parts of [`Info`] that never change.
+    pub(crate) info: Info,
+    pub(crate) host: HostLink,
+    /// Process ids as the host sees them. A number of ours is used again only after 4 million others.
+    pub(crate) host_pids: Mutex<BTreeMap<u32, u32>>,
+}
+
+impl Runtime {
+    /// Who and where we are.
+    pub async fn info(&self) -> Info {
+        let server_pid = match self.control_plane.pid() {
+            Some(pid) => self.host_pid(pid).await,
+            None => None,
+        };
+        Info { server_pid, load_balancers: self.entrances.list(), ..self.info.clone() }
+    }
+
+    async fn host_pid(&self, pid: u32) -> Option<u32> {
+        let mut known = self.host_pids.lock().await;
+        if let Some(host) = known.get(&pid) {
+            return Some(*host);
+        }
+        let host = self.host.host_pid(pid).await.ok()?;
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(pid, host);
+        Some(host)
+    }
+
+    /// How it goes.
+    pub async fn status(&self) -> Status {
+        let workloads = self.workloads();
+        Status {
+            info: self.info().await,
+            ready: workloads.iter().all(|workload| workload.complete),
+            workloads,
+            pods: self.pods().await,
+            mesh_problems: self.clusters.iter().flat_map(|cluster| summary::mesh_problems(cluster)).collect(),
+            findings: self.network.diagnose(),
+            events: self.progress.recent(),
+        }
+    }
+
+    fn workloads(&self) -> Vec<Workload> {
+        self.clusters.iter().flat_map(|cluster| summary::workloads(cluster)).collect()
+    }
+
+    async fn pods(&self) -> Vec<PodView> {
+        let mut views = Vec::new();
+        for host in &self.hosts {
+            for pod in host.cluster.objects.read(|objects| objects.list::<Pod>()) {
+                let mut view = summary::pod_view(&host.cluster.name, &pod);
+                let running = host.pod(&view.namespace, &view.name).map(|running| running.processes()).unwrap_or_default();
+                for (container, pid) in running {
+                    if let Some(pid) = self.host_pid(pid).await {
+                        view.processes.push(ProcessView { container, pid });
+                    }
+                }
+                views.push(view);
+            }
+        }
+        views
+    }
+
+    /// Tells how workloads come up, until dropped. Says [`Event::Ready`] once when all are there.
+    pub async fn report(self: Arc<Self>) {
+        let mut changes = crate::mesh::Changes::of(&self.clusters);
+        let mut told: BTreeMap<(String, String, String), (u32, u32, Option<String>)> = BTreeMap::new();
+        let mut ready = false;
+        loop {
+            let workloads = self.workloads();
+            for workload in &workloads {
+                let key = (workload.cluster.clone(), workload.namespace.clone(), workload.object.clone());
+                let state = (workload.ready, workload.total, workload.waiting.clone());
+                if !ready && told.get(&key) != Some(&state) {
+                    told.insert(key, state);
+                    self.progress.send(Event::Workload {
+                        cluster: workload.cluster.clone(),
+                        object: workload.object.clone(),
+                        ready: workload.ready,
+                        total: workload.total,
+                        waiting: workload.waiting.clone(),
+                    });
+                }
+            }
+            if !ready && workloads.iter().all(|workload| workload.complete) {
+                ready = true;
+                self.progress.send(Event::Ready { info: Box::new(self.info().await) });
+            }
+            changes.next().await;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What `up` is asked to run.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::control::types::Source;
+pub use crate::network::rules::{Opening, Policy};
+
+/// Bytes of a manifest that is read from a file.
+const LARGEST: u64 = 8 << 20;
+
+impl Source {
+    /// A file called `name` that holds `text`.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    /// Reads a file, every `*.yaml`, `*.yml` and `*.json` of a directory in order of names, or standard input
+    /// for `-`.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read.
+    pub fn read(path: &Path) -> io::Result<Vec<Self>> {
+        if path == Path::new("-") {
+            let mut text = String::new();
+            io::stdin().take(LARGEST).read_to_string(&mut text)?;
+            return Ok(vec![Self::new("standard input", text)]);
+        }
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        if !std::fs::metadata(path).map_err(named)?.is_dir() {
+            return Ok(vec![Self::file(path)?]);
+        }
+        let entries = std::fs::read_dir(path).map_err(named)?;
+        let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.retain(|file| matches!(file.extension().and_then(|end| end.to_str()), Some("yaml" | "yml" | "json")));
+        files.sort();
+        if files.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{}: no *.yaml, *.yml or *.json in it", path.display())));
+        }
+        files.iter().map(|file| Self::file(file)).collect()
+    }
+
+    fn file(path: &Path) -> io::Result<Self> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let mut text = String::new();
+        std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)).map_err(named)?;
+        if text.len() as u64 > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{}: more than {LARGEST} bytes", path.display())));
+        }
+        Ok(Self::new(path.display().to_string(), text))
+    }
+}
+
+/// A cluster and what it shall run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ClusterSource {
+    /// Its name.
+    pub name: String,
+    /// Its manifests.
+    pub manifests: Vec<Source>,
+}
+
+/// Which proxy stands beside applications.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Engine {
+    /// Our own.
+    #[default]
+    Tombolo,
+    /// The Envoy binary at this path.
+    Envoy(PathBuf),
+}
+
+/// What to run and how.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Options {
+    /// Name of this runtime; one of each name may run.
+    pub name: String,
+    /// The clusters, in order.
+    pub clusters: Vec<ClusterSource>,
+    /// Files that map images to commands; later ones win.
+    pub images: Vec<Source>,
+    /// Where relative commands of the images files start.
+    pub images_dir: PathBuf,
+    /// The range of all clusters: `10.0.0.0/16`.
+    pub vpc: String,
+    /// The range of Services, the same in each cluster: `10.100.0.0/16`.
+    pub services: String,
+    /// The account in ARNs: twelve digits.
+    pub account: String,
+    /// The region in ARNs.
+    pub region: String,
+    /// Where the AWS APIs listen on the host; port 0 takes any.
+    pub api: SocketAddr,
+    /// Where the control plane keeps its state; absent: as long as the runtime lives.
+    pub data_dir: Option<PathBuf>,
+    /// Which proxy is used.
+    pub proxy: Engine,
+    /// What is open between clusters where nobody says anything.
+    pub network: Policy,
+    /// What is open besides.
+    pub allow: Vec<Opening>,
+    /// Whether pods get a tracing daemon beside their proxy.
+    pub xray: bool,
+    /// How long a terminating pod goes on serving.
+    pub drain: Duration,
+    /// Further arguments for the control plane.
+    pub server_args: Vec<String>,
+}
+
+impl Options {
+    /// Options without clusters, with the defaults of the command line.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            clusters: Vec::new(),
+            images: Vec::new(),
+            images_dir: PathBuf::from("."),
+            vpc: "10.0.0.0/16".to_owned(),
+            services: "10.100.0.0/16".to_owned(),
+            account: "111122223333".to_owned(),
+            region: "us-west-2".to_owned(),
+            api: SocketAddr::from(([127, 0, 0, 1], 8490)),
+            data_dir: None,
+            proxy: Engine::Tombolo,
+            network: Policy::Auto,
+            allow: Vec::new(),
+            xray: false,
+            drain: Duration::from_secs(2),
+            server_args: Vec::new(),
+        }
+    }
+}
+
+/// Everything that is wrong with what was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Problems(
+    /// One problem each, with file and line where there is one, and what to do about it.
+    pub Vec<String>,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_is_read_in_order_of_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("b.yml", "two"), ("a.yaml", "one"), ("c.txt", "none")] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let texts: Vec<_> = Source::read(dir.path()).unwrap().into_iter().map(|source| source.text).collect();
+        assert_eq!(texts, ["one", "two"]);
+        assert!(Source::read(&dir.path().join("gone.yaml")).unwrap_err().to_string().contains("gone.yaml"));
+    }
+}

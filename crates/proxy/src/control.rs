@@ -1,0 +1,298 @@
+//! The control thread: takes configuration, resolves names, checks health, and gives each worker what changed.
+
+mod check;
+mod membership;
+mod resolve;
+mod saved;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tombolo_xds::client::{Rejection as Nack, Update, Updates};
+use tombolo_xds::{Client, ClientOptions, Kind, Node, Snapshot};
+
+use crate::config::rejection::Rejection;
+use crate::config::{Config, Refusal};
+use crate::generation::{Door, Generation, SocketTable};
+use crate::metrics::Registry;
+use crate::options::Options;
+
+use check::Checks;
+use membership::Memory;
+use resolve::{Resolved, Resolver};
+use saved::Saved;
+
+/// How long a new configuration waits for the first answer to the names in it.
+const WARMING: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
+
+/// The heart of the control thread. One per process.
+pub(crate) struct Control {
+    options: Arc<Options>,
+    registry: Arc<Registry>,
+    config: Arc<Config>,
+    /// What is in force, resource by resource, for the disk.
+    effective: Snapshot,
+    sockets: SocketTable,
+    resolver: Resolver,
+    resolved: mpsc::UnboundedReceiver<Resolved>,
+    memory: Memory,
+    checks: Checks,
+    sweeps: HashMap<Arc<str>, Instant>,
+    saved: Option<Saved>,
+    number: u64,
+    publisher: watch::Sender<Arc<Generation>>,
+}
+
+impl Control {
+    pub(crate) fn new(options: Arc<Options>, registry: Arc<Registry>, publisher: watch::Sender<Arc<Generation>>) -> Self {
+        let (resolver, resolved) = Resolver::new();
+        Self {
+            config: Arc::default(),
+            effective: Snapshot::builder(0).build(),
+            sockets: SocketTable::default(),
+            resolver,
+            resolved,
+            memory: Memory::default(),
+            checks: Checks::default(),
+            sweeps: HashMap::new(),
+            saved: options.state_dir.as_deref().map(Saved::new),
+            number: 0,
+            publisher,
+            options,
+            registry,
+        }
+    }
+
+    /// Runs until the task is dropped.
+    pub(crate) async fn run(mut self) {
+        let initial = self.initial();
+        if !initial.is_empty() {
+            self.adopt(&initial).await;
+        }
+        let (_client, mut updates) = self.subscribe();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(update) = next(&mut updates) => {
+                    let refusals = self.adopt(&update.snapshot).await;
+                    if let Some(saved) = &mut self.saved {
+                        saved.later(self.effective.clone());
+                    }
+                    update.reject(refusals.into_iter().map(wire).collect());
+                }
+                Some(resolved) = self.resolved.recv() => {
+                    self.note(resolved);
+                    self.publish();
+                }
+                _ = tick.tick() => self.tend(),
+            }
+        }
+    }
+
+    /// The last good configuration, with the static resources over it.
+    fn initial(&self) -> Snapshot {
+        let mut builder = match self.saved.as_ref().and_then(Saved::load) {
+            Some(snapshot) => {
+                tracing::info!(revision = snapshot.revision(), "last good configuration loaded from disk");
+                let revision = snapshot.revision();
+                snapshot.edit(revision)
+            }
+            None => Snapshot::builder(0),
+        };
+        for resource in &self.options.static_resources {
+            builder.insert(resource.clone());
+        }
+        builder.build()
+    }
+
+    fn subscribe(&self) -> (Option<Client>, Option<Updates>) {
+        let Some(address) = &self.options.xds_address else { return (None, None) };
+        let endpoint = if address.contains("://") { address.clone() } else { format!("http://{address}") };
+        let node = Node {
+            id: self.options.node_id.clone(),
+            cluster: self.options.node_cluster.clone(),
+            metadata: self
+                .options
+                .node_metadata
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone().into()))
+                .collect(),
+            user_agent: "tombolo-proxy".to_owned(),
+            user_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Node::default()
+        };
+        let mut options = ClientOptions::new(endpoint, node);
+        options.initial = self.effective.clone();
+        match Client::start(options) {
+            Ok((client, updates)) => (Some(client), Some(updates)),
+            Err(error) => {
+                tracing::error!(%address, %error, "the control plane's address is not usable; continuing without one");
+                (None, None)
+            }
+        }
+    }
+
+    /// Compiles and publishes a snapshot; returns what was refused.
+    async fn adopt(&mut self, snapshot: &Snapshot) -> Vec<Refusal> {
+        let (mut next, mut refusals) = self.config.adopt(snapshot);
+        self.bind(&mut next, &mut refusals);
+        self.retire_chains(&next);
+        self.effective = effective(snapshot, &self.effective, &refusals);
+        self.config = Arc::new(next);
+        self.warm().await;
+        self.publish();
+        tracing::info!(
+            revision = snapshot.revision(),
+            listeners = self.config.listeners.len(),
+            routes = self.config.routes.len(),
+            clusters = self.config.clusters.len(),
+            rejected = refusals.len(),
+            "configuration adopted"
+        );
+        refusals
+    }
+
+    /// Opens the sockets of new listeners. One that cannot be opened rejects its listener.
+    fn bind(&mut self, next: &mut Config, refusals: &mut Vec<Refusal>) {
+        let workers = self.options.worker_count();
+        let mut failed = Vec::new();
+        for (name, entry) in &next.listeners {
+            if !entry.value.bind {
+                continue;
+            }
+            if let Err(error) = self.sockets.get(&entry.value, workers) {
+                let reason = format!("cannot listen on {}: {error}", entry.value.address);
+                refusals.push(Refusal {
+                    kind: Kind::Listener,
+                    name: name.clone(),
+                    rejection: Rejection::new("address", reason),
+                });
+                failed.push(name.clone());
+            }
+        }
+        for name in failed {
+            match self.config.listeners.get(&name) {
+                Some(previous) => next.listeners.insert(name, previous.clone()),
+                None => next.listeners.remove(&name),
+            };
+        }
+        self.sockets.retain(|address| next.listeners.values().any(|entry| entry.value.bind && entry.value.address == address));
+    }
+
+    /// Chains that no listener has any more let their connections go.
+    fn retire_chains(&self, next: &Config) {
+        let kept: HashSet<_> =
+            next.listeners.values().flat_map(|entry| entry.value.all_chains()).map(Arc::as_ptr).collect();
+        for chain in self.config.listeners.values().flat_map(|entry| entry.value.all_chains()) {
+            if !kept.contains(&Arc::as_ptr(chain)) {
+                chain.retire();
+            }
+        }
+    }
+
+    /// Waits, for a moment, until names that are new have been looked up once, so that a route never turns to a
+    /// cluster whose hosts are only a moment away.
+    async fn warm(&mut self) {
+        self.resolver.want(self.config.clusters.values().map(|entry| &*entry.value));
+        let deadline = tokio::time::Instant::now() + WARMING;
+        while self.resolver.is_waiting() {
+            match tokio::time::timeout_at(deadline, self.resolved.recv()).await {
+                Ok(Some(resolved)) => self.resolver.note(resolved),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+
+    fn note(&mut self, resolved: Resolved) {
+        self.resolver.note(resolved);
+        // Answers that arrive together make one generation.
+        while let Ok(more) = self.resolved.try_recv() {
+            self.resolver.note(more);
+        }
+    }
+
+    /// Builds a generation from the configuration and what is known about hosts; wakes the workers if it differs.
+    fn publish(&mut self) {
+        let current = self.publisher.borrow().clone();
+        let mut fleets = BTreeMap::new();
+        for (name, entry) in &self.config.clusters {
+            let assignment = self.config.assignment(&entry.value);
+            let fleet = self.memory.fleet(&entry.value, assignment, &self.resolver, current.fleets.get(name));
+            fleets.insert(name.clone(), fleet);
+        }
+        self.memory.forget(|name| self.config.clusters.contains_key(name), Instant::now());
+        let workers = self.options.worker_count();
+        let mut doors = Vec::new();
+        for entry in self.config.listeners.values().filter(|entry| entry.value.bind) {
+            let known = current.doors.iter().find(|door| Arc::ptr_eq(&door.listener, &entry.value));
+            match (known, self.sockets.get(&entry.value, workers)) {
+                (Some(known), _) => doors.push(known.clone()),
+                (None, Ok(socket)) => doors.push(Arc::new(Door { listener: entry.value.clone(), socket })),
+                (None, Err(error)) => tracing::error!(%error, "listener lost its socket"),
+            }
+        }
+        let same = Arc::ptr_eq(&current.config, &self.config)
+            && current.fleets.len() == fleets.len()
+            && fleets.iter().all(|(name, fleet)| current.fleets.get(name).is_some_and(|old| Arc::ptr_eq(old, fleet)));
+        if same {
+            return;
+        }
+        self.checks.sync(fleets.values());
+        self.sweeps.retain(|name, _| fleets.contains_key(name));
+        let clusters: HashSet<&str> = fleets.keys().map(|name| &**name).collect();
+        self.registry.retain(|scope, name| scope != "cluster" || clusters.contains(name));
+        self.number += 1;
+        let generation = Generation { number: self.number, config: self.config.clone(), fleets, doors };
+        self.publisher.send_replace(Arc::new(generation));
+    }
+
+    fn tend(&mut self) {
+        let now = Instant::now();
+        let current = self.publisher.borrow().clone();
+        for (name, fleet) in &current.fleets {
+            let Some(outlier) = &fleet.config.outlier else { continue };
+            let due = self.sweeps.entry(name.clone()).or_insert_with(|| now + outlier.interval);
+            if now >= *due {
+                *due = now + outlier.interval;
+                fleet.sweep(outlier, now);
+            }
+        }
+        if let Some(saved) = &mut self.saved {
+            saved.write_if_due(now);
+        }
+    }
+}
+
+/// The next update, or never when there is no control plane.
+async fn next(updates: &mut Option<Updates>) -> Option<Update> {
+    match updates {
+        Some(updates) => match updates.next().await {
+            Some(update) => Some(update),
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The snapshot with each refused resource replaced by the version that stays in force.
+fn effective(snapshot: &Snapshot, before: &Snapshot, refusals: &[Refusal]) -> Snapshot {
+    if refusals.is_empty() {
+        return snapshot.clone();
+    }
+    let mut builder = snapshot.edit(snapshot.revision());
+    for refusal in refusals {
+        match before.get(refusal.kind, &refusal.name) {
+            Some(previous) => builder.insert(previous.clone()),
+            None => builder.remove(refusal.kind, &refusal.name),
+        };
+    }
+    builder.build()
+}
+
+fn wire(refusal: Refusal) -> Nack {
+    Nack { kind: refusal.kind, name: refusal.name, reason: refusal.rejection.to_string() }
+}

@@ -1,0 +1,219 @@
+//! Active health checks: one task per cluster, host and check.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::config::cluster::Cluster;
+use crate::config::health_check::{HealthCheck, HttpProbe, Probe, TcpProbe};
+use crate::fleet::{Ailment, Fleet, Host, Member, State};
+use crate::upstream::connect::connect;
+
+/// What a TCP probe reads at most before it gives up on what it expects.
+const MAX_ANSWER: usize = 64 * 1024;
+
+#[derive(Default)]
+pub(crate) struct Checks {
+    tasks: HashMap<(Arc<str>, SocketAddr), Task>,
+    /// For hosts of clusters that set no mark of their own.
+    pub(crate) mark: Option<u32>,
+}
+
+struct Task {
+    config: Arc<Cluster>,
+    host: Arc<Host>,
+    state: Arc<State>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        for handle in &self.handles {
+            handle.abort();
+        }
+    }
+}
+
+impl Checks {
+    /// Checks the members of these fleets from now on, and no others.
+    pub(crate) fn sync<'a>(&mut self, fleets: impl Iterator<Item = &'a Arc<Fleet>>) {
+        let mut tasks = HashMap::new();
+        for fleet in fleets.filter(|fleet| !fleet.config.health_checks.is_empty()) {
+            for member in fleet.members.list.iter().filter(|member| member.checked) {
+                let key = (fleet.config.name.clone(), member.host.address);
+                let known = self.tasks.remove(&key).filter(|task| {
+                    Arc::ptr_eq(&task.config, &fleet.config)
+                        && Arc::ptr_eq(&task.host, &member.host)
+                        && Arc::ptr_eq(&task.state, &fleet.state)
+                });
+                tasks.insert(key, known.unwrap_or_else(|| start(fleet, member, self.mark)));
+            }
+        }
+        self.tasks = tasks;
+    }
+}
+
+fn start(fleet: &Arc<Fleet>, member: &Member, mark: Option<u32>) -> Task {
+    let handles = fleet
+        .config
+        .health_checks
+        .iter()
+        .map(|check| {
+            let mut address = member.host.address;
+            if let Some(port) = member.check_port.or(check.port) {
+                address.set_port(port);
+            }
+            let subject = Subject {
+                cluster: fleet.config.clone(),
+                host: member.host.clone(),
+                state: fleet.state.clone(),
+                address,
+                hostname: member.check_hostname.clone(),
+                mark: fleet.config.mark.or(mark),
+            };
+            tokio::spawn(watch(subject, check.clone()))
+        })
+        .collect();
+    Task { config: fleet.config.clone(), host: member.host.clone(), state: fleet.state.clone(), handles }
+}
+
+struct Subject {
+    cluster: Arc<Cluster>,
+    host: Arc<Host>,
+    state: Arc<State>,
+    address: SocketAddr,
+    hostname: Arc<str>,
+    mark: Option<u32>,
+}
+
+async fn watch(subject: Subject, check: HealthCheck) {
+    let (mut successes, mut failures) = (0, 0);
+    loop {
+        let good = tokio::time::timeout(check.timeout, probe(&subject, &check.probe)).await.unwrap_or(false);
+        (successes, failures) = if good { (successes + 1, 0) } else { (0, failures + 1) };
+        let first = subject.host.has(Ailment::Unchecked);
+        let sick = subject.host.has(Ailment::ActiveCheck);
+        // The first verdict counts at once; later ones need their threshold.
+        let verdict = match good {
+            true if first || (sick && successes >= check.healthy_threshold) => Some(false),
+            false if first || (!sick && failures >= check.unhealthy_threshold) => Some(true),
+            _ => None,
+        };
+        if let Some(sick) = verdict {
+            let changed = subject.host.set(Ailment::ActiveCheck, sick) | subject.host.set(Ailment::Unchecked, false);
+            if changed {
+                tracing::info!(cluster = %subject.cluster.name, host = %subject.address, healthy = !sick, "health changed");
+                subject.state.health_changed();
+            }
+        }
+        tokio::time::sleep(check.interval).await;
+    }
+}
+
+async fn probe(subject: &Subject, probe: &Probe) -> bool {
+    let Ok(stream) = connect(subject.address, &subject.cluster, subject.mark).await else { return false };
+    match probe {
+        Probe::Http(http) => probe_http(subject, http, stream).await.unwrap_or(false),
+        Probe::Tcp(tcp) => probe_tcp(tcp, stream).await.unwrap_or(false),
+    }
+}
+
+async fn probe_http(subject: &Subject, probe: &HttpProbe, stream: TcpStream) -> Option<bool> {
+    let host = if !subject.hostname.is_empty() {
+        &subject.hostname
+    } else if !probe.host.is_empty() {
+        probe.host.as_str()
+    } else {
+        &subject.cluster.name
+    };
+    let target = if probe.http2 { format!("http://{host}{}", probe.path) } else { probe.path.clone() };
+    let mut request = Request::builder().method(probe.method.clone()).uri(target);
+    if !probe.http2 {
+        request = request.header(header::HOST, host);
+    }
+    request = request.header(header::USER_AGENT, "Envoy/HC");
+    for (name, value) in &probe.headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).ok()?;
+    let io = TokioIo::new(stream);
+    let status = if probe.http2 {
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.ok()?;
+        let task = tokio::spawn(connection);
+        let response = sender.send_request(request).await;
+        task.abort();
+        response.ok()?.status()
+    } else {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.ok()?;
+        let task = tokio::spawn(connection);
+        let response = sender.send_request(request).await;
+        let status = match response {
+            Ok(response) => {
+                let status = response.status();
+                // Reading the body lets the server end the exchange in order.
+                let _ = response.into_body().collect().await;
+                Some(status)
+            }
+            Err(_) => None,
+        };
+        task.abort();
+        status?
+    };
+    Some(probe.expected.iter().any(|(start, end)| (*start..*end).contains(&status.as_u16())))
+}
+
+async fn probe_tcp(probe: &TcpProbe, mut stream: TcpStream) -> Option<bool> {
+    if !probe.send.is_empty() {
+        stream.write_all(&probe.send).await.ok()?;
+    }
+    if probe.receive.is_empty() {
+        return Some(true);
+    }
+    let mut answer = Vec::new();
+    loop {
+        if contains_in_order(&answer, &probe.receive) {
+            return Some(true);
+        }
+        if answer.len() >= MAX_ANSWER || stream.read_buf(&mut answer).await.ok()? == 0 {
+            return Some(false);
+        }
+    }
+}
+
+/// Whether every pattern occurs, each after the one before.
+fn contains_in_order(mut bytes: &[u8], patterns: &[Vec<u8>]) -> bool {
+    patterns.iter().all(|pattern| {
+        if pattern.is_empty() {
+            return true;
+        }
+        match bytes.windows(pattern.len()).position(|window| window == pattern.as_slice()) {
+            Some(at) => {
+                bytes = &bytes[at + pattern.len()..];
+                true
+            }
+            None => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_must_come_in_order() {
+        let patterns = |list: &[&str]| list.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert!(contains_in_order(b"+OK ready PONG", &patterns(&["OK", "PONG"])));
+        assert!(!contains_in_order(b"PONG OK", &patterns(&["OK", "PONG"])));
+        assert!(contains_in_order(b"", &patterns(&[""])));
+    }
+}

@@ -1,0 +1,90 @@
+//! One complete state of the proxy: compiled resources, resolved endpoints and open sockets, handed to all workers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::Config;
+use crate::config::listener::Listener;
+use crate::fleet::Fleet;
+
+#[derive(Default)]
+pub(crate) struct Generation {
+    /// Grows with each generation; from 1.
+    pub(crate) number: u64,
+    pub(crate) config: Arc<Config>,
+    pub(crate) fleets: BTreeMap<Arc<str>, Arc<Fleet>>,
+    pub(crate) doors: Vec<Arc<Door>>,
+}
+
+/// A listener and the sockets it listens on.
+pub(crate) struct Door {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) socket: Arc<Sockets>,
+}
+
+/// One socket per worker on one address. The kernel spreads connections over them.
+pub(crate) struct Sockets {
+    /// As bound: port 0 has become a number.
+    pub(crate) address: SocketAddr,
+    /// Each worker takes its own once.
+    sockets: Vec<Mutex<Option<TcpListener>>>,
+}
+
+impl Sockets {
+    /// Binds before anything is adopted, so that an address in use rejects the listener instead of silently serving
+    /// nothing.
+    pub(crate) fn bind(listener: &Listener, workers: usize) -> io::Result<Self> {
+        let mut address = listener.address;
+        let mut sockets = Vec::with_capacity(workers);
+        for _ in 0..workers.max(1) {
+            let socket = open(address, listener.backlog)?;
+            address = socket.local_addr()?;
+            sockets.push(Mutex::new(Some(socket)));
+        }
+        Ok(Self { address, sockets })
+    }
+
+    pub(crate) fn take(&self, worker: usize) -> Option<TcpListener> {
+        let mut slot = self.sockets.get(worker)?.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        slot.take()
+    }
+}
+
+fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // `::` serves IPv4 clients too, as the mesh's dual-stack listeners expect.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Sockets by configured address, so that a listener that changes keeps its own.
+#[derive(Default)]
+pub(crate) struct SocketTable(HashMap<SocketAddr, Arc<Sockets>>);
+
+impl SocketTable {
+    /// The sockets of a listener, bound now if they are not yet.
+    pub(crate) fn get(&mut self, listener: &Listener, workers: usize) -> io::Result<Arc<Sockets>> {
+        if let Some(known) = self.0.get(&listener.address) {
+            return Ok(known.clone());
+        }
+        let bound = Arc::new(Sockets::bind(listener, workers)?);
+        self.0.insert(listener.address, bound.clone());
+        Ok(bound)
+    }
+
+    /// Forgets addresses no listener uses.
+    pub(crate) fn retain(&mut self, used: impl Fn(SocketAddr) -> bool) {
+        self.0.retain(|address, _| used(*address));
+    }
+}

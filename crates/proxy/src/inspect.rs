@@ -1,0 +1,211 @@
+//! A look at a connection's first bytes, for filter chains that are chosen by protocol or server name.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+/// The HTTP/2 client connection preface (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A ClientHello larger than this is taken as one without a server name.
+const MAX_HELLO: usize = 16 * 1024;
+/// How long a client may take over its first bytes, as Envoy's listener filters have it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the first bytes tell.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sight {
+    pub(crate) tls: bool,
+    pub(crate) server_name: String,
+    /// `h2c` or `http/1.1`; empty when it is neither.
+    pub(crate) protocol: &'static str,
+}
+
+/// Waits until the first bytes decide between HTTP/2 and anything else.
+pub(crate) async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut buffer = [0; PREFACE.len()];
+    loop {
+        let read = stream.peek(&mut buffer).await?;
+        if read == 0 || !PREFACE.starts_with(&buffer[..read]) {
+            return Ok(false);
+        }
+        if read == PREFACE.len() {
+            return Ok(true);
+        }
+        // `peek` is ready at once while bytes are queued; a preface in pieces is rare enough to poll for.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Looks until the protocol is known, the client has sent enough to say that it is not, or patience ends.
+pub(crate) async fn look(stream: &TcpStream) -> Sight {
+    let mut buffer = vec![0; MAX_HELLO];
+    let watch = async {
+        let mut seen = 0;
+        loop {
+            let read = stream.peek(&mut buffer).await.unwrap_or(0);
+            if let Some(sight) = recognise(&buffer[..read], read == 0 || read == MAX_HELLO) {
+                return sight;
+            }
+            if read == seen {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            seen = read;
+        }
+    };
+    tokio::time::timeout(PATIENCE, watch).await.unwrap_or_default()
+}
+
+/// `None` asks for more bytes, which `last` says there will not be.
+fn recognise(bytes: &[u8], last: bool) -> Option<Sight> {
+    match bytes {
+        [] => last.then(Sight::default),
+        [0x16, rest @ ..] if rest.is_empty() || rest[0] == 3 => match server_name(bytes) {
+            Hello::Name(name) => Some(Sight { tls: true, server_name: name, protocol: "" }),
+            Hello::NoName => Some(Sight { tls: true, ..Sight::default() }),
+            Hello::More => last.then(|| Sight { tls: true, ..Sight::default() }),
+        },
+        _ if PREFACE.starts_with(bytes) && bytes.len() < PREFACE.len() => last.then(Sight::default),
+        _ if bytes.starts_with(PREFACE) => Some(Sight { protocol: "h2c", ..Sight::default() }),
+        _ => {
+            let line_end = bytes.iter().position(|b| *b == b'\n');
+            match line_end {
+                Some(end) => {
+                    let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
+                    let http1 = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+                    Some(Sight { protocol: if http1 { "http/1.1" } else { "" }, ..Sight::default() })
+                }
+                None if last || !bytes[0].is_ascii_alphabetic() => Some(Sight::default()),
+                None => None,
+            }
+        }
+    }
+}
+
+enum Hello {
+    Name(String),
+    NoName,
+    More,
+}
+
+/// The server name of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
+fn server_name(bytes: &[u8]) -> Hello {
+    let mut record = Reader(bytes);
+    let Some(length) = record.skip(3).and_then(|()| record.number(2)) else { return Hello::More };
+    if record.0.len() < length {
+        return Hello::More;
+    }
+    match find_name(Reader(&record.0[..length])) {
+        Some(name) => Hello::Name(name),
+        None => Hello::NoName,
+    }
+}
+
+fn find_name(mut hello: Reader<'_>) -> Option<String> {
+    if hello.number(1)? != 1 {
+        return None;
+    }
+    hello.skip(3 + 2 + 32)?;
+    let session = hello.number(1)?;
+    hello.skip(session)?;
+    let ciphers = hello.number(2)?;
+    hello.skip(ciphers)?;
+    let compressions = hello.number(1)?;
+    hello.skip(compressions)?;
+    let mut extensions = hello.block(2)?;
+    loop {
+        let kind = extensions.number(2)?;
+        let mut extension = extensions.block(2)?;
+        if kind != 0 {
+            continue;
+        }
+        let mut names = extension.block(2)?;
+        if names.number(1)? != 0 {
+            return None;
+        }
+        let name = names.block(2)?;
+        return std::str::from_utf8(name.0).ok().map(str::to_ascii_lowercase);
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.0 = self.0.get(count..)?;
+        Some(())
+    }
+
+    /// A big-endian number of `width` bytes.
+    fn number(&mut self, width: usize) -> Option<usize> {
+        let value = self.0.get(..width)?.iter().fold(0, |value, byte| value << 8 | usize::from(*byte));
+        self.skip(width)?;
+        Some(value)
+    }
+
+    /// The bytes after a length of `width` bytes.
+    fn block(&mut self, width: usize) -> Option<Reader<'a>> {
+        let length = self.number(width)?;
+        let block = self.0.get(..length)?;
+        self.skip(length)?;
+        Some(Reader(block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(name: &str) -> Vec<u8> {
+        let name = name.as_bytes();
+        let mut list = vec![0];
+        list.extend((name.len() as u16).to_be_bytes());
+        list.extend(name);
+        let mut extension = (list.len() as u16).to_be_bytes().to_vec();
+        extension.extend(list);
+        let mut extensions = vec![0, 0];
+        extensions.extend((extension.len() as u16).to_be_bytes());
+        extensions.extend(extension);
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend([0, 0, 2, 0x13, 1, 1, 0]);
+        body.extend((extensions.len() as u16).to_be_bytes());
+        body.extend(extensions);
+        let mut record = vec![0x16, 3, 1];
+        record.extend(((body.len() + 4) as u16).to_be_bytes());
+        record.extend([1, 0, 0, body.len() as u8]);
+        record.extend(body);
+        record
+    }
+
+    #[test]
+    fn server_name_is_found_in_a_client_hello() {
+        let bytes = hello("Shop.Example.test");
+        let sight = recognise(&bytes, false).expect("complete");
+        assert!(sight.tls);
+        assert_eq!(sight.server_name, "shop.example.test");
+        for cut in 0..bytes.len() {
+            assert_eq!(recognise(&bytes[..cut], false), None, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn http_is_told_by_its_first_line() {
+        assert_eq!(recognise(b"GET / HTTP/1.1\r\n", false).expect("known").protocol, "http/1.1");
+        assert_eq!(recognise(PREFACE, false).expect("known").protocol, "h2c");
+        assert_eq!(recognise(&PREFACE[..9], false), None);
+        assert_eq!(recognise(b"\x00\x01", false), Some(Sight::default()));
+        assert_eq!(recognise(b"GET / HT", false), None);
+    }
+
+    #[test]
+    fn broken_hellos_do_not_panic() {
+        let bytes = hello("a.test");
+        for index in 0..bytes.len() {
+            for value in [0, 0x7f, 0xff] {
+                let mut broken = bytes.clone();
+                broken[index] = value;
+                let _ = recognise(&broken, true);
+            }
+        }
+    }
+}

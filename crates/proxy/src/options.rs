@@ -1,0 +1,203 @@
+//! How a proxy is started.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tombolo_xds::Resource;
+
+/// Everything a proxy is told from outside before its control plane speaks.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who this proxy is to its control plane: in App Mesh, the ARN of its virtual node or gateway.
+    pub node_id: String,
+    /// The name under which proxies of one kind are counted together.
+    pub node_cluster: String,
+    /// Sent to the control plane with the first request of each stream.
+    pub node_metadata: BTreeMap<String, String>,
+    /// `host:port` of an xDS server; `None` runs from the state directory or the static resources alone.
+    pub xds_address: Option<String>,
+    /// Where the admin endpoints listen.
+    pub admin: Option<SocketAddr>,
+    /// Where the last good configuration is kept; `None` keeps none.
+    pub state_dir: Option<PathBuf>,
+    /// Threads that serve traffic; 0 means one per core.
+    pub workers: usize,
+    /// `SO_MARK` of upstream sockets, by which redirect rules tell the proxy's own traffic apart.
+    pub socket_mark: Option<u32>,
+    /// How long requests under way may take to finish after SIGTERM.
+    pub drain: Duration,
+    /// Resources to serve from the start, before or instead of a control plane.
+    pub static_resources: Vec<Resource>,
+    /// A `tracing` filter directive such as `info`. The library installs no subscriber; the binary that does reads
+    /// this.
+    pub log: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node_id: String::new(),
+            node_cluster: String::new(),
+            node_metadata: BTreeMap::new(),
+            xds_address: None,
+            admin: None,
+            state_dir: None,
+            workers: 0,
+            socket_mark: None,
+            drain: Duration::from_secs(20),
+            static_resources: Vec::new(),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// A variable that is missing or makes no sense, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {problem}")]
+pub struct OptionsError {
+    /// The environment variable at fault.
+    pub variable: &'static str,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+impl OptionsError {
+    fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+        Self { variable, problem: problem.into() }
+    }
+}
+
+impl Options {
+    /// Reads the variables of the App Mesh Envoy image (`facts/appmesh-api.md` section 7) and Tombolo's own.
+    /// `get` returns a variable's value; empty values count as unset.
+    ///
+    /// # Errors
+    ///
+    /// The first variable that is missing or malformed.
+    pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
+        let get = |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let resource = get("APPMESH_RESOURCE_ARN")
+            .or_else(|| get("APPMESH_RESOURCE_NAME"))
+            .or_else(|| get("APPMESH_VIRTUAL_NODE_NAME"))
+            .ok_or_else(|| {
+                OptionsError::new(
+                    "APPMESH_RESOURCE_ARN",
+                    "is required: the ARN of a virtual node or gateway, or mesh/MESH/virtualNode/NODE",
+                )
+            })?;
+        let mut metadata = BTreeMap::new();
+        for (variable, key) in [("TOMBOLO_POD", "tombolo.io/pod"), ("TOMBOLO_CLUSTER", "tombolo.io/cluster")] {
+            if let Some(value) = get(variable) {
+                metadata.insert(key.to_owned(), value);
+            }
+        }
+        Ok(Self {
+            node_cluster: get("APPMESH_RESOURCE_CLUSTER").unwrap_or_else(|| resource.clone()),
+            node_id: resource,
+            node_metadata: metadata,
+            xds_address: get("APPMESH_XDS_ENDPOINT"),
+            admin: admin(&get)?,
+            state_dir: get("TOMBOLO_STATE_DIR").map(PathBuf::from),
+            workers: number("TOMBOLO_PROXY_WORKERS", get("TOMBOLO_PROXY_WORKERS"))?.unwrap_or(0),
+            socket_mark: get("TOMBOLO_SOCKET_MARK").map(|text| mark(&text)).transpose()?,
+            drain: drain(get("LISTENER_DRAIN_WAIT_TIME_S"))?,
+            static_resources: Vec::new(),
+            log: get("ENVOY_LOG_LEVEL").map_or_else(|| "info".to_owned(), |level| log_level(&level)),
+        })
+    }
+
+    /// The number of worker threads after the default is filled in.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        if self.workers > 0 { self.workers } else { std::thread::available_parallelism().map_or(1, usize::from) }
+    }
+}
+
+fn admin(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<SocketAddr>, OptionsError> {
+    let port = number("ENVOY_ADMIN_ACCESS_PORT", get("ENVOY_ADMIN_ACCESS_PORT"))?.unwrap_or(9901);
+    let six = get("ENVOY_ADMIN_ACCESS_ENABLE_IPV6").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let ip = if six { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    Ok(Some(SocketAddr::new(ip, port)))
+}
+
+fn number<T: std::str::FromStr>(variable: &'static str, text: Option<String>) -> Result<Option<T>, OptionsError> {
+    text.map(|text| {
+        text.parse().map_err(|_| OptionsError::new(variable, format!("{text:?} is not a number in range")))
+    })
+    .transpose()
+}
+
+/// Decimal, or hexadecimal after `0x` as firewall tools print it.
+fn mark(text: &str) -> Result<u32, OptionsError> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| OptionsError::new("TOMBOLO_SOCKET_MARK", format!("{text:?} is not a 32-bit number")))
+}
+
+fn drain(text: Option<String>) -> Result<Duration, OptionsError> {
+    Ok(Duration::from_secs(number("LISTENER_DRAIN_WAIT_TIME_S", text)?.unwrap_or(20)))
+}
+
+/// Envoy's level names in `tracing`'s words.
+fn log_level(level: &str) -> String {
+    match level.to_ascii_lowercase().as_str() {
+        "warning" => "warn",
+        "critical" => "error",
+        "trace" => "trace",
+        "debug" => "debug",
+        "warn" => "warn",
+        "error" => "error",
+        "off" => "off",
+        _ => "info",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Result<Options, OptionsError> {
+        Options::from_env(&|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn variables_of_the_app_mesh_image_are_understood() {
+        let options = from(&[
+            ("APPMESH_RESOURCE_ARN", "mesh/m/virtualNode/front"),
+            ("APPMESH_XDS_ENDPOINT", "127.0.0.1:18000"),
+            ("ENVOY_ADMIN_ACCESS_PORT", "9902"),
+            ("ENVOY_LOG_LEVEL", "warning"),
+            ("TOMBOLO_SOCKET_MARK", "0x539"),
+            ("TOMBOLO_POD", "front-1"),
+            ("TOMBOLO_PROXY_WORKERS", "3"),
+        ])
+        .expect("valid");
+        assert_eq!(options.node_id, "mesh/m/virtualNode/front");
+        assert_eq!(options.node_cluster, options.node_id);
+        assert_eq!(options.admin, Some("127.0.0.1:9902".parse().unwrap()));
+        assert_eq!(options.log, "warn");
+        assert_eq!(options.socket_mark, Some(1337));
+        assert_eq!(options.node_metadata["tombolo.io/pod"], "front-1");
+        assert_eq!(options.worker_count(), 3);
+    }
+
+    #[test]
+    fn deprecated_names_still_work() {
+        let options = from(&[("APPMESH_VIRTUAL_NODE_NAME", "mesh/m/virtualNode/old")]).expect("valid");
+        assert_eq!(options.node_id, "mesh/m/virtualNode/old");
+    }
+
+    #[test]
+    fn missing_or_malformed_variables_are_named() {
+        assert_eq!(from(&[]).unwrap_err().variable, "APPMESH_RESOURCE_ARN");
+        let error = from(&[("APPMESH_RESOURCE_ARN", "x"), ("TOMBOLO_SOCKET_MARK", "many")]).unwrap_err();
+        assert_eq!(error.variable, "TOMBOLO_SOCKET_MARK");
+    }
+}

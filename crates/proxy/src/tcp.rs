@@ -1,0 +1,189 @@
+//! Raw connections: pick a cluster and a host, then move bytes until an end closes or both fall silent.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::net::TcpStream;
+
+use crate::config::format::Facts;
+use crate::config::tcp_proxy::TcpProxy;
+use crate::fleet::Host;
+use crate::upstream::pool::ConnectionGuard;
+use crate::worker::Worker;
+
+/// Why two joined streams came apart.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Both directions closed in order.
+    Closed,
+    Failed(io::Error),
+    Idle,
+    /// The permitted duration is over.
+    Expired,
+}
+
+/// Bytes moved: from the client, to the client.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moved {
+    pub(crate) up: u64,
+    pub(crate) down: u64,
+}
+
+/// Moves bytes both ways. Half-closes are passed on.
+pub(crate) async fn join<A, B>(
+    client: &mut A,
+    server: &mut B,
+    idle: Option<Duration>,
+    until: Option<Instant>,
+) -> (Ended, Moved)
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let (up, down) = (Cell::new(0), Cell::new(0));
+    let mut client = Counted { inner: client, read: &up };
+    let mut server = Counted { inner: server, read: &down };
+    let silence = async {
+        let Some(idle) = idle else { return std::future::pending().await };
+        // Looking four times per period bounds the error to a quarter without a timer per read.
+        let (mut seen, mut quiet) = ((0, 0), 0);
+        while quiet < 4 {
+            tokio::time::sleep(idle / 4).await;
+            let now = (up.get(), down.get());
+            quiet = if now == seen { quiet + 1 } else { 0 };
+            seen = now;
+        }
+    };
+    let expiry = async {
+        match until {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        copied = copy_bidirectional(&mut client, &mut server) => copied.map_or_else(Ended::Failed, |_| Ended::Closed),
+        () = silence => Ended::Idle,
+        () = expiry => Ended::Expired,
+    };
+    (ended, Moved { up: up.get(), down: down.get() })
+}
+
+/// Counts what is read.
+struct Counted<'a, S> {
+    inner: &'a mut S,
+    read: &'a Cell<u64>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut *self.inner).poll_read(cx, buffer))?;
+        self.read.set(self.read.get() + (buffer.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.inner).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.inner).poll_shutdown(cx)
+    }
+}
+
+/// The addresses of one client connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) dialled: SocketAddr,
+}
+
+/// Serves one client connection of a `tcp_proxy` chain.
+pub(crate) async fn proxy(worker: Rc<Worker>, config: Arc<TcpProxy>, mut client: TcpStream, ends: Ends) {
+    let stats = worker.tcp_stats(&config.stat_prefix);
+    stats.downstream_cx_total.inc();
+    stats.downstream_cx_active.inc();
+    let (start, started) = (SystemTime::now(), Instant::now());
+    let name = config.cluster(worker.random.next());
+    let mut facts = Facts {
+        start: Some(start),
+        upstream_cluster: name,
+        local: Some(ends.local),
+        remote: Some(ends.remote),
+        flags: "-",
+        ..Facts::default()
+    };
+    match connect(&worker, &config, name, ends.dialled).await {
+        Ok((mut server, guard, host)) => {
+            facts.upstream_host = Some(host);
+            let until = config.max_duration.map(|duration| started + duration);
+            let (ended, moved) = join(&mut client, &mut server, config.idle_timeout, until).await;
+            if matches!(ended, Ended::Idle) {
+                stats.idle_timeout.inc();
+            }
+            stats.downstream_cx_rx_bytes_total.add(moved.up);
+            stats.downstream_cx_tx_bytes_total.add(moved.down);
+            facts.bytes_received = moved.up;
+            facts.bytes_sent = moved.down;
+            drop(guard);
+        }
+        Err(flags) => {
+            if flags == "NC" {
+                stats.downstream_cx_no_route.inc();
+            }
+            facts.flags = flags;
+        }
+    }
+    stats.downstream_cx_active.dec();
+    facts.duration = Some(started.elapsed());
+    for log in &config.access_logs {
+        worker.logs.write(log, &facts);
+    }
+}
+
+/// A connection to a host of the cluster; each attempt prefers a host not tried before. The error is the access log's
+/// response flag.
+async fn connect(
+    worker: &Worker,
+    config: &TcpProxy,
+    name: &str,
+    dialled: SocketAddr,
+) -> Result<(TcpStream, ConnectionGuard, SocketAddr), &'static str> {
+    let cluster = worker.local().clusters.get(name).cloned().ok_or("NC")?;
+    let mut tried: Vec<Arc<Host>> = Vec::new();
+    let members = cluster.fleet().members.list.len();
+    // A refused connection costs the client nothing while another host is there to ask.
+    let attempts = (config.connect_attempts as usize).max(members.min(3)).max(1);
+    let mut flag = "UH";
+    for _ in 0..attempts {
+        let upstream = cluster.pick(&worker.random, Some(dialled), &tried, 3).ok_or("UH")?;
+        let guard = ConnectionGuard::open(&cluster, &upstream).map_err(|_| "UO")?;
+        match cluster.connect(&upstream).await {
+            Ok(stream) => {
+                cluster.fleet().observe(&upstream.host, 200, worker.random.next());
+                return Ok((stream, guard, upstream.host.address));
+            }
+            Err(error) => {
+                tracing::debug!(?error, host = %upstream.host.address, "upstream connection failed");
+                cluster.fleet().observe(&upstream.host, 503, worker.random.next());
+                tried.push(upstream.host.clone());
+                flag = "UF";
+            }
+        }
+    }
+    Err(flag)
+}

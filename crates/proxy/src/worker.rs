@@ -1,0 +1,285 @@
+//! One worker: a thread with its own runtime, sockets, upstream connections and counters.
+
+pub(crate) mod accept;
+mod serve;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use tokio::sync::watch;
+
+use crate::config::route::RouteTable;
+use crate::generation::Generation;
+use crate::http::{Milliseconds, Session};
+use crate::log::{Files, Logs};
+use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
+use crate::random::{Random, RequestIds};
+use crate::upstream::Cluster;
+
+use accept::Listening;
+
+/// How often a worker looks after idle connections and log buffers.
+const TICK: Duration = Duration::from_millis(250);
+/// A connection whose filter chain was replaced, or whose proxy is going away, is told so with its next response;
+/// one that sends no request for this long is closed.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// What the workers of one process share, and the number of this one.
+pub(crate) struct Seat {
+    pub(crate) index: usize,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) files: Arc<Files>,
+    pub(crate) mark: Option<u32>,
+    pub(crate) generations: watch::Receiver<Arc<Generation>>,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// Where the process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Serving,
+    /// Every response says that its connection closes; new connections are still served.
+    Draining,
+    /// Nothing is accepted; requests under way may finish.
+    Closing,
+    Ended,
+}
+
+/// The configuration as this worker uses it.
+#[derive(Default)]
+pub(crate) struct Local {
+    pub(crate) number: u64,
+    pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>>,
+    pub(crate) routes: HashMap<Arc<str>, Rc<Arc<RouteTable>>>,
+}
+
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) random: Random,
+    pub(crate) logs: Rc<Logs>,
+    ids: RequestIds,
+    milliseconds: Milliseconds,
+    local: RefCell<Rc<Local>>,
+    listening: RefCell<HashMap<std::net::SocketAddr, Rc<Listening>>>,
+    sessions: RefCell<HashMap<u64, Rc<Session>>>,
+    next_session: Cell<u64>,
+    phase: Cell<Phase>,
+    registry: Arc<Registry>,
+    mark: Option<u32>,
+    http: RefCell<HashMap<Arc<str>, Arc<HttpStats>>>,
+    tcp: RefCell<HashMap<Arc<str>, Arc<TcpStats>>>,
+    listener: RefCell<HashMap<Arc<str>, Arc<ListenerStats>>>,
+}
+
+/// Runs a worker on the calling thread until the process ends.
+pub(crate) fn run(seat: Seat) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Ready tasks run in batches between looks at the sockets; a larger batch means fewer epoll calls.
+        .event_interval(61)
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    let Seat { index, registry, files, mark, mut generations, mut phase } = seat;
+    let worker = Rc::new(Worker {
+        index,
+        random: Random::new(),
+        logs: Logs::new(files),
+        ids: RequestIds::default(),
+        milliseconds: Milliseconds::default(),
+        local: RefCell::default(),
+        listening: RefCell::default(),
+        sessions: RefCell::default(),
+        next_session: Cell::new(0),
+        phase: Cell::new(Phase::Serving),
+        registry,
+        mark,
+        http: RefCell::default(),
+        tcp: RefCell::default(),
+        listener: RefCell::default(),
+    });
+    runtime.block_on(async move {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let first = generations.borrow_and_update().clone();
+        worker.adopt(&first);
+        loop {
+            tokio::select! {
+                changed = generations.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let generation = generations.borrow_and_update().clone();
+                    worker.adopt(&generation);
+                }
+                changed = phase.changed() => {
+                    let next = *phase.borrow_and_update();
+                    if changed.is_err() || next == Phase::Ended {
+                        break;
+                    }
+                    worker.enter(next);
+                }
+                _ = tick.tick() => worker.tend(),
+            }
+        }
+        worker.logs.flush();
+    });
+    Ok(())
+}
+
+impl Worker {
+    pub(crate) fn local(&self) -> Rc<Local> {
+        self.local.borrow().clone()
+    }
+
+    pub(crate) fn request_id(&self) -> HeaderValue {
+        self.ids.next(&self.random)
+    }
+
+    pub(crate) fn milliseconds(&self, duration: Duration) -> HeaderValue {
+        self.milliseconds.get(duration)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.get() >= Phase::Draining
+    }
+
+    pub(crate) fn http_stats(&self, prefix: &Arc<str>) -> Arc<HttpStats> {
+        shard(&self.http, &self.registry, "http", prefix)
+    }
+
+    pub(crate) fn tcp_stats(&self, prefix: &Arc<str>) -> Arc<TcpStats> {
+        shard(&self.tcp, &self.registry, "tcp", prefix)
+    }
+
+    fn listener_stats(&self, name: &Arc<str>) -> Arc<ListenerStats> {
+        shard(&self.listener, &self.registry, "listener", name)
+    }
+
+    /// Makes a generation this worker's own. Clusters come first, so that no route ever names one that is missing.
+    fn adopt(self: &Rc<Self>, generation: &Arc<Generation>) {
+        let old = self.local();
+        let mut clusters = HashMap::with_capacity(generation.fleets.len());
+        for (name, fleet) in &generation.fleets {
+            let cluster = match old.clusters.get(name) {
+                Some(known) => {
+                    known.adopt(fleet.clone(), &self.random);
+                    known.clone()
+                }
+                None => {
+                    let stats = self.registry.shard("cluster", name);
+                    Cluster::new(fleet.clone(), stats, self.mark, &self.random)
+                }
+            };
+            clusters.insert(name.clone(), cluster);
+        }
+        for (name, cluster) in &old.clusters {
+            if !clusters.contains_key(name) {
+                cluster.close();
+            }
+        }
+        let routes = generation
+            .config
+            .routes
+            .iter()
+            .map(|(name, entry)| {
+                let known = old.routes.get(name).filter(|known| Arc::ptr_eq(known, &entry.value));
+                (name.clone(), known.cloned().unwrap_or_else(|| Rc::new(entry.value.clone())))
+            })
+            .collect();
+        *self.local.borrow_mut() = Rc::new(Local { number: generation.number, clusters, routes });
+        self.listen(generation);
+    }
+
+    /// Opens the sockets that are new to this worker and closes those that are gone.
+    fn listen(self: &Rc<Self>, generation: &Arc<Generation>) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        let mut listening = self.listening.borrow_mut();
+        listening.retain(|address, current| {
+            let stays = generation.doors.iter().any(|door| door.socket.address == *address);
+            if !stays {
+                current.stop();
+            }
+            stays
+        });
+        for door in &generation.doors {
+            match listening.get(&door.socket.address) {
+                Some(current) => current.update(door.listener.clone()),
+                None => {
+                    if let Some(started) = Listening::start(self, door) {
+                        listening.insert(door.socket.address, started);
+                    }
+                }
+            }
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        if phase >= Phase::Closing {
+            for (_, current) in self.listening.borrow_mut().drain() {
+                current.stop();
+            }
+            for session in self.sessions.borrow().values() {
+                session.close();
+            }
+        }
+        tracing::debug!(worker = self.index, ?phase, "phase entered");
+    }
+
+    fn tend(&self) {
+        let now = Instant::now();
+        self.logs.flush();
+        for cluster in self.local().clusters.values() {
+            cluster.tend(now);
+        }
+        for session in self.sessions.borrow().values() {
+            self.tend_session(session, now);
+        }
+    }
+
+    fn tend_session(&self, session: &Session, now: Instant) {
+        if session.closing.get() || session.in_flight.get() > 0 && !session.http2 {
+            return;
+        }
+        let manager = &session.manager;
+        let idle = now.saturating_duration_since(session.active.get());
+        let busy = session.in_flight.get() > 0;
+        let leaving = session.chain.is_retired() || self.is_draining();
+        let idle_over = !busy && manager.idle_timeout.is_some_and(|timeout| idle >= timeout);
+        let age = now.saturating_duration_since(session.opened);
+        let too_old = manager.max_connection_duration.is_some_and(|most| age >= most);
+        if idle_over {
+            session.stats.downstream_cx_idle_timeout.inc();
+        }
+        // HTTP/2 has a way to say goodbye without losing what is on its way, so it need not be quiet first.
+        if idle_over || too_old || (leaving && (session.http2 || idle >= QUIET)) {
+            session.close();
+        }
+    }
+
+    fn register(&self, session: &Rc<Session>) -> u64 {
+        let id = self.next_session.get();
+        self.next_session.set(id + 1);
+        self.sessions.borrow_mut().insert(id, session.clone());
+        id
+    }
+
+    fn deregister(&self, id: u64) {
+        self.sessions.borrow_mut().remove(&id);
+    }
+}
+
+/// This worker's shard for a name, made on first use.
+fn shard<S: Shard + Default + Send + Sync + 'static>(
+    known: &RefCell<HashMap<Arc<str>, Arc<S>>>,
+    registry: &Registry,
+    scope: &'static str,
+    name: &Arc<str>,
+) -> Arc<S> {
+    known.borrow_mut().entry(name.clone()).or_insert_with(|| registry.shard(scope, name)).clone()
+}

