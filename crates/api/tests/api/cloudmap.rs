@@ -722,7 +722,7 @@ async fn every_operation_refuses_foreign_bytes_in_good_order() {
         "GetInstancesHealthStatus",
         "UpdateInstanceCustomHealthStatus",
     ] {
-        for body in ["{", "[]", "\u{0}", "{}{}"] {
+        for body in ["{", "[]", "\u{0}", "null"] {
             let answer = doors.registry_text(operation, body.to_owned()).await;
             answer.failed(400, "SerializationException");
         }
