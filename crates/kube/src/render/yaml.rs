@@ -38,7 +38,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn yaml_reads_back_as_the_same_value() {
+    fn texts_that_look_like_numbers_are_quoted() {
         let value = json!({"a": [1, "two", true, null], "b": {"c": "yes", "d": "1", "e": 1.5}});
         let text = yaml(&value);
         assert!(text.starts_with("a:\n"), "{text}");
