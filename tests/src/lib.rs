@@ -1,1 +1,24 @@
-//! Test kit for whole-mesh tests.
+//! Test kit for whole-mesh tests: real programs, started and driven from a test.
+//!
+//! A test asks for what it needs ([`need`]); without it the test prints `SKIPPED` and why, and fails in CI.
+//! Programs are children that die with their handle ([`Program`]); what must happen is waited for with a
+//! deadline ([`until`]), never slept for. Nothing here knows a rule of the mesh.
+//!
+//! Read first: [`Server`], then a test in `tests/`.
+
+#![forbid(unsafe_code)]
+
+pub mod aws;
+pub mod boto;
+pub mod corpus;
+pub mod http;
+pub mod mesh;
+mod program;
+mod server;
+mod up;
+mod wait;
+
+pub use program::{Program, need};
+pub use server::{ACCOUNT, REGION, Server};
+pub use up::{Clusters, ProxyKind, Up};
+pub use wait::{free_port, until, until_within};

@@ -12,7 +12,9 @@ mod service;
 mod tag;
 
 use crate::wire::{Call, Failure, Paging, door::CLOUD_MAP_TARGET, json};
+use filter::Filter;
 use serde::{Deserialize, Serialize};
+use tombolo_model::{Command, Reply, apply::registry};
 
 /// The code of input that breaks the model.
 const INVALID_INPUT: &str = "InvalidInput";
@@ -25,6 +27,7 @@ pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         .get("x-amz-target")
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default();
+    tracing::trace!(target, scope = %call.scope, request_id = call.request_id, "called");
     match target.strip_prefix(CLOUD_MAP_TARGET).unwrap_or_default() {
         "DiscoverInstances" => discover::instances(call),
         "DiscoverInstancesRevision" => discover::revision(call),
@@ -89,9 +92,36 @@ impl PageInput {
     }
 }
 
-/// The output of everything that runs as an operation.
+/// The input of what is about one namespace or service.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct IdInput {
+    /// An id or an ARN.
+    id: String,
+}
+
+/// The input of lists that can be filtered.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListInput {
+    filters: Option<Vec<Filter>>,
+    #[serde(flatten)]
+    page: PageInput,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct OperationIdOutput<'a> {
     operation_id: &'a str,
+}
+
+/// Carries out a command that answers with an operation.
+async fn run_operation(call: &Call<'_>, command: registry::Command) -> Result<Vec<u8>, Failure> {
+    match call.commit(Command::Registry(command)).await {
+        Ok(Reply::Operation(operation_id)) => write(&OperationIdOutput {
+            operation_id: &operation_id,
+        }),
+        Ok(other) => unreachable!("this command answers with an operation, not with {other:?}"),
+        Err(error) => Err(errors::from_commit(error)),
+    }
 }

@@ -143,7 +143,9 @@ impl Container {
             spec.cwd.as_deref(),
         )?;
         let command = command(&spec.argv, spec.env, [spec.stdin, spec.stdout, spec.stderr])?;
-        let process = start(command, steps, PidNamespace::New, &spec.argv).await?;
+        let process = start(command, steps, PidNamespace::New, &spec.argv)
+            .await
+            .map_err(|error| explain_user(error, spec.user))?;
         Ok(Self {
             process: Arc::new(Killed(process)),
             netns: spec.netns,
@@ -197,7 +199,9 @@ impl Container {
             spec.cwd.as_deref(),
         )?;
         let command = command(&spec.argv, spec.env, [spec.stdin, spec.stdout, spec.stderr])?;
-        let process = start(command, steps, PidNamespace::Of(target), &spec.argv).await?;
+        let process = start(command, steps, PidNamespace::Of(target), &spec.argv)
+            .await
+            .map_err(|error| explain_user(error, spec.user))?;
         Ok(Executed(Arc::new(Killed(process))))
     }
 }
@@ -290,4 +294,14 @@ async fn start(
         ))
     };
     receiver.await.unwrap_or_else(ended)
+}
+
+/// What to do about a user that the kernel does not know.
+fn explain_user(error: Error, user: Option<User>) -> Error {
+    match (user, error.raw_os_error()) {
+        (Some(user), Some(libc::EINVAL | libc::EPERM)) if user.uid != 0 || user.gid != 0 => {
+            error.hint("in a rootless sandbox root is the only user; leave the user out, or launch as root")
+        }
+        _ => error,
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Mutex;
@@ -83,11 +84,15 @@ impl Fabric {
             ("conf/default/rp_filter", "0"),
             ("conf/all/send_redirects", "0"),
             ("conf/default/send_redirects", "0"),
-            // Each refusal must be answered, or the second connection within a second would hang.
-            ("icmp_ratelimit", "0"),
+            // Every refusal must be answered: limits would make the fiftieth of a burst hang.
+            ("icmp_ratemask", "0"),
         ] {
-            fs::write(format!("/proc/sys/net/ipv4/{setting}"), value)
-                .attempt(|| format!("set net.ipv4.{setting}={value}"))?;
+            match fs::write(format!("/proc/sys/net/ipv4/{setting}"), value) {
+                // An old kernel keeps this setting for the whole machine.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && setting != "ip_forward" => {}
+                written => written.attempt(|| format!("set net.ipv4.{setting}={value}"))?,
+            }
         }
         let mut links = route::open()?;
         route::apply(

@@ -177,7 +177,10 @@ impl Plan {
                 continue;
             }
             let at = c_path(inside(&path))?;
-            let kind = entry.file_type()?;
+            // What vanishes meanwhile, or is closed to this user, is left out.
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             if path == Path::new("/proc") {
                 self.steps.push(Step::Directory {
                     at: at.clone(),
@@ -185,10 +188,12 @@ impl Plan {
                 });
                 self.steps.push(Step::Proc { at });
             } else if kind.is_symlink() {
-                self.steps.push(Step::Link {
-                    at,
-                    target: c_path(&std::fs::read_link(&path)?)?,
-                });
+                if let Ok(target) = std::fs::read_link(&path) {
+                    self.steps.push(Step::Link {
+                        at,
+                        target: c_path(&target)?,
+                    });
+                }
             } else if mirrored.contains(&path) {
                 self.steps.push(Step::Directory {
                     at,
@@ -200,13 +205,13 @@ impl Plan {
                     at: at.clone(),
                     mode: 0o755,
                 });
-                self.steps.push(Step::Bind {
+                self.steps.push(Step::BindIfThere {
                     source: c_path(&path)?,
                     at,
                 });
             } else {
                 self.steps.push(Step::EmptyFile { at: at.clone() });
-                self.steps.push(Step::Bind {
+                self.steps.push(Step::BindIfThere {
                     source: c_path(&path)?,
                     at,
                 });

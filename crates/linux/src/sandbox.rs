@@ -109,20 +109,14 @@ pub fn probe() -> Result<Mode> {
 
 /// Goes through all steps of a launch in a child, up to the exec of a program that does not exist.
 fn try_out(mode: Mode) -> Result<()> {
-    let (sender, receiver) = mpsc::channel();
-    let steps = steps(mode)?;
-    // The steps tie the child to the thread that forks it, so this one must outlive the fork: it does, it waits.
     let mut command = Command::new("/.tombolo/probe");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let what = || format!("make a {mode} sandbox");
-    let stage = Stage::attach(&mut command, steps).attempt(what)?;
-    sender
-        .send(command.spawn())
-        .expect("the receiver is held below");
-    match (receiver.recv().expect("was just sent"), stage.failed_step()) {
+    let stage = Stage::attach(&mut command, steps(mode)?).attempt(what)?;
+    match (command.spawn(), stage.failed_step()) {
         (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         (Err(error), None) => Err(Error::new(what(), error)),
         (Err(error), Some(step)) => Err(Error::new(format!("{}: {step}", what()), error)),

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     UnmountFlags,
@@ -64,6 +65,8 @@ pub(crate) enum Step {
     Remove { at: CString },
     /// Show `source`, with everything mounted below it, at `at`.
     Bind { source: CString, at: CString },
+    /// The same, for something that may have vanished or be closed to this user: then the place stays empty.
+    BindIfThere { source: CString, at: CString },
     /// An empty tmpfs.
     Tmpfs { at: CString },
     /// The processes of this pid namespace; where the kernel forbids a fresh mount, those of the parent's.
@@ -104,7 +107,7 @@ impl Step {
             Self::EmptyFile { at: path } | Self::File { at: path, .. } => at("make file", path),
             Self::Link { at: path, .. } => at("make link", path),
             Self::Remove { at: path } => at("remove", path),
-            Self::Bind { source, at: path } => {
+            Self::Bind { source, at: path } | Self::BindIfThere { source, at: path } => {
                 format!(
                     "mount {} at /{}",
                     source.to_string_lossy(),
@@ -178,6 +181,12 @@ impl Step {
             }
             Self::Remove { at } => rustix::fs::unlink(at)?,
             Self::Bind { source, at } => rustix::mount::mount_bind_recursive(source, at)?,
+            Self::BindIfThere { source, at } => {
+                match rustix::mount::mount_bind_recursive(source, at) {
+                    Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => {}
+                    result => result?,
+                }
+            }
             Self::Tmpfs { at } => {
                 rustix::mount::mount(
                     c"tmpfs",
@@ -293,7 +302,7 @@ fn become_user(uid: u32, gid: u32) -> rustix::io::Result<()> {
 
 fn exists_is_fine(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
     match result {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(Errno::EXIST) => Ok(()),
         other => other,
     }
 }

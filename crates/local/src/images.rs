@@ -12,8 +12,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// Bytes of an images file.
+const LARGEST: usize = 1 << 20;
 
 /// The word that stands for the running binary.
 const SELF: &str = "{tombolo}";
@@ -53,6 +57,22 @@ pub struct Resolved {
 }
 
 impl Images {
+    /// Reads the text of an images file.
+    ///
+    /// # Errors
+    /// Says where the text is not YAML, or which entry is wrong.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, String> {
+        if text.len() > LARGEST {
+            return Err(format!("more than {LARGEST} bytes"));
+        }
+        let documents = Yaml::load_from_str(text).map_err(|error| format!("not YAML: {error}"))?;
+        let mut images = Self::default();
+        for document in &documents {
+            images.extend(Self::read(&json(document), base)?);
+        }
+        Ok(images)
+    }
+
     /// Reads an images file that was parsed from YAML. Relative programs (`./x`) and directories start at
     /// `base`.
     ///
@@ -132,6 +152,30 @@ impl Images {
     pub fn suggestion(image: &str) -> String {
         let name = without_tag(image).rsplit('/').next().unwrap_or(image);
         format!("  \"*/{name}\": {{ command: [\"./{name}\"] }}")
+    }
+}
+
+/// YAML as JSON. What JSON cannot hold reads as null and is refused where it stands.
+fn json(yaml: &Yaml<'_>) -> Value {
+    match yaml {
+        Yaml::Mapping(map) => {
+            let entries = map.iter().map(|(key, value)| {
+                let key = match json(key) {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                (key, json(value))
+            });
+            Value::Object(entries.collect())
+        }
+        Yaml::Sequence(items) => Value::Array(items.iter().map(json).collect()),
+        Yaml::Tagged(_, inner) => json(inner),
+        Yaml::Value(Scalar::String(text)) => Value::String(text.to_string()),
+        Yaml::Value(Scalar::Integer(number)) => (*number).into(),
+        Yaml::Value(Scalar::FloatingPoint(number)) => number.into_inner().into(),
+        Yaml::Value(Scalar::Boolean(value)) => (*value).into(),
+        Yaml::Representation(text, ..) => Value::String(text.to_string()),
+        Yaml::Value(Scalar::Null) | Yaml::Alias(_) | Yaml::BadValue => Value::Null,
     }
 }
 

@@ -20,5 +20,7 @@ pub mod images;
 pub mod machine;
 pub mod mesh;
 pub mod network;
+pub mod node;
 pub mod pod;
 pub mod progress;
+pub mod up;

@@ -24,6 +24,7 @@ use crate::mesh::Changes;
 use crate::mesh::wanted::wanted;
 use diagnosis::{Finding, Refused, findings, ways};
 use port_set::PortSet;
+pub use rules::Policy;
 use rules::{Opening, RuleView, Rules};
 
 /// How often refused packets are counted, and how often the kernel's rules are set although nothing changed.

@@ -209,10 +209,13 @@ impl ScopeView {
                     .instances
                     .entry(instance.service_id.clone())
                     .or_default();
-                instances.revision = revision;
-                instances
+                let before = instances
                     .by_id
                     .insert(instance.id.clone(), instance.clone());
+                // A registration has an operation of its own; with the same one, only health changed.
+                if before.is_none_or(|before| before.operation_id != instance.operation_id) {
+                    instances.revision = revision;
+                }
             }
             Record::Operation(operation) => {
                 self.operations

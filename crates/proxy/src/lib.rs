@@ -19,6 +19,7 @@ mod executor;
 mod fleet;
 mod generation;
 mod http;
+mod held;
 mod inspect;
 mod log;
 mod metrics;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::cluster::Discovery;
 use crate::fleet::{Fleet, Host};
+use crate::held::Held;
 use crate::metrics::ClusterStats;
 use crate::random::Random;
 
@@ -42,8 +43,7 @@ impl Upstream {
 }
 
 pub(crate) struct Cluster {
-    /// Behind an `Rc`, so that requests can hold it without touching a count that all workers share.
-    fleet: RefCell<Rc<Arc<Fleet>>>,
+    fleet: RefCell<Held<Fleet>>,
     pub(crate) stats: Arc<ClusterStats>,
     balancer: RefCell<Balancer>,
     upstreams: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
@@ -54,7 +54,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new(fleet: Arc<Fleet>, stats: Arc<ClusterStats>, mark: Option<u32>, random: &Random) -> Rc<Self> {
         let cluster = Self {
-            fleet: RefCell::new(Rc::new(fleet)),
+            fleet: RefCell::new(Held::new(fleet)),
             stats,
             balancer: RefCell::default(),
             upstreams: RefCell::default(),
@@ -64,7 +64,7 @@ impl Cluster {
         Rc::new(cluster)
     }
 
-    pub(crate) fn fleet(&self) -> Rc<Arc<Fleet>> {
+    pub(crate) fn fleet(&self) -> Held<Fleet> {
         self.fleet.borrow().clone()
     }
 
@@ -77,7 +77,7 @@ impl Cluster {
     pub(crate) fn adopt(&self, fleet: Arc<Fleet>, random: &Random) {
         let redefined = {
             let current = self.fleet.borrow();
-            if Arc::ptr_eq(&**current, &fleet) {
+            if Arc::ptr_eq(current.arc(), &fleet) {
                 return;
             }
             !Arc::ptr_eq(&current.config, &fleet.config)
@@ -85,7 +85,7 @@ impl Cluster {
         if redefined {
             self.close();
         }
-        *self.fleet.borrow_mut() = Rc::new(fleet);
+        *self.fleet.borrow_mut() = Held::new(fleet);
         self.stats.membership_change.inc();
         self.rebuild(random);
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::config::route::RouteTable;
 use crate::generation::Generation;
+use crate::held::Held;
 use crate::http::{Milliseconds, Session};
 use crate::log::{Files, Logs};
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
@@ -54,7 +55,7 @@ pub(crate) enum Phase {
 pub(crate) struct Local {
     pub(crate) number: u64,
     pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>>,
-    pub(crate) routes: HashMap<Arc<str>, Rc<Arc<RouteTable>>>,
+    pub(crate) routes: HashMap<Arc<str>, Held<RouteTable>>,
 }
 
 pub(crate) struct Worker {
@@ -185,8 +186,8 @@ impl Worker {
             .routes
             .iter()
             .map(|(name, entry)| {
-                let known = old.routes.get(name).filter(|known| Arc::ptr_eq(known, &entry.value));
-                (name.clone(), known.cloned().unwrap_or_else(|| Rc::new(entry.value.clone())))
+                let known = old.routes.get(name).filter(|known| Arc::ptr_eq(known.arc(), &entry.value));
+                (name.clone(), known.cloned().unwrap_or_else(|| Held::new(entry.value.clone())))
             })
             .collect();
         *self.local.borrow_mut() = Rc::new(Local { number: generation.number, clusters, routes });

@@ -19,13 +19,18 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 /// The account of development, where none is given.
-pub(crate) const DEFAULT_ACCOUNT: &str = "000000000000";
+pub(crate) const DEFAULT_ACCOUNT: &str = "111122223333";
 /// The region where none is given.
 pub(crate) const DEFAULT_REGION: &str = "us-west-2";
 
 /// One service mesh across many clusters.
 #[derive(Parser)]
-#[command(name = "tombolo", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "tombolo",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -26,7 +26,9 @@ impl FromStr for Endpoint {
         if let Some(number) = text.strip_prefix("fd://") {
             return match number.parse::<RawFd>() {
                 Ok(fd) if fd > 2 => Ok(Endpoint::Inherited(fd)),
-                _ => Err(format!("{number:?} is not the number of an inherited socket (3 or more)")),
+                _ => Err(format!(
+                    "{number:?} is not the number of an inherited socket (3 or more)"
+                )),
             };
         }
         text.parse().map(Endpoint::Address).map_err(|_| {
@@ -56,7 +58,9 @@ impl Endpoint {
     /// A listening TCP socket.
     pub(crate) fn tcp(&self, option: &str) -> Result<tokio::net::TcpListener, String> {
         let listener = match self {
-            Endpoint::Address(address) => TcpListener::bind(address).map_err(|e| self.refused(option, &e))?,
+            Endpoint::Address(address) => {
+                TcpListener::bind(address).map_err(|e| self.refused(option, &e))?
+            }
             Endpoint::Inherited(fd) => TcpListener::from(inherited(*fd)?),
         };
         listener
@@ -74,7 +78,10 @@ impl Endpoint {
                 // Port 0 took any that was free: connections come to the same.
                 let at = udp.local_addr().map_err(|e| self.refused(option, &e))?;
                 let tcp = Endpoint::Address(at).tcp(option)?;
-                Ok(vec![Socket::Udp(self.asynchronous(option, udp)?), Socket::Tcp(tcp)])
+                Ok(vec![
+                    Socket::Udp(self.asynchronous(option, udp)?),
+                    Socket::Tcp(tcp),
+                ])
             }
             Endpoint::Inherited(fd) => {
                 let socket = inherited(*fd)?;
@@ -102,8 +109,12 @@ impl Endpoint {
 
     fn refused(&self, option: &str, error: &io::Error) -> String {
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "another process uses it: stop that one, or choose another port",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose a higher one",
+            io::ErrorKind::AddrInUse => {
+                "another process uses it: stop that one, or choose another port"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need privileges: choose a higher one"
+            }
             io::ErrorKind::AddrNotAvailable => "no interface of this machine has it",
             _ => "choose another",
         };

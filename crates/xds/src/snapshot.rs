@@ -78,12 +78,8 @@ impl Snapshot {
 
     /// Whether one kind is the same in both: by identity where shared, by versions else.
     pub fn same(&self, other: &Snapshot, kind: Kind) -> bool {
-        self.shares(other, kind) || self.resources(kind) == other.resources(kind)
-    }
-
-    /// Whether one kind is the same map in both: a cheap "certainly unchanged".
-    pub(crate) fn shares(&self, other: &Snapshot, kind: Kind) -> bool {
-        Arc::ptr_eq(&self.kinds[kind.index()], &other.kinds[kind.index()])
+        let (ours, theirs) = (&self.kinds[kind.index()], &other.kinds[kind.index()]);
+        Arc::ptr_eq(ours, theirs) || ours == theirs
     }
 
     /// Every resource that another one needs but that is not there, in order.

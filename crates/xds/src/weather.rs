@@ -83,6 +83,8 @@ impl Mesh {
         self.revision += 1;
         self.versions += 1;
         let version = self.versions;
+        self.clusters.insert("last".into(), ("e0".into(), version));
+        self.listeners.insert("last".into(), ("r0".into(), version));
         for (service, of_cluster) in self.clusters.values_mut() {
             *of_cluster = version;
             self.endpoints.entry(service.clone()).or_default();

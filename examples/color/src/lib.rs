@@ -37,3 +37,6 @@ pub fn manifests() -> Manifests {
         images: include_str!("../images.yaml"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub enum Error {
 
 /// A program that knows all it needs.
 pub(crate) enum Program {
-    Front(Front),
+    Front(Box<Front>),
     Color(Color),
 }
 
@@ -62,12 +62,9 @@ impl Program {
         match name {
             "front" => {
                 let value = env("COLOR_HOST").unwrap_or_default();
-                let color_host = format!("http://{value}/").parse::<Uri>();
-                let color_host = color_host
-                    .ok()
-                    .filter(|uri| uri.path() == "/" && uri.query().is_none());
+                let color_host = format!("http://{value}/").parse().ok().filter(is_host);
                 match color_host {
-                    Some(uri) => Ok(Self::Front(Front::new(uri))),
+                    Some(uri) => Ok(Self::Front(Box::new(Front::new(uri)))),
                     None => Err(Error::Variable {
                         name: "COLOR_HOST",
                         value,
@@ -84,6 +81,18 @@ impl Program {
             _ => Err(Error::Unknown { name: name.into() }),
         }
     }
+}
+
+/// Whether this is a host, with a port or without, and nothing else.
+fn is_host(uri: &Uri) -> bool {
+    let Some(authority) = uri.authority() else {
+        return false;
+    };
+    let host_and_port = match authority.port_u16() {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    };
+    authority.as_str() == host_and_port && uri.path() == "/" && uri.query().is_none()
 }
 
 fn port(env: &dyn Fn(&str) -> Option<String>) -> Result<u16, Error> {
@@ -119,6 +128,7 @@ pub fn run(program: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<(), Er
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| Error::Listen { address, source })?;
+        let address = listener.local_addr().map_err(Error::Start)?;
         println!("{program} listens on {address}");
         let stop = async move {
             tokio::select! {

@@ -1,6 +1,6 @@
 //! Instances.
 
-use super::{PageInput, errors, ids, namespace::run, read, write};
+use super::{PageInput, errors, ids, read, run_operation, write};
 use crate::wire::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::Bound};
@@ -65,7 +65,7 @@ pub(super) async fn register(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         attributes: input.attributes,
         creator_request_id: input.creator_request_id,
     };
-    run(call, registry::Command::RegisterInstance(command)).await
+    run_operation(call, registry::Command::RegisterInstance(command)).await
 }
 
 pub(super) async fn deregister(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
@@ -74,7 +74,7 @@ pub(super) async fn deregister(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         service_id: ids::service_id(call, &input.service_id)?.to_owned(),
         instance_id: input.instance_id,
     };
-    run(call, command).await
+    run_operation(call, command).await
 }
 
 pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {

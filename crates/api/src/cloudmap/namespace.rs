@@ -1,9 +1,9 @@
 //! Namespaces.
 
 use super::{
-    OperationIdOutput, PageInput, errors,
-    filter::{Condition, Filter},
-    ids, invalid, read,
+    IdInput, ListInput,
+    filter::Condition,
+    ids, invalid, read, run_operation,
     tag::{self, TagInput},
     write,
 };
@@ -11,7 +11,7 @@ use crate::wire::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tombolo_model::{
-    Command, Reply, ScopeView,
+    ScopeView,
     apply::registry,
     arn,
     registry::{Namespace, NamespaceType},
@@ -44,21 +44,6 @@ struct DnsPropertiesInput {
 struct SoaInput {
     #[serde(rename = "TTL")]
     ttl: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct IdInput {
-    id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListInput {
-    #[serde(default)]
-    filters: Option<Vec<Filter>>,
-    #[serde(flatten)]
-    page: PageInput,
 }
 
 #[derive(Serialize)]
@@ -105,7 +90,7 @@ async fn create(
         creator_request_id: input.creator_request_id,
         tags: tag::read(input.tags)?,
     };
-    run(call, registry::Command::CreateNamespace(command)).await
+    run_operation(call, registry::Command::CreateNamespace(command)).await
 }
 
 fn soa_ttl(input: &CreateInput) -> Result<Option<u32>, Failure> {
@@ -121,18 +106,7 @@ fn soa_ttl(input: &CreateInput) -> Result<Option<u32>, Failure> {
 pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: IdInput = read(call)?;
     let id = ids::namespace_id(call, &input.id)?.to_owned();
-    run(call, registry::Command::DeleteNamespace { id }).await
-}
-
-/// Carries out a command that answers with an operation.
-pub(super) async fn run(call: &Call<'_>, command: registry::Command) -> Result<Vec<u8>, Failure> {
-    match call.commit(Command::Registry(command)).await {
-        Ok(Reply::Operation(operation_id)) => write(&OperationIdOutput {
-            operation_id: &operation_id,
-        }),
-        Ok(other) => unreachable!("this command answers with an operation, not with {other:?}"),
-        Err(error) => Err(errors::from_commit(error)),
-    }
+    run_operation(call, registry::Command::DeleteNamespace { id }).await
 }
 
 pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {

@@ -1,7 +1,7 @@
 //! Operations. Each one is finished when its id is given out.
 
 use super::{
-    PageInput,
+    ListInput,
     filter::{Condition, Filter},
     ids, invalid, read, write,
 };
@@ -15,15 +15,6 @@ use tombolo_model::registry::Operation;
 struct GetInput {
     operation_id: String,
     owner_account: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListInput {
-    #[serde(default)]
-    filters: Option<Vec<Filter>>,
-    #[serde(flatten)]
-    page: PageInput,
 }
 
 #[derive(Serialize)]

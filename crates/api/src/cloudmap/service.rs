@@ -1,8 +1,8 @@
 //! Services.
 
 use super::{
-    PageInput, errors,
-    filter::{Condition, Filter},
+    IdInput, ListInput, errors,
+    filter::Condition,
     ids, invalid,
     namespace::MAX_TTL,
     read,
@@ -49,21 +49,6 @@ struct DnsConfigInput {
 #[serde(rename_all = "PascalCase")]
 struct CustomHealthCheckInput {
     failure_threshold: Option<i64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct IdInput {
-    id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListInput {
-    #[serde(default)]
-    filters: Option<Vec<Filter>>,
-    #[serde(flatten)]
-    page: PageInput,
 }
 
 #[derive(Serialize)]

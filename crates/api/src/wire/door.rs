@@ -131,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn callers_are_told_when_to_come_back() {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let failure = Failure::new(status, "ServiceUnavailableException", "later");
+        let response = Door::AppMesh.failure(&failure, "id");
+        assert_eq!(response.headers()["x-amz-retry-after"], "500");
+        assert_eq!(response.headers()["x-amzn-errortype"], failure.code);
+        assert_eq!(response.headers()["x-amzn-requestid"], "id");
+    }
+
+    #[test]
     fn everything_else_is_nobodys() {
         assert_eq!(door(Request::get("/")), None);
         assert_eq!(door(Request::get("/v20190125x/meshes")), None);

@@ -4,6 +4,6 @@ mod appmesh;
 mod client;
 mod cloudmap;
 mod corpus;
-mod discovery;
+mod foreign;
 mod harness;
 mod server;

@@ -448,3 +448,68 @@ fn every_change_is_answered_at_once() {
         "A 10.0.0.2 30",
     );
 }
+
+#[tokio::test]
+async fn what_a_store_acknowledged_is_answered() {
+    use tombolo_model::{
+        Command, Reply,
+        apply::registry::{
+            Command as Registering, CreateNamespace, CreateService, RegisterInstance,
+        },
+    };
+    let store = Store::memory();
+    let registry = Registry::new(store.clone(), Config::default());
+    let scope = Scope::new("111122223333", "us-west-2");
+    let commit = async |command| {
+        let committed = store
+            .commit(scope.clone(), Command::Registry(command))
+            .await;
+        committed.unwrap_or_else(|_| panic!("rejected")).reply
+    };
+    commit(Registering::CreateNamespace(CreateNamespace {
+        name: "n.local".into(),
+        kind: NamespaceType::DNS_PRIVATE,
+        vpc: Some("vpc-1".into()),
+        description: None,
+        soa_ttl: None,
+        creator_request_id: None,
+        tags: Vec::new(),
+    }))
+    .await;
+    let view = store.view();
+    let namespace = view
+        .scope(&scope)
+        .and_then(|state| state.namespace_by_name("n.local"));
+    let service = CreateService {
+        name: "s".into(),
+        namespace_id: namespace.expect("acknowledged").id.to_string(),
+        description: None,
+        dns_config: Some(DnsConfig {
+            routing_policy: None,
+            dns_records: vec![DnsRecord {
+                kind: Published::A,
+                ttl: 30,
+            }],
+        }),
+        health_check: None,
+        custom_health_check: false,
+        http_only: false,
+        creator_request_id: None,
+        tags: Vec::new(),
+    };
+    let Reply::Service(service) = commit(Registering::CreateService(service)).await else {
+        panic!("no service");
+    };
+    for last in 1..=8 {
+        let address = format!("10.0.0.{last}");
+        commit(Registering::RegisterInstance(RegisterInstance {
+            service_id: service.id.to_string(),
+            instance_id: format!("i{last}"),
+            attributes: [("AWS_INSTANCE_IPV4".into(), address.clone())].into(),
+            creator_request_id: None,
+        }))
+        .await;
+        let answer = ask(&registry, "s.n.local", RecordType::A, last);
+        assert!(answer.contains(&format!("A {address} 30")), "{answer}");
+    }
+}

@@ -74,6 +74,9 @@ pub(super) fn compile(rules: &FabricRules) -> Batch {
 /// What a packet to a service is known by: the address, the protocol and the port, a register each.
 type ServiceKey = (Ipv4Addr, Protocol, u16);
 
+/// An element of a map of services: a [`ServiceKey`] with the number of an endpoint, and the endpoint.
+type KeyAndValue = (Vec<u8>, Vec<u8>);
+
 /// One map for each source range and number of endpoints, so that a packet costs a few lookups however many services
 /// there are, and a service a few dozen bytes of the transaction, which is limited for ordinary users.
 fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
@@ -92,7 +95,7 @@ fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
     }
     for (source, services) in by_source {
         let mut endless = Vec::new();
-        let mut by_count: BTreeMap<usize, Vec<(Vec<u8>, Vec<u8>)>> = BTreeMap::new();
+        let mut by_count: BTreeMap<usize, Vec<KeyAndValue>> = BTreeMap::new();
         for (key, endpoints) in &services {
             if endpoints.is_empty() {
                 endless.push(service_key(*key));

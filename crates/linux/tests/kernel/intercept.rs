@@ -7,7 +7,7 @@ use tombolo_linux::fabric::{Fabric, PodNet};
 use tombolo_linux::intercept::{self, InterceptConfig};
 use tombolo_linux::sandbox::Mode;
 
-use crate::support::{ask, connect, endpoint, inside, ip, serve};
+use crate::support::{ask, block_on, connect, endpoint, inside, ip, serve};
 
 const MARK: u32 = 0x7061;
 
@@ -170,22 +170,46 @@ fn ipv6_is_redirected_when_asked_for() {
         }
         let fabric = Fabric::new().expect("makes a fabric");
         let pod = fabric.add_pod("app", ip("10.1.0.2")).expect("adds a pod");
+        pod.netns.run(add_ipv6_address).expect("enters");
         let egress = pod
             .netns
             .run(|| TcpListener::bind("[::]:15001"))
             .expect("enters")
             .expect("listens");
+        // A redirected connection stands at once; of the others nothing is heard.
+        let connect = |to: &str| {
+            let to: SocketAddr = to.parse().expect("an address");
+            pod.netns
+                .run(|| TcpStream::connect_timeout(&to, Duration::from_millis(500)))
+                .expect("enters")
+        };
+        let switched_off = config(&[("APPMESH_ENABLE_IPV6", "0")]);
         pod.netns
-            .run(|| intercept::apply(&config(&[])))
+            .run(|| intercept::apply(&switched_off))
             .expect("enters")
             .expect("applies");
-        // Without a route the packet would not even be made; with the rule in place the connection arrives.
-        let to: SocketAddr = "[::ffff:10.9.9.9]:80".parse().expect("an address");
-        let _stream = pod
-            .netns
-            .run(|| TcpStream::connect_timeout(&to, Duration::from_secs(10)))
+        connect("[fd00::99]:80").expect_err("nobody is there");
+        let ignored = config(&[("APPMESH_EGRESS_IGNORED_IP", "10.0.0.0/8,fd00::88/125")]);
+        pod.netns
+            .run(|| intercept::apply(&ignored))
             .expect("enters")
-            .expect("connects");
+            .expect("applies");
+        connect("[fd00::8f]:80").expect_err("nobody is there");
+        let _stream = connect("[fd00::99]:80").expect("connects");
         egress.accept().expect("accepts");
+    });
+}
+
+fn add_ipv6_address() {
+    use rtnetlink::packet_route::address::AddressHeaderFlags;
+    block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection().expect("connects");
+        tokio::spawn(connection);
+        let mut request = handle
+            .address()
+            .add(2, "fd00::2".parse().expect("an address"), 64);
+        // Without duplicate detection the address is usable at once.
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        request.execute().await.expect("adds");
     });
 }

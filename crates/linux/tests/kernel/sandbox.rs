@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::{env, fs};
 
+use tombolo_linux::Signal;
 use tombolo_linux::container::{Container, ContainerSpec};
 use tombolo_linux::fabric::Fabric;
 use tombolo_linux::netns::Netns;
@@ -113,6 +114,69 @@ fn the_runtime_listens_on_the_host() {
             assert!(!fs::exists(&path).expect("looks"), "the socket is removed");
         },
     );
+}
+
+#[test]
+fn a_signal_to_the_launcher_is_a_request_to_stop_and_a_second_one_kills() {
+    const ROLE: &str = "TOMBOLO_TEST_SUPERVISOR";
+    halves(
+        |inside| {
+            inside.host.print("ready");
+            block_on(inside.host.stop_requested());
+            inside.host.print("stopping");
+            if env::var(ROLE).as_deref() == Ok("stubborn") {
+                block_on(std::future::pending())
+            }
+            std::process::exit(42);
+        },
+        |mode, name| {
+            if env::var_os(ROLE).is_some() {
+                let sandbox = launch(name, mode, |line| println!("{line}"));
+                std::process::exit(block_on(sandbox.supervise()));
+            }
+            for (temper, code) in [("meek", 42), ("stubborn", 128 + 9)] {
+                let mut launcher = Command::new(env::current_exe().expect("knows itself"))
+                    .args(["--exact", name, "--nocapture", "--test-threads=1"])
+                    .env(ROLE, temper)
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .expect("starts");
+                let pid = rustix::process::Pid::from_child(&launcher);
+                let mut lines = BufReader::new(launcher.stdout.take().expect("is piped"))
+                    .lines()
+                    .map_while(Result::ok);
+                lines
+                    .find(|line| line.contains("ready"))
+                    .expect("gets ready");
+                // Nothing tells when the handlers stand; a signal before that would end the launcher.
+                until("the launcher handles signals", || {
+                    handles_signals(launcher.id()).then_some(())
+                });
+                rustix::process::kill_process(pid, Signal::TERM).expect("sends");
+                lines
+                    .find(|line| line.contains("stopping"))
+                    .expect("is asked to stop");
+                if temper == "stubborn" {
+                    rustix::process::kill_process(pid, Signal::INT).expect("sends");
+                }
+                assert_eq!(
+                    launcher.wait().expect("waits").code(),
+                    Some(code),
+                    "{temper}"
+                );
+            }
+        },
+    );
+}
+
+/// Whether a process has a handler for SIGTERM.
+fn handles_signals(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("reads");
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .expect("is listed");
+    u64::from_str_radix(caught.trim(), 16).expect("is a number") & (1 << (15 - 1)) != 0
 }
 
 /// The kernel's number of a process's network namespace.

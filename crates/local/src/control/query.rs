@@ -21,7 +21,7 @@ const ALL: [Kind; 10] = [
 ];
 
 /// Reads `pods`, `deploy,svc`, `all`.
-pub fn kinds(text: &str) -> Result<Vec<Kind>, Refusal> {
+pub(super) fn kinds(text: &str) -> Result<Vec<Kind>, Refusal> {
     if text == "all" {
         return Ok(ALL.to_vec());
     }
@@ -35,12 +35,12 @@ pub fn kinds(text: &str) -> Result<Vec<Kind>, Refusal> {
 }
 
 /// A refusal without details.
-pub fn refusal(message: impl Into<String>) -> Refusal {
+pub(super) fn refusal(message: impl Into<String>) -> Refusal {
     Refusal { message: message.into(), problems: Vec::new() }
 }
 
 /// The clusters meant by a name; all without one.
-pub fn clusters<'a>(all: &'a [Arc<Cluster>], name: Option<&str>) -> Result<Vec<&'a Arc<Cluster>>, Refusal> {
+pub(super) fn clusters<'a>(all: &'a [Arc<Cluster>], name: Option<&str>) -> Result<Vec<&'a Arc<Cluster>>, Refusal> {
     let Some(name) = name else { return Ok(all.iter().collect()) };
     match all.iter().find(|cluster| cluster.name == name) {
         Some(cluster) => Ok(vec![cluster]),
@@ -49,7 +49,7 @@ pub fn clusters<'a>(all: &'a [Arc<Cluster>], name: Option<&str>) -> Result<Vec<&
 }
 
 /// The one cluster meant by a name, or the only one.
-pub fn cluster<'a>(all: &'a [Arc<Cluster>], name: Option<&str>) -> Result<&'a Arc<Cluster>, Refusal> {
+pub(super) fn cluster<'a>(all: &'a [Arc<Cluster>], name: Option<&str>) -> Result<&'a Arc<Cluster>, Refusal> {
     match clusters(all, name)?[..] {
         [one] => Ok(one),
         _ => Err(refusal(format!("which cluster? Say --cluster with one of {}", names(all)))),
@@ -62,7 +62,7 @@ fn names(all: &[Arc<Cluster>]) -> String {
 
 /// A label selector as people type it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selector(Vec<Requirement>);
+pub(super) struct Selector(Vec<Requirement>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Requirement {
@@ -74,7 +74,7 @@ enum Requirement {
 
 impl Selector {
     /// Reads `app=web,tier!=db,zone in (a,b),canary,!old`.
-    pub fn read(text: &str) -> Result<Self, Refusal> {
+    pub(super) fn read(text: &str) -> Result<Self, Refusal> {
         let mut requirements = Vec::new();
         for part in split(text) {
             let part = part.trim();
@@ -99,7 +99,7 @@ impl Selector {
     }
 
     /// Whether labels satisfy it.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
             Requirement::NotIn(key, values) => labels.get(key).is_none_or(|value| !values.contains(value)),
@@ -131,7 +131,7 @@ fn split(text: &str) -> Vec<String> {
 }
 
 /// Objects of a cluster.
-pub fn select(
+pub(super) fn select(
     cluster: &Cluster,
     kinds: &[Kind],
     namespace: Option<&str>,

@@ -223,9 +223,14 @@ async fn get(stream: TcpStream, host: &str, path: &str, headers: &[(String, Stri
         let _ = Limited::new(response.into_body(), ANSWER).collect().await;
         Ok(status)
     };
+    // The connection may end before its answer is taken; the exchange then knows what became of it.
+    let driver = async {
+        let _ = connection.await;
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         result = exchange => result,
-        ended = connection => Err(ended.err().map_or_else(|| "connection closed".to_owned(), |error| error.to_string())),
+        () = driver => Err("connection closed".to_owned()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 /// The text is sent back to the control plane as the NACK detail, so it is written for the operator who has to
 /// change that field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
+pub(crate) struct Rejection {
     field: String,
     reason: String,
 }
@@ -34,8 +34,8 @@ impl Rejection {
     }
 
     /// The path of the field at fault, from the resource's root.
-    #[must_use]
-    pub fn field(&self) -> &str {
+    #[cfg(test)]
+    pub(crate) fn field(&self) -> &str {
         &self.field
     }
 }

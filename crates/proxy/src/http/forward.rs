@@ -23,6 +23,7 @@ use crate::config::matcher::is_grpc;
 use crate::config::retry::{Failure, RetryPolicy};
 use crate::config::route::Route;
 use crate::fleet::{Fleet, Host};
+use crate::held::Held;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{AcquireError, Lease};
 use crate::upstream::{Cluster, Upstream};
@@ -41,7 +42,7 @@ const AVOIDANCE: u32 = 3;
 struct Trip<'a> {
     exchange: &'a Exchange<'a>,
     cluster: &'a Rc<Cluster>,
-    fleet: Rc<Arc<Fleet>>,
+    fleet: Held<Fleet>,
     policy: Option<&'a RetryPolicy>,
     method: &'a Method,
     uri: Uri,
@@ -654,10 +655,10 @@ impl Mishap {
 }
 
 /// A place among the cluster's concurrent retries.
-struct RetryPlace(Rc<Arc<Fleet>>);
+struct RetryPlace(Held<Fleet>);
 
 impl RetryPlace {
-    fn take(fleet: &Rc<Arc<Fleet>>) -> Option<Self> {
+    fn take(fleet: &Held<Fleet>) -> Option<Self> {
         fleet.state.breakers.retries.try_take().then(|| Self(fleet.clone()))
     }
 }

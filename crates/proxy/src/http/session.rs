@@ -11,6 +11,7 @@ use super::alarm::Alarm;
 use crate::config::http_manager::{HttpManager, Routes};
 use crate::config::listener::Chain;
 use crate::config::route::RouteTable;
+use crate::held::Held;
 use crate::metrics::HttpStats;
 use crate::worker::Worker;
 
@@ -26,7 +27,7 @@ pub(crate) struct Session {
     pub(crate) dialled: SocketAddr,
     pub(crate) http2: bool,
     alarm: Rc<Alarm>,
-    routes: RefCell<(u64, Option<Rc<Arc<RouteTable>>>)>,
+    routes: RefCell<(u64, Option<Held<RouteTable>>)>,
     pub(crate) in_flight: Cell<u32>,
     served: Cell<u32>,
     /// When the last request began or ended.
@@ -50,7 +51,7 @@ impl Session {
         http2: bool,
     ) -> Rc<Self> {
         let inline = match &manager.routes {
-            Routes::Inline(table) => Some(Rc::new(table.clone())),
+            Routes::Inline(table) => Some(Held::new(table.clone())),
             Routes::Named(_) => None,
         };
         let now = Instant::now();
@@ -80,7 +81,7 @@ impl Session {
     }
 
     /// The route table in force, looked up again only when the configuration changed.
-    pub(super) fn routes(&self) -> Option<Rc<Arc<RouteTable>>> {
+    pub(super) fn routes(&self) -> Option<Held<RouteTable>> {
         let Routes::Named(name) = &self.manager.routes else { return self.routes.borrow().1.clone() };
         let local = self.worker.local();
         let mut cached = self.routes.borrow_mut();

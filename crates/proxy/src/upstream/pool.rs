@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
@@ -14,6 +13,7 @@ use super::connect::{ConnectError, connect};
 use super::{Cluster, Upstream};
 use crate::executor::LocalExecutor;
 use crate::fleet::Fleet;
+use crate::held::Held;
 use crate::http::outgoing::Outgoing;
 use crate::metrics::ClusterStats;
 
@@ -55,7 +55,7 @@ impl From<ConnectError> for AcquireError {
 /// A connection for one request. Dropping it closes an HTTP/1 connection; [`Lease::recycle`] keeps it.
 pub(crate) struct Lease {
     cluster: Rc<Cluster>,
-    fleet: Rc<Arc<Fleet>>,
+    fleet: Held<Fleet>,
     pub(crate) upstream: Rc<Upstream>,
     connection: Connection,
     /// Whether an earlier request used this connection, so that it may have been closed by the peer meanwhile.
@@ -332,7 +332,7 @@ impl Cluster {
 /// A request's place among those that wait for a connection.
 struct Pending {
     cluster: Rc<Cluster>,
-    fleet: Rc<Arc<Fleet>>,
+    fleet: Held<Fleet>,
 }
 
 impl Pending {
@@ -359,7 +359,7 @@ impl Drop for Pending {
 pub(crate) struct ConnectionGuard {
     cluster: Rc<Cluster>,
     upstream: Rc<Upstream>,
-    fleet: Rc<Arc<Fleet>>,
+    fleet: Held<Fleet>,
 }
 
 impl ConnectionGuard {

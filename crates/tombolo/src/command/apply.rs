@@ -47,7 +47,12 @@ impl Apply {
             dry_run: self.dry_run,
         };
         let client = self.place.client()?;
-        let call = async { client.apply(&request).await.map_err(|error| error.to_string()) };
+        let call = async {
+            client
+                .apply(&request)
+                .await
+                .map_err(|error| error.to_string())
+        };
         let reply = super::runtime()?.block_on(call)?;
         for warning in &reply.warnings {
             eprintln!("warning: {warning}");
@@ -102,7 +107,10 @@ impl Delete {
                     return Err("name what to delete, or choose by labels with -l".into());
                 }
                 if names.is_empty() {
-                    calls.push(control::Delete { kind: kind.clone(), ..self.call() });
+                    calls.push(control::Delete {
+                        kind: kind.clone(),
+                        ..self.call()
+                    });
                 }
                 for name in names {
                     let found = self.place.find(&kind, &name).await?;
@@ -115,11 +123,18 @@ impl Delete {
                     });
                 }
             } else {
-                calls.push(control::Delete { sources: read(&self.files)?, ..self.call() });
+                calls.push(control::Delete {
+                    sources: read(&self.files)?,
+                    ..self.call()
+                });
             }
             let client = self.place.client()?;
             for call in &calls {
-                for object in client.delete(call).await.map_err(|error| error.to_string())? {
+                for object in client
+                    .delete(call)
+                    .await
+                    .map_err(|error| error.to_string())?
+                {
                     println!("{object} deleted");
                 }
             }
@@ -166,7 +181,9 @@ impl Scale {
     pub(crate) fn run(self) -> Result<i32, String> {
         let name = match self.deployment.split_once('/') {
             Some(("deployment" | "deployments" | "deploy" | "deployment.apps", name)) => name,
-            Some((kind, _)) => return Err(format!("{kind} cannot be scaled: only deployments can")),
+            Some((kind, _)) => {
+                return Err(format!("{kind} cannot be scaled: only deployments can"));
+            }
             None => self.deployment.as_str(),
         };
         super::runtime()?.block_on(async {
@@ -177,7 +194,11 @@ impl Scale {
                 name: name.to_owned(),
                 replicas: self.replicas,
             };
-            self.place.client()?.scale(&call).await.map_err(|error| error.to_string())?;
+            self.place
+                .client()?
+                .scale(&call)
+                .await
+                .map_err(|error| error.to_string())?;
             println!("deployment.apps/{name} scaled");
             Ok(0)
         })
@@ -205,9 +226,10 @@ fn read(files: &[PathBuf]) -> Result<Vec<control::Source>, String> {
     let mut sources = Vec::new();
     for file in files {
         let read = up::Source::read(file).map_err(|e| format!("-f {}: {e}", file.display()))?;
-        sources.extend(
-            read.into_iter().map(|s| control::Source { name: s.name, text: s.text }),
-        );
+        sources.extend(read.into_iter().map(|s| control::Source {
+            name: s.name,
+            text: s.text,
+        }));
     }
     Ok(sources)
 }

@@ -11,7 +11,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tombolo_local::up::{self, ClusterSource, Running, Source};
+use tombolo_local::up::{
+    self, ClusterSource, Running, Source,
+    show::{Output, Show},
+};
 
 /// Start a sample application over two clusters on this machine.
 #[derive(clap::Args)]
@@ -53,7 +56,10 @@ impl Demo {
 impl Color {
     async fn run(self) -> Result<i32, String> {
         let manifests = tombolo_example_color::manifests();
-        let source = |name: &str, text: &str| Source { name: name.into(), text: text.into() };
+        let source = |name: &str, text: &str| Source {
+            name: name.into(),
+            text: text.into(),
+        };
         let mut options = self.place.options()?;
         let run_name = options.name.clone();
         options.images = vec![source("examples/color/images.yaml", manifests.images)];
@@ -68,13 +74,14 @@ impl Color {
             },
         ];
         let started = Instant::now();
-        let mut progress = tombolo_local::progress::Printer::new(Default::default());
-        let running =
-            up::start(options, super::this_program()?, move |event| progress.show(&event))
-                .await
-                .map_err(|problems| problems.to_string())?;
+        let mut show = Show::new(Output::Auto);
+        let running = up::start(options, super::this_program()?, move |event| {
+            show.event(&event)
+        })
+        .await
+        .map_err(|problems| problems.to_string())?;
         let outcome = match running.ready(READY_DEADLINE).await {
-            Ok(()) => self.tally(&running, started).await,
+            Ok(_) => self.tally(&running, started).await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -108,7 +115,9 @@ impl Color {
             match answer {
                 Ok(Ok((200, body))) => *tally.entry(body).or_default() += 1,
                 Ok(Ok((status, body))) => {
-                    *failures.entry(format!("status {status}: {body}")).or_default() += 1;
+                    *failures
+                        .entry(format!("status {status}: {body}"))
+                        .or_default() += 1;
                 }
                 Ok(Err(error)) => *failures.entry(error.to_string()).or_default() += 1,
                 Err(_) => *failures.entry("no answer in time".into()).or_default() += 1,
@@ -124,11 +133,15 @@ impl Color {
             println!("  failed   {count:>4}  {reason}");
         }
         println!();
-        let complete = ["red", "blue"].iter().all(|color| tally.contains_key(*color));
+        let complete = ["red", "blue"]
+            .iter()
+            .all(|color| tally.contains_key(*color));
         if !complete {
             println!("a color is missing: `tombolo status` tells more");
         }
-        std::io::stdout().flush().map_err(|error| error.to_string())?;
+        std::io::stdout()
+            .flush()
+            .map_err(|error| error.to_string())?;
         Ok(complete && failures.is_empty())
     }
 }
@@ -136,15 +149,24 @@ impl Color {
 /// Where the load balancer of the front is.
 async fn front(running: &Running) -> Result<SocketAddr, String> {
     let info = running.info();
-    let balancer = info.load_balancers.iter().find(|balancer| balancer.service == "front");
+    let balancer = info
+        .load_balancers
+        .iter()
+        .find(|balancer| balancer.service == "front");
     balancer
         .map(|balancer| balancer.address)
         .ok_or_else(|| "the service front has no load balancer".into())
 }
 
 async fn print_next_steps(running: &Running, name: &str) {
-    let Ok(address) = front(running).await else { return };
-    let option = if name == "default" { String::new() } else { format!(" --name {name}") };
+    let Ok(address) = front(running).await else {
+        return;
+    };
+    let option = if name == "default" {
+        String::new()
+    } else {
+        format!(" --name {name}")
+    };
     println!(
         "\
 It stays up until Ctrl-C. Try in another terminal:
@@ -211,7 +233,10 @@ mod tests {
         let chunked =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbl\r\n2\r\nue\r\n0\r\n\r\n";
         assert_eq!(parse(chunked), Some((200, "blue".into())));
-        assert_eq!(parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nx"), None);
+        assert_eq!(
+            parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nx"),
+            None
+        );
         assert_eq!(parse(b"no http"), None);
     }
 }

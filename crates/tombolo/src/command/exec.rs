@@ -46,7 +46,11 @@ impl Exec {
                 terminal: std::io::stdin().is_terminal(),
             };
             let signals = forwarded_signals()?;
-            self.place.client()?.exec(&query, signals).await.map_err(|error| error.to_string())
+            self.place
+                .client()?
+                .exec(&query, signals)
+                .await
+                .map_err(|error| error.to_string())
         })
     }
 }
@@ -54,7 +58,11 @@ impl Exec {
 /// Interrupt and terminate go to the program, not to this process.
 fn forwarded_signals() -> Result<mpsc::Receiver<i32>, String> {
     let (sender, receiver) = mpsc::channel(8);
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ] {
         let mut stream = signal(kind).map_err(|error| format!("cannot catch signals: {error}"))?;
         let sender = sender.clone();
         tokio::spawn(async move {
@@ -103,7 +111,10 @@ impl Logs {
                 follow: self.follow,
             };
             let client = self.place.client()?;
-            let mut log = client.logs(&query).await.map_err(|error| error.to_string())?;
+            let mut log = client
+                .logs(&query)
+                .await
+                .map_err(|error| error.to_string())?;
             let mut out = std::io::stdout().lock();
             while let Some(part) = log.next().await {
                 let part = part.map_err(|error| error.to_string())?;

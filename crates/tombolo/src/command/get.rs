@@ -87,10 +87,16 @@ impl Get {
         };
         let mut items = Vec::new();
         for name in names {
-            let found = self.place.list(&self.kind, name, self.selector.as_deref()).await?;
+            let found = self
+                .place
+                .list(&self.kind, name, self.selector.as_deref())
+                .await?;
             items.extend(found.into_iter().flat_map(|cluster| {
                 let name = cluster.cluster;
-                cluster.items.into_iter().map(move |object| Item { cluster: name.clone(), object })
+                cluster.items.into_iter().map(move |object| Item {
+                    cluster: name.clone(),
+                    object,
+                })
             }));
         }
         Ok(items)
@@ -110,7 +116,9 @@ impl Get {
             if number > 0 && self.output != Format::Name {
                 println!();
             }
-            let Some(listing) = listing(kind) else { continue };
+            let Some(listing) = listing(kind) else {
+                continue;
+            };
             if self.output == Format::Name {
                 for item in items {
                     println!("{}", cells::qualified_name(&item.object));
@@ -124,20 +132,29 @@ impl Get {
     /// Columns are kubectl's, in kubectl's order; the cluster comes last so that scripts which count
     /// columns keep working.
     fn table(&self, listing: Listing, items: &[&Item], with_kind: bool) -> Table {
-        let namespaces: BTreeMap<String, ()> =
-            items.iter().map(|item| (text(&item.object, "/metadata/namespace"), ())).collect();
+        let namespaces: BTreeMap<String, ()> = items
+            .iter()
+            .map(|item| (text(&item.object, "/metadata/namespace"), ()))
+            .collect();
         let with_namespace =
             listing.is_namespaced() && (self.all_namespaces || namespaces.len() > 1);
         let with_cluster = self.place.cluster.is_none();
         let wide = self.output == Format::Wide;
-        let shown: Vec<bool> =
-            listing.columns().iter().map(|(_, only_wide)| wide || !only_wide).collect();
+        let shown: Vec<bool> = listing
+            .columns()
+            .iter()
+            .map(|(_, only_wide)| wide || !only_wide)
+            .collect();
         let mut header: Vec<&str> = Vec::new();
         if with_namespace {
             header.push("NAMESPACE");
         }
         let columns = listing.columns().iter().zip(&shown);
-        header.extend(columns.filter(|(_, shown)| **shown).map(|((name, _), _)| *name));
+        header.extend(
+            columns
+                .filter(|(_, shown)| **shown)
+                .map(|((name, _), _)| *name),
+        );
         if with_cluster {
             header.push("CLUSTER");
         }
@@ -156,7 +173,12 @@ impl Get {
             {
                 *name = cells::qualified_name(&item.object);
             }
-            row.extend(own.into_iter().zip(&shown).filter(|(_, shown)| **shown).map(|(c, _)| c));
+            row.extend(
+                own.into_iter()
+                    .zip(&shown)
+                    .filter(|(_, shown)| **shown)
+                    .map(|(c, _)| c),
+            );
             if with_cluster {
                 row.push(item.cluster.clone());
             }

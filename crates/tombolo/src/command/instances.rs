@@ -49,8 +49,13 @@ impl Discover {
                     .ok_or_else(|| format!("{pair:?} is not KEY=VALUE, like version=blue"))?;
                 question.query.insert(key.to_owned(), value.to_owned());
             }
-            let found =
-                self.run.api().await?.discover(&question).await.map_err(|e| e.to_string())?;
+            let found = self
+                .run
+                .api()
+                .await?
+                .discover(&question)
+                .await
+                .map_err(|e| e.to_string())?;
             let mut rows: Vec<Row> = found
                 .into_iter()
                 .map(|instance| Row {
@@ -72,8 +77,15 @@ impl Discover {
 pub(super) async fn get(run: &Run, services: &[String], output: Format) -> Result<i32, String> {
     let api = run.api().await?;
     let mut rows = Vec::new();
-    for namespace in api.list_namespaces().await.map_err(|error| error.to_string())? {
-        let listed = api.list_services(&namespace.id).await.map_err(|error| error.to_string())?;
+    for namespace in api
+        .list_namespaces()
+        .await
+        .map_err(|error| error.to_string())?
+    {
+        let listed = api
+            .list_services(&namespace.id)
+            .await
+            .map_err(|error| error.to_string())?;
         for service in listed {
             if services.is_empty() || services.contains(&service.name) {
                 rows.extend(of_service(&api, &namespace.name, &service).await?);
@@ -88,7 +100,10 @@ async fn of_service(
     namespace: &str,
     service: &tombolo_api::client::Service,
 ) -> Result<Vec<Row>, String> {
-    let instances = api.list_instances(&service.id).await.map_err(|error| error.to_string())?;
+    let instances = api
+        .list_instances(&service.id)
+        .await
+        .map_err(|error| error.to_string())?;
     let rows = instances.into_iter().map(|instance| Row {
         namespace: namespace.to_owned(),
         service: service.name.clone(),
@@ -149,8 +164,11 @@ fn cells(row: &Row, wide: bool) -> Vec<String> {
         row.health.to_owned(),
     ];
     if wide {
-        let pairs: Vec<String> =
-            row.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let pairs: Vec<String> = row
+            .attributes
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         cells.push(pairs.join(","));
     }
     cells

@@ -55,14 +55,21 @@ impl Network {
                 Action::List(list) => list.run().await,
                 Action::Allow(rule) => {
                     let call = rule.run.client()?;
-                    call.allow(&rule.opening()?).await.map_err(|error| error.to_string())?;
+                    call.allow(&rule.opening()?)
+                        .await
+                        .map_err(|error| error.to_string())?;
                     println!("{} may reach port {} of {}", rule.from, rule.port, rule.to);
                     Ok(0)
                 }
                 Action::Deny(rule) => {
                     let call = rule.run.client()?;
-                    call.deny(&rule.opening()?).await.map_err(|error| error.to_string())?;
-                    println!("{} may no longer reach port {} of {}", rule.from, rule.port, rule.to);
+                    call.deny(&rule.opening()?)
+                        .await
+                        .map_err(|error| error.to_string())?;
+                    println!(
+                        "{} may no longer reach port {} of {}",
+                        rule.from, rule.port, rule.to
+                    );
                     Ok(0)
                 }
             }
@@ -74,13 +81,22 @@ impl Rule {
     fn opening(&self) -> Result<Opening, String> {
         let ports = ports_of(&self.port)
             .ok_or_else(|| format!("--port {}: give a port or a range, like 8080", self.port))?;
-        Ok(Opening { from: self.from.clone(), to: self.to.clone(), ports })
+        Ok(Opening {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            ports,
+        })
     }
 }
 
 impl List {
     async fn run(self) -> Result<i32, String> {
-        let rules = self.run.client()?.rules().await.map_err(|error| error.to_string())?;
+        let rules = self
+            .run
+            .client()?
+            .rules()
+            .await
+            .map_err(|error| error.to_string())?;
         if matches!(self.output, Format::Json | Format::Yaml) {
             let json = serde_json::to_value(&rules).map_err(|error| error.to_string())?;
             print(self.output, &json)?;
@@ -88,7 +104,17 @@ impl List {
         }
         let mut table = Table::of(["FROM", "TO", "OPEN", "AUTO", "ALLOWED", "DENIED"]);
         for rule in rules {
-            table.push("", [rule.from, rule.to, rule.open, rule.auto, rule.allowed, rule.denied]);
+            table.push(
+                "",
+                [
+                    rule.from,
+                    rule.to,
+                    rule.open,
+                    rule.auto,
+                    rule.allowed,
+                    rule.denied,
+                ],
+            );
         }
         print!("{table}");
         Ok(0)

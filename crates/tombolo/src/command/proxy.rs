@@ -31,7 +31,7 @@ impl Envoy {
         let error = std::process::Command::new(&self.program)
             .args(["--config-yaml", &bootstrap.to_string()])
             .args(["--log-level", log_level(), "--use-dynamic-base-id"])
-            .args(["--concurrency", &options.workers.to_string()])
+            .args(["--concurrency", &options.worker_count().to_string()])
             .args(["--drain-time-s", "5", "--parent-shutdown-time-s", "10"])
             .exec();
         Err(format!("cannot start {}: {error}", self.program.display()))

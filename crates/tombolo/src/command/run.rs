@@ -9,7 +9,12 @@ use tombolo_model::Scope;
 #[derive(clap::Args)]
 pub(crate) struct Run {
     /// Which run, when several are up.
-    #[arg(long = "name", value_name = "RUN", env = "TOMBOLO_NAME", default_value = "default")]
+    #[arg(
+        long = "name",
+        value_name = "RUN",
+        env = "TOMBOLO_NAME",
+        default_value = "default"
+    )]
     run: String,
 }
 
@@ -40,7 +45,11 @@ impl Run {
 
     /// The AWS APIs of the run.
     pub(crate) async fn api(&self) -> Result<ApiClient, String> {
-        let info = self.client()?.info().await.map_err(|error| error.to_string())?;
+        let info = self
+            .client()?
+            .info()
+            .await
+            .map_err(|error| error.to_string())?;
         api_of(&info)
     }
 }
@@ -68,7 +77,10 @@ impl Where {
             name: name.map(str::to_owned),
             selector: selector.map(str::to_owned),
         };
-        self.client()?.list(&query).await.map_err(|error| error.to_string())
+        self.client()?
+            .list(&query)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// The one object of this name, whatever cluster and namespace it is in.
@@ -86,8 +98,10 @@ impl Where {
                 found.collect::<Vec<_>>()
             })
             .collect();
-        let places: Vec<String> =
-            found.iter().map(|f| format!("{} in {}", f.cluster, f.namespace)).collect();
+        let places: Vec<String> = found
+            .iter()
+            .map(|f| format!("{} in {}", f.cluster, f.namespace))
+            .collect();
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one),
@@ -104,12 +118,15 @@ impl Where {
         match target.split_once('/') {
             Some(("deployment" | "deployments" | "deploy" | "deployment.apps", name)) => {
                 let deployment = self.find("deployment", name).await?;
-                Ok(Found { name: format!("deployment/{name}"), ..deployment })
+                Ok(Found {
+                    name: format!("deployment/{name}"),
+                    ..deployment
+                })
             }
             Some(("pod" | "pods" | "po", name)) => self.find("pod", name).await,
-            Some((kind, _)) => {
-                Err(format!("{kind} is neither pod nor deployment, so no program runs in it"))
-            }
+            Some((kind, _)) => Err(format!(
+                "{kind} is neither pod nor deployment, so no program runs in it"
+            )),
             None => self.find("pod", target).await,
         }
     }
@@ -117,5 +134,9 @@ impl Where {
 
 /// A text in an object, or nothing.
 pub(crate) fn text(object: &Value, pointer: &str) -> String {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }

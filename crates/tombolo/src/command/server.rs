@@ -25,7 +25,7 @@ pub(crate) struct Server {
     api: Vec<Endpoint>,
     /// Where proxies get their configuration (xDS).
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:18000")]
-    xds: Vec<Endpoint>,
+    xds: Endpoint,
     /// Where names of Cloud Map namespaces are answered, over UDP and TCP. Not served when absent.
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<Endpoint>,
@@ -52,7 +52,7 @@ pub(crate) struct Server {
 /// Everything that listens, opened before anything starts.
 struct Sockets {
     api: Vec<TcpListener>,
-    xds: Vec<TcpListener>,
+    xds: TcpListener,
     dns_udp: Vec<UdpSocket>,
     dns_tcp: Vec<TcpListener>,
 }
@@ -83,28 +83,28 @@ impl Server {
             Ok(())
         });
 
-        let xds = Arc::new(tombolo_xds::Server::new(publisher.clone(), Default::default()));
-        let status = Router::new().route("/tombolo/v1/status", get(status)).with_state(Status {
-            store: store.clone(),
-            publisher,
-            proxies: xds.registry(),
-            scope: scope.clone(),
-        });
-        for listener in sockets.xds {
-            announce("xds", listener.local_addr());
-            let (xds, shutdown) = (xds.clone(), shutdown.clone());
-            tasks.spawn(async move {
-                let ended = xds.serve(listener, shutdown.cancelled_owned()).await;
-                ended.map_err(|error| format!("xds: {error}"))
+        let xds = tombolo_xds::Server::new(publisher.clone(), Default::default());
+        let status = Router::new()
+            .route("/tombolo/v1/status", get(status))
+            .with_state(Status {
+                store: store.clone(),
+                publisher,
+                proxies: xds.registry(),
+                scope: scope.clone(),
             });
-        }
+        announce("xds", sockets.xds.local_addr());
+        let stop = shutdown.clone().cancelled_owned();
+        tasks.spawn(async move {
+            let ended = xds.serve(sockets.xds, stop).await;
+            ended.map_err(|error| format!("xds: {error}"))
+        });
 
         let config = tombolo_api::Config {
-            account: scope.account.clone(),
-            default_region: scope.region.clone(),
+            account: scope.account.to_string(),
+            default_region: scope.region.to_string(),
             ..tombolo_api::Config::default()
         };
-        let api = tombolo_api::Server::new(store.clone(), config).with_routes(status);
+        let api = tombolo_api::Server::new(store.clone(), config)?.with_routes(status);
         for listener in sockets.api {
             announce("api", listener.local_addr());
             let (api, shutdown) = (api.clone(), shutdown.clone());
@@ -121,8 +121,8 @@ impl Server {
         let zone: Arc<RegistryZone> = Arc::new(RegistryZone::new(store, config));
         for (udp, tcp) in sockets.dns_udp.into_iter().zip(sockets.dns_tcp) {
             announce("dns", udp.local_addr());
-            let forward = (!self.dns_forward.is_empty())
-                .then(|| Forwarder::new(self.dns_forward.clone()));
+            let forward =
+                (!self.dns_forward.is_empty()).then(|| Forwarder::new(self.dns_forward.clone()));
             let server = tombolo_dns::Server::new(vec![zone.clone()], forward);
             let shutdown = shutdown.clone();
             tasks.spawn(async move {
@@ -145,9 +145,6 @@ impl Server {
     }
 
     fn open(&self) -> Result<Sockets, String> {
-        let tcp = |option: &str, endpoints: &[Endpoint]| -> Result<Vec<TcpListener>, String> {
-            endpoints.iter().map(|endpoint| endpoint.tcp(option)).collect()
-        };
         let (mut dns_udp, mut dns_tcp) = (Vec::new(), Vec::new());
         for endpoint in &self.dns {
             for socket in endpoint.udp_and_tcp("--dns")? {
@@ -158,10 +155,22 @@ impl Server {
             }
         }
         if dns_udp.len() != dns_tcp.len() {
-            return Err("--dns: inherited sockets come in pairs, one for UDP and one for TCP".into());
+            return Err(
+                "--dns: inherited sockets come in pairs, one for UDP and one for TCP".into(),
+            );
         }
-        let (api, xds) = (tcp("--api", &self.api)?, tcp("--xds", &self.xds)?);
-        Ok(Sockets { api, xds, dns_udp, dns_tcp })
+        let api = self
+            .api
+            .iter()
+            .map(|endpoint| endpoint.tcp("--api"))
+            .collect::<Result<_, String>>()?;
+        let xds = self.xds.tcp("--xds")?;
+        Ok(Sockets {
+            api,
+            xds,
+            dns_udp,
+            dns_tcp,
+        })
     }
 
     /// Until signatures are verified, only this machine may call. Inherited sockets are the parent's
@@ -170,17 +179,16 @@ impl Server {
         if self.allow_unauthenticated {
             return Ok(());
         }
-        for (option, endpoints) in [("--api", &self.api), ("--xds", &self.xds)] {
-            for endpoint in endpoints {
-                if let Endpoint::Address(address) = endpoint
-                    && !address.ip().is_loopback()
-                {
-                    return Err(format!(
-                        "{option} {address}: callers are not authenticated in this version, so only \
-                         loopback addresses are served; --allow-unauthenticated lifts this where \
-                         the network is trusted"
-                    ));
-                }
+        let api = self.api.iter().map(|endpoint| ("--api", endpoint));
+        for (option, endpoint) in api.chain([("--xds", &self.xds)]) {
+            if let Endpoint::Address(address) = endpoint
+                && !address.ip().is_loopback()
+            {
+                return Err(format!(
+                    "{option} {address}: callers are not authenticated in this version, so only \
+                     loopback addresses are served; --allow-unauthenticated lifts this where the \
+                     network is trusted"
+                ));
             }
         }
         Ok(())

@@ -87,14 +87,19 @@ impl Doctor {
             let (run, control_plane) = ask(&self.run).await?;
             let mut found = complaints(Some(&run), control_plane.as_ref().ok());
             if let Err(error) = control_plane {
-                found.insert(0, Complaint {
-                    message: format!("the control plane does not answer: {error}"),
-                    fix: String::new(),
-                });
+                found.insert(
+                    0,
+                    Complaint {
+                        message: format!("the control plane does not answer: {error}"),
+                        fix: String::new(),
+                    },
+                );
             }
             if matches!(self.output, Format::Json | Format::Yaml) {
-                let json: Vec<Value> =
-                    found.iter().map(|c| json!({"message": c.message, "fix": c.fix})).collect();
+                let json: Vec<Value> = found
+                    .iter()
+                    .map(|c| json!({"message": c.message, "fix": c.fix}))
+                    .collect();
                 print(self.output, &json.into())?;
             } else if found.is_empty() {
                 println!("nothing is wrong");
@@ -107,7 +112,11 @@ impl Doctor {
 }
 
 async fn ask(run: &Run) -> Result<(RunStatus, Result<Value, String>), String> {
-    let status = run.client()?.status().await.map_err(|error| error.to_string())?;
+    let status = run
+        .client()?
+        .status()
+        .await
+        .map_err(|error| error.to_string())?;
     let authority = status.info.api.trim_start_matches("http://").to_owned();
     let control_plane = control_plane::status(&authority).await;
     Ok((status, control_plane))
@@ -115,16 +124,18 @@ async fn ask(run: &Run) -> Result<(RunStatus, Result<Value, String>), String> {
 
 fn print_run(run: &RunStatus) {
     let info = &run.info;
-    println!("RUN            {} ({} sidecars, {})", info.name, info.proxy, info.mode);
-    println!("AWS APIS       {}  account {}  region {}", info.api, info.account, info.region);
+    println!(
+        "RUN            {} ({} sidecars, {})",
+        info.name, info.proxy, info.mode
+    );
+    println!(
+        "AWS APIS       {}  account {}  region {}",
+        info.api, info.account, info.region
+    );
     for balancer in &info.load_balancers {
         println!(
             "LOAD BALANCER  http://{}  {}/{} port {} of {}",
-            balancer.address,
-            balancer.namespace,
-            balancer.service,
-            balancer.port,
-            balancer.cluster
+            balancer.address, balancer.namespace, balancer.service, balancer.port, balancer.cluster
         );
     }
     println!();
@@ -133,13 +144,16 @@ fn print_run(run: &RunStatus) {
     }
     let mut table = Table::of(["WORKLOAD", "NAMESPACE", "READY", "WAITING", "CLUSTER"]);
     for workload in &run.workloads {
-        table.push("", [
-            workload.object.clone(),
-            workload.namespace.clone(),
-            format!("{}/{}", workload.ready, workload.total),
-            workload.waiting.clone().unwrap_or_else(|| "-".into()),
-            workload.cluster.clone(),
-        ]);
+        table.push(
+            "",
+            [
+                workload.object.clone(),
+                workload.namespace.clone(),
+                format!("{}/{}", workload.ready, workload.total),
+                workload.waiting.clone().unwrap_or_else(|| "-".into()),
+                workload.cluster.clone(),
+            ],
+        );
     }
     println!("{table}");
 }
@@ -151,13 +165,23 @@ fn print_control_plane(status: &Value) {
         number("revision"),
         number("publishedRevision")
     );
-    let proxies = status["proxies"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let proxies = status["proxies"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if proxies.is_empty() {
         println!("no proxy has connected yet\n");
         return;
     }
     let mut table = Table::of([
-        "PROXY", "NODE", "AGENT", "STATE", "SENT", "ACKED", "LAST NACK", "CLUSTER",
+        "PROXY",
+        "NODE",
+        "AGENT",
+        "STATE",
+        "SENT",
+        "ACKED",
+        "LAST NACK",
+        "CLUSTER",
     ]);
     for proxy in proxies {
         table.push("", proxy_cells(proxy));
@@ -166,20 +190,33 @@ fn print_control_plane(status: &Value) {
 }
 
 fn proxy_cells(proxy: &Value) -> [String; 8] {
-    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let or_dash = |text: String| {
+        if text.is_empty() {
+            "-".to_owned()
+        } else {
+            text
+        }
+    };
     let metadata = |key: &str| {
-        proxy["node"]["metadata"][key].as_str().unwrap_or_default().to_owned()
+        proxy["node"]["metadata"][key]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     };
     let node = text(proxy, "/node/id");
-    let agent =
-        format!("{} {}", text(proxy, "/node/user_agent"), text(proxy, "/node/user_agent_version"));
+    let agent = format!(
+        "{} {}",
+        text(proxy, "/node/user_agent"),
+        text(proxy, "/node/user_agent_version")
+    );
     let name = match metadata("tombolo.io/pod") {
         pod if pod.is_empty() => or_dash(text(proxy, "/peer")),
         pod => pod,
     };
     [
         name,
-        node.rsplit_once("mesh/").map_or(node.clone(), |(_, path)| path.to_owned()),
+        node.rsplit_once("mesh/")
+            .map_or(node.clone(), |(_, path)| path.to_owned()),
         or_dash(agent.trim().to_owned()),
         state(proxy).to_owned(),
         proxy["revision_sent"].to_string(),
@@ -192,7 +229,9 @@ fn proxy_cells(proxy: &Value) -> [String; 8] {
 fn state(proxy: &Value) -> &'static str {
     let rejects = |kind: &Value| {
         kind["nack"]["revision"].as_u64().is_some_and(|nacked| {
-            kind["revision_acked"].as_u64().is_none_or(|acked| acked < nacked)
+            kind["revision_acked"]
+                .as_u64()
+                .is_none_or(|acked| acked < nacked)
         })
     };
     let kinds = proxy["kinds"].as_object();
@@ -227,32 +266,56 @@ fn shortened(text: &str) -> String {
 /// Everything that is wrong, from both sources.
 fn complaints(run: Option<&RunStatus>, control_plane: Option<&Value>) -> Vec<Complaint> {
     let mut found = Vec::new();
-    let mut add = |message: String, fix: &str| found.push(Complaint { message, fix: fix.into() });
+    let mut add = |message: String, fix: &str| {
+        found.push(Complaint {
+            message,
+            fix: fix.into(),
+        })
+    };
     if let Some(run) = run {
         for finding in &run.findings {
             add(finding.message.clone(), &finding.fix);
         }
         for problem in &run.mesh_problems {
-            let place = format!("{} {} in {}", problem.object, problem.namespace, problem.cluster);
+            let place = format!(
+                "{} {} in {}",
+                problem.object, problem.namespace, problem.cluster
+            );
             add(format!("{place}: {}", problem.message), "");
         }
-        for workload in run.workloads.iter().filter(|workload| workload.ready < workload.total) {
-            let waiting = workload.waiting.as_deref().unwrap_or("not all pods are ready");
+        for workload in run
+            .workloads
+            .iter()
+            .filter(|workload| workload.ready < workload.total)
+        {
+            let waiting = workload
+                .waiting
+                .as_deref()
+                .unwrap_or("not all pods are ready");
             let place = format!("{} in {}", workload.object, workload.cluster);
             let fix = format!("tombolo get pods -n {}", workload.namespace);
             add(
-                format!("{place}: {}/{} ready: {waiting}", workload.ready, workload.total),
+                format!(
+                    "{place}: {}/{} ready: {waiting}",
+                    workload.ready, workload.total
+                ),
                 &fix,
             );
         }
     }
     let array = |field: &str| {
-        control_plane.and_then(|status| status[field].as_array()).into_iter().flatten()
+        control_plane
+            .and_then(|status| status[field].as_array())
+            .into_iter()
+            .flatten()
     };
     for proxy in array("proxies").filter(|proxy| state(proxy) == "rejected") {
         let [name, ..] = proxy_cells(proxy);
         let reason = last_nack(proxy).unwrap_or_default();
-        add(format!("proxy {name} rejected its configuration: {reason}"), "");
+        add(
+            format!("proxy {name} rejected its configuration: {reason}"),
+            "",
+        );
     }
     for workload in array("warnings") {
         for warning in workload["warnings"].as_array().into_iter().flatten() {

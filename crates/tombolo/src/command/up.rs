@@ -6,10 +6,8 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tombolo_local::{
-    network::Policy,
-    progress::Output,
-    up::{self, ClusterSource, Engine, Opening, Options, Source},
+use tombolo_local::up::{
+    self, ClusterSource, Engine, Opening, Options, Policy, Source, show::Output,
 };
 
 /// Run Kubernetes manifests with mesh objects on this machine, without Kubernetes.
@@ -95,9 +93,10 @@ impl std::str::FromStr for ClusterArgument {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-                Ok(Self { name: name.into(), path: path.into() })
-            }
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self {
+                name: name.into(),
+                path: path.into(),
+            }),
             _ => Err("give a name and a path, like cluster1=front.yaml".into()),
         }
     }
@@ -109,7 +108,10 @@ impl Up {
         let mut problems = Vec::new();
         for argument in &self.clusters {
             match Source::read(&argument.path) {
-                Ok(sources) => clusters.entry(argument.name.clone()).or_default().extend(sources),
+                Ok(sources) => clusters
+                    .entry(argument.name.clone())
+                    .or_default()
+                    .extend(sources),
                 Err(error) => problems.push(format!(
                     "--cluster {}={}: {error}",
                     argument.name,
@@ -128,7 +130,9 @@ impl Up {
             return Err(problems.join("\nerror: "));
         }
         let mut options = self.place.options()?;
-        options.images_dir = self.images.first().and_then(|path| Some(path.parent()?.to_owned()));
+        if let Some(parent) = self.images.first().and_then(|path| path.parent()) {
+            options.images_dir = parent.to_owned();
+        }
         options.images = images;
         options.clusters = clusters
             .into_iter()
@@ -141,8 +145,8 @@ impl Up {
 
 impl Place {
     /// The options of a run, without its clusters and images.
-    pub(crate) fn options(self) -> Result<Options, String> {
-        let mut options = Options::new(self.name);
+    pub(crate) fn options(&self) -> Result<Options, String> {
+        let mut options = Options::new(&self.name);
         options.proxy = match self.proxy {
             Proxy::Tombolo => Engine::Tombolo,
             Proxy::Envoy => Engine::Envoy(find_envoy(self.envoy.as_deref())?),
@@ -151,18 +155,18 @@ impl Place {
             Some(address) => address,
             None => free_api_address(),
         };
-        options.data_dir = self.data_dir;
-        options.account = self.account;
-        options.region = self.region;
-        if let Some(range) = self.vpc_cidr {
-            options.vpc = range;
+        options.data_dir.clone_from(&self.data_dir);
+        options.account.clone_from(&self.account);
+        options.region.clone_from(&self.region);
+        if let Some(range) = &self.vpc_cidr {
+            options.vpc.clone_from(range);
         }
         options.network = match self.network {
             Network::Auto => Policy::Auto,
             Network::Closed => Policy::Closed,
             Network::Open => Policy::Open,
         };
-        options.allow = self.allow;
+        options.allow.clone_from(&self.allow);
         if let Some(milliseconds) = self.drain_ms {
             options.drain = Duration::from_millis(milliseconds);
         }
@@ -184,7 +188,9 @@ fn find_envoy(given: Option<&Path>) -> Result<PathBuf, String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let candidates = std::env::split_paths(&path).map(|directory| directory.join("envoy"));
         // pip installs a script of this name that starts the program next to its package.
-        candidates.filter(|file| file.is_file()).find_map(|file| resolve_script(&file))
+        candidates
+            .filter(|file| file.is_file())
+            .find_map(|file| resolve_script(&file))
     };
     match given {
         Some(file) if file.is_file() => resolve_script(file)
@@ -202,7 +208,10 @@ fn find_envoy(given: Option<&Path>) -> Result<PathBuf, String> {
 fn resolve_script(file: &Path) -> Option<PathBuf> {
     use std::io::Read;
     let mut magic = [0; 2];
-    std::fs::File::open(file).ok()?.read_exact(&mut magic).ok()?;
+    std::fs::File::open(file)
+        .ok()?
+        .read_exact(&mut magic)
+        .ok()?;
     if &magic != b"#!" {
         return Some(file.to_owned());
     }

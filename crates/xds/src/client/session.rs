@@ -183,7 +183,11 @@ impl Session {
             nonce: response.nonce,
             names,
         });
-        self.follow()
+        if kind.is_root() {
+            self.follow()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Whether there is a response to answer.
@@ -365,9 +369,17 @@ fn wanted<const N: usize>(
     }
     let mut names = extra[kind.index()].clone();
     for snapshot in snapshots {
-        for resource in snapshot.iter() {
-            let references = resource.references().iter().filter(|r| r.kind == kind);
-            names.extend(references.map(|r| Arc::from(&*r.name)));
+        // Only roots refer to anything.
+        for root in Kind::ALL.into_iter().filter(|kind| kind.is_root()) {
+            let references = snapshot
+                .resources(root)
+                .values()
+                .flat_map(|r| r.references());
+            names.extend(
+                references
+                    .filter(|r| r.kind == kind)
+                    .map(|r| r.name.clone()),
+            );
         }
     }
     names

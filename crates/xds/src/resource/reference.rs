@@ -1,5 +1,7 @@
 //! Which other resources a cluster or a listener needs.
 
+use std::sync::Arc;
+
 use prost::{Message, Name};
 
 use super::Kind;
@@ -25,7 +27,7 @@ pub struct Reference {
     /// The kind of the resource that is needed.
     pub kind: Kind,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 /// Finds the references in an encoded resource. A body that does not decode has none: who

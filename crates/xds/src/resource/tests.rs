@@ -3,7 +3,9 @@ use std::net::SocketAddr;
 use super::*;
 use crate::envoy::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use crate::envoy::pb::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
-use crate::envoy::pb::envoy::config::core::v3::{ConfigSource, Metadata, TransportSocket};
+use crate::envoy::pb::envoy::config::core::v3::{
+    ConfigSource, Metadata, PathConfigSource, TransportSocket,
+};
 use crate::envoy::pb::envoy::config::listener::v3::filter::ConfigType;
 use crate::envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
@@ -143,7 +145,9 @@ fn secrets_of_this_stream_are_references_and_others_are_not() {
         sds_config: source,
     };
     let elsewhere = ConfigSource {
-        config_source_specifier: Some(ConfigSourceSpecifier::Path("/secret.yaml".into())),
+        config_source_specifier: Some(ConfigSourceSpecifier::PathConfigSource(
+            PathConfigSource::default(),
+        )),
         ..Default::default()
     };
     let trusted = CombinedCertificateValidationContext {

@@ -7,8 +7,8 @@
 //! - at most one response of a kind is in flight; changes meanwhile are coalesced;
 //! - additions and changes go in [`Kind::PUSH_ORDER`], and only when all of them have been
 //!   answered are removals sent, in [`Kind::REMOVAL_ORDER`] (make before break);
-//! - listeners and routes wait until the clusters sent before them have [`warming`] behind
-//!   them, unless the client adopts everything in one step;
+//! - listeners and routes wait until the clusters sent before them are warm, unless the
+//!   client adopts everything in one step;
 //! - while a client is stuck with a rejected listener, route table or cluster, what its
 //!   last good version may still use is not taken away from it;
 //! - a rejected version is not sent again; the next version is.
@@ -151,7 +151,7 @@ impl Session {
     /// Replaces what the client should hold.
     pub fn update(&mut self, snapshot: Arc<Snapshot>) {
         for kind in Kind::ALL {
-            if !self.snapshot.shares(&snapshot, kind) {
+            if !self.snapshot.same(&snapshot, kind) {
                 self.track(kind).touch();
             }
         }

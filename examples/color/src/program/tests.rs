@@ -241,6 +241,46 @@ async fn requests_under_way_are_answered_before_the_end() {
     );
 }
 
+/// Not a test: the program for the test below, in a process that can get a signal of its own.
+#[test]
+fn child() {
+    if std::env::var("COLOR_TEST_CHILD").is_ok() {
+        run("color", &|name| (name == "PORT").then(|| "0".into())).expect("runs");
+    }
+}
+
+#[test]
+fn sigterm_ends_a_program_with_success() {
+    use std::io::{BufRead, BufReader};
+    let program = std::env::current_exe().expect("a path");
+    let mut child = std::process::Command::new(program)
+        .args(["--exact", "program::tests::child", "--nocapture"])
+        .env("COLOR_TEST_CHILD", "1")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let is_ready = lines.any(|line| line.expect("text").contains("color listens on 0.0.0.0:"));
+    assert!(is_ready);
+    let id = child.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-TERM", &id])
+        .status();
+    assert!(kill.expect("a kill command").success());
+    let deadline = Instant::now() + SOON;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child");
+            panic!("still running");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(status.success(), "{status}");
+}
+
 #[test]
 fn a_wrong_environment_is_named() {
     let message = |program: &str, variables: &[(&str, &str)]| {
@@ -248,16 +288,31 @@ fn a_wrong_environment_is_named() {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        run(program, &env).expect_err("must be refused").to_string()
+        let refused = port(&env).and_then(|_| Program::new(program, &env).map(drop));
+        refused.expect_err("must be refused").to_string()
     };
     assert!(message("tint", &[]).contains("front, color"));
     assert!(message("color", &[("PORT", "many")]).contains("PORT=\"many\""));
     assert!(message("front", &[("SERVER_PORT", "70000")]).contains("SERVER_PORT"));
-    for value in ["", "a b", "host/path", "host?x", "host:port", "http://host"] {
+    for value in [
+        "",
+        "a b",
+        "host/path",
+        "host?x",
+        "host:port",
+        "host:70000",
+        "user@host",
+        "http://host",
+    ] {
         let message = message("front", &[("COLOR_HOST", value)]);
         assert!(message.contains("COLOR_HOST"), "{value:?}: {message}");
     }
     let taken = std::net::TcpListener::bind("0.0.0.0:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
-    assert!(message("color", &[("PORT", &port)]).contains("cannot listen on 0.0.0.0:"));
+    let error = run("color", &|name| (name == "PORT").then(|| port.clone()));
+    let message = error.expect_err("the port is taken").to_string();
+    assert!(
+        message.starts_with("cannot listen on 0.0.0.0:"),
+        "{message}"
+    );
 }

@@ -200,3 +200,27 @@ fn old_operations_are_forgotten() {
     }
     assert_eq!(registry.here().operation_count(), MAX_OPERATIONS);
 }
+
+#[test]
+fn health_alone_does_not_raise_the_revision_of_the_instances() {
+    let (mut registry, service) = sample();
+    let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1")];
+    registry
+        .run(register(&service, "one", &attributes))
+        .expect("new");
+    let before = registry.here().instances(&service).expect("some").revision;
+    registry
+        .run(Command::SetHealth {
+            service_id: service.to_string(),
+            instance_id: "one".into(),
+            health: Health::Unhealthy,
+        })
+        .expect("there");
+    let instances = registry.here().instances(&service).expect("some");
+    assert_eq!(instances.by_id["one"].health, Health::Unhealthy);
+    assert_eq!(instances.revision, before);
+    registry
+        .run(register(&service, "one", &attributes))
+        .expect("again");
+    assert!(registry.here().instances(&service).expect("some").revision > before);
+}

@@ -17,9 +17,11 @@ pub(super) fn listing(kind: &str) -> Option<Listing> {
         "Service" => Listing::Services,
         "ConfigMap" => Listing::ConfigMaps,
         "Secret" => Listing::Secrets,
-        other => {
-            Listing::Mesh(crd::Kind::ALL.into_iter().find(|kind| kind.name() == other)?)
-        }
+        other => Listing::Mesh(
+            crd::Kind::ALL
+                .into_iter()
+                .find(|kind| kind.name() == other)?,
+        ),
     })
 }
 
@@ -44,7 +46,11 @@ pub(super) fn cells(listing: Listing, object: &Value, cluster: &str) -> Vec<Stri
         Listing::Deployments => deployment(object, name, age),
         Listing::Services => service(object, name, age),
         Listing::ConfigMaps => {
-            vec![name, (count(object, "/data") + count(object, "/binaryData")).to_string(), age]
+            vec![
+                name,
+                (count(object, "/data") + count(object, "/binaryData")).to_string(),
+                age,
+            ]
         }
         Listing::Secrets => {
             let kind = or(text(object, "/type"), "Opaque");
@@ -70,9 +76,14 @@ fn arn(object: &Value) -> String {
 fn pod(object: &Value, name: String, age: String, cluster: &str) -> Vec<String> {
     let statuses = items(object, "/status/containerStatuses");
     let containers = items(object, "/spec/containers").len();
-    let ready = statuses.iter().filter(|status| status["ready"] == true).count();
-    let restarts: u64 =
-        statuses.iter().filter_map(|status| status["restartCount"].as_u64()).sum();
+    let ready = statuses
+        .iter()
+        .filter(|status| status["ready"] == true)
+        .count();
+    let restarts: u64 = statuses
+        .iter()
+        .filter_map(|status| status["restartCount"].as_u64())
+        .sum();
     let gates = items(object, "/spec/readinessGates").len();
     vec![
         name,
@@ -83,18 +94,28 @@ fn pod(object: &Value, name: String, age: String, cluster: &str) -> Vec<String> 
         text(object, "/status/podIP"),
         or(text(object, "/spec/nodeName"), cluster),
         text(object, "/status/nominatedNodeName"),
-        if gates == 0 { String::new() } else { gates.to_string() },
+        if gates == 0 {
+            String::new()
+        } else {
+            gates.to_string()
+        },
     ]
 }
 
 /// The reason why a container waits or ended says more than the phase.
 fn pod_status(object: &Value, statuses: &[Value]) -> String {
-    if object.pointer("/metadata/deletionTimestamp").is_some_and(|value| !value.is_null()) {
+    if object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|value| !value.is_null())
+    {
         return "Terminating".into();
     }
     let init = items(object, "/status/initContainerStatuses");
     let reason = |status: &Value, state: &str| {
-        status.pointer(&format!("/state/{state}/reason")).and_then(Value::as_str).map(str::to_owned)
+        status
+            .pointer(&format!("/state/{state}/reason"))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     };
     let done = |status: &&Value| status.pointer("/state/terminated/exitCode") == Some(&0.into());
     if let Some(open) = init.iter().find(|status| !done(status)) {
@@ -107,19 +128,30 @@ fn pod_status(object: &Value, statuses: &[Value]) -> String {
         return format!("Init:{position}/{}", init.len());
     }
     let waits = statuses.iter().find_map(|status| reason(status, "waiting"));
-    let ended = || statuses.iter().find_map(|status| reason(status, "terminated"));
-    waits.or_else(ended).unwrap_or_else(|| or(text(object, "/status/phase"), "Pending"))
+    let ended = || {
+        statuses
+            .iter()
+            .find_map(|status| reason(status, "terminated"))
+    };
+    waits
+        .or_else(ended)
+        .unwrap_or_else(|| or(text(object, "/status/phase"), "Pending"))
 }
 
 fn deployment(object: &Value, name: String, age: String) -> Vec<String> {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let containers = items(object, "/spec/template/spec/containers");
     let all = |field: &str| {
-        let words: Vec<String> =
-            containers.iter().map(|container| text(container, &format!("/{field}"))).collect();
+        let words: Vec<String> = containers
+            .iter()
+            .map(|container| text(container, &format!("/{field}")))
+            .collect();
         words.join(",")
     };
-    let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    let wanted = object
+        .pointer("/spec/replicas")
+        .and_then(Value::as_u64)
+        .unwrap_or(1);
     vec![
         name,
         format!("{}/{wanted}", number("/status/readyReplicas")),
@@ -149,7 +181,10 @@ fn service(object: &Value, name: String, age: String) -> Vec<String> {
                 _ => String::new(),
             };
             let protocol = port["protocol"].as_str().unwrap_or("TCP");
-            format!("{}{node_port}/{protocol}", port["port"].as_u64().unwrap_or(0))
+            format!(
+                "{}{node_port}/{protocol}",
+                port["port"].as_u64().unwrap_or(0)
+            )
         })
         .collect();
     vec![
@@ -181,27 +216,43 @@ fn external_addresses(ingress: &[Value]) -> String {
 
 fn labels(labels: Option<&Value>) -> String {
     let pairs = labels.and_then(Value::as_object).into_iter().flatten();
-    let pairs: Vec<String> =
-        pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let pairs: Vec<String> = pairs
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
     pairs.join(",")
 }
 
 fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 fn count(object: &Value, pointer: &str) -> usize {
-    object.pointer(pointer).and_then(Value::as_object).map_or(0, serde_json::Map::len)
+    object
+        .pointer(pointer)
+        .and_then(Value::as_object)
+        .map_or(0, serde_json::Map::len)
 }
 
 fn or(value: String, otherwise: &str) -> String {
-    if value.is_empty() { otherwise.to_owned() } else { value }
+    if value.is_empty() {
+        otherwise.to_owned()
+    } else {
+        value
+    }
 }
 
 fn age_of(object: &Value) -> String {
     let created = text(object, "/metadata/creationTimestamp");
-    let Some(created) = epoch_seconds(&created) else { return "<unknown>".into() };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let Some(created) = epoch_seconds(&created) else {
+        return "<unknown>".into();
+    };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     age(now.saturating_sub(Duration::from_secs(created)))
 }
 
@@ -210,15 +261,22 @@ fn epoch_seconds(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let mut time = time.split('.').next()?.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let mut time = time
+        .split('.')
+        .next()?
+        .splitn(3, ':')
+        .map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
     // Days since 1970-01-01, counting years from March so that the leap day comes last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400)
-        + (153 * m + 2) / 5
-        + day
-        - 1
-        - 719_468;
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+            - 1
+            - 719_468;
     u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).ok()
 }
 

@@ -14,7 +14,10 @@ const LARGEST: usize = 256 << 20;
 pub(super) async fn status(authority: &str) -> Result<Value, String> {
     match tokio::time::timeout(PATIENCE, get(authority)).await {
         Ok(answer) => answer.map_err(|error| format!("{authority}: {error}")),
-        Err(_) => Err(format!("{authority}: no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!(
+            "{authority}: no answer within {} s",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
@@ -28,7 +31,10 @@ async fn get(authority: &str) -> Result<Value, Box<dyn std::error::Error + Send 
         .body(Empty::<bytes::Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), LARGEST).collect().await?.to_bytes();
+    let body = Limited::new(response.into_body(), LARGEST)
+        .collect()
+        .await?
+        .to_bytes();
     if !status.is_success() {
         return Err(format!("status {status}").into());
     }

@@ -1,5 +1,8 @@
 //! The delta protocol: <https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol>.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::{Dialect, Protocol, Push, Receipt, Session, Told, Violation};

@@ -1,5 +1,8 @@
 //! State of the world, which older Envoys and their bootstraps speak.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

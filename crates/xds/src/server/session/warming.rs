@@ -30,7 +30,7 @@ impl Warming {
         self.rounds = self.rounds.saturating_add(1);
         for reference in clusters.iter().flat_map(|cluster| cluster.references()) {
             if reference.kind == Kind::Endpoint {
-                self.awaited.insert(Arc::from(&*reference.name), serial);
+                self.awaited.insert(reference.name.clone(), serial);
             }
         }
     }

@@ -1,0 +1,118 @@
+//! Operations, and what all operations have in common.
+
+use super::service;
+use crate::harness::{ACCOUNT, Doors};
+use serde_json::json;
+
+#[tokio::test]
+async fn operations_are_told_with_their_targets() {
+    let doors = Doors::new();
+    let (namespace, service) = service(&doors).await;
+    let input = json!({ "ServiceId": service, "InstanceId": "a", "Attributes": { "AWS_INSTANCE_IPV4": "10.0.0.1" } });
+    let id = doors.registry("RegisterInstance", input).await.ok()["OperationId"].take();
+    let operation = doors
+        .registry("GetOperation", json!({ "OperationId": id }))
+        .await
+        .ok();
+    let operation = &operation["Operation"];
+    assert_eq!(operation["Id"], id);
+    assert_eq!(operation["OwnerAccount"], ACCOUNT);
+    assert_eq!(operation["Type"], "REGISTER_INSTANCE");
+    assert_eq!(operation["Status"], "SUCCESS");
+    assert!(operation["UpdateDate"].is_f64() && operation["CreateDate"].is_f64());
+    let targets = json!({ "INSTANCE": "a", "NAMESPACE": namespace, "SERVICE": service });
+    assert_eq!(operation["Targets"], targets);
+    let input = json!({ "OperationId": id, "OwnerAccount": "999999999999" });
+    doors
+        .registry("GetOperation", input)
+        .await
+        .failed(400, "OperationNotFound");
+
+    for (filters, count) in [
+        (json!([]), 2),
+        (json!([{ "Name": "SERVICE_ID", "Values": [service] }]), 1),
+        (
+            json!([{ "Name": "NAMESPACE_ID", "Values": [namespace] }]),
+            2,
+        ),
+        (
+            json!([{ "Name": "TYPE", "Values": ["CREATE_NAMESPACE", "DELETE_NAMESPACE"], "Condition": "IN" }]),
+            1,
+        ),
+        (
+            json!([{ "Name": "STATUS", "Values": ["FAIL", "SUCCEED"], "Condition": "IN" }]),
+            2,
+        ),
+        (json!([{ "Name": "STATUS", "Values": ["PENDING"] }]), 0),
+        (
+            json!([{ "Name": "UPDATE_DATE", "Values": ["0", "1.5"], "Condition": "BETWEEN" }]),
+            0,
+        ),
+        (
+            json!([{ "Name": "UPDATE_DATE", "Values": ["0", "99999999999"], "Condition": "BETWEEN" }]),
+            2,
+        ),
+    ] {
+        let list = doors
+            .registry("ListOperations", json!({ "Filters": filters }))
+            .await
+            .ok();
+        assert_eq!(
+            list["Operations"].as_array().map(Vec::len),
+            Some(count),
+            "{filters}"
+        );
+    }
+    let filter =
+        json!({ "Name": "UPDATE_DATE", "Values": ["then", "now"], "Condition": "BETWEEN" });
+    let answer = doors
+        .registry("ListOperations", json!({ "Filters": [filter] }))
+        .await;
+    answer.failed(400, "InvalidInput");
+}
+
+#[tokio::test]
+async fn every_operation_refuses_foreign_bytes_in_good_order() {
+    let doors = Doors::new();
+    for operation in [
+        "CreateHttpNamespace",
+        "CreatePrivateDnsNamespace",
+        "CreatePublicDnsNamespace",
+        "DeleteNamespace",
+        "GetNamespace",
+        "ListNamespaces",
+        "CreateService",
+        "DeleteService",
+        "GetService",
+        "ListServices",
+        "GetOperation",
+        "ListOperations",
+        "RegisterInstance",
+        "DeregisterInstance",
+        "GetInstance",
+        "ListInstances",
+        "DiscoverInstances",
+        "DiscoverInstancesRevision",
+        "GetInstancesHealthStatus",
+        "UpdateInstanceCustomHealthStatus",
+    ] {
+        for body in ["{", "[]", "\u{0}", "null"] {
+            let answer = doors.registry_text(operation, body.to_owned()).await;
+            answer.failed(400, "SerializationException");
+        }
+        // SDKs send `{}`, some tools nothing at all; only lists need no member.
+        let empty = doors.registry_text(operation, String::new()).await;
+        if matches!(
+            operation,
+            "ListNamespaces" | "ListServices" | "ListOperations"
+        ) {
+            empty.ok();
+        } else {
+            empty.failed(400, "InvalidInput");
+        }
+    }
+    doors
+        .registry("Juggle", json!({}))
+        .await
+        .failed(400, "UnknownOperationException");
+}

@@ -1,0 +1,139 @@
+//! Progress on a terminal, as plain lines, or as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+
+use crate::control::Info;
+use crate::progress::Event;
+use crate::up::Problems;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Output {
+    /// A live view on a terminal, plain lines elsewhere.
+    #[default]
+    Auto,
+    /// Plain lines.
+    Plain,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// Shows events on standard output.
+pub struct Show {
+    json: bool,
+    live: bool,
+    /// Workloads on their way: cluster and object to what is shown.
+    workloads: BTreeMap<(String, String), (u32, u32, Option<String>)>,
+    /// Lines of the live part that are on the screen now.
+    drawn: usize,
+    ready: bool,
+}
+
+impl Show {
+    /// A view that has shown nothing yet.
+    pub fn new(output: Output) -> Self {
+        let live = output == Output::Auto && std::io::stdout().is_terminal();
+        Self { json: output == Output::Json, live, workloads: BTreeMap::new(), drawn: 0, ready: false }
+    }
+
+    /// Shows an event.
+    pub fn event(&mut self, event: &Event) {
+        let text = if self.json { crate::progress::encode(event) + "\n" } else { self.text(event) };
+        let mut out = std::io::stdout().lock();
+        // Nobody may be reading any more; that is no reason to stop what runs.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    fn text(&mut self, event: &Event) -> String {
+        let mut text = String::new();
+        if self.drawn > 0 {
+            let _ = write!(text, "\x1b[{}A\x1b[J", self.drawn);
+            self.drawn = 0;
+        }
+        if let Some(line) = self.line(event) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        if self.live && !self.ready {
+            for ((cluster, object), (ready, total, waiting)) in &self.workloads {
+                let mark = if ready == total { "\x1b[32m✓\x1b[0m" } else { "\x1b[33m…\x1b[0m" };
+                let waiting = waiting.as_deref().and_then(|waiting| waiting.lines().next()).unwrap_or_default();
+                let line: String = format!("{cluster}  {object}  {ready}/{total}  {waiting}").chars().take(100).collect();
+                let _ = writeln!(text, "  {mark} {}", line.trim_end());
+                self.drawn += 1;
+            }
+        }
+        text
+    }
+
+    /// The line that an event leaves behind, if any.
+    fn line(&mut self, event: &Event) -> Option<String> {
+        match event {
+            Event::Step { message } | Event::Note { message } => Some(message.clone()),
+            Event::MeshObject { kind, name } => Some(format!("mesh: {kind} {name}")),
+            Event::NamespaceCreated { name } => Some(format!("Cloud Map: created namespace {name}")),
+            Event::Workload { cluster, object, ready, total, waiting } => {
+                self.workloads.insert((cluster.clone(), object.clone()), (*ready, *total, waiting.clone()));
+                if self.live {
+                    return None;
+                }
+                let waiting = waiting.as_deref().map(|waiting| format!(": {waiting}")).unwrap_or_default();
+                Some(format!("{cluster}: {object}: {ready}/{total} ready{}", if ready == total { String::new() } else { waiting }))
+            }
+            Event::Warning { message } => Some(format!("warning: {message}")),
+            Event::Serving { .. } => None,
+            Event::Ready { info } => {
+                self.ready = true;
+                Some(summary(info))
+            }
+            Event::Failed { message } => Some(format!("error: {message}")),
+        }
+    }
+}
+
+/// Addresses and what to do with them.
+pub fn summary(info: &Info) -> String {
+    let names: Vec<_> = info.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    let mut text = format!("\n{} {verb} up ({}, {} proxy)\n", names.join(", "), info.mode, info.proxy);
+    for balancer in &info.load_balancers {
+        let _ = writeln!(text, "  {}:{}  http://{}  ({}, namespace {})", balancer.service, balancer.port, balancer.address, balancer.cluster, balancer.namespace);
+    }
+    let _ = writeln!(text, "  AWS APIs  {}  (account {}, region {})", info.api, info.account, info.region);
+    let _ = write!(
+        text,
+        "    export AWS_ENDPOINT_URL={} AWS_REGION={} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
+        info.api, info.region
+    );
+    text
+}
+
+/// Shows why nothing was started.
+pub fn problems(output: Output, problems: &Problems) {
+    if output == Output::Json {
+        println!("{}", serde_json::json!({"event": "failed", "message": problems.to_string(), "problems": problems.0}));
+        return;
+    }
+    for problem in &problems.0 {
+        eprintln!("error: {problem}");
+    }
+    eprintln!("nothing was started");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_view_erases_what_it_drew_and_ends_with_the_summary() {
+        let mut show = Show { json: false, live: true, workloads: BTreeMap::new(), drawn: 0, ready: false };
+        let workload = |ready| Event::Workload { cluster: "east".into(), object: "deployment.apps/web".into(), ready, total: 1, waiting: None };
+        let first = show.text(&workload(0));
+        assert!(first.contains("deployment.apps/web  0/1") && !first.contains("\x1b[1A"));
+        assert!(show.text(&workload(1)).starts_with("\x1b[1A\x1b[J"));
+        let last = show.text(&Event::Ready { info: Box::default() });
+        assert!(last.contains("AWS_ENDPOINT_URL") && show.drawn == 0);
+    }
+}

@@ -1,0 +1,188 @@
+//! A small HTTP/1.1 client, for tests that count every byte they were promised.
+
+use serde_json::Value;
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_HEADERS: usize = 64;
+
+/// A request. The body is sent as it is.
+pub struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    headers: Vec<(&'a str, String)>,
+    body: Vec<u8>,
+}
+
+impl<'a> Request<'a> {
+    /// A GET.
+    pub fn get(path: &'a str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// A request without a body.
+    pub fn new(method: &'a str, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// A call to Cloud Map.
+    pub fn cloud_map(operation: &str, body: &Value) -> Self {
+        Self::new("POST", "/")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", format!("Route53AutoNaming_v20170314.{operation}"))
+            .signed("servicediscovery")
+            .json(body)
+    }
+
+    /// A call to App Mesh: the path is below the version.
+    pub fn app_mesh(method: &'a str, path: &'a str, body: &Value) -> Self {
+        let request = Self::new(method, path).signed("appmesh");
+        if body.is_null() {
+            return request;
+        }
+        request.header("content-type", "application/json").json(body)
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn json(mut self, body: &Value) -> Self {
+        self.body = body.to_string().into_bytes();
+        self
+    }
+
+    /// What a development control plane reads of a signature: the caller's region.
+    fn signed(self, service: &str) -> Self {
+        let credential = format!("AKIDEXAMPLE/20260101/{}/{service}/aws4_request", crate::REGION);
+        self.header(
+            "authorization",
+            format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"),
+        )
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A connection that is kept alive.
+pub struct Connection {
+    stream: TcpStream,
+    address: SocketAddr,
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, address })
+    }
+
+    /// Sends a request and reads the whole answer. After an error the connection is of no use.
+    pub fn send(&mut self, request: &Request<'_>) -> io::Result<Answer> {
+        let mut head = format!(
+            "{} {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n",
+            request.method,
+            request.path,
+            self.address,
+            request.body.len()
+        );
+        for (name, value) in &request.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(&request.body);
+        self.stream.write_all(&bytes)?;
+        let mut received = Vec::new();
+        loop {
+            let mut chunk = [0; 16 * 1024];
+            let count = self.stream.read(&mut chunk)?;
+            received.extend_from_slice(&chunk[..count]);
+            if let Some(answer) = parse(&received, count == 0)? {
+                return Ok(answer);
+            }
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+/// A GET on a connection of its own.
+pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    Connection::open(address)?.send(&Request::get(path).header("connection", "close"))
+}
+
+/// The answer in these bytes, when they are all of it.
+fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let size = match head.parse(bytes).map_err(|error| invalid(error.to_string()))? {
+        httparse::Status::Complete(size) => size,
+        httparse::Status::Partial => return Ok(None),
+    };
+    let status = head.code.unwrap_or_default();
+    let header = |name: &str| {
+        let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(|header| String::from_utf8_lossy(header.value).into_owned())
+    };
+    let rest = &bytes[size..];
+    let body = if header("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
+        chunked(rest)
+    } else if let Some(length) = header("content-length") {
+        let length: usize = length.trim().parse().map_err(|_| invalid(length.clone()))?;
+        (rest.len() >= length).then(|| rest[..length].to_vec())
+    } else {
+        ended.then(|| rest.to_vec())
+    };
+    Ok(body.map(|body| Answer { status, body }))
+}
+
+fn chunked(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(rest) else {
+            return None;
+        };
+        let size = usize::try_from(size).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(start..start + size)?);
+        rest = rest.get(start + size + 2..)?;
+    }
+}

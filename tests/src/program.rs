@@ -1,0 +1,99 @@
+//! Children that die with their handle, and where they come from.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+/// The file or directory that a variable names; `None`, with a word about it, when it names none. In CI
+/// nothing may be missing.
+pub fn need(variable: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
+        return Some(path.into());
+    }
+    println!("SKIPPED: {variable} is not set; `cargo xtask test` sets it");
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "CI must not skip this test: {variable} is not set"
+    );
+    None
+}
+
+/// A running child. Its output goes to a file. Dropping it kills it.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts a command; both of its outputs go to `log`, after what is there already.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let open = || -> File {
+            let file = File::options().create(true).append(true).open(log);
+            file.expect("the log can be written")
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
+        Self {
+            child,
+            log: log.to_owned(),
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Its status, when it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// Kills it at once (SIGKILL) and waits for its end.
+    pub fn kill(&mut self) {
+        // It may have ended by itself; then there is nothing to kill.
+        let _ = self.child.kill();
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits for that.
+    pub fn interrupt(&mut self) -> ExitStatus {
+        let id = i32::try_from(self.id()).expect("process ids are small");
+        let id = rustix::process::Pid::from_raw(id).expect("not 0");
+        // It may be ending already.
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
+        self.wait(Duration::from_secs(30))
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            let log = || self.log();
+            assert!(start.elapsed() < patience, "it does not end: {}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,117 @@
+//! A control plane as a child.
+
+use crate::{
+    Program,
+    aws::Aws,
+    free_port,
+    http::{Connection, Request},
+    need, until,
+};
+use serde_json::Value;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// The account of every control plane here.
+pub const ACCOUNT: &str = "111122223333";
+/// The region of every control plane here.
+pub const REGION: &str = "us-west-2";
+
+/// A `tombolo server` with a data directory of its own. It can be killed and started again at the same
+/// addresses with the same data.
+pub struct Server {
+    binary: PathBuf,
+    directory: TempDir,
+    api: SocketAddr,
+    xds: SocketAddr,
+    dns: SocketAddr,
+    program: Option<Program>,
+}
+
+impl Server {
+    /// Starts one; `None`, with a word about it, when there is no binary.
+    pub fn start() -> Option<Self> {
+        let mut server = Self {
+            binary: need("TOMBOLO_BIN")?,
+            directory: tempfile::tempdir().expect("a directory"),
+            api: free_port(),
+            xds: free_port(),
+            dns: free_port(),
+            program: None,
+        };
+        server.run();
+        Some(server)
+    }
+
+    /// Starts it again after [`Server::kill`].
+    pub fn run(&mut self) {
+        assert!(self.program.is_none(), "it is running");
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["server", "--account", ACCOUNT, "--region", REGION])
+            .args(["--api", &self.api.to_string()])
+            .args(["--xds", &self.xds.to_string()])
+            .args(["--dns", &self.dns.to_string()])
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"));
+        let mut program = Program::start(&mut command, &self.directory.path().join("log"));
+        until("the server answers", || {
+            if let Some(status) = program.ended() {
+                panic!("the server ended with {status}: {}", program.log());
+            }
+            Some(self.status()).flatten()
+        });
+        self.program = Some(program);
+    }
+
+    /// Kills it at once (SIGKILL).
+    pub fn kill(&mut self) {
+        drop(self.program.take());
+    }
+
+    /// Where the AWS APIs are.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where xDS is.
+    pub fn xds(&self) -> SocketAddr {
+        self.xds
+    }
+
+    /// Where DNS is.
+    pub fn dns(&self) -> SocketAddr {
+        self.dns
+    }
+
+    /// A directory that vanishes with it.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The environment of AWS clients of it.
+    pub fn aws(&self) -> Aws {
+        Aws::new(self.api, self.directory.path())
+    }
+
+    /// What it tells about itself; `None` when it does not answer.
+    pub fn status(&self) -> Option<Value> {
+        let mut connection = Connection::open(self.api).ok()?;
+        let answer = connection.send(&Request::get("/tombolo/v1/status")).ok()?;
+        (answer.status == 200).then(|| answer.json())
+    }
+
+    /// The revision of its state.
+    pub fn revision(&self) -> u64 {
+        let status = self.status().expect("the server answers");
+        status["revision"].as_u64().expect("a revision is a number")
+    }
+
+    /// What it has printed.
+    pub fn log(&self) -> String {
+        self.program.as_ref().map(Program::log).unwrap_or_default()
+    }
+}
