@@ -48,7 +48,7 @@ pub(crate) struct Packet {
 
 /// Why bytes are no [`Packet`].
 pub(crate) enum Fault {
-    /// Not even a header.
+    /// Not even a header, or a message of the other direction: nobody waits for an answer to it.
     Headless,
     /// No well-formed message; the header is as far as it could be read.
     Malformed(Metadata),

@@ -4,6 +4,8 @@
 //! nothing is written to the host's file system. It works as root, and as an ordinary user wherever the kernel allows
 //! unprivileged user namespaces. It knows pods, containers and address ranges, but nothing of meshes or Kubernetes.
 //!
+//! Unsafe code is confined to `stage/kernel.rs`, where each use is argued.
+//!
 //! Read [`sandbox::Sandbox`] first: everything else happens inside the sandbox it launches, and vanishes with it.
 //! Then [`fabric::Fabric`] (the network between pods) and [`container::Container`] (a process of a pod).
 

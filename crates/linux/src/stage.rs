@@ -92,7 +92,10 @@ impl Step {
             format!("{verb} /{}", path.to_string_lossy().trim_start_matches('/'))
         };
         match self {
-            Self::Unshare(flags) => format!("make namespaces ({flags:?})"),
+            Self::Unshare(flags) if flags.contains(UnshareFlags::NEWUSER) => {
+                "make a user namespace and others in it".into()
+            }
+            Self::Unshare(_) => "make namespaces".into(),
             Self::EnterNetwork(_) => "enter the pod's network namespace".into(),
             Self::EnterProcess(..) => "enter the container's namespaces".into(),
             Self::Overwrite { path, .. } => at("write", path),

@@ -7,10 +7,10 @@
 //! forward load 127.0.0.1:9001 PID SECONDS [connections]
 //! ```
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::config::bootstrap::v3 as bootstrap;
@@ -23,6 +23,8 @@ use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use prost::{Message, Name};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tombolo_proxy::Options;
 use tombolo_xds::Resource;
 
@@ -140,79 +142,81 @@ fn any<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
-/// Answers every request, however it is framed, as soon as its head is complete.
+/// Answers every request, however it is framed, as soon as its head is complete. One thread, so that the proxy under
+/// test pays for waking one peer, not one per connection.
 fn upstream(address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
-    let socket = TcpListener::bind(address)?;
-    for stream in socket.incoming() {
-        let mut stream = stream?;
-        stream.set_nodelay(true)?;
-        std::thread::spawn(move || {
-            let mut buffer = [0; 16 * 1024];
-            let mut held = 0;
-            while let Ok(read) = stream.read(&mut buffer[held..]) {
-                if read == 0 {
-                    return;
-                }
-                held += read;
-                if buffer[..held].ends_with(b"\r\n\r\n") {
-                    held = 0;
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\npong";
-                    if stream.write_all(answer).is_err() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let socket = TcpListener::bind(address).await?;
+        loop {
+            let (mut stream, _) = socket.accept().await?;
+            stream.set_nodelay(true)?;
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 16 * 1024];
+                let mut held = 0;
+                while let Ok(read) = stream.read(&mut buffer[held..]).await {
+                    if read == 0 {
                         return;
                     }
+                    held += read;
+                    if buffer[..held].ends_with(b"\r\n\r\n") {
+                        held = 0;
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\npong";
+                        if stream.write_all(answer).await.is_err() {
+                            return;
+                        }
+                    }
                 }
-            }
-        });
-    }
-    Ok(())
+            });
+        }
+    })
 }
 
 /// Keeps connections busy, one request at a time each, and reports the CPU time of process `pid` per request.
 fn load(address: SocketAddr, pid: u32, time: Duration, connections: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let mut threads = Vec::new();
-    for _ in 0..connections {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let (done, stop) = (done.clone(), stop.clone());
-        threads.push(std::thread::spawn(move || {
-            let request = b"GET /color/red HTTP/1.1\r\nhost: app.example.test\r\nuser-agent: load\r\naccept: */*\r\n\r\n";
-            let mut buffer = [0; 4096];
-            while !stop.load(Ordering::Relaxed) {
-                if stream.write_all(request).is_err() {
-                    return;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let done = Arc::new(AtomicU64::new(0));
+        for _ in 0..connections {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let done = done.clone();
+            tokio::spawn(async move {
+                if let Err(error) = keep_busy(stream, &done).await {
+                    eprintln!("connection lost: {error}");
                 }
-                let mut held = 0;
-                loop {
-                    match stream.read(&mut buffer[held..]) {
-                        Ok(0) | Err(_) => return,
-                        Ok(read) => held += read,
-                    }
-                    if buffer[..held].ends_with(b"\r\n\r\npong") {
-                        break;
-                    }
-                }
-                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (count, cpu, start) = (done.load(Ordering::Relaxed), cpu_time(pid)?, Instant::now());
+        tokio::time::sleep(time).await;
+        let (count, cpu, wall) = (done.load(Ordering::Relaxed) - count, cpu_time(pid)? - cpu, start.elapsed());
+        println!(
+            "{:.2} us/request  {} requests  {:.0}/s  busy {:.0} %",
+            cpu * 1e6 / count.max(1) as f64,
+            count,
+            count as f64 / wall.as_secs_f64(),
+            cpu * 100.0 / wall.as_secs_f64(),
+        );
+        Ok(())
+    })
+}
+
+async fn keep_busy(mut stream: TcpStream, done: &AtomicU64) -> std::io::Result<()> {
+    let request = b"GET /color/red HTTP/1.1\r\nhost: app.example.test\r\nuser-agent: load\r\naccept: */*\r\n\r\n";
+    let mut buffer = [0; 4096];
+    loop {
+        stream.write_all(request).await?;
+        let mut held = 0;
+        while !buffer[..held].ends_with(b"\r\n\r\npong") {
+            let read = stream.read(&mut buffer[held..]).await?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
-        }));
+            held += read;
+        }
+        done.fetch_add(1, Ordering::Relaxed);
     }
-    std::thread::sleep(Duration::from_millis(500));
-    let (count, cpu, start) = (done.load(Ordering::Relaxed), cpu_time(pid)?, Instant::now());
-    std::thread::sleep(time);
-    let (count, cpu, wall) = (done.load(Ordering::Relaxed) - count, cpu_time(pid)? - cpu, start.elapsed());
-    stop.store(true, Ordering::Relaxed);
-    for thread in threads {
-        let _ = thread.join();
-    }
-    println!(
-        "{:.2} us/request  {} requests  {:.0}/s  busy {:.0} %",
-        cpu * 1e6 / count.max(1) as f64,
-        count,
-        count as f64 / wall.as_secs_f64(),
-        cpu * 100.0 / wall.as_secs_f64(),
-    );
-    Ok(())
 }
 
 /// User and system time of a process, in seconds.

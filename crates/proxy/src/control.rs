@@ -56,7 +56,7 @@ impl Control {
             resolver,
             resolved,
             memory: Memory::default(),
-            checks: Checks::default(),
+            checks: Checks::new(options.socket_mark),
             sweeps: HashMap::new(),
             saved: options.state_dir.as_deref().map(Saved::new),
             number: 0,

@@ -1,1 +1,131 @@
-//! x
+//! A bootstrap for a real Envoy, with which it takes this proxy's place: same node, same control plane, same mark.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde_json::{Value, json};
+
+use crate::options::Options;
+
+/// The cluster through which Envoy reaches the control plane.
+const CONTROL_PLANE: &str = "tombolo_control_plane";
+const SOL_SOCKET: u32 = 1;
+const SO_MARK: u32 = 36;
+
+/// The bootstrap configuration as JSON, for `envoy --config-path`.
+///
+/// The control plane speaks delta ADS over HTTP/2 in plaintext at `options.xds_address`; without one, Envoy starts
+/// with the admin endpoint alone. A socket mark becomes a `SO_MARK` option on every upstream socket, the control
+/// plane's included, so that redirect rules leave Envoy's own traffic alone.
+#[must_use]
+pub fn bootstrap(options: &Options) -> Value {
+    let admin = options.admin.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
+    let mut config = json!({
+        "node": {
+            "id": options.node_id,
+            "cluster": options.node_cluster,
+            "metadata": options.node_metadata,
+        },
+        "admin": { "address": address(&admin.ip().to_string(), admin.port()) },
+        "stats_config": {
+            "stats_tags": [
+                { "tag_name": "tombolo.node", "fixed_value": options.node_id },
+                { "tag_name": "tombolo.cluster", "fixed_value": options.node_cluster },
+            ],
+        },
+        "layered_runtime": {
+            "layers": [{ "name": "admin", "admin_layer": {} }],
+        },
+    });
+    if let Some(mark) = options.socket_mark {
+        config["cluster_manager"] = json!({
+            "upstream_bind_config": {
+                "source_address": { "address": "0.0.0.0", "port_value": 0 },
+                "socket_options": [{
+                    "description": "SO_MARK",
+                    "level": SOL_SOCKET,
+                    "name": SO_MARK,
+                    "int_value": mark,
+                    "state": "STATE_PREBIND",
+                }],
+            },
+        });
+    }
+    if let Some((host, port)) = options.xds_address.as_deref().and_then(host_port) {
+        let ads = json!({ "ads": {}, "resource_api_version": "V3" });
+        config["dynamic_resources"] = json!({
+            "lds_config": ads,
+            "cds_config": ads,
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE } }],
+            },
+        });
+        config["static_resources"] = json!({ "clusters": [control_plane(&host, port)] });
+    }
+    config
+}
+
+fn control_plane(host: &str, port: u16) -> Value {
+    let kind = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
+    json!({
+        "name": CONTROL_PLANE,
+        "type": kind,
+        "connect_timeout": "2s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {
+                        // A control plane that vanished without a word is noticed within a minute.
+                        "connection_keepalive": { "interval": "30s", "timeout": "20s" },
+                    },
+                },
+            },
+        },
+        "upstream_connection_options": { "tcp_keepalive": { "keepalive_time": 60 } },
+        "load_assignment": {
+            "cluster_name": CONTROL_PLANE,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(host, port) } }] }],
+        },
+    })
+}
+
+fn address(host: &str, port: u16) -> Value {
+    json!({ "socket_address": { "address": host, "port_value": port } })
+}
+
+/// Splits `host:port`, an IPv6 host in brackets; a scheme before it is dropped.
+fn host_port(text: &str) -> Option<(String, u16)> {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (host, port) = text.rsplit_once(':')?;
+    Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_all_kinds_split() {
+        assert_eq!(host_port("127.0.0.1:18000"), Some(("127.0.0.1".to_owned(), 18000)));
+        assert_eq!(host_port("http://control.test:1"), Some(("control.test".to_owned(), 1)));
+        assert_eq!(host_port("[::1]:9"), Some(("::1".to_owned(), 9)));
+        assert_eq!(host_port("nowhere"), None);
+    }
+
+    #[test]
+    fn mark_and_control_plane_appear_only_when_given() {
+        let bare = bootstrap(&Options::default());
+        assert!(bare.get("cluster_manager").is_none() && bare.get("dynamic_resources").is_none());
+        let full = bootstrap(&Options {
+            socket_mark: Some(1337),
+            xds_address: Some("127.0.0.1:18000".to_owned()),
+            ..Options::default()
+        });
+        let option = &full["cluster_manager"]["upstream_bind_config"]["socket_options"][0];
+        assert_eq!((option["level"].as_u64(), option["name"].as_u64()), (Some(1), Some(36)));
+        assert_eq!(option["int_value"], 1337);
+        assert_eq!(full["dynamic_resources"]["ads_config"]["api_type"], "DELTA_GRPC");
+    }
+}

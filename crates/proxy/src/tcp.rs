@@ -132,8 +132,10 @@ pub(crate) async fn proxy(worker: Rc<Worker>, config: Arc<TcpProxy>, mut client:
             facts.upstream_host = Some(host);
             let until = config.max_duration.map(|duration| started + duration);
             let (ended, moved) = join(&mut client, &mut server, config.idle_timeout, until).await;
-            if matches!(ended, Ended::Idle) {
-                stats.idle_timeout.inc();
+            match ended {
+                Ended::Idle => stats.idle_timeout.inc(),
+                Ended::Failed(error) => tracing::debug!(%error, remote = %ends.remote, "connection broke"),
+                Ended::Closed | Ended::Expired => {}
             }
             stats.downstream_cx_rx_bytes_total.add(moved.up);
             stats.downstream_cx_tx_bytes_total.add(moved.down);

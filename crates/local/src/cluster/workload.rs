@@ -103,7 +103,7 @@ fn roll(objects: &mut Objects, moment: &Moment<'_>, deployment: &Deployment) {
         Revision {
             name: set.metadata.name.clone().unwrap_or_default(),
             wanted: wanted(set),
-            available: count(own, |pod| serves(pod)),
+            available: count(own, serves),
             present: count(own, |_| true),
         }
     };

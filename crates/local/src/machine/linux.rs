@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -157,7 +156,7 @@ fn user(user: Option<(u32, u32)>) -> Option<container::User> {
 fn mount(spec: MountSpec) -> Mount {
     let source = match spec.source {
         VolumeSource::Files(files) => {
-            MountSource::Files(files.into_iter().map(|(path, bytes)| (PathBuf::from(path), bytes)).collect())
+            MountSource::Files(files)
         }
         VolumeSource::Path(path) => MountSource::Path(path),
         VolumeSource::Scratch => MountSource::Scratch,

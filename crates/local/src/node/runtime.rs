@@ -103,15 +103,12 @@ impl Runtime {
     /// Tells how workloads come up, until dropped. Says [`Event::Ready`] once when all are there.
     pub async fn report(self: Arc<Self>) {
         let mut changes = crate::mesh::Changes::of(&self.clusters);
-        let mut told: BTreeMap<(String, String, String), (u32, u32, Option<String>)> = BTreeMap::new();
+        let mut told: Vec<Workload> = Vec::new();
         let mut ready = false;
         loop {
             let workloads = self.workloads();
             for workload in &workloads {
-                let key = (workload.cluster.clone(), workload.namespace.clone(), workload.object.clone());
-                let state = (workload.ready, workload.total, workload.waiting.clone());
-                if !ready && told.get(&key) != Some(&state) {
-                    told.insert(key, state);
+                if !ready && !told.contains(workload) {
                     self.progress.send(Event::Workload {
                         cluster: workload.cluster.clone(),
                         object: workload.object.clone(),
@@ -121,6 +118,7 @@ impl Runtime {
                     });
                 }
             }
+            told.clone_from(&workloads);
             if !ready && workloads.iter().all(|workload| workload.complete) {
                 ready = true;
                 self.progress.send(Event::Ready { info: Box::new(self.info().await) });

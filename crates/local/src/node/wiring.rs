@@ -56,12 +56,11 @@ pub(super) async fn run(inside: Inside, orders: Orders) -> Result<(), String> {
     let host = inside.host.clone();
     let sender = host.clone();
     let progress = Progress::new(move |event| sender.print(&encode(event)));
-    let (runtime, background) = build(inside, &orders, &progress).await?;
+    let (runtime, mut background) = build(inside, &orders, &progress).await?;
+    apply_manifests(&runtime, &orders)?;
     progress.send(Event::Serving { info: Box::new(runtime.info().await) });
-    let manifests = apply_manifests(&runtime, &orders);
-    if let Err(message) = manifests {
-        return Err(message);
-    }
+    // Only now: with no objects at all, everything would be ready.
+    background.tasks.spawn(runtime.clone().report());
     let stopped = async {
         tokio::select! {
             () = host.stop_requested() => {}
@@ -217,7 +216,6 @@ async fn serve(
     }
     tasks.spawn(runtime.network.clone().run());
     tasks.spawn(runtime.entrances.clone().run());
-    tasks.spawn(runtime.clone().report());
     let at = SocketAddr::from((dns, DNS_PORT));
     let udp = tokio::net::UdpSocket::bind(at).await.map_err(|error| format!("cluster DNS at {at}: {error}"))?;
     let tcp = tokio::net::TcpListener::bind(at).await.map_err(|error| format!("cluster DNS at {at}: {error}"))?;

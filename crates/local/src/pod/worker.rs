@@ -387,7 +387,8 @@ impl Worker {
         };
         let (apps, proxies) = (running(false), running(true));
         let deadline = Instant::now() + grace;
-        if !grace.is_zero() && !(apps.is_empty() && proxies.is_empty()) {
+        let anything = !apps.is_empty() || !proxies.is_empty();
+        if anything && !grace.is_zero() {
             let drain = self.host.drain.min(grace);
             // A proxy's hook is a sleep for the benefit of slow control planes; the drain replaces it.
             let hooks = apps.iter().filter_map(|(container, process)| {

@@ -20,11 +20,10 @@ use crate::upstream::connect::connect;
 /// What a TCP probe reads at most before it gives up on what it expects.
 const MAX_ANSWER: usize = 64 * 1024;
 
-#[derive(Default)]
 pub(crate) struct Checks {
     tasks: HashMap<(Arc<str>, SocketAddr), Task>,
     /// For hosts of clusters that set no mark of their own.
-    pub(crate) mark: Option<u32>,
+    mark: Option<u32>,
 }
 
 struct Task {
@@ -43,6 +42,10 @@ impl Drop for Task {
 }
 
 impl Checks {
+    pub(crate) fn new(mark: Option<u32>) -> Self {
+        Self { tasks: HashMap::new(), mark }
+    }
+
     /// Checks the members of these fleets from now on, and no others.
     pub(crate) fn sync<'a>(&mut self, fleets: impl Iterator<Item = &'a Arc<Fleet>>) {
         let mut tasks = HashMap::new();

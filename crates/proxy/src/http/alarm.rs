@@ -80,21 +80,30 @@ pub(crate) fn after(start: Instant, duration: Option<Duration>) -> Option<Instan
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_alarm_serves_growing_and_shrinking_deadlines() {
         let alarm = Alarm::default();
-        let now = || tokio::time::Instant::now().into_std();
-        let first = now() + Duration::from_secs(10);
-        assert_eq!(alarm.race(std::future::ready(1), || Some(first)).await, Ok(1));
-        let slow = || tokio::time::sleep(Duration::from_secs(60));
-        let start = now();
-        let deadline = start + Duration::from_secs(20);
-        assert_eq!(alarm.race(slow(), || Some(deadline)).await, Err(Elapsed));
-        assert_eq!(now() - start, Duration::from_secs(20));
-        let start = now();
-        let deadline = start + Duration::from_secs(1);
-        assert_eq!(alarm.race(slow(), || Some(deadline)).await, Err(Elapsed));
-        assert_eq!(now() - start, Duration::from_secs(1));
-        assert_eq!(alarm.race(slow(), || None).await, Ok(()));
+        let never = std::future::pending::<()>;
+        for millis in [5, 40, 10] {
+            let deadline = Instant::now() + Duration::from_millis(millis);
+            assert_eq!(alarm.race(never(), || Some(deadline)).await, Err(Elapsed));
+            assert!(Instant::now() >= deadline);
+        }
+        let past = Instant::now();
+        assert_eq!(alarm.race(std::future::ready(1), || Some(past)).await, Ok(1), "the future goes first");
+        assert_eq!(alarm.race(tokio::task::yield_now(), || None).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_moved_meanwhile_is_waited_for() {
+        let alarm = Alarm::default();
+        let start = Instant::now();
+        let mut asked = 0;
+        let moving = || {
+            asked += 1;
+            Some(start + Duration::from_millis(if asked < 3 { 5 } else { 30 }))
+        };
+        assert_eq!(alarm.race(std::future::pending::<()>(), moving).await, Err(Elapsed));
+        assert!(start.elapsed() >= Duration::from_millis(30));
     }
 }

@@ -153,7 +153,7 @@ impl Exchange<'_> {
             let from = if has_body { progress.completed() } else { Some(started) };
             match from {
                 Some(from) => earlier(limit, earlier(after(from, forward.timeout), after(from, idle))),
-                None => earlier(limit, after(Instant::now(), forward.timeout.or(idle))),
+                None => earlier(after(started, session.manager.request_timeout), earlier(limit, after(Instant::now(), idle))),
             }
         };
         let trip = Trip {
@@ -193,6 +193,12 @@ impl Exchange<'_> {
                 self.answer(route, weighted, &parts.method, answer, terms, upgrade)
             }
             Ok(Err(failed)) => self.fail(&cluster, failed),
+            Err(_) if has_body && progress.completed().is_none() => {
+                // The client is the slow one.
+                cluster.stats.upstream_rq_tx_reset.inc();
+                let reply = LocalReply::text(StatusCode::REQUEST_TIMEOUT, "stream timeout");
+                self.reply(reply.because("request_overall_timeout", "DT"))
+            }
             Err(_) => {
                 cluster.stats.upstream_rq_timeout.inc();
                 if let Some(late) = late {

@@ -63,7 +63,7 @@ impl Body for Outgoing {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream { body, .. } => body.size_hint(),
-            Self::Replay(attempt) => attempt.recording.0.borrow().hint.clone(),
+            Self::Replay(attempt) => attempt.recording.0.borrow().hint,
         }
     }
 }

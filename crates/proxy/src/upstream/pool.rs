@@ -269,7 +269,12 @@ type Connection1 = http1::Connection<TokioIo<tokio::net::TcpStream>, Outgoing>;
 
 async fn handshake(cluster: &Cluster, upstream: &Upstream) -> Result<(Sender1, Connection1), AcquireError> {
     let stream = cluster.connect(upstream).await?;
-    let pair = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let mut builder = http1::Builder::new();
+    if let Some(limit) = cluster.fleet().config.buffer_limit {
+        // hyper needs 8 KiB for a message's head.
+        builder.max_buf_size((limit as usize).max(8 * 1024));
+    }
+    let pair = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     cluster.stats.upstream_cx_http1_total.inc();
     Ok(pair)
 }

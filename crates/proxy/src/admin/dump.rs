@@ -1,0 +1,159 @@
+//! `/config_dump`: names, versions and what was understood of each resource.
+
+use serde_json::{Value, json};
+
+use crate::config::cluster::Discovery;
+use crate::config::listener::Filter;
+use crate::config::http_manager::Routes;
+use crate::generation::Generation;
+use crate::options::Options;
+
+pub(super) fn listeners(generation: &Generation) -> Value {
+    let list: Vec<Value> = generation
+        .doors
+        .iter()
+        .map(|door| json!({ "name": door.listener.name, "local_address": socket(door.socket.address) }))
+        .collect();
+    json!({ "listener_statuses": list })
+}
+
+pub(super) fn config(generation: &Generation, options: &Options) -> Value {
+    json!({
+        "configs": [
+            {
+                "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
+                "bootstrap": crate::envoy::bootstrap(options),
+            },
+            {
+                "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
+                "version_info": generation.config.revision.to_string(),
+                "dynamic_active_clusters": clusters(generation),
+            },
+            {
+                "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+                "version_info": generation.config.revision.to_string(),
+                "dynamic_listeners": dynamic_listeners(generation),
+            },
+            {
+                "@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
+                "dynamic_route_configs": routes(generation),
+            },
+            {
+                "@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump",
+                "dynamic_endpoint_configs": endpoints(generation),
+            },
+        ],
+    })
+}
+
+fn clusters(generation: &Generation) -> Vec<Value> {
+    generation
+        .config
+        .clusters
+        .values()
+        .map(|entry| {
+            let cluster = &entry.value;
+            let kind = match &cluster.discovery {
+                Discovery::Eds(_) => "EDS",
+                Discovery::Static(_) => "STATIC",
+                Discovery::StrictDns(_) => "STRICT_DNS",
+                Discovery::LogicalDns(_) => "LOGICAL_DNS",
+                Discovery::OriginalDst { .. } => "ORIGINAL_DST",
+            };
+            json!({
+                "version_info": entry.version,
+                "cluster": {
+                    "name": cluster.name,
+                    "type": kind,
+                    "connect_timeout": seconds(cluster.connect_timeout),
+                    "lb_policy": format!("{:?}", cluster.policy),
+                    "protocol": format!("{:?}", cluster.protocol),
+                    "circuit_breakers": format!("{:?}", cluster.limits),
+                    "outlier_detection": cluster.outlier.as_ref().map(|outlier| format!("{outlier:?}")),
+                    "health_checks": cluster.health_checks.len(),
+                },
+            })
+        })
+        .collect()
+}
+
+fn dynamic_listeners(generation: &Generation) -> Vec<Value> {
+    generation
+        .config
+        .listeners
+        .values()
+        .map(|entry| {
+            let chains: Vec<Value> = entry
+                .value
+                .all_chains()
+                .map(|chain| match &chain.filter {
+                    Filter::Http(manager) => json!({
+                        "filter": "http_connection_manager",
+                        "stat_prefix": manager.stat_prefix,
+                        "routes": match &manager.routes {
+                            Routes::Named(name) => json!({ "route_config_name": name }),
+                            Routes::Inline(table) => route_table(table),
+                        },
+                    }),
+                    Filter::Tcp(config) => json!({ "filter": "tcp_proxy", "stat_prefix": config.stat_prefix }),
+                })
+                .collect();
+            json!({
+                "name": entry.value.name,
+                "active_state": {
+                    "version_info": entry.version,
+                    "listener": {
+                        "name": entry.value.name,
+                        "address": socket(entry.value.address),
+                        "use_original_dst": entry.value.original_dst,
+                        "filter_chains": chains,
+                    },
+                },
+            })
+        })
+        .collect()
+}
+
+fn routes(generation: &Generation) -> Vec<Value> {
+    let tables = generation.config.routes.values();
+    tables.map(|entry| json!({ "version_info": entry.version, "route_config": route_table(&entry.value) })).collect()
+}
+
+fn route_table(table: &crate::config::route::RouteTable) -> Value {
+    let routes: Vec<Value> = table
+        .routes()
+        .map(|route| json!({ "name": route.name, "path": format!("{:?}", route.matcher.path), "action": format!("{:?}", route.action) }))
+        .collect();
+    json!({ "name": table.name, "routes": routes })
+}
+
+fn endpoints(generation: &Generation) -> Vec<Value> {
+    generation
+        .fleets
+        .iter()
+        .map(|(name, fleet)| {
+            let hosts: Vec<Value> = fleet
+                .members
+                .list
+                .iter()
+                .map(|member| {
+                    json!({
+                        "address": member.host.address.to_string(),
+                        "healthy": member.host.is_healthy(),
+                        "weight": member.weight,
+                        "priority": member.priority,
+                    })
+                })
+                .collect();
+            json!({ "endpoint_config": { "cluster_name": name, "endpoints": hosts } })
+        })
+        .collect()
+}
+
+fn socket(address: std::net::SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+}
+
+fn seconds(duration: std::time::Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}

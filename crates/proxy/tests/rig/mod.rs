@@ -1,0 +1,74 @@
+//! Parts for tests: resources by name, upstream servers with known behaviour, a plain HTTP/1 client, a running proxy.
+#![allow(dead_code, deprecated, reason = "each test binary uses its own part of the rig")]
+
+pub mod client;
+pub mod envoy;
+pub mod resources;
+pub mod upstream;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tombolo_proxy::{Options, Proxy};
+use tombolo_xds::Resource;
+
+/// Polls until `check` gives a value; panics with `what` after ten seconds.
+pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "gave up waiting for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A proxy on static resources; its listener `ingress` is bound to a free port.
+pub struct Running {
+    pub proxy: Option<Proxy>,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Running {
+    pub fn start(static_resources: Vec<Resource>) -> Self {
+        Self::start_with(Options { static_resources, ..Options::default() })
+    }
+
+    pub fn start_with(options: Options) -> Self {
+        let options = Options {
+            workers: if options.workers == 0 { 2 } else { options.workers },
+            admin: Some("127.0.0.1:0".parse().expect("address")),
+            drain: Duration::from_secs(5),
+            ..options
+        };
+        let proxy = Proxy::start(options).expect("proxy starts");
+        let address = wait_for("the listener", || proxy.listener("ingress"));
+        let admin = proxy.admin().expect("admin address");
+        Self { proxy: Some(proxy), address, admin }
+    }
+
+    pub fn admin(&self, request_line: &str) -> client::Response {
+        client::send(self.admin, &format!("{request_line} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"))
+    }
+
+    /// The value of one statistic, 0 when it does not exist.
+    pub fn stat(&self, name: &str) -> u64 {
+        let text = self.admin(&format!("GET /stats?filter={name}")).text();
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            let outcome = proxy.shutdown();
+            if !std::thread::panicking() {
+                outcome.expect("clean shutdown");
+            }
+        }
+    }
+}

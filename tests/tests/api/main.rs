@@ -1,0 +1,15 @@
+//! Real AWS clients against a real server: only endpoints are set, nothing else knows of Tombolo.
+
+mod app_mesh;
+mod cloud_map;
+mod command_line;
+mod walkthrough;
+
+use tombolo_tests::{Server, boto::Boto};
+
+/// A server and a boto3 that calls it; `None`, with a word about it, when something is missing.
+fn server_and_boto() -> Option<(Server, Boto)> {
+    let server = Server::start()?;
+    let boto = Boto::start(&server.aws())?;
+    Some((server, boto))
+}
