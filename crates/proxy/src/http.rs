@@ -80,11 +80,12 @@ impl Exchange<'_> {
             self.record = Some(self.start_record(parts, body));
         }
         if version < Version::HTTP_11 && !manager.accept_http_10 {
-            return Err(LocalReply::empty(StatusCode::UPGRADE_REQUIRED).because("low_version", "DPE"));
+            let reply = LocalReply::text(StatusCode::UPGRADE_REQUIRED, "Upgrade Required").last();
+            return Err(reply.because("low_version", "DPE"));
         }
         let Some(authority) = authority.filter(|authority| !authority.is_empty() || parts.method != Method::CONNECT)
         else {
-            return Err(LocalReply::empty(StatusCode::BAD_REQUEST).because("missing_host_header", "DPE"));
+            return Err(LocalReply::empty(StatusCode::BAD_REQUEST).last().because("missing_host_header", "DPE"));
         };
         self.authority = self.stripped(authority);
         if session.http2 {

@@ -31,6 +31,7 @@ use crate::upstream::{Cluster, Upstream};
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
+const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
 const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 
 /// Attempts that cost the policy nothing because the request had not left the proxy, or its connection had died idle.
@@ -114,7 +115,7 @@ impl Exchange<'_> {
         if !session.http2 && headers::wants_upgrade(&parts.headers) {
             let allowed = forward.websocket.unwrap_or(session.manager.websocket);
             if !allowed || !headers::wants_websocket(&parts.headers) {
-                return self.reply(LocalReply::empty(StatusCode::FORBIDDEN).because("upgrade_failed", "-"));
+                return self.reply(LocalReply::empty(StatusCode::FORBIDDEN).last().because("upgrade_failed", "-"));
             }
             upgrade = client;
         } else {
@@ -279,11 +280,16 @@ impl Exchange<'_> {
             }
             (None, HostRewrite::Keep | HostRewrite::Upstream) => {}
         }
-        if forward.forwarded_host && self.authority != before {
-            parts.headers.append("x-forwarded-host", before);
+        if self.authority != before {
+            if forward.forwarded_host {
+                parts.headers.append("x-forwarded-host", before.clone());
+            }
+            if envoy_headers {
+                parts.headers.insert(ORIGINAL_HOST, before);
+            }
         }
         if let Some(new) = path::rewrite(&forward.path, &route.matcher.path, parts.uri.path()) {
-            if new != parts.uri.path() && envoy_headers {
+            if envoy_headers {
                 let original = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
                 if let Ok(original) = HeaderValue::from_str(original) {
                     parts.headers.insert(ORIGINAL_PATH, original);
@@ -359,10 +365,10 @@ impl Exchange<'_> {
         if let Some(record) = &mut self.record {
             record.attempts = failed.attempts;
         }
-        let status = if matches!(failed.mishap, Mishap::PerTryTimeout) {
-            StatusCode::GATEWAY_TIMEOUT
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
+        let status = match failed.mishap {
+            Mishap::PerTryTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Mishap::Protocol => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         cluster.stats.response(status.as_u16());
         let retried = failed.attempts > 1;
@@ -376,15 +382,15 @@ impl Exchange<'_> {
                     .because("response_timeout", if retried { "URX,UT" } else { "UT" });
                 return self.reply(reply);
             }
-            Mishap::Overflow => "overflow".to_owned(),
-            Mishap::Connect(ConnectError::Timeout) => "connection timeout".to_owned(),
+            Mishap::Overflow => "overflow",
+            Mishap::Connect(ConnectError::Timeout) => "connection timeout",
             Mishap::Connect(ConnectError::Failed(error)) => {
-                let text = strerror(error);
-                format!("remote connection failure, transport failure reason: delayed connect error: {text}")
+                tracing::debug!(%error, "upstream connection failed");
+                "remote connection failure"
             }
-            Mishap::Reset { .. } => "connection termination".to_owned(),
-            Mishap::Refused => "remote refused stream reset".to_owned(),
-            Mishap::Protocol => "protocol error".to_owned(),
+            Mishap::Reset { .. } => "connection termination",
+            Mishap::Refused => "remote refused stream reset",
+            Mishap::Protocol => "protocol error",
         };
         let (details, flags) = match &failed.mishap {
             Mishap::Overflow => ("upstream_reset_before_response_started{overflow}", "UO"),
@@ -399,15 +405,6 @@ impl Exchange<'_> {
             reply = reply.overloaded();
         }
         self.reply(reply)
-    }
-}
-
-/// The operating system's words for an error, without the number that the standard library appends.
-fn strerror(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct LocalReply {
     overloaded: bool,
     /// Stays HTTP for gRPC clients too.
     plain: bool,
+    /// The connection is of no further use.
+    last: bool,
     pub(super) details: &'static str,
     pub(super) flags: &'static str,
 }
@@ -24,7 +26,7 @@ impl LocalReply {
     }
 
     pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), location: None, overloaded: false, plain: false, details: "-", flags: "" }
+        Self { status, body: body.into(), location: None, overloaded: false, plain: false, last: false, details: "-", flags: "" }
     }
 
     pub(super) fn direct(status: StatusCode, body: Bytes) -> Self {
@@ -43,12 +45,19 @@ impl LocalReply {
         Self { overloaded: true, ..self }
     }
 
+    pub(super) fn last(self) -> Self {
+        Self { last: true, ..self }
+    }
+
     pub(super) fn into_response(self, grpc: bool) -> Response<Bytes> {
         let mut headers = HeaderMap::new();
         let mut status = self.status;
         let mut body = self.body;
         if let Some(location) = self.location {
             headers.insert(header::LOCATION, location);
+        }
+        if self.last {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.overloaded {
             headers.insert("x-envoy-overloaded", HeaderValue::from_static("true"));

@@ -1,5 +1,5 @@
 //! Parts for tests: resources by name, upstream servers with known behaviour, a plain HTTP/1 client, a running proxy.
-#![allow(dead_code, deprecated, reason = "each test binary uses its own part of the rig")]
+#![allow(dead_code, deprecated, unreachable_pub, reason = "each test binary uses its own part of the rig")]
 
 pub mod client;
 pub mod envoy;

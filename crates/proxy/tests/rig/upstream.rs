@@ -173,6 +173,9 @@ fn answer(
         }
         return false;
     }
+    if path == "/status/204" {
+        return writer.write_all(b"HTTP/1.1 204 No Content\r\nx-upstream: up\r\n\r\n").is_ok();
+    }
     if path.starts_with("/status/") {
         return respond(writer, name, argument, "status");
     }
