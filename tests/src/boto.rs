@@ -70,13 +70,24 @@ impl Boto {
     }
 
     /// Makes a call.
-    pub fn attempt(&mut self, service: &str, operation: &str, params: Value) -> Result<Value, Raised> {
+    pub fn attempt(
+        &mut self,
+        service: &str,
+        operation: &str,
+        params: Value,
+    ) -> Result<Value, Raised> {
         self.exchange(&json!({"service": service, "operation": operation, "params": params}))
     }
 
     /// Makes a call in another region.
     #[track_caller]
-    pub fn call_in(&mut self, region: &str, service: &str, operation: &str, params: Value) -> Value {
+    pub fn call_in(
+        &mut self,
+        region: &str,
+        service: &str,
+        operation: &str,
+        params: Value,
+    ) -> Value {
         let call = json!({
             "service": service, "operation": operation, "params": params, "region": region,
         });
@@ -86,7 +97,13 @@ impl Boto {
 
     /// All pages of a listing, by boto3's own paginator.
     #[track_caller]
-    pub fn pages(&mut self, service: &str, operation: &str, params: Value, size: usize) -> Vec<Value> {
+    pub fn pages(
+        &mut self,
+        service: &str,
+        operation: &str,
+        params: Value,
+        size: usize,
+    ) -> Vec<Value> {
         let call = json!({
             "service": service, "operation": operation, "params": params, "paginate": size,
         });
@@ -102,7 +119,9 @@ impl Boto {
     fn exchange(&mut self, call: &Value) -> Result<Value, Raised> {
         writeln!(self.calls, "{call}").expect("Python is still there");
         let mut line = String::new();
-        self.answers.read_line(&mut line).expect("Python writes text");
+        self.answers
+            .read_line(&mut line)
+            .expect("Python writes text");
         // Python ends on any error that is not the server's answer, and says why on its own.
         assert!(!line.is_empty(), "Python ended at {call}");
         let mut answer: Value = serde_json::from_str(&line).expect("Python writes JSON");

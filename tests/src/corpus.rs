@@ -33,13 +33,19 @@ pub fn walkthroughs() -> Option<Vec<Walkthrough>> {
         })
         .collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(!found.is_empty(), "{} holds no walkthroughs", root.display());
+    assert!(
+        !found.is_empty(),
+        "{} holds no walkthroughs",
+        root.display()
+    );
     Some(found)
 }
 
 /// The walkthrough of this name; `None`, with a word about it, when the walkthroughs are not there.
 pub fn walkthrough(name: &str) -> Option<Walkthrough> {
-    let found = walkthroughs()?.into_iter().find(|walkthrough| walkthrough.name == name);
+    let found = walkthroughs()?
+        .into_iter()
+        .find(|walkthrough| walkthrough.name == name);
     Some(found.unwrap_or_else(|| panic!("there is no walkthrough {name}")))
 }
 
@@ -47,7 +53,11 @@ impl Walkthrough {
     /// Its manifests, in the order in which they are applied.
     pub fn manifests(&self) -> Vec<PathBuf> {
         let directory = self.directory.join("manifests");
-        if directory.is_dir() { list(&directory) } else { Vec::new() }
+        if directory.is_dir() {
+            list(&directory)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Its recorded calls, in order.
@@ -70,20 +80,26 @@ impl Walkthrough {
 
     /// Whether its calls make everything that they use.
     pub fn is_self_contained(&self) -> bool {
-        self.steps().iter().any(|step| step.operation == "CreateMesh")
+        self.steps()
+            .iter()
+            .any(|step| step.operation == "CreateMesh")
     }
 }
 
 fn list(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory);
     let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.expect("a readable directory").path()).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a readable directory").path())
+        .collect();
     paths.sort();
     paths
 }
 
 /// The last word of a path.
 pub fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

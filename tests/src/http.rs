@@ -38,7 +38,10 @@ impl<'a> Request<'a> {
     pub fn cloud_map(operation: &str, body: &Value) -> Self {
         Self::new("POST", "/")
             .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("Route53AutoNaming_v20170314.{operation}"))
+            .header(
+                "x-amz-target",
+                format!("Route53AutoNaming_v20170314.{operation}"),
+            )
             .signed("servicediscovery")
             .json(body)
     }
@@ -49,7 +52,9 @@ impl<'a> Request<'a> {
         if body.is_null() {
             return request;
         }
-        request.header("content-type", "application/json").json(body)
+        request
+            .header("content-type", "application/json")
+            .json(body)
     }
 
     /// With a header.
@@ -66,7 +71,10 @@ impl<'a> Request<'a> {
 
     /// What a development control plane reads of a signature: the caller's region.
     fn signed(self, service: &str) -> Self {
-        let credential = format!("AKIDEXAMPLE/20260101/{}/{service}/aws4_request", crate::REGION);
+        let credential = format!(
+            "AKIDEXAMPLE/20260101/{}/{service}/aws4_request",
+            crate::REGION
+        );
         self.header(
             "authorization",
             format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"),
@@ -86,7 +94,8 @@ pub struct Answer {
 impl Answer {
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// The body as text.
@@ -151,13 +160,19 @@ fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
-    let size = match head.parse(bytes).map_err(|error| invalid(error.to_string()))? {
+    let size = match head
+        .parse(bytes)
+        .map_err(|error| invalid(error.to_string()))?
+    {
         httparse::Status::Complete(size) => size,
         httparse::Status::Partial => return Ok(None),
     };
     let status = head.code.unwrap_or_default();
     let header = |name: &str| {
-        let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        let found = head
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
         found.map(|header| String::from_utf8_lossy(header.value).into_owned())
     };
     let rest = &bytes[size..];

@@ -23,7 +23,10 @@ pub fn until_within<T>(patience: Duration, what: &str, mut look: impl FnMut() ->
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < patience, "not within {patience:?}: {what}");
+        assert!(
+            start.elapsed() < patience,
+            "not within {patience:?}: {what}"
+        );
         std::thread::sleep(PAUSE);
     }
 }
@@ -31,5 +34,7 @@ pub fn until_within<T>(patience: Duration, what: &str, mut look: impl FnMut() ->
 /// An address of loopback whose port was free a moment ago.
 pub fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address")
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
 }

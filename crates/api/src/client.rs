@@ -63,6 +63,24 @@ impl Client {
         self.transport.scope()
     }
 
+    /// Whether every change is published and every connected proxy has acknowledged what it should
+    /// hold. Not an AWS call: see [`crate::STATUS_PATH`].
+    pub async fn synced(&self) -> Result<bool, Error> {
+        let answer = self
+            .transport
+            .send(&Outgoing {
+                door: Door::Sts,
+                method: Method::GET,
+                target: crate::STATUS_PATH.into(),
+                operation: None,
+                body: Vec::new(),
+            })
+            .await?;
+        let status: serde_json::Value =
+            serde_json::from_slice(&answer).map_err(|error| Error::Protocol(error.to_string()))?;
+        Ok(status["synced"] == true)
+    }
+
     /// The account that the server puts this caller into.
     pub async fn account(&self) -> Result<String, Error> {
         let answer = self

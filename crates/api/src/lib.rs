@@ -23,3 +23,7 @@ mod sts;
 mod wire;
 
 pub use server::{Config, Server};
+
+/// Where the control plane tells how it goes, beside the AWS APIs. The page itself is mounted by whoever
+/// knows the proxies.
+pub const STATUS_PATH: &str = "/tombolo/v1/status";

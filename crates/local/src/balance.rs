@@ -23,10 +23,16 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 3;
 
 /// Relays connections of `listener` until the task is dropped. `targets` are the ready pods at each moment.
-pub async fn serve(listener: TcpListener, targets: watch::Receiver<Vec<SocketAddrV4>>, entropy: Arc<Entropy>) {
+pub async fn serve(
+    listener: TcpListener,
+    targets: watch::Receiver<Vec<SocketAddrV4>>,
+    entropy: Arc<Entropy>,
+) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((client, _)) => {
                 let (targets, entropy) = (targets.clone(), entropy.clone());
@@ -44,7 +50,11 @@ pub async fn serve(listener: TcpListener, targets: watch::Receiver<Vec<SocketAdd
     }
 }
 
-async fn relay(mut client: TcpStream, targets: &watch::Receiver<Vec<SocketAddrV4>>, entropy: &Entropy) {
+async fn relay(
+    mut client: TcpStream,
+    targets: &watch::Receiver<Vec<SocketAddrV4>>,
+    entropy: &Entropy,
+) {
     let mut candidates = targets.borrow().clone();
     for _ in 0..ATTEMPTS {
         if candidates.is_empty() {
@@ -73,7 +83,9 @@ mod tests {
 
     async fn answering(text: &'static str) -> SocketAddrV4 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+        let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else {
+            unreachable!()
+        };
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.write_all(text.as_bytes()).await;

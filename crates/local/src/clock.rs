@@ -6,7 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 
 /// Now. A clock outside of what a timestamp can hold reads as 1970.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let milliseconds = i64::try_from(since.as_millis()).unwrap_or(0);
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }

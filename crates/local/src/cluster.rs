@@ -48,7 +48,11 @@ impl Cluster {
     /// happening.
     pub fn reconcile(&self, now: Timestamp) {
         self.objects.write(|objects| {
-            let moment = Moment { now, entropy: &self.entropy, inject: &self.inject };
+            let moment = Moment {
+                now,
+                entropy: &self.entropy,
+                inject: &self.inject,
+            };
             for _ in 0..PASSES {
                 let before = objects.revision();
                 collect::reconcile(objects, now);
@@ -67,7 +71,8 @@ impl Cluster {
         loop {
             self.reconcile(crate::clock::now());
             // The own changes of this pass have woken nobody to whom they are news.
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(10), changes.changed()).await;
+            let _ =
+                tokio::time::timeout(std::time::Duration::from_secs(10), changes.changed()).await;
         }
     }
 }

@@ -82,22 +82,33 @@ impl Images {
         let images = value.get("images").unwrap_or(value);
         let mut pairs = Vec::new();
         match images {
-            Value::Object(map) => pairs.extend(map.iter().map(|(image, entry)| (image.clone(), entry.clone()))),
+            Value::Object(map) => pairs.extend(
+                map.iter()
+                    .map(|(image, entry)| (image.clone(), entry.clone())),
+            ),
             Value::Array(list) => {
                 for item in list {
                     let mut item = item.clone();
-                    let image = item.as_object_mut().and_then(|fields| fields.shift_remove("image"));
+                    let image = item
+                        .as_object_mut()
+                        .and_then(|fields| fields.shift_remove("image"));
                     let Some(image) = image.as_ref().and_then(Value::as_str) else {
                         return Err("each item of the list needs an image: field".to_owned());
                     };
                     pairs.push((image.to_owned(), item));
                 }
             }
-            _ => return Err("expected a map: images: { \"REPOSITORY/NAME\": { command: [\"PROGRAM\"] } }".to_owned()),
+            _ => {
+                return Err(
+                    "expected a map: images: { \"REPOSITORY/NAME\": { command: [\"PROGRAM\"] } }"
+                        .to_owned(),
+                );
+            }
         }
         let mut entries = Vec::with_capacity(pairs.len());
         for (image, value) in pairs {
-            let mut entry = Entry::deserialize(&value).map_err(|error| format!("images: {image:?}: {error}"))?;
+            let mut entry = Entry::deserialize(&value)
+                .map_err(|error| format!("images: {image:?}: {error}"))?;
             match entry.command.first_mut() {
                 Some(program) if program.starts_with("./") || program.starts_with("../") => {
                     *program = base.join(&program).display().to_string();
@@ -127,15 +138,29 @@ impl Images {
     /// The entry of an image.
     pub fn find(&self, image: &str) -> Option<&Entry> {
         let bare = without_tag(image);
-        let matching = self.entries.iter().filter(|(pattern, _)| matches(pattern, image) || matches(pattern, bare));
-        let found = matching.max_by_key(|(pattern, _)| pattern.bytes().filter(|byte| *byte != b'*').count());
+        let matching = self
+            .entries
+            .iter()
+            .filter(|(pattern, _)| matches(pattern, image) || matches(pattern, bare));
+        let found = matching
+            .max_by_key(|(pattern, _)| pattern.bytes().filter(|byte| *byte != b'*').count());
         found.map(|(_, entry)| entry)
     }
 
     /// What a container of this image runs. `command` and `args` are the container's own.
-    pub fn resolve(&self, image: &str, command: &[String], args: &[String], program: &str) -> Option<Resolved> {
+    pub fn resolve(
+        &self,
+        image: &str,
+        command: &[String],
+        args: &[String],
+        program: &str,
+    ) -> Option<Resolved> {
         let entry = self.find(image)?;
-        let mut argv = if command.is_empty() { entry.command.clone() } else { command.to_vec() };
+        let mut argv = if command.is_empty() {
+            entry.command.clone()
+        } else {
+            command.to_vec()
+        };
         match (command.is_empty(), args.is_empty()) {
             (_, false) => argv.extend(args.iter().cloned()),
             (true, true) => argv.extend(entry.args.iter().cloned()),
@@ -144,8 +169,15 @@ impl Images {
         for word in &mut argv {
             *word = word.replace(SELF, program);
         }
-        let env = entry.env.iter().map(|(key, value)| (key.clone(), value.replace(SELF, program)));
-        Some(Resolved { argv, env: env.collect(), workdir: entry.workdir.clone() })
+        let env = entry
+            .env
+            .iter()
+            .map(|(key, value)| (key.clone(), value.replace(SELF, program)));
+        Some(Resolved {
+            argv,
+            env: env.collect(),
+            workdir: entry.workdir.clone(),
+        })
     }
 
     /// A line for the images file that would make `image` known.
@@ -225,23 +257,43 @@ mod tests {
     }
 
     fn argv(image: &str, command: &[&str], args: &[&str]) -> Vec<String> {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        images().resolve(image, &words(command), &words(args), "/bin/tombolo").unwrap().argv
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
+        images()
+            .resolve(image, &words(command), &words(args), "/bin/tombolo")
+            .unwrap()
+            .argv
     }
 
     #[test]
     fn most_specific_pattern_wins() {
-        assert_eq!(argv("registry:5000/x/colorapp", &[], &[]), ["/bin/tombolo", "color", "--plain"]);
-        assert_eq!(argv("registry:5000/x/colorapp:latest", &[], &[]), ["/bin/tombolo", "color", "--plain"]);
+        assert_eq!(
+            argv("registry:5000/x/colorapp", &[], &[]),
+            ["/bin/tombolo", "color", "--plain"]
+        );
+        assert_eq!(
+            argv("registry:5000/x/colorapp:latest", &[], &[]),
+            ["/bin/tombolo", "color", "--plain"]
+        );
         assert_eq!(argv("x/colorapp:v2", &[], &[]), ["/etc/images/./v2"]);
         assert_eq!(argv("redis@sha256:abc", &[], &[]), ["any"]);
     }
 
     #[test]
     fn command_and_args_override_as_in_kubernetes() {
-        assert_eq!(argv("x/colorapp", &[], &["-v"]), ["/bin/tombolo", "color", "-v"]);
+        assert_eq!(
+            argv("x/colorapp", &[], &["-v"]),
+            ["/bin/tombolo", "color", "-v"]
+        );
         assert_eq!(argv("x/colorapp", &["sh"], &[]), ["sh"]);
-        assert_eq!(argv("x/colorapp", &["sh"], &["-c", "true"]), ["sh", "-c", "true"]);
+        assert_eq!(
+            argv("x/colorapp", &["sh"], &["-c", "true"]),
+            ["sh", "-c", "true"]
+        );
     }
 
     #[test]
@@ -252,9 +304,25 @@ mod tests {
 
     #[test]
     fn faulty_entry_is_named() {
-        let error = Images::read(&json!({"images": {"x": {"comand": ["a"]}}}), Path::new("/")).unwrap_err();
-        assert!(error.contains("\"x\"") && error.contains("comand"), "{error}");
-        assert!(Images::read(&json!({"images": {"x": {"command": []}}}), Path::new("/")).unwrap_err().contains("must name a program"));
-        assert!(Images::read(&json!({"images": [{"image": "x", "command": ["a"]}]}), Path::new("/")).unwrap().find("x").is_some());
+        let error =
+            Images::read(&json!({"images": {"x": {"comand": ["a"]}}}), Path::new("/")).unwrap_err();
+        assert!(
+            error.contains("\"x\"") && error.contains("comand"),
+            "{error}"
+        );
+        assert!(
+            Images::read(&json!({"images": {"x": {"command": []}}}), Path::new("/"))
+                .unwrap_err()
+                .contains("must name a program")
+        );
+        assert!(
+            Images::read(
+                &json!({"images": [{"image": "x", "command": ["a"]}]}),
+                Path::new("/")
+            )
+            .unwrap()
+            .find("x")
+            .is_some()
+        );
     }
 }

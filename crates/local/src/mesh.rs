@@ -16,12 +16,20 @@ pub(crate) struct Changes(Vec<watch::Receiver<u64>>);
 impl Changes {
     /// Changes of these clusters from now on.
     pub(crate) fn of(clusters: &[Arc<Cluster>]) -> Self {
-        Self(clusters.iter().map(|cluster| cluster.objects.watch()).collect())
+        Self(
+            clusters
+                .iter()
+                .map(|cluster| cluster.objects.watch())
+                .collect(),
+        )
     }
 
     /// Resolves at the next change; at once if there was one since the last call.
     pub(crate) async fn next(&mut self) {
-        let waiting = self.0.iter_mut().map(|receiver| Box::pin(receiver.changed()));
+        let waiting = self
+            .0
+            .iter_mut()
+            .map(|receiver| Box::pin(receiver.changed()));
         let (_, _, rest) = futures::future::select_all(waiting).await;
         drop(rest);
         for receiver in &mut self.0 {

@@ -14,7 +14,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tombolo_dns::Clusters;
-use tombolo_linux::fabric::{Allowed, ClusterPolicy, ClusterRange, FabricRules, Protocol, ServiceRule};
+use tombolo_linux::fabric::{
+    Allowed, ClusterPolicy, ClusterRange, FabricRules, Protocol, ServiceRule,
+};
 
 use crate::cluster::endpoint::{ServiceView, services};
 use crate::cluster::view::view;
@@ -50,9 +52,21 @@ pub struct Network {
 
 impl Network {
     /// A network that has done nothing yet. `names` is the zone that the clusters' DNS answers from.
-    pub fn new(machine: Arc<dyn Machine>, clusters: Vec<Arc<Cluster>>, names: Arc<Clusters>, rules: Rules) -> Self {
+    pub fn new(
+        machine: Arc<dyn Machine>,
+        clusters: Vec<Arc<Cluster>>,
+        names: Arc<Clusters>,
+        rules: Rules,
+    ) -> Self {
         let (rules, said, samples) = (Mutex::new(rules), Notify::new(), Mutex::default());
-        Self { machine, clusters, names, rules, said, samples }
+        Self {
+            machine,
+            clusters,
+            names,
+            rules,
+            said,
+            samples,
+        }
     }
 
     fn rules_now(&self) -> MutexGuard<'_, Rules> {
@@ -79,21 +93,41 @@ impl Network {
 
     /// Sets the rules and names that follow from the objects of this moment.
     pub fn publish(&self) {
-        let services: Vec<Vec<ServiceView>> = self.clusters.iter().map(|cluster| cluster.objects.read(services)).collect();
+        let services: Vec<Vec<ServiceView>> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.objects.read(services))
+            .collect();
         let pairs = self.clusters.iter().zip(&services);
-        self.names.replace(&pairs.map(|(cluster, services)| names::cluster(cluster, services)).collect::<Vec<_>>());
+        self.names.replace(
+            &pairs
+                .map(|(cluster, services)| names::cluster(cluster, services))
+                .collect::<Vec<_>>(),
+        );
         let mut rules = FabricRules::default();
         for (cluster, services) in self.clusters.iter().zip(&services) {
             for service in services {
                 rules.services.extend(service_rules(cluster, service));
             }
         }
-        let listening: Vec<PortSet> = self.clusters.iter().map(|cluster| listening(cluster)).collect();
+        let listening: Vec<PortSet> = self
+            .clusters
+            .iter()
+            .map(|cluster| listening(cluster))
+            .collect();
         let said = self.rules_now();
         for (from, to, ports) in self.directions(&listening) {
             let open = said.open(&from.name, &to.name, ports);
-            let allowed = if open == PortSet::all() { Allowed::All } else { Allowed::Ports(open.port_ranges()) };
-            rules.policies.push(ClusterPolicy { from: range(from), to: range(to), allowed });
+            let allowed = if open == PortSet::all() {
+                Allowed::All
+            } else {
+                Allowed::Ports(open.port_ranges())
+            };
+            rules.policies.push(ClusterPolicy {
+                from: range(from),
+                to: range(to),
+                allowed,
+            });
         }
         drop(said);
         if let Err(error) = self.machine.apply(&rules) {
@@ -101,11 +135,22 @@ impl Network {
         }
     }
 
-    fn directions<'a>(&'a self, listening: &'a [PortSet]) -> impl Iterator<Item = (&'a Cluster, &'a Cluster, &'a PortSet)> {
-        self.clusters.iter().enumerate().flat_map(move |(from, caller)| {
-            let others = self.clusters.iter().zip(listening).enumerate().filter(move |(to, _)| *to != from);
-            others.map(move |(_, (called, ports))| (caller.as_ref(), called.as_ref(), ports))
-        })
+    fn directions<'a>(
+        &'a self,
+        listening: &'a [PortSet],
+    ) -> impl Iterator<Item = (&'a Cluster, &'a Cluster, &'a PortSet)> {
+        self.clusters
+            .iter()
+            .enumerate()
+            .flat_map(move |(from, caller)| {
+                let others = self
+                    .clusters
+                    .iter()
+                    .zip(listening)
+                    .enumerate()
+                    .filter(move |(to, _)| *to != from);
+                others.map(move |(_, (called, ports))| (caller.as_ref(), called.as_ref(), ports))
+            })
     }
 
     fn sample(&self) {
@@ -120,7 +165,10 @@ impl Network {
         let mut samples = self.samples();
         samples.push_back((now, counts));
         // One sample older than the window stays: it is what the window is measured from.
-        while samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+        while samples
+            .get(1)
+            .is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW)
+        {
             samples.pop_front();
         }
     }
@@ -128,14 +176,22 @@ impl Network {
     fn counts(&self) -> Result<Counts, String> {
         let mut counts = Counts::new();
         for refusal in self.machine.refusals()? {
-            *counts.entry(Refused { from: refusal.from, to: refusal.to, port: refusal.port }).or_default() += refusal.packets;
+            *counts
+                .entry(Refused {
+                    from: refusal.from,
+                    to: refusal.to,
+                    port: refusal.port,
+                })
+                .or_default() += refusal.packets;
         }
         Ok(counts)
     }
 
     /// Packets refused in the last minute.
     fn refused_lately(&self) -> Counts {
-        let Ok(mut counts) = self.counts() else { return Counts::new() };
+        let Ok(mut counts) = self.counts() else {
+            return Counts::new();
+        };
         let samples = self.samples();
         if let Some((_, before)) = samples.front() {
             for (key, count) in &mut counts {
@@ -148,21 +204,44 @@ impl Network {
 
     /// What is wrong between clusters, with what to type about it.
     pub fn diagnose(&self) -> Vec<Finding> {
-        let views: Vec<_> = self.clusters.iter().map(|cluster| cluster.objects.read(view)).collect();
-        let named: Vec<_> = self.clusters.iter().zip(&views).map(|(cluster, view)| (cluster.name.as_str(), view)).collect();
-        let names: Vec<String> = self.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        let views: Vec<_> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.objects.read(view))
+            .collect();
+        let named: Vec<_> = self
+            .clusters
+            .iter()
+            .zip(&views)
+            .map(|(cluster, view)| (cluster.name.as_str(), view))
+            .collect();
+        let names: Vec<String> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.name.clone())
+            .collect();
         let open = |from: &str, to: &str, port| {
             let called = self.clusters.iter().find(|cluster| cluster.name == to);
-            called.is_none_or(|called| self.rules_now().open(from, to, &listening(called)).contains(port))
+            called.is_none_or(|called| {
+                self.rules_now()
+                    .open(from, to, &listening(called))
+                    .contains(port)
+            })
         };
         findings(&names, &ways(&wanted(&named)), open, &self.refused_lately())
     }
 
     /// Every direction with what is open in it.
     pub fn list(&self) -> Vec<RuleView> {
-        let listening: Vec<PortSet> = self.clusters.iter().map(|cluster| listening(cluster)).collect();
+        let listening: Vec<PortSet> = self
+            .clusters
+            .iter()
+            .map(|cluster| listening(cluster))
+            .collect();
         let said = self.rules_now();
-        self.directions(&listening).map(|(from, to, ports)| said.view(&from.name, &to.name, ports)).collect()
+        self.directions(&listening)
+            .map(|(from, to, ports)| said.view(&from.name, &to.name, ports))
+            .collect()
     }
 
     /// Opens ports.
@@ -182,7 +261,11 @@ impl Network {
     }
 
     fn change(&self, opening: &Opening, change: fn(&mut Rules, &Opening)) -> Result<(), String> {
-        let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.name.as_str())
+            .collect();
         check_opening(opening, &names)?;
         change(&mut self.rules_now(), opening);
         self.publish();
@@ -198,11 +281,17 @@ impl Network {
 pub fn check_opening(opening: &Opening, clusters: &[&str]) -> Result<(), String> {
     for name in [&opening.from, &opening.to] {
         if !clusters.contains(&name.as_str()) {
-            return Err(format!("there is no cluster {name}; there are {}", clusters.join(", ")));
+            return Err(format!(
+                "there is no cluster {name}; there are {}",
+                clusters.join(", ")
+            ));
         }
     }
     if opening.from == opening.to {
-        return Err(format!("rules are between clusters; inside of {} everything is open", opening.from));
+        return Err(format!(
+            "rules are between clusters; inside of {} everything is open",
+            opening.from
+        ));
     }
     Ok(())
 }
@@ -211,9 +300,20 @@ pub fn check_opening(opening: &Opening, clusters: &[&str]) -> Result<(), String>
 pub fn listening(cluster: &Cluster) -> PortSet {
     let mut ports = PortSet::default();
     cluster.objects.read(|objects| {
-        let members = objects.of_kind(Kind::VirtualNode).chain(objects.of_kind(Kind::VirtualGateway));
-        for listener in members.flat_map(|object| object.body.pointer("/spec/listeners").and_then(|list| list.as_array()).into_iter().flatten()) {
-            let port = listener.pointer("/portMapping/port").and_then(serde_json::Value::as_u64);
+        let members = objects
+            .of_kind(Kind::VirtualNode)
+            .chain(objects.of_kind(Kind::VirtualGateway));
+        for listener in members.flat_map(|object| {
+            object
+                .body
+                .pointer("/spec/listeners")
+                .and_then(|list| list.as_array())
+                .into_iter()
+                .flatten()
+        }) {
+            let port = listener
+                .pointer("/portMapping/port")
+                .and_then(serde_json::Value::as_u64);
             if let Some(port) = port.and_then(|port| u16::try_from(port).ok()) {
                 ports.insert(port..=port);
             }
@@ -223,15 +323,24 @@ pub fn listening(cluster: &Cluster) -> PortSet {
 }
 
 fn range(cluster: &Cluster) -> ClusterRange {
-    ClusterRange { name: cluster.name.clone(), range: cluster.range }
+    ClusterRange {
+        name: cluster.name.clone(),
+        range: cluster.range,
+    }
 }
 
 fn service_rules(cluster: &Cluster, service: &ServiceView) -> Vec<ServiceRule> {
-    let Some(vip) = service.address else { return Vec::new() };
+    let Some(vip) = service.address else {
+        return Vec::new();
+    };
     let rules = service.ports.iter().map(|port| ServiceRule {
         sources: vec![cluster.range],
         vip,
-        protocol: if port.udp { Protocol::Udp } else { Protocol::Tcp },
+        protocol: if port.udp {
+            Protocol::Udp
+        } else {
+            Protocol::Tcp
+        },
         port: port.port,
         endpoints: port.targets.clone(),
     });
@@ -240,7 +349,10 @@ fn service_rules(cluster: &Cluster, service: &ServiceView) -> Vec<ServiceRule> {
 
 /// The range of a cluster as DNS tells its clients apart.
 fn dns_range(cluster: &Cluster) -> tombolo_dns::cluster::Range {
-    tombolo_dns::cluster::Range { address: IpAddr::V4(cluster.range.address()), prefix: cluster.range.prefix() }
+    tombolo_dns::cluster::Range {
+        address: IpAddr::V4(cluster.range.address()),
+        prefix: cluster.range.prefix(),
+    }
 }
 
 #[cfg(test)]

@@ -32,23 +32,34 @@ pub fn main() -> Option<i32> {
             return Some(1);
         }
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TOMBOLO_LOG").unwrap_or_else(|_| "warn".into());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TOMBOLO_LOG")
+        .unwrap_or_else(|_| "warn".into());
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     let host = inside.host.clone();
     let failed = move |message: String| {
         host.print(&crate::progress::encode(&Event::Failed { message }));
         Some(1)
     };
-    let orders = std::env::args_os().nth(1).map(PathBuf::from).ok_or_else(|| "started without orders".to_owned());
+    let orders = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .ok_or_else(|| "started without orders".to_owned());
     let orders = orders.and_then(|path| {
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        serde_json::from_str::<Orders>(&text).map_err(|error| format!("{}: {error}", path.display()))
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        serde_json::from_str::<Orders>(&text)
+            .map_err(|error| format!("{}: {error}", path.display()))
     });
     let orders = match orders {
         Ok(orders) => orders,
         Err(message) => return failed(message),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => match runtime.block_on(wiring::run(inside, orders)) {
             Ok(()) => Some(0),

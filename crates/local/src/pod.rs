@@ -70,7 +70,9 @@ pub struct ContainerHandle {
 
 impl RunningPod {
     fn containers(&self) -> MutexGuard<'_, BTreeMap<String, ContainerHandle>> {
-        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.containers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The handle of a container by name.
@@ -81,7 +83,10 @@ impl RunningPod {
     /// Every container that runs, with its process id in the runtime's pid namespace.
     pub fn processes(&self) -> Vec<(String, u32)> {
         let containers = self.containers();
-        containers.iter().filter_map(|(name, handle)| Some((name.clone(), handle.process.as_ref()?.id()))).collect()
+        containers
+            .iter()
+            .filter_map(|(name, handle)| Some((name.clone(), handle.process.as_ref()?.id())))
+            .collect()
     }
 }
 
@@ -96,11 +101,22 @@ impl Host {
         drain: Duration,
     ) -> Self {
         let addresses = Mutex::new(PodAddresses::new(cluster.range));
-        Self { cluster, machine, common, node, state_dir, drain, addresses, running: Mutex::default() }
+        Self {
+            cluster,
+            machine,
+            common,
+            node,
+            state_dir,
+            drain,
+            addresses,
+            running: Mutex::default(),
+        }
     }
 
     fn addresses(&self) -> MutexGuard<'_, PodAddresses> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn workers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<RunningPod>>> {
@@ -109,7 +125,10 @@ impl Host {
 
     /// A running pod by name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<RunningPod>> {
-        self.workers().values().find(|pod| pod.namespace == namespace && pod.name == name).cloned()
+        self.workers()
+            .values()
+            .find(|pod| pod.namespace == namespace && pod.name == name)
+            .cloned()
     }
 
     /// Every pod that has a worker.
@@ -131,7 +150,9 @@ impl Host {
     }
 
     fn take_up(self: &Arc<Self>, pod: Arc<Pod>) {
-        let Some(uid) = pod.metadata.uid.clone() else { return };
+        let Some(uid) = pod.metadata.uid.clone() else {
+            return;
+        };
         let mut workers = self.workers();
         if workers.contains_key(&uid) {
             return;

@@ -82,7 +82,10 @@ pub struct Progress {
 impl Progress {
     /// Sends events to `send`.
     pub fn new(send: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self { send: Arc::new(send), recent: Arc::default() }
+        Self {
+            send: Arc::new(send),
+            recent: Arc::default(),
+        }
     }
 
     /// Says that something happened.
@@ -97,7 +100,12 @@ impl Progress {
 
     /// The latest events, oldest first.
     pub fn recent(&self) -> Vec<Event> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }
 
@@ -108,7 +116,9 @@ pub fn encode(event: &Event) -> String {
 
 /// Reads such a line; other text is a note.
 pub fn decode(line: &str) -> Event {
-    serde_json::from_str(line).unwrap_or_else(|_| Event::Note { message: line.to_owned() })
+    serde_json::from_str(line).unwrap_or_else(|_| Event::Note {
+        message: line.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -117,18 +127,36 @@ mod tests {
 
     #[test]
     fn events_survive_the_line_and_other_lines_become_notes() {
-        let event = Event::Workload { cluster: "east".into(), object: "deployment.apps/front".into(), ready: 1, total: 2, waiting: None };
+        let event = Event::Workload {
+            cluster: "east".into(),
+            object: "deployment.apps/front".into(),
+            ready: 1,
+            total: 2,
+            waiting: None,
+        };
         assert_eq!(decode(&encode(&event)), event);
-        assert_eq!(decode("plain"), Event::Note { message: "plain".into() });
+        assert_eq!(
+            decode("plain"),
+            Event::Note {
+                message: "plain".into()
+            }
+        );
     }
 
     #[test]
     fn memory_is_bounded() {
         let progress = Progress::new(|_| {});
         for index in 0..REMEMBERED + 10 {
-            progress.send(Event::Note { message: index.to_string() });
+            progress.send(Event::Note {
+                message: index.to_string(),
+            });
         }
         assert_eq!(progress.recent().len(), REMEMBERED);
-        assert_eq!(progress.recent()[0], Event::Note { message: "10".into() });
+        assert_eq!(
+            progress.recent()[0],
+            Event::Note {
+                message: "10".into()
+            }
+        );
     }
 }

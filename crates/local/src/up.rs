@@ -6,7 +6,6 @@ pub mod show;
 pub mod sidecar;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -55,11 +54,17 @@ impl Drop for RunDir {
 ///
 /// # Errors
 /// Every problem that was found; nothing is left running.
-pub async fn start(options: Options, program: PathBuf, mut progress: impl FnMut(Event) + Send + 'static) -> Result<Running, Problems> {
+pub async fn start(
+    options: Options,
+    program: PathBuf,
+    mut progress: impl FnMut(Event) + Send + 'static,
+) -> Result<Running, Problems> {
     let single = |message: String| Problems(vec![message]);
     let checked = {
         let options = options.clone();
-        tokio::task::spawn_blocking(move || check::check(&options)).await.map_err(|error| single(error.to_string()))??
+        tokio::task::spawn_blocking(move || check::check(&options))
+            .await
+            .map_err(|error| single(error.to_string()))??
     };
     for warning in checked.warnings {
         progress(Event::Warning { message: warning });
@@ -68,25 +73,34 @@ pub async fn start(options: Options, program: PathBuf, mut progress: impl FnMut(
     run_dir::claim(&dir).map_err(single)?;
     let dir = RunDir(dir);
     let orders_path = dir.0.join(run_dir::OPTIONS);
-    let orders = Orders { options, program: program.clone(), run_dir: dir.0.clone() };
+    let orders = Orders {
+        options,
+        program: program.clone(),
+        run_dir: dir.0.clone(),
+    };
     let text = serde_json::to_vec(&orders).map_err(|error| single(error.to_string()))?;
-    std::fs::write(&orders_path, text).map_err(|error| single(format!("{}: {error}", orders_path.display())))?;
+    std::fs::write(&orders_path, text)
+        .map_err(|error| single(format!("{}: {error}", orders_path.display())))?;
 
     let (sender, state) = watch::channel(State::default());
-    let progress = Arc::new(Mutex::new(progress));
     let print = move |line: &str| {
         let event = decode(line);
-        sender.send_modify(|state| match &event {
-            Event::Serving { info } => state.info = Some((**info).clone()),
-            Event::Ready { info } => (state.info, state.ready) = (Some((**info).clone()), true),
-            Event::Failed { message } => state.failed = Some(message.clone()),
+        progress(event.clone());
+        // Only after it was shown: whoever waits for the state prints something of its own next.
+        sender.send_modify(|state| match event {
+            Event::Serving { info } => state.info = Some(*info),
+            Event::Ready { info } => (state.info, state.ready) = (Some(*info), true),
+            Event::Failed { message } => state.failed = Some(message),
             _ => {}
         });
-        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress(event);
     };
-    let program = Program { path: program, args: vec![orders_path.into()], env: Vec::new() };
-    let sandbox = Sandbox::launch(program, checked.mode, print).map_err(|error| single(error.to_string()))?;
+    let program = Program {
+        path: program,
+        args: vec![orders_path.into()],
+        env: Vec::new(),
+    };
+    let sandbox =
+        Sandbox::launch(program, checked.mode, print).map_err(|error| single(error.to_string()))?;
     let mut waiting = state.clone();
     let serving = waiting.wait_for(|state| state.info.is_some() || state.failed.is_some());
     let message = tokio::select! {
@@ -104,7 +118,11 @@ pub async fn start(options: Options, program: PathBuf, mut progress: impl FnMut(
 impl Running {
     /// Who and where it is. Load balancers are complete once it is ready.
     pub fn info(&self) -> Info {
-        self.state.borrow().info.clone().unwrap_or_else(|| self.info.clone())
+        self.state
+            .borrow()
+            .info
+            .clone()
+            .unwrap_or_else(|| self.info.clone())
     }
 
     /// A client of its control socket.
@@ -119,8 +137,12 @@ impl Running {
     pub async fn ready(&self, patience: Duration) -> Result<(), String> {
         let mut state = self.state.clone();
         let ready = async {
-            let state = state.wait_for(|state| state.ready || state.failed.is_some()).await;
-            state.map(|state| state.clone()).map_err(|_| "the runtime ended".to_owned())
+            let state = state
+                .wait_for(|state| state.ready || state.failed.is_some())
+                .await;
+            state
+                .map(|state| state.clone())
+                .map_err(|_| "the runtime ended".to_owned())
         };
         tokio::select! {
             state = ready => match state? {
@@ -133,15 +155,26 @@ impl Running {
     }
 
     fn failure(&self, code: i32) -> String {
-        self.state.borrow().failed.clone().unwrap_or_else(|| format!("the runtime ended with {code}"))
+        self.state
+            .borrow()
+            .failed
+            .clone()
+            .unwrap_or_else(|| format!("the runtime ended with {code}"))
     }
 
     async fn waiting(&self, patience: Duration) -> String {
         let mut text = format!("not everything is ready after {} s", patience.as_secs());
         if let Ok(status) = self.client().status().await {
-            for workload in status.workloads.iter().filter(|workload| !workload.complete) {
+            for workload in status
+                .workloads
+                .iter()
+                .filter(|workload| !workload.complete)
+            {
                 let waiting = workload.waiting.as_deref().unwrap_or("starting");
-                text.push_str(&format!("\n{}: {}: {}/{}: {waiting}", workload.cluster, workload.object, workload.ready, workload.total));
+                text.push_str(&format!(
+                    "\n{}: {}: {}/{}: {waiting}",
+                    workload.cluster, workload.object, workload.ready, workload.total
+                ));
             }
         }
         text
@@ -149,16 +182,28 @@ impl Running {
 
     /// Waits until Ctrl-C, SIGTERM, `down`, or the end of the runtime; nothing is left behind. The exit code.
     pub async fn wait(self) -> i32 {
-        let Self { sandbox, state, dir, .. } = self;
+        let Self {
+            sandbox,
+            state,
+            dir,
+            ..
+        } = self;
         let code = sandbox.supervise().await;
         drop(dir);
-        if state.borrow().failed.is_some() { 1 } else { code }
+        if state.borrow().failed.is_some() {
+            1
+        } else {
+            code
+        }
     }
 
     /// Stops it and waits until nothing is left.
     pub async fn stop(self) {
         self.sandbox.stop();
-        if tokio::time::timeout(STOP, self.sandbox.wait()).await.is_err() {
+        if tokio::time::timeout(STOP, self.sandbox.wait())
+            .await
+            .is_err()
+        {
             self.sandbox.kill();
             self.sandbox.wait().await;
         }
@@ -175,7 +220,13 @@ pub async fn run(options: Options, program: PathBuf, output: Output) -> i32 {
         }
     };
     match start(options, program, show).await {
-        Ok(running) => running.wait().await,
+        Ok(running) => {
+            let code = running.wait().await;
+            if code != 0 && output != Output::Json {
+                eprintln!("error: the runtime ended with {code}; all that it ran is gone");
+            }
+            code
+        }
         Err(found) => {
             problems(output, &found);
             1

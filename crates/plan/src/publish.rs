@@ -89,6 +89,14 @@ impl Publisher {
         self.inner.processed.subscribe()
     }
 
+    /// The revision of the snapshot that a proxy should hold now; `None` when it names no workload that
+    /// is published.
+    pub fn wanted(&self, node: &Node) -> Option<u64> {
+        let workload = Workload::of_node(node, &self.inner.home).ok()?;
+        let workloads = self.workloads();
+        Some(workloads.get(&workload)?.snapshot.borrow().revision())
+    }
+
     /// What the objects behind the published plans refer to in vain, by workload.
     pub fn warnings(&self) -> Vec<(Workload, Vec<Warning>)> {
         let workloads = self.workloads();

@@ -295,3 +295,22 @@ fn mutate_response(route: &Route, headers: &mut HeaderMap, method: &str) {
         mutation.apply_with(headers, &Facts { method, route: &route.name, ..Facts::default() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+
+    fn size<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn sizes() {
+        eprintln!("handle {}", size(handle));
+        eprintln!("relay {} reply {}", size_of::<relay::Relay>(), size_of::<Reply>());
+        eprintln!("parts {} response {}", size_of::<Parts>(), size_of::<Response<Reply>>());
+        forward::sizes();
+        crate::upstream::pool::sizes();
+    }
+}

@@ -400,13 +400,9 @@ fn http2_is_spoken_on_both_sides() {
         let text = response.text();
         assert!(text.contains("host: shop.test") && text.contains("cookie: a=1") && text.ends_with("body"), "{text}");
     }
-    assert_eq!(inner.stat("http.ingress.downstream_cx_http2_total"), 1 + inner_extra(&inner));
+    // One connection for each worker of the outer proxy that served a request.
+    assert!((1..=2).contains(&inner.stat("http.ingress.downstream_cx_http2_total")));
     assert_eq!(client::get(outer.address, "/status/404").status, 404);
-}
-
-/// One connection per worker of the outer proxy that served a request.
-fn inner_extra(inner: &Running) -> u64 {
-    inner.stat("http.ingress.downstream_cx_http2_total") - 1
 }
 
 #[test]

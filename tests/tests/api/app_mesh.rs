@@ -86,7 +86,8 @@ fn samples() -> Vec<Sample> {
             "action": {"target": {"virtualService": {"virtualServiceName": "stock.shop.local"}}},
         }})
     };
-    let listening = |port: u16| json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}]});
+    let listening =
+        |port: u16| json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}]});
     vec![
         Sample {
             kind: "Mesh",
@@ -161,7 +162,9 @@ fn make(boto: &mut Boto, sample: &Sample) -> Value {
 
 #[test]
 fn every_kind_is_created_described_listed_updated_and_deleted() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let samples = samples();
     for sample in &samples {
         let made = make(&mut boto, sample);
@@ -170,13 +173,20 @@ fn every_kind_is_created_described_listed_updated_and_deleted() {
         assert_eq!(made["metadata"]["version"], 1);
         assert_eq!(made["metadata"]["meshOwner"], ACCOUNT);
         assert_eq!(made["status"]["status"], "ACTIVE");
-        assert_eq!(made["spec"], sample.first, "a spec is answered as it was sent");
+        assert_eq!(
+            made["spec"], sample.first,
+            "a spec is answered as it was sent"
+        );
 
         let describe = format!("Describe{}", sample.kind);
         let described = boto.call("appmesh", &describe, sample.named());
         assert_eq!(described[sample.member()], made);
 
-        let list = format!("List{}{}", sample.kind, if sample.kind == "Mesh" { "es" } else { "s" });
+        let list = format!(
+            "List{}{}",
+            sample.kind,
+            if sample.kind == "Mesh" { "es" } else { "s" }
+        );
         let listed = boto.call("appmesh", &list, sample.parents());
         let listed = listed[sample.listed].as_array().expect("a list");
         assert_eq!(listed.len(), 1, "{list}");
@@ -196,31 +206,72 @@ fn every_kind_is_created_described_listed_updated_and_deleted() {
         let delete = format!("Delete{}", sample.kind);
         let deleted = boto.call("appmesh", &delete, sample.named());
         assert_eq!(deleted[sample.member()]["status"]["status"], "DELETED");
-        let gone = boto.fail("appmesh", &format!("Describe{}", sample.kind), sample.named());
-        assert_eq!((gone.code.as_str(), gone.status), ("NotFoundException", 404), "{gone:?}");
+        let gone = boto.fail(
+            "appmesh",
+            &format!("Describe{}", sample.kind),
+            sample.named(),
+        );
+        assert_eq!(
+            (gone.code.as_str(), gone.status),
+            ("NotFoundException", 404),
+            "{gone:?}"
+        );
     }
 }
 
 #[test]
 fn errors_are_those_that_boto3_knows() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let samples = samples();
     for sample in &samples {
         make(&mut boto, sample);
     }
     let mut fails = |operation: &str, params: Value, class: &str, status: u64, word: &str| {
         let raised = boto.fail("appmesh", operation, params);
-        assert_eq!((raised.class.as_str(), raised.status), (class, status), "{operation}: {raised:?}");
-        assert!(raised.message.contains(word), "{operation}: {raised:?} does not say {word:?}");
+        assert_eq!(
+            (raised.class.as_str(), raised.status),
+            (class, status),
+            "{operation}: {raised:?}"
+        );
+        assert!(
+            raised.message.contains(word),
+            "{operation}: {raised:?} does not say {word:?}"
+        );
     };
-    fails("CreateMesh", json!({"meshName": "shop"}), "ConflictException", 409, "shop");
-    fails("DeleteMesh", json!({"meshName": "shop"}), "ResourceInUseException", 409, "");
+    fails(
+        "CreateMesh",
+        json!({"meshName": "shop"}),
+        "ConflictException",
+        409,
+        "shop",
+    );
+    fails(
+        "DeleteMesh",
+        json!({"meshName": "shop"}),
+        "ResourceInUseException",
+        409,
+        "",
+    );
     let router = json!({"meshName": "shop", "virtualRouterName": "stock"});
-    fails("DeleteVirtualRouter", router, "ResourceInUseException", 409, "");
+    fails(
+        "DeleteVirtualRouter",
+        router,
+        "ResourceInUseException",
+        409,
+        "",
+    );
     let nowhere = json!({
         "meshName": "nowhere", "virtualNodeName": "n", "spec": {},
     });
-    fails("CreateVirtualNode", nowhere, "NotFoundException", 404, "nowhere");
+    fails(
+        "CreateVirtualNode",
+        nowhere,
+        "NotFoundException",
+        404,
+        "nowhere",
+    );
     let astray = json!({
         "meshName": "shop", "virtualRouterName": "stock", "routeName": "astray",
         "spec": {"httpRoute": {
@@ -241,7 +292,9 @@ fn errors_are_those_that_boto3_knows() {
 
 #[test]
 fn a_retried_creation_with_its_token_is_the_same_creation() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let params = json!({"meshName": "shop", "clientToken": "a-token"});
     let first = boto.call("appmesh", "CreateMesh", params.clone());
     let again = boto.call("appmesh", "CreateMesh", params);
@@ -250,30 +303,52 @@ fn a_retried_creation_with_its_token_is_the_same_creation() {
 
 #[test]
 fn tags_are_added_listed_and_removed() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let tags = json!([{"key": "team", "value": "blue"}]);
-    let made = boto.call("appmesh", "CreateMesh", json!({"meshName": "shop", "tags": tags}));
+    let made = boto.call(
+        "appmesh",
+        "CreateMesh",
+        json!({"meshName": "shop", "tags": tags}),
+    );
     let arn = &made["mesh"]["metadata"]["arn"];
     let more = json!({"resourceArn": arn, "tags": [{"key": "tier", "value": "1"}]});
     boto.call("appmesh", "TagResource", more);
-    let listed = boto.call("appmesh", "ListTagsForResource", json!({"resourceArn": arn}));
+    let listed = boto.call(
+        "appmesh",
+        "ListTagsForResource",
+        json!({"resourceArn": arn}),
+    );
     let both = json!([{"key": "team", "value": "blue"}, {"key": "tier", "value": "1"}]);
     assert_eq!(listed["tags"], both);
-    boto.call("appmesh", "UntagResource", json!({"resourceArn": arn, "tagKeys": ["team"]}));
-    let listed = boto.call("appmesh", "ListTagsForResource", json!({"resourceArn": arn}));
+    boto.call(
+        "appmesh",
+        "UntagResource",
+        json!({"resourceArn": arn, "tagKeys": ["team"]}),
+    );
+    let listed = boto.call(
+        "appmesh",
+        "ListTagsForResource",
+        json!({"resourceArn": arn}),
+    );
     assert_eq!(listed["tags"], json!([{"key": "tier", "value": "1"}]));
 }
 
 #[test]
 fn listings_come_in_pages() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let mut expected: Vec<String> = (0..23).map(|i| format!("mesh-{i:02}")).collect();
     for name in &expected {
         boto.call("appmesh", "CreateMesh", json!({ "meshName": name }));
     }
     let pages = boto.pages("appmesh", "ListMeshes", json!({}), 10);
-    let sizes: Vec<usize> =
-        pages.iter().map(|page| page["meshes"].as_array().expect("a list").len()).collect();
+    let sizes: Vec<usize> = pages
+        .iter()
+        .map(|page| page["meshes"].as_array().expect("a list").len())
+        .collect();
     assert_eq!(sizes, [10, 10, 3]);
     let mut names: Vec<String> = pages
         .iter()
@@ -287,11 +362,18 @@ fn listings_come_in_pages() {
 
 #[test]
 fn regions_do_not_see_each_other() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     boto.call("appmesh", "CreateMesh", json!({"meshName": "shop"}));
     let elsewhere = boto.call_in("eu-central-1", "appmesh", "ListMeshes", json!({}));
     assert_eq!(elsewhere["meshes"], json!([]));
-    let made = boto.call_in("eu-central-1", "appmesh", "CreateMesh", json!({"meshName": "shop"}));
+    let made = boto.call_in(
+        "eu-central-1",
+        "appmesh",
+        "CreateMesh",
+        json!({"meshName": "shop"}),
+    );
     let arn = made["mesh"]["metadata"]["arn"].as_str().expect("an ARN");
     assert!(arn.starts_with("arn:aws:appmesh:eu-central-1:"), "{arn}");
 }

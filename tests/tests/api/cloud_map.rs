@@ -9,7 +9,10 @@ const DISCOVERY: &str = "servicediscovery";
 
 /// Waits for an operation; answers with the id of what it is about.
 fn finished(boto: &mut Boto, started: &Value, target: &str) -> String {
-    let id = started["OperationId"].as_str().expect("an operation id").to_owned();
+    let id = started["OperationId"]
+        .as_str()
+        .expect("an operation id")
+        .to_owned();
     until("the operation succeeds", || {
         let operation = boto.call(DISCOVERY, "GetOperation", json!({"OperationId": id}));
         let operation = &operation["Operation"];
@@ -40,12 +43,17 @@ fn register(boto: &mut Boto, service: &str, id: &str, attributes: Value) {
 
 fn ids(answer: &Value) -> BTreeSet<&str> {
     let instances = answer["Instances"].as_array().expect("a list");
-    instances.iter().map(|instance| instance["InstanceId"].as_str().expect("an id")).collect()
+    instances
+        .iter()
+        .map(|instance| instance["InstanceId"].as_str().expect("an id"))
+        .collect()
 }
 
 #[test]
 fn namespaces_of_both_types_are_made_listed_and_deleted() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let params = json!({"Name": "shop.pvt.local", "Vpc": "vpc-0a1b2c3d4e5f60718"});
     let started = boto.call(DISCOVERY, "CreatePrivateDnsNamespace", params.clone());
     let private = finished(&mut boto, &started, "NAMESPACE");
@@ -72,11 +80,18 @@ fn namespaces_of_both_types_are_made_listed_and_deleted() {
 
     let exists = boto.fail(DISCOVERY, "CreatePrivateDnsNamespace", params);
     assert_eq!(exists.class, "NamespaceAlreadyExists", "{exists:?}");
-    assert_eq!(exists.members["NamespaceId"], private.as_str(), "{exists:?}");
+    assert_eq!(
+        exists.members["NamespaceId"],
+        private.as_str(),
+        "{exists:?}"
+    );
 
     let described = boto.call(DISCOVERY, "GetNamespace", json!({"Id": private}));
     let arn = described["Namespace"]["Arn"].as_str().expect("an ARN");
-    assert!(arn.ends_with(&format!(":{ACCOUNT}:namespace/{private}")), "{arn}");
+    assert!(
+        arn.ends_with(&format!(":{ACCOUNT}:namespace/{private}")),
+        "{arn}"
+    );
 
     let started = boto.call(DISCOVERY, "DeleteNamespace", json!({"Id": http}));
     finished(&mut boto, &started, "NAMESPACE");
@@ -86,7 +101,9 @@ fn namespaces_of_both_types_are_made_listed_and_deleted() {
 
 #[test]
 fn services_and_instances_live_and_go_in_order() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let namespace = namespace(&mut boto, "shop.http");
     let colors = service(&mut boto, &namespace, "colors");
     let listed = boto.call(DISCOVERY, "ListServices", json!({}));
@@ -94,11 +111,25 @@ fn services_and_instances_live_and_go_in_order() {
     let described = boto.call(DISCOVERY, "GetService", json!({"Id": colors}));
     assert_eq!(described["Service"]["Name"], "colors");
 
-    register(&mut boto, &colors, "one", json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "version": "red"}));
-    register(&mut boto, &colors, "two", json!({"AWS_INSTANCE_IPV4": "10.0.0.2"}));
+    register(
+        &mut boto,
+        &colors,
+        "one",
+        json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "version": "red"}),
+    );
+    register(
+        &mut boto,
+        &colors,
+        "two",
+        json!({"AWS_INSTANCE_IPV4": "10.0.0.2"}),
+    );
     let listed = boto.call(DISCOVERY, "ListInstances", json!({"ServiceId": colors}));
     assert_eq!(ids(&listed), ["one", "two"].into());
-    let got = boto.call(DISCOVERY, "GetInstance", json!({"ServiceId": colors, "InstanceId": "one"}));
+    let got = boto.call(
+        DISCOVERY,
+        "GetInstance",
+        json!({"ServiceId": colors, "InstanceId": "one"}),
+    );
     let expected = json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "version": "red"});
     assert_eq!(got["Instance"]["Attributes"], expected);
 
@@ -123,15 +154,30 @@ fn services_and_instances_live_and_go_in_order() {
 
 #[test]
 fn discovery_selects_by_attributes_and_health() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let namespace = namespace(&mut boto, "shop.http");
     let colors = service(&mut boto, &namespace, "colors");
-    let instance = |address: &str, version: &str, stage: &str| {
-        json!({"AWS_INSTANCE_IPV4": address, "version": version, "stage": stage})
-    };
-    register(&mut boto, &colors, "r1", instance("10.0.0.1", "red", "test"));
-    register(&mut boto, &colors, "r2", instance("10.0.0.2", "red", "live"));
-    register(&mut boto, &colors, "b1", instance("10.0.0.3", "blue", "live"));
+    let instance = |address: &str, version: &str, stage: &str| json!({"AWS_INSTANCE_IPV4": address, "version": version, "stage": stage});
+    register(
+        &mut boto,
+        &colors,
+        "r1",
+        instance("10.0.0.1", "red", "test"),
+    );
+    register(
+        &mut boto,
+        &colors,
+        "r2",
+        instance("10.0.0.2", "red", "live"),
+    );
+    register(
+        &mut boto,
+        &colors,
+        "b1",
+        instance("10.0.0.3", "blue", "live"),
+    );
 
     let mut discover = |more: Value| -> Value {
         let mut params = json!({"NamespaceName": "shop.http", "ServiceName": "colors"});
@@ -147,7 +193,10 @@ fn discovery_selects_by_attributes_and_health() {
     let found = discover(live_red);
     assert_eq!(ids(&found), ["r2"].into());
     let found = &found["Instances"][0];
-    assert_eq!((&found["NamespaceName"], &found["ServiceName"]), (&"shop.http".into(), &"colors".into()));
+    assert_eq!(
+        (&found["NamespaceName"], &found["ServiceName"]),
+        (&"shop.http".into(), &"colors".into())
+    );
     assert_eq!(found["HealthStatus"], "HEALTHY");
     assert_eq!(found["Attributes"]["AWS_INSTANCE_IPV4"], "10.0.0.2");
     let none = json!({"QueryParameters": {"version": "green"}});
@@ -178,7 +227,9 @@ fn discovery_selects_by_attributes_and_health() {
 
 #[test]
 fn discovery_of_unknown_names_says_which_name_is_unknown() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     namespace(&mut boto, "shop.http");
     let nowhere = json!({"NamespaceName": "nowhere", "ServiceName": "colors"});
     let raised = boto.fail(DISCOVERY, "DiscoverInstances", nowhere);
@@ -190,13 +241,20 @@ fn discovery_of_unknown_names_says_which_name_is_unknown() {
 
 #[test]
 fn the_revision_of_instances_grows_with_each_registration() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let namespace = namespace(&mut boto, "shop.http");
     let colors = service(&mut boto, &namespace, "colors");
     let params = json!({"NamespaceName": "shop.http", "ServiceName": "colors"});
     let mut last = 0;
     for i in 0..5 {
-        register(&mut boto, &colors, "one", json!({"AWS_INSTANCE_IPV4": format!("10.0.0.{i}")}));
+        register(
+            &mut boto,
+            &colors,
+            "one",
+            json!({"AWS_INSTANCE_IPV4": format!("10.0.0.{i}")}),
+        );
         let answer = boto.call(DISCOVERY, "DiscoverInstancesRevision", params.clone());
         let revision = answer["InstancesRevision"].as_u64().expect("a number");
         assert!(revision > last, "{revision} is not after {last}");
@@ -206,11 +264,18 @@ fn the_revision_of_instances_grows_with_each_registration() {
 
 #[test]
 fn instances_are_listed_in_pages() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let namespace = namespace(&mut boto, "shop.http");
     let colors = service(&mut boto, &namespace, "colors");
     for i in 0..7 {
-        register(&mut boto, &colors, &format!("i-{i}"), json!({"AWS_INSTANCE_IPV4": format!("10.0.0.{i}")}));
+        register(
+            &mut boto,
+            &colors,
+            &format!("i-{i}"),
+            json!({"AWS_INSTANCE_IPV4": format!("10.0.0.{i}")}),
+        );
     }
     let pages = boto.pages(DISCOVERY, "ListInstances", json!({"ServiceId": colors}), 3);
     let all: BTreeSet<&str> = pages.iter().flat_map(ids).collect();
@@ -219,13 +284,19 @@ fn instances_are_listed_in_pages() {
 
 #[test]
 fn bad_input_names_the_field() {
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let namespace = namespace(&mut boto, "shop.http");
     let colors = service(&mut boto, &namespace, "colors");
     let params = json!({
         "ServiceId": colors, "InstanceId": "one", "Attributes": {"AWS_INSTANCE_IPV4": "10.0.0.400"},
     });
     let raised = boto.fail(DISCOVERY, "RegisterInstance", params);
-    assert_eq!((raised.class.as_str(), raised.status), ("InvalidInput", 400), "{raised:?}");
+    assert_eq!(
+        (raised.class.as_str(), raised.status),
+        ("InvalidInput", 400),
+        "{raised:?}"
+    );
     assert!(raised.message.contains("AWS_INSTANCE_IPV4"), "{raised:?}");
 }

@@ -8,25 +8,41 @@ use tombolo_tests::{boto::Boto, corpus};
 /// described is what was sent.
 #[test]
 fn self_contained_walkthroughs_replay_from_nothing_to_nothing() {
-    let Some(walkthroughs) = corpus::walkthroughs() else { return };
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some(walkthroughs) = corpus::walkthroughs() else {
+        return;
+    };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     let mut replayed = Vec::new();
-    for walkthrough in walkthroughs.into_iter().filter(corpus::Walkthrough::is_self_contained) {
+    for walkthrough in walkthroughs
+        .into_iter()
+        .filter(corpus::Walkthrough::is_self_contained)
+    {
         for step in walkthrough.steps() {
             boto.call(&step.service, &step.operation, step.params.clone());
             check_spec(&mut boto, &step);
         }
         let left = boto.call("appmesh", "ListMeshes", json!({}));
         for mesh in left["meshes"].as_array().expect("a list") {
-            empty(&mut boto, &walkthrough, mesh["meshName"].as_str().expect("a name"));
+            empty(
+                &mut boto,
+                &walkthrough,
+                mesh["meshName"].as_str().expect("a name"),
+            );
         }
         replayed.push(walkthrough.name);
     }
-    assert!(replayed.iter().any(|name| name == "howto-ingress-gateway"), "{replayed:?}");
+    assert!(
+        replayed.iter().any(|name| name == "howto-ingress-gateway"),
+        "{replayed:?}"
+    );
 }
 
 fn check_spec(boto: &mut Boto, step: &corpus::Step) {
-    let kind = ["Create", "Update"].iter().find_map(|verb| step.operation.strip_prefix(verb));
+    let kind = ["Create", "Update"]
+        .iter()
+        .find_map(|verb| step.operation.strip_prefix(verb));
     let (Some(kind), true) = (kind, step.service == "appmesh") else {
         return;
     };
@@ -37,8 +53,18 @@ fn check_spec(boto: &mut Boto, step: &corpus::Step) {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let mut described = boto.call("appmesh", &format!("Describe{kind}"), names.into());
-    let described = described.as_object_mut().expect("an object").values_mut().next().expect("it")["spec"].take();
-    let sent = step.params.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let described = described
+        .as_object_mut()
+        .expect("an object")
+        .values_mut()
+        .next()
+        .expect("it")["spec"]
+        .take();
+    let sent = step
+        .params
+        .get("spec")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     assert_eq!(described, sent, "{} {kind}", step.operation);
 }
 
@@ -64,15 +90,33 @@ fn empty(boto: &mut Boto, walkthrough: &corpus::Walkthrough, mesh: &str) {
 
 #[test]
 fn recorded_registry_calls_are_understood() {
-    let Some(walkthroughs) = corpus::walkthroughs() else { return };
-    let Some((_server, mut boto)) = server_and_boto() else { return };
+    let Some(walkthroughs) = corpus::walkthroughs() else {
+        return;
+    };
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
     for walkthrough in walkthroughs {
-        for step in walkthrough.steps().iter().filter(|step| step.service == "servicediscovery") {
+        for step in walkthrough
+            .steps()
+            .iter()
+            .filter(|step| step.service == "servicediscovery")
+        {
             // Recorded ids are not ours, and discovery waits for pods that nobody runs here: then the
             // error must be the one that says so.
             if let Err(raised) = boto.attempt(&step.service, &step.operation, step.params.clone()) {
-                let known = ["NamespaceNotFound", "ServiceNotFound", "OperationNotFound", "NamespaceAlreadyExists"];
-                assert!(known.contains(&raised.class.as_str()), "{}: {}: {raised:?}", walkthrough.name, step.operation);
+                let known = [
+                    "NamespaceNotFound",
+                    "ServiceNotFound",
+                    "OperationNotFound",
+                    "NamespaceAlreadyExists",
+                ];
+                assert!(
+                    known.contains(&raised.class.as_str()),
+                    "{}: {}: {raised:?}",
+                    walkthrough.name,
+                    step.operation
+                );
             }
         }
     }

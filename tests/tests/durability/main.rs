@@ -38,13 +38,28 @@ fn prepare(api: SocketAddr) -> String {
     let listening = json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
     call(api, &Request::app_mesh("PUT", path, &node));
     let router = json!({"virtualRouterName": "r", "spec": listening});
-    call(api, &Request::app_mesh("PUT", "/v20190125/meshes/m/virtualRouters", &router));
+    call(
+        api,
+        &Request::app_mesh("PUT", "/v20190125/meshes/m/virtualRouters", &router),
+    );
     let route = json!({"routeName": "x", "spec": Router::spec(0)});
-    call(api, &Request::app_mesh("PUT", "/v20190125/meshes/m/virtualRouter/r/routes", &route));
+    call(
+        api,
+        &Request::app_mesh("PUT", "/v20190125/meshes/m/virtualRouter/r/routes", &route),
+    );
 
-    let started = call(api, &Request::cloud_map("CreateHttpNamespace", &json!({"Name": "n"})));
+    let started = call(
+        api,
+        &Request::cloud_map("CreateHttpNamespace", &json!({"Name": "n"})),
+    );
     let namespace = until("the namespace is made", || {
-        let answer = call(api, &Request::cloud_map("GetOperation", &json!({"OperationId": started["OperationId"]})));
+        let answer = call(
+            api,
+            &Request::cloud_map(
+                "GetOperation",
+                &json!({"OperationId": started["OperationId"]}),
+            ),
+        );
         let operation = &answer["Operation"];
         (operation["Status"] == "SUCCESS").then(|| operation["Targets"]["NAMESPACE"].clone())
     });
@@ -55,7 +70,9 @@ fn prepare(api: SocketAddr) -> String {
 
 #[test]
 fn nothing_acknowledged_is_lost_by_killing_the_server_at_any_moment() {
-    let Some(mut server) = Server::start() else { return };
+    let Some(mut server) = Server::start() else {
+        return;
+    };
     let service = prepare(server.api());
     let mut writers: Vec<Box<dyn Writer>> = vec![
         Box::new(Registrar::new(service.clone(), "first")),
@@ -82,7 +99,10 @@ fn nothing_acknowledged_is_lost_by_killing_the_server_at_any_moment() {
         total += acknowledged.into_inner();
         server.run();
         let now = server.revision();
-        assert!(now >= revision, "kill {kill}: revision {now} after {revision}");
+        assert!(
+            now >= revision,
+            "kill {kill}: revision {now} after {revision}"
+        );
         revision = now;
         for writer in &mut writers {
             writer.verify(server.api());
@@ -106,10 +126,19 @@ fn write_until_the_end(api: SocketAddr, writer: &mut dyn Writer, acknowledged: &
 
 #[test]
 fn two_servers_cannot_share_their_data() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Server::start() else {
+        return;
+    };
     let binary = tombolo_tests::need("TOMBOLO_BIN").expect("the first server has it");
     let output = std::process::Command::new(binary)
-        .args(["server", "--api", "127.0.0.1:0", "--xds", "127.0.0.1:0", "--data-dir"])
+        .args([
+            "server",
+            "--api",
+            "127.0.0.1:0",
+            "--xds",
+            "127.0.0.1:0",
+            "--data-dir",
+        ])
         .arg(server.directory().join("data"))
         .output()
         .expect("the binary can be run");

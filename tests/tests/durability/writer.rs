@@ -55,8 +55,10 @@ impl Writer for Registrar {
             connection.send(&Request::cloud_map("DeregisterInstance", &body))?
         } else {
             expected.ask(Some(self.step));
-            let attributes = json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "step": self.step.to_string()});
-            let body = json!({"ServiceId": self.service, "InstanceId": id, "Attributes": attributes});
+            let attributes =
+                json!({"AWS_INSTANCE_IPV4": "10.0.0.1", "step": self.step.to_string()});
+            let body =
+                json!({"ServiceId": self.service, "InstanceId": id, "Attributes": attributes});
             connection.send(&Request::cloud_map("RegisterInstance", &body))?
         };
         promise(&answer)?;
@@ -74,7 +76,10 @@ impl Writer for Registrar {
             .iter()
             .map(|instance| {
                 let step = instance["Attributes"]["step"].as_str().expect("a text");
-                (instance["Id"].as_str().expect("an id"), step.parse().expect("a number"))
+                (
+                    instance["Id"].as_str().expect("an id"),
+                    step.parse().expect("a number"),
+                )
             })
             .collect();
         for (id, expected) in &mut self.instances {
@@ -116,9 +121,14 @@ impl Writer for Router {
     fn verify(&mut self, api: SocketAddr) {
         let route = call(api, &Request::app_mesh("GET", ROUTE, &Value::Null));
         let number = &route["spec"]["httpRoute"]["timeout"]["perRequest"]["value"];
-        self.route.settle(number.as_u64().expect("a number"), "the route's number");
+        self.route
+            .settle(number.as_u64().expect("a number"), "the route's number");
         let version = route["metadata"]["version"].as_u64().expect("a number");
-        assert!(version >= self.version, "version {version} after {}", self.version);
+        assert!(
+            version >= self.version,
+            "version {version} after {}",
+            self.version
+        );
         self.version = version;
     }
 }
@@ -149,7 +159,10 @@ impl Writer for Settler {
     fn write(&mut self, connection: &mut Connection) -> io::Result<()> {
         self.step += 1;
         let before = self.name(self.step.saturating_sub(1));
-        let is_there = self.nodes.get(&before).is_some_and(|node| node.acknowledged);
+        let is_there = self
+            .nodes
+            .get(&before)
+            .is_some_and(|node| node.acknowledged);
         if self.step.is_multiple_of(3) && is_there {
             let expected = self.nodes.get_mut(&before).expect("looked at just now");
             expected.ask(false);
@@ -172,11 +185,18 @@ impl Writer for Settler {
         let mut found = std::collections::BTreeSet::new();
         let mut token = None;
         loop {
-            let more: String = token.iter().map(|token| format!("&nextToken={token}")).collect();
+            let more: String = token
+                .iter()
+                .map(|token| format!("&nextToken={token}"))
+                .collect();
             let path = format!("/v20190125/meshes/m/virtualNodes?limit=100{more}");
             let page = call(api, &Request::app_mesh("GET", &path, &Value::Null));
             let nodes = page["virtualNodes"].as_array().expect("a list");
-            found.extend(nodes.iter().map(|node| node["virtualNodeName"].as_str().expect("a name").to_owned()));
+            found.extend(
+                nodes
+                    .iter()
+                    .map(|node| node["virtualNodeName"].as_str().expect("a name").to_owned()),
+            );
             match page["nextToken"].as_str() {
                 Some(next) => token = Some(next.to_owned()),
                 None => break,

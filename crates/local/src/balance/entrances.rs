@@ -16,7 +16,8 @@ use crate::mesh::Changes;
 use crate::progress::{Event, Progress};
 
 /// Opens a listening socket in the host's network. A function, so that tests listen where they are.
-pub type Listen = dyn Fn(SocketAddr) -> BoxFuture<'static, std::io::Result<std::net::TcpListener>> + Send + Sync;
+pub type Listen =
+    dyn Fn(SocketAddr) -> BoxFuture<'static, std::io::Result<std::net::TcpListener>> + Send + Sync;
 
 /// A port of a Service of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +52,19 @@ pub struct Entrances {
 
 impl Entrances {
     /// No way in yet.
-    pub fn new(clusters: Vec<Arc<Cluster>>, listen: Box<Listen>, progress: Progress, entropy: Arc<Entropy>) -> Self {
-        Self { clusters, listen, progress, entropy, open: Mutex::default() }
+    pub fn new(
+        clusters: Vec<Arc<Cluster>>,
+        listen: Box<Listen>,
+        progress: Progress,
+        entropy: Arc<Entropy>,
+    ) -> Self {
+        Self {
+            clusters,
+            listen,
+            progress,
+            entropy,
+            open: Mutex::default(),
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<Port, Entrance>> {
@@ -84,19 +96,42 @@ impl Entrances {
     async fn reconcile(&self) {
         let mut wanted = BTreeMap::new();
         for (index, cluster) in self.clusters.iter().enumerate() {
-            for service in cluster.objects.read(services).into_iter().filter(|service| service.load_balancer) {
-                for port in service.ports.iter().filter(|port| !port.udp) {
-                    let key = Port { cluster: index, namespace: service.namespace.clone(), service: service.name.clone(), port: port.port };
+            for service in cluster
+                .objects
+                .read(services)
+                .into_iter()
+                .filter(|service| service.load_balancer)
+            {
+                // Without its node port the Service is not complete yet: it comes back in a moment.
+                for port in service
+                    .ports
+                    .iter()
+                    .filter(|port| !port.udp && port.node_port.is_some())
+                {
+                    let key = Port {
+                        cluster: index,
+                        namespace: service.namespace.clone(),
+                        service: service.name.clone(),
+                        port: port.port,
+                    };
                     wanted.insert(key, (port.node_port, port.targets.clone()));
                 }
             }
         }
         self.open().retain(|port, _| wanted.contains_key(port));
         for (port, (node_port, targets)) in wanted {
-            let sender = self.open().get(&port).map(|entrance| entrance.targets.clone());
+            let sender = self
+                .open()
+                .get(&port)
+                .map(|entrance| entrance.targets.clone());
             match sender {
                 Some(sender) => {
-                    sender.send_if_modified(|known| *known != targets && { *known = targets; true });
+                    sender.send_if_modified(|known| {
+                        *known != targets && {
+                            *known = targets;
+                            true
+                        }
+                    });
                 }
                 None => self.start(port, node_port, targets).await,
             }
@@ -116,8 +151,16 @@ impl Entrances {
             match listener {
                 Ok((address, listener)) => {
                     let (targets, receiver) = watch::channel(targets);
-                    let relay = tokio::spawn(super::serve(listener, receiver, self.entropy.clone()));
-                    self.open().insert(port, Entrance { address, targets, relay });
+                    let relay =
+                        tokio::spawn(super::serve(listener, receiver, self.entropy.clone()));
+                    self.open().insert(
+                        port,
+                        Entrance {
+                            address,
+                            targets,
+                            relay,
+                        },
+                    );
                     return;
                 }
                 Err(error) => problem = Some(error),
@@ -137,12 +180,20 @@ impl Entrances {
     fn publish(&self) {
         let mut ingress: BTreeMap<(usize, Key), Vec<serde_json::Value>> = BTreeMap::new();
         for (port, entrance) in self.open().iter() {
-            let key = (port.cluster, Key::new(Kind::Service, &port.namespace, &port.service));
-            ingress.entry(key).or_default().push(json!({"port": entrance.address.port(), "protocol": "TCP"}));
+            let key = (
+                port.cluster,
+                Key::new(Kind::Service, &port.namespace, &port.service),
+            );
+            ingress
+                .entry(key)
+                .or_default()
+                .push(json!({"port": entrance.address.port(), "protocol": "TCP"}));
         }
         for ((cluster, key), ports) in ingress {
             let status = json!({"loadBalancer": {"ingress": [{"ip": Ipv4Addr::LOCALHOST.to_string(), "ports": ports}]}});
-            self.clusters[cluster].objects.write(|objects| objects.edit_body(&key, |body| body["status"] = status));
+            self.clusters[cluster]
+                .objects
+                .write(|objects| objects.edit_body(&key, |body| body["status"] = status));
         }
     }
 }
@@ -167,20 +218,35 @@ spec: {type: LoadBalancer, ports: [{port: 80}], selector: {app: front}}
     #[tokio::test]
     async fn taken_port_gives_way_to_the_node_port_and_deletion_closes_it() {
         let cluster = cluster_of("east", 0, FRONT);
-        let node_port = cluster.objects.read(services)[0].ports[0].node_port.unwrap();
+        let node_port = cluster.objects.read(services)[0].ports[0]
+            .node_port
+            .unwrap();
         let listen: Box<Listen> = Box::new(move |address| {
             let result = match address.port() {
                 80 => Err(std::io::ErrorKind::AddrInUse.into()),
-                _ => std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.set_nonblocking(true).map(|()| listener)),
+                _ => std::net::TcpListener::bind("127.0.0.1:0")
+                    .and_then(|listener| listener.set_nonblocking(true).map(|()| listener)),
             };
             assert!(address.port() == 80 || address.port() == node_port);
             async move { result }.boxed()
         });
-        let entrances = Entrances::new(vec![cluster.clone()], listen, Progress::new(|_| {}), Arc::new(Entropy::seeded(1)));
+        let entrances = Entrances::new(
+            vec![cluster.clone()],
+            listen,
+            Progress::new(|_| {}),
+            Arc::new(Entropy::seeded(1)),
+        );
         entrances.reconcile().await;
         let address = entrances.list()[0].address;
         let key = Key::new(Kind::Service, "shop", "front");
-        let port = cluster.objects.read(|objects| objects.object(&key).unwrap().body.pointer("/status/loadBalancer/ingress/0/ports/0/port").cloned());
+        let port = cluster.objects.read(|objects| {
+            objects
+                .object(&key)
+                .unwrap()
+                .body
+                .pointer("/status/loadBalancer/ingress/0/ports/0/port")
+                .cloned()
+        });
         assert_eq!(port, Some(json!(address.port())));
         cluster.objects.write(|objects| objects.remove(&key));
         entrances.reconcile().await;

@@ -69,27 +69,44 @@ pub fn apply(
     inject: &Inject,
 ) -> Result<Vec<Applied>, Vec<Problem>> {
     let (mut outcomes, mut problems) = (Vec::new(), Vec::new());
-    let moment = Moment { now, entropy, inject };
+    let moment = Moment {
+        now,
+        entropy,
+        inject,
+    };
     for located in manifests.into_apply_order() {
         match one(objects, &located, &moment) {
             Ok(outcome) => outcomes.push(outcome),
             Err(denials) => problems.extend(denials.iter().map(|denial| located.problem(denial))),
         }
     }
-    if problems.is_empty() { Ok(outcomes) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(outcomes)
+    } else {
+        Err(problems)
+    }
 }
 
-fn one(objects: &mut Objects, located: &Located<manifest::Object>, moment: &Moment<'_>) -> Result<Applied, Vec<Denial>> {
+fn one(
+    objects: &mut Objects,
+    located: &Located<manifest::Object>,
+    moment: &Moment<'_>,
+) -> Result<Applied, Vec<Denial>> {
     let object = &located.object;
     let namespace = object.namespace().unwrap_or_default().to_owned();
     let Some(kind) = kind(object) else {
-        return Ok(Applied { object: located.title(), namespace, outcome: Outcome::Ignored });
+        return Ok(Applied {
+            object: located.title(),
+            namespace,
+            outcome: Outcome::Ignored,
+        });
     };
     let key = Key::new(kind, &namespace, object.name());
     if kind.namespaced() {
         let home = objects.object(&Key::new(Kind::Namespace, "", &namespace));
         if home.is_none_or(|home| home.terminating()) {
-            let message = format!("namespace \"{namespace}\" does not exist; add it to the manifests");
+            let message =
+                format!("namespace \"{namespace}\" does not exist; add it to the manifests");
             return Err(vec![Denial::new("metadata.namespace", message)]);
         }
     }
@@ -106,14 +123,24 @@ fn one(objects: &mut Objects, located: &Located<manifest::Object>, moment: &Mome
         manifest::Object::Secret(object) => put(objects, &key, serialize(object)?, moment),
         manifest::Object::Istio(_) | manifest::Object::NotRun(_) => Outcome::Ignored,
     };
-    Ok(Applied { object: key.to_string(), namespace: key.namespace, outcome })
+    Ok(Applied {
+        object: key.to_string(),
+        namespace: key.namespace,
+        outcome,
+    })
 }
 
 fn serialize(object: &impl Serialize) -> Result<Value, Vec<Denial>> {
-    serde_json::to_value(object).map_err(|error| vec![Denial::new(FieldPath::root(), error.to_string())])
+    serde_json::to_value(object)
+        .map_err(|error| vec![Denial::new(FieldPath::root(), error.to_string())])
 }
 
-fn mesh(objects: &mut Objects, key: &Key, new: &tombolo_kube::crd::Resource, moment: &Moment<'_>) -> Result<Outcome, Vec<Denial>> {
+fn mesh(
+    objects: &mut Objects,
+    key: &Key,
+    new: &tombolo_kube::crd::Resource,
+    moment: &Moment<'_>,
+) -> Result<Outcome, Vec<Denial>> {
     let admitted = match objects.object(key).and_then(|old| resource(old)) {
         Some(old) => admit::update(&old, new.clone(), IpFamily::V4),
         None => admit::create(new.clone(), &view(objects), IpFamily::V4),
@@ -132,17 +159,30 @@ fn bare_pod(
     let written = body.get("spec").map(Value::to_string).unwrap_or_default();
     if let Some(old) = objects.object(key) {
         if old.terminating() {
-            return Err(vec![Denial::new("metadata.name", "a pod of this name is still ending; try again when it is gone")]);
+            return Err(vec![Denial::new(
+                "metadata.name",
+                "a pod of this name is still ending; try again when it is gone",
+            )]);
         }
-        let before = old.meta.annotations.as_ref().and_then(|annotations| annotations.get(APPLIED));
+        let before = old
+            .meta
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(APPLIED));
         return if before == Some(&written) {
             Ok(Outcome::Unchanged)
         } else {
-            Err(vec![Denial::new("spec", "a running pod cannot be changed; delete it first, or use a Deployment")])
+            Err(vec![Denial::new(
+                "spec",
+                "a running pod cannot be changed; delete it first, or use a Deployment",
+            )])
         };
     }
     let mut pod = pod.clone();
-    pod.metadata.annotations.get_or_insert_default().insert(APPLIED.to_owned(), written);
+    pod.metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(APPLIED.to_owned(), written);
     pods::create(objects, moment, pod).map_err(|message| vec![Denial::new("metadata", message)])?;
     Ok(Outcome::Created)
 }
@@ -154,13 +194,19 @@ fn put(objects: &mut Objects, key: &Key, mut body: Value, moment: &Moment<'_>) -
         return Outcome::Created;
     };
     carry_over(key.kind, &old, &mut body);
-    if objects.replace(key, body, true) { Outcome::Configured } else { Outcome::Unchanged }
+    if objects.replace(key, body, true) {
+        Outcome::Configured
+    } else {
+        Outcome::Unchanged
+    }
 }
 
 /// What the API server fills in on creation and users rely on.
 fn complete(kind: Kind, body: &mut Value) {
     match kind {
-        Kind::Deployment if body.pointer("/spec/replicas").is_none() => body["spec"]["replicas"] = 1.into(),
+        Kind::Deployment if body.pointer("/spec/replicas").is_none() => {
+            body["spec"]["replicas"] = 1.into()
+        }
         Kind::Namespace => body["status"]["phase"] = "Active".into(),
         _ => {}
     }
@@ -168,9 +214,16 @@ fn complete(kind: Kind, body: &mut Value) {
 
 /// Takes into a new body what the cluster had added to the old one and the manifest does not mention.
 fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
-    if let Some(annotations) = old.pointer("/metadata/annotations").and_then(Value::as_object) {
-        let own = annotations.iter().filter(|(name, _)| OWN_ANNOTATIONS.iter().any(|own| name.starts_with(own)));
-        let own: Map<String, Value> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(annotations) = old
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object)
+    {
+        let own = annotations
+            .iter()
+            .filter(|(name, _)| OWN_ANNOTATIONS.iter().any(|own| name.starts_with(own)));
+        let own: Map<String, Value> = own
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         for (name, value) in own {
             new["metadata"]["annotations"][name] = value;
         }
@@ -181,9 +234,20 @@ fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
             for field in ["type", "clusterIP", "clusterIPs"] {
                 keep(old, new, "/spec", field);
             }
-            let same = |one: &Value, other: &Value| one.get("port") == other.get("port") && one.get("name") == other.get("name");
-            let old_ports = old.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
-            for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            let same = |one: &Value, other: &Value| {
+                one.get("port") == other.get("port") && one.get("name") == other.get("name")
+            };
+            let old_ports = old
+                .pointer("/spec/ports")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            for port in new
+                .pointer_mut("/spec/ports")
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
                 if let Some(before) = old_ports.iter().find(|before| same(before, port)) {
                     keep(before, port, "", "protocol");
                     keep(before, port, "", "nodePort");
@@ -226,37 +290,78 @@ data: {mode: slow}
 ";
 
     fn run(objects: &mut Objects, text: &str) -> Result<Vec<(String, Outcome)>, Vec<String>> {
-        let read = manifest::read(&[Source::new("shop.yaml", text)], &manifest::Options::default()).unwrap();
-        let applied = apply(objects, read, Timestamp::UNIX_EPOCH, &Entropy::seeded(1), &|_, pod| Ok(pod));
+        let read = manifest::read(
+            &[Source::new("shop.yaml", text)],
+            &manifest::Options::default(),
+        )
+        .unwrap();
+        let applied = apply(
+            objects,
+            read,
+            Timestamp::UNIX_EPOCH,
+            &Entropy::seeded(1),
+            &|_, pod| Ok(pod),
+        );
         applied
-            .map(|applied| applied.into_iter().map(|applied| (applied.object, applied.outcome)).collect())
+            .map(|applied| {
+                applied
+                    .into_iter()
+                    .map(|applied| (applied.object, applied.outcome))
+                    .collect()
+            })
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn applying_twice_changes_nothing_and_a_changed_field_is_configured() {
         let mut objects = Objects::default();
-        assert!(run(&mut objects, SHOP).unwrap().iter().all(|(_, outcome)| *outcome == Outcome::Created));
+        assert!(
+            run(&mut objects, SHOP)
+                .unwrap()
+                .iter()
+                .all(|(_, outcome)| *outcome == Outcome::Created)
+        );
         crate::cluster::service::reconcile(&mut objects, "10.100.0.0/16".parse().unwrap());
-        assert!(run(&mut objects, SHOP).unwrap().iter().all(|(_, outcome)| *outcome == Outcome::Unchanged));
+        assert!(
+            run(&mut objects, SHOP)
+                .unwrap()
+                .iter()
+                .all(|(_, outcome)| *outcome == Outcome::Unchanged)
+        );
         let changed = run(&mut objects, &SHOP.replace("slow", "fast")).unwrap();
-        let configured: Vec<_> = changed.iter().filter(|(_, outcome)| *outcome == Outcome::Configured).collect();
-        assert_eq!(configured, [&("configmap/settings".to_owned(), Outcome::Configured)]);
+        let configured: Vec<_> = changed
+            .iter()
+            .filter(|(_, outcome)| *outcome == Outcome::Configured)
+            .collect();
+        assert_eq!(
+            configured,
+            [&("configmap/settings".to_owned(), Outcome::Configured)]
+        );
     }
 
     #[test]
     fn object_of_a_missing_namespace_is_refused_with_its_line() {
         let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  namespace: gone\n";
         let problems = run(&mut Objects::default(), text).unwrap_err();
-        assert!(problems[0].contains("shop.yaml:5") && problems[0].contains("\"gone\" does not exist"), "{problems:?}");
+        assert!(
+            problems[0].contains("shop.yaml:5") && problems[0].contains("\"gone\" does not exist"),
+            "{problems:?}"
+        );
     }
 
     #[test]
     fn running_pod_cannot_be_changed_but_may_be_applied_again() {
-        let pod = |image: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: one, namespace: shop}}\nspec: {{containers: [{{name: a, image: {image}}}]}}\n");
+        let pod = |image: &str| {
+            format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: one, namespace: shop}}\nspec: {{containers: [{{name: a, image: {image}}}]}}\n"
+            )
+        };
         let mut objects = Objects::default();
         run(&mut objects, &pod("x")).unwrap();
-        assert_eq!(run(&mut objects, &pod("x")).unwrap()[1].1, Outcome::Unchanged);
+        assert_eq!(
+            run(&mut objects, &pod("x")).unwrap()[1].1,
+            Outcome::Unchanged
+        );
         assert!(run(&mut objects, &pod("y")).unwrap_err()[0].contains("delete it first"));
     }
 }

@@ -9,7 +9,12 @@ use super::{Kind, pods};
 
 /// Deletes one object as a user asks for it. Pods and namespaces take their time; all else is gone at once.
 /// `false` when there is no such object.
-pub fn delete(objects: &mut Objects, key: &Key, grace_seconds: Option<i64>, now: Timestamp) -> bool {
+pub fn delete(
+    objects: &mut Objects,
+    key: &Key,
+    grace_seconds: Option<i64>,
+    now: Timestamp,
+) -> bool {
     if objects.object(key).is_none() {
         return false;
     }
@@ -30,17 +35,26 @@ pub fn delete(objects: &mut Objects, key: &Key, grace_seconds: Option<i64>, now:
 
 /// One pass: owned objects without their owner go, and so does all that lives in a namespace that ends.
 pub fn reconcile(objects: &mut Objects, now: Timestamp) {
-    let uids: BTreeSet<&str> = objects.all().filter_map(|object| object.meta.uid.as_deref()).collect();
+    let uids: BTreeSet<&str> = objects
+        .all()
+        .filter_map(|object| object.meta.uid.as_deref())
+        .collect();
     let ending: BTreeSet<&str> = objects
         .of_kind(Kind::Namespace)
         .filter(|namespace| namespace.terminating())
         .map(|namespace| namespace.key.name.as_str())
         .collect();
-    let orphaned = objects.all().filter(|object| !object.terminating()).filter(|object| {
-        let owners = object.meta.owner_references.as_deref().unwrap_or_default();
-        let alone = !owners.is_empty() && owners.iter().all(|owner| !uids.contains(owner.uid.as_str()));
-        alone || ending.contains(object.key.namespace.as_str())
-    });
+    let orphaned = objects
+        .all()
+        .filter(|object| !object.terminating())
+        .filter(|object| {
+            let owners = object.meta.owner_references.as_deref().unwrap_or_default();
+            let alone = !owners.is_empty()
+                && owners
+                    .iter()
+                    .all(|owner| !uids.contains(owner.uid.as_str()));
+            alone || ending.contains(object.key.namespace.as_str())
+        });
     let orphaned: Vec<Key> = orphaned.map(|object| object.key.clone()).collect();
     let empty: Vec<Key> = ending
         .iter()

@@ -47,8 +47,14 @@ pub fn serves(pod: &Pod) -> bool {
 
 /// Whether a condition of a pod is true.
 pub fn condition(pod: &Pod, name: &str) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == name && condition.status == "True")
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == name && condition.status == "True")
 }
 
 /// A pod's address, once it has one.
@@ -57,15 +63,26 @@ pub fn address(pod: &Pod) -> Option<Ipv4Addr> {
 }
 
 /// Whether every label asked for is there. An empty selector selects nothing here, as for Services.
-pub fn selects(selector: Option<&BTreeMap<String, String>>, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let Some(selector) = selector.filter(|selector| !selector.is_empty()) else { return false };
-    selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+pub fn selects(
+    selector: Option<&BTreeMap<String, String>>,
+    labels: Option<&BTreeMap<String, String>>,
+) -> bool {
+    let Some(selector) = selector.filter(|selector| !selector.is_empty()) else {
+        return false;
+    };
+    selector
+        .iter()
+        .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
 /// Every Service of the cluster, resolved.
 pub fn services(objects: &Objects) -> Vec<ServiceView> {
     let pods = objects.list::<Pod>();
-    objects.list::<Service>().iter().map(|service| resolve(service, &pods)).collect()
+    objects
+        .list::<Service>()
+        .iter()
+        .map(|service| resolve(service, &pods))
+        .collect()
 }
 
 /// One Service, resolved against the cluster's pods.
@@ -84,7 +101,12 @@ pub fn resolve(service: &Service, pods: &[std::sync::Arc<Pod>]) -> ServiceView {
         let number = u16::try_from(port.port).ok()?;
         let targets = behind
             .iter()
-            .filter_map(|(pod, ip)| Some(SocketAddrV4::new(*ip, target_port(port.target_port.as_ref(), number, pod)?)))
+            .filter_map(|(pod, ip)| {
+                Some(SocketAddrV4::new(
+                    *ip,
+                    target_port(port.target_port.as_ref(), number, pod)?,
+                ))
+            })
             .collect();
         Some(PortView {
             name: port.name.clone(),
@@ -97,16 +119,24 @@ pub fn resolve(service: &Service, pods: &[std::sync::Arc<Pod>]) -> ServiceView {
     ServiceView {
         name: service.metadata.name.clone().unwrap_or_default(),
         namespace,
-        address: spec.cluster_ip.as_deref().and_then(|address| address.parse().ok()),
+        address: spec
+            .cluster_ip
+            .as_deref()
+            .and_then(|address| address.parse().ok()),
         ports: ports.collect(),
-        pods: behind.iter().map(|(pod, ip)| (host_name(pod), *ip)).collect(),
+        pods: behind
+            .iter()
+            .map(|(pod, ip)| (host_name(pod), *ip))
+            .collect(),
         load_balancer: spec.type_.as_deref() == Some("LoadBalancer"),
     }
 }
 
 fn host_name(pod: &Pod) -> String {
     let hostname = pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
-    hostname.or_else(|| pod.metadata.name.clone()).unwrap_or_default()
+    hostname
+        .or_else(|| pod.metadata.name.clone())
+        .unwrap_or_default()
 }
 
 /// The port of a pod that a Service's `targetPort` means; a name is looked up among the pod's own ports.
@@ -148,13 +178,22 @@ mod tests {
     }
 
     fn service(spec: serde_json::Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}),
+        )
+        .unwrap()
     }
 
     #[test]
     fn only_ready_pods_that_stay_are_endpoints() {
-        let pods = [pod("a", "10.0.0.1", "True", false), pod("b", "10.0.0.2", "False", false), pod("c", "10.0.0.3", "True", true)];
-        let service = service(json!({"clusterIP": "10.100.0.11", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}));
+        let pods = [
+            pod("a", "10.0.0.1", "True", false),
+            pod("b", "10.0.0.2", "False", false),
+            pod("c", "10.0.0.3", "True", true),
+        ];
+        let service = service(
+            json!({"clusterIP": "10.100.0.11", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}),
+        );
         let view = resolve(&service, &pods);
         assert_eq!(view.address, Some(Ipv4Addr::new(10, 100, 0, 11)));
         assert_eq!(view.ports[0].targets, ["10.0.0.1:8081".parse().unwrap()]);
@@ -169,7 +208,9 @@ mod tests {
 
     #[test]
     fn headless_service_lists_its_pods() {
-        let service = service(json!({"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"port": 80}]}));
+        let service = service(
+            json!({"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"port": 80}]}),
+        );
         let view = resolve(&service, &[pod("a", "10.0.0.1", "True", false)]);
         assert_eq!(view.address, None);
         assert_eq!(view.pods["a"], Ipv4Addr::new(10, 0, 0, 1));

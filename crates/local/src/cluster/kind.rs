@@ -27,23 +27,93 @@ pub enum Kind {
 }
 
 /// A kind with its API version, its names as the command line takes them, and whether it lives in a namespace.
-struct Row(Kind, &'static str, &'static str, &'static str, &'static str, bool);
+struct Row(
+    Kind,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    bool,
+);
 
 const ROWS: &[Row] = &[
-    Row(Kind::Namespace, "v1", "Namespace", "namespaces", "ns", false),
+    Row(
+        Kind::Namespace,
+        "v1",
+        "Namespace",
+        "namespaces",
+        "ns",
+        false,
+    ),
     Row(Kind::ConfigMap, "v1", "ConfigMap", "configmaps", "cm", true),
     Row(Kind::Secret, "v1", "Secret", "secrets", "", true),
     Row(Kind::Service, "v1", "Service", "services", "svc", true),
     Row(Kind::Pod, "v1", "Pod", "pods", "po", true),
-    Row(Kind::Deployment, "apps/v1", "Deployment", "deployments", "deploy", true),
-    Row(Kind::ReplicaSet, "apps/v1", "ReplicaSet", "replicasets", "rs", true),
+    Row(
+        Kind::Deployment,
+        "apps/v1",
+        "Deployment",
+        "deployments",
+        "deploy",
+        true,
+    ),
+    Row(
+        Kind::ReplicaSet,
+        "apps/v1",
+        "ReplicaSet",
+        "replicasets",
+        "rs",
+        true,
+    ),
     Row(Kind::Mesh, crd::API_VERSION, "Mesh", "meshes", "", false),
-    Row(Kind::VirtualNode, crd::API_VERSION, "VirtualNode", "virtualnodes", "", true),
-    Row(Kind::VirtualRouter, crd::API_VERSION, "VirtualRouter", "virtualrouters", "", true),
-    Row(Kind::VirtualService, crd::API_VERSION, "VirtualService", "virtualservices", "", true),
-    Row(Kind::VirtualGateway, crd::API_VERSION, "VirtualGateway", "virtualgateways", "", true),
-    Row(Kind::GatewayRoute, crd::API_VERSION, "GatewayRoute", "gatewayroutes", "", true),
-    Row(Kind::BackendGroup, crd::API_VERSION, "BackendGroup", "backendgroups", "", true),
+    Row(
+        Kind::VirtualNode,
+        crd::API_VERSION,
+        "VirtualNode",
+        "virtualnodes",
+        "",
+        true,
+    ),
+    Row(
+        Kind::VirtualRouter,
+        crd::API_VERSION,
+        "VirtualRouter",
+        "virtualrouters",
+        "",
+        true,
+    ),
+    Row(
+        Kind::VirtualService,
+        crd::API_VERSION,
+        "VirtualService",
+        "virtualservices",
+        "",
+        true,
+    ),
+    Row(
+        Kind::VirtualGateway,
+        crd::API_VERSION,
+        "VirtualGateway",
+        "virtualgateways",
+        "",
+        true,
+    ),
+    Row(
+        Kind::GatewayRoute,
+        crd::API_VERSION,
+        "GatewayRoute",
+        "gatewayroutes",
+        "",
+        true,
+    ),
+    Row(
+        Kind::BackendGroup,
+        crd::API_VERSION,
+        "BackendGroup",
+        "backendgroups",
+        "",
+        true,
+    ),
 ];
 
 impl Kind {
@@ -63,7 +133,9 @@ impl Kind {
 
     /// The kind that a manifest names.
     pub fn read(api_version: &str, kind: &str) -> Option<Self> {
-        ROWS.iter().find(|row| row.1 == api_version && row.2 == kind).map(|row| row.0)
+        ROWS.iter()
+            .find(|row| row.1 == api_version && row.2 == kind)
+            .map(|row| row.0)
     }
 
     /// The kind that a person types: `pod`, `pods`, `po`, `Pod`, `pods.v1`, `virtualnodes.appmesh.k8s.aws`.
@@ -71,8 +143,12 @@ impl Kind {
         let lower = text.to_ascii_lowercase();
         let word = lower.split('.').next().unwrap_or_default();
         let mut rows = ROWS.iter();
-        rows.find(|row| word == row.3 || word == row.2.to_ascii_lowercase() || (word == row.4 && !word.is_empty()))
-            .map(|row| row.0)
+        rows.find(|row| {
+            word == row.3
+                || word == row.2.to_ascii_lowercase()
+                || (word == row.4 && !word.is_empty())
+        })
+        .map(|row| row.0)
     }
 
     /// `apiVersion` in manifests.
@@ -126,7 +202,10 @@ mod tests {
             assert_eq!(Kind::typed(text), Some(Kind::Pod));
         }
         assert_eq!(Kind::typed("deployments.apps"), Some(Kind::Deployment));
-        assert_eq!(Kind::typed("VirtualNode.appmesh.k8s.aws"), Some(Kind::VirtualNode));
+        assert_eq!(
+            Kind::typed("VirtualNode.appmesh.k8s.aws"),
+            Some(Kind::VirtualNode)
+        );
         assert_eq!(Kind::typed(""), None);
         assert_eq!(Kind::Deployment.singular(), "deployment.apps");
     }

@@ -30,7 +30,11 @@ impl Key {
     /// The key of an object of a kind that we know by type.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         let namespace = if kind.namespaced() { namespace } else { "" };
-        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -78,8 +82,14 @@ impl Object {
 }
 
 /// A Kubernetes type that the store holds.
-pub trait Stored: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync {}
-impl<T: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync> Stored for T {}
+pub trait Stored:
+    Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync
+{
+}
+impl<T: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync> Stored
+    for T
+{
+}
 
 /// All objects of a cluster.
 #[derive(Debug, Clone, Default)]
@@ -101,8 +111,15 @@ impl Objects {
 
     /// Every object of a kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
-        let start = Key { kind, namespace: String::new(), name: String::new() };
-        self.items.range(start..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+        let start = Key {
+            kind,
+            namespace: String::new(),
+            name: String::new(),
+        };
+        self.items
+            .range(start..)
+            .take_while(move |(key, _)| key.kind == kind)
+            .map(|(_, object)| object)
     }
 
     /// Every object.
@@ -112,17 +129,29 @@ impl Objects {
 
     /// One object as a type.
     pub fn get<T: Stored>(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
-        self.items.get(&Key::new(Kind::of::<T>()?, namespace, name))?.read()
+        self.items
+            .get(&Key::new(Kind::of::<T>()?, namespace, name))?
+            .read()
     }
 
     /// All objects of a type.
     pub fn list<T: Stored>(&self) -> Vec<Arc<T>> {
-        let Some(kind) = Kind::of::<T>() else { return Vec::new() };
-        self.of_kind(kind).filter_map(|object| object.read()).collect()
+        let Some(kind) = Kind::of::<T>() else {
+            return Vec::new();
+        };
+        self.of_kind(kind)
+            .filter_map(|object| object.read())
+            .collect()
     }
 
     /// Stores a new object with its uid, creation time and first generation; `None` when the name is taken.
-    pub fn create(&mut self, key: Key, mut body: Value, now: Timestamp, entropy: &Entropy) -> Option<Arc<Object>> {
+    pub fn create(
+        &mut self,
+        key: Key,
+        mut body: Value,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Option<Arc<Object>> {
         if self.items.contains_key(&key) {
             return None;
         }
@@ -133,7 +162,10 @@ impl Objects {
         }
         meta.insert("uid".into(), entropy.uid().into());
         meta.insert("generation".into(), 1.into());
-        meta.insert("creationTimestamp".into(), serde_json::to_value(Time(now)).unwrap_or_default());
+        meta.insert(
+            "creationTimestamp".into(),
+            serde_json::to_value(Time(now)).unwrap_or_default(),
+        );
         meta.shift_remove("deletionTimestamp");
         Some(self.commit(key, body))
     }
@@ -141,10 +173,21 @@ impl Objects {
     /// Replaces a body; what the store owns (uid, times, and the status unless `status` is given) stays.
     /// `false` when nothing changed.
     pub fn replace(&mut self, key: &Key, mut body: Value, keep_status: bool) -> bool {
-        let Some(old) = self.items.get(key).cloned() else { return false };
+        let Some(old) = self.items.get(key).cloned() else {
+            return false;
+        };
         let old_meta = old.body.get("metadata").cloned().unwrap_or_default();
         let meta = metadata(&mut body);
-        for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"] {
+        for field in [
+            "name",
+            "namespace",
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "resourceVersion",
+        ] {
             match old_meta.get(field) {
                 Some(value) => meta.insert(field.into(), value.clone()),
                 None => meta.shift_remove(field),
@@ -160,10 +203,21 @@ impl Objects {
     }
 
     /// Edits an object in place; `false` when it is absent or the edit changed nothing.
-    pub fn edit<T: Stored>(&mut self, namespace: &str, name: &str, edit: impl FnOnce(&mut T)) -> bool {
-        let Some(kind) = Kind::of::<T>() else { return false };
-        let Some(old) = self.items.get(&Key::new(kind, namespace, name)).cloned() else { return false };
-        let Some(typed) = old.read::<T>() else { return false };
+    pub fn edit<T: Stored>(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        edit: impl FnOnce(&mut T),
+    ) -> bool {
+        let Some(kind) = Kind::of::<T>() else {
+            return false;
+        };
+        let Some(old) = self.items.get(&Key::new(kind, namespace, name)).cloned() else {
+            return false;
+        };
+        let Some(typed) = old.read::<T>() else {
+            return false;
+        };
         let mut typed = T::clone(&typed);
         edit(&mut typed);
         match serde_json::to_value(&typed) {
@@ -177,7 +231,9 @@ impl Objects {
 
     /// Edits the JSON of an object; `false` when it is absent or unchanged.
     pub fn edit_body(&mut self, key: &Key, edit: impl FnOnce(&mut Value)) -> bool {
-        let Some(old) = self.items.get(key).cloned() else { return false };
+        let Some(old) = self.items.get(key).cloned() else {
+            return false;
+        };
         let mut body = old.body.clone();
         edit(&mut body);
         self.put(&old, body)
@@ -190,7 +246,10 @@ impl Objects {
             if meta.contains_key("deletionTimestamp") {
                 return;
             }
-            meta.insert("deletionTimestamp".into(), serde_json::to_value(Time(now)).unwrap_or_default());
+            meta.insert(
+                "deletionTimestamp".into(),
+                serde_json::to_value(Time(now)).unwrap_or_default(),
+            );
             meta.insert("deletionGracePeriodSeconds".into(), grace_seconds.into());
         })
     }
@@ -222,8 +281,16 @@ impl Objects {
     fn commit(&mut self, key: Key, mut body: Value) -> Arc<Object> {
         self.revision += 1;
         metadata(&mut body).insert("resourceVersion".into(), self.revision.to_string().into());
-        let meta = body.get("metadata").and_then(|meta| ObjectMeta::deserialize(meta).ok()).unwrap_or_default();
-        let object = Arc::new(Object { key: key.clone(), meta, body, typed: OnceLock::new() });
+        let meta = body
+            .get("metadata")
+            .and_then(|meta| ObjectMeta::deserialize(meta).ok())
+            .unwrap_or_default();
+        let object = Arc::new(Object {
+            key: key.clone(),
+            meta,
+            body,
+            typed: OnceLock::new(),
+        });
         self.items.insert(key, object.clone());
         object
     }
@@ -232,7 +299,9 @@ impl Objects {
 /// The parts of a body that its author wrote.
 fn wanted(body: &Value) -> Vec<(&String, &Value)> {
     let fields = body.as_object().into_iter().flatten();
-    fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status")).collect()
+    fields
+        .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
+        .collect()
 }
 
 fn metadata(body: &mut Value) -> &mut serde_json::Map<String, Value> {
@@ -259,7 +328,10 @@ pub struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { objects: Mutex::default(), changed: watch::channel(0).0 }
+        Self {
+            objects: Mutex::default(),
+            changed: watch::channel(0).0,
+        }
     }
 }
 
@@ -275,7 +347,8 @@ impl Shared {
         let result = change(&mut objects);
         let revision = objects.revision;
         drop(objects);
-        self.changed.send_if_modified(|seen| std::mem::replace(seen, revision) != revision);
+        self.changed
+            .send_if_modified(|seen| std::mem::replace(seen, revision) != revision);
         result
     }
 
@@ -298,7 +371,9 @@ mod tests {
     fn config(objects: &mut Objects, entropy: &Entropy) -> Key {
         let key = Key::new(Kind::ConfigMap, "shop", "settings");
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "1"}});
-        objects.create(key.clone(), body, Timestamp::UNIX_EPOCH, entropy).unwrap();
+        objects
+            .create(key.clone(), body, Timestamp::UNIX_EPOCH, entropy)
+            .unwrap();
         key
     }
 
@@ -328,7 +403,11 @@ mod tests {
         let key = config(&mut objects, &entropy);
         objects.edit_body(&key, |body| body["status"] = json!({"x": 1}));
         let uid = objects.object(&key).unwrap().meta.uid.clone();
-        assert!(objects.replace(&key, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": "forged"}}), true));
+        assert!(objects.replace(
+            &key,
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": "forged"}}),
+            true
+        ));
         let object = objects.object(&key).unwrap();
         assert_eq!(object.meta.uid, uid);
         assert_eq!(object.body["status"], json!({"x": 1}));

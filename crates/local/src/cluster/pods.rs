@@ -18,7 +18,10 @@ pub fn create(objects: &mut Objects, moment: &Moment<'_>, pod: Pod) -> Result<()
     let mut pod = (moment.inject)(objects, pod)?;
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let name = pod.metadata.name.clone().unwrap_or_default();
-    pod.status = Some(PodStatus { phase: Some("Pending".into()), ..PodStatus::default() });
+    pod.status = Some(PodStatus {
+        phase: Some("Pending".into()),
+        ..PodStatus::default()
+    });
     let body = serde_json::to_value(&pod).map_err(|error| error.to_string())?;
     let key = Key::new(Kind::Pod, &namespace, &name);
     match objects.create(key, body, moment.now, moment.entropy) {
@@ -28,15 +31,29 @@ pub fn create(objects: &mut Objects, moment: &Moment<'_>, pod: Pod) -> Result<()
 }
 
 /// Begins the end of a pod. Nothing happens if it ended already or is about to.
-pub fn delete(objects: &mut Objects, namespace: &str, name: &str, grace_seconds: Option<i64>, now: Timestamp) -> bool {
-    let Some(pod) = objects.get::<Pod>(namespace, name) else { return false };
-    let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+pub fn delete(
+    objects: &mut Objects,
+    namespace: &str,
+    name: &str,
+    grace_seconds: Option<i64>,
+    now: Timestamp,
+) -> bool {
+    let Some(pod) = objects.get::<Pod>(namespace, name) else {
+        return false;
+    };
+    let own = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.termination_grace_period_seconds);
     let grace = grace_seconds.or(own).unwrap_or(GRACE_SECONDS).max(0);
     objects.begin_deletion(&Key::new(Kind::Pod, namespace, name), grace, now)
 }
 
 /// Whether a pod counts for its owner: neither ended nor about to.
 pub fn active(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }

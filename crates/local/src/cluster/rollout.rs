@@ -23,16 +23,30 @@ pub struct Policy {
 impl Policy {
     /// Reads the policy; `maxSurge` rounds up and `maxUnavailable` down, 25 % where unset.
     pub fn of(spec: &DeploymentSpec) -> Self {
-        let replicas = spec.replicas.map_or(1, |count| u32::try_from(count).unwrap_or(0));
+        let replicas = spec
+            .replicas
+            .map_or(1, |count| u32::try_from(count).unwrap_or(0));
         let strategy = spec.strategy.as_ref();
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-        let max_surge = resolve(rolling.and_then(|rolling| rolling.max_surge.as_ref()), replicas, true);
-        let max_unavailable = resolve(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), replicas, false);
+        let max_surge = resolve(
+            rolling.and_then(|rolling| rolling.max_surge.as_ref()),
+            replicas,
+            true,
+        );
+        let max_unavailable = resolve(
+            rolling.and_then(|rolling| rolling.max_unavailable.as_ref()),
+            replicas,
+            false,
+        );
         Self {
             replicas,
             max_surge,
             // With neither room above nor below, nothing could ever move.
-            max_unavailable: if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable },
+            max_unavailable: if max_surge == 0 {
+                max_unavailable.max(1)
+            } else {
+                max_unavailable
+            },
             recreate: strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate"),
         }
     }
@@ -42,13 +56,18 @@ impl Policy {
 fn resolve(value: Option<&IntOrString>, whole: u32, round_up: bool) -> u32 {
     let percent = match value {
         Some(IntOrString::Int(count)) => return u32::try_from(*count).unwrap_or(0),
-        Some(IntOrString::String(text)) => {
-            text.trim_end_matches('%').parse::<u32>().map_or(25, |percent| percent.min(100))
-        }
+        Some(IntOrString::String(text)) => text
+            .trim_end_matches('%')
+            .parse::<u32>()
+            .map_or(25, |percent| percent.min(100)),
         None => 25,
     };
     let scaled = u64::from(whole) * u64::from(percent);
-    let rounded = if round_up { scaled.div_ceil(100) } else { scaled / 100 };
+    let rounded = if round_up {
+        scaled.div_ceil(100)
+    } else {
+        scaled / 100
+    };
     u32::try_from(rounded).unwrap_or(u32::MAX)
 }
 
@@ -67,12 +86,19 @@ pub struct Revision {
 
 /// The next wanted count for each revision that should change. `older` is oldest first.
 pub fn step(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, u32)> {
-    if policy.recreate { recreate(policy, newest, older) } else { roll(policy, newest, older) }
+    if policy.recreate {
+        recreate(policy, newest, older)
+    } else {
+        roll(policy, newest, older)
+    }
 }
 
 fn recreate(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, u32)> {
-    let mut changes: Vec<_> =
-        older.iter().filter(|old| old.wanted > 0).map(|old| (old.name.clone(), 0)).collect();
+    let mut changes: Vec<_> = older
+        .iter()
+        .filter(|old| old.wanted > 0)
+        .map(|old| (old.name.clone(), 0))
+        .collect();
     if older.iter().all(|old| old.present == 0) && newest.wanted != policy.replicas {
         changes.push((newest.name.clone(), policy.replicas));
     }
@@ -119,48 +145,83 @@ mod tests {
     use super::*;
 
     fn revision(name: &str, wanted: u32, available: u32) -> Revision {
-        Revision { name: name.into(), wanted, available, present: wanted }
+        Revision {
+            name: name.into(),
+            wanted,
+            available,
+            present: wanted,
+        }
     }
 
     fn policy(replicas: u32, max_surge: u32, max_unavailable: u32) -> Policy {
-        Policy { replicas, max_surge, max_unavailable, recreate: false }
+        Policy {
+            replicas,
+            max_surge,
+            max_unavailable,
+            recreate: false,
+        }
     }
 
     #[test]
     fn defaults_are_a_quarter_up_and_a_quarter_down() {
-        let spec = DeploymentSpec { replicas: Some(10), ..Default::default() };
+        let spec = DeploymentSpec {
+            replicas: Some(10),
+            ..Default::default()
+        };
         assert_eq!(Policy::of(&spec), policy(10, 3, 2));
         assert_eq!(Policy::of(&DeploymentSpec::default()), policy(1, 1, 0));
     }
 
     #[test]
     fn first_revision_gets_everything_at_once() {
-        assert_eq!(step(&policy(5, 2, 1), &revision("a", 0, 0), &[]), vec![("a".into(), 5)]);
+        assert_eq!(
+            step(&policy(5, 2, 1), &revision("a", 0, 0), &[]),
+            vec![("a".into(), 5)]
+        );
     }
 
     #[test]
     fn single_pod_is_replaced_only_after_the_new_one_serves() {
         let policy = policy(1, 1, 0);
-        assert_eq!(step(&policy, &revision("b", 0, 0), &[revision("a", 1, 1)]), vec![("b".into(), 1)]);
+        assert_eq!(
+            step(&policy, &revision("b", 0, 0), &[revision("a", 1, 1)]),
+            vec![("b".into(), 1)]
+        );
         assert!(step(&policy, &revision("b", 1, 0), &[revision("a", 1, 1)]).is_empty());
-        assert_eq!(step(&policy, &revision("b", 1, 1), &[revision("a", 1, 1)]), vec![("a".into(), 0)]);
+        assert_eq!(
+            step(&policy, &revision("b", 1, 1), &[revision("a", 1, 1)]),
+            vec![("a".into(), 0)]
+        );
     }
 
     #[test]
     fn broken_old_pods_are_removed_first() {
-        let changes = step(&policy(4, 1, 1), &revision("c", 1, 0), &[revision("a", 2, 0), revision("b", 2, 2)]);
+        let changes = step(
+            &policy(4, 1, 1),
+            &revision("c", 1, 0),
+            &[revision("a", 2, 0), revision("b", 2, 2)],
+        );
         assert_eq!(changes, vec![("a".into(), 1)]);
     }
 
     #[test]
     fn recreate_waits_for_old_pods_to_be_gone() {
-        let policy = Policy { recreate: true, ..policy(2, 0, 1) };
+        let policy = Policy {
+            recreate: true,
+            ..policy(2, 0, 1)
+        };
         let mut old = revision("a", 2, 2);
-        assert_eq!(step(&policy, &revision("b", 0, 0), &[old.clone()]), vec![("a".into(), 0)]);
+        assert_eq!(
+            step(&policy, &revision("b", 0, 0), &[old.clone()]),
+            vec![("a".into(), 0)]
+        );
         old.wanted = 0;
         assert!(step(&policy, &revision("b", 0, 0), &[old.clone()]).is_empty());
         old.present = 0;
-        assert_eq!(step(&policy, &revision("b", 0, 0), &[old]), vec![("b".into(), 2)]);
+        assert_eq!(
+            step(&policy, &revision("b", 0, 0), &[old]),
+            vec![("b".into(), 2)]
+        );
     }
 
     #[test]
@@ -169,16 +230,24 @@ mod tests {
             for (surge, unavailable) in [(1, 0), (0, 1), (3, 2), (12, 12)] {
                 let policy = policy(replicas, surge, unavailable);
                 let mut newest = revision("c", 0, 0);
-                let mut older = vec![revision("a", replicas / 3, replicas / 3), revision("b", replicas - replicas / 3, 0)];
+                let mut older = vec![
+                    revision("a", replicas / 3, replicas / 3),
+                    revision("b", replicas - replicas / 3, 0),
+                ];
                 older[1].available = older[1].wanted;
                 for _ in 0..200 {
                     for (name, wanted) in step(&policy, &newest, &older) {
-                        let target = if name == "c" { &mut newest } else { older.iter_mut().find(|old| old.name == name).unwrap() };
+                        let target = if name == "c" {
+                            &mut newest
+                        } else {
+                            older.iter_mut().find(|old| old.name == name).unwrap()
+                        };
                         target.wanted = wanted;
                         target.available = target.available.min(wanted);
                     }
                     let total = newest.wanted + older.iter().map(|old| old.wanted).sum::<u32>();
-                    let serving = newest.available + older.iter().map(|old| old.available).sum::<u32>();
+                    let serving =
+                        newest.available + older.iter().map(|old| old.available).sum::<u32>();
                     assert!(total <= replicas + surge);
                     assert!(serving + unavailable >= replicas);
                     // One more new pod starts to serve between steps.

@@ -15,14 +15,27 @@ pub fn reconcile(objects: &mut Objects, range: Ipv4Range) {
     let mut addresses: BTreeSet<Ipv4Addr> = BTreeSet::new();
     let mut ports: BTreeMap<u16, ()> = BTreeMap::new();
     for spec in services.iter().filter_map(|service| service.spec.as_ref()) {
-        addresses.extend(spec.cluster_ip.as_deref().and_then(|address| address.parse::<Ipv4Addr>().ok()));
-        let own = spec.ports.iter().flatten().filter_map(|port| u16::try_from(port.node_port?).ok());
+        addresses.extend(
+            spec.cluster_ip
+                .as_deref()
+                .and_then(|address| address.parse::<Ipv4Addr>().ok()),
+        );
+        let own = spec
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(|port| u16::try_from(port.node_port?).ok());
         ports.extend(own.map(|port| (port, ())));
     }
     for service in services {
-        let (namespace, name) = (service.metadata.namespace.clone().unwrap_or_default(), service.metadata.name.clone().unwrap_or_default());
+        let (namespace, name) = (
+            service.metadata.namespace.clone().unwrap_or_default(),
+            service.metadata.name.clone().unwrap_or_default(),
+        );
         objects.edit::<Service>(&namespace, &name, |service| {
-            let Some(spec) = &mut service.spec else { return };
+            let Some(spec) = &mut service.spec else {
+                return;
+            };
             complete(spec, range, &mut addresses, &mut ports, &namespace, &name);
         });
     }
@@ -36,7 +49,10 @@ fn complete(
     namespace: &str,
     name: &str,
 ) {
-    let kind = spec.type_.get_or_insert_with(|| "ClusterIP".to_owned()).clone();
+    let kind = spec
+        .type_
+        .get_or_insert_with(|| "ClusterIP".to_owned())
+        .clone();
     if kind == "ExternalName" {
         return;
     }

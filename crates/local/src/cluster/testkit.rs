@@ -25,22 +25,40 @@ pub(crate) fn cluster_of(name: &str, index: u8, text: &str) -> Arc<Cluster> {
 
 /// Applies manifests and reconciles.
 pub(crate) fn apply_to(cluster: &Cluster, text: &str) {
-    let read = manifest::read(&[Source::new("test.yaml", text)], &manifest::Options::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    let read = manifest::read(
+        &[Source::new("test.yaml", text)],
+        &manifest::Options::default(),
+    )
+    .unwrap_or_else(|problems| panic!("{problems}"));
     cluster.objects.write(|objects| {
-        apply::apply(objects, read, Timestamp::UNIX_EPOCH, &cluster.entropy, &cluster.inject).unwrap_or_else(|problems| panic!("{problems:?}"));
+        apply::apply(
+            objects,
+            read,
+            Timestamp::UNIX_EPOCH,
+            &cluster.entropy,
+            &cluster.inject,
+        )
+        .unwrap_or_else(|problems| panic!("{problems:?}"));
     });
     cluster.reconcile(Timestamp::UNIX_EPOCH);
 }
 
 /// Makes a pod ready at an address, as its worker would.
 pub(crate) fn pod_is_ready(cluster: &Cluster, namespace: &str, name: &str, address: &str) {
+    let mut seen = false;
     cluster.objects.write(|objects| {
-        assert!(objects.edit::<Pod>(namespace, name, |pod| {
+        objects.edit::<Pod>(namespace, name, |pod| {
+            seen = true;
             let status = pod.status.get_or_insert_default();
             status.pod_ip = Some(address.to_owned());
-            let condition = |kind: &str| PodCondition { type_: kind.into(), status: "True".into(), ..PodCondition::default() };
+            let condition = |kind: &str| PodCondition {
+                type_: kind.into(),
+                status: "True".into(),
+                ..PodCondition::default()
+            };
             status.conditions = Some(vec![condition("ContainersReady"), condition("Ready")]);
             status.phase = Some("Running".to_owned());
-        }));
+        })
     });
+    assert!(seen, "there is no pod {name}");
 }

@@ -5,9 +5,9 @@ use tombolo_kube::crd::{self, Resource};
 use tombolo_kube::inject::{InjectConfig, Injection, inject};
 use tombolo_kube::{ClusterObjects, manifest};
 
+use super::Kind;
 use super::object::{Object, Objects, Stored};
 use super::workload::Inject;
-use super::Kind;
 
 /// The view that admission, conversion and injection decide against.
 pub fn view(objects: &Objects) -> ClusterObjects {
@@ -16,7 +16,11 @@ pub fn view(objects: &Objects) -> ClusterObjects {
         let name = namespace.metadata.name.clone().unwrap_or_default();
         view.put_namespace(name, namespace.metadata.labels.clone().unwrap_or_default());
     }
-    for resource in Kind::all().filter(|kind| kind.mesh()).flat_map(|kind| objects.of_kind(kind)).filter_map(|object| resource(object)) {
+    for resource in Kind::all()
+        .filter(|kind| kind.mesh())
+        .flat_map(|kind| objects.of_kind(kind))
+        .filter_map(|object| resource(object))
+    {
         view.put(resource);
     }
     view

@@ -4,9 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet, ReplicaSetCondition,
+    ReplicaSetSpec, ReplicaSetStatus,
+};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, ObjectMeta, OwnerReference, Time,
+};
 use k8s_openapi::jiff::Timestamp;
 
 use super::endpoint::{condition, serves};
@@ -46,7 +51,12 @@ pub fn reconcile(objects: &mut Objects, moment: &Moment<'_>) {
     }
     let pods = by_owner(objects);
     for set in objects.list::<ReplicaSet>() {
-        let own = set.metadata.uid.as_ref().and_then(|uid| pods.get(uid)).map_or(&[][..], Vec::as_slice);
+        let own = set
+            .metadata
+            .uid
+            .as_ref()
+            .and_then(|uid| pods.get(uid))
+            .map_or(&[][..], Vec::as_slice);
         fill(objects, moment, &set, own);
     }
 }
@@ -64,7 +74,11 @@ fn by_owner(objects: &Objects) -> BTreeMap<String, Vec<Arc<Pod>>> {
 
 /// The uid of the controlling owner.
 pub fn owner(meta: &ObjectMeta) -> Option<&str> {
-    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+    meta.owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
 }
 
 fn owned_by(api_version: &str, kind: &str, meta: &ObjectMeta) -> Vec<OwnerReference> {
@@ -79,27 +93,42 @@ fn owned_by(api_version: &str, kind: &str, meta: &ObjectMeta) -> Vec<OwnerRefere
 }
 
 fn roll(objects: &mut Objects, moment: &Moment<'_>, deployment: &Deployment) {
-    let (Some(spec), Some(uid)) = (&deployment.spec, &deployment.metadata.uid) else { return };
+    let (Some(spec), Some(uid)) = (&deployment.spec, &deployment.metadata.uid) else {
+        return;
+    };
     let namespace = deployment.metadata.namespace.clone().unwrap_or_default();
     let base = deployment.metadata.name.clone().unwrap_or_default();
     let newest_name = format!("{base}-{}", template_hash(&spec.template));
-    let mut sets: Vec<Arc<ReplicaSet>> =
-        objects.list::<ReplicaSet>().into_iter().filter(|set| owner(&set.metadata) == Some(uid)).collect();
+    let mut sets: Vec<Arc<ReplicaSet>> = objects
+        .list::<ReplicaSet>()
+        .into_iter()
+        .filter(|set| owner(&set.metadata) == Some(uid))
+        .collect();
     sets.sort_by_key(|set| revision_number(&set.metadata));
     let latest = sets.last().map_or(0, |set| revision_number(&set.metadata));
-    match sets.iter().find(|set| set.metadata.name.as_deref() == Some(&newest_name)) {
+    match sets
+        .iter()
+        .find(|set| set.metadata.name.as_deref() == Some(&newest_name))
+    {
         None => {
             create_set(objects, moment, deployment, &newest_name, latest + 1);
         }
         // A roll back: an older revision is the newest again.
         Some(set) if revision_number(&set.metadata) < latest => {
-            objects.edit::<ReplicaSet>(&namespace, &newest_name, |set| number(&mut set.metadata, latest + 1));
+            objects.edit::<ReplicaSet>(&namespace, &newest_name, |set| {
+                number(&mut set.metadata, latest + 1)
+            });
         }
         Some(_) => {}
     }
     let pods = by_owner(objects);
     let view = |set: &ReplicaSet| {
-        let own = set.metadata.uid.as_ref().and_then(|uid| pods.get(uid)).map_or(&[][..], Vec::as_slice);
+        let own = set
+            .metadata
+            .uid
+            .as_ref()
+            .and_then(|uid| pods.get(uid))
+            .map_or(&[][..], Vec::as_slice);
         Revision {
             name: set.metadata.name.clone().unwrap_or_default(),
             wanted: wanted(set),
@@ -107,10 +136,15 @@ fn roll(objects: &mut Objects, moment: &Moment<'_>, deployment: &Deployment) {
             present: count(own, |_| true),
         }
     };
-    let Some(newest) = objects.get::<ReplicaSet>(&namespace, &newest_name) else { return };
+    let Some(newest) = objects.get::<ReplicaSet>(&namespace, &newest_name) else {
+        return;
+    };
     let newest = view(&newest);
-    let older: Vec<Revision> =
-        sets.iter().filter(|set| set.metadata.name.as_deref() != Some(&newest_name)).map(|set| view(set)).collect();
+    let older: Vec<Revision> = sets
+        .iter()
+        .filter(|set| set.metadata.name.as_deref() != Some(&newest_name))
+        .map(|set| view(set))
+        .collect();
     let policy = Policy::of(spec);
     if spec.paused != Some(true) {
         for (name, replicas) in rollout::step(&policy, &newest, &older) {
@@ -121,23 +155,38 @@ fn roll(objects: &mut Objects, moment: &Moment<'_>, deployment: &Deployment) {
     }
     prune(objects, &namespace, spec.revision_history_limit, &older);
     let failure = sets.iter().find_map(|set| failure(set));
-    let revision = objects.get::<ReplicaSet>(&namespace, &newest_name).map_or(1, |set| revision_number(&set.metadata));
+    let revision = objects
+        .get::<ReplicaSet>(&namespace, &newest_name)
+        .map_or(1, |set| revision_number(&set.metadata));
     objects.edit::<Deployment>(&namespace, &base, |deployment| {
         number(&mut deployment.metadata, revision);
         publish(deployment, &policy, &newest, &older, failure, moment.now);
     });
 }
 
-fn create_set(objects: &mut Objects, moment: &Moment<'_>, deployment: &Deployment, name: &str, revision: u64) {
+fn create_set(
+    objects: &mut Objects,
+    moment: &Moment<'_>,
+    deployment: &Deployment,
+    name: &str,
+    revision: u64,
+) {
     let Some(spec) = &deployment.spec else { return };
     let namespace = deployment.metadata.namespace.clone().unwrap_or_default();
     let hash = template_hash(&spec.template);
     let mut template = spec.template.clone();
-    let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+    let labels = template
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default();
     labels.insert(HASH.to_owned(), hash.clone());
     let labels = labels.clone();
     let mut selector: LabelSelector = spec.selector.clone();
-    selector.match_labels.get_or_insert_default().insert(HASH.to_owned(), hash);
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .insert(HASH.to_owned(), hash);
     let mut set = ReplicaSet {
         metadata: ObjectMeta {
             labels: Some(labels),
@@ -154,16 +203,26 @@ fn create_set(objects: &mut Objects, moment: &Moment<'_>, deployment: &Deploymen
     };
     number(&mut set.metadata, revision);
     if let Ok(body) = serde_json::to_value(&set) {
-        objects.create(Key::new(Kind::ReplicaSet, &namespace, name), body, moment.now, moment.entropy);
+        objects.create(
+            Key::new(Kind::ReplicaSet, &namespace, name),
+            body,
+            moment.now,
+            moment.entropy,
+        );
     }
 }
 
 fn number(meta: &mut ObjectMeta, revision: u64) {
-    meta.annotations.get_or_insert_default().insert(REVISION.to_owned(), revision.to_string());
+    meta.annotations
+        .get_or_insert_default()
+        .insert(REVISION.to_owned(), revision.to_string());
 }
 
 fn revision_number(meta: &ObjectMeta) -> u64 {
-    let text = meta.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
+    let text = meta
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(REVISION));
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
@@ -178,7 +237,10 @@ fn count(pods: &[Arc<Pod>], matches: impl Fn(&Pod) -> bool) -> u32 {
 
 fn prune(objects: &mut Objects, namespace: &str, limit: Option<i32>, older: &[Revision]) {
     let limit = limit.map_or(HISTORY, |limit| usize::try_from(limit).unwrap_or(0));
-    let idle: Vec<_> = older.iter().filter(|old| old.wanted == 0 && old.present == 0).collect();
+    let idle: Vec<_> = older
+        .iter()
+        .filter(|old| old.wanted == 0 && old.present == 0)
+        .collect();
     for old in &idle[..idle.len().saturating_sub(limit)] {
         objects.remove(&Key::new(Kind::ReplicaSet, namespace, &old.name));
     }
@@ -186,32 +248,73 @@ fn prune(objects: &mut Objects, namespace: &str, limit: Option<i32>, older: &[Re
 
 fn failure(set: &ReplicaSet) -> Option<String> {
     let conditions = set.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == "ReplicaFailure")?.message.clone()
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure")?
+        .message
+        .clone()
 }
 
-fn publish(deployment: &mut Deployment, policy: &Policy, newest: &Revision, older: &[Revision], failure: Option<String>, now: Timestamp) {
+fn publish(
+    deployment: &mut Deployment,
+    policy: &Policy,
+    newest: &Revision,
+    older: &[Revision],
+    failure: Option<String>,
+    now: Timestamp,
+) {
     let generation = deployment.metadata.generation;
     let available = newest.available + older.iter().map(|old| old.available).sum::<u32>();
-    let total = newest.present.min(newest.wanted) + older.iter().map(|old| old.present.min(old.wanted)).sum::<u32>();
+    let total = newest.present.min(newest.wanted)
+        + older
+            .iter()
+            .map(|old| old.present.min(old.wanted))
+            .sum::<u32>();
     let done = newest.available >= policy.replicas && older.iter().all(|old| old.wanted == 0);
     let whole = |count: u32| i32::try_from(count).ok();
-    let old_conditions = deployment.status.take().and_then(|status| status.conditions).unwrap_or_default();
+    let old_conditions = deployment
+        .status
+        .take()
+        .and_then(|status| status.conditions)
+        .unwrap_or_default();
     let condition = |kind: &str, status: bool, reason: &str, message: Option<String>| {
         let status = if status { "True" } else { "False" };
-        let same = old_conditions.iter().find(|old| old.type_ == kind && old.status == status);
+        let same = old_conditions
+            .iter()
+            .find(|old| old.type_ == kind && old.status == status);
         DeploymentCondition {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: Some(reason.to_owned()),
-            last_transition_time: same.and_then(|old| old.last_transition_time.clone()).or(Some(Time(now))),
+            last_transition_time: same
+                .and_then(|old| old.last_transition_time.clone())
+                .or(Some(Time(now))),
             last_update_time: None,
             message,
         }
     };
     let enough = available + policy.max_unavailable >= policy.replicas;
     let mut conditions = vec![
-        condition("Available", enough, if enough { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" }, None),
-        condition("Progressing", true, if done { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" }, None),
+        condition(
+            "Available",
+            enough,
+            if enough {
+                "MinimumReplicasAvailable"
+            } else {
+                "MinimumReplicasUnavailable"
+            },
+            None,
+        ),
+        condition(
+            "Progressing",
+            true,
+            if done {
+                "NewReplicaSetAvailable"
+            } else {
+                "ReplicaSetUpdated"
+            },
+            None,
+        ),
     ];
     if failure.is_some() {
         conditions.push(condition("ReplicaFailure", true, "FailedCreate", failure));
@@ -252,7 +355,14 @@ fn fill(objects: &mut Objects, moment: &Moment<'_>, set: &ReplicaSet, own: &[Arc
     let generation = set.metadata.generation;
     objects.edit::<ReplicaSet>(&namespace, &name, |set| {
         let ready = i32::try_from(active.iter().filter(|pod| serves(pod)).count()).ok();
-        let since = set.status.as_ref().and_then(|status| status.conditions.as_ref()?.first()?.last_transition_time.clone());
+        let since = set.status.as_ref().and_then(|status| {
+            status
+                .conditions
+                .as_ref()?
+                .first()?
+                .last_transition_time
+                .clone()
+        });
         let condition = failure.map(|message| ReplicaSetCondition {
             type_: "ReplicaFailure".into(),
             status: "True".into(),
@@ -274,23 +384,47 @@ fn fill(objects: &mut Objects, moment: &Moment<'_>, set: &ReplicaSet, own: &[Arc
 
 /// Which pods stay when there are too many: those that started, that are ready, that failed least, that are
 /// oldest. Kubernetes' order.
-fn rank(pod: &Pod) -> (bool, bool, std::cmp::Reverse<i32>, std::cmp::Reverse<Option<Timestamp>>) {
+fn rank(
+    pod: &Pod,
+) -> (
+    bool,
+    bool,
+    std::cmp::Reverse<i32>,
+    std::cmp::Reverse<Option<Timestamp>>,
+) {
     let status = pod.status.as_ref();
     let running = status.and_then(|status| status.phase.as_deref()) == Some("Running");
     let containers = status.and_then(|status| status.container_statuses.as_ref());
-    let restarts = containers.into_iter().flatten().map(|container| container.restart_count).max().unwrap_or(0);
+    let restarts = containers
+        .into_iter()
+        .flatten()
+        .map(|container| container.restart_count)
+        .max()
+        .unwrap_or(0);
     let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (running, condition(pod, "Ready"), std::cmp::Reverse(restarts), std::cmp::Reverse(created))
+    (
+        running,
+        condition(pod, "Ready"),
+        std::cmp::Reverse(restarts),
+        std::cmp::Reverse(created),
+    )
 }
 
 fn create_pod(objects: &mut Objects, moment: &Moment<'_>, set: &ReplicaSet) -> Result<(), String> {
     let namespace = set.metadata.namespace.clone().unwrap_or_default();
     let base = set.metadata.name.clone().unwrap_or_default();
-    let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+    let template = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.clone())
+        .unwrap_or_default();
     let mut metadata = template.metadata.unwrap_or_default();
     let name = loop {
         let name = format!("{base}-{}", moment.entropy.suffix());
-        if objects.object(&Key::new(Kind::Pod, &namespace, &name)).is_none() {
+        if objects
+            .object(&Key::new(Kind::Pod, &namespace, &name))
+            .is_none()
+        {
             break name;
         }
     };
@@ -298,5 +432,13 @@ fn create_pod(objects: &mut Objects, moment: &Moment<'_>, set: &ReplicaSet) -> R
     metadata.generate_name = Some(format!("{base}-"));
     metadata.namespace = Some(namespace);
     metadata.owner_references = Some(owned_by("apps/v1", "ReplicaSet", &set.metadata));
-    pods::create(objects, moment, Pod { metadata, spec: template.spec, status: None })
+    pods::create(
+        objects,
+        moment,
+        Pod {
+            metadata,
+            spec: template.spec,
+            status: None,
+        },
+    )
 }

@@ -63,45 +63,88 @@ impl Client {
     pub fn find(name: &str) -> Result<Self, Error> {
         let dir = run_dir::of(name).map_err(Error::Broken)?;
         if !run_dir::alive(&dir) {
-            return Err(Error::NotRunning { name: name.to_owned() });
+            return Err(Error::NotRunning {
+                name: name.to_owned(),
+            });
         }
         Ok(Self { dir })
     }
 
     /// The runtime whose sockets are in `dir`.
     pub fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self {
+            dir: dir.to_owned(),
+        }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<http::Response<Incoming>, Error> {
-        let name = || self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>, Error> {
+        let name = || {
+            self.dir
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
         let stream = UnixStream::connect(self.dir.join(run_dir::CONTROL)).await;
         let stream = stream.map_err(|_| Error::NotRunning { name: name() })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
         tokio::spawn(connection);
-        let request = Request::builder().method(method).uri(path).header("host", "tombolo").header("content-type", "application/json");
-        let response = sender.send_request(request.body(Full::new(body)).map_err(broken)?).await.map_err(broken)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "tombolo")
+            .header("content-type", "application/json");
+        let response = sender
+            .send_request(request.body(Full::new(body)).map_err(broken)?)
+            .await
+            .map_err(broken)?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST).collect().await.map_err(broken)?.to_bytes();
-        Err(Error::Refused(serde_json::from_slice(&body).unwrap_or_else(|_| Refusal {
-            message: format!("{status}: {}", String::from_utf8_lossy(&body)),
-            problems: Vec::new(),
-        })))
+        let body = Limited::new(response.into_body(), LARGEST)
+            .collect()
+            .await
+            .map_err(broken)?
+            .to_bytes();
+        Err(Error::Refused(
+            serde_json::from_slice(&body).unwrap_or_else(|_| Refusal {
+                message: format!("{status}: {}", String::from_utf8_lossy(&body)),
+                problems: Vec::new(),
+            }),
+        ))
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Error> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, Error> {
         let response = self.send(method, path, body).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return serde_json::from_str("null").map_err(broken);
         }
-        let body = Limited::new(response.into_body(), LARGEST).collect().await.map_err(broken)?.to_bytes();
+        let body = Limited::new(response.into_body(), LARGEST)
+            .collect()
+            .await
+            .map_err(broken)?
+            .to_bytes();
         serde_json::from_slice(&body).map_err(broken)
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
         let body = serde_json::to_vec(body).map_err(broken)?;
         self.call(Method::POST, path, body.into()).await
     }
@@ -158,20 +201,26 @@ impl Client {
     ///
     /// # Errors
     /// Refused when there is no such pod, container or earlier run.
-    pub async fn logs(&self, query: &LogQuery) -> Result<impl Stream<Item = Result<Bytes, Error>> + Unpin + use<>, Error> {
+    pub async fn logs(
+        &self,
+        query: &LogQuery,
+    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Unpin + use<>, Error> {
         let body = serde_json::to_vec(query).map_err(broken)?;
         let response = self.send(Method::POST, "/v1/logs", body.into()).await?;
-        Ok(Box::pin(futures::stream::unfold(response.into_body(), |mut body| async {
-            loop {
-                match body.frame().await? {
-                    Ok(frame) => match frame.into_data() {
-                        Ok(data) => return Some((Ok(data), body)),
-                        Err(_) => continue,
-                    },
-                    Err(error) => return Some((Err(broken(error)), body)),
+        Ok(Box::pin(futures::stream::unfold(
+            response.into_body(),
+            |mut body| async {
+                loop {
+                    match body.frame().await? {
+                        Ok(frame) => match frame.into_data() {
+                            Ok(data) => return Some((Ok(data), body)),
+                            Err(_) => continue,
+                        },
+                        Err(error) => return Some((Err(broken(error)), body)),
+                    }
                 }
-            }
-        })))
+            },
+        )))
     }
 
     /// The rules between clusters.
@@ -211,7 +260,11 @@ impl Client {
     ///
     /// # Errors
     /// Refused when there is no such pod, container or program.
-    pub async fn exec(&self, query: &ExecQuery, signals: tokio::sync::mpsc::Receiver<i32>) -> Result<i32, Error> {
+    pub async fn exec(
+        &self,
+        query: &ExecQuery,
+        signals: tokio::sync::mpsc::Receiver<i32>,
+    ) -> Result<i32, Error> {
         exec::run(&self.dir.join(run_dir::EXEC), query, signals).await
     }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -39,13 +40,22 @@ enum Word {
 }
 
 /// The caller's side. See [`super::Client::exec`].
-pub(super) async fn run(socket: &Path, query: &ExecQuery, mut signals: mpsc::Receiver<i32>) -> Result<i32, Error> {
+pub(super) async fn run(
+    socket: &Path,
+    query: &ExecQuery,
+    mut signals: mpsc::Receiver<i32>,
+) -> Result<i32, Error> {
     let broken = |error: io::Error| Error::Broken(error.to_string());
     let stream = StdUnixStream::connect(socket).map_err(broken)?;
     let mut line = serde_json::to_vec(query).map_err(|error| Error::Broken(error.to_string()))?;
     line.push(b'\n');
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    send(&stream, &line, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).map_err(broken)?;
+    send(
+        &stream,
+        &line,
+        &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+    )
+    .map_err(broken)?;
     stream.set_nonblocking(true).map_err(broken)?;
     let (reader, mut writer) = UnixStream::from_std(stream).map_err(broken)?.into_split();
     let mut lines = tokio::io::BufReader::new(reader).lines();
@@ -71,7 +81,12 @@ fn send(stream: &StdUnixStream, line: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-    let sent = sendmsg(stream, &[IoSlice::new(line)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    let sent = sendmsg(
+        stream,
+        &[IoSlice::new(line)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
     io::Write::write_all(&mut &*stream, &line[sent..])
 }
 
@@ -91,7 +106,13 @@ pub(super) fn accept(stream: StdUnixStream) -> io::Result<Caller> {
     let mut buffer = vec![0; 64 << 10];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(&stream, &mut [IoSliceMut::new(&mut buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let received = recvmsg(
+        &stream,
+        &mut [IoSliceMut::new(&mut buffer)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?
+    .bytes;
     let mut descriptors = ancillary.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
         _ => Vec::new(),
@@ -105,7 +126,11 @@ pub(super) fn accept(stream: StdUnixStream) -> io::Result<Caller> {
     }
     let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
     let query = serde_json::from_slice(&buffer).map_err(|error| invalid(error.to_string()))?;
-    Ok(Caller { query, stdio, stream })
+    Ok(Caller {
+        query,
+        stdio,
+        stream,
+    })
 }
 
 impl Caller {
@@ -157,12 +182,21 @@ mod tests {
     #[test]
     fn descriptors_and_request_arrive_together() {
         let (caller, runtime) = StdUnixStream::pair().unwrap();
-        let query = ExecQuery { pod: "web".into(), command: vec!["x".repeat(100_000)], ..ExecQuery::default() };
+        let query = ExecQuery {
+            pod: "web".into(),
+            command: vec!["x".repeat(100_000)],
+            ..ExecQuery::default()
+        };
         let mut line = serde_json::to_vec(&query).unwrap();
         line.push(b'\n');
         let accepted = std::thread::spawn(move || accept(runtime).unwrap());
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        send(&caller, &line, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).unwrap();
+        send(
+            &caller,
+            &line,
+            &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        )
+        .unwrap();
         let accepted = accepted.join().unwrap();
         assert_eq!(accepted.query.command, query.command);
         assert!(accepted.stdio.iter().all(Option::is_some));

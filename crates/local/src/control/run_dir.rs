@@ -18,10 +18,19 @@ pub const OPTIONS: &str = "options.json";
 /// The directory of all runtimes of this user: `$TOMBOLO_HOME`, `$XDG_RUNTIME_DIR/tombolo` or
 /// `/tmp/tombolo-<uid>`.
 pub fn root() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     variable("TOMBOLO_HOME")
         .or_else(|| variable("XDG_RUNTIME_DIR").map(|dir| dir.join("tombolo")))
-        .unwrap_or_else(|| PathBuf::from(format!("/tmp/tombolo-{}", rustix::process::getuid().as_raw())))
+        .unwrap_or_else(|| {
+            PathBuf::from(format!(
+                "/tmp/tombolo-{}",
+                rustix::process::getuid().as_raw()
+            ))
+        })
 }
 
 /// The directory of one runtime.
@@ -29,8 +38,18 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// When the name cannot be that of a directory.
 pub fn of(name: &str) -> Result<PathBuf, String> {
-    let plain = !name.is_empty() && name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    if plain { Ok(root().join(name)) } else { Err(format!("{name:?} is not a name; use up to 40 letters, digits, - and _")) }
+    let plain = !name.is_empty()
+        && name.len() <= 40
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if plain {
+        Ok(root().join(name))
+    } else {
+        Err(format!(
+            "{name:?} is not a name; use up to 40 letters, digits, - and _"
+        ))
+    }
 }
 
 /// Whether somebody answers there.
@@ -44,10 +63,21 @@ pub fn alive(dir: &Path) -> bool {
 /// When one of that name is running, or the place is not ours alone.
 pub fn claim(dir: &Path) -> Result<(), String> {
     if alive(dir) {
-        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        return Err(format!("a runtime named {name} is already up; stop it with `tombolo down --name {name}`, or give this one another --name"));
+        let name = dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        return Err(format!(
+            "a runtime named {name} is already up; stop it with `tombolo down --name {name}`, or give this one another --name"
+        ));
     }
-    let failed = |error: io::Error| format!("{}: {error}; set TOMBOLO_HOME to a directory of yours", dir.display());
+    let failed = |error: io::Error| {
+        format!(
+            "{}: {error}; set TOMBOLO_HOME to a directory of yours",
+            dir.display()
+        )
+    };
     let parent = dir.parent().unwrap_or(Path::new("/"));
     private(parent).map_err(failed)?;
     match fs::remove_dir_all(dir) {
@@ -60,13 +90,20 @@ pub fn claim(dir: &Path) -> Result<(), String> {
 /// Makes a directory that only its owner enters, or checks that an existing one is owned by us: in a shared
 /// place such as `/tmp` somebody else may have been faster.
 fn private(dir: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).recursive(true).create(dir) {
+    match fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(dir)
+    {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
     let meta = fs::symlink_metadata(dir)?;
     if !meta.is_dir() || meta.uid() != rustix::process::getuid().as_raw() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "belongs to somebody else"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "belongs to somebody else",
+        ));
     }
     Ok(())
 }

@@ -26,11 +26,18 @@ pub fn status_word(pod: &Pod) -> String {
         let state = container.state.clone().unwrap_or_default();
         match (state.waiting, state.terminated) {
             (_, Some(ended)) if ended.exit_code == 0 => continue,
-            (_, Some(ended)) => return format!("Init:{}", ended.reason.unwrap_or_else(|| "Error".to_owned())),
+            (_, Some(ended)) => {
+                return format!(
+                    "Init:{}",
+                    ended.reason.unwrap_or_else(|| "Error".to_owned())
+                );
+            }
             (Some(waiting), _) if waiting.reason.as_deref() != Some("PodInitializing") => {
                 return format!("Init:{}", waiting.reason.unwrap_or_default());
             }
-            _ if sidecars.contains(&container.name.as_str()) && container.started == Some(true) => continue,
+            _ if sidecars.contains(&container.name.as_str()) && container.started == Some(true) => {
+                continue;
+            }
             _ => return format!("Init:{index}/{}", init.len()),
         }
     }
@@ -49,22 +56,36 @@ pub fn status_word(pod: &Pod) -> String {
 /// A pod without its processes, which only the runtime knows.
 pub fn pod_view(cluster: &str, pod: &Pod) -> PodView {
     let containers = statuses(pod);
-    let init = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    let init = pod
+        .status
+        .iter()
+        .flat_map(|status| status.init_container_statuses.iter().flatten());
     PodView {
         cluster: cluster.to_owned(),
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         name: pod.metadata.name.clone().unwrap_or_default(),
         status: status_word(pod),
         address: address(pod),
-        ready: containers.iter().filter(|container| container.ready).count(),
+        ready: containers
+            .iter()
+            .filter(|container| container.ready)
+            .count(),
         containers: pod.spec.as_ref().map_or(0, |spec| spec.containers.len()),
-        restarts: containers.iter().copied().chain(init).map(|container| container.restart_count).sum(),
+        restarts: containers
+            .iter()
+            .copied()
+            .chain(init)
+            .map(|container| container.restart_count)
+            .sum(),
         processes: Vec::new(),
     }
 }
 
 fn statuses(pod: &Pod) -> Vec<&ContainerStatus> {
-    pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).collect()
+    pod.status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .collect()
 }
 
 /// What keeps a pod from being ready, in a sentence.
@@ -74,23 +95,49 @@ fn waiting(pod: &Pod) -> Option<String> {
     }
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let status = pod.status.as_ref()?;
-    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let all = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten());
     for container in all {
         let state = container.state.clone().unwrap_or_default();
-        if let Some(waiting) = state.waiting.filter(|waiting| !matches!(waiting.reason.as_deref(), Some("PodInitializing" | "ContainerCreating"))) {
-            let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+        if let Some(waiting) = state.waiting.filter(|waiting| {
+            !matches!(
+                waiting.reason.as_deref(),
+                Some("PodInitializing" | "ContainerCreating")
+            )
+        }) {
+            let last = container
+                .last_state
+                .as_ref()
+                .and_then(|last| last.terminated.as_ref());
             let ended = last.map(|last| {
-                let message = last.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+                let message = last
+                    .message
+                    .as_ref()
+                    .map(|message| format!(": {message}"))
+                    .unwrap_or_default();
                 format!(" (ended with {}{message})", last.exit_code)
             });
-            let message = waiting.message.map(|message| format!(": {message}")).unwrap_or_default();
-            return Some(format!("{name}: container {}: {}{message}{}", container.name, waiting.reason.unwrap_or_default(), ended.unwrap_or_default()));
+            let message = waiting
+                .message
+                .map(|message| format!(": {message}"))
+                .unwrap_or_default();
+            return Some(format!(
+                "{name}: container {}: {}{message}{}",
+                container.name,
+                waiting.reason.unwrap_or_default(),
+                ended.unwrap_or_default()
+            ));
         }
     }
     if condition(pod, "ContainersReady") {
         return Some(format!("{name}: waits to be handed out by the registry"));
     }
-    let unready = statuses(pod).into_iter().find(|container| !container.ready)?;
+    let unready = statuses(pod)
+        .into_iter()
+        .find(|container| !container.ready)?;
     Some(format!("{name}: container {} is not ready", unready.name))
 }
 
@@ -98,49 +145,91 @@ fn waiting(pod: &Pod) -> Option<String> {
 pub fn workloads(cluster: &Cluster) -> Vec<Workload> {
     cluster.objects.read(|objects| {
         let pods = objects.list::<Pod>();
-        let mut workloads: Vec<Workload> =
-            objects.list::<Deployment>().iter().map(|deployment| workload(cluster, objects, deployment, &pods)).collect();
-        workloads.extend(pods.iter().filter(|pod| owner(&pod.metadata).is_none()).map(|pod| {
-            let ready = condition(pod, "Ready");
-            let done = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
-            Workload {
-                cluster: cluster.name.clone(),
-                namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-                object: format!("pod/{}", pod.metadata.name.as_deref().unwrap_or_default()),
-                ready: u32::from(ready || done),
-                total: 1,
-                complete: ready || done,
-                waiting: if done { None } else { waiting(pod) },
-            }
-        }));
+        let mut workloads: Vec<Workload> = objects
+            .list::<Deployment>()
+            .iter()
+            .map(|deployment| workload(cluster, objects, deployment, &pods))
+            .collect();
+        workloads.extend(
+            pods.iter()
+                .filter(|pod| owner(&pod.metadata).is_none())
+                .map(|pod| {
+                    let ready = condition(pod, "Ready");
+                    let done = pod
+                        .status
+                        .as_ref()
+                        .and_then(|status| status.phase.as_deref())
+                        == Some("Succeeded");
+                    Workload {
+                        cluster: cluster.name.clone(),
+                        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+                        object: format!("pod/{}", pod.metadata.name.as_deref().unwrap_or_default()),
+                        ready: u32::from(ready || done),
+                        total: 1,
+                        complete: ready || done,
+                        waiting: if done { None } else { waiting(pod) },
+                    }
+                }),
+        );
         workloads
     })
 }
 
-fn workload(cluster: &Cluster, objects: &Objects, deployment: &Deployment, pods: &[std::sync::Arc<Pod>]) -> Workload {
+fn workload(
+    cluster: &Cluster,
+    objects: &Objects,
+    deployment: &Deployment,
+    pods: &[std::sync::Arc<Pod>],
+) -> Workload {
     let status = deployment.status.clone().unwrap_or_default();
     let namespace = deployment.metadata.namespace.clone().unwrap_or_default();
-    let count = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
-    let total = deployment.spec.as_ref().and_then(|spec| spec.replicas).map_or(1, |replicas| u32::try_from(replicas).unwrap_or(0));
+    let count = |value: Option<i32>| {
+        value
+            .and_then(|value| u32::try_from(value).ok())
+            .unwrap_or(0)
+    };
+    let total = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .map_or(1, |replicas| u32::try_from(replicas).unwrap_or(0));
     let ready = count(status.ready_replicas);
     let current = status.observed_generation == deployment.metadata.generation;
-    let complete = current && ready == total && count(status.updated_replicas) == total && count(status.replicas) == total;
+    let complete = current
+        && ready == total
+        && count(status.updated_replicas) == total
+        && count(status.replicas) == total;
     let sets: Vec<String> = objects
         .list::<k8s_openapi::api::apps::v1::ReplicaSet>()
         .iter()
         .filter(|set| owner(&set.metadata) == deployment.metadata.uid.as_deref())
         .filter_map(|set| set.metadata.uid.clone())
         .collect();
-    let failure = status.conditions.into_iter().flatten().find(|condition| condition.type_ == "ReplicaFailure");
-    let mut own = pods.iter().filter(|pod| owner(&pod.metadata).is_some_and(|owner| sets.iter().any(|set| set == owner)));
+    let failure = status
+        .conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == "ReplicaFailure");
+    let mut own = pods.iter().filter(|pod| {
+        owner(&pod.metadata).is_some_and(|owner| sets.iter().any(|set| set == owner))
+    });
     Workload {
         cluster: cluster.name.clone(),
         namespace,
-        object: format!("deployment.apps/{}", deployment.metadata.name.as_deref().unwrap_or_default()),
+        object: format!(
+            "deployment.apps/{}",
+            deployment.metadata.name.as_deref().unwrap_or_default()
+        ),
         ready: ready.min(total),
         total,
         complete,
-        waiting: if complete { None } else { failure.and_then(|failure| failure.message).or_else(|| own.find_map(|pod| waiting(pod))) },
+        waiting: if complete {
+            None
+        } else {
+            failure
+                .and_then(|failure| failure.message)
+                .or_else(|| own.find_map(|pod| waiting(pod)))
+        },
     }
 }
 
@@ -148,12 +237,17 @@ fn workload(cluster: &Cluster, objects: &Objects, deployment: &Deployment, pods:
 pub fn mesh_problems(cluster: &Cluster) -> Vec<MeshProblem> {
     cluster.objects.read(|objects| {
         let members = objects.all().filter(|object| object.key.kind.mesh());
-        let problems = members.filter(|object| object.text("/status/conditions/0/status") == Some("False")).map(|object| MeshProblem {
-            cluster: cluster.name.clone(),
-            object: object.key.to_string(),
-            namespace: object.key.namespace.clone(),
-            message: object.text("/status/conditions/0/message").unwrap_or("not active").to_owned(),
-        });
+        let problems = members
+            .filter(|object| object.text("/status/conditions/0/status") == Some("False"))
+            .map(|object| MeshProblem {
+                cluster: cluster.name.clone(),
+                object: object.key.to_string(),
+                namespace: object.key.namespace.clone(),
+                message: object
+                    .text("/status/conditions/0/message")
+                    .unwrap_or("not active")
+                    .to_owned(),
+            });
         problems.collect()
     })
 }
@@ -171,10 +265,21 @@ mod tests {
     fn status_reads_as_kubectl_has_it() {
         assert_eq!(word(json!({"metadata": {}})), "Pending");
         let waiting = |reason: &str| json!({"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": reason}}});
-        assert_eq!(word(json!({"metadata": {}, "status": {"containerStatuses": [waiting("CrashLoopBackOff")]}})), "CrashLoopBackOff");
+        assert_eq!(
+            word(
+                json!({"metadata": {}, "status": {"containerStatuses": [waiting("CrashLoopBackOff")]}})
+            ),
+            "CrashLoopBackOff"
+        );
         let init = json!({"metadata": {}, "status": {"initContainerStatuses": [waiting("PodInitializing")], "containerStatuses": [waiting("PodInitializing")]}});
         assert_eq!(word(init), "Init:0/1");
-        assert_eq!(word(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})), "Terminating");
-        assert_eq!(word(json!({"metadata": {}, "status": {"phase": "Running"}})), "Running");
+        assert_eq!(
+            word(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
+            "Terminating"
+        );
+        assert_eq!(
+            word(json!({"metadata": {}, "status": {"phase": "Running"}})),
+            "Running"
+        );
     }
 }

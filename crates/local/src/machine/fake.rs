@@ -30,13 +30,26 @@ impl FakeMachine {
     /// A running process with its place.
     pub(crate) async fn running(&self, name: &str) -> (Arc<dyn Place>, Arc<dyn Process>) {
         let place = self.open(name, Ipv4Addr::LOCALHOST).unwrap();
-        let process = place.start(ProcessSpec { hostname: name.to_owned(), ..ProcessSpec::default() }).await.unwrap();
+        let process = place
+            .start(ProcessSpec {
+                hostname: name.to_owned(),
+                ..ProcessSpec::default()
+            })
+            .await
+            .unwrap();
         (place, process)
     }
 
     /// Processes that have not ended, with the name of their pod.
     pub(crate) fn alive(&self) -> Vec<Arc<FakeProcess>> {
-        self.0.processes.lock().unwrap().iter().filter(|process| process.exit.borrow().is_none()).cloned().collect()
+        self.0
+            .processes
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|process| process.exit.borrow().is_none())
+            .cloned()
+            .collect()
     }
 
     /// The rules applied last.
@@ -57,9 +70,20 @@ impl FakeMachine {
 
 impl Machine for FakeMachine {
     fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String> {
-        let taken = self.0.places.lock().unwrap().insert(address, name.to_owned());
-        assert!(taken.is_none() || address.is_loopback(), "{address} is in use by {taken:?}");
-        Ok(Arc::new(FakePlace { machine: self.0.clone(), address }))
+        let taken = self
+            .0
+            .places
+            .lock()
+            .unwrap()
+            .insert(address, name.to_owned());
+        assert!(
+            taken.is_none() || address.is_loopback(),
+            "{address} is in use by {taken:?}"
+        );
+        Ok(Arc::new(FakePlace {
+            machine: self.0.clone(),
+            address,
+        }))
     }
 
     fn apply(&self, rules: &FabricRules) -> Result<(), String> {
@@ -111,7 +135,8 @@ pub(crate) struct FakeProcess {
 impl FakeProcess {
     /// Ends it.
     pub(crate) fn end(&self, code: i32) {
-        self.exit.send_if_modified(|exit| exit.is_none() && exit.replace(code).is_none());
+        self.exit
+            .send_if_modified(|exit| exit.is_none() && exit.replace(code).is_none());
     }
 }
 
@@ -130,10 +155,20 @@ impl Process for FakeProcess {
 
     fn wait(&self) -> BoxFuture<'_, i32> {
         let mut exit = self.exit.subscribe();
-        async move { exit.wait_for(Option::is_some).await.map_or(137, |code| code.unwrap_or(137)) }.boxed()
+        async move {
+            exit.wait_for(Option::is_some)
+                .await
+                .map_or(137, |code| code.unwrap_or(137))
+        }
+        .boxed()
     }
 
     fn exec(&self, _: ExecSpec) -> BoxFuture<'_, Result<Arc<dyn Executed>, StartError>> {
-        async move { Err(StartError("nothing to execute in a fake process".to_owned())) }.boxed()
+        async move {
+            Err(StartError(
+                "nothing to execute in a fake process".to_owned(),
+            ))
+        }
+        .boxed()
     }
 }

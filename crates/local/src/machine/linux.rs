@@ -11,7 +11,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tombolo_linux::container::{self, Container, ContainerSpec, Mount, MountSource};
 use tombolo_linux::fabric::{Fabric, FabricRules, PodNet, Refusal};
 
-use super::{ExecSpec, Executed, Machine, MountSpec, Place, Process, ProcessSpec, StartError, VolumeSource};
+use super::{
+    ExecSpec, Executed, Machine, MountSpec, Place, Process, ProcessSpec, StartError, VolumeSource,
+};
 
 /// Pods as network namespaces of one fabric.
 pub struct LinuxMachine {
@@ -27,8 +29,14 @@ impl LinuxMachine {
 
 impl Machine for LinuxMachine {
     fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String> {
-        let net = self.fabric.add_pod(name, address).map_err(|error| error.to_string())?;
-        Ok(Arc::new(LinuxPlace { fabric: self.fabric.clone(), net }))
+        let net = self
+            .fabric
+            .add_pod(name, address)
+            .map_err(|error| error.to_string())?;
+        Ok(Arc::new(LinuxPlace {
+            fabric: self.fabric.clone(),
+            net,
+        }))
     }
 
     fn apply(&self, rules: &FabricRules) -> Result<(), String> {
@@ -73,7 +81,11 @@ impl Place for LinuxPlace {
     fn connect(&self, address: SocketAddrV4) -> BoxFuture<'_, std::io::Result<TcpStream>> {
         async move {
             // A socket belongs for life to the namespace it was made in, so only its making happens there.
-            let socket = self.net.netns.run(TcpSocket::new_v4).map_err(std::io::Error::other)??;
+            let socket = self
+                .net
+                .netns
+                .run(TcpSocket::new_v4)
+                .map_err(std::io::Error::other)??;
             socket.connect(SocketAddr::V4(address)).await
         }
         .boxed()
@@ -146,7 +158,9 @@ impl Executed for LinuxExecuted {
 }
 
 fn environment(env: BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
-    env.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+    env.into_iter()
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
 }
 
 fn user(user: Option<(u32, u32)>) -> Option<container::User> {
@@ -155,11 +169,13 @@ fn user(user: Option<(u32, u32)>) -> Option<container::User> {
 
 fn mount(spec: MountSpec) -> Mount {
     let source = match spec.source {
-        VolumeSource::Files(files) => {
-            MountSource::Files(files)
-        }
+        VolumeSource::Files(files) => MountSource::Files(files),
         VolumeSource::Path(path) => MountSource::Path(path),
         VolumeSource::Scratch => MountSource::Scratch,
     };
-    Mount { at: spec.at, source, read_only: spec.read_only }
+    Mount {
+        at: spec.at,
+        source,
+        read_only: spec.read_only,
+    }
 }

@@ -43,7 +43,12 @@ struct Known {
 impl Controller {
     /// A controller that knows nothing of the control plane yet.
     pub fn new(clusters: Vec<Arc<Cluster>>, client: Client, progress: Progress) -> Self {
-        Self { clusters, client, progress, known: BTreeMap::new() }
+        Self {
+            clusters,
+            client,
+            progress,
+            known: BTreeMap::new(),
+        }
     }
 
     /// Reconciles at each change, and on a timer, until dropped. `restarted` wakes it when the control plane
@@ -57,7 +62,11 @@ impl Controller {
                 rechecked = tokio::time::Instant::now();
             }
             let complete = self.reconcile(verify).await;
-            let pause = if complete { RECHECK.saturating_sub(rechecked.elapsed()) } else { RETRY };
+            let pause = if complete {
+                RECHECK.saturating_sub(rechecked.elapsed())
+            } else {
+                RETRY
+            };
             verify = tokio::select! {
                 () = changes.next() => false,
                 () = restarted.notified() => true,
@@ -68,8 +77,17 @@ impl Controller {
 
     /// One pass; true when nothing is left to do.
     async fn reconcile(&mut self, verify: bool) -> bool {
-        let views: Vec<_> = self.clusters.iter().map(|cluster| cluster.objects.read(view)).collect();
-        let named: Vec<_> = self.clusters.iter().zip(&views).map(|(cluster, view)| (cluster.name.as_str(), view)).collect();
+        let views: Vec<_> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.objects.read(view))
+            .collect();
+        let named: Vec<_> = self
+            .clusters
+            .iter()
+            .zip(&views)
+            .map(|(cluster, view)| (cluster.name.as_str(), view))
+            .collect();
         let wanted = wanted(&named);
         let mut failures: BTreeMap<ResourceKey, String> = BTreeMap::new();
         // Kind by kind: what others refer to is there before they are.
@@ -77,7 +95,14 @@ impl Controller {
             let due: Vec<_> = wanted
                 .items
                 .iter()
-                .filter(|(key, item)| key.kind == kind && (verify || self.known.get(key).is_none_or(|known| known.spec != item.spec)))
+                .filter(|(key, item)| {
+                    key.kind == kind
+                        && (verify
+                            || self
+                                .known
+                                .get(key)
+                                .is_none_or(|known| known.spec != item.spec))
+                })
                 .map(|(key, item)| (key.clone(), item.spec.clone()))
                 .collect();
             let client = &self.client;
@@ -85,12 +110,22 @@ impl Controller {
                 let result = put(client, &key, &spec).await;
                 (key, spec, result)
             });
-            let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(CONCURRENT).collect().await;
+            let results: Vec<_> = futures::stream::iter(calls)
+                .buffer_unordered(CONCURRENT)
+                .collect()
+                .await;
             for (key, spec, result) in results {
                 match result {
                     Ok(arn) => {
-                        if self.known.insert(key.clone(), Known { spec, arn }).is_none() {
-                            self.progress.send(Event::MeshObject { kind: key.kind.to_string(), name: key.name.to_string() });
+                        if self
+                            .known
+                            .insert(key.clone(), Known { spec, arn })
+                            .is_none()
+                        {
+                            self.progress.send(Event::MeshObject {
+                                kind: key.kind.to_string(),
+                                name: key.name.to_string(),
+                            });
                         }
                     }
                     Err(error) => {
@@ -106,7 +141,12 @@ impl Controller {
 
     /// Deletes what no cluster asks for any more, children first; true when something has to wait.
     async fn delete_stale(&mut self, wanted: &Wanted) -> bool {
-        let stale: Vec<_> = self.known.keys().filter(|key| !wanted.items.contains_key(key)).cloned().collect();
+        let stale: Vec<_> = self
+            .known
+            .keys()
+            .filter(|key| !wanted.items.contains_key(key))
+            .cloned()
+            .collect();
         let mut left = false;
         for kind in MeshKind::ALL.into_iter().rev() {
             for key in stale.iter().filter(|key| key.kind == kind) {
@@ -136,7 +176,9 @@ impl Controller {
                 let state = states.entry(source).or_default();
                 let arn = self.known.get(key).map(|known| known.arn.clone());
                 if key.kind == MeshKind::Route {
-                    state.routes.extend(arn.map(|arn| (key.name.to_string(), arn)));
+                    state
+                        .routes
+                        .extend(arn.map(|arn| (key.name.to_string(), arn)));
                 } else {
                     state.arn = arn;
                 }
@@ -148,7 +190,9 @@ impl Controller {
         }
         for (source, state) in states {
             self.clusters[source.cluster].objects.write(|objects| {
-                objects.edit_body(&source.key, |body| write_status(body, source.key.kind, &state));
+                objects.edit_body(&source.key, |body| {
+                    write_status(body, source.key.kind, &state)
+                });
             });
         }
     }
@@ -177,17 +221,37 @@ fn write_status(body: &mut Value, kind: Kind, state: &State<'_>) {
     let active = state.problems.is_empty() && state.arn.is_some();
     let word = if active { "True" } else { "False" };
     let condition_name = format!("{name}Active");
-    let old = body.pointer("/status/conditions/0").cloned().unwrap_or_default();
+    let old = body
+        .pointer("/status/conditions/0")
+        .cloned()
+        .unwrap_or_default();
     let same = old.get("status").and_then(Value::as_str) == Some(word);
     let since = old.get("lastTransitionTime").filter(|_| same).cloned();
-    let now = || serde_json::to_value(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(clock::now())).unwrap_or_default();
+    let now = || {
+        serde_json::to_value(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            clock::now(),
+        ))
+        .unwrap_or_default()
+    };
     let mut condition = json!({"type": condition_name, "status": word, "lastTransitionTime": since.unwrap_or_else(now)});
     if !active {
-        let message = state.problems.iter().copied().collect::<Vec<_>>().join("; ");
+        let message = state
+            .problems
+            .iter()
+            .copied()
+            .collect::<Vec<_>>()
+            .join("; ");
         condition["reason"] = "ReconcileError".into();
-        condition["message"] = if message.is_empty() { "waiting for the control plane".into() } else { message.into() };
+        condition["message"] = if message.is_empty() {
+            "waiting for the control plane".into()
+        } else {
+            message.into()
+        };
     }
-    let generation = body.pointer("/metadata/generation").cloned().unwrap_or_default();
+    let generation = body
+        .pointer("/metadata/generation")
+        .cloned()
+        .unwrap_or_default();
     let mut status = json!({"conditions": [condition], "observedGeneration": generation});
     if let Some(arn) = &state.arn {
         status[format!("{lower}ARN")] = arn.clone().into();

@@ -15,8 +15,8 @@ use tombolo_model::registry::{DnsConfig, DnsRecord, NamespaceType, RecordType, R
 
 use super::Changes;
 use crate::clock;
-use crate::cluster::view::view;
 use crate::cluster::Cluster;
+use crate::cluster::view::view;
 use crate::pod::state::open_gate;
 use crate::progress::{Event, Progress};
 
@@ -85,7 +85,14 @@ impl Registrar {
     /// A registrar that knows nothing of the registry yet.
     pub fn new(clusters: Vec<Arc<Cluster>>, client: Client, progress: Progress) -> Self {
         let (namespaces, services, owners) = Default::default();
-        Self { clusters, client, progress, namespaces, services, owners }
+        Self {
+            clusters,
+            client,
+            progress,
+            namespaces,
+            services,
+            owners,
+        }
     }
 
     /// Reconciles at each change, when the control plane came back, and on a timer, until dropped.
@@ -109,7 +116,11 @@ impl Registrar {
                     false
                 }
             };
-            let pause = if complete { RECHECK.saturating_sub(rechecked.elapsed()) } else { RETRY };
+            let pause = if complete {
+                RECHECK.saturating_sub(rechecked.elapsed())
+            } else {
+                RETRY
+            };
             verify = tokio::select! {
                 () = changes.next() => !complete,
                 () = restarted.notified() => true,
@@ -127,7 +138,11 @@ impl Registrar {
         let mut calls = Vec::new();
         let mut outcome = Ok(());
         for (owner, group) in &wanted {
-            let fresh = verify && self.services.get(&owner.service).is_none_or(|state| state.instances.is_empty());
+            let fresh = verify
+                && self
+                    .services
+                    .get(&owner.service)
+                    .is_none_or(|state| state.instances.is_empty());
             if !self.services.contains_key(&owner.service) || fresh {
                 if group.pods.is_empty() && !self.owners.contains(owner) && group.uid.is_empty() {
                     continue;
@@ -137,19 +152,37 @@ impl Registrar {
                     continue;
                 }
             }
-            let Some(state) = self.services.get(&owner.service) else { continue };
+            let Some(state) = self.services.get(&owner.service) else {
+                continue;
+            };
             let registered: Vec<Instance> = state.instances.values().cloned().collect();
-            let names = Owner { mesh: owner.mesh.clone(), virtual_node: owner.node.clone() };
+            let names = Owner {
+                mesh: owner.mesh.clone(),
+                virtual_node: owner.node.clone(),
+            };
             let changes = register::diff(&names, &group.pods, &registered, false);
-            calls.extend(changes.deregister.into_iter().map(|id| (owner.clone(), state.id.clone(), Call::Deregister(id))));
-            calls.extend(changes.register.into_iter().map(|instance| (owner.clone(), state.id.clone(), Call::Register(instance))));
+            calls.extend(
+                changes
+                    .deregister
+                    .into_iter()
+                    .map(|id| (owner.clone(), state.id.clone(), Call::Deregister(id))),
+            );
+            calls.extend(
+                changes
+                    .register
+                    .into_iter()
+                    .map(|instance| (owner.clone(), state.id.clone(), Call::Register(instance))),
+            );
         }
         let client = &self.client;
         let calls = calls.into_iter().map(|(owner, service, call)| async move {
             let result = perform(client, &service, &call).await;
             (owner, call, result)
         });
-        let results: Vec<_> = futures::stream::iter(calls).buffer_unordered(CONCURRENT).collect().await;
+        let results: Vec<_> = futures::stream::iter(calls)
+            .buffer_unordered(CONCURRENT)
+            .collect()
+            .await;
         for (owner, call, result) in results {
             match (result, self.services.get_mut(&owner.service)) {
                 (Ok(()), Some(state)) => match call {
@@ -173,17 +206,45 @@ impl Registrar {
     fn wanted(&self) -> BTreeMap<OwnerKey, Group> {
         let mut groups: BTreeMap<OwnerKey, Group> = BTreeMap::new();
         for (index, cluster) in self.clusters.iter().enumerate() {
-            let (view, pods) = cluster.objects.read(|objects| (view(objects), objects.list::<Pod>()));
+            let (view, pods) = cluster
+                .objects
+                .read(|objects| (view(objects), objects.list::<Pod>()));
             for node in view.virtual_nodes() {
-                let Some(cloud_map) = node.spec.cloud_map() else { continue };
-                let mesh = node.spec.mesh_ref.as_ref().and_then(|mesh| view.mesh(&mesh.name)).and_then(|mesh| mesh.spec.aws_name.clone());
-                let (Some(mesh), Some(name)) = (mesh, node.spec.aws_name.clone()) else { continue };
-                let service = ServiceName { namespace: cloud_map.namespace_name.clone(), service: cloud_map.service_name.clone() };
-                let owner = Owner { mesh: mesh.clone(), virtual_node: name.clone() };
-                let group = groups.entry(OwnerKey { service, mesh, node: name }).or_default();
+                let Some(cloud_map) = node.spec.cloud_map() else {
+                    continue;
+                };
+                let mesh = node
+                    .spec
+                    .mesh_ref
+                    .as_ref()
+                    .and_then(|mesh| view.mesh(&mesh.name))
+                    .and_then(|mesh| mesh.spec.aws_name.clone());
+                let (Some(mesh), Some(name)) = (mesh, node.spec.aws_name.clone()) else {
+                    continue;
+                };
+                let service = ServiceName {
+                    namespace: cloud_map.namespace_name.clone(),
+                    service: cloud_map.service_name.clone(),
+                };
+                let owner = Owner {
+                    mesh: mesh.clone(),
+                    virtual_node: name.clone(),
+                };
+                let group = groups
+                    .entry(OwnerKey {
+                        service,
+                        mesh,
+                        node: name,
+                    })
+                    .or_default();
                 group.uid = node.metadata.uid.clone().unwrap_or_default();
-                let Some(selector) = &node.spec.pod_selector else { continue };
-                for pod in pods.iter().filter(|pod| pod.metadata.namespace == node.metadata.namespace) {
+                let Some(selector) = &node.spec.pod_selector else {
+                    continue;
+                };
+                for pod in pods
+                    .iter()
+                    .filter(|pod| pod.metadata.namespace == node.metadata.namespace)
+                {
                     let labels = pod.metadata.labels.clone().unwrap_or_default();
                     if !selector::matches(selector, &labels) {
                         continue;
@@ -191,7 +252,9 @@ impl Registrar {
                     if let Some(instance) = register::instance(pod, node, &owner, None) {
                         let name = pod.metadata.name.clone().unwrap_or_default();
                         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-                        group.places.insert(instance.id.clone(), (index, namespace, name));
+                        group
+                            .places
+                            .insert(instance.id.clone(), (index, namespace, name));
                         group.pods.push((register::classify(pod), instance));
                     }
                 }
@@ -211,14 +274,22 @@ impl Registrar {
                 found
             }
         };
-        let mut created_for = self.services.get(&owner.service).and_then(|state| state.created_for.clone());
+        let mut created_for = self
+            .services
+            .get(&owner.service)
+            .and_then(|state| state.created_for.clone());
         let id = match self.client.find_service(&namespace_id, service).await? {
             Some(found) => found.id,
             None => {
                 created_for = Some(owner.clone());
-                let record = DnsRecord { kind: RecordType::A, ttl: TTL };
-                let dns_config = (kind != NamespaceType::HTTP)
-                    .then(|| DnsConfig { routing_policy: Some(RoutingPolicy::MultiValue), dns_records: vec![record] });
+                let record = DnsRecord {
+                    kind: RecordType::A,
+                    ttl: TTL,
+                };
+                let dns_config = (kind != NamespaceType::HTTP).then(|| DnsConfig {
+                    routing_policy: Some(RoutingPolicy::MultiValue),
+                    dns_records: vec![record],
+                });
                 let command = CreateService {
                     name: service.clone(),
                     namespace_id,
@@ -235,9 +306,22 @@ impl Registrar {
         };
         let instances = self.client.list_instances(&id).await?;
         let instances = instances.into_iter().map(|instance| {
-            (instance.id.clone(), Instance { id: instance.id, attributes: instance.attributes })
+            (
+                instance.id.clone(),
+                Instance {
+                    id: instance.id,
+                    attributes: instance.attributes,
+                },
+            )
         });
-        self.services.insert(owner.service.clone(), ServiceState { id, instances: instances.collect(), created_for });
+        self.services.insert(
+            owner.service.clone(),
+            ServiceState {
+                id,
+                instances: instances.collect(),
+                created_for,
+            },
+        );
         self.owners.insert(owner.clone());
         Ok(())
     }
@@ -250,23 +334,36 @@ impl Registrar {
         }
         let operation = self.client.create_private_dns_namespace(name, VPC).await?;
         self.client.wait(&operation).await?;
-        self.progress.send(Event::NamespaceCreated { name: name.to_owned() });
+        self.progress.send(Event::NamespaceCreated {
+            name: name.to_owned(),
+        });
         match self.client.find_namespace(name).await? {
             Some(found) => Ok((found.id, found.kind)),
-            None => Err(Error::Protocol(format!("namespace {name} was created and is not there"))),
+            None => Err(Error::Protocol(format!(
+                "namespace {name} was created and is not there"
+            ))),
         }
     }
 
     /// Tells pods that the registry hands out their addresses.
     fn open_gates(&self, wanted: &BTreeMap<OwnerKey, Group>) {
         for (owner, group) in wanted {
-            let Some(state) = self.services.get(&owner.service) else { continue };
+            let Some(state) = self.services.get(&owner.service) else {
+                continue;
+            };
             for (id, (cluster, namespace, name)) in &group.places {
                 if state.instances.contains_key(id) {
                     self.clusters[*cluster].objects.write(|objects| {
                         objects.edit::<Pod>(namespace, name, |pod| {
-                            let awaited = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_ref());
-                            if awaited.into_iter().flatten().any(|gate| gate.condition_type == CLOUD_MAP_GATE) {
+                            let awaited = pod
+                                .spec
+                                .as_ref()
+                                .and_then(|spec| spec.readiness_gates.as_ref());
+                            if awaited
+                                .into_iter()
+                                .flatten()
+                                .any(|gate| gate.condition_type == CLOUD_MAP_GATE)
+                            {
                                 open_gate(pod, CLOUD_MAP_GATE, clock::now());
                             }
                         })
@@ -278,14 +375,21 @@ impl Registrar {
 
     /// Forgets owners that are gone, and deletes services that were created for them.
     async fn let_go(&mut self, wanted: &BTreeMap<OwnerKey, Group>) {
-        let gone: Vec<OwnerKey> =
-            self.owners.iter().filter(|owner| wanted.get(owner).is_none_or(|group| group.uid.is_empty())).cloned().collect();
+        let gone: Vec<OwnerKey> = self
+            .owners
+            .iter()
+            .filter(|owner| wanted.get(owner).is_none_or(|group| group.uid.is_empty()))
+            .cloned()
+            .collect();
         for owner in gone {
             let Some(state) = self.services.get(&owner.service) else {
                 self.owners.remove(&owner);
                 continue;
             };
-            let names = Owner { mesh: owner.mesh.clone(), virtual_node: owner.node.clone() };
+            let names = Owner {
+                mesh: owner.mesh.clone(),
+                virtual_node: owner.node.clone(),
+            };
             let registered: Vec<Instance> = state.instances.values().cloned().collect();
             if !register::diff(&names, &[], &registered, false).is_settled() {
                 continue;
@@ -319,4 +423,3 @@ async fn perform(client: &Client, service: &str, call: &Call) -> Result<(), Erro
     };
     client.wait(&operation).await.map(drop)
 }
-

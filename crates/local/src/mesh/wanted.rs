@@ -38,9 +38,17 @@ pub struct Wanted {
 pub fn wanted(clusters: &[(&str, &ClusterObjects)]) -> Wanted {
     let mut wanted = Wanted::default();
     for (index, (_, objects)) in clusters.iter().enumerate() {
-        for resource in tombolo_kube::crd::Kind::ALL.into_iter().flat_map(|kind| objects.all(kind)) {
-            let Some(key) = store_key(resource) else { continue };
-            let source = Source { cluster: index, key };
+        for resource in tombolo_kube::crd::Kind::ALL
+            .into_iter()
+            .flat_map(|kind| objects.all(kind))
+        {
+            let Some(key) = store_key(resource) else {
+                continue;
+            };
+            let source = Source {
+                cluster: index,
+                key,
+            };
             match convert::convert(resource, objects) {
                 Ok(Some(converted)) => {
                     for item in std::iter::once(converted.resource).chain(converted.routes) {
@@ -55,14 +63,28 @@ pub fn wanted(clusters: &[(&str, &ClusterObjects)]) -> Wanted {
     wanted
 }
 
-fn merge(wanted: &mut Wanted, clusters: &[(&str, &ClusterObjects)], item: convert::Item, source: &Source) {
+fn merge(
+    wanted: &mut Wanted,
+    clusters: &[(&str, &ClusterObjects)],
+    item: convert::Item,
+    source: &Source,
+) {
     match wanted.items.get_mut(&item.key) {
         None => {
-            wanted.items.insert(item.key, Item { spec: item.spec, sources: vec![source.clone()] });
+            wanted.items.insert(
+                item.key,
+                Item {
+                    spec: item.spec,
+                    sources: vec![source.clone()],
+                },
+            );
         }
         Some(known) if known.spec == item.spec => known.sources.push(source.clone()),
         Some(known) => {
-            let other = known.sources.first().map_or("another cluster", |first| clusters[first.cluster].0);
+            let other = known
+                .sources
+                .first()
+                .map_or("another cluster", |first| clusters[first.cluster].0);
             let message = format!(
                 "{} {} has a different spec in {other}; make both equal, or give this one another awsName",
                 item.key.kind, item.key.name
@@ -76,5 +98,9 @@ fn merge(wanted: &mut Wanted, clusters: &[(&str, &ClusterObjects)], item: conver
 
 fn store_key(resource: &Resource) -> Option<crate::cluster::Key> {
     let kind = crate::cluster::Kind::read(tombolo_kube::crd::API_VERSION, resource.kind().name())?;
-    Some(crate::cluster::Key::new(kind, resource.namespace(), resource.name()))
+    Some(crate::cluster::Key::new(
+        kind,
+        resource.namespace(),
+        resource.name(),
+    ))
 }

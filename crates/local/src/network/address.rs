@@ -20,7 +20,10 @@ pub fn carve(vpc: Ipv4Range, count: usize) -> Result<Vec<Ipv4Range>, String> {
     let parts = count.max(16).next_power_of_two();
     let prefix = u32::from(vpc.prefix()) + parts.trailing_zeros();
     if prefix > 26 {
-        return Err(format!("{vpc} is too small for {count} clusters; use a range of /{} or larger", 26 - parts.trailing_zeros()));
+        return Err(format!(
+            "{vpc} is too small for {count} clusters; use a range of /{} or larger",
+            26 - parts.trailing_zeros()
+        ));
     }
     let size = 1_u32 << (32 - prefix);
     let first = u32::from(vpc.address());
@@ -29,7 +32,9 @@ pub fn carve(vpc: Ipv4Range, count: usize) -> Result<Vec<Ipv4Range>, String> {
         let offset = u32::try_from(index).ok()?.checked_mul(size)?;
         Ipv4Range::new(Ipv4Addr::from(first.checked_add(offset)?), prefix)
     });
-    ranges.collect::<Option<_>>().ok_or_else(|| format!("{vpc} has no room for {count} clusters"))
+    ranges
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("{vpc} has no room for {count} clusters"))
 }
 
 /// Whether two ranges share an address.
@@ -67,7 +72,11 @@ pub struct PodAddresses {
 impl PodAddresses {
     /// All of `range` but the node's part and the last address.
     pub fn new(range: Ipv4Range) -> Self {
-        Self { range, next: NODE, used: BTreeSet::new() }
+        Self {
+            range,
+            next: NODE,
+            used: BTreeSet::new(),
+        }
     }
 
     /// An address; `None` when all are in use.
@@ -82,29 +91,42 @@ impl PodAddresses {
 
     /// Gives an address back.
     pub fn give_back(&mut self, address: Ipv4Addr) {
-        self.used.remove(&u32::from(address).wrapping_sub(u32::from(self.range.address())));
+        self.used
+            .remove(&u32::from(address).wrapping_sub(u32::from(self.range.address())));
     }
 }
 
 /// A free address of the service range for a Service, stable for its name: the same manifests give the same
 /// addresses, here and in the next run.
-pub fn service_address(range: Ipv4Range, used: &BTreeSet<Ipv4Addr>, namespace: &str, name: &str) -> Option<Ipv4Addr> {
+pub fn service_address(
+    range: Ipv4Range,
+    used: &BTreeSet<Ipv4Addr>,
+    namespace: &str,
+    name: &str,
+) -> Option<Ipv4Addr> {
     let room = size(range).checked_sub(RESERVED_SERVICES + 1)?;
     let start = hash(namespace, name) % room.max(1);
-    (0..room).map(|step| nth(range, RESERVED_SERVICES + (start + step) % room)).find(|address| !used.contains(address))
+    (0..room)
+        .map(|step| nth(range, RESERVED_SERVICES + (start + step) % room))
+        .find(|address| !used.contains(address))
 }
 
 /// A free node port, stable for the name and port of a Service.
 pub fn node_port(used: &BTreeMap<u16, ()>, namespace: &str, name: &str, port: u16) -> Option<u16> {
     const FIRST: u16 = 30_000;
     const COUNT: u16 = 2_768;
-    let start = u16::try_from(hash(namespace, &format!("{name}:{port}")) % u32::from(COUNT)).ok()?;
-    (0..COUNT).map(|step| FIRST + (start + step) % COUNT).find(|port| !used.contains_key(port))
+    let start =
+        u16::try_from(hash(namespace, &format!("{name}:{port}")) % u32::from(COUNT)).ok()?;
+    (0..COUNT)
+        .map(|step| FIRST + (start + step) % COUNT)
+        .find(|port| !used.contains_key(port))
 }
 
 fn hash(namespace: &str, name: &str) -> u32 {
     let bytes = namespace.bytes().chain([b'/']).chain(name.bytes());
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    bytes.fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -139,9 +161,15 @@ mod tests {
     fn services_of_equal_name_get_equal_addresses_and_never_a_used_one() {
         let mut used = BTreeSet::new();
         let first = service_address(range("10.100.0.0/16"), &used, "shop", "web").unwrap();
-        assert_eq!(Some(first), service_address(range("10.100.0.0/16"), &used, "shop", "web"));
+        assert_eq!(
+            Some(first),
+            service_address(range("10.100.0.0/16"), &used, "shop", "web")
+        );
         used.insert(first);
-        assert_ne!(Some(first), service_address(range("10.100.0.0/16"), &used, "shop", "web"));
+        assert_ne!(
+            Some(first),
+            service_address(range("10.100.0.0/16"), &used, "shop", "web")
+        );
         assert_eq!(dns(range("10.100.0.0/16")), Ipv4Addr::new(10, 100, 0, 10));
     }
 }

@@ -35,14 +35,19 @@ pub fn ways(wanted: &Wanted) -> BTreeSet<Way> {
     let mut ways = BTreeSet::new();
     for (key, item) in &wanted.items {
         let services: Vec<String> = match &item.spec {
-            Spec::VirtualNode(spec) => spec.backends().map(|backend| backend.name().to_owned()).collect(),
+            Spec::VirtualNode(spec) => spec
+                .backends()
+                .map(|backend| backend.name().to_owned())
+                .collect(),
             Spec::VirtualGateway(_) => gateway_targets(wanted, key),
             _ => continue,
         };
         for service in services {
             for node in targets(wanted, &key.mesh, &service) {
                 let node_key = ResourceKey::new(key.mesh.clone(), Kind::VirtualNode, node.as_str());
-                let Some(target) = wanted.items.get(&node_key) else { continue };
+                let Some(target) = wanted.items.get(&node_key) else {
+                    continue;
+                };
                 between(item, target, &node, &mut ways);
             }
         }
@@ -51,23 +56,47 @@ pub fn ways(wanted: &Wanted) -> BTreeSet<Way> {
 }
 
 fn between(caller: &Item, target: &Item, node: &str, ways: &mut BTreeSet<Way>) {
-    let Spec::VirtualNode(spec) = &target.spec else { return };
+    let Spec::VirtualNode(spec) = &target.spec else {
+        return;
+    };
     for from in caller.sources.iter().map(|source| source.cluster) {
-        for to in target.sources.iter().map(|source| source.cluster).filter(|to| *to != from) {
-            let ports = spec.listeners().iter().map(|listener| listener.port_mapping.port);
-            ways.extend(ports.map(|port| Way { from, to, port, node: node.to_owned() }));
+        for to in target
+            .sources
+            .iter()
+            .map(|source| source.cluster)
+            .filter(|to| *to != from)
+        {
+            let ports = spec
+                .listeners()
+                .iter()
+                .map(|listener| listener.port_mapping.port);
+            ways.extend(ports.map(|port| Way {
+                from,
+                to,
+                port,
+                node: node.to_owned(),
+            }));
         }
     }
 }
 
 fn gateway_targets(wanted: &Wanted, gateway: &ResourceKey) -> Vec<String> {
-    let routes = wanted.items.iter().filter(|(key, _)| key.kind == Kind::GatewayRoute && key.mesh == gateway.mesh && key.parent == gateway.name);
+    let routes = wanted.items.iter().filter(|(key, _)| {
+        key.kind == Kind::GatewayRoute && key.mesh == gateway.mesh && key.parent == gateway.name
+    });
     let services = routes.filter_map(|(_, item)| match &item.spec {
         // The three kinds of gateway route differ in their matches; their target is in one place in JSON.
         Spec::GatewayRoute(spec) => {
             let json = serde_json::to_value(spec).ok()?;
-            let route = ["httpRoute", "http2Route", "grpcRoute"].into_iter().find_map(|name| json.get(name))?;
-            Some(route.pointer("/action/target/virtualService/virtualServiceName")?.as_str()?.to_owned())
+            let route = ["httpRoute", "http2Route", "grpcRoute"]
+                .into_iter()
+                .find_map(|name| json.get(name))?;
+            Some(
+                route
+                    .pointer("/action/target/virtualService/virtualServiceName")?
+                    .as_str()?
+                    .to_owned(),
+            )
         }
         _ => None,
     });
@@ -77,10 +106,20 @@ fn gateway_targets(wanted: &Wanted, gateway: &ResourceKey) -> Vec<String> {
 /// The virtual nodes behind a virtual service.
 fn targets(wanted: &Wanted, mesh: &std::sync::Arc<str>, service: &str) -> BTreeSet<String> {
     let key = ResourceKey::new(mesh.clone(), Kind::VirtualService, service);
-    let Some(Item { spec: Spec::VirtualService(spec), .. }) = wanted.items.get(&key) else { return BTreeSet::new() };
+    let Some(Item {
+        spec: Spec::VirtualService(spec),
+        ..
+    }) = wanted.items.get(&key)
+    else {
+        return BTreeSet::new();
+    };
     match &spec.provider {
-        Some(Provider::VirtualNode { virtual_node_name }) => BTreeSet::from([virtual_node_name.clone()]),
-        Some(Provider::VirtualRouter { virtual_router_name }) => {
+        Some(Provider::VirtualNode { virtual_node_name }) => {
+            BTreeSet::from([virtual_node_name.clone()])
+        }
+        Some(Provider::VirtualRouter {
+            virtual_router_name,
+        }) => {
             let routes = wanted.items.iter().filter(|(key, _)| {
                 key.kind == Kind::Route && key.mesh == *mesh && *key.parent == **virtual_router_name
             });
@@ -88,7 +127,11 @@ fn targets(wanted: &Wanted, mesh: &std::sync::Arc<str>, service: &str) -> BTreeS
                 Spec::Route(route) => Some(route.action()?.1.weighted_targets.clone()),
                 _ => None,
             });
-            actions.flatten().filter(|target| target.weight > 0).map(|target| target.virtual_node).collect()
+            actions
+                .flatten()
+                .filter(|target| target.weight > 0)
+                .map(|target| target.virtual_node)
+                .collect()
         }
         None => BTreeSet::new(),
     }
@@ -118,9 +161,17 @@ pub fn findings(
     for way in ways {
         let (from, to) = (&clusters[way.from], &clusters[way.to]);
         if !open(from, to, way.port) {
-            let key = Refused { from: from.clone(), to: to.clone(), port: way.port };
+            let key = Refused {
+                from: from.clone(),
+                to: to.clone(),
+                port: way.port,
+            };
             if told.insert(key.clone()) {
-                findings.push(closed(&key, refused.get(&key).copied().unwrap_or(0), Some(&way.node)));
+                findings.push(closed(
+                    &key,
+                    refused.get(&key).copied().unwrap_or(0),
+                    Some(&way.node),
+                ));
             }
         }
     }
@@ -134,9 +185,13 @@ pub fn findings(
 
 fn closed(way: &Refused, count: u64, node: Option<&str>) -> Finding {
     let Refused { from, to, port } = way;
-    let needed = node.map(|node| format!(", which virtual node {node} needs")).unwrap_or_default();
+    let needed = node
+        .map(|node| format!(", which virtual node {node} needs"))
+        .unwrap_or_default();
     Finding {
-        message: format!("{to} refuses port {port} from {from}{needed} ({count} refused in the last minute)"),
+        message: format!(
+            "{to} refuses port {port} from {from}{needed} ({count} refused in the last minute)"
+        ),
         fix: format!("tombolo network allow --from {from} --to {to} --port {port}"),
     }
 }
@@ -151,14 +206,40 @@ mod tests {
     fn wanted() -> Wanted {
         let mut wanted = Wanted::default();
         let mut add = |cluster, key: ResourceKey, spec: Spec| {
-            let source = Source { cluster, key: Key::new(StoreKind::VirtualNode, "shop", &key.name) };
-            wanted.items.insert(key, Item { spec, sources: vec![source] });
+            let source = Source {
+                cluster,
+                key: Key::new(StoreKind::VirtualNode, "shop", &key.name),
+            };
+            wanted.items.insert(
+                key,
+                Item {
+                    spec,
+                    sources: vec![source],
+                },
+            );
         };
         let node = |value| Spec::VirtualNode(serde_json::from_value(value).unwrap());
         let key = |kind, name: &str| ResourceKey::new("m", kind, name);
-        add(0, key(Kind::VirtualNode, "front"), node(json!({"backends": [{"virtualService": {"virtualServiceName": "color"}}]})));
-        add(1, key(Kind::VirtualNode, "red"), node(json!({"listeners": [{"portMapping": {"port": 8080, "protocol": "http"}}]})));
-        add(1, key(Kind::VirtualService, "color"), Spec::VirtualService(serde_json::from_value(json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}})).unwrap()));
+        add(
+            0,
+            key(Kind::VirtualNode, "front"),
+            node(json!({"backends": [{"virtualService": {"virtualServiceName": "color"}}]})),
+        );
+        add(
+            1,
+            key(Kind::VirtualNode, "red"),
+            node(json!({"listeners": [{"portMapping": {"port": 8080, "protocol": "http"}}]})),
+        );
+        add(
+            1,
+            key(Kind::VirtualService, "color"),
+            Spec::VirtualService(
+                serde_json::from_value(
+                    json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}}),
+                )
+                .unwrap(),
+            ),
+        );
         let mut route = key(Kind::Route, "one");
         route.parent = "r".into();
         let spec = json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": [{"virtualNode": "red", "weight": 1}, {"virtualNode": "idle", "weight": 0}]}}});
@@ -169,20 +250,52 @@ mod tests {
     #[test]
     fn closed_port_that_a_route_needs_is_explained_with_its_remedy() {
         let ways = ways(&wanted());
-        assert_eq!(ways, [Way { from: 0, to: 1, port: 8080, node: "red".into() }].into());
+        assert_eq!(
+            ways,
+            [Way {
+                from: 0,
+                to: 1,
+                port: 8080,
+                node: "red".into()
+            }]
+            .into()
+        );
         let names = ["cluster1".to_owned(), "cluster2".to_owned()];
-        let refused = BTreeMap::from([(Refused { from: names[0].clone(), to: names[1].clone(), port: 8080 }, 7)]);
+        let refused = BTreeMap::from([(
+            Refused {
+                from: names[0].clone(),
+                to: names[1].clone(),
+                port: 8080,
+            },
+            7,
+        )]);
         let findings = findings(&names, &ways, |_, _, _| false, &refused);
         assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].message, "cluster2 refuses port 8080 from cluster1, which virtual node red needs (7 refused in the last minute)");
-        assert_eq!(findings[0].fix, "tombolo network allow --from cluster1 --to cluster2 --port 8080");
+        assert_eq!(
+            findings[0].message,
+            "cluster2 refuses port 8080 from cluster1, which virtual node red needs (7 refused in the last minute)"
+        );
+        assert_eq!(
+            findings[0].fix,
+            "tombolo network allow --from cluster1 --to cluster2 --port 8080"
+        );
     }
 
     #[test]
     fn open_ports_are_no_finding_even_if_they_were_refused_before() {
         let names = ["a".to_owned(), "b".to_owned()];
-        let refused = BTreeMap::from([(Refused { from: "a".into(), to: "b".into(), port: 80 }, 3)]);
+        let refused = BTreeMap::from([(
+            Refused {
+                from: "a".into(),
+                to: "b".into(),
+                port: 80,
+            },
+            3,
+        )]);
         assert!(findings(&names, &BTreeSet::new(), |_, _, _| true, &refused).is_empty());
-        assert_eq!(findings(&names, &BTreeSet::new(), |_, _, _| false, &refused).len(), 1);
+        assert_eq!(
+            findings(&names, &BTreeSet::new(), |_, _, _| false, &refused).len(),
+            1
+        );
     }
 }

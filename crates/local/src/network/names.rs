@@ -13,10 +13,23 @@ pub const DOMAIN: &str = "cluster.local";
 /// The names of a cluster with these Services.
 pub fn cluster(cluster: &Cluster, services: &[ServiceView]) -> Zone {
     let (namespaces, external) = cluster.objects.read(|objects| {
-        let namespaces = objects.of_kind(Kind::Namespace).map(|namespace| namespace.key.name.clone()).collect();
-        let external = objects.of_kind(Kind::Service).filter(|service| service.text("/spec/type") == Some("ExternalName"));
-        let external = external.filter_map(|service| Some((service.key.clone(), service.text("/spec/externalName")?.to_owned())));
-        (namespaces, external.collect::<std::collections::BTreeMap<_, _>>())
+        let namespaces = objects
+            .of_kind(Kind::Namespace)
+            .map(|namespace| namespace.key.name.clone())
+            .collect();
+        let external = objects
+            .of_kind(Kind::Service)
+            .filter(|service| service.text("/spec/type") == Some("ExternalName"));
+        let external = external.filter_map(|service| {
+            Some((
+                service.key.clone(),
+                service.text("/spec/externalName")?.to_owned(),
+            ))
+        });
+        (
+            namespaces,
+            external.collect::<std::collections::BTreeMap<_, _>>(),
+        )
     });
     let services = services.iter().map(|service| {
         let key = crate::cluster::Key::new(Kind::Service, &service.namespace, &service.name);
@@ -27,7 +40,10 @@ pub fn cluster(cluster: &Cluster, services: &[ServiceView]) -> Zone {
                 service
                     .pods
                     .iter()
-                    .map(|(name, address)| Endpoint { address: IpAddr::V4(*address), hostname: Some(name.clone()) })
+                    .map(|(name, address)| Endpoint {
+                        address: IpAddr::V4(*address),
+                        hostname: Some(name.clone()),
+                    })
                     .collect(),
             ),
         };
@@ -36,7 +52,17 @@ pub fn cluster(cluster: &Cluster, services: &[ServiceView]) -> Zone {
             protocol: if port.udp { "udp" } else { "tcp" }.to_owned(),
             port: port.port,
         });
-        Service { namespace: service.namespace.clone(), name: service.name.clone(), addresses, ports: ports.collect() }
+        Service {
+            namespace: service.namespace.clone(),
+            name: service.name.clone(),
+            addresses,
+            ports: ports.collect(),
+        }
     });
-    Zone { sources: vec![super::dns_range(cluster)], domain: DOMAIN.to_owned(), namespaces, services: services.collect() }
+    Zone {
+        sources: vec![super::dns_range(cluster)],
+        domain: DOMAIN.to_owned(),
+        namespaces,
+        services: services.collect(),
+    }
 }

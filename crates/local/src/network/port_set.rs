@@ -55,7 +55,9 @@ impl PortSet {
 
     /// Whether a port is in the set.
     pub fn contains(&self, port: u16) -> bool {
-        self.0.iter().any(|(low, high)| (*low..=*high).contains(&port))
+        self.0
+            .iter()
+            .any(|(low, high)| (*low..=*high).contains(&port))
     }
 
     /// Whether nothing is in the set.
@@ -70,7 +72,13 @@ impl PortSet {
 
     /// The ranges as the kernel side takes them.
     pub fn port_ranges(&self) -> Vec<PortRange> {
-        self.0.iter().map(|(first, last)| PortRange { first: *first, last: *last }).collect()
+        self.0
+            .iter()
+            .map(|(first, last)| PortRange {
+                first: *first,
+                last: *last,
+            })
+            .collect()
     }
 }
 
@@ -86,7 +94,11 @@ impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (low, high)) in self.0.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
-            if low == high { write!(f, "{comma}{low}")? } else { write!(f, "{comma}{low}-{high}")? }
+            if low == high {
+                write!(f, "{comma}{low}")?
+            } else {
+                write!(f, "{comma}{low}-{high}")?
+            }
         }
         Ok(())
     }

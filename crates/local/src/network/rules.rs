@@ -30,7 +30,9 @@ impl FromStr for Policy {
             "auto" => Ok(Self::Auto),
             "closed" => Ok(Self::Closed),
             "open" => Ok(Self::Open),
-            _ => Err(format!("{text:?} is not a network policy; use auto, closed or open")),
+            _ => Err(format!(
+                "{text:?} is not a network policy; use auto, closed or open"
+            )),
         }
     }
 }
@@ -50,10 +52,21 @@ impl FromStr for Opening {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let shape = || format!("{text:?} is not a rule; write FROM:TO:PORT or FROM:TO:FIRST-LAST, such as cluster1:cluster2:8080");
+        let shape = || {
+            format!(
+                "{text:?} is not a rule; write FROM:TO:PORT or FROM:TO:FIRST-LAST, such as cluster1:cluster2:8080"
+            )
+        };
         let (rest, ports) = text.rsplit_once(':').ok_or_else(shape)?;
-        let (from, to) = rest.split_once(':').filter(|(from, to)| !from.is_empty() && !to.is_empty()).ok_or_else(shape)?;
-        Ok(Self { from: from.to_owned(), to: to.to_owned(), ports: ports_of(ports).ok_or_else(shape)? })
+        let (from, to) = rest
+            .split_once(':')
+            .filter(|(from, to)| !from.is_empty() && !to.is_empty())
+            .ok_or_else(shape)?;
+        Ok(Self {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            ports: ports_of(ports).ok_or_else(shape)?,
+        })
     }
 }
 
@@ -67,7 +80,11 @@ pub fn ports_of(text: &str) -> Option<RangeInclusive<u16>> {
 impl fmt::Display for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.from, self.to, self.ports.start())?;
-        if self.ports.start() == self.ports.end() { Ok(()) } else { write!(f, "-{}", self.ports.end()) }
+        if self.ports.start() == self.ports.end() {
+            Ok(())
+        } else {
+            write!(f, "-{}", self.ports.end())
+        }
     }
 }
 
@@ -106,19 +123,28 @@ pub struct RuleView {
 impl Rules {
     /// Rules that say nothing beyond a policy.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, said: BTreeMap::new() }
+        Self {
+            policy,
+            said: BTreeMap::new(),
+        }
     }
 
     /// Opens ports, also such as were closed by hand.
     pub fn allow(&mut self, opening: &Opening) {
-        let said = self.said.entry((opening.from.clone(), opening.to.clone())).or_default();
+        let said = self
+            .said
+            .entry((opening.from.clone(), opening.to.clone()))
+            .or_default();
         said.allowed.insert(opening.ports.clone());
         said.denied.remove(opening.ports.clone());
     }
 
     /// Closes ports. They stay closed even where the policy would open them.
     pub fn deny(&mut self, opening: &Opening) {
-        let said = self.said.entry((opening.from.clone(), opening.to.clone())).or_default();
+        let said = self
+            .said
+            .entry((opening.from.clone(), opening.to.clone()))
+            .or_default();
         said.denied.insert(opening.ports.clone());
         said.allowed.remove(opening.ports.clone());
     }
@@ -145,7 +171,11 @@ impl Rules {
 
     /// One direction for a list.
     pub fn view(&self, from: &str, to: &str, listening: &PortSet) -> RuleView {
-        let said = self.said.get(&(from.to_owned(), to.to_owned())).cloned().unwrap_or_default();
+        let said = self
+            .said
+            .get(&(from.to_owned(), to.to_owned()))
+            .cloned()
+            .unwrap_or_default();
         RuleView {
             from: from.to_owned(),
             to: to.to_owned(),
@@ -186,7 +216,10 @@ mod tests {
         rules.allow(&rule("a:b:8000-8100"));
         assert_eq!(rules.open("a", "b", &listening()).to_string(), "8000-8100");
         rules.deny(&rule("a:b:8050"));
-        assert_eq!(rules.open("a", "b", &listening()).to_string(), "8000-8049,8051-8100");
+        assert_eq!(
+            rules.open("a", "b", &listening()).to_string(),
+            "8000-8049,8051-8100"
+        );
     }
 
     #[test]

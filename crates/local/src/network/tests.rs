@@ -43,12 +43,23 @@ spec:
 fn network() -> (FakeMachine, Network) {
     let machine = FakeMachine::default();
     let clusters = vec![cluster_of("east", 0, EAST), cluster_of("west", 1, WEST)];
-    let network = Network::new(Arc::new(machine.clone()), clusters, Arc::new(Clusters::new()), Rules::default());
+    let network = Network::new(
+        Arc::new(machine.clone()),
+        clusters,
+        Arc::new(Clusters::new()),
+        Rules::default(),
+    );
     (machine, network)
 }
 
 fn allowed(machine: &FakeMachine, from: &str) -> Allowed {
-    machine.rules().policies.into_iter().find(|policy| policy.from.name == from).unwrap().allowed
+    machine
+        .rules()
+        .policies
+        .into_iter()
+        .find(|policy| policy.from.name == from)
+        .unwrap()
+        .allowed
 }
 
 #[test]
@@ -60,7 +71,12 @@ fn ports_of_virtual_nodes_are_open_until_denied() {
     assert!(open(&machine));
     network.deny(&"east:west:7070".parse().unwrap()).unwrap();
     assert!(!open(&machine));
-    assert!(network.allow(&"east:south:1".parse().unwrap()).unwrap_err().contains("no cluster south"));
+    assert!(
+        network
+            .allow(&"east:south:1".parse().unwrap())
+            .unwrap_err()
+            .contains("no cluster south")
+    );
 }
 
 #[test]
@@ -70,18 +86,32 @@ fn service_address_leads_to_pods_once_they_are_ready() {
     assert!(machine.rules().services[0].endpoints.is_empty());
     pod_is_ready(&network.clusters[0], "shop", "web", "10.0.0.20");
     network.publish();
-    assert_eq!(machine.rules().services[0].endpoints, ["10.0.0.20:8081".parse().unwrap()]);
+    assert_eq!(
+        machine.rules().services[0].endpoints,
+        ["10.0.0.20:8081".parse().unwrap()]
+    );
     assert_eq!(machine.rules().services[0].port, 80);
 }
 
 #[tokio::test(start_paused = true)]
 async fn refused_packets_of_the_last_minute_are_a_finding_and_older_ones_are_not() {
     let (machine, network) = network();
-    let refusal = |packets| Refusal { from: "west".into(), to: "east".into(), protocol: Protocol::Tcp, port: 81, packets };
+    let refusal = |packets| Refusal {
+        from: "west".into(),
+        to: "east".into(),
+        protocol: Protocol::Tcp,
+        port: 81,
+        packets,
+    };
     network.sample();
     machine.refuse(vec![refusal(3)]);
     let findings = network.diagnose();
-    assert!(findings[0].message.contains("east refuses port 81 from west (3 refused"), "{findings:?}");
+    assert!(
+        findings[0]
+            .message
+            .contains("east refuses port 81 from west (3 refused"),
+        "{findings:?}"
+    );
     for _ in 0..14 {
         tokio::time::advance(SAMPLE).await;
         network.sample();

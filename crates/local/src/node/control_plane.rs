@@ -29,7 +29,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Variables that it gets from our environment.
-const KEPT: [&str; 6] = ["PATH", "HOME", "RUST_LOG", "RUST_BACKTRACE", "TOMBOLO_LOG", "LLVM_PROFILE_FILE"];
+const KEPT: [&str; 6] = [
+    "PATH",
+    "HOME",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "TOMBOLO_LOG",
+    "LLVM_PROFILE_FILE",
+];
 
 /// The sockets of the control plane.
 pub struct Sockets {
@@ -58,8 +65,23 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// A control plane that is not running yet. `arguments` are those beside the sockets.
-    pub fn new(program: PathBuf, arguments: Vec<String>, sockets: Sockets, log: Arc<Log>, progress: Progress, restarted: Vec<Arc<Notify>>) -> Self {
-        Self { program, arguments, sockets, log, progress, pid: watch::channel(None).0, restarted }
+    pub fn new(
+        program: PathBuf,
+        arguments: Vec<String>,
+        sockets: Sockets,
+        log: Arc<Log>,
+        progress: Progress,
+        restarted: Vec<Arc<Notify>>,
+    ) -> Self {
+        Self {
+            program,
+            arguments,
+            sockets,
+            log,
+            progress,
+            pid: watch::channel(None).0,
+            restarted,
+        }
     }
 
     /// The process id in our pid namespace.
@@ -93,15 +115,24 @@ impl ControlPlane {
                     }
                 }
                 Err(error) => {
-                    let message = format!("the control plane cannot be started: {}: {error}", self.program.display());
+                    let message = format!(
+                        "the control plane cannot be started: {}: {error}",
+                        self.program.display()
+                    );
                     self.progress.send(Event::Warning { message });
                 }
             }
-            failures = if begun.elapsed() >= STEADY { 0 } else { failures + 1 };
+            failures = if begun.elapsed() >= STEADY {
+                0
+            } else {
+                failures + 1
+            };
             // The first restart is immediate: a killed control plane should not be missed.
             let pause = match failures {
                 0 | 1 => Duration::ZERO,
-                count => Duration::from_millis(50).saturating_mul(1 << (count - 2).min(6)).min(LONGEST_PAUSE),
+                count => Duration::from_millis(50)
+                    .saturating_mul(1 << (count - 2).min(6))
+                    .min(LONGEST_PAUSE),
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -111,18 +142,41 @@ impl ControlPlane {
     }
 
     fn start(&self) -> io::Result<Child> {
-        let Sockets { api, xds, dns_udp, dns_tcp } = &self.sockets;
+        let Sockets {
+            api,
+            xds,
+            dns_udp,
+            dns_tcp,
+        } = &self.sockets;
         let mut command = Command::new(&self.program);
-        command.arg("server").env_clear().stdin(Stdio::null()).kill_on_drop(true);
-        command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command
+            .arg("server")
+            .env_clear()
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command.envs(
+            KEPT.iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
         for listener in api {
             command.arg("--api").arg(descriptor(listener));
         }
-        command.arg("--xds").arg(descriptor(xds)).arg("--dns").arg(descriptor(dns_udp)).arg("--dns").arg(descriptor(dns_tcp));
+        command
+            .arg("--xds")
+            .arg(descriptor(xds))
+            .arg("--dns")
+            .arg(descriptor(dns_udp))
+            .arg("--dns")
+            .arg(descriptor(dns_tcp));
         command.args(&self.arguments);
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         command.stdout(writer.try_clone()?).stderr(writer);
-        let fds: Vec<_> = api.iter().chain([xds, dns_tcp]).map(AsFd::as_fd).chain([dns_udp.as_fd()]).collect();
+        let fds: Vec<_> = api
+            .iter()
+            .chain([xds, dns_tcp])
+            .map(AsFd::as_fd)
+            .chain([dns_udp.as_fd()])
+            .collect();
         // Inheritable only while this child is made. A container started in the same instant may hold the sockets
         // too; it never accepts from them, so nothing is lost but a descriptor number.
         for fd in &fds {
@@ -133,7 +187,11 @@ impl ControlPlane {
             fcntl_setfd(fd, FdFlags::CLOEXEC)?;
         }
         drop(command);
-        tokio::spawn(self.log.clone().record(tokio::net::unix::pipe::Receiver::from_owned_fd(reader)?));
+        tokio::spawn(
+            self.log
+                .clone()
+                .record(tokio::net::unix::pipe::Receiver::from_owned_fd(reader)?),
+        );
         child
     }
 }
@@ -143,7 +201,11 @@ fn descriptor(socket: &impl AsRawFd) -> String {
 }
 
 async fn end(mut child: Child) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+    if let Some(pid) = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(rustix::process::Pid::from_raw)
+    {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Mutex, Notify};
+use tombolo_api::client::Client;
 use tombolo_linux::host_link::HostLink;
 
 use super::control_plane::ControlPlane;
@@ -19,6 +21,10 @@ use crate::progress::{Event, Progress};
 /// Process ids that are remembered; beyond that they are asked for again.
 const REMEMBERED: usize = 4096;
 
+/// How long "ready" waits for the last proxy, and how often it asks.
+const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+const SYNC_POLL: Duration = Duration::from_millis(10);
+
 /// Everything that runs.
 pub struct Runtime {
     /// The clusters, in order.
@@ -31,6 +37,8 @@ pub struct Runtime {
     pub entrances: Arc<Entrances>,
     /// The control plane.
     pub control_plane: Arc<ControlPlane>,
+    /// Calls to it.
+    pub(crate) api: Client,
     /// What happened.
     pub progress: Progress,
     /// Told when somebody wants everything to stop.
@@ -49,7 +57,11 @@ impl Runtime {
             Some(pid) => self.host_pid(pid).await,
             None => None,
         };
-        Info { server_pid, load_balancers: self.entrances.list(), ..self.info.clone() }
+        Info {
+            server_pid,
+            load_balancers: self.entrances.list(),
+            ..self.info.clone()
+        }
     }
 
     async fn host_pid(&self, pid: u32) -> Option<u32> {
@@ -73,14 +85,21 @@ impl Runtime {
             ready: workloads.iter().all(|workload| workload.complete),
             workloads,
             pods: self.pods().await,
-            mesh_problems: self.clusters.iter().flat_map(|cluster| summary::mesh_problems(cluster)).collect(),
+            mesh_problems: self
+                .clusters
+                .iter()
+                .flat_map(|cluster| summary::mesh_problems(cluster))
+                .collect(),
             findings: self.network.diagnose(),
             events: self.progress.recent(),
         }
     }
 
     fn workloads(&self) -> Vec<Workload> {
-        self.clusters.iter().flat_map(|cluster| summary::workloads(cluster)).collect()
+        self.clusters
+            .iter()
+            .flat_map(|cluster| summary::workloads(cluster))
+            .collect()
     }
 
     async fn pods(&self) -> Vec<PodView> {
@@ -88,7 +107,10 @@ impl Runtime {
         for host in &self.hosts {
             for pod in host.cluster.objects.read(|objects| objects.list::<Pod>()) {
                 let mut view = summary::pod_view(&host.cluster.name, &pod);
-                let running = host.pod(&view.namespace, &view.name).map(|running| running.processes()).unwrap_or_default();
+                let running = host
+                    .pod(&view.namespace, &view.name)
+                    .map(|running| running.processes())
+                    .unwrap_or_default();
                 for (container, pid) in running {
                     if let Some(pid) = self.host_pid(pid).await {
                         view.processes.push(ProcessView { container, pid });
@@ -98,6 +120,25 @@ impl Runtime {
             }
         }
         views
+    }
+
+    /// Waits until every proxy has acknowledged what it should hold, so that the first request of whoever
+    /// was told "ready" finds its way. Bounded: a proxy that rejects its configuration must not hide the
+    /// rest.
+    async fn synced(&self) {
+        let all = async {
+            loop {
+                if matches!(self.api.synced().await, Ok(true)) {
+                    return;
+                }
+                tokio::time::sleep(SYNC_POLL).await;
+            }
+        };
+        if tokio::time::timeout(SYNC_PATIENCE, all).await.is_err() {
+            self.progress.send(Event::Warning {
+                message: "not every proxy has its configuration yet: see `tombolo status`".into(),
+            });
+        }
     }
 
     /// Tells how workloads come up, until dropped. Says [`Event::Ready`] once when all are there.
@@ -121,7 +162,10 @@ impl Runtime {
             told.clone_from(&workloads);
             if !ready && workloads.iter().all(|workload| workload.complete) {
                 ready = true;
-                self.progress.send(Event::Ready { info: Box::new(self.info().await) });
+                self.synced().await;
+                self.progress.send(Event::Ready {
+                    info: Box::new(self.info().await),
+                });
             }
             changes.next().await;
         }

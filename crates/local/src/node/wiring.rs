@@ -58,7 +58,9 @@ pub(super) async fn run(inside: Inside, orders: Orders) -> Result<(), String> {
     let progress = Progress::new(move |event| sender.print(&encode(event)));
     let (runtime, mut background) = build(inside, &orders, &progress).await?;
     apply_manifests(&runtime, &orders)?;
-    progress.send(Event::Serving { info: Box::new(runtime.info().await) });
+    progress.send(Event::Serving {
+        info: Box::new(runtime.info().await),
+    });
     // Only now: with no objects at all, everything would be ready.
     background.tasks.spawn(runtime.clone().report());
     let stopped = async {
@@ -68,7 +70,9 @@ pub(super) async fn run(inside: Inside, orders: Orders) -> Result<(), String> {
         }
     };
     stopped.await;
-    progress.send(Event::Step { message: "stopping".to_owned() });
+    progress.send(Event::Step {
+        message: "stopping".to_owned(),
+    });
     let ended = tokio::time::timeout(STOP, end(&runtime)).await;
     if ended.is_err() {
         tracing::debug!("not everything ended in time");
@@ -85,11 +89,18 @@ async fn end(runtime: &Runtime) {
     for cluster in &runtime.clusters {
         cluster.objects.write(|objects| {
             let owners = [Kind::Deployment, Kind::ReplicaSet];
-            let keys: Vec<Key> = owners.into_iter().flat_map(|kind| objects.of_kind(kind)).map(|object| object.key.clone()).collect();
+            let keys: Vec<Key> = owners
+                .into_iter()
+                .flat_map(|kind| objects.of_kind(kind))
+                .map(|object| object.key.clone())
+                .collect();
             for key in keys {
                 objects.remove(&key);
             }
-            let pods: Vec<Key> = objects.of_kind(Kind::Pod).map(|object| object.key.clone()).collect();
+            let pods: Vec<Key> = objects
+                .of_kind(Kind::Pod)
+                .map(|object| object.key.clone())
+                .collect();
             for key in pods {
                 objects.begin_deletion(&key, 0, clock::now());
             }
@@ -105,19 +116,45 @@ struct Background {
     stop_control_plane: Arc<Notify>,
 }
 
-async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<(Arc<Runtime>, Background), String> {
-    let Orders { options, program, run_dir } = orders;
+async fn build(
+    inside: Inside,
+    orders: &Orders,
+    progress: &Progress,
+) -> Result<(Arc<Runtime>, Background), String> {
+    let Orders {
+        options,
+        program,
+        run_dir,
+    } = orders;
     let host = inside.host.clone();
     let rootless = inside.mode == Mode::Rootless;
     let fabric = Arc::new(Fabric::new().map_err(|error| error.to_string())?);
     let plan = check::plan(options).map_err(|problems| problems.to_string())?;
     let dns = address::dns(plan.services);
-    for address in [CONTROL_ADDRESS, dns].into_iter().chain(plan.ranges.iter().map(|range| address::node(*range))) {
-        fabric.add_local_address(address).map_err(|error| error.to_string())?;
+    for address in [CONTROL_ADDRESS, dns]
+        .into_iter()
+        .chain(plan.ranges.iter().map(|range| address::node(*range)))
+    {
+        fabric
+            .add_local_address(address)
+            .map_err(|error| error.to_string())?;
     }
-    progress.send(Event::Step { message: format!("network {} for {} clusters", options.vpc, options.clusters.len()) });
+    if rootless {
+        let message =
+            "without root every container runs as this user; runAsUser is ignored".to_owned();
+        progress.send(Event::Note { message });
+    }
+    progress.send(Event::Step {
+        message: format!(
+            "network {} for {} clusters",
+            options.vpc,
+            options.clusters.len()
+        ),
+    });
     let sockets = sockets(&host, options.api).await?;
-    let api = sockets.api[0].local_addr().map_err(|error| error.to_string())?;
+    let api = sockets.api[0]
+        .local_addr()
+        .map_err(|error| error.to_string())?;
 
     let machine: Arc<dyn Machine> = Arc::new(LinuxMachine::new(fabric));
     let entropy = Arc::new(Entropy::from_process());
@@ -136,25 +173,50 @@ async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<(
         let common = common(options, program, &images, &source.name, dns, rootless);
         let state_dir = inside.state_dir.join("clusters").join(&source.name);
         let node = address::node(*range);
-        hosts.push(Arc::new(Host::new(cluster.clone(), machine.clone(), common, node, state_dir, options.drain)));
+        hosts.push(Arc::new(Host::new(
+            cluster.clone(),
+            machine.clone(),
+            common,
+            node,
+            state_dir,
+            options.drain,
+        )));
         clusters.push(cluster);
     }
 
     let mut rules = Rules::new(options.network);
-    options.allow.iter().for_each(|opening| rules.allow(opening));
+    options
+        .allow
+        .iter()
+        .for_each(|opening| rules.allow(opening));
     let names = Arc::new(Clusters::new());
-    let network = Arc::new(Network::new(machine, clusters.clone(), names.clone(), rules));
+    let network = Arc::new(Network::new(
+        machine,
+        clusters.clone(),
+        names.clone(),
+        rules,
+    ));
     let listener = host.clone();
     let listen: Box<Listen> = Box::new(move |address| {
         let host = listener.clone();
         async move { host.listen_tcp(address).await }.boxed()
     });
-    let entrances = Arc::new(Entrances::new(clusters.clone(), listen, progress.clone(), entropy));
+    let entrances = Arc::new(Entrances::new(
+        clusters.clone(),
+        listen,
+        progress.clone(),
+        entropy,
+    ));
 
     let (restarted_mesh, restarted_registry) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let data_dir = options.data_dir.clone().unwrap_or_else(|| inside.state_dir.join("data"));
-    std::fs::create_dir_all(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
-    let log = Log::create(&inside.state_dir.join("control-plane.log")).map_err(|error| format!("control-plane.log: {error}"))?;
+    let data_dir = options
+        .data_dir
+        .clone()
+        .unwrap_or_else(|| inside.state_dir.join("data"));
+    std::fs::create_dir_all(&data_dir)
+        .map_err(|error| format!("{}: {error}", data_dir.display()))?;
+    let log = Log::create(&inside.state_dir.join("control-plane.log"))
+        .map_err(|error| format!("control-plane.log: {error}"))?;
     let control_plane = Arc::new(ControlPlane::new(
         program.clone(),
         server_arguments(options, &data_dir),
@@ -169,20 +231,33 @@ async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<(
         region: options.region.clone(),
         api: format!("http://{api}"),
         xds: format!("{CONTROL_ADDRESS}:{XDS_PORT}"),
-        proxy: if matches!(options.proxy, Engine::Tombolo) { "tombolo" } else { "envoy" }.to_owned(),
+        proxy: if matches!(options.proxy, Engine::Tombolo) {
+            "tombolo"
+        } else {
+            "envoy"
+        }
+        .to_owned(),
         mode: inside.mode.to_string(),
         vpc: options.vpc.clone(),
         run_dir: run_dir.display().to_string(),
         server_pid: None,
-        clusters: clusters.iter().map(|cluster| cluster_info(cluster, dns)).collect(),
+        clusters: clusters
+            .iter()
+            .map(|cluster| cluster_info(cluster, dns))
+            .collect(),
         load_balancers: Vec::new(),
     };
+    let scope = Scope::parse(&options.account, &options.region)?;
+    let client = Client::new(&format!("http://{CONTROL_ADDRESS}:{API_PORT}"), scope)
+        .map_err(|error| error.to_string())?;
+    let client = client.with_patience(Duration::from_secs(2));
     let runtime = Arc::new(Runtime {
         clusters: clusters.clone(),
         hosts,
         network,
         entrances,
         control_plane,
+        api: client.clone(),
         progress: progress.clone(),
         stop: Notify::new(),
         info,
@@ -190,17 +265,23 @@ async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<(
         host_pids: Mutex::default(),
     });
 
-    let scope = Scope::parse(&options.account, &options.region)?;
-    let client = Client::new(&format!("http://{CONTROL_ADDRESS}:{API_PORT}"), scope).map_err(|error| error.to_string())?;
-    let client = client.with_patience(Duration::from_secs(2));
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(Controller::new(clusters.clone(), client.clone(), progress.clone()).run(restarted_mesh));
+    tasks.spawn(
+        Controller::new(clusters.clone(), client.clone(), progress.clone()).run(restarted_mesh),
+    );
     tasks.spawn(Registrar::new(clusters, client, progress.clone()).run(restarted_registry));
     serve(&mut tasks, &runtime, names, dns, run_dir).await?;
     let stop_control_plane = Arc::new(Notify::new());
     let (running, stop) = (runtime.control_plane.clone(), stop_control_plane.clone());
     let control_plane = tokio::spawn(async move { running.run(stop.notified()).await });
-    Ok((runtime, Background { tasks, control_plane, stop_control_plane }))
+    Ok((
+        runtime,
+        Background {
+            tasks,
+            control_plane,
+            stop_control_plane,
+        },
+    ))
 }
 
 async fn serve(
@@ -217,8 +298,12 @@ async fn serve(
     tasks.spawn(runtime.network.clone().run());
     tasks.spawn(runtime.entrances.clone().run());
     let at = SocketAddr::from((dns, DNS_PORT));
-    let udp = tokio::net::UdpSocket::bind(at).await.map_err(|error| format!("cluster DNS at {at}: {error}"))?;
-    let tcp = tokio::net::TcpListener::bind(at).await.map_err(|error| format!("cluster DNS at {at}: {error}"))?;
+    let udp = tokio::net::UdpSocket::bind(at)
+        .await
+        .map_err(|error| format!("cluster DNS at {at}: {error}"))?;
+    let tcp = tokio::net::TcpListener::bind(at)
+        .await
+        .map_err(|error| format!("cluster DNS at {at}: {error}"))?;
     let forward = Forwarder::new(vec![SocketAddr::from((CONTROL_ADDRESS, DNS_PORT))]);
     let server = tombolo_dns::Server::new(vec![names], Some(forward));
     tasks.spawn(async move {
@@ -230,8 +315,12 @@ async fn serve(
         let path = run_dir.join(name);
         let host = runtime.host.clone();
         async move {
-            let listener = host.listen_unix(&path).await.map_err(|error| format!("{}: {error}", path.display()))?;
-            tokio::net::UnixListener::from_std(listener).map_err(|error| format!("{}: {error}", path.display()))
+            let listener = host
+                .listen_unix(&path)
+                .await
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            tokio::net::UnixListener::from_std(listener)
+                .map_err(|error| format!("{}: {error}", path.display()))
         }
     };
     let exec = socket(run_dir::EXEC).await?;
@@ -246,14 +335,21 @@ async fn serve(
 }
 
 async fn sockets(host: &HostLink, api: SocketAddr) -> Result<Sockets, String> {
-    let listening = |what: &str, at: SocketAddr, error: std::io::Error| format!("{what} cannot listen at {at}: {error}");
-    let on_host = host.listen_tcp(api).await.map_err(|error| listening("the API", api, error))?;
+    let listening = |what: &str, at: SocketAddr, error: std::io::Error| {
+        format!("{what} cannot listen at {at}: {error}")
+    };
+    let on_host = host
+        .listen_tcp(api)
+        .await
+        .map_err(|error| listening("the API", api, error))?;
     let inside = |port| SocketAddr::from((CONTROL_ADDRESS, port));
     let listen = |port| {
-        let listener = std::net::TcpListener::bind(inside(port)).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        let listener = std::net::TcpListener::bind(inside(port))
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
         listener.map_err(|error| listening("the control plane", inside(port), error))
     };
-    let udp = std::net::UdpSocket::bind(inside(DNS_PORT)).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+    let udp = std::net::UdpSocket::bind(inside(DNS_PORT))
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
     Ok(Sockets {
         api: vec![on_host, listen(API_PORT)?],
         xds: listen(XDS_PORT)?,
@@ -262,7 +358,14 @@ async fn sockets(host: &HostLink, api: SocketAddr) -> Result<Sockets, String> {
     })
 }
 
-fn common(options: &crate::up::Options, program: &Path, images: &Images, cluster: &str, dns: Ipv4Addr, rootless: bool) -> Common {
+fn common(
+    options: &crate::up::Options,
+    program: &Path,
+    images: &Images,
+    cluster: &str,
+    dns: Ipv4Addr,
+    rootless: bool,
+) -> Common {
     Common {
         images: images.clone(),
         program: program.to_owned(),
@@ -278,25 +381,54 @@ fn common(options: &crate::up::Options, program: &Path, images: &Images, cluster
 }
 
 fn server_arguments(options: &crate::up::Options, data_dir: &Path) -> Vec<String> {
-    let fixed = ["--data-dir", &data_dir.display().to_string(), "--account", &options.account, "--region", &options.region].map(str::to_owned);
-    fixed.into_iter().chain(options.server_args.iter().cloned()).collect()
+    let fixed = [
+        "--data-dir",
+        &data_dir.display().to_string(),
+        "--account",
+        &options.account,
+        "--region",
+        &options.region,
+    ]
+    .map(str::to_owned);
+    fixed
+        .into_iter()
+        .chain(options.server_args.iter().cloned())
+        .collect()
 }
 
 fn cluster_info(cluster: &Cluster, dns: Ipv4Addr) -> ClusterInfo {
     let text = |range: Ipv4Range| range.to_string();
-    ClusterInfo { name: cluster.name.clone(), pods: text(cluster.range), services: text(cluster.services), dns }
+    ClusterInfo {
+        name: cluster.name.clone(),
+        pods: text(cluster.range),
+        services: text(cluster.services),
+        dns,
+    }
 }
 
 /// Applies what each cluster was given. It was tried out before anything started, so a refusal is ours to explain.
 fn apply_manifests(runtime: &Runtime, orders: &Orders) -> Result<(), String> {
     for (cluster, source) in runtime.clusters.iter().zip(&orders.options.clusters) {
-        cluster.objects.write(|objects| check::default_namespaces(objects, &cluster.entropy, clock::now()));
-        let sources: Vec<_> = source.manifests.iter().map(|source| manifest::Source::new(&source.name, &source.text)).collect();
-        let read = manifest::read(&sources, &manifest::Options::default()).map_err(|problems| problems.to_string())?;
+        cluster
+            .objects
+            .write(|objects| check::default_namespaces(objects, &cluster.entropy, clock::now()));
+        let sources: Vec<_> = source
+            .manifests
+            .iter()
+            .map(|source| manifest::Source::new(&source.name, &source.text))
+            .collect();
+        let read = manifest::read(&sources, &manifest::Options::default())
+            .map_err(|problems| problems.to_string())?;
         let applied = runtime.apply(cluster, read, false).map_err(|problems| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
         })?;
-        runtime.progress.send(Event::Step { message: format!("{}: {} objects", cluster.name, applied.len()) });
+        runtime.progress.send(Event::Step {
+            message: format!("{}: {} objects", cluster.name, applied.len()),
+        });
     }
     Ok(())
 }

@@ -42,10 +42,20 @@ impl Log {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let file = OpenOptions::new().create(true).write(true).read(true).truncate(true).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .read(true)
+            .truncate(true)
+            .open(path)?;
         Ok(Self {
             path: path.to_owned(),
-            state: Mutex::new(State { file, aside: 0, base: 0, end: 0 }),
+            state: Mutex::new(State {
+                file,
+                aside: 0,
+                base: 0,
+                end: 0,
+            }),
             end: watch::channel(0).0,
             complete: watch::channel(false).0,
         })
@@ -61,7 +71,12 @@ impl Log {
         } else {
             let _ = std::fs::remove_file(to);
         }
-        let moved = State { file: state.file.try_clone()?, aside: state.aside, base: state.base, end: state.end };
+        let moved = State {
+            file: state.file.try_clone()?,
+            aside: state.aside,
+            base: state.base,
+            end: state.end,
+        };
         Ok(Arc::new(Self {
             path: path.to_owned(),
             end: watch::channel(state.end).0,
@@ -82,8 +97,12 @@ impl Log {
         let mut state = self.state();
         if state.end - state.base >= LARGEST {
             std::fs::rename(&self.path, rotated(&self.path))?;
-            state.file =
-                OpenOptions::new().create(true).write(true).read(true).truncate(true).open(&self.path)?;
+            state.file = OpenOptions::new()
+                .create(true)
+                .write(true)
+                .read(true)
+                .truncate(true)
+                .open(&self.path)?;
             state.aside = state.base;
             state.base = state.end;
         }
@@ -205,8 +224,14 @@ mod tests {
     fn tail_starts_at_the_last_lines() {
         let (_dir, log) = log();
         log.append(b"one\ntwo\nthree\n").unwrap();
-        assert_eq!(log.read(log.tail(2).unwrap(), 100).unwrap().0, b"two\nthree\n");
-        assert_eq!(log.read(log.tail(9).unwrap(), 100).unwrap().0, b"one\ntwo\nthree\n");
+        assert_eq!(
+            log.read(log.tail(2).unwrap(), 100).unwrap().0,
+            b"two\nthree\n"
+        );
+        assert_eq!(
+            log.read(log.tail(9).unwrap(), 100).unwrap().0,
+            b"one\ntwo\nthree\n"
+        );
         assert_eq!(log.read(log.tail(0).unwrap(), 100).unwrap().0, b"");
     }
 

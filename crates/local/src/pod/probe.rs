@@ -34,7 +34,12 @@ pub struct Check {
 
 #[derive(Debug, Clone)]
 enum Action {
-    Http { address: SocketAddrV4, host: String, path: String, headers: Vec<(String, String)> },
+    Http {
+        address: SocketAddrV4,
+        host: String,
+        path: String,
+        headers: Vec<(String, String)>,
+    },
     Tcp(SocketAddrV4),
     Exec(Vec<String>),
     Unsupported(&'static str),
@@ -44,9 +49,18 @@ impl Check {
     /// Reads a probe of a container.
     pub fn read(probe: &Probe, pod: &Pod, container: &Container) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
-            Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
+            Duration::from_secs(
+                value
+                    .and_then(|value| u64::try_from(value).ok())
+                    .unwrap_or(default),
+            )
         };
-        let times = |value: Option<i32>, default: u32| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1);
+        let times = |value: Option<i32>, default: u32| {
+            value
+                .and_then(|value| u32::try_from(value).ok())
+                .unwrap_or(default)
+                .max(1)
+        };
         Self {
             action: action(probe, pod, container),
             delay: seconds(probe.initial_delay_seconds, 0),
@@ -67,23 +81,50 @@ impl Check {
 
     async fn act(&self, place: &dyn Place, process: &dyn Process) -> Result<(), String> {
         match &self.action {
-            Action::Http { address, host, path, headers } => {
-                let stream = place.connect(*address).await.map_err(|error| format!("connect {address}: {error}"))?;
+            Action::Http {
+                address,
+                host,
+                path,
+                headers,
+            } => {
+                let stream = place
+                    .connect(*address)
+                    .await
+                    .map_err(|error| format!("connect {address}: {error}"))?;
                 let status = get(stream, host, path, headers).await?;
-                if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+                if (200..400).contains(&status) {
+                    Ok(())
+                } else {
+                    Err(format!("HTTP probe failed with statuscode: {status}"))
+                }
             }
-            Action::Tcp(address) => {
-                place.connect(*address).await.map(drop).map_err(|error| format!("connect {address}: {error}"))
-            }
+            Action::Tcp(address) => place
+                .connect(*address)
+                .await
+                .map(drop)
+                .map_err(|error| format!("connect {address}: {error}")),
             Action::Exec(argv) => {
-                let spec = ExecSpec { argv: argv.clone(), env: crate::pod::process::base_environment(), ..ExecSpec::default() };
-                let program = process.exec(spec).await.map_err(|error| error.to_string())?;
+                let spec = ExecSpec {
+                    argv: argv.clone(),
+                    env: crate::pod::process::base_environment(),
+                    ..ExecSpec::default()
+                };
+                let program = process
+                    .exec(spec)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 // A timeout drops this future; the program must not stay behind. Killing one that ended is nothing.
                 let _guard = KillOnDrop(program.clone());
                 let code = program.wait().await;
-                if code == 0 { Ok(()) } else { Err(format!("command ended with {code}")) }
+                if code == 0 {
+                    Ok(())
+                } else {
+                    Err(format!("command ended with {code}"))
+                }
             }
-            Action::Unsupported(what) => Err(format!("{what} probes are not run here; use httpGet, tcpSocket or exec")),
+            Action::Unsupported(what) => Err(format!(
+                "{what} probes are not run here; use httpGet, tcpSocket or exec"
+            )),
         }
     }
 
@@ -124,7 +165,8 @@ impl Check {
                     }
                 }
             }
-            let eager = state != Some(true) && until != Until::Failed && begun.elapsed() < EAGER_FOR;
+            let eager =
+                state != Some(true) && until != Until::Failed && begun.elapsed() < EAGER_FOR;
             tokio::time::sleep(if eager { EAGER } else { self.period }).await;
         }
     }
@@ -177,18 +219,36 @@ fn action(probe: &Probe, pod: &Pod, container: &Container) -> Action {
         if get.scheme.as_deref() == Some("HTTPS") {
             return Action::Unsupported("HTTPS");
         }
-        let Some(address) = target(get.host.as_ref(), &get.port) else { return Action::Unsupported("unknown-port") };
-        let headers: Vec<_> = get.http_headers.iter().flatten().map(|header| (header.name.clone(), header.value.clone())).collect();
-        let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, value)| value.clone());
+        let Some(address) = target(get.host.as_ref(), &get.port) else {
+            return Action::Unsupported("unknown-port");
+        };
+        let headers: Vec<_> = get
+            .http_headers
+            .iter()
+            .flatten()
+            .map(|header| (header.name.clone(), header.value.clone()))
+            .collect();
+        let host = headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("host"))
+            .map(|(_, value)| value.clone());
         return Action::Http {
             address,
             host: host.unwrap_or_else(|| address.to_string()),
-            path: get.path.clone().filter(|path| path.starts_with('/')).unwrap_or_else(|| "/".to_owned()),
-            headers: headers.into_iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")).collect(),
+            path: get
+                .path
+                .clone()
+                .filter(|path| path.starts_with('/'))
+                .unwrap_or_else(|| "/".to_owned()),
+            headers: headers
+                .into_iter()
+                .filter(|(name, _)| !name.eq_ignore_ascii_case("host"))
+                .collect(),
         };
     }
     if let Some(socket) = &probe.tcp_socket {
-        return target(socket.host.as_ref(), &socket.port).map_or(Action::Unsupported("unknown-port"), Action::Tcp);
+        return target(socket.host.as_ref(), &socket.port)
+            .map_or(Action::Unsupported("unknown-port"), Action::Tcp);
     }
     match (&probe.exec, &probe.grpc) {
         (Some(exec), _) => Action::Exec(exec.command.clone().unwrap_or_default()),
@@ -197,10 +257,18 @@ fn action(probe: &Probe, pod: &Pod, container: &Container) -> Action {
     }
 }
 
-fn named_port(port: &k8s_openapi::apimachinery::pkg::util::intstr::IntOrString, pod: &Pod, container: &Container) -> Option<u16> {
+fn named_port(
+    port: &k8s_openapi::apimachinery::pkg::util::intstr::IntOrString,
+    pod: &Pod,
+    container: &Container,
+) -> Option<u16> {
     use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
     if let IntOrString::String(name) = port {
-        let own = container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(name));
+        let own = container
+            .ports
+            .iter()
+            .flatten()
+            .find(|port| port.name.as_deref() == Some(name));
         if let Some(own) = own {
             return u16::try_from(own.container_port).ok();
         }
@@ -208,16 +276,30 @@ fn named_port(port: &k8s_openapi::apimachinery::pkg::util::intstr::IntOrString, 
     target_port(Some(port), 0, pod)
 }
 
-async fn get(stream: TcpStream, host: &str, path: &str, headers: &[(String, String)]) -> Result<u16, String> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let mut request = http::Request::get(path).header("host", host).header("user-agent", "kube-probe/1.35").header("connection", "close");
+async fn get(
+    stream: TcpStream,
+    host: &str,
+    path: &str,
+    headers: &[(String, String)],
+) -> Result<u16, String> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut request = http::Request::get(path)
+        .header("host", host)
+        .header("user-agent", "kube-probe/1.35")
+        .header("connection", "close");
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let request = request.body(Empty::<bytes::Bytes>::new()).map_err(|error| error.to_string())?;
+    let request = request
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| error.to_string())?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
         // Read what there is, so that the application sees a complete exchange; a large or endless body is cut.
         let _ = Limited::new(response.into_body(), ANSWER).collect().await;
@@ -241,8 +323,14 @@ mod tests {
     use serde_json::json;
 
     fn check(probe: serde_json::Value) -> Check {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": {"containers": []}, "status": {"podIP": "127.0.0.1"}})).unwrap();
-        let container = serde_json::from_value(json!({"name": "web", "ports": [{"name": "http", "containerPort": 8080}]})).unwrap();
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {}, "spec": {"containers": []}, "status": {"podIP": "127.0.0.1"}}),
+        )
+        .unwrap();
+        let container = serde_json::from_value(
+            json!({"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}),
+        )
+        .unwrap();
         Check::read(&serde_json::from_value(probe).unwrap(), &pod, &container)
     }
 
@@ -253,7 +341,9 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 1024]).await;
-                let _ = stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+                let _ = stream
+                    .write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes())
+                    .await;
             }
         });
         port
@@ -263,9 +353,18 @@ mod tests {
     async fn http_probe_passes_below_four_hundred() {
         let machine = FakeMachine::default();
         let (place, process) = machine.running("a").await;
-        for (status, good) in [("200 OK", true), ("302 Found", true), ("404 Not Found", false), ("503 Busy", false)] {
+        for (status, good) in [
+            ("200 OK", true),
+            ("302 Found", true),
+            ("404 Not Found", false),
+            ("503 Busy", false),
+        ] {
             let check = check(json!({"httpGet": {"port": answer(status).await, "path": "/ping"}}));
-            assert_eq!(check.look(&*place, &*process).await.is_ok(), good, "{status}");
+            assert_eq!(
+                check.look(&*place, &*process).await.is_ok(),
+                good,
+                "{status}"
+            );
         }
     }
 
@@ -273,7 +372,10 @@ mod tests {
     async fn grpc_probe_says_that_it_is_not_run() {
         let machine = FakeMachine::default();
         let (place, process) = machine.running("a").await;
-        let error = check(json!({"grpc": {"port": 1}})).look(&*place, &*process).await.unwrap_err();
+        let error = check(json!({"grpc": {"port": 1}}))
+            .look(&*place, &*process)
+            .await
+            .unwrap_err();
         assert!(error.contains("grpc probes are not run"), "{error}");
     }
 
@@ -281,8 +383,12 @@ mod tests {
     async fn liveness_fails_after_the_threshold() {
         let machine = FakeMachine::default();
         let (place, process) = machine.running("a").await;
-        let check = check(json!({"tcpSocket": {"port": 1, "host": "127.0.0.1"}, "periodSeconds": 1, "failureThreshold": 2}));
-        let outcome = check.watch(&*place, &*process, |_, _| {}, Until::Failed).await;
+        let check = check(
+            json!({"tcpSocket": {"port": 1, "host": "127.0.0.1"}, "periodSeconds": 1, "failureThreshold": 2}),
+        );
+        let outcome = check
+            .watch(&*place, &*process, |_, _| {}, Until::Failed)
+            .await;
         assert!(matches!(outcome, Outcome::Failed(_)));
     }
 }

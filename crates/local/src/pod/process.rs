@@ -58,14 +58,32 @@ pub struct Unstartable {
 ///
 /// # Errors
 /// When the image is unknown or something that the container refers to is missing.
-pub fn spec(common: &Common, objects: &Objects, pod: &Pod, container: &Container, shared: &Path) -> Result<ProcessSpec, Unstartable> {
-    let config = |message| Unstartable { reason: "CreateContainerConfigError", message };
+pub fn spec(
+    common: &Common,
+    objects: &Objects,
+    pod: &Pod,
+    container: &Container,
+    shared: &Path,
+) -> Result<ProcessSpec, Unstartable> {
+    let config = |message| Unstartable {
+        reason: "CreateContainerConfigError",
+        message,
+    };
     let image = container.image.as_deref().unwrap_or_default();
-    let (command, args) = (container.command.as_deref().unwrap_or_default(), container.args.as_deref().unwrap_or_default());
-    let resolved = common.images.resolve(image, command, args, OWN_PROGRAM).ok_or_else(|| Unstartable {
-        reason: "ErrImagePull",
-        message: format!("no command is known for image \"{image}\"; add to the images file:\n{}", Images::suggestion(image)),
-    })?;
+    let (command, args) = (
+        container.command.as_deref().unwrap_or_default(),
+        container.args.as_deref().unwrap_or_default(),
+    );
+    let resolved = common
+        .images
+        .resolve(image, command, args, OWN_PROGRAM)
+        .ok_or_else(|| Unstartable {
+            reason: "ErrImagePull",
+            message: format!(
+                "no command is known for image \"{image}\"; add to the images file:\n{}",
+                Images::suggestion(image)
+            ),
+        })?;
     let mut env = base_environment();
     env.extend(resolved.env);
     let own = environment::resolve(objects, pod, container).map_err(config)?;
@@ -73,9 +91,17 @@ pub fn spec(common: &Common, objects: &Objects, pod: &Pod, container: &Container
     env.extend(own);
     let mut mounts = volume::mounts(objects, pod, container, shared).map_err(config)?;
     if !mounts.iter().any(|mount| mount.at == Path::new("/tmp")) {
-        mounts.push(MountSpec { at: "/tmp".into(), source: VolumeSource::Scratch, read_only: false });
+        mounts.push(MountSpec {
+            at: "/tmp".into(),
+            source: VolumeSource::Scratch,
+            read_only: false,
+        });
     }
-    mounts.push(MountSpec { at: OWN_PROGRAM.into(), source: VolumeSource::Path(common.program.clone()), read_only: true });
+    mounts.push(MountSpec {
+        at: OWN_PROGRAM.into(),
+        source: VolumeSource::Path(common.program.clone()),
+        read_only: true,
+    });
     if env.contains_key(PROXY) {
         proxy(common, pod, &container.name, shared, &mut env, &mut mounts).map_err(config)?;
     } else if env.contains_key(INTERCEPT)
@@ -83,12 +109,20 @@ pub fn spec(common: &Common, objects: &Objects, pod: &Pod, container: &Container
     {
         env.insert("TOMBOLO_SOCKET_MARK".to_owned(), mark.to_string());
     }
-    let mut argv: Vec<String> = resolved.argv.iter().map(|word| expand(word, &env)).collect();
+    let mut argv: Vec<String> = resolved
+        .argv
+        .iter()
+        .map(|word| expand(word, &env))
+        .collect();
     if argv.is_empty() {
         return Err(config("the container has no command".to_owned()));
     }
     // A program given by its path from the working directory, as in `command: ["./server"]`.
-    let workdir = container.working_dir.as_ref().map(PathBuf::from).or(resolved.workdir);
+    let workdir = container
+        .working_dir
+        .as_ref()
+        .map(PathBuf::from)
+        .or(resolved.workdir);
     if let (Some(workdir), true) = (&workdir, argv[0].starts_with("./")) {
         argv[0] = workdir.join(&argv[0]).display().to_string();
     }
@@ -98,7 +132,10 @@ pub fn spec(common: &Common, objects: &Objects, pod: &Pod, container: &Container
         workdir,
         hostname: hostname(pod),
         user: user(common, pod, container),
-        resolv_conf: resolv_conf(common.dns, pod.metadata.namespace.as_deref().unwrap_or("default")),
+        resolv_conf: resolv_conf(
+            common.dns,
+            pod.metadata.namespace.as_deref().unwrap_or("default"),
+        ),
         hosts: hosts(pod),
         mounts,
         stdout: None,
@@ -108,13 +145,22 @@ pub fn spec(common: &Common, objects: &Objects, pod: &Pod, container: &Container
 
 /// The environment that every process starts with.
 pub fn base_environment() -> BTreeMap<String, String> {
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-    BTreeMap::from([("PATH".to_owned(), path), ("HOME".to_owned(), "/".to_owned())])
+    let path = std::env::var("PATH").unwrap_or_else(|_| {
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
+    });
+    BTreeMap::from([
+        ("PATH".to_owned(), path),
+        ("HOME".to_owned(), "/".to_owned()),
+    ])
 }
 
 /// Whether a container is the pod's proxy.
 pub fn is_proxy(container: &Container) -> bool {
-    container.env.iter().flatten().any(|variable| variable.name == PROXY)
+    container
+        .env
+        .iter()
+        .flatten()
+        .any(|variable| variable.name == PROXY)
 }
 
 fn proxy(
@@ -129,14 +175,22 @@ fn proxy(
     std::fs::create_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
     if common.mark.is_none() {
         // The proxy runs as 1337 and must be able to write what it keeps.
-        std::os::unix::fs::chown(&state, Some(1337), Some(1337)).map_err(|error| format!("{}: {error}", state.display()))?;
+        std::os::unix::fs::chown(&state, Some(1337), Some(1337))
+            .map_err(|error| format!("{}: {error}", state.display()))?;
     }
-    mounts.push(MountSpec { at: PROXY_STATE.into(), source: VolumeSource::Path(state), read_only: false });
+    mounts.push(MountSpec {
+        at: PROXY_STATE.into(),
+        source: VolumeSource::Path(state),
+        read_only: false,
+    });
     let meta = &pod.metadata;
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     set("APPMESH_XDS_ENDPOINT", common.xds.clone());
     set("TOMBOLO_CLUSTER", common.cluster.clone());
-    set("TOMBOLO_NAMESPACE", meta.namespace.clone().unwrap_or_default());
+    set(
+        "TOMBOLO_NAMESPACE",
+        meta.namespace.clone().unwrap_or_default(),
+    );
     set("TOMBOLO_POD", meta.name.clone().unwrap_or_default());
     set("TOMBOLO_STATE_DIR", PROXY_STATE.to_owned());
     if let Some(mark) = common.mark {
@@ -144,7 +198,11 @@ fn proxy(
     }
     if let Some(envoy) = &common.envoy {
         set("TOMBOLO_ENVOY", ENVOY_PROGRAM.to_owned());
-        mounts.push(MountSpec { at: ENVOY_PROGRAM.into(), source: VolumeSource::Path(envoy.clone()), read_only: true });
+        mounts.push(MountSpec {
+            at: ENVOY_PROGRAM.into(),
+            source: VolumeSource::Path(envoy.clone()),
+            read_only: true,
+        });
     }
     Ok(())
 }
@@ -154,24 +212,40 @@ pub fn user(common: &Common, pod: &Pod, container: &Container) -> Option<(u32, u
     if common.mark.is_some() {
         return None;
     }
-    let own = container.security_context.as_ref().map(|context| (context.run_as_user, context.run_as_group));
-    let pods = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
-    let pods = pods.map(|context| (context.run_as_user, context.run_as_group)).unwrap_or_default();
+    let own = container
+        .security_context
+        .as_ref()
+        .map(|context| (context.run_as_user, context.run_as_group));
+    let pods = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.security_context.as_ref());
+    let pods = pods
+        .map(|context| (context.run_as_user, context.run_as_group))
+        .unwrap_or_default();
     let own = own.unwrap_or_default();
     let uid = u32::try_from(own.0.or(pods.0)?).ok()?;
-    let gid = own.1.or(pods.1).and_then(|gid| u32::try_from(gid).ok()).unwrap_or(if uid == 0 { 0 } else { uid });
+    let gid = own
+        .1
+        .or(pods.1)
+        .and_then(|gid| u32::try_from(gid).ok())
+        .unwrap_or(if uid == 0 { 0 } else { uid });
     (uid != 0).then_some((uid, gid))
 }
 
 fn hostname(pod: &Pod) -> String {
     let own = pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
-    let mut name = own.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
+    let mut name = own
+        .or_else(|| pod.metadata.name.clone())
+        .unwrap_or_default();
     name.truncate(63);
     name
 }
 
 fn resolv_conf(dns: std::net::Ipv4Addr, namespace: &str) -> String {
-    format!("nameserver {dns}\nsearch {namespace}.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n")
+    format!(
+        "nameserver {dns}\nsearch {namespace}.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+    )
 }
 
 fn hosts(pod: &Pod) -> String {
@@ -179,8 +253,22 @@ fn hosts(pod: &Pod) -> String {
     if let Some(address) = crate::cluster::endpoint::address(pod) {
         text.push_str(&format!("{address} {}\n", hostname(pod)));
     }
-    for alias in pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
-        text.push_str(&format!("{} {}\n", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join(" ")));
+    for alias in pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.host_aliases.iter().flatten())
+    {
+        text.push_str(&format!(
+            "{} {}\n",
+            alias.ip,
+            alias
+                .hostnames
+                .iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ")
+        ));
     }
     text
 }
@@ -191,7 +279,11 @@ mod tests {
     use serde_json::json;
 
     fn common(mark: Option<u32>) -> Common {
-        let images = Images::read(&json!({"*": {"command": ["{tombolo}", "app"]}}), Path::new("/")).unwrap();
+        let images = Images::read(
+            &json!({"*": {"command": ["{tombolo}", "app"]}}),
+            Path::new("/"),
+        )
+        .unwrap();
         Common {
             images,
             program: "/root/tombolo".into(),
@@ -207,12 +299,22 @@ mod tests {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web-1", "namespace": "shop"}, "status": {"podIP": "10.0.0.9"}})).unwrap();
         let container: Container = serde_json::from_value(container).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        spec(&common(mark), &Objects::default(), &pod, &container, dir.path()).unwrap()
+        spec(
+            &common(mark),
+            &Objects::default(),
+            &pod,
+            &container,
+            dir.path(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn container_gets_names_addresses_and_its_own_tmp() {
-        let spec = started(None, json!({"name": "web", "image": "x/web", "args": ["--url=http://$(TARGET)"], "env": [{"name": "TARGET", "value": "db"}]}));
+        let spec = started(
+            None,
+            json!({"name": "web", "image": "x/web", "args": ["--url=http://$(TARGET)"], "env": [{"name": "TARGET", "value": "db"}]}),
+        );
         assert_eq!(spec.argv, [OWN_PROGRAM, "app", "--url=http://db"]);
         assert!(spec.resolv_conf.starts_with("nameserver 10.100.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n"));
         assert!(spec.hosts.contains("10.0.0.9 web-1"));
@@ -224,16 +326,36 @@ mod tests {
     fn without_further_users_the_proxy_is_told_apart_by_mark() {
         let envoy = json!({"name": "envoy", "image": "x/envoy", "env": [{"name": PROXY, "value": "mesh/m/virtualNode/n"}], "securityContext": {"runAsUser": 1337}});
         let spec = started(Some(1337), envoy);
-        assert_eq!((spec.user, spec.env["TOMBOLO_SOCKET_MARK"].as_str()), (None, "1337"));
+        assert_eq!(
+            (spec.user, spec.env["TOMBOLO_SOCKET_MARK"].as_str()),
+            (None, "1337")
+        );
         assert_eq!(spec.env["APPMESH_XDS_ENDPOINT"], "169.254.1.2:15010");
     }
 
     #[test]
     fn unknown_image_shows_the_line_to_add() {
-        let common = Common { images: Images::default(), ..common(None) };
-        let container: Container = serde_json::from_value(json!({"name": "web", "image": "repo/web:v1"})).unwrap();
-        let error = spec(&common, &Objects::default(), &Pod::default(), &container, Path::new("/none")).unwrap_err();
+        let common = Common {
+            images: Images::default(),
+            ..common(None)
+        };
+        let container: Container =
+            serde_json::from_value(json!({"name": "web", "image": "repo/web:v1"})).unwrap();
+        let error = spec(
+            &common,
+            &Objects::default(),
+            &Pod::default(),
+            &container,
+            Path::new("/none"),
+        )
+        .unwrap_err();
         assert_eq!(error.reason, "ErrImagePull");
-        assert!(error.message.contains("\"*/web\": { command: [\"./web\"] }"), "{}", error.message);
+        assert!(
+            error
+                .message
+                .contains("\"*/web\": { command: [\"./web\"] }"),
+            "{}",
+            error.message
+        );
     }
 }

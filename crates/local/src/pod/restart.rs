@@ -56,7 +56,9 @@ impl Backoff {
         }
         let pause = match self.pauses {
             0 => Duration::ZERO,
-            count => FIRST_PAUSE.saturating_mul(1 << (count - 1).min(16)).min(LONGEST_PAUSE),
+            count => FIRST_PAUSE
+                .saturating_mul(1 << (count - 1).min(16))
+                .min(LONGEST_PAUSE),
         };
         self.pauses = self.pauses.saturating_add(1);
         pause
@@ -70,7 +72,9 @@ mod tests {
     #[test]
     fn first_restart_is_immediate_and_later_ones_double_to_five_minutes() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..8).map(|_| backoff.next(Duration::from_secs(1)).as_secs()).collect();
+        let pauses: Vec<u64> = (0..8)
+            .map(|_| backoff.next(Duration::from_secs(1)).as_secs())
+            .collect();
         assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 300, 300]);
     }
 

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodCondition, PodIP, PodStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -74,7 +74,14 @@ impl ContainerRecord {
         Self {
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
-            phase: Phase::Waiting { reason: if init { "PodInitializing" } else { "ContainerCreating" }, message: None },
+            phase: Phase::Waiting {
+                reason: if init {
+                    "PodInitializing"
+                } else {
+                    "ContainerCreating"
+                },
+                message: None,
+            },
             last: None,
             restarts: 0,
             ready: false,
@@ -99,11 +106,16 @@ impl ContainerRecord {
             started: Some(self.started),
             state: Some(match &self.phase {
                 Phase::Waiting { reason, message } => ContainerState {
-                    waiting: Some(ContainerStateWaiting { reason: Some((*reason).to_owned()), message: message.clone() }),
+                    waiting: Some(ContainerStateWaiting {
+                        reason: Some((*reason).to_owned()),
+                        message: message.clone(),
+                    }),
                     ..ContainerState::default()
                 },
                 Phase::Running { since } => ContainerState {
-                    running: Some(ContainerStateRunning { started_at: Some(Time(*since)) }),
+                    running: Some(ContainerStateRunning {
+                        started_at: Some(Time(*since)),
+                    }),
                     ..ContainerState::default()
                 },
                 Phase::Ended(end) => terminated(end),
@@ -157,57 +169,106 @@ impl PodRecord {
     }
 
     fn initialized(&self) -> bool {
-        self.init.iter().all(|container| if container.sidecar { container.started } else { container.done && container.succeeded() })
+        self.init.iter().all(|container| {
+            if container.sidecar {
+                container.started
+            } else {
+                container.done && container.succeeded()
+            }
+        })
     }
 
     fn ready(&self) -> bool {
-        self.initialized() && self.main.iter().all(|container| container.ready) && self.init.iter().filter(|init| init.sidecar).all(|init| init.ready)
+        self.initialized()
+            && self.main.iter().all(|container| container.ready)
+            && self
+                .init
+                .iter()
+                .filter(|init| init.sidecar)
+                .all(|init| init.ready)
     }
 
     fn phase(&self) -> &'static str {
-        let failed_init = self.init.iter().any(|container| container.done && !container.succeeded());
+        let failed_init = self
+            .init
+            .iter()
+            .any(|container| container.done && !container.succeeded());
         if self.broken.is_some() || failed_init {
             return "Failed";
         }
         if !self.main.is_empty() && self.main.iter().all(|container| container.done) {
-            return if self.main.iter().all(ContainerRecord::succeeded) { "Succeeded" } else { "Failed" };
+            return if self.main.iter().all(ContainerRecord::succeeded) {
+                "Succeeded"
+            } else {
+                "Failed"
+            };
         }
         let ever_ran = |container: &ContainerRecord| {
             container.last.is_some() || !matches!(container.phase, Phase::Waiting { .. })
         };
-        if self.initialized() && self.main.iter().all(ever_ran) { "Running" } else { "Pending" }
+        if self.initialized() && self.main.iter().all(ever_ran) {
+            "Running"
+        } else {
+            "Pending"
+        }
     }
 
     /// Writes the record into the pod's status. Conditions of others (readiness gates) stay.
     pub fn publish(&self, pod: &mut Pod, now: Timestamp) {
-        let gates: Vec<String> =
-            pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten()).map(|gate| gate.condition_type.clone()).collect();
+        let gates: Vec<String> = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.readiness_gates.iter().flatten())
+            .map(|gate| gate.condition_type.clone())
+            .collect();
         let status = pod.status.get_or_insert_default();
         let old = status.conditions.take().unwrap_or_default();
-        let gates_open = gates.iter().all(|gate| old.iter().any(|condition| condition.type_ == *gate && condition.status == "True"));
+        let gates_open = gates.iter().all(|gate| {
+            old.iter()
+                .any(|condition| condition.type_ == *gate && condition.status == "True")
+        });
         let ready = self.ready();
         let own = [
             ("PodScheduled", true, None),
             ("PodReadyToStartContainers", self.address.is_some(), None),
-            ("Initialized", self.initialized(), Some("ContainersNotInitialized")),
+            (
+                "Initialized",
+                self.initialized(),
+                Some("ContainersNotInitialized"),
+            ),
             ("ContainersReady", ready, Some("ContainersNotReady")),
-            ("Ready", ready && gates_open, Some(if ready { "ReadinessGatesNotReady" } else { "ContainersNotReady" })),
+            (
+                "Ready",
+                ready && gates_open,
+                Some(if ready {
+                    "ReadinessGatesNotReady"
+                } else {
+                    "ContainersNotReady"
+                }),
+            ),
         ];
         let mut conditions: Vec<PodCondition> = own
             .iter()
             .map(|(kind, holds, reason)| {
                 let word = if *holds { "True" } else { "False" };
-                let same = old.iter().find(|condition| condition.type_ == *kind && condition.status == word);
+                let same = old
+                    .iter()
+                    .find(|condition| condition.type_ == *kind && condition.status == word);
                 PodCondition {
                     type_: (*kind).to_owned(),
                     status: word.to_owned(),
                     reason: reason.filter(|_| !holds).map(str::to_owned),
-                    last_transition_time: same.and_then(|same| same.last_transition_time.clone()).or(Some(Time(now))),
+                    last_transition_time: same
+                        .and_then(|same| same.last_transition_time.clone())
+                        .or(Some(Time(now))),
                     ..PodCondition::default()
                 }
             })
             .collect();
-        conditions.extend(old.into_iter().filter(|condition| own.iter().all(|(kind, ..)| condition.type_ != *kind)));
+        conditions.extend(
+            old.into_iter()
+                .filter(|condition| own.iter().all(|(kind, ..)| condition.type_ != *kind)),
+        );
         let address = self.address.map(|address| address.to_string());
         *status = PodStatus {
             phase: Some(self.phase().to_owned()),
@@ -215,12 +276,15 @@ impl PodRecord {
             message: self.broken.clone(),
             start_time: Some(Time(self.since)),
             host_ip: Some(self.node.to_string()),
-            host_ips: Some(vec![HostIP { ip: self.node.to_string() }]),
+            host_ips: Some(vec![HostIP {
+                ip: self.node.to_string(),
+            }]),
             pod_ips: address.clone().map(|ip| vec![PodIP { ip }]),
             pod_ip: address,
             qos_class: Some("BestEffort".to_owned()),
             conditions: Some(conditions),
-            init_container_statuses: (!self.init.is_empty()).then(|| self.init.iter().map(ContainerRecord::status).collect()),
+            init_container_statuses: (!self.init.is_empty())
+                .then(|| self.init.iter().map(ContainerRecord::status).collect()),
             container_statuses: Some(self.main.iter().map(ContainerRecord::status).collect()),
             ..PodStatus::default()
         };
@@ -229,11 +293,23 @@ impl PodRecord {
 
 /// Sets a condition that others are responsible for (a readiness gate) and draws the conclusion for `Ready`.
 pub fn open_gate(pod: &mut Pod, gate: &str, now: Timestamp) {
-    let gates: Vec<String> =
-        pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten()).map(|gate| gate.condition_type.clone()).collect();
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    let gates: Vec<String> = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.readiness_gates.iter().flatten())
+        .map(|gate| gate.condition_type.clone())
+        .collect();
+    let conditions = pod
+        .status
+        .get_or_insert_default()
+        .conditions
+        .get_or_insert_default();
     set(conditions, gate, true, now);
-    let holds = |conditions: &[PodCondition], kind: &str| conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True");
+    let holds = |conditions: &[PodCondition], kind: &str| {
+        conditions
+            .iter()
+            .any(|condition| condition.type_ == kind && condition.status == "True")
+    };
     if holds(conditions, "ContainersReady") && gates.iter().all(|gate| holds(conditions, gate)) {
         set(conditions, "Ready", true, now);
     }
@@ -241,7 +317,10 @@ pub fn open_gate(pod: &mut Pod, gate: &str, now: Timestamp) {
 
 fn set(conditions: &mut Vec<PodCondition>, kind: &str, holds: bool, now: Timestamp) {
     let word = if holds { "True" } else { "False" };
-    if conditions.iter().any(|condition| condition.type_ == kind && condition.status == word) {
+    if conditions
+        .iter()
+        .any(|condition| condition.type_ == kind && condition.status == word)
+    {
         return;
     }
     conditions.retain(|condition| condition.type_ != kind);
@@ -289,28 +368,48 @@ mod tests {
     }
 
     fn ended(code: i32) -> Phase {
-        Phase::Ended(End { code, started: Timestamp::UNIX_EPOCH, finished: Timestamp::UNIX_EPOCH, message: None })
+        Phase::Ended(End {
+            code,
+            started: Timestamp::UNIX_EPOCH,
+            finished: Timestamp::UNIX_EPOCH,
+            message: None,
+        })
     }
 
     fn published(record: &PodRecord, pod: &mut Pod) -> (String, Vec<(String, String)>) {
         record.publish(pod, Timestamp::UNIX_EPOCH);
         let status = pod.status.clone().unwrap();
-        let conditions = status.conditions.unwrap().into_iter().map(|condition| (condition.type_, condition.status)).collect();
+        let conditions = status
+            .conditions
+            .unwrap()
+            .into_iter()
+            .map(|condition| (condition.type_, condition.status))
+            .collect();
         (status.phase.unwrap(), conditions)
     }
 
     fn is(conditions: &[(String, String)], kind: &str) -> bool {
-        conditions.iter().any(|(name, status)| name == kind && status == "True")
+        conditions
+            .iter()
+            .any(|(name, status)| name == kind && status == "True")
     }
 
     #[test]
     fn pod_is_pending_until_every_container_ran() {
         let mut record = record(1, 2);
         assert_eq!(record.phase(), "Pending");
-        record.init[0] = ContainerRecord { phase: ended(0), done: true, ..record.init[0].clone() };
-        record.main[0].phase = Phase::Running { since: Timestamp::UNIX_EPOCH };
+        record.init[0] = ContainerRecord {
+            phase: ended(0),
+            done: true,
+            ..record.init[0].clone()
+        };
+        record.main[0].phase = Phase::Running {
+            since: Timestamp::UNIX_EPOCH,
+        };
         assert_eq!(record.phase(), "Pending");
-        record.main[1].phase = Phase::Running { since: Timestamp::UNIX_EPOCH };
+        record.main[1].phase = Phase::Running {
+            since: Timestamp::UNIX_EPOCH,
+        };
         assert_eq!(record.phase(), "Running");
     }
 

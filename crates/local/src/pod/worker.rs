@@ -59,8 +59,17 @@ pub(super) async fn run(host: Arc<Host>, pod: Arc<Pod>, handle: Arc<RunningPod>)
         since: clock::now(),
         address: Some(address),
         node: host.node,
-        init: spec.init_containers.iter().flatten().map(|container| ContainerRecord::new(container, true)).collect(),
-        main: spec.containers.iter().map(|container| ContainerRecord::new(container, false)).collect(),
+        init: spec
+            .init_containers
+            .iter()
+            .flatten()
+            .map(|container| ContainerRecord::new(container, true))
+            .collect(),
+        main: spec
+            .containers
+            .iter()
+            .map(|container| ContainerRecord::new(container, false))
+            .collect(),
         broken: None,
     };
     let worker = Arc::new(Worker {
@@ -90,7 +99,11 @@ pub(super) async fn run(host: Arc<Host>, pod: Arc<Pod>, handle: Arc<RunningPod>)
 
 /// An address and a place for the pod, however long that takes.
 async fn open(host: &Host, pod: &Pod) -> (std::net::Ipv4Addr, Arc<dyn Place>) {
-    let name = format!("{}/{}", host.cluster.name, pod.metadata.name.as_deref().unwrap_or_default());
+    let name = format!(
+        "{}/{}",
+        host.cluster.name,
+        pod.metadata.name.as_deref().unwrap_or_default()
+    );
     loop {
         let address = host.addresses().take();
         let problem = match address.map(|address| (address, host.machine.open(&name, address))) {
@@ -113,7 +126,8 @@ async fn deletion(host: Arc<Host>, pod: Arc<Pod>) {
     loop {
         let stays = host.cluster.objects.read(|objects| {
             let object = objects.object(&key);
-            object.is_some_and(|object| object.meta.uid == pod.metadata.uid && !object.terminating())
+            object
+                .is_some_and(|object| object.meta.uid == pod.metadata.uid && !object.terminating())
         });
         if !stays || changes.changed().await.is_err() {
             return;
@@ -123,14 +137,21 @@ async fn deletion(host: Arc<Host>, pod: Arc<Pod>) {
 
 fn key(pod: &Pod) -> Key {
     let meta = &pod.metadata;
-    Key::new(Kind::Pod, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    Key::new(
+        Kind::Pod,
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
 }
 
 /// Removes the object, unless another pod took its name meanwhile.
 fn forget(host: &Host, pod: &Pod) {
     let key = key(pod);
     host.cluster.objects.write(|objects| {
-        if objects.object(&key).is_some_and(|object| object.meta.uid == pod.metadata.uid) {
+        if objects
+            .object(&key)
+            .is_some_and(|object| object.meta.uid == pod.metadata.uid)
+        {
             objects.remove(&key);
         }
     });
@@ -142,7 +163,10 @@ impl Worker {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut record);
         let meta = &self.pod.metadata;
-        let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let (namespace, name) = (
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        );
         self.host.cluster.objects.write(|objects| {
             objects.edit::<Pod>(namespace, name, |pod| {
                 if pod.metadata.uid == meta.uid {
@@ -178,7 +202,13 @@ impl Worker {
     async fn started(&self, slot: Slot) {
         let mut changes = self.host.cluster.objects.watch();
         loop {
-            if self.record.lock().unwrap_or_else(PoisonError::into_inner).container(slot).started {
+            if self
+                .record
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .container(slot)
+                .started
+            {
                 return;
             }
             if changes.changed().await.is_err() {
@@ -198,10 +228,14 @@ impl Worker {
                     let mut again = false;
                     self.update(|record| {
                         let container = record.container(slot);
-                        again = !self.stopping() && restarts(self.policy, slot, container, end.code);
+                        again =
+                            !self.stopping() && restarts(self.policy, slot, container, end.code);
                         container.done = !again;
                         container.process = None;
-                        (container.ready, container.started) = (!again && end.code == 0 && matches!(slot, Slot::Init(_)), false);
+                        (container.ready, container.started) = (
+                            !again && end.code == 0 && matches!(slot, Slot::Init(_)),
+                            false,
+                        );
                         container.phase = Phase::Ended(end.clone());
                     });
                     if !again {
@@ -212,8 +246,15 @@ impl Worker {
                         let container = record.container(slot);
                         container.restarts += 1;
                         if !pause.is_zero() {
-                            let message = format!("back-off {}s restarting failed container={}", pause.as_secs(), container.name);
-                            container.phase = Phase::Waiting { reason: "CrashLoopBackOff", message: Some(message) };
+                            let message = format!(
+                                "back-off {}s restarting failed container={}",
+                                pause.as_secs(),
+                                container.name
+                            );
+                            container.phase = Phase::Waiting {
+                                reason: "CrashLoopBackOff",
+                                message: Some(message),
+                            };
                         }
                         container.last = Some(end);
                     });
@@ -221,7 +262,10 @@ impl Worker {
                 }
                 Err(unstartable) => {
                     self.update(|record| {
-                        record.container(slot).phase = Phase::Waiting { reason: unstartable.reason, message: Some(unstartable.message) };
+                        record.container(slot).phase = Phase::Waiting {
+                            reason: unstartable.reason,
+                            message: Some(unstartable.message),
+                        };
                     });
                     SETUP_RETRY
                 }
@@ -234,18 +278,33 @@ impl Worker {
     }
 
     /// One run of a container, from its command to its exit code.
-    async fn run_once(&self, slot: Slot, container: &Container) -> Result<End, process::Unstartable> {
-        let setup = |message: String| process::Unstartable { reason: "CreateContainerError", message };
+    async fn run_once(
+        &self,
+        slot: Slot,
+        container: &Container,
+    ) -> Result<End, process::Unstartable> {
+        let setup = |message: String| process::Unstartable {
+            reason: "CreateContainerError",
+            message,
+        };
         let meta = &self.pod.metadata;
-        let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let (namespace, name) = (
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        );
         let (pod, spec) = self.host.cluster.objects.read(|objects| {
-            let pod = objects.get::<Pod>(namespace, name).unwrap_or_else(|| self.pod.clone());
+            let pod = objects
+                .get::<Pod>(namespace, name)
+                .unwrap_or_else(|| self.pod.clone());
             let spec = process::spec(&self.host.common, objects, &pod, container, &self.dir);
             (pod, spec)
         });
         let mut spec = spec?;
-        let (reader, writer) = output(spec.user).map_err(|error| setup(format!("cannot make a pipe: {error}")))?;
-        let log = self.next_log(&container.name).map_err(|error| setup(format!("cannot write the log: {error}")))?;
+        let (reader, writer) =
+            output(spec.user).map_err(|error| setup(format!("cannot make a pipe: {error}")))?;
+        let log = self
+            .next_log(&container.name)
+            .map_err(|error| setup(format!("cannot write the log: {error}")))?;
         spec.stderr = writer.try_clone().ok();
         spec.stdout = Some(writer);
         let mut handle = ContainerHandle {
@@ -254,7 +313,10 @@ impl Worker {
             workdir: spec.workdir.clone(),
             user: spec.user,
             log: Some(log.clone()),
-            previous: self.handle.container(&container.name).and_then(|handle| handle.previous),
+            previous: self
+                .handle
+                .container(&container.name)
+                .and_then(|handle| handle.previous),
         };
         let started = clock::now();
         let process = match self.place.start(spec).await {
@@ -262,12 +324,21 @@ impl Worker {
             Err(error) => {
                 let _ = log.append(format!("{error}\n").as_bytes());
                 log.finish();
-                self.handle.containers().insert(container.name.clone(), handle);
-                return Ok(End { code: NOT_STARTED, started, finished: clock::now(), message: Some(error.to_string()) });
+                self.handle
+                    .containers()
+                    .insert(container.name.clone(), handle);
+                return Ok(End {
+                    code: NOT_STARTED,
+                    started,
+                    finished: clock::now(),
+                    message: Some(error.to_string()),
+                });
             }
         };
         handle.process = Some(process.clone());
-        self.handle.containers().insert(container.name.clone(), handle);
+        self.handle
+            .containers()
+            .insert(container.name.clone(), handle);
         let recording = tokio::spawn(log.clone().record(reader));
         self.update(|record| {
             let record = record.container(slot);
@@ -275,7 +346,9 @@ impl Worker {
             record.process = Some(process.id());
             record.started = container.startup_probe.is_none();
             // Without a probe, running is ready. A plain init container is never ready: it ends.
-            record.ready = record.started && container.readiness_probe.is_none() && (matches!(slot, Slot::Main(_)) || record.sidecar);
+            record.ready = record.started
+                && container.readiness_probe.is_none()
+                && (matches!(slot, Slot::Main(_)) || record.sidecar);
         });
         if self.stopping() {
             process.kill();
@@ -295,7 +368,12 @@ impl Worker {
             let _ = tokio::time::timeout(KILLED, recording).await;
             log.finish();
         });
-        Ok(End { code, started, finished: clock::now(), message })
+        Ok(End {
+            code,
+            started,
+            finished: clock::now(),
+            message,
+        })
     }
 
     /// A fresh log; that of the run before is kept beside it.
@@ -304,22 +382,43 @@ impl Worker {
         if let Some(mut handle) = self.handle.container(container)
             && let Some(log) = handle.log.take()
         {
-            handle.previous = Some(log.set_aside(&self.dir.join("log").join(format!("{container}.previous.log")))?);
-            self.handle.containers().insert(container.to_owned(), handle);
+            handle.previous = Some(
+                log.set_aside(
+                    &self
+                        .dir
+                        .join("log")
+                        .join(format!("{container}.previous.log")),
+                )?,
+            );
+            self.handle
+                .containers()
+                .insert(container.to_owned(), handle);
         }
         Log::create(&current).map(Arc::new)
     }
 
     /// Watches a running container; resolves with a reason when it has to be started again.
-    async fn health(&self, slot: Slot, pod: &Pod, container: &Container, process: &Arc<dyn Process>) -> String {
-        if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref())
+    async fn health(
+        &self,
+        slot: Slot,
+        pod: &Pod,
+        container: &Container,
+        process: &Arc<dyn Process>,
+    ) -> String {
+        if let Some(hook) = container
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.post_start.as_ref())
             && let Err(reason) = self.hook(hook, container, process).await
         {
             return format!("PostStartHook failed: {reason}");
         }
         let check = |probe| Check::read(probe, pod, container);
         if let Some(probe) = &container.startup_probe {
-            if let Outcome::Failed(reason) = check(probe).watch(&*self.place, &**process, |_, _| {}, Until::Passed).await {
+            if let Outcome::Failed(reason) = check(probe)
+                .watch(&*self.place, &**process, |_, _| {}, Until::Passed)
+                .await
+            {
                 return format!("startup probe failed: {reason}");
             }
             self.update(|record| {
@@ -332,17 +431,28 @@ impl Worker {
             if let Some(probe) = &container.readiness_probe {
                 let verdict = |ready, reason: Option<String>| {
                     if let Some(reason) = reason {
-                        tracing::debug!(pod = self.handle.name, container = container.name, reason, "not ready");
+                        tracing::debug!(
+                            pod = self.handle.name,
+                            container = container.name,
+                            reason,
+                            "not ready"
+                        );
                     }
                     self.update(|record| record.container(slot).ready = ready);
                 };
-                check(probe).watch(&*self.place, &**process, verdict, Until::Forever).await;
+                check(probe)
+                    .watch(&*self.place, &**process, verdict, Until::Forever)
+                    .await;
             }
             std::future::pending::<()>().await;
         };
         let liveness = async {
             match &container.liveness_probe {
-                Some(probe) => check(probe).watch(&*self.place, &**process, |_, _| {}, Until::Failed).await,
+                Some(probe) => {
+                    check(probe)
+                        .watch(&*self.place, &**process, |_, _| {}, Until::Failed)
+                        .await
+                }
                 None => std::future::pending().await,
             }
         };
@@ -356,8 +466,15 @@ impl Worker {
     }
 
     /// Runs a hook's command to its end. Hooks over HTTP are not run here.
-    async fn hook(&self, hook: &LifecycleHandler, container: &Container, process: &Arc<dyn Process>) -> Result<(), String> {
-        let Some(exec) = &hook.exec else { return Ok(()) };
+    async fn hook(
+        &self,
+        hook: &LifecycleHandler,
+        container: &Container,
+        process: &Arc<dyn Process>,
+    ) -> Result<(), String> {
+        let Some(exec) = &hook.exec else {
+            return Ok(());
+        };
         let handle = self.handle.container(&container.name).unwrap_or_default();
         let spec = ExecSpec {
             argv: exec.command.clone().unwrap_or_default(),
@@ -366,7 +483,10 @@ impl Worker {
             user: handle.user,
             ..ExecSpec::default()
         };
-        let program = process.exec(spec).await.map_err(|error| error.to_string())?;
+        let program = process
+            .exec(spec)
+            .await
+            .map_err(|error| error.to_string())?;
         match program.wait().await {
             0 => Ok(()),
             code => Err(format!("command ended with {code}")),
@@ -376,14 +496,32 @@ impl Worker {
     /// Ends the pod: everybody hears of it, hooks and drain, SIGTERM, grace, SIGKILL.
     async fn end(&self) {
         self.stopping.send_replace(true);
-        let fresh = self.host.cluster.objects.read(|objects| objects.object(&key(&self.pod)).cloned());
+        let fresh = self
+            .host
+            .cluster
+            .objects
+            .read(|objects| objects.object(&key(&self.pod)).cloned());
         let grace = fresh.and_then(|object| object.meta.deletion_grace_period_seconds);
-        let grace = Duration::from_secs(grace.and_then(|grace| u64::try_from(grace).ok()).unwrap_or(0));
+        let grace = Duration::from_secs(
+            grace
+                .and_then(|grace| u64::try_from(grace).ok())
+                .unwrap_or(0),
+        );
         let spec = self.pod.spec.clone().unwrap_or_default();
         let running = |proxies: bool| -> Vec<(Container, Arc<dyn Process>)> {
-            let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+            let containers = spec
+                .containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten());
             let containers = containers.filter(|container| process::is_proxy(container) == proxies);
-            containers.filter_map(|container| Some((container.clone(), self.handle.container(&container.name)?.process?))).collect()
+            containers
+                .filter_map(|container| {
+                    Some((
+                        container.clone(),
+                        self.handle.container(&container.name)?.process?,
+                    ))
+                })
+                .collect()
         };
         let (apps, proxies) = (running(false), running(true));
         let deadline = Instant::now() + grace;
@@ -397,7 +535,12 @@ impl Worker {
             });
             let hooks = futures::future::join_all(hooks.map(async |(hook, container, process)| {
                 if let Err(reason) = self.hook(&hook, container, process).await {
-                    tracing::warn!(pod = self.handle.name, container = container.name, reason, "PreStop hook failed");
+                    tracing::warn!(
+                        pod = self.handle.name,
+                        container = container.name,
+                        reason,
+                        "PreStop hook failed"
+                    );
                 }
             }));
             let both = async { tokio::join!(hooks, tokio::time::sleep(drain)) };
@@ -405,7 +548,9 @@ impl Worker {
         }
         // Applications first: what they still have to say goes through their proxy.
         for group in [&apps, &proxies] {
-            let ending = group.iter().map(|(_, process)| self.finish_by(process, deadline));
+            let ending = group
+                .iter()
+                .map(|(_, process)| self.finish_by(process, deadline));
             futures::future::join_all(ending).await;
         }
         for (_, process) in running(false).into_iter().chain(running(true)) {
@@ -425,21 +570,39 @@ impl Worker {
             }
         }
         process.kill();
-        tokio::time::timeout(KILLED, process.wait()).await.unwrap_or(137)
+        tokio::time::timeout(KILLED, process.wait())
+            .await
+            .unwrap_or(137)
     }
 }
 
 fn grace(pod: &Pod) -> Duration {
-    let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-    Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30))
+    let seconds = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.termination_grace_period_seconds);
+    Duration::from_secs(
+        seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or(30),
+    )
 }
 
 /// A pipe for a container's output. It belongs to the container's user, so that programs may open
 /// `/dev/stdout` again.
-fn output(user: Option<(u32, u32)>) -> std::io::Result<(tokio::net::unix::pipe::Receiver, OwnedFd)> {
+fn output(
+    user: Option<(u32, u32)>,
+) -> std::io::Result<(tokio::net::unix::pipe::Receiver, OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     if let Some((uid, gid)) = user {
-        rustix::fs::fchown(&writer, Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid)))?;
+        rustix::fs::fchown(
+            &writer,
+            Some(rustix::fs::Uid::from_raw(uid)),
+            Some(rustix::fs::Gid::from_raw(gid)),
+        )?;
     }
-    Ok((tokio::net::unix::pipe::Receiver::from_owned_fd(reader)?, writer))
+    Ok((
+        tokio::net::unix::pipe::Receiver::from_owned_fd(reader)?,
+        writer,
+    ))
 }

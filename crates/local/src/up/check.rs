@@ -49,20 +49,35 @@ pub struct Checked {
 /// Everything that is wrong with them.
 pub fn plan(options: &Options) -> Result<Plan, Problems> {
     let mut problems = Vec::new();
-    let names: Vec<&str> = options.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let names: Vec<&str> = options
+        .clusters
+        .iter()
+        .map(|cluster| cluster.name.as_str())
+        .collect();
     if names.is_empty() {
         problems.push("no cluster to run; name one with --cluster NAME=MANIFEST".to_owned());
     }
     for (index, name) in names.iter().enumerate() {
-        let plain = !name.is_empty() && name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        let plain = !name.is_empty()
+            && name.len() <= 63
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
         if !plain {
-            problems.push(format!("{name:?} is not a cluster name; use letters, digits, -, _ and ."));
+            problems.push(format!(
+                "{name:?} is not a cluster name; use letters, digits, -, _ and ."
+            ));
         }
         if names[..index].contains(name) {
             problems.push(format!("cluster {name} is given twice"));
         }
     }
-    problems.extend(options.allow.iter().filter_map(|opening| check_opening(opening, &names).err()));
+    problems.extend(
+        options
+            .allow
+            .iter()
+            .filter_map(|opening| check_opening(opening, &names).err()),
+    );
     let account = &options.account;
     if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
         problems.push(format!("account {account:?} is not twelve digits"));
@@ -74,11 +89,16 @@ pub fn plan(options: &Options) -> Result<Plan, Problems> {
             None
         }
     };
-    let (vpc, services) = (range("--vpc", &options.vpc), range("the service range", &options.services));
+    let (vpc, services) = (
+        range("--vpc", &options.vpc),
+        range("the service range", &options.services),
+    );
     let mut ranges = Vec::new();
     if let (Some(vpc), Some(services)) = (vpc, services) {
         if address::overlap(vpc, services) {
-            problems.push(format!("the ranges of pods ({vpc}) and Services ({services}) overlap; choose another --vpc"));
+            problems.push(format!(
+                "the ranges of pods ({vpc}) and Services ({services}) overlap; choose another --vpc"
+            ));
         }
         match address::carve(vpc, names.len()) {
             Ok(carved) => ranges = carved,
@@ -87,7 +107,8 @@ pub fn plan(options: &Options) -> Result<Plan, Problems> {
     }
     let mut images = Images::default();
     // Absolute, because the runtime works elsewhere; an empty directory is the current one.
-    let base = std::path::absolute(Path::new(".").join(&options.images_dir)).unwrap_or_else(|_| options.images_dir.clone());
+    let base = std::path::absolute(Path::new(".").join(&options.images_dir))
+        .unwrap_or_else(|_| options.images_dir.clone());
     for source in &options.images {
         match Images::parse(&source.text, &base) {
             Ok(read) => images.extend(read),
@@ -95,7 +116,11 @@ pub fn plan(options: &Options) -> Result<Plan, Problems> {
         }
     }
     match services {
-        Some(services) if problems.is_empty() => Ok(Plan { ranges, services, images }),
+        Some(services) if problems.is_empty() => Ok(Plan {
+            ranges,
+            services,
+            images,
+        }),
         _ => Err(Problems(problems)),
     }
 }
@@ -130,7 +155,9 @@ pub fn check(options: &Options) -> Result<Checked, Problems> {
         }
         Err(problem) => problems.push(problem),
     }
-    let mode = sandbox::probe().map_err(|error| problems.push(error.to_string())).ok();
+    let mode = sandbox::probe()
+        .map_err(|error| problems.push(error.to_string()))
+        .ok();
     match mode {
         Some(mode) if problems.is_empty() => Ok(Checked { mode, warnings }),
         _ => Err(Problems(problems)),
@@ -140,7 +167,12 @@ pub fn check(options: &Options) -> Result<Checked, Problems> {
 /// Where each object of each cluster stands.
 type Places = BTreeMap<(usize, Key), Located<Object>>;
 
-fn manifests(options: &Options, plan: &Plan, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
+fn manifests(
+    options: &Options,
+    plan: &Plan,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) {
     let images = sidecar::images(&plan.images, &options.proxy);
     let mut clusters = Vec::new();
     let mut places = Places::new();
@@ -153,20 +185,34 @@ fn manifests(options: &Options, plan: &Plan, problems: &mut Vec<String>, warning
             entropy: Entropy::seeded(1).into(),
             inject: injector(sidecar::config(options, &[])),
         };
-        let sources: Vec<_> = source.manifests.iter().map(|source| manifest::Source::new(&source.name, &source.text)).collect();
+        let sources: Vec<_> = source
+            .manifests
+            .iter()
+            .map(|source| manifest::Source::new(&source.name, &source.text))
+            .collect();
         match manifest::read(&sources, &manifest::Options::default()) {
             Ok(read) => {
                 warnings.extend(read.warnings.iter().map(ToString::to_string));
                 for located in &read.objects {
                     missing_images(located, &images, options, problems);
                     if let Some(kind) = kind(&located.object) {
-                        let key = Key::new(kind, located.object.namespace().unwrap_or_default(), located.object.name());
+                        let key = Key::new(
+                            kind,
+                            located.object.namespace().unwrap_or_default(),
+                            located.object.name(),
+                        );
                         places.insert((index, key), located.clone());
                     }
                 }
                 let applied = cluster.objects.write(|objects| {
                     default_namespaces(objects, &cluster.entropy, clock::now());
-                    apply::apply(objects, read, clock::now(), &cluster.entropy, &cluster.inject)
+                    apply::apply(
+                        objects,
+                        read,
+                        clock::now(),
+                        &cluster.entropy,
+                        &cluster.inject,
+                    )
                 });
                 if let Err(refused) = applied {
                     problems.extend(refused.iter().map(ToString::to_string));
@@ -185,39 +231,82 @@ fn manifests(options: &Options, plan: &Plan, problems: &mut Vec<String>, warning
 /// show now rather than as a pod that never starts.
 fn try_out(clusters: &[Cluster], places: &Places, problems: &mut Vec<String>) {
     let place = |index: usize, key: &Key| match places.get(&(index, key.clone())) {
-        Some(located) => format!("{}:{}: {}", located.origin.file(), located.origin.line(), located.title()),
+        Some(located) => format!(
+            "{}:{}: {}",
+            located.origin.file(),
+            located.origin.line(),
+            located.title()
+        ),
         None => format!("{}: {key}", clusters[index].name),
     };
     for (index, cluster) in clusters.iter().enumerate() {
         cluster.reconcile(clock::now());
         for deployment in cluster.objects.read(Objects::list::<Deployment>) {
-            let conditions = deployment.status.as_ref().and_then(|status| status.conditions.as_ref());
-            let failure = conditions.into_iter().flatten().find(|condition| condition.type_ == "ReplicaFailure");
+            let conditions = deployment
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.as_ref());
+            let failure = conditions
+                .into_iter()
+                .flatten()
+                .find(|condition| condition.type_ == "ReplicaFailure");
             if let Some(message) = failure.and_then(|failure| failure.message.as_ref()) {
                 let meta = &deployment.metadata;
-                let key = Key::new(Kind::Deployment, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-                problems.push(format!("{}: its pods are refused: {message}", place(index, &key)));
+                let key = Key::new(
+                    Kind::Deployment,
+                    meta.namespace.as_deref().unwrap_or_default(),
+                    meta.name.as_deref().unwrap_or_default(),
+                );
+                problems.push(format!(
+                    "{}: its pods are refused: {message}",
+                    place(index, &key)
+                ));
             }
         }
     }
-    let views: Vec<_> = clusters.iter().map(|cluster| cluster.objects.read(view)).collect();
-    let named: Vec<_> = clusters.iter().zip(&views).map(|(cluster, view)| (cluster.name.as_str(), view)).collect();
+    let views: Vec<_> = clusters
+        .iter()
+        .map(|cluster| cluster.objects.read(view))
+        .collect();
+    let named: Vec<_> = clusters
+        .iter()
+        .zip(&views)
+        .map(|(cluster, view)| (cluster.name.as_str(), view))
+        .collect();
     let refused: BTreeSet<_> = wanted(&named).refused.into_iter().collect();
-    problems.extend(refused.into_iter().map(|(source, message)| format!("{}: {message}", place(source.cluster, &source.key))));
+    problems.extend(
+        refused
+            .into_iter()
+            .map(|(source, message)| format!("{}: {message}", place(source.cluster, &source.key))),
+    );
 }
 
 /// Images that no command is known for, with the line to add.
-fn missing_images(located: &Located<Object>, images: &Images, options: &Options, problems: &mut Vec<String>) {
+fn missing_images(
+    located: &Located<Object>,
+    images: &Images,
+    options: &Options,
+    problems: &mut Vec<String>,
+) {
     let (spec, path) = match &located.object {
         Object::Deployment(deployment) => (
-            deployment.spec.as_ref().and_then(|spec| spec.template.spec.clone()),
+            deployment
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.template.spec.clone()),
             FieldPath::from("spec.template.spec"),
         ),
         Object::Pod(pod) => (pod.spec.clone(), FieldPath::from("spec")),
         _ => return,
     };
     let Some(spec) = spec else { return };
-    let lists = [("containers", &spec.containers[..]), ("initContainers", spec.init_containers.as_deref().unwrap_or_default())];
+    let lists = [
+        ("containers", &spec.containers[..]),
+        (
+            "initContainers",
+            spec.init_containers.as_deref().unwrap_or_default(),
+        ),
+    ];
     for (list, containers) in lists {
         for (index, container) in containers.iter().enumerate() {
             let image = container.image.as_deref().unwrap_or_default();
@@ -225,8 +314,15 @@ fn missing_images(located: &Located<Object>, images: &Images, options: &Options,
             if images.find(image).is_some() || container.name == tombolo_kube::inject::SIDECAR {
                 continue;
             }
-            let line = located.origin.line_of(&path.clone().field(list).index(index).field("image"));
-            let file = options.images.last().map_or("an images file (--images FILE)", |source| source.name.as_str());
+            let line = located
+                .origin
+                .line_of(&path.clone().field(list).index(index).field("image"));
+            let file = options
+                .images
+                .last()
+                .map_or("an images file (--images FILE)", |source| {
+                    source.name.as_str()
+                });
             problems.push(format!(
                 "{}:{line}: {}: no command is known for image \"{image}\"; add to {file} under images:\n{}",
                 located.origin.file(),
@@ -252,7 +348,10 @@ mod tests {
 
     fn options(manifest: &str, images: &str) -> Options {
         Options {
-            clusters: vec![ClusterSource { name: "east".into(), manifests: vec![Source::new("shop.yaml", manifest)] }],
+            clusters: vec![ClusterSource {
+                name: "east".into(),
+                manifests: vec![Source::new("shop.yaml", manifest)],
+            }],
             images: vec![Source::new("images.yaml", images)],
             ..Options::new("check")
         }
@@ -260,7 +359,12 @@ mod tests {
 
     fn found(options: &Options) -> Vec<String> {
         let mut problems = Vec::new();
-        manifests(options, &plan(options).unwrap(), &mut problems, &mut Vec::new());
+        manifests(
+            options,
+            &plan(options).unwrap(),
+            &mut problems,
+            &mut Vec::new(),
+        );
         problems
     }
 
@@ -289,19 +393,35 @@ spec:
     #[test]
     fn unknown_image_is_named_with_its_line_and_the_line_to_add() {
         let problems = found(&options(SHOP, "images: {}"));
-        assert!(problems[0].starts_with("shop.yaml:20: Deployment shop/web"), "{problems:?}");
-        assert!(problems[0].contains("add to images.yaml under images:\n  \"*/web\": { command: [\"./web\"] }"), "{problems:?}");
+        assert!(
+            problems[0].starts_with("shop.yaml:20: Deployment shop/web"),
+            "{problems:?}"
+        );
+        assert!(
+            problems[0].contains(
+                "add to images.yaml under images:\n  \"*/web\": { command: [\"./web\"] }"
+            ),
+            "{problems:?}"
+        );
     }
 
     #[test]
     fn pods_that_the_injector_would_deny_are_found_before_anything_starts() {
         let problems = found(&options(SHOP, "images: {\"*\": {command: [\"true\"]}}"));
-        assert!(problems[0].contains("Deployment shop/web: its pods are refused"), "{problems:?}");
+        assert!(
+            problems[0].contains("Deployment shop/web: its pods are refused"),
+            "{problems:?}"
+        );
     }
 
     #[test]
     fn all_problems_of_the_options_come_at_once() {
-        let options = Options { account: "1".into(), vpc: "10.100.0.0/16".into(), allow: vec!["a:b:80".parse().unwrap()], ..options("", "images: 3") };
+        let options = Options {
+            account: "1".into(),
+            vpc: "10.100.0.0/16".into(),
+            allow: vec!["a:b:80".parse().unwrap()],
+            ..options("", "images: 3")
+        };
         let problems = plan(&options).unwrap_err().0;
         assert_eq!(problems.len(), 4, "{problems:?}");
     }

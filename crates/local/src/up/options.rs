@@ -16,7 +16,10 @@ const LARGEST: u64 = 8 << 20;
 impl Source {
     /// A file called `name` that holds `text`.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
     }
 
     /// Reads a file, every `*.yaml`, `*.yml` and `*.json` of a directory in order of names, or standard input
@@ -30,26 +33,43 @@ impl Source {
             io::stdin().take(LARGEST).read_to_string(&mut text)?;
             return Ok(vec![Self::new("standard input", text)]);
         }
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         if !std::fs::metadata(path).map_err(named)?.is_dir() {
             return Ok(vec![Self::file(path)?]);
         }
         let entries = std::fs::read_dir(path).map_err(named)?;
-        let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.retain(|file| matches!(file.extension().and_then(|end| end.to_str()), Some("yaml" | "yml" | "json")));
+        let mut files: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        files.retain(|file| {
+            matches!(
+                file.extension().and_then(|end| end.to_str()),
+                Some("yaml" | "yml" | "json")
+            )
+        });
         files.sort();
         if files.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{}: no *.yaml, *.yml or *.json in it", path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{}: no *.yaml, *.yml or *.json in it", path.display()),
+            ));
         }
         files.iter().map(|file| Self::file(file)).collect()
     }
 
     fn file(path: &Path) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let mut text = String::new();
-        std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)).map_err(named)?;
+        std::fs::File::open(path)
+            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+            .map_err(named)?;
         if text.len() as u64 > LARGEST {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{}: more than {LARGEST} bytes", path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("{}: more than {LARGEST} bytes", path.display()),
+            ));
         }
         Ok(Self::new(path.display().to_string(), text))
     }
@@ -153,8 +173,17 @@ mod tests {
         for (name, text) in [("b.yml", "two"), ("a.yaml", "one"), ("c.txt", "none")] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let texts: Vec<_> = Source::read(dir.path()).unwrap().into_iter().map(|source| source.text).collect();
+        let texts: Vec<_> = Source::read(dir.path())
+            .unwrap()
+            .into_iter()
+            .map(|source| source.text)
+            .collect();
         assert_eq!(texts, ["one", "two"]);
-        assert!(Source::read(&dir.path().join("gone.yaml")).unwrap_err().to_string().contains("gone.yaml"));
+        assert!(
+            Source::read(&dir.path().join("gone.yaml"))
+                .unwrap_err()
+                .to_string()
+                .contains("gone.yaml")
+        );
     }
 }

@@ -20,6 +20,9 @@ pub enum Output {
     Json,
 }
 
+/// Words of a wait that somebody has to end.
+const STUCK: [&str; 4] = ["BackOff", "Err", "refused", "denied"];
+
 /// Shows events on standard output.
 pub struct Show {
     json: bool,
@@ -35,12 +38,22 @@ impl Show {
     /// A view that has shown nothing yet.
     pub fn new(output: Output) -> Self {
         let live = output == Output::Auto && std::io::stdout().is_terminal();
-        Self { json: output == Output::Json, live, workloads: BTreeMap::new(), drawn: 0, ready: false }
+        Self {
+            json: output == Output::Json,
+            live,
+            workloads: BTreeMap::new(),
+            drawn: 0,
+            ready: false,
+        }
     }
 
     /// Shows an event.
     pub fn event(&mut self, event: &Event) {
-        let text = if self.json { crate::progress::encode(event) + "\n" } else { self.text(event) };
+        let text = if self.json {
+            crate::progress::encode(event) + "\n"
+        } else {
+            self.text(event)
+        };
         let mut out = std::io::stdout().lock();
         // Nobody may be reading any more; that is no reason to stop what runs.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -58,9 +71,19 @@ impl Show {
         }
         if self.live && !self.ready {
             for ((cluster, object), (ready, total, waiting)) in &self.workloads {
-                let mark = if ready == total { "\x1b[32m✓\x1b[0m" } else { "\x1b[33m…\x1b[0m" };
-                let waiting = waiting.as_deref().and_then(|waiting| waiting.lines().next()).unwrap_or_default();
-                let line: String = format!("{cluster}  {object}  {ready}/{total}  {waiting}").chars().take(100).collect();
+                let mark = if ready == total {
+                    "\x1b[32m✓\x1b[0m"
+                } else {
+                    "\x1b[33m…\x1b[0m"
+                };
+                let waiting = waiting
+                    .as_deref()
+                    .and_then(|waiting| waiting.lines().next())
+                    .unwrap_or_default();
+                let line: String = format!("{cluster}  {object}  {ready}/{total}  {waiting}")
+                    .chars()
+                    .take(100)
+                    .collect();
                 let _ = writeln!(text, "  {mark} {}", line.trim_end());
                 self.drawn += 1;
             }
@@ -73,14 +96,39 @@ impl Show {
         match event {
             Event::Step { message } | Event::Note { message } => Some(message.clone()),
             Event::MeshObject { kind, name } => Some(format!("mesh: {kind} {name}")),
-            Event::NamespaceCreated { name } => Some(format!("Cloud Map: created namespace {name}")),
-            Event::Workload { cluster, object, ready, total, waiting } => {
-                self.workloads.insert((cluster.clone(), object.clone()), (*ready, *total, waiting.clone()));
-                if self.live {
+            Event::NamespaceCreated { name } => {
+                Some(format!("Cloud Map: created namespace {name}"))
+            }
+            Event::Workload {
+                cluster,
+                object,
+                ready,
+                total,
+                waiting,
+            } => {
+                let state = (*ready, *total, waiting.clone());
+                let before = self
+                    .workloads
+                    .insert((cluster.clone(), object.clone()), state);
+                // Without a live view only what will not pass by itself is worth a line.
+                let stuck = waiting
+                    .as_ref()
+                    .is_some_and(|waiting| STUCK.iter().any(|word| waiting.contains(word)));
+                let moved = before
+                    .as_ref()
+                    .is_none_or(|before| (before.0, before.1) != (*ready, *total));
+                let told = before.is_some_and(|before| before.2 == *waiting);
+                if self.live || !(moved || stuck && !told) {
                     return None;
                 }
-                let waiting = waiting.as_deref().map(|waiting| format!(": {waiting}")).unwrap_or_default();
-                Some(format!("{cluster}: {object}: {ready}/{total} ready{}", if ready == total { String::new() } else { waiting }))
+                let waiting = waiting
+                    .as_deref()
+                    .filter(|_| stuck)
+                    .map(|waiting| format!(": {waiting}"));
+                Some(format!(
+                    "{cluster}: {object}: {ready}/{total} ready{}",
+                    waiting.unwrap_or_default()
+                ))
             }
             Event::Warning { message } => Some(format!("warning: {message}")),
             Event::Serving { .. } => None,
@@ -95,13 +143,30 @@ impl Show {
 
 /// Addresses and what to do with them.
 pub fn summary(info: &Info) -> String {
-    let names: Vec<_> = info.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let names: Vec<_> = info
+        .clusters
+        .iter()
+        .map(|cluster| cluster.name.as_str())
+        .collect();
     let verb = if names.len() == 1 { "is" } else { "are" };
-    let mut text = format!("\n{} {verb} up ({}, {} proxy)\n", names.join(", "), info.mode, info.proxy);
+    let mut text = format!(
+        "\n{} {verb} up ({}, {} proxy)\n",
+        names.join(", "),
+        info.mode,
+        info.proxy
+    );
     for balancer in &info.load_balancers {
-        let _ = writeln!(text, "  {}:{}  http://{}  ({}, namespace {})", balancer.service, balancer.port, balancer.address, balancer.cluster, balancer.namespace);
+        let _ = writeln!(
+            text,
+            "  {}:{}  http://{}  ({}, namespace {})",
+            balancer.service, balancer.port, balancer.address, balancer.cluster, balancer.namespace
+        );
     }
-    let _ = writeln!(text, "  AWS APIs  {}  (account {}, region {})", info.api, info.account, info.region);
+    let _ = writeln!(
+        text,
+        "  AWS APIs  {}  (account {}, region {})",
+        info.api, info.account, info.region
+    );
     let _ = write!(
         text,
         "    export AWS_ENDPOINT_URL={} AWS_REGION={} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
@@ -113,7 +178,10 @@ pub fn summary(info: &Info) -> String {
 /// Shows why nothing was started.
 pub fn problems(output: Output, problems: &Problems) {
     if output == Output::Json {
-        println!("{}", serde_json::json!({"event": "failed", "message": problems.to_string(), "problems": problems.0}));
+        println!(
+            "{}",
+            serde_json::json!({"event": "failed", "message": problems.to_string(), "problems": problems.0})
+        );
         return;
     }
     for problem in &problems.0 {
@@ -128,12 +196,26 @@ mod tests {
 
     #[test]
     fn live_view_erases_what_it_drew_and_ends_with_the_summary() {
-        let mut show = Show { json: false, live: true, workloads: BTreeMap::new(), drawn: 0, ready: false };
-        let workload = |ready| Event::Workload { cluster: "east".into(), object: "deployment.apps/web".into(), ready, total: 1, waiting: None };
+        let mut show = Show {
+            json: false,
+            live: true,
+            workloads: BTreeMap::new(),
+            drawn: 0,
+            ready: false,
+        };
+        let workload = |ready| Event::Workload {
+            cluster: "east".into(),
+            object: "deployment.apps/web".into(),
+            ready,
+            total: 1,
+            waiting: None,
+        };
         let first = show.text(&workload(0));
         assert!(first.contains("deployment.apps/web  0/1") && !first.contains("\x1b[1A"));
         assert!(show.text(&workload(1)).starts_with("\x1b[1A\x1b[J"));
-        let last = show.text(&Event::Ready { info: Box::default() });
+        let last = show.text(&Event::Ready {
+            info: Box::default(),
+        });
         assert!(last.contains("AWS_ENDPOINT_URL") && show.drawn == 0);
     }
 }

@@ -11,7 +11,8 @@ use crate::images::{Entry, Images};
 
 /// The images that the App Mesh controller puts into pods.
 const SIDECAR: &str = "public.ecr.aws/appmesh/aws-appmesh-envoy:v1.34.13.3-prod";
-const INIT: &str = "840364872350.dkr.ecr.us-west-2.amazonaws.com/aws-appmesh-proxy-route-manager:v7-prod";
+const INIT: &str =
+    "840364872350.dkr.ecr.us-west-2.amazonaws.com/aws-appmesh-proxy-route-manager:v7-prod";
 const XRAY: &str = "public.ecr.aws/xray/aws-xray-daemon:latest";
 
 /// The images of a person and those that we bring along. A person's own entry for one of ours wins.
@@ -21,9 +22,19 @@ pub fn images(own: &Images, engine: &Engine) -> Images {
         Engine::Tombolo => "proxy",
         Engine::Envoy(_) => "envoy",
     };
-    for (pattern, command) in [("*/aws-appmesh-envoy", proxy), ("*/aws-appmesh-proxy-route-manager", "init"), ("*aws-xray-daemon", "xray-daemon")] {
+    for (pattern, command) in [
+        ("*/aws-appmesh-envoy", proxy),
+        ("*/aws-appmesh-proxy-route-manager", "init"),
+        ("*aws-xray-daemon", "xray-daemon"),
+    ] {
         let command = vec!["{tombolo}".to_owned(), command.to_owned()];
-        images.insert(pattern, Entry { command, ..Entry::default() });
+        images.insert(
+            pattern,
+            Entry {
+                command,
+                ..Entry::default()
+            },
+        );
     }
     images.extend(own.clone());
     images
@@ -63,7 +74,11 @@ mod tests {
 
     #[test]
     fn injected_images_run_our_own_programs_unless_somebody_says_otherwise() {
-        let argv = |images: &Images, image: &str| images.resolve(image, &[], &[], "/t").map(|resolved| resolved.argv);
+        let argv = |images: &Images, image: &str| {
+            images
+                .resolve(image, &[], &[], "/t")
+                .map(|resolved| resolved.argv)
+        };
         let ours = images(&Images::default(), &Engine::Tombolo);
         assert_eq!(argv(&ours, SIDECAR).unwrap(), ["/t", "proxy"]);
         assert_eq!(argv(&ours, INIT).unwrap(), ["/t", "init"]);
@@ -71,9 +86,27 @@ mod tests {
         let envoy = images(&Images::default(), &Engine::Envoy("/envoy".into()));
         assert_eq!(argv(&envoy, SIDECAR).unwrap(), ["/t", "envoy"]);
         let mut own = Images::default();
-        own.insert("*/aws-appmesh-envoy", Entry { command: vec!["mine".into()], ..Entry::default() });
-        own.insert("*", Entry { command: vec!["any".into()], ..Entry::default() });
-        assert_eq!(argv(&images(&own, &Engine::Tombolo), SIDECAR).unwrap(), ["mine"]);
-        assert_eq!(argv(&images(&own, &Engine::Tombolo), INIT).unwrap(), ["/t", "init"]);
+        own.insert(
+            "*/aws-appmesh-envoy",
+            Entry {
+                command: vec!["mine".into()],
+                ..Entry::default()
+            },
+        );
+        own.insert(
+            "*",
+            Entry {
+                command: vec!["any".into()],
+                ..Entry::default()
+            },
+        );
+        assert_eq!(
+            argv(&images(&own, &Engine::Tombolo), SIDECAR).unwrap(),
+            ["mine"]
+        );
+        assert_eq!(
+            argv(&images(&own, &Engine::Tombolo), INIT).unwrap(),
+            ["/t", "init"]
+        );
     }
 }

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -39,14 +39,13 @@ impl Alarm {
     }
 
     /// Runs a future until it is done or the time given by `at` has come. `at` is asked again whenever the timer
-    /// fires, so it may move.
-    pub(crate) async fn race<F: Future>(
-        &self,
-        future: F,
-        mut at: impl FnMut() -> Option<Instant>,
-    ) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
-        std::future::poll_fn(|cx| {
+    /// fires, so it may move. The future is borrowed, because an `async fn` that owned it would hold it twice.
+    pub(crate) fn race<'a, F: Future>(
+        &'a self,
+        mut future: Pin<&'a mut F>,
+        mut at: impl FnMut() -> Option<Instant> + 'a,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> + 'a {
+        std::future::poll_fn(move |cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
@@ -60,7 +59,6 @@ impl Alarm {
             }
             Poll::Pending
         })
-        .await
     }
 }
 
@@ -79,6 +77,7 @@ pub(crate) fn after(start: Instant, duration: Option<Duration>) -> Option<Instan
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
 
     #[tokio::test]
     async fn one_alarm_serves_growing_and_shrinking_deadlines() {
@@ -86,12 +85,12 @@ mod tests {
         let never = std::future::pending::<()>;
         for millis in [5, 40, 10] {
             let deadline = Instant::now() + Duration::from_millis(millis);
-            assert_eq!(alarm.race(never(), || Some(deadline)).await, Err(Elapsed));
+            assert_eq!(alarm.race(pin!(never()), || Some(deadline)).await, Err(Elapsed));
             assert!(Instant::now() >= deadline);
         }
         let past = Instant::now();
-        assert_eq!(alarm.race(std::future::ready(1), || Some(past)).await, Ok(1), "the future goes first");
-        assert_eq!(alarm.race(tokio::task::yield_now(), || None).await, Ok(()));
+        assert_eq!(alarm.race(pin!(std::future::ready(1)), || Some(past)).await, Ok(1), "the future goes first");
+        assert_eq!(alarm.race(pin!(tokio::task::yield_now()), || None).await, Ok(()));
     }
 
     #[tokio::test]
@@ -103,7 +102,7 @@ mod tests {
             asked += 1;
             Some(start + Duration::from_millis(if asked < 3 { 5 } else { 30 }))
         };
-        assert_eq!(alarm.race(std::future::pending::<()>(), moving).await, Err(Elapsed));
+        assert_eq!(alarm.race(pin!(std::future::pending::<()>()), moving).await, Err(Elapsed));
         assert!(start.elapsed() >= Duration::from_millis(30));
     }
 }

@@ -1,6 +1,7 @@
 //! Forwarding: choose a cluster and a host, send, and try again where that is safe and asked for.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -177,7 +178,10 @@ impl Exchange<'_> {
             count_attempts: route.attempt_count_to_upstream,
             current: RefCell::default(),
         };
-        let outcome = self.alarm.race(trip.run(), expiry).await;
+        let outcome = {
+            let run = pin!(trip.run());
+            self.alarm.race(run, expiry).await
+        };
         let late = trip.current.take();
         drop(trip);
 
@@ -499,16 +503,17 @@ impl Trip<'_> {
 
     async fn attempt(&self, upstream: &Rc<Upstream>, number: u32) -> Result<Answer, Mishap> {
         let per_try = self.policy.and_then(|policy| policy.per_try_timeout);
-        let Some(per_try) = per_try else { return self.send(upstream, number).await };
-        let mut at = Instant::now() + per_try;
+        let mut at = per_try.map(|per_try| Instant::now() + per_try);
         let expiry = || {
+            let per_try = per_try?;
             // Like the whole request's, an attempt's clock stands still while the client is still sending.
-            if self.has_body() && self.progress.completed().is_none() && Instant::now() >= at {
-                at = Instant::now() + per_try;
+            if self.has_body() && self.progress.completed().is_none() && at.is_some_and(|at| Instant::now() >= at) {
+                at = Some(Instant::now() + per_try);
             }
-            Some(at)
+            at
         };
-        self.exchange.alarm.race(self.send(upstream, number), expiry).await.unwrap_or_else(|_| {
+        let send = pin!(self.send(upstream, number));
+        self.exchange.alarm.race(send, expiry).await.unwrap_or_else(|_| {
             self.cluster.stats.upstream_rq_per_try_timeout.inc();
             self.cluster.stats.upstream_rq_tx_reset.inc();
             Err(Mishap::PerTryTimeout)
@@ -517,7 +522,7 @@ impl Trip<'_> {
 
     async fn send(&self, upstream: &Rc<Upstream>, number: u32) -> Result<Answer, Mishap> {
         let lease = if self.upgrade {
-            Lease::dedicated(self.cluster, upstream).await
+            Box::pin(Lease::dedicated(self.cluster, upstream)).await
         } else {
             Lease::acquire(self.cluster, upstream, self.http2).await
         };
@@ -689,4 +694,20 @@ impl Milliseconds {
             None => HeaderValue::from(u64::try_from(millis).unwrap_or(u64::MAX)),
         }
     }
+}
+#[cfg(test)]
+pub(super) fn sizes() {
+    fn s<T>(_: &T) -> usize { size_of::<T>() }
+    fn probe<'a>(t: &'a Trip<'a>, u: &'a Rc<Upstream>) {
+        eprintln!("trip {} run {} attempt {} send {}", size_of::<Trip<'a>>(), s(&t.run()), s(&t.attempt(u, 1)), s(&t.send(u, 1)));
+    }
+    let _ = probe;
+    let f: for<'a> fn(&'a Trip<'a>, &'a Rc<Upstream>) = probe;
+    let _ = f;
+    fn size2<'a, F: Future>(_: impl Fn(&'a Trip<'a>) -> F) -> usize { size_of::<F>() }
+    fn size3<'a, F: Future>(_: impl Fn(&'a Trip<'a>, &'a Rc<Upstream>, u32) -> F) -> usize { size_of::<F>() }
+    use std::future::Future;
+    eprintln!("trip {} run {}", size_of::<Trip<'static>>(), size2(|t: &'static Trip<'static>| t.run()));
+    eprintln!("attempt {}", size3(|t: &'static Trip<'static>, u, n| t.attempt(u, n)));
+    eprintln!("send {}", size3(|t: &'static Trip<'static>, u, n| t.send(u, n)));
 }

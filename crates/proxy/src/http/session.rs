@@ -94,6 +94,7 @@ impl Session {
     /// Whether the response under way is the connection's last.
     pub(super) fn should_close(&self) -> bool {
         self.closing.get()
+            || self.worker.is_draining()
             || self.chain.is_retired()
             || self.manager.max_requests_per_connection.is_some_and(|most| self.served.get() >= most)
     }

@@ -79,7 +79,7 @@ impl Lease {
     ) -> Result<Self, AcquireError> {
         let mut lease = Self::begin(cluster, upstream)?;
         if http2 {
-            lease.connection = Connection::Http2(shared(cluster, upstream).await?);
+            lease.connection = Connection::Http2(Box::pin(shared(cluster, upstream)).await?);
             lease.reused = true;
         } else {
             let idle = exclusive(cluster, upstream).await?;
@@ -239,6 +239,17 @@ async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idl
                 return Ok(idle);
             }
         }
+        // Boxed, because the state of every request would otherwise carry room for what few requests do.
+        if let Some(idle) = Box::pin(open(cluster, upstream)).await? {
+            return Ok(idle);
+        }
+    }
+}
+
+/// A new connection, or one that another request gives back; `None` asks to look at the idle ones again.
+async fn open(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Option<Idle>, AcquireError> {
+    let pool = &upstream.pool;
+    {
         let _pending = Pending::take(cluster)?;
         let guard = match ConnectionGuard::open(cluster, upstream) {
             Ok(guard) => guard,
@@ -248,9 +259,9 @@ async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idl
                 if let Ok(Some(mut idle)) = receiver.await
                     && idle.sender.ready().await.is_ok()
                 {
-                    return Ok(idle);
+                    return Ok(Some(idle));
                 }
-                continue;
+                return Ok(None);
             }
             Err(error) => return Err(error),
         };
@@ -261,7 +272,7 @@ async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idl
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        return Ok(Idle { sender, since: Instant::now(), served: 0 });
+        Ok(Some(Idle { sender, since: Instant::now(), served: 0 }))
     }
 }
 
@@ -394,4 +405,15 @@ impl Drop for ConnectionGuard {
         self.fleet.state.breakers.connections.release();
         self.upstream.pool.connection_closed();
     }
+}
+#[cfg(test)]
+pub(crate) fn sizes() {
+    use std::future::Future;
+    fn size<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize { size_of::<F>() }
+    fn size3<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize { size_of::<F>() }
+    eprintln!("exclusive {}", size(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>| exclusive(a, b)));
+    eprintln!("shared {}", size(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>| shared(a, b)));
+    eprintln!("dedicated {}", size(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>| Lease::dedicated(a, b)));
+    eprintln!("acquire {}", size3(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>, c| Lease::acquire(a, b, c)));
+    eprintln!("lease {} send {}", size_of::<Lease>(), size(|l: &'static mut Lease, r: hyper::Request<Outgoing>| l.send(r)));
 }

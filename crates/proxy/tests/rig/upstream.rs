@@ -97,10 +97,11 @@ fn serve(name: &str, stream: TcpStream, state: &State) {
     while let Some(request) = read(&mut reader) {
         state.requests.fetch_add(1, Ordering::SeqCst);
         if !answer(name, &request, &mut writer, &mut reader, state) {
-            let _ = writer.shutdown(std::net::Shutdown::Both);
-            return;
+            break;
         }
     }
+    // The list of open connections holds a copy, so dropping ours would not close it.
+    let _ = writer.shutdown(std::net::Shutdown::Both);
 }
 
 struct Request {

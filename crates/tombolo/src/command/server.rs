@@ -85,7 +85,7 @@ impl Server {
 
         let xds = tombolo_xds::Server::new(publisher.clone(), Default::default());
         let status = Router::new()
-            .route("/tombolo/v1/status", get(status))
+            .route(tombolo_api::STATUS_PATH, get(status))
             .with_state(Status {
                 store: store.clone(),
                 publisher,
@@ -210,6 +210,8 @@ struct Status {
     scope: Scope,
 }
 
+/// How it goes, as JSON. `synced` is true when every change is published and every connected proxy has
+/// acknowledged what it should hold.
 async fn status(State(status): State<Status>) -> Json<serde_json::Value> {
     let warnings: Vec<_> = status
         .publisher
@@ -219,13 +221,30 @@ async fn status(State(status): State<Status>) -> Json<serde_json::Value> {
             serde_json::json!({"workload": workload.key.to_string(), "warnings": warnings})
         })
         .collect();
+    let revision = status.store.view().revision;
+    let published = *status.publisher.processed().borrow();
+    let mut synced = published >= revision;
+    let proxies: Vec<_> = status
+        .proxies
+        .proxies()
+        .into_iter()
+        .map(|proxy| {
+            let wanted = status.publisher.wanted(&proxy.node);
+            let has_it = wanted.is_none_or(|wanted| proxy.revision_acked >= wanted);
+            synced &= has_it || !proxy.connected;
+            let mut json = serde_json::to_value(&proxy).unwrap_or_default();
+            json["revision_wanted"] = wanted.into();
+            json
+        })
+        .collect();
     Json(serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "account": status.scope.account,
         "region": status.scope.region,
-        "revision": status.store.view().revision,
-        "publishedRevision": *status.publisher.processed().borrow(),
-        "proxies": status.proxies.proxies(),
+        "revision": revision,
+        "publishedRevision": published,
+        "synced": synced,
+        "proxies": proxies,
         "warnings": warnings,
     }))
 }

@@ -178,7 +178,7 @@ fn print_control_plane(status: &Value) {
         "NODE",
         "AGENT",
         "STATE",
-        "SENT",
+        "WANTED",
         "ACKED",
         "LAST NACK",
         "CLUSTER",
@@ -219,7 +219,9 @@ fn proxy_cells(proxy: &Value) -> [String; 8] {
             .map_or(node.clone(), |(_, path)| path.to_owned()),
         or_dash(agent.trim().to_owned()),
         state(proxy).to_owned(),
-        proxy["revision_sent"].to_string(),
+        proxy["revision_wanted"]
+            .as_u64()
+            .map_or_else(|| "-".into(), |wanted| wanted.to_string()),
         proxy["revision_acked"].to_string(),
         last_nack(proxy).map_or_else(|| "-".into(), |nack| shortened(&nack)),
         or_dash(metadata("tombolo.io/cluster")),
@@ -239,7 +241,7 @@ fn state(proxy: &Value) -> &'static str {
         "disconnected"
     } else if kinds.is_some_and(|kinds| kinds.values().any(rejects)) {
         "rejected"
-    } else if proxy["revision_acked"] == proxy["revision_sent"] {
+    } else if proxy["revision_acked"].as_u64() >= proxy["revision_wanted"].as_u64() {
         "synced"
     } else {
         "pending"

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of an answer is read: ten thousand proxies take about ten megabytes.
 const LARGEST: usize = 256 << 20;
 
-/// What `/tombolo/v1/status` of the control plane at `authority` (host:port) answers.
+/// What the status page of the control plane at `authority` (host:port) answers.
 pub(super) async fn status(authority: &str) -> Result<Value, String> {
     match tokio::time::timeout(PATIENCE, get(authority)).await {
         Ok(answer) => answer.map_err(|error| format!("{authority}: {error}")),
@@ -26,7 +26,7 @@ async fn get(authority: &str) -> Result<Value, Box<dyn std::error::Error + Send 
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = http::Request::get("/tombolo/v1/status")
+    let request = http::Request::get(tombolo_api::STATUS_PATH)
         .header("host", authority)
         .body(Empty::<bytes::Bytes>::new())?;
     let response = sender.send_request(request).await?;

@@ -1,0 +1,246 @@
+//! `tombolo up` as a child: whole clusters.
+
+use crate::{Program, aws::Aws, http, need, until_within};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How long clusters may take to be ready, on a busy machine.
+const READY: Duration = Duration::from_secs(120);
+
+/// Which sidecar the pods get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// Tombolo's own.
+    Tombolo,
+    /// A real Envoy.
+    Envoy,
+}
+
+impl ProxyKind {
+    /// Both.
+    pub const ALL: [ProxyKind; 2] = [ProxyKind::Tombolo, ProxyKind::Envoy];
+
+    fn word(self) -> &'static str {
+        match self {
+            ProxyKind::Tombolo => "tombolo",
+            ProxyKind::Envoy => "envoy",
+        }
+    }
+}
+
+/// A run of `tombolo up` that is being described.
+pub struct Up {
+    binary: PathBuf,
+    directory: TempDir,
+    arguments: Vec<String>,
+    name: String,
+}
+
+impl Up {
+    /// With this sidecar; `None`, with a word about it, when a program is missing.
+    pub fn new(proxy: ProxyKind) -> Option<Self> {
+        // Runs of one machine are told apart by name.
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{run}", std::process::id());
+        let mut arguments: Vec<String> = ["up", "--name", &name, "--account", crate::ACCOUNT]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        arguments.extend(["--proxy".into(), proxy.word().into()]);
+        if proxy == ProxyKind::Envoy {
+            arguments.extend([
+                "--envoy".into(),
+                need("TOMBOLO_ENVOY")?.display().to_string(),
+            ]);
+        }
+        Some(Self {
+            binary: need("TOMBOLO_BIN")?,
+            directory: tempfile::tempdir().expect("a directory"),
+            arguments,
+            name,
+        })
+    }
+
+    /// With a cluster that runs the manifest in this file.
+    #[must_use]
+    pub fn cluster_file(mut self, name: &str, path: &Path) -> Self {
+        self.arguments
+            .extend(["--cluster".into(), format!("{name}={}", path.display())]);
+        self
+    }
+
+    /// With a cluster that runs this manifest.
+    #[must_use]
+    pub fn cluster(self, name: &str, manifest: &str) -> Self {
+        let path = self.file(&format!("{name}.yaml"), manifest);
+        self.cluster_file(name, &path)
+    }
+
+    /// With this list of images.
+    #[must_use]
+    pub fn images(mut self, images: &str) -> Self {
+        let path = self.file("images.yaml", images);
+        self.arguments
+            .extend(["--images".into(), path.display().to_string()]);
+        self
+    }
+
+    /// With a further option.
+    #[must_use]
+    pub fn option(mut self, words: &[&str]) -> Self {
+        self.arguments
+            .extend(words.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// A file beside the run.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).expect("the directory can be written");
+        path
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(&self.arguments);
+        command
+    }
+
+    /// Starts it and waits until everything is ready.
+    pub fn start(self) -> Clusters {
+        let log = self.directory.path().join("log");
+        let mut program = Program::start(&mut self.command(), &log);
+        let mut clusters = None;
+        until_within(READY, "the clusters are ready", || {
+            if let Some(status) = program.ended() {
+                panic!("tombolo up ended with {status}: {}", program.log());
+            }
+            let status = status(&self.binary, &self.name)?;
+            (status["ready"] == true).then(|| clusters = Some(status))
+        });
+        let status = clusters.expect("set when it is ready");
+        Clusters {
+            program,
+            name: self.name,
+            binary: self.binary,
+            directory: self.directory,
+            info: status["info"].clone(),
+        }
+    }
+
+    /// Starts what must be refused; answers with what it says.
+    #[track_caller]
+    pub fn refused(self) -> String {
+        let output = self.command().output().expect("TOMBOLO_BIN can be run");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "it was not refused: {told}");
+        told
+    }
+}
+
+/// Clusters that are up. Dropping them takes them down at once, as a crash does.
+pub struct Clusters {
+    program: Program,
+    name: String,
+    binary: PathBuf,
+    directory: TempDir,
+    info: Value,
+}
+
+fn status(binary: &Path, name: &str) -> Option<Value> {
+    let output = Command::new(binary)
+        .args(["status", "--name", name, "-o", "json"])
+        .output()
+        .expect("TOMBOLO_BIN can be run");
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+impl Clusters {
+    /// What the run tells about itself.
+    pub fn info(&self) -> &Value {
+        &self.info
+    }
+
+    /// The run's status now.
+    pub fn status(&self) -> Value {
+        status(&self.binary, &self.name)
+            .unwrap_or_else(|| panic!("no status: {}", self.program.log()))
+    }
+
+    /// The process of `tombolo up`.
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+
+    /// Where the AWS APIs are.
+    pub fn api(&self) -> SocketAddr {
+        let api = self.info["api"]
+            .as_str()
+            .expect("the run tells where its API is");
+        let address = api.trim_start_matches("http://").trim_end_matches('/');
+        address.parse().expect("an address")
+    }
+
+    /// The environment of AWS clients of it.
+    pub fn aws(&self) -> Aws {
+        Aws::new(self.api(), self.directory.path())
+    }
+
+    /// Where the load balancer of a service is.
+    pub fn balancer(&self, service: &str) -> SocketAddr {
+        let balancers = self.info["load_balancers"].as_array().expect("a list");
+        let found = balancers
+            .iter()
+            .find(|balancer| balancer["service"] == service);
+        let found = found.unwrap_or_else(|| panic!("{service} has no balancer: {}", self.info));
+        found["address"]
+            .as_str()
+            .expect("a text")
+            .parse()
+            .expect("an address")
+    }
+
+    /// Runs a command of the CLI against it; answers with what it prints.
+    #[track_caller]
+    pub fn tombolo(&self, words: &[&str]) -> String {
+        let output = Command::new(&self.binary)
+            .args(words)
+            .env("TOMBOLO_NAME", &self.name)
+            .output()
+            .expect("TOMBOLO_BIN can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(
+            output.status.success(),
+            "tombolo {}: {}{}",
+            words.join(" "),
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
+    /// Sends requests to a service's load balancer, each on its own connection; counts the answers by body,
+    /// and failures by what they were.
+    pub fn tally(&self, service: &str, path: &str, requests: usize) -> BTreeMap<String, usize> {
+        let address = self.balancer(service);
+        let mut tally = BTreeMap::new();
+        for _ in 0..requests {
+            let word = match http::get(address, path) {
+                Ok(answer) if answer.status == 200 => answer.text().trim().to_owned(),
+                Ok(answer) => format!("{}: {}", answer.status, answer.text().trim()),
+                Err(error) => error.to_string(),
+            };
+            *tally.entry(word).or_default() += 1;
+        }
+        tally
+    }
+}

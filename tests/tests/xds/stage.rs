@@ -1,0 +1,248 @@
+//! A control plane in this process, and sidecars in network namespaces of their own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::watch};
+use tombolo_linux::{
+    fabric::{Fabric, PodNet},
+    netns::Netns,
+};
+use tombolo_model::{Scope, arn, mesh::ResourceKey};
+use tombolo_plan::Publisher;
+use tombolo_store::Store;
+use tombolo_tests::{ACCOUNT, Program, ProxyKind, REGION, mesh::Mesh, need};
+use tombolo_xds::{
+    Node, Registry, Server, Snapshot,
+    server::{Peer, Refusal, Source},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where xDS is in each sidecar's namespace.
+const XDS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 18000);
+
+pub(crate) fn runtime() -> Option<Runtime> {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: network namespaces need root here");
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "CI must not skip this test"
+        );
+        return None;
+    }
+    Some(Runtime::new().expect("threads can be started"))
+}
+
+/// Gives what the publisher gives, and remembers it, so that the test knows what each sidecar should have.
+#[derive(Clone)]
+struct Observed {
+    publisher: Publisher,
+    given: Arc<Mutex<HashMap<String, watch::Receiver<Arc<Snapshot>>>>>,
+}
+
+impl Source for Observed {
+    async fn subscribe(
+        &self,
+        node: &Node,
+        peer: &Peer,
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+        let receiver = self.publisher.subscribe(node, peer).await?;
+        let pod = pod_of(node).to_owned();
+        self.given
+            .lock()
+            .expect("nothing panics under it")
+            .insert(pod, receiver.clone());
+        Ok(receiver)
+    }
+}
+
+fn pod_of(node: &Node) -> &str {
+    node.metadata_str("tombolo.io/pod").unwrap_or_default()
+}
+
+pub(crate) struct Stage {
+    pub(crate) mesh: Mesh,
+    scope: Scope,
+    store: Store,
+    source: Observed,
+    server: Arc<Server<Observed>>,
+    registry: Registry,
+    binary: PathBuf,
+    envoy: PathBuf,
+    directory: TempDir,
+    /// A namespace that holds the cables of all pods.
+    outside: Netns,
+    fabric: Fabric,
+    sidecars: BTreeMap<String, Sidecar>,
+}
+
+struct Sidecar {
+    program: Program,
+    /// Keeps the namespace.
+    _pod: PodNet,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Option<Self> {
+        let (binary, envoy) = (need("TOMBOLO_BIN")?, need("TOMBOLO_ENVOY")?);
+        let scope = Scope::new(ACCOUNT, REGION);
+        let store = Store::memory();
+        let publisher = Publisher::new(store.clone(), scope.clone());
+        let follow = publisher.clone();
+        tokio::spawn(async move { follow.run().await });
+        let source = Observed {
+            publisher,
+            given: Arc::default(),
+        };
+        let server = Arc::new(Server::new(source.clone(), Default::default()));
+        let outside = Netns::new().expect("root makes namespaces");
+        let fabric = outside
+            .run(Fabric::new)
+            .expect("a namespace is entered")
+            .expect("a fabric");
+        Some(Self {
+            mesh: Mesh::new(store.clone(), scope.clone()),
+            registry: server.registry(),
+            scope,
+            store,
+            source,
+            server,
+            binary,
+            envoy,
+            directory: tempfile::tempdir().expect("a directory"),
+            outside,
+            fabric,
+            sidecars: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn sidecars(&self) -> usize {
+        self.sidecars.len()
+    }
+
+    /// Gives each virtual node one sidecar of each kind.
+    pub(crate) async fn start_missing_sidecars(&mut self) {
+        for node in self.mesh.virtual_nodes() {
+            for kind in ProxyKind::ALL {
+                let pod = format!("{}-{kind:?}", node.name).to_lowercase();
+                if !self.sidecars.contains_key(&pod) {
+                    let sidecar = self.start(&node, kind, &pod);
+                    self.sidecars.insert(pod, sidecar);
+                }
+            }
+        }
+    }
+
+    fn start(&self, node: &ResourceKey, kind: ProxyKind, pod: &str) -> Sidecar {
+        let number = u8::try_from(self.sidecars.len() + 2).expect("few sidecars");
+        let address = Ipv4Addr::new(10, 77, 0, number);
+        let net = self
+            .outside
+            .run(|| self.fabric.add_pod(&format!("p{number}"), address));
+        let net = net.expect("a namespace is entered").expect("a pod");
+        let listener = net
+            .netns
+            .run(|| TcpListener::bind(XDS))
+            .expect("a namespace is entered");
+        let listener = listener.expect("the namespace is new");
+        listener
+            .set_nonblocking(true)
+            .expect("sockets can be nonblocking");
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
+        let server = self.server.clone();
+        tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+
+        let state = self.directory.path().join(pod);
+        std::fs::create_dir(&state).expect("a directory");
+        let mut command = Command::new(&self.binary);
+        command
+            .arg(match kind {
+                ProxyKind::Tombolo => "proxy",
+                ProxyKind::Envoy => "envoy",
+            })
+            .env("APPMESH_RESOURCE_ARN", arn::of_resource(&self.scope, node))
+            .env("APPMESH_XDS_ENDPOINT", format!("{}:{}", XDS.0, XDS.1))
+            .env("ENVOY_LOG_LEVEL", "warning")
+            .env("TOMBOLO_POD", pod)
+            .env("TOMBOLO_STATE_DIR", &state)
+            .env("TOMBOLO_PROXY_WORKERS", "1")
+            .env("TOMBOLO_ENVOY", &self.envoy);
+        net.netns.attach(&mut command);
+        let log = self.directory.path().join(format!("{pod}.log"));
+        Sidecar {
+            program: Program::start(&mut command, &log),
+            _pod: net,
+        }
+    }
+
+    /// Waits until every sidecar has accepted all that it should have now; answers with their number.
+    pub(crate) async fn all_accept(&mut self, place: &str) -> usize {
+        let revision = self.store.view().revision;
+        let mut processed = self.source.publisher.processed();
+        let compiled = processed.wait_for(|processed| *processed >= revision);
+        let compiled = tokio::time::timeout(PATIENCE, compiled).await;
+        compiled
+            .expect("changes are compiled in time")
+            .expect("the publisher runs");
+        let start = tokio::time::Instant::now();
+        loop {
+            let missing = self.missing(place);
+            if missing.is_empty() {
+                return self.sidecars.len();
+            }
+            if start.elapsed() > PATIENCE {
+                let logs: Vec<String> = missing
+                    .iter()
+                    .map(|pod| self.sidecars[pod].program.log())
+                    .collect();
+                panic!("{place}: not accepted in time by {missing:?}: {logs:#?}");
+            }
+            // A rejection does not tick, so look again anyway.
+            let mut changes = self.registry.changes();
+            drop(tokio::time::timeout(Duration::from_millis(50), changes.changed()).await);
+        }
+    }
+
+    /// The sidecars that have not accepted everything yet.
+    ///
+    /// # Panics
+    /// When one rejected something, or ended.
+    fn missing(&mut self, place: &str) -> Vec<String> {
+        let proxies = self.registry.proxies();
+        let given = self.source.given.lock().expect("nothing panics under it");
+        let mut missing = Vec::new();
+        for (pod, sidecar) in &mut self.sidecars {
+            if let Some(status) = sidecar.program.ended() {
+                panic!(
+                    "{place}: {pod} ended with {status}: {}",
+                    sidecar.program.log()
+                );
+            }
+            let proxy = proxies
+                .iter()
+                .find(|proxy| proxy.connected && pod_of(&proxy.node) == pod);
+            let (Some(proxy), Some(snapshot)) = (proxy, given.get(pod)) else {
+                missing.push(pod.clone());
+                continue;
+            };
+            for (kind, progress) in &proxy.kinds {
+                if let Some(nack) = &progress.nack {
+                    panic!(
+                        "{place}: {pod} rejects {kind} {:?}: {}",
+                        nack.names, nack.reason
+                    );
+                }
+            }
+            if proxy.revision_acked < snapshot.borrow().revision() {
+                missing.push(pod.clone());
+            }
+        }
+        missing
+    }
+}
