@@ -30,6 +30,8 @@ pub enum Listing {
     Pods,
     /// Deployments.
     Deployments,
+    /// Sets of pods of one revision of a deployment.
+    ReplicaSets,
     /// Services.
     Services,
     /// Maps of configuration.
@@ -61,6 +63,16 @@ impl Listing {
                 ("READY", false),
                 ("UP-TO-DATE", false),
                 ("AVAILABLE", false),
+                ("AGE", false),
+                ("CONTAINERS", true),
+                ("IMAGES", true),
+                ("SELECTOR", true),
+            ],
+            Self::ReplicaSets => &[
+                ("NAME", false),
+                ("DESIRED", false),
+                ("CURRENT", false),
+                ("READY", false),
                 ("AGE", false),
                 ("CONTAINERS", true),
                 ("IMAGES", true),

@@ -96,6 +96,7 @@ fn dynamic_listeners(generation: &Generation) -> Vec<Value> {
                         },
                     }),
                     Filter::Tcp(config) => json!({ "filter": "tcp_proxy", "stat_prefix": config.stat_prefix }),
+                    Filter::Close => json!({ "filter": null }),
                 })
                 .collect();
             json!({

@@ -43,6 +43,8 @@ pub(crate) struct Chain {
 pub(crate) enum Filter {
     Http(Arc<HttpManager>),
     Tcp(Arc<TcpProxy>),
+    /// Whatever comes is closed.
+    Close,
 }
 
 #[derive(Debug, Default)]
@@ -150,8 +152,14 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
     }
     let matcher =
         chain.filter_chain_match.as_ref().map(ChainMatch::compile).transpose().under("filter_chain_match")?;
-    let [filter] = chain.filters.as_slice() else {
-        return Err(Rejection::new("filters", "exactly one of http_connection_manager and tcp_proxy is supported"));
+    let filter = match chain.filters.as_slice() {
+        // As Envoy: a chain without filters closes whatever it is given.
+        [] => {
+            let matcher = matcher.unwrap_or_default();
+            return Ok(Arc::new(Chain { matcher, filter: Filter::Close, source, retired: AtomicBool::new(false) }));
+        }
+        [filter] => filter,
+        _ => return Err(Rejection::new("filters", "more than one of http_connection_manager and tcp_proxy is not supported")),
     };
     let Some(proto::filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
         return Err(Rejection::new("filters[0].typed_config", "is required"));

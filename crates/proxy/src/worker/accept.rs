@@ -103,5 +103,6 @@ async fn serve(worker: &Rc<Worker>, listener: &Listener, stream: TcpStream, remo
     match &chain.filter {
         Filter::Http(manager) => super::serve::http(worker, chain, manager, stream, ends).await,
         Filter::Tcp(config) => tcp::proxy(worker.clone(), config.clone(), stream, ends).await,
+        Filter::Close => {}
     }
 }

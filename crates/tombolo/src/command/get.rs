@@ -106,6 +106,9 @@ impl Get {
         let mut kinds: Vec<(String, Vec<&Item>)> = Vec::new();
         for item in items {
             let kind = text(&item.object, "/kind");
+            if listing(&kind).is_none() {
+                continue;
+            }
             match kinds.iter_mut().find(|(known, _)| *known == kind) {
                 Some((_, of_kind)) => of_kind.push(item),
                 None => kinds.push((kind, vec![item])),

@@ -14,6 +14,7 @@ pub(super) fn listing(kind: &str) -> Option<Listing> {
         "Namespace" => Listing::Namespaces,
         "Pod" => Listing::Pods,
         "Deployment" => Listing::Deployments,
+        "ReplicaSet" => Listing::ReplicaSets,
         "Service" => Listing::Services,
         "ConfigMap" => Listing::ConfigMaps,
         "Secret" => Listing::Secrets,
@@ -44,6 +45,7 @@ pub(super) fn cells(listing: Listing, object: &Value, cluster: &str) -> Vec<Stri
         Listing::Namespaces => vec![name, or(text(object, "/status/phase"), "Active"), age],
         Listing::Pods => pod(object, name, age, cluster),
         Listing::Deployments => deployment(object, name, age),
+        Listing::ReplicaSets => replica_set(object, name, age),
         Listing::Services => service(object, name, age),
         Listing::ConfigMaps => {
             vec![
@@ -139,7 +141,47 @@ fn pod_status(object: &Value, statuses: &[Value]) -> String {
 }
 
 fn deployment(object: &Value, name: String, age: String) -> Vec<String> {
-    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let mut cells = vec![
+        name,
+        format!(
+            "{}/{}",
+            number(object, "/status/readyReplicas"),
+            replicas(object)
+        ),
+        number(object, "/status/updatedReplicas").to_string(),
+        number(object, "/status/availableReplicas").to_string(),
+        age,
+    ];
+    cells.extend(template(object));
+    cells
+}
+
+fn replica_set(object: &Value, name: String, age: String) -> Vec<String> {
+    let mut cells = vec![
+        name,
+        replicas(object).to_string(),
+        number(object, "/status/replicas").to_string(),
+        number(object, "/status/readyReplicas").to_string(),
+        age,
+    ];
+    cells.extend(template(object));
+    cells
+}
+
+fn number(object: &Value, pointer: &str) -> u64 {
+    object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// How many pods are wanted; one where nothing is said.
+fn replicas(object: &Value) -> u64 {
+    object
+        .pointer("/spec/replicas")
+        .and_then(Value::as_u64)
+        .unwrap_or(1)
+}
+
+/// Containers, images and selector of what makes pods.
+fn template(object: &Value) -> [String; 3] {
     let containers = items(object, "/spec/template/spec/containers");
     let all = |field: &str| {
         let words: Vec<String> = containers
@@ -148,16 +190,7 @@ fn deployment(object: &Value, name: String, age: String) -> Vec<String> {
             .collect();
         words.join(",")
     };
-    let wanted = object
-        .pointer("/spec/replicas")
-        .and_then(Value::as_u64)
-        .unwrap_or(1);
-    vec![
-        name,
-        format!("{}/{wanted}", number("/status/readyReplicas")),
-        number("/status/updatedReplicas").to_string(),
-        number("/status/availableReplicas").to_string(),
-        age,
+    [
         all("name"),
         all("image"),
         labels(object.pointer("/spec/selector/matchLabels")),
