@@ -41,11 +41,15 @@ fn register(boto: &mut Boto, service: &str, id: &str, attributes: Value) {
     assert_eq!(finished(boto, &started, "INSTANCE"), id);
 }
 
+/// The instances of an answer. Discovery calls their name `InstanceId`, listings call it `Id`.
 fn ids(answer: &Value) -> BTreeSet<&str> {
     let instances = answer["Instances"].as_array().expect("a list");
     instances
         .iter()
-        .map(|instance| instance["InstanceId"].as_str().expect("an id"))
+        .map(|instance| {
+            let id = instance.get("InstanceId").or_else(|| instance.get("Id"));
+            id.and_then(Value::as_str).expect("an id")
+        })
         .collect()
 }
 
