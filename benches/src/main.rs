@@ -1,2 +1,43 @@
 //! Benchmarks against peers measured in the same run.
-fn main() {}
+//!
+//! `hop` measures what one sidecar hop costs, `propagate` how long a change takes from the API's answer to
+//! the traffic. Both print ratios or percentiles and assert nothing: a number without its peers on the same
+//! machine in the same minute says little.
+
+#![forbid(unsafe_code)]
+
+mod child;
+mod hop;
+mod http;
+mod propagate;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+tombolo-benches hop [--quick]        CPU time per request: ours, Envoy, HAProxy, nginx
+tombolo-benches propagate [--quick] [--clients N]
+                                     from the API's answer to proxies and to the first request served anew";
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let result = match words.as_slice() {
+        ["hop"] => runtime.block_on(hop::run(false)),
+        ["hop", "--quick"] => runtime.block_on(hop::run(true)),
+        ["propagate", options @ ..] => match propagate::Options::parse(options) {
+            Some(options) => runtime.block_on(propagate::run(options)),
+            None => Err(USAGE.into()),
+        },
+        _ => Err(USAGE.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! `tombolo up` as a child: whole clusters.
 
-use crate::{Program, aws::Aws, http, need, until_within};
+use crate::{Program, aws::Aws, http, need, until, until_within};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -125,7 +125,8 @@ impl Up {
                 panic!("tombolo up ended with {status}: {}", program.log());
             }
             let status = status(&self.binary, &self.name)?;
-            (status["ready"] == true).then(|| clusters = Some(status))
+            let is_synced = status["controlPlane"]["synced"] == true;
+            (status["ready"] == true && is_synced).then(|| clusters = Some(status))
         });
         let status = clusters.expect("set when it is ready");
         Clusters {
@@ -197,16 +198,15 @@ impl Clusters {
 
     /// Where the load balancer of a service is.
     pub fn balancer(&self, service: &str) -> SocketAddr {
-        let balancers = self.info["load_balancers"].as_array().expect("a list");
-        let found = balancers
-            .iter()
-            .find(|balancer| balancer["service"] == service);
-        let found = found.unwrap_or_else(|| panic!("{service} has no balancer: {}", self.info));
-        found["address"]
-            .as_str()
-            .expect("a text")
-            .parse()
-            .expect("an address")
+        let address = until("the service has a load balancer", || {
+            let status = self.status();
+            let balancers = status["info"]["load_balancers"].as_array()?;
+            let found = balancers
+                .iter()
+                .find(|balancer| balancer["service"] == service)?;
+            Some(found["address"].as_str()?.to_owned())
+        });
+        address.parse().expect("an address")
     }
 
     /// Runs a command of the CLI against it; answers with what it prints.
@@ -226,6 +226,15 @@ impl Clusters {
             text(&output.stderr)
         );
         text(&output.stdout)
+    }
+
+    /// Applies a manifest to a cluster.
+    #[track_caller]
+    pub fn apply(&self, cluster: &str, manifest: &str) {
+        let path = self.directory.path().join("applied.yaml");
+        std::fs::write(&path, manifest).expect("the directory can be written");
+        let path = path.display().to_string();
+        self.tombolo(&["apply", "--cluster", cluster, "-f", &path]);
     }
 
     /// Sends requests to a service's load balancer, each on its own connection; counts the answers by body,

@@ -3,6 +3,7 @@
 pub mod client;
 mod exec;
 mod query;
+pub(crate) mod reach;
 pub mod run_dir;
 pub(crate) mod server;
 pub mod summary;

@@ -37,3 +37,6 @@ impl Changes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

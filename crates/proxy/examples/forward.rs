@@ -36,9 +36,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["proxy", from, to, rest @ ..] => {
             let workers = rest.first().map_or(Ok(1), |text| text.parse())?;
             let (listener, cluster) = resources(from.parse()?, to.parse()?);
-            let static_resources =
-                vec![Resource::encode("ingress", &listener), Resource::encode("app", &cluster)];
-            Ok(tombolo_proxy::run(Options { workers, static_resources, drain: Duration::ZERO, ..Options::default() })?)
+            let static_resources = vec![
+                Resource::encode("ingress", &listener),
+                Resource::encode("app", &cluster),
+            ];
+            Ok(tombolo_proxy::run(Options {
+                workers,
+                static_resources,
+                drain: Duration::ZERO,
+                ..Options::default()
+            })?)
         }
         ["bootstrap", from, to] => {
             let (listener, cluster) = resources(from.parse()?, to.parse()?);
@@ -54,7 +61,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         ["load", address, pid, seconds, rest @ ..] => {
             let connections = rest.first().map_or(Ok(32), |text| text.parse())?;
-            load(address.parse()?, pid.parse()?, Duration::from_secs(seconds.parse()?), connections)
+            load(
+                address.parse()?,
+                pid.parse()?,
+                Duration::from_secs(seconds.parse()?),
+                connections,
+            )
         }
         _ => Err("see the head of this example for its arguments".into()),
     }
@@ -72,9 +84,12 @@ fn resources(from: SocketAddr, to: SocketAddr) -> (listener::Listener, cluster::
                     ..Default::default()
                 }),
                 action: Some(route::route::Action::Route(route::RouteAction {
-                    cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster("app".to_owned())),
+                    cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
+                        "app".to_owned(),
+                    )),
                     retry_policy: Some(route::RetryPolicy {
-                        retry_on: "connect-failure,refused-stream,reset,retriable-status-codes".to_owned(),
+                        retry_on: "connect-failure,refused-stream,reset,retriable-status-codes"
+                            .to_owned(),
                         num_retries: Some(UInt32Value { value: 2 }),
                         retriable_status_codes: vec![503],
                         ..Default::default()
@@ -91,10 +106,14 @@ fn resources(from: SocketAddr, to: SocketAddr) -> (listener::Listener, cluster::
         stat_prefix: "ingress".to_owned(),
         http_filters: vec![hcm::HttpFilter {
             name: "envoy.filters.http.router".to_owned(),
-            config_type: Some(hcm::http_filter::ConfigType::TypedConfig(any(&Router::default()))),
+            config_type: Some(hcm::http_filter::ConfigType::TypedConfig(any(
+                &Router::default(),
+            ))),
             ..Default::default()
         }],
-        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(routes)),
+        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(
+            routes,
+        )),
         ..Default::default()
     };
     let listener = listener::Listener {
@@ -110,17 +129,22 @@ fn resources(from: SocketAddr, to: SocketAddr) -> (listener::Listener, cluster::
         ..Default::default()
     };
     let endpoint = endpoint::LbEndpoint {
-        host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(endpoint::Endpoint {
-            address: Some(address(to)),
-            ..Default::default()
-        })),
+        host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(
+            endpoint::Endpoint {
+                address: Some(address(to)),
+                ..Default::default()
+            },
+        )),
         ..Default::default()
     };
     let cluster = cluster::Cluster {
         name: "app".to_owned(),
         load_assignment: Some(endpoint::ClusterLoadAssignment {
             cluster_name: "app".to_owned(),
-            endpoints: vec![endpoint::LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..Default::default() }],
+            endpoints: vec![endpoint::LocalityLbEndpoints {
+                lb_endpoints: vec![endpoint],
+                ..Default::default()
+            }],
             ..Default::default()
         }),
         ..Default::default()
@@ -132,20 +156,27 @@ fn address(address: SocketAddr) -> core::Address {
     core::Address {
         address: Some(core::address::Address::SocketAddress(core::SocketAddress {
             address: address.ip().to_string(),
-            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(address.port().into())),
+            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(
+                address.port().into(),
+            )),
             ..Default::default()
         })),
     }
 }
 
 fn any<M: Message + Name>(message: &M) -> Any {
-    Any { type_url: M::type_url(), value: message.encode_to_vec() }
+    Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    }
 }
 
 /// Answers every request, however it is framed, as soon as its head is complete. One thread, so that the proxy under
 /// test pays for waking one peer, not one per connection.
 fn upstream(address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async move {
         let socket = TcpListener::bind(address).await?;
         loop {
@@ -173,8 +204,15 @@ fn upstream(address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Keeps connections busy, one request at a time each, and reports the CPU time of process `pid` per request.
-fn load(address: SocketAddr, pid: u32, time: Duration, connections: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn load(
+    address: SocketAddr,
+    pid: u32,
+    time: Duration,
+    connections: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async move {
         let done = Arc::new(AtomicU64::new(0));
         for _ in 0..connections {
@@ -190,7 +228,11 @@ fn load(address: SocketAddr, pid: u32, time: Duration, connections: usize) -> Re
         tokio::time::sleep(Duration::from_millis(500)).await;
         let (count, cpu, start) = (done.load(Ordering::Relaxed), cpu_time(pid)?, Instant::now());
         tokio::time::sleep(time).await;
-        let (count, cpu, wall) = (done.load(Ordering::Relaxed) - count, cpu_time(pid)? - cpu, start.elapsed());
+        let (count, cpu, wall) = (
+            done.load(Ordering::Relaxed) - count,
+            cpu_time(pid)? - cpu,
+            start.elapsed(),
+        );
         println!(
             "{:.2} us/request  {} requests  {:.0}/s  busy {:.0} %",
             cpu * 1e6 / count.max(1) as f64,
@@ -225,6 +267,7 @@ fn cpu_time(pid: u32) -> Result<f64, Box<dyn std::error::Error>> {
     let after = stat.rsplit_once(')').ok_or("unexpected /proc format")?.1;
     let fields: Vec<&str> = after.split_whitespace().collect();
     // utime and stime are fields 14 and 15 of the file, 12 and 13 after the name; the unit is USER_HZ, 100 on Linux.
-    let ticks: f64 = fields.get(11).ok_or("short")?.parse::<f64>()? + fields.get(12).ok_or("short")?.parse::<f64>()?;
+    let ticks: f64 = fields.get(11).ok_or("short")?.parse::<f64>()?
+        + fields.get(12).ok_or("short")?.parse::<f64>()?;
     Ok(ticks / 100.0)
 }

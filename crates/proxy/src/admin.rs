@@ -38,8 +38,13 @@ pub(crate) struct State {
 
 /// Serves until dropped; without a socket, waits for ever.
 pub(crate) async fn serve(bound: Option<std::net::TcpListener>, state: State) {
-    let Some(bound) = bound else { return std::future::pending().await };
-    let socket = match bound.set_nonblocking(true).and_then(|()| TcpListener::from_std(bound)) {
+    let Some(bound) = bound else {
+        return std::future::pending().await;
+    };
+    let socket = match bound
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(bound))
+    {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(%error, "admin endpoints are not available");
@@ -78,26 +83,47 @@ impl State {
         let generation = self.generations.borrow().clone();
         let query = request.uri().query().unwrap_or_default();
         let wants_json = query.split('&').any(|pair| pair == "format=json");
-        let filter = query.split('&').find_map(|pair| pair.strip_prefix("filter=")).unwrap_or_default();
+        let filter = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("filter="))
+            .unwrap_or_default();
         let path = request.uri().path();
-        let changes = matches!(path, "/reset_counters" | "/quitquitquit" | "/drain_listeners" | "/healthcheck/fail");
+        let changes = matches!(
+            path,
+            "/reset_counters" | "/quitquitquit" | "/drain_listeners" | "/healthcheck/fail"
+        );
         if changes && request.method() != Method::POST {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, format!("Method {} not allowed, POST required.", request.method()));
+            return plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("Method {} not allowed, POST required.", request.method()),
+            );
         }
         match path {
             "/" | "/help" => plain(StatusCode::OK, HELP.to_owned()),
             "/ready" => {
-                let status = if self.is_live(&generation) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let status = if self.is_live(&generation) {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
                 plain(status, format!("{}\n", self.state_name(&generation)))
             }
             "/server_info" => as_json(&self.server_info(&generation)),
-            "/stats/prometheus" => plain(StatusCode::OK, text::prometheus(&text::gather(&self.registry, &generation, &self.uptime()))),
-            "/stats" if query.contains("format=prometheus") => {
-                plain(StatusCode::OK, text::prometheus(&text::gather(&self.registry, &generation, &self.uptime())))
-            }
+            "/stats/prometheus" => plain(
+                StatusCode::OK,
+                text::prometheus(&text::gather(&self.registry, &generation, &self.uptime())),
+            ),
+            "/stats" if query.contains("format=prometheus") => plain(
+                StatusCode::OK,
+                text::prometheus(&text::gather(&self.registry, &generation, &self.uptime())),
+            ),
             "/stats" => {
                 let stats = text::gather(&self.registry, &generation, &self.uptime());
-                if wants_json { as_json(&text::stats_json(&stats, filter)) } else { plain(StatusCode::OK, text::stats(&stats, filter)) }
+                if wants_json {
+                    as_json(&text::stats_json(&stats, filter))
+                } else {
+                    plain(StatusCode::OK, text::stats(&stats, filter))
+                }
             }
             "/clusters" => plain(StatusCode::OK, text::clusters(&generation, &self.registry)),
             "/listeners" if wants_json => as_json(&dump::listeners(&generation)),
@@ -127,7 +153,10 @@ impl State {
                 });
                 plain(StatusCode::OK, "OK\n".to_owned())
             }
-            _ => plain(StatusCode::NOT_FOUND, format!("invalid path. admin commands are:\n{HELP}")),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                format!("invalid path. admin commands are:\n{HELP}"),
+            ),
         }
     }
 
@@ -192,6 +221,9 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Ful
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, max-age=0"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-cache, max-age=0"),
+    );
     response
 }

@@ -2,7 +2,10 @@
 //!
 //! Each resource is compiled once per version and shared by every later configuration; a resource that cannot be
 //! compiled rejects only itself and leaves its previous version in force.
-#![allow(deprecated, reason = "control planes still send fields that newer Envoys deprecate")]
+#![allow(
+    deprecated,
+    reason = "control planes still send fields that newer Envoys deprecate"
+)]
 
 pub(crate) mod access_log;
 pub(crate) mod action;
@@ -24,7 +27,10 @@ pub(crate) mod value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::{cluster::v3, endpoint::v3 as endpoint_proto, listener::v3 as listener_proto, route::v3 as route_proto};
+use envoy_types::pb::envoy::config::{
+    cluster::v3, endpoint::v3 as endpoint_proto, listener::v3 as listener_proto,
+    route::v3 as route_proto,
+};
 use tombolo_xds::{Kind, Resource, Snapshot};
 
 use cluster::Cluster;
@@ -44,7 +50,10 @@ pub(crate) struct Entry<T> {
 
 impl<T> Clone for Entry<T> {
     fn clone(&self) -> Self {
-        Self { version: self.version.clone(), value: self.value.clone() }
+        Self {
+            version: self.version.clone(),
+            value: self.value.clone(),
+        }
     }
 }
 
@@ -70,33 +79,65 @@ impl Config {
     /// Compiles a snapshot on top of `self`, the configuration in force.
     pub(crate) fn adopt(&self, snapshot: &Snapshot) -> (Self, Vec<Refusal>) {
         let mut refusals = Vec::new();
-        let mut next = Self { revision: snapshot.revision(), ..Self::default() };
-        next.clusters = compile_kind(snapshot, Kind::Cluster, &self.clusters, &mut refusals, |resource, _| {
-            let compiled = cluster::compile(&decode::<v3::Cluster>(resource)?)?;
-            named(resource, &compiled.name)?;
-            Ok(compiled)
-        });
-        next.assignments = compile_kind(snapshot, Kind::Endpoint, &self.assignments, &mut refusals, |resource, _| {
-            endpoint::compile(&decode::<endpoint_proto::ClusterLoadAssignment>(resource)?)
-        });
-        next.listeners = compile_kind(snapshot, Kind::Listener, &self.listeners, &mut refusals, |resource, old| {
-            let mut compiled = listener::compile(&decode::<listener_proto::Listener>(resource)?, old)?;
-            if compiled.name.is_empty() {
-                compiled.name = resource.name().clone();
-            }
-            named(resource, &compiled.name)?;
-            Ok(compiled)
-        });
-        next.routes = compile_kind(snapshot, Kind::Route, &self.routes, &mut refusals, |resource, _| {
-            let compiled = route::compile(&decode::<route_proto::RouteConfiguration>(resource)?)?;
-            named(resource, &compiled.name)?;
-            Ok(compiled)
-        });
+        let mut next = Self {
+            revision: snapshot.revision(),
+            ..Self::default()
+        };
+        next.clusters = compile_kind(
+            snapshot,
+            Kind::Cluster,
+            &self.clusters,
+            &mut refusals,
+            |resource, _| {
+                let compiled = cluster::compile(&decode::<v3::Cluster>(resource)?)?;
+                named(resource, &compiled.name)?;
+                Ok(compiled)
+            },
+        );
+        next.assignments = compile_kind(
+            snapshot,
+            Kind::Endpoint,
+            &self.assignments,
+            &mut refusals,
+            |resource, _| {
+                endpoint::compile(&decode::<endpoint_proto::ClusterLoadAssignment>(resource)?)
+            },
+        );
+        next.listeners = compile_kind(
+            snapshot,
+            Kind::Listener,
+            &self.listeners,
+            &mut refusals,
+            |resource, old| {
+                let mut compiled =
+                    listener::compile(&decode::<listener_proto::Listener>(resource)?, old)?;
+                if compiled.name.is_empty() {
+                    compiled.name = resource.name().clone();
+                }
+                named(resource, &compiled.name)?;
+                Ok(compiled)
+            },
+        );
+        next.routes = compile_kind(
+            snapshot,
+            Kind::Route,
+            &self.routes,
+            &mut refusals,
+            |resource, _| {
+                let compiled =
+                    route::compile(&decode::<route_proto::RouteConfiguration>(resource)?)?;
+                named(resource, &compiled.name)?;
+                Ok(compiled)
+            },
+        );
         for resource in snapshot.resources(Kind::Secret).values() {
             refusals.push(Refusal {
                 kind: Kind::Secret,
                 name: resource.name().clone(),
-                rejection: Rejection::new("", "secrets are not supported: this proxy speaks plaintext only"),
+                rejection: Rejection::new(
+                    "",
+                    "secrets are not supported: this proxy speaks plaintext only",
+                ),
             });
         }
         (next, refusals)
@@ -105,9 +146,13 @@ impl Config {
     /// The endpoints that a cluster's resources name, before any DNS lookup.
     pub(crate) fn assignment<'a>(&'a self, cluster: &'a Cluster) -> Option<&'a Arc<Assignment>> {
         match &cluster.discovery {
-            cluster::Discovery::Eds(service) => self.assignments.get(service).map(|entry| &entry.value),
+            cluster::Discovery::Eds(service) => {
+                self.assignments.get(service).map(|entry| &entry.value)
+            }
             cluster::Discovery::Static(assignment) => Some(assignment),
-            cluster::Discovery::StrictDns(dns) | cluster::Discovery::LogicalDns(dns) => Some(&dns.names),
+            cluster::Discovery::StrictDns(dns) | cluster::Discovery::LogicalDns(dns) => {
+                Some(&dns.names)
+            }
             cluster::Discovery::OriginalDst { .. } => None,
         }
     }
@@ -122,7 +167,13 @@ fn named(resource: &Resource, name: &str) -> Compiled<()> {
     if resource.name().as_ref() == name {
         Ok(())
     } else {
-        Err(Rejection::new("name", format!("{name:?} differs from the resource's name {:?}", resource.name())))
+        Err(Rejection::new(
+            "name",
+            format!(
+                "{name:?} differs from the resource's name {:?}",
+                resource.name()
+            ),
+        ))
     }
 }
 
@@ -144,11 +195,21 @@ fn compile_kind<T>(
         }
         match compile(resource, old.map(|entry| &*entry.value)) {
             Ok(value) => {
-                next.insert(name.clone(), Entry { version: resource.version().clone(), value: Arc::new(value) });
+                next.insert(
+                    name.clone(),
+                    Entry {
+                        version: resource.version().clone(),
+                        value: Arc::new(value),
+                    },
+                );
             }
             Err(rejection) => {
                 tracing::warn!(%kind, %name, %rejection, "resource rejected; the previous version stays in force");
-                refusals.push(Refusal { kind, name: name.clone(), rejection });
+                refusals.push(Refusal {
+                    kind,
+                    name: name.clone(),
+                    rejection,
+                });
                 if let Some(old) = old {
                     next.insert(name.clone(), old.clone());
                 }

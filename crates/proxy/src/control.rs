@@ -47,7 +47,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(options: Arc<Options>, registry: Arc<Registry>, publisher: watch::Sender<Arc<Generation>>) -> Self {
+    pub(crate) fn new(
+        options: Arc<Options>,
+        registry: Arc<Registry>,
+        publisher: watch::Sender<Arc<Generation>>,
+    ) -> Self {
         let (resolver, resolved) = Resolver::new();
         Self {
             config: Arc::default(),
@@ -97,7 +101,10 @@ impl Control {
     fn initial(&self) -> Snapshot {
         let mut builder = match self.saved.as_ref().and_then(Saved::load) {
             Some(snapshot) => {
-                tracing::info!(revision = snapshot.revision(), "last good configuration loaded from disk");
+                tracing::info!(
+                    revision = snapshot.revision(),
+                    "last good configuration loaded from disk"
+                );
                 let revision = snapshot.revision();
                 snapshot.edit(revision)
             }
@@ -110,8 +117,14 @@ impl Control {
     }
 
     fn subscribe(&self) -> (Option<Client>, Option<Updates>) {
-        let Some(address) = &self.options.xds_address else { return (None, None) };
-        let endpoint = if address.contains("://") { address.clone() } else { format!("http://{address}") };
+        let Some(address) = &self.options.xds_address else {
+            return (None, None);
+        };
+        let endpoint = if address.contains("://") {
+            address.clone()
+        } else {
+            format!("http://{address}")
+        };
         let node = Node {
             id: self.options.node_id.clone(),
             cluster: self.options.node_cluster.clone(),
@@ -180,14 +193,27 @@ impl Control {
                 None => next.listeners.remove(&name),
             };
         }
-        self.sockets.retain(|address| next.listeners.values().any(|entry| entry.value.bind && entry.value.address == address));
+        self.sockets.retain(|address| {
+            next.listeners
+                .values()
+                .any(|entry| entry.value.bind && entry.value.address == address)
+        });
     }
 
     /// Chains that no listener has any more let their connections go.
     fn retire_chains(&self, next: &Config) {
-        let kept: HashSet<_> =
-            next.listeners.values().flat_map(|entry| entry.value.all_chains()).map(Arc::as_ptr).collect();
-        for chain in self.config.listeners.values().flat_map(|entry| entry.value.all_chains()) {
+        let kept: HashSet<_> = next
+            .listeners
+            .values()
+            .flat_map(|entry| entry.value.all_chains())
+            .map(Arc::as_ptr)
+            .collect();
+        for chain in self
+            .config
+            .listeners
+            .values()
+            .flat_map(|entry| entry.value.all_chains())
+        {
             if !kept.contains(&Arc::as_ptr(chain)) {
                 chain.retire();
             }
@@ -197,7 +223,8 @@ impl Control {
     /// Waits, for a moment, until names that are new have been looked up once, so that a route never turns to a
     /// cluster whose hosts are only a moment away.
     async fn warm(&mut self) {
-        self.resolver.want(self.config.clusters.values().map(|entry| &*entry.value));
+        self.resolver
+            .want(self.config.clusters.values().map(|entry| &*entry.value));
         let deadline = tokio::time::Instant::now() + WARMING;
         while self.resolver.is_waiting() {
             match tokio::time::timeout_at(deadline, self.resolved.recv()).await {
@@ -221,32 +248,62 @@ impl Control {
         let mut fleets = BTreeMap::new();
         for (name, entry) in &self.config.clusters {
             let assignment = self.config.assignment(&entry.value);
-            let fleet = self.memory.fleet(&entry.value, assignment, &self.resolver, current.fleets.get(name));
+            let fleet = self.memory.fleet(
+                &entry.value,
+                assignment,
+                &self.resolver,
+                current.fleets.get(name),
+            );
             fleets.insert(name.clone(), fleet);
         }
-        self.memory.forget(|name| self.config.clusters.contains_key(name), Instant::now());
+        self.memory.forget(
+            |name| self.config.clusters.contains_key(name),
+            Instant::now(),
+        );
         let workers = self.options.worker_count();
         let mut doors = Vec::new();
-        for entry in self.config.listeners.values().filter(|entry| entry.value.bind) {
-            let known = current.doors.iter().find(|door| Arc::ptr_eq(&door.listener, &entry.value));
+        for entry in self
+            .config
+            .listeners
+            .values()
+            .filter(|entry| entry.value.bind)
+        {
+            let known = current
+                .doors
+                .iter()
+                .find(|door| Arc::ptr_eq(&door.listener, &entry.value));
             match (known, self.sockets.get(&entry.value, workers)) {
                 (Some(known), _) => doors.push(known.clone()),
-                (None, Ok(socket)) => doors.push(Arc::new(Door { listener: entry.value.clone(), socket })),
+                (None, Ok(socket)) => doors.push(Arc::new(Door {
+                    listener: entry.value.clone(),
+                    socket,
+                })),
                 (None, Err(error)) => tracing::error!(%error, "listener lost its socket"),
             }
         }
         let same = Arc::ptr_eq(&current.config, &self.config)
             && current.fleets.len() == fleets.len()
-            && fleets.iter().all(|(name, fleet)| current.fleets.get(name).is_some_and(|old| Arc::ptr_eq(old, fleet)));
+            && fleets.iter().all(|(name, fleet)| {
+                current
+                    .fleets
+                    .get(name)
+                    .is_some_and(|old| Arc::ptr_eq(old, fleet))
+            });
         if same {
             return;
         }
         self.checks.sync(fleets.values());
         self.sweeps.retain(|name, _| fleets.contains_key(name));
         let clusters: HashSet<&str> = fleets.keys().map(|name| &**name).collect();
-        self.registry.retain(|scope, name| scope != "cluster" || clusters.contains(name));
+        self.registry
+            .retain(|scope, name| scope != "cluster" || clusters.contains(name));
         self.number += 1;
-        let generation = Generation { number: self.number, config: self.config.clone(), fleets, doors };
+        let generation = Generation {
+            number: self.number,
+            config: self.config.clone(),
+            fleets,
+            doors,
+        };
         self.publisher.send_replace(Arc::new(generation));
     }
 
@@ -254,8 +311,13 @@ impl Control {
         let now = Instant::now();
         let current = self.publisher.borrow().clone();
         for (name, fleet) in &current.fleets {
-            let Some(outlier) = &fleet.config.outlier else { continue };
-            let due = self.sweeps.entry(name.clone()).or_insert_with(|| now + outlier.interval);
+            let Some(outlier) = &fleet.config.outlier else {
+                continue;
+            };
+            let due = self
+                .sweeps
+                .entry(name.clone())
+                .or_insert_with(|| now + outlier.interval);
             if now >= *due {
                 *due = now + outlier.interval;
                 fleet.sweep(outlier, now);
@@ -294,5 +356,9 @@ fn effective(snapshot: &Snapshot, before: &Snapshot, refusals: &[Refusal]) -> Sn
 }
 
 fn wire(refusal: Refusal) -> Nack {
-    Nack { kind: refusal.kind, name: refusal.name, reason: refusal.rejection.to_string() }
+    Nack {
+        kind: refusal.kind,
+        name: refusal.name,
+        reason: refusal.rejection.to_string(),
+    }
 }

@@ -18,7 +18,9 @@ const SO_MARK: u32 = 36;
 /// plane's included, so that redirect rules leave Envoy's own traffic alone.
 #[must_use]
 pub fn bootstrap(options: &Options) -> Value {
-    let admin = options.admin.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
+    let admin = options
+        .admin
+        .unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
     let mut config = json!({
         "node": {
             "id": options.node_id,
@@ -67,7 +69,11 @@ pub fn bootstrap(options: &Options) -> Value {
 }
 
 fn control_plane(host: &str, port: u16) -> Value {
-    let kind = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
+    let kind = if host.parse::<IpAddr>().is_ok() {
+        "STATIC"
+    } else {
+        "STRICT_DNS"
+    };
     json!({
         "name": CONTROL_PLANE,
         "type": kind,
@@ -99,7 +105,12 @@ fn address(host: &str, port: u16) -> Value {
 fn host_port(text: &str) -> Option<(String, u16)> {
     let text = text.split_once("://").map_or(text, |(_, rest)| rest);
     let (host, port) = text.rsplit_once(':')?;
-    Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port.parse().ok()?))
+    Some((
+        host.trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned(),
+        port.parse().ok()?,
+    ))
 }
 
 #[cfg(test)]
@@ -108,8 +119,14 @@ mod tests {
 
     #[test]
     fn addresses_of_all_kinds_split() {
-        assert_eq!(host_port("127.0.0.1:18000"), Some(("127.0.0.1".to_owned(), 18000)));
-        assert_eq!(host_port("http://control.test:1"), Some(("control.test".to_owned(), 1)));
+        assert_eq!(
+            host_port("127.0.0.1:18000"),
+            Some(("127.0.0.1".to_owned(), 18000))
+        );
+        assert_eq!(
+            host_port("http://control.test:1"),
+            Some(("control.test".to_owned(), 1))
+        );
         assert_eq!(host_port("[::1]:9"), Some(("::1".to_owned(), 9)));
         assert_eq!(host_port("nowhere"), None);
     }
@@ -124,8 +141,14 @@ mod tests {
             ..Options::default()
         });
         let option = &full["cluster_manager"]["upstream_bind_config"]["socket_options"][0];
-        assert_eq!((option["level"].as_u64(), option["name"].as_u64()), (Some(1), Some(36)));
+        assert_eq!(
+            (option["level"].as_u64(), option["name"].as_u64()),
+            (Some(1), Some(36))
+        );
         assert_eq!(option["int_value"], 1337);
-        assert_eq!(full["dynamic_resources"]["ads_config"]["api_type"], "DELTA_GRPC");
+        assert_eq!(
+            full["dynamic_resources"]["ads_config"]["api_type"],
+            "DELTA_GRPC"
+        );
     }
 }

@@ -21,8 +21,10 @@ pub(crate) enum Ailment {
     Unchecked = 16,
 }
 
-const UNHEALTHY: u8 =
-    Ailment::Discovery as u8 | Ailment::ActiveCheck as u8 | Ailment::Outlier as u8 | Ailment::Unchecked as u8;
+const UNHEALTHY: u8 = Ailment::Discovery as u8
+    | Ailment::ActiveCheck as u8
+    | Ailment::Outlier as u8
+    | Ailment::Unchecked as u8;
 
 /// One upstream address of one cluster. It outlives configuration changes that keep the address.
 #[derive(Debug)]
@@ -80,7 +82,9 @@ impl Host {
     }
 
     fn ejection(&self) -> MutexGuard<'_, Ejection> {
-        self.ejection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.ejection
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Ejections so far that still count towards the length of the next one.
@@ -105,8 +109,21 @@ pub(crate) struct Member {
 impl PartialEq for Member {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.host, &other.host)
-            && (self.weight, self.priority, self.locality, self.locality_weight, self.check_port, self.checked)
-                == (other.weight, other.priority, other.locality, other.locality_weight, other.check_port, other.checked)
+            && (
+                self.weight,
+                self.priority,
+                self.locality,
+                self.locality_weight,
+                self.check_port,
+                self.checked,
+            ) == (
+                other.weight,
+                other.priority,
+                other.locality,
+                other.locality_weight,
+                other.check_port,
+                other.checked,
+            )
             && self.check_hostname == other.check_hostname
     }
 }
@@ -144,7 +161,11 @@ pub(crate) struct OutlierStats {
 
 impl State {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { breakers: Breakers::new(limits), epoch: AtomicU64::new(0), outlier: OutlierStats::default() }
+        Self {
+            breakers: Breakers::new(limits),
+            epoch: AtomicU64::new(0),
+            outlier: OutlierStats::default(),
+        }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -158,13 +179,19 @@ impl State {
 
 impl Fleet {
     pub(crate) fn healthy(&self) -> usize {
-        self.members.list.iter().filter(|member| member.host.is_healthy()).count()
+        self.members
+            .list
+            .iter()
+            .filter(|member| member.host.is_healthy())
+            .count()
     }
 
     /// Notes the outcome of a request for outlier detection. `status` of failures without a response is the one
     /// that the client would see: 503 for a connection that failed, 504 for a timeout. `random` is any 64 bits.
     pub(crate) fn observe(&self, host: &Host, status: u16, random: u64) {
-        let Some(outlier) = &self.config.outlier else { return };
+        let Some(outlier) = &self.config.outlier else {
+            return;
+        };
         if status < 500 {
             // Loads first: the common case must not dirty a cache line that all workers read.
             if host.consecutive_5xx.load(Ordering::Relaxed) != 0 {
@@ -190,7 +217,10 @@ impl Fleet {
         let count = host.consecutive_5xx.fetch_add(1, Ordering::Relaxed) + 1;
         if count == outlier.consecutive_5xx {
             host.consecutive_5xx.store(0, Ordering::Relaxed);
-            self.state.outlier.detected_5xx.fetch_add(1, Ordering::Relaxed);
+            self.state
+                .outlier
+                .detected_5xx
+                .fetch_add(1, Ordering::Relaxed);
             if chance < outlier.enforcing_5xx {
                 self.eject(host, outlier);
             }
@@ -202,7 +232,12 @@ impl Fleet {
         if host.has(Ailment::Outlier) {
             return;
         }
-        let ejected = self.members.list.iter().filter(|member| member.host.has(Ailment::Outlier)).count();
+        let ejected = self
+            .members
+            .list
+            .iter()
+            .filter(|member| member.host.has(Ailment::Outlier))
+            .count();
         let share = ejected * 100 / self.members.list.len().max(1);
         // One host may always go, however small the permitted share, as App Mesh promises.
         if ejected > 0 && share >= outlier.max_ejection_percent as usize {
@@ -225,7 +260,8 @@ impl Fleet {
             let mut ejection = host.ejection();
             match ejection.since {
                 Some(since) => {
-                    let sentence = (outlier.base_ejection * ejection.times).min(outlier.max_ejection);
+                    let sentence =
+                        (outlier.base_ejection * ejection.times).min(outlier.max_ejection);
                     if now.duration_since(since) >= sentence {
                         ejection.since = None;
                         host.consecutive_5xx.store(0, Ordering::Relaxed);
@@ -275,7 +311,10 @@ pub(crate) struct Ceiling {
 
 impl Ceiling {
     fn new(limit: u32) -> Self {
-        Self { limit, held: AtomicU32::new(0) }
+        Self {
+            limit,
+            held: AtomicU32::new(0),
+        }
     }
 
     /// Takes one place. Without a limit nothing is counted, so that workers share no cache line for it.
@@ -283,7 +322,11 @@ impl Ceiling {
         if self.limit == u32::MAX {
             return true;
         }
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < self.limit).then_some(held + 1)).is_ok()
+        self.held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                (held < self.limit).then_some(held + 1)
+            })
+            .is_ok()
     }
 
     /// Takes one place even above the limit.

@@ -49,13 +49,21 @@ impl Sockets {
     }
 
     pub(crate) fn take(&self, worker: usize) -> Option<TcpListener> {
-        let mut slot = self.sockets.get(worker)?.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slot = self
+            .sockets
+            .get(worker)?
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         slot.take()
     }
 }
 
 fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     if address.is_ipv6() {

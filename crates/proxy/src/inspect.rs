@@ -52,7 +52,9 @@ pub(crate) async fn look(stream: &TcpStream) -> Sight {
             seen = read;
         }
     };
-    tokio::time::timeout(PATIENCE, watch).await.unwrap_or_default()
+    tokio::time::timeout(PATIENCE, watch)
+        .await
+        .unwrap_or_default()
 }
 
 /// `None` asks for more bytes, which `last` says there will not be.
@@ -60,19 +62,35 @@ fn recognise(bytes: &[u8], last: bool) -> Option<Sight> {
     match bytes {
         [] => last.then(Sight::default),
         [0x16, rest @ ..] if rest.is_empty() || rest[0] == 3 => match server_name(bytes) {
-            Hello::Name(name) => Some(Sight { tls: true, server_name: name, protocol: "" }),
-            Hello::NoName => Some(Sight { tls: true, ..Sight::default() }),
-            Hello::More => last.then(|| Sight { tls: true, ..Sight::default() }),
+            Hello::Name(name) => Some(Sight {
+                tls: true,
+                server_name: name,
+                protocol: "",
+            }),
+            Hello::NoName => Some(Sight {
+                tls: true,
+                ..Sight::default()
+            }),
+            Hello::More => last.then(|| Sight {
+                tls: true,
+                ..Sight::default()
+            }),
         },
         _ if PREFACE.starts_with(bytes) && bytes.len() < PREFACE.len() => last.then(Sight::default),
-        _ if bytes.starts_with(PREFACE) => Some(Sight { protocol: "h2c", ..Sight::default() }),
+        _ if bytes.starts_with(PREFACE) => Some(Sight {
+            protocol: "h2c",
+            ..Sight::default()
+        }),
         _ => {
             let line_end = bytes.iter().position(|b| *b == b'\n');
             match line_end {
                 Some(end) => {
                     let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
                     let http1 = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
-                    Some(Sight { protocol: if http1 { "http/1.1" } else { "" }, ..Sight::default() })
+                    Some(Sight {
+                        protocol: if http1 { "http/1.1" } else { "" },
+                        ..Sight::default()
+                    })
                 }
                 None if last || !bytes[0].is_ascii_alphabetic() => Some(Sight::default()),
                 None => None,
@@ -90,7 +108,9 @@ enum Hello {
 /// The server name of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
 fn server_name(bytes: &[u8]) -> Hello {
     let mut record = Reader(bytes);
-    let Some(length) = record.skip(3).and_then(|()| record.number(2)) else { return Hello::More };
+    let Some(length) = record.skip(3).and_then(|()| record.number(2)) else {
+        return Hello::More;
+    };
     if record.0.len() < length {
         return Hello::More;
     }
@@ -123,7 +143,9 @@ fn find_name(mut hello: Reader<'_>) -> Option<String> {
             return None;
         }
         let name = names.block(2)?;
-        return std::str::from_utf8(name.0).ok().map(str::to_ascii_lowercase);
+        return std::str::from_utf8(name.0)
+            .ok()
+            .map(str::to_ascii_lowercase);
     }
 }
 
@@ -137,7 +159,11 @@ impl<'a> Reader<'a> {
 
     /// A big-endian number of `width` bytes.
     fn number(&mut self, width: usize) -> Option<usize> {
-        let value = self.0.get(..width)?.iter().fold(0, |value, byte| value << 8 | usize::from(*byte));
+        let value = self
+            .0
+            .get(..width)?
+            .iter()
+            .fold(0, |value, byte| value << 8 | usize::from(*byte));
         self.skip(width)?;
         Some(value)
     }
@@ -190,7 +216,12 @@ mod tests {
 
     #[test]
     fn http_is_told_by_its_first_line() {
-        assert_eq!(recognise(b"GET / HTTP/1.1\r\n", false).expect("known").protocol, "http/1.1");
+        assert_eq!(
+            recognise(b"GET / HTTP/1.1\r\n", false)
+                .expect("known")
+                .protocol,
+            "http/1.1"
+        );
         assert_eq!(recognise(PREFACE, false).expect("known").protocol, "h2c");
         assert_eq!(recognise(&PREFACE[..9], false), None);
         assert_eq!(recognise(b"\x00\x01", false), Some(Sight::default()));

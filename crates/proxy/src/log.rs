@@ -25,7 +25,10 @@ pub(crate) struct Files {
 
 impl Files {
     fn sender(&self, path: &Arc<str>) -> Option<SyncSender<String>> {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut open = self
+            .open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(sender) = open.get(path) {
             return Some(sender.clone());
         }
@@ -46,7 +49,11 @@ impl Files {
 }
 
 fn standard(path: &str) -> Box<dyn Write + Send> {
-    if path.ends_with("stderr") { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) }
+    if path.ends_with("stderr") {
+        Box::new(std::io::stderr())
+    } else {
+        Box::new(std::io::stdout())
+    }
 }
 
 fn start(
@@ -55,7 +62,9 @@ fn start(
     file: Box<dyn Write + Send>,
 ) -> SyncSender<String> {
     let (sender, receiver) = sync_channel(QUEUE);
-    let spawned = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(file, &receiver));
+    let spawned = std::thread::Builder::new()
+        .name("access-log".to_owned())
+        .spawn(move || write_all(file, &receiver));
     if let Err(error) = spawned {
         tracing::warn!(%path, %error, "access log writer cannot start; its lines are lost");
     }
@@ -84,14 +93,23 @@ struct Buffer {
 
 impl Logs {
     pub(crate) fn new(files: Arc<Files>) -> Rc<Self> {
-        Rc::new(Self { files, buffers: RefCell::default() })
+        Rc::new(Self {
+            files,
+            buffers: RefCell::default(),
+        })
     }
 
     pub(crate) fn write(&self, log: &AccessLog, facts: &Facts<'_>) {
         let mut buffers = self.buffers.borrow_mut();
         if !buffers.contains_key(&log.path) {
             let writer = self.files.sender(&log.path);
-            buffers.insert(log.path.clone(), Buffer { lines: String::new(), writer });
+            buffers.insert(
+                log.path.clone(),
+                Buffer {
+                    lines: String::new(),
+                    writer,
+                },
+            );
         }
         if let Some(buffer) = buffers.get_mut(&log.path) {
             log.write(facts, &mut buffer.lines);

@@ -17,12 +17,18 @@ impl Counter {
     }
 
     pub(crate) fn add(&self, amount: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(amount),
+            Ordering::Relaxed,
+        );
     }
 
     /// For gauges.
     pub(crate) fn dec(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_sub(1),
+            Ordering::Relaxed,
+        );
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -155,13 +161,22 @@ pub(crate) struct Registry {
 
 impl Registry {
     fn shards(&self) -> MutexGuard<'_, Shards> {
-        self.shards.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shards
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// A new shard for the calling worker.
-    pub(crate) fn shard<S: Shard + Default + Send + Sync + 'static>(&self, scope: &'static str, name: &Arc<str>) -> Arc<S> {
+    pub(crate) fn shard<S: Shard + Default + Send + Sync + 'static>(
+        &self,
+        scope: &'static str,
+        name: &Arc<str>,
+    ) -> Arc<S> {
         let shard = Arc::new(S::default());
-        self.shards().entry((scope, name.clone())).or_default().push(shard.clone());
+        self.shards()
+            .entry((scope, name.clone()))
+            .or_default()
+            .push(shard.clone());
         shard
     }
 
@@ -184,7 +199,11 @@ impl Registry {
                         }
                     }
                 }
-                Totals { scope, name: name.clone(), values: sums }
+                Totals {
+                    scope,
+                    name: name.clone(),
+                    values: sums,
+                }
             })
             .collect()
     }
@@ -217,12 +236,26 @@ mod tests {
             shard.downstream_cx_active.inc();
         }
         let totals = registry.totals();
-        let value = |metric: &str| totals[0].values.iter().find(|(name, ..)| *name == metric).unwrap().2;
+        let value = |metric: &str| {
+            totals[0]
+                .values
+                .iter()
+                .find(|(name, ..)| *name == metric)
+                .unwrap()
+                .2
+        };
         assert_eq!(value("downstream_rq_2xx"), 3);
         assert_eq!(value("downstream_cx_active"), 3);
         registry.reset_counters();
         let totals = registry.totals();
-        let value = |metric: &str| totals[0].values.iter().find(|(name, ..)| *name == metric).unwrap().2;
+        let value = |metric: &str| {
+            totals[0]
+                .values
+                .iter()
+                .find(|(name, ..)| *name == metric)
+                .unwrap()
+                .2
+        };
         assert_eq!(value("downstream_rq_2xx"), 0);
         assert_eq!(value("downstream_cx_active"), 3);
     }

@@ -65,7 +65,10 @@ pub struct OptionsError {
 
 impl OptionsError {
     fn new(variable: &'static str, problem: impl Into<String>) -> Self {
-        Self { variable, problem: problem.into() }
+        Self {
+            variable,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -77,7 +80,11 @@ impl Options {
     ///
     /// The first variable that is missing or malformed.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
-        let get = |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let get = |name: &str| {
+            get(name)
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
         let resource = get("APPMESH_RESOURCE_ARN")
             .or_else(|| get("APPMESH_RESOURCE_NAME"))
             .or_else(|| get("APPMESH_VIRTUAL_NODE_NAME"))
@@ -88,7 +95,10 @@ impl Options {
                 )
             })?;
         let mut metadata = BTreeMap::new();
-        for (variable, key) in [("TOMBOLO_POD", "tombolo.io/pod"), ("TOMBOLO_CLUSTER", "tombolo.io/cluster")] {
+        for (variable, key) in [
+            ("TOMBOLO_POD", "tombolo.io/pod"),
+            ("TOMBOLO_CLUSTER", "tombolo.io/cluster"),
+        ] {
             if let Some(value) = get(variable) {
                 metadata.insert(key.to_owned(), value);
             }
@@ -101,30 +111,46 @@ impl Options {
             admin: admin(&get)?,
             state_dir: get("TOMBOLO_STATE_DIR").map(PathBuf::from),
             workers: number("TOMBOLO_PROXY_WORKERS", get("TOMBOLO_PROXY_WORKERS"))?.unwrap_or(0),
-            socket_mark: get("TOMBOLO_SOCKET_MARK").map(|text| mark(&text)).transpose()?,
+            socket_mark: get("TOMBOLO_SOCKET_MARK")
+                .map(|text| mark(&text))
+                .transpose()?,
             drain: drain(get("LISTENER_DRAIN_WAIT_TIME_S"))?,
             static_resources: Vec::new(),
-            log: get("ENVOY_LOG_LEVEL").map_or_else(|| "info".to_owned(), |level| log_level(&level)),
+            log: get("ENVOY_LOG_LEVEL")
+                .map_or_else(|| "info".to_owned(), |level| log_level(&level)),
         })
     }
 
     /// The number of worker threads after the default is filled in.
     #[must_use]
     pub fn worker_count(&self) -> usize {
-        if self.workers > 0 { self.workers } else { std::thread::available_parallelism().map_or(1, usize::from) }
+        if self.workers > 0 {
+            self.workers
+        } else {
+            std::thread::available_parallelism().map_or(1, usize::from)
+        }
     }
 }
 
 fn admin(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<SocketAddr>, OptionsError> {
     let port = number("ENVOY_ADMIN_ACCESS_PORT", get("ENVOY_ADMIN_ACCESS_PORT"))?.unwrap_or(9901);
-    let six = get("ENVOY_ADMIN_ACCESS_ENABLE_IPV6").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let ip = if six { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let six = get("ENVOY_ADMIN_ACCESS_ENABLE_IPV6")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let ip = if six {
+        IpAddr::V6(Ipv6Addr::LOCALHOST)
+    } else {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    };
     Ok(Some(SocketAddr::new(ip, port)))
 }
 
-fn number<T: std::str::FromStr>(variable: &'static str, text: Option<String>) -> Result<Option<T>, OptionsError> {
+fn number<T: std::str::FromStr>(
+    variable: &'static str,
+    text: Option<String>,
+) -> Result<Option<T>, OptionsError> {
     text.map(|text| {
-        text.parse().map_err(|_| OptionsError::new(variable, format!("{text:?} is not a number in range")))
+        text.parse()
+            .map_err(|_| OptionsError::new(variable, format!("{text:?} is not a number in range")))
     })
     .transpose()
 }
@@ -135,11 +161,18 @@ fn mark(text: &str) -> Result<u32, OptionsError> {
         Some(hex) => u32::from_str_radix(hex, 16),
         None => text.parse(),
     };
-    parsed.map_err(|_| OptionsError::new("TOMBOLO_SOCKET_MARK", format!("{text:?} is not a 32-bit number")))
+    parsed.map_err(|_| {
+        OptionsError::new(
+            "TOMBOLO_SOCKET_MARK",
+            format!("{text:?} is not a 32-bit number"),
+        )
+    })
 }
 
 fn drain(text: Option<String>) -> Result<Duration, OptionsError> {
-    Ok(Duration::from_secs(number("LISTENER_DRAIN_WAIT_TIME_S", text)?.unwrap_or(20)))
+    Ok(Duration::from_secs(
+        number("LISTENER_DRAIN_WAIT_TIME_S", text)?.unwrap_or(20),
+    ))
 }
 
 /// Envoy's level names in `tracing`'s words.
@@ -163,7 +196,10 @@ mod tests {
 
     fn from(variables: &[(&str, &str)]) -> Result<Options, OptionsError> {
         Options::from_env(&|name| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -190,14 +226,19 @@ mod tests {
 
     #[test]
     fn deprecated_names_still_work() {
-        let options = from(&[("APPMESH_VIRTUAL_NODE_NAME", "mesh/m/virtualNode/old")]).expect("valid");
+        let options =
+            from(&[("APPMESH_VIRTUAL_NODE_NAME", "mesh/m/virtualNode/old")]).expect("valid");
         assert_eq!(options.node_id, "mesh/m/virtualNode/old");
     }
 
     #[test]
     fn missing_or_malformed_variables_are_named() {
         assert_eq!(from(&[]).unwrap_err().variable, "APPMESH_RESOURCE_ARN");
-        let error = from(&[("APPMESH_RESOURCE_ARN", "x"), ("TOMBOLO_SOCKET_MARK", "many")]).unwrap_err();
+        let error = from(&[
+            ("APPMESH_RESOURCE_ARN", "x"),
+            ("TOMBOLO_SOCKET_MARK", "many"),
+        ])
+        .unwrap_err();
         assert_eq!(error.variable, "TOMBOLO_SOCKET_MARK");
     }
 }

@@ -15,7 +15,9 @@ pub(crate) fn original_dst(stream: &TcpStream) -> Option<SocketAddr> {
     let found = match local {
         SocketAddr::V4(_) => socket.original_dst_v4(),
         // A dual-stack listener sees IPv4 clients with mapped addresses, and their entry is an IPv4 one.
-        SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_some() => socket.original_dst_v4(),
+        SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_some() => {
+            socket.original_dst_v4()
+        }
         SocketAddr::V6(_) => socket.original_dst_v6(),
     };
     found.ok()?.as_socket()

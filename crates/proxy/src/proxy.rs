@@ -51,7 +51,10 @@ pub struct Proxy {
 
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxy").field("admin", &self.admin).field("threads", &self.threads.len()).finish_non_exhaustive()
+        f.debug_struct("Proxy")
+            .field("admin", &self.admin)
+            .field("threads", &self.threads.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +74,10 @@ impl Proxy {
         let files = Arc::new(Files::default());
         let bound = options
             .admin
-            .map(|address| std::net::TcpListener::bind(address).map_err(|source| Error::Admin { address, source }))
+            .map(|address| {
+                std::net::TcpListener::bind(address)
+                    .map_err(|source| Error::Admin { address, source })
+            })
             .transpose()?;
         let mut proxy = Self {
             phase: phase.clone(),
@@ -133,7 +139,11 @@ impl Proxy {
     }
 
     fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(body)?);
+        self.threads.push(
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(body)?,
+        );
         Ok(())
     }
 
@@ -147,7 +157,11 @@ impl Proxy {
     #[must_use]
     pub fn listener(&self, name: &str) -> Option<SocketAddr> {
         let generation = self.generations.borrow();
-        generation.doors.iter().find(|door| &*door.listener.name == name).map(|door| door.socket.address)
+        generation
+            .doors
+            .iter()
+            .find(|door| &*door.listener.name == name)
+            .map(|door| door.socket.address)
     }
 
     /// Whether a configuration has been adopted.
@@ -207,7 +221,9 @@ impl Proxy {
 
     /// Blocks until SIGTERM, SIGINT or a `quitquitquit` asks the proxy to end.
     fn wait_for_the_end(&self) -> Result<(), Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let mut phases = self.phase.subscribe();
         runtime.block_on(async move {
             use tokio::signal::unix::{SignalKind, signal};

@@ -58,11 +58,19 @@ fn write_uuid(random: &Random, out: &mut BytesMut) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let high = (random.next() & 0xffff_ffff_ffff_0fff) | 0x4000;
     let low = (random.next() & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-    for (index, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
+    for (index, byte) in high
+        .to_be_bytes()
+        .into_iter()
+        .chain(low.to_be_bytes())
+        .enumerate()
+    {
         if matches!(index, 4 | 6 | 8 | 10) {
             out.extend_from_slice(b"-");
         }
-        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        out.extend_from_slice(&[
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ]);
     }
 }
 
@@ -74,7 +82,9 @@ mod tests {
     #[test]
     fn request_ids_are_distinct_version_4_uuids() {
         let (random, ids) = (Random::new(), RequestIds::default());
-        let seen: HashSet<_> = (0..1000).map(|_| ids.next(&random).to_str().unwrap().to_owned()).collect();
+        let seen: HashSet<_> = (0..1000)
+            .map(|_| ids.next(&random).to_str().unwrap().to_owned())
+            .collect();
         assert_eq!(seen.len(), 1000);
         for id in seen {
             assert_eq!(id.len(), 36);
@@ -86,6 +96,10 @@ mod tests {
     #[test]
     fn fractions_stay_below_one() {
         let random = Random::new();
-        assert!((0..1000).map(|_| random.fraction()).all(|f| (0.0..1.0).contains(&f)));
+        assert!(
+            (0..1000)
+                .map(|_| random.fraction())
+                .all(|f| (0.0..1.0).contains(&f))
+        );
     }
 }

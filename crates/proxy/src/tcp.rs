@@ -48,10 +48,18 @@ where
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let (up, down) = (Cell::new(0), Cell::new(0));
-    let mut client = Counted { inner: client, read: &up };
-    let mut server = Counted { inner: server, read: &down };
+    let mut client = Counted {
+        inner: client,
+        read: &up,
+    };
+    let mut server = Counted {
+        inner: server,
+        read: &down,
+    };
     let silence = async {
-        let Some(idle) = idle else { return std::future::pending().await };
+        let Some(idle) = idle else {
+            return std::future::pending().await;
+        };
         // Looking four times per period bounds the error to a quarter without a timer per read.
         let (mut seen, mut quiet) = ((0, 0), 0);
         while quiet < 4 {
@@ -72,7 +80,13 @@ where
         () = silence => Ended::Idle,
         () = expiry => Ended::Expired,
     };
-    (ended, Moved { up: up.get(), down: down.get() })
+    (
+        ended,
+        Moved {
+            up: up.get(),
+            down: down.get(),
+        },
+    )
 }
 
 /// Counts what is read.
@@ -82,16 +96,25 @@ struct Counted<'a, S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut *self.inner).poll_read(cx, buffer))?;
-        self.read.set(self.read.get() + (buffer.filled().len() - before) as u64);
+        self.read
+            .set(self.read.get() + (buffer.filled().len() - before) as u64);
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.inner).poll_write(cx, buffer)
     }
 
@@ -113,7 +136,12 @@ pub(crate) struct Ends {
 }
 
 /// Serves one client connection of a `tcp_proxy` chain.
-pub(crate) async fn proxy(worker: Rc<Worker>, config: Arc<TcpProxy>, mut client: TcpStream, ends: Ends) {
+pub(crate) async fn proxy(
+    worker: Rc<Worker>,
+    config: Arc<TcpProxy>,
+    mut client: TcpStream,
+    ends: Ends,
+) {
     let stats = worker.tcp_stats(&config.stat_prefix);
     stats.downstream_cx_total.inc();
     stats.downstream_cx_active.inc();
@@ -134,7 +162,9 @@ pub(crate) async fn proxy(worker: Rc<Worker>, config: Arc<TcpProxy>, mut client:
             let (ended, moved) = join(&mut client, &mut server, config.idle_timeout, until).await;
             match ended {
                 Ended::Idle => stats.idle_timeout.inc(),
-                Ended::Failed(error) => tracing::debug!(%error, remote = %ends.remote, "connection broke"),
+                Ended::Failed(error) => {
+                    tracing::debug!(%error, remote = %ends.remote, "connection broke")
+                }
                 Ended::Closed | Ended::Expired => {}
             }
             stats.downstream_cx_rx_bytes_total.add(moved.up);
@@ -169,19 +199,27 @@ async fn connect(
     let mut tried: Vec<Arc<Host>> = Vec::new();
     let members = cluster.fleet().members.list.len();
     // A refused connection costs the client nothing while another host is there to ask.
-    let attempts = (config.connect_attempts as usize).max(members.min(3)).max(1);
+    let attempts = (config.connect_attempts as usize)
+        .max(members.min(3))
+        .max(1);
     let mut flag = "UH";
     for _ in 0..attempts {
-        let upstream = cluster.pick(&worker.random, Some(dialled), &tried, 3).ok_or("UH")?;
+        let upstream = cluster
+            .pick(&worker.random, Some(dialled), &tried, 3)
+            .ok_or("UH")?;
         let guard = ConnectionGuard::open(&cluster, &upstream).map_err(|_| "UO")?;
         match cluster.connect(&upstream).await {
             Ok(stream) => {
-                cluster.fleet().observe(&upstream.host, 200, worker.random.next());
+                cluster
+                    .fleet()
+                    .observe(&upstream.host, 200, worker.random.next());
                 return Ok((stream, guard, upstream.host.address));
             }
             Err(error) => {
                 tracing::debug!(?error, host = %upstream.host.address, "upstream connection failed");
-                cluster.fleet().observe(&upstream.host, 503, worker.random.next());
+                cluster
+                    .fleet()
+                    .observe(&upstream.host, 503, worker.random.next());
                 tried.push(upstream.host.clone());
                 flag = "UF";
             }

@@ -38,7 +38,12 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     fn new(host: Arc<Host>) -> Rc<Self> {
-        Rc::new(Self { host, pool: Pool::default(), active: Cell::new(0), used: Cell::new(Instant::now()) })
+        Rc::new(Self {
+            host,
+            pool: Pool::default(),
+            active: Cell::new(0),
+            used: Cell::new(Instant::now()),
+        })
     }
 }
 
@@ -52,7 +57,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(fleet: Arc<Fleet>, stats: Arc<ClusterStats>, mark: Option<u32>, random: &Random) -> Rc<Self> {
+    pub(crate) fn new(
+        fleet: Arc<Fleet>,
+        stats: Arc<ClusterStats>,
+        mark: Option<u32>,
+        random: &Random,
+    ) -> Rc<Self> {
         let cluster = Self {
             fleet: RefCell::new(Held::new(fleet)),
             stats,
@@ -107,8 +117,11 @@ impl Cluster {
         let mut next = HashMap::with_capacity(fleet.members.list.len());
         for member in &fleet.members.list {
             let address = member.host.address;
-            let known = upstreams.remove(&address).filter(|known| Arc::ptr_eq(&known.host, &member.host));
-            next.entry(address).or_insert_with(|| known.unwrap_or_else(|| Upstream::new(member.host.clone())));
+            let known = upstreams
+                .remove(&address)
+                .filter(|known| Arc::ptr_eq(&known.host, &member.host));
+            next.entry(address)
+                .or_insert_with(|| known.unwrap_or_else(|| Upstream::new(member.host.clone())));
         }
         for (_, removed) in upstreams.drain() {
             removed.pool.retire();

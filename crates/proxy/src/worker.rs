@@ -83,7 +83,14 @@ pub(crate) fn run(seat: Seat) -> std::io::Result<()> {
         // Ready tasks run in batches between looks at the sockets; a larger batch means fewer epoll calls.
         .event_interval(61)
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let Seat { index, registry, files, mark, mut generations, mut phase } = seat;
+    let Seat {
+        index,
+        registry,
+        files,
+        mark,
+        mut generations,
+        mut phase,
+    } = seat;
     let worker = Rc::new(Worker {
         index,
         random: Random::new(),
@@ -186,11 +193,23 @@ impl Worker {
             .routes
             .iter()
             .map(|(name, entry)| {
-                let known = old.routes.get(name).filter(|known| Arc::ptr_eq(known.arc(), &entry.value));
-                (name.clone(), known.cloned().unwrap_or_else(|| Held::new(entry.value.clone())))
+                let known = old
+                    .routes
+                    .get(name)
+                    .filter(|known| Arc::ptr_eq(known.arc(), &entry.value));
+                (
+                    name.clone(),
+                    known
+                        .cloned()
+                        .unwrap_or_else(|| Held::new(entry.value.clone())),
+                )
             })
             .collect();
-        *self.local.borrow_mut() = Rc::new(Local { number: generation.number, clusters, routes });
+        *self.local.borrow_mut() = Rc::new(Local {
+            number: generation.number,
+            clusters,
+            routes,
+        });
         self.listen(generation);
     }
 
@@ -201,7 +220,10 @@ impl Worker {
         }
         let mut listening = self.listening.borrow_mut();
         listening.retain(|address, current| {
-            let stays = generation.doors.iter().any(|door| door.socket.address == *address);
+            let stays = generation
+                .doors
+                .iter()
+                .any(|door| door.socket.address == *address);
             if !stays {
                 current.stop();
             }
@@ -253,7 +275,9 @@ impl Worker {
         let leaving = session.chain.is_retired() || self.is_draining();
         let idle_over = !busy && manager.idle_timeout.is_some_and(|timeout| idle >= timeout);
         let age = now.saturating_duration_since(session.opened);
-        let too_old = manager.max_connection_duration.is_some_and(|most| age >= most);
+        let too_old = manager
+            .max_connection_duration
+            .is_some_and(|most| age >= most);
         if idle_over {
             session.stats.downstream_cx_idle_timeout.inc();
         }
@@ -282,5 +306,9 @@ fn shard<S: Shard + Default + Send + Sync + 'static>(
     scope: &'static str,
     name: &Arc<str>,
 ) -> Arc<S> {
-    known.borrow_mut().entry(name.clone()).or_insert_with(|| registry.shard(scope, name)).clone()
+    known
+        .borrow_mut()
+        .entry(name.clone())
+        .or_insert_with(|| registry.shard(scope, name))
+        .clone()
 }

@@ -5,8 +5,8 @@ mod rig;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
-use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::DataSource;
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::r#type::matcher::v3 as text;
 use envoy_types::pb::envoy::r#type::v3::Int64Range;
@@ -23,7 +23,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(binary: &std::path::PathBuf, table: route::RouteConfiguration, clusters: &[cluster::Cluster]) -> Self {
+    fn start(
+        binary: &std::path::PathBuf,
+        table: route::RouteConfiguration,
+        clusters: &[cluster::Cluster],
+    ) -> Self {
         let listener = ingress(0, http_filter(&manager(table)));
         Self::with_listener(binary, &listener, clusters)
     }
@@ -39,21 +43,38 @@ impl Pair {
             static_resources: resource_set(listener, clusters),
             ..tombolo_proxy::Options::default()
         });
-        Self { envoy, ours, differences: std::cell::RefCell::default() }
+        Self {
+            envoy,
+            ours,
+            differences: std::cell::RefCell::default(),
+        }
     }
 
     /// Sends the same bytes to both and notes what comes back differently.
     fn compare(&self, raw: &str) {
-        let theirs = comparable(client::send(self.envoy.address, raw), &self.envoy.address.port().to_string());
-        let ours = comparable(client::send(self.ours.address, raw), &self.ours.address.port().to_string());
+        let theirs = comparable(
+            client::send(self.envoy.address, raw),
+            &self.envoy.address.port().to_string(),
+        );
+        let ours = comparable(
+            client::send(self.ours.address, raw),
+            &self.ours.address.port().to_string(),
+        );
         if ours != theirs {
-            self.differences.borrow_mut().push(format!("{raw}\n  ours:  {ours:?}\n  Envoy: {theirs:?}\n"));
+            self.differences
+                .borrow_mut()
+                .push(format!("{raw}\n  ours:  {ours:?}\n  Envoy: {theirs:?}\n"));
         }
     }
 
     fn agree(&self) {
         let differences = self.differences.borrow();
-        assert!(differences.is_empty(), "{} differences\n\n{}", differences.len(), differences.join("\n"));
+        assert!(
+            differences.is_empty(),
+            "{} differences\n\n{}",
+            differences.len(),
+            differences.join("\n")
+        );
     }
 
     fn compare_get(&self, path: &str) {
@@ -76,17 +97,25 @@ fn comparable(mut response: Response, port: &str) -> (u16, Vec<(String, String)>
     let lines: Vec<String> = text
         .lines()
         .map(|line| match line.split_once(": ") {
-            Some(("x-request-id", id)) if id.len() == 36 && id.matches('-').count() == 4 => "x-request-id: UUID".to_owned(),
+            Some(("x-request-id", id)) if id.len() == 36 && id.matches('-').count() == 4 => {
+                "x-request-id: UUID".to_owned()
+            }
             _ => line.replace(port, "PORT"),
         })
         .collect();
     if text.contains("x-request-id") {
-        response.headers.retain(|(name, _)| name != "content-length");
+        response
+            .headers
+            .retain(|(name, _)| name != "content-length");
     }
     (response.status, response.headers, lines.join("\n"))
 }
 
-fn with_header_match(name: &str, specifier: route::header_matcher::HeaderMatchSpecifier, invert: bool) -> route::RouteMatch {
+fn with_header_match(
+    name: &str,
+    specifier: route::header_matcher::HeaderMatchSpecifier,
+    invert: bool,
+) -> route::RouteMatch {
     route::RouteMatch {
         headers: vec![route::HeaderMatcher {
             name: name.to_owned(),
@@ -100,30 +129,68 @@ fn with_header_match(name: &str, specifier: route::header_matcher::HeaderMatchSp
 
 #[test]
 fn routes_headers_and_rewrites_agree() {
-    let Some(binary) = envoy::binary() else { return };
+    let Some(binary) = envoy::binary() else {
+        return;
+    };
     let (red, blue) = (Upstream::start("red"), Upstream::start("blue"));
-    let clusters = [static_cluster("red", &[red.address]), static_cluster("blue", &[blue.address])];
+    let clusters = [
+        static_cluster("red", &[red.address]),
+        static_cluster("blue", &[blue.address]),
+    ];
     use route::header_matcher::HeaderMatchSpecifier as Header;
-    let regex = |regex: &str| text::RegexMatcher { regex: regex.to_owned(), ..Default::default() };
+    let regex = |regex: &str| text::RegexMatcher {
+        regex: regex.to_owned(),
+        ..Default::default()
+    };
     let routes = vec![
-        forward(with_header_match("x-color", Header::StringMatch(exact("blue")), false), to_cluster("blue")),
-        forward(with_header_match("x-age", Header::RangeMatch(Int64Range { start: 10, end: 20 }), false), to_cluster("blue")),
-        forward(with_header_match("x-not", Header::StringMatch(exact("red")), true), to_cluster("blue")),
-        forward(with_header_match(":method", Header::StringMatch(exact("POST")), false), to_cluster("blue")),
+        forward(
+            with_header_match("x-color", Header::StringMatch(exact("blue")), false),
+            to_cluster("blue"),
+        ),
+        forward(
+            with_header_match(
+                "x-age",
+                Header::RangeMatch(Int64Range { start: 10, end: 20 }),
+                false,
+            ),
+            to_cluster("blue"),
+        ),
+        forward(
+            with_header_match("x-not", Header::StringMatch(exact("red")), true),
+            to_cluster("blue"),
+        ),
+        forward(
+            with_header_match(":method", Header::StringMatch(exact("POST")), false),
+            to_cluster("blue"),
+        ),
         forward(
             route::RouteMatch {
                 query_parameters: vec![route::QueryParameterMatcher {
                     name: "q".to_owned(),
                     query_parameter_match_specifier: Some(
-                        route::query_parameter_matcher::QueryParameterMatchSpecifier::StringMatch(exact("1")),
+                        route::query_parameter_matcher::QueryParameterMatchSpecifier::StringMatch(
+                            exact("1"),
+                        ),
                     ),
                 }],
                 ..prefix("/match")
             },
             to_cluster("blue"),
         ),
-        forward(prefix("/rewrite/"), route::RouteAction { prefix_rewrite: "/".to_owned(), ..to_cluster("red") }),
-        forward(path("/whole"), route::RouteAction { prefix_rewrite: "/new".to_owned(), ..to_cluster("red") }),
+        forward(
+            prefix("/rewrite/"),
+            route::RouteAction {
+                prefix_rewrite: "/".to_owned(),
+                ..to_cluster("red")
+            },
+        ),
+        forward(
+            path("/whole"),
+            route::RouteAction {
+                prefix_rewrite: "/new".to_owned(),
+                ..to_cluster("red")
+            },
+        ),
         forward(
             prefix("/regex"),
             route::RouteAction {
@@ -137,9 +204,11 @@ fn routes_headers_and_rewrites_agree() {
         forward(
             prefix("/host"),
             route::RouteAction {
-                host_rewrite_specifier: Some(route::route_action::HostRewriteSpecifier::HostRewriteLiteral(
-                    "other.test".to_owned(),
-                )),
+                host_rewrite_specifier: Some(
+                    route::route_action::HostRewriteSpecifier::HostRewriteLiteral(
+                        "other.test".to_owned(),
+                    ),
+                ),
                 ..to_cluster("red")
             },
         ),
@@ -152,22 +221,27 @@ fn routes_headers_and_rewrites_agree() {
         },
         route::Route {
             r#match: Some(path("/direct")),
-            action: Some(route::route::Action::DirectResponse(route::DirectResponseAction {
-                status: 418,
-                body: Some(DataSource {
-                    specifier: Some(Specifier::InlineString("short and stout".to_owned())),
+            action: Some(route::route::Action::DirectResponse(
+                route::DirectResponseAction {
+                    status: 418,
+                    body: Some(DataSource {
+                        specifier: Some(Specifier::InlineString("short and stout".to_owned())),
+                        ..Default::default()
+                    }),
                     ..Default::default()
-                }),
-                ..Default::default()
-            })),
+                },
+            )),
             ..Default::default()
         },
         route::Route {
             r#match: Some(prefix("/moved")),
             action: Some(route::route::Action::Redirect(route::RedirectAction {
                 host_redirect: "new.test".to_owned(),
-                path_rewrite_specifier: Some(route::redirect_action::PathRewriteSpecifier::PrefixRewrite("/here".to_owned())),
-                response_code: route::redirect_action::RedirectResponseCode::TemporaryRedirect as i32,
+                path_rewrite_specifier: Some(
+                    route::redirect_action::PathRewriteSpecifier::PrefixRewrite("/here".to_owned()),
+                ),
+                response_code: route::redirect_action::RedirectResponseCode::TemporaryRedirect
+                    as i32,
                 ..Default::default()
             })),
             ..Default::default()
@@ -175,7 +249,9 @@ fn routes_headers_and_rewrites_agree() {
         forward(path("/exact"), to_cluster("red")),
         forward(
             route::RouteMatch {
-                path_specifier: Some(route::route_match::PathSpecifier::PathSeparatedPrefix("/segment".to_owned())),
+                path_specifier: Some(route::route_match::PathSpecifier::PathSeparatedPrefix(
+                    "/segment".to_owned(),
+                )),
                 ..Default::default()
             },
             to_cluster("red"),
@@ -189,7 +265,11 @@ fn routes_headers_and_rewrites_agree() {
     let table = table(
         "routes",
         vec![
-            host("named", &["only.test", "*.wild.test", "pre.*"], vec![forward(prefix("/"), to_cluster("blue"))]),
+            host(
+                "named",
+                &["only.test", "*.wild.test", "pre.*"],
+                vec![forward(prefix("/"), to_cluster("blue"))],
+            ),
             host("all", &["*"], routes),
         ],
     );
@@ -198,10 +278,34 @@ fn routes_headers_and_rewrites_agree() {
     let pair = Pair::start(&binary, table, &clusters);
 
     let gets = [
-        "/echo", "/echo?a=b&c=%20d", "/match", "/match?q=1", "/match?q=2&q=1", "/rewrite/a/b?x=y", "/rewrite/", "/whole?q",
-        "/regex/abc/42?z=1", "/regex/none", "/host/x", "/headers/x", "/direct", "/moved/a?b=c", "/exact", "/exact/no",
-        "/segment", "/segment/x", "/segments", "/none", "/missing-cluster", "/status/404", "/status/500", "/status/204",
-        "/http10", "/chunked", "/echo/%2e%2e/x", "/echo//double",
+        "/echo",
+        "/echo?a=b&c=%20d",
+        "/match",
+        "/match?q=1",
+        "/match?q=2&q=1",
+        "/rewrite/a/b?x=y",
+        "/rewrite/",
+        "/whole?q",
+        "/regex/abc/42?z=1",
+        "/regex/none",
+        "/host/x",
+        "/headers/x",
+        "/direct",
+        "/moved/a?b=c",
+        "/exact",
+        "/exact/no",
+        "/segment",
+        "/segment/x",
+        "/segments",
+        "/none",
+        "/missing-cluster",
+        "/status/404",
+        "/status/500",
+        "/status/204",
+        "/http10",
+        "/chunked",
+        "/echo/%2e%2e/x",
+        "/echo//double",
     ];
     for path in gets {
         pair.compare_get(path);
@@ -245,7 +349,9 @@ fn routes_headers_and_rewrites_agree() {
 
 #[test]
 fn failures_agree() {
-    let Some(binary) = envoy::binary() else { return };
+    let Some(binary) = envoy::binary() else {
+        return;
+    };
     let up = Upstream::start("up");
     let closed = {
         let gone = Upstream::start("gone");
@@ -269,11 +375,20 @@ fn failures_agree() {
         static_cluster("empty", &[]),
         full,
     ];
-    let retrying = |cluster: &str, on: &str| route::RouteAction { retry_policy: Some(retries(on, 2)), ..to_cluster(cluster) };
-    let within = |action: route::RouteAction, time: u64| route::RouteAction { timeout: millis(time), ..action };
+    let retrying = |cluster: &str, on: &str| route::RouteAction {
+        retry_policy: Some(retries(on, 2)),
+        ..to_cluster(cluster)
+    };
+    let within = |action: route::RouteAction, time: u64| route::RouteAction {
+        timeout: millis(time),
+        ..action
+    };
     let table = routes(vec![
         forward(prefix("/refused"), to_cluster("closed")),
-        forward(prefix("/refused-retried"), retrying("closed", "connect-failure")),
+        forward(
+            prefix("/refused-retried"),
+            retrying("closed", "connect-failure"),
+        ),
         forward(prefix("/empty"), to_cluster("empty")),
         forward(prefix("/full"), to_cluster("full")),
         forward(prefix("/close"), to_cluster("up")),
@@ -295,13 +410,24 @@ fn failures_agree() {
     ]);
     let pair = Pair::start(&binary, table, &clusters);
     for path in [
-        "/refused", "/empty", "/full", "/close", "/slow/1000", "/slow/0", "/stall", "/status/500", "/status/503",
-        "/status/404", "/per-try",
+        "/refused",
+        "/empty",
+        "/full",
+        "/close",
+        "/slow/1000",
+        "/slow/0",
+        "/stall",
+        "/status/500",
+        "/status/503",
+        "/status/404",
+        "/per-try",
     ] {
         pair.compare_get(path);
     }
     let grpc = |path: &str| {
-        format!("POST {path} HTTP/1.1\r\nhost: app.test\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n")
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: app.test\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n"
+        )
     };
     for path in ["/empty", "/refused", "/full", "/slow/1000"] {
         pair.compare(&grpc(path));
@@ -311,20 +437,34 @@ fn failures_agree() {
     for (path, attempts) in [("/status/500?n", 3), ("/status/404?n", 1)] {
         let before = up.requests();
         client::get(pair.envoy.address, path);
-        assert_eq!(up.requests() - before, attempts, "Envoy's attempts at {path}");
+        assert_eq!(
+            up.requests() - before,
+            attempts,
+            "Envoy's attempts at {path}"
+        );
         let before = up.requests();
         client::get(pair.ours.address, path);
         assert_eq!(up.requests() - before, attempts, "our attempts at {path}");
     }
     for (path, status) in [("/flaky/2", 200), ("/flaky/3", 503)] {
-        assert_eq!(client::get(pair.envoy.address, &format!("{path}?envoy")).status, status, "Envoy at {path}");
-        assert_eq!(client::get(pair.ours.address, &format!("{path}?ours")).status, status, "ours at {path}");
+        assert_eq!(
+            client::get(pair.envoy.address, &format!("{path}?envoy")).status,
+            status,
+            "Envoy at {path}"
+        );
+        assert_eq!(
+            client::get(pair.ours.address, &format!("{path}?ours")).status,
+            status,
+            "ours at {path}"
+        );
     }
 }
 
 #[test]
 fn normalization_and_server_names_agree() {
-    let Some(binary) = envoy::binary() else { return };
+    let Some(binary) = envoy::binary() else {
+        return;
+    };
     let up = Upstream::start("up");
     let mut config = manager(routes(vec![forward(prefix("/a"), to_cluster("up"))]));
     config.normalize_path = yes();
@@ -333,7 +473,16 @@ fn normalization_and_server_names_agree() {
     config.always_set_request_id_in_response = false;
     let listener = ingress(0, http_filter(&config));
     let pair = Pair::with_listener(&binary, &listener, &[static_cluster("up", &[up.address])]);
-    for path in ["/a/../a/b", "/a//b", "/x/../a", "/a/./b?q=/../", "/%61/b", "/a%2Fb", "/a/%2e%2e/a", "/b"] {
+    for path in [
+        "/a/../a/b",
+        "/a//b",
+        "/x/../a",
+        "/a/./b?q=/../",
+        "/%61/b",
+        "/a%2Fb",
+        "/a/%2e%2e/a",
+        "/b",
+    ] {
         pair.compare_get(path);
     }
     pair.compare("GET /a HTTP/1.1\r\nhost: app.test\r\nx-forwarded-for: 1.2.3.4\r\nx-forwarded-proto: https\r\n\r\n");
@@ -342,10 +491,18 @@ fn normalization_and_server_names_agree() {
 
 #[test]
 fn weighted_clusters_split_alike() {
-    let Some(binary) = envoy::binary() else { return };
+    let Some(binary) = envoy::binary() else {
+        return;
+    };
     let (red, blue) = (Upstream::start("red"), Upstream::start("blue"));
-    let table = routes(vec![forward(prefix("/"), to_weighted(&[("red", 1), ("blue", 3)]))]);
-    let clusters = [static_cluster("red", &[red.address]), static_cluster("blue", &[blue.address])];
+    let table = routes(vec![forward(
+        prefix("/"),
+        to_weighted(&[("red", 1), ("blue", 3)]),
+    )]);
+    let clusters = [
+        static_cluster("red", &[red.address]),
+        static_cluster("blue", &[blue.address]),
+    ];
     let pair = Pair::start(&binary, table, &clusters);
     for address in [pair.envoy.address, pair.ours.address] {
         let (red_before, blue_before) = (red.requests(), blue.requests());
@@ -362,7 +519,9 @@ fn weighted_clusters_split_alike() {
 
 #[test]
 fn generated_bootstrap_is_valid_for_envoy() {
-    let Some(binary) = envoy::binary() else { return };
+    let Some(binary) = envoy::binary() else {
+        return;
+    };
     let options = tombolo_proxy::Options {
         node_id: "mesh/m/virtualNode/n".to_owned(),
         node_cluster: "n".to_owned(),
@@ -376,10 +535,20 @@ fn generated_bootstrap_is_valid_for_envoy() {
     let file = std::env::temp_dir().join(format!("tombolo-bootstrap-{}.json", std::process::id()));
     std::fs::write(&file, tombolo_proxy::envoy::bootstrap(&options).to_string()).expect("written");
     let output = std::process::Command::new(binary)
-        .args(["--mode", "validate", "--log-level", "error", "--config-path"])
+        .args([
+            "--mode",
+            "validate",
+            "--log-level",
+            "error",
+            "--config-path",
+        ])
         .arg(&file)
         .output()
         .expect("envoy runs");
     let _ = std::fs::remove_file(&file);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -1,4 +1,8 @@
 //! What clients and upstreams see of one running proxy.
+#![allow(
+    deprecated,
+    reason = "the short form of a log format, which control planes still send"
+)]
 
 mod rig;
 
@@ -22,7 +26,10 @@ use rig::upstream::Upstream;
 use rig::{Running, wait_for};
 
 fn forwarding(table: route::RouteConfiguration, clusters: &[cluster::Cluster]) -> Running {
-    Running::start(resource_set(&ingress(0, http_filter(&manager(table))), clusters))
+    Running::start(resource_set(
+        &ingress(0, http_filter(&manager(table))),
+        clusters,
+    ))
 }
 
 fn everything_to(name: &str) -> route::RouteConfiguration {
@@ -61,7 +68,10 @@ fn connections_are_kept_and_shared_by_requests() {
 #[test]
 fn refused_host_costs_nothing_while_another_answers() {
     let up = Upstream::start("up");
-    let proxy = forwarding(everything_to("both"), &[static_cluster("both", &[closed_port(), up.address])]);
+    let proxy = forwarding(
+        everything_to("both"),
+        &[static_cluster("both", &[closed_port(), up.address])],
+    );
     for _ in 0..40 {
         assert_eq!(client::get(proxy.address, "/x").status, 200);
     }
@@ -83,7 +93,10 @@ fn idle_connection_closed_by_its_peer_loses_no_request() {
 #[test]
 fn killed_upstream_fails_only_what_was_inside_it() {
     let (one, two) = (Upstream::start("one"), Upstream::start("two"));
-    let proxy = forwarding(everything_to("both"), &[static_cluster("both", &[one.address, two.address])]);
+    let proxy = forwarding(
+        everything_to("both"),
+        &[static_cluster("both", &[one.address, two.address])],
+    );
     let mut connections: Vec<_> = (0..8).map(|_| Connection::open(proxy.address)).collect();
     for connection in &mut connections {
         assert_eq!(connection.get("/warm").status, 200);
@@ -92,7 +105,10 @@ fn killed_upstream_fails_only_what_was_inside_it() {
     for _ in 0..20 {
         for connection in &mut connections {
             let response = connection.get("/x");
-            assert_eq!((response.status, response.header("x-upstream")), (200, Some("two")));
+            assert_eq!(
+                (response.status, response.header("x-upstream")),
+                (200, Some("two"))
+            );
         }
     }
 }
@@ -100,11 +116,21 @@ fn killed_upstream_fails_only_what_was_inside_it() {
 #[test]
 fn bodies_are_replayed_up_to_the_limit() {
     let up = Upstream::start("up");
-    let action = route::RouteAction { retry_policy: Some(retries("retriable-status-codes", 2)), ..to_cluster("up") };
-    let proxy = forwarding(routes(vec![forward(prefix("/"), action)]), &[static_cluster("up", &[up.address])]);
+    let action = route::RouteAction {
+        retry_policy: Some(retries("retriable-status-codes", 2)),
+        ..to_cluster("up")
+    };
+    let proxy = forwarding(
+        routes(vec![forward(prefix("/"), action)]),
+        &[static_cluster("up", &[up.address])],
+    );
     let post = |path: &str, size: usize| {
         let body = "x".repeat(size);
-        client::send(proxy.address, &format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n{body}")).status
+        client::send(
+            proxy.address,
+            &format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n{body}"),
+        )
+        .status
     };
     assert_eq!(post("/flaky/2?small", 1000), 200);
     assert_eq!(up.requests(), 3);
@@ -117,7 +143,10 @@ fn large_bodies_pass_both_ways() {
     let up = Upstream::start("up");
     let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
     let body = "0123456789abcdef".repeat(256 * 1024);
-    let raw = format!("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let raw = format!(
+        "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let response = client::send(proxy.address, &raw);
     assert_eq!(response.status, 200);
     assert!(response.text().ends_with(&body));
@@ -131,8 +160,10 @@ fn websocket_passes_through_where_the_listener_allows_it() {
         upgrade_type: "websocket".to_owned(),
         ..Default::default()
     }];
-    let proxy =
-        Running::start(resource_set(&ingress(0, http_filter(&config)), &[static_cluster("up", &[up.address])]));
+    let proxy = Running::start(resource_set(
+        &ingress(0, http_filter(&config)),
+        &[static_cluster("up", &[up.address])],
+    ));
     let mut connection = Connection::open(proxy.address);
     let response = connection.request(
         "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n",
@@ -169,14 +200,21 @@ fn connection_ceiling_overflows_with_envoys_answer() {
     let get = b"GET /slow/400 HTTP/1.1\r\nhost: a\r\n\r\n";
     let mut first = Connection::open(proxy.address);
     first.write(get);
-    wait_for("the first request upstream", || (up.requests() == 1).then_some(()));
+    wait_for("the first request upstream", || {
+        (up.requests() == 1).then_some(())
+    });
     let mut second = Connection::open(proxy.address);
     second.write(get);
-    wait_for("the second to wait", || (proxy.stat("cluster.up.upstream_rq_pending_active") == 1).then_some(()));
+    wait_for("the second to wait", || {
+        (proxy.stat("cluster.up.upstream_rq_pending_active") == 1).then_some(())
+    });
     let third = client::get(proxy.address, "/x");
     assert_eq!(third.status, 503);
     assert_eq!(third.header("x-envoy-overloaded"), Some("true"));
-    assert_eq!(third.text(), "upstream connect error or disconnect/reset before headers. reset reason: overflow");
+    assert_eq!(
+        third.text(),
+        "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+    );
     assert_eq!(first.read(false).status, 200);
     assert_eq!(second.read(false).status, 200);
     assert_eq!(up.connections(), 1);
@@ -213,7 +251,12 @@ fn failing_host_is_ejected_and_returns() {
         client::get(proxy.address, "/x");
         (bad.requests() > before).then_some(())
     });
-    assert!(proxy.admin("GET /clusters").text().contains("::times_ejected::"));
+    assert!(
+        proxy
+            .admin("GET /clusters")
+            .text()
+            .contains("::times_ejected::")
+    );
 }
 
 #[test]
@@ -228,20 +271,32 @@ fn failed_health_check_keeps_requests_away() {
             healthy_threshold: number(2),
             unhealthy_threshold: number(2),
             health_checker: Some(core::health_check::HealthChecker::HttpHealthCheck(
-                core::health_check::HttpHealthCheck { path: "/ping".to_owned(), ..Default::default() },
+                core::health_check::HttpHealthCheck {
+                    path: "/ping".to_owned(),
+                    ..Default::default()
+                },
             )),
             ..Default::default()
         }],
         ..static_cluster("all", &[good.address, bad.address, third.address])
     };
     let proxy = forwarding(everything_to("all"), &[checked]);
-    wait_for("first verdicts", || (proxy.stat("cluster.all.membership_healthy") == 2).then_some(()));
+    wait_for("first verdicts", || {
+        (proxy.stat("cluster.all.membership_healthy") == 2).then_some(())
+    });
     for _ in 0..12 {
         assert_eq!(client::get(proxy.address, "/x").status, 200);
     }
-    assert!(proxy.admin("GET /clusters").text().contains("/failed_active_hc"));
+    assert!(
+        proxy
+            .admin("GET /clusters")
+            .text()
+            .contains("/failed_active_hc")
+    );
     bad.force_status(0);
-    wait_for("recovery", || (proxy.stat("cluster.all.membership_healthy") == 3).then_some(()));
+    wait_for("recovery", || {
+        (proxy.stat("cluster.all.membership_healthy") == 3).then_some(())
+    });
 }
 
 #[test]
@@ -249,25 +304,37 @@ fn names_are_looked_up() {
     let up = Upstream::start("up");
     let named = |kind: cluster::cluster::DiscoveryType| {
         let mut named = static_cluster("up", &[up.address]);
-        named.cluster_discovery_type = Some(cluster::cluster::ClusterDiscoveryType::Type(kind as i32));
+        named.cluster_discovery_type =
+            Some(cluster::cluster::ClusterDiscoveryType::Type(kind as i32));
         named.dns_lookup_family = cluster::cluster::DnsLookupFamily::V4Only as i32;
-        let endpoint = &mut named.load_assignment.as_mut().expect("set").endpoints[0].lb_endpoints[0];
-        let Some(envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier::Endpoint(endpoint)) =
-            &mut endpoint.host_identifier
+        let endpoint =
+            &mut named.load_assignment.as_mut().expect("set").endpoints[0].lb_endpoints[0];
+        let Some(
+            envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier::Endpoint(
+                endpoint,
+            ),
+        ) = &mut endpoint.host_identifier
         else {
             unreachable!("the rig makes endpoints")
         };
-        let Some(core::address::Address::SocketAddress(socket)) =
-            endpoint.address.as_mut().and_then(|address| address.address.as_mut())
+        let Some(core::address::Address::SocketAddress(socket)) = endpoint
+            .address
+            .as_mut()
+            .and_then(|address| address.address.as_mut())
         else {
             unreachable!("the rig makes socket addresses")
         };
         socket.address = "localhost".to_owned();
         named
     };
-    for kind in [cluster::cluster::DiscoveryType::StrictDns, cluster::cluster::DiscoveryType::LogicalDns] {
+    for kind in [
+        cluster::cluster::DiscoveryType::StrictDns,
+        cluster::cluster::DiscoveryType::LogicalDns,
+    ] {
         let proxy = forwarding(everything_to("up"), &[named(kind)]);
-        let response = wait_for("the name", || Some(client::get(proxy.address, "/x")).filter(|r| r.status == 200));
+        let response = wait_for("the name", || {
+            Some(client::get(proxy.address, "/x")).filter(|r| r.status == 200)
+        });
         assert_eq!(response.header("x-upstream"), Some("up"));
     }
 }
@@ -282,10 +349,12 @@ fn original_destination_cluster_dials_where_the_client_did() {
         cluster_discovery_type: Some(cluster::cluster::ClusterDiscoveryType::Type(
             cluster::cluster::DiscoveryType::OriginalDst as i32,
         )),
-        lb_config: Some(cluster::cluster::LbConfig::OriginalDstLbConfig(cluster::cluster::OriginalDstLbConfig {
-            upstream_port_override: number(up.address.port().into()),
-            ..Default::default()
-        })),
+        lb_config: Some(cluster::cluster::LbConfig::OriginalDstLbConfig(
+            cluster::cluster::OriginalDstLbConfig {
+                upstream_port_override: number(up.address.port().into()),
+                ..Default::default()
+            },
+        )),
         ..Default::default()
     };
     let proxy = forwarding(everything_to("pass"), &[passthrough]);
@@ -296,30 +365,44 @@ fn original_destination_cluster_dials_where_the_client_did() {
 fn raw_connections_are_joined_and_counted() {
     let up = Upstream::start("up");
     let listener = ingress(0, tcp_filter("both"));
-    let proxy =
-        Running::start(resource_set(&listener, &[static_cluster("both", &[closed_port(), up.address])]));
+    let proxy = Running::start(resource_set(
+        &listener,
+        &[static_cluster("both", &[closed_port(), up.address])],
+    ));
     for _ in 0..4 {
         assert_eq!(client::get(proxy.address, "/x").status, 200);
     }
-    wait_for("the counters", || (proxy.stat("tcp.raw.downstream_cx_total") == 4).then_some(()));
-    wait_for("bytes", || (proxy.stat("tcp.raw.downstream_cx_tx_bytes_total") > 0).then_some(()));
+    wait_for("the counters", || {
+        (proxy.stat("tcp.raw.downstream_cx_total") == 4).then_some(())
+    });
+    wait_for("bytes", || {
+        (proxy.stat("tcp.raw.downstream_cx_tx_bytes_total") > 0).then_some(())
+    });
 }
 
 #[test]
 fn filter_chains_are_chosen_by_port_and_protocol() {
     let (by_port, by_default) = (Upstream::start("by-port"), Upstream::start("by-default"));
     let chain = |port: u32, to: &str| listener::FilterChain {
-        filter_chain_match: Some(listener::FilterChainMatch { destination_port: number(port), ..Default::default() }),
+        filter_chain_match: Some(listener::FilterChainMatch {
+            destination_port: number(port),
+            ..Default::default()
+        }),
         filters: vec![http_filter(&manager(everything_to(to)))],
         ..Default::default()
     };
     let mut both = ingress(0, http_filter(&manager(everything_to("by-default"))));
     both.default_filter_chain = both.filter_chains.pop();
     both.filter_chains = vec![chain(1, "by-port")];
-    let clusters =
-        [static_cluster("by-port", &[by_port.address]), static_cluster("by-default", &[by_default.address])];
+    let clusters = [
+        static_cluster("by-port", &[by_port.address]),
+        static_cluster("by-default", &[by_default.address]),
+    ];
     let proxy = Running::start(resource_set(&both, &clusters));
-    assert_eq!(client::get(proxy.address, "/x").header("x-upstream"), Some("by-default"));
+    assert_eq!(
+        client::get(proxy.address, "/x").header("x-upstream"),
+        Some("by-default")
+    );
 
     let mut by_protocol = both.clone();
     by_protocol.filter_chains[0].filter_chain_match = Some(listener::FilterChainMatch {
@@ -328,7 +411,10 @@ fn filter_chains_are_chosen_by_port_and_protocol() {
         ..Default::default()
     });
     let proxy = Running::start(resource_set(&by_protocol, &clusters));
-    assert_eq!(client::get(proxy.address, "/x").header("x-upstream"), Some("by-port"));
+    assert_eq!(
+        client::get(proxy.address, "/x").header("x-upstream"),
+        Some("by-port")
+    );
 }
 
 #[test]
@@ -343,15 +429,28 @@ fn access_log_lines_have_the_configured_shape() {
                 .to_owned(),
         )),
     };
-    let mut config = manager(routes(vec![forward(prefix("/x"), to_cluster("up")), forward(prefix("/e"), to_cluster("empty"))]));
+    let mut config = manager(routes(vec![
+        forward(prefix("/x"), to_cluster("up")),
+        forward(prefix("/e"), to_cluster("empty")),
+    ]));
     config.access_log = vec![envoy_types::pb::envoy::config::accesslog::v3::AccessLog {
         name: "envoy.access_loggers.file".to_owned(),
-        config_type: Some(envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType::TypedConfig(any(&log))),
+        config_type: Some(
+            envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType::TypedConfig(
+                any(&log),
+            ),
+        ),
         ..Default::default()
     }];
-    let clusters = [static_cluster("up", &[up.address]), static_cluster("empty", &[])];
+    let clusters = [
+        static_cluster("up", &[up.address]),
+        static_cluster("empty", &[]),
+    ];
     let proxy = Running::start(resource_set(&ingress(0, http_filter(&config)), &clusters));
-    client::send(proxy.address, "GET /x?q=1 HTTP/1.1\r\nhost: a\r\nx-key: k\r\n\r\n");
+    client::send(
+        proxy.address,
+        "GET /x?q=1 HTTP/1.1\r\nhost: a\r\nx-key: k\r\n\r\n",
+    );
     client::get(proxy.address, "/e");
     client::get(proxy.address, "/none");
     let text = wait_for("three lines", || {
@@ -363,16 +462,24 @@ fn access_log_lines_have_the_configured_shape() {
     lines.sort_unstable();
     assert_eq!(lines[0], "GET /e 503 UH 19 empty -");
     assert_eq!(lines[1], "GET /none 404 NR 0 - -");
-    assert!(lines[2].starts_with("GET /x?q=1 200 - ") && lines[2].ends_with(" up k"), "{}", lines[2]);
+    assert!(
+        lines[2].starts_with("GET /x?q=1 200 - ") && lines[2].ends_with(" up k"),
+        "{}",
+        lines[2]
+    );
 }
 
 fn http2_cluster(name: &str, address: SocketAddr) -> cluster::Cluster {
     use upstream_http::http_protocol_options::explicit_http_config::ProtocolConfig;
     use upstream_http::http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions};
     let options = upstream_http::HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
-            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions::default())),
-        })),
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
+            ExplicitHttpConfig {
+                protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(
+                    core::Http2ProtocolOptions::default(),
+                )),
+            },
+        )),
         ..Default::default()
     };
     cluster::Cluster {
@@ -390,7 +497,10 @@ fn http2_is_spoken_on_both_sides() {
     let up = Upstream::start("up");
     // The inner proxy turns HTTP/2 into HTTP/1; the outer one turns HTTP/1 into HTTP/2.
     let inner = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
-    let outer = forwarding(everything_to("inner"), &[http2_cluster("inner", inner.address)]);
+    let outer = forwarding(
+        everything_to("inner"),
+        &[http2_cluster("inner", inner.address)],
+    );
     let mut connection = Connection::open(outer.address);
     for _ in 0..10 {
         let response = connection.request(
@@ -398,7 +508,12 @@ fn http2_is_spoken_on_both_sides() {
         );
         assert_eq!(response.status, 200);
         let text = response.text();
-        assert!(text.contains("host: shop.test") && text.contains("cookie: a=1") && text.ends_with("body"), "{text}");
+        assert!(
+            text.contains("host: shop.test")
+                && text.contains("cookie: a=1")
+                && text.ends_with("body"),
+            "{text}"
+        );
     }
     // One connection for each worker of the outer proxy that served a request.
     assert!((1..=2).contains(&inner.stat("http.ingress.downstream_cx_http2_total")));
@@ -411,7 +526,9 @@ fn drained_proxy_tells_clients_to_go_and_finishes_requests() {
     let mut running = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
     let mut connection = Connection::open(running.address);
     connection.write(b"GET /slow/300 HTTP/1.1\r\nhost: a\r\n\r\n");
-    wait_for("the request upstream", || (up.requests() == 1).then_some(()));
+    wait_for("the request upstream", || {
+        (up.requests() == 1).then_some(())
+    });
     let proxy = running.proxy.take().expect("running");
     let ending = std::thread::spawn(move || proxy.shutdown());
     let response = connection.read(false);
@@ -427,16 +544,30 @@ fn admin_endpoints_answer_as_scripts_expect() {
     let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
     assert_eq!(client::get(proxy.address, "/x").status, 200);
     assert_eq!(proxy.admin("GET /ready").text(), "LIVE\n");
-    let info: serde_json::Value = serde_json::from_slice(&proxy.admin("GET /server_info").body).expect("JSON");
+    let info: serde_json::Value =
+        serde_json::from_slice(&proxy.admin("GET /server_info").body).expect("JSON");
     assert_eq!(info["state"], "LIVE");
     let clusters = proxy.admin("GET /clusters").text();
     assert!(clusters.contains("up::added_via_api::true"), "{clusters}");
-    assert!(clusters.contains(&format!("up::{}::health_flags::healthy", up.address)), "{clusters}");
-    assert_eq!(proxy.admin("GET /listeners").text(), format!("ingress::{}\n", proxy.address));
-    let dump: serde_json::Value = serde_json::from_slice(&proxy.admin("GET /config_dump").body).expect("JSON");
-    assert_eq!(dump["configs"][1]["dynamic_active_clusters"][0]["cluster"]["name"], "up");
+    assert!(
+        clusters.contains(&format!("up::{}::health_flags::healthy", up.address)),
+        "{clusters}"
+    );
+    assert_eq!(
+        proxy.admin("GET /listeners").text(),
+        format!("ingress::{}\n", proxy.address)
+    );
+    let dump: serde_json::Value =
+        serde_json::from_slice(&proxy.admin("GET /config_dump").body).expect("JSON");
+    assert_eq!(
+        dump["configs"][1]["dynamic_active_clusters"][0]["cluster"]["name"],
+        "up"
+    );
     let prometheus = proxy.admin("GET /stats/prometheus").text();
-    assert!(prometheus.contains("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"up\"} 1\n"), "{prometheus}");
+    assert!(
+        prometheus.contains("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"up\"} 1\n"),
+        "{prometheus}"
+    );
     assert_eq!(proxy.admin("GET /reset_counters").status, 405);
     assert_eq!(proxy.admin("GET /nothing").status, 404);
 }
@@ -451,7 +582,11 @@ fn saved_configuration_serves_without_a_control_plane() {
     for resource in resource_set(&listener, &[static_cluster("up", &[up.address])]) {
         builder.insert(resource);
     }
-    std::fs::write(directory.join("last-good.snapshot"), builder.build().to_bytes()).expect("written");
+    std::fs::write(
+        directory.join("last-good.snapshot"),
+        builder.build().to_bytes(),
+    )
+    .expect("written");
     let proxy = Running::start_with(Options {
         xds_address: Some(closed_port().to_string()),
         state_dir: Some(directory.clone()),
@@ -467,13 +602,20 @@ fn saved_configuration_serves_without_a_control_plane() {
 fn bad_resource_rejects_only_itself() {
     let up = Upstream::start("up");
     let mut with_tls = static_cluster("secure", &[up.address]);
-    with_tls.transport_socket =
-        Some(core::TransportSocket { name: "envoy.transport_sockets.tls".to_owned(), ..Default::default() });
+    with_tls.transport_socket = Some(core::TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        ..Default::default()
+    });
     let mut set = resource_set(
         &ingress(0, http_filter(&manager(everything_to("up")))),
         &[static_cluster("up", &[up.address]), with_tls],
     );
-    set.push(Resource::received(tombolo_xds::Kind::Route, "broken", "1", vec![0xff, 0xff, 0xff].into()));
+    set.push(Resource::received(
+        tombolo_xds::Kind::Route,
+        "broken",
+        "1",
+        vec![0xff, 0xff, 0xff].into(),
+    ));
     let proxy = Running::start(set);
     assert_eq!(client::get(proxy.address, "/x").status, 200);
     let clusters = proxy.admin("GET /clusters").text();
@@ -485,11 +627,19 @@ fn client_that_leaves_releases_its_upstream() {
     let up = Upstream::start("up");
     let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
     let mut stream = TcpStream::connect(proxy.address).expect("connects");
-    stream.write_all(b"GET /stall HTTP/1.1\r\nhost: a\r\n\r\n").expect("writes");
-    wait_for("the request upstream", || (up.requests() == 1).then_some(()));
+    stream
+        .write_all(b"GET /stall HTTP/1.1\r\nhost: a\r\n\r\n")
+        .expect("writes");
+    wait_for("the request upstream", || {
+        (up.requests() == 1).then_some(())
+    });
     drop(stream);
-    wait_for("the release", || (proxy.stat("cluster.up.upstream_rq_active") == 0).then_some(()));
-    wait_for("the close", || (proxy.stat("cluster.up.upstream_cx_active") == 0).then_some(()));
+    wait_for("the release", || {
+        (proxy.stat("cluster.up.upstream_rq_active") == 0).then_some(())
+    });
+    wait_for("the close", || {
+        (proxy.stat("cluster.up.upstream_cx_active") == 0).then_some(())
+    });
 }
 
 #[test]
@@ -508,15 +658,28 @@ fn pipelined_requests_are_answered_in_order() {
 fn garbage_is_answered_with_400_and_harms_nobody() {
     let up = Upstream::start("up");
     let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
-    for garbage in ["\x00\x01\x02\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nhost a\r\n\r\n"] {
+    for garbage in [
+        "\x00\x01\x02\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost a\r\n\r\n",
+    ] {
         let mut stream = TcpStream::connect(proxy.address).expect("connects");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("set");
         stream.write_all(garbage.as_bytes()).expect("writes");
         let mut answer = Vec::new();
         let started = Instant::now();
         let _ = stream.read_to_end(&mut answer);
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
-        assert!(started.elapsed() < Duration::from_secs(10), "closed, not timed out");
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "closed, not timed out"
+        );
     }
     assert_eq!(client::get(proxy.address, "/x").status, 200);
 }

@@ -71,8 +71,6 @@ pub(crate) struct Stage {
     scope: Scope,
     store: Store,
     source: Observed,
-    server: Arc<Server<Observed>>,
-    registry: Registry,
     binary: PathBuf,
     envoy: PathBuf,
     directory: TempDir,
@@ -84,6 +82,8 @@ pub(crate) struct Stage {
 
 struct Sidecar {
     program: Program,
+    /// What its own xDS server knows of it: a server listens in one namespace.
+    registry: Registry,
     /// Keeps the namespace.
     _pod: PodNet,
 }
@@ -100,7 +100,6 @@ impl Stage {
             publisher,
             given: Arc::default(),
         };
-        let server = Arc::new(Server::new(source.clone(), Default::default()));
         let outside = Netns::new().expect("root makes namespaces");
         let fabric = outside
             .run(Fabric::new)
@@ -108,11 +107,9 @@ impl Stage {
             .expect("a fabric");
         Some(Self {
             mesh: Mesh::new(store.clone(), scope.clone()),
-            registry: server.registry(),
             scope,
             store,
             source,
-            server,
             binary,
             envoy,
             directory: tempfile::tempdir().expect("a directory"),
@@ -155,7 +152,8 @@ impl Stage {
             .set_nonblocking(true)
             .expect("sockets can be nonblocking");
         let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
-        let server = self.server.clone();
+        let server = Server::new(self.source.clone(), Default::default());
+        let registry = server.registry();
         tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
 
         let state = self.directory.path().join(pod);
@@ -177,6 +175,7 @@ impl Stage {
         let log = self.directory.path().join(format!("{pod}.log"));
         Sidecar {
             program: Program::start(&mut command, &log),
+            registry,
             _pod: net,
         }
     }
@@ -203,9 +202,7 @@ impl Stage {
                     .collect();
                 panic!("{place}: not accepted in time by {missing:?}: {logs:#?}");
             }
-            // A rejection does not tick, so look again anyway.
-            let mut changes = self.registry.changes();
-            drop(tokio::time::timeout(Duration::from_millis(50), changes.changed()).await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -214,7 +211,6 @@ impl Stage {
     /// # Panics
     /// When one rejected something, or ended.
     fn missing(&mut self, place: &str) -> Vec<String> {
-        let proxies = self.registry.proxies();
         let given = self.source.given.lock().expect("nothing panics under it");
         let mut missing = Vec::new();
         for (pod, sidecar) in &mut self.sidecars {
@@ -224,9 +220,8 @@ impl Stage {
                     sidecar.program.log()
                 );
             }
-            let proxy = proxies
-                .iter()
-                .find(|proxy| proxy.connected && pod_of(&proxy.node) == pod);
+            let proxies = sidecar.registry.proxies();
+            let proxy = proxies.iter().find(|proxy| proxy.connected);
             let (Some(proxy), Some(snapshot)) = (proxy, given.get(pod)) else {
                 missing.push(pod.clone());
                 continue;

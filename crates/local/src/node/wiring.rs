@@ -324,7 +324,7 @@ async fn serve(
         }
     };
     let exec = socket(run_dir::EXEC).await?;
-    tasks.spawn(crate::control::server::serve_exec(exec, runtime.clone()));
+    tasks.spawn(crate::control::reach::serve_exec(exec, runtime.clone()));
     let (control, served) = (socket(run_dir::CONTROL).await?, runtime.clone());
     tasks.spawn(async move {
         if let Err(error) = crate::control::server::serve(control, served).await {

@@ -167,10 +167,13 @@ pub fn summary(info: &Info) -> String {
         "  AWS APIs  {}  (account {}, region {})",
         info.api, info.account, info.region
     );
+    let name = match info.name.as_str() {
+        "default" => String::new(),
+        name => format!(" --name {name}"),
+    };
     let _ = write!(
         text,
-        "    export AWS_ENDPOINT_URL={} AWS_REGION={} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
-        info.api, info.region
+        "    eval \"$(tombolo env{name})\" points the aws CLI and SDKs there"
     );
     text
 }
@@ -216,6 +219,6 @@ mod tests {
         let last = show.text(&Event::Ready {
             info: Box::default(),
         });
-        assert!(last.contains("AWS_ENDPOINT_URL") && show.drawn == 0);
+        assert!(last.contains("tombolo env") && show.drawn == 0);
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::config::cluster::Discovery;
-use crate::config::listener::Filter;
 use crate::config::http_manager::Routes;
+use crate::config::listener::Filter;
 use crate::generation::Generation;
 use crate::options::Options;
 
@@ -95,7 +95,9 @@ fn dynamic_listeners(generation: &Generation) -> Vec<Value> {
                             Routes::Inline(table) => route_table(table),
                         },
                     }),
-                    Filter::Tcp(config) => json!({ "filter": "tcp_proxy", "stat_prefix": config.stat_prefix }),
+                    Filter::Tcp(config) => {
+                        json!({ "filter": "tcp_proxy", "stat_prefix": config.stat_prefix })
+                    }
                     Filter::Close => json!({ "filter": null }),
                 })
                 .collect();

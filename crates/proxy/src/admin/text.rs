@@ -34,36 +34,86 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
         // A listener's statistics go by its address, as in Envoy.
         let name = match totals.scope {
             "listener" => {
-                let door = generation.doors.iter().find(|door| door.listener.name == totals.name);
-                door.map_or_else(|| totals.name.to_string(), |door| door.socket.address.to_string().replace(':', "_"))
+                let door = generation
+                    .doors
+                    .iter()
+                    .find(|door| door.listener.name == totals.name);
+                door.map_or_else(
+                    || totals.name.to_string(),
+                    |door| door.socket.address.to_string().replace(':', "_"),
+                )
             }
             _ => totals.name.to_string(),
         };
         for (metric, kind, value) in totals.values {
-            stats.push(Stat { scope: totals.scope, name: name.clone(), metric, kind, value });
+            stats.push(Stat {
+                scope: totals.scope,
+                name: name.clone(),
+                metric,
+                kind,
+                value,
+            });
         }
     }
     for (name, fleet) in &generation.fleets {
         let outlier = &fleet.state.outlier;
         let breakers = &fleet.state.breakers;
         let values = [
-            ("membership_total", Type::Gauge, fleet.members.list.len() as u64),
+            (
+                "membership_total",
+                Type::Gauge,
+                fleet.members.list.len() as u64,
+            ),
             ("membership_healthy", Type::Gauge, fleet.healthy() as u64),
-            ("outlier_detection.ejections_active", Type::Gauge, outlier.active.load(Ordering::Relaxed)),
-            ("outlier_detection.ejections_enforced_total", Type::Counter, outlier.enforced.load(Ordering::Relaxed)),
-            ("outlier_detection.ejections_overflow", Type::Counter, outlier.overflow.load(Ordering::Relaxed)),
+            (
+                "outlier_detection.ejections_active",
+                Type::Gauge,
+                outlier.active.load(Ordering::Relaxed),
+            ),
+            (
+                "outlier_detection.ejections_enforced_total",
+                Type::Counter,
+                outlier.enforced.load(Ordering::Relaxed),
+            ),
+            (
+                "outlier_detection.ejections_overflow",
+                Type::Counter,
+                outlier.overflow.load(Ordering::Relaxed),
+            ),
             (
                 "outlier_detection.ejections_detected_consecutive_5xx",
                 Type::Counter,
                 outlier.detected_5xx.load(Ordering::Relaxed),
             ),
-            ("circuit_breakers.default.cx_open", Type::Gauge, breakers.connections.is_open().into()),
-            ("circuit_breakers.default.rq_pending_open", Type::Gauge, breakers.pending.is_open().into()),
-            ("circuit_breakers.default.rq_open", Type::Gauge, breakers.requests.is_open().into()),
-            ("circuit_breakers.default.rq_retry_open", Type::Gauge, breakers.retries.is_open().into()),
+            (
+                "circuit_breakers.default.cx_open",
+                Type::Gauge,
+                breakers.connections.is_open().into(),
+            ),
+            (
+                "circuit_breakers.default.rq_pending_open",
+                Type::Gauge,
+                breakers.pending.is_open().into(),
+            ),
+            (
+                "circuit_breakers.default.rq_open",
+                Type::Gauge,
+                breakers.requests.is_open().into(),
+            ),
+            (
+                "circuit_breakers.default.rq_retry_open",
+                Type::Gauge,
+                breakers.retries.is_open().into(),
+            ),
         ];
         for (metric, kind, value) in values {
-            stats.push(Stat { scope: "cluster", name: name.to_string(), metric, kind, value });
+            stats.push(Stat {
+                scope: "cluster",
+                name: name.to_string(),
+                metric,
+                kind,
+                value,
+            });
         }
     }
     let server = [
@@ -73,14 +123,23 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
         ("revision", generation.config.revision),
     ];
     for (metric, value) in server {
-        stats.push(Stat { scope: "server", name: String::new(), metric, kind: Type::Gauge, value });
+        stats.push(Stat {
+            scope: "server",
+            name: String::new(),
+            metric,
+            kind: Type::Gauge,
+            value,
+        });
     }
     stats
 }
 
 pub(super) fn stats(stats: &[Stat], filter: &str) -> String {
-    let mut lines: Vec<String> =
-        stats.iter().map(|stat| format!("{}: {}", stat.full_name(), stat.value)).filter(|line| line.contains(filter)).collect();
+    let mut lines: Vec<String> = stats
+        .iter()
+        .map(|stat| format!("{}: {}", stat.full_name(), stat.value))
+        .filter(|line| line.contains(filter))
+        .collect();
     lines.sort();
     lines.push(String::new());
     lines.join("\n")
@@ -100,11 +159,19 @@ pub(super) fn prometheus(stats: &[Stat]) -> String {
     let mut families: BTreeMap<String, (Type, Vec<&Stat>)> = BTreeMap::new();
     for stat in stats {
         let name = format!("envoy_{}_{}", stat.scope, stat.metric.replace('.', "_"));
-        families.entry(name).or_insert_with(|| (stat.kind, Vec::new())).1.push(stat);
+        families
+            .entry(name)
+            .or_insert_with(|| (stat.kind, Vec::new()))
+            .1
+            .push(stat);
     }
     let mut out = String::new();
     for (name, (kind, stats)) in families {
-        let kind = if kind == Type::Counter { "counter" } else { "gauge" };
+        let kind = if kind == Type::Counter {
+            "counter"
+        } else {
+            "gauge"
+        };
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# TYPE {name} {kind}");
         for stat in stats {
@@ -118,7 +185,12 @@ pub(super) fn prometheus(stats: &[Stat]) -> String {
             let _ = if label.is_empty() {
                 writeln!(out, "{name}{{}} {}", stat.value)
             } else {
-                writeln!(out, "{name}{{{label}=\"{}\"}} {}", escape(&stat.name), stat.value)
+                writeln!(
+                    out,
+                    "{name}{{{label}=\"{}\"}} {}",
+                    escape(&stat.name),
+                    stat.value
+                )
             };
         }
     }
@@ -127,14 +199,19 @@ pub(super) fn prometheus(stats: &[Stat]) -> String {
 
 /// A label value (Prometheus exposition format).
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 pub(super) fn listeners(generation: &Generation) -> String {
-    generation.doors.iter().fold(String::new(), |mut out, door| {
-        let _ = writeln!(out, "{}::{}", door.listener.name, door.socket.address);
-        out
-    })
+    generation
+        .doors
+        .iter()
+        .fold(String::new(), |mut out, door| {
+            let _ = writeln!(out, "{}::{}", door.listener.name, door.socket.address);
+            out
+        })
 }
 
 pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
@@ -157,20 +234,36 @@ pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
             ("max_requests", &limits.requests),
             ("max_retries", &limits.retries),
         ] {
-            let limit = if ceiling.limit() == u32::MAX { i32::MAX as u32 } else { ceiling.limit() };
+            let limit = if ceiling.limit() == u32::MAX {
+                i32::MAX as u32
+            } else {
+                ceiling.limit()
+            };
             let _ = writeln!(out, "{name}::default_priority::{label}::{limit}");
         }
         let _ = writeln!(out, "{name}::added_via_api::true");
-        for metric in ["upstream_cx_active", "upstream_rq_active", "upstream_rq_total"] {
+        for metric in [
+            "upstream_cx_active",
+            "upstream_rq_active",
+            "upstream_rq_total",
+        ] {
             let _ = writeln!(out, "{name}::{metric}::{}", value(name, metric));
         }
         for member in &fleet.members.list {
             let address = member.host.address;
             let _ = writeln!(out, "{name}::{address}::hostname::{}", member.host.hostname);
-            let _ = writeln!(out, "{name}::{address}::health_flags::{}", health_flags(&member.host));
+            let _ = writeln!(
+                out,
+                "{name}::{address}::health_flags::{}",
+                health_flags(&member.host)
+            );
             let _ = writeln!(out, "{name}::{address}::weight::{}", member.weight);
             let _ = writeln!(out, "{name}::{address}::priority::{}", member.priority);
-            let _ = writeln!(out, "{name}::{address}::times_ejected::{}", member.host.times_ejected());
+            let _ = writeln!(
+                out,
+                "{name}::{address}::times_ejected::{}",
+                member.host.times_ejected()
+            );
         }
     }
     out
@@ -190,5 +283,9 @@ fn health_flags(host: &Host) -> String {
             flags.push_str(name);
         }
     }
-    if flags.is_empty() { "healthy".to_owned() } else { flags }
+    if flags.is_empty() {
+        "healthy".to_owned()
+    } else {
+        flags
+    }
 }

@@ -44,21 +44,39 @@ impl AccessLog {
                 if config.path.is_empty() {
                     return Err(Rejection::new("typed_config.path", "is required"));
                 }
-                Ok(Self { path: config.path.as_str().into(), line: file_line(&config).under("typed_config")? })
+                Ok(Self {
+                    path: config.path.as_str().into(),
+                    line: file_line(&config).under("typed_config")?,
+                })
             }
             "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog" => {
                 use stream::stdout_access_log::AccessLogFormat::LogFormat;
                 let config: stream::StdoutAccessLog = decode_any(any).under("typed_config")?;
-                let format = config.access_log_format.as_ref().map(|LogFormat(format)| format);
-                Ok(Self { path: "/dev/stdout".into(), line: substitution(format).under("typed_config.log_format")? })
+                let format = config
+                    .access_log_format
+                    .as_ref()
+                    .map(|LogFormat(format)| format);
+                Ok(Self {
+                    path: "/dev/stdout".into(),
+                    line: substitution(format).under("typed_config.log_format")?,
+                })
             }
             "envoy.extensions.access_loggers.stream.v3.StderrAccessLog" => {
                 use stream::stderr_access_log::AccessLogFormat::LogFormat;
                 let config: stream::StderrAccessLog = decode_any(any).under("typed_config")?;
-                let format = config.access_log_format.as_ref().map(|LogFormat(format)| format);
-                Ok(Self { path: "/dev/stderr".into(), line: substitution(format).under("typed_config.log_format")? })
+                let format = config
+                    .access_log_format
+                    .as_ref()
+                    .map(|LogFormat(format)| format);
+                Ok(Self {
+                    path: "/dev/stderr".into(),
+                    line: substitution(format).under("typed_config.log_format")?,
+                })
             }
-            other => Err(Rejection::new("typed_config", format!("access log {other} is not supported"))),
+            other => Err(Rejection::new(
+                "typed_config",
+                format!("access log {other} is not supported"),
+            )),
         }
     }
 
@@ -96,16 +114,23 @@ fn file_line(config: &file::FileAccessLog) -> Compiled<Line> {
 
 fn substitution(format: Option<&core::SubstitutionFormatString>) -> Compiled<Line> {
     use core::substitution_format_string::Format as Choice;
-    let Some(format) = format else { return Ok(Line::Text(Format::parse(DEFAULT_ACCESS_LOG)?)) };
+    let Some(format) = format else {
+        return Ok(Line::Text(Format::parse(DEFAULT_ACCESS_LOG)?));
+    };
     refuse_set!(format; formatters);
     match &format.format {
         Some(Choice::TextFormat(text)) => Ok(Line::Text(Format::parse(text).under("text_format")?)),
         Some(Choice::TextFormatSource(source)) => {
             let text = super::value::inline_data(source).under("text_format_source")?;
-            let text = String::from_utf8(text).map_err(|_| Rejection::new("text_format_source", "is not UTF-8"))?;
-            Ok(Line::Text(Format::parse(&text).under("text_format_source")?))
+            let text = String::from_utf8(text)
+                .map_err(|_| Rejection::new("text_format_source", "is not UTF-8"))?;
+            Ok(Line::Text(
+                Format::parse(&text).under("text_format_source")?,
+            ))
         }
-        Some(Choice::JsonFormat(json)) => Ok(Line::Json(Json::compile_object(json).under("json_format")?)),
+        Some(Choice::JsonFormat(json)) => {
+            Ok(Line::Json(Json::compile_object(json).under("json_format")?))
+        }
         None => Ok(Line::Text(Format::parse(DEFAULT_ACCESS_LOG)?)),
     }
 }
@@ -130,17 +155,22 @@ impl Json {
             Some(Kind::NumberValue(value)) => Self::Fixed((*value).into()),
             Some(Kind::StringValue(text)) => Self::Format(Format::parse(text)?),
             Some(Kind::StructValue(object)) => Self::compile_object(object)?,
-            Some(Kind::ListValue(list)) => {
-                Self::List(list.values.iter().map(Self::compile).collect::<Compiled<Vec<_>>>()?)
-            }
+            Some(Kind::ListValue(list)) => Self::List(
+                list.values
+                    .iter()
+                    .map(Self::compile)
+                    .collect::<Compiled<Vec<_>>>()?,
+            ),
         })
     }
 
     fn render(&self, facts: &Facts<'_>) -> serde_json::Value {
         match self {
-            Self::Object(fields) => {
-                fields.iter().map(|(name, value)| (name.clone(), value.render(facts))).collect::<serde_json::Map<_, _>>().into()
-            }
+            Self::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| (name.clone(), value.render(facts)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
             Self::List(values) => values.iter().map(|value| value.render(facts)).collect(),
             Self::Format(format) => format.json(facts),
             Self::Fixed(value) => value.clone(),

@@ -46,7 +46,10 @@ pub(crate) struct Forward {
 #[derive(Debug)]
 pub(crate) enum Target {
     Cluster(Arc<str>),
-    Weighted { choices: Vec<WeightedTarget>, total: u64 },
+    Weighted {
+        choices: Vec<WeightedTarget>,
+        total: u64,
+    },
     Header(HeaderName),
 }
 
@@ -92,15 +95,19 @@ pub(super) fn compile(
     buffer_limit: Option<u64>,
 ) -> Compiled<Action> {
     match action {
-        Some(proto::route::Action::Route(route)) => {
-            Ok(Action::Forward(Box::new(forward(route, inherited, buffer_limit).under("route")?)))
+        Some(proto::route::Action::Route(route)) => Ok(Action::Forward(Box::new(
+            forward(route, inherited, buffer_limit).under("route")?,
+        ))),
+        Some(proto::route::Action::Redirect(redirect)) => Ok(Action::Redirect(Box::new(
+            compile_redirect(redirect).under("redirect")?,
+        ))),
+        Some(proto::route::Action::DirectResponse(response)) => {
+            respond(response).under("direct_response")
         }
-        Some(proto::route::Action::Redirect(redirect)) => {
-            Ok(Action::Redirect(Box::new(compile_redirect(redirect).under("redirect")?)))
-        }
-        Some(proto::route::Action::DirectResponse(response)) => respond(response).under("direct_response"),
         Some(proto::route::Action::FilterAction(_)) => Err(Rejection::unsupported("filter_action")),
-        Some(proto::route::Action::NonForwardingAction(_)) => Err(Rejection::unsupported("non_forwarding_action")),
+        Some(proto::route::Action::NonForwardingAction(_)) => {
+            Err(Rejection::unsupported("non_forwarding_action"))
+        }
         None => Err(Rejection::new("action", "is required")),
     }
 }
@@ -117,37 +124,63 @@ fn forward(
     let mut max_duration = None;
     if let Some(limits) = &route.max_stream_duration {
         refuse_set!(limits; grpc_timeout_header_max, grpc_timeout_header_offset);
-        max_duration = timeout(limits.max_stream_duration.as_ref(), None, "max_stream_duration.max_stream_duration")?;
+        max_duration = timeout(
+            limits.max_stream_duration.as_ref(),
+            None,
+            "max_stream_duration.max_stream_duration",
+        )?;
     }
     use proto::route_action::ClusterNotFoundResponseCode as NotFound;
     let not_found_status = match NotFound::try_from(route.cluster_not_found_response_code) {
         Ok(NotFound::ServiceUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
         Ok(NotFound::NotFound) => StatusCode::NOT_FOUND,
         Ok(NotFound::InternalServerError) => StatusCode::INTERNAL_SERVER_ERROR,
-        Err(_) => return Err(Rejection::new("cluster_not_found_response_code", "is not a known code")),
+        Err(_) => {
+            return Err(Rejection::new(
+                "cluster_not_found_response_code",
+                "is not a known code",
+            ));
+        }
     };
     let mut websocket = None;
     for (index, upgrade) in route.upgrade_configs.iter().enumerate() {
-        if !upgrade.upgrade_type.eq_ignore_ascii_case("websocket") || upgrade.connect_config.is_some() {
-            return Err(Rejection::new(format!("upgrade_configs[{index}]"), "only websocket is supported"));
+        if !upgrade.upgrade_type.eq_ignore_ascii_case("websocket")
+            || upgrade.connect_config.is_some()
+        {
+            return Err(Rejection::new(
+                format!("upgrade_configs[{index}]"),
+                "only websocket is supported",
+            ));
         }
         websocket = Some(flag(upgrade.enabled.as_ref(), true));
     }
-    let retry = route.retry_policy.as_ref().map(RetryPolicy::compile).transpose().under("retry_policy")?;
+    let retry = route
+        .retry_policy
+        .as_ref()
+        .map(RetryPolicy::compile)
+        .transpose()
+        .under("retry_policy")?;
     let idle_timeout = match &route.idle_timeout {
         None => None,
         given => Some(timeout(given.as_ref(), None, "idle_timeout")?),
     };
-    let limit = buffer_limit.unwrap_or(DEFAULT_BUFFER_LIMIT).min(MAX_BUFFER_LIMIT);
+    let limit = buffer_limit
+        .unwrap_or(DEFAULT_BUFFER_LIMIT)
+        .min(MAX_BUFFER_LIMIT);
     let retry = retry.map(Arc::new).or_else(|| inherited.cloned());
-    let total = timeout(route.timeout.as_ref(), Some(Duration::from_secs(15)), "timeout")?;
+    let total = timeout(
+        route.timeout.as_ref(),
+        Some(Duration::from_secs(15)),
+        "timeout",
+    )?;
     let per_try = retry.as_ref().and_then(|retry| retry.per_try_timeout);
     let expected = match (total, per_try) {
         (Some(total), Some(per_try)) => Some(total.min(per_try)),
         (total, per_try) => total.or(per_try),
     };
-    let expected_timeout =
-        expected.and_then(|expected| u64::try_from(expected.as_millis()).ok()).map(HeaderValue::from);
+    let expected_timeout = expected
+        .and_then(|expected| u64::try_from(expected.as_millis()).ok())
+        .map(HeaderValue::from);
     Ok(Forward {
         target: target(route)?,
         timeout: total,
@@ -155,7 +188,11 @@ fn forward(
         max_duration,
         retry,
         buffer_limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        path: path_rewrite(&route.prefix_rewrite, route.regex_rewrite.as_ref(), &route.path_rewrite)?,
+        path: path_rewrite(
+            &route.prefix_rewrite,
+            route.regex_rewrite.as_ref(),
+            &route.path_rewrite,
+        )?,
         host: host_rewrite(route.host_rewrite_specifier.as_ref())?,
         not_found_status,
         websocket,
@@ -167,12 +204,17 @@ fn forward(
 fn target(route: &proto::RouteAction) -> Compiled<Target> {
     use proto::route_action::ClusterSpecifier;
     match &route.cluster_specifier {
-        Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => Ok(Target::Cluster(name.as_str().into())),
+        Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => {
+            Ok(Target::Cluster(name.as_str().into()))
+        }
         Some(ClusterSpecifier::ClusterHeader(name)) => Ok(Target::Header(
-            HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| Rejection::new("cluster_header", format!("{name:?} is not a header name")))?,
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                Rejection::new("cluster_header", format!("{name:?} is not a header name"))
+            })?,
         )),
-        Some(ClusterSpecifier::WeightedClusters(weighted)) => weighted_target(weighted).under("weighted_clusters"),
+        Some(ClusterSpecifier::WeightedClusters(weighted)) => {
+            weighted_target(weighted).under("weighted_clusters")
+        }
         Some(ClusterSpecifier::Cluster(_)) | None => Err(Rejection::new("cluster", "is required")),
         Some(_) => Err(Rejection::unsupported("cluster_specifier_plugin")),
     }
@@ -187,7 +229,10 @@ fn weighted_target(weighted: &proto::WeightedCluster) -> Compiled<Target> {
     // `total_weight` is deprecated and ignored by Envoy too: weights are relative to their sum.
     let total: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
     if total == 0 || total > u64::from(u32::MAX) {
-        return Err(Rejection::new("clusters", "weights must add up to a number from 1 to 4294967295"));
+        return Err(Rejection::new(
+            "clusters",
+            "weights must add up to a number from 1 to 4294967295",
+        ));
     }
     Ok(Target::Weighted { choices, total })
 }
@@ -205,27 +250,42 @@ fn weighted_entry(entry: &proto::weighted_cluster::ClusterWeight) -> Compiled<We
     Ok(WeightedTarget {
         cluster: entry.name.as_str().into(),
         weight: number(entry.weight.as_ref(), 0),
-        request: Mutation::compile(&entry.request_headers_to_add, &entry.request_headers_to_remove, "request")?,
-        response: Mutation::compile(&entry.response_headers_to_add, &entry.response_headers_to_remove, "response")?,
+        request: Mutation::compile(
+            &entry.request_headers_to_add,
+            &entry.request_headers_to_remove,
+            "request",
+        )?,
+        response: Mutation::compile(
+            &entry.response_headers_to_add,
+            &entry.response_headers_to_remove,
+            "response",
+        )?,
         host,
     })
 }
 
 fn authority(literal: &str) -> Compiled<HeaderValue> {
-    HeaderValue::from_str(literal).map_err(|_| Rejection::new("host_rewrite_literal", "is not a valid host"))
+    HeaderValue::from_str(literal)
+        .map_err(|_| Rejection::new("host_rewrite_literal", "is not a valid host"))
 }
 
-fn host_rewrite(specifier: Option<&proto::route_action::HostRewriteSpecifier>) -> Compiled<HostRewrite> {
+fn host_rewrite(
+    specifier: Option<&proto::route_action::HostRewriteSpecifier>,
+) -> Compiled<HostRewrite> {
     use proto::route_action::HostRewriteSpecifier as Spec;
     Ok(match specifier {
         None => HostRewrite::Keep,
         Some(Spec::HostRewriteLiteral(literal)) => HostRewrite::Literal(authority(literal)?),
         Some(Spec::AutoHostRewrite(auto)) if auto.value => HostRewrite::Upstream,
         Some(Spec::AutoHostRewrite(_)) => HostRewrite::Keep,
-        Some(Spec::HostRewriteHeader(name)) => HostRewrite::Header(
-            HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| Rejection::new("host_rewrite_header", format!("{name:?} is not a header name")))?,
-        ),
+        Some(Spec::HostRewriteHeader(name)) => {
+            HostRewrite::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                Rejection::new(
+                    "host_rewrite_header",
+                    format!("{name:?} is not a header name"),
+                )
+            })?)
+        }
         Some(_) => return Err(Rejection::unsupported("host_rewrite_specifier")),
     })
 }
@@ -238,18 +298,26 @@ fn path_rewrite(
     match (prefix.is_empty(), regex, full.is_empty()) {
         (true, None, true) => Ok(PathRewrite::Keep),
         (false, None, true) => Ok(PathRewrite::Prefix(prefix.to_owned())),
-        (true, Some(regex), true) => Ok(PathRewrite::Regex(Substitution::compile(regex).under("regex_rewrite")?)),
+        (true, Some(regex), true) => Ok(PathRewrite::Regex(
+            Substitution::compile(regex).under("regex_rewrite")?,
+        )),
         // `path_rewrite` is a format in Envoy; only the constant kind is known here.
-        (true, None, false) if full.contains('%') => {
-            Err(Rejection::new("path_rewrite", "format operators are not supported"))
-        }
+        (true, None, false) if full.contains('%') => Err(Rejection::new(
+            "path_rewrite",
+            "format operators are not supported",
+        )),
         (true, None, false) => Ok(PathRewrite::Full(full.to_owned())),
-        _ => Err(Rejection::new("prefix_rewrite", "only one of prefix, regex and path rewrite may be set")),
+        _ => Err(Rejection::new(
+            "prefix_rewrite",
+            "only one of prefix, regex and path rewrite may be set",
+        )),
     }
 }
 
 fn compile_redirect(redirect: &proto::RedirectAction) -> Compiled<Redirect> {
-    use proto::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
+    use proto::redirect_action::{
+        PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
+    };
     let status = match RedirectResponseCode::try_from(redirect.response_code) {
         Ok(RedirectResponseCode::MovedPermanently) => StatusCode::MOVED_PERMANENTLY,
         Ok(RedirectResponseCode::Found) => StatusCode::FOUND,
@@ -291,9 +359,18 @@ fn respond(response: &proto::DirectResponseAction) -> Compiled<Action> {
         .and_then(|status| StatusCode::from_u16(status).ok())
         .filter(|status| status.as_u16() >= 200)
         .ok_or_else(|| Rejection::new("status", "is not a final HTTP status"))?;
-    let body = response.body.as_ref().map(inline_data).transpose().under("body")?.unwrap_or_default();
+    let body = response
+        .body
+        .as_ref()
+        .map(inline_data)
+        .transpose()
+        .under("body")?
+        .unwrap_or_default();
     if body.len() > 4096 {
         return Err(Rejection::new("body", "is larger than 4096 bytes"));
     }
-    Ok(Action::Respond { status, body: body.into() })
+    Ok(Action::Respond {
+        status,
+        body: body.into(),
+    })
 }

@@ -47,7 +47,9 @@ pub(crate) enum Discovery {
     /// The first address of the one name is the endpoint of new connections.
     LogicalDns(Dns),
     /// The address which the client dialled.
-    OriginalDst { port_override: Option<u16> },
+    OriginalDst {
+        port_override: Option<u16>,
+    },
 }
 
 #[derive(Debug)]
@@ -118,7 +120,10 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
     if let Some(socket) = &cluster.transport_socket {
         let raw = socket.name == "envoy.transport_sockets.raw_buffer";
         if !raw {
-            return Err(Rejection::new("transport_socket", format!("{:?} is not supported: plaintext only", socket.name)));
+            return Err(Rejection::new(
+                "transport_socket",
+                format!("{:?} is not supported: plaintext only", socket.name),
+            ));
         }
     }
     if cluster.name.is_empty() {
@@ -127,19 +132,40 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
     let mut compiled = Cluster {
         name: cluster.name.as_str().into(),
         discovery: discovery(cluster)?,
-        connect_timeout: duration_or(cluster.connect_timeout.as_ref(), Duration::from_secs(5), "connect_timeout")?,
+        connect_timeout: duration_or(
+            cluster.connect_timeout.as_ref(),
+            Duration::from_secs(5),
+            "connect_timeout",
+        )?,
         policy: policy(cluster)?,
         limits: limits(cluster.circuit_breakers.as_ref()).under("circuit_breakers")?,
-        outlier: cluster.outlier_detection.as_ref().map(outlier).transpose().under("outlier_detection")?,
+        outlier: cluster
+            .outlier_detection
+            .as_ref()
+            .map(outlier)
+            .transpose()
+            .under("outlier_detection")?,
         health_checks: health_checks(cluster)?,
         protocol: Protocol::Http1,
         panic_threshold: 50.0,
         locality_weighted: false,
         idle_timeout: Some(Duration::from_secs(3600)),
-        max_requests_per_connection: ceiling(number(cluster.max_requests_per_connection.as_ref(), 0)),
+        max_requests_per_connection: ceiling(number(
+            cluster.max_requests_per_connection.as_ref(),
+            0,
+        )),
         max_concurrent_streams: u32::MAX,
-        buffer_limit: cluster.per_connection_buffer_limit_bytes.as_ref().map(|value| value.value),
-        mark: cluster.upstream_bind_config.as_ref().map(bind_mark).transpose().under("upstream_bind_config")?.flatten(),
+        buffer_limit: cluster
+            .per_connection_buffer_limit_bytes
+            .as_ref()
+            .map(|value| value.value),
+        mark: cluster
+            .upstream_bind_config
+            .as_ref()
+            .map(bind_mark)
+            .transpose()
+            .under("upstream_bind_config")?
+            .flatten(),
         keepalive: cluster
             .upstream_connection_options
             .as_ref()
@@ -147,7 +173,10 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
             .map(|keepalive| Keepalive {
                 probes: keepalive.keepalive_probes.as_ref().map(|value| value.value),
                 time: keepalive.keepalive_time.as_ref().map(|value| value.value),
-                interval: keepalive.keepalive_interval.as_ref().map(|value| value.value),
+                interval: keepalive
+                    .keepalive_interval
+                    .as_ref()
+                    .map(|value| value.value),
             }),
     };
     if compiled.connect_timeout.is_zero() {
@@ -169,17 +198,35 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
         Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind)
             .map_err(|_| Rejection::new("type", format!("{kind} is not a known discovery type")))?,
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            return Err(Rejection::new("cluster_type", format!("{:?} is not supported", custom.name)));
+            return Err(Rejection::new(
+                "cluster_type",
+                format!("{:?} is not supported", custom.name),
+            ));
         }
     };
     let inline = || -> Compiled<Arc<Assignment>> {
-        let assignment = cluster.load_assignment.as_ref().map(endpoint::compile).transpose().under("load_assignment")?;
+        let assignment = cluster
+            .load_assignment
+            .as_ref()
+            .map(endpoint::compile)
+            .transpose()
+            .under("load_assignment")?;
         Ok(Arc::new(assignment.unwrap_or_default()))
     };
     Ok(match kind {
         DiscoveryType::Eds => {
-            let service = cluster.eds_cluster_config.as_ref().map_or("", |eds| eds.service_name.as_str());
-            Discovery::Eds(if service.is_empty() { cluster.name.as_str() } else { service }.into())
+            let service = cluster
+                .eds_cluster_config
+                .as_ref()
+                .map_or("", |eds| eds.service_name.as_str());
+            Discovery::Eds(
+                if service.is_empty() {
+                    cluster.name.as_str()
+                } else {
+                    service
+                }
+                .into(),
+            )
         }
         DiscoveryType::Static => {
             let assignment = inline()?;
@@ -187,7 +234,10 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
                 if endpoint.host.parse::<std::net::IpAddr>().is_err() {
                     return Err(Rejection::new(
                         format!("load_assignment.endpoints[{index}]"),
-                        format!("{:?} is not an IP address, which a STATIC cluster needs", endpoint.host),
+                        format!(
+                            "{:?} is not an IP address, which a STATIC cluster needs",
+                            endpoint.host
+                        ),
                     ));
                 }
             }
@@ -197,17 +247,24 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
         DiscoveryType::LogicalDns => {
             let names = inline()?;
             if names.endpoints.len() != 1 {
-                return Err(Rejection::new("load_assignment", "a LOGICAL_DNS cluster has exactly one endpoint"));
+                return Err(Rejection::new(
+                    "load_assignment",
+                    "a LOGICAL_DNS cluster has exactly one endpoint",
+                ));
             }
             Discovery::LogicalDns(dns(cluster, names)?)
         }
         DiscoveryType::OriginalDst => {
             let mut port_override = None;
-            if let Some(proto::cluster::LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config {
+            if let Some(proto::cluster::LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config
+            {
                 refuse_set!(config; use_http_header, metadata_key);
                 if let Some(port) = &config.upstream_port_override {
                     let port = u16::try_from(port.value).map_err(|_| {
-                        Rejection::new("original_dst_lb_config.upstream_port_override", "is not a port number")
+                        Rejection::new(
+                            "original_dst_lb_config.upstream_port_override",
+                            "is not a port number",
+                        )
                     })?;
                     port_override = (port != 0).then_some(port);
                 }
@@ -219,7 +276,11 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
 
 fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> Compiled<Dns> {
     use proto::cluster::DnsLookupFamily;
-    let refresh = duration_or(cluster.dns_refresh_rate.as_ref(), Duration::from_secs(5), "dns_refresh_rate")?;
+    let refresh = duration_or(
+        cluster.dns_refresh_rate.as_ref(),
+        Duration::from_secs(5),
+        "dns_refresh_rate",
+    )?;
     if refresh < Duration::from_millis(1) {
         return Err(Rejection::new("dns_refresh_rate", "must be at least 1 ms"));
     }
@@ -231,7 +292,11 @@ fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> Compiled<Dns> {
         Ok(DnsLookupFamily::All) => Family::All,
         Err(_) => return Err(Rejection::new("dns_lookup_family", "is not a known family")),
     };
-    Ok(Dns { names, refresh, family })
+    Ok(Dns {
+        names,
+        refresh,
+        family,
+    })
 }
 
 fn policy(cluster: &proto::Cluster) -> Compiled<Policy> {
@@ -257,14 +322,24 @@ fn policy(cluster: &proto::Cluster) -> Compiled<Policy> {
         }
         Ok(LbPolicy::Random) => Ok(Policy::Random),
         Ok(LbPolicy::ClusterProvided) if original_dst => Ok(Policy::RoundRobin),
-        Ok(other) => Err(Rejection::new("lb_policy", format!("{} is not supported", other.as_str_name()))),
+        Ok(other) => Err(Rejection::new(
+            "lb_policy",
+            format!("{} is not supported", other.as_str_name()),
+        )),
         Err(_) => Err(Rejection::new("lb_policy", "is not a known policy")),
     }
 }
 
 fn limits(breakers: Option<&proto::CircuitBreakers>) -> Compiled<Limits> {
-    let mut limits = Limits { connections: 1024, pending: 1024, requests: 1024, retries: 3 };
-    let Some(breakers) = breakers else { return Ok(limits) };
+    let mut limits = Limits {
+        connections: 1024,
+        pending: 1024,
+        requests: 1024,
+        retries: 3,
+    };
+    let Some(breakers) = breakers else {
+        return Ok(limits);
+    };
     refuse_set!(breakers; per_host_thresholds);
     for (index, threshold) in breakers.thresholds.iter().enumerate() {
         // Routes of high priority are refused, so thresholds for them govern nothing.
@@ -272,12 +347,18 @@ fn limits(breakers: Option<&proto::CircuitBreakers>) -> Compiled<Limits> {
             continue;
         }
         if threshold.retry_budget.is_some() {
-            return Err(Rejection::unsupported(format!("thresholds[{index}].retry_budget")));
+            return Err(Rejection::unsupported(format!(
+                "thresholds[{index}].retry_budget"
+            )));
         }
         let read = |value: &Option<_>, default| {
             let value = number(value.as_ref(), default);
             // Envoy users write "no limit" as the largest signed number.
-            if value >= i32::MAX as u32 { u32::MAX } else { value }
+            if value >= i32::MAX as u32 {
+                u32::MAX
+            } else {
+                value
+            }
         };
         limits = Limits {
             connections: read(&threshold.max_connections, 1024),
@@ -294,16 +375,32 @@ fn outlier(outlier: &proto::OutlierDetection) -> Compiled<Outlier> {
     // Success-rate ejection is on by default in Envoy (from five hosts and a hundred requests each); only an
     // explicit request for it is refused, since refusing the default would refuse every outlier configuration.
     if number(outlier.enforcing_success_rate.as_ref(), 0) > 0 {
-        return Err(Rejection::new("enforcing_success_rate", "is not supported: set it to 0 or leave it unset"));
+        return Err(Rejection::new(
+            "enforcing_success_rate",
+            "is not supported: set it to 0 or leave it unset",
+        ));
     }
     if number(outlier.enforcing_failure_percentage.as_ref(), 0) > 0 {
-        return Err(Rejection::new("enforcing_failure_percentage", "is not supported: set it to 0 or leave it unset"));
+        return Err(Rejection::new(
+            "enforcing_failure_percentage",
+            "is not supported: set it to 0 or leave it unset",
+        ));
     }
-    let base_ejection =
-        duration_or(outlier.base_ejection_time.as_ref(), Duration::from_secs(30), "base_ejection_time")?;
-    let max_ejection =
-        duration_or(outlier.max_ejection_time.as_ref(), Duration::from_secs(300), "max_ejection_time")?;
-    let interval = duration_or(outlier.interval.as_ref(), Duration::from_secs(10), "interval")?;
+    let base_ejection = duration_or(
+        outlier.base_ejection_time.as_ref(),
+        Duration::from_secs(30),
+        "base_ejection_time",
+    )?;
+    let max_ejection = duration_or(
+        outlier.max_ejection_time.as_ref(),
+        Duration::from_secs(300),
+        "max_ejection_time",
+    )?;
+    let interval = duration_or(
+        outlier.interval.as_ref(),
+        Duration::from_secs(10),
+        "interval",
+    )?;
     if interval.is_zero() {
         return Err(Rejection::new("interval", "must be positive"));
     }
@@ -329,13 +426,17 @@ fn health_checks(cluster: &proto::Cluster) -> Compiled<Vec<HealthCheck>> {
 }
 
 fn common_lb(cluster: &proto::Cluster, compiled: &mut Cluster) -> Compiled<()> {
-    let Some(common) = &cluster.common_lb_config else { return Ok(()) };
+    let Some(common) = &cluster.common_lb_config else {
+        return Ok(());
+    };
     if let Some(percent) = &common.healthy_panic_threshold {
         compiled.panic_threshold = percent.value;
     }
     compiled.locality_weighted = matches!(
         common.locality_config_specifier,
-        Some(proto::cluster::common_lb_config::LocalityConfigSpecifier::LocalityWeightedLbConfig(_))
+        Some(
+            proto::cluster::common_lb_config::LocalityConfigSpecifier::LocalityWeightedLbConfig(_)
+        )
     );
     Ok(())
 }
@@ -345,7 +446,9 @@ fn protocol(cluster: &proto::Cluster, compiled: &mut Cluster) -> Compiled<()> {
         compiled.protocol = Protocol::Http2;
         http2(options, compiled).under("http2_protocol_options")?;
     }
-    if cluster.protocol_selection == proto::cluster::ClusterProtocolSelection::UseDownstreamProtocol as i32 {
+    if cluster.protocol_selection
+        == proto::cluster::ClusterProtocolSelection::UseDownstreamProtocol as i32
+    {
         compiled.protocol = Protocol::Downstream;
     }
     if let Some(common) = &cluster.common_http_protocol_options {
@@ -353,7 +456,10 @@ fn protocol(cluster: &proto::Cluster, compiled: &mut Cluster) -> Compiled<()> {
     }
     for (name, any) in &cluster.typed_extension_protocol_options {
         if name != HTTP_OPTIONS {
-            return Err(Rejection::new(format!("typed_extension_protocol_options[{name}]"), "is not supported"));
+            return Err(Rejection::new(
+                format!("typed_extension_protocol_options[{name}]"),
+                "is not supported",
+            ));
         }
         debug_assert!(!any_name(any).is_empty() || any.value.is_empty());
         typed_options(&decode_any(any).under(HTTP_OPTIONS)?, compiled).under(HTTP_OPTIONS)?;
@@ -361,7 +467,10 @@ fn protocol(cluster: &proto::Cluster, compiled: &mut Cluster) -> Compiled<()> {
     Ok(())
 }
 
-fn typed_options(options: &upstream_http::HttpProtocolOptions, compiled: &mut Cluster) -> Compiled<()> {
+fn typed_options(
+    options: &upstream_http::HttpProtocolOptions,
+    compiled: &mut Cluster,
+) -> Compiled<()> {
     use upstream_http::http_protocol_options::UpstreamProtocolOptions as Choice;
     use upstream_http::http_protocol_options::explicit_http_config::ProtocolConfig;
     refuse_set!(options;
@@ -370,7 +479,10 @@ fn typed_options(options: &upstream_http::HttpProtocolOptions, compiled: &mut Cl
     );
     for filter in &options.http_filters {
         if filter.name != "envoy.filters.http.upstream_codec" {
-            return Err(Rejection::new("http_filters", format!("{:?} is not supported", filter.name)));
+            return Err(Rejection::new(
+                "http_filters",
+                format!("{:?} is not supported", filter.name),
+            ));
         }
     }
     if let Some(common) = &options.common_http_protocol_options {
@@ -387,14 +499,22 @@ fn typed_options(options: &upstream_http::HttpProtocolOptions, compiled: &mut Cl
                 http2(options, compiled).under("explicit_http_config.http2_protocol_options")?;
             }
             Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
-                return Err(Rejection::unsupported("explicit_http_config.http3_protocol_options"));
+                return Err(Rejection::unsupported(
+                    "explicit_http_config.http3_protocol_options",
+                ));
             }
-            None => return Err(Rejection::new("explicit_http_config.protocol_config", "is required")),
+            None => {
+                return Err(Rejection::new(
+                    "explicit_http_config.protocol_config",
+                    "is required",
+                ));
+            }
         },
         Some(Choice::UseDownstreamProtocolConfig(config)) => {
             compiled.protocol = Protocol::Downstream;
             if let Some(options) = &config.http2_protocol_options {
-                http2(options, compiled).under("use_downstream_protocol_config.http2_protocol_options")?;
+                http2(options, compiled)
+                    .under("use_downstream_protocol_config.http2_protocol_options")?;
             }
         }
         Some(Choice::AutoConfig(_)) => return Err(Rejection::unsupported("auto_config")),
@@ -405,7 +525,11 @@ fn typed_options(options: &upstream_http::HttpProtocolOptions, compiled: &mut Cl
 
 fn common_http(common: &core::HttpProtocolOptions, compiled: &mut Cluster) -> Compiled<()> {
     refuse_set!(common; max_connection_duration, max_stream_duration);
-    compiled.idle_timeout = timeout(common.idle_timeout.as_ref(), compiled.idle_timeout, "idle_timeout")?;
+    compiled.idle_timeout = timeout(
+        common.idle_timeout.as_ref(),
+        compiled.idle_timeout,
+        "idle_timeout",
+    )?;
     if let Some(requests) = &common.max_requests_per_connection {
         compiled.max_requests_per_connection = ceiling(requests.value);
     }
@@ -416,7 +540,10 @@ fn http2(options: &core::Http2ProtocolOptions, compiled: &mut Cluster) -> Compil
     refuse_set!(options; allow_connect, allow_metadata, custom_settings_parameters);
     let streams = number(options.max_concurrent_streams.as_ref(), i32::MAX as u32);
     if streams == 0 {
-        return Err(Rejection::new("max_concurrent_streams", "must be at least 1"));
+        return Err(Rejection::new(
+            "max_concurrent_streams",
+            "must be at least 1",
+        ));
     }
     compiled.max_concurrent_streams = streams;
     Ok(())
@@ -429,9 +556,15 @@ fn bind_mark(bind: &core::BindConfig) -> Compiled<Option<u32>> {
         return Err(Rejection::unsupported("freebind"));
     }
     if let Some(source) = &bind.source_address {
-        let any_port = matches!(source.port_specifier, None | Some(core::socket_address::PortSpecifier::PortValue(0)));
+        let any_port = matches!(
+            source.port_specifier,
+            None | Some(core::socket_address::PortSpecifier::PortValue(0))
+        );
         if !matches!(source.address.as_str(), "" | "0.0.0.0" | "::") || !any_port {
-            return Err(Rejection::new("source_address", "only the unspecified address is supported"));
+            return Err(Rejection::new(
+                "source_address",
+                "only the unspecified address is supported",
+            ));
         }
     }
     let mut mark = None;
@@ -439,14 +572,20 @@ fn bind_mark(bind: &core::BindConfig) -> Compiled<Option<u32>> {
         match (&option.value, (option.level, option.name)) {
             (Some(core::socket_option::Value::IntValue(value)), MARK_OPTION) => {
                 let value = u32::try_from(*value).map_err(|_| {
-                    Rejection::new(format!("socket_options[{index}].int_value"), "is not a 32-bit socket mark")
+                    Rejection::new(
+                        format!("socket_options[{index}].int_value"),
+                        "is not a 32-bit socket mark",
+                    )
                 })?;
                 mark = Some(value);
             }
             _ => {
                 return Err(Rejection::new(
                     format!("socket_options[{index}]"),
-                    format!("only SO_MARK (level 1, name 36) is supported, not {}/{}", option.level, option.name),
+                    format!(
+                        "only SO_MARK (level 1, name 36) is supported, not {}/{}",
+                        option.level, option.name
+                    ),
                 ));
             }
         }
@@ -455,8 +594,15 @@ fn bind_mark(bind: &core::BindConfig) -> Compiled<Option<u32>> {
 }
 
 /// Refuses zero, which would make a loop spin.
-pub(super) fn positive(value: Option<&envoy_types::pb::google::protobuf::Duration>, field: &str) -> Compiled<Duration> {
+pub(super) fn positive(
+    value: Option<&envoy_types::pb::google::protobuf::Duration>,
+    field: &str,
+) -> Compiled<Duration> {
     let value = value.ok_or_else(|| Rejection::new(field, "is required"))?;
     let value = duration(value).under(field)?;
-    if value.is_zero() { Err(Rejection::new(field, "must be positive")) } else { Ok(value) }
+    if value.is_zero() {
+        Err(Rejection::new(field, "must be positive"))
+    } else {
+        Ok(value)
+    }
 }

@@ -18,7 +18,10 @@ pub(crate) struct Assignment {
 
 impl Default for Assignment {
     fn default() -> Self {
-        Self { endpoints: Vec::new(), overprovisioning: 140 }
+        Self {
+            endpoints: Vec::new(),
+            overprovisioning: 140,
+        }
     }
 }
 
@@ -55,23 +58,34 @@ pub(crate) fn compile(assignment: &proto::ClusterLoadAssignment) -> Compiled<Ass
         refuse_set!(policy; drop_overloads, weighted_priority_health);
         overprovisioning = number(policy.overprovisioning_factor.as_ref(), 140);
         if overprovisioning == 0 {
-            return Err(Rejection::new("policy.overprovisioning_factor", "must be positive"));
+            return Err(Rejection::new(
+                "policy.overprovisioning_factor",
+                "must be positive",
+            ));
         }
     }
     let mut endpoints = Vec::new();
     for (index, locality) in assignment.endpoints.iter().enumerate() {
         compile_locality(index, locality, &mut endpoints).under(format!("endpoints[{index}]"))?;
     }
-    Ok(Assignment { endpoints, overprovisioning })
+    Ok(Assignment {
+        endpoints,
+        overprovisioning,
+    })
 }
 
-fn compile_locality(index: usize, locality: &proto::LocalityLbEndpoints, out: &mut Vec<Endpoint>) -> Compiled<()> {
+fn compile_locality(
+    index: usize,
+    locality: &proto::LocalityLbEndpoints,
+    out: &mut Vec<Endpoint>,
+) -> Compiled<()> {
     refuse_set!(locality; lb_config);
     if locality.priority > 128 {
         return Err(Rejection::new("priority", "must be at most 128"));
     }
     for (position, endpoint) in locality.lb_endpoints.iter().enumerate() {
-        let compiled = compile_endpoint(index, locality, endpoint).under(format!("lb_endpoints[{position}]"))?;
+        let compiled = compile_endpoint(index, locality, endpoint)
+            .under(format!("lb_endpoints[{position}]"))?;
         out.push(compiled);
     }
     Ok(())
@@ -82,8 +96,13 @@ fn compile_endpoint(
     locality: &proto::LocalityLbEndpoints,
     entry: &proto::LbEndpoint,
 ) -> Compiled<Endpoint> {
-    let Some(proto::lb_endpoint::HostIdentifier::Endpoint(endpoint)) = entry.host_identifier.as_ref() else {
-        return Err(Rejection::new("endpoint", "is required; endpoint_name is not supported"));
+    let Some(proto::lb_endpoint::HostIdentifier::Endpoint(endpoint)) =
+        entry.host_identifier.as_ref()
+    else {
+        return Err(Rejection::new(
+            "endpoint",
+            "is required; endpoint_name is not supported",
+        ));
     };
     refuse_set!(endpoint; additional_addresses);
     let (host, port) = host_port(endpoint.address.as_ref()).under("endpoint")?;
@@ -92,18 +111,30 @@ fn compile_endpoint(
         refuse_set!(check; address);
     }
     let check_port = check.map_or(0, |check| check.port_value);
-    let check_port = u16::try_from(check_port)
-        .map_err(|_| Rejection::new("endpoint.health_check_config.port_value", "is not a port number"))?;
+    let check_port = u16::try_from(check_port).map_err(|_| {
+        Rejection::new(
+            "endpoint.health_check_config.port_value",
+            "is not a port number",
+        )
+    })?;
     use core::HealthStatus as Status;
     let health = match Status::try_from(entry.health_status) {
         Ok(Status::Unknown | Status::Healthy) => Health::Healthy,
         Ok(Status::Degraded) => Health::Degraded,
         Ok(Status::Unhealthy | Status::Draining | Status::Timeout) => Health::Unhealthy,
-        Err(_) => return Err(Rejection::new("health_status", "is not a known health status")),
+        Err(_) => {
+            return Err(Rejection::new(
+                "health_status",
+                "is not a known health status",
+            ));
+        }
     };
     let weight = number(entry.load_balancing_weight.as_ref(), 1);
     if weight == 0 {
-        return Err(Rejection::new("load_balancing_weight", "must be at least 1"));
+        return Err(Rejection::new(
+            "load_balancing_weight",
+            "must be at least 1",
+        ));
     }
     Ok(Endpoint {
         host: host.into(),

@@ -115,8 +115,9 @@ impl Format {
                 rest = after;
                 continue;
             }
-            let (command, after) = split_command(rest)
-                .ok_or_else(|| Rejection::new("", format!("format operator is not closed: %{rest}")))?;
+            let (command, after) = split_command(rest).ok_or_else(|| {
+                Rejection::new("", format!("format operator is not closed: %{rest}"))
+            })?;
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             }
@@ -196,16 +197,22 @@ fn split_command(text: &str) -> Option<(&str, &str)> {
 
 fn command_piece(command: &str) -> Compiled<Piece> {
     let (body, limit) = match command.rfind(':') {
-        Some(colon) if command[colon + 1..].bytes().all(|b| b.is_ascii_digit()) && colon + 1 < command.len() => {
+        Some(colon)
+            if command[colon + 1..].bytes().all(|b| b.is_ascii_digit())
+                && colon + 1 < command.len() =>
+        {
             (&command[..colon], command[colon + 1..].parse().ok())
         }
         _ => (command, None),
     };
     let (name, argument) = match body.split_once('(') {
         Some((name, rest)) => {
-            let argument = rest
-                .strip_suffix(')')
-                .ok_or_else(|| Rejection::new("", format!("format operator %{command}% lacks a closing parenthesis")))?;
+            let argument = rest.strip_suffix(')').ok_or_else(|| {
+                Rejection::new(
+                    "",
+                    format!("format operator %{command}% lacks a closing parenthesis"),
+                )
+            })?;
             (name, Some(argument))
         }
         None => (body, None),
@@ -231,18 +238,23 @@ fn command_piece(command: &str) -> Compiled<Piece> {
         "DOWNSTREAM_LOCAL_ADDRESS" => Operator::Local(Part::Both),
         "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Operator::Local(Part::Address),
         "DOWNSTREAM_LOCAL_PORT" => Operator::Local(Part::Port),
-        "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Operator::Remote(Part::Both),
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
-            Operator::Remote(Part::Address)
+        "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => {
+            Operator::Remote(Part::Both)
         }
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT"
+        | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Remote(Part::Address),
         "DOWNSTREAM_REMOTE_PORT" => Operator::Remote(Part::Port),
         "ROUTE_NAME" => Operator::RouteName,
         "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Operator::GrpcStatus,
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Operator::Attempts,
         "HOSTNAME" => Operator::Fixed(
-            std::fs::read_to_string("/proc/sys/kernel/hostname").map(|s| s.trim().to_owned()).unwrap_or_default(),
+            std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|s| s.trim().to_owned())
+                .unwrap_or_default(),
         ),
-        "ENVIRONMENT" => Operator::Fixed(std::env::var(argument.unwrap_or_default()).unwrap_or_default()),
+        "ENVIRONMENT" => {
+            Operator::Fixed(std::env::var(argument.unwrap_or_default()).unwrap_or_default())
+        }
         "UPSTREAM_LOCAL_ADDRESS"
         | "UPSTREAM_TRANSPORT_FAILURE_REASON"
         | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
@@ -262,15 +274,25 @@ fn command_piece(command: &str) -> Compiled<Piece> {
         | "DOWNSTREAM_TLS_CIPHER"
         | "FILTER_CHAIN_NAME"
         | "TRACE_ID" => Operator::Absent,
-        _ => return Err(Rejection::new("", format!("format operator %{name}% is not supported"))),
+        _ => {
+            return Err(Rejection::new(
+                "",
+                format!("format operator %{name}% is not supported"),
+            ));
+        }
     };
     Ok(Piece::Operator(operator, limit))
 }
 
 impl Lookup {
     fn parse(text: &str, command: &str) -> Compiled<Self> {
-        let (first, second) = text.split_once('?').map_or((text, None), |(a, b)| (a, Some(b)));
-        Ok(Self { first: Field::parse(first, command)?, second: second.map(|s| Field::parse(s, command)).transpose()? })
+        let (first, second) = text
+            .split_once('?')
+            .map_or((text, None), |(a, b)| (a, Some(b)));
+        Ok(Self {
+            first: Field::parse(first, command)?,
+            second: second.map(|s| Field::parse(s, command)).transpose()?,
+        })
     }
 
     fn render(&self, facts: &Facts<'_>, headers: Option<&HeaderMap>, out: &mut String) {
@@ -292,7 +314,10 @@ impl Field {
             ":authority" | "host" => Self::Authority,
             ":scheme" => Self::Scheme,
             name => Self::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                Rejection::new("", format!("format operator %{command}% does not name a valid header"))
+                Rejection::new(
+                    "",
+                    format!("format operator %{command}% does not name a valid header"),
+                )
             })?),
         })
     }
@@ -374,7 +399,9 @@ impl Operator {
             Self::Remote(part) => part.render(facts.remote, out),
             Self::RouteName => out.push_str(facts.route),
             Self::GrpcStatus => {
-                let find = |headers: Option<&HeaderMap>| headers.and_then(|h| h.get("grpc-status")).cloned();
+                let find = |headers: Option<&HeaderMap>| {
+                    headers.and_then(|h| h.get("grpc-status")).cloned()
+                };
                 if let Some(value) = find(facts.trailers).or_else(|| find(facts.response)) {
                     out.push_str(&String::from_utf8_lossy(value.as_bytes()));
                 }
@@ -403,7 +430,9 @@ mod tests {
 
     fn rendered(format: &str, facts: &Facts<'_>) -> String {
         let mut out = String::new();
-        Format::parse(format).expect("valid format").render(facts, &mut out);
+        Format::parse(format)
+            .expect("valid format")
+            .render(facts, &mut out);
         out
     }
 
@@ -411,8 +440,17 @@ mod tests {
     fn operators_print_their_facts_and_absent_ones_a_dash() {
         let mut headers = HeaderMap::new();
         headers.insert("user-agent", "probe/1".parse().unwrap());
-        let facts = Facts { method: "GET", path: "/x", status: 204, request: Some(&headers), ..Facts::default() };
-        let line = rendered("%REQ(:METHOD)% %REQ(X-Original?:PATH)% %RESPONSE_CODE% %REQ(USER-AGENT):5% %RESP(a)% 100%%", &facts);
+        let facts = Facts {
+            method: "GET",
+            path: "/x",
+            status: 204,
+            request: Some(&headers),
+            ..Facts::default()
+        };
+        let line = rendered(
+            "%REQ(:METHOD)% %REQ(X-Original?:PATH)% %RESPONSE_CODE% %REQ(USER-AGENT):5% %RESP(a)% 100%%",
+            &facts,
+        );
         assert_eq!(line, "GET /x 204 probe - 100%");
     }
 
@@ -425,9 +463,21 @@ mod tests {
 
     #[test]
     fn json_values_keep_their_type() {
-        let facts = Facts { status: 200, ..Facts::default() };
-        assert_eq!(Format::parse("%RESPONSE_CODE%").unwrap().json(&facts), serde_json::json!(200));
-        assert_eq!(Format::parse("%UPSTREAM_HOST%").unwrap().json(&facts), serde_json::Value::Null);
-        assert_eq!(Format::parse("code=%RESPONSE_CODE%").unwrap().json(&facts), serde_json::json!("code=200"));
+        let facts = Facts {
+            status: 200,
+            ..Facts::default()
+        };
+        assert_eq!(
+            Format::parse("%RESPONSE_CODE%").unwrap().json(&facts),
+            serde_json::json!(200)
+        );
+        assert_eq!(
+            Format::parse("%UPSTREAM_HOST%").unwrap().json(&facts),
+            serde_json::Value::Null
+        );
+        assert_eq!(
+            Format::parse("code=%RESPONSE_CODE%").unwrap().json(&facts),
+            serde_json::json!("code=200")
+        );
     }
 }

@@ -55,19 +55,33 @@ pub(super) fn compile(check: &proto::HealthCheck) -> Compiled<HealthCheck> {
     let port = check
         .alt_port
         .as_ref()
-        .map(|port| u16::try_from(port.value).map_err(|_| Rejection::new("alt_port", "is not a port number")))
+        .map(|port| {
+            u16::try_from(port.value)
+                .map_err(|_| Rejection::new("alt_port", "is not a port number"))
+        })
         .transpose()?;
     let probe = match &check.health_checker {
-        Some(HealthChecker::HttpHealthCheck(http)) => http_probe(http).under("http_health_check")?,
+        Some(HealthChecker::HttpHealthCheck(http)) => {
+            http_probe(http).under("http_health_check")?
+        }
         Some(HealthChecker::TcpHealthCheck(tcp)) => tcp_probe(tcp).under("tcp_health_check")?,
-        Some(HealthChecker::GrpcHealthCheck(_)) => return Err(Rejection::unsupported("grpc_health_check")),
+        Some(HealthChecker::GrpcHealthCheck(_)) => {
+            return Err(Rejection::unsupported("grpc_health_check"));
+        }
         Some(HealthChecker::CustomHealthCheck(custom)) => {
-            return Err(Rejection::new("custom_health_check", format!("{:?} is not supported", custom.name)));
+            return Err(Rejection::new(
+                "custom_health_check",
+                format!("{:?} is not supported", custom.name),
+            ));
         }
         None => return Err(Rejection::new("health_checker", "is required")),
     };
     // Special intervals only change how soon a verdict is reached, so the plain interval stands in for them.
-    let _ = duration_or(check.no_traffic_interval.as_ref(), Duration::ZERO, "no_traffic_interval")?;
+    let _ = duration_or(
+        check.no_traffic_interval.as_ref(),
+        Duration::ZERO,
+        "no_traffic_interval",
+    )?;
     Ok(HealthCheck {
         timeout: positive(check.timeout.as_ref(), "timeout")?,
         interval: positive(check.interval.as_ref(), "interval")?,
@@ -98,7 +112,12 @@ fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
     for (index, range) in http.expected_statuses.iter().enumerate() {
         match (u16::try_from(range.start), u16::try_from(range.end)) {
             (Ok(start), Ok(end)) if start < end => expected.push((start, end)),
-            _ => return Err(Rejection::new(format!("expected_statuses[{index}]"), "is not a range of statuses")),
+            _ => {
+                return Err(Rejection::new(
+                    format!("expected_statuses[{index}]"),
+                    "is not a range of statuses",
+                ));
+            }
         }
     }
     if expected.is_empty() {
@@ -106,11 +125,22 @@ fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
     }
     let mut headers = Vec::new();
     for (index, option) in http.request_headers_to_add.iter().enumerate() {
-        let header = option.header.as_ref().ok_or_else(|| Rejection::new("header", "is required"));
+        let header = option
+            .header
+            .as_ref()
+            .ok_or_else(|| Rejection::new("header", "is required"));
         let header = header.under(format!("request_headers_to_add[{index}]"))?;
-        let bad = |_| Rejection::new(format!("request_headers_to_add[{index}]"), "is not a valid header");
+        let bad = |_| {
+            Rejection::new(
+                format!("request_headers_to_add[{index}]"),
+                "is not a valid header",
+            )
+        };
         let name = HeaderName::from_bytes(header.key.as_bytes()).map_err(|_| bad(()))?;
-        headers.push((name, HeaderValue::from_str(&header.value).map_err(|_| bad(()))?));
+        headers.push((
+            name,
+            HeaderValue::from_str(&header.value).map_err(|_| bad(()))?,
+        ));
     }
     Ok(Probe::Http(Arc::new(HttpProbe {
         method,
@@ -124,8 +154,19 @@ fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
 
 fn tcp_probe(tcp: &proto::health_check::TcpHealthCheck) -> Compiled<Probe> {
     refuse_set!(tcp; proxy_protocol_config);
-    let send = tcp.send.as_ref().map(payload).transpose().under("send")?.unwrap_or_default();
-    let receive = tcp.receive.iter().map(payload).collect::<Compiled<Vec<_>>>().under("receive")?;
+    let send = tcp
+        .send
+        .as_ref()
+        .map(payload)
+        .transpose()
+        .under("send")?
+        .unwrap_or_default();
+    let receive = tcp
+        .receive
+        .iter()
+        .map(payload)
+        .collect::<Compiled<Vec<_>>>()
+        .under("receive")?;
     Ok(Probe::Tcp(Arc::new(TcpProbe { send, receive })))
 }
 
@@ -134,16 +175,23 @@ fn payload(payload: &proto::health_check::Payload) -> Compiled<Vec<u8>> {
     use proto::health_check::payload::Payload;
     match &payload.payload {
         Some(Payload::Binary(bytes)) => Ok(bytes.clone()),
-        Some(Payload::Text(hex)) => from_hex(hex).ok_or_else(|| Rejection::new("text", "is not hexadecimal")),
+        Some(Payload::Text(hex)) => {
+            from_hex(hex).ok_or_else(|| Rejection::new("text", "is not hexadecimal"))
+        }
         None => Err(Rejection::new("payload", "is required")),
     }
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.bytes().map(|b| (b as char).to_digit(16)).collect::<Option<Vec<u32>>>()?;
+    let digits = text
+        .bytes()
+        .map(|b| (b as char).to_digit(16))
+        .collect::<Option<Vec<u32>>>()?;
     let pairs = digits.chunks_exact(2);
     if !pairs.remainder().is_empty() {
         return None;
     }
-    pairs.map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
+    pairs
+        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok())
+        .collect()
 }

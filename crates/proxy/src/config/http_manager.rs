@@ -100,7 +100,12 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
         Ok(CodecType::Auto) => Codec::Auto,
         Ok(CodecType::Http1) => Codec::Http1,
         Ok(CodecType::Http2) => Codec::Http2,
-        _ => return Err(Rejection::new("codec_type", "only AUTO, HTTP1 and HTTP2 are supported")),
+        _ => {
+            return Err(Rejection::new(
+                "codec_type",
+                "only AUTO, HTTP1 and HTTP2 are supported",
+            ));
+        }
     };
     let envoy_headers = filters(config)?;
     let mut websocket = false;
@@ -130,11 +135,17 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
             "stream_idle_timeout",
         )?,
         request_timeout: timeout(config.request_timeout.as_ref(), None, "request_timeout")?,
-        request_headers_timeout: timeout(config.request_headers_timeout.as_ref(), None, "request_headers_timeout")?,
+        request_headers_timeout: timeout(
+            config.request_headers_timeout.as_ref(),
+            None,
+            "request_headers_timeout",
+        )?,
         idle_timeout: Some(Duration::from_secs(3600)),
         max_connection_duration: None,
         max_requests_per_connection: None,
-        max_header_bytes: number(config.max_request_headers_kb.as_ref(), 60).clamp(8, 8192) as usize * 1024,
+        max_header_bytes: number(config.max_request_headers_kb.as_ref(), 60).clamp(8, 8192)
+            as usize
+            * 1024,
         max_header_count: 100,
         max_concurrent_streams: config
             .http2_protocol_options
@@ -168,16 +179,30 @@ fn common(
 ) -> Compiled<()> {
     use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction as Action;
     refuse_set!(options; max_stream_duration);
-    compiled.idle_timeout = timeout(options.idle_timeout.as_ref(), compiled.idle_timeout, "idle_timeout")?;
-    compiled.max_connection_duration = timeout(options.max_connection_duration.as_ref(), None, "max_connection_duration")?;
-    compiled.max_header_count = number(options.max_headers_count.as_ref(), 100).clamp(1, 4096) as usize;
+    compiled.idle_timeout = timeout(
+        options.idle_timeout.as_ref(),
+        compiled.idle_timeout,
+        "idle_timeout",
+    )?;
+    compiled.max_connection_duration = timeout(
+        options.max_connection_duration.as_ref(),
+        None,
+        "max_connection_duration",
+    )?;
+    compiled.max_header_count =
+        number(options.max_headers_count.as_ref(), 100).clamp(1, 4096) as usize;
     let requests = number(options.max_requests_per_connection.as_ref(), 0);
     compiled.max_requests_per_connection = (requests != 0).then_some(requests);
     compiled.underscores = match Action::try_from(options.headers_with_underscores_action) {
         Ok(Action::Allow) => Underscores::Allow,
         Ok(Action::RejectRequest) => Underscores::RejectRequest,
         Ok(Action::DropHeader) => Underscores::DropHeader,
-        Err(_) => return Err(Rejection::new("headers_with_underscores_action", "is not a known action")),
+        Err(_) => {
+            return Err(Rejection::new(
+                "headers_with_underscores_action",
+                "is not a known action",
+            ));
+        }
     };
     Ok(())
 }
@@ -193,7 +218,10 @@ fn filters(config: &proto::HttpConnectionManager) -> Compiled<bool> {
         let name = match &filter.config_type {
             Some(proto::http_filter::ConfigType::TypedConfig(any)) => any_name(any),
             Some(proto::http_filter::ConfigType::ConfigDiscovery(_)) => {
-                return Err(Rejection::unsupported(format!("{}.config_discovery", place())));
+                return Err(Rejection::unsupported(format!(
+                    "{}.config_discovery",
+                    place()
+                )));
             }
             None => "",
         };
@@ -207,41 +235,58 @@ fn filters(config: &proto::HttpConnectionManager) -> Compiled<bool> {
             // gRPC statistics only count.
             ("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", _) => {}
             _ if filter.is_optional => {}
-            _ => return Err(Rejection::new(place(), format!("filter {:?} is not supported", filter.name))),
+            _ => {
+                return Err(Rejection::new(
+                    place(),
+                    format!("filter {:?} is not supported", filter.name),
+                ));
+            }
         }
     }
-    envoy_headers.ok_or_else(|| Rejection::new("http_filters", "must end with envoy.filters.http.router"))
+    envoy_headers
+        .ok_or_else(|| Rejection::new("http_filters", "must end with envoy.filters.http.router"))
 }
 
 fn routes(config: &proto::HttpConnectionManager) -> Compiled<Routes> {
     match &config.route_specifier {
-        Some(proto::http_connection_manager::RouteSpecifier::Rds(rds)) if !rds.route_config_name.is_empty() => {
+        Some(proto::http_connection_manager::RouteSpecifier::Rds(rds))
+            if !rds.route_config_name.is_empty() =>
+        {
             Ok(Routes::Named(rds.route_config_name.as_str().into()))
         }
-        Some(proto::http_connection_manager::RouteSpecifier::RouteConfig(table)) => {
-            Ok(Routes::Inline(Arc::new(route::compile(table).under("route_config")?)))
-        }
+        Some(proto::http_connection_manager::RouteSpecifier::RouteConfig(table)) => Ok(
+            Routes::Inline(Arc::new(route::compile(table).under("route_config")?)),
+        ),
         Some(proto::http_connection_manager::RouteSpecifier::ScopedRoutes(_)) => {
             Err(Rejection::unsupported("scoped_routes"))
         }
-        _ => Err(Rejection::new("route_specifier", "rds.route_config_name or route_config is required")),
+        _ => Err(Rejection::new(
+            "route_specifier",
+            "rds.route_config_name or route_config is required",
+        )),
     }
 }
 
 fn server(config: &proto::HttpConnectionManager) -> Compiled<Server> {
     use proto::http_connection_manager::ServerHeaderTransformation as Transformation;
-    let name = header_value(&config.server_name, "server_name")?.unwrap_or(HeaderValue::from_static("envoy"));
+    let name = header_value(&config.server_name, "server_name")?
+        .unwrap_or(HeaderValue::from_static("envoy"));
     match Transformation::try_from(config.server_header_transformation) {
         Ok(Transformation::Overwrite) => Ok(Server::Overwrite(name)),
         Ok(Transformation::AppendIfAbsent) => Ok(Server::AppendIfAbsent(name)),
         Ok(Transformation::PassThrough) => Ok(Server::PassThrough),
-        Err(_) => Err(Rejection::new("server_header_transformation", "is not a known transformation")),
+        Err(_) => Err(Rejection::new(
+            "server_header_transformation",
+            "is not a known transformation",
+        )),
     }
 }
 
 fn strip_port(config: &proto::HttpConnectionManager) -> StripPort {
     match config.strip_port_mode {
-        Some(proto::http_connection_manager::StripPortMode::StripAnyHostPort(true)) => StripPort::Any,
+        Some(proto::http_connection_manager::StripPortMode::StripAnyHostPort(true)) => {
+            StripPort::Any
+        }
         _ if config.strip_matching_host_port => StripPort::Matching,
         _ => StripPort::Keep,
     }
@@ -251,5 +296,7 @@ fn header_value(text: &str, field: &str) -> Compiled<Option<HeaderValue>> {
     if text.is_empty() {
         return Ok(None);
     }
-    HeaderValue::from_str(text).map(Some).map_err(|_| Rejection::new(field, "is not a valid header value"))
+    HeaderValue::from_str(text)
+        .map(Some)
+        .map_err(|_| Rejection::new(field, "is not a valid header value"))
 }

@@ -80,7 +80,10 @@ pub(crate) struct Arrival<'a> {
 }
 
 /// Compiles a listener. Chains equal to one of `previous` are shared with it, so that their connections live on.
-pub(crate) fn compile(listener: &proto::Listener, previous: Option<&Listener>) -> Compiled<Listener> {
+pub(crate) fn compile(
+    listener: &proto::Listener,
+    previous: Option<&Listener>,
+) -> Compiled<Listener> {
     refuse_set!(listener;
         additional_addresses, fcds_config, filter_chain_matcher, socket_options, udp_listener_config, api_listener,
         access_log, enable_mptcp, listener_specifier,
@@ -95,21 +98,34 @@ pub(crate) fn compile(listener: &proto::Listener, previous: Option<&Listener>) -
         let name = match &filter.config_type {
             Some(proto::listener_filter::ConfigType::TypedConfig(any)) => any_name(any),
             Some(proto::listener_filter::ConfigType::ConfigDiscovery(_)) => {
-                return Err(Rejection::unsupported(format!("{}.config_discovery", place())));
+                return Err(Rejection::unsupported(format!(
+                    "{}.config_discovery",
+                    place()
+                )));
             }
             None => "",
         };
         match name {
             ORIGINAL_DST => original_dst = true,
             TLS_INSPECTOR | HTTP_INSPECTOR => {}
-            _ => return Err(Rejection::new(place(), format!("listener filter {:?} is not supported", filter.name))),
+            _ => {
+                return Err(Rejection::new(
+                    place(),
+                    format!("listener filter {:?} is not supported", filter.name),
+                ));
+            }
         }
     }
-    let old: Vec<&Arc<Chain>> =
-        previous.map_or_else(Vec::new, |old| old.chains.iter().chain(&old.default_chain).collect());
+    let old: Vec<&Arc<Chain>> = previous.map_or_else(Vec::new, |old| {
+        old.chains.iter().chain(&old.default_chain).collect()
+    });
     let mut chains = Vec::with_capacity(listener.filter_chains.len());
     for (index, chain) in listener.filter_chains.iter().enumerate() {
-        let place = if chain.name.is_empty() { index.to_string() } else { chain.name.clone() };
+        let place = if chain.name.is_empty() {
+            index.to_string()
+        } else {
+            chain.name.clone()
+        };
         chains.push(compile_chain(chain, &old).under(format!("filter_chains[{place}]"))?);
     }
     let default_chain = listener
@@ -119,14 +135,17 @@ pub(crate) fn compile(listener: &proto::Listener, previous: Option<&Listener>) -
         .transpose()
         .under("default_filter_chain")?;
     if chains.is_empty() && default_chain.is_none() {
-        return Err(Rejection::new("filter_chains", "at least one filter chain is required"));
+        return Err(Rejection::new(
+            "filter_chains",
+            "at least one filter chain is required",
+        ));
     }
     let inspects = chains.iter().any(|chain| chain.matcher.inspects());
     #[allow(deprecated)]
-    let bound = listener
-        .bind_to_port
+    let bound = listener.bind_to_port.as_ref().or(listener
+        .deprecated_v1
         .as_ref()
-        .or(listener.deprecated_v1.as_ref().and_then(|v1| v1.bind_to_port.as_ref()));
+        .and_then(|v1| v1.bind_to_port.as_ref()));
     Ok(Listener {
         name: listener.name.as_str().into(),
         address: socket_address(listener.address.as_ref())?,
@@ -141,25 +160,45 @@ pub(crate) fn compile(listener: &proto::Listener, previous: Option<&Listener>) -
 
 fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Arc<Chain>> {
     let source = chain.encode_to_vec();
-    if let Some(same) = old.iter().find(|known| known.source == source && !known.is_retired()) {
+    if let Some(same) = old
+        .iter()
+        .find(|known| known.source == source && !known.is_retired())
+    {
         return Ok((*same).clone());
     }
     refuse_set!(chain; use_proxy_proto);
     if let Some(socket) = &chain.transport_socket
         && socket.name != "envoy.transport_sockets.raw_buffer"
     {
-        return Err(Rejection::new("transport_socket", format!("{:?} is not supported: plaintext only", socket.name)));
+        return Err(Rejection::new(
+            "transport_socket",
+            format!("{:?} is not supported: plaintext only", socket.name),
+        ));
     }
-    let matcher =
-        chain.filter_chain_match.as_ref().map(ChainMatch::compile).transpose().under("filter_chain_match")?;
+    let matcher = chain
+        .filter_chain_match
+        .as_ref()
+        .map(ChainMatch::compile)
+        .transpose()
+        .under("filter_chain_match")?;
     let filter = match chain.filters.as_slice() {
         // As Envoy: a chain without filters closes whatever it is given.
         [] => {
             let matcher = matcher.unwrap_or_default();
-            return Ok(Arc::new(Chain { matcher, filter: Filter::Close, source, retired: AtomicBool::new(false) }));
+            return Ok(Arc::new(Chain {
+                matcher,
+                filter: Filter::Close,
+                source,
+                retired: AtomicBool::new(false),
+            }));
         }
         [filter] => filter,
-        _ => return Err(Rejection::new("filters", "more than one of http_connection_manager and tcp_proxy is not supported")),
+        _ => {
+            return Err(Rejection::new(
+                "filters",
+                "more than one of http_connection_manager and tcp_proxy is not supported",
+            ));
+        }
     };
     let Some(proto::filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
         return Err(Rejection::new("filters[0].typed_config", "is required"));
@@ -167,15 +206,27 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
     let filter = match any_name(any) {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = decode_any(any).under("filters[0]")?;
-            Filter::Http(Arc::new(http_manager::compile(&config).under("http_connection_manager")?))
+            Filter::Http(Arc::new(
+                http_manager::compile(&config).under("http_connection_manager")?,
+            ))
         }
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
             let config = decode_any(any).under("filters[0]")?;
             Filter::Tcp(Arc::new(tcp_proxy::compile(&config).under("tcp_proxy")?))
         }
-        other => return Err(Rejection::new("filters[0]", format!("network filter {other} is not supported"))),
+        other => {
+            return Err(Rejection::new(
+                "filters[0]",
+                format!("network filter {other} is not supported"),
+            ));
+        }
     };
-    Ok(Arc::new(Chain { matcher: matcher.unwrap_or_default(), filter, source, retired: AtomicBool::new(false) }))
+    Ok(Arc::new(Chain {
+        matcher: matcher.unwrap_or_default(),
+        filter,
+        source,
+        retired: AtomicBool::new(false),
+    }))
 }
 
 impl Chain {
@@ -210,7 +261,11 @@ impl ChainMatch {
                 .map(|value| port(value.value, "destination_port"))
                 .transpose()?,
             destinations: cidrs(&value.prefix_ranges, "prefix_ranges")?,
-            server_names: value.server_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            server_names: value
+                .server_names
+                .iter()
+                .map(|name| name.to_ascii_lowercase())
+                .collect(),
             transport_protocol: value.transport_protocol.clone(),
             application_protocols: value.application_protocols.clone(),
             sources: cidrs(&value.source_prefix_ranges, "source_prefix_ranges")?,
@@ -229,12 +284,16 @@ impl ChainMatch {
     }
 
     fn inspects(&self) -> bool {
-        !self.server_names.is_empty() || !self.transport_protocol.is_empty() || !self.application_protocols.is_empty()
+        !self.server_names.is_empty()
+            || !self.transport_protocol.is_empty()
+            || !self.application_protocols.is_empty()
     }
 
     /// How specific the match is, criterion by criterion in Envoy's order; `None` when it does not match.
     fn rank(&self, arrival: &Arrival<'_>) -> Option<[u32; 8]> {
-        let port = rank_one(self.destination_port.as_ref(), |port| *port == arrival.destination.port())?;
+        let port = rank_one(self.destination_port.as_ref(), |port| {
+            *port == arrival.destination.port()
+        })?;
         let destination = rank_cidrs(&self.destinations, arrival.destination.ip())?;
         let name = rank_names(&self.server_names, arrival.server_name)?;
         let transport = match self.transport_protocol.as_str() {
@@ -245,12 +304,16 @@ impl ChainMatch {
         let protocols = &self.application_protocols;
         let application = if protocols.is_empty() {
             0
-        } else if protocols.iter().any(|wanted| arrival.application_protocols.contains(&wanted.as_str())) {
+        } else if protocols
+            .iter()
+            .any(|wanted| arrival.application_protocols.contains(&wanted.as_str()))
+        {
             1
         } else {
             return None;
         };
-        let local = arrival.source.ip().is_loopback() || arrival.source.ip() == arrival.destination.ip();
+        let local =
+            arrival.source.ip().is_loopback() || arrival.source.ip() == arrival.destination.ip();
         let source_type = match self.source_type {
             SourceType::Any => 0,
             SourceType::SameIpOrLoopback if local => 1,
@@ -265,7 +328,16 @@ impl ChainMatch {
         } else {
             return None;
         };
-        Some([port, destination, name, transport, application, source_type, source, source_port])
+        Some([
+            port,
+            destination,
+            name,
+            transport,
+            application,
+            source_type,
+            source,
+            source_port,
+        ])
     }
 }
 
@@ -281,7 +353,11 @@ fn rank_cidrs(ranges: &[Cidr], ip: IpAddr) -> Option<u32> {
     if ranges.is_empty() {
         return Some(0);
     }
-    ranges.iter().filter(|range| range.contains(ip)).map(|range| u32::from(range.length()) + 1).max()
+    ranges
+        .iter()
+        .filter(|range| range.contains(ip))
+        .map(|range| u32::from(range.length()) + 1)
+        .max()
 }
 
 /// An exact name ranks above every wildcard, a longer wildcard above a shorter.
@@ -336,25 +412,36 @@ mod tests {
 
     #[test]
     fn port_outranks_prefix_and_longer_prefixes_outrank_shorter() {
-        let port = ChainMatch { destination_port: Some(80), ..ChainMatch::default() };
+        let port = ChainMatch {
+            destination_port: Some(80),
+            ..ChainMatch::default()
+        };
         let network = |prefix: &str, length| ChainMatch {
             destinations: vec![
                 Cidr::compile(&envoy_types::pb::envoy::config::core::v3::CidrRange {
                     address_prefix: prefix.to_owned(),
-                    prefix_len: Some(envoy_types::pb::google::protobuf::UInt32Value { value: length }),
+                    prefix_len: Some(envoy_types::pb::google::protobuf::UInt32Value {
+                        value: length,
+                    }),
                 })
                 .unwrap(),
             ],
             ..ChainMatch::default()
         };
         assert!(rank(&port, "10.1.2.3:80") > rank(&network("10.0.0.0", 8), "10.1.2.3:80"));
-        assert!(rank(&network("10.1.0.0", 16), "10.1.2.3:80") > rank(&network("10.0.0.0", 8), "10.1.2.3:80"));
+        assert!(
+            rank(&network("10.1.0.0", 16), "10.1.2.3:80")
+                > rank(&network("10.0.0.0", 8), "10.1.2.3:80")
+        );
         assert_eq!(rank(&port, "10.1.2.3:81"), None);
     }
 
     #[test]
     fn server_names_match_exactly_or_by_wildcard() {
-        let names = |name: &str| ChainMatch { server_names: vec![name.to_owned()], ..ChainMatch::default() };
+        let names = |name: &str| ChainMatch {
+            server_names: vec![name.to_owned()],
+            ..ChainMatch::default()
+        };
         let exact = rank(&names("a.example.test"), "10.0.0.1:1");
         let wildcard = rank(&names("*.example.test"), "10.0.0.1:1");
         assert!(exact > wildcard && wildcard.is_some());

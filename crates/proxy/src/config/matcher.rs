@@ -36,7 +36,10 @@ pub(crate) enum PathMatch {
     Exact(String),
     ExactFolded(String),
     /// `/a` matches `/a` and `/a/b`, not `/ab`.
-    Segments { prefix: String, case_sensitive: bool },
+    Segments {
+        prefix: String,
+        case_sensitive: bool,
+    },
     Regex(Regex),
 }
 
@@ -93,15 +96,24 @@ impl Match {
             .query_parameters
             .iter()
             .enumerate()
-            .map(|(index, parameter)| QueryMatch::compile(parameter).under(format!("query_parameters[{index}]")))
+            .map(|(index, parameter)| {
+                QueryMatch::compile(parameter).under(format!("query_parameters[{index}]"))
+            })
             .collect::<Compiled<Vec<_>>>()?;
         let grpc = value.grpc.is_some();
-        let rest = (grpc || !headers.is_empty() || !query.is_empty()).then(|| Box::new(Rest { headers, query, grpc }));
+        let rest = (grpc || !headers.is_empty() || !query.is_empty()).then(|| {
+            Box::new(Rest {
+                headers,
+                query,
+                grpc,
+            })
+        });
         Ok(Self { path, rest })
     }
 
     pub(crate) fn matches(&self, subject: &Subject<'_>) -> bool {
-        self.path.matches(subject.path) && self.rest.as_ref().is_none_or(|rest| rest.matches(subject))
+        self.path.matches(subject.path)
+            && self.rest.as_ref().is_none_or(|rest| rest.matches(subject))
     }
 }
 
@@ -115,12 +127,25 @@ fn path(value: &proto::RouteMatch) -> Compiled<PathMatch> {
         Some(PathSpecifier::Path(path)) if sensitive => PathMatch::Exact(path.clone()),
         Some(PathSpecifier::Path(path)) => PathMatch::ExactFolded(path.to_ascii_lowercase()),
         Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
-            let prefix = if sensitive { prefix.clone() } else { prefix.to_ascii_lowercase() };
-            PathMatch::Segments { prefix, case_sensitive: sensitive }
+            let prefix = if sensitive {
+                prefix.clone()
+            } else {
+                prefix.to_ascii_lowercase()
+            };
+            PathMatch::Segments {
+                prefix,
+                case_sensitive: sensitive,
+            }
         }
-        Some(PathSpecifier::SafeRegex(regex)) => PathMatch::Regex(full_regex(regex, false).under("safe_regex")?),
-        Some(PathSpecifier::ConnectMatcher(_)) => return Err(Rejection::unsupported("connect_matcher")),
-        Some(PathSpecifier::PathMatchPolicy(_)) => return Err(Rejection::unsupported("path_match_policy")),
+        Some(PathSpecifier::SafeRegex(regex)) => {
+            PathMatch::Regex(full_regex(regex, false).under("safe_regex")?)
+        }
+        Some(PathSpecifier::ConnectMatcher(_)) => {
+            return Err(Rejection::unsupported("connect_matcher"));
+        }
+        Some(PathSpecifier::PathMatchPolicy(_)) => {
+            return Err(Rejection::unsupported("path_match_policy"));
+        }
         None => return Err(Rejection::new("path_specifier", "is required")),
     })
 }
@@ -133,7 +158,10 @@ impl PathMatch {
             Self::PrefixFolded(prefix) => starts_with_folded(path, prefix),
             Self::Exact(exact) => path == exact,
             Self::ExactFolded(exact) => path.eq_ignore_ascii_case(exact),
-            Self::Segments { prefix, case_sensitive } => {
+            Self::Segments {
+                prefix,
+                case_sensitive,
+            } => {
                 let starts = if *case_sensitive {
                     path.starts_with(prefix.as_str())
                 } else {
@@ -149,21 +177,26 @@ impl PathMatch {
     pub(crate) fn rewritten_length(&self) -> Option<usize> {
         match self {
             Self::Any => Some(1),
-            Self::Prefix(prefix) | Self::PrefixFolded(prefix) | Self::Segments { prefix, .. } => Some(prefix.len()),
+            Self::Prefix(prefix) | Self::PrefixFolded(prefix) | Self::Segments { prefix, .. } => {
+                Some(prefix.len())
+            }
             Self::Exact(_) | Self::ExactFolded(_) | Self::Regex(_) => None,
         }
     }
 }
 
 fn starts_with_folded(path: &str, prefix: &str) -> bool {
-    path.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
+    path.as_bytes()
+        .get(..prefix.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 impl Rest {
     fn matches(&self, subject: &Subject<'_>) -> bool {
         (!self.grpc || is_grpc(subject.headers))
             && self.headers.iter().all(|header| header.matches(subject))
-            && (self.query.is_empty() || self.query.iter().all(|query| query.matches(subject.query)))
+            && (self.query.is_empty()
+                || self.query.iter().all(|query| query.matches(subject.query)))
     }
 }
 
@@ -178,30 +211,37 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 impl HeaderMatch {
     pub(crate) fn compile(value: &proto::HeaderMatcher) -> Compiled<Self> {
         use proto::header_matcher::HeaderMatchSpecifier as Spec;
-        let field = match value.name.to_ascii_lowercase().as_str() {
-            ":method" => Field::Method,
-            ":path" => Field::Path,
-            ":authority" | "host" => Field::Authority,
-            ":scheme" => Field::Scheme,
-            name => Field::Header(
-                HeaderName::from_bytes(name.as_bytes())
-                    .map_err(|_| Rejection::new("name", format!("{name:?} is not a header name")))?,
-            ),
-        };
+        let field =
+            match value.name.to_ascii_lowercase().as_str() {
+                ":method" => Field::Method,
+                ":path" => Field::Path,
+                ":authority" | "host" => Field::Authority,
+                ":scheme" => Field::Scheme,
+                name => Field::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                    Rejection::new("name", format!("{name:?} is not a header name"))
+                })?),
+            };
         let test = match &value.header_match_specifier {
             None => HeaderTest::Present(true),
             Some(Spec::PresentMatch(present)) => HeaderTest::Present(*present),
-            Some(Spec::StringMatch(text)) => HeaderTest::Text(Text::compile(text).under("string_match")?),
+            Some(Spec::StringMatch(text)) => {
+                HeaderTest::Text(Text::compile(text).under("string_match")?)
+            }
             Some(Spec::ExactMatch(text)) => HeaderTest::Text(Text::Exact(text.clone())),
             Some(Spec::PrefixMatch(text)) => HeaderTest::Text(Text::Prefix(text.clone())),
             Some(Spec::SuffixMatch(text)) => HeaderTest::Text(Text::Suffix(text.clone())),
             Some(Spec::ContainsMatch(text)) => HeaderTest::Text(Text::Contains(text.clone())),
-            Some(Spec::SafeRegexMatch(regex)) => {
-                HeaderTest::Text(Text::Regex(full_regex(regex, false).under("safe_regex_match")?))
-            }
+            Some(Spec::SafeRegexMatch(regex)) => HeaderTest::Text(Text::Regex(
+                full_regex(regex, false).under("safe_regex_match")?,
+            )),
             Some(Spec::RangeMatch(range)) => HeaderTest::Range(range.start, range.end),
         };
-        Ok(Self { field, test, invert: value.invert_match, missing_is_empty: value.treat_missing_header_as_empty })
+        Ok(Self {
+            field,
+            test,
+            invert: value.invert_match,
+            missing_is_empty: value.treat_missing_header_as_empty,
+        })
     }
 
     fn matches(&self, subject: &Subject<'_>) -> bool {
@@ -210,9 +250,9 @@ impl HeaderMatch {
             (HeaderTest::Present(wanted), value) => value.is_some() == *wanted,
             (HeaderTest::Text(text), Some(value)) => text.matches(&value),
             (HeaderTest::Text(text), None) if self.missing_is_empty => text.matches(""),
-            (HeaderTest::Range(start, end), Some(value)) => {
-                value.parse::<i64>().is_ok_and(|number| number >= *start && number < *end)
-            }
+            (HeaderTest::Range(start, end), Some(value)) => value
+                .parse::<i64>()
+                .is_ok_and(|number| number >= *start && number < *end),
             // A missing header never matches a value, and inversion does not turn it into a match either.
             (_, None) => return false,
         };
@@ -250,9 +290,15 @@ impl QueryMatch {
         let (test, present) = match &value.query_parameter_match_specifier {
             None => (None, true),
             Some(Spec::PresentMatch(present)) => (None, *present),
-            Some(Spec::StringMatch(text)) => (Some(Text::compile(text).under("string_match")?), true),
+            Some(Spec::StringMatch(text)) => {
+                (Some(Text::compile(text).under("string_match")?), true)
+            }
         };
-        Ok(Self { name: value.name.clone(), test, present })
+        Ok(Self {
+            name: value.name.clone(),
+            test,
+            present,
+        })
     }
 
     fn matches(&self, query: Option<&str>) -> bool {

@@ -36,13 +36,21 @@ enum Action {
 }
 
 impl Mutation {
-    pub(crate) fn compile(add: &[core::HeaderValueOption], remove: &[String], prefix: &str) -> Compiled<Self> {
+    pub(crate) fn compile(
+        add: &[core::HeaderValueOption],
+        remove: &[String],
+        prefix: &str,
+    ) -> Compiled<Self> {
         let mut compiled = Self::default();
         for (index, name) in remove.iter().enumerate() {
-            compiled.remove.push(header_name(name).under(format!("{prefix}_headers_to_remove[{index}]"))?);
+            compiled
+                .remove
+                .push(header_name(name).under(format!("{prefix}_headers_to_remove[{index}]"))?);
         }
         for (index, option) in add.iter().enumerate() {
-            compiled.add.push(addition(option).under(format!("{prefix}_headers_to_add[{index}]"))?);
+            compiled
+                .add
+                .push(addition(option).under(format!("{prefix}_headers_to_add[{index}]"))?);
         }
         Ok(compiled)
     }
@@ -52,7 +60,11 @@ impl Mutation {
     }
 
     /// `facts` is called only when a value is not a constant.
-    pub(crate) fn apply(&self, headers: &mut HeaderMap, facts: impl Fn(&HeaderMap, &Format) -> String) {
+    pub(crate) fn apply(
+        &self,
+        headers: &mut HeaderMap,
+        facts: impl Fn(&HeaderMap, &Format) -> String,
+    ) {
         for name in &self.remove {
             headers.remove(name);
         }
@@ -90,7 +102,14 @@ impl Mutation {
         self.apply(headers, |current, format| {
             let mut text = String::new();
             let request = facts.request.or(Some(current));
-            format.render(&Facts { request, response: Some(current), ..clone(facts) }, &mut text);
+            format.render(
+                &Facts {
+                    request,
+                    response: Some(current),
+                    ..clone(facts)
+                },
+                &mut text,
+            );
             text
         });
     }
@@ -119,9 +138,15 @@ fn clone<'a>(facts: &Facts<'a>) -> Facts<'a> {
 
 fn addition(option: &core::HeaderValueOption) -> Compiled<Addition> {
     use core::header_value_option::HeaderAppendAction;
-    let header = option.header.as_ref().ok_or_else(|| Rejection::new("header", "is required"))?;
+    let header = option
+        .header
+        .as_ref()
+        .ok_or_else(|| Rejection::new("header", "is required"))?;
     let name = header_name(&header.key).under("header.key")?;
-    let action = match (&option.append, HeaderAppendAction::try_from(option.append_action)) {
+    let action = match (
+        &option.append,
+        HeaderAppendAction::try_from(option.append_action),
+    ) {
         // `append`, deprecated, still wins where a control plane sends it.
         (Some(append), _) => {
             if append.value {
@@ -145,18 +170,27 @@ fn addition(option: &core::HeaderValueOption) -> Compiled<Addition> {
     let format = Format::parse(&text).under("header.value")?;
     let value = match format.literal() {
         Some(text) => Value::Fixed(
-            HeaderValue::from_str(text).map_err(|_| Rejection::new("header.value", "is not a valid header value"))?,
+            HeaderValue::from_str(text)
+                .map_err(|_| Rejection::new("header.value", "is not a valid header value"))?,
         ),
         None => Value::Format(format),
     };
-    Ok(Addition { name, value, action, keep_empty: option.keep_empty_value })
+    Ok(Addition {
+        name,
+        value,
+        action,
+        keep_empty: option.keep_empty_value,
+    })
 }
 
 fn header_name(name: &str) -> Compiled<HeaderName> {
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Rejection::new("", format!("{name:?} is not a header that can be changed")))?;
     if parsed == header::HOST {
-        return Err(Rejection::new("", "host cannot be changed here; use host_rewrite_literal"));
+        return Err(Rejection::new(
+            "",
+            "host cannot be changed here; use host_rewrite_literal",
+        ));
     }
     Ok(parsed)
 }

@@ -17,7 +17,10 @@ pub(crate) type Compiled<T> = Result<T, Rejection>;
 
 impl Rejection {
     pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { field: field.into(), reason: reason.into() }
+        Self {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 
     /// The field is understood, but this proxy cannot do what it asks for. Adopting the resource without it would
@@ -29,7 +32,11 @@ impl Rejection {
     /// Prefixes the path with the place where the nested message sits.
     #[must_use]
     pub(crate) fn under(mut self, outer: impl fmt::Display) -> Self {
-        self.field = if self.field.is_empty() { outer.to_string() } else { format!("{outer}.{}", self.field) };
+        self.field = if self.field.is_empty() {
+            outer.to_string()
+        } else {
+            format!("{outer}.{}", self.field)
+        };
         self
     }
 
@@ -42,7 +49,11 @@ impl Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.field.is_empty() { f.write_str(&self.reason) } else { write!(f, "{}: {}", self.field, self.reason) }
+        if self.field.is_empty() {
+            f.write_str(&self.reason)
+        } else {
+            write!(f, "{}: {}", self.field, self.reason)
+        }
     }
 }
 

@@ -53,7 +53,12 @@ impl RetryPolicy {
             retriable_request_headers, per_try_idle_timeout, refresh_cluster_on_retry,
         );
         let mut on = RetryOn::default();
-        for condition in policy.retry_on.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        for condition in policy
+            .retry_on
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+        {
             on.add(condition)?;
         }
         for (index, predicate) in policy.retry_host_predicate.iter().enumerate() {
@@ -66,20 +71,31 @@ impl RetryPolicy {
         }
         let mut status_codes = Vec::new();
         for code in &policy.retriable_status_codes {
-            let code = u16::try_from(*code).ok().filter(|code| StatusCode::from_u16(*code).is_ok());
-            status_codes
-                .push(code.ok_or_else(|| Rejection::new("retriable_status_codes", "holds what is not a status"))?);
+            let code = u16::try_from(*code)
+                .ok()
+                .filter(|code| StatusCode::from_u16(*code).is_ok());
+            status_codes.push(code.ok_or_else(|| {
+                Rejection::new("retriable_status_codes", "holds what is not a status")
+            })?);
         }
         let back_off = policy.retry_back_off.as_ref();
         let base = back_off.and_then(|back_off| back_off.base_interval.as_ref());
-        let base = duration_or(base, Duration::from_millis(25), "retry_back_off.base_interval")?;
+        let base = duration_or(
+            base,
+            Duration::from_millis(25),
+            "retry_back_off.base_interval",
+        )?;
         let base = base.max(Duration::from_millis(1));
         let max = back_off.and_then(|back_off| back_off.max_interval.as_ref());
         let max = duration_or(max, base * 10, "retry_back_off.max_interval")?;
         if max < base {
-            return Err(Rejection::new("retry_back_off.max_interval", "must not be below base_interval"));
+            return Err(Rejection::new(
+                "retry_back_off.max_interval",
+                "must not be below base_interval",
+            ));
         }
-        let host_attempts = u32::try_from(policy.host_selection_retry_max_attempts.clamp(0, 64)).unwrap_or(0);
+        let host_attempts =
+            u32::try_from(policy.host_selection_retry_max_attempts.clamp(0, 64)).unwrap_or(0);
         Ok(Self {
             on,
             status_codes,
@@ -108,14 +124,19 @@ impl RetryPolicy {
             Failure::Connect => any || on.reset || on.connect_failure || on.reset_before_request,
             Failure::Reset => any || on.reset,
             Failure::Refused => any || on.reset || on.refused_stream,
-            Failure::PerTryTimeout => any || on.reset || (on.status_codes && self.status_codes.contains(&504)),
+            Failure::PerTryTimeout => {
+                any || on.reset || (on.status_codes && self.status_codes.contains(&504))
+            }
         }
     }
 
     /// A random wait below `base × (2^n − 1)`, capped, for retry number `n` from 1. `random` is any 64 bits.
     pub(crate) fn back_off(&self, retry: u32, random: u64) -> Duration {
         let factor = (1u32 << retry.clamp(1, 16)) - 1;
-        let ceiling = (self.base_interval * factor).min(self.max_interval).as_micros().max(1);
+        let ceiling = (self.base_interval * factor)
+            .min(self.max_interval)
+            .as_micros()
+            .max(1);
         let ceiling = u64::try_from(ceiling).unwrap_or(u64::MAX);
         Duration::from_micros(random % ceiling)
     }
@@ -137,7 +158,12 @@ impl RetryOn {
             "resource-exhausted" => self.grpc |= 1 << 8,
             "internal" => self.grpc |= 1 << 13,
             "unavailable" => self.grpc |= 1 << 14,
-            other => return Err(Rejection::new("retry_on", format!("condition {other:?} is not supported"))),
+            other => {
+                return Err(Rejection::new(
+                    "retry_on",
+                    format!("condition {other:?} is not supported"),
+                ));
+            }
         }
         Ok(())
     }
@@ -158,7 +184,10 @@ mod tests {
 
     #[test]
     fn app_mesh_default_retries_503_and_unavailable_but_not_500() {
-        let policy = policy("unavailable,connect-failure,refused-stream,retriable-status-codes", &[503]);
+        let policy = policy(
+            "unavailable,connect-failure,refused-stream,retriable-status-codes",
+            &[503],
+        );
         assert!(policy.retries_response(StatusCode::SERVICE_UNAVAILABLE, None));
         assert!(!policy.retries_response(StatusCode::INTERNAL_SERVER_ERROR, None));
         assert!(policy.retries_response(StatusCode::OK, Some(14)));
@@ -175,7 +204,10 @@ mod tests {
 
     #[test]
     fn unknown_conditions_are_rejected() {
-        let error = RetryPolicy::compile(&proto::RetryPolicy { retry_on: "5xx,never".to_owned(), ..Default::default() });
+        let error = RetryPolicy::compile(&proto::RetryPolicy {
+            retry_on: "5xx,never".to_owned(),
+            ..Default::default()
+        });
         assert_eq!(error.unwrap_err().field(), "retry_on");
     }
 }

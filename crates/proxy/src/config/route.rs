@@ -64,8 +64,16 @@ pub(crate) fn compile(table: &proto::RouteConfiguration) -> Compiled<RouteTable>
         vhds, cluster_specifier_plugins, request_mirror_policies, typed_per_filter_config, vhost_header,
         ignore_path_parameters_in_path_matching, internal_only_headers, route_specifiers,
     );
-    let request = Mutation::compile(&table.request_headers_to_add, &table.request_headers_to_remove, "request")?;
-    let response = Mutation::compile(&table.response_headers_to_add, &table.response_headers_to_remove, "response")?;
+    let request = Mutation::compile(
+        &table.request_headers_to_add,
+        &table.request_headers_to_remove,
+        "request",
+    )?;
+    let response = Mutation::compile(
+        &table.response_headers_to_add,
+        &table.response_headers_to_remove,
+        "response",
+    )?;
     let (request, response) = (Arc::new(request), Arc::new(response));
     let mut domains = Domains::default();
     let mut hosts = Vec::with_capacity(table.virtual_hosts.len());
@@ -77,9 +85,18 @@ pub(crate) fn compile(table: &proto::RouteConfiguration) -> Compiled<RouteTable>
         let routes = virtual_host(table, host, &request, &response).under(place())?;
         hosts.push(VirtualHost { routes });
     }
-    domains.suffix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-    domains.prefix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-    Ok(RouteTable { name: table.name.as_str().into(), hosts, domains, ignore_port: table.ignore_port_in_host_matching })
+    domains
+        .suffix
+        .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    domains
+        .prefix
+        .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    Ok(RouteTable {
+        name: table.name.as_str().into(),
+        hosts,
+        domains,
+        ignore_port: table.ignore_port_in_host_matching,
+    })
 }
 
 fn virtual_host(
@@ -95,17 +112,34 @@ fn virtual_host(
     if host.domains.is_empty() {
         return Err(Rejection::new("domains", "must name at least one domain"));
     }
-    let request = Mutation::compile(&host.request_headers_to_add, &host.request_headers_to_remove, "request")?;
-    let response = Mutation::compile(&host.response_headers_to_add, &host.response_headers_to_remove, "response")?;
+    let request = Mutation::compile(
+        &host.request_headers_to_add,
+        &host.request_headers_to_remove,
+        "request",
+    )?;
+    let response = Mutation::compile(
+        &host.response_headers_to_add,
+        &host.response_headers_to_remove,
+        "response",
+    )?;
     let inherited = Inherited {
         request: vec![Arc::new(request), table_request.clone()],
         response: vec![Arc::new(response), table_response.clone()],
-        retry: host.retry_policy.as_ref().map(RetryPolicy::compile).transpose().under("retry_policy")?.map(Arc::new),
+        retry: host
+            .retry_policy
+            .as_ref()
+            .map(RetryPolicy::compile)
+            .transpose()
+            .under("retry_policy")?
+            .map(Arc::new),
         buffer_limit: host
             .request_body_buffer_limit
             .as_ref()
             .map(|limit| limit.value)
-            .or(host.per_request_buffer_limit_bytes.as_ref().map(|limit| limit.value.into())),
+            .or(host
+                .per_request_buffer_limit_bytes
+                .as_ref()
+                .map(|limit| limit.value.into())),
         to_upstream: host.include_request_attempt_count,
         to_client: host.include_attempt_count_in_response,
         most_specific_wins: table.most_specific_header_mutations_wins,
@@ -113,24 +147,44 @@ fn virtual_host(
     host.routes
         .iter()
         .enumerate()
-        .map(|(index, route)| compile_route(route, &inherited).map(Arc::new).under(format!("routes[{index}]")))
+        .map(|(index, route)| {
+            compile_route(route, &inherited)
+                .map(Arc::new)
+                .under(format!("routes[{index}]"))
+        })
         .collect()
 }
 
 fn compile_route(route: &proto::Route, inherited: &Inherited) -> Compiled<Route> {
     refuse_set!(route; typed_per_filter_config, route_specifiers);
-    let matcher = route.r#match.as_ref().ok_or_else(|| Rejection::new("match", "is required"))?;
-    let request = Mutation::compile(&route.request_headers_to_add, &route.request_headers_to_remove, "request")?;
-    let response = Mutation::compile(&route.response_headers_to_add, &route.response_headers_to_remove, "response")?;
+    let matcher = route
+        .r#match
+        .as_ref()
+        .ok_or_else(|| Rejection::new("match", "is required"))?;
+    let request = Mutation::compile(
+        &route.request_headers_to_add,
+        &route.request_headers_to_remove,
+        "request",
+    )?;
+    let response = Mutation::compile(
+        &route.response_headers_to_add,
+        &route.response_headers_to_remove,
+        "response",
+    )?;
     let buffer_limit = route
         .request_body_buffer_limit
         .as_ref()
         .map(|limit| limit.value)
-        .or(route.per_request_buffer_limit_bytes.as_ref().map(|limit| limit.value.into()))
+        .or(route
+            .per_request_buffer_limit_bytes
+            .as_ref()
+            .map(|limit| limit.value.into()))
         .or(inherited.buffer_limit);
     let levels = |own: Mutation, outer: &[Arc<Mutation>]| {
-        let mut levels: Vec<_> =
-            std::iter::once(Arc::new(own)).chain(outer.iter().cloned()).filter(|level| !level.is_empty()).collect();
+        let mut levels: Vec<_> = std::iter::once(Arc::new(own))
+            .chain(outer.iter().cloned())
+            .filter(|level| !level.is_empty())
+            .collect();
         if inherited.most_specific_wins {
             levels.reverse();
         }
@@ -139,7 +193,11 @@ fn compile_route(route: &proto::Route, inherited: &Inherited) -> Compiled<Route>
     Ok(Route {
         name: route.name.as_str().into(),
         matcher: Match::compile(matcher).under("match")?,
-        action: action::compile(route.action.as_ref(), inherited.retry.as_ref(), buffer_limit)?,
+        action: action::compile(
+            route.action.as_ref(),
+            inherited.retry.as_ref(),
+            buffer_limit,
+        )?,
         request_mutations: levels(request, &inherited.request),
         response_mutations: levels(response, &inherited.response),
         attempt_count_to_upstream: inherited.to_upstream,
@@ -150,8 +208,12 @@ fn compile_route(route: &proto::Route, inherited: &Inherited) -> Compiled<Route>
 impl RouteTable {
     /// The first route of the request's virtual host that matches.
     pub(crate) fn find(&self, subject: &Subject<'_>) -> Option<&Arc<Route>> {
-        let host = self.hosts.get(self.domains.find(subject.authority, self.ignore_port)?)?;
-        host.routes.iter().find(|route| route.matcher.matches(subject))
+        let host = self
+            .hosts
+            .get(self.domains.find(subject.authority, self.ignore_port)?)?;
+        host.routes
+            .iter()
+            .find(|route| route.matcher.matches(subject))
     }
 
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
@@ -162,9 +224,18 @@ impl RouteTable {
 impl Domains {
     fn insert(&mut self, domain: &str, host: usize) -> Compiled<()> {
         let domain = domain.to_ascii_lowercase();
-        let duplicate = || Rejection::new("domains", format!("{domain:?} belongs to two virtual hosts"));
+        let duplicate = || {
+            Rejection::new(
+                "domains",
+                format!("{domain:?} belongs to two virtual hosts"),
+            )
+        };
         if domain == "*" {
-            return if self.any.replace(host).is_some() { Err(duplicate()) } else { Ok(()) };
+            return if self.any.replace(host).is_some() {
+                Err(duplicate())
+            } else {
+                Ok(())
+            };
         }
         if let Some(suffix) = domain.strip_prefix('*') {
             if self.suffix.iter().any(|(known, _)| known == suffix) {
@@ -186,7 +257,11 @@ impl Domains {
         if self.exact.is_empty() && self.suffix.is_empty() && self.prefix.is_empty() {
             return self.any;
         }
-        let authority = if ignore_port { without_port(authority) } else { authority };
+        let authority = if ignore_port {
+            without_port(authority)
+        } else {
+            authority
+        };
         let authority: Cow<'_, str> = if authority.bytes().any(|b| b.is_ascii_uppercase()) {
             authority.to_ascii_lowercase().into()
         } else {
@@ -201,7 +276,11 @@ impl Domains {
         self.suffix
             .iter()
             .find(|(suffix, _)| longer(suffix) && authority.ends_with(suffix.as_str()))
-            .or_else(|| self.prefix.iter().find(|(prefix, _)| longer(prefix) && authority.starts_with(prefix.as_str())))
+            .or_else(|| {
+                self.prefix
+                    .iter()
+                    .find(|(prefix, _)| longer(prefix) && authority.starts_with(prefix.as_str()))
+            })
             .map(|(_, host)| *host)
             .or(self.any)
     }
@@ -211,7 +290,8 @@ impl Domains {
 pub(crate) fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port))
-            if port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) =>
+            if port.bytes().all(|b| b.is_ascii_digit())
+                && (!host.contains(':') || host.ends_with(']')) =>
         {
             host
         }
@@ -228,8 +308,12 @@ mod tests {
         for (index, domain) in domains.iter().enumerate() {
             compiled.insert(domain, index).expect("distinct");
         }
-        compiled.suffix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-        compiled.prefix.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        compiled
+            .suffix
+            .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        compiled
+            .prefix
+            .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
         compiled.find(authority, ignore_port)
     }
 

@@ -29,7 +29,10 @@ pub(crate) fn compile(config: &proto::TcpProxy) -> Compiled<TcpProxy> {
             for (index, entry) in weighted.clusters.iter().enumerate() {
                 refuse_set!(entry; metadata_match);
                 if entry.name.is_empty() {
-                    return Err(Rejection::new(format!("weighted_clusters.clusters[{index}].name"), "is required"));
+                    return Err(Rejection::new(
+                        format!("weighted_clusters.clusters[{index}].name"),
+                        "is required",
+                    ));
                 }
                 choices.push((entry.name.as_str().into(), entry.weight));
             }
@@ -39,13 +42,20 @@ pub(crate) fn compile(config: &proto::TcpProxy) -> Compiled<TcpProxy> {
     };
     let total = choices.iter().map(|(_, weight)| u64::from(*weight)).sum();
     if total == 0 {
-        return Err(Rejection::new("weighted_clusters", "weights must add up to at least 1"));
+        return Err(Rejection::new(
+            "weighted_clusters",
+            "weights must add up to at least 1",
+        ));
     }
     Ok(TcpProxy {
         stat_prefix: config.stat_prefix.as_str().into(),
         choices,
         total,
-        idle_timeout: timeout(config.idle_timeout.as_ref(), Some(Duration::from_secs(3600)), "idle_timeout")?,
+        idle_timeout: timeout(
+            config.idle_timeout.as_ref(),
+            Some(Duration::from_secs(3600)),
+            "idle_timeout",
+        )?,
         max_duration: timeout(
             config.max_downstream_connection_duration.as_ref(),
             None,

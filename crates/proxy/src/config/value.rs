@@ -15,8 +15,10 @@ use super::rejection::{Compiled, Rejection, Under};
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
 
 pub(crate) fn duration(value: &protobuf::Duration) -> Compiled<Duration> {
-    let seconds = u64::try_from(value.seconds).map_err(|_| Rejection::new("", "is a negative duration"))?;
-    let nanos = u32::try_from(value.nanos).map_err(|_| Rejection::new("", "is a negative duration"))?;
+    let seconds =
+        u64::try_from(value.seconds).map_err(|_| Rejection::new("", "is a negative duration"))?;
+    let nanos =
+        u32::try_from(value.nanos).map_err(|_| Rejection::new("", "is a negative duration"))?;
     if nanos >= 1_000_000_000 || seconds > 315_576_000_000 {
         return Err(Rejection::new("", "is not a valid duration"));
     }
@@ -47,7 +49,10 @@ pub(crate) fn duration_or(
 pub(crate) fn decode_any<M: Message + Name + Default>(any: &protobuf::Any) -> Compiled<M> {
     let found = any.type_url.rsplit('/').next().unwrap_or_default();
     if found != M::full_name() {
-        return Err(Rejection::new("", format!("has type {found}, expected {}", M::full_name())));
+        return Err(Rejection::new(
+            "",
+            format!("has type {found}, expected {}", M::full_name()),
+        ));
     }
     decode(&any.value)
 }
@@ -63,14 +68,23 @@ pub(crate) fn any_name(any: &protobuf::Any) -> &str {
 
 /// Host (an address or a DNS name) and port of a socket address.
 pub(crate) fn host_port(address: Option<&core::Address>) -> Compiled<(String, u16)> {
-    let Some(core::address::Address::SocketAddress(socket)) = address.and_then(|a| a.address.as_ref()) else {
+    let Some(core::address::Address::SocketAddress(socket)) =
+        address.and_then(|a| a.address.as_ref())
+    else {
         return Err(Rejection::new("address", "must be a socket_address"));
     };
     if socket.protocol != core::socket_address::Protocol::Tcp as i32 {
-        return Err(Rejection::new("address.socket_address.protocol", "must be TCP"));
+        return Err(Rejection::new(
+            "address.socket_address.protocol",
+            "must be TCP",
+        ));
     }
-    let Some(core::socket_address::PortSpecifier::PortValue(port)) = socket.port_specifier.as_ref() else {
-        return Err(Rejection::new("address.socket_address.port_value", "is required"));
+    let Some(core::socket_address::PortSpecifier::PortValue(port)) = socket.port_specifier.as_ref()
+    else {
+        return Err(Rejection::new(
+            "address.socket_address.port_value",
+            "is required",
+        ));
     };
     let port = u16::try_from(*port)
         .map_err(|_| Rejection::new("address.socket_address.port_value", "is not a port number"))?;
@@ -79,9 +93,12 @@ pub(crate) fn host_port(address: Option<&core::Address>) -> Compiled<(String, u1
 
 pub(crate) fn socket_address(address: Option<&core::Address>) -> Compiled<SocketAddr> {
     let (host, port) = host_port(address)?;
-    let ip: IpAddr = host
-        .parse()
-        .map_err(|_| Rejection::new("address.socket_address.address", format!("{host:?} is not an IP address")))?;
+    let ip: IpAddr = host.parse().map_err(|_| {
+        Rejection::new(
+            "address.socket_address.address",
+            format!("{host:?} is not an IP address"),
+        )
+    })?;
     Ok(SocketAddr::new(ip, port))
 }
 
@@ -94,10 +111,12 @@ pub(crate) struct Cidr {
 
 impl Cidr {
     pub(crate) fn compile(range: &core::CidrRange) -> Compiled<Self> {
-        let address: IpAddr = range
-            .address_prefix
-            .parse()
-            .map_err(|_| Rejection::new("address_prefix", format!("{:?} is not an IP address", range.address_prefix)))?;
+        let address: IpAddr = range.address_prefix.parse().map_err(|_| {
+            Rejection::new(
+                "address_prefix",
+                format!("{:?} is not an IP address", range.address_prefix),
+            )
+        })?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let length = range.prefix_len.as_ref().map_or(0, |value| value.value);
         let length = u8::try_from(length)
@@ -115,11 +134,13 @@ impl Cidr {
         match (self.address, ip.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(ip)) => {
                 let shift = 32 - u32::from(self.length);
-                u32::from(network).checked_shr(shift).unwrap_or(0) == u32::from(ip).checked_shr(shift).unwrap_or(0)
+                u32::from(network).checked_shr(shift).unwrap_or(0)
+                    == u32::from(ip).checked_shr(shift).unwrap_or(0)
             }
             (IpAddr::V6(network), IpAddr::V6(ip)) => {
                 let shift = 128 - u32::from(self.length);
-                u128::from(network).checked_shr(shift).unwrap_or(0) == u128::from(ip).checked_shr(shift).unwrap_or(0)
+                u128::from(network).checked_shr(shift).unwrap_or(0)
+                    == u128::from(ip).checked_shr(shift).unwrap_or(0)
             }
             _ => false,
         }
@@ -149,13 +170,21 @@ pub(crate) struct Substitution {
 
 impl Substitution {
     pub(crate) fn compile(value: &matcher::RegexMatchAndSubstitute) -> Compiled<Self> {
-        let pattern = value.pattern.as_ref().ok_or_else(|| Rejection::new("pattern", "is required"))?;
+        let pattern = value
+            .pattern
+            .as_ref()
+            .ok_or_else(|| Rejection::new("pattern", "is required"))?;
         let pattern = regex(&pattern.regex).under("pattern")?;
-        Ok(Self { pattern, replacement: from_re2_replacement(&value.substitution) })
+        Ok(Self {
+            pattern,
+            replacement: from_re2_replacement(&value.substitution),
+        })
     }
 
     pub(crate) fn apply(&self, text: &str) -> String {
-        self.pattern.replace_all(text, self.replacement.as_str()).into_owned()
+        self.pattern
+            .replace_all(text, self.replacement.as_str())
+            .into_owned()
     }
 }
 
@@ -196,19 +225,31 @@ pub(crate) enum Text {
 impl Text {
     pub(crate) fn compile(value: &matcher::StringMatcher) -> Compiled<Self> {
         use matcher::string_matcher::MatchPattern;
-        let fold = |text: &String| if value.ignore_case { text.to_lowercase() } else { text.clone() };
+        let fold = |text: &String| {
+            if value.ignore_case {
+                text.to_lowercase()
+            } else {
+                text.clone()
+            }
+        };
         let plain = match value.match_pattern.as_ref() {
             Some(MatchPattern::Exact(text)) => Self::Exact(fold(text)),
             Some(MatchPattern::Prefix(text)) => Self::Prefix(fold(text)),
             Some(MatchPattern::Suffix(text)) => Self::Suffix(fold(text)),
             Some(MatchPattern::Contains(text)) => Self::Contains(fold(text)),
             Some(MatchPattern::SafeRegex(pattern)) => {
-                return Ok(Self::Regex(full_regex(pattern, value.ignore_case).under("safe_regex")?));
+                return Ok(Self::Regex(
+                    full_regex(pattern, value.ignore_case).under("safe_regex")?,
+                ));
             }
             Some(MatchPattern::Custom(_)) => return Err(Rejection::unsupported("custom")),
             None => return Err(Rejection::new("match_pattern", "is required")),
         };
-        Ok(if value.ignore_case { Self::Folded(Box::new(plain)) } else { plain })
+        Ok(if value.ignore_case {
+            Self::Folded(Box::new(plain))
+        } else {
+            plain
+        })
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
@@ -240,7 +281,9 @@ pub(crate) fn inline_data(source: &core::DataSource) -> Compiled<Vec<u8>> {
         Some(Specifier::InlineBytes(bytes)) => Ok(bytes.clone()),
         Some(Specifier::InlineString(text)) => Ok(text.clone().into_bytes()),
         Some(Specifier::Filename(_)) => Err(Rejection::unsupported("filename")),
-        Some(Specifier::EnvironmentVariable(_)) => Err(Rejection::unsupported("environment_variable")),
+        Some(Specifier::EnvironmentVariable(_)) => {
+            Err(Rejection::unsupported("environment_variable"))
+        }
         None => Ok(Vec::new()),
     }
 }
@@ -273,6 +316,12 @@ mod tests {
 
     #[test]
     fn negative_durations_are_rejected() {
-        assert!(duration(&protobuf::Duration { seconds: -1, nanos: 0 }).is_err());
+        assert!(
+            duration(&protobuf::Duration {
+                seconds: -1,
+                nanos: 0
+            })
+            .is_err()
+        );
     }
 }

@@ -43,7 +43,10 @@ impl Drop for Task {
 
 impl Checks {
     pub(crate) fn new(mark: Option<u32>) -> Self {
-        Self { tasks: HashMap::new(), mark }
+        Self {
+            tasks: HashMap::new(),
+            mark,
+        }
     }
 
     /// Checks the members of these fleets from now on, and no others.
@@ -57,7 +60,10 @@ impl Checks {
                         && Arc::ptr_eq(&task.host, &member.host)
                         && Arc::ptr_eq(&task.state, &fleet.state)
                 });
-                tasks.insert(key, known.unwrap_or_else(|| start(fleet, member, self.mark)));
+                tasks.insert(
+                    key,
+                    known.unwrap_or_else(|| start(fleet, member, self.mark)),
+                );
             }
         }
         self.tasks = tasks;
@@ -85,7 +91,12 @@ fn start(fleet: &Arc<Fleet>, member: &Member, mark: Option<u32>) -> Task {
             tokio::spawn(watch(subject, check.clone()))
         })
         .collect();
-    Task { config: fleet.config.clone(), host: member.host.clone(), state: fleet.state.clone(), handles }
+    Task {
+        config: fleet.config.clone(),
+        host: member.host.clone(),
+        state: fleet.state.clone(),
+        handles,
+    }
 }
 
 struct Subject {
@@ -100,8 +111,14 @@ struct Subject {
 async fn watch(subject: Subject, check: HealthCheck) {
     let (mut successes, mut failures) = (0, 0);
     loop {
-        let good = tokio::time::timeout(check.timeout, probe(&subject, &check.probe)).await.unwrap_or(false);
-        (successes, failures) = if good { (successes + 1, 0) } else { (0, failures + 1) };
+        let good = tokio::time::timeout(check.timeout, probe(&subject, &check.probe))
+            .await
+            .unwrap_or(false);
+        (successes, failures) = if good {
+            (successes + 1, 0)
+        } else {
+            (0, failures + 1)
+        };
         let first = subject.host.has(Ailment::Unchecked);
         let sick = subject.host.has(Ailment::ActiveCheck);
         // The first verdict counts at once; later ones need their threshold.
@@ -111,7 +128,8 @@ async fn watch(subject: Subject, check: HealthCheck) {
             _ => None,
         };
         if let Some(sick) = verdict {
-            let changed = subject.host.set(Ailment::ActiveCheck, sick) | subject.host.set(Ailment::Unchecked, false);
+            let changed = subject.host.set(Ailment::ActiveCheck, sick)
+                | subject.host.set(Ailment::Unchecked, false);
             if changed {
                 tracing::info!(cluster = %subject.cluster.name, host = %subject.address, healthy = !sick, "health changed");
                 subject.state.health_changed();
@@ -122,7 +140,9 @@ async fn watch(subject: Subject, check: HealthCheck) {
 }
 
 async fn probe(subject: &Subject, probe: &Probe) -> bool {
-    let Ok(stream) = connect(subject.address, &subject.cluster, subject.mark).await else { return false };
+    let Ok(stream) = connect(subject.address, &subject.cluster, subject.mark).await else {
+        return false;
+    };
     match probe {
         Probe::Http(http) => probe_http(subject, http, stream).await.unwrap_or(false),
         Probe::Tcp(tcp) => probe_tcp(tcp, stream).await.unwrap_or(false),
@@ -137,7 +157,11 @@ async fn probe_http(subject: &Subject, probe: &HttpProbe, stream: TcpStream) -> 
     } else {
         &subject.cluster.name
     };
-    let target = if probe.http2 { format!("http://{host}{}", probe.path) } else { probe.path.clone() };
+    let target = if probe.http2 {
+        format!("http://{host}{}", probe.path)
+    } else {
+        probe.path.clone()
+    };
     let mut request = Request::builder().method(probe.method.clone()).uri(target);
     if !probe.http2 {
         request = request.header(header::HOST, host);
@@ -150,7 +174,9 @@ async fn probe_http(subject: &Subject, probe: &HttpProbe, stream: TcpStream) -> 
     let io = TokioIo::new(stream);
     let status = if probe.http2 {
         let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.ok()?;
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                .await
+                .ok()?;
         let task = tokio::spawn(connection);
         let response = sender.send_request(request).await;
         task.abort();
@@ -171,7 +197,12 @@ async fn probe_http(subject: &Subject, probe: &HttpProbe, stream: TcpStream) -> 
         task.abort();
         status?
     };
-    Some(probe.expected.iter().any(|(start, end)| (*start..*end).contains(&status.as_u16())))
+    Some(
+        probe
+            .expected
+            .iter()
+            .any(|(start, end)| (*start..*end).contains(&status.as_u16())),
+    )
 }
 
 async fn probe_tcp(probe: &TcpProbe, mut stream: TcpStream) -> Option<bool> {
@@ -198,7 +229,10 @@ fn contains_in_order(mut bytes: &[u8], patterns: &[Vec<u8>]) -> bool {
         if pattern.is_empty() {
             return true;
         }
-        match bytes.windows(pattern.len()).position(|window| window == pattern.as_slice()) {
+        match bytes
+            .windows(pattern.len())
+            .position(|window| window == pattern.as_slice())
+        {
             Some(at) => {
                 bytes = &bytes[at + pattern.len()..];
                 true
@@ -214,8 +248,15 @@ mod tests {
 
     #[test]
     fn patterns_must_come_in_order() {
-        let patterns = |list: &[&str]| list.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
-        assert!(contains_in_order(b"+OK ready PONG", &patterns(&["OK", "PONG"])));
+        let patterns = |list: &[&str]| {
+            list.iter()
+                .map(|text| text.as_bytes().to_vec())
+                .collect::<Vec<_>>()
+        };
+        assert!(contains_in_order(
+            b"+OK ready PONG",
+            &patterns(&["OK", "PONG"])
+        ));
         assert!(!contains_in_order(b"PONG OK", &patterns(&["OK", "PONG"])));
         assert!(contains_in_order(b"", &patterns(&[""])));
     }

@@ -38,11 +38,14 @@ impl Memory {
         resolver: &Resolver,
         current: Option<&Arc<Fleet>>,
     ) -> Arc<Fleet> {
-        let known = self.clusters.entry(config.name.clone()).or_insert_with(|| Known {
-            limits: config.limits,
-            state: Arc::new(State::new(config.limits)),
-            hosts: HashMap::new(),
-        });
+        let known = self
+            .clusters
+            .entry(config.name.clone())
+            .or_insert_with(|| Known {
+                limits: config.limits,
+                state: Arc::new(State::new(config.limits)),
+                hosts: HashMap::new(),
+            });
         if known.limits != config.limits {
             // Requests in flight give their places back to the old counters; the new ones start empty.
             known.limits = config.limits;
@@ -56,21 +59,32 @@ impl Memory {
         {
             return current.clone();
         }
-        Arc::new(Fleet { config: config.clone(), members: Arc::new(members), state: known.state.clone() })
+        Arc::new(Fleet {
+            config: config.clone(),
+            members: Arc::new(members),
+            state: known.state.clone(),
+        })
     }
 
     /// Forgets clusters that are gone and hosts absent for long.
     pub(super) fn forget(&mut self, exists: impl Fn(&str) -> bool, now: Instant) {
         self.clusters.retain(|name, known| {
             known.hosts.retain(|_, remembered| {
-                remembered.absent.is_none_or(|since| now.saturating_duration_since(since) < MEMORY)
+                remembered
+                    .absent
+                    .is_none_or(|since| now.saturating_duration_since(since) < MEMORY)
             });
             exists(name)
         });
     }
 }
 
-fn members(config: &Cluster, assignment: Option<&Arc<Assignment>>, resolver: &Resolver, known: &mut Known) -> Members {
+fn members(
+    config: &Cluster,
+    assignment: Option<&Arc<Assignment>>,
+    resolver: &Resolver,
+    known: &mut Known,
+) -> Members {
     let now = Instant::now();
     let mut list: Vec<Member> = Vec::new();
     for remembered in known.hosts.values_mut() {
@@ -103,7 +117,10 @@ fn members(config: &Cluster, assignment: Option<&Arc<Assignment>>, resolver: &Re
     if health_changed {
         known.state.health_changed();
     }
-    Members { list, overprovisioning: assignment.map_or(140, |assignment| assignment.overprovisioning) }
+    Members {
+        list,
+        overprovisioning: assignment.map_or(140, |assignment| assignment.overprovisioning),
+    }
 }
 
 fn addresses(config: &Cluster, endpoint: &Endpoint, resolver: &Resolver) -> Vec<IpAddr> {
@@ -112,7 +129,12 @@ fn addresses(config: &Cluster, endpoint: &Endpoint, resolver: &Resolver) -> Vec<
     }
     match &config.discovery {
         Discovery::StrictDns(dns) => resolver.addresses(&endpoint.host, dns.family).to_vec(),
-        Discovery::LogicalDns(dns) => resolver.addresses(&endpoint.host, dns.family).first().copied().into_iter().collect(),
+        Discovery::LogicalDns(dns) => resolver
+            .addresses(&endpoint.host, dns.family)
+            .first()
+            .copied()
+            .into_iter()
+            .collect(),
         _ => {
             tracing::warn!(cluster = %config.name, host = %endpoint.host, "endpoint is not an IP address; ignored");
             Vec::new()
@@ -120,15 +142,27 @@ fn addresses(config: &Cluster, endpoint: &Endpoint, resolver: &Resolver) -> Vec<
     }
 }
 
-fn host(config: &Cluster, known: &mut Known, endpoint: &Endpoint, address: SocketAddr) -> Arc<Host> {
+fn host(
+    config: &Cluster,
+    known: &mut Known,
+    endpoint: &Endpoint,
+    address: SocketAddr,
+) -> Arc<Host> {
     // In DNS clusters the name that was looked up is the host's name, unless another is given.
-    let hostname = if endpoint.hostname.is_empty() && matches!(config.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_)) {
+    let hostname = if endpoint.hostname.is_empty()
+        && matches!(
+            config.discovery,
+            Discovery::StrictDns(_) | Discovery::LogicalDns(_)
+        ) {
         &endpoint.host
     } else {
         &endpoint.hostname
     };
     let checked = !config.health_checks.is_empty() && endpoint.health_checked;
-    let remembered = known.hosts.get_mut(&address).filter(|remembered| remembered.host.hostname == *hostname);
+    let remembered = known
+        .hosts
+        .get_mut(&address)
+        .filter(|remembered| remembered.host.hostname == *hostname);
     if let Some(remembered) = remembered {
         remembered.absent = None;
         if !checked {
@@ -139,6 +173,12 @@ fn host(config: &Cluster, known: &mut Known, endpoint: &Endpoint, address: Socke
     }
     let host = Arc::new(Host::new(address, hostname.clone()));
     host.set(Ailment::Unchecked, checked);
-    known.hosts.insert(address, Remembered { host: host.clone(), absent: None });
+    known.hosts.insert(
+        address,
+        Remembered {
+            host: host.clone(),
+            absent: None,
+        },
+    );
     host
 }

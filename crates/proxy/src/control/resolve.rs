@@ -51,27 +51,49 @@ pub(super) struct Resolved {
 impl Resolver {
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Resolved>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { names: HashMap::new(), sender }, receiver)
+        (
+            Self {
+                names: HashMap::new(),
+                sender,
+            },
+            receiver,
+        )
     }
 
     /// Looks up the names of these clusters from now on, and no others.
     pub(super) fn want<'a>(&mut self, clusters: impl Iterator<Item = &'a Cluster>) {
         let mut wanted: HashMap<Key, (Duration, Family)> = HashMap::new();
         for cluster in clusters {
-            let (Discovery::StrictDns(dns) | Discovery::LogicalDns(dns)) = &cluster.discovery else { continue };
+            let (Discovery::StrictDns(dns) | Discovery::LogicalDns(dns)) = &cluster.discovery
+            else {
+                continue;
+            };
             for endpoint in &dns.names.endpoints {
                 if endpoint.host.parse::<IpAddr>().is_ok() {
                     continue;
                 }
-                let entry = wanted.entry((endpoint.host.clone(), dns.family.into())).or_insert((dns.refresh, dns.family));
+                let entry = wanted
+                    .entry((endpoint.host.clone(), dns.family.into()))
+                    .or_insert((dns.refresh, dns.family));
                 entry.0 = entry.0.min(dns.refresh);
             }
         }
-        self.names.retain(|key, name| wanted.get(key).is_some_and(|(refresh, _)| *refresh == name.refresh));
+        self.names.retain(|key, name| {
+            wanted
+                .get(key)
+                .is_some_and(|(refresh, _)| *refresh == name.refresh)
+        });
         for (key, (refresh, family)) in wanted {
             if !self.names.contains_key(&key) {
                 let task = tokio::spawn(follow(key.clone(), family, refresh, self.sender.clone()));
-                self.names.insert(key, Name { addresses: None, refresh, task });
+                self.names.insert(
+                    key,
+                    Name {
+                        addresses: None,
+                        refresh,
+                        task,
+                    },
+                );
             }
         }
     }
@@ -100,7 +122,12 @@ impl Resolver {
     }
 }
 
-async fn follow(key: Key, family: Family, refresh: Duration, sender: mpsc::UnboundedSender<Resolved>) {
+async fn follow(
+    key: Key,
+    family: Family,
+    refresh: Duration,
+    sender: mpsc::UnboundedSender<Resolved>,
+) {
     loop {
         let addresses = match tokio::net::lookup_host((&*key.0, 0)).await {
             Ok(found) => Some(select(found.map(|address| address.ip()).collect(), family)),
@@ -109,7 +136,13 @@ async fn follow(key: Key, family: Family, refresh: Duration, sender: mpsc::Unbou
                 None
             }
         };
-        if sender.send(Resolved { key: key.clone(), addresses }).is_err() {
+        if sender
+            .send(Resolved {
+                key: key.clone(),
+                addresses,
+            })
+            .is_err()
+        {
             return;
         }
         tokio::time::sleep(refresh).await;
@@ -142,11 +175,17 @@ mod tests {
 
     #[test]
     fn families_are_selected_with_fallback_only_when_preferred() {
-        let found: Vec<IpAddr> = ["10.0.0.1", "::1", "10.0.0.1"].iter().map(|s| s.parse().unwrap()).collect();
+        let found: Vec<IpAddr> = ["10.0.0.1", "::1", "10.0.0.1"]
+            .iter()
+            .map(|s| s.parse().unwrap())
+            .collect();
         assert_eq!(select(found.clone(), Family::V4Only), found[..1]);
         assert_eq!(select(found.clone(), Family::V6Preferred), found[1..2]);
         assert_eq!(select(found.clone(), Family::All), found[..2]);
         assert_eq!(select(found[..1].to_vec(), Family::V6Preferred), found[..1]);
-        assert_eq!(select(found[..1].to_vec(), Family::V6Only), Vec::<IpAddr>::new());
+        assert_eq!(
+            select(found[..1].to_vec(), Family::V6Only),
+            Vec::<IpAddr>::new()
+        );
     }
 }

@@ -18,7 +18,10 @@ pub(super) struct Saved {
 
 impl Saved {
     pub(super) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), waiting: None }
+        Self {
+            directory: directory.to_owned(),
+            waiting: None,
+        }
     }
 
     /// `None` when there is none, or none that can be read; the proxy then waits for its control plane.
@@ -38,12 +41,18 @@ impl Saved {
     }
 
     pub(super) fn later(&mut self, snapshot: Snapshot) {
-        let since = self.waiting.take().map_or_else(Instant::now, |(since, _)| since);
+        let since = self
+            .waiting
+            .take()
+            .map_or_else(Instant::now, |(since, _)| since);
         self.waiting = Some((since, snapshot));
     }
 
     pub(super) fn write_if_due(&mut self, now: Instant) {
-        if self.waiting.as_ref().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= DEBOUNCE)
+        if self
+            .waiting
+            .as_ref()
+            .is_some_and(|(since, _)| now.saturating_duration_since(*since) >= DEBOUNCE)
             && let Some((_, snapshot)) = self.waiting.take()
             && let Err(error) = self.write(&snapshot)
         {

@@ -7,7 +7,10 @@ fn fleet(hosts: u8, percent: u32) -> Fleet {
         name: "c".to_owned(),
         outlier_detection: Some(proto::OutlierDetection {
             consecutive_5xx: Some(UInt32Value { value: 3 }),
-            base_ejection_time: Some(ProtoDuration { seconds: 10, nanos: 0 }),
+            base_ejection_time: Some(ProtoDuration {
+                seconds: 10,
+                nanos: 0,
+            }),
             max_ejection_percent: Some(UInt32Value { value: percent }),
             ..Default::default()
         }),
@@ -16,7 +19,10 @@ fn fleet(hosts: u8, percent: u32) -> Fleet {
     .expect("valid cluster");
     let list = (0..hosts)
         .map(|n| Member {
-            host: Arc::new(Host::new(SocketAddr::from(([127, 0, 0, n + 1], 80)), "".into())),
+            host: Arc::new(Host::new(
+                SocketAddr::from(([127, 0, 0, n + 1], 80)),
+                "".into(),
+            )),
             weight: 1,
             priority: 0,
             locality: 0,
@@ -27,7 +33,14 @@ fn fleet(hosts: u8, percent: u32) -> Fleet {
         })
         .collect();
     let state = Arc::new(State::new(config.limits));
-    Fleet { config: Arc::new(config), members: Arc::new(Members { list, overprovisioning: 140 }), state }
+    Fleet {
+        config: Arc::new(config),
+        members: Arc::new(Members {
+            list,
+            overprovisioning: 140,
+        }),
+        state,
+    }
 }
 
 fn fail(fleet: &Fleet, host: usize, times: usize) {

@@ -85,12 +85,22 @@ mod tests {
         let never = std::future::pending::<()>;
         for millis in [5, 40, 10] {
             let deadline = Instant::now() + Duration::from_millis(millis);
-            assert_eq!(alarm.race(pin!(never()), || Some(deadline)).await, Err(Elapsed));
+            assert_eq!(
+                alarm.race(pin!(never()), || Some(deadline)).await,
+                Err(Elapsed)
+            );
             assert!(Instant::now() >= deadline);
         }
         let past = Instant::now();
-        assert_eq!(alarm.race(pin!(std::future::ready(1)), || Some(past)).await, Ok(1), "the future goes first");
-        assert_eq!(alarm.race(pin!(tokio::task::yield_now()), || None).await, Ok(()));
+        assert_eq!(
+            alarm.race(pin!(std::future::ready(1)), || Some(past)).await,
+            Ok(1),
+            "the future goes first"
+        );
+        assert_eq!(
+            alarm.race(pin!(tokio::task::yield_now()), || None).await,
+            Ok(())
+        );
     }
 
     #[tokio::test]
@@ -102,7 +112,10 @@ mod tests {
             asked += 1;
             Some(start + Duration::from_millis(if asked < 3 { 5 } else { 30 }))
         };
-        assert_eq!(alarm.race(pin!(std::future::pending::<()>()), moving).await, Err(Elapsed));
+        assert_eq!(
+            alarm.race(pin!(std::future::pending::<()>()), moving).await,
+            Err(Elapsed)
+        );
         assert!(start.elapsed() >= Duration::from_millis(30));
     }
 }

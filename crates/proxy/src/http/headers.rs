@@ -110,7 +110,10 @@ fn remove_nominated(headers: &mut HeaderMap) {
     for value in headers.get_all(header::CONNECTION) {
         for token in value.to_str().unwrap_or_default().split(',').map(str::trim) {
             if let Ok(name) = HeaderName::from_bytes(token.as_bytes())
-                && !matches!(name, header::UPGRADE | header::TE | header::CONNECTION | header::HOST)
+                && !matches!(
+                    name,
+                    header::UPGRADE | header::TE | header::CONNECTION | header::HOST
+                )
                 && name.as_str() != "close"
             {
                 nominated.push(name);
@@ -124,7 +127,10 @@ fn remove_nominated(headers: &mut HeaderMap) {
 
 fn append_forwarded_for(headers: &mut HeaderMap, session: &Session) {
     let address = session.remote.ip().to_string();
-    let value = match headers.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
+    let value = match headers
+        .get(X_FORWARDED_FOR)
+        .and_then(|value| value.to_str().ok())
+    {
         Some(before) => format!("{before},{address}"),
         None => address,
     };
@@ -154,7 +160,9 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
 /// HTTP/2 may split cookies over several fields; HTTP/1 servers expect one.
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut values = headers.get_all(header::COOKIE).iter();
-    let (Some(first), Some(second)) = (values.next(), values.next()) else { return };
+    let (Some(first), Some(second)) = (values.next(), values.next()) else {
+        return;
+    };
     let mut joined = first.as_bytes().to_vec();
     for value in std::iter::once(second).chain(values) {
         joined.extend_from_slice(b"; ");
@@ -167,7 +175,11 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 
 /// Drops names with underscores, or says that one is there. Returns whether the request may go on.
 pub(super) fn without_underscores(headers: &mut HeaderMap, drop: bool) -> bool {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .cloned()
+        .collect();
     if !drop {
         return names.is_empty();
     }
@@ -179,7 +191,9 @@ pub(super) fn without_underscores(headers: &mut HeaderMap, drop: bool) -> bool {
 
 /// Whether the request asks for WebSocket.
 pub(super) fn wants_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let upgrade = headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     upgrade && names_upgrade(headers)
 }
 
@@ -190,6 +204,10 @@ pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
 
 fn names_upgrade(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.to_str().unwrap_or_default().split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+        value
+            .to_str()
+            .unwrap_or_default()
+            .split(',')
+            .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
     })
 }

@@ -26,23 +26,47 @@ impl LocalReply {
     }
 
     pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), location: None, overloaded: false, plain: false, last: false, details: "-", flags: "" }
+        Self {
+            status,
+            body: body.into(),
+            location: None,
+            overloaded: false,
+            plain: false,
+            last: false,
+            details: "-",
+            flags: "",
+        }
     }
 
     pub(super) fn direct(status: StatusCode, body: Bytes) -> Self {
-        Self { details: "direct_response", ..Self::text(status, body) }
+        Self {
+            details: "direct_response",
+            ..Self::text(status, body)
+        }
     }
 
     pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Self {
-        Self { location: Some(location), plain: true, details: "direct_response", ..Self::empty(status) }
+        Self {
+            location: Some(location),
+            plain: true,
+            details: "direct_response",
+            ..Self::empty(status)
+        }
     }
 
     pub(super) fn because(self, details: &'static str, flags: &'static str) -> Self {
-        Self { details, flags, ..self }
+        Self {
+            details,
+            flags,
+            ..self
+        }
     }
 
     pub(super) fn overloaded(self) -> Self {
-        Self { overloaded: true, ..self }
+        Self {
+            overloaded: true,
+            ..self
+        }
     }
 
     pub(super) fn last(self) -> Self {
@@ -63,7 +87,10 @@ impl LocalReply {
             headers.insert("x-envoy-overloaded", HeaderValue::from_static("true"));
         }
         if grpc && !self.plain {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/grpc"),
+            );
             headers.insert("grpc-status", HeaderValue::from(grpc_from_http(status)));
             if !body.is_empty()
                 && let Ok(message) = HeaderValue::from_str(&percent_encoded(&body))
@@ -135,7 +162,12 @@ pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// Where a redirect points.
-pub(super) fn location(redirect: &Redirect, matched: &PathMatch, authority: &HeaderValue, uri: &Uri) -> HeaderValue {
+pub(super) fn location(
+    redirect: &Redirect,
+    matched: &PathMatch,
+    authority: &HeaderValue,
+    uri: &Uri,
+) -> HeaderValue {
     let authority = authority.to_str().unwrap_or_default();
     let scheme = redirect.scheme.as_deref().unwrap_or("http");
     let mut host = match &redirect.host {
@@ -150,9 +182,13 @@ pub(super) fn location(redirect: &Redirect, matched: &PathMatch, authority: &Hea
         PathRewrite::Keep => uri.path().to_owned(),
         other => path::rewrite(other, matched, uri.path()).unwrap_or_default(),
     };
-    if let Some(query) = uri.query().filter(|_| !redirect.strip_query && !target.contains('?')) {
+    if let Some(query) = uri
+        .query()
+        .filter(|_| !redirect.strip_query && !target.contains('?'))
+    {
         target.push('?');
         target.push_str(query);
     }
-    HeaderValue::from_str(&format!("{scheme}://{host}{target}")).unwrap_or(HeaderValue::from_static("/"))
+    HeaderValue::from_str(&format!("{scheme}://{host}{target}"))
+        .unwrap_or(HeaderValue::from_static("/"))
 }

@@ -37,7 +37,10 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Stream { body, progress } => {
@@ -108,7 +111,12 @@ impl Recording {
     pub(crate) fn attempt(&self) -> Attempt {
         let mut tape = self.0.borrow_mut();
         tape.current += 1;
-        Attempt { recording: Self(self.0.clone()), number: tape.current, next: 0, trailers_sent: false }
+        Attempt {
+            recording: Self(self.0.clone()),
+            number: tape.current,
+            next: 0,
+            trailers_sent: false,
+        }
     }
 
     pub(crate) fn can_replay(&self) -> bool {
@@ -131,7 +139,10 @@ impl Tape {
 }
 
 impl Attempt {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut tape = self.recording.0.borrow_mut();
         let tape = &mut *tape;
         if tape.current != self.number {
@@ -146,7 +157,11 @@ impl Attempt {
                 return Poll::Ready(None);
             }
             self.trailers_sent = true;
-            return Poll::Ready(tape.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))));
+            return Poll::Ready(
+                tape.trailers
+                    .clone()
+                    .map(|trailers| Ok(Frame::trailers(trailers))),
+            );
         }
         let frame = std::task::ready!(Pin::new(&mut tape.source).poll_frame(cx));
         match &frame {

@@ -57,8 +57,10 @@ fn decode_unreserved(path: &str) -> String {
             continue;
         }
         if byte == b'%'
-            && let (Some(high), Some(low)) =
-                (bytes.get(index + 1).and_then(|b| hex(*b)), bytes.get(index + 2).and_then(|b| hex(*b)))
+            && let (Some(high), Some(low)) = (
+                bytes.get(index + 1).and_then(|b| hex(*b)),
+                bytes.get(index + 2).and_then(|b| hex(*b)),
+            )
         {
             let value = (high * 16 + low) as u8;
             if value.is_ascii_alphanumeric() || matches!(value, b'-' | b'.' | b'_' | b'~') {
@@ -99,7 +101,9 @@ pub(crate) fn rewrite(rewrite: &PathRewrite, matched: &PathMatch, path: &str) ->
     match rewrite {
         PathRewrite::Keep => None,
         PathRewrite::Prefix(prefix) => {
-            let rest = matched.rewritten_length().map_or("", |length| path.get(length..).unwrap_or_default());
+            let rest = matched
+                .rewritten_length()
+                .map_or("", |length| path.get(length..).unwrap_or_default());
             Some(format!("{prefix}{rest}"))
         }
         PathRewrite::Regex(substitution) => Some(substitution.apply(path)),
@@ -130,9 +134,22 @@ mod tests {
     #[test]
     fn prefixes_are_replaced_and_exact_paths_replaced_whole() {
         let prefix = PathRewrite::Prefix("/".to_owned());
-        assert_eq!(rewrite(&prefix, &PathMatch::Prefix("/paths/".to_owned()), "/paths/red"), Some("/red".to_owned()));
-        assert_eq!(rewrite(&prefix, &PathMatch::Exact("/x".to_owned()), "/x"), Some("/".to_owned()));
-        assert_eq!(rewrite(&prefix, &PathMatch::Prefix("/x".to_owned()), "/x"), Some("/".to_owned()));
+        assert_eq!(
+            rewrite(
+                &prefix,
+                &PathMatch::Prefix("/paths/".to_owned()),
+                "/paths/red"
+            ),
+            Some("/red".to_owned())
+        );
+        assert_eq!(
+            rewrite(&prefix, &PathMatch::Exact("/x".to_owned()), "/x"),
+            Some("/".to_owned())
+        );
+        assert_eq!(
+            rewrite(&prefix, &PathMatch::Prefix("/x".to_owned()), "/x"),
+            Some("/".to_owned())
+        );
         assert_eq!(rewrite(&PathRewrite::Keep, &PathMatch::Any, "/x"), None);
     }
 }

@@ -70,7 +70,11 @@ impl Drop for Record {
             trailers: self.trailers.as_ref(),
             status: self.status,
             details: self.details,
-            flags: if self.flags.is_empty() { "-" } else { self.flags },
+            flags: if self.flags.is_empty() {
+                "-"
+            } else {
+                self.flags
+            },
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
             duration: Some(self.started.elapsed()),

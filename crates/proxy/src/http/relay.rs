@@ -25,7 +25,10 @@ pub(crate) struct Reply {
 }
 
 enum Content {
-    Local { body: Bytes, record: Option<Box<Record>> },
+    Local {
+        body: Bytes,
+        record: Option<Box<Record>>,
+    },
     Relay(Relay),
 }
 
@@ -48,11 +51,17 @@ pub(crate) struct Relay {
 
 impl Reply {
     pub(crate) fn local(body: Bytes, record: Option<Box<Record>>, in_flight: InFlight) -> Self {
-        Self { content: Content::Local { body, record }, _in_flight: in_flight }
+        Self {
+            content: Content::Local { body, record },
+            _in_flight: in_flight,
+        }
     }
 
     pub(crate) fn relay(relay: Relay, in_flight: InFlight) -> Self {
-        Self { content: Content::Relay(relay), _in_flight: in_flight }
+        Self {
+            content: Content::Relay(relay),
+            _in_flight: in_flight,
+        }
     }
 }
 
@@ -67,7 +76,12 @@ pub(crate) struct Terms {
 }
 
 impl Relay {
-    pub(crate) fn new(incoming: Incoming, lease: Lease, headers: &http::HeaderMap, terms: Terms) -> Self {
+    pub(crate) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        headers: &http::HeaderMap,
+        terms: Terms,
+    ) -> Self {
         let grpc = lease.fleet().config.outlier.is_some() && is_grpc(headers);
         Self {
             incoming,
@@ -116,14 +130,25 @@ impl Relay {
     }
 
     /// Timers start only once the upstream keeps us waiting: most bodies arrive with their header.
-    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let idle = self.idle.map(|idle| *self.last.get_or_insert_with(Instant::now) + idle);
-        let Some(at) = earlier(self.deadline, idle) else { return Poll::Pending };
+    fn poll_timers(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let idle = self
+            .idle
+            .map(|idle| *self.last.get_or_insert_with(Instant::now) + idle);
+        let Some(at) = earlier(self.deadline, idle) else {
+            return Poll::Pending;
+        };
         ready!(self.alarm.get_or_insert_default().poll(at, cx));
         self.finished = true;
         self.lease.stats().upstream_rq_timeout.inc();
         if let Some(record) = &mut self.record {
-            record.flag(if self.deadline == Some(at) { "UT" } else { "SI" });
+            record.flag(if self.deadline == Some(at) {
+                "UT"
+            } else {
+                "SI"
+            });
         }
         Poll::Ready(Some(Err("the upstream response took too long".into())))
     }
@@ -135,14 +160,22 @@ impl Relay {
         if self.grpc
             && let Some(status) = super::local::grpc_status(trailers)
         {
-            self.lease.fleet().observe(&self.lease.upstream.host, super::local::http_from_grpc(status), self.random);
+            self.lease.fleet().observe(
+                &self.lease.upstream.host,
+                super::local::http_from_grpc(status),
+                self.random,
+            );
         }
     }
 
     fn finish(&mut self) {
         if !self.finished {
             self.finished = true;
-            if self.request.as_ref().is_none_or(|request| request.completed().is_some()) {
+            if self
+                .request
+                .as_ref()
+                .is_none_or(|request| request.completed().is_some())
+            {
                 self.lease.recycle();
             }
         }
@@ -167,7 +200,10 @@ impl Body for Reply {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.get_mut().content {
             Content::Local { body, .. } if body.is_empty() => Poll::Ready(None),
             Content::Local { body, record } => {

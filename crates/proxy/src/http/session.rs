@@ -39,7 +39,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    #[allow(clippy::too_many_arguments, reason = "plain facts of one connection, gathered in one place")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "plain facts of one connection, gathered in one place"
+    )]
     pub(crate) fn new(
         worker: Rc<Worker>,
         chain: Arc<Chain>,
@@ -77,12 +80,18 @@ impl Session {
 
     /// HTTP/1 has one request at a time and shares the connection's timer; HTTP/2 streams need one each.
     pub(super) fn alarm(&self) -> Rc<Alarm> {
-        if self.http2 { Rc::default() } else { self.alarm.clone() }
+        if self.http2 {
+            Rc::default()
+        } else {
+            self.alarm.clone()
+        }
     }
 
     /// The route table in force, looked up again only when the configuration changed.
     pub(super) fn routes(&self) -> Option<Held<RouteTable>> {
-        let Routes::Named(name) = &self.manager.routes else { return self.routes.borrow().1.clone() };
+        let Routes::Named(name) = &self.manager.routes else {
+            return self.routes.borrow().1.clone();
+        };
         let local = self.worker.local();
         let mut cached = self.routes.borrow_mut();
         if cached.0 != local.number {
@@ -96,7 +105,10 @@ impl Session {
         self.closing.get()
             || self.worker.is_draining()
             || self.chain.is_retired()
-            || self.manager.max_requests_per_connection.is_some_and(|most| self.served.get() >= most)
+            || self
+                .manager
+                .max_requests_per_connection
+                .is_some_and(|most| self.served.get() >= most)
     }
 
     /// Ends the connection once its requests are done.

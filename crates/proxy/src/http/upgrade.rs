@@ -11,7 +11,13 @@ use crate::tcp;
 use crate::upstream::pool::Lease;
 
 /// Joins the two connections in a task of its own, which lives until either end closes or both fall silent.
-pub(super) fn tunnel(session: Rc<Session>, client: OnUpgrade, server: OnUpgrade, lease: Lease, terms: Terms) {
+pub(super) fn tunnel(
+    session: Rc<Session>,
+    client: OnUpgrade,
+    server: OnUpgrade,
+    lease: Lease,
+    terms: Terms,
+) {
     session.stats.downstream_cx_upgrades_total.inc();
     session.stats.downstream_cx_upgrades_active.inc();
     tokio::task::spawn_local(async move {

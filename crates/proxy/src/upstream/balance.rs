@@ -41,7 +41,11 @@ struct Slot {
 }
 
 impl Balancer {
-    pub(super) fn build(fleet: &Fleet, upstreams: &HashMap<SocketAddr, Rc<Upstream>>, random: &Random) -> Self {
+    pub(super) fn build(
+        fleet: &Fleet,
+        upstreams: &HashMap<SocketAddr, Rc<Upstream>>,
+        random: &Random,
+    ) -> Self {
         // Read before the hosts' health: a change in between is seen as a newer epoch and builds again.
         let epoch = fleet.state.epoch();
         let mut priorities: BTreeMap<u32, Vec<&Member>> = BTreeMap::new();
@@ -49,14 +53,28 @@ impl Balancer {
             priorities.entry(member.priority).or_default().push(member);
         }
         let groups: Vec<Vec<&Member>> = priorities.into_values().collect();
-        let shares = Shares::compute(&groups, fleet.members.overprovisioning, fleet.config.panic_threshold);
+        let shares = Shares::compute(
+            &groups,
+            fleet.members.overprovisioning,
+            fleet.config.panic_threshold,
+        );
         let levels = groups
             .iter()
             .zip(shares)
             .map(|(group, share)| {
-                let members = if share.panic { group.clone() } else { usable(group) };
+                let members = if share.panic {
+                    group.clone()
+                } else {
+                    usable(group)
+                };
                 let ring = Ring::build(&members, fleet.config.locality_weighted, upstreams, random);
-                (share.percent, Level { ring, panic: share.panic })
+                (
+                    share.percent,
+                    Level {
+                        ring,
+                        panic: share.panic,
+                    },
+                )
             })
             .collect();
         Self { epoch, levels }
@@ -66,19 +84,27 @@ impl Balancer {
         self.epoch
     }
 
-    pub(super) fn pick(&mut self, policy: Policy, random: &Random, stats: &ClusterStats) -> Option<Rc<Upstream>> {
+    pub(super) fn pick(
+        &mut self,
+        policy: Policy,
+        random: &Random,
+        stats: &ClusterStats,
+    ) -> Option<Rc<Upstream>> {
         let level = match self.levels.as_mut_slice() {
             [] => return None,
             [(_, only)] => only,
             levels => {
                 let mut point = u32::try_from(random.next() % 100).unwrap_or(0);
-                let chosen = levels.iter().position(|(percent, _)| match point.checked_sub(*percent) {
-                    Some(rest) => {
-                        point = rest;
-                        false
-                    }
-                    None => true,
-                });
+                let chosen =
+                    levels
+                        .iter()
+                        .position(|(percent, _)| match point.checked_sub(*percent) {
+                            Some(rest) => {
+                                point = rest;
+                                false
+                            }
+                            None => true,
+                        });
                 &mut levels[chosen.unwrap_or(0)].1
             }
         };
@@ -96,7 +122,11 @@ fn usable<'a>(group: &[&'a Member]) -> Vec<&'a Member> {
         .copied()
         .filter(|member| member.host.is_healthy())
         .partition(|member| member.host.has(Ailment::Degraded));
-    if healthy.is_empty() { degraded } else { healthy }
+    if healthy.is_empty() {
+        degraded
+    } else {
+        healthy
+    }
 }
 
 struct Shares {
@@ -111,25 +141,43 @@ impl Shares {
         let health: Vec<(f64, u32)> = groups
             .iter()
             .map(|group| {
-                let healthy = group.iter().filter(|member| member.host.is_healthy()).count();
+                let healthy = group
+                    .iter()
+                    .filter(|member| member.host.is_healthy())
+                    .count();
                 let percent = healthy as f64 * 100.0 / group.len().max(1) as f64;
-                (percent, (percent * f64::from(overprovisioning) / 100.0).min(100.0) as u32)
+                (
+                    percent,
+                    (percent * f64::from(overprovisioning) / 100.0).min(100.0) as u32,
+                )
             })
             .collect();
         let total: u32 = health.iter().map(|(_, available)| *available).sum();
         if total == 0 {
             // Nobody is healthy: everything goes to the first priority, in panic unless panic is switched off.
             let panic = threshold > 0.0;
-            return (0..groups.len()).map(|i| Self { percent: if i == 0 { 100 } else { 0 }, panic }).collect();
+            return (0..groups.len())
+                .map(|i| Self {
+                    percent: if i == 0 { 100 } else { 0 },
+                    panic,
+                })
+                .collect();
         }
         let mut left = 100;
         let mut shares: Vec<Self> = health
             .iter()
             .map(|(healthy, available)| {
-                let scaled = if total < 100 { available * 100 / total } else { *available };
+                let scaled = if total < 100 {
+                    available * 100 / total
+                } else {
+                    *available
+                };
                 let percent = scaled.min(left);
                 left -= percent;
-                Self { percent, panic: total < 100 && *healthy < threshold }
+                Self {
+                    percent,
+                    panic: total < 100 && *healthy < threshold,
+                }
             })
             .collect();
         // Rounding may leave a little over; it belongs to the first priority that carries load.
@@ -165,16 +213,30 @@ impl Ring {
                 (weight > 0.0).then_some((upstream, weight))
             })
             .collect();
-        let uniform = hosts.windows(2).all(|pair| (pair[0].1 - pair[1].1).abs() < f64::EPSILON);
+        let uniform = hosts
+            .windows(2)
+            .all(|pair| (pair[0].1 - pair[1].1).abs() < f64::EPSILON);
         let schedule = if uniform {
             BinaryHeap::new()
         } else {
             // Random phases, so that workers and proxies do not all begin with the same host.
-            let slot = |(host, (_, weight)): (usize, &(_, f64))| Slot { deadline: random.fraction() / weight, host };
+            let slot = |(host, (_, weight)): (usize, &(_, f64))| Slot {
+                deadline: random.fraction() / weight,
+                host,
+            };
             hosts.iter().enumerate().map(slot).collect()
         };
-        let next = if hosts.is_empty() { 0 } else { random.next() as usize % hosts.len() };
-        Self { hosts, uniform, next, schedule }
+        let next = if hosts.is_empty() {
+            0
+        } else {
+            random.next() as usize % hosts.len()
+        };
+        Self {
+            hosts,
+            uniform,
+            next,
+            schedule,
+        }
     }
 
     fn pick(&mut self, policy: Policy, random: &Random) -> Option<Rc<Upstream>> {
@@ -193,10 +255,16 @@ impl Ring {
     fn in_turn(&mut self) -> usize {
         if self.uniform {
             let index = self.next;
-            self.next = if index + 1 == self.hosts.len() { 0 } else { index + 1 };
+            self.next = if index + 1 == self.hosts.len() {
+                0
+            } else {
+                index + 1
+            };
             return index;
         }
-        let Some(mut slot) = self.schedule.peek_mut() else { return 0 };
+        let Some(mut slot) = self.schedule.peek_mut() else {
+            return 0;
+        };
         slot.deadline += 1.0 / self.hosts[slot.host].1;
         slot.host
     }
@@ -233,7 +301,10 @@ impl Ring {
 // Reversed, so that the heap's top is the earliest deadline. Ties go to the host declared first.
 impl Ord for Slot {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.deadline.total_cmp(&self.deadline).then_with(|| other.host.cmp(&self.host))
+        other
+            .deadline
+            .total_cmp(&self.deadline)
+            .then_with(|| other.host.cmp(&self.host))
     }
 }
 

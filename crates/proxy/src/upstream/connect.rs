@@ -18,7 +18,11 @@ pub(crate) enum ConnectError {
 
 /// Connects within the cluster's connect timeout. The socket mark, when there is one, exempts the connection from the
 /// redirect rules that brought the client's connection here.
-pub(crate) async fn connect(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> Result<TcpStream, ConnectError> {
+pub(crate) async fn connect(
+    address: SocketAddr,
+    cluster: &Cluster,
+    mark: Option<u32>,
+) -> Result<TcpStream, ConnectError> {
     match tokio::time::timeout(cluster.connect_timeout, dial(address, cluster, mark)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(ConnectError::Failed(error)),
@@ -27,7 +31,11 @@ pub(crate) async fn connect(address: SocketAddr, cluster: &Cluster, mark: Option
 }
 
 async fn dial(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_nodelay(true)?;
     if let Some(mark) = mark {
         SockRef::from(&socket).set_mark(mark)?;

@@ -63,7 +63,10 @@ pub(crate) struct Lease {
 }
 
 enum Connection {
-    Http1 { sender: Sender1, served: u32 },
+    Http1 {
+        sender: Sender1,
+        served: u32,
+    },
     Http2(Sender2),
     /// For one request only.
     Dedicated(Sender1),
@@ -84,13 +87,19 @@ impl Lease {
         } else {
             let idle = exclusive(cluster, upstream).await?;
             lease.reused = idle.served > 0;
-            lease.connection = Connection::Http1 { sender: idle.sender, served: idle.served };
+            lease.connection = Connection::Http1 {
+                sender: idle.sender,
+                served: idle.served,
+            };
         }
         Ok(lease)
     }
 
     /// As [`Lease::acquire`], with a new HTTP/1 connection that may switch protocols and is never kept.
-    pub(crate) async fn dedicated(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+    pub(crate) async fn dedicated(
+        cluster: &Rc<Cluster>,
+        upstream: &Rc<Upstream>,
+    ) -> Result<Self, AcquireError> {
         let mut lease = Self::begin(cluster, upstream)?;
         let _pending = Pending::take(cluster)?;
         let guard = ConnectionGuard::open(cluster, upstream)?;
@@ -135,9 +144,14 @@ impl Lease {
     pub(crate) async fn send(
         &mut self,
         request: hyper::Request<Outgoing>,
-    ) -> Result<hyper::Response<hyper::body::Incoming>, hyper::client::conn::TrySendError<hyper::Request<Outgoing>>> {
+    ) -> Result<
+        hyper::Response<hyper::body::Incoming>,
+        hyper::client::conn::TrySendError<hyper::Request<Outgoing>>,
+    > {
         match &mut self.connection {
-            Connection::Http1 { sender, .. } | Connection::Dedicated(sender) => sender.try_send_request(request).await,
+            Connection::Http1 { sender, .. } | Connection::Dedicated(sender) => {
+                sender.try_send_request(request).await
+            }
             Connection::Http2(sender) => sender.try_send_request(request).await,
             // Unreachable: a lease is only handed out with a connection. Waiting for ever ends at the timeout.
             Connection::None => std::future::pending().await,
@@ -149,17 +163,27 @@ impl Lease {
         if !matches!(self.connection, Connection::Http1 { .. }) {
             return;
         }
-        let Connection::Http1 { sender, served } = std::mem::replace(&mut self.connection, Connection::None) else {
+        let Connection::Http1 { sender, served } =
+            std::mem::replace(&mut self.connection, Connection::None)
+        else {
             return;
         };
         let pool = &self.upstream.pool;
         let served = served + 1;
-        let worn = self.fleet.config.max_requests_per_connection.is_some_and(|most| served >= most);
+        let worn = self
+            .fleet
+            .config
+            .max_requests_per_connection
+            .is_some_and(|most| served >= most);
         if worn {
             self.cluster.stats.upstream_cx_max_requests.inc();
         }
         if !worn && !pool.retired.get() && !sender.is_closed() {
-            pool.put(Idle { sender, since: Instant::now(), served });
+            pool.put(Idle {
+                sender,
+                since: Instant::now(),
+                served,
+            });
         }
     }
 }
@@ -247,7 +271,10 @@ async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idl
 }
 
 /// A new connection, or one that another request gives back; `None` asks to look at the idle ones again.
-async fn open(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Option<Idle>, AcquireError> {
+async fn open(
+    cluster: &Rc<Cluster>,
+    upstream: &Rc<Upstream>,
+) -> Result<Option<Idle>, AcquireError> {
     let pool = &upstream.pool;
     {
         let _pending = Pending::take(cluster)?;
@@ -272,20 +299,30 @@ async fn open(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Option<I
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(Some(Idle { sender, since: Instant::now(), served: 0 }))
+        Ok(Some(Idle {
+            sender,
+            since: Instant::now(),
+            served: 0,
+        }))
     }
 }
 
 type Connection1 = http1::Connection<TokioIo<tokio::net::TcpStream>, Outgoing>;
 
-async fn handshake(cluster: &Cluster, upstream: &Upstream) -> Result<(Sender1, Connection1), AcquireError> {
+async fn handshake(
+    cluster: &Cluster,
+    upstream: &Upstream,
+) -> Result<(Sender1, Connection1), AcquireError> {
     let stream = cluster.connect(upstream).await?;
     let mut builder = http1::Builder::new();
     if let Some(limit) = cluster.fleet().config.buffer_limit {
         // hyper needs 8 KiB for a message's head.
         builder.max_buf_size((limit as usize).max(8 * 1024));
     }
-    let pair = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let pair = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
     cluster.stats.upstream_cx_http1_total.inc();
     Ok(pair)
 }
@@ -360,7 +397,10 @@ impl Pending {
         }
         cluster.stats.upstream_rq_pending_total.inc();
         cluster.stats.upstream_rq_pending_active.inc();
-        Ok(Self { cluster: cluster.clone(), fleet })
+        Ok(Self {
+            cluster: cluster.clone(),
+            fleet,
+        })
     }
 }
 
@@ -381,7 +421,10 @@ pub(crate) struct ConnectionGuard {
 impl ConnectionGuard {
     /// Takes a place among the cluster's connections. A worker without any connection to this host may always open
     /// one, limit or not, or it could never serve; Envoy does the same.
-    pub(crate) fn open(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+    pub(crate) fn open(
+        cluster: &Rc<Cluster>,
+        upstream: &Rc<Upstream>,
+    ) -> Result<Self, AcquireError> {
         let fleet = cluster.fleet();
         let connections = &fleet.state.breakers.connections;
         if !connections.try_take() {
@@ -393,8 +436,15 @@ impl ConnectionGuard {
         }
         cluster.stats.upstream_cx_total.inc();
         cluster.stats.upstream_cx_active.inc();
-        upstream.pool.connections.set(upstream.pool.connections.get() + 1);
-        Ok(Self { cluster: cluster.clone(), upstream: upstream.clone(), fleet })
+        upstream
+            .pool
+            .connections
+            .set(upstream.pool.connections.get() + 1);
+        Ok(Self {
+            cluster: cluster.clone(),
+            upstream: upstream.clone(),
+            fleet,
+        })
     }
 }
 
@@ -405,15 +455,4 @@ impl Drop for ConnectionGuard {
         self.fleet.state.breakers.connections.release();
         self.upstream.pool.connection_closed();
     }
-}
-#[cfg(test)]
-pub(crate) fn sizes() {
-    use std::future::Future;
-    fn size<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize { size_of::<F>() }
-    fn size3<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize { size_of::<F>() }
-    eprintln!("exclusive {}", size(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>| exclusive(a, b)));
-    eprintln!("shared {}", size(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>| shared(a, b)));
-    eprintln!("dedicated {}", size(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>| Lease::dedicated(a, b)));
-    eprintln!("acquire {}", size3(|a: &'static Rc<Cluster>, b: &'static Rc<Upstream>, c| Lease::acquire(a, b, c)));
-    eprintln!("lease {} send {}", size_of::<Lease>(), size(|l: &'static mut Lease, r: hyper::Request<Outgoing>| l.send(r)));
 }

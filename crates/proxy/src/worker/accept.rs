@@ -32,8 +32,10 @@ impl Listening {
                 return None;
             }
         };
-        let listening =
-            Rc::new(Self { listener: RefCell::new(door.listener.clone()), stop: CancellationToken::new() });
+        let listening = Rc::new(Self {
+            listener: RefCell::new(door.listener.clone()),
+            stop: CancellationToken::new(),
+        });
         tokio::task::spawn_local(accept(worker.clone(), listening.clone(), socket));
         Some(listening)
     }
@@ -69,7 +71,12 @@ async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket: TcpListene
     }
 }
 
-async fn welcome(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream, remote: std::net::SocketAddr) {
+async fn welcome(
+    worker: Rc<Worker>,
+    listener: Arc<Listener>,
+    stream: TcpStream,
+    remote: std::net::SocketAddr,
+) {
     let stats = worker.listener_stats(&listener.name);
     stats.downstream_cx_total.inc();
     stats.downstream_cx_active.inc();
@@ -78,28 +85,54 @@ async fn welcome(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream,
     stats.downstream_cx_destroy.inc();
 }
 
-async fn serve(worker: &Rc<Worker>, listener: &Listener, stream: TcpStream, remote: std::net::SocketAddr) {
-    let Ok(local) = stream.local_addr() else { return };
+async fn serve(
+    worker: &Rc<Worker>,
+    listener: &Listener,
+    stream: TcpStream,
+    remote: std::net::SocketAddr,
+) {
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "client connection is gone already");
         return;
     }
-    let restored = if listener.original_dst { original_dst(&stream) } else { None };
+    let restored = if listener.original_dst {
+        original_dst(&stream)
+    } else {
+        None
+    };
     let dialled = restored.unwrap_or(local);
-    let sight = if listener.inspects { inspect::look(&stream).await } else { Sight::default() };
+    let sight = if listener.inspects {
+        inspect::look(&stream).await
+    } else {
+        Sight::default()
+    };
     let protocols = [sight.protocol];
     let arrival = Arrival {
         source: remote,
         destination: dialled,
         server_name: &sight.server_name,
         transport: if sight.tls { "tls" } else { "raw_buffer" },
-        application_protocols: if sight.protocol.is_empty() { &[] } else { &protocols },
+        application_protocols: if sight.protocol.is_empty() {
+            &[]
+        } else {
+            &protocols
+        },
     };
     let Some(chain) = listener.choose(&arrival) else {
-        worker.listener_stats(&listener.name).no_filter_chain_match.inc();
+        worker
+            .listener_stats(&listener.name)
+            .no_filter_chain_match
+            .inc();
         return;
     };
-    let ends = Ends { remote, local, dialled };
+    let ends = Ends {
+        remote,
+        local,
+        dialled,
+    };
     match &chain.filter {
         Filter::Http(manager) => super::serve::http(worker, chain, manager, stream, ends).await,
         Filter::Tcp(config) => tcp::proxy(worker.clone(), config.clone(), stream, ends).await,

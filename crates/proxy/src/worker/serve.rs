@@ -56,7 +56,11 @@ pub(super) async fn http(
         http2,
     );
     let id = worker.register(&session);
-    if http2 { speak_http2(&session, stream).await } else { speak_http1(&session, stream).await };
+    if http2 {
+        speak_http2(&session, stream).await
+    } else {
+        speak_http1(&session, stream).await
+    };
     worker.deregister(id);
     stats.downstream_cx_active.dec();
     stats.downstream_cx_destroy.inc();
@@ -70,11 +74,17 @@ async fn speak_http1(session: &Rc<Session>, stream: TcpStream) {
         builder.max_headers(manager.max_header_count);
     }
     if let Some(timeout) = manager.request_headers_timeout {
-        builder.timer(TokioTimer::new()).header_read_timeout(timeout);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeout);
     }
     let owned = session.clone();
     let service = service_fn(move |request| handle(owned.clone(), request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut connection = pin!(
+        builder
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+    );
     let mut told = false;
     let ended = std::future::poll_fn(|cx| {
         if asked_to_close(session, &mut told, cx) {
@@ -118,7 +128,10 @@ fn asked_to_close(session: &Session, told: &mut bool, cx: &Context<'_>) -> bool 
         return true;
     }
     let mut waker = session.waker.borrow_mut();
-    if waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+    if waker
+        .as_ref()
+        .is_none_or(|known| !known.will_wake(cx.waker()))
+    {
         *waker = Some(cx.waker().clone());
     }
     false

@@ -13,7 +13,10 @@ pub struct Response {
 
 impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {
@@ -27,7 +30,9 @@ pub struct Connection(BufReader<TcpStream>);
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connects");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout set");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("timeout set");
         stream.set_nodelay(true).expect("nodelay set");
         Self(BufReader::new(stream))
     }
@@ -81,13 +86,21 @@ impl Connection {
                 break (code, headers);
             }
         };
-        let mut response = Response { status, headers, body: Vec::new() };
+        let mut response = Response {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         if head_only || matches!(status, 101 | 204 | 304) {
             return Ok(response);
         }
-        if response.header("transfer-encoding").is_some_and(|value| value == "chunked") {
+        if response
+            .header("transfer-encoding")
+            .is_some_and(|value| value == "chunked")
+        {
             loop {
-                let size = usize::from_str_radix(self.line()?.trim(), 16).map_err(std::io::Error::other)?;
+                let size = usize::from_str_radix(self.line()?.trim(), 16)
+                    .map_err(std::io::Error::other)?;
                 let mut chunk = vec![0; size];
                 self.0.read_exact(&mut chunk)?;
                 self.line()?;
@@ -120,5 +133,8 @@ pub fn send(address: SocketAddr, raw: &str) -> Response {
 }
 
 pub fn get(address: SocketAddr, path: &str) -> Response {
-    send(address, &format!("GET {path} HTTP/1.1\r\nhost: app.test\r\n\r\n"))
+    send(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nhost: app.test\r\n\r\n"),
+    )
 }

@@ -17,7 +17,11 @@ pub fn binary() -> Option<PathBuf> {
         return Some(path.into());
     }
     println!("SKIPPED: TOMBOLO_ENVOY does not name an Envoy binary");
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "tests may not be skipped in CI");
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "tests may not be skipped in CI"
+    );
     None
 }
 
@@ -42,19 +46,31 @@ impl Envoy {
             }),
             ..Default::default()
         };
-        let directory = std::env::temp_dir().join(format!("tombolo-envoy-{}-{port}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("tombolo-envoy-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("directory");
         let file = directory.join("bootstrap.pb");
         std::fs::write(&file, config.encode_to_vec()).expect("bootstrap written");
         let log = std::fs::File::create(directory.join("log")).expect("log");
         let child = Command::new(binary)
-            .args(["--concurrency", "1", "--log-level", "error", "--disable-hot-restart", "--config-path"])
+            .args([
+                "--concurrency",
+                "1",
+                "--log-level",
+                "error",
+                "--disable-hot-restart",
+                "--config-path",
+            ])
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("envoy starts");
-        let mut envoy = Self { child, directory, address };
+        let mut envoy = Self {
+            child,
+            directory,
+            address,
+        };
         wait_for("envoy to listen", || {
             if let Ok(Some(status)) = envoy.child.try_wait() {
                 let log = std::fs::read_to_string(envoy.directory.join("log")).unwrap_or_default();

@@ -1,5 +1,10 @@
 //! Parts for tests: resources by name, upstream servers with known behaviour, a plain HTTP/1 client, a running proxy.
-#![allow(dead_code, deprecated, unreachable_pub, reason = "each test binary uses its own part of the rig")]
+#![allow(
+    dead_code,
+    deprecated,
+    unreachable_pub,
+    reason = "each test binary uses its own part of the rig"
+)]
 
 pub mod client;
 pub mod envoy;
@@ -33,12 +38,19 @@ pub struct Running {
 
 impl Running {
     pub fn start(static_resources: Vec<Resource>) -> Self {
-        Self::start_with(Options { static_resources, ..Options::default() })
+        Self::start_with(Options {
+            static_resources,
+            ..Options::default()
+        })
     }
 
     pub fn start_with(options: Options) -> Self {
         let options = Options {
-            workers: if options.workers == 0 { 2 } else { options.workers },
+            workers: if options.workers == 0 {
+                2
+            } else {
+                options.workers
+            },
             admin: Some("127.0.0.1:0".parse().expect("address")),
             drain: Duration::from_secs(5),
             ..options
@@ -46,11 +58,18 @@ impl Running {
         let proxy = Proxy::start(options).expect("proxy starts");
         let address = wait_for("the listener", || proxy.listener("ingress"));
         let admin = proxy.admin().expect("admin address");
-        Self { proxy: Some(proxy), address, admin }
+        Self {
+            proxy: Some(proxy),
+            address,
+            admin,
+        }
     }
 
     pub fn admin(&self, request_line: &str) -> client::Response {
-        client::send(self.admin, &format!("{request_line} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"))
+        client::send(
+            self.admin,
+            &format!("{request_line} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"),
+        )
     }
 
     /// The value of one statistic, 0 when it does not exist.

@@ -17,7 +17,10 @@ use prost::{Message, Name};
 use tombolo_xds::Resource;
 
 pub fn any<M: Message + Name>(message: &M) -> Any {
-    Any { type_url: M::type_url(), value: message.encode_to_vec() }
+    Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    }
 }
 
 pub fn number(value: u32) -> Option<UInt32Value> {
@@ -29,7 +32,10 @@ pub fn yes() -> Option<BoolValue> {
 }
 
 pub fn duration(duration: Duration) -> Option<protobuf::Duration> {
-    Some(protobuf::Duration { seconds: duration.as_secs() as i64, nanos: duration.subsec_nanos() as i32 })
+    Some(protobuf::Duration {
+        seconds: duration.as_secs() as i64,
+        nanos: duration.subsec_nanos() as i32,
+    })
 }
 
 pub fn millis(millis: u64) -> Option<protobuf::Duration> {
@@ -40,7 +46,9 @@ pub fn address(address: SocketAddr) -> core::Address {
     core::Address {
         address: Some(core::address::Address::SocketAddress(core::SocketAddress {
             address: address.ip().to_string(),
-            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(address.port().into())),
+            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(
+                address.port().into(),
+            )),
             ..Default::default()
         })),
     }
@@ -55,7 +63,11 @@ pub fn exact(value: &str) -> text::StringMatcher {
 
 pub fn add(name: &str, value: &str) -> core::HeaderValueOption {
     core::HeaderValueOption {
-        header: Some(core::HeaderValue { key: name.to_owned(), value: value.to_owned(), ..Default::default() }),
+        header: Some(core::HeaderValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -76,7 +88,9 @@ pub fn path(path: &str) -> route::RouteMatch {
 
 pub fn to_cluster(name: &str) -> route::RouteAction {
     route::RouteAction {
-        cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(name.to_owned())),
+        cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(
+            name.to_owned(),
+        )),
         ..Default::default()
     }
 }
@@ -91,16 +105,22 @@ pub fn to_weighted(choices: &[(&str, u32)]) -> route::RouteAction {
         })
         .collect();
     route::RouteAction {
-        cluster_specifier: Some(route::route_action::ClusterSpecifier::WeightedClusters(route::WeightedCluster {
-            clusters,
-            ..Default::default()
-        })),
+        cluster_specifier: Some(route::route_action::ClusterSpecifier::WeightedClusters(
+            route::WeightedCluster {
+                clusters,
+                ..Default::default()
+            },
+        )),
         ..Default::default()
     }
 }
 
 pub fn forward(matches: route::RouteMatch, action: route::RouteAction) -> route::Route {
-    route::Route { r#match: Some(matches), action: Some(route::route::Action::Route(action)), ..Default::default() }
+    route::Route {
+        r#match: Some(matches),
+        action: Some(route::route::Action::Route(action)),
+        ..Default::default()
+    }
 }
 
 pub fn host(name: &str, domains: &[&str], routes: Vec<route::Route>) -> route::VirtualHost {
@@ -113,7 +133,11 @@ pub fn host(name: &str, domains: &[&str], routes: Vec<route::Route>) -> route::V
 }
 
 pub fn table(name: &str, virtual_hosts: Vec<route::VirtualHost>) -> route::RouteConfiguration {
-    route::RouteConfiguration { name: name.to_owned(), virtual_hosts, ..Default::default() }
+    route::RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts,
+        ..Default::default()
+    }
 }
 
 /// One virtual host for every domain.
@@ -126,20 +150,26 @@ pub fn manager(table: route::RouteConfiguration) -> hcm::HttpConnectionManager {
         stat_prefix: "ingress".to_owned(),
         http_filters: vec![hcm::HttpFilter {
             name: "envoy.filters.http.router".to_owned(),
-            config_type: Some(hcm::http_filter::ConfigType::TypedConfig(any(&Router::default()))),
+            config_type: Some(hcm::http_filter::ConfigType::TypedConfig(any(
+                &Router::default(),
+            ))),
             ..Default::default()
         }],
-        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(table)),
+        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(
+            table,
+        )),
         ..Default::default()
     }
 }
 
 pub fn named_routes(manager: hcm::HttpConnectionManager, name: &str) -> hcm::HttpConnectionManager {
     hcm::HttpConnectionManager {
-        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(hcm::Rds {
-            route_config_name: name.to_owned(),
-            config_source: Some(ads()),
-        })),
+        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(
+            hcm::Rds {
+                route_config_name: name.to_owned(),
+                config_source: Some(ads()),
+            },
+        )),
         ..manager
     }
 }
@@ -178,7 +208,10 @@ pub fn ingress(port: u16, filter: listener::Filter) -> listener::Listener {
     listener::Listener {
         name: "ingress".to_owned(),
         address: Some(address(SocketAddr::from(([127, 0, 0, 1], port)))),
-        filter_chains: vec![listener::FilterChain { filters: vec![filter], ..Default::default() }],
+        filter_chains: vec![listener::FilterChain {
+            filters: vec![filter],
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }
@@ -187,16 +220,21 @@ pub fn endpoints(name: &str, hosts: &[SocketAddr]) -> endpoint::ClusterLoadAssig
     let lb_endpoints = hosts
         .iter()
         .map(|host| endpoint::LbEndpoint {
-            host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(endpoint::Endpoint {
-                address: Some(address(*host)),
-                ..Default::default()
-            })),
+            host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(
+                endpoint::Endpoint {
+                    address: Some(address(*host)),
+                    ..Default::default()
+                },
+            )),
             ..Default::default()
         })
         .collect();
     endpoint::ClusterLoadAssignment {
         cluster_name: name.to_owned(),
-        endpoints: vec![endpoint::LocalityLbEndpoints { lb_endpoints, ..Default::default() }],
+        endpoints: vec![endpoint::LocalityLbEndpoints {
+            lb_endpoints,
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }
@@ -237,6 +275,10 @@ pub fn retries(on: &str, times: u32) -> route::RetryPolicy {
 
 pub fn resource_set(listener: &listener::Listener, clusters: &[cluster::Cluster]) -> Vec<Resource> {
     let mut set = vec![Resource::encode(listener.name.as_str(), listener)];
-    set.extend(clusters.iter().map(|cluster| Resource::encode(cluster.name.as_str(), cluster)));
+    set.extend(
+        clusters
+            .iter()
+            .map(|cluster| Resource::encode(cluster.name.as_str(), cluster)),
+    );
     set
 }

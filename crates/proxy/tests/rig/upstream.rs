@@ -54,7 +54,11 @@ impl Upstream {
                 std::thread::spawn(move || serve(name, stream, &shared));
             }
         });
-        Self { address, name, state }
+        Self {
+            address,
+            name,
+            state,
+        }
     }
 
     pub fn requests(&self) -> usize {
@@ -91,7 +95,9 @@ impl Drop for Upstream {
 }
 
 fn serve(name: &str, stream: TcpStream, state: &State) {
-    let Ok(mut writer) = stream.try_clone() else { return };
+    let Ok(mut writer) = stream.try_clone() else {
+        return;
+    };
     let _ = stream.set_nodelay(true);
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
@@ -129,7 +135,12 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         headers.push(header);
     }
     let value = |name: &str| {
-        headers.iter().find_map(|header| header.to_ascii_lowercase().strip_prefix(name).map(|v| v.trim().to_owned()))
+        headers.iter().find_map(|header| {
+            header
+                .to_ascii_lowercase()
+                .strip_prefix(name)
+                .map(|v| v.trim().to_owned())
+        })
     };
     let mut body = Vec::new();
     if value("transfer-encoding:").is_some_and(|value| value.contains("chunked")) {
@@ -144,11 +155,18 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
             }
             body.extend(&chunk[..size]);
         }
-    } else if let Some(length) = value("content-length:").and_then(|value| value.parse::<usize>().ok()) {
+    } else if let Some(length) =
+        value("content-length:").and_then(|value| value.parse::<usize>().ok())
+    {
         body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
     }
-    Some(Request { line, path, headers, body })
+    Some(Request {
+        line,
+        path,
+        headers,
+        body,
+    })
 }
 
 /// Returns whether the connection stays open.
@@ -164,9 +182,18 @@ fn answer(
         return respond(writer, name, forced, "forced");
     }
     let path = request.path.split('?').next().unwrap_or_default();
-    let argument: usize = path.rsplit('/').next().and_then(|text| text.parse().ok()).unwrap_or(0);
-    if request.headers.iter().any(|header| header.eq_ignore_ascii_case("upgrade: websocket")) {
-        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    let argument: usize = path
+        .rsplit('/')
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    if request
+        .headers
+        .iter()
+        .any(|header| header.eq_ignore_ascii_case("upgrade: websocket"))
+    {
+        let head =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
         let _ = writer.write_all(head.as_bytes());
         let mut buffer = [0; 1024];
         while let Ok(count @ 1..) = reader.read(&mut buffer) {
@@ -175,7 +202,9 @@ fn answer(
         return false;
     }
     if path == "/status/204" {
-        return writer.write_all(b"HTTP/1.1 204 No Content\r\nx-upstream: up\r\n\r\n").is_ok();
+        return writer
+            .write_all(b"HTTP/1.1 204 No Content\r\nx-upstream: up\r\n\r\n")
+            .is_ok();
     }
     if path.starts_with("/status/") {
         return respond(writer, name, argument, "status");
@@ -230,7 +259,13 @@ fn respond(writer: &mut TcpStream, name: &str, status: usize, body: &str) -> boo
     respond_with(writer, name, status, body, false)
 }
 
-fn respond_with(writer: &mut TcpStream, name: &str, status: usize, body: &str, head_only: bool) -> bool {
+fn respond_with(
+    writer: &mut TcpStream,
+    name: &str,
+    status: usize,
+    body: &str,
+    head_only: bool,
+) -> bool {
     let mut text = format!(
         "HTTP/1.1 {status} Whatever\r\ncontent-type: text/plain\r\nx-upstream: {name}\r\ncontent-length: {}\r\n\r\n",
         body.len()

@@ -8,9 +8,14 @@ fn matches(value: proto::RouteMatch, path: &str, headers: &[(&str, &str)]) -> bo
     let compiled = Match::compile(&value).expect("valid match");
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        map.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            value.parse().unwrap(),
+        );
     }
-    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let (path, query) = path
+        .split_once('?')
+        .map_or((path, None), |(path, query)| (path, Some(query)));
     compiled.matches(&Subject {
         method: &Method::GET,
         authority: "example.test",
@@ -22,7 +27,10 @@ fn matches(value: proto::RouteMatch, path: &str, headers: &[(&str, &str)]) -> bo
 }
 
 fn on_path(specifier: PathSpecifier) -> proto::RouteMatch {
-    proto::RouteMatch { path_specifier: Some(specifier), ..Default::default() }
+    proto::RouteMatch {
+        path_specifier: Some(specifier),
+        ..Default::default()
+    }
 }
 
 fn on_header(name: &str, specifier: HeaderMatchSpecifier, invert: bool) -> proto::RouteMatch {
@@ -49,23 +57,44 @@ fn prefix_is_a_string_prefix_and_separated_prefix_ends_at_a_segment() {
 
 #[test]
 fn regular_expressions_match_the_whole_path() {
-    let regex = || on_path(PathSpecifier::SafeRegex(text::RegexMatcher { regex: "/a+".to_owned(), ..Default::default() }));
+    let regex = || {
+        on_path(PathSpecifier::SafeRegex(text::RegexMatcher {
+            regex: "/a+".to_owned(),
+            ..Default::default()
+        }))
+    };
     assert!(matches(regex(), "/aaa", &[]));
     assert!(!matches(regex(), "/aaa/b", &[]));
 }
 
 #[test]
 fn inverted_value_match_needs_the_header() {
-    let inverted = || on_header("x-color", HeaderMatchSpecifier::ExactMatch("red".to_owned()), true);
+    let inverted = || {
+        on_header(
+            "x-color",
+            HeaderMatchSpecifier::ExactMatch("red".to_owned()),
+            true,
+        )
+    };
     assert!(matches(inverted(), "/", &[("x-color", "blue")]));
     assert!(!matches(inverted(), "/", &[("x-color", "red")]));
     assert!(!matches(inverted(), "/", &[]));
-    assert!(matches(on_header("x-color", HeaderMatchSpecifier::PresentMatch(true), true), "/", &[]));
+    assert!(matches(
+        on_header("x-color", HeaderMatchSpecifier::PresentMatch(true), true),
+        "/",
+        &[]
+    ));
 }
 
 #[test]
 fn ranges_are_half_open() {
-    let range = || on_header("x-age", HeaderMatchSpecifier::RangeMatch(Int64Range { start: 1, end: 10 }), false);
+    let range = || {
+        on_header(
+            "x-age",
+            HeaderMatchSpecifier::RangeMatch(Int64Range { start: 1, end: 10 }),
+            false,
+        )
+    };
     assert!(matches(range(), "/", &[("x-age", "1")]));
     assert!(!matches(range(), "/", &[("x-age", "10")]));
     assert!(!matches(range(), "/", &[("x-age", "five")]));
@@ -73,7 +102,13 @@ fn ranges_are_half_open() {
 
 #[test]
 fn repeated_headers_are_compared_joined() {
-    let exact = || on_header("x-list", HeaderMatchSpecifier::ExactMatch("a,b".to_owned()), false);
+    let exact = || {
+        on_header(
+            "x-list",
+            HeaderMatchSpecifier::ExactMatch("a,b".to_owned()),
+            false,
+        )
+    };
     assert!(matches(exact(), "/", &[("x-list", "a"), ("x-list", "b")]));
 }
 
@@ -90,7 +125,10 @@ fn query_parameters_must_all_match() {
                 name: "v".to_owned(),
                 query_parameter_match_specifier: Some(Spec::StringMatch(exact.clone())),
             },
-            proto::QueryParameterMatcher { name: "flag".to_owned(), query_parameter_match_specifier: None },
+            proto::QueryParameterMatcher {
+                name: "flag".to_owned(),
+                query_parameter_match_specifier: None,
+            },
         ],
         ..on_path(PathSpecifier::Prefix("/".to_owned()))
     };
@@ -101,7 +139,18 @@ fn query_parameters_must_all_match() {
 
 #[test]
 fn grpc_is_told_by_content_type() {
-    let grpc = || proto::RouteMatch { grpc: Some(Default::default()), ..on_path(PathSpecifier::Prefix("/".to_owned())) };
-    assert!(matches(grpc(), "/", &[("content-type", "application/grpc+proto")]));
-    assert!(!matches(grpc(), "/", &[("content-type", "application/grpc-web")]));
+    let grpc = || proto::RouteMatch {
+        grpc: Some(Default::default()),
+        ..on_path(PathSpecifier::Prefix("/".to_owned()))
+    };
+    assert!(matches(
+        grpc(),
+        "/",
+        &[("content-type", "application/grpc+proto")]
+    ));
+    assert!(!matches(
+        grpc(),
+        "/",
+        &[("content-type", "application/grpc-web")]
+    ));
 }

@@ -10,13 +10,19 @@ struct Rig {
 
 /// Hosts given as (priority, weight); host `n` has port `n`.
 fn rig(hosts: &[(u32, u32)]) -> Rig {
-    let cluster = envoy_types::pb::envoy::config::cluster::v3::Cluster { name: "c".to_owned(), ..Default::default() };
+    let cluster = envoy_types::pb::envoy::config::cluster::v3::Cluster {
+        name: "c".to_owned(),
+        ..Default::default()
+    };
     let config = crate::config::cluster::compile(&cluster).expect("valid cluster");
     let list: Vec<Member> = hosts
         .iter()
         .enumerate()
         .map(|(index, (priority, weight))| Member {
-            host: Arc::new(Host::new(SocketAddr::from(([127, 0, 0, 1], index as u16)), "".into())),
+            host: Arc::new(Host::new(
+                SocketAddr::from(([127, 0, 0, 1], index as u16)),
+                "".into(),
+            )),
             weight: *weight,
             priority: *priority,
             locality: 0,
@@ -26,15 +32,31 @@ fn rig(hosts: &[(u32, u32)]) -> Rig {
             checked: true,
         })
         .collect();
-    let upstreams = list.iter().map(|member| (member.host.address, Upstream::new(member.host.clone()))).collect();
+    let upstreams = list
+        .iter()
+        .map(|member| (member.host.address, Upstream::new(member.host.clone())))
+        .collect();
     let state = Arc::new(State::new(config.limits));
-    let members = Arc::new(Members { list, overprovisioning: 140 });
-    Rig { fleet: Fleet { config: Arc::new(config), members, state }, upstreams, random: Random::new() }
+    let members = Arc::new(Members {
+        list,
+        overprovisioning: 140,
+    });
+    Rig {
+        fleet: Fleet {
+            config: Arc::new(config),
+            members,
+            state,
+        },
+        upstreams,
+        random: Random::new(),
+    }
 }
 
 impl Rig {
     fn sicken(&self, host: usize) {
-        self.fleet.members.list[host].host.set(Ailment::ActiveCheck, true);
+        self.fleet.members.list[host]
+            .host
+            .set(Ailment::ActiveCheck, true);
     }
 
     /// How often each host is picked.
@@ -68,9 +90,17 @@ fn unhealthy_hosts_rest_until_panic() {
     rig.sicken(0);
     assert_eq!(rig.spread(Policy::RoundRobin, 300)[0], 0);
     rig.sicken(1);
-    assert_eq!(rig.spread(Policy::RoundRobin, 300)[0], 0, "half healthy is not yet panic");
+    assert_eq!(
+        rig.spread(Policy::RoundRobin, 300)[0],
+        0,
+        "half healthy is not yet panic"
+    );
     rig.sicken(2);
-    assert_eq!(rig.spread(Policy::RoundRobin, 400), [100; 4], "below half, health is ignored");
+    assert_eq!(
+        rig.spread(Policy::RoundRobin, 400),
+        [100; 4],
+        "below half, health is ignored"
+    );
 }
 
 #[test]
@@ -91,7 +121,11 @@ fn traffic_spills_to_the_next_priority_as_the_first_loses_health() {
 #[test]
 fn least_request_prefers_the_idle_host() {
     let rig = rig(&[(0, 1), (0, 1)]);
-    for upstream in rig.upstreams.values().filter(|upstream| upstream.host.address.port() == 0) {
+    for upstream in rig
+        .upstreams
+        .values()
+        .filter(|upstream| upstream.host.address.port() == 0)
+    {
         upstream.active.set(50);
     }
     let counts = rig.spread(Policy::LeastRequest { choices: 2 }, 1000);
@@ -102,5 +136,9 @@ fn least_request_prefers_the_idle_host() {
 fn no_member_is_no_host() {
     let rig = rig(&[]);
     let mut balancer = Balancer::build(&rig.fleet, &rig.upstreams, &rig.random);
-    assert!(balancer.pick(Policy::RoundRobin, &rig.random, &ClusterStats::default()).is_none());
+    assert!(
+        balancer
+            .pick(Policy::RoundRobin, &rig.random, &ClusterStats::default())
+            .is_none()
+    );
 }

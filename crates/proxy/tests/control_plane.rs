@@ -1,0 +1,311 @@
+//! A proxy driven by a live xDS server: what changes takes effect, what is bad is refused by name, nothing is lost.
+
+mod rig;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use envoy_types::pb::envoy::config::core::v3 as core;
+use tokio::sync::watch;
+use tombolo_proxy::Options;
+use tombolo_xds::server::{Peer, Refusal, ServerOptions, Source};
+use tombolo_xds::{Kind, Node, Registry, Resource, Server, Snapshot};
+
+use rig::client::{self, Connection};
+use rig::resources::*;
+use rig::upstream::Upstream;
+use rig::{Running, wait_for};
+
+/// Gives every proxy the same snapshot.
+struct Same(watch::Receiver<Arc<Snapshot>>);
+
+impl Source for Same {
+    async fn subscribe(
+        &self,
+        _node: &Node,
+        _peer: &Peer,
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+        Ok(self.0.clone())
+    }
+}
+
+struct Control {
+    address: SocketAddr,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    registry: Registry,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Control {
+    fn start(first: Snapshot) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("runtime");
+        let (snapshots, receiver) = watch::channel(Arc::new(first));
+        let server = Server::new(Same(receiver), ServerOptions::default());
+        let registry = server.registry();
+        let socket = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .expect("binds");
+        let address = socket.local_addr().expect("bound");
+        runtime.spawn(server.serve(socket, std::future::pending()));
+        Self {
+            address,
+            snapshots,
+            registry,
+            runtime: Some(runtime),
+        }
+    }
+
+    fn publish(&self, snapshot: Snapshot) {
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    fn wait_acked(&self, revision: u64) {
+        wait_for("the acknowledgement", || {
+            (self.registry.spread(revision).acked >= 1).then_some(())
+        });
+    }
+
+    /// Gone without a word.
+    fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A listener, its named routes to `app`, and `app` with these endpoints.
+fn mesh(revision: u64, hosts: &[SocketAddr]) -> Snapshot {
+    let config = named_routes(manager(table("unused", Vec::new())), "web");
+    let routes = table(
+        "web",
+        vec![host(
+            "all",
+            &["*"],
+            vec![forward(prefix("/"), to_cluster("app"))],
+        )],
+    );
+    Snapshot::builder(revision)
+        .with(Resource::encode(
+            "ingress",
+            &ingress(0, http_filter(&config)),
+        ))
+        .with(Resource::encode("web", &routes))
+        .with(Resource::encode("app", &eds_cluster("app")))
+        .with(Resource::encode("app", &endpoints("app", hosts)))
+        .build()
+}
+
+fn follow(control: &Control, state: Option<&std::path::Path>) -> Running {
+    Running::start_with(Options {
+        node_id: "mesh/m/virtualNode/front".to_owned(),
+        xds_address: Some(control.address.to_string()),
+        state_dir: state.map(Into::into),
+        ..Options::default()
+    })
+}
+
+/// Clients that ask without pause until told to stop; returns how many answers came and which were not 200.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    threads: Vec<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Clients {
+    fn start(address: SocketAddr, count: usize) -> Self {
+        let (stop, answered) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let threads = (0..count)
+            .map(|_| {
+                let (stop, answered) = (stop.clone(), answered.clone());
+                std::thread::spawn(move || {
+                    let mut bad = Vec::new();
+                    let mut connection = Connection::open(address);
+                    while !stop.load(Ordering::SeqCst) {
+                        let response = connection.get("/slow/1");
+                        if response.status != 200 {
+                            bad.push(format!("{} {}", response.status, response.text()));
+                        }
+                        if response.header("connection") == Some("close") {
+                            connection = Connection::open(address);
+                        }
+                        answered.fetch_add(1, Ordering::SeqCst);
+                    }
+                    bad
+                })
+            })
+            .collect();
+        Self {
+            stop,
+            answered,
+            threads,
+        }
+    }
+
+    fn wait_for_more(&self, count: usize) {
+        let target = self.answered.load(Ordering::SeqCst) + count;
+        wait_for("answers", || {
+            (self.answered.load(Ordering::SeqCst) >= target).then_some(())
+        });
+    }
+
+    fn finish(self) -> Vec<String> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("client thread"))
+            .collect()
+    }
+}
+
+#[test]
+fn endpoints_come_and_go_without_a_lost_request() {
+    let hosts: Vec<Upstream> = ["a", "b", "c"].map(Upstream::start).into();
+    let addresses: Vec<SocketAddr> = hosts.iter().map(|host| host.address).collect();
+    let control = Control::start(mesh(1, &addresses));
+    let proxy = follow(&control, None);
+    wait_for("the routes", || {
+        (client::get(proxy.address, "/x").status == 200).then_some(())
+    });
+    let clients = Clients::start(proxy.address, 8);
+    for revision in 2..22 {
+        // Each round leaves another host out.
+        let left: Vec<SocketAddr> = addresses
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| n % 3 != revision % 3)
+            .map(|(_, address)| *address)
+            .collect();
+        control.publish(mesh(revision as u64, &left));
+        control.wait_acked(revision as u64);
+        clients.wait_for_more(40);
+    }
+    // A removed host gets nothing new; killing it then costs nobody anything.
+    control.publish(mesh(30, &addresses[1..]));
+    control.wait_acked(30);
+    clients.wait_for_more(40);
+    hosts[0].stop();
+    clients.wait_for_more(80);
+    assert_eq!(clients.finish(), Vec::<String>::new());
+    assert_eq!(proxy.stat("cluster.app.membership_total"), 2);
+}
+
+#[test]
+fn listener_and_route_changes_lose_no_request() {
+    let (one, two) = (Upstream::start("one"), Upstream::start("two"));
+    let control = Control::start(mesh(1, &[one.address]));
+    let proxy = follow(&control, None);
+    wait_for("the routes", || {
+        (client::get(proxy.address, "/x").status == 200).then_some(())
+    });
+    let clients = Clients::start(proxy.address, 4);
+    let first = mesh(1, &[one.address]);
+    for revision in 2..12 {
+        let config = named_routes(manager(table("unused", Vec::new())), "web");
+        let mut config = config;
+        // The filter chain differs each time, so its connections are asked to reconnect.
+        config.server_name = format!("revision-{revision}");
+        let to = if revision % 2 == 0 { "second" } else { "app" };
+        let routes = table(
+            "web",
+            vec![host(
+                "all",
+                &["*"],
+                vec![forward(prefix("/"), to_cluster(to))],
+            )],
+        );
+        let next = first
+            .edit(revision)
+            .with(Resource::encode(
+                "ingress",
+                &ingress(0, http_filter(&config)),
+            ))
+            .with(Resource::encode("web", &routes))
+            .with(Resource::encode(
+                "second",
+                &static_cluster("second", &[two.address]),
+            ))
+            .build();
+        control.publish(next);
+        control.wait_acked(revision);
+        let expected = if revision % 2 == 0 { "two" } else { "one" };
+        wait_for("the route to turn", || {
+            (client::get(proxy.address, "/x").header("x-upstream") == Some(expected)).then_some(())
+        });
+        clients.wait_for_more(20);
+    }
+    assert_eq!(clients.finish(), Vec::<String>::new());
+}
+
+#[test]
+fn refused_resource_is_named_and_the_old_one_stays() {
+    let up = Upstream::start("up");
+    let good = mesh(1, &[up.address]);
+    let control = Control::start(good.clone());
+    let proxy = follow(&control, None);
+    wait_for("the routes", || {
+        (client::get(proxy.address, "/x").status == 200).then_some(())
+    });
+    let mut secured = eds_cluster("app");
+    secured.transport_socket = Some(core::TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        ..Default::default()
+    });
+    control.publish(good.edit(2).with(Resource::encode("app", &secured)).build());
+    let nack = wait_for("the refusal", || {
+        control
+            .registry
+            .proxies()
+            .into_iter()
+            .find_map(|proxy| proxy.kinds.get(&Kind::Cluster)?.nack.clone())
+    });
+    assert!(
+        nack.reason.contains("app") && nack.reason.contains("transport_socket"),
+        "{}",
+        nack.reason
+    );
+    assert_eq!(client::get(proxy.address, "/x").status, 200);
+    control.publish(good.edit(3).build());
+    control.wait_acked(3);
+    assert_eq!(client::get(proxy.address, "/x").status, 200);
+}
+
+#[test]
+fn proxy_starts_and_serves_after_its_control_plane_is_gone() {
+    let up = Upstream::start("up");
+    let directory = std::env::temp_dir().join(format!("tombolo-last-good-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    let mut control = Control::start(mesh(5, &[up.address]));
+    let proxy = follow(&control, Some(&directory));
+    wait_for("the routes", || {
+        (client::get(proxy.address, "/x").status == 200).then_some(())
+    });
+    wait_for("the file", || {
+        directory.join("last-good.snapshot").exists().then_some(())
+    });
+    control.stop();
+    assert_eq!(client::get(proxy.address, "/x").status, 200);
+    drop(proxy);
+    let proxy = follow(&control, Some(&directory));
+    let response = client::get(proxy.address, "/x");
+    assert_eq!(
+        (response.status, response.header("x-upstream")),
+        (200, Some("up"))
+    );
+    assert_eq!(proxy.stat("server.revision"), 5);
+    drop(proxy);
+    let _ = std::fs::remove_dir_all(&directory);
+}

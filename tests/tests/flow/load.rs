@@ -1,0 +1,94 @@
+//! Steady load on a load balancer, while something happens.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tombolo_tests::{http, until};
+
+/// Callers at a time: enough that something is always on its way.
+const CALLERS: usize = 4;
+/// Between two requests of a caller.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Load that goes on until it is stopped.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    answers: Arc<Mutex<BTreeMap<String, usize>>>,
+    callers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Starts, and returns when the first answers are there.
+    pub(crate) fn on(address: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let answers: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+        let callers = (0..CALLERS)
+            .map(|_| {
+                let (stop, sent, answers) = (stop.clone(), sent.clone(), answers.clone());
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let word = match http::get(address, "/color") {
+                            Ok(answer) if answer.status == 200 => answer.text().trim().to_owned(),
+                            Ok(answer) => {
+                                format!("FAILED {}: {}", answer.status, answer.text().trim())
+                            }
+                            Err(error) => format!("FAILED {error}"),
+                        };
+                        *answers.lock().expect("no panic").entry(word).or_default() += 1;
+                        sent.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(PAUSE);
+                    }
+                })
+            })
+            .collect();
+        let load = Self {
+            stop,
+            sent,
+            answers,
+            callers,
+        };
+        load.more(20);
+        load
+    }
+
+    /// Waits until so many further requests were answered.
+    pub(crate) fn more(&self, requests: usize) {
+        let goal = self.sent.load(Ordering::Relaxed) + requests;
+        until("the load goes on", || {
+            (self.sent.load(Ordering::Relaxed) >= goal).then_some(())
+        });
+    }
+
+    /// Stops; answers with how often each answer came.
+    pub(crate) fn stop(self) -> BTreeMap<String, usize> {
+        self.stop.store(true, Ordering::Relaxed);
+        for caller in self.callers {
+            caller.join().expect("a caller does not panic");
+        }
+        Arc::into_inner(self.answers)
+            .expect("all callers are gone")
+            .into_inner()
+            .expect("no panic")
+    }
+
+    /// Stops; every request must have been answered with 200.
+    #[track_caller]
+    pub(crate) fn stop_without_failure(self) -> BTreeMap<String, usize> {
+        let answers = self.stop();
+        let failed: Vec<_> = answers
+            .iter()
+            .filter(|(word, _)| word.starts_with("FAILED"))
+            .collect();
+        assert!(failed.is_empty(), "{failed:?} of {answers:?}");
+        answers
+    }
+}

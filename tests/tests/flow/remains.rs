@@ -1,0 +1,82 @@
+//! What stays behind: nothing.
+
+use crate::sample::{IMAGES, Sample};
+use std::{collections::BTreeSet, fs};
+use tombolo_tests::{ProxyKind, Up, until};
+
+/// Names of the interfaces of this network namespace.
+fn interfaces() -> BTreeSet<String> {
+    let listed = fs::read_dir("/sys/class/net").expect("sysfs is mounted");
+    listed
+        .map(|entry| {
+            entry
+                .expect("readable")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect()
+}
+
+fn is_alive(pid: u64) -> bool {
+    // A zombie has ended; whoever started it has not looked yet.
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
+#[test]
+fn kill_9_of_the_launcher_leaves_no_process_and_no_interface() {
+    let before = interfaces();
+    let Some(up) = Up::new(ProxyKind::Tombolo) else {
+        return;
+    };
+    let sample = Sample::plain();
+    let mut clusters = up
+        .cluster("cluster1", &sample.front())
+        .cluster("cluster2", &sample.colors())
+        .images(IMAGES)
+        .start();
+    let status = clusters.status();
+    let mut processes: Vec<u64> = status["pods"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|pod| pod["processes"].as_array().expect("a list"))
+        .filter_map(|process| process["pid"].as_u64())
+        .collect();
+    processes.extend(status["info"]["server_pid"].as_u64());
+    assert!(
+        processes.len() > 6 && processes.iter().all(|pid| is_alive(*pid)),
+        "{status}"
+    );
+    clusters.program().kill();
+    until("every process is gone", || {
+        processes.iter().all(|pid| !is_alive(*pid)).then_some(())
+    });
+    // The namespaces were held by those processes alone. Interfaces of the host are as before.
+    assert_eq!(interfaces(), before);
+}
+
+#[test]
+fn interrupt_ends_everything_in_order() {
+    let Some(up) = Up::new(ProxyKind::Tombolo) else {
+        return;
+    };
+    let mut clusters = up
+        .cluster("c", &Sample::plain().colors())
+        .images(IMAGES)
+        .start();
+    let status = clusters.status();
+    let directory = status["info"]["run_dir"]
+        .as_str()
+        .expect("a path")
+        .to_owned();
+    let server = status["info"]["server_pid"].as_u64().expect("it runs");
+    let ended = clusters.program().interrupt();
+    assert!(ended.success(), "{ended}");
+    assert!(!is_alive(server));
+    assert!(
+        !std::path::Path::new(&directory).exists(),
+        "{directory} is still there"
+    );
+}
