@@ -116,7 +116,11 @@ impl Up {
     }
 
     /// Starts it and waits until everything is ready.
-    pub fn start(self) -> Clusters {
+    pub fn start(mut self) -> Clusters {
+        // Any free port: several runs start at the same moment.
+        if !self.arguments.iter().any(|word| word == "--api") {
+            self = self.option(&["--api", "127.0.0.1:0"]);
+        }
         let log = self.directory.path().join("log");
         let mut program = Program::start(&mut self.command(), &log);
         let mut clusters = None;

@@ -6,6 +6,7 @@ mod resolve;
 mod saved;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -173,12 +174,23 @@ impl Control {
     fn bind(&mut self, next: &mut Config, refusals: &mut Vec<Refusal>) {
         let workers = self.options.worker_count();
         let mut failed = Vec::new();
+        let mut taken: HashMap<SocketAddr, Arc<str>> = HashMap::new();
         for (name, entry) in &next.listeners {
             if !entry.value.bind {
                 continue;
             }
-            if let Err(error) = self.sockets.get(&entry.value, workers) {
-                let reason = format!("cannot listen on {}: {error}", entry.value.address);
+            let address = entry.value.address;
+            // Two listeners on one port would each get some of its connections.
+            let other = taken.get(&address).filter(|_| address.port() != 0);
+            let problem = match other {
+                Some(other) => Some(format!("{address} belongs to listener {other}")),
+                None => {
+                    taken.insert(address, name.clone());
+                    let bound = self.sockets.get(&entry.value, workers);
+                    bound.err().map(|error| format!("cannot listen on {address}: {error}"))
+                }
+            };
+            if let Some(reason) = problem {
                 refusals.push(Refusal {
                     kind: Kind::Listener,
                     name: name.clone(),

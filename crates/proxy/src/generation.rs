@@ -1,6 +1,6 @@
 //! One complete state of the proxy: compiled resources, resolved endpoints and open sockets, handed to all workers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
@@ -78,21 +78,33 @@ fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 
 /// Sockets by configured address, so that a listener that changes keeps its own.
 #[derive(Default)]
-pub(crate) struct SocketTable(HashMap<SocketAddr, Arc<Sockets>>);
+pub(crate) struct SocketTable(HashMap<Place, Arc<Sockets>>);
+
+/// A configured address. Port 0 is any free port, another one for each listener that asks for it.
+#[derive(PartialEq, Eq, Hash)]
+struct Place(SocketAddr, Option<Arc<str>>);
+
+impl Place {
+    fn of(listener: &Listener) -> Self {
+        Self(listener.address, (listener.address.port() == 0).then(|| listener.name.clone()))
+    }
+}
 
 impl SocketTable {
     /// The sockets of a listener, bound now if they are not yet.
     pub(crate) fn get(&mut self, listener: &Listener, workers: usize) -> io::Result<Arc<Sockets>> {
-        if let Some(known) = self.0.get(&listener.address) {
+        let place = Place::of(listener);
+        if let Some(known) = self.0.get(&place) {
             return Ok(known.clone());
         }
         let bound = Arc::new(Sockets::bind(listener, workers)?);
-        self.0.insert(listener.address, bound.clone());
+        self.0.insert(place, bound.clone());
         Ok(bound)
     }
 
-    /// Forgets addresses no listener uses.
-    pub(crate) fn retain(&mut self, used: impl Fn(SocketAddr) -> bool) {
-        self.0.retain(|address, _| used(*address));
+    /// Forgets addresses that none of these listeners uses.
+    pub(crate) fn retain<'a>(&mut self, used: impl Iterator<Item = &'a Listener>) {
+        let used: HashSet<Place> = used.map(Place::of).collect();
+        self.0.retain(|place, _| used.contains(place));
     }
 }
