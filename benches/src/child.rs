@@ -80,7 +80,9 @@ impl Drop for Child {
 /// A program that a variable names.
 pub(crate) fn named(variable: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable);
-    Ok(path.ok_or_else(|| format!("{variable} is not set; `cargo xtask bench` sets it"))?.into())
+    Ok(path
+        .ok_or_else(|| format!("{variable} is not set; `cargo xtask bench` sets it"))?
+        .into())
 }
 
 /// A program on the path, or where Debian puts servers.

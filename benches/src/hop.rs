@@ -55,15 +55,26 @@ pub(crate) async fn run(quick: bool) -> Result<()> {
 }
 
 async fn measure(peer: &mut Peer, plan: &Plan) -> Result<Measure> {
-    peer.child.check().map_err(|error| format!("{}: {error}", peer.name))?;
+    peer.child
+        .check()
+        .map_err(|error| format!("{}: {error}", peer.name))?;
     let load = load::start(peer.address);
     tokio::time::sleep(plan.warm_up).await;
     let (cpu, count, start) = (peer.child.cpu()?, load.count(), std::time::Instant::now());
     tokio::time::sleep(plan.window).await;
-    let (cpu, count, took) = (peer.child.cpu()? - cpu, load.count() - count, start.elapsed());
+    let (cpu, count, took) = (
+        peer.child.cpu()? - cpu,
+        load.count() - count,
+        start.elapsed(),
+    );
     let failed = load.stop().await;
     if failed > 0 || count == 0 {
-        return Err(format!("{}: {failed} connections failed, {count} requests: {}", peer.name, peer.child.printed()).into());
+        return Err(format!(
+            "{}: {failed} connections failed, {count} requests: {}",
+            peer.name,
+            peer.child.printed()
+        )
+        .into());
     }
     #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     let count = count as f64;
@@ -75,16 +86,29 @@ async fn measure(peer: &mut Peer, plan: &Plan) -> Result<Measure> {
 
 fn show(peers: &[Peer], measures: &[Vec<Measure>]) -> Result<()> {
     let costs = |i: usize| sorted(measures[i].iter().map(|measure| measure.cost));
-    let envoy = peers.iter().position(|peer| peer.name == peer::ENVOY).map(|i| middle(&costs(i)));
-    println!("{} connections, 4-byte answers, one worker; CPU time of the proxy per request, medians\n", load::CONNECTIONS);
-    println!("{:<10} {:>10} {:>17} {:>10} {:>12} {:>10}", "proxy", "us/request", "(min..max)", "to Envoy", "requests/s", "peak MiB");
+    let envoy = peers
+        .iter()
+        .position(|peer| peer.name == peer::ENVOY)
+        .map(|i| middle(&costs(i)));
+    println!(
+        "{} connections, 4-byte answers, one worker; CPU time of the proxy per request, medians\n",
+        load::CONNECTIONS
+    );
+    println!(
+        "{:<10} {:>10} {:>17} {:>10} {:>12} {:>10}",
+        "proxy", "us/request", "(min..max)", "to Envoy", "requests/s", "peak MiB"
+    );
     for (i, peer) in peers.iter().enumerate() {
         let costs = costs(i);
         let ratio = envoy.map_or("-".into(), |envoy| format!("{:.2}", middle(&costs) / envoy));
         let rate = middle(&sorted(measures[i].iter().map(|measure| measure.rate)));
         let range = format!("({:.1}..{:.1})", costs[0], costs[costs.len() - 1]);
         let memory = peer.child.peak_memory()? / 1024;
-        println!("{:<10} {:>10.1} {range:>17} {ratio:>10} {rate:>12.0} {memory:>10}", peer.name, middle(&costs));
+        println!(
+            "{:<10} {:>10.1} {range:>17} {ratio:>10} {rate:>12.0} {memory:>10}",
+            peer.name,
+            middle(&costs)
+        );
     }
     for name in peer::NAMES {
         if !peers.iter().any(|peer| peer.name == name) {

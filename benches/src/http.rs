@@ -20,7 +20,10 @@ pub(crate) fn free_port() -> Result<SocketAddr> {
 pub(crate) async fn origin(at: SocketAddr, word: &'static str) -> Result<SocketAddr> {
     let listener = TcpListener::bind(at).await?;
     let address = listener.local_addr()?;
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{word}", word.len());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{word}",
+        word.len()
+    );
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let answer = answer.clone();
@@ -70,7 +73,10 @@ impl Caller {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n");
+            let end = self
+                .buffer
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n");
             let Some(body) = end.and_then(|end| self.buffer.get(end + 4..end + 8)) else {
                 continue;
             };

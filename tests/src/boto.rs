@@ -64,7 +64,7 @@ impl Boto {
     pub fn fail(&mut self, service: &str, operation: &str, params: Value) -> Raised {
         let shown = params.to_string();
         match self.attempt(service, operation, params) {
-            Err(raised) => raised,
+            Err(raised) => *raised,
             Ok(answer) => panic!("{operation} {shown} succeeded: {answer}"),
         }
     }
@@ -75,7 +75,7 @@ impl Boto {
         service: &str,
         operation: &str,
         params: Value,
-    ) -> Result<Value, Raised> {
+    ) -> Result<Value, Box<Raised>> {
         self.exchange(&json!({"service": service, "operation": operation, "params": params}))
     }
 
@@ -116,7 +116,7 @@ impl Boto {
     }
 
     #[track_caller]
-    fn exchange(&mut self, call: &Value) -> Result<Value, Raised> {
+    fn exchange(&mut self, call: &Value) -> Result<Value, Box<Raised>> {
         writeln!(self.calls, "{call}").expect("Python is still there");
         let mut line = String::new();
         self.answers
@@ -127,13 +127,13 @@ impl Boto {
         let mut answer: Value = serde_json::from_str(&line).expect("Python writes JSON");
         if let Some(error) = answer.get("error") {
             let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-            return Err(Raised {
+            return Err(Box::new(Raised {
                 code: text("code"),
                 class: text("class"),
                 message: text("message"),
                 status: error["status"].as_u64().unwrap_or_default(),
                 members: error["members"].clone(),
-            });
+            }));
         }
         Ok(answer["ok"].take())
     }

@@ -36,8 +36,8 @@ use tombolo_xds::{
             extensions::filters::{
                 http::router::v3::Router,
                 network::http_connection_manager::v3::{
-                    HttpConnectionManager, HttpFilter, Rds, http_connection_manager::RouteSpecifier,
-                    http_filter::ConfigType as HttpConfig,
+                    HttpConnectionManager, HttpFilter, Rds,
+                    http_connection_manager::RouteSpecifier, http_filter::ConfigType as HttpConfig,
                 },
             },
         },
@@ -50,15 +50,27 @@ use tombolo_xds::{
 struct Fixed(HashMap<&'static str, watch::Sender<Arc<Snapshot>>>);
 
 impl Source for Fixed {
-    async fn subscribe(&self, node: &Node, _: &Peer) -> std::result::Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+    async fn subscribe(
+        &self,
+        node: &Node,
+        _: &Peer,
+    ) -> std::result::Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
         let snapshot = self.0.get(node.id.as_str());
-        let unknown = || Refusal::new(RefusalCode::NotFound, format!("nobody is called {}", node.id));
+        let unknown = || {
+            Refusal::new(
+                RefusalCode::NotFound,
+                format!("nobody is called {}", node.id),
+            )
+        };
         snapshot.map(watch::Sender::subscribe).ok_or_else(unknown)
     }
 }
 
 /// Serves a configuration for each node: listen there, forward to the origin.
-pub(crate) async fn serve(origin: SocketAddr, nodes: &[(&'static str, SocketAddr)]) -> Result<SocketAddr> {
+pub(crate) async fn serve(
+    origin: SocketAddr,
+    nodes: &[(&'static str, SocketAddr)],
+) -> Result<SocketAddr> {
     let snapshots = nodes.iter().map(|(node, at)| {
         let snapshot = Snapshot::builder(1)
             .with(Resource::encode("hop", &listener(*at)))

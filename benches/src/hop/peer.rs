@@ -38,7 +38,10 @@ pub(crate) async fn start_all(origin: SocketAddr, directory: &Path) -> Result<Ve
             .arg(verb)
             .env("APPMESH_RESOURCE_ARN", name)
             .env("APPMESH_XDS_ENDPOINT", xds.to_string())
-            .env("ENVOY_ADMIN_ACCESS_PORT", http::free_port()?.port().to_string())
+            .env(
+                "ENVOY_ADMIN_ACCESS_PORT",
+                http::free_port()?.port().to_string(),
+            )
             .env("ENVOY_LOG_LEVEL", "warning")
             .env("TOMBOLO_PROXY_WORKERS", "1");
         peers.push(start(name, address, &mut command, directory)?);
@@ -48,7 +51,12 @@ pub(crate) async fn start_all(origin: SocketAddr, directory: &Path) -> Result<Ve
         let file = directory.join("haproxy.cfg");
         std::fs::write(&file, haproxy(address, origin))?;
         let mut command = Command::new(program);
-        peers.push(start("haproxy", address, command.arg("-db").arg("-f").arg(file), directory)?);
+        peers.push(start(
+            "haproxy",
+            address,
+            command.arg("-db").arg("-f").arg(file),
+            directory,
+        )?);
     }
     if let Some(program) = installed("nginx") {
         let address = http::free_port()?;
@@ -64,7 +72,12 @@ pub(crate) async fn start_all(origin: SocketAddr, directory: &Path) -> Result<Ve
     Ok(peers)
 }
 
-fn start(name: &'static str, address: SocketAddr, command: &mut Command, directory: &Path) -> Result<Peer> {
+fn start(
+    name: &'static str,
+    address: SocketAddr,
+    command: &mut Command,
+    directory: &Path,
+) -> Result<Peer> {
     let child = Child::start(command, &directory.join(format!("{name}.log")))?;
     Ok(Peer {
         name,
@@ -80,9 +93,16 @@ async fn wait(peer: &mut Peer) -> Result<()> {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        peer.child.check().map_err(|error| format!("{}: {error}", peer.name))?;
+        peer.child
+            .check()
+            .map_err(|error| format!("{}: {error}", peer.name))?;
         if start.elapsed() > PATIENCE {
-            return Err(format!("{} does not forward: {error}: {}", peer.name, peer.child.printed()).into());
+            return Err(format!(
+                "{} does not forward: {error}: {}",
+                peer.name,
+                peer.child.printed()
+            )
+            .into());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -187,7 +187,9 @@ impl Control {
                 None => {
                     taken.insert(address, name.clone());
                     let bound = self.sockets.get(&entry.value, workers);
-                    bound.err().map(|error| format!("cannot listen on {address}: {error}"))
+                    bound
+                        .err()
+                        .map(|error| format!("cannot listen on {address}: {error}"))
                 }
             };
             if let Some(reason) = problem {
@@ -205,11 +207,8 @@ impl Control {
                 None => next.listeners.remove(&name),
             };
         }
-        self.sockets.retain(|address| {
-            next.listeners
-                .values()
-                .any(|entry| entry.value.bind && entry.value.address == address)
-        });
+        let bound = next.listeners.values().map(|entry| &*entry.value);
+        self.sockets.retain(bound.filter(|listener| listener.bind));
     }
 
     /// Chains that no listener has any more let their connections go.

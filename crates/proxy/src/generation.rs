@@ -86,7 +86,10 @@ struct Place(SocketAddr, Option<Arc<str>>);
 
 impl Place {
     fn of(listener: &Listener) -> Self {
-        Self(listener.address, (listener.address.port() == 0).then(|| listener.name.clone()))
+        Self(
+            listener.address,
+            (listener.address.port() == 0).then(|| listener.name.clone()),
+        )
     }
 }
 

@@ -109,22 +109,20 @@ impl Proxy {
             phase: phase.clone(),
             started: Instant::now(),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build_local(tokio::runtime::LocalOptions::default());
-        // A local runtime must be built where it runs; building one here only proves early that it can be.
-        drop(runtime?);
+        // A local runtime lives where it is built, so the thread says whether it could be.
+        let (built, outcome) = std::sync::mpsc::sync_channel(1);
         proxy.spawn("control", move || {
-            let built = tokio::runtime::Builder::new_current_thread()
+            let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build_local(tokio::runtime::LocalOptions::default());
-            let runtime = match built {
+            let runtime = match runtime {
                 Ok(runtime) => runtime,
                 Err(error) => {
-                    tracing::error!(%error, "control thread cannot run");
+                    let _ = built.send(Err(error));
                     return;
                 }
             };
+            let _ = built.send(Ok(()));
             let control = Control::new(options, registry, publisher);
             runtime.block_on(async move {
                 let mut phases = phases;
@@ -135,6 +133,9 @@ impl Proxy {
                 }
             });
         })?;
+        outcome
+            .recv()
+            .map_err(|_| Error::Panicked("control".to_owned()))??;
         Ok(proxy)
     }
 

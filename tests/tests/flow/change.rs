@@ -52,7 +52,7 @@ fn scaling_up_and_down_fails_no_request() {
             });
             load.more(200);
         }
-        load.stop_without_failure();
+        load.stop_without_failure(&clusters);
     }
 }
 
@@ -106,7 +106,7 @@ fn a_killed_control_plane_fails_no_request_and_comes_back() {
             (another && same && proxies == 3).then_some(())
         });
         load.more(200);
-        load.stop_without_failure();
+        load.stop_without_failure(&clusters);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tombolo_tests::{http, until};
+use tombolo_tests::{Clusters, http, until};
 
 /// Callers at a time: enough that something is always on its way.
 const CALLERS: usize = 4;
@@ -80,15 +80,20 @@ impl Load {
             .expect("no panic")
     }
 
-    /// Stops; every request must have been answered with 200.
+    /// Stops; every request must have been answered with 200. What the run says about itself is shown
+    /// otherwise.
     #[track_caller]
-    pub(crate) fn stop_without_failure(self) -> BTreeMap<String, usize> {
+    pub(crate) fn stop_without_failure(self, clusters: &Clusters) {
         let answers = self.stop();
         let failed: Vec<_> = answers
             .iter()
             .filter(|(word, _)| word.starts_with("FAILED"))
             .collect();
-        assert!(failed.is_empty(), "{failed:?} of {answers:?}");
-        answers
+        if !failed.is_empty() {
+            let pods = clusters.tombolo(&["get", "pods", "-o", "wide"]);
+            let status = serde_json::to_string_pretty(&clusters.status()).unwrap_or_default();
+            let log = clusters.tombolo(&["logs", "deployment/front", "-c", "envoy"]);
+            panic!("{failed:?} of {answers:?}\n{pods}\n{status}\n{log}");
+        }
     }
 }

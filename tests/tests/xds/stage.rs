@@ -180,8 +180,9 @@ impl Stage {
         }
     }
 
-    /// Waits until every sidecar has accepted all that it should have now; answers with their number.
-    pub(crate) async fn all_accept(&mut self, place: &str) -> usize {
+    /// Waits until every sidecar has accepted or rejected all that it should have now; answers with the
+    /// rejections.
+    pub(crate) async fn rejections(&mut self, place: &str) -> Vec<String> {
         let revision = self.store.view().revision;
         let mut processed = self.source.publisher.processed();
         let compiled = processed.wait_for(|processed| *processed >= revision);
@@ -191,9 +192,9 @@ impl Stage {
             .expect("the publisher runs");
         let start = tokio::time::Instant::now();
         loop {
-            let missing = self.missing(place);
+            let (missing, rejections) = self.look(place);
             if missing.is_empty() {
-                return self.sidecars.len();
+                return rejections;
             }
             if start.elapsed() > PATIENCE {
                 let logs: Vec<String> = missing
@@ -206,13 +207,13 @@ impl Stage {
         }
     }
 
-    /// The sidecars that have not accepted everything yet.
+    /// The sidecars that have not answered everything yet, and what the others rejected.
     ///
     /// # Panics
-    /// When one rejected something, or ended.
-    fn missing(&mut self, place: &str) -> Vec<String> {
+    /// When one has ended.
+    fn look(&mut self, place: &str) -> (Vec<String>, Vec<String>) {
         let given = self.source.given.lock().expect("nothing panics under it");
-        let mut missing = Vec::new();
+        let (mut missing, mut rejections) = (Vec::new(), Vec::new());
         for (pod, sidecar) in &mut self.sidecars {
             if let Some(status) = sidecar.program.ended() {
                 panic!(
@@ -226,18 +227,18 @@ impl Stage {
                 missing.push(pod.clone());
                 continue;
             };
-            for (kind, progress) in &proxy.kinds {
-                if let Some(nack) = &progress.nack {
-                    panic!(
-                        "{place}: {pod} rejects {kind} {:?}: {}",
-                        nack.names, nack.reason
-                    );
-                }
-            }
-            if proxy.revision_acked < snapshot.borrow().revision() {
+            let nacks = proxy
+                .kinds
+                .iter()
+                .filter_map(|(kind, progress)| Some((kind, progress.nack.as_ref()?)));
+            let before = rejections.len();
+            rejections.extend(nacks.map(|(kind, nack)| {
+                format!("{place}: {pod}: {kind} {:?}: {}", nack.names, nack.reason)
+            }));
+            if rejections.len() == before && proxy.revision_acked < snapshot.borrow().revision() {
                 missing.push(pod.clone());
             }
         }
-        missing
+        (missing, rejections)
     }
 }

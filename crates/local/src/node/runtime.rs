@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -41,6 +42,9 @@ pub struct Runtime {
     pub(crate) api: Client,
     /// What happened.
     pub progress: Progress,
+    /// Whether [`Event::Ready`] was said. Before the manifests are in, nothing is missing, so this is what
+    /// "ready" starts from.
+    pub(crate) announced: AtomicBool,
     /// Told when somebody wants everything to stop.
     pub stop: Notify,
     /// The parts of [`Info`] that never change.
@@ -82,7 +86,8 @@ impl Runtime {
         let workloads = self.workloads();
         Status {
             info: self.info().await,
-            ready: workloads.iter().all(|workload| workload.complete),
+            ready: self.announced.load(Ordering::Relaxed)
+                && workloads.iter().all(|workload| workload.complete),
             workloads,
             pods: self.pods().await,
             mesh_problems: self
@@ -163,6 +168,7 @@ impl Runtime {
             if !ready && workloads.iter().all(|workload| workload.complete) {
                 ready = true;
                 self.synced().await;
+                self.announced.store(true, Ordering::Relaxed);
                 self.progress.send(Event::Ready {
                     info: Box::new(self.info().await),
                 });

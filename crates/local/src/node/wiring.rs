@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -259,6 +260,7 @@ async fn build(
         control_plane,
         api: client.clone(),
         progress: progress.clone(),
+        announced: AtomicBool::new(false),
         stop: Notify::new(),
         info,
         host: host.clone(),

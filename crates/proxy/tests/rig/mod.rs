@@ -14,6 +14,8 @@ pub mod upstream;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use tombolo_proxy::{Options, Proxy};
 use tombolo_xds::Resource;
 
@@ -90,4 +92,19 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// The listener `ingress` with this table, and these clusters.
+pub fn forwarding(table: RouteConfiguration, clusters: &[Cluster]) -> Running {
+    Running::start(resources::resource_set(
+        &resources::ingress(0, resources::http_filter(&resources::manager(table))),
+        clusters,
+    ))
+}
+
+/// An address where nobody listens.
+pub fn closed_port() -> SocketAddr {
+    let up = upstream::Upstream::start("gone");
+    up.stop();
+    up.address
 }

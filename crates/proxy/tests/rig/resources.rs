@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 use envoy_types::pb::envoy::r#type::matcher::v3 as text;
 use envoy_types::pb::google::protobuf::{self, Any, BoolValue, UInt32Value};
 use prost::{Message, Name};
@@ -281,4 +282,33 @@ pub fn resource_set(listener: &listener::Listener, clusters: &[cluster::Cluster]
             .map(|cluster| Resource::encode(cluster.name.as_str(), cluster)),
     );
     set
+}
+
+/// Spoken to in HTTP/2.
+pub fn http2_cluster(name: &str, address: SocketAddr) -> cluster::Cluster {
+    use upstream_http::http_protocol_options::explicit_http_config::ProtocolConfig;
+    use upstream_http::http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions};
+    let options = upstream_http::HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
+            ExplicitHttpConfig {
+                protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(
+                    core::Http2ProtocolOptions::default(),
+                )),
+            },
+        )),
+        ..Default::default()
+    };
+    cluster::Cluster {
+        typed_extension_protocol_options: [(
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
+            any(&options),
+        )]
+        .into(),
+        ..static_cluster(name, &[address])
+    }
+}
+
+/// A table with one route to one cluster.
+pub fn everything_to(name: &str) -> route::RouteConfiguration {
+    routes(vec![forward(prefix("/"), to_cluster(name))])
 }

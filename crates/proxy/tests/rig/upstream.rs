@@ -18,6 +18,7 @@ pub struct Upstream {
     pub address: SocketAddr,
     pub name: &'static str,
     state: Arc<State>,
+    acceptor: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -41,7 +42,7 @@ impl Upstream {
         let address = socket.local_addr().expect("bound");
         let state = Arc::new(State::default());
         let shared = state.clone();
-        std::thread::spawn(move || {
+        let acceptor = std::thread::spawn(move || {
             for stream in socket.incoming().flatten() {
                 if shared.stopped.load(Ordering::SeqCst) {
                     return;
@@ -58,6 +59,7 @@ impl Upstream {
             address,
             name,
             state,
+            acceptor: Mutex::new(Some(acceptor)),
         }
     }
 
@@ -84,6 +86,10 @@ impl Upstream {
     pub fn stop(&self) {
         self.state.stopped.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
+        // Until the socket is closed the kernel completes handshakes for it, and what is sent on those is lost.
+        if let Some(acceptor) = self.acceptor.lock().expect("lock").take() {
+            let _ = acceptor.join();
+        }
         self.drop_connections();
     }
 }
