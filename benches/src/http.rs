@@ -94,3 +94,15 @@ pub(crate) async fn probe(at: SocketAddr, host: &str) -> io::Result<[u8; 4]> {
     let call = async { Caller::connect(at, host).await?.call().await };
     tokio::time::timeout(Duration::from_secs(1), call).await?
 }
+
+/// The body of a GET on a connection of its own.
+pub(crate) async fn get(at: SocketAddr, path: &str) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(at).await?;
+    // HTTP/1.0, so that the body simply ends with the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nhost: {at}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    Ok(answer.split_off(end.ok_or("the answer is not HTTP")? + 4))
+}

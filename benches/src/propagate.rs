@@ -112,11 +112,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let mut routes = Latencies::default();
     for i in 0..options.changes {
         let to_other = i % 2 == 0;
+        let before = mesh.revision().await?;
         let answered = mesh.route(to_other).await?;
         let word = if to_other { b"cccc" } else { b"aaaa" };
         let measured = measure(
             &mut routes,
-            answered,
+            (before, answered),
             &mut watchers,
             caller.as_mut(),
             Some(*word),
@@ -127,12 +128,13 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let mut instances = Latencies::default();
     for i in 0..options.changes {
         let comes = i % 2 == 0;
+        let before = mesh.revision().await?;
         let answered = mesh.second_instance(second, comes).await?;
         // That nothing more goes to an instance cannot be seen in one request, so only its coming is.
         let word = comes.then_some(*b"bbbb");
         let measured = measure(
             &mut instances,
-            answered,
+            (before, answered),
             &mut watchers,
             caller.as_mut(),
             word,
@@ -159,10 +161,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Follows one change to its end.
+/// Follows one change to its end: it is the one after the revision `before`, answered then.
 async fn measure(
     latencies: &mut Latencies,
-    answered: Instant,
+    (before, answered): (u64, Instant),
     watchers: &mut Watchers,
     caller: Option<&mut Caller>,
     word: Option<[u8; 4]>,
@@ -175,7 +177,7 @@ async fn measure(
         Ok(Some(Instant::now()))
     };
     let in_time = |what: &'static str| move |_| format!("a change did not arrive: {what}");
-    let held = tokio::time::timeout(PATIENCE, watchers.next_change());
+    let held = tokio::time::timeout(PATIENCE, watchers.after(before));
     let served = tokio::time::timeout(PATIENCE, serve);
     let (held, served) = tokio::join!(held, served);
     let held = held.map_err(in_time("a proxy does not hold it"))?;

@@ -23,6 +23,7 @@ const MESH: &str = "bench";
 const NAMESPACE: &str = "bench.local";
 
 pub(super) struct Mesh {
+    api: SocketAddr,
     client: Client,
     service_id: String,
 }
@@ -73,6 +74,7 @@ impl Mesh {
             ids.push(id);
         }
         let mesh = Self {
+            api,
             client,
             service_id: ids.swap_remove(0),
         };
@@ -112,6 +114,15 @@ impl Mesh {
     /// The name by which the proxies of a front call themselves.
     pub(super) fn front(&self, i: usize) -> String {
         format!("mesh/{MESH}/virtualNode/front-{}", i % FRONTS)
+    }
+
+    /// The revision of the control plane's state.
+    pub(super) async fn revision(&self) -> Result<u64> {
+        let status = crate::http::get(self.api, "/tombolo/v1/status").await?;
+        let status: Value = serde_json::from_slice(&status)?;
+        Ok(status["revision"]
+            .as_u64()
+            .ok_or("the status has no revision")?)
     }
 
     /// Turns the route; answers with the time of the API's answer.

@@ -8,7 +8,7 @@ use tombolo_xds::{Client, ClientOptions, Node};
 
 /// A number of them. Each reports when it holds a new configuration.
 pub(super) struct Watchers {
-    reports: Vec<mpsc::UnboundedReceiver<Instant>>,
+    reports: Vec<mpsc::UnboundedReceiver<(u64, Instant)>>,
 }
 
 impl Watchers {
@@ -28,27 +28,33 @@ impl Watchers {
             let (report, reports) = mpsc::unbounded_channel();
             tokio::spawn(async move {
                 while let Some(update) = updates.next().await {
-                    let at = Instant::now();
+                    let held = (update.snapshot.revision(), Instant::now());
                     update.accept();
-                    if report.send(at).is_err() {
+                    if report.send(held).is_err() {
                         return;
                     }
                 }
             });
             watchers.reports.push(reports);
         }
-        let first = watchers.next_change();
+        let first = watchers.after(0);
         tokio::time::timeout(PATIENCE, first)
             .await
             .map_err(|_| "no configuration arrives")??;
         Ok(watchers)
     }
 
-    /// When each of them had the next change.
-    pub(super) async fn next_change(&mut self) -> Result<Vec<Instant>> {
+    /// When each of them had a revision after this one.
+    pub(super) async fn after(&mut self, revision: u64) -> Result<Vec<Instant>> {
         let mut times = Vec::with_capacity(self.reports.len());
         for reports in &mut self.reports {
-            times.push(reports.recv().await.ok_or("a proxy has stopped")?);
+            loop {
+                let (held, at) = reports.recv().await.ok_or("a proxy has stopped")?;
+                if held > revision {
+                    times.push(at);
+                    break;
+                }
+            }
         }
         Ok(times)
     }

@@ -4,6 +4,7 @@
 //! Proxies of virtual gateways are not driven yet, so their workloads are left out here; their resources
 //! are converted and stored like all others.
 
+mod flip;
 mod stage;
 
 use stage::Stage;

@@ -1,4 +1,4 @@
-//! Active health checks of a cluster: HTTP and TCP. gRPC checks are refused until the prober speaks them.
+//! Active health checks of a cluster: HTTP, gRPC and TCP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub(crate) struct HealthCheck {
 #[derive(Debug, Clone)]
 pub(crate) enum Probe {
     Http(Arc<HttpProbe>),
+    Grpc(Arc<GrpcProbe>),
     Tcp(Arc<TcpProbe>),
 }
 
@@ -38,6 +39,15 @@ pub(crate) struct HttpProbe {
     /// Half-open ranges of good statuses.
     pub(crate) expected: Vec<(u16, u16)>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct GrpcProbe {
+    /// The service asked about; empty for the server as a whole.
+    pub(crate) service: String,
+    /// Empty: the cluster's name.
+    pub(crate) authority: String,
+    pub(crate) metadata: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Debug)]
@@ -65,8 +75,8 @@ pub(super) fn compile(check: &proto::HealthCheck) -> Compiled<HealthCheck> {
             http_probe(http).under("http_health_check")?
         }
         Some(HealthChecker::TcpHealthCheck(tcp)) => tcp_probe(tcp).under("tcp_health_check")?,
-        Some(HealthChecker::GrpcHealthCheck(_)) => {
-            return Err(Rejection::unsupported("grpc_health_check"));
+        Some(HealthChecker::GrpcHealthCheck(grpc)) => {
+            grpc_probe(grpc).under("grpc_health_check")?
         }
         Some(HealthChecker::CustomHealthCheck(custom)) => {
             return Err(Rejection::new(
@@ -123,25 +133,7 @@ fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
     if expected.is_empty() {
         expected.push((200, 201));
     }
-    let mut headers = Vec::new();
-    for (index, option) in http.request_headers_to_add.iter().enumerate() {
-        let header = option
-            .header
-            .as_ref()
-            .ok_or_else(|| Rejection::new("header", "is required"));
-        let header = header.under(format!("request_headers_to_add[{index}]"))?;
-        let bad = |_| {
-            Rejection::new(
-                format!("request_headers_to_add[{index}]"),
-                "is not a valid header",
-            )
-        };
-        let name = HeaderName::from_bytes(header.key.as_bytes()).map_err(|_| bad(()))?;
-        headers.push((
-            name,
-            HeaderValue::from_str(&header.value).map_err(|_| bad(()))?,
-        ));
-    }
+    let headers = headers(&http.request_headers_to_add, "request_headers_to_add")?;
     Ok(Probe::Http(Arc::new(HttpProbe {
         method,
         path: http.path.clone(),
@@ -150,6 +142,32 @@ fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
         expected,
         headers,
     })))
+}
+
+fn grpc_probe(grpc: &proto::health_check::GrpcHealthCheck) -> Compiled<Probe> {
+    Ok(Probe::Grpc(Arc::new(GrpcProbe {
+        service: grpc.service_name.clone(),
+        authority: grpc.authority.clone(),
+        metadata: headers(&grpc.initial_metadata, "initial_metadata")?,
+    })))
+}
+
+fn headers(
+    options: &[proto::HeaderValueOption],
+    field: &str,
+) -> Compiled<Vec<(HeaderName, HeaderValue)>> {
+    let one = |(index, option): (usize, &proto::HeaderValueOption)| {
+        let at = format!("{field}[{index}]");
+        let header = option.header.as_ref();
+        let header = header.ok_or_else(|| Rejection::new(at.clone(), "is required"))?;
+        let name = HeaderName::from_bytes(header.key.as_bytes());
+        let value = HeaderValue::from_str(&header.value);
+        match (name, value) {
+            (Ok(name), Ok(value)) => Ok((name, value)),
+            _ => Err(Rejection::new(at, "is not a valid header")),
+        }
+    };
+    options.iter().enumerate().map(one).collect()
 }
 
 fn tcp_probe(tcp: &proto::health_check::TcpHealthCheck) -> Compiled<Probe> {

@@ -1,5 +1,7 @@
 //! Active health checks: one task per cluster, host and check.
 
+mod grpc;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -144,19 +146,26 @@ async fn probe(subject: &Subject, probe: &Probe) -> bool {
         return false;
     };
     match probe {
+        Probe::Grpc(probe) => {
+            let authority = authority(subject, &probe.authority);
+            grpc::probe(probe, authority, stream).await.unwrap_or(false)
+        }
         Probe::Http(http) => probe_http(subject, http, stream).await.unwrap_or(false),
         Probe::Tcp(tcp) => probe_tcp(tcp, stream).await.unwrap_or(false),
     }
 }
 
+/// The name under which a host is asked: its own, else the check's, else the cluster's.
+fn authority<'a>(subject: &'a Subject, of_check: &'a str) -> &'a str {
+    match (&*subject.hostname, of_check) {
+        ("", "") => &subject.cluster.name,
+        ("", of_check) => of_check,
+        (own, _) => own,
+    }
+}
+
 async fn probe_http(subject: &Subject, probe: &HttpProbe, stream: TcpStream) -> Option<bool> {
-    let host = if !subject.hostname.is_empty() {
-        &subject.hostname
-    } else if !probe.host.is_empty() {
-        probe.host.as_str()
-    } else {
-        &subject.cluster.name
-    };
+    let host = authority(subject, &probe.host);
     let target = if probe.http2 {
         format!("http://{host}{}", probe.path)
     } else {
