@@ -41,7 +41,7 @@ impl Options {
         while let Some(word) = words.next() {
             match *word {
                 "--quick" => options.changes = 40,
-                "--clients" => options.clients = words.next()?.parse().ok().filter(|n| *n > 0)?,
+                "--clients" => options.clients = words.next()?.parse().ok()?,
                 _ => return None,
             }
         }

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Lines beyond which a file has more than one job.
-const MAX_LINES: usize = 750;
+const MAX_LINES: usize = 600;
 
 pub(crate) fn run() -> Result<()> {
     let mut problems = Vec::new();

@@ -2,8 +2,8 @@
 //! what the last change asks for, and soon.
 
 use serde_json::{Value, json};
-use std::{net::Ipv4Addr, time::Duration};
-use tokio::{net::TcpListener, time::timeout};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tombolo_model::{
     Command, Scope,
     apply::{
@@ -16,90 +16,71 @@ use tombolo_model::{
 use tombolo_plan::Publisher;
 use tombolo_store::Store;
 use tombolo_tests::{ACCOUNT, REGION};
-use tombolo_xds::{Client, ClientOptions, Node, Server, Snapshot, Updates};
+use tombolo_xds::{
+    self as xds, Client, ClientOptions, Node, Server, Snapshot, client::Updates,
+    envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment,
+};
 
-/// Long enough for a busy machine; a client that got stuck never comes.
+/// Long enough for a busy machine; a proxy that got stuck never comes.
 const PATIENCE: Duration = Duration::from_secs(10);
-const FLIPS: usize = 300;
-
-/// When the next change is made, seen from a proxy that has just been given an update.
-#[derive(Clone, Copy, Debug)]
-enum Moment {
-    BeforeItsAnswer,
-    WithItsAnswer,
-    /// This many turns of the scheduler after its answer.
-    AfterItsAnswer(usize),
-}
+const BURSTS: usize = 150;
+/// They answer at different paces, so that changes meet every phase of an exchange.
+const PROXIES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_before_the_answer_to_the_last_is_not_lost() {
-    flip(|_| Moment::BeforeItsAnswer).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_with_the_answer_to_the_last_is_not_lost() {
-    flip(|_| Moment::WithItsAnswer).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_soon_after_the_answer_to_the_last_is_not_lost() {
-    flip(|i| Moment::AfterItsAnswer(i % 40)).await;
-}
-
-async fn flip(moment: impl Fn(usize) -> Moment) {
+async fn proxies_end_with_the_last_change_whatever_they_were_doing() {
     let mesh = Mesh::new().await;
-    let mut updates = mesh.proxy().await;
-    let first = timeout(PATIENCE, updates.next()).await;
-    first
-        .expect("a first update")
-        .expect("the runtime runs")
-        .accept();
-    for i in 0..FLIPS {
-        let target = ["two", "one"][i % 2];
-        mesh.route(target).await;
-        let place = format!("flip {i} ({:?})", moment(i));
-        let cluster = format!("cds_egress_m_{target}_http_9000");
-        // Updates of the change before may still come first.
-        loop {
-            let next = timeout(PATIENCE, updates.next()).await;
-            let update = next
-                .unwrap_or_else(|_| panic!("{place}: no update"))
-                .expect("the runtime runs");
-            let arrived = is_complete(&update.snapshot, &cluster);
-            if !arrived {
-                update.accept();
-                continue;
+    let mut held = Vec::new();
+    for pace in 0..PROXIES {
+        held.push(follow(mesh.proxy().await, pace * 8));
+    }
+    let mut turn = 0;
+    for burst in 0..BURSTS {
+        for _ in 0..=burst % 4 {
+            turn += 1;
+            mesh.route(["one", "two"][turn % 2]).await;
+            // Not a wait for anything: it moves the next change to another phase.
+            for _ in 0..burst * 37 % 400 {
+                tokio::task::yield_now().await;
             }
-            match moment(i) {
-                Moment::BeforeItsAnswer => {
-                    mesh.route(["one", "two"][i % 2]).await;
-                    mesh.route(target).await;
-                    update.accept();
-                }
-                Moment::WithItsAnswer => update.accept(),
-                Moment::AfterItsAnswer(turns) => {
-                    update.accept();
-                    for _ in 0..turns {
-                        tokio::task::yield_now().await;
-                    }
-                }
-            }
-            break;
+        }
+        let (target, other) = (["one", "two"][turn % 2], ["two", "one"][turn % 2]);
+        for (proxy, held) in held.iter_mut().enumerate() {
+            let complete = held.wait_for(|snapshot| leads_to(snapshot, target, other));
+            let complete = timeout(PATIENCE, complete).await;
+            let complete =
+                complete.unwrap_or_else(|_| panic!("burst {burst}: proxy {proxy} is stuck"));
+            complete.expect("the proxy runs");
         }
     }
 }
 
-/// Whether a proxy has this cluster and its endpoints.
-fn is_complete(snapshot: &Snapshot, cluster: &str) -> bool {
-    use tombolo_xds::{
-        Kind::{Cluster, Endpoint},
-        envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment,
-    };
-    let endpoints = snapshot.get(Endpoint, cluster).map(|resource| {
+/// A proxy that adopts whatever comes, after some turns of the scheduler.
+fn follow(mut updates: Updates, turns: usize) -> watch::Receiver<Arc<Snapshot>> {
+    let (sender, receiver) = watch::channel(Arc::new(Snapshot::builder(0).build()));
+    tokio::spawn(async move {
+        while let Some(update) = updates.next().await {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            sender.send_replace(update.snapshot.clone());
+            update.accept();
+        }
+    });
+    receiver
+}
+
+/// Whether a proxy has the cluster of one node with its endpoints, and not that of the other.
+fn leads_to(snapshot: &Snapshot, target: &str, other: &str) -> bool {
+    let cluster = |node| format!("cds_egress_m_{node}_http_9000");
+    let (target, other) = (cluster(target), cluster(other));
+    let endpoints = snapshot.get(xds::Kind::Endpoint, &target).map(|resource| {
         let set: ClusterLoadAssignment = resource.decode().expect("our own bytes");
         set.endpoints.len()
     });
-    snapshot.get(Cluster, cluster).is_some() && endpoints == Some(1)
+    snapshot.get(xds::Kind::Cluster, &target).is_some()
+        && snapshot.get(xds::Kind::Cluster, &other).is_none()
+        && endpoints == Some(1)
 }
 
 struct Mesh {

@@ -174,8 +174,8 @@ It stays up until Ctrl-C. Try in another terminal:
   curl http://{address}/color
   tombolo get pods -A -o wide{option}
   tombolo status{option}
-  tombolo exec -n color deploy/curler{option} -- curl -s front/color
-  tombolo scale -n color deployment/colorapp-red --replicas 3{option}
+  tombolo exec deploy/curler -n color{option} -- curl -s front/color
+  tombolo scale deployment/colorapp-red -n color --replicas 3{option}
   tombolo discover color.pvt.local colorapp version=blue{option}
   tombolo network deny --from cluster1 --to cluster2 --port 8080{option}
   eval \"$(tombolo env{option})\" && aws appmesh list-meshes
