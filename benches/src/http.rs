@@ -77,13 +77,14 @@ impl Caller {
                 .buffer
                 .windows(4)
                 .position(|window| window == b"\r\n\r\n");
-            let Some(body) = end.and_then(|end| self.buffer.get(end + 4..end + 8)) else {
+            let Some(end) = end else { continue };
+            if !self.buffer.starts_with(b"HTTP/1.1 200") {
+                let answer = String::from_utf8_lossy(&self.buffer).into_owned();
+                return Err(io::Error::other(answer));
+            }
+            let Some(body) = self.buffer.get(end + 4..end + 8) else {
                 continue;
             };
-            if !self.buffer.starts_with(b"HTTP/1.1 200") {
-                let head = String::from_utf8_lossy(&self.buffer).into_owned();
-                return Err(io::Error::other(head));
-            }
             return Ok(body.try_into().expect("four bytes"));
         }
     }

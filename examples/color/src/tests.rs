@@ -31,7 +31,7 @@ fn every_object_has_its_identity_once() {
     let Manifests {
         cluster1, cluster2, ..
     } = manifests();
-    for (text, count) in [(cluster1, 8), (cluster2, 8)] {
+    for text in [cluster1, cluster2] {
         let mut seen = BTreeSet::new();
         let documents = documents(text);
         for document in &documents {
@@ -43,7 +43,6 @@ fn every_object_has_its_identity_once() {
             assert_eq!(namespace.is_none(), is_global, "{kind} {name}");
             assert!(seen.insert((kind, namespace, name)), "{kind} {name} twice");
         }
-        assert_eq!(seen.len(), count);
     }
 }
 
