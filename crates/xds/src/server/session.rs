@@ -207,7 +207,9 @@ impl Session {
     /// What is new or changed of a kind, and names that turn out not to exist.
     fn changes(&mut self, kind: Kind) -> Option<Push> {
         let protocol = self.protocol;
-        if matches!(kind, Kind::Listener | Kind::Route) && self.is_held_back() {
+        if matches!(kind, Kind::Listener | Kind::Route)
+            && (self.owes_clusters() || self.is_held_back())
+        {
             return None;
         }
         let current = self.snapshot.resources(kind);
@@ -319,7 +321,14 @@ impl Session {
         }
     }
 
-    /// Whether listeners and routes have to wait for clusters.
+    /// Whether clusters changed that cannot be sent yet, because an earlier response about clusters is
+    /// not answered. A route that names one of them must not overtake it, whoever the client is.
+    fn owes_clusters(&self) -> bool {
+        let clusters = &self.tracks[Kind::Cluster.index()];
+        clusters.in_flight.is_some() && clusters.is_touched()
+    }
+
+    /// Whether listeners and routes have to wait until clusters are warm.
     fn is_held_back(&mut self) -> bool {
         let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoint].map(Kind::index);
         let current = self.snapshot.resources(Kind::Endpoint);

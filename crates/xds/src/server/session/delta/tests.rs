@@ -166,6 +166,35 @@ fn removals_wait_until_everything_new_is_accepted() {
 }
 
 #[test]
+fn a_route_does_not_overtake_a_cluster_that_comes_back_while_its_removal_is_in_flight() {
+    for adopts_whole in [true, false] {
+        let mut stream = settled(&[("a", 1)]);
+        if adopts_whole {
+            stream.0 = stream.0.adopting_whole();
+        }
+        // The route moves from a to b, and everything new is accepted.
+        stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
+        let removal = loop {
+            let response = stream.pull().expect("the removal comes in the end");
+            if !response.removed_resources.is_empty() {
+                break response;
+            }
+            stream.ack(kind(&response.type_url), &response.nonce);
+        };
+        assert_eq!(line(&removal), "CDS -a");
+        // It turns back before the removal is answered.
+        stream.0.update(Arc::new(mesh(3, &[("a", 1)])));
+        let early = lines(&stream.burst());
+        assert!(!early.contains(&"RDS +r".into()), "{early:?}");
+        stream.ack(Cluster, &removal.nonce);
+        let rest = stream.drain();
+        let place = |wanted: &str| rest.iter().position(|line| line == wanted);
+        assert!(place("CDS +a").is_some(), "{rest:?}");
+        assert!(place("CDS +a") < place("RDS +r"), "{rest:?}");
+    }
+}
+
+#[test]
 fn routes_wait_for_the_endpoints_of_new_clusters_but_not_for_busy_ones() {
     let mut stream = settled(&[("a", 1)]);
     let busy = |port: u16| Resource::encode("a", &sample::endpoints("a", &[at(port)]));
