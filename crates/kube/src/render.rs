@@ -180,10 +180,11 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// The table without its line of column names.
+    /// The table with one more column, the last, which is always shown. Its cell follows those of the listing.
     #[must_use]
-    pub fn without_header(mut self) -> Self {
-        self.no_headers = true;
+    pub fn with_column(mut self, name: impl Into<String>) -> Self {
+        self.header.push(name.into());
+        self.shown.push(true);
         self
     }
 

@@ -107,3 +107,13 @@ fn ports_of_a_service_show_their_node_ports() {
     .expect("service");
     assert_eq!(service_ports(&service), "80:31080/TCP,53/UDP");
 }
+
+#[test]
+fn a_further_column_is_the_last_whatever_is_hidden() {
+    let mut table = Table::new(Listing::ConfigMaps, Layout::default()).with_column("CLUSTER");
+    table.push("shop", ["settings", "2", "5s", "west"]);
+    assert_eq!(
+        table.to_string(),
+        "NAME       DATA   AGE   CLUSTER\nsettings   2      5s    west\n"
+    );
+}

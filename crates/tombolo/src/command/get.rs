@@ -9,7 +9,7 @@ use super::{
 use cells::{cells, listing};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tombolo_kube::render::{Listing, Table};
+use tombolo_kube::render::{Layout, Listing, Table};
 
 /// Print objects: pods, services, deployments, meshes, virtualnodes, virtualservices, instances …
 #[derive(clap::Args)]
@@ -142,50 +142,26 @@ impl Get {
         let with_namespace =
             listing.is_namespaced() && (self.all_namespaces || namespaces.len() > 1);
         let with_cluster = self.place.cluster.is_none();
-        let wide = self.output == Format::Wide;
-        let shown: Vec<bool> = listing
-            .columns()
-            .iter()
-            .map(|(_, only_wide)| wide || !only_wide)
-            .collect();
-        let mut header: Vec<&str> = Vec::new();
-        if with_namespace {
-            header.push("NAMESPACE");
-        }
-        let columns = listing.columns().iter().zip(&shown);
-        header.extend(
-            columns
-                .filter(|(_, shown)| **shown)
-                .map(|((name, _), _)| *name),
-        );
+        let layout = Layout {
+            wide: self.output == Format::Wide,
+            all_namespaces: with_namespace,
+            no_headers: self.no_headers,
+        };
+        let mut table = Table::new(listing, layout);
         if with_cluster {
-            header.push("CLUSTER");
-        }
-        let mut table = Table::of(header);
-        if self.no_headers {
-            table = table.without_header();
+            table = table.with_column("CLUSTER");
         }
         for item in items {
-            let mut row = Vec::new();
-            if with_namespace {
-                row.push(text(&item.object, "/metadata/namespace"));
-            }
-            let mut own = cells(listing, &item.object, &item.cluster);
-            if let Some(name) = own.first_mut()
+            let mut row = cells(listing, &item.object, &item.cluster);
+            if let Some(name) = row.first_mut()
                 && with_kind
             {
                 *name = cells::qualified_name(&item.object);
             }
-            row.extend(
-                own.into_iter()
-                    .zip(&shown)
-                    .filter(|(_, shown)| **shown)
-                    .map(|(c, _)| c),
-            );
             if with_cluster {
                 row.push(item.cluster.clone());
             }
-            table.push("", row);
+            table.push(&text(&item.object, "/metadata/namespace"), row);
         }
         table
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tombolo_kube::{
     crd,
-    render::{Listing, age},
+    render::{Listing, age, service_ports},
 };
 
 /// The table that a kind is listed in.
@@ -206,26 +206,14 @@ fn service(object: &Value, name: String, age: String) -> Vec<String> {
         "ExternalName" => text(object, "/spec/externalName"),
         _ => String::new(),
     };
-    let ports: Vec<String> = items(object, "/spec/ports")
-        .iter()
-        .map(|port| {
-            let node_port = match port["nodePort"].as_u64() {
-                Some(number) if number > 0 => format!(":{number}"),
-                _ => String::new(),
-            };
-            let protocol = port["protocol"].as_str().unwrap_or("TCP");
-            format!(
-                "{}{node_port}/{protocol}",
-                port["port"].as_u64().unwrap_or(0)
-            )
-        })
-        .collect();
+    let ports = serde_json::from_value(object.clone());
+    let ports = ports.map(|service| service_ports(&service));
     vec![
         name,
         kind,
         text(object, "/spec/clusterIP"),
         external,
-        ports.join(","),
+        ports.unwrap_or_default(),
         age,
         labels(object.pointer("/spec/selector")),
     ]
