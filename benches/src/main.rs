@@ -1,22 +1,31 @@
 //! Benchmarks against peers measured in the same run.
 //!
 //! `hop` measures what one sidecar hop costs, `propagate` how long a change takes from the API's answer to
-//! the traffic. Both print ratios or percentiles and assert nothing: a number without its peers on the same
-//! machine in the same minute says little.
+//! the traffic, `api` what discovery costs, `registry` how a large registry fills and restarts. All print
+//! ratios or percentiles and assert nothing: a number without its peers on the same machine in the same
+//! minute says little.
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod child;
+mod cloud_map;
 mod hop;
 mod http;
 mod propagate;
+mod registry;
+mod statistics;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 tombolo-benches hop [--quick]        CPU time per request: ours, Envoy, HAProxy, nginx
 tombolo-benches propagate [--quick] [--clients N]
-                                     from the API's answer to proxies and to the first request served anew";
+                                     from the API's answer to proxies and to the first request served anew
+tombolo-benches api [--quick] [--instances N]
+                                     DiscoverInstances against an etcd range read
+tombolo-benches registry [--quick] [--instances N] [--services N]
+                                     a large registry: filling, memory, discovery meanwhile, restart";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -29,6 +38,14 @@ fn main() -> ExitCode {
         ["hop", "--quick"] => runtime.block_on(hop::run(true)),
         ["propagate", options @ ..] => match propagate::Options::parse(options) {
             Some(options) => runtime.block_on(propagate::run(options)),
+            None => Err(USAGE.into()),
+        },
+        ["api", options @ ..] => match api::Options::parse(options) {
+            Some(options) => runtime.block_on(api::run(options)),
+            None => Err(USAGE.into()),
+        },
+        ["registry", options @ ..] => match registry::Options::parse(options) {
+            Some(options) => runtime.block_on(registry::run(options)),
             None => Err(USAGE.into()),
         },
         _ => Err(USAGE.into()),

