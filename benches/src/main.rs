@@ -1,7 +1,7 @@
 //! Benchmarks against peers measured in the same run.
 //!
-//! `hop` measures what one sidecar hop costs, `propagate` how long a change takes from the API's answer to
-//! the traffic, `api` what discovery costs, `registry` how a large registry fills and restarts. All print
+//! `dns` measures what a DNS answer costs, `hop` what one sidecar hop costs, `propagate` how long a change
+//! takes from the API's answer to the traffic, `api` what discovery costs, `registry` how a large registry fills and restarts. All print
 //! ratios or percentiles and assert nothing: a number without its peers on the same machine in the same
 //! minute says little.
 
@@ -10,6 +10,7 @@
 mod api;
 mod child;
 mod cloud_map;
+mod dns;
 mod hop;
 mod http;
 mod propagate;
@@ -19,6 +20,7 @@ mod statistics;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
+tombolo-benches dns [--quick]        queries per second of CPU time: ours, unbound, dnsmasq
 tombolo-benches hop [--quick]        CPU time per request: ours, Envoy, HAProxy, nginx
 tombolo-benches propagate [--quick] [--clients N]
                                      from the API's answer to proxies and to the first request served anew
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let result = match words.as_slice() {
+        ["dns"] => runtime.block_on(dns::run(false)),
+        ["dns", "--quick"] => runtime.block_on(dns::run(true)),
         ["hop"] => runtime.block_on(hop::run(false)),
         ["hop", "--quick"] => runtime.block_on(hop::run(true)),
         ["propagate", options @ ..] => match propagate::Options::parse(options) {

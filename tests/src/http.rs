@@ -117,8 +117,13 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        Self::open_within(address, PATIENCE)
+    }
+
+    /// Connects to a server that may be silent: each step takes at most this long, or is an error.
+    pub fn open_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, address })
     }
@@ -126,12 +131,15 @@ impl Connection {
     /// Sends a request and reads the whole answer. After an error the connection is of no use.
     pub fn send(&mut self, request: &Request<'_>) -> io::Result<Answer> {
         let mut head = format!(
-            "{} {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n",
+            "{} {} HTTP/1.1\r\ncontent-length: {}\r\n",
             request.method,
             request.path,
-            self.address,
             request.body.len()
         );
+        // A request may be for another host than the one it is sent to.
+        if !request.headers.iter().any(|(name, _)| *name == "host") {
+            head += &format!("host: {}\r\n", self.address);
+        }
         for (name, value) in &request.headers {
             head += &format!("{name}: {value}\r\n");
         }

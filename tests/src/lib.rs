@@ -11,14 +11,20 @@
 pub mod aws;
 pub mod boto;
 pub mod corpus;
+mod etcd;
+pub mod history;
 pub mod http;
 pub mod mesh;
 mod program;
+pub mod registers;
 mod server;
 mod up;
+mod user;
 mod wait;
 
+pub use etcd::Etcd;
 pub use program::{Program, need};
 pub use server::{ACCOUNT, REGION, Server};
-pub use up::{Clusters, ProxyKind, Up};
+pub use up::{Clusters, ProxyKind, Up, proxy_arguments, run_name};
+pub use user::{Home, User, runs};
 pub use wait::{free_port, until, until_within};

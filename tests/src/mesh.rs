@@ -59,17 +59,21 @@ impl Mesh {
         dangling
     }
 
-    /// The virtual nodes that exist.
-    pub fn virtual_nodes(&self) -> Vec<ResourceKey> {
+    /// Everything that has proxies: the virtual nodes and the virtual gateways that exist.
+    pub fn workloads(&self) -> Vec<ResourceKey> {
         let view = self.store.view();
         let Some(scope) = view.scope(&self.scope) else {
             return Vec::new();
         };
-        let nodes = scope.meshes().flat_map(|mesh| {
-            let members = scope.members(&mesh.key.name, Kind::VirtualNode, None);
-            members.map(|node| node.key.clone())
+        let of_kind = |mesh, kind| {
+            let members = scope.members(mesh, kind, None);
+            members.map(|member| member.key.clone())
+        };
+        let workloads = scope.meshes().flat_map(|mesh| {
+            let mesh = &mesh.key.name;
+            of_kind(mesh, Kind::VirtualNode).chain(of_kind(mesh, Kind::VirtualGateway))
         });
-        nodes.collect()
+        workloads.collect()
     }
 
     fn put(&mut self, located: &Located<Object>) {
@@ -205,11 +209,11 @@ impl Mesh {
 
     /// Gives each node that is found in the registry two instances there.
     async fn register(&self) {
-        for key in self.virtual_nodes() {
+        for key in self.workloads() {
             let view = self.store.view();
-            let node = view.resource(&self.scope, &key).expect("just listed");
-            let Spec::VirtualNode(spec) = &node.spec else {
-                panic!("{key} is a node");
+            let workload = view.resource(&self.scope, &key).expect("just listed");
+            let Spec::VirtualNode(spec) = &workload.spec else {
+                continue;
             };
             let Some(ServiceDiscovery::AwsCloudMap(discovery)) = &spec.service_discovery else {
                 continue;

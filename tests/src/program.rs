@@ -69,12 +69,26 @@ impl Program {
         self.child.wait().expect("a child can be waited for");
     }
 
-    /// Asks it to end, as Ctrl-C does, and waits for that.
-    pub fn interrupt(&mut self) -> ExitStatus {
+    /// Stops all its threads where they are (SIGSTOP).
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets them go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.id()).expect("process ids are small");
         let id = rustix::process::Pid::from_raw(id).expect("not 0");
         // It may be ending already.
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
+        let _ = rustix::process::kill_process(id, signal);
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits for that.
+    pub fn interrupt(&mut self) -> ExitStatus {
+        self.signal(rustix::process::Signal::INT);
         self.wait(Duration::from_secs(30))
     }
 

@@ -20,26 +20,38 @@ pub const ACCOUNT: &str = "111122223333";
 /// The region of every control plane here.
 pub const REGION: &str = "us-west-2";
 
-/// A `tombolo server` with a data directory of its own. It can be killed and started again at the same
-/// addresses with the same data.
+/// A `tombolo server` with a data directory of its own, or over an etcd cluster. It can be killed and
+/// started again at the same addresses with the same data.
 pub struct Server {
     binary: PathBuf,
     directory: TempDir,
     api: SocketAddr,
     xds: SocketAddr,
     dns: SocketAddr,
+    /// The etcd cluster, for a replica.
+    store: Option<String>,
     program: Option<Program>,
 }
 
 impl Server {
     /// Starts one; `None`, with a word about it, when there is no binary.
     pub fn start() -> Option<Self> {
+        Self::start_over(None)
+    }
+
+    /// Starts one of several over an etcd cluster; `None`, with a word about it, when there is no binary.
+    pub fn replica(store: &str) -> Option<Self> {
+        Self::start_over(Some(store.to_owned()))
+    }
+
+    fn start_over(store: Option<String>) -> Option<Self> {
         let mut server = Self {
             binary: need("TOMBOLO_BIN")?,
             directory: tempfile::tempdir().expect("a directory"),
             api: free_port(),
             xds: free_port(),
             dns: free_port(),
+            store,
             program: None,
         };
         server.run();
@@ -55,8 +67,13 @@ impl Server {
             .args(["--api", &self.api.to_string()])
             .args(["--xds", &self.xds.to_string()])
             .args(["--dns", &self.dns.to_string()])
-            .arg("--data-dir")
-            .arg(self.directory.path().join("data"));
+            .args(["--health-check-interval", "1"]);
+        match &self.store {
+            Some(store) => command.args(["--store", store]),
+            None => command
+                .arg("--data-dir")
+                .arg(self.directory.path().join("data")),
+        };
         let mut program = Program::start(&mut command, &self.directory.path().join("log"));
         until("the server answers", || {
             if let Some(status) = program.ended() {
@@ -70,6 +87,16 @@ impl Server {
     /// Kills it at once (SIGKILL).
     pub fn kill(&mut self) {
         drop(self.program.take());
+    }
+
+    /// Stops it where it is (SIGSTOP), or lets it go on.
+    pub fn pause(&self, is_paused: bool) {
+        let program = self.program.as_ref().expect("it is running");
+        if is_paused {
+            program.pause();
+        } else {
+            program.resume();
+        }
     }
 
     /// Where the AWS APIs are.

@@ -1,6 +1,6 @@
 //! `tombolo up` as a child: whole clusters.
 
-use crate::{Program, aws::Aws, http, need, until, until_within};
+use crate::{Home, Program, User, aws::Aws, http, need, until, until_within};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,6 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
-use tempfile::TempDir;
 
 /// How long clusters may take to be ready, on a busy machine.
 const READY: Duration = Duration::from_secs(120);
@@ -28,7 +27,8 @@ impl ProxyKind {
     /// Both.
     pub const ALL: [ProxyKind; 2] = [ProxyKind::Tombolo, ProxyKind::Envoy];
 
-    fn word(self) -> &'static str {
+    /// What is said to choose it.
+    pub fn word(self) -> &'static str {
         match self {
             ProxyKind::Tombolo => "tombolo",
             ProxyKind::Envoy => "envoy",
@@ -39,32 +39,29 @@ impl ProxyKind {
 /// A run of `tombolo up` that is being described.
 pub struct Up {
     binary: PathBuf,
-    directory: TempDir,
+    home: Home,
     arguments: Vec<String>,
     name: String,
 }
 
 impl Up {
-    /// With this sidecar; `None`, with a word about it, when a program is missing.
+    /// With this sidecar, by whoever runs the tests; `None`, with a word about it, when a program is missing.
     pub fn new(proxy: ProxyKind) -> Option<Self> {
-        // Runs of one machine are told apart by name.
-        static RUNS: AtomicU32 = AtomicU32::new(0);
-        let run = RUNS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test-{}-{run}", std::process::id());
+        Self::by(User::Caller, proxy)
+    }
+
+    /// The same by this user.
+    pub fn by(user: User, proxy: ProxyKind) -> Option<Self> {
+        let home = Home::of(user);
+        let name = run_name();
         let mut arguments: Vec<String> = ["up", "--name", &name, "--account", crate::ACCOUNT]
             .into_iter()
             .map(str::to_owned)
             .collect();
-        arguments.extend(["--proxy".into(), proxy.word().into()]);
-        if proxy == ProxyKind::Envoy {
-            arguments.extend([
-                "--envoy".into(),
-                need("TOMBOLO_ENVOY")?.display().to_string(),
-            ]);
-        }
+        arguments.extend(proxy_arguments(proxy, &home)?);
         Some(Self {
-            binary: need("TOMBOLO_BIN")?,
-            directory: tempfile::tempdir().expect("a directory"),
+            binary: home.reachable(&need("TOMBOLO_BIN")?),
+            home,
             arguments,
             name,
         })
@@ -73,6 +70,7 @@ impl Up {
     /// With a cluster that runs the manifest in this file.
     #[must_use]
     pub fn cluster_file(mut self, name: &str, path: &Path) -> Self {
+        let path = self.home.reachable(path);
         self.arguments
             .extend(["--cluster".into(), format!("{name}={}", path.display())]);
         self
@@ -104,13 +102,11 @@ impl Up {
 
     /// A file beside the run.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.directory.path().join(name);
-        std::fs::write(&path, text).expect("the directory can be written");
-        path
+        self.home.file(name, text)
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.home.command(&self.binary);
         command.args(&self.arguments);
         command
     }
@@ -121,14 +117,14 @@ impl Up {
         if !self.arguments.iter().any(|word| word == "--api") {
             self = self.option(&["--api", "127.0.0.1:0"]);
         }
-        let log = self.directory.path().join("log");
+        let log = self.home.path().join("log");
         let mut program = Program::start(&mut self.command(), &log);
         let mut clusters = None;
         until_within(READY, "the clusters are ready", || {
             if let Some(status) = program.ended() {
                 panic!("tombolo up ended with {status}: {}", program.log());
             }
-            let status = status(&self.binary, &self.name)?;
+            let status = status(self.home.command(&self.binary), &self.name)?;
             let is_synced = status["controlPlane"]["synced"] == true;
             (status["ready"] == true && is_synced).then(|| clusters = Some(status))
         });
@@ -137,7 +133,7 @@ impl Up {
             program,
             name: self.name,
             binary: self.binary,
-            directory: self.directory,
+            home: self.home,
             info: status["info"].clone(),
         }
     }
@@ -157,12 +153,29 @@ pub struct Clusters {
     program: Program,
     name: String,
     binary: PathBuf,
-    directory: TempDir,
+    home: Home,
     info: Value,
 }
 
-fn status(binary: &Path, name: &str) -> Option<Value> {
-    let output = Command::new(binary)
+/// A name that no other run has. Runs of one machine are told apart by name.
+pub fn run_name() -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    format!("test-{}-{run}", std::process::id())
+}
+
+/// The options that choose a sidecar; `None`, with a word about it, when its program is missing.
+pub fn proxy_arguments(proxy: ProxyKind, home: &Home) -> Option<Vec<String>> {
+    let mut arguments = vec!["--proxy".to_owned(), proxy.word().to_owned()];
+    if proxy == ProxyKind::Envoy {
+        let envoy = home.reachable(&need("TOMBOLO_ENVOY")?);
+        arguments.extend(["--envoy".to_owned(), envoy.display().to_string()]);
+    }
+    Some(arguments)
+}
+
+fn status(mut command: Command, name: &str) -> Option<Value> {
+    let output = command
         .args(["status", "--name", name, "-o", "json"])
         .output()
         .expect("TOMBOLO_BIN can be run");
@@ -177,7 +190,7 @@ impl Clusters {
 
     /// The run's status now.
     pub fn status(&self) -> Value {
-        status(&self.binary, &self.name)
+        status(self.home.command(&self.binary), &self.name)
             .unwrap_or_else(|| panic!("no status: {}", self.program.log()))
     }
 
@@ -197,7 +210,7 @@ impl Clusters {
 
     /// The environment of AWS clients of it.
     pub fn aws(&self) -> Aws {
-        Aws::new(self.api(), self.directory.path())
+        Aws::new(self.api(), self.home.path())
     }
 
     /// Where the load balancer of a service is.
@@ -216,7 +229,9 @@ impl Clusters {
     /// Runs a command of the CLI against it; answers with what it prints.
     #[track_caller]
     pub fn tombolo(&self, words: &[&str]) -> String {
-        let output = Command::new(&self.binary)
+        let output = self
+            .home
+            .command(&self.binary)
             .args(words)
             .env("TOMBOLO_NAME", &self.name)
             .output()
@@ -235,8 +250,7 @@ impl Clusters {
     /// Applies a manifest to a cluster.
     #[track_caller]
     pub fn apply(&self, cluster: &str, manifest: &str) {
-        let path = self.directory.path().join("applied.yaml");
-        std::fs::write(&path, manifest).expect("the directory can be written");
+        let path = self.home.file("applied.yaml", manifest);
         let path = path.display().to_string();
         self.tombolo(&["apply", "--cluster", cluster, "-f", &path]);
     }

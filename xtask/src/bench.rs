@@ -1,6 +1,7 @@
 //! Benchmarks that print ratios against peers measured in the same run.
 
 pub(crate) mod api;
+pub(crate) mod dns;
 pub(crate) mod hop;
 pub(crate) mod propagate;
 pub(crate) mod registry;

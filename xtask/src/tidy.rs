@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("linux", &[]),
     ("api", &["model", "store"]),
     ("dns", &["model", "store"]),
+    ("health", &["model", "store"]),
     ("kube", &["model"]),
     ("plan", &["model", "store", "xds"]),
     ("proxy", &["xds"]),

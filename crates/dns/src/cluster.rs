@@ -6,9 +6,14 @@
 
 mod table;
 
-use crate::zone::{Answer, Query, Zone};
+pub use crate::range::Range;
+
+use crate::{
+    reply::Reply,
+    zone::{Query, Verdict, Zone},
+};
 use arc_swap::ArcSwap;
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::net::IpAddr;
 use table::Table;
 
 /// What the clients of one cluster resolve.
@@ -68,49 +73,6 @@ pub struct Port {
     pub port: u16,
 }
 
-/// A range of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// Any address in it.
-    pub address: IpAddr,
-    /// How many of its leading bits matter; at most 32, or 128.
-    pub prefix: u8,
-}
-
-impl Range {
-    /// Whether an address lies in it.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let differing = match (self.address, address) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            _ => return false,
-        };
-        differing >= u32::from(self.prefix)
-    }
-}
-
-impl FromStr for Range {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a range like 10.0.1.0/24");
-        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        if prefix > most {
-            return Err(wrong());
-        }
-        Ok(Self { address, prefix })
-    }
-}
-
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
 /// The names of all clusters.
 pub struct Clusters {
     views: ArcSwap<Views>,
@@ -156,15 +118,15 @@ impl Default for Clusters {
 }
 
 impl Zone for Clusters {
-    fn answer(&self, query: &Query, from: IpAddr) -> Answer {
+    fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let views = self.views.load();
         // A socket for both families shows IPv4 clients as mapped addresses.
-        let from = from.to_canonical();
+        let from = query.from.to_canonical();
         let mine = views.sources.iter().find(|(range, _)| range.contains(from));
         match mine {
-            Some((_, index)) => views.tables[*index].answer(query),
-            None if views.tables.iter().any(|table| table.holds(&query.key)) => Answer::Refused,
-            None => Answer::NotMine,
+            Some((_, index)) => views.tables[*index].answer(query, reply),
+            None if views.tables.iter().any(|table| table.holds(&query.key)) => Verdict::Refused,
+            None => Verdict::NotMine,
         }
     }
 }

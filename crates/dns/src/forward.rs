@@ -1,14 +1,16 @@
 //! Questions that no zone knows, asked elsewhere.
 
 use crate::{
-    message::{self, Packet},
+    message::{Asked, Heard, Upstream},
+    reply::Code,
     responder::Pending,
+    zone::Draw,
 };
-use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -22,6 +24,12 @@ use tokio::{
 /// a circle of servers that escapes every other check ends here.
 const MOST_WAITING: usize = 512;
 
+/// How many of these one client may have, so that nobody can take all.
+const MOST_WAITING_PER_CLIENT: usize = 256;
+
+/// The longest answer taken over UDP; servers that ignore what was offered send no more either.
+const LONGEST_ANSWER: usize = 4096;
+
 /// Asks upstream servers, in order, and takes the first answer.
 ///
 /// It keeps nothing: an answer from upstream is passed on with the upstream's own TTL, and the client's
@@ -30,6 +38,14 @@ pub struct Forwarder {
     upstreams: Vec<SocketAddr>,
     timeout: Duration,
     waiting: Arc<Semaphore>,
+    by_client: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// Room for one question.
+pub(crate) struct Admission {
+    client: IpAddr,
+    by_client: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Forwarder {
@@ -39,6 +55,7 @@ impl Forwarder {
             upstreams,
             timeout: Duration::from_secs(1),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
+            by_client: Arc::default(),
         }
     }
 
@@ -67,97 +84,121 @@ impl Forwarder {
         });
     }
 
-    /// Room for one more question; `None` when too many are under way.
-    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        self.waiting.clone().try_acquire_owned().ok()
+    /// Room for one more question of a client; `None` when too many are under way.
+    pub(crate) fn admit(&self, client: IpAddr) -> Option<Admission> {
+        let permit = self.waiting.clone().try_acquire_owned().ok()?;
+        let mut by_client = lock(&self.by_client);
+        let count = by_client.entry(client).or_default();
+        if *count >= MOST_WAITING_PER_CLIENT {
+            return None;
+        }
+        *count += 1;
+        Some(Admission {
+            client,
+            by_client: self.by_client.clone(),
+            _permit: permit,
+        })
     }
 
-    /// Asks until somebody answers. `None` if nobody does, or if all answer that they cannot.
-    pub(crate) async fn ask(&self, pending: &Pending) -> Option<Packet> {
+    /// Asks until somebody answers. `None` if nobody does; if all answer that they cannot, the last of
+    /// these answers.
+    pub(crate) async fn ask(&self, pending: &Pending, seed: u64) -> Option<Upstream> {
+        let mut draw = Draw(seed);
         let mut last = None;
         for upstream in &self.upstreams {
-            match self.ask_one(*upstream, pending).await {
-                Ok(packet) => {
-                    let code = packet.metadata.response_code;
-                    if !matches!(code, ResponseCode::ServFail | ResponseCode::Refused) {
-                        return Some(packet);
+            let exchange = ask_one(*upstream, pending, &mut draw);
+            match timeout(self.timeout, exchange).await {
+                Ok(Ok(said)) => {
+                    if ![Code::SERV_FAIL, Code::REFUSED].contains(&said.code()) {
+                        return Some(said);
                     }
                     // It is there but does not know; the next one may. If not, this stands.
-                    last = Some(packet);
+                    last = Some(said);
                 }
-                Err(error) => {
-                    let name = &pending.question.name;
+                Ok(Err(error)) => {
+                    let name = &pending.target;
                     tracing::debug!(%upstream, %name, %error, "an upstream does not answer");
+                }
+                Err(_) => {
+                    let name = &pending.target;
+                    tracing::debug!(%upstream, %name, "an upstream does not answer in time");
                 }
             }
         }
         last
     }
+}
 
-    async fn ask_one(&self, upstream: SocketAddr, pending: &Pending) -> io::Result<Packet> {
-        let exchange = async {
-            let question = &pending.question;
-            let packet = over_udp(upstream, question, Some(pending.trail.clone())).await?;
-            match packet.metadata.response_code {
-                // Some old servers know no EDNS and say so in this way (RFC 6891 §7).
-                ResponseCode::FormErr | ResponseCode::NotImp => {
-                    over_udp(upstream, question, None).await
-                }
-                _ if packet.metadata.truncation => {
-                    over_tcp(upstream, question, pending.trail.clone()).await
-                }
-                _ => Ok(packet),
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut by_client = lock(&self.by_client);
+        if let Some(count) = by_client.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                by_client.remove(&self.client);
             }
-        };
-        match timeout(self.timeout, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
 
+/// Nothing that could panic runs while it is held.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn ask_one(upstream: SocketAddr, pending: &Pending, draw: &mut Draw) -> io::Result<Upstream> {
+    let said = match over_udp(upstream, &Asked::new(pending, draw, true)).await? {
+        // Some old servers know no EDNS and say so in this way (RFC 6891 §7).
+        Some(said) if [Code::FORM_ERR, Code::NOT_IMP].contains(&said.code()) => {
+            over_udp(upstream, &Asked::new(pending, draw, false)).await?
+        }
+        said => said,
+    };
+    match said {
+        Some(said) => Ok(said),
+        None => over_tcp(upstream, &Asked::new(pending, draw, true)).await,
+    }
+}
+
 /// A socket of its own for each question: the kernel draws its port, which together with the random id
-/// is what an off-path forger has to guess (RFC 5452).
-async fn over_udp(
-    upstream: SocketAddr,
-    question: &Query,
-    trail: Option<Vec<u8>>,
-) -> io::Result<Packet> {
+/// and case is what an off-path forger has to guess (RFC 5452). `None` if the answer has to be asked for
+/// over TCP: it is cut, or its case is another, which a forger cannot help and some servers cannot
+/// either.
+async fn over_udp(upstream: SocketAddr, asked: &Asked) -> io::Result<Option<Upstream>> {
     let any: IpAddr = match upstream {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(upstream).await?;
-    let id = Message::query().metadata.id;
-    let bytes = message::ask(id, question, trail).map_err(io::Error::other)?;
-    socket.send(&bytes).await?;
-    let mut answer = vec![0; usize::from(message::UDP_LIMIT).max(4096)];
+    socket.send(&asked.bytes).await?;
+    let mut answer = vec![0; LONGEST_ANSWER];
     loop {
         let length = socket.recv(&mut answer).await?;
-        if let Some(packet) = matching(&answer[..length], id, question) {
-            return Ok(packet);
+        match asked.hear(&answer[..length], true) {
+            Heard::Noise => {}
+            Heard::Answer(said) => return Ok(Some(said)),
+            Heard::Cut | Heard::OtherCase => return Ok(None),
         }
     }
 }
 
-async fn over_tcp(upstream: SocketAddr, question: &Query, trail: Vec<u8>) -> io::Result<Packet> {
+async fn over_tcp(upstream: SocketAddr, asked: &Asked) -> io::Result<Upstream> {
     let mut stream = TcpStream::connect(upstream).await?;
-    let id = Message::query().metadata.id;
-    let bytes = message::ask(id, question, Some(trail)).map_err(io::Error::other)?;
-    let mut framed = (bytes.len() as u16).to_be_bytes().to_vec();
-    framed.extend_from_slice(&bytes);
+    // Invariant: a question is far below 65,536 bytes.
+    let mut framed = (asked.bytes.len() as u16).to_be_bytes().to_vec();
+    framed.extend_from_slice(&asked.bytes);
     stream.write_all(&framed).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    matching(&answer, id, question)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no answer to the question"))
-}
-
-/// The message, if it answers this question.
-fn matching(bytes: &[u8], id: u16, question: &Query) -> Option<Packet> {
-    let packet = Packet::read(bytes, MessageType::Response).ok()?;
-    (packet.metadata.id == id && packet.question == *question).then_some(packet)
+    // A connection proves where the answer is from; its case proves nothing more.
+    match asked.hear(&answer, false) {
+        Heard::Answer(said) => Ok(said),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "no answer to the question",
+        )),
+    }
 }
 
 /// The name servers that a resolv.conf lists, each at port 53. Lines that cannot be read are skipped, as
@@ -184,6 +225,22 @@ mod tests {
                     nameserver nonsense\nnameserver\noptions ndots:5\n";
         let found: Vec<String> = resolv_conf(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["10.0.0.2:53", "[::1]:53"]);
+    }
+
+    #[test]
+    fn no_client_can_take_all_room() {
+        let forwarder = Forwarder::new(Vec::new());
+        let client = |last| IpAddr::from([10, 0, 0, last]);
+        let admit = |last| forwarder.admit(client(last));
+        let one: Vec<_> = (0..400).filter_map(|_| admit(1)).collect();
+        assert_eq!(one.len(), MOST_WAITING_PER_CLIENT);
+        let two: Vec<_> = (0..400).filter_map(|_| admit(2)).collect();
+        assert_eq!(one.len() + two.len(), MOST_WAITING);
+        assert!(admit(3).is_none());
+        drop(one);
+        assert!(admit(1).is_some());
+        drop(two);
+        assert!(lock(&forwarder.by_client).is_empty());
     }
 
     #[test]

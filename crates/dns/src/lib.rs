@@ -7,7 +7,8 @@
 //!
 //! What this crate deliberately is not: a recursive resolver (it never walks from the root), a cache
 //! (every answer is made from the newest state, so it is never stale), or a signer (no DNSSEC).
-//! `hickory-proto` reads and writes the bytes of messages; the server around it is ours.
+//! Questions are read and answers written by the crate itself, straight from and into the bytes on the
+//! wire; `hickory-proto` reads and writes the answers of upstreams, and is what the tests compare with.
 //!
 //! Read first: [`Zone`], then `responder`, which turns one packet into one answer without any I/O.
 
@@ -15,10 +16,17 @@
 
 pub mod cluster;
 pub mod forward;
-mod key;
+mod limit;
 mod message;
 pub mod metrics;
+mod name;
+#[cfg(test)]
+mod probe;
+mod question;
+pub mod range;
+mod record;
 pub mod registry;
+mod reply;
 mod responder;
 mod server;
 pub mod zone;
@@ -26,8 +34,8 @@ pub mod zone;
 pub use cluster::Clusters;
 pub use forward::Forwarder;
 pub use metrics::Metrics;
+pub use record::RecordType;
 pub use registry::Registry;
+pub use reply::Reply;
 pub use server::Server;
-pub use zone::{Answer, Query, Zone};
-
-pub use hickory_proto::rr::{Name, Record, RecordType};
+pub use zone::{Query, Verdict, Zone};

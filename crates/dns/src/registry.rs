@@ -4,24 +4,26 @@
 //! call returns. What can be prepared is kept and checked against the view: [`names::Names`] for as long
 //! as namespaces and services stay the same, a [`pool::Pool`] for as long as one service's instances do.
 //! Checking costs less than being told: there is no event to miss and no moment at which the two differ.
+//! While nothing changes, a question costs one comparison of revisions, one or two look-ups and a copy.
 
 mod names;
 mod pool;
+mod reverse;
 
-use crate::zone::{Answer, Draw, Query, Zone};
-use arc_swap::ArcSwap;
-use hickory_proto::rr::{
-    RData, Record, RecordType,
-    rdata::{A, AAAA, CNAME, NS, SRV},
+use crate::{
+    name::Name,
+    range::Views,
+    record::{RecordType, address_type},
+    reply::Reply,
+    zone::{Draw, Query, Target, Verdict, Zone},
 };
+use arc_swap::{ArcSwap, Guard};
 use names::{Names, Owner, Place, Site};
-use pool::{Address, Pool};
+use pool::Pool;
+use reverse::Reverse;
 use std::{
     net::IpAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 use tombolo_model::{View, registry::RoutingPolicy};
 use tombolo_store::Store;
@@ -39,21 +41,24 @@ pub struct Config {
     pub resolve_http_namespaces: bool,
     /// The addresses of this server, which each zone's `ns.<zone>` then has; may be empty.
     pub addresses: Vec<IpAddr>,
+    /// Who sees the private namespaces of which VPC. Without any, everybody sees all of them.
+    pub views: Arc<Views>,
 }
 
 /// The namespaces of the store.
 pub struct Registry {
     source: Box<dyn Fn() -> Arc<View> + Send + Sync>,
     config: Config,
-    names: ArcSwap<Checked>,
+    current: ArcSwap<Snapshot>,
+    reverse: Reverse,
     /// Held by the one who checks or compiles names, so that a change is paid for once.
     compiling: Mutex<()>,
 }
 
-/// Names, and the newest revision that they are known to be right for.
-struct Checked {
-    revision: AtomicU64,
-    names: Names,
+/// A view, and the names that are right for it.
+struct Snapshot {
+    view: Arc<View>,
+    names: Arc<Names>,
 }
 
 impl Registry {
@@ -64,190 +69,207 @@ impl Registry {
 
     /// Publishes views from anywhere; their revision must grow with each change.
     pub fn over(source: impl Fn() -> Arc<View> + Send + Sync + 'static, config: Config) -> Self {
-        let names = Names::compile(&View::default(), &config);
+        let view = Arc::new(View::default());
+        let names = Arc::new(Names::compile(&view, &config, &Names::default()));
         Self {
             source: Box::new(source),
             config,
-            names: ArcSwap::from_pointee(Checked {
-                revision: AtomicU64::new(0),
-                names,
-            }),
+            current: ArcSwap::from_pointee(Snapshot { view, names }),
+            reverse: Reverse::default(),
             compiling: Mutex::new(()),
         }
     }
 
-    fn names(&self, view: &View) -> Arc<Checked> {
-        let fresh = || {
-            let names = self.names.load_full();
-            (names.revision.load(Ordering::Acquire) >= view.revision).then_some(names)
-        };
-        if let Some(names) = fresh() {
-            return names;
+    /// The newest view with its names.
+    fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        let view = (self.source)();
+        let held = self.current.load();
+        if held.view.revision >= view.revision {
+            return held;
         }
         // Guards nothing but the work itself, so a panic in another thread leaves nothing half done.
         let _guard = self
             .compiling
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(names) = fresh() {
-            return names;
+        let held = self.current.load();
+        if held.view.revision >= view.revision {
+            return held;
         }
-        let current = self.names.load_full();
-        if current.names.is_current(view) {
-            current.revision.store(view.revision, Ordering::Release);
-            return current;
+        let names = match held.names.is_current(&view) {
+            true => held.names.clone(),
+            false => Arc::new(Names::compile(&view, &self.config, &held.names)),
+        };
+        let next = Arc::new(Snapshot { view, names });
+        self.current.store(next.clone());
+        Guard::from_inner(next)
+    }
+
+    /// The names of an address, as far as it is that of an instance.
+    fn answer_reverse(&self, query: &Query, snapshot: &Snapshot, reply: &mut Reply<'_>) -> Verdict {
+        let Some(address) = query.key.reversed_address() else {
+            return Verdict::NotMine;
+        };
+        let (view, names) = (&snapshot.view, &snapshot.names);
+        let found = self.reverse.find(view, names, query.view, address);
+        let Some(first) = found.first() else {
+            return Verdict::NotMine;
+        };
+        if !query.wants(RecordType::PTR) {
+            reply.negative(&first.site.zone.soa(view.revision));
+            return Verdict::NoData;
         }
-        let next = Arc::new(Checked {
-            revision: AtomicU64::new(view.revision),
-            names: Names::compile(view, &self.config),
-        });
-        self.names.store(next.clone());
-        next
+        for found in &found {
+            reply.answer_name(RecordType::PTR, found.ttl, &found.name);
+        }
+        Verdict::Found
+    }
+
+    /// SOA and NS, if this is a zone's apex.
+    fn answer_apex(
+        &self,
+        query: &Query,
+        place: &Place,
+        revision: u64,
+        reply: &mut Reply<'_>,
+    ) -> Option<Verdict> {
+        if !place.is_apex {
+            return None;
+        }
+        if query.wants(RecordType::SOA) {
+            reply.answer_soa(&place.zone.soa(revision));
+            return Some(Verdict::Found);
+        }
+        if query.kind != RecordType::NS {
+            return None;
+        }
+        let server: &Name = &place.zone.name_server;
+        reply.answer_name(RecordType::NS, STEADY_TTL, server);
+        for address in &self.config.addresses {
+            reply.additional_of(server, STEADY_TTL, *address);
+        }
+        Some(Verdict::Found)
     }
 }
 
 impl Zone for Registry {
-    fn answer(&self, query: &Query, _from: IpAddr) -> Answer {
-        let view = (self.source)();
-        let checked = self.names(&view);
-        let Some((place, rest)) = checked.names.find(&query.key) else {
-            return Answer::NotMine;
+    fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
+        let snapshot = self.snapshot();
+        let revision = snapshot.view.revision;
+        let Some((place, rest)) = snapshot.names.find(query.view, &query.key) else {
+            return self.answer_reverse(query, &snapshot, reply);
         };
-        let soa = || place.zone.soa(view.revision);
-        let answers = match &place.owner {
+        let found = match &place.owner {
             Owner::Service(site) => {
-                let pool = site.pool(&view);
-                if !rest.is_empty() {
-                    return instance(query, place, &pool, rest, soa);
+                let pool = site.pool(&snapshot.view);
+                if rest.is_empty() {
+                    if pool.is_empty() && !place.has_names_below && !place.is_apex {
+                        // As in Route 53, a service without instances has no records, hence no name.
+                        reply.negative(&place.zone.soa(revision));
+                        return Verdict::NxDomain;
+                    }
+                    let own = service(query, site, &pool, reply);
+                    own.or_else(|| self.answer_apex(query, place, revision, reply))
+                } else if let Some(addresses) = pool.by_name.get(rest) {
+                    let ttl = site.ttls.srv.unwrap_or(STEADY_TTL);
+                    answer_addresses(query, addresses.iter(), ttl, reply)
+                } else {
+                    reply.negative(&place.zone.soa(revision));
+                    return Verdict::NxDomain;
                 }
-                if pool.is_empty() && !place.has_names_below && !place.is_apex() {
-                    // As in Route 53, a service without instances has no records, hence no name.
-                    return Answer::NxDomain(soa());
-                }
-                let (mut answers, additionals) = service(query, site, &pool);
-                answers.extend(apex(query, place, view.revision));
-                return finish(answers, additionals, soa);
             }
-            _ if !rest.is_empty() => return Answer::NxDomain(soa()),
-            Owner::NameServer => self
-                .config
-                .addresses
-                .iter()
-                .map(|address| address_data(*address))
-                .filter(|data| query.wants(data.record_type()))
-                .map(|data| query.record(STEADY_TTL, data))
-                .collect(),
-            Owner::Nobody => apex(query, place, view.revision),
+            _ if !rest.is_empty() => {
+                reply.negative(&place.zone.soa(revision));
+                return Verdict::NxDomain;
+            }
+            Owner::NameServer => {
+                let addresses = self.config.addresses.iter().copied();
+                answer_addresses(query, addresses, STEADY_TTL, reply)
+            }
+            Owner::Nobody => self.answer_apex(query, place, revision, reply),
         };
-        finish(answers, Vec::new(), soa)
+        found.unwrap_or_else(|| {
+            reply.negative(&place.zone.soa(revision));
+            Verdict::NoData
+        })
     }
 }
 
-fn finish(answers: Vec<Record>, additionals: Vec<Record>, soa: impl Fn() -> Record) -> Answer {
-    if answers.is_empty() {
-        return Answer::NoData(soa());
-    }
-    Answer::Records {
-        answers,
-        additionals,
-    }
-}
-
-fn address_data(address: IpAddr) -> RData {
-    match address {
-        IpAddr::V4(address) => RData::A(A(address)),
-        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-    }
-}
-
-/// SOA and NS, if this is a zone's apex.
-fn apex(query: &Query, place: &Place, revision: u64) -> Vec<Record> {
-    let mut answers = Vec::new();
-    if place.is_apex() {
-        if query.wants(RecordType::SOA) {
-            answers.push(place.zone.soa(revision));
-        }
-        if query.wants(RecordType::NS) {
-            let server = RData::NS(NS(place.zone.name_server.clone()));
-            answers.push(query.record(STEADY_TTL, server));
+/// The addresses of one name; to `ANY`, those of one type (RFC 8482 §4.1). `None` if there are none of
+/// the type asked for.
+fn answer_addresses(
+    query: &Query,
+    addresses: impl Iterator<Item = IpAddr>,
+    ttl: u32,
+    reply: &mut Reply<'_>,
+) -> Option<Verdict> {
+    let mut kind = None;
+    for address in addresses {
+        let this = address_type(address);
+        if query.wants(this) && *kind.get_or_insert(this) == this {
+            reply.answer_address(ttl, address);
         }
     }
-    answers
+    kind.map(|_| Verdict::Found)
 }
 
-/// The records of a service's own name.
-fn service(query: &Query, site: &Site, pool: &Pool) -> (Vec<Record>, Vec<Record>) {
+/// The records of a service's own name; to `ANY`, those of one type (RFC 8482 §4.1). `None` if there are
+/// none of the type asked for.
+fn service(query: &Query, site: &Site, pool: &Pool, reply: &mut Reply<'_>) -> Option<Verdict> {
     let mut draw = Draw(query.seed);
     let most = match site.routing {
         RoutingPolicy::MultiValue => MOST_VALUES,
         RoutingPolicy::Weighted => 1,
     };
-    let mut answers = Vec::new();
-    let mut additionals = Vec::new();
     if let Some(ttl) = site.ttls.cname {
         // An alias answers every type; two aliases would contradict each other.
-        let targets = draw.sample(&pool.aliases, 1);
-        answers.extend(
-            targets
-                .into_iter()
-                .map(|target| query.record(ttl, RData::CNAME(CNAME(target.clone())))),
-        );
-        return (answers, additionals);
+        let target = pool.aliases.get(draw.below(pool.aliases.len().max(1)))?;
+        reply.alias(ttl, target);
+        return Some(match query.wants(RecordType::CNAME) {
+            true => Verdict::Found,
+            false => Verdict::Alias(Target(target.clone())),
+        });
     }
-    for (kind, ttl, pool) in [
+    for (kind, ttl, records) in [
         (RecordType::A, site.ttls.a, &pool.v4),
         (RecordType::AAAA, site.ttls.aaaa, &pool.v6),
     ] {
-        let Some(ttl) = ttl.filter(|_| query.wants(kind)) else {
+        if ttl.is_none() || !query.wants(kind) || records.is_empty() && pool.stands.is_empty() {
             continue;
-        };
-        for address in draw.sample(pool, most) {
-            match address {
-                Address::Of(address) => answers.push(query.record(ttl, address_data(*address))),
-                // Route 53 would show the target's addresses as its own; an alias leads to the same ones.
-                // Invariant: such a service is WEIGHTED, so the alias is the only record.
-                Address::Alias(target) => {
-                    answers.clear();
-                    let alias = RData::CNAME(CNAME(target.clone()));
-                    answers.push(query.record(STEADY_TTL, alias));
-                    return (answers, additionals);
-                }
+        }
+        if pool.stands.is_empty() {
+            draw.sample(records.len(), most, |index| {
+                reply.answer(records.get(index))
+            });
+            return Some(Verdict::Found);
+        }
+        // Such a service is WEIGHTED: one of its addresses, or one alias that stands for an address.
+        let drawn = draw.below(records.len() + pool.stands.len());
+        return Some(match drawn.checked_sub(records.len()) {
+            None => {
+                reply.answer(records.get(drawn));
+                Verdict::Found
             }
+            Some(stand) => Verdict::Stand(Target(pool.stands[stand].clone()), STEADY_TTL),
+        });
+    }
+    let ttl = site.ttls.srv.filter(|_| query.wants(RecordType::SRV))?;
+    if pool.srv.is_empty() {
+        return None;
+    }
+    let mut written = [(None, 0); MOST_VALUES];
+    let mut count = 0;
+    draw.sample(pool.srv.len(), most, |index| {
+        written[count] = (reply.answer_srv(pool.srv.get(index)), index);
+        count += 1;
+    });
+    for (target, index) in &written[..count] {
+        let Some(target) = *target else { continue };
+        for address in pool.targets[*index].iter() {
+            reply.additional(target, ttl, address);
         }
     }
-    if let Some(ttl) = site.ttls.srv.filter(|_| query.wants(RecordType::SRV)) {
-        for target in draw.sample(&pool.targets, most) {
-            let data = SRV::new(1, 1, target.port, target.name.clone());
-            answers.push(query.record(ttl, RData::SRV(data)));
-            additionals.extend(target.addresses.iter().map(|address| {
-                Record::from_rdata(target.name.clone(), ttl, address_data(*address))
-            }));
-        }
-    }
-    (answers, additionals)
-}
-
-/// The records of a name below a service: `<instance>.<service>.<namespace>`.
-fn instance(
-    query: &Query,
-    place: &Place,
-    pool: &Pool,
-    rest: &[u8],
-    soa: impl Fn() -> Record,
-) -> Answer {
-    let Owner::Service(site) = &place.owner else {
-        return Answer::NxDomain(soa());
-    };
-    let answers = match pool.by_name.get(rest) {
-        None => return Answer::NxDomain(soa()),
-        Some(addresses) => addresses
-            .iter()
-            .map(|address| address_data(*address))
-            .filter(|data| query.wants(data.record_type()))
-            .map(|data| query.record(site.ttls.srv.unwrap_or(STEADY_TTL), data))
-            .collect(),
-    };
-    finish(answers, Vec::new(), soa)
+    Some(Verdict::Found)
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! One packet in, one answer out, without I/O.
 
 use crate::{
-    message::{Envelope, Fault, Packet, Response, Transport},
-    metrics::Metrics,
-    zone::{Answer, Query, Zone},
-};
-use hickory_proto::{
-    op::{self, MessageType, ResponseCode},
-    rr::{DNSClass, Name, RData, Record, RecordType},
+    message::{self, Upstream},
+    metrics::{Metrics, Shard},
+    name::Name,
+    question::{Fault, Question},
+    range::Views,
+    record::{CLASS_IN, RecordType},
+    reply::{self, Code, Reply, Transport},
+    zone::{Query, Target, Verdict, Zone},
 };
 use std::{net::IpAddr, sync::Arc};
 
@@ -23,7 +24,15 @@ pub(crate) struct Responder {
     can_forward: bool,
     /// A random name for this server, by which it knows questions that it forwarded itself.
     id: [u8; 8],
+    views: Arc<Views>,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Who sends a packet, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    pub(crate) transport: Transport,
 }
 
 /// What is to be done with a packet.
@@ -38,29 +47,39 @@ pub(crate) enum Step {
 
 /// A question that waits for an upstream.
 pub(crate) struct Pending {
-    envelope: Envelope,
-    /// Aliases that already lead from the name asked for to the name to ask for.
-    aliases: Vec<Record>,
-    /// What to ask for.
-    pub(crate) question: op::Query,
+    /// The answer as far as it is known: the question, and aliases that lead to the name to ask for.
+    pub(crate) begun: Vec<u8>,
+    /// Where the question in it ends.
+    pub(crate) question_end: usize,
+    /// Bytes that the client takes.
+    pub(crate) limit: u16,
+    /// The name to ask for.
+    pub(crate) target: Name,
+    /// The type to ask for.
+    pub(crate) kind: RecordType,
+    /// Whether the records of the target are to be shown as those of the name asked for.
+    pub(crate) stands: bool,
     /// The servers it came through, with this one.
     pub(crate) trail: Vec<u8>,
-}
-
-/// What the zones know.
-enum Outcome {
-    Known(Response),
-    /// These aliases lead to a name that no zone knows.
-    Elsewhere(Vec<Record>, Name),
+    pub(crate) dnssec_ok: bool,
+    pub(crate) checking_disabled: bool,
+    pub(crate) client: IpAddr,
+    pub(crate) view: usize,
 }
 
 impl Responder {
-    pub(crate) fn new(zones: Vec<Arc<dyn Zone>>, can_forward: bool, id: u64) -> Self {
+    pub(crate) fn new(
+        zones: Vec<Arc<dyn Zone>>,
+        can_forward: bool,
+        views: Arc<Views>,
+        id: u64,
+    ) -> Self {
         Self {
             zones,
             can_forward,
             id: id.to_be_bytes(),
-            metrics: Arc::default(),
+            metrics: Arc::new(Metrics::new(views.vpcs())),
+            views,
         }
     }
 
@@ -68,147 +87,223 @@ impl Responder {
     pub(crate) fn respond(
         &self,
         bytes: &[u8],
-        from: IpAddr,
-        transport: Transport,
+        client: Client,
         seed: u64,
+        shard: &Shard,
         out: &mut Vec<u8>,
     ) -> Step {
-        let packet = match Packet::read(bytes, MessageType::Query) {
-            Ok(packet) => packet,
-            Err(Fault::Headless) => {
-                self.metrics.ignored.add();
-                return Step::Ignore;
-            }
-            Err(Fault::Malformed(metadata)) => {
-                let envelope = Envelope::of_fault(&metadata);
-                return self.reply_code(ResponseCode::FormErr, &envelope, out);
-            }
-            Err(Fault::Unsupported(metadata)) => {
-                let envelope = Envelope::of_fault(&metadata);
-                return self.reply_code(ResponseCode::NotImp, &envelope, out);
+        shard.received(client.transport);
+        let view = self.views.of(client.address);
+        let question = match Question::read(bytes) {
+            Ok(question) => question,
+            Err(fault) => {
+                let (header, code) = match fault {
+                    Fault::Headless => {
+                        shard.ignored.add();
+                        return Step::Ignore;
+                    }
+                    Fault::Malformed(header) => (header, Code::FORM_ERR),
+                    Fault::Unsupported(header) => (header, Code::NOT_IMP),
+                };
+                reply::bare(header, code, out);
+                shard.answered(view, None, code);
+                return Step::Reply;
             }
         };
-        let envelope = Envelope::of(&packet, transport, self.can_forward);
-        if packet.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
-            return self.reply_code(ResponseCode::BADVERS, &envelope, out);
-        }
-        let question = &packet.question;
-        let is_transfer = matches!(question.query_type, RecordType::AXFR | RecordType::IXFR);
-        if question.query_class != DNSClass::IN || is_transfer {
-            return self.reply_code(ResponseCode::Refused, &envelope, out);
-        }
-        let Some(query) = Query::new(question.name.clone(), question.query_type, seed) else {
-            return self.reply_code(ResponseCode::FormErr, &envelope, out);
+        let mut reply = Reply::start(out, &question, client.transport);
+        let code = match refusal(&question) {
+            Some(code) => code,
+            None => {
+                let query = Query {
+                    kind: question.kind,
+                    from: client.address,
+                    view,
+                    seed,
+                    key: question.key,
+                };
+                match self.look_up(query, &mut reply) {
+                    Outcome::Known(code, authoritative) => {
+                        let cut = reply.finish(code, authoritative, self.can_forward);
+                        shard.answered(view, Some(question.kind), code);
+                        if cut {
+                            shard.truncated.add();
+                        }
+                        return Step::Reply;
+                    }
+                    Outcome::Elsewhere(alias) => {
+                        return self.elsewhere(&question, client, view, alias, reply, shard);
+                    }
+                }
+            }
         };
-        let (aliases, target) = match self.look_up(query, from) {
-            Outcome::Known(response) => return self.reply(&response, &envelope, out),
-            Outcome::Elsewhere(aliases, target) => (aliases, target),
+        reply.finish(code, false, self.can_forward);
+        shard.answered(view, Some(question.kind), code);
+        Step::Reply
+    }
+
+    /// Tells a client that asks too often over UDP to come over TCP.
+    pub(crate) fn put_off(&self, bytes: &[u8], shard: &Shard, out: &mut Vec<u8>) -> Step {
+        shard.received(Transport::Udp);
+        shard.limited.add();
+        let Ok(question) = Question::read(bytes) else {
+            return Step::Ignore;
         };
-        if !self.can_forward || !packet.metadata.recursion_desired {
+        let mut reply = Reply::start(out, &question, Transport::Udp);
+        reply.cut();
+        reply.finish(Code::NO_ERROR, false, self.can_forward);
+        Step::Reply
+    }
+
+    /// Goes on with a name that no zone knows: the one asked for, or where its alias leads.
+    fn elsewhere(
+        &self,
+        question: &Question<'_>,
+        client: Client,
+        view: usize,
+        alias: Option<Alias>,
+        mut reply: Reply<'_>,
+        shard: &Shard,
+    ) -> Step {
+        let trail = question.edns.map_or(&[][..], |edns| edns.trail());
+        if !self.can_forward || !question.header.recursion_desired() {
+            if let Some(Alias {
+                target,
+                stands_for: Some(ttl),
+            }) = &alias
+            {
+                reply.alias(*ttl, target);
+            }
             // An alias is an answer of its own; the client can ask for its target elsewhere.
-            let response = Response {
-                code: match aliases.is_empty() {
-                    true => ResponseCode::Refused,
-                    false => ResponseCode::NoError,
-                },
-                authoritative: !aliases.is_empty(),
-                answers: aliases,
-                ..Response::default()
+            let code = match reply.is_empty() {
+                true => Code::REFUSED,
+                false => Code::NO_ERROR,
             };
-            return self.reply(&response, &envelope, out);
+            let authoritative = !reply.is_empty();
+            reply.finish(code, authoritative, self.can_forward);
+            shard.answered(view, Some(question.kind), code);
+            return Step::Reply;
         }
-        let trail = packet.trail();
         if trail.len() >= 8 * LONGEST_TRAIL || trail.chunks(8).any(|id| id == self.id) {
             self.metrics.forward_loops.add();
-            return self.reply_code(ResponseCode::ServFail, &envelope, out);
+            reply.clear();
+            reply.finish(Code::SERV_FAIL, false, true);
+            shard.answered(view, Some(question.kind), Code::SERV_FAIL);
+            return Step::Reply;
         }
+        let stands = alias
+            .as_ref()
+            .is_some_and(|alias| alias.stands_for.is_some());
+        // Invariant: the question's name was read as one.
+        let asked = || Name::from_wire(question.name);
+        let (begun, question_end) = reply.set_aside();
         Step::Forward(Box::new(Pending {
-            aliases,
-            question: op::Query::query(target, question.query_type),
+            begun,
+            question_end,
+            limit: reply::limit(question, client.transport),
+            target: alias.map_or_else(asked, |alias| alias.target),
+            kind: question.kind,
+            stands,
             trail: [trail, &self.id].concat(),
-            envelope,
+            dnssec_ok: question.edns.is_some_and(|edns| edns.dnssec_ok),
+            checking_disabled: question.header.checking_disabled(),
+            client: client.address,
+            view,
         }))
     }
 
     /// Ends a forwarded question: with what the upstream said, or without (`None`).
-    pub(crate) fn finish(&self, pending: Pending, said: Option<Packet>, out: &mut Vec<u8>) {
-        let response = match said {
-            Some(said) => Response {
-                code: said.metadata.response_code,
-                authoritative: false,
-                answers: pending.aliases.into_iter().chain(said.answers).collect(),
-                authorities: said.authorities,
-                additionals: said.additionals,
-            },
-            None => Response::of_code(ResponseCode::ServFail),
-        };
-        self.reply(&response, &pending.envelope, out);
-    }
-
-    fn reply_code(&self, code: ResponseCode, envelope: &Envelope, out: &mut Vec<u8>) -> Step {
-        self.reply(&Response::of_code(code), envelope, out)
-    }
-
-    fn reply(&self, response: &Response, envelope: &Envelope, out: &mut Vec<u8>) -> Step {
-        self.metrics.answers.of(response.code).add();
-        if response.write(envelope, out) {
-            self.metrics.truncated.add();
+    pub(crate) fn finish(
+        &self,
+        pending: &Pending,
+        said: Option<Upstream>,
+        shard: &Shard,
+        out: &mut Vec<u8>,
+    ) {
+        let (code, cut) = message::complete(pending, said, out);
+        shard.answered(pending.view, Some(pending.kind), code);
+        if cut {
+            shard.truncated.add();
         }
-        Step::Reply
     }
 
     /// Asks the zones, and follows aliases from zone to zone.
-    fn look_up(&self, mut query: Query, from: IpAddr) -> Outcome {
-        let mut response = Response {
-            authoritative: true,
-            ..Response::default()
-        };
+    fn look_up(&self, mut query: Query, reply: &mut Reply<'_>) -> Outcome {
+        let mut alias = None;
         for _ in 0..LONGEST_CHAIN {
-            let answer = self
+            let verdict = self
                 .zones
                 .iter()
-                .map(|zone| zone.answer(&query, from))
-                .find(|answer| !matches!(answer, Answer::NotMine));
-            match answer {
-                None | Some(Answer::NotMine) => {
-                    return Outcome::Elsewhere(response.answers, query.name);
+                .map(|zone| zone.answer(&query, reply))
+                .find(|verdict| *verdict != Verdict::NotMine);
+            let next = match verdict {
+                None | Some(Verdict::NotMine) => return Outcome::Elsewhere(alias),
+                Some(Verdict::Found | Verdict::NoData) => {
+                    return Outcome::Known(Code::NO_ERROR, true);
                 }
-                Some(Answer::Refused) => {
-                    // After an alias, what was found stands.
-                    if response.answers.is_empty() {
-                        return Outcome::Known(Response::of_code(ResponseCode::Refused));
-                    }
-                    return Outcome::Known(response);
-                }
-                Some(Answer::NoData(soa)) => {
-                    response.authorities.push(soa);
-                    return Outcome::Known(response);
-                }
-                Some(Answer::NxDomain(soa)) => {
-                    response.code = ResponseCode::NXDomain;
-                    response.authorities.push(soa);
-                    return Outcome::Known(response);
-                }
-                Some(Answer::Records {
-                    answers,
-                    additionals,
-                }) => {
-                    let alias = match answers.last().map(|record| &record.data) {
-                        Some(RData::CNAME(target)) if !query.wants(RecordType::CNAME) => {
-                            Some(target.0.clone())
-                        }
-                        _ => None,
+                Some(Verdict::NxDomain) => {
+                    // The name asked for exists; what stands for it does not.
+                    let stands = alias.is_some_and(|alias: Alias| alias.stands_for.is_some());
+                    let code = if stands {
+                        Code::NO_ERROR
+                    } else {
+                        Code::NX_DOMAIN
                     };
-                    response.answers.extend(answers);
-                    response.additionals.extend(additionals);
-                    match alias.and_then(|target| Query::new(target, query.kind, query.seed)) {
-                        Some(next) => query = next,
-                        None => return Outcome::Known(response),
-                    }
+                    return Outcome::Known(code, true);
                 }
-            }
+                // After an alias, what was found stands.
+                Some(Verdict::Refused) if !reply.is_empty() => {
+                    return Outcome::Known(Code::NO_ERROR, true);
+                }
+                Some(Verdict::Refused) => return Outcome::Known(Code::REFUSED, false),
+                Some(Verdict::Alias(Target(target))) => Alias {
+                    target,
+                    stands_for: None,
+                },
+                Some(Verdict::Stand(Target(target), ttl)) if query.kind == RecordType::ANY => {
+                    reply.alias(ttl, &target);
+                    return Outcome::Known(Code::NO_ERROR, true);
+                }
+                Some(Verdict::Stand(Target(target), ttl)) => Alias {
+                    target,
+                    stands_for: Some(ttl),
+                },
+            };
+            query.key = next.target.key();
+            alias = Some(next);
         }
-        Outcome::Known(Response::of_code(ResponseCode::ServFail))
+        reply.clear();
+        Outcome::Known(Code::SERV_FAIL, false)
+    }
+}
+
+/// Where an alias led at last.
+struct Alias {
+    target: Name,
+    /// The TTL of the alias to add where the target's records are not to be had, if they are to be shown as
+    /// those of the name that leads there.
+    stands_for: Option<u32>,
+}
+
+/// What the zones know.
+enum Outcome {
+    /// Everything: the code, and whether it is authoritative.
+    Known(Code, bool),
+    /// The name asked for, or the one that its alias leads to, is in no zone.
+    Elsewhere(Option<Alias>),
+}
+
+/// Why a well-formed question is not looked up.
+fn refusal(question: &Question<'_>) -> Option<Code> {
+    if question.edns.is_some_and(|edns| edns.version > 0) {
+        return Some(Code::BAD_VERS);
+    }
+    match question.kind {
+        // These are no types of records.
+        RecordType(0) | RecordType::OPT | RecordType::TSIG => Some(Code::FORM_ERR),
+        RecordType::TKEY | RecordType::MAILA | RecordType::MAILB => Some(Code::NOT_IMP),
+        RecordType::AXFR | RecordType::IXFR => Some(Code::REFUSED),
+        _ if question.class != CLASS_IN => Some(Code::REFUSED),
+        _ => None,
     }
 }
 

@@ -1,19 +1,26 @@
 //! The server: sockets around the [`Responder`].
+//!
+//! Questions over UDP are answered by threads of their own, each with its own socket on the same port,
+//! so that nothing is shared between cores. TCP, and whatever waits for an upstream, runs on tokio.
 
 mod tcp;
 mod udp;
 
 use crate::{
     forward::Forwarder,
-    metrics::Metrics,
-    responder::{Pending, Responder},
+    metrics::{Metrics, Shard},
+    range::Views,
+    reply::Transport,
+    responder::{Client, Pending, Responder, Step},
     zone::Zone,
 };
 use std::{
     future::Future,
     hash::{BuildHasher, Hasher, RandomState},
     io,
+    net::IpAddr,
     sync::Arc,
+    time::Instant,
 };
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -24,17 +31,36 @@ use tokio::{
 pub struct Server {
     responder: Responder,
     forward: Option<Forwarder>,
+    /// How many questions per second each worker takes from one network over UDP.
+    rate_limit: Option<u32>,
 }
 
 impl Server {
     /// Asks these zones in order. What none of them knows is forwarded for clients that ask for it, or
     /// refused if there is nowhere to forward to.
     pub fn new(zones: Vec<Arc<dyn Zone>>, forward: Option<Forwarder>) -> Self {
+        Self::with_views(zones, forward, Arc::default())
+    }
+
+    /// Like [`Server::new`], with views: which client sees what.
+    pub fn with_views(
+        zones: Vec<Arc<dyn Zone>>,
+        forward: Option<Forwarder>,
+        views: Arc<Views>,
+    ) -> Self {
         let forward = forward.filter(|forward| !forward.upstreams().is_empty());
         Self {
-            responder: Responder::new(zones, forward.is_some(), random()),
+            responder: Responder::new(zones, forward.is_some(), views, random()),
             forward,
+            rate_limit: None,
         }
+    }
+
+    /// Answers at most so many questions per second of one network (24 bits of IPv4, 56 of IPv6) over UDP,
+    /// in each worker; the others are told to ask over TCP. Unlimited if not set.
+    pub fn rate_limit(mut self, per_second: Option<u32>) -> Self {
+        self.rate_limit = per_second;
+        self
     }
 
     /// The counters, which stay readable while the server runs.
@@ -42,61 +68,95 @@ impl Server {
         self.responder.metrics.clone()
     }
 
-    /// Serves these sockets until `shutdown` is done. Each UDP socket answers from the address that it is
-    /// bound to, so on a machine with several addresses bind each of them rather than `0.0.0.0`.
+    /// Answers one message over UDP without any socket, as far as the zones know the answer. False if
+    /// nothing is to be sent: it is no question, or would be forwarded.
+    pub fn answer(&self, message: &[u8], from: IpAddr, out: &mut Vec<u8>) -> bool {
+        let client = Client {
+            address: from,
+            transport: Transport::Udp,
+        };
+        let shard = Shard::unshared();
+        let step = self
+            .responder
+            .respond(message, client, random(), &shard, out);
+        matches!(step, Step::Reply)
+    }
+
+    /// Serves a pair of sockets until `shutdown` is done; see [`Server::serve_all`].
     ///
     /// # Errors
-    /// None once it serves: what fails for one client is that client's affair and is counted.
+    /// See [`Server::serve_all`].
     pub async fn serve(
-        mut self,
+        self,
         udp: UdpSocket,
         tcp: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<()> {
-        let own = udp.local_addr()?;
-        if let Some(forward) = &mut self.forward {
-            forward.avoid(own);
+        self.serve_all(vec![(udp, tcp)], shutdown).await
+    }
+
+    /// Serves these pairs of sockets until `shutdown` is done. Each UDP socket answers from the address
+    /// that it is bound to, so on a machine with several addresses bind each of them rather than `0.0.0.0`.
+    ///
+    /// # Errors
+    /// None once it serves: what fails for one client is that client's affair and is counted.
+    pub async fn serve_all(
+        mut self,
+        sockets: Vec<(UdpSocket, TcpListener)>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        for (udp, _) in &sockets {
+            let own = udp.local_addr()?;
+            if let Some(forward) = &mut self.forward {
+                forward.avoid(own);
+            }
         }
         let server = Arc::new(self);
-        let udp = Arc::new(udp);
-        // Dropping the set at the end stops every task in it, and theirs.
+        // Dropping the set at the end stops every task in it, and theirs; dropping the workers stops them.
         let mut tasks = JoinSet::new();
-        let workers = std::thread::available_parallelism()
-            .map_or(1, |n| n.get())
-            .min(4);
-        for _ in 0..workers {
-            tasks.spawn(udp::work(server.clone(), udp.clone()));
+        let mut workers = Vec::new();
+        for (udp, tcp) in sockets {
+            let own = udp.local_addr()?;
+            workers.push(udp::Workers::start(&server, udp.into_std()?)?);
+            tasks.spawn(tcp::accept(server.clone(), tcp));
+            tracing::info!(address = %own, "answering DNS");
         }
-        tasks.spawn(tcp::accept(server.clone(), tcp));
-        tracing::info!(address = %own, "answering DNS");
+        for workers in &workers {
+            let ended = workers.ended();
+            tasks.spawn(async move { ended.notified().await });
+        }
         tokio::pin!(shutdown);
         tokio::select! {
             () = &mut shutdown => Ok(()),
-            Some(Err(error)) = tasks.join_next() => Err(io::Error::other(error)),
+            Some(ended) = tasks.join_next() => Err(match ended {
+                Ok(()) => io::Error::other("a worker ended unexpectedly"),
+                Err(error) => io::Error::other(error),
+            }),
         }
     }
 
     /// Asks an upstream and writes the answer.
-    async fn forward(&self, pending: Box<Pending>, out: &mut Vec<u8>) {
+    async fn forward(&self, pending: Box<Pending>, shard: &Shard, out: &mut Vec<u8>) {
         let metrics = &self.responder.metrics;
-        let said = match &self.forward {
-            Some(forward) => match forward.admit() {
-                Some(_permit) => {
-                    metrics.forwarded.add();
-                    let said = forward.ask(&pending).await;
-                    if said.is_none() {
-                        metrics.forward_failures.add();
-                    }
-                    said
+        let forward = self.forward.as_ref();
+        let admitted = forward.and_then(|forward| Some((forward, forward.admit(pending.client)?)));
+        let said = match admitted {
+            Some((forward, _admission)) => {
+                metrics.forwarded.add();
+                let start = Instant::now();
+                let said = forward.ask(&pending, random()).await;
+                match &said {
+                    Some(_) => metrics.took(start.elapsed()),
+                    None => metrics.forward_failures.add(),
                 }
-                None => {
-                    metrics.forward_overflows.add();
-                    None
-                }
-            },
-            None => None,
+                said
+            }
+            None => {
+                metrics.forward_overflows.add();
+                None
+            }
         };
-        self.responder.finish(*pending, said, out);
+        self.responder.finish(&pending, said, shard, out);
     }
 }
 

@@ -1,73 +1,69 @@
 //! What a zone is asked, and what it says.
 
-use crate::key::Key;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use crate::{
+    name::{Key, Name},
+    record::RecordType,
+    reply::Reply,
+};
 use std::net::IpAddr;
 
 /// Whoever knows some of the names.
 pub trait Zone: Send + Sync + 'static {
-    /// Answers a question of class `IN` that came from this address. It runs on the thread that serves
-    /// the socket, so it must not block; the state it reads is its own.
-    fn answer(&self, query: &Query, from: IpAddr) -> Answer;
+    /// Answers a question of class `IN` by adding to the reply. It runs on the thread that serves the
+    /// socket, so it must not block for long; the state it reads is its own.
+    fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict;
 }
 
 /// A question.
 pub struct Query {
-    /// The name as asked; answers repeat its upper and lower case, as resolvers expect.
-    pub name: Name,
     /// The type asked for; may be `ANY`.
     pub kind: RecordType,
+    /// Who asks.
+    pub from: IpAddr,
+    /// What the client may see: its view in [`crate::range::Views`].
+    pub view: usize,
     /// A fresh random number, with which a zone picks among equals.
     pub seed: u64,
     pub(crate) key: Key,
 }
 
 impl Query {
-    /// A question; `None` if the name is longer than DNS allows.
-    pub fn new(name: Name, kind: RecordType, seed: u64) -> Option<Self> {
-        let key = Key::of(&name)?;
-        Some(Self {
-            name,
-            kind,
-            seed,
-            key,
-        })
-    }
-
     /// Whether records of this type answer the question.
     pub fn wants(&self, kind: RecordType) -> bool {
         self.kind == kind || self.kind == RecordType::ANY
     }
-
-    /// A record that answers the question.
-    pub(crate) fn record(&self, ttl: u32, data: RData) -> Record {
-        Record::from_rdata(self.name.clone(), ttl, data)
-    }
 }
 
 /// What a zone says to a question.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// These records. If the last one is a `CNAME` and something else was asked for, the server goes on
-    /// with its target.
-    Records {
-        /// At least one.
-        answers: Vec<Record>,
-        /// Addresses of names in the answers; dropped first when space is short.
-        additionals: Vec<Record>,
-    },
-    /// The name exists without such records. The zone's SOA says for how long that may be remembered.
-    NoData(Record),
-    /// Neither the name nor any name under it exists.
-    NxDomain(Record),
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It added records.
+    Found,
+    /// It added an alias (`CNAME`); the server goes on with the target.
+    Alias(Target),
+    /// The records of the target are to be shown as those of the name asked for; nothing was added. Where
+    /// they cannot be had, the server adds an alias with this TTL instead.
+    Stand(Target, u32),
+    /// The name exists without such records. It added the zone's SOA, which says for how long that may be
+    /// remembered.
+    NoData,
+    /// Neither the name nor any name under it exists. It added the zone's SOA.
+    NxDomain,
     /// The zone's own name, but not for this client.
     Refused,
     /// Not a name of this zone.
     NotMine,
 }
 
+/// Where an alias leads.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target(pub(crate) Name);
+
 /// SplitMix64 (Steele, Lea, Flood 2014): the few draws that an answer needs, from the query's seed.
 pub(crate) struct Draw(pub(crate) u64);
+
+/// Up to how many picks are put into random order.
+const MOST_SHUFFLED: usize = 64;
 
 impl Draw {
     pub(crate) fn next(&mut self) -> u64 {
@@ -79,27 +75,45 @@ impl Draw {
     }
 
     /// Below `bound`, which must not be 0. Multiplying avoids the division; the bias is below 2^-32.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
-    /// At most `most` different items in random order.
-    pub(crate) fn sample<'a, T>(&mut self, items: &'a [T], most: usize) -> Vec<&'a T> {
-        let mut picked: Vec<usize> = Vec::with_capacity(most.min(items.len()));
-        if items.len() <= most {
-            picked.extend(0..items.len());
+    /// Picks at most `most` different ones of `count` things, by index. Up to 64 come in random order;
+    /// more come one after the other from a random start.
+    pub(crate) fn sample(&mut self, count: usize, most: usize, mut pick: impl FnMut(usize)) {
+        let picks = most.min(count);
+        if picks <= 1 {
+            if picks == 1 {
+                pick(if count == 1 { 0 } else { self.below(count) });
+            }
+            return;
+        }
+        if picks > MOST_SHUFFLED {
+            let start = self.below(count);
+            (0..picks).for_each(|step| pick((start + step) % count));
+            return;
+        }
+        let mut picked = [0; MOST_SHUFFLED];
+        let picked = &mut picked[..picks];
+        if picks == count {
+            picked
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, place)| *place = i);
         } else {
-            // Floyd's method: as many draws as picks, however many items there are.
-            for top in items.len() - most..items.len() {
+            // Floyd's method: as many draws as picks, however many things there are.
+            for done in 0..picks {
+                let top = count - picks + done;
                 let drawn = self.below(top + 1);
-                picked.push(if picked.contains(&drawn) { top } else { drawn });
+                let is_taken = picked[..done].contains(&drawn);
+                picked[done] = if is_taken { top } else { drawn };
             }
         }
-        for last in (1..picked.len()).rev() {
-            let other = self.below(last + 1);
-            picked.swap(last, other);
+        for last in (1..picks).rev() {
+            picked.swap(last, self.below(last + 1));
         }
-        picked.into_iter().map(|index| &items[index]).collect()
+        picked.iter().for_each(|index| pick(*index));
     }
 }
 
@@ -108,33 +122,30 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    fn sample(seed: u64, count: usize, most: usize) -> Vec<usize> {
+        let mut picked = Vec::new();
+        Draw(seed).sample(count, most, |index| picked.push(index));
+        picked
+    }
+
     #[test]
     fn a_sample_holds_different_items_and_reaches_all() {
-        let items: Vec<usize> = (0..50).collect();
-        let mut seen = BTreeSet::new();
-        for seed in 0..500 {
-            let sample = Draw(seed).sample(&items, 8);
-            let different: BTreeSet<usize> = sample.iter().map(|item| **item).collect();
-            assert_eq!((sample.len(), different.len()), (8, 8), "seed {seed}");
-            seen.extend(different);
+        for (count, most, expected) in [(50, 8, 8), (50, 1, 1), (300, 200, 200), (9, 64, 9)] {
+            let mut seen = BTreeSet::new();
+            for seed in 0..500 {
+                let sample = sample(seed, count, most);
+                let different: BTreeSet<usize> = sample.iter().copied().collect();
+                assert_eq!((sample.len(), different.len()), (expected, expected));
+                seen.extend(different);
+            }
+            assert_eq!(seen, (0..count).collect());
         }
-        assert_eq!(seen.len(), 50);
     }
 
     #[test]
     fn few_items_come_all_in_changing_order() {
-        let items = [1, 2, 3];
-        let mut orders = BTreeSet::new();
-        for seed in 0..200 {
-            orders.insert(
-                Draw(seed)
-                    .sample(&items, 8)
-                    .into_iter()
-                    .copied()
-                    .collect::<Vec<_>>(),
-            );
-        }
+        let orders: BTreeSet<Vec<usize>> = (0..200).map(|seed| sample(seed, 3, 8)).collect();
         assert_eq!(orders.len(), 6);
-        assert!(Draw(1).sample::<u8>(&[], 8).is_empty());
+        assert!(sample(1, 0, 8).is_empty());
     }
 }

@@ -188,6 +188,13 @@ impl Table {
         self
     }
 
+    /// The table without the line of column names.
+    #[must_use]
+    pub fn without_header(mut self) -> Self {
+        self.no_headers = true;
+        self
+    }
+
     /// Whether there is nothing to show.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

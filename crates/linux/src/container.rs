@@ -19,7 +19,7 @@ use crate::process::{PidNamespace, Process};
 use crate::stage::{Step, c_path};
 use crate::{Error, Result};
 
-pub use crate::rootfs::{Mount, MountSource};
+pub use crate::rootfs::{FileContent, Mount, MountSource};
 
 /// What to run, and what it sees.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl Container {
             ("/etc/hosts", spec.hosts),
         ];
         mounts.extend(name_files.into_iter().filter_map(|(at, content)| {
-            let source = MountSource::File(content?);
+            let source = MountSource::File(FileContent::readable(content?));
             Some(Mount {
                 at: at.into(),
                 source,

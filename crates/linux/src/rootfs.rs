@@ -30,13 +30,32 @@ pub struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountSource {
     /// A directory with these files, by relative path: a ConfigMap or a Secret.
-    Files(BTreeMap<PathBuf, Vec<u8>>),
-    /// One file with this content.
-    File(Vec<u8>),
+    Files(BTreeMap<PathBuf, FileContent>),
+    /// One file.
+    File(FileContent),
     /// A directory or file that the caller can see.
     Path(PathBuf),
     /// An empty directory in memory, private to the container.
     Scratch,
+}
+
+/// A file that is made for the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileContent {
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// Who may do what with it: permission bits such as `0o644`.
+    pub mode: u32,
+}
+
+impl FileContent {
+    /// A file that everybody may read.
+    pub fn readable(bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            mode: 0o644,
+        }
+    }
 }
 
 /// The most entries of one directory that are mirrored; each costs a mount.
@@ -244,7 +263,7 @@ impl Plan {
         match &mount.source {
             MountSource::Files(files) => {
                 self.steps.push(Step::Tmpfs { at });
-                for (name, bytes) in files {
+                for (name, file) in files {
                     if !name
                         .components()
                         .all(|part| matches!(part, Component::Normal(_)))
@@ -259,18 +278,18 @@ impl Plan {
                     let at = c_path(inside(&path.join(name)))?;
                     self.steps.push(Step::File {
                         at,
-                        bytes: bytes.clone(),
-                        mode: 0o644,
+                        bytes: file.bytes.clone(),
+                        mode: file.mode,
                     });
                 }
             }
-            MountSource::File(bytes) => {
+            MountSource::File(file) => {
                 let staged = c_path(&PathBuf::from(format!("{STAGED}{}", self.staged)))?;
                 self.staged += 1;
                 self.steps.push(Step::File {
                     at: staged.clone(),
-                    bytes: bytes.clone(),
-                    mode: 0o644,
+                    bytes: file.bytes.clone(),
+                    mode: file.mode,
                 });
                 // A relative source is below the working directory, which is the new root.
                 self.steps.push(Step::Bind {
@@ -357,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_file_name_that_climbs_out_of_its_volume_is_refused() {
-        let files = BTreeMap::from([(PathBuf::from("../escape"), Vec::new())]);
+        let files = BTreeMap::from([(PathBuf::from("../escape"), FileContent::readable([]))]);
         let mount = Mount {
             at: "/srv".into(),
             source: MountSource::Files(files),

@@ -9,6 +9,7 @@
 //! mounts and rules have no other holders and vanish too.
 
 use std::ffi::OsString;
+use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -198,11 +199,13 @@ fn steps(mode: Mode) -> Result<Vec<Step>> {
 }
 
 impl Sandbox {
-    /// Launches the program in a sandbox; it must call [`enter`]. `print` is called for each line that the runtime sends
-    /// with [`HostLink::print`]. Standard output and error are shared, standard input is empty.
+    /// Launches the program in a sandbox; it must call [`enter`]. It gets `listeners` when it asks to listen at their
+    /// addresses. `print` is called for each line that the runtime sends with [`HostLink::print`]. Standard output and
+    /// error are shared, standard input is empty.
     pub fn launch(
         program: Program,
         mode: Mode,
+        listeners: Vec<TcpListener>,
         print: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self> {
         let (host_socket, inner_socket) = pair().attempt(|| "make the host link".into())?;
@@ -228,7 +231,7 @@ impl Sandbox {
         };
         let guard = receiver.recv().unwrap_or_else(|_| ended())?;
         drop(inner_socket);
-        let host_end = HostEnd::serve(host_socket, guard.pid(), print)?;
+        let host_end = HostEnd::serve(host_socket, guard.pid(), listeners, print)?;
         Ok(Self { guard, host_end })
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
+pub use tombolo_linux::container::FileContent;
 use tombolo_linux::fabric::{FabricRules, Refusal};
 
 /// A machine that can hold pods.
@@ -63,11 +64,13 @@ pub trait Executed: Send + Sync {
 
 /// Why a process did not start.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(
+#[error("{message}")]
+pub struct StartError {
     /// What failed and what to do about it.
-    pub String,
-);
+    pub message: String,
+    /// The exit code that says so, as shells have it: 127 for a program that does not exist, 126 for any other.
+    pub code: i32,
+}
 
 /// A process to start: a container with everything resolved.
 #[derive(Debug, Default)]
@@ -109,7 +112,9 @@ pub struct MountSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VolumeSource {
     /// Files by relative path: a ConfigMap, a Secret, the downward API.
-    Files(BTreeMap<PathBuf, Vec<u8>>),
+    Files(BTreeMap<PathBuf, FileContent>),
+    /// One file of those, mounted alone.
+    File(FileContent),
     /// A directory or file of the machine.
     Path(PathBuf),
     /// An empty private directory that ends with the container.

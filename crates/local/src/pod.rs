@@ -17,7 +17,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::cluster::Cluster;
-use crate::machine::{Machine, Process};
+use crate::machine::{ExecSpec, Machine, Process};
 use crate::network::address::PodAddresses;
 use log::Log;
 
@@ -66,6 +66,19 @@ pub struct ContainerHandle {
     pub log: Option<Arc<Log>>,
     /// Output of the run before.
     pub previous: Option<Arc<Log>>,
+}
+
+impl ContainerHandle {
+    /// A further program that sees what the container's own sees.
+    pub fn program(&self, argv: Vec<String>) -> ExecSpec {
+        ExecSpec {
+            argv,
+            env: self.env.clone(),
+            workdir: self.workdir.clone(),
+            user: self.user,
+            ..ExecSpec::default()
+        }
+    }
 }
 
 impl RunningPod {

@@ -13,7 +13,8 @@ use tombolo_linux::sandbox::{Program, Sandbox};
 
 pub use options::{ClusterSource, Engine, Opening, Options, Policy, Problems, Source};
 
-use crate::control::{Client, Info, run_dir};
+use crate::control::run_dir::{self, Claim};
+use crate::control::{Client, Info};
 use crate::node::Orders;
 use crate::progress::{Event, decode};
 use show::{Output, Show, problems};
@@ -23,6 +24,9 @@ const START: Duration = Duration::from_secs(20);
 
 /// How long it may take to end when asked to.
 const STOP: Duration = Duration::from_secs(15);
+
+/// How long its last words may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is known of a runtime that was started.
 #[derive(Debug, Clone, Default)]
@@ -37,16 +41,7 @@ pub struct Running {
     sandbox: Sandbox,
     state: watch::Receiver<State>,
     info: Info,
-    dir: RunDir,
-}
-
-/// The directory of the sockets; gone when dropped.
-struct RunDir(PathBuf);
-
-impl Drop for RunDir {
-    fn drop(&mut self) {
-        run_dir::release(&self.0);
-    }
+    dir: Claim,
 }
 
 /// Checks everything, then starts a runtime. `program` is our own binary, whose `main` calls
@@ -70,13 +65,16 @@ pub async fn start(
         progress(Event::Warning { message: warning });
     }
     let dir = run_dir::of(&options.name).map_err(single)?;
-    run_dir::claim(&dir).map_err(single)?;
-    let dir = RunDir(dir);
-    let orders_path = dir.0.join(run_dir::OPTIONS);
+    let dir = Claim::on(&dir).map_err(single)?;
+    let orders_path = dir.path().join(run_dir::OPTIONS);
+    let api = checked
+        .api
+        .local_addr()
+        .map_err(|error| single(error.to_string()))?;
     let orders = Orders {
-        options,
+        options: Options { api, ..options },
         program: program.clone(),
-        run_dir: dir.0.clone(),
+        run_dir: dir.path().to_owned(),
     };
     let text = serde_json::to_vec(&orders).map_err(|error| single(error.to_string()))?;
     std::fs::write(&orders_path, text)
@@ -99,8 +97,8 @@ pub async fn start(
         args: vec![orders_path.into()],
         env: Vec::new(),
     };
-    let sandbox =
-        Sandbox::launch(program, checked.mode, print).map_err(|error| single(error.to_string()))?;
+    let sandbox = Sandbox::launch(program, checked.mode, vec![checked.api], print)
+        .map_err(|error| single(error.to_string()))?;
     let mut waiting = state.clone();
     let serving = waiting.wait_for(|state| state.info.is_some() || state.failed.is_some());
     let message = tokio::select! {
@@ -109,7 +107,7 @@ pub async fn start(
             Ok((_, Some(message))) => message,
             _ => "the runtime ended before it answered".to_owned(),
         },
-        code = sandbox.wait() => state.borrow().failed.clone().unwrap_or_else(|| format!("the runtime ended with {code} before it answered")),
+        code = sandbox.wait() => last_words(state.clone()).await.unwrap_or_else(|| format!("the runtime ended with {code} before it answered")),
         () = tokio::time::sleep(START) => format!("the runtime does not answer after {} s", START.as_secs()),
     };
     Err(single(message))
@@ -127,7 +125,7 @@ impl Running {
 
     /// A client of its control socket.
     pub fn client(&self) -> Client {
-        Client::at(&self.dir.0)
+        Client::at(self.dir.path())
     }
 
     /// Waits until every workload was ready.
@@ -149,17 +147,14 @@ impl Running {
                 State { failed: Some(message), .. } => Err(message),
                 _ => Ok(()),
             },
-            code = self.sandbox.wait() => Err(self.failure(code)),
+            code = self.sandbox.wait() => Err(self.failure(code).await),
             () = tokio::time::sleep(patience) => Err(self.waiting(patience).await),
         }
     }
 
-    fn failure(&self, code: i32) -> String {
-        self.state
-            .borrow()
-            .failed
-            .clone()
-            .unwrap_or_else(|| format!("the runtime ended with {code}"))
+    async fn failure(&self, code: i32) -> String {
+        let told = last_words(self.state.clone()).await;
+        told.unwrap_or_else(|| format!("the runtime ended with {code}"))
     }
 
     async fn waiting(&self, patience: Duration) -> String {
@@ -190,10 +185,9 @@ impl Running {
         } = self;
         let code = sandbox.supervise().await;
         drop(dir);
-        if state.borrow().failed.is_some() {
-            1
-        } else {
-            code
+        match last_words(state).await {
+            Some(_) => 1,
+            None => code,
         }
     }
 
@@ -208,6 +202,13 @@ impl Running {
             self.sandbox.wait().await;
         }
     }
+}
+
+/// Why a runtime that has ended failed, if it said so. What it said last may still be on its way.
+async fn last_words(mut state: watch::Receiver<State>) -> Option<String> {
+    let said = state.wait_for(|state| state.failed.is_some());
+    let said = tokio::time::timeout(LAST_WORDS, said).await.ok()?.ok()?;
+    said.failed.clone()
 }
 
 /// Runs until stopped, and shows what happens. The exit code.

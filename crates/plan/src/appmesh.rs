@@ -5,6 +5,7 @@
 
 mod cluster;
 mod endpoints;
+mod gateway;
 mod matching;
 mod retry;
 mod service;
@@ -27,6 +28,7 @@ use tombolo_model::{
             self, MeshSpec, VirtualNodeSpec,
             listener::{FileAccessLog, Logging, LoggingFormat},
             mesh::{EgressFilterType, IpPreference},
+            tls::{ListenerTls, TlsMode},
         },
     },
 };
@@ -36,23 +38,30 @@ use tombolo_model::{
 pub struct Dependencies {
     /// Resources that were read, also those that were not there.
     resources: HashSet<ResourceKey>,
-    /// Routers whose routes were listed, by mesh and name.
-    routers: HashSet<(Arc<str>, Arc<str>)>,
+    /// What was listed: the kind, the mesh and the parent.
+    lists: HashSet<(Kind, Arc<str>, Arc<str>)>,
 }
 
 impl Dependencies {
     /// Whether a change to this resource can change the plan.
     pub fn concern(&self, key: &ResourceKey) -> bool {
         self.resources.contains(key)
-            || key.kind == Kind::Route
+            || key.kind.parent().is_some()
                 && self
-                    .routers
-                    .contains(&(key.mesh.clone(), key.parent.clone()))
+                    .lists
+                    .contains(&(key.kind, key.mesh.clone(), key.parent.clone()))
+    }
+
+    /// All children of this kind were looked at.
+    fn list(&mut self, kind: Kind, parent: &ResourceKey) {
+        self.lists
+            .insert((kind, parent.mesh.clone(), parent.name.clone()));
     }
 }
 
-/// Compiles the plan of a virtual node's proxies. `None`: there is no such node.
-pub fn virtual_node(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Dependencies)> {
+/// Compiles the plan of the proxies of a virtual node or a virtual gateway. `None`: there is none of this
+/// name.
+pub fn compile(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Dependencies)> {
     let mut compiler = Compiler {
         scope,
         mesh: key.mesh.clone(),
@@ -63,10 +72,11 @@ pub fn virtual_node(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Depen
     if let Some(Spec::Mesh(spec)) = compiler.read(&ResourceKey::mesh(key.mesh.clone())) {
         compiler.mesh_spec = spec.clone();
     }
-    let Some(Spec::VirtualNode(spec)) = compiler.read(key) else {
-        return None;
-    };
-    compiler.node(key, spec);
+    match compiler.read(key)? {
+        Spec::VirtualNode(spec) => compiler.node(key, spec),
+        Spec::VirtualGateway(spec) => compiler.gateway(key, spec),
+        _ => return None,
+    }
     Some((compiler.plan, compiler.dependencies))
 }
 
@@ -114,19 +124,16 @@ impl<'a> Compiler<'a> {
                 cluster,
                 timeout: cluster::listener_timeout(listener.timeout.as_ref()),
             });
-            if listener
-                .tls
-                .as_ref()
-                .is_some_and(|tls| tls.mode != spec::tls::TlsMode::Disabled)
-            {
-                let port = listener.port_mapping.port;
-                self.warn(
-                    key,
-                    format!("TLS of listener {port} is not supported yet: it is plaintext"),
-                );
-            }
+            self.warn_of_tls(key, listener.port_mapping.port, listener.tls.as_ref());
         }
         self.outbound(key, spec);
+    }
+
+    fn warn_of_tls(&mut self, key: &ResourceKey, port: u16, tls: Option<&ListenerTls>) {
+        if tls.is_some_and(|tls| tls.mode != TlsMode::Disabled) {
+            let message = format!("TLS of listener {port} is not supported yet: it is plaintext");
+            self.warn(key, message);
+        }
     }
 
     fn outbound(&mut self, key: &ResourceKey, spec: &VirtualNodeSpec) {
@@ -175,24 +182,20 @@ impl<'a> Compiler<'a> {
 
 /// A host whose requests go wherever they were going.
 fn open_host(name: &str, domain: &str, cluster: &Arc<str>) -> VirtualHost {
-    use crate::plan::{Match, PathMatch, Route, Target};
+    use crate::plan::{Changes, Match, Route, Target};
     VirtualHost {
         name: name.to_owned(),
         domains: vec![domain.to_owned()],
         routes: vec![Route {
             name: name.to_owned(),
-            matcher: Match {
-                path: PathMatch::Prefix("/".into()),
-                headers: Vec::new(),
-                query: Vec::new(),
-                grpc: false,
-            },
+            matcher: Match::everything(),
             targets: vec![Target {
                 cluster: cluster.clone(),
                 weight: 1,
             }],
             timeout: cluster::DEFAULT_TIMEOUT,
             retry: None,
+            changes: Changes::default(),
         }],
     }
 }

@@ -3,6 +3,7 @@
 mod access_log;
 mod cluster;
 mod endpoint;
+mod gateway;
 mod listener;
 mod protobuf;
 mod route;
@@ -19,8 +20,13 @@ pub fn resources(plan: &Plan) -> Vec<Resource> {
         .iter()
         .map(|(name, cluster)| cluster::resource(name, cluster))
         .collect();
-    resources.extend(route::resources(plan));
-    resources.extend(listener::resources(plan));
+    match &plan.gateway {
+        Some(gateway) => resources.extend(gateway::resources(plan, gateway)),
+        None => {
+            resources.extend(route::resources(plan));
+            resources.extend(listener::resources(plan));
+        }
+    }
     resources
 }
 

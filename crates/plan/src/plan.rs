@@ -3,6 +3,11 @@
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+/// Where the redirect rules of a pod send what goes out, and where a gateway takes requests from itself.
+pub const EGRESS_PORT: u16 = 15001;
+/// The header that marks a request that a gateway sends back to itself, with the service and its port.
+pub const MARK: &str = "x-tombolo-virtual-service";
+
 /// Everything that the proxies of one workload should do. All proxies of a workload share it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Plan {
@@ -10,6 +15,10 @@ pub struct Plan {
     pub inbound: Vec<Inbound>,
     /// Where the application's calls go, by port.
     pub outbound: Vec<Outbound>,
+    /// For a proxy that lets traffic in on ports of its own: then nothing is redirected to it, and it has
+    /// no application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
     /// What happens to calls that `outbound` does not know.
     pub unknown: UnknownDestination,
     /// Everything that traffic can be sent to, by name.
@@ -41,6 +50,28 @@ pub struct Inbound {
     pub cluster: Arc<str>,
     /// Limits on the time that the application takes.
     pub timeout: Timeout,
+}
+
+/// What a gateway lets in. A request passes it twice: the routes of its entrance choose a service, change
+/// the request and send it back to the gateway itself, marked with the service; there the service's own
+/// routes see it as it then is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Gateway {
+    /// Its ports.
+    pub entrances: Vec<Entrance>,
+    /// The routes of the services, each for marked requests alone.
+    pub inside: Vec<Route>,
+}
+
+/// A port of a gateway.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entrance {
+    /// The port.
+    pub port: u16,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// The first that matches is taken.
+    pub routes: Vec<Route>,
 }
 
 /// What is spoken on a port.
@@ -107,6 +138,46 @@ pub struct Route {
     pub timeout: Timeout,
     /// When they are tried again.
     pub retry: Option<Retry>,
+    /// What is changed in them on the way.
+    #[serde(skip_serializing_if = "Changes::is_none")]
+    pub changes: Changes,
+}
+
+/// What is changed in a request before it is sent on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// The host, to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path, without the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathChange>,
+    /// Headers that are set, whatever they were.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// Headers that are taken out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+impl Changes {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a path is changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum PathChange {
+    /// What it begins with, and the slash that follows, are replaced.
+    Prefix {
+        /// What it begins with.
+        from: String,
+        /// What that becomes; ends with a slash.
+        to: String,
+    },
+    /// It is replaced as a whole.
+    Whole(String),
 }
 
 /// A cluster and its share of the traffic.
@@ -140,6 +211,18 @@ pub struct Match {
     pub query: Vec<(String, Option<String>)>,
     /// Whether the request must be gRPC.
     pub grpc: bool,
+}
+
+impl Match {
+    /// Every request.
+    pub fn everything() -> Self {
+        Self {
+            path: PathMatch::Prefix("/".into()),
+            headers: Vec::new(),
+            query: Vec::new(),
+            grpc: false,
+        }
+    }
 }
 
 /// Which paths.

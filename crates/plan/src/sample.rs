@@ -37,6 +37,14 @@ pub(crate) fn service(name: &str) -> ResourceKey {
     ResourceKey::new(MESH, Kind::VirtualService, name)
 }
 
+pub(crate) fn gateway(name: &str) -> ResourceKey {
+    ResourceKey::new(MESH, Kind::VirtualGateway, name)
+}
+
+pub(crate) fn gateway_route(gateway: &str, name: &str) -> ResourceKey {
+    ResourceKey::child(MESH, Kind::GatewayRoute, gateway, name)
+}
+
 /// A state that is built command by command.
 pub(crate) struct Sample {
     pub(crate) view: View,

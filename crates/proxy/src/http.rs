@@ -3,6 +3,7 @@
 pub(crate) mod alarm;
 mod forward;
 mod headers;
+pub(crate) mod inbound;
 pub(crate) mod local;
 mod milliseconds;
 pub(crate) mod outgoing;
@@ -10,23 +11,24 @@ mod path;
 pub(crate) mod record;
 pub(crate) mod relay;
 mod session;
-mod upgrade;
+pub(crate) mod upgrade;
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
 
 use crate::config::action::Action;
 use crate::config::format::Facts;
-use crate::config::http_manager::{StripPort, Underscores};
+use crate::config::http_manager::{Server, StripPort, Underscores};
 use crate::config::matcher::{Subject, is_grpc};
 use crate::config::route::{Route, without_port};
+use crate::http1::spare;
 
 use alarm::Alarm;
+use inbound::Inbound;
 use local::LocalReply;
 pub(crate) use milliseconds::Milliseconds;
 use record::Record;
@@ -38,7 +40,8 @@ struct Exchange<'a> {
     session: &'a Rc<Session>,
     alarm: Rc<Alarm>,
     started: Instant,
-    in_flight: InFlight,
+    /// Handed to the response.
+    in_flight: Option<InFlight>,
     record: Option<Box<Record>>,
     /// gRPC clients are answered in gRPC, errors included.
     grpc: bool,
@@ -47,17 +50,14 @@ struct Exchange<'a> {
 }
 
 /// Answers one request. Errors become responses; only a broken upstream body ends the connection.
-pub(crate) async fn handle(
-    session: Rc<Session>,
-    request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
+pub(crate) async fn handle(session: Rc<Session>, request: Request<Inbound>) -> Response<Reply> {
     let started = Instant::now();
     let in_flight = InFlight::begin(&session, started);
     let (mut parts, body) = request.into_parts();
     let mut exchange = Exchange {
         alarm: session.alarm(),
         started,
-        in_flight,
+        in_flight: Some(in_flight),
         record: None,
         grpc: is_grpc(&parts.headers),
         request_id: None,
@@ -67,14 +67,15 @@ pub(crate) async fn handle(
     let prepared = exchange.prepare(&mut parts, &body);
     let response = match prepared {
         Err(reply) => exchange.reply(reply),
-        Ok(()) => exchange.route(parts, body).await,
+        Ok(()) => exchange.route(&mut parts, body).await,
     };
-    Ok(response)
+    spare::give(parts.headers);
+    response
 }
 
 impl Exchange<'_> {
     /// Brings the request into the shape that routes and upstreams expect.
-    fn prepare(&mut self, parts: &mut Parts, body: &Incoming) -> Result<(), LocalReply> {
+    fn prepare(&mut self, parts: &mut Parts, body: &Inbound) -> Result<(), LocalReply> {
         let session = self.session;
         let manager = &session.manager;
         let version = parts.version;
@@ -162,7 +163,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    async fn route(mut self, parts: Parts, body: Incoming) -> Response<Reply> {
+    async fn route(&mut self, parts: &mut Parts, body: Inbound) -> Response<Reply> {
         let Some(table) = self.session.routes() else {
             self.session.stats.no_route.inc();
             return self.reply(
@@ -179,10 +180,15 @@ impl Exchange<'_> {
             scheme: "http",
             headers: &parts.headers,
         };
-        let Some(route) = table.find(&subject) else {
+        // No route matches CONNECT unless it is made for it, and such routes are not supported.
+        let tunnels = parts.method == Method::CONNECT;
+        let Some(route) = table.find(&subject).filter(|_| !tunnels) else {
             self.session.stats.no_route.inc();
-            return self
-                .reply(LocalReply::empty(StatusCode::NOT_FOUND).because("route_not_found", "NR"));
+            let mut reply = LocalReply::empty(StatusCode::NOT_FOUND);
+            if tunnels {
+                reply = reply.last();
+            }
+            return self.reply(reply.because("route_not_found", "NR"));
         };
         if let Some(record) = &mut self.record {
             record.route = Some(route.name.clone());
@@ -208,39 +214,34 @@ impl Exchange<'_> {
     }
 
     /// A response of the proxy's own.
-    fn reply(mut self, reply: LocalReply) -> Response<Reply> {
+    fn reply(&mut self, reply: LocalReply) -> Response<Reply> {
         let session = self.session;
         if let Some(record) = &mut self.record {
             record.details = reply.details;
             record.flags = reply.flags;
         }
         let (mut head, body) = reply.into_response(self.grpc).into_parts();
-        self.stamp(&mut head.headers, head.status, true);
+        self.stamp(&mut head.headers, true);
         if let Some(record) = &mut self.record {
             record.status = head.status.as_u16();
             record.response = head.headers.clone();
         }
         session.stats.response(head.status.as_u16());
-        Response::from_parts(head, Reply::local(body, self.record.take(), self.in_flight))
+        Response::from_parts(
+            head,
+            Reply::local(body, self.record.take(), self.in_flight.take()),
+        )
     }
 
     /// Headers that every response gets.
-    fn stamp(&self, headers: &mut HeaderMap, _status: StatusCode, local: bool) {
-        use crate::config::http_manager::Server;
+    fn stamp(&self, headers: &mut HeaderMap, local: bool) {
         let manager = &self.session.manager;
         match &manager.server {
-            Server::Overwrite(name) => {
-                headers.insert(header::SERVER, name.clone());
+            Server::AppendIfAbsent(_) if headers.contains_key(header::SERVER) => {}
+            Server::PassThrough if !local => {}
+            server => {
+                headers.insert(header::SERVER, server_name(server));
             }
-            Server::AppendIfAbsent(name) => {
-                if !headers.contains_key(header::SERVER) {
-                    headers.insert(header::SERVER, name.clone());
-                }
-            }
-            Server::PassThrough if local => {
-                headers.insert(header::SERVER, HeaderValue::from_static("envoy"));
-            }
-            Server::PassThrough => {}
         }
         if let Some(id) = self
             .request_id
@@ -257,7 +258,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn start_record(&self, parts: &Parts, _body: &Incoming) -> Box<Record> {
+    fn start_record(&self, parts: &Parts, _body: &Inbound) -> Box<Record> {
         let session = self.session;
         Box::new(Record {
             logs: session.worker.logs.clone(),
@@ -296,6 +297,23 @@ impl Exchange<'_> {
             route: None,
             attempts: 0,
         })
+    }
+}
+
+/// The answer to what is no request.
+pub(crate) fn refusal(session: &Session, status: StatusCode) -> Response<Bytes> {
+    let text = status.canonical_reason().unwrap_or_default();
+    let mut response = LocalReply::text(status, text).last().into_response(false);
+    let server = server_name(&session.manager.server);
+    response.headers_mut().insert(header::SERVER, server);
+    response
+}
+
+/// How a response of our own says who made it.
+fn server_name(server: &Server) -> HeaderValue {
+    match server {
+        Server::Overwrite(name) | Server::AppendIfAbsent(name) => name.clone(),
+        Server::PassThrough => HeaderValue::from_static("envoy"),
     }
 }
 

@@ -20,6 +20,7 @@ mod fleet;
 mod generation;
 mod held;
 mod http;
+mod http1;
 mod inspect;
 mod log;
 mod metrics;

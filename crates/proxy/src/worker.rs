@@ -16,6 +16,7 @@ use crate::config::route::RouteTable;
 use crate::generation::Generation;
 use crate::held::Held;
 use crate::http::{Milliseconds, Session};
+use crate::http1::Departures;
 use crate::log::{Files, Logs};
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
 use crate::random::{Random, RequestIds};
@@ -62,6 +63,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) random: Random,
     pub(crate) logs: Rc<Logs>,
+    pub(crate) departures: Departures,
     ids: RequestIds,
     milliseconds: Milliseconds,
     local: RefCell<Rc<Local>>,
@@ -95,6 +97,7 @@ pub(crate) fn run(seat: Seat) -> std::io::Result<()> {
         index,
         random: Random::new(),
         logs: Logs::new(files),
+        departures: Departures::default(),
         ids: RequestIds::default(),
         milliseconds: Milliseconds::default(),
         local: RefCell::default(),
@@ -109,6 +112,8 @@ pub(crate) fn run(seat: Seat) -> std::io::Result<()> {
         listener: RefCell::default(),
     });
     runtime.block_on(async move {
+        let departing = worker.clone();
+        tokio::task::spawn_local(async move { departing.departures.run().await });
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let first = generations.borrow_and_update().clone();
@@ -132,7 +137,12 @@ pub(crate) fn run(seat: Seat) -> std::io::Result<()> {
                 _ = tick.tick() => worker.tend(),
             }
         }
+        worker.departures.leave();
         worker.logs.flush();
+        // Idle connections hold their cluster, which holds them.
+        for cluster in worker.local().clusters.values() {
+            cluster.close();
+        }
     });
     Ok(())
 }

@@ -1,23 +1,16 @@
 //! Where changes are kept: in memory alone, or in a redb file.
 
+use crate::{row, state::State};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use tombolo_model::{Change, Record, Scope, View, change::storage_key};
+use tombolo_model::{Change, View, change::storage_key};
 
-/// Rows: see [`storage_key`]; values are [`Row`]s as JSON.
+/// Keys: see [`storage_key`]; values: see [`row`].
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// `revision` and `format`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// The layout of the rows; a file of another layout is refused rather than misread.
 const FORMAT: u64 = 1;
-
-/// One stored record.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    scope: Scope,
-    record: Record,
-}
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +42,14 @@ pub enum OpenError {
     Unreadable {
         /// The file.
         path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No member of the etcd cluster serves us, or what is there is not ours.
+    #[error("{cluster}: {reason}")]
+    Cluster {
+        /// Where it is.
+        cluster: String,
         /// What is wrong.
         reason: String,
     },
@@ -87,11 +88,7 @@ impl Engine {
                 let key = storage_key(change.scope(), &change.key());
                 match change {
                     Change::Put(scope, record) => {
-                        let row = Row {
-                            scope: scope.clone(),
-                            record: record.clone(),
-                        };
-                        let bytes = serde_json::to_vec(&row).expect("records have string keys");
+                        let bytes = row::encode(scope, record);
                         records.insert(key.as_slice(), bytes.as_slice())?;
                     }
                     Change::Delete(..) => {
@@ -100,6 +97,27 @@ impl Engine {
                 }
             }
             transaction.open_table(META)?.insert("revision", revision)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Puts a state in the place of what is there, all or nothing.
+    pub(crate) fn replace(&self, state: &State) -> Result<(), redb::Error> {
+        let Engine::Redb(database) = self else {
+            return Ok(());
+        };
+        let transaction = database.begin_write()?;
+        transaction.delete_table(RECORDS)?;
+        {
+            let mut records = transaction.open_table(RECORDS)?;
+            for (scope, record) in &state.records {
+                let key = storage_key(scope, &record.key());
+                let bytes = row::encode(scope, record);
+                records.insert(key.as_slice(), bytes.as_slice())?;
+            }
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("revision", state.revision)?;
         }
         transaction.commit()?;
         Ok(())
@@ -139,25 +157,18 @@ fn read_or_prepare(database: &Database, path: &Path) -> Result<View, OpenError> 
             found,
         });
     }
-    let read = || -> Result<(u64, Vec<Change>), redb::Error> {
+    let read = || -> Result<View, redb::Error> {
         let transaction = database.begin_read()?;
         let meta = transaction.open_table(META)?;
         let revision = meta.get("revision")?.map_or(0, |value| value.value());
-        let mut changes = Vec::new();
+        let mut view = View::default();
+        view.revision = revision;
         for entry in transaction.open_table(RECORDS)?.iter()? {
             let (_, value) = entry?;
-            let row: Row = serde_json::from_slice(value.value()).map_err(|error| {
-                redb::Error::Corrupted(format!("a record is not readable: {error}"))
-            })?;
-            changes.push(Change::Put(row.scope, row.record));
+            let (scope, record) = row::decode(value.value()).map_err(redb::Error::Corrupted)?;
+            view.apply(revision, &Change::Put(scope, record));
         }
-        Ok((revision, changes))
+        Ok(view)
     };
-    let (revision, changes) = read().map_err(failed)?;
-    let mut view = View::default();
-    view.revision = revision;
-    for change in &changes {
-        view.apply(revision, change);
-    }
-    Ok(view)
+    read().map_err(failed)
 }

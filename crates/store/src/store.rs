@@ -1,35 +1,77 @@
-//! The one writer and its handle.
+//! The handle on the state of everything.
 
 use crate::{
+    decide::{Commit, Job, Replace},
     engine::{Engine, OpenError},
+    leader::{Lead, Leadership},
+    state::State,
     watch::{Watch, Watchers},
+    writer::Writer,
 };
 use arc_swap::ArcSwap;
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
-use tokio::sync::{mpsc, oneshot};
-use tombolo_model::{
-    Change, Command, Context, Rejection, Reply, Scope, Timestamp, View, entropy::Entropy,
-};
+use std::{path::Path, sync::Arc, time::Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tombolo_model::{Change, Command, Rejection, Reply, Scope, View};
 
 /// Commands that wait for the writer; a caller beyond that waits to get into the queue.
-const QUEUE: usize = 1024;
-/// Commands that are written in one transaction: the cost of making them durable is shared.
-const BATCH: usize = 256;
+pub(crate) const QUEUE: usize = 1024;
 
 /// A handle on the state of everything. Clones share it.
 #[derive(Clone)]
 pub struct Store {
-    commands: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Job>,
     published: Arc<Published>,
+    condition: watch::Receiver<Condition>,
+    #[cfg(feature = "etcd")]
+    cluster: Option<Arc<crate::etcd::Options>>,
 }
 
-struct Published {
-    view: ArcSwap<View>,
-    watchers: Watchers,
+/// What readers see.
+pub(crate) struct Published {
+    pub(crate) view: ArcSwap<View>,
+    pub(crate) watchers: Watchers,
+}
+
+impl Published {
+    pub(crate) fn new(view: View) -> Arc<Self> {
+        Arc::new(Self {
+            view: ArcSwap::from_pointee(view),
+            watchers: Watchers::default(),
+        })
+    }
+
+    /// Shows a state that these changes led to.
+    pub(crate) fn change(&self, view: View, changes: &[Change]) {
+        self.view.store(Arc::new(view));
+        self.watchers.announce(changes);
+    }
+
+    /// Shows a state that came from elsewhere as a whole.
+    pub(crate) fn replace(&self, view: View) {
+        self.view.store(Arc::new(view));
+        self.watchers.resync();
+    }
+}
+
+/// How it goes with the place where the state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// `memory`, `redb` or `etcd`.
+    pub kind: &'static str,
+    /// The member of the cluster that serves this replica.
+    pub member: Option<String>,
+    /// Why changes cannot be stored now. Readers go on with the last state.
+    pub problem: Option<String>,
+}
+
+impl Condition {
+    pub(crate) fn fine(kind: &'static str) -> Self {
+        Self {
+            kind,
+            member: None,
+            problem: None,
+        }
+    }
 }
 
 /// A command that was carried out, durable and visible.
@@ -47,35 +89,56 @@ pub enum CommitError {
     /// A rule forbids it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// It could not be made durable. The state is as before; trying again may help.
+    /// It could not be made durable; trying again may help. Where the state is kept by others and the
+    /// connection to them broke, it may nevertheless come to pass: the reason says so.
     #[error("the change could not be stored: {0}")]
     Unavailable(String),
 }
 
-struct Job {
-    scope: Scope,
-    command: Command,
-    done: oneshot::Sender<Result<Committed, CommitError>>,
+/// Why a state was not replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplaceError {
+    /// There is one already, and nobody said that it may go.
+    #[error("the store is not empty: it holds {records} records")]
+    NotEmpty {
+        /// How many.
+        records: usize,
+    },
+    /// It could not be made durable.
+    #[error("the state could not be stored: {0}")]
+    Unavailable(String),
 }
 
 impl Store {
     /// A store that forgets everything when the last handle is dropped.
     pub fn memory() -> Self {
-        Self::start(Engine::Memory, View::default())
+        Self::start(Engine::Memory, View::default(), Condition::fine("memory"))
     }
 
     /// The store in a directory, made when it is not there. What was acknowledged before is there again.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let (engine, view) = Engine::open(directory)?;
-        Ok(Self::start(engine, view))
+        Ok(Self::start(engine, view, Condition::fine("redb")))
     }
 
-    fn start(engine: Engine, view: View) -> Self {
-        let (commands, queue) = mpsc::channel(QUEUE);
-        let published = Arc::new(Published {
-            view: ArcSwap::from_pointee(view),
-            watchers: Watchers::default(),
-        });
+    /// The store in an etcd cluster, which it shares with other replicas. Fails when no member answers
+    /// for ten seconds.
+    #[cfg(feature = "etcd")]
+    pub async fn connect(options: crate::etcd::Options) -> Result<Self, OpenError> {
+        let options = Arc::new(options);
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (published, condition) = crate::etcd::start(options.clone(), queue).await?;
+        Ok(Self {
+            jobs,
+            published,
+            condition,
+            cluster: Some(options),
+        })
+    }
+
+    fn start(engine: Engine, view: View, condition: Condition) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let published = Published::new(view);
         let writer = Writer {
             engine,
             published: published.clone(),
@@ -86,28 +149,69 @@ impl Store {
             .spawn(move || writer.run())
             .expect("the system has room for one more thread");
         Self {
-            commands,
+            jobs,
             published,
+            condition: watch::channel(condition).1,
+            #[cfg(feature = "etcd")]
+            cluster: None,
         }
     }
 
-    /// The newest state. Costs no lock.
+    /// The newest state that this replica knows. Costs no lock. It never gets older.
     pub fn view(&self) -> Arc<View> {
         self.published.view.load_full()
     }
 
+    /// How it goes with the place where the state is kept.
+    pub fn condition(&self) -> Condition {
+        self.condition.borrow().clone()
+    }
+
     /// Decides and carries out a command. Returns when it is durable and visible in [`Store::view`].
     pub async fn commit(&self, scope: Scope, command: Command) -> Result<Committed, CommitError> {
+        self.submit(scope, command, None).await
+    }
+
+    /// As [`Store::commit`], if this lead still lasts at the moment of the change.
+    pub async fn commit_leading(
+        &self,
+        lead: &Lead,
+        scope: Scope,
+        command: Command,
+    ) -> Result<Committed, CommitError> {
+        self.submit(scope, command, Some(lead.clone())).await
+    }
+
+    async fn submit(
+        &self,
+        scope: Scope,
+        command: Command,
+        fence: Option<Lead>,
+    ) -> Result<Committed, CommitError> {
         let (done, answer) = oneshot::channel();
         let gone = || CommitError::Unavailable("the writer has stopped".into());
-        self.commands
-            .send(Job {
-                scope,
-                command,
-                done,
-            })
-            .await
-            .map_err(|_| gone())?;
+        let job = Job::Commit(Commit {
+            scope,
+            command,
+            fence,
+            asked: Instant::now(),
+            done,
+        });
+        self.jobs.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Puts a state in the place of the present one, all or nothing, and answers with its revision. A
+    /// store that holds anything is only replaced with `overwrite`.
+    pub async fn replace(&self, state: State, overwrite: bool) -> Result<u64, ReplaceError> {
+        let (done, answer) = oneshot::channel();
+        let gone = || ReplaceError::Unavailable("the writer has stopped".into());
+        let job = Job::Replace(Replace {
+            state,
+            overwrite,
+            done,
+        });
+        self.jobs.send(job).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -118,91 +222,14 @@ impl Store {
             .watchers
             .add(Arc::new(move || published.view.load_full()))
     }
-}
 
-struct Writer {
-    engine: Engine,
-    published: Arc<Published>,
-    queue: mpsc::Receiver<Job>,
-}
-
-type Answer = (
-    oneshot::Sender<Result<Committed, CommitError>>,
-    Result<Committed, CommitError>,
-);
-
-impl Writer {
-    fn run(mut self) {
-        let mut entropy = Entropy::new(seed());
-        let mut jobs = Vec::with_capacity(BATCH);
-        while self.queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
-            self.carry_out(jobs.drain(..), &mut entropy);
+    /// Takes part in the election of the replica that does some work, by name: lower-case letters and
+    /// dashes. Where there are no replicas, this process leads. Needs a tokio runtime.
+    pub fn leadership(&self, name: &str) -> Leadership {
+        #[cfg(feature = "etcd")]
+        if let Some(options) = &self.cluster {
+            return crate::etcd::campaign(options.clone(), name);
         }
-        self.published.watchers.close();
-    }
-
-    /// Decides each command on the state that the ones before it lead to, then makes all durable at
-    /// once. When that fails, none of them happened, and each caller is told so.
-    fn carry_out(&self, jobs: impl Iterator<Item = Job>, entropy: &mut Entropy) {
-        let mut view = View::clone(&self.published.view.load());
-        let mut changes: Vec<Change> = Vec::new();
-        let mut answers: Vec<Answer> = Vec::new();
-        for Job {
-            scope,
-            command,
-            done,
-        } in jobs
-        {
-            let context = Context {
-                scope,
-                now: now(),
-                seed: entropy.next_u64(),
-            };
-            let decision = tombolo_model::apply(&view, &context, &command).map(|applied| {
-                if !applied.changes.is_empty() {
-                    let revision = view.revision + 1;
-                    for change in &applied.changes {
-                        view.apply(revision, change);
-                    }
-                    changes.extend(applied.changes);
-                }
-                Committed {
-                    revision: view.revision,
-                    reply: applied.reply,
-                }
-            });
-            answers.push((done, decision.map_err(CommitError::Rejected)));
-        }
-        if !changes.is_empty() {
-            if let Err(error) = self.engine.write(view.revision, &changes) {
-                tracing::error!(%error, "changes could not be stored");
-                for (done, _) in answers {
-                    let _ = done.send(Err(CommitError::Unavailable(error.to_string())));
-                }
-                return;
-            }
-            self.published.view.store(Arc::new(view));
-            self.published.watchers.announce(&changes);
-        }
-        for (done, answer) in answers {
-            // A caller that went away no longer wants to know.
-            let _ = done.send(answer);
-        }
+        Leadership::alone(name)
     }
 }
-
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn seed() -> u64 {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    u64::from_ne_bytes(bytes)
-}
-
-#[cfg(test)]
-mod tests;

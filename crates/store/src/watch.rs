@@ -104,6 +104,17 @@ impl Watchers {
         });
     }
 
+    /// The state came from elsewhere as a whole: everybody looks at everything again.
+    pub(crate) fn resync(&self) {
+        for inbox in lock(&self.inboxes).iter().filter_map(Weak::upgrade) {
+            let mut waiting = lock(&inbox.waiting);
+            waiting.changes = Vec::new();
+            waiting.resync = true;
+            drop(waiting);
+            inbox.wake.notify_one();
+        }
+    }
+
     pub(crate) fn close(&self) {
         for inbox in lock(&self.inboxes).iter().filter_map(Weak::upgrade) {
             lock(&inbox.waiting).closed = true;
@@ -149,4 +160,29 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .expect("nothing panics while it holds this lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_model::{RecordKey, Scope};
+
+    #[tokio::test]
+    async fn a_watcher_that_fell_behind_is_told_the_whole_state() {
+        let watchers = Watchers::default();
+        let mut watch = watchers.add(Arc::new(Arc::<View>::default));
+        assert!(matches!(watch.next().await, Some(Event::Resync { .. })));
+        let scope = Scope::new("111122223333", "us-west-2");
+        let changes = vec![Change::Delete(scope, RecordKey::Namespace("n".into())); 5000];
+        for _ in 0..3 {
+            watchers.announce(&changes);
+        }
+        assert!(
+            matches!(watch.next().await, Some(Event::Changed { changes, .. }) if changes.len() == 15_000)
+        );
+        for _ in 0..4 {
+            watchers.announce(&changes);
+        }
+        assert!(matches!(watch.next().await, Some(Event::Resync { .. })));
+    }
 }

@@ -2,7 +2,10 @@
 
 mod app;
 mod apply;
+mod delete;
 mod demo;
+mod down;
+mod dump;
 mod env;
 mod exec;
 mod get;
@@ -11,8 +14,11 @@ mod network;
 mod output;
 mod proxy;
 mod run;
+mod scale;
 mod server;
 mod status;
+mod storage;
+mod target;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -44,15 +50,17 @@ enum Command {
     Status(status::Status),
     Doctor(status::Doctor),
     Apply(apply::Apply),
-    Delete(apply::Delete),
-    Scale(apply::Scale),
+    Delete(delete::Delete),
+    Scale(scale::Scale),
     Exec(exec::Exec),
     Logs(exec::Logs),
     Discover(instances::Discover),
     Network(network::Network),
     Env(env::Env),
-    Down(apply::Down),
+    Down(down::Down),
     Server(server::Server),
+    Export(dump::Export),
+    Import(dump::Import),
     Proxy(proxy::Proxy),
     Envoy(proxy::Envoy),
     Init(proxy::Init),
@@ -78,6 +86,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<i32, String> {
         Command::Env(command) => command.run(),
         Command::Down(command) => command.run(),
         Command::Server(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Proxy(command) => command.run(),
         Command::Envoy(command) => command.run(),
         Command::Init(command) => command.run(),

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tombolo_tests::{ACCOUNT, boto::Boto, until};
 
-const DISCOVERY: &str = "servicediscovery";
+pub(crate) const DISCOVERY: &str = "servicediscovery";
 
 /// Waits for an operation; answers with the id of what it is about.
-fn finished(boto: &mut Boto, started: &Value, target: &str) -> String {
+pub(crate) fn finished(boto: &mut Boto, started: &Value, target: &str) -> String {
     let id = started["OperationId"]
         .as_str()
         .expect("an operation id")
@@ -22,7 +22,7 @@ fn finished(boto: &mut Boto, started: &Value, target: &str) -> String {
     })
 }
 
-fn namespace(boto: &mut Boto, name: &str) -> String {
+pub(crate) fn namespace(boto: &mut Boto, name: &str) -> String {
     let started = boto.call(DISCOVERY, "CreateHttpNamespace", json!({"Name": name}));
     finished(boto, &started, "NAMESPACE")
 }
@@ -35,14 +35,14 @@ fn service(boto: &mut Boto, namespace: &str, name: &str) -> String {
     made["Service"]["Id"].as_str().expect("an id").to_owned()
 }
 
-fn register(boto: &mut Boto, service: &str, id: &str, attributes: Value) {
+pub(crate) fn register(boto: &mut Boto, service: &str, id: &str, attributes: Value) {
     let params = json!({"ServiceId": service, "InstanceId": id, "Attributes": attributes});
     let started = boto.call(DISCOVERY, "RegisterInstance", params);
     assert_eq!(finished(boto, &started, "INSTANCE"), id);
 }
 
 /// The instances of an answer. Discovery calls their name `InstanceId`, listings call it `Id`.
-fn ids(answer: &Value) -> BTreeSet<&str> {
+pub(crate) fn ids(answer: &Value) -> BTreeSet<&str> {
     let instances = answer["Instances"].as_array().expect("a list");
     instances
         .iter()

@@ -1,102 +1,56 @@
-//! A server that is killed again and again under load: what it acknowledged is there, and time never runs
-//! backwards.
+//! A server that is killed again and again under load: what it acknowledged is there, every answer fits into
+//! one history, and time never runs backwards.
 
-mod writer;
+mod backup;
 
-use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
+use tombolo_model::entropy::Entropy;
 use tombolo_tests::{
     Server,
-    http::{Connection, Request},
+    history::{Event, linearizable},
+    http::Connection,
+    registers::{Action, Call, Key, Noted, Record, Register, prepare},
     until,
 };
-use writer::{Registrar, Router, Settler, Writer};
 
-/// How often the server is killed.
-const KILLS: usize = 24;
-/// Acknowledgements between two kills; the number varies, so that the kill meets every phase of a write.
-const WRITES: std::ops::Range<usize> = 20..60;
-
-/// A call that must be answered with success.
-pub(crate) fn call(api: SocketAddr, request: &Request<'_>) -> Value {
-    let mut connection = Connection::open(api).expect("the server listens");
-    let answer = connection.send(request).expect("the server answers");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()
-}
-
-/// Makes what the writers write to; answers with the id of the registry service.
-fn prepare(api: SocketAddr) -> String {
-    let mesh = json!({"meshName": "m", "spec": {}});
-    call(api, &Request::app_mesh("PUT", "/v20190125/meshes", &mesh));
-    let node = json!({"virtualNodeName": "a", "spec": {}});
-    let path = "/v20190125/meshes/m/virtualNodes";
-    let listening = json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
-    call(api, &Request::app_mesh("PUT", path, &node));
-    let router = json!({"virtualRouterName": "r", "spec": listening});
-    call(
-        api,
-        &Request::app_mesh("PUT", "/v20190125/meshes/m/virtualRouters", &router),
-    );
-    let route = json!({"routeName": "x", "spec": Router::spec(0)});
-    call(
-        api,
-        &Request::app_mesh("PUT", "/v20190125/meshes/m/virtualRouter/r/routes", &route),
-    );
-
-    let started = call(
-        api,
-        &Request::cloud_map("CreateHttpNamespace", &json!({"Name": "n"})),
-    );
-    let namespace = until("the namespace is made", || {
-        let answer = call(
-            api,
-            &Request::cloud_map(
-                "GetOperation",
-                &json!({"OperationId": started["OperationId"]}),
-            ),
-        );
-        let operation = &answer["Operation"];
-        (operation["Status"] == "SUCCESS").then(|| operation["Targets"]["NAMESPACE"].clone())
-    });
-    let service = json!({"Name": "s", "NamespaceId": namespace});
-    let made = call(api, &Request::cloud_map("CreateService", &service));
-    made["Service"]["Id"].as_str().expect("an id").to_owned()
-}
+/// How often the server is killed; `TOMBOLO_ROUNDS` says otherwise.
+const KILLS: u64 = 24;
+/// Answers between two kills; the number varies, so that the kill meets every phase of a write.
+const ANSWERS: std::ops::Range<u64> = 40..120;
+const CLIENTS: u64 = 6;
 
 #[test]
-fn nothing_acknowledged_is_lost_by_killing_the_server_at_any_moment() {
+fn every_answer_fits_into_one_history_although_the_server_is_killed_at_any_moment() {
     let Some(mut server) = Server::start() else {
         return;
     };
+    let rounds = std::env::var("TOMBOLO_ROUNDS").ok();
+    let kills = rounds.and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let service = prepare(server.api());
-    let mut writers: Vec<Box<dyn Writer>> = vec![
-        Box::new(Registrar::new(service.clone(), "first")),
-        Box::new(Registrar::new(service, "second")),
-        Box::new(Router::default()),
-        Box::new(Settler::new("one")),
-        Box::new(Settler::new("two")),
-    ];
+    let route = |nth: usize| Key::Route(format!("route{nth}"));
+    let instance = |nth: usize| Key::Instance(service.clone(), format!("i{nth}"));
+    let keys: Vec<Key> = (0..8).map(route).chain((0..8).map(instance)).collect();
+    let record = Record::default();
+    let mut random = Entropy::new(7);
     let mut revision = server.revision();
-    let mut total = 0;
-    for kill in 0..KILLS {
-        let goal = WRITES.start + (kill * 7) % WRITES.len();
+    for kill in 0..kills {
+        let goal = ANSWERS.start + random.next_u64() % (ANSWERS.end - ANSWERS.start);
         let api = server.api();
-        let acknowledged = AtomicUsize::new(0);
+        let answers = AtomicU64::new(0);
         std::thread::scope(|scope| {
-            for writer in &mut writers {
-                scope.spawn(|| write_until_the_end(api, writer.as_mut(), &acknowledged));
+            for _ in 0..CLIENTS {
+                let random = Entropy::new(random.next_u64());
+                let (record, keys, answers) = (&record, &keys, &answers);
+                scope.spawn(move || work_until_the_end(api, record, keys, random, answers));
             }
-            until("the writers make progress", || {
-                (acknowledged.load(Ordering::Relaxed) >= goal).then_some(())
+            until("the clients make progress", || {
+                (answers.load(Ordering::Relaxed) >= goal).then_some(())
             });
             server.kill();
         });
-        total += acknowledged.into_inner();
         server.run();
         let now = server.revision();
         assert!(
@@ -104,21 +58,55 @@ fn nothing_acknowledged_is_lost_by_killing_the_server_at_any_moment() {
             "kill {kill}: revision {now} after {revision}"
         );
         revision = now;
-        for writer in &mut writers {
-            writer.verify(server.api());
+        // What is read first after a restart is part of the history, too.
+        let mut connection = Connection::open(server.api()).expect("it listens");
+        for key in &keys {
+            record
+                .call(0, &mut connection, key, Action::Read)
+                .expect("an answer");
         }
     }
-    println!("{KILLS} kills, {total} acknowledged writes, revision {revision}");
+    let calls = record.into_calls();
+    println!("{kills} kills, {} calls, revision {revision}", calls.len());
+    for key in &keys {
+        let history = history_of(key, &calls);
+        if let Err(why) = linearizable::<Register>(None, &history) {
+            panic!("{key:?}, {} calls: {why}", history.len());
+        }
+    }
 }
 
-/// Writes over one connection until the server is gone.
-fn write_until_the_end(api: SocketAddr, writer: &mut dyn Writer, acknowledged: &AtomicUsize) {
+fn history_of(key: &Key, calls: &[Noted]) -> Vec<Event<Call>> {
+    let of_key = calls.iter().filter(|noted| noted.key == *key);
+    of_key.map(|noted| noted.event.clone()).collect()
+}
+
+/// Calls over one connection until the server is gone.
+fn work_until_the_end(
+    api: SocketAddr,
+    record: &Record,
+    keys: &[Key],
+    mut random: Entropy,
+    answers: &AtomicU64,
+) {
     let Ok(mut connection) = Connection::open(api) else {
         return;
     };
+    let mut below = |bound: usize| {
+        let bound = u64::try_from(bound).expect("small");
+        usize::try_from(random.next_u64() % bound).expect("small")
+    };
     loop {
-        match writer.write(&mut connection) {
-            Ok(()) => acknowledged.fetch_add(1, Ordering::Relaxed),
+        let key = &keys[below(keys.len())];
+        let action = match (key, below(6)) {
+            (_, 0..2) => Action::Read,
+            (_, 2) => Action::Remove,
+            (Key::Route(_), 3) => Action::Create(record.number()),
+            (Key::Route(_), _) => Action::Update(record.number()),
+            (Key::Instance(..), _) => Action::Put(record.number()),
+        };
+        match record.call(0, &mut connection, key, action) {
+            Ok(_) => answers.fetch_add(1, Ordering::Relaxed),
             Err(_) => return,
         };
     }
@@ -147,37 +135,3 @@ fn two_servers_cannot_share_their_data() {
     assert!(message.contains("in use by another process"), "{message}");
     assert!(server.status().is_some(), "the first goes on");
 }
-
-/// A state that a writer may find: what was acknowledged last, or what was asked for after that without
-/// an answer.
-#[derive(Debug, Default)]
-pub(crate) struct Expected<T> {
-    pub(crate) acknowledged: T,
-    pub(crate) asked: Option<T>,
-}
-
-impl<T: PartialEq + std::fmt::Debug + Clone> Expected<T> {
-    /// Takes what was found, which from now on must stay.
-    #[track_caller]
-    pub(crate) fn settle(&mut self, found: T, what: &str) {
-        let asked = self.asked.take();
-        assert!(
-            found == self.acknowledged || asked.as_ref() == Some(&found),
-            "{what}: found {found:?}, acknowledged {:?}, asked for {asked:?}",
-            self.acknowledged
-        );
-        self.acknowledged = found;
-    }
-
-    pub(crate) fn ask(&mut self, next: T) {
-        self.asked = Some(next);
-    }
-
-    /// The last question was answered.
-    pub(crate) fn acknowledge(&mut self) {
-        self.acknowledged = self.asked.take().expect("something was asked for");
-    }
-}
-
-/// What each name should have.
-pub(crate) type Names<T> = BTreeMap<String, Expected<T>>;

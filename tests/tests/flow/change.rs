@@ -7,10 +7,10 @@ use crate::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tombolo_tests::{Clusters, ProxyKind, Up, until};
+use tombolo_tests::{Clusters, ProxyKind, Up, User, runs, until};
 
-fn start(proxy: ProxyKind, sample: &Sample) -> Option<Clusters> {
-    let clusters = Up::new(proxy)?
+fn start(user: User, proxy: ProxyKind, sample: &Sample) -> Option<Clusters> {
+    let clusters = Up::by(user, proxy)?
         .cluster("cluster1", &sample.front())
         .cluster("cluster2", &sample.colors())
         .images(IMAGES)
@@ -36,8 +36,8 @@ fn kill(process: &Value) {
 
 #[test]
 fn scaling_up_and_down_fails_no_request() {
-    for proxy in ProxyKind::ALL {
-        let Some(clusters) = start(proxy, &Sample::plain()) else {
+    for (proxy, user) in runs() {
+        let Some(clusters) = start(user, proxy, &Sample::plain()) else {
             return;
         };
         let load = Load::on(clusters.balancer("front-entrance"));
@@ -58,12 +58,12 @@ fn scaling_up_and_down_fails_no_request() {
 
 #[test]
 fn a_killed_pod_fails_only_what_was_inside_it_and_gets_nothing_more() {
-    for proxy in ProxyKind::ALL {
+    for (proxy, user) in runs() {
         let sample = Sample {
             colors: vec![("red", 1, 2), ("blue", 1, 1)],
             ..Sample::plain()
         };
-        let Some(clusters) = start(proxy, &sample) else {
+        let Some(clusters) = start(user, proxy, &sample) else {
             return;
         };
         let load = Load::on(clusters.balancer("front-entrance"));
@@ -86,8 +86,8 @@ fn a_killed_pod_fails_only_what_was_inside_it_and_gets_nothing_more() {
 
 #[test]
 fn a_killed_control_plane_fails_no_request_and_comes_back() {
-    for proxy in ProxyKind::ALL {
-        let Some(clusters) = start(proxy, &Sample::plain()) else {
+    for (proxy, user) in runs() {
+        let Some(clusters) = start(user, proxy, &Sample::plain()) else {
             return;
         };
         let load = Load::on(clusters.balancer("front-entrance"));
@@ -112,8 +112,8 @@ fn a_killed_control_plane_fails_no_request_and_comes_back() {
 
 #[test]
 fn weights_changed_by_the_aws_cli_are_followed() {
-    for proxy in ProxyKind::ALL {
-        let Some(clusters) = start(proxy, &Sample::plain()) else {
+    for (proxy, user) in runs() {
+        let Some(clusters) = start(user, proxy, &Sample::plain()) else {
             return;
         };
         let Some(aws) = clusters.aws().with_cli() else {

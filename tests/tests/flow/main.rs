@@ -2,9 +2,12 @@
 //! sidecar and with a real Envoy.
 
 mod change;
+mod demo;
+mod gateways;
 mod load;
 mod network;
 mod refusals;
 mod remains;
 mod sample;
+mod users;
 mod walkthroughs;

@@ -2,16 +2,18 @@
 
 use crate::sample::{IMAGES, Sample};
 use std::time::{Duration, Instant};
-use tombolo_tests::{ProxyKind, Up, until};
+use tombolo_tests::{Up, runs, until};
 
 #[test]
 fn a_closed_port_fails_quickly_and_is_explained() {
-    for proxy in ProxyKind::ALL {
+    for (proxy, user) in runs() {
         let sample = Sample {
             port: 8099,
             ..Sample::plain()
         };
-        let Some(up) = Up::new(proxy) else { return };
+        let Some(up) = Up::by(user, proxy) else {
+            return;
+        };
         let clusters = up
             .cluster("here", &sample.front())
             .cluster("there", &sample.colors())

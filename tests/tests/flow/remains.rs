@@ -2,7 +2,7 @@
 
 use crate::sample::{IMAGES, Sample};
 use std::{collections::BTreeSet, fs};
-use tombolo_tests::{ProxyKind, Up, until};
+use tombolo_tests::{ProxyKind, Up, User, until};
 
 /// Names of the interfaces of this network namespace.
 fn interfaces() -> BTreeSet<String> {
@@ -26,8 +26,14 @@ fn is_alive(pid: u64) -> bool {
 
 #[test]
 fn kill_9_of_the_launcher_leaves_no_process_and_no_interface() {
+    for user in User::all() {
+        leaves_nothing(user);
+    }
+}
+
+fn leaves_nothing(user: User) {
     let before = interfaces();
-    let Some(up) = Up::new(ProxyKind::Tombolo) else {
+    let Some(up) = Up::by(user, ProxyKind::Tombolo) else {
         return;
     };
     let sample = Sample::plain();
@@ -59,7 +65,13 @@ fn kill_9_of_the_launcher_leaves_no_process_and_no_interface() {
 
 #[test]
 fn interrupt_ends_everything_in_order() {
-    let Some(up) = Up::new(ProxyKind::Tombolo) else {
+    for user in User::all() {
+        ends_in_order(user);
+    }
+}
+
+fn ends_in_order(user: User) {
+    let Some(up) = Up::by(user, ProxyKind::Tombolo) else {
         return;
     };
     let mut clusters = up

@@ -2,7 +2,7 @@
 
 use crate::sample::{IMAGES, Sample, balancer};
 use std::collections::BTreeMap;
-use tombolo_tests::{ProxyKind, Up, corpus};
+use tombolo_tests::{Up, corpus, runs};
 
 /// Of 200 requests, half and half, within what chance allows (more than four standard deviations).
 #[track_caller]
@@ -16,12 +16,14 @@ fn assert_even(tally: &BTreeMap<String, usize>) {
 
 #[test]
 fn cross_cluster_walkthrough_runs_unchanged() {
-    for proxy in ProxyKind::ALL {
+    for (proxy, user) in runs() {
         let Some(walkthrough) = corpus::walkthrough("howto-k8s-cross-cluster") else {
             return;
         };
         let manifests = walkthrough.manifests();
-        let Some(up) = Up::new(proxy) else { return };
+        let Some(up) = Up::by(user, proxy) else {
+            return;
+        };
         // The script that comes with it applies the colors first.
         let clusters = up
             .cluster_file("cluster2", &manifests[0])
@@ -75,11 +77,13 @@ fn cross_cluster_walkthrough_runs_unchanged() {
 
 #[test]
 fn cloudmap_walkthrough_runs_unchanged() {
-    for proxy in ProxyKind::ALL {
+    for (proxy, user) in runs() {
         let Some(walkthrough) = corpus::walkthrough("howto-k8s-cloudmap") else {
             return;
         };
-        let Some(up) = Up::new(proxy) else { return };
+        let Some(up) = Up::by(user, proxy) else {
+            return;
+        };
         let clusters = up
             .cluster_file("only", &walkthrough.manifests()[0])
             .images(IMAGES)
@@ -93,7 +97,7 @@ fn cloudmap_walkthrough_runs_unchanged() {
 
 #[test]
 fn other_names_ports_colors_weights_and_numbers_work_the_same() {
-    for proxy in ProxyKind::ALL {
+    for (proxy, user) in runs() {
         let sample = Sample {
             namespace: "atelier-7",
             service: "pigments",
@@ -101,7 +105,9 @@ fn other_names_ports_colors_weights_and_numbers_work_the_same() {
             front_port: 3000,
             colors: vec![("ochre", 3, 2), ("umber", 1, 1), ("never", 0, 1)],
         };
-        let Some(up) = Up::new(proxy) else { return };
+        let Some(up) = Up::by(user, proxy) else {
+            return;
+        };
         let clusters = up
             .cluster("west", &sample.front())
             .cluster("east", &sample.colors())

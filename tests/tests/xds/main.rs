@@ -1,8 +1,5 @@
-//! Every public walkthrough's configuration, for every virtual node, at a real Envoy and at our own proxy:
-//! both must accept all of it.
-//!
-//! Proxies of virtual gateways are not driven yet, so their workloads are left out here; their resources
-//! are converted and stored like all others.
+//! Every public walkthrough's configuration, for every virtual node and every virtual gateway, at a real
+//! Envoy and at our own proxy: both must accept all of it.
 
 mod flip;
 mod stage;

@@ -123,20 +123,20 @@ impl Stage {
         self.sidecars.len()
     }
 
-    /// Gives each virtual node one sidecar of each kind.
+    /// Gives each virtual node and each virtual gateway one proxy of each kind.
     pub(crate) async fn start_missing_sidecars(&mut self) {
-        for node in self.mesh.virtual_nodes() {
+        for workload in self.mesh.workloads() {
             for kind in ProxyKind::ALL {
-                let pod = format!("{}-{kind:?}", node.name).to_lowercase();
+                let pod = format!("{}-{}-{kind:?}", workload.kind, workload.name).to_lowercase();
                 if !self.sidecars.contains_key(&pod) {
-                    let sidecar = self.start(&node, kind, &pod);
+                    let sidecar = self.start(&workload, kind, &pod);
                     self.sidecars.insert(pod, sidecar);
                 }
             }
         }
     }
 
-    fn start(&self, node: &ResourceKey, kind: ProxyKind, pod: &str) -> Sidecar {
+    fn start(&self, workload: &ResourceKey, kind: ProxyKind, pod: &str) -> Sidecar {
         let number = u8::try_from(self.sidecars.len() + 2).expect("few sidecars");
         let address = Ipv4Addr::new(10, 77, 0, number);
         let net = self
@@ -164,7 +164,10 @@ impl Stage {
                 ProxyKind::Tombolo => "proxy",
                 ProxyKind::Envoy => "envoy",
             })
-            .env("APPMESH_RESOURCE_ARN", arn::of_resource(&self.scope, node))
+            .env(
+                "APPMESH_RESOURCE_ARN",
+                arn::of_resource(&self.scope, workload),
+            )
             .env("APPMESH_XDS_ENDPOINT", format!("{}:{}", XDS.0, XDS.1))
             .env("ENVOY_LOG_LEVEL", "warning")
             .env("TOMBOLO_POD", pod)

@@ -2,12 +2,10 @@
 
 use super::{Addresses, Cluster, Endpoint, Service};
 use crate::{
-    key::{Key, first_label, name_of, name_under, parents},
-    zone::{Answer, Draw, Query},
-};
-use hickory_proto::rr::{
-    Name, RData, Record,
-    rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT},
+    name::{Key, Name, first_label, parents},
+    record::{RecordType, Records, address_type, srv_data},
+    reply::{Reply, Soa},
+    zone::{Draw, Query, Target, Verdict},
 };
 use std::{collections::HashMap, net::IpAddr};
 
@@ -20,64 +18,107 @@ const MOST_VALUES: usize = 512;
 
 /// The names of one cluster.
 pub(super) struct Table {
-    domain: Box<[u8]>,
-    soa: Record,
-    /// Every name that exists, with its values; a name between others has none. Names for addresses
+    domain: Option<Domain>,
+    /// Every name that exists, with its records; a name between others has none. Names for addresses
     /// (`in-addr.arpa`) are here too.
-    places: HashMap<Box<[u8]>, Vec<Value>>,
+    places: HashMap<Box<[u8]>, Place>,
 }
 
-/// A record without its owner; its addresses go with it.
+/// The name that all others are under, and those that its SOA names.
+struct Domain {
+    name: Name,
+    key: Box<[u8]>,
+    name_server: Name,
+    contact: Name,
+}
+
+impl Domain {
+    fn parse(text: &str) -> Option<Self> {
+        let name = Name::parse(text)?;
+        Some(Self {
+            key: name.key().as_bytes().into(),
+            name_server: Name::under("ns.dns", &name).unwrap_or_else(|| name.clone()),
+            contact: Name::under("hostmaster", &name).unwrap_or_else(|| name.clone()),
+            name,
+        })
+    }
+
+    fn soa(&self) -> Soa<'_> {
+        Soa {
+            zone: &self.name,
+            name_server: &self.name_server,
+            contact: &self.contact,
+            serial: 1,
+            ttl: TTL,
+        }
+    }
+}
+
+/// The records of one name.
+#[derive(Default)]
+struct Place {
+    alias: Option<Name>,
+    sets: Vec<Set>,
+}
+
+/// The records of one type.
+struct Set {
+    kind: RecordType,
+    records: Records,
+    /// Of `SRV` records, the addresses of each target, in their order.
+    addresses: Vec<Vec<IpAddr>>,
+}
+
+/// A record without its owner; the addresses of an `SRV` record's target go with it.
 struct Value {
-    data: RData,
-    /// Addresses of the name in the data.
+    kind: RecordType,
+    data: Vec<u8>,
     addresses: Vec<IpAddr>,
 }
 
 impl Value {
-    fn of(data: RData) -> Self {
+    fn of(kind: RecordType, data: Vec<u8>) -> Self {
         Self {
+            kind,
             data,
             addresses: Vec::new(),
         }
     }
 
     fn of_address(address: IpAddr) -> Self {
-        Self::of(address_data(address))
+        let data = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        Self::of(address_type(address), data)
+    }
+
+    fn of_name(kind: RecordType, name: &Name) -> Self {
+        Self::of(kind, [name.as_wire(), &[0]].concat())
     }
 }
 
 impl Table {
     /// Collects all names of a cluster.
     pub(super) fn compile(cluster: &Cluster) -> Self {
-        let domain = name_of(&cluster.domain).unwrap_or_else(|| {
+        let mut table = Self {
+            domain: Domain::parse(&cluster.domain),
+            places: HashMap::new(),
+        };
+        let Some(Domain {
+            name, name_server, ..
+        }) = &table.domain
+        else {
             tracing::warn!(
                 domain = cluster.domain,
                 "not a domain name, so nothing is under it"
             );
-            Name::root()
-        });
-        let server = name_under("ns.dns", &domain).unwrap_or_else(|| domain.clone());
-        let contact = name_under("hostmaster", &domain).unwrap_or_else(|| domain.clone());
-        let soa = SOA::new(server.clone(), contact, 1, 7200, 1800, 86_400, TTL);
-        let key = Key::of(&domain).map_or_else(Box::default, |key| key.as_bytes().into());
-        let mut table = Self {
-            domain: key,
-            soa: Record::from_rdata(domain.clone(), TTL, RData::SOA(soa.clone())),
-            places: HashMap::new(),
-        };
-        if table.domain.is_empty() {
             return table;
-        }
-        table.add(
-            &domain,
-            [Value::of(RData::SOA(soa)), Value::of(RData::NS(NS(server)))],
-        );
-        table.add_under(
-            "dns-version",
-            &domain,
-            [Value::of(RData::TXT(TXT::new(vec!["1.1.0".into()])))],
-        );
+        };
+        let (domain, server) = (name.clone(), name_server.clone());
+        table.add(&domain, [Value::of_name(RecordType::NS, &server)]);
+        let version = Value::of(RecordType::TXT, b"\x051.1.0".to_vec());
+        table.add_under("dns-version", &domain, [version]);
         table.add_under("svc", &domain, []);
         table.add_under("pod", &domain, []);
         for namespace in &cluster.namespaces {
@@ -86,7 +127,7 @@ impl Table {
         for service in &cluster.services {
             table.add_namespace(&service.namespace, &domain);
             let text = format!("{}.{}.svc", service.name, service.namespace);
-            match name_under(&text, &domain) {
+            match Name::under(&text, &domain) {
                 Some(name) => table.add_service(service, &name),
                 None => tracing::debug!(name = text, "too long for a name"),
             }
@@ -96,70 +137,79 @@ impl Table {
 
     /// Whether a name is one of this cluster's domain.
     pub(super) fn holds(&self, key: &Key) -> bool {
-        !self.domain.is_empty() && key.suffixes().any(|suffix| *suffix == *self.domain)
+        let domain = self.domain.as_ref();
+        domain.is_some_and(|domain| key.suffixes().any(|suffix| *suffix == *domain.key))
     }
 
-    pub(super) fn answer(&self, query: &Query) -> Answer {
-        let Some(values) = self.places.get(query.key.as_bytes()) else {
+    pub(super) fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
+        let Some(domain) = &self.domain else {
+            return Verdict::NotMine;
+        };
+        let key = query.key.as_bytes();
+        let Some(place) = self.places.get(key) else {
             return match self.holds(&query.key) {
-                true => self.pod(query),
-                false => Answer::NotMine,
+                true => self.pod(domain, query, reply),
+                false => Verdict::NotMine,
             };
         };
-        let is_alias = |value: &&Value| matches!(value.data, RData::CNAME(_));
-        let wanted: Vec<&Value> = match values.iter().find(is_alias) {
-            Some(alias) => vec![alias],
-            None => values
-                .iter()
-                .filter(|value| query.wants(value.data.record_type()))
-                .collect(),
-        };
-        if wanted.is_empty() {
-            return Answer::NoData(self.soa.clone());
+        if let Some(alias) = &place.alias {
+            reply.alias(TTL, alias);
+            return match query.wants(RecordType::CNAME) {
+                true => Verdict::Found,
+                false => Verdict::Alias(Target(alias.clone())),
+            };
         }
-        let picked = Draw(query.seed).sample(&wanted, MOST_VALUES);
-        let additionals = picked.iter().flat_map(|value| {
-            let target = match &value.data {
-                RData::SRV(srv) => Some(&srv.target),
-                _ => None,
-            };
-            let record = move |target: &Name, address: &IpAddr| {
-                Record::from_rdata(target.clone(), TTL, address_data(*address))
-            };
-            target.into_iter().flat_map(move |target| {
-                value
-                    .addresses
-                    .iter()
-                    .map(move |address| record(target, address))
-            })
+        if *key == *domain.key && query.wants(RecordType::SOA) {
+            reply.answer_soa(&domain.soa());
+            return Verdict::Found;
+        }
+        // To ANY, the records of one type (RFC 8482 §4.1).
+        let Some(set) = place.sets.iter().find(|set| query.wants(set.kind)) else {
+            reply.negative(&domain.soa());
+            return Verdict::NoData;
+        };
+        let mut draw = Draw(query.seed);
+        if set.kind != RecordType::SRV {
+            draw.sample(set.records.len(), MOST_VALUES, |index| {
+                reply.answer(set.records.get(index));
+            });
+            return Verdict::Found;
+        }
+        let mut written = Vec::new();
+        draw.sample(set.records.len(), MOST_VALUES, |index| {
+            written.push((reply.answer_srv(set.records.get(index)), index));
         });
-        Answer::Records {
-            additionals: additionals.collect(),
-            answers: picked
-                .iter()
-                .map(|value| query.record(TTL, value.data.clone()))
-                .collect(),
+        for (target, index) in written {
+            let Some(target) = target else { continue };
+            for address in &set.addresses[index] {
+                reply.additional(target, TTL, *address);
+            }
         }
+        Verdict::Found
     }
 
     /// `<address>.<namespace>.pod.<domain>` stands for the address itself, whether or not such a pod
     /// runs; so do CoreDNS and kube-dns, since nobody can be deceived who names the address.
-    fn pod(&self, query: &Query) -> Answer {
+    fn pod(&self, domain: &Domain, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let key = query.key.as_bytes();
         let parent = parents(key).nth(1);
         let is_pod = parent.is_some_and(|namespace| {
             let above = parents(namespace).nth(1);
-            let under = above.and_then(|above| above.strip_suffix(&*self.domain));
+            let under = above.and_then(|above| above.strip_suffix(&*domain.key));
             under == Some(b"\x03pod") && self.places.contains_key(namespace)
         });
-        let address = first_label(key).filter(|_| is_pod).and_then(dashed);
-        match address.map(address_data) {
-            None => Answer::NxDomain(self.soa.clone()),
-            Some(data) if query.wants(data.record_type()) => Answer::Records {
-                answers: vec![query.record(TTL, data)],
-                additionals: Vec::new(),
-            },
-            Some(_) => Answer::NoData(self.soa.clone()),
+        match first_label(key).filter(|_| is_pod).and_then(dashed) {
+            Some(address) if query.wants(address_type(address)) => {
+                reply.answer_address(TTL, address);
+                Verdict::Found
+            }
+            found => {
+                reply.negative(&domain.soa());
+                match found {
+                    Some(_) => Verdict::NoData,
+                    None => Verdict::NxDomain,
+                }
+            }
         }
     }
 
@@ -185,7 +235,7 @@ impl Table {
                 let share = 100 / endpoints.len().clamp(1, 100);
                 for endpoint in endpoints {
                     self.add(name, [Value::of_address(endpoint.address)]);
-                    let Some(pod) = name_under(&first_label_of(endpoint), name) else {
+                    let Some(pod) = Name::under(&first_label_of(endpoint), name) else {
                         continue;
                     };
                     self.add(&pod, [Value::of_address(endpoint.address)]);
@@ -193,8 +243,8 @@ impl Table {
                     self.add_reverse(endpoint.address, &pod);
                 }
             }
-            Addresses::ExternalName(target) => match name_of(target) {
-                Some(target) => self.add(name, [Value::of(RData::CNAME(CNAME(target)))]),
+            Addresses::ExternalName(target) => match Name::parse(target) {
+                Some(target) => self.place(name).alias = Some(target),
                 None => tracing::debug!(%name, target, "leads to what is no name"),
             },
         }
@@ -210,7 +260,8 @@ impl Table {
     ) {
         for port in &service.ports {
             let value = || Value {
-                data: RData::SRV(SRV::new(0, weight, port.port, target.clone())),
+                kind: RecordType::SRV,
+                data: srv_data(0, weight, port.port, target),
                 addresses: addresses.to_vec(),
             };
             // The service's own name lists all its ports.
@@ -223,43 +274,53 @@ impl Table {
     }
 
     fn add_reverse(&mut self, address: IpAddr, name: &Name) {
-        self.add(
-            &Name::from(address),
-            [Value::of(RData::PTR(PTR(name.clone())))],
-        );
+        let value = Value::of_name(RecordType::PTR, name);
+        self.add(&Name::reverse(address), [value]);
     }
 
     fn add_under(&mut self, text: &str, domain: &Name, values: impl IntoIterator<Item = Value>) {
-        if let Some(name) = name_under(text, domain) {
+        if let Some(name) = Name::under(text, domain) {
             self.add(&name, values);
         }
     }
 
-    /// Adds values to a name. Within the domain, the names above it exist from then on (RFC 8020).
     fn add(&mut self, name: &Name, values: impl IntoIterator<Item = Value>) {
-        let Some(key) = Key::of(name) else { return };
+        let place = self.place(name);
+        for value in values {
+            let index = match place.sets.iter().position(|set| set.kind == value.kind) {
+                Some(index) => index,
+                None => {
+                    place.sets.push(Set {
+                        kind: value.kind,
+                        records: Records::default(),
+                        addresses: Vec::new(),
+                    });
+                    place.sets.len() - 1
+                }
+            };
+            let set = &mut place.sets[index];
+            // The same address behind two ports, or the same pod twice, is still one record.
+            if set.records.holds(&value.data) {
+                continue;
+            }
+            set.records.push(value.kind, TTL, &value.data);
+            set.addresses.push(value.addresses);
+        }
+    }
+
+    /// The place of a name. Within the domain, the names above it exist from then on (RFC 8020).
+    fn place(&mut self, name: &Name) -> &mut Place {
+        let key = name.key();
         if self.holds(&key) {
+            let domain = self.domain.as_ref().map_or(0, |domain| domain.key.len());
             let above = key.suffixes().skip(1);
-            for suffix in above.take_while(|suffix| suffix.len() > self.domain.len()) {
+            for suffix in above.take_while(|suffix| suffix.len() > domain) {
                 if !self.places.contains_key(suffix) {
-                    self.places.insert(suffix.into(), Vec::new());
+                    self.places.insert(suffix.into(), Place::default());
                 }
             }
         }
-        let place = self.places.entry(key.as_bytes().into()).or_default();
-        for value in values {
-            // The same address behind two ports, or the same pod twice, is still one record.
-            if !place.iter().any(|held| held.data == value.data) {
-                place.push(value);
-            }
-        }
-    }
-}
-
-fn address_data(address: IpAddr) -> RData {
-    match address {
-        IpAddr::V4(address) => RData::A(A(address)),
-        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+        self.places.entry(key.as_bytes().into()).or_default()
     }
 }
 

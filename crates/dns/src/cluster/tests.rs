@@ -1,6 +1,7 @@
 use super::*;
-use crate::key::name_of;
-use hickory_proto::rr::{Record, RecordType};
+use crate::probe::Probe;
+use hickory_proto::rr::RecordType;
+use std::sync::Arc;
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -31,36 +32,21 @@ fn cluster(sources: &[&str], services: Vec<Service>) -> Cluster {
     }
 }
 
-fn ask(zone: &Clusters, from: &str, name: &str, kind: RecordType) -> String {
-    let query = Query::new(name_of(name).expect("a name"), kind, 1).expect("a short name");
-    let words = |records: &[Record]| {
-        let mut words: Vec<String> = records
-            .iter()
-            .map(|record| {
-                assert_eq!(record.ttl, 5);
-                format!("{} {}", record.record_type(), record.data)
-            })
-            .collect();
-        words.sort();
-        words.join(", ")
-    };
-    match zone.answer(&query, address(from)) {
-        Answer::Records {
-            answers,
-            additionals,
-        } => match additionals.is_empty() {
-            true => words(&answers),
-            false => format!("{} + {}", words(&answers), words(&additionals)),
-        },
-        Answer::NoData(_) => "nodata".into(),
-        Answer::NxDomain(_) => "nxdomain".into(),
-        Answer::Refused => "refused".into(),
-        Answer::NotMine => "not mine".into(),
+fn ask(zone: &Arc<Clusters>, from: &str, name: &str, kind: RecordType) -> String {
+    let said = Probe::new(zone.clone()).from(address(from)).ask(name, kind);
+    // Nothing here may be remembered for longer.
+    let is_record = |said: &&str| said.trim().contains(' ') && *said != "not mine";
+    for record in said.split([',', '+']).filter(is_record) {
+        assert!(record.trim().ends_with(" 5"), "{said}");
     }
+    said.replace(" 5,", ",")
+        .replace(" 5 +", " +")
+        .trim_end_matches(" 5")
+        .into()
 }
 
-fn two_clusters() -> Clusters {
-    let clusters = Clusters::new();
+fn two_clusters() -> Arc<Clusters> {
+    let clusters = Arc::new(Clusters::new());
     let endpoint = |text, hostname: Option<&str>| Endpoint {
         address: address(text),
         hostname: hostname.map(Into::into),
@@ -174,7 +160,7 @@ fn the_client_decides_which_cluster_is_meant() {
 
 #[test]
 fn what_is_no_name_is_left_out() {
-    let clusters = Clusters::new();
+    let clusters = Arc::new(Clusters::new());
     let long = "a".repeat(64);
     let mut nameless = cluster(&["10.0.0.0/8"], Vec::new());
     nameless.domain = "..".into();
@@ -196,23 +182,4 @@ fn what_is_no_name_is_left_out() {
         RecordType::A,
     );
     assert_eq!(front, "A 10.0.0.1");
-}
-
-#[test]
-fn ranges_are_read_and_refused() {
-    for text in ["10.0.1.0/24", "0.0.0.0/0", "fd00::/128"] {
-        let range: Range = text.parse().expect("a range");
-        assert_eq!(range.to_string(), text);
-    }
-    for text in [
-        "10.0.1.0",
-        "10.0.1.0/33",
-        "x/8",
-        "fd00::/129",
-        "10.0.0.0/-1",
-    ] {
-        assert!(text.parse::<Range>().is_err(), "{text}");
-    }
-    let all: Range = "0.0.0.0/0".parse().expect("a range");
-    assert!(all.contains(address("255.1.2.3")) && !all.contains(address("::1")));
 }

@@ -1,10 +1,15 @@
 //! All names that namespaces and services give, ready to be looked up.
 
 use super::{Config, pool::Pool};
-use crate::key::{Key, name_of, name_under, parents};
-use arc_swap::ArcSwapOption;
-use hickory_proto::rr::{Name, RData, Record, rdata::SOA};
-use std::{collections::HashMap, sync::Arc};
+use crate::{
+    name::{Key, Name, parents},
+    reply::Soa,
+};
+use arc_swap::{ArcSwap, Guard};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 use tombolo_model::{
     Scope, View,
     registry::{Namespace, NamespaceType, RecordType, RoutingPolicy, Service},
@@ -18,12 +23,24 @@ const NEGATIVE_TTL: u32 = 15;
 const HTTP_TTL: u32 = 5;
 
 /// The names of one state of namespaces and services.
+#[derive(Default)]
 pub(super) struct Names {
-    places: HashMap<Box<[u8]>, Place>,
+    /// What everybody sees, then what the clients of each VPC see besides.
+    layers: Vec<Layer>,
+    sites: Sites,
     /// What they were made of, in the view's order. Holding it keeps the addresses from being reused, so
     /// that comparing them is comparing the things.
     namespaces: Vec<Arc<Namespace>>,
     services: Vec<Arc<Service>>,
+}
+
+/// The services with names, by the address of what they were made of.
+type Sites = HashMap<usize, Arc<Site>>;
+
+/// Names that are seen together.
+#[derive(Default)]
+struct Layer {
+    places: HashMap<Box<[u8]>, Place>,
 }
 
 /// A name that exists.
@@ -31,7 +48,7 @@ pub(super) struct Place {
     pub(super) zone: Arc<Authority>,
     pub(super) owner: Owner,
     pub(super) has_names_below: bool,
-    is_apex: bool,
+    pub(super) is_apex: bool,
 }
 
 impl Place {
@@ -43,10 +60,6 @@ impl Place {
             is_apex: false,
         }
     }
-
-    pub(super) fn is_apex(&self) -> bool {
-        self.is_apex
-    }
 }
 
 /// Whose records a name has.
@@ -56,7 +69,7 @@ pub(super) enum Owner {
     /// This server.
     NameServer,
     /// A service.
-    Service(Box<Site>),
+    Service(Arc<Site>),
 }
 
 /// A zone, which is a namespace.
@@ -69,28 +82,25 @@ pub(super) struct Authority {
 
 impl Authority {
     fn of(namespace: &Namespace) -> Option<Self> {
-        let name = name_of(&namespace.name)?;
+        let name = Name::parse(&namespace.name)?;
         Some(Self {
             // Names that grow too long by this are not worth a zone less.
-            name_server: name_under("ns", &name).unwrap_or_else(|| name.clone()),
-            contact: name_under("hostmaster", &name).unwrap_or_else(|| name.clone()),
+            name_server: Name::under("ns", &name).unwrap_or_else(|| name.clone()),
+            contact: Name::under("hostmaster", &name).unwrap_or_else(|| name.clone()),
             negative_ttl: namespace.soa_ttl.unwrap_or(NEGATIVE_TTL),
             name,
         })
     }
 
     /// The SOA record. Its serial is the revision, so that it grows with each change.
-    pub(super) fn soa(&self, revision: u64) -> Record {
-        let soa = SOA::new(
-            self.name_server.clone(),
-            self.contact.clone(),
-            revision as u32,
-            7200,
-            900,
-            1_209_600,
-            self.negative_ttl,
-        );
-        Record::from_rdata(self.name.clone(), self.negative_ttl, RData::SOA(soa))
+    pub(super) fn soa(&self, revision: u64) -> Soa<'_> {
+        Soa {
+            zone: &self.name,
+            name_server: &self.name_server,
+            contact: &self.contact,
+            serial: revision as u32,
+            ttl: self.negative_ttl,
+        }
     }
 }
 
@@ -106,15 +116,25 @@ pub(super) struct Ttls {
 /// A service with a name.
 pub(super) struct Site {
     scope: Scope,
-    service: Arc<Service>,
-    name: Name,
+    pub(super) service: Arc<Service>,
+    pub(super) name: Name,
+    pub(super) zone: Arc<Authority>,
     pub(super) routing: RoutingPolicy,
     pub(super) ttls: Ttls,
-    pool: ArcSwapOption<Pool>,
+    /// The layer that its name is in.
+    pub(super) layer: usize,
+    pool: ArcSwap<Pool>,
 }
 
 impl Site {
-    fn of(scope: &Scope, service: &Arc<Service>, name: Name, is_http: bool) -> Option<Self> {
+    fn of(
+        scope: &Scope,
+        service: &Arc<Service>,
+        name: Name,
+        zone: Arc<Authority>,
+        is_http: bool,
+        layer: usize,
+    ) -> Option<Self> {
         let mut ttls = Ttls::default();
         match &service.dns_config {
             Some(config) => {
@@ -144,57 +164,86 @@ impl Site {
             scope: scope.clone(),
             service: service.clone(),
             name,
+            zone,
             routing: routing.unwrap_or(RoutingPolicy::MultiValue),
             ttls,
-            pool: ArcSwapOption::empty(),
+            layer,
+            pool: ArcSwap::from_pointee(Pool::unknown()),
         })
+    }
+
+    /// Its instances in this view.
+    pub(super) fn instances<'v>(
+        &self,
+        view: &'v View,
+    ) -> Option<&'v tombolo_model::view::ServiceInstances> {
+        view.scope(&self.scope)?.instances(&self.service.id)
     }
 
     /// What the instances in this view publish. Making it takes time in the number of the service's
     /// instances; it is made once after each change to one of them, at the next question.
-    pub(super) fn pool(&self, view: &View) -> Arc<Pool> {
-        let instances = view
-            .scope(&self.scope)
-            .and_then(|scope| scope.instances(&self.service.id));
-        if let Some(pool) = &*self.pool.load()
-            && pool.is_of(instances)
-        {
-            return pool.clone();
+    pub(super) fn pool(&self, view: &View) -> Guard<Arc<Pool>> {
+        let held = self.pool.load();
+        if held.checked.load(Ordering::Relaxed) == view.revision {
+            return held;
         }
-        let pool = Arc::new(Pool::of(instances, &self.service, &self.name, &self.ttls));
-        self.pool.store(Some(pool.clone()));
-        pool
+        let instances = self.instances(view);
+        if held.is_of(instances) {
+            held.checked.store(view.revision, Ordering::Relaxed);
+            return held;
+        }
+        let pool = Arc::new(Pool::of(instances, self, view.revision));
+        self.pool.store(pool.clone());
+        Guard::from_inner(pool)
     }
 }
 
 impl Names {
     /// Collects all names. A namespace whose name is not a domain name has none. Where two namespaces
-    /// have the same name, or one lies in another, the first or the inner one wins.
-    pub(super) fn compile(view: &View, config: &Config) -> Self {
+    /// have the same name, or one lies in another, the first or the inner one wins. What was prepared for
+    /// services that stayed the same is taken over.
+    pub(super) fn compile(view: &View, config: &Config, before: &Names) -> Self {
         let mut names = Self {
-            places: HashMap::new(),
+            layers: Vec::new(),
+            sites: HashMap::new(),
             namespaces: namespaces(view).cloned().collect(),
             services: services(view).cloned().collect(),
         };
-        let is_published = |namespace: &Namespace| {
-            namespace.kind != NamespaceType::HTTP || config.resolve_http_namespaces
-        };
-        let published: Vec<_> = view
-            .scopes()
-            .flat_map(|(scope, state)| state.namespaces().map(move |of| (scope, state, of)))
-            .filter(|(.., namespace)| is_published(namespace))
-            .collect();
-        // All zones first: a service must know whether its name falls into an inner zone.
-        for (.., namespace) in &published {
-            names.add_zone(namespace);
-        }
-        names.join_zones();
-        for (scope, state, namespace) in &published {
-            for service in state.services_of(&namespace.id) {
-                names.add_service(scope, namespace, service);
+        for index in 0..=config.views.vpcs().len() {
+            let published: Vec<_> = view
+                .scopes()
+                .flat_map(|(scope, state)| state.namespaces().map(move |of| (scope, state, of)))
+                .filter(|(.., namespace)| layer(namespace, config) == Some(index))
+                .collect();
+            let mut layer = Layer::default();
+            // All zones first: a service must know whether its name falls into an inner zone.
+            for (.., namespace) in &published {
+                layer.add_zone(namespace);
             }
+            layer.join_zones();
+            for (scope, state, namespace) in &published {
+                for service in state.services_of(&namespace.id) {
+                    let address = Arc::as_ptr(service).addr();
+                    let known = before.sites.get(&address);
+                    let is_http = namespace.kind == NamespaceType::HTTP;
+                    let site = layer.add_service(namespace, service, |name, zone| {
+                        let known =
+                            known.filter(|site| site.zone.negative_ttl == zone.negative_ttl);
+                        match known {
+                            Some(site) => Some(site.clone()),
+                            None => {
+                                Site::of(scope, service, name, zone, is_http, index).map(Arc::new)
+                            }
+                        }
+                    });
+                    if let Some(site) = site {
+                        names.sites.insert(address, site);
+                    }
+                }
+            }
+            layer.add_name_servers();
+            names.layers.push(layer);
         }
-        names.add_name_servers();
         names
     }
 
@@ -212,8 +261,33 @@ impl Names {
     }
 
     /// The longest name that exists and holds this one, with the labels that are left in front of it.
-    /// `None` if the name lies in no zone.
-    pub(super) fn find<'a>(&self, key: &'a Key) -> Option<(&Place, &'a [u8])> {
+    /// `None` if the name lies in no zone that this view sees. As in Route 53, what a VPC sees besides
+    /// hides public names, however long.
+    pub(super) fn find<'a>(&self, view: usize, key: &'a Key) -> Option<(&Place, &'a [u8])> {
+        let own = self.layers.get(view).filter(|_| view > 0);
+        let found = own.and_then(|layer| layer.find(key));
+        found.or_else(|| self.layers.first()?.find(key))
+    }
+
+    /// All services with names.
+    pub(super) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.sites.values()
+    }
+}
+
+/// In which layer the names of a namespace are, if they are in any.
+fn layer(namespace: &Namespace, config: &Config) -> Option<usize> {
+    match namespace.kind {
+        NamespaceType::DNS_PUBLIC => Some(0),
+        NamespaceType::HTTP => config.resolve_http_namespaces.then_some(0),
+        // Where no VPC is told apart, all clients are in the same.
+        NamespaceType::DNS_PRIVATE if config.views.vpcs().is_empty() => Some(0),
+        NamespaceType::DNS_PRIVATE => config.views.view(namespace.vpc.as_deref()?),
+    }
+}
+
+impl Layer {
+    fn find<'a>(&self, key: &'a Key) -> Option<(&Place, &'a [u8])> {
         let all = key.as_bytes();
         key.suffixes().find_map(|suffix| {
             let place = self.places.get(suffix)?;
@@ -222,14 +296,14 @@ impl Names {
     }
 
     fn add_zone(&mut self, namespace: &Namespace) {
-        let (Some(key), Some(zone)) = (Key::parse(&namespace.name), Authority::of(namespace))
-        else {
+        let Some(zone) = Authority::of(namespace) else {
             tracing::debug!(
                 namespace = &*namespace.name,
                 "not a domain name, so not in DNS"
             );
             return;
         };
+        let key = zone.name.key();
         self.places
             .entry(key.as_bytes().into())
             .or_insert_with(|| Place {
@@ -258,31 +332,27 @@ impl Names {
         }
     }
 
-    fn add_service(&mut self, scope: &Scope, namespace: &Namespace, service: &Arc<Service>) {
-        let Some(apex) = name_of(&namespace.name) else {
-            return;
-        };
+    /// Gives a service its name. Returns the site, if the name is in DNS.
+    fn add_service(
+        &mut self,
+        namespace: &Namespace,
+        service: &Service,
+        site: impl FnOnce(Name, Arc<Authority>) -> Option<Arc<Site>>,
+    ) -> Option<Arc<Site>> {
+        let apex = Name::parse(&namespace.name)?;
         let name = match &*service.name {
-            "." => Some(apex.clone()),
-            text => name_under(text, &apex),
+            "." => apex.clone(),
+            text => Name::under(text, &apex)?,
         };
-        let Some((key, name)) = name.and_then(|name| Some((Key::of(&name)?, name))) else {
-            return;
-        };
-        let is_http = namespace.kind == NamespaceType::HTTP;
-        let Some(site) = Site::of(scope, service, name, is_http) else {
-            return;
-        };
+        let key = name.key();
+        let apex = apex.key();
         let holder = key
             .suffixes()
-            .find_map(|suffix| self.places.get(suffix).filter(|place| place.is_apex));
+            .find_map(|suffix| Some((suffix, self.places.get(suffix).filter(|at| at.is_apex)?)));
         // An inner zone hides what the outer one says about its names.
-        let Some(zone) = holder
-            .map(|place| place.zone.clone())
-            .filter(|zone| zone.name == apex)
-        else {
-            return;
-        };
+        let (_, holder) = holder.filter(|(suffix, _)| *suffix == apex.as_bytes())?;
+        let zone = holder.zone.clone();
+        let site = site(name, zone.clone())?;
         // Every name between the service and its zone's apex exists too (RFC 8020).
         for (depth, suffix) in parents(key.as_bytes()).enumerate() {
             let place = self
@@ -296,11 +366,12 @@ impl Names {
                 break;
             }
         }
-        if let Some(place) = self.places.get_mut(key.as_bytes())
-            && matches!(place.owner, Owner::Nobody)
-        {
-            place.owner = Owner::Service(Box::new(site));
+        let place = self.places.get_mut(key.as_bytes())?;
+        if !matches!(place.owner, Owner::Nobody) {
+            return None;
         }
+        place.owner = Owner::Service(site.clone());
+        Some(site)
     }
 
     /// Gives each zone's name server its name, unless a service has it.
@@ -312,9 +383,7 @@ impl Names {
             .map(|place| place.zone.clone())
             .collect();
         for zone in zones {
-            let Some(key) = Key::of(&zone.name_server) else {
-                continue;
-            };
+            let key = zone.name_server.key();
             let place = self
                 .places
                 .entry(key.as_bytes().into())

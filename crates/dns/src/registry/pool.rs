@@ -1,45 +1,73 @@
 //! What the instances of one service publish.
 
-use super::names::Ttls;
-use crate::key::{Key, name_of, name_under, parents};
-use hickory_proto::rr::Name;
-use std::{collections::HashMap, net::IpAddr};
+use super::names::Site;
+use crate::{
+    name::{Name, parents},
+    record::{RecordType, Records, srv_data},
+};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::atomic::AtomicU64,
+};
 use tombolo_model::{
-    registry::{Health, Instance, Service},
+    registry::{Health, Instance},
     view::ServiceInstances,
 };
 
-/// The values to pick from, by type. If the health of the instances is known, only healthy ones are
+/// The records to pick from, by type. If the health of the instances is known, only healthy ones are
 /// here, or all of them where none is healthy.
+#[derive(Default)]
 pub(super) struct Pool {
     /// What it was made of.
     of: Option<ServiceInstances>,
-    pub(super) v4: Vec<Address>,
-    pub(super) v6: Vec<Address>,
-    pub(super) targets: Vec<Target>,
+    /// The last revision that it is known to be right for.
+    pub(super) checked: AtomicU64,
+    pub(super) v4: Records,
+    pub(super) v6: Records,
+    /// Names (`AWS_ALIAS_DNS_NAME`) whose addresses stand for the service's own, beside those.
+    pub(super) stands: Vec<Name>,
+    pub(super) srv: Records,
+    /// The addresses of the targets, in the order of `srv`.
+    pub(super) targets: Vec<Addresses>,
     /// Targets of `CNAME` records.
     pub(super) aliases: Vec<Name>,
     /// The addresses of instances by the wire labels in front of the service's name. Labels that only
     /// lie between have none. Unhealthy instances are here too: whoever knows the name may ask.
-    pub(super) by_name: HashMap<Box<[u8]>, Vec<IpAddr>>,
+    pub(super) by_name: HashMap<Box<[u8]>, Addresses>,
 }
 
-/// Where an instance of a service with `A` or `AAAA` records is.
-pub(super) enum Address {
-    /// Here.
-    Of(IpAddr),
-    /// Wherever this name (`AWS_ALIAS_DNS_NAME`) leads.
-    Alias(Name),
+/// The addresses of one instance.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Addresses {
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
 }
 
-/// The rest of an `SRV` record.
-pub(super) struct Target {
-    pub(super) name: Name,
-    pub(super) port: u16,
-    pub(super) addresses: Vec<IpAddr>,
+impl Addresses {
+    pub(super) fn of(instance: &Instance) -> Self {
+        let text = |key| instance.attribute(key);
+        Self {
+            v4: text("AWS_INSTANCE_IPV4").and_then(|text| text.parse().ok()),
+            v6: text("AWS_INSTANCE_IPV6").and_then(|text| text.parse().ok()),
+        }
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.map(IpAddr::V4).into_iter();
+        v4.chain(self.v6.map(IpAddr::V6))
+    }
 }
 
 impl Pool {
+    /// What nothing is known about yet.
+    pub(super) fn unknown() -> Self {
+        Self {
+            checked: AtomicU64::new(u64::MAX),
+            ..Self::default()
+        }
+    }
+
     /// Whether it was made of just these instances.
     pub(super) fn is_of(&self, instances: Option<&ServiceInstances>) -> bool {
         match (&self.of, instances) {
@@ -54,18 +82,16 @@ impl Pool {
     pub(super) fn is_empty(&self) -> bool {
         self.v4.is_empty()
             && self.v6.is_empty()
-            && self.targets.is_empty()
+            && self.stands.is_empty()
+            && self.srv.is_empty()
             && self.aliases.is_empty()
     }
 
-    pub(super) fn of(
-        instances: Option<&ServiceInstances>,
-        service: &Service,
-        name: &Name,
-        ttls: &Ttls,
-    ) -> Self {
+    pub(super) fn of(instances: Option<&ServiceInstances>, site: &Site, revision: u64) -> Self {
+        let ttls = &site.ttls;
         let mut v4 = Choice::default();
         let mut v6 = Choice::default();
+        let mut stands = Choice::default();
         let mut targets = Choice::default();
         let mut aliases = Choice::default();
         let mut by_name = HashMap::new();
@@ -73,54 +99,67 @@ impl Pool {
             .into_iter()
             .flat_map(|instances| instances.by_id.values());
         for instance in all {
-            let healthy = !service.is_health_checked() || instance.health == Health::Healthy;
-            let addresses = addresses(instance);
-            let alias = instance.attribute("AWS_ALIAS_DNS_NAME").and_then(name_of);
-            for (ttl, choice, is_kind) in [
-                (ttls.a, &mut v4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
-                (ttls.aaaa, &mut v6, IpAddr::is_ipv6),
-            ] {
-                if ttl.is_some() {
-                    let own = addresses.iter().filter(|address| is_kind(address));
-                    choice.extend(healthy, own.map(|address| Address::Of(*address)));
-                    choice.extend(healthy, alias.clone().map(Address::Alias));
-                }
+            let healthy = !site.service.is_health_checked() || instance.health == Health::Healthy;
+            let addresses = Addresses::of(instance);
+            let named = |key| instance.attribute(key).and_then(Name::parse);
+            if ttls.a.is_some() {
+                v4.extend(healthy, addresses.v4);
             }
-            if ttls.srv.is_some()
-                && let Some(port) = instance
-                    .attribute("AWS_INSTANCE_PORT")
-                    .and_then(|port| port.parse().ok())
-                && let Some((target, labels)) = instance_name(&instance.id, name)
-            {
-                // Names between the instance and the service exist too.
-                for parent in parents(&labels).skip(1) {
-                    by_name.entry(parent.into()).or_insert_with(Vec::new);
-                }
-                by_name.insert(labels, addresses.clone());
-                targets.extend(
-                    healthy,
-                    [Target {
-                        name: target,
-                        port,
-                        addresses,
-                    }],
-                );
+            if ttls.aaaa.is_some() {
+                v6.extend(healthy, addresses.v6);
+            }
+            if ttls.a.is_some() || ttls.aaaa.is_some() {
+                stands.extend(healthy, named("AWS_ALIAS_DNS_NAME"));
             }
             if ttls.cname.is_some() {
-                aliases.extend(
-                    healthy,
-                    instance.attribute("AWS_INSTANCE_CNAME").and_then(name_of),
-                );
+                aliases.extend(healthy, named("AWS_INSTANCE_CNAME"));
+            }
+            let port = instance.attribute("AWS_INSTANCE_PORT");
+            if ttls.srv.is_some()
+                && let Some(port) = port.and_then(|port| port.parse().ok())
+                && let Some(target) = instance_name(&instance.id, &site.name)
+            {
+                let key = target.key();
+                let labels = key.as_bytes().len() - site.name.as_wire().len();
+                let labels = &key.as_bytes()[..labels];
+                // Names between the instance and the service exist too.
+                for parent in parents(labels).skip(1) {
+                    by_name.entry(parent.into()).or_default();
+                }
+                by_name.insert(labels.into(), addresses);
+                targets.extend(healthy, [(target, port, addresses)]);
             }
         }
-        Self {
+        // An alias stands beside addresses as one more of them, so health is compared among all.
+        let is_stand_healthy = !stands.healthy.is_empty();
+        let is_address_healthy = !v4.healthy.is_empty() || !v6.healthy.is_empty();
+        let mut pool = Self {
             of: instances.cloned(),
-            v4: v4.best(),
-            v6: v6.best(),
-            targets: targets.best(),
+            checked: AtomicU64::new(revision),
             aliases: aliases.best(),
             by_name,
+            ..Self::default()
+        };
+        if is_stand_healthy || !is_address_healthy {
+            pool.stands = stands.best();
         }
+        if is_address_healthy || !is_stand_healthy {
+            for address in v4.best() {
+                pool.v4
+                    .push_address(ttls.a.unwrap_or_default(), address.into());
+            }
+            for address in v6.best() {
+                pool.v6
+                    .push_address(ttls.aaaa.unwrap_or_default(), address.into());
+            }
+        }
+        for (target, port, addresses) in targets.best() {
+            let ttl = ttls.srv.unwrap_or_default();
+            pool.srv
+                .push(RecordType::SRV, ttl, &srv_data(1, 1, port, &target));
+            pool.targets.push(addresses);
+        }
+        pool
     }
 }
 
@@ -159,28 +198,9 @@ impl<T> Choice<T> {
     }
 }
 
-fn addresses(instance: &Instance) -> Vec<IpAddr> {
-    // An address of the wrong family would make a record of the wrong type.
-    let v4 = instance
-        .attribute("AWS_INSTANCE_IPV4")
-        .and_then(|text| text.parse().ok())
-        .filter(IpAddr::is_ipv4);
-    let v6 = instance
-        .attribute("AWS_INSTANCE_IPV6")
-        .and_then(|text| text.parse().ok())
-        .filter(IpAddr::is_ipv6);
-    v4.into_iter().chain(v6).collect()
-}
-
-/// The name of an instance, and the wire labels that it adds to its service's name. Dots in an id
-/// separate labels where that gives labels, as in an id that is an address; otherwise the id is one label.
-/// `None` if it is too long for that.
-fn instance_name(id: &str, service: &Name) -> Option<(Name, Box<[u8]>)> {
-    if let Some(key) = Key::parse(id).filter(|_| !id.ends_with('.')) {
-        return Some((name_under(id, service)?, key.as_bytes().into()));
-    }
-    let name = Name::from_labels(std::iter::once(id.as_bytes()).chain(service.iter())).ok()?;
-    let mut labels = vec![u8::try_from(id.len()).ok()?];
-    labels.extend(id.bytes().map(|byte| byte.to_ascii_lowercase()));
-    Some((name, labels.into()))
+/// The name of an instance. Dots in an id separate labels where that gives labels, as in an id that is an
+/// address; otherwise the id is one label. `None` if it is too long for that.
+pub(super) fn instance_name(id: &str, service: &Name) -> Option<Name> {
+    let labels = Name::under(id, service).filter(|_| !id.ends_with('.'));
+    labels.or_else(|| Name::child(id.as_bytes(), service))
 }

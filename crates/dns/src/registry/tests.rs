@@ -1,8 +1,12 @@
 use super::*;
-use crate::key::name_of;
+use crate::{
+    probe::{Probe, question},
+    range::VpcRange,
+};
+use hickory_proto::rr::{RData, RecordType};
 use std::collections::BTreeSet;
 use tombolo_model::{
-    Change, Record as Stored, Scope, Timestamp,
+    Change, Record as Stored, RecordKey, Scope, Timestamp,
     registry::{
         DnsConfig, DnsRecord, Health, Instance, Namespace, NamespaceType, RecordType as Published,
         Service,
@@ -24,6 +28,14 @@ impl Sample {
         }
     }
 
+    fn remove(&mut self, at: &str, id: &str) -> &mut Self {
+        let key = RecordKey::Instance(format!("srv-{at}").into(), id.into());
+        let revision = self.view.revision + 1;
+        self.view
+            .apply(revision, &Change::Delete(self.scope.clone(), key));
+        self
+    }
+
     fn put(&mut self, record: Stored) -> &mut Self {
         let revision = self.view.revision + 1;
         let change = Change::Put(self.scope.clone(), record);
@@ -32,12 +44,20 @@ impl Sample {
     }
 
     fn namespace(&mut self, name: &str, kind: NamespaceType) -> &mut Self {
+        self.namespace_in(name, kind, None)
+    }
+
+    fn in_vpc(&mut self, name: &str, vpc: &str) -> &mut Self {
+        self.namespace_in(name, NamespaceType::DNS_PRIVATE, Some(vpc))
+    }
+
+    fn namespace_in(&mut self, name: &str, kind: NamespaceType, vpc: Option<&str>) -> &mut Self {
         self.put(Stored::Namespace(Arc::new(Namespace {
             id: format!("ns-{}-{name}", self.scope.region).into(),
             name: name.into(),
             http_name: name.into(),
             kind,
-            vpc: None,
+            vpc: vpc.map(Into::into),
             description: None,
             hosted_zone_id: None,
             soa_ttl: (name == "patient.local").then_some(77),
@@ -104,9 +124,9 @@ impl Sample {
         self.instance(at, id, &[("AWS_INSTANCE_IPV4", address)], Health::Healthy)
     }
 
-    fn registry(&self, config: Config) -> Registry {
+    fn registry(&self, config: Config) -> Arc<Registry> {
         let view = Arc::new(self.view.clone());
-        Registry::over(move || view.clone(), config)
+        Arc::new(Registry::over(move || view.clone(), config))
     }
 
     fn ask(&self, name: &str, kind: RecordType) -> String {
@@ -114,34 +134,8 @@ impl Sample {
     }
 }
 
-/// The answer in words: data with TTLs in order, or `nodata`, `nxdomain`, `not mine`.
-fn ask(zone: &dyn Zone, name: &str, kind: RecordType, seed: u64) -> String {
-    let query = Query::new(name_of(name).expect("a name"), kind, seed).expect("a short name");
-    let client = IpAddr::from([192, 0, 2, 1]);
-    let words = |records: &[Record]| {
-        let mut words: Vec<String> = records
-            .iter()
-            .map(|record| format!("{} {} {}", record.record_type(), record.data, record.ttl))
-            .collect();
-        words.sort();
-        words.join(", ")
-    };
-    match zone.answer(&query, client) {
-        Answer::Records {
-            answers,
-            additionals,
-        } => {
-            assert!(answers.iter().all(|record| record.name == query.name));
-            match additionals.is_empty() {
-                true => words(&answers),
-                false => format!("{} + {}", words(&answers), words(&additionals)),
-            }
-        }
-        Answer::NoData(soa) => format!("nodata {}", soa.ttl),
-        Answer::NxDomain(soa) => format!("nxdomain {}", soa.ttl),
-        Answer::Refused => "refused".into(),
-        Answer::NotMine => "not mine".into(),
-    }
+fn ask(zone: &Arc<Registry>, name: &str, kind: RecordType, seed: u64) -> String {
+    Probe::new(zone.clone()).seed(seed).ask(name, kind)
 }
 
 #[test]
@@ -186,7 +180,8 @@ fn names_exist_where_records_are_and_between() {
         ("idle.color.local", A, "nxdomain 15"),
         ("api.color.local", A, "nxdomain 15"),
         ("color.local", A, "nodata 15"),
-        ("color.local", NS, "NS ns.Color.local. 60"),
+        // A name that ends like the question's is told in its case.
+        ("color.local", NS, "NS ns.color.local. 60"),
         ("ns.color.local", A, "nodata 15"),
         ("inner.color.local", A, "nodata 15"),
         ("x.inner.color.local", A, "nxdomain 15"),
@@ -206,7 +201,7 @@ fn names_exist_where_records_are_and_between() {
     let soa = sample.ask("color.local", SOA);
     let revision = sample.view.revision;
     assert!(
-        soa.starts_with("SOA ns.Color.local. hostmaster.Color.local. "),
+        soa.starts_with("SOA ns.color.local. hostmaster.color.local. "),
         "{soa}"
     );
     assert!(soa.contains(&format!(" {revision} ")), "{soa}");
@@ -292,10 +287,195 @@ fn aliases_are_answered_for_every_type() {
         sample.ask("c.n", RecordType::CNAME),
         "CNAME example.com. 30"
     );
+    assert_eq!(sample.ask("c.n", RecordType::ANY), "CNAME example.com. 30");
+    assert_eq!(sample.ask("c.n", RecordType::AAAA), "CNAME example.com. 30");
+}
+
+#[test]
+fn an_alias_shows_its_targets_addresses_as_its_own() {
+    let alias = |target: &'static str| [("AWS_ALIAS_DNS_NAME", target)];
+    let mut sample = Sample::new();
+    sample
+        .private("n")
+        .service("in@n", &[Published::A], Some(RoutingPolicy::Weighted))
+        .service("gone@n", &[Published::A], Some(RoutingPolicy::Weighted))
+        .service("out@n", &[Published::A], Some(RoutingPolicy::Weighted))
+        .service("circle@n", &[Published::A], Some(RoutingPolicy::Weighted))
+        .service("mixed@n", &[Published::A], Some(RoutingPolicy::Weighted))
+        .service("lb@n", &[Published::A], None)
+        .v4("lb@n", "i", "10.0.0.1")
+        .v4("mixed@n", "j", "10.0.0.2")
+        .instance("in@n", "i", &alias("LB.n."), Health::Healthy)
+        .instance("gone@n", "i", &alias("nobody.n"), Health::Healthy)
+        .instance("out@n", "i", &alias("lb.example.com"), Health::Healthy)
+        .instance("circle@n", "i", &alias("circle.n"), Health::Healthy)
+        .instance("mixed@n", "i", &alias("lb.n"), Health::Healthy);
+    let registry = sample.registry(Config::default());
+    let alone = Probe::new(registry.clone()).alone();
+    for (name, kind, expected) in [
+        ("in.n", RecordType::A, "A 10.0.0.1 30"),
+        ("in.n", RecordType::AAAA, "nodata 15"),
+        ("in.n", RecordType::ANY, "CNAME LB.n. 60"),
+        // The name that the alias belongs to exists.
+        ("gone.n", RecordType::A, "nodata 15"),
+        ("circle.n", RecordType::A, "Server Failure"),
+        // Where nobody else can be asked, the client has to.
+        ("out.n", RecordType::A, "CNAME lb.example.com. 60"),
+    ] {
+        assert_eq!(alone.ask(name, kind), expected, "{name} {kind}");
+    }
+    let mixed: BTreeSet<String> = (0..50)
+        .map(|seed| ask(&registry, "mixed.n", RecordType::A, seed))
+        .collect();
+    assert_eq!(mixed.len(), 2, "{mixed:?}");
+}
+
+#[test]
+fn private_names_are_for_their_vpc() {
+    let mut sample = Sample::new();
+    let mut vpc = |name: &str, vpc: &str, address: &str| {
+        sample.in_vpc(name, vpc);
+        let at = format!("s@{name}");
+        sample
+            .service(&at, &[Published::A], None)
+            .v4(&at, "i", address);
+    };
+    vpc("one.local", "vpc-1", "10.0.0.1");
+    vpc("two.local", "vpc-2", "10.0.0.2");
+    vpc("three.local", "vpc-3", "10.0.0.3");
+    // A private name hides the public one of the same zone.
+    vpc("split.example", "vpc-1", "10.0.0.4");
+    sample.scope = Scope::new("444455556666", "eu-west-1");
+    sample
+        .namespace("split.example", NamespaceType::DNS_PUBLIC)
+        .service("s@split.example", &[Published::A], None)
+        .v4("s@split.example", "i", "192.0.2.4")
+        .service("t@split.example", &[Published::A], None)
+        .v4("t@split.example", "i", "192.0.2.5");
+    let views = [
+        "vpc-1=10.1.0.0/16",
+        "vpc-1=10.9.0.0/16",
+        "vpc-2=10.2.0.0/16",
+    ]
+    .map(|text| text.parse::<VpcRange>().expect("a range"));
+    let views = Arc::new(Views::new(views));
+    let registry = sample.registry(Config {
+        views: views.clone(),
+        ..Config::default()
+    });
+    let ask = |from: &str, name: &str, kind| {
+        let from = from.parse().expect("an address");
+        Probe::new(registry.clone())
+            .views(&views)
+            .from(from)
+            .ask(name, kind)
+    };
+    let reverse = "1.0.0.10.in-addr.arpa";
+    for (from, name, expected) in [
+        ("10.1.0.1", "s.one.local", "A 10.0.0.1 30"),
+        ("10.9.0.1", "s.one.local", "A 10.0.0.1 30"),
+        ("10.2.0.1", "s.one.local", "not mine"),
+        ("10.3.0.1", "s.one.local", "not mine"),
+        ("10.2.0.1", "s.two.local", "A 10.0.0.2 30"),
+        // Nobody is in this VPC.
+        ("10.1.0.1", "s.three.local", "not mine"),
+        ("10.1.0.1", "s.split.example", "A 10.0.0.4 30"),
+        ("10.1.0.1", "t.split.example", "nxdomain 15"),
+        ("10.2.0.1", "s.split.example", "A 192.0.2.4 30"),
+        ("192.0.2.1", "s.split.example", "A 192.0.2.4 30"),
+        ("::ffff:10.2.0.1", "s.two.local", "A 10.0.0.2 30"),
+    ] {
+        assert_eq!(ask(from, name, RecordType::A), expected, "{from} {name}");
+    }
     assert_eq!(
-        sample.ask("elb.n", RecordType::A),
-        "CNAME lb.example.com. 60"
+        ask("10.1.0.1", reverse, RecordType::PTR),
+        "PTR s.one.local. 30"
     );
+    assert_eq!(ask("10.2.0.1", reverse, RecordType::PTR), "not mine");
+}
+
+#[test]
+fn addresses_lead_back_to_names() {
+    let current = Arc::new(ArcSwap::from_pointee(View::default()));
+    let registry = {
+        let current = current.clone();
+        Arc::new(Registry::over(
+            move || current.load_full(),
+            Config::default(),
+        ))
+    };
+    let mut sample = Sample::new();
+    let expect = |sample: &Sample, name: &str, kind, expected: &str| {
+        current.store(Arc::new(sample.view.clone()));
+        assert_eq!(ask(&registry, name, kind, 1), expected, "{name}");
+    };
+    let (v4, v6) = (
+        "1.0.0.10.in-addr.arpa",
+        "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa",
+    );
+    expect(&sample, v4, RecordType::PTR, "not mine");
+    sample
+        .private("n")
+        .service("web@n", &[Published::A], None)
+        .service("_a._tcp@n", &[Published::SRV], None)
+        .service("api@n", &[], None)
+        .v4("web@n", "i", "10.0.0.1")
+        .v4("web@n", "j", "10.0.0.1")
+        .v4("api@n", "i", "10.0.0.1");
+    expect(&sample, v4, RecordType::PTR, "PTR web.n. 30");
+    expect(&sample, v4, RecordType::A, "nodata 15");
+    expect(
+        &sample,
+        "2.0.0.10.in-addr.arpa",
+        RecordType::PTR,
+        "not mine",
+    );
+    let both = [
+        ("AWS_INSTANCE_IPV4", "10.0.0.1"),
+        ("AWS_INSTANCE_IPV6", "fd00::1"),
+        ("AWS_INSTANCE_PORT", "80"),
+    ];
+    sample.instance("_a._tcp@n", "k", &both, Health::Unhealthy);
+    expect(&sample, v6, RecordType::PTR, "PTR k._a._tcp.n. 30");
+    expect(
+        &sample,
+        v4,
+        RecordType::PTR,
+        "PTR k._a._tcp.n. 30, PTR web.n. 30",
+    );
+    // Moves, goes; and a service that is made anew starts anew.
+    sample.v4("web@n", "i", "10.0.0.2").remove("web@n", "j");
+    expect(&sample, v4, RecordType::PTR, "PTR k._a._tcp.n. 30");
+    expect(
+        &sample,
+        "2.0.0.10.in-addr.arpa",
+        RecordType::PTR,
+        "PTR web.n. 30",
+    );
+    sample.service("web@n", &[Published::AAAA], None);
+    expect(
+        &sample,
+        "2.0.0.10.in-addr.arpa",
+        RecordType::PTR,
+        "PTR web.n. 30",
+    );
+    sample.remove("web@n", "i").remove("_a._tcp@n", "k");
+    expect(
+        &sample,
+        "2.0.0.10.in-addr.arpa",
+        RecordType::PTR,
+        "not mine",
+    );
+    expect(&sample, v6, RecordType::PTR, "not mine");
+    for index in 0..20 {
+        let at = format!("many{index}@n");
+        sample
+            .service(&at, &[Published::A], None)
+            .v4(&at, "i", "10.0.0.9");
+    }
+    current.store(Arc::new(sample.view.clone()));
+    let many = ask(&registry, "9.0.0.10.in-addr.arpa", RecordType::PTR, 1);
+    assert_eq!(many.split(", ").count(), 8, "{many}");
 }
 
 #[test]
@@ -311,13 +491,9 @@ fn instance_ids_of_every_shape_have_names() {
         let attributes = [("AWS_INSTANCE_IPV4", &*address), ("AWS_INSTANCE_PORT", "1")];
         sample.instance("s@n", id, &attributes, Health::Healthy);
     }
-    let registry = sample.registry(Config::default());
-    let query = |name, kind| Query::new(name, kind, 1).expect("a short name");
-    let client = IpAddr::from([192, 0, 2, 1]);
-    let service = query(name_of("s.n").expect("a name"), RecordType::SRV);
-    let Answer::Records { answers, .. } = registry.answer(&service, client) else {
-        panic!("no records");
-    };
+    let probe = Probe::new(sample.registry(Config::default()));
+    let service = probe.message(&question("s.n", RecordType::SRV));
+    let answers = service.expect("an answer").answers;
     assert_eq!(
         answers.len(),
         4,
@@ -327,8 +503,10 @@ fn instance_ids_of_every_shape_have_names() {
         let RData::SRV(srv) = record.data else {
             panic!("not SRV")
         };
-        let address = registry.answer(&query(srv.target.to_lowercase(), RecordType::A), client);
-        assert!(matches!(address, Answer::Records { .. }), "{}", srv.target);
+        let mut asked = question("x", RecordType::A);
+        asked.queries[0].name = srv.target.to_lowercase();
+        let address = probe.message(&asked).expect("an answer");
+        assert_eq!(address.answers.len(), 1, "{}", srv.target);
     }
 }
 
@@ -425,7 +603,10 @@ fn every_change_is_answered_at_once() {
     let current = Arc::new(ArcSwap::from_pointee(View::default()));
     let registry = {
         let current = current.clone();
-        Registry::over(move || current.load_full(), Config::default())
+        Arc::new(Registry::over(
+            move || current.load_full(),
+            Config::default(),
+        ))
     };
     let mut sample = Sample::new();
     let expect = |sample: &Sample, expected: &str| {
@@ -458,7 +639,7 @@ async fn what_a_store_acknowledged_is_answered() {
         },
     };
     let store = Store::memory();
-    let registry = Registry::new(store.clone(), Config::default());
+    let registry = Arc::new(Registry::new(store.clone(), Config::default()));
     let scope = Scope::new("111122223333", "us-west-2");
     let commit = async |command| {
         let committed = store

@@ -1,11 +1,13 @@
 use super::*;
-use crate::key::name_of;
+use crate::{
+    metrics::Shard,
+    probe::{name, question},
+    record::Records,
+    reply::Soa,
+};
 use hickory_proto::{
-    op::{Edns, Message, OpCode},
-    rr::{
-        rdata::opt::EdnsOption,
-        rdata::{A, CNAME, SOA, TXT},
-    },
+    op::{Edns, Message, MessageType, OpCode, ResponseCode},
+    rr::{DNSClass, RData, Record, RecordType as Type, rdata::A, rdata::opt::EdnsOption},
 };
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
@@ -15,72 +17,94 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Knows a few names under `test`, each of which says what it does.
 struct Example;
 
+fn own(text: &str) -> Name {
+    Name::parse(text).expect("a name")
+}
+
 impl Zone for Example {
-    fn answer(&self, query: &Query, _from: IpAddr) -> Answer {
-        let name = query.name.to_lowercase().to_string();
-        let soa = || {
-            let apex = name_of("test").expect("a name");
-            let soa = SOA::new(apex.clone(), apex.clone(), 1, 1, 1, 1, 15);
-            Record::from_rdata(apex, 15, RData::SOA(soa))
+    fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
+        let labels = crate::name::parents(query.key.as_bytes());
+        let labels: Vec<_> = labels.filter_map(crate::name::first_label).collect();
+        let &[label, b"test"] = &labels[..] else {
+            return Verdict::NotMine;
         };
-        let alias =
-            |to: &str| vec![query.record(5, RData::CNAME(CNAME(name_of(to).expect("a name"))))];
-        let addresses = |count: u8| -> Vec<Record> {
-            (0..count)
-                .map(|last| query.record(5, RData::A(A(Ipv4Addr::new(10, 0, 0, last)))))
-                .collect()
+        let apex = own("test");
+        let soa = Soa {
+            zone: &apex,
+            name_server: &apex,
+            contact: &apex,
+            serial: 1,
+            ttl: 15,
         };
-        let additionals = |count: u8| -> Vec<Record> {
-            let owner = name_of("extra.test").expect("a name");
-            (0..count)
-                .map(|last| {
-                    Record::from_rdata(owner.clone(), 5, RData::A(A(Ipv4Addr::new(10, 1, 0, last))))
-                })
-                .collect()
+        let alias = |reply: &mut Reply<'_>, to: &str| {
+            reply.alias(5, &own(to));
+            match query.wants(RecordType::CNAME) {
+                true => Verdict::Found,
+                false => Verdict::Alias(Target(own(to))),
+            }
         };
-        let (answers, additionals) = match name.strip_suffix(".test.") {
-            Some("one") if query.wants(RecordType::A) => (addresses(1), Vec::new()),
-            Some("many") => (addresses(200), Vec::new()),
-            Some("generous") => (addresses(1), additionals(200)),
-            Some("fat") => (
-                vec![query.record(5, RData::TXT(TXT::new(vec!["x".repeat(250); 8])))],
-                Vec::new(),
-            ),
-            Some("impossible") => (
-                vec![query.record(5, RData::TXT(TXT::new(vec!["x".repeat(300)])))],
-                Vec::new(),
-            ),
-            Some("alias") => (alias("one.test"), Vec::new()),
-            Some("outward") => (alias("example.com"), Vec::new()),
-            Some("dangling") => (alias("nobody.test"), Vec::new()),
-            Some("circle") => (alias("circle.test"), Vec::new()),
-            Some("one") => return Answer::NoData(soa()),
-            Some("secret") => return Answer::Refused,
-            Some(_) => return Answer::NxDomain(soa()),
-            None => return Answer::NotMine,
+        let addresses = |reply: &mut Reply<'_>, count: u8| {
+            for last in 0..count {
+                reply.answer_address(5, Ipv4Addr::new(10, 0, 0, last).into());
+            }
+            Verdict::Found
         };
-        Answer::Records {
-            answers,
-            additionals,
+        match label {
+            b"one" if query.wants(RecordType::A) => addresses(reply, 1),
+            b"many" => addresses(reply, 200),
+            b"generous" => {
+                addresses(reply, 1);
+                for last in 0..200 {
+                    let address = Ipv4Addr::new(10, 1, 0, last).into();
+                    reply.additional_of(&own("extra.test"), 5, address);
+                }
+                Verdict::Found
+            }
+            b"fat" => {
+                let mut records = Records::default();
+                records.push(
+                    RecordType::TXT,
+                    5,
+                    &[b"\xfa".as_slice(), &[b'x'; 250]].concat().repeat(8),
+                );
+                reply.answer(records.get(0));
+                Verdict::Found
+            }
+            b"alias" => alias(reply, "One.test"),
+            b"outward" => alias(reply, "example.com"),
+            b"dangling" => alias(reply, "nobody.test"),
+            b"circle" => alias(reply, "circle.test"),
+            b"secretly" => alias(reply, "secret.test"),
+            b"stand" => Verdict::Stand(Target(own("one.test")), 60),
+            b"one" => {
+                reply.negative(&soa);
+                Verdict::NoData
+            }
+            b"secret" => Verdict::Refused,
+            _ => {
+                reply.negative(&soa);
+                Verdict::NxDomain
+            }
         }
     }
 }
 
 fn responder(can_forward: bool) -> Responder {
-    Responder::new(vec![Arc::new(Example)], can_forward, 7)
+    Responder::new(vec![Arc::new(Example)], can_forward, Arc::default(), 7)
 }
 
-fn question(name: &str, kind: RecordType) -> Message {
-    let mut message = Message::new(4711, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(op::Query::query(name_of(name).expect("a name"), kind));
-    message
+fn respond(responder: &Responder, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Step {
+    let client = Client {
+        address: CLIENT,
+        transport,
+    };
+    responder.respond(bytes, client, 1, &responder.metrics.shard(), out)
 }
 
 fn ask(responder: &Responder, message: &Message, transport: Transport) -> Message {
     let bytes = message.to_vec().expect("a message");
     let mut out = vec![1, 2, 3];
-    let step = responder.respond(&bytes, CLIENT, transport, 1, &mut out);
+    let step = respond(responder, &bytes, transport, &mut out);
     assert!(matches!(step, Step::Reply));
     let answer = Message::from_vec(&out).expect("a well-formed answer");
     assert_eq!(answer.metadata.id, message.metadata.id);
@@ -90,8 +114,8 @@ fn ask(responder: &Responder, message: &Message, transport: Transport) -> Messag
 
 #[test]
 fn answers_carry_code_records_and_authority() {
-    use RecordType::{A, AAAA, AXFR, CNAME};
-    use ResponseCode::{NXDomain, NoError, Refused, ServFail};
+    use ResponseCode::{FormErr, NXDomain, NoError, NotImp, Refused, ServFail};
+    use Type::{A, AAAA, ANY, AXFR, CNAME, IXFR};
     let table = [
         // name, type, code, answers, authorities, authoritative
         ("one.test", A, NoError, 1, 0, true),
@@ -106,7 +130,17 @@ fn answers_carry_code_records_and_authority() {
         ("dangling.test", A, NXDomain, 1, 1, true),
         ("outward.test", A, NoError, 1, 0, true),
         ("circle.test", A, ServFail, 0, 0, false),
-        ("impossible.test", A, ServFail, 0, 0, false),
+        ("secretly.test", A, NoError, 1, 0, true),
+        ("stand.test", A, NoError, 1, 0, true),
+        ("stand.test", AAAA, NoError, 0, 1, true),
+        ("stand.test", ANY, NoError, 1, 0, true),
+        ("one.test", IXFR, Refused, 0, 0, false),
+        ("one.test", Type::from(0), FormErr, 0, 0, false),
+        ("one.test", Type::OPT, FormErr, 0, 0, false),
+        ("one.test", Type::TSIG, FormErr, 0, 0, false),
+        ("one.test", Type::from(249), NotImp, 0, 0, false),
+        ("one.test", Type::from(254), NotImp, 0, 0, false),
+        ("one.test", Type::from(4242), NoError, 0, 1, true),
         ("example.com", A, Refused, 0, 0, false),
     ];
     for (name, kind, code, answers, authorities, authoritative) in table {
@@ -116,7 +150,7 @@ fn answers_carry_code_records_and_authority() {
             answer.metadata.response_code,
             answer.answers.len(),
             answer.authorities.len(),
-            answer.metadata.authoritative && code != ServFail,
+            answer.metadata.authoritative,
         );
         assert_eq!(
             found,
@@ -131,7 +165,7 @@ fn answers_carry_code_records_and_authority() {
 
 #[test]
 fn what_is_no_question_is_told_so_or_ignored() {
-    let mut status = question("one.test", RecordType::A);
+    let mut status = question("one.test", Type::A);
     status.metadata.op_code = OpCode::Status;
     assert_eq!(
         ask(&responder(false), &status, Transport::Udp)
@@ -139,8 +173,15 @@ fn what_is_no_question_is_told_so_or_ignored() {
             .response_code,
         ResponseCode::NotImp
     );
+    for opcode in [OpCode::Notify, OpCode::Update] {
+        let mut other = status.clone();
+        other.metadata.op_code = opcode;
+        let answer = ask(&responder(false), &other, Transport::Udp);
+        assert_eq!(answer.metadata.op_code, opcode);
+        assert_eq!(answer.metadata.response_code, ResponseCode::NotImp);
+    }
 
-    let mut two = question("one.test", RecordType::A);
+    let mut two = question("one.test", Type::A);
     two.add_query(two.queries[0].clone());
     assert_eq!(
         ask(&responder(false), &two, Transport::Udp)
@@ -149,7 +190,7 @@ fn what_is_no_question_is_told_so_or_ignored() {
         ResponseCode::FormErr
     );
 
-    let mut none = question("one.test", RecordType::A);
+    let mut none = question("one.test", Type::A);
     none.queries.clear();
     assert_eq!(
         ask(&responder(false), &none, Transport::Udp)
@@ -158,7 +199,7 @@ fn what_is_no_question_is_told_so_or_ignored() {
         ResponseCode::FormErr
     );
 
-    let mut chaos = question("version.bind", RecordType::TXT);
+    let mut chaos = question("version.bind", Type::TXT);
     chaos.queries[0].query_class = DNSClass::CH;
     assert_eq!(
         ask(&responder(true), &chaos, Transport::Udp)
@@ -167,22 +208,21 @@ fn what_is_no_question_is_told_so_or_ignored() {
         ResponseCode::Refused
     );
 
-    let mut late = question("one.test", RecordType::A);
+    let mut late = question("one.test", Type::A);
     let mut edns = Edns::new();
     edns.set_version(1);
     late.set_edns(edns);
     // 16 has two names, of which the library reads the other.
     let answer = ask(&responder(false), &late, Transport::Udp);
     assert_eq!(u16::from(answer.metadata.response_code), 16);
+    assert_eq!(answer.edns.expect("EDNS").version(), 0);
 
-    let mut cut = question("one.test", RecordType::A)
-        .to_vec()
-        .expect("a message");
+    let mut cut = question("one.test", Type::A).to_vec().expect("a message");
     cut.truncate(20);
     let mut out = Vec::new();
     let responder = responder(false);
     assert!(matches!(
-        responder.respond(&cut, CLIENT, Transport::Udp, 1, &mut out),
+        respond(&responder, &cut, Transport::Udp, &mut out),
         Step::Reply
     ));
     let answer = Message::from_vec(&out).expect("an answer");
@@ -191,9 +231,9 @@ fn what_is_no_question_is_told_so_or_ignored() {
         (4711, ResponseCode::FormErr)
     );
 
-    let answer = question("one.test", RecordType::A).into_response();
+    let answer = question("one.test", Type::A).into_response();
     for bytes in [&answer.to_vec().expect("a message")[..], b"", b"short"] {
-        let step = responder.respond(bytes, CLIENT, Transport::Udp, 1, &mut out);
+        let step = respond(&responder, bytes, Transport::Udp, &mut out);
         assert!(matches!(step, Step::Ignore));
     }
 }
@@ -201,7 +241,7 @@ fn what_is_no_question_is_told_so_or_ignored() {
 #[test]
 fn long_answers_are_cut_over_udp_and_whole_over_tcp() {
     let responder = responder(false);
-    let mut plain = question("many.test", RecordType::A);
+    let mut plain = question("many.test", Type::A);
     let whole = ask(&responder, &plain, Transport::Tcp);
     assert_eq!(
         (whole.answers.len(), whole.metadata.truncation),
@@ -227,23 +267,22 @@ fn long_answers_are_cut_over_udp_and_whole_over_tcp() {
         assert!(answer.edns.is_some() && answer.metadata.truncation);
     }
 
-    // Additional records are left out without a word.
+    // Additional records that do not fit are left out without a word.
     let generous = ask(
         &responder,
-        &question("generous.test", RecordType::A),
+        &question("generous.test", Type::A),
         Transport::Udp,
     );
-    assert_eq!((generous.answers.len(), generous.additionals.len()), (1, 0));
+    assert_eq!(
+        (generous.answers.len(), generous.additionals.len()),
+        (1, 21)
+    );
     assert!(!generous.metadata.truncation);
 
     // One record that does not fit leaves an empty answer.
-    let fat = ask(
-        &responder,
-        &question("fat.test", RecordType::TXT),
-        Transport::Udp,
-    );
+    let fat = ask(&responder, &question("fat.test", Type::TXT), Transport::Udp);
     assert!(fat.metadata.truncation && fat.answers.is_empty());
-    assert_eq!(responder.metrics.truncated.get(), 5);
+    assert_eq!(responder.metrics.count(&["truncated_total"]), 5);
 }
 
 #[test]
@@ -252,7 +291,7 @@ fn unknown_names_are_forwarded_when_asked_for() {
     let forward = |message: &Message| {
         let mut out = Vec::new();
         let bytes = message.to_vec().expect("a message");
-        match responder.respond(&bytes, CLIENT, Transport::Udp, 1, &mut out) {
+        match respond(&responder, &bytes, Transport::Udp, &mut out) {
             Step::Forward(pending) => Ok(*pending),
             _ => Err(Message::from_vec(&out)
                 .expect("an answer")
@@ -260,53 +299,44 @@ fn unknown_names_are_forwarded_when_asked_for() {
                 .response_code),
         }
     };
-    let mut message = question("example.com", RecordType::A);
+    let mut message = question("Example.com", Type::A);
     let pending = forward(&message).unwrap_or_else(|code| panic!("{code}"));
-    assert_eq!(pending.question.name.to_string(), "example.com.");
+    assert_eq!(pending.target.to_string(), "Example.com.");
     assert_eq!(pending.trail, 7u64.to_be_bytes());
     let mut out = Vec::new();
-    responder.finish(pending, None, &mut out);
+    responder.finish(&pending, None, &responder.metrics.shard(), &mut out);
     let failed = Message::from_vec(&out).expect("an answer");
     assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
     assert!(failed.metadata.recursion_available);
+    let counted = ["type=\"A\"", "code=\"SERVFAIL\"", "view=\"\""];
+    assert_eq!(responder.metrics.count(&counted), 1);
 
     // Somebody who does not want recursion gets none.
     message.metadata.recursion_desired = false;
     assert_eq!(forward(&message).err(), Some(ResponseCode::Refused));
-    assert!(forward(&question("one.test", RecordType::A)).is_err());
+    assert!(forward(&question("one.test", Type::A)).is_err());
 
     // An alias that leads outward is forwarded by its target, and the alias comes first.
     let pending =
-        forward(&question("outward.test", RecordType::A)).unwrap_or_else(|code| panic!("{code}"));
-    assert_eq!(pending.question.name.to_string(), "example.com.");
-    let mut said = question("example.com", RecordType::A).into_response();
-    let address = RData::A(A(Ipv4Addr::new(192, 0, 2, 9)));
-    said.add_answer(Record::from_rdata(
-        pending.question.name.clone(),
-        60,
-        address,
-    ));
-    let said = Packet::read(&said.to_vec().expect("a message"), MessageType::Response);
-    responder.finish(pending, said.ok(), &mut out);
-    let answer = Message::from_vec(&out).expect("an answer");
-    let types: Vec<RecordType> = answer.answers.iter().map(Record::record_type).collect();
-    assert_eq!(types, [RecordType::CNAME, RecordType::A]);
-    assert_eq!(answer.queries[0].name.to_string(), "outward.test.");
-    assert!(!answer.metadata.authoritative);
+        forward(&question("outward.test", Type::A)).unwrap_or_else(|code| panic!("{code}"));
+    assert_eq!(pending.target.to_string(), "example.com.");
+    let begun = Message::from_vec(&pending.begun).expect("a message");
+    assert_eq!(begun.answers[0].record_type(), Type::CNAME);
+    assert_eq!(begun.queries[0].name, name("outward.test"));
 }
 
 #[test]
 fn a_question_that_comes_back_is_not_forwarded_again() {
     let responder = responder(true);
     let came_through = |trail: Vec<u8>| {
-        let mut message = question("example.com", RecordType::A);
+        let mut message = question("example.com", Type::A);
         let mut edns = Edns::new();
         edns.options_mut()
             .insert(EdnsOption::Unknown(65_360, trail));
         message.set_edns(edns);
         let bytes = message.to_vec().expect("a message");
         let mut out = Vec::new();
-        let step = responder.respond(&bytes, CLIENT, Transport::Udp, 1, &mut out);
+        let step = respond(&responder, &bytes, Transport::Udp, &mut out);
         matches!(step, Step::Forward(_))
     };
     assert!(came_through(8u64.to_be_bytes().to_vec()));
@@ -315,24 +345,77 @@ fn a_question_that_comes_back_is_not_forwarded_again() {
         [8u64.to_be_bytes(), 7u64.to_be_bytes()].concat()
     ));
     assert!(!came_through(vec![9; 64]), "too many servers");
-    assert_eq!(responder.metrics.forward_loops.get(), 3);
+    assert_eq!(responder.metrics.count(&["reason=\"loop\""]), 3);
+}
+
+#[test]
+fn what_a_client_offers_comes_back_as_it_should() {
+    let responder = responder(false);
+    let mut message = question("one.test", Type::A);
+    message.metadata.checking_disabled = true;
+    message.metadata.authentic_data = true;
+    let mut edns = Edns::new();
+    edns.set_dnssec_ok(true).set_max_payload(4096);
+    edns.options_mut()
+        .insert(EdnsOption::Unknown(10, b"a cookie".to_vec()));
+    message.set_edns(edns);
+    let answer = ask(&responder, &message, Transport::Udp);
+    assert!(answer.metadata.checking_disabled && !answer.metadata.authentic_data);
+    let edns = answer.edns.expect("EDNS");
+    assert!(edns.flags().dnssec_ok && edns.options().as_ref().is_empty());
+    assert_eq!((edns.max_payload(), edns.version()), (1232, 0));
+    assert_eq!(answer.answers.len(), 1);
+}
+
+#[test]
+fn names_after_an_alias_belong_to_its_target() {
+    let answer = ask(
+        &responder(false),
+        &question("Alias.Test", Type::A),
+        Transport::Udp,
+    );
+    let owners: Vec<_> = answer
+        .answers
+        .iter()
+        .map(|record| record.name.to_string())
+        .collect();
+    assert_eq!(owners, ["Alias.Test.", "One.Test."]);
+    assert_eq!(answer.answers[0].data.to_string(), "One.Test.");
+    let negative = ask(
+        &responder(false),
+        &question("alias.test", Type::AAAA),
+        Transport::Udp,
+    );
+    assert_eq!(negative.authorities[0].name, name("test"));
+    let stand = ask(
+        &responder(false),
+        &question("stand.test", Type::A),
+        Transport::Udp,
+    );
+    let address = RData::A(A(Ipv4Addr::new(10, 0, 0, 0)));
+    assert_eq!(
+        stand.answers,
+        [Record::from_rdata(name("stand.test"), 5, address)]
+    );
 }
 
 /// Whatever comes in, what goes out is an answer that its reader can rely on.
 fn check(bytes: &[u8], transport: Transport, can_forward: bool) {
     let responder = responder(can_forward);
     let mut out = Vec::new();
-    match responder.respond(bytes, CLIENT, transport, 1, &mut out) {
+    match respond(&responder, bytes, transport, &mut out) {
         Step::Ignore => return,
         Step::Reply => {}
-        Step::Forward(pending) => responder.finish(*pending, None, &mut out),
+        Step::Forward(pending) => responder.finish(&pending, None, &Shard::unshared(), &mut out),
     }
     let answer = Message::from_vec(&out).expect("a well-formed answer");
     assert_eq!(answer.metadata.id.to_be_bytes(), bytes[..2]);
     assert_eq!(answer.metadata.message_type, MessageType::Response);
     assert!(transport == Transport::Tcp || out.len() <= 1232);
-    if let Ok(asked) = Packet::read(bytes, MessageType::Query) {
-        assert_eq!(answer.queries, [asked.question]);
+    if let Ok(asked) = Question::read(bytes) {
+        // The question comes back byte for byte.
+        let end = 12 + asked.name.len() + 5;
+        assert_eq!(out[12..end], bytes[12..end]);
         assert_eq!(answer.edns.is_some(), asked.edns.is_some());
     }
 }
@@ -353,7 +436,7 @@ proptest! {
         tcp: bool,
         forward: bool,
     ) {
-        let mut message = question(&format!("{name}.test"), RecordType::from(kind));
+        let mut message = question(&format!("{name}.test"), Type::from(kind));
         if let Some(payload) = payload {
             let mut edns = Edns::new();
             edns.set_max_payload(payload);

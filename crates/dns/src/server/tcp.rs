@@ -1,25 +1,91 @@
 //! Questions over TCP (RFC 7766): two bytes of length, then the message.
+//!
+//! A client may send several questions without waiting. What is known is answered in their order; a
+//! question that waits for an upstream is answered when the upstream has, and holds up no other.
 
 use super::{Server, random};
-use crate::{message::Transport, responder::Step, zone::Draw};
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use crate::{
+    metrics::Shard,
+    reply::Transport,
+    responder::{Client, Step},
+    zone::Draw,
+};
+use std::{
+    collections::HashMap,
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 /// How many connections may be open at once.
 const MOST_CONNECTIONS: usize = 512;
 
-/// How long a connection may be idle, or take for one message.
+/// How many of these one client may have.
+const MOST_PER_CLIENT: usize = 64;
+
+/// How many questions of one connection may wait for upstreams; its next ones are not read before.
+const MOST_WAITING: usize = 32;
+
+/// How long a connection may take for one message, or go without any.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Questions are short; a connection that announces a longer message speaks another protocol.
+const LONGEST_QUESTION: usize = 4096;
+
+/// Answers collected before they are written.
+const MOST_UNWRITTEN: usize = 65_536;
+
+/// The open connections by client.
+#[derive(Default)]
+struct Room {
+    open: usize,
+    by_client: HashMap<IpAddr, usize>,
+}
+
+/// A place in the room.
+struct Seat {
+    room: Arc<Mutex<Room>>,
+    client: IpAddr,
+}
+
+impl Seat {
+    fn take(room: &Arc<Mutex<Room>>, client: IpAddr) -> Option<Self> {
+        let mut taken = room.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = taken.by_client.get(&client).copied().unwrap_or_default();
+        if taken.open >= MOST_CONNECTIONS || own >= MOST_PER_CLIENT {
+            return None;
+        }
+        taken.open += 1;
+        taken.by_client.insert(client, own + 1);
+        let room = room.clone();
+        Some(Self { room, client })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.open -= 1;
+        if let Some(own) = taken.by_client.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                taken.by_client.remove(&self.client);
+            }
+        }
+    }
+}
 
 /// Accepts connections for as long as it is polled.
 pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let room = Arc::<Mutex<Room>>::default();
+    let shard = server.responder.metrics.shard();
     let mut connections = JoinSet::new();
     loop {
         let (stream, client) = match listener.accept().await {
@@ -32,64 +98,130 @@ pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
             }
         };
         while connections.try_join_next().is_some() {}
-        let Ok(permit) = room.clone().try_acquire_owned() else {
+        let Some(seat) = Seat::take(&room, client.ip()) else {
             server.responder.metrics.tcp_overflows.add();
             continue;
         };
-        let server = server.clone();
+        let conversation = Conversation {
+            server: server.clone(),
+            shard: shard.clone(),
+            client: Client {
+                address: client.ip(),
+                transport: Transport::Tcp,
+            },
+            draw: Draw(random()),
+            stream,
+            unread: Vec::with_capacity(LONGEST_QUESTION),
+            unwritten: Vec::new(),
+            waiting: JoinSet::new(),
+        };
         connections.spawn(async move {
-            if let Err(error) = converse(&server, stream, client.ip()).await {
-                tracing::debug!(%client, %error, "a connection ends early");
+            let _seat = seat;
+            if let Err(error) = conversation.run().await {
+                tracing::debug!(%client, %error, "a connection ended early");
             }
-            drop(permit);
         });
     }
 }
 
-/// Answers the questions of one connection in their order.
-async fn converse(server: &Server, mut stream: TcpStream, client: IpAddr) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut draw = Draw(random());
-    let mut question = Vec::new();
-    let mut answer = Vec::new();
-    let mut framed = Vec::new();
-    loop {
-        match timeout(PATIENCE, read(&mut stream, &mut question)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) | Err(_) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
-        }
-        server.responder.metrics.tcp_messages.add();
-        let step =
-            server
-                .responder
-                .respond(&question, client, Transport::Tcp, draw.next(), &mut answer);
-        match step {
-            // Whoever sends such things over a connection speaks another protocol.
-            Step::Ignore => return Ok(()),
-            Step::Reply => {}
-            Step::Forward(pending) => server.forward(pending, &mut answer).await,
-        }
-        framed.clear();
-        // Invariant: no answer is written longer than 65,535 bytes.
-        framed.extend_from_slice(&(answer.len() as u16).to_be_bytes());
-        framed.extend_from_slice(&answer);
-        match timeout(PATIENCE, stream.write_all(&framed)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
+/// One connection.
+struct Conversation {
+    server: Arc<Server>,
+    shard: Arc<Shard>,
+    client: Client,
+    draw: Draw,
+    stream: TcpStream,
+    /// Bytes that came and are not yet a whole question.
+    unread: Vec<u8>,
+    /// Framed answers.
+    unwritten: Vec<u8>,
+    /// Questions that wait for upstreams; each ends with its answer.
+    waiting: JoinSet<Vec<u8>>,
 }
 
-/// Reads a message; false at the end of the connection.
-async fn read(stream: &mut TcpStream, question: &mut Vec<u8>) -> io::Result<bool> {
-    let mut length = [0; 2];
-    if stream.read(&mut length[..1]).await? == 0 {
-        return Ok(false);
+impl Conversation {
+    async fn run(mut self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        let mut deadline = Instant::now() + PATIENCE;
+        let mut is_open = true;
+        while is_open || !self.waiting.is_empty() {
+            let may_read = is_open && self.waiting.len() < MOST_WAITING;
+            tokio::select! {
+                Some(answer) = self.waiting.join_next() => {
+                    // A question whose task failed gets no answer, as if it were lost.
+                    self.frame(&answer.unwrap_or_default());
+                    deadline = Instant::now() + PATIENCE;
+                }
+                read = timeout_at(deadline, self.stream.read_buf(&mut self.unread)), if may_read => {
+                    match read {
+                        // Those who only wait for answers are patient.
+                        Err(_) if !self.waiting.is_empty() => deadline = Instant::now() + PATIENCE,
+                        Err(_) => return Ok(()),
+                        Ok(read) => is_open = read? > 0,
+                    }
+                }
+            }
+            loop {
+                let Some(answered) = self.answer_unread() else {
+                    return Ok(());
+                };
+                if answered {
+                    deadline = Instant::now() + PATIENCE;
+                }
+                if self.unwritten.is_empty() {
+                    break;
+                }
+                let written = timeout(PATIENCE, self.stream.write_all(&self.unwritten)).await;
+                written.map_err(|_| io::ErrorKind::TimedOut)??;
+                self.unwritten.clear();
+            }
+        }
+        Ok(())
     }
-    stream.read_exact(&mut length[1..]).await?;
-    question.clear();
-    question.resize(usize::from(u16::from_be_bytes(length)), 0);
-    stream.read_exact(question).await?;
-    Ok(true)
+
+    /// Answers the whole questions that came, as far as there is room. `None` if the client speaks another
+    /// protocol; else whether there were any.
+    fn answer_unread(&mut self) -> Option<bool> {
+        let mut answer = Vec::new();
+        let mut rest = 0;
+        while self.unwritten.len() < MOST_UNWRITTEN && self.waiting.len() < MOST_WAITING {
+            let Some(length) = self.unread.get(rest..rest + 2) else {
+                break;
+            };
+            let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+            if length > LONGEST_QUESTION {
+                return None;
+            }
+            let Some(question) = self.unread.get(rest + 2..rest + 2 + length) else {
+                break;
+            };
+            rest += 2 + length;
+            let (client, seed) = (self.client, self.draw.next());
+            let responder = &self.server.responder;
+            match responder.respond(question, client, seed, &self.shard, &mut answer) {
+                Step::Ignore => return None,
+                Step::Reply => self.frame(&answer),
+                Step::Forward(pending) => {
+                    let (server, shard) = (self.server.clone(), self.shard.clone());
+                    self.waiting.spawn(async move {
+                        let mut answer = Vec::new();
+                        server.forward(pending, &shard, &mut answer).await;
+                        answer
+                    });
+                }
+            }
+        }
+        self.unread.drain(..rest);
+        Some(rest > 0)
+    }
+
+    fn frame(&mut self, answer: &[u8]) {
+        if answer.is_empty() {
+            return;
+        }
+        // Invariant: no answer is written longer than 65,535 bytes.
+        let length = answer.len() as u16;
+        self.unwritten.extend_from_slice(&length.to_be_bytes());
+        self.unwritten.extend_from_slice(answer);
+    }
 }

@@ -1,14 +1,16 @@
 use super::*;
 use crate::{
-    key::name_of,
-    zone::{Answer, Query},
+    name::{first_label, parents},
+    probe::name,
+    reply::Reply,
+    zone::{Query, Verdict},
 };
 use hickory_proto::{
     op::{self, Message, MessageType, OpCode, ResponseCode},
     rr::{RData, Record, RecordType, rdata::A},
 };
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 use tokio::{
@@ -22,19 +24,22 @@ use tokio::{
 struct Counting(&'static str);
 
 impl Zone for Counting {
-    fn answer(&self, query: &Query, _from: IpAddr) -> Answer {
-        let name = query.name.to_string();
-        let Some(label) = name.strip_suffix(&format!(".{}.", self.0)) else {
-            return Answer::NotMine;
+    fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
+        let labels = parents(query.key.as_bytes());
+        let labels: Vec<_> = labels.filter_map(first_label).collect();
+        let [count, domain] = &labels[..] else {
+            return Verdict::NotMine;
         };
-        let Ok(count) = label.parse::<u16>() else {
-            return Answer::Refused;
-        };
-        let address = |n: u16| RData::A(A(Ipv4Addr::from(0x0a00_0000 + u32::from(n))));
-        Answer::Records {
-            answers: (0..count).map(|n| query.record(5, address(n))).collect(),
-            additionals: Vec::new(),
+        if *domain != self.0.as_bytes() {
+            return Verdict::NotMine;
         }
+        let Some(count) = std::str::from_utf8(count).ok().and_then(|n| n.parse().ok()) else {
+            return Verdict::Refused;
+        };
+        for n in 0..count {
+            reply.answer_address(5, Ipv4Addr::from(0x0a00_0000_u32 + n).into());
+        }
+        Verdict::Found
     }
 }
 
@@ -88,10 +93,7 @@ fn question(name: &str) -> Message {
         OpCode::Query,
     );
     message.metadata.recursion_desired = true;
-    message.add_query(op::Query::query(
-        name_of(name).expect("a name"),
-        RecordType::A,
-    ));
+    message.add_query(op::Query::query(self::name(name), RecordType::A));
     message
 }
 
@@ -148,8 +150,8 @@ async fn a_cut_answer_is_whole_over_tcp() {
     let whole = over_tcp(server.address, &question).await;
     assert!(!whole.metadata.truncation);
     assert_eq!(whole.answers.len(), 500);
-    assert!(server.metrics.udp_packets.get() >= 1);
-    assert_eq!(server.metrics.tcp_messages.get(), 1);
+    assert!(server.metrics.count(&["messages", "udp"]) >= 1);
+    assert_eq!(server.metrics.count(&["messages", "tcp"]), 1);
 }
 
 #[tokio::test]
@@ -202,7 +204,7 @@ async fn other_names_come_from_upstream() {
     // The upstream's refusal is passed on.
     let refused = over_udp(server.address, &question("nowhere.else")).await;
     assert_eq!(refused.metadata.response_code, ResponseCode::Refused);
-    assert_eq!(server.metrics.forward_failures.get(), 0);
+    assert_eq!(server.metrics.count(&["forward_failures"]), 0);
 }
 
 #[tokio::test]
@@ -248,7 +250,7 @@ async fn own_names_are_answered_while_upstreams_are_silent() {
     assert!(!waiting.is_finished());
     let failed = waiting.await.expect("no panic");
     assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
-    assert_eq!(server.metrics.forward_failures.get(), 1);
+    assert_eq!(server.metrics.count(&["forward_failures"]), 1);
 }
 
 #[tokio::test]
@@ -261,8 +263,8 @@ async fn two_servers_that_forward_to_each_other_do_not_circle() {
     let b = serve(udp_b, tcp_b, "b", Some(Forwarder::new(vec![address_a])));
     let answer = over_udp(a.address, &question("nobody.knows")).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
-    assert!(a.metrics.forward_loops.get() >= 1);
-    assert!(b.metrics.forwarded.get() >= 1);
+    assert!(a.metrics.count(&["reason=\"loop\""]) >= 1);
+    assert!(b.metrics.count(&["forwarded_total"]) >= 1);
     assert_eq!(over_udp(a.address, &question("1.b")).await.answers.len(), 1);
 }
 
@@ -290,7 +292,7 @@ async fn a_forged_answer_is_not_taken() {
     forged.metadata.id ^= 1;
     forged.add_answer(record(66));
     let mut other = answer.clone();
-    other.queries[0].name = name_of("2.there").expect("a name");
+    other.queries[0].name = self::name("2.there");
     other.add_answer(record(67));
     answer.add_answer(record(1));
     for message in [forged, other, answer] {
@@ -331,4 +333,218 @@ async fn serving_ends_when_told() {
         );
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_question_that_waits_holds_up_no_other() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = silent.local_addr().expect("an address");
+    let forwarder = Forwarder::new(vec![upstream]).timeout(Duration::from_secs(20));
+    let server = start("here", Some(forwarder)).await;
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("a listener");
+    let (waiting, quick) = (question("1.there"), question("2.here"));
+    write(&mut stream, &waiting).await;
+    write(&mut stream, &quick).await;
+    assert_eq!(read(&mut stream).await.metadata.id, quick.metadata.id);
+    // The other one is answered when its upstream has.
+    let mut buffer = [0; 4096];
+    let received = timeout(Duration::from_secs(30), silent.recv_from(&mut buffer)).await;
+    let (length, client) = received.expect("forwarded in time").expect("a question");
+    let answer = Message::from_vec(&buffer[..length]).expect("a message");
+    let bytes = answer.into_response().to_vec().expect("a message");
+    silent.send_to(&bytes, client).await.expect("room to send");
+    assert_eq!(read(&mut stream).await.metadata.id, waiting.metadata.id);
+}
+
+#[tokio::test]
+async fn more_questions_than_may_wait_are_answered_in_the_end() {
+    let upstream = start("there", None).await;
+    let server = start("here", Some(Forwarder::new(vec![upstream.address]))).await;
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("a listener");
+    let questions: Vec<Message> = (0..100).map(|n| question(&format!("{n}.there"))).collect();
+    for question in &questions {
+        write(&mut stream, question).await;
+    }
+    let mut counts: Vec<usize> = Vec::new();
+    for _ in &questions {
+        counts.push(read(&mut stream).await.answers.len());
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_message_that_is_announced_too_long_is_not_waited_for() {
+    let server = start("here", None).await;
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("a listener");
+    stream
+        .write_all(b"\xff\xff")
+        .await
+        .expect("an open connection");
+    let mut rest = Vec::new();
+    timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
+        .await
+        .expect("closed before its patience ends")
+        .expect("closed in order");
+}
+
+#[tokio::test]
+async fn one_client_cannot_take_all_connections() {
+    let server = start("here", None).await;
+    let mut open = Vec::new();
+    let mut answered = 0;
+    for _ in 0..80 {
+        let mut stream = TcpStream::connect(server.address)
+            .await
+            .expect("a listener");
+        let asked = question("1.here").to_vec().expect("a message");
+        let framed = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
+        // Connections beyond the limit are closed, sooner or later.
+        if stream.write_all(&framed).await.is_ok() && stream.read_u16().await.is_ok() {
+            answered += 1;
+        }
+        open.push(stream);
+    }
+    assert_eq!(answered, 64);
+    assert_eq!(server.metrics.count(&["tcp_overflows"]), 16);
+    let other = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let from: SocketAddr = "127.0.0.2:0".parse().expect("an address");
+    other.bind(from).expect("loopback is whole");
+    let mut stream = other.connect(server.address).await.expect("a listener");
+    write(&mut stream, &question("1.here")).await;
+    assert_eq!(read(&mut stream).await.answers.len(), 1);
+}
+
+#[tokio::test]
+async fn an_upstream_that_loses_the_case_is_asked_over_tcp() {
+    let (udp, tcp) = sockets().await;
+    let upstream = udp.local_addr().expect("an address");
+    let forwarder = Forwarder::new(vec![upstream]).timeout(Duration::from_secs(20));
+    let server = start("here", Some(forwarder)).await;
+    let lower = |bytes: &[u8]| {
+        let mut answer = Message::from_vec(bytes).expect("a message").into_response();
+        let name = answer.queries[0].name.to_lowercase();
+        answer.queries[0].name = name.clone();
+        let address = RData::A(A(Ipv4Addr::LOCALHOST));
+        answer.add_answer(Record::from_rdata(name, 5, address));
+        answer.to_vec().expect("a message")
+    };
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        let (length, client) = udp.recv_from(&mut buffer).await.expect("a question");
+        let answer = lower(&buffer[..length]);
+        udp.send_to(&answer, client).await.expect("room to send");
+        let (mut stream, _) = tcp.accept().await.expect("a connection");
+        let length = usize::from(stream.read_u16().await.expect("a length"));
+        stream
+            .read_exact(&mut buffer[..length])
+            .await
+            .expect("a question");
+        let answer = lower(&buffer[..length]);
+        stream
+            .write_u16(answer.len() as u16)
+            .await
+            .expect("an open connection");
+        stream.write_all(&answer).await.expect("an open connection");
+    });
+    // Letters enough that random case is hardly ever all lower.
+    let asked = question("A-Name-With-Many-Letters-In-It.There");
+    let answer = over_tcp(server.address, &asked).await;
+    assert_eq!(answer.answers.len(), 1);
+    assert!(answer.answers[0].name.eq_case(&asked.queries[0].name));
+    assert!(answer.queries[0].name.eq_case(&asked.queries[0].name));
+}
+
+#[tokio::test]
+async fn whoever_asks_too_often_is_sent_to_tcp() {
+    let (udp, tcp) = sockets().await;
+    let address = udp.local_addr().expect("an address");
+    let server = Server::new(vec![Arc::new(Counting("here"))], None).rate_limit(Some(1));
+    let metrics = server.metrics();
+    let serving = tokio::spawn(server.serve(udp, tcp, std::future::pending()));
+    let asked = question("9.here");
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = over_udp(address, &asked).await;
+        if answer.metadata.truncation {
+            assert!(answer.answers.is_empty());
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "never limited");
+    }
+    assert!(metrics.count(&["rate_limited"]) >= 1);
+    assert_eq!(over_tcp(address, &asked).await.answers.len(), 9);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn both_families_are_served() {
+    let udp = UdpSocket::bind("[::1]:0").await.expect("a port");
+    let address = udp.local_addr().expect("an address");
+    let tcp = TcpListener::bind(address).await.expect("the same port");
+    let server = serve(udp, tcp, "here", None);
+    let client = UdpSocket::bind("[::1]:0").await.expect("a port");
+    client.connect(server.address).await.expect("a route");
+    let bytes = question("3.here").to_vec().expect("a message");
+    client.send(&bytes).await.expect("room to send");
+    let mut answer = [0; 512];
+    let length = timeout(Duration::from_secs(30), client.recv(&mut answer))
+        .await
+        .expect("an answer in time")
+        .expect("an answer");
+    let answer = Message::from_vec(&answer[..length]).expect("a message");
+    assert_eq!(answer.answers.len(), 3);
+}
+
+#[test]
+fn what_is_answered_needs_no_socket() {
+    let server = Server::new(vec![Arc::new(Counting("here"))], None);
+    let mut out = Vec::new();
+    let from = Ipv4Addr::LOCALHOST.into();
+    let bytes = question("3.here").to_vec().expect("a message");
+    assert!(server.answer(&bytes, from, &mut out));
+    assert_eq!(Message::from_vec(&out).expect("a message").answers.len(), 3);
+    assert!(!server.answer(b"nothing", from, &mut out));
+}
+
+#[tokio::test]
+async fn a_burst_is_answered_whole() {
+    let upstream = start("there", None).await;
+    let server = start("here", Some(Forwarder::new(vec![upstream.address]))).await;
+    let client = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    client.connect(server.address).await.expect("a route");
+    // More than are taken at once; some wait for the upstream, some get no answer at all.
+    let domains = ["here", "there"];
+    let mut missing: std::collections::BTreeMap<u16, Vec<u8>> = (0..90)
+        .map(|id| {
+            let mut question = question(&format!("{id}.{}", domains[usize::from(id) % 2]));
+            question.metadata.id = id;
+            (id, question.to_vec().expect("a message"))
+        })
+        .collect();
+    let mut answer = vec![0; 4096];
+    for _ in 0..10 {
+        for question in missing.values() {
+            client.send(question).await.expect("room to send");
+            client.send(b"noise").await.expect("room to send");
+        }
+        while !missing.is_empty()
+            && let Ok(length) = timeout(Duration::from_secs(3), client.recv(&mut answer)).await
+        {
+            let length = length.expect("an answer");
+            let answer = Message::from_vec(&answer[..length]).expect("a message");
+            let expected = usize::from(answer.metadata.id);
+            let cut = answer.metadata.truncation;
+            assert!(cut || answer.answers.len() == expected, "{expected}");
+            missing.remove(&answer.metadata.id);
+        }
+    }
+    assert!(missing.is_empty(), "{:?}", missing.keys());
+    assert!(server.metrics.count(&["ignored_total"]) >= 90);
 }

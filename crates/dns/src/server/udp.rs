@@ -1,64 +1,193 @@
 //! Questions over UDP.
+//!
+//! A worker is a thread with a socket: it takes what has come, answers, and sleeps in the kernel when
+//! there is nothing. It leaves only what has to wait for an upstream to the runtime.
+
+mod batch;
 
 use super::{Server, random};
-use crate::{message::Transport, responder::Step, zone::Draw};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::UdpSocket, task::JoinSet};
+use crate::{
+    limit::Limiter,
+    metrics::Shard,
+    reply::Transport,
+    responder::{Client, Pending, Step},
+    zone::Draw,
+};
+use batch::Batch;
+use nix::errno::Errno;
+use socket2::{Domain, SockRef, Socket, Type};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Handle, sync::Notify};
 
-/// Questions are short; what is longer is cut by the kernel and then malformed.
-const LONGEST_QUESTION: usize = 4096;
+/// More workers than this share the work of one port no better.
+const MOST_WORKERS: usize = 16;
 
-/// Answers questions for as long as it is polled. Only a question that has to wait for an upstream gets a
-/// task of its own; everything else is answered from here, one after the other.
-pub(super) async fn work(server: Arc<Server>, socket: Arc<UdpSocket>) {
-    let mut draw = Draw(random());
-    let mut question = vec![0; LONGEST_QUESTION];
-    let mut answer = Vec::with_capacity(LONGEST_QUESTION);
-    let mut waiting = JoinSet::new();
-    loop {
-        let (length, client) = match socket.recv_from(&mut question).await {
-            Ok(received) => received,
-            Err(error) => {
-                // Errors of an unconnected socket belong to earlier answers or to a lack of memory; both
-                // pass, and without this pause the second would spin.
-                tracing::debug!(%error, "cannot receive");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
+/// How long to wait before trying again what the system refused.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often a worker that has nothing to do looks whether it is time to stop. Sleeping in the receiving
+/// call alone costs a third of the system calls of sleeping until something is there to receive.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
+/// Bytes of questions that the kernel keeps for a worker, as far as the system allows.
+const QUEUE: usize = 1 << 20;
+
+/// The threads that answer on one address. They end when this is dropped.
+pub(super) struct Workers {
+    stopping: Arc<AtomicBool>,
+    /// Told when a worker ends.
+    ended: Arc<Notify>,
+}
+
+impl Workers {
+    /// Starts a worker for each core. The first gets this socket, each other one a socket of its own
+    /// beside it, among which the kernel spreads the clients (`SO_REUSEPORT`); where it does not allow
+    /// that, they share the first.
+    pub(super) fn start(server: &Arc<Server>, socket: UdpSocket) -> io::Result<Self> {
+        let count = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let workers = Self {
+            stopping: Arc::default(),
+            ended: Arc::default(),
         };
-        server.responder.metrics.udp_packets.add();
-        let step = server.responder.respond(
-            &question[..length],
-            client.ip(),
-            Transport::Udp,
-            draw.next(),
-            &mut answer,
-        );
-        match step {
-            Step::Ignore => {}
-            Step::Reply => send(&socket, &answer, client).await,
-            Step::Forward(pending) => {
-                while waiting.try_join_next().is_some() {}
-                let (server, socket) = (server.clone(), socket.clone());
-                // Bounded: a question beyond the forwarder's limit ends at once.
-                waiting.spawn(async move {
-                    let mut answer = Vec::new();
-                    server.forward(pending, &mut answer).await;
-                    send(&socket, &answer, client).await;
-                });
-            }
+        let first = Arc::new(socket);
+        for index in 0..count.min(MOST_WORKERS) {
+            let socket = match index {
+                0 => first.clone(),
+                _ => beside(&first).map_or_else(|_| first.clone(), Arc::new),
+            };
+            socket.set_nonblocking(false)?;
+            socket.set_read_timeout(Some(LOOK_UP))?;
+            socket.set_write_timeout(Some(LOOK_UP))?;
+            // What the system does not allow is left as it is.
+            let _ = SockRef::from(&*socket).set_recv_buffer_size(QUEUE);
+            let worker = Worker {
+                server: server.clone(),
+                shard: server.responder.metrics.shard(),
+                socket,
+                runtime: Handle::current(),
+                stopping: workers.stopping.clone(),
+                _end: End(workers.ended.clone()),
+            };
+            std::thread::Builder::new()
+                .name(format!("dns-{index}"))
+                .spawn(move || worker.run())?;
         }
+        Ok(workers)
+    }
+
+    /// Told when a worker ends, which none does by itself.
+    pub(super) fn ended(&self) -> Arc<Notify> {
+        self.ended.clone()
     }
 }
 
-async fn send(socket: &UdpSocket, answer: &[u8], client: SocketAddr) {
-    let sent = match socket.try_send_to(answer, client) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            socket.send_to(answer, client).await
-        }
-        sent => sent,
-    };
-    if let Err(error) = sent {
-        tracing::debug!(%client, %error, "cannot answer");
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
+}
+
+/// Tells that a worker ends, also by a panic.
+struct End(Arc<Notify>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+struct Worker {
+    server: Arc<Server>,
+    shard: Arc<Shard>,
+    socket: Arc<UdpSocket>,
+    runtime: Handle,
+    stopping: Arc<AtomicBool>,
+    _end: End,
+}
+
+impl Worker {
+    fn run(self) {
+        let mut draw = Draw(random());
+        let mut limiter = self.server.rate_limit.map(Limiter::new);
+        let mut batch = Batch::new();
+        while !self.stopping.load(Ordering::Relaxed) {
+            let count = match batch.receive(&self.socket) {
+                Ok(count) => count,
+                Err(Errno::EAGAIN | Errno::EINTR) => continue,
+                Err(error) => {
+                    // Errors of an unconnected socket belong to earlier answers or to a lack of memory;
+                    // both pass, and without this pause the second would spin.
+                    tracing::debug!(%error, "cannot receive");
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+            };
+            for index in 0..count {
+                let Some((question, from, answer)) = batch.next(index) else {
+                    continue;
+                };
+                let client = Client {
+                    address: from.ip(),
+                    transport: Transport::Udp,
+                };
+                let seed = draw.next();
+                let responder = &self.server.responder;
+                let is_welcome = limiter
+                    .as_mut()
+                    .is_none_or(|limiter| limiter.admits(from.ip(), Instant::now()));
+                let step = match is_welcome {
+                    true => responder.respond(question, client, seed, &self.shard, answer),
+                    false => responder.put_off(question, &self.shard, answer),
+                };
+                match step {
+                    Step::Ignore => {}
+                    Step::Reply => batch.accept(index),
+                    Step::Forward(pending) => self.forward(pending, from),
+                }
+            }
+            batch.send(&self.socket);
+        }
+    }
+
+    fn forward(&self, pending: Box<Pending>, client: SocketAddr) {
+        let (server, shard) = (self.server.clone(), self.shard.clone());
+        let socket = self.socket.clone();
+        // Bounded: a question beyond the forwarder's limits ends at once.
+        self.runtime.spawn(async move {
+            let mut answer = Vec::new();
+            server.forward(pending, &shard, &mut answer).await;
+            // Waiting for room is bounded by the socket's timeout.
+            if let Err(error) = socket.send_to(&answer, client) {
+                tracing::debug!(%client, %error, "cannot answer");
+            }
+        });
+    }
+}
+
+/// Another socket on the same port.
+fn beside(first: &UdpSocket) -> io::Result<UdpSocket> {
+    // Only now: when the first was bound, a port that somebody else uses had to be an error.
+    let first = SockRef::from(first);
+    first.set_reuse_port(true)?;
+    let address = first.local_addr()?;
+    let domain = if address.is_ipv6() {
+        Domain::IPV6
+    } else {
+        Domain::IPV4
+    };
+    let socket = Socket::new(domain, Type::DGRAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(first.only_v6()?)?;
+    }
+    socket.set_reuse_port(true)?;
+    socket.bind(&address)?;
+    Ok(socket.into())
 }

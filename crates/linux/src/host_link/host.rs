@@ -1,10 +1,11 @@
 //! The launcher's end: does what the runtime asks, one request after the other.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::{fs, io, thread};
 
@@ -15,6 +16,8 @@ use crate::error::Attempt as _;
 
 /// The most unix sockets one runtime may open: more is a leak.
 const MOST_PATHS: usize = 1000;
+/// The most lines that wait to be printed, on a terminal that is held up. Later ones are lost.
+const MOST_LINES: usize = 4096;
 
 /// The launcher's end of the link.
 #[derive(Debug)]
@@ -25,12 +28,15 @@ pub(crate) struct HostEnd {
 }
 
 impl HostEnd {
-    /// Serves the link on a thread until the runtime is gone. `guard` is the process all of the sandbox descends from.
+    /// Serves the link on a thread until the runtime is gone. `guard` is the process all of the sandbox descends from;
+    /// `listeners` are given away when the runtime asks to listen at their addresses.
     pub(crate) fn serve(
         socket: OwnedFd,
         guard: u32,
-        mut print: impl FnMut(&str) + Send + 'static,
+        mut listeners: Vec<TcpListener>,
+        print: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self> {
+        let lines = printer(print)?;
         let end = Self {
             socket: Arc::new(socket),
             paths: Arc::default(),
@@ -40,14 +46,14 @@ impl HostEnd {
             while let Ok(Some((Request { id, what }, _))) = receive::<Request>(socket.as_fd()) {
                 let (answer, fd) = match what {
                     Asked::Print(line) => {
-                        print(&line);
+                        lines.try_send(line).ok();
                         continue;
                     }
                     Asked::HostPid(inner) => match host_pid(guard, inner) {
                         Ok(pid) => (Answer::Pid { id, pid }, None),
                         Err(error) => (refusal(id, &error), None),
                     },
-                    Asked::ListenTcp(address) => passed(id, TcpListener::bind(address)),
+                    Asked::ListenTcp(address) => passed(id, listen_tcp(address, &mut listeners)),
                     Asked::BindUdp(address) => passed(id, UdpSocket::bind(address)),
                     Asked::ListenUnix(path) => passed(id, listen_unix(&path, &paths)),
                 };
@@ -76,6 +82,25 @@ impl Drop for HostEnd {
         }
         // Ends the serving thread, which holds the socket too.
         rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both).ok();
+    }
+}
+
+/// A thread that prints, so that whoever reads slowly, or holds the terminal, delays nobody's request. It ends with the
+/// sender.
+fn printer(mut print: impl FnMut(&str) + Send + 'static) -> Result<SyncSender<String>> {
+    let (sender, lines) = sync_channel::<String>(MOST_LINES);
+    thread::Builder::new()
+        .name("host-link-lines".into())
+        .spawn(move || lines.iter().for_each(|line| print(&line)))
+        .attempt(|| "print what the sandbox says".into())?;
+    Ok(sender)
+}
+
+fn listen_tcp(address: SocketAddr, ready: &mut Vec<TcpListener>) -> io::Result<TcpListener> {
+    let is_there = |listener: &TcpListener| listener.local_addr().is_ok_and(|at| at == address);
+    match ready.iter().position(is_there) {
+        Some(index) => Ok(ready.swap_remove(index)),
+        None => TcpListener::bind(address),
     }
 }
 

@@ -5,7 +5,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use tombolo_linux::container::{Container, ContainerSpec, ExecSpec, Mount, MountSource, User};
+use tombolo_linux::container::{
+    Container, ContainerSpec, ExecSpec, FileContent, Mount, MountSource, User,
+};
 use tombolo_linux::fabric::Fabric;
 use tombolo_linux::sandbox::Mode;
 use tombolo_linux::{CapabilitySet, Signal};
@@ -46,8 +48,15 @@ fn a_container_sees_what_its_specification_says() {
         let shared = sandbox.state_dir.join("volume");
         fs::create_dir(&shared).expect("makes a directory");
         let files = BTreeMap::from([
-            ("plain".into(), b"text".to_vec()),
-            ("deep/er".into(), b"more".to_vec()),
+            ("plain".into(), FileContent::readable("text")),
+            ("deep/er".into(), FileContent::readable("more")),
+            (
+                "script".into(),
+                FileContent {
+                    bytes: b"#!/bin/sh\necho it runs\n".to_vec(),
+                    mode: 0o750,
+                },
+            ),
         ]);
         let mount = |at: &str, source, read_only| Mount {
             at: at.into(),
@@ -56,7 +65,7 @@ fn a_container_sees_what_its_specification_says() {
         };
         let script = r#"
             env | grep -v '^PWD=\|^SHLVL=\|^_='; hostname; pwd; cat /etc/resolv.conf /etc/hosts
-            cat /no-such/on-host/config/plain /no-such/on-host/config/deep/er; echo
+            cat /no-such/on-host/config/plain /no-such/on-host/config/deep/er; echo; /no-such/on-host/config/script
             cat /etc/no-such-file-on-host; echo
             echo x > /no-such/on-host/config/plain || echo sealed
             echo data > /volume/file; echo secret > /tmp/private; ls /tmp
@@ -76,7 +85,7 @@ fn a_container_sees_what_its_specification_says() {
                 mount("/no-such/on-host/config", MountSource::Files(files), true),
                 mount(
                     "/etc/no-such-file-on-host",
-                    MountSource::File(b"one file".to_vec()),
+                    MountSource::File(FileContent::readable("one file")),
                     false,
                 ),
                 mount("/volume", MountSource::Path(shared.clone()), false),
@@ -95,6 +104,7 @@ fn a_container_sees_what_its_specification_says() {
             "nameserver 10.96.0.10",
             "10.1.0.2 front-1",
             "textmore",
+            "it runs",
             "one file",
         ];
         assert_eq!(&lines[..expected.len()], expected, "{output}");

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -112,6 +112,52 @@ fn the_runtime_listens_on_the_host() {
             assert_eq!(block_on(sandbox.wait()), 0);
             drop(sandbox);
             assert!(!fs::exists(&path).expect("looks"), "the socket is removed");
+        },
+    );
+}
+
+#[test]
+fn a_listener_of_the_launcher_is_handed_over_and_lines_that_nobody_reads_hold_up_nothing() {
+    const ADDRESS: &str = "TOMBOLO_TEST_LISTENER";
+    halves(
+        |inside| {
+            for _ in 0..10_000 {
+                inside.host.print("a line");
+            }
+            let address = env::var(ADDRESS)
+                .expect("is set")
+                .parse()
+                .expect("an address");
+            let listener = block_on(inside.host.listen_tcp(address)).expect("listens");
+            let again = block_on(inside.host.listen_tcp(address)).expect_err("is taken");
+            assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+            listener.set_nonblocking(false).expect("sets");
+            let (mut stream, _) = listener.accept().expect("accepts");
+            stream.write_all(b"handed over").expect("writes");
+            std::process::exit(0);
+        },
+        |mode, name| {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+            let address = listener.local_addr().expect("has one");
+            let mut program =
+                sandbox::Program::this(["--exact", name, "--nocapture", "--test-threads=1"])
+                    .expect("knows itself");
+            program
+                .env
+                .push((ADDRESS.into(), address.to_string().into()));
+            let (reader, read) = mpsc::channel::<()>();
+            let print = move |_: &str| drop(read.recv());
+            let sandbox = sandbox::Sandbox::launch(program, mode, vec![listener], print);
+            let sandbox = sandbox.expect("launches");
+            // It was open all the time: this connection may be older than the runtime.
+            let mut answer = String::new();
+            TcpStream::connect(address)
+                .expect("connects")
+                .read_to_string(&mut answer)
+                .expect("reads");
+            assert_eq!(answer, "handed over");
+            assert_eq!(block_on(sandbox.wait()), 0);
+            drop(reader);
         },
     );
 }
@@ -287,7 +333,8 @@ fn no_network_program_is_needed() {
                 sandbox::Program::this(["--exact", name, "--nocapture", "--test-threads=1"])
                     .expect("knows itself");
             program.env.push(("PATH".into(), "/no/where".into()));
-            let sandbox = sandbox::Sandbox::launch(program, mode, |_| ()).expect("launches");
+            let sandbox =
+                sandbox::Sandbox::launch(program, mode, Vec::new(), |_| ()).expect("launches");
             assert_eq!(block_on(sandbox.wait()), 0);
         },
     );

@@ -52,7 +52,7 @@ pub(crate) fn inside<F: FnOnce(&Inside)>(body: F) {
 pub(crate) fn launch(name: &str, mode: Mode, print: impl FnMut(&str) + Send + 'static) -> Sandbox {
     let program =
         Program::this(["--exact", name, "--nocapture", "--test-threads=1"]).expect("knows itself");
-    Sandbox::launch(program, mode, print).expect("launches")
+    Sandbox::launch(program, mode, Vec::new(), print).expect("launches")
 }
 
 /// Runs `launcher` in this process for the mode it allows, and, if that is root's, once more as an ordinary user.

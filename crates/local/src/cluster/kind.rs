@@ -71,7 +71,7 @@ const ROWS: &[Row] = &[
         crd::API_VERSION,
         "VirtualNode",
         "virtualnodes",
-        "",
+        "vn",
         true,
     ),
     Row(
@@ -79,7 +79,7 @@ const ROWS: &[Row] = &[
         crd::API_VERSION,
         "VirtualRouter",
         "virtualrouters",
-        "",
+        "vr",
         true,
     ),
     Row(
@@ -87,7 +87,7 @@ const ROWS: &[Row] = &[
         crd::API_VERSION,
         "VirtualService",
         "virtualservices",
-        "",
+        "vs",
         true,
     ),
     Row(
@@ -95,7 +95,7 @@ const ROWS: &[Row] = &[
         crd::API_VERSION,
         "VirtualGateway",
         "virtualgateways",
-        "",
+        "vg",
         true,
     ),
     Row(
@@ -103,7 +103,7 @@ const ROWS: &[Row] = &[
         crd::API_VERSION,
         "GatewayRoute",
         "gatewayroutes",
-        "",
+        "gr",
         true,
     ),
     Row(
@@ -111,7 +111,7 @@ const ROWS: &[Row] = &[
         crd::API_VERSION,
         "BackendGroup",
         "backendgroups",
-        "",
+        "bg",
         true,
     ),
 ];
@@ -201,6 +201,8 @@ mod tests {
         for text in ["po", "pod", "pods", "Pod"] {
             assert_eq!(Kind::typed(text), Some(Kind::Pod));
         }
+        assert_eq!(Kind::typed("vn"), Some(Kind::VirtualNode));
+        assert_eq!(Kind::typed("vs"), Some(Kind::VirtualService));
         assert_eq!(Kind::typed("deployments.apps"), Some(Kind::Deployment));
         assert_eq!(
             Kind::typed("VirtualNode.appmesh.k8s.aws"),

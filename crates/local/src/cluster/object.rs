@@ -239,11 +239,19 @@ impl Objects {
         self.put(&old, body)
     }
 
-    /// Says that deletion has begun; whoever owns the object's processes removes it when they are gone.
+    /// Says that deletion has begun; whoever owns the object's processes removes it when they are gone. A deletion
+    /// that has begun already can only be made quicker.
     pub fn begin_deletion(&mut self, key: &Key, grace_seconds: i64, now: Timestamp) -> bool {
         self.edit_body(key, |body| {
             let meta = metadata(body);
             if meta.contains_key("deletionTimestamp") {
+                let before = meta.get("deletionGracePeriodSeconds");
+                if before
+                    .and_then(Value::as_i64)
+                    .is_some_and(|before| grace_seconds < before)
+                {
+                    meta.insert("deletionGracePeriodSeconds".into(), grace_seconds.into());
+                }
                 return;
             }
             meta.insert(

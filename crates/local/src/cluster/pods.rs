@@ -30,7 +30,7 @@ pub fn create(objects: &mut Objects, moment: &Moment<'_>, pod: Pod) -> Result<()
     }
 }
 
-/// Begins the end of a pod. Nothing happens if it ended already or is about to.
+/// Begins the end of a pod, or makes it quicker.
 pub fn delete(
     objects: &mut Objects,
     namespace: &str,

@@ -181,10 +181,10 @@ impl Client {
         self.post("/v1/apply", apply).await
     }
 
-    /// Deletes objects; their names, as `kubectl` writes them.
+    /// Deletes objects; the names of those that were there, as `kubectl` writes them.
     ///
     /// # Errors
-    /// Refused when nothing matches.
+    /// Refused when the question is not understood.
     pub async fn delete(&self, delete: &Delete) -> Result<Vec<String>, Error> {
         self.post("/v1/delete", delete).await
     }

@@ -136,10 +136,19 @@ pub(super) fn accept(stream: StdUnixStream) -> io::Result<Caller> {
 impl Caller {
     /// Says that nothing will run.
     pub(super) async fn refuse(self, refusal: Refusal) {
+        self.say(Word::Refused(refusal)).await;
+    }
+
+    /// Says that it is over already.
+    pub(super) async fn exited(self, code: i32) {
+        self.say(Word::Exit(code)).await;
+    }
+
+    async fn say(self, word: Word) {
         let _ = async {
             self.stream.set_nonblocking(true)?;
             let mut stream = UnixStream::from_std(self.stream)?;
-            write(&mut stream, &Word::Refused(refusal)).await
+            write(&mut stream, &word).await
         }
         .await;
     }

@@ -1,5 +1,6 @@
 //! Reaching into containers: their logs, and programs run beside them.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -203,43 +204,42 @@ async fn attend(runtime: &Runtime, mut caller: exec::Caller) {
         &query.pod,
         query.container.as_deref(),
     );
-    let started = match handle {
-        Ok(ContainerHandle {
-            process: Some(process),
-            env,
-            workdir,
-            user,
-            ..
-        }) => {
-            let spec = |stdio, terminal| ExecSpec {
-                argv: query.command.clone(),
-                env: env.clone(),
-                workdir: workdir.clone(),
-                user,
-                stdio,
-                terminal,
-            };
-            let stdio = std::mem::take(&mut caller.stdio);
-            let copies = stdio.each_ref().map(|fd| fd.as_ref()?.try_clone().ok());
-            // A terminal that controls the caller's own session cannot control another one. It can still be read
-            // and written, and the caller passes signals on, so only job control is missing then.
-            let controlled = match query.terminal {
-                true => process.exec(spec(copies, true)).await.ok(),
-                false => None,
-            };
-            match controlled {
-                Some(program) => Ok(program),
-                None => process
-                    .exec(spec(stdio, false))
-                    .await
-                    .map_err(|error| refusal(error.to_string())),
-            }
-        }
-        Ok(_) => Err(refusal("the container is not running")),
-        Err(refused) => Err(refused),
+    let (process, handle) = match handle {
+        Ok(mut handle) => match handle.process.take() {
+            Some(process) => (process, handle),
+            None => return caller.refuse(refusal("the container is not running")).await,
+        },
+        Err(refused) => return caller.refuse(refused).await,
+    };
+    let spec = |stdio, terminal| ExecSpec {
+        stdio,
+        terminal,
+        ..handle.program(query.command.clone())
+    };
+    let stdio = std::mem::take(&mut caller.stdio);
+    let copies = || stdio.each_ref().map(|fd| fd.as_ref()?.try_clone().ok());
+    // A terminal that controls the caller's own session cannot control another one. It can still be read
+    // and written, and the caller passes signals on, so only job control is missing then.
+    let controlled = match query.terminal {
+        true => process.exec(spec(copies(), true)).await.ok(),
+        false => None,
+    };
+    let started = match controlled {
+        Some(program) => Ok(program),
+        None => process.exec(spec(copies(), false)).await,
     };
     match started {
-        Ok(program) => caller.attend(program).await,
-        Err(refused) => caller.refuse(refused).await,
+        Ok(program) => {
+            // Whoever reads what the program writes waits for the last copy to be closed.
+            drop(stdio);
+            caller.attend(program).await;
+        }
+        Err(error) => {
+            if let [_, _, Some(stderr)] = stdio {
+                let text = format!("error: {error}\n");
+                let _ = std::fs::File::from(stderr).write_all(text.as_bytes());
+            }
+            caller.exited(error.code).await;
+        }
     }
 }

@@ -205,16 +205,6 @@ async fn delete(
         keys.sort_by_key(|key| std::cmp::Reverse(key.kind));
         keys
     };
-    if keys.is_empty() {
-        let what = request
-            .name
-            .map(|name| format!("\"{name}\" "))
-            .unwrap_or_default();
-        return Err(refusal(format!(
-            "{} {what}not found in namespace {namespace} of {}",
-            request.kind, cluster.name
-        )));
-    }
     cluster.objects.write(|objects| {
         for key in &keys {
             collect::delete(objects, key, request.grace_seconds, clock::now());

@@ -165,9 +165,10 @@ impl Process for FakeProcess {
 
     fn exec(&self, _: ExecSpec) -> BoxFuture<'_, Result<Arc<dyn Executed>, StartError>> {
         async move {
-            Err(StartError(
-                "nothing to execute in a fake process".to_owned(),
-            ))
+            Err(StartError {
+                message: "nothing to execute in a fake process".to_owned(),
+                code: 127,
+            })
         }
         .boxed()
     }

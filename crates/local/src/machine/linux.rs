@@ -72,7 +72,7 @@ impl Place for LinuxPlace {
             };
             match Container::spawn(spec).await {
                 Ok(container) => Ok(Arc::new(LinuxProcess(container)) as Arc<dyn Process>),
-                Err(error) => Err(StartError(error.to_string())),
+                Err(error) => Err(not_started(&error)),
             }
         }
         .boxed()
@@ -132,7 +132,7 @@ impl Process for LinuxProcess {
             };
             match self.0.exec(spec).await {
                 Ok(executed) => Ok(Arc::new(LinuxExecuted(executed)) as Arc<dyn Executed>),
-                Err(error) => Err(StartError(error.to_string())),
+                Err(error) => Err(not_started(&error)),
             }
         }
         .boxed()
@@ -157,6 +157,16 @@ impl Executed for LinuxExecuted {
     }
 }
 
+fn not_started(error: &tombolo_linux::Error) -> StartError {
+    StartError {
+        message: error.to_string(),
+        code: match error.kind() {
+            std::io::ErrorKind::NotFound => 127,
+            _ => 126,
+        },
+    }
+}
+
 fn environment(env: BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
     env.into_iter()
         .map(|(key, value)| (key.into(), value.into()))
@@ -170,6 +180,7 @@ fn user(user: Option<(u32, u32)>) -> Option<container::User> {
 fn mount(spec: MountSpec) -> Mount {
     let source = match spec.source {
         VolumeSource::Files(files) => MountSource::Files(files),
+        VolumeSource::File(file) => MountSource::File(file),
         VolumeSource::Path(path) => MountSource::Path(path),
         VolumeSource::Scratch => MountSource::Scratch,
     };

@@ -1,6 +1,6 @@
 //! The running whole, as the control socket sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,9 +18,6 @@ use crate::control::types::{Info, PodView, ProcessView, Status, Workload};
 use crate::network::Network;
 use crate::pod::Host;
 use crate::progress::{Event, Progress};
-
-/// Process ids that are remembered; beyond that they are asked for again.
-const REMEMBERED: usize = 4096;
 
 /// How long "ready" waits for the last proxy, and how often it asks.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +47,7 @@ pub struct Runtime {
     /// The parts of [`Info`] that never change.
     pub(crate) info: Info,
     pub(crate) host: HostLink,
-    /// Process ids as the host sees them. A number of ours is used again only after 4 million others.
+    /// Process ids of containers as the host sees them.
     pub(crate) host_pids: Mutex<BTreeMap<u32, u32>>,
 }
 
@@ -74,9 +71,6 @@ impl Runtime {
             return Some(*host);
         }
         let host = self.host.host_pid(pid).await.ok()?;
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
         known.insert(pid, host);
         Some(host)
     }
@@ -109,6 +103,7 @@ impl Runtime {
 
     async fn pods(&self) -> Vec<PodView> {
         let mut views = Vec::new();
+        let mut seen: BTreeSet<u32> = self.control_plane.pid().into_iter().collect();
         for host in &self.hosts {
             for pod in host.cluster.objects.read(|objects| objects.list::<Pod>()) {
                 let mut view = summary::pod_view(&host.cluster.name, &pod);
@@ -117,6 +112,7 @@ impl Runtime {
                     .map(|running| running.processes())
                     .unwrap_or_default();
                 for (container, pid) in running {
+                    seen.insert(pid);
                     if let Some(pid) = self.host_pid(pid).await {
                         view.processes.push(ProcessView { container, pid });
                     }
@@ -124,6 +120,11 @@ impl Runtime {
                 views.push(view);
             }
         }
+        // A number that is free again will be used again.
+        self.host_pids
+            .lock()
+            .await
+            .retain(|pid, _| seen.contains(pid));
         views
     }
 

@@ -81,7 +81,6 @@ pub(super) async fn run(inside: Inside, orders: Orders) -> Result<(), String> {
     background.stop_control_plane.notify_one();
     let _ = tokio::time::timeout(STOP, background.control_plane).await;
     drop(background.tasks);
-    run_dir::release(&orders.run_dir);
     Ok(())
 }
 

@@ -9,13 +9,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
 /// Bytes after which the file is set aside and a new one begun. Two files are kept, so a container costs at
-/// most twice this on disk, and its predecessor as much again.
-const LARGEST: u64 = 4 << 20;
+/// most twice this, and its predecessor as much again. The files of a sandbox are in memory.
+const LARGEST: u64 = 1 << 20;
 
 /// The log of one run of a container. Offsets count from the first byte that it ever wrote.
 #[derive(Debug)]
 pub struct Log {
-    path: PathBuf,
     /// Guards the file being written, so that rotation and reading agree about offsets.
     state: Mutex<State>,
     /// The offset after the last byte; closed when the container ended and its output is complete.
@@ -25,6 +24,7 @@ pub struct Log {
 
 #[derive(Debug)]
 struct State {
+    path: PathBuf,
     file: File,
     /// Offset of the first byte of the file that was set aside.
     aside: u64,
@@ -49,8 +49,8 @@ impl Log {
             .truncate(true)
             .open(path)?;
         Ok(Self {
-            path: path.to_owned(),
             state: Mutex::new(State {
+                path: path.to_owned(),
                 file,
                 aside: 0,
                 base: 0,
@@ -61,28 +61,22 @@ impl Log {
         })
     }
 
-    /// Renames the files of an ended run, so that the next run may use `path`. The log stays readable.
-    pub fn set_aside(self: &Arc<Self>, path: &Path) -> io::Result<Arc<Self>> {
-        let state = self.state();
-        std::fs::rename(&self.path, path)?;
-        let (from, to) = (rotated(&self.path), rotated(path));
+    /// Renames the files of an ended run, so that the next run may use the path. What is still on its way, because
+    /// the run has only just ended, goes to the renamed files.
+    ///
+    /// # Errors
+    /// When a file cannot be renamed.
+    pub fn set_aside(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        std::fs::rename(&state.path, path)?;
+        let (from, to) = (rotated(&state.path), rotated(path));
         if state.base > state.aside {
             std::fs::rename(from, to)?;
         } else {
             let _ = std::fs::remove_file(to);
         }
-        let moved = State {
-            file: state.file.try_clone()?,
-            aside: state.aside,
-            base: state.base,
-            end: state.end,
-        };
-        Ok(Arc::new(Self {
-            path: path.to_owned(),
-            end: watch::channel(state.end).0,
-            state: Mutex::new(moved),
-            complete: watch::channel(true).0,
-        }))
+        state.path = path.to_owned();
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,13 +90,13 @@ impl Log {
     pub fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
         if state.end - state.base >= LARGEST {
-            std::fs::rename(&self.path, rotated(&self.path))?;
+            std::fs::rename(&state.path, rotated(&state.path))?;
             state.file = OpenOptions::new()
                 .create(true)
                 .write(true)
                 .read(true)
                 .truncate(true)
-                .open(&self.path)?;
+                .open(&state.path)?;
             state.aside = state.base;
             state.base = state.end;
         }
@@ -124,7 +118,7 @@ impl Log {
                 break;
             }
             if let Err(error) = self.append(&buffer[..count]) {
-                tracing::warn!(path = %self.path.display(), %error, "container output lost");
+                tracing::warn!(path = %self.state().path.display(), %error, "container output lost");
             }
         }
     }
@@ -144,7 +138,7 @@ impl Log {
         let offset = offset.max(state.aside).min(state.end);
         let mut bytes = Vec::new();
         if offset < state.base {
-            let mut file = File::open(rotated(&self.path))?;
+            let mut file = File::open(rotated(&state.path))?;
             file.seek(SeekFrom::Start(offset - state.aside))?;
             file.take(limit as u64).read_to_end(&mut bytes)?;
         } else {
@@ -265,10 +259,16 @@ mod tests {
     fn previous_run_stays_readable_under_its_new_name() {
         let (dir, log) = log();
         log.append(b"old").unwrap();
-        let previous = log.set_aside(&dir.path().join("app.previous.log")).unwrap();
+        log.set_aside(&dir.path().join("app.previous.log")).unwrap();
         let current = Log::create(&dir.path().join("app.log")).unwrap();
         current.append(b"new").unwrap();
-        assert_eq!(previous.read(0, 10).unwrap().0, b"old");
+        // The last words of a run may arrive when the next one has begun, however many they are.
+        log.append(b" words").unwrap();
+        assert_eq!(log.read(0, 10).unwrap().0, b"old words");
+        for _ in 0..2 {
+            log.append(&vec![b'x'; LARGEST as usize]).unwrap();
+        }
+        assert_eq!(log.read(0, 3).unwrap().0, b"old");
         assert_eq!(current.read(0, 10).unwrap().0, b"new");
     }
 }

@@ -1,15 +1,16 @@
 //! Probes: is a container up, ready, alive?
 
+mod exchange;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
-use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use super::ContainerHandle;
 use crate::cluster::endpoint::{address, target_port};
-use crate::machine::{ExecSpec, Place, Process};
+use crate::machine::{Place, Process};
 
 /// Pause between looks at a container that has not yet passed for the first time. Waiting a whole period
 /// would be most of a local start.
@@ -18,11 +19,7 @@ const EAGER: Duration = Duration::from_millis(50);
 /// Eager looks last this long; a container that needs longer gains nothing from them.
 const EAGER_FOR: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that a probe reads before it hangs up.
-const ANSWER: usize = 64 << 10;
-
 /// A probe with its numbers as durations.
-#[derive(Debug, Clone)]
 pub struct Check {
     action: Action,
     delay: Duration,
@@ -32,7 +29,6 @@ pub struct Check {
     failures: u32,
 }
 
-#[derive(Debug, Clone)]
 enum Action {
     Http {
         address: SocketAddrV4,
@@ -40,14 +36,19 @@ enum Action {
         path: String,
         headers: Vec<(String, String)>,
     },
+    Grpc {
+        address: SocketAddrV4,
+        service: String,
+    },
     Tcp(SocketAddrV4),
-    Exec(Vec<String>),
+    /// A program that sees what the container's own sees.
+    Exec(Vec<String>, Box<ContainerHandle>),
     Unsupported(&'static str),
 }
 
 impl Check {
-    /// Reads a probe of a container.
-    pub fn read(probe: &Probe, pod: &Pod, container: &Container) -> Self {
+    /// Reads a probe of a container that was started as `handle` says.
+    pub fn read(probe: &Probe, pod: &Pod, container: &Container, handle: &ContainerHandle) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(
                 value
@@ -62,7 +63,7 @@ impl Check {
                 .max(1)
         };
         Self {
-            action: action(probe, pod, container),
+            action: action(probe, pod, container, handle),
             delay: seconds(probe.initial_delay_seconds, 0),
             period: seconds(probe.period_seconds, 10).max(Duration::from_secs(1)),
             timeout: seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)),
@@ -79,7 +80,8 @@ impl Check {
         }
     }
 
-    async fn act(&self, place: &dyn Place, process: &dyn Process) -> Result<(), String> {
+    /// The same, however long it takes.
+    pub async fn act(&self, place: &dyn Place, process: &dyn Process) -> Result<(), String> {
         match &self.action {
             Action::Http {
                 address,
@@ -91,26 +93,28 @@ impl Check {
                     .connect(*address)
                     .await
                     .map_err(|error| format!("connect {address}: {error}"))?;
-                let status = get(stream, host, path, headers).await?;
+                let status = exchange::get(stream, host, path, headers).await?;
                 if (200..400).contains(&status) {
                     Ok(())
                 } else {
                     Err(format!("HTTP probe failed with statuscode: {status}"))
                 }
             }
+            Action::Grpc { address, service } => {
+                let stream = place
+                    .connect(*address)
+                    .await
+                    .map_err(|error| format!("connect {address}: {error}"))?;
+                exchange::grpc(stream, *address, service).await
+            }
             Action::Tcp(address) => place
                 .connect(*address)
                 .await
                 .map(drop)
                 .map_err(|error| format!("connect {address}: {error}")),
-            Action::Exec(argv) => {
-                let spec = ExecSpec {
-                    argv: argv.clone(),
-                    env: crate::pod::process::base_environment(),
-                    ..ExecSpec::default()
-                };
+            Action::Exec(argv, handle) => {
                 let program = process
-                    .exec(spec)
+                    .exec(handle.program(argv.clone()))
                     .await
                     .map_err(|error| error.to_string())?;
                 // A timeout drops this future; the program must not stay behind. Killing one that ended is nothing.
@@ -123,13 +127,15 @@ impl Check {
                 }
             }
             Action::Unsupported(what) => Err(format!(
-                "{what} probes are not run here; use httpGet, tcpSocket or exec"
+                "{what} probes are not run here; use httpGet, grpc, tcpSocket or exec"
             )),
         }
     }
 
     /// Watches until told to stop looking: calls `verdict` with each change of mind, the first one included.
-    /// Ends with a reason only if `fatal` and the container failed too often.
+    ///
+    /// Until the first success, looks are more frequent than asked for, because waiting a whole period would be most of
+    /// a local start; failures count once a period nevertheless.
     pub async fn watch(
         &self,
         place: &dyn Place,
@@ -137,10 +143,25 @@ impl Check {
         mut verdict: impl FnMut(bool, Option<String>),
         until: Until,
     ) -> Outcome {
-        let begun = tokio::time::Instant::now();
         tokio::time::sleep(self.delay).await;
+        let begun = Instant::now();
         let (mut passed, mut failed, mut state) = (0, 0, None);
+        let is_eager = |state, passed| {
+            state != Some(true)
+                && passed == 0
+                && until != Until::Failed
+                && begun.elapsed() < EAGER_FOR
+        };
+        // When the next failure counts.
+        let mut due = match until {
+            Until::Failed => begun,
+            Until::Forever | Until::Passed => begun + self.period,
+        };
         loop {
+            let counts = Instant::now() >= due;
+            if counts {
+                due = Instant::now() + self.period;
+            }
             match self.look(place, process).await {
                 Ok(()) => {
                     (passed, failed) = (passed + 1, 0);
@@ -153,8 +174,9 @@ impl Check {
                     }
                 }
                 Err(reason) => {
-                    (passed, failed) = (0, failed + 1);
-                    if failed >= self.allowed(state, begun) {
+                    passed = 0;
+                    failed += u32::from(counts);
+                    if failed >= self.failures {
                         if state != Some(false) {
                             state = Some(false);
                             verdict(false, Some(reason.clone()));
@@ -165,19 +187,13 @@ impl Check {
                     }
                 }
             }
-            let eager =
-                state != Some(true) && until != Until::Failed && begun.elapsed() < EAGER_FOR;
-            tokio::time::sleep(if eager { EAGER } else { self.period }).await;
+            let next = if is_eager(state, passed) {
+                due.min(Instant::now() + EAGER)
+            } else {
+                due
+            };
+            tokio::time::sleep_until(next).await;
         }
-    }
-
-    /// Failures that count: those asked for, or, while looks are eager, as many as fit into the same time.
-    fn allowed(&self, state: Option<bool>, begun: tokio::time::Instant) -> u32 {
-        if state == Some(true) || begun.elapsed() >= EAGER_FOR {
-            return self.failures;
-        }
-        let looks = self.period.saturating_mul(self.failures).as_millis() / EAGER.as_millis();
-        u32::try_from(looks).unwrap_or(u32::MAX).max(self.failures)
     }
 }
 
@@ -209,7 +225,7 @@ impl Drop for KillOnDrop {
     }
 }
 
-fn action(probe: &Probe, pod: &Pod, container: &Container) -> Action {
+fn action(probe: &Probe, pod: &Pod, container: &Container, handle: &ContainerHandle) -> Action {
     let own = address(pod).unwrap_or(Ipv4Addr::LOCALHOST);
     let target = |host: Option<&String>, port| {
         let ip = host.and_then(|host| host.parse().ok()).unwrap_or(own);
@@ -250,10 +266,21 @@ fn action(probe: &Probe, pod: &Pod, container: &Container) -> Action {
         return target(socket.host.as_ref(), &socket.port)
             .map_or(Action::Unsupported("unknown-port"), Action::Tcp);
     }
-    match (&probe.exec, &probe.grpc) {
-        (Some(exec), _) => Action::Exec(exec.command.clone().unwrap_or_default()),
-        (None, Some(_)) => Action::Unsupported("grpc"),
-        (None, None) => Action::Unsupported("empty"),
+    if let Some(grpc) = &probe.grpc {
+        return match u16::try_from(grpc.port) {
+            Ok(port) => Action::Grpc {
+                address: SocketAddrV4::new(own, port),
+                service: grpc.service.clone().unwrap_or_default(),
+            },
+            Err(_) => Action::Unsupported("unknown-port"),
+        };
+    }
+    match &probe.exec {
+        Some(exec) => Action::Exec(
+            exec.command.clone().unwrap_or_default(),
+            Box::new(handle.clone()),
+        ),
+        None => Action::Unsupported("empty"),
     }
 }
 
@@ -276,46 +303,6 @@ fn named_port(
     target_port(Some(port), 0, pod)
 }
 
-async fn get(
-    stream: TcpStream,
-    host: &str,
-    path: &str,
-    headers: &[(String, String)],
-) -> Result<u16, String> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut request = http::Request::get(path)
-        .header("host", host)
-        .header("user-agent", "kube-probe/1.35")
-        .header("connection", "close");
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let request = request
-        .body(Empty::<bytes::Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
-        // Read what there is, so that the application sees a complete exchange; a large or endless body is cut.
-        let _ = Limited::new(response.into_body(), ANSWER).collect().await;
-        Ok(status)
-    };
-    // The connection may end before its answer is taken; the exchange then knows what became of it.
-    let driver = async {
-        let _ = connection.await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        result = exchange => result,
-        () = driver => Err("connection closed".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,7 +318,12 @@ mod tests {
             json!({"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}),
         )
         .unwrap();
-        Check::read(&serde_json::from_value(probe).unwrap(), &pod, &container)
+        Check::read(
+            &serde_json::from_value(probe).unwrap(),
+            &pod,
+            &container,
+            &ContainerHandle::default(),
+        )
     }
 
     async fn answer(status: &'static str) -> u16 {
@@ -368,27 +360,47 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn grpc_probe_says_that_it_is_not_run() {
+    /// How long a watch takes to end, and how, when every look fails.
+    async fn failing(probe: serde_json::Value, until: Until) -> (Outcome, Duration) {
         let machine = FakeMachine::default();
         let (place, process) = machine.running("a").await;
-        let error = check(json!({"grpc": {"port": 1}}))
-            .look(&*place, &*process)
-            .await
-            .unwrap_err();
-        assert!(error.contains("grpc probes are not run"), "{error}");
+        let begun = Instant::now();
+        // A fake process executes nothing, so the probe fails without waiting for anything.
+        let outcome = check(probe)
+            .watch(&*place, &*process, |_, _| {}, until)
+            .await;
+        (outcome, begun.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn liveness_fails_after_the_threshold() {
+    async fn liveness_fails_after_the_threshold_even_if_it_never_passed() {
+        let probe = json!({"exec": {"command": ["false"]}, "initialDelaySeconds": 5, "periodSeconds": 3, "failureThreshold": 2});
+        let (outcome, after) = failing(probe, Until::Failed).await;
+        assert!(matches!(outcome, Outcome::Failed(_)));
+        assert_eq!(after.as_secs(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_start_may_take_as_long_as_its_probe_says() {
+        let probe =
+            json!({"exec": {"command": ["false"]}, "periodSeconds": 10, "failureThreshold": 30});
+        let (outcome, after) = failing(probe, Until::Passed).await;
+        assert!(matches!(outcome, Outcome::Failed(_)));
+        assert_eq!(after.as_secs(), 300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_successes_in_a_row_take_as_many_periods() {
         let machine = FakeMachine::default();
         let (place, process) = machine.running("a").await;
-        let check = check(
-            json!({"tcpSocket": {"port": 1, "host": "127.0.0.1"}, "periodSeconds": 1, "failureThreshold": 2}),
-        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let check =
+            check(json!({"tcpSocket": {"port": port}, "periodSeconds": 7, "successThreshold": 3}));
+        let begun = Instant::now();
         let outcome = check
-            .watch(&*place, &*process, |_, _| {}, Until::Failed)
+            .watch(&*place, &*process, |_, _| {}, Until::Passed)
             .await;
-        assert!(matches!(outcome, Outcome::Failed(_)));
+        assert_eq!((outcome, begun.elapsed().as_secs()), (Outcome::Passed, 14));
     }
 }

@@ -89,7 +89,7 @@ pub fn spec(
     let own = environment::resolve(objects, pod, container).map_err(config)?;
     env.insert("HOSTNAME".to_owned(), hostname(pod));
     env.extend(own);
-    let mut mounts = volume::mounts(objects, pod, container, shared).map_err(config)?;
+    let mut mounts = volume::mounts(objects, pod, container, &env, shared).map_err(config)?;
     if !mounts.iter().any(|mount| mount.at == Path::new("/tmp")) {
         mounts.push(MountSpec {
             at: "/tmp".into(),

@@ -287,3 +287,61 @@ async fn missing_configmap_is_named_and_the_pod_starts_when_it_appears() {
     );
     world.until("readiness", World::ready).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn restart_is_counted_when_it_happens() {
+    let world = world();
+    world.apply("{containers: [{name: app, image: x}]}");
+    let count = "/status/containerStatuses/0/restartCount";
+    for restarts in 0..3 {
+        let process = world.running().await;
+        world
+            .until("the count", |world| world.look(count) == restarts)
+            .await;
+        process.end(1);
+    }
+    let waiting = "/status/containerStatuses/0/state/waiting/reason";
+    world
+        .until("the back-off", |world| {
+            world.look(waiting) == "CrashLoopBackOff"
+        })
+        .await;
+    assert_eq!(world.look(count), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletion_that_has_begun_can_be_made_quicker() {
+    let world = world();
+    world.apply("{terminationGracePeriodSeconds: 600, containers: [{name: app, image: x, lifecycle: {preStop: {sleep: {seconds: 500}}}}]}");
+    world.until("readiness", World::ready).await;
+    let key = Key::new(Kind::Pod, "shop", "web");
+    let delete = |grace| {
+        let now = Timestamp::UNIX_EPOCH;
+        let objects = &world.cluster.objects;
+        objects.write(|objects| collect::delete(objects, &key, grace, now))
+    };
+    let begun = tokio::time::Instant::now();
+    delete(None);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(world.pod().is_some(), "its hook is still running");
+    delete(Some(100));
+    delete(Some(200));
+    world.until("the end", |world| world.pod().is_none()).await;
+    let after = begun.elapsed().as_secs();
+    assert!((100..110).contains(&after), "{after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn program_whose_hook_took_all_the_time_is_still_asked_to_end() {
+    let world = world();
+    world.apply("{terminationGracePeriodSeconds: 5, containers: [{name: app, image: x, lifecycle: {preStop: {sleep: {seconds: 60}}}}]}");
+    world.until("readiness", World::ready).await;
+    let process = world.running().await;
+    let key = Key::new(Kind::Pod, "shop", "web");
+    world
+        .cluster
+        .objects
+        .write(|objects| collect::delete(objects, &key, None, Timestamp::UNIX_EPOCH));
+    world.until("the end", |world| world.pod().is_none()).await;
+    assert_eq!(Process::wait(&*process).await, 143);
+}

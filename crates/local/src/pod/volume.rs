@@ -1,15 +1,19 @@
 //! The volumes of a pod, as what a container sees at its mount paths.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, KeyToPath, Pod, Secret, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume,
+};
 
 use crate::cluster::Objects;
-use crate::cluster::environment::{field, secret_values};
-use crate::machine::{MountSpec, VolumeSource};
+use crate::cluster::environment::{expand, field, secret_values};
+use crate::machine::{FileContent, MountSpec, VolumeSource};
 
-/// What a container has mounted. `shared` is the pod's private directory, in which its emptyDirs live.
+/// What a container has mounted. `env` is its environment, for `subPathExpr`; `shared` is the pod's private
+/// directory, in which its emptyDirs live.
 ///
 /// # Errors
 /// Names the volume, ConfigMap or Secret that is missing or of a kind that is not run here.
@@ -17,6 +21,7 @@ pub fn mounts(
     objects: &Objects,
     pod: &Pod,
     container: &Container,
+    env: &BTreeMap<String, String>,
     shared: &Path,
 ) -> Result<Vec<MountSpec>, String> {
     let volumes: Vec<&Volume> = pod
@@ -32,11 +37,15 @@ pub fn mounts(
                 mount.name
             ));
         };
-        let Some(mut source) = source(objects, pod, volume, shared)? else {
-            continue;
+        let mut source = source(objects, pod, volume, shared)?;
+        let sub = match (&mount.sub_path, &mount.sub_path_expr) {
+            (Some(sub), _) => sub.clone(),
+            (None, Some(expression)) => expand(expression, env),
+            (None, None) => String::new(),
         };
-        if let Some(sub) = mount.sub_path.as_deref().filter(|sub| !sub.is_empty()) {
-            source = below(source, &safe(sub)?);
+        if !sub.is_empty() {
+            source = below(source, &safe(&sub)?)
+                .map_err(|problem| format!("volume \"{}\": {problem}", volume.name))?;
         }
         mounts.push(MountSpec {
             at: PathBuf::from(&mount.mount_path),
@@ -52,55 +61,46 @@ fn source(
     pod: &Pod,
     volume: &Volume,
     shared: &Path,
-) -> Result<Option<VolumeSource>, String> {
+) -> Result<VolumeSource, String> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(map) = &volume.config_map {
         let files = config_map(objects, namespace, &map.name, map.optional)?;
-        return Ok(Some(VolumeSource::Files(select(
-            files,
-            map.items.as_deref(),
-        )?)));
+        let files = select(files, map.items.as_deref(), map.default_mode)?;
+        return Ok(VolumeSource::Files(files));
     }
     if let Some(secret) = &volume.secret {
         let name = secret.secret_name.as_deref().unwrap_or_default();
         let files = secret_files(objects, namespace, name, secret.optional)?;
-        return Ok(Some(VolumeSource::Files(select(
-            files,
-            secret.items.as_deref(),
-        )?)));
+        let files = select(files, secret.items.as_deref(), secret.default_mode)?;
+        return Ok(VolumeSource::Files(files));
     }
     if let Some(api) = &volume.downward_api {
-        let mut files = BTreeMap::new();
-        for item in api.items.iter().flatten() {
-            if let Some(selector) = &item.field_ref {
-                files.insert(safe(&item.path)?, field(pod, selector)?.into_bytes());
-            }
-        }
-        return Ok(Some(VolumeSource::Files(files)));
+        let files = downward(pod, api.items.as_deref(), api.default_mode)?;
+        return Ok(VolumeSource::Files(files));
     }
     if let Some(projected) = &volume.projected {
+        let mode = projected.default_mode;
         let mut files = BTreeMap::new();
         for source in projected.sources.iter().flatten() {
             if let Some(map) = &source.config_map {
-                files.extend(select(
-                    config_map(objects, namespace, &map.name, map.optional)?,
-                    map.items.as_deref(),
-                )?);
+                let found = config_map(objects, namespace, &map.name, map.optional)?;
+                files.extend(select(found, map.items.as_deref(), mode)?);
             }
             if let Some(secret) = &source.secret {
-                files.extend(select(
-                    secret_files(objects, namespace, &secret.name, secret.optional)?,
-                    secret.items.as_deref(),
-                )?);
+                let found = secret_files(objects, namespace, &secret.name, secret.optional)?;
+                files.extend(select(found, secret.items.as_deref(), mode)?);
+            }
+            if let Some(api) = &source.downward_api {
+                files.extend(downward(pod, api.items.as_deref(), mode)?);
             }
         }
-        return Ok(Some(VolumeSource::Files(files)));
+        return Ok(VolumeSource::Files(files));
     }
     if volume.empty_dir.is_some() {
         let path = shared.join("volumes").join(&volume.name);
-        std::fs::create_dir_all(&path)
-            .map_err(|error| format!("volume \"{}\": {error}", volume.name))?;
-        return Ok(Some(VolumeSource::Path(path)));
+        // Every user of the pod may write there.
+        open_directory(&path).map_err(|error| format!("volume \"{}\": {error}", volume.name))?;
+        return Ok(VolumeSource::Path(path));
     }
     if let Some(host) = &volume.host_path {
         let path = PathBuf::from(&host.path);
@@ -114,7 +114,7 @@ fn source(
             std::fs::create_dir_all(&path)
                 .map_err(|error| format!("volume \"{}\": {}: {error}", volume.name, host.path))?;
         }
-        return Ok(Some(VolumeSource::Path(path)));
+        return Ok(VolumeSource::Path(path));
     }
     Err(format!(
         "volume \"{}\" is of a kind that is not run here; use configMap, secret, emptyDir, hostPath, projected or downwardAPI",
@@ -168,16 +168,58 @@ fn secret_files(
     }
 }
 
-fn select(mut files: Files, items: Option<&[KeyToPath]>) -> Result<Files, String> {
-    let Some(items) = items else { return Ok(files) };
-    let mut chosen = Files::new();
+/// Files with their permissions: those of `items`, under the paths there, or all of them.
+fn select(
+    mut files: Files,
+    items: Option<&[KeyToPath]>,
+    default: Option<i32>,
+) -> Result<BTreeMap<PathBuf, FileContent>, String> {
+    let Some(items) = items else {
+        let all = files.into_iter();
+        return Ok(all
+            .map(|(path, bytes)| (path, content(bytes, None, default)))
+            .collect());
+    };
+    let mut chosen = BTreeMap::new();
     for item in items {
         let Some(bytes) = files.remove(Path::new(&item.key)) else {
             return Err(format!("key \"{}\" not found", item.key));
         };
-        chosen.insert(safe(&item.path)?, bytes);
+        chosen.insert(safe(&item.path)?, content(bytes, item.mode, default));
     }
     Ok(chosen)
+}
+
+fn downward(
+    pod: &Pod,
+    items: Option<&[DownwardAPIVolumeFile]>,
+    default: Option<i32>,
+) -> Result<BTreeMap<PathBuf, FileContent>, String> {
+    let mut files = BTreeMap::new();
+    for item in items.unwrap_or_default() {
+        if let Some(selector) = &item.field_ref {
+            let bytes = field(pod, selector)?.into_bytes();
+            files.insert(safe(&item.path)?, content(bytes, item.mode, default));
+        }
+    }
+    Ok(files)
+}
+
+fn content(bytes: Vec<u8>, own: Option<i32>, default: Option<i32>) -> FileContent {
+    let mode = own.or(default).and_then(|mode| u32::try_from(mode).ok());
+    FileContent {
+        bytes,
+        mode: mode.unwrap_or(0o644) & 0o777,
+    }
+}
+
+/// A directory, made where it is missing, that everybody may write in.
+fn open_directory(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777))
 }
 
 /// A relative path without `..`: volumes never reach out of themselves.
@@ -196,26 +238,28 @@ fn safe(path: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn below(source: VolumeSource, sub: &Path) -> VolumeSource {
-    match source {
-        VolumeSource::Path(path) => VolumeSource::Path(path.join(sub)),
-        VolumeSource::Files(files) => {
-            let inside = files.into_iter().filter_map(|(path, bytes)| {
+/// A part of a volume: a file of it, or a directory, which is made where it is missing.
+fn below(source: VolumeSource, sub: &Path) -> Result<VolumeSource, String> {
+    Ok(match source {
+        VolumeSource::Path(path) => {
+            let path = path.join(sub);
+            if !path.exists() {
+                open_directory(&path).map_err(|error| format!("{}: {error}", sub.display()))?;
+            }
+            VolumeSource::Path(path)
+        }
+        VolumeSource::Files(mut files) => {
+            if let Some(file) = files.remove(sub) {
+                return Ok(VolumeSource::File(file));
+            }
+            let inside = files.into_iter().filter_map(|(path, file)| {
                 let rest = path.strip_prefix(sub).ok()?.to_owned();
-                // The file itself rather than a directory: it keeps its name and is mounted alone.
-                Some((
-                    if rest.as_os_str().is_empty() {
-                        path
-                    } else {
-                        rest
-                    },
-                    bytes,
-                ))
+                Some((rest, file))
             });
             VolumeSource::Files(inside.collect())
         }
-        VolumeSource::Scratch => VolumeSource::Scratch,
-    }
+        other => other,
+    })
 }
 
 #[cfg(test)]
@@ -243,7 +287,22 @@ mod tests {
         let container: Container =
             serde_json::from_value(json!({"name": "web", "volumeMounts": [mount]})).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        mounts(&objects, &pod, &container, dir.path())
+        let env = BTreeMap::from([("POD".to_owned(), "web-1".to_owned())]);
+        let mounts = mounts(&objects, &pod, &container, &env, dir.path())?;
+        for mount in &mounts {
+            if let VolumeSource::Path(path) = &mount.source {
+                let mode = std::fs::metadata(path).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o777, "{}", path.display());
+            }
+        }
+        Ok(mounts)
+    }
+
+    fn file(text: &str, mode: u32) -> FileContent {
+        FileContent {
+            bytes: text.into(),
+            mode,
+        }
     }
 
     #[test]
@@ -255,9 +314,52 @@ mod tests {
         .unwrap();
         assert_eq!(
             mounts[0].source,
-            VolumeSource::Files([(PathBuf::from("etc/app.conf"), b"a=1".to_vec())].into())
+            VolumeSource::Files([(PathBuf::from("etc/app.conf"), file("a=1", 0o644))].into())
         );
         assert!(mounts[0].read_only);
+    }
+
+    #[test]
+    fn modes_are_those_of_the_item_or_of_the_volume() {
+        let items = json!([{"key": "app.conf", "path": "run", "mode": 0o755}, {"key": "other", "path": "other"}]);
+        let mounts = mounted(
+            json!({"name": "conf", "configMap": {"name": "settings", "defaultMode": 0o400, "items": items}}),
+            json!({"name": "conf", "mountPath": "/conf"}),
+        )
+        .unwrap();
+        let expected = [("other", file("x", 0o400)), ("run", file("a=1", 0o755))];
+        let expected = expected.map(|(path, file)| (PathBuf::from(path), file));
+        assert_eq!(mounts[0].source, VolumeSource::Files(expected.into()));
+    }
+
+    #[test]
+    fn sub_path_of_a_map_is_a_file_and_that_of_an_empty_dir_a_directory_of_its_own() {
+        let mounts = mounted(
+            json!({"name": "conf", "configMap": {"name": "settings"}}),
+            json!({"name": "conf", "mountPath": "/etc/app.conf", "subPath": "app.conf"}),
+        );
+        let source = mounts.unwrap().remove(0).source;
+        assert_eq!(source, VolumeSource::File(file("a=1", 0o644)));
+        for sub in [
+            json!({"subPath": "deep/er"}),
+            json!({"subPathExpr": "$(POD)/x"}),
+        ] {
+            let mut mount = json!({"name": "dir", "mountPath": "/d"});
+            mount
+                .as_object_mut()
+                .unwrap()
+                .extend(sub.as_object().unwrap().clone());
+            let mounts = mounted(json!({"name": "dir", "emptyDir": {}}), mount).unwrap();
+            let VolumeSource::Path(path) = &mounts[0].source else {
+                panic!("{mounts:?}")
+            };
+            let end = if sub.get("subPath").is_some() {
+                "volumes/dir/deep/er"
+            } else {
+                "volumes/dir/web-1/x"
+            };
+            assert!(path.ends_with(end), "{path:?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,9 @@ const SETUP_RETRY: Duration = Duration::from_secs(1);
 /// How long a killed process may take to be gone before it is left to the sandbox.
 const KILLED: Duration = Duration::from_secs(5);
 
+/// The least time between SIGTERM and SIGKILL after a hook has run.
+const AFTER_HOOK: Duration = Duration::from_secs(2);
+
 /// The exit code of a container whose program could not be started, as container runtimes have it.
 const NOT_STARTED: i32 = 128;
 
@@ -220,8 +223,12 @@ impl Worker {
     async fn keep(self: Arc<Self>, slot: Slot, container: Container) -> bool {
         let mut backoff = Backoff::default();
         let mut stopping = self.stopping.subscribe();
+        let mut ended = false;
         loop {
             let begun = Instant::now();
+            if std::mem::take(&mut ended) {
+                self.update(|record| record.container(slot).restarts += 1);
+            }
             let pause = match self.run_once(slot, &container).await {
                 Ok(end) => {
                     let mut again = false;
@@ -241,9 +248,9 @@ impl Worker {
                         return end.code == 0;
                     }
                     let pause = backoff.next(begun.elapsed());
+                    ended = true;
                     self.update(|record| {
                         let container = record.container(slot);
-                        container.restarts += 1;
                         if !pause.is_zero() {
                             let message = format!(
                                 "back-off {}s restarting failed container={}",
@@ -276,20 +283,71 @@ impl Worker {
         }
     }
 
-    /// Ends the pod: everybody hears of it, hooks and drain, SIGTERM, grace, SIGKILL.
-    async fn end(&self) {
-        self.stopping.send_replace(true);
-        let fresh = self
+    /// The pod as it is now, and how long it may take to end.
+    fn ending(&self) -> (Arc<Pod>, Duration) {
+        let now = self
             .host
             .cluster
             .objects
             .read(|objects| objects.object(&key(&self.pod)).cloned());
-        let grace = fresh.and_then(|object| object.meta.deletion_grace_period_seconds);
-        let grace = Duration::from_secs(
-            grace
-                .and_then(|grace| u64::try_from(grace).ok())
-                .unwrap_or(0),
-        );
+        let own = now.filter(|object| object.meta.uid == self.pod.metadata.uid);
+        let grace = own
+            .as_ref()
+            .and_then(|object| object.meta.deletion_grace_period_seconds);
+        let pod = own
+            .and_then(|object| object.read::<Pod>())
+            .unwrap_or_else(|| self.pod.clone());
+        (pod, seconds(grace, 0))
+    }
+
+    /// Ends the pod. Whoever wants that sooner than it was to be gets it.
+    async fn end(&self) {
+        self.stopping.send_replace(true);
+        let (pod, grace) = self.ending();
+        tokio::select! {
+            () = self.end_within(&pod, grace) => {}
+            () = self.hurried(grace) => {}
+        }
+        for process in self.running() {
+            self.finish_by(&process, Instant::now()).await;
+        }
+    }
+
+    /// Resolves when the pod was given less time than `grace`, and that is over.
+    async fn hurried(&self, mut grace: Duration) {
+        let begun = Instant::now();
+        let mut changes = self.host.cluster.objects.watch();
+        let mut deadline = None;
+        loop {
+            let now = self.ending().1;
+            if now < grace {
+                grace = now;
+                deadline = Some(begun + grace);
+            }
+            let over = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = over => return,
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    /// Every process of the pod.
+    fn running(&self) -> Vec<Arc<dyn Process>> {
+        let containers = self.handle.containers();
+        containers
+            .values()
+            .filter_map(|handle| handle.process.clone())
+            .collect()
+    }
+
+    /// Everybody hears of it, hooks and drain, SIGTERM, grace, SIGKILL.
+    async fn end_within(&self, pod: &Pod, grace: Duration) {
         let spec = self.pod.spec.clone().unwrap_or_default();
         let running = |proxies: bool| -> Vec<(Container, Arc<dyn Process>)> {
             let containers = spec
@@ -307,7 +365,7 @@ impl Worker {
                 .collect()
         };
         let (apps, proxies) = (running(false), running(true));
-        let deadline = Instant::now() + grace;
+        let mut deadline = Instant::now() + grace;
         let anything = !apps.is_empty() || !proxies.is_empty();
         if anything && !grace.is_zero() {
             let drain = self.host.drain.min(grace);
@@ -317,7 +375,7 @@ impl Worker {
                 Some((pre_stop?, container, process))
             });
             let hooks = futures::future::join_all(hooks.map(async |(hook, container, process)| {
-                if let Err(reason) = self.hook(&hook, container, process).await {
+                if let Err(reason) = self.hook(&hook, pod, container, process).await {
                     tracing::warn!(
                         pod = self.handle.name,
                         container = container.name,
@@ -328,6 +386,8 @@ impl Worker {
             }));
             let both = async { tokio::join!(hooks, tokio::time::sleep(drain)) };
             let _ = tokio::time::timeout_at(deadline, both).await;
+            // A hook that took all the time leaves its program a moment, as Kubernetes does.
+            deadline = deadline.max(Instant::now() + AFTER_HOOK);
         }
         // Applications first: what they still have to say goes through their proxy.
         for group in [&apps, &proxies] {
@@ -335,9 +395,6 @@ impl Worker {
                 .iter()
                 .map(|(_, process)| self.finish_by(process, deadline));
             futures::future::join_all(ending).await;
-        }
-        for (_, process) in running(false).into_iter().chain(running(true)) {
-            self.finish_by(&process, Instant::now()).await;
         }
     }
 
@@ -360,13 +417,14 @@ impl Worker {
 }
 
 fn grace(pod: &Pod) -> Duration {
-    let seconds = pod
+    let own = pod
         .spec
         .as_ref()
         .and_then(|spec| spec.termination_grace_period_seconds);
-    Duration::from_secs(
-        seconds
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .unwrap_or(30),
-    )
+    seconds(own, 30)
+}
+
+fn seconds(value: Option<i64>, default: u64) -> Duration {
+    let value = value.and_then(|value| u64::try_from(value).ok());
+    Duration::from_secs(value.unwrap_or(default))
 }

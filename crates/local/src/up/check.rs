@@ -1,6 +1,7 @@
 //! Everything that can be known to be wrong before anything starts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -35,10 +36,12 @@ pub struct Plan {
 }
 
 /// The result of a check that found nothing wrong.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Checked {
     /// What kind of sandbox this machine permits.
     pub mode: Mode,
+    /// Where the API will be served: open already, so that nobody else can take the port meanwhile.
+    pub api: TcpListener,
     /// What is odd but does no harm.
     pub warnings: Vec<String>,
 }
@@ -141,26 +144,37 @@ pub fn check(options: &Options) -> Result<Checked, Problems> {
     {
         problems.push(format!("--envoy {}: no such file", path.display()));
     }
+    let mut api = None;
     match run_dir::of(&options.name) {
-        Ok(dir) if run_dir::alive(&dir) => problems.push(format!(
-            "a runtime named {0} is already up; stop it with `tombolo down --name {0}`, or give this one another --name",
-            options.name
-        )),
-        Ok(_) => {
-            if options.api.port() != 0
-                && let Err(error) = TcpListener::bind(options.api)
-            {
-                problems.push(format!("the API cannot listen at {}: {error}; choose another with --api", options.api));
-            }
-        }
+        Ok(dir) if run_dir::alive(&dir) => problems.push(run_dir::taken(&options.name)),
+        Ok(_) => match listener(options) {
+            Ok(listener) => api = Some(listener),
+            Err(error) => problems.push(format!(
+                "the API cannot listen at {}: {error}; choose another with --api",
+                options.api
+            )),
+        },
         Err(problem) => problems.push(problem),
     }
     let mode = sandbox::probe()
         .map_err(|error| problems.push(error.to_string()))
         .ok();
-    match mode {
-        Some(mode) if problems.is_empty() => Ok(Checked { mode, warnings }),
+    match (mode, api) {
+        (Some(mode), Some(api)) if problems.is_empty() => Ok(Checked {
+            mode,
+            api,
+            warnings,
+        }),
         _ => Err(Problems(problems)),
+    }
+}
+
+fn listener(options: &Options) -> io::Result<TcpListener> {
+    match TcpListener::bind(options.api) {
+        Err(error) if options.other_api_port && error.kind() == io::ErrorKind::AddrInUse => {
+            TcpListener::bind((options.api.ip(), 0))
+        }
+        result => result,
     }
 }
 
@@ -412,6 +426,21 @@ spec:
             problems[0].contains("Deployment shop/web: its pods are refused"),
             "{problems:?}"
         );
+    }
+
+    #[test]
+    fn taken_port_gives_way_to_another_only_where_that_will_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut options = options("", "");
+        options.api = taken.local_addr().unwrap();
+        assert_eq!(
+            listener(&options).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        options.other_api_port = true;
+        let other = listener(&options).unwrap().local_addr().unwrap();
+        assert_eq!(other.ip(), options.api.ip());
+        assert_ne!(other.port(), options.api.port());
     }
 
     #[test]

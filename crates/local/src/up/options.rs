@@ -29,8 +29,7 @@ impl Source {
     /// Names the file that cannot be read.
     pub fn read(path: &Path) -> io::Result<Vec<Self>> {
         if path == Path::new("-") {
-            let mut text = String::new();
-            io::stdin().take(LARGEST).read_to_string(&mut text)?;
+            let text = text(io::stdin(), "standard input")?;
             return Ok(vec![Self::new("standard input", text)]);
         }
         let named =
@@ -59,20 +58,36 @@ impl Source {
     }
 
     fn file(path: &Path) -> io::Result<Self> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
-            .map_err(named)?;
-        if text.len() as u64 > LARGEST {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("{}: more than {LARGEST} bytes", path.display()),
-            ));
-        }
-        Ok(Self::new(path.display().to_string(), text))
+        let name = path.display().to_string();
+        let file = std::fs::File::open(path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+        let text = text(file, &name)?;
+        Ok(Self::new(name, text))
     }
+}
+
+/// Reads everything as text; errors begin with `name`.
+fn text(reader: impl Read, name: &str) -> io::Result<String> {
+    let named = |kind, problem: String| io::Error::new(kind, format!("{name}{problem}"));
+    let mut bytes = Vec::new();
+    reader
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| named(error.kind(), format!(": {error}")))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(named(
+            io::ErrorKind::FileTooLarge,
+            format!(": more than {} MiB; split it", LARGEST >> 20),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        named(
+            io::ErrorKind::InvalidData,
+            format!(":{line}: is not UTF-8; save it in that encoding"),
+        )
+    })
 }
 
 /// A cluster and what it shall run.
@@ -115,6 +130,8 @@ pub struct Options {
     pub region: String,
     /// Where the AWS APIs listen on the host; port 0 takes any.
     pub api: SocketAddr,
+    /// Whether any other port will do when that one is taken.
+    pub other_api_port: bool,
     /// Where the control plane keeps its state; absent: as long as the runtime lives.
     pub data_dir: Option<PathBuf>,
     /// Which proxy is used.
@@ -144,6 +161,7 @@ impl Options {
             account: "111122223333".to_owned(),
             region: "us-west-2".to_owned(),
             api: SocketAddr::from(([127, 0, 0, 1], 8490)),
+            other_api_port: false,
             data_dir: None,
             proxy: Engine::Tombolo,
             network: Policy::Auto,
@@ -185,5 +203,17 @@ mod tests {
                 .to_string()
                 .contains("gone.yaml")
         );
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_large_is_refused_with_its_line() {
+        let refused = |bytes: &[u8]| text(bytes, "a.yaml").unwrap_err().to_string();
+        assert_eq!(
+            refused(b"a: 1\nb: \xff\n"),
+            "a.yaml:2: is not UTF-8; save it in that encoding"
+        );
+        let large = vec![b'x'; usize::try_from(LARGEST).unwrap() + 1];
+        assert_eq!(refused(&large), "a.yaml: more than 8 MiB; split it");
+        assert_eq!(text(&large[1..], "a.yaml").unwrap().len() as u64, LARGEST);
     }
 }

@@ -6,7 +6,7 @@ mod route;
 
 use super::{Applied, Context, Reply};
 use crate::{
-    Change, Reason, Record, RecordKey, Rejection, ScopeView, View, arn,
+    Change, Reason, Record, RecordKey, Rejection, Scope, ScopeView, Timestamp, View, arn,
     entropy::Entropy,
     mesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
 };
@@ -83,6 +83,33 @@ pub(super) fn apply(
         Command::Tag { key, tags } => decide.tag(key, tags),
         Command::Untag { key, tag_keys } => decide.untag(key, tag_keys),
     }
+}
+
+/// Whether a resource that is part of a state, and came there from outside, keeps every rule.
+pub fn check_stored(held: &ScopeView, scope: &Scope, resource: &Resource) -> Result<(), Rejection> {
+    let Resource { key, spec, .. } = resource;
+    let is_whole = match key.kind {
+        Kind::Mesh => key.mesh == key.name && key.parent.is_empty(),
+        kind => kind.parent().is_none() == key.parent.is_empty(),
+    };
+    if !is_whole || key.kind != spec.kind() {
+        let message = "kind, mesh, parent, name and spec do not fit together";
+        return Err(Rejection::invalid("key", message));
+    }
+    let context = Context {
+        scope: scope.clone(),
+        now: Timestamp::default(),
+        seed: 0,
+    };
+    let decide = Decide {
+        scope: held,
+        context: &context,
+    };
+    check_name(key)?;
+    decide.check_parents(key)?;
+    check_spec(key, spec)?;
+    check_tags(&resource.tags)?;
+    references::check(held, key, spec)
 }
 
 struct Decide<'a> {

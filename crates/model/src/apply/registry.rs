@@ -49,6 +49,18 @@ pub enum Command {
         /// The health.
         health: Health,
     },
+    /// Records what the server's own health check found, where the instance's service has one. A finding
+    /// about an earlier registration of the instance changes nothing.
+    RecordHealth {
+        /// Its service.
+        service_id: String,
+        /// Its id.
+        instance_id: String,
+        /// The operation of the registration that was checked.
+        operation_id: String,
+        /// The health.
+        health: Health,
+    },
 }
 
 /// See [`Command::CreateNamespace`].
@@ -137,6 +149,12 @@ pub(super) fn apply(
             instance_id,
             health,
         } => decide.set_health(service_id, instance_id, *health),
+        Command::RecordHealth {
+            service_id,
+            instance_id,
+            operation_id,
+            health,
+        } => decide.record_health(service_id, instance_id, operation_id, *health),
     }?;
     Ok(Applied {
         changes: decide.changes,

@@ -9,6 +9,7 @@ use tombolo_model::mesh::spec::{
     self, PortMapping,
     listener::{ConnectionPool, ListenerTimeout, RequestTimeout},
     mesh::IpPreference,
+    virtual_gateway::VirtualGatewayListener,
     virtual_node::{DnsResponseType, Listener, ServiceDiscovery},
 };
 
@@ -24,6 +25,8 @@ pub(super) const DEFAULT_TIMEOUT: Timeout = Timeout {
 
 const EGRESS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const INGRESS_CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+/// Where a gateway takes requests from itself: the port to which a sidecar's outgoing traffic is redirected.
+const SELF_REDIRECT_PORT: u16 = crate::plan::EGRESS_PORT;
 
 pub(super) fn ingress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
     format!(
@@ -43,6 +46,25 @@ pub(super) fn egress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<s
     .into()
 }
 
+/// The name tells the listener when there are several (facts/appmesh-api.md §7).
+pub(super) fn self_redirect_name(
+    mesh: &str,
+    gateway: &str,
+    mapping: PortMapping,
+    is_only: bool,
+) -> Arc<str> {
+    let listener = if is_only {
+        String::new()
+    } else {
+        format!("{}_", mapping.port)
+    };
+    format!(
+        "cds_ingress_{mesh}_{gateway}_self_redirect_{listener}{}_{SELF_REDIRECT_PORT}",
+        mapping.protocol.word()
+    )
+    .into()
+}
+
 pub(super) fn protocol(protocol: spec::Protocol) -> Protocol {
     match protocol {
         spec::Protocol::Http => Protocol::Http1,
@@ -54,7 +76,36 @@ pub(super) fn protocol(protocol: spec::Protocol) -> Protocol {
 
 /// The application beside the proxy. Its connection pool limits apply here and nowhere else.
 pub(super) fn local(listener: &Listener, ipv6: bool) -> Cluster {
-    let limits = match listener.connection_pool {
+    Cluster {
+        discovery: Discovery::Local {
+            port: listener.port_mapping.port,
+            ipv6,
+        },
+        protocol: protocol(listener.port_mapping.protocol),
+        connect_timeout: INGRESS_CONNECT_TIMEOUT,
+        limits: limits(listener.connection_pool),
+        health_check: None,
+        outlier: None,
+    }
+}
+
+/// The way of a gateway back to itself, where the limits of its listener apply.
+pub(super) fn self_redirect(listener: &VirtualGatewayListener) -> Cluster {
+    Cluster {
+        discovery: Discovery::Local {
+            port: SELF_REDIRECT_PORT,
+            ipv6: false,
+        },
+        protocol: protocol(listener.port_mapping.protocol),
+        connect_timeout: INGRESS_CONNECT_TIMEOUT,
+        limits: limits(listener.connection_pool),
+        health_check: None,
+        outlier: None,
+    }
+}
+
+fn limits(pool: Option<ConnectionPool>) -> Limits {
+    match pool {
         Some(ConnectionPool::Http(pool)) => Limits {
             connections: Some(pool.max_connections),
             pending: pool.max_pending_requests,
@@ -69,17 +120,6 @@ pub(super) fn local(listener: &Listener, ipv6: bool) -> Cluster {
             ..Limits::default()
         },
         None => Limits::default(),
-    };
-    Cluster {
-        discovery: Discovery::Local {
-            port: listener.port_mapping.port,
-            ipv6,
-        },
-        protocol: protocol(listener.port_mapping.protocol),
-        connect_timeout: INGRESS_CONNECT_TIMEOUT,
-        limits,
-        health_check: None,
-        outlier: None,
     }
 }
 

@@ -3,77 +3,106 @@
 use crate::plan::{HeaderMatch, Match, PathMatch, ValueMatch};
 use std::cmp::Reverse;
 use tombolo_model::mesh::spec::{
-    matching,
+    gateway_route::{GrpcGatewayRouteMatch, HttpGatewayRouteMatch},
+    matching::{self, Method},
     route::{GrpcRouteMatch, HttpRouteMatch, Scheme},
 };
 
 pub(super) fn http(matcher: &HttpRouteMatch) -> Match {
-    let path = match (&matcher.prefix, &matcher.path) {
-        (Some(prefix), _) => PathMatch::Prefix(prefix.clone()),
-        (
-            None,
-            Some(matching::PathMatch {
-                exact: Some(path), ..
-            }),
-        ) => PathMatch::Exact(path.clone()),
-        (
-            None,
-            Some(matching::PathMatch {
-                regex: Some(regex), ..
-            }),
-        ) => PathMatch::Regex(regex.clone()),
-        (None, _) => PathMatch::Prefix("/".into()),
-    };
-    let mut headers: Vec<HeaderMatch> = matcher.headers.iter().flatten().map(header).collect();
-    let mut pseudo = |name: &str, value: &str| {
-        headers.push(HeaderMatch {
-            name: name.into(),
-            value: ValueMatch::Exact(value.into()),
-            invert: false,
-        });
-    };
-    if let Some(method) = matcher.method {
-        pseudo(":method", method.word());
-    }
+    let mut headers = headers(matcher.headers.as_deref(), matcher.method);
     if let Some(scheme) = matcher.scheme {
-        pseudo(
-            ":scheme",
-            if scheme == Scheme::Https {
-                "https"
-            } else {
-                "http"
-            },
-        );
+        let word = if scheme == Scheme::Https {
+            "https"
+        } else {
+            "http"
+        };
+        headers.push(pseudo(":scheme", word));
     }
-    let query = matcher
-        .query_parameters
-        .iter()
-        .flatten()
-        .map(|query| {
-            (
-                query.name.clone(),
-                query.matcher.as_ref().and_then(|m| m.exact.clone()),
-            )
-        })
-        .collect();
     Match {
-        path,
+        path: path(matcher.prefix.as_ref(), matcher.path.as_ref()),
         headers,
-        query,
+        query: query(matcher.query_parameters.as_deref()),
         grpc: false,
     }
 }
 
+/// The host is left out: see [`super::gateway`].
+pub(super) fn gateway_http(matcher: &HttpGatewayRouteMatch) -> Match {
+    Match {
+        path: path(matcher.prefix.as_ref(), matcher.path.as_ref()),
+        headers: headers(matcher.headers.as_deref(), matcher.method),
+        query: query(matcher.query_parameters.as_deref()),
+        grpc: false,
+    }
+}
+
+fn path(prefix: Option<&String>, path: Option<&matching::PathMatch>) -> PathMatch {
+    let (exact, regex) = path.map_or((None, None), |path| {
+        (path.exact.as_ref(), path.regex.as_ref())
+    });
+    match (prefix, exact, regex) {
+        (Some(prefix), _, _) => PathMatch::Prefix(prefix.clone()),
+        (None, Some(exact), _) => PathMatch::Exact(exact.clone()),
+        (None, None, Some(regex)) => PathMatch::Regex(regex.clone()),
+        (None, None, None) => PathMatch::Prefix("/".into()),
+    }
+}
+
+fn headers(given: Option<&[matching::HeaderMatch]>, method: Option<Method>) -> Vec<HeaderMatch> {
+    let method = method.map(|method| pseudo(":method", method.word()));
+    let given = given.unwrap_or_default().iter().map(header);
+    given.chain(method).collect()
+}
+
+fn pseudo(name: &str, value: &str) -> HeaderMatch {
+    HeaderMatch {
+        name: name.into(),
+        value: ValueMatch::Exact(value.into()),
+        invert: false,
+    }
+}
+
+fn query(given: Option<&[matching::QueryMatch]>) -> Vec<(String, Option<String>)> {
+    given
+        .unwrap_or_default()
+        .iter()
+        .map(|query| {
+            let value = query.matcher.as_ref().and_then(|m| m.exact.clone());
+            (query.name.clone(), value)
+        })
+        .collect()
+}
+
 pub(super) fn grpc(matcher: &GrpcRouteMatch) -> Match {
-    let path = match (&matcher.service_name, &matcher.method_name) {
+    calls(
+        matcher.service_name.as_deref(),
+        matcher.method_name.as_deref(),
+        matcher.metadata.as_deref(),
+    )
+}
+
+/// The host is left out: see [`super::gateway`].
+pub(super) fn gateway_grpc(matcher: &GrpcGatewayRouteMatch) -> Match {
+    calls(
+        matcher.service_name.as_deref(),
+        None,
+        matcher.metadata.as_deref(),
+    )
+}
+
+fn calls(
+    service: Option<&str>,
+    method: Option<&str>,
+    metadata: Option<&[matching::HeaderMatch]>,
+) -> Match {
+    let path = match (service, method) {
         (Some(service), Some(method)) => PathMatch::Exact(format!("/{service}/{method}")),
         (Some(service), None) => PathMatch::Prefix(format!("/{service}/")),
         (None, _) => PathMatch::Prefix("/".into()),
     };
-    let headers = matcher.metadata.iter().flatten().map(header).collect();
     Match {
         path,
-        headers,
+        headers: headers(metadata, None),
         query: Vec::new(),
         grpc: true,
     }

@@ -1,7 +1,7 @@
 //! Virtual services as their callers see them.
 
 use super::{Compiler, Ports, cluster, matching, retry};
-use crate::plan::{Discovery, Handler, Match, PathMatch, Route, Target, TcpRoute, VirtualHost};
+use crate::plan::{Changes, Discovery, Handler, Match, Route, Target, TcpRoute, VirtualHost};
 use std::{collections::btree_map::Entry, sync::Arc};
 use tombolo_model::mesh::{
     Kind, ResourceKey, Spec,
@@ -21,7 +21,7 @@ impl Compiler<'_> {
         ports: &mut Ports,
     ) {
         let Some(Spec::VirtualService(spec)) = self.read(service) else {
-            let message = format!("its backend {} does not exist yet", service.name);
+            let message = format!("virtual service {} does not exist yet", service.name);
             return self.warn(caller, message);
         };
         match &spec.provider {
@@ -68,15 +68,11 @@ impl Compiler<'_> {
             }
             let route = Route {
                 name: service.name.to_string(),
-                matcher: Match {
-                    path: PathMatch::Prefix("/".into()),
-                    headers: Vec::new(),
-                    query: Vec::new(),
-                    grpc: false,
-                },
+                matcher: Match::everything(),
                 targets,
                 timeout: cluster::DEFAULT_TIMEOUT,
                 retry: Some(retry::default()),
+                changes: Changes::default(),
             };
             self.add_http(service, mapping.port, vec![route], ports);
         }
@@ -89,9 +85,7 @@ impl Compiler<'_> {
         spec: &VirtualRouterSpec,
         ports: &mut Ports,
     ) {
-        self.dependencies
-            .routers
-            .insert((router.mesh.clone(), router.name.clone()));
+        self.dependencies.list(Kind::Route, router);
         let scope = self.scope;
         let routes: Vec<(&str, &RouteSpec)> = scope
             .members(&router.mesh, Kind::Route, Some(&router.name))
@@ -169,6 +163,7 @@ impl Compiler<'_> {
             targets: self.targets(service, &action.weighted_targets, mapping),
             timeout: cluster::request_timeout(timeout),
             retry: Some(policy.map_or_else(retry::default, retry::explicit)),
+            changes: Changes::default(),
         };
         Some((spec.priority, route))
     }

@@ -9,7 +9,7 @@ use crate::{
 use serde_json::{Value, json};
 
 fn plan(sample: &Sample, name: &str) -> Plan {
-    let planned = virtual_node(sample.scope(), &node(name));
+    let planned = compile(sample.scope(), &node(name));
     planned.expect("the node exists").0
 }
 
@@ -317,7 +317,7 @@ fn what_is_referred_to_in_vain_is_left_out_and_reported() {
         [
             "mesh/m/virtualNode/light: the Cloud Map namespace shop.local does not exist yet",
             "mesh/m/virtualService/orphan.shop: has no provider, so calls to it are refused",
-            "mesh/m/virtualNode/web: its backend later.shop does not exist yet",
+            "mesh/m/virtualNode/web: virtual service later.shop does not exist yet",
         ]
     );
     assert_eq!(hosts(&plan, 8081)[0].domains, ["shade.shop"]);
@@ -353,7 +353,7 @@ fn two_tcp_backends_on_one_port_cannot_be_told_apart() {
 
 #[test]
 fn a_node_that_does_not_exist_has_no_plan() {
-    assert!(virtual_node(Sample::new(json!({})).scope(), &node("nobody")).is_none());
+    assert!(compile(Sample::new(json!({})).scope(), &node("nobody")).is_none());
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn dependencies_are_what_the_plan_was_made_from_and_no_more() {
     let sample = two_shades(json!({}))
         .with(&route("shade", "all"), weighted(&[("light", 1)]))
         .with(&node("aside"), registered(80, "http", "aside"));
-    let (_, dependencies) = virtual_node(sample.scope(), &node("web")).expect("it exists");
+    let (_, dependencies) = compile(sample.scope(), &node("web")).expect("it exists");
     for key in [
         ResourceKey::mesh(MESH),
         node("web"),

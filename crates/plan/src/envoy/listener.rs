@@ -6,7 +6,9 @@ use super::{
     protobuf::{ads, duration, number, pack, socket, yes},
     route::{inbound_name, outbound_name},
 };
-use crate::plan::{Handler, Inbound, Outbound, Plan, Protocol, Target, UnknownDestination};
+use crate::plan::{
+    AccessLog, EGRESS_PORT, Handler, Inbound, Outbound, Plan, Protocol, Target, UnknownDestination,
+};
 use std::time::Duration;
 use tombolo_xds::{
     Resource,
@@ -40,8 +42,6 @@ use tombolo_xds::{
 
 /// Where the redirect rules of a pod send what comes in.
 const INGRESS_PORT: u16 = 15000;
-/// Where they send what goes out.
-const EGRESS_PORT: u16 = 15001;
 
 pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
     let mut listeners = Vec::new();
@@ -127,20 +127,22 @@ fn inbound_chain(plan: &Plan, inbound: &Inbound) -> FilterChain {
                 inbound.timeout.idle,
             )
         }
-        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => {
-            let stat_prefix = match plan.inbound.len() {
-                1 => "ingress".to_owned(),
-                _ => format!("ingress.{}.{}", word(inbound.protocol), inbound.port),
-            };
-            http(plan, stat_prefix, inbound_name(inbound.port))
-        }
+        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => http(
+            plan.access_log.as_ref(),
+            ingress_statistics(plan.inbound.len(), inbound.protocol, inbound.port),
+            inbound_name(inbound.port),
+        ),
     };
     chain(inbound.port, filter)
 }
 
 fn outbound_chain(plan: &Plan, outbound: &Outbound) -> FilterChain {
     let filter = match &outbound.handler {
-        Handler::Http(_) => http(plan, "egress".into(), outbound_name(outbound.port)),
+        Handler::Http(_) => http(
+            plan.access_log.as_ref(),
+            "egress".into(),
+            outbound_name(outbound.port),
+        ),
         Handler::Tcp(route) => tcp_proxy(plan, "egress", &route.targets, route.idle),
     };
     chain(outbound.port, filter)
@@ -158,6 +160,14 @@ fn chain(port: u16, filter: Option<Filter>) -> FilterChain {
     }
 }
 
+/// What the counters of a port that lets traffic in begin with.
+pub(super) fn ingress_statistics(ports: usize, protocol: Protocol, port: u16) -> String {
+    match ports {
+        1 => "ingress".to_owned(),
+        _ => format!("ingress.{}.{port}", word(protocol)),
+    }
+}
+
 fn word(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http1 => "http",
@@ -167,7 +177,11 @@ fn word(protocol: Protocol) -> &'static str {
     }
 }
 
-fn http(plan: &Plan, stat_prefix: String, route_config_name: String) -> Option<Filter> {
+pub(super) fn http(
+    access_log: Option<&AccessLog>,
+    stat_prefix: String,
+    route_config_name: String,
+) -> Option<Filter> {
     let message = HttpConnectionManager {
         codec_type: CodecType::Auto.into(),
         stat_prefix,
@@ -194,7 +208,7 @@ fn http(plan: &Plan, stat_prefix: String, route_config_name: String) -> Option<F
             upgrade_type: "websocket".into(),
             ..Default::default()
         }],
-        access_log: logs(plan.access_log.as_ref()),
+        access_log: logs(access_log),
         normalize_path: yes(),
         merge_slashes: true,
         ..Default::default()

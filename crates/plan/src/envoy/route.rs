@@ -2,14 +2,17 @@
 
 use super::protobuf::{duration, limit, number, pack, yes};
 use crate::plan::{
-    Handler, HeaderMatch, Inbound, Match, PathMatch, Plan, Protocol, Retry, Route, Target, Timeout,
-    ValueMatch, VirtualHost,
+    Changes, Handler, HeaderMatch, Inbound, Match, PathChange, PathMatch, Plan, Protocol, Retry,
+    Route, Target, ValueMatch, VirtualHost,
 };
 use tombolo_xds::{
     Resource,
     envoy::pb::envoy::{
         config::{
-            core::v3::{DataSource, data_source::Specifier},
+            core::v3::{
+                DataSource, HeaderValue, HeaderValueOption, data_source::Specifier,
+                header_value_option::HeaderAppendAction,
+            },
             route::v3::{
                 self as route, DirectResponseAction, HeaderMatcher, QueryParameterMatcher,
                 RetryPolicy, RouteAction, RouteConfiguration, RouteMatch, WeightedCluster,
@@ -17,14 +20,16 @@ use tombolo_xds::{
                 query_parameter_matcher::QueryParameterMatchSpecifier,
                 retry_policy::{RetryHostPredicate, retry_host_predicate},
                 route::Action,
-                route_action::ClusterSpecifier,
+                route_action::{ClusterSpecifier, HostRewriteSpecifier},
                 route_match::{GrpcRouteMatchOptions, PathSpecifier},
                 weighted_cluster::ClusterWeight,
             },
         },
         extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
         r#type::{
-            matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern},
+            matcher::v3::{
+                RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+            },
             v3::Int64Range,
         },
     },
@@ -61,18 +66,14 @@ pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
 fn inbound(inbound: &Inbound) -> Resource {
     let route = Route {
         name: "local".into(),
-        matcher: Match {
-            path: PathMatch::Prefix("/".into()),
-            headers: Vec::new(),
-            query: Vec::new(),
-            grpc: false,
-        },
+        matcher: Match::everything(),
         targets: vec![Target {
             cluster: inbound.cluster.clone(),
             weight: 1,
         }],
         timeout: inbound.timeout,
         retry: None,
+        changes: Changes::default(),
     };
     let host = VirtualHost {
         name: "local".into(),
@@ -83,6 +84,16 @@ fn inbound(inbound: &Inbound) -> Resource {
         &inbound_name(inbound.port),
         std::iter::once(virtual_host(&host)),
     )
+}
+
+/// A table for requests to any host.
+pub(super) fn table(name: &str, routes: &[Route]) -> Resource {
+    let host = VirtualHost {
+        name: "all".into(),
+        domains: vec!["*".into()],
+        routes: routes.to_vec(),
+    };
+    configuration(name, std::iter::once(virtual_host(&host)))
 }
 
 fn configuration(name: &str, hosts: impl Iterator<Item = route::VirtualHost>) -> Resource {
@@ -117,30 +128,65 @@ fn one_route(route: &Route) -> route::Route {
         }),
         [target] => Action::Route(forward(
             ClusterSpecifier::Cluster(target.cluster.to_string()),
-            route.timeout,
-            route.retry.as_ref(),
+            route,
         )),
         targets => Action::Route(forward(
             ClusterSpecifier::WeightedClusters(weighted(targets)),
-            route.timeout,
-            route.retry.as_ref(),
+            route,
         )),
     };
+    let set = route
+        .changes
+        .set
+        .iter()
+        .map(|(name, value)| HeaderValueOption {
+            header: Some(HeaderValue {
+                key: name.clone(),
+                value: value.clone(),
+                ..Default::default()
+            }),
+            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+            ..Default::default()
+        });
     route::Route {
         name: route.name.clone(),
         r#match: Some(matcher(&route.matcher)),
         action: Some(action),
+        request_headers_to_add: set.collect(),
+        request_headers_to_remove: route.changes.remove.clone(),
         ..Default::default()
     }
 }
 
-fn forward(to: ClusterSpecifier, timeout: Timeout, retry: Option<&Retry>) -> RouteAction {
+fn forward(to: ClusterSpecifier, route: &Route) -> RouteAction {
+    let changes = &route.changes;
     RouteAction {
         cluster_specifier: Some(to),
-        timeout: limit(timeout.request),
-        idle_timeout: limit(timeout.idle),
-        retry_policy: retry.map(retry_policy),
+        timeout: limit(route.timeout.request),
+        idle_timeout: limit(route.timeout.idle),
+        retry_policy: route.retry.as_ref().map(retry_policy),
+        host_rewrite_specifier: changes
+            .host
+            .clone()
+            .map(HostRewriteSpecifier::HostRewriteLiteral),
+        regex_rewrite: changes.path.as_ref().map(path_change),
         ..Default::default()
+    }
+}
+
+/// A prefix with the slash after it, if there is one: Envoy's own prefix rewrite would leave two.
+fn path_change(change: &PathChange) -> RegexMatchAndSubstitute {
+    let (pattern, to) = match change {
+        PathChange::Prefix { from, to } => {
+            let from = from.strip_suffix('/').unwrap_or(from);
+            (format!("^{}/?", regex::escape(from)), to)
+        }
+        PathChange::Whole(to) => ("^.+$".to_owned(), to),
+    };
+    RegexMatchAndSubstitute {
+        pattern: Some(regex_matcher(&pattern)),
+        // In a substitution a backslash names a group.
+        substitution: to.replace('\\', r"\\"),
     }
 }
 

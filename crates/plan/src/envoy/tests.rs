@@ -20,7 +20,7 @@ use tombolo_xds::{
 };
 
 fn snapshot(sample: &Sample, name: &str) -> Snapshot {
-    let (plan, _) = appmesh::virtual_node(sample.scope(), &node(name)).expect("the node exists");
+    let (plan, _) = appmesh::compile(sample.scope(), &node(name)).expect("the node exists");
     let mut snapshot = Snapshot::builder(1);
     for resource in resources(&plan) {
         snapshot.insert(resource);

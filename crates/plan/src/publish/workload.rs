@@ -19,7 +19,7 @@ use tombolo_xds::{
     server::{Refusal, RefusalCode},
 };
 
-/// What a group of proxies stands for: a virtual node of an account and region.
+/// What a group of proxies stands for: a virtual node or a virtual gateway of an account and region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Workload {
     /// Whose it is.
@@ -46,13 +46,14 @@ impl Workload {
         let invalid = |message: String| Refusal::new(RefusalCode::InvalidArgument, message);
         let Some(named) = named else {
             return Err(invalid(format!(
-                "the node id {:?} is neither an App Mesh ARN nor mesh/MESH/virtualNode/NODE",
+                "the node id {:?} is neither an App Mesh ARN nor mesh/MESH/virtualNode/NODE nor \
+                 mesh/MESH/virtualGateway/GATEWAY",
                 node.id
             )));
         };
-        if named.key.kind != Kind::VirtualNode {
+        if !matches!(named.key.kind, Kind::VirtualNode | Kind::VirtualGateway) {
             return Err(invalid(format!(
-                "{} is a {}: only proxies of virtual nodes are driven",
+                "{} is a {}: proxies belong to virtual nodes and virtual gateways",
                 named.key, named.key.kind
             )));
         }
@@ -112,7 +113,7 @@ impl Compiled {
         sets: &mut EndpointSets,
     ) -> Option<(Self, Snapshot)> {
         let scope = view.scope(&workload.scope)?;
-        let (plan, dependencies) = appmesh::virtual_node(scope, &workload.key)?;
+        let (plan, dependencies) = appmesh::compile(scope, &workload.key)?;
         let mut snapshot = Snapshot::builder(view.revision);
         for resource in envoy::resources(&plan) {
             let same = previous

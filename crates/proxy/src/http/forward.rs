@@ -12,13 +12,14 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header,
 };
-use hyper::body::{Body, Incoming};
-use hyper::upgrade::OnUpgrade;
+use hyper::body::Body;
 
 use super::alarm::{after, earlier};
+use super::inbound::Inbound;
 use super::local::LocalReply;
 use super::outgoing::{Progress, Recording};
 use super::relay::{Relay, Reply, Terms};
+use super::upgrade::Tunnel;
 use super::{Exchange, headers, path, with_path};
 use crate::config::action::{Forward, HostRewrite, Target, WeightedTarget};
 use crate::config::cluster::Protocol;
@@ -37,11 +38,11 @@ const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count
 
 impl Exchange<'_> {
     pub(super) async fn forward(
-        mut self,
+        &mut self,
         route: &Route,
         forward: &Forward,
-        mut parts: Parts,
-        body: Incoming,
+        parts: &mut Parts,
+        body: Inbound,
     ) -> Response<Reply> {
         let session = self.session;
         let Some((cluster, weighted)) = self.choose(forward, &parts.headers) else {
@@ -54,8 +55,7 @@ impl Exchange<'_> {
         if let Some(record) = &mut self.record {
             record.upstream_cluster = Some(fleet.config.name.clone());
         }
-        let client = parts.extensions.remove::<OnUpgrade>();
-        let mut upgrade = None;
+        let mut upgrade = false;
         if !session.http2 && headers::wants_upgrade(&parts.headers) {
             let allowed = forward.websocket.unwrap_or(session.manager.websocket);
             if !allowed || !headers::wants_websocket(&parts.headers) {
@@ -65,19 +65,23 @@ impl Exchange<'_> {
                         .because("upgrade_failed", "-"),
                 );
             }
-            upgrade = client;
+            upgrade = true;
         } else {
             headers::leave(&mut parts.headers);
         }
-        if self.rewrite(route, forward, weighted, &mut parts).is_none() {
+        if self.rewrite(route, forward, weighted, parts).is_none() {
             return self.reply(
                 LocalReply::empty(StatusCode::BAD_REQUEST).because("path_rewrite_failed", "-"),
             );
         }
 
         let policy = forward.retry.as_deref().filter(|policy| policy.retries > 0);
-        let progress = Progress::default();
         let has_body = !body.is_end_stream();
+        let progress = if has_body {
+            Progress::of_body()
+        } else {
+            Progress::default()
+        };
         let source = match (has_body, policy) {
             (false, _) => Source::None,
             (true, Some(_)) => {
@@ -87,7 +91,7 @@ impl Exchange<'_> {
         };
         let http2 = match fleet.config.protocol {
             Protocol::Http1 => false,
-            Protocol::Http2 => upgrade.is_none(),
+            Protocol::Http2 => !upgrade,
             Protocol::Downstream => session.http2,
         };
         let authority = self.authority.clone();
@@ -123,20 +127,20 @@ impl Exchange<'_> {
             }
         };
         let trip = Trip {
-            exchange: &self,
+            exchange: self,
             cluster: &cluster,
             fleet: fleet.clone(),
             policy,
             method: &parts.method,
             uri,
-            headers: parts.headers,
+            headers: &parts.headers,
             host: match weighted.and_then(|weighted| weighted.host.as_ref()) {
                 Some(_) => &HostRewrite::Keep,
                 None => &forward.host,
             },
             authority,
             http2,
-            upgrade: upgrade.is_some(),
+            upgrade,
             source: RefCell::new(source),
             progress: progress.clone(),
             count_attempts: route.attempt_count_to_upstream,
@@ -288,18 +292,18 @@ impl Exchange<'_> {
     }
 
     fn answer(
-        mut self,
+        &mut self,
         route: &Route,
         weighted: Option<&WeightedTarget>,
         method: &Method,
         answer: Answer,
         mut terms: Terms,
-        upgrade: Option<OnUpgrade>,
+        upgrade: bool,
     ) -> Response<Reply> {
         let session = self.session;
         let now = Instant::now();
         let (mut head, body) = answer.response.into_parts();
-        let switching = head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade.is_some();
+        let switching = head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade;
         head.version = if session.http2 {
             Version::HTTP_2
         } else {
@@ -330,7 +334,7 @@ impl Exchange<'_> {
             mutation.apply_with(&mut head.headers, &facts);
         }
         if !switching {
-            self.stamp(&mut head.headers, head.status, false);
+            self.stamp(&mut head.headers, false);
         }
         session.stats.response(head.status.as_u16());
         if let Some(mut record) = self.record.take() {
@@ -342,22 +346,18 @@ impl Exchange<'_> {
             record.attempts = answer.attempts;
             terms.record = Some(record);
         }
-        if switching && let Some(client) = upgrade {
-            let mut upstream = Response::from_parts(head, body);
-            let server = hyper::upgrade::on(&mut upstream);
-            let (mut head, _) = upstream.into_parts();
-            head.extensions.clear();
-            super::upgrade::tunnel(session.clone(), client, server, answer.lease, terms);
-            return Response::from_parts(
-                head,
-                Reply::local(bytes::Bytes::new(), None, self.in_flight),
-            );
+        if switching {
+            let Some(tunnel) = Tunnel::new(session, answer.lease, terms) else {
+                let reply = LocalReply::empty(StatusCode::BAD_GATEWAY);
+                return self.reply(reply.because("upgrade_failed", "-"));
+            };
+            return Response::from_parts(head, Reply::tunnel(tunnel, self.in_flight.take()));
         }
         let relay = Relay::new(body, answer.lease, &head.headers, terms);
-        Response::from_parts(head, Reply::relay(relay, self.in_flight))
+        Response::from_parts(head, Reply::relay(relay, self.in_flight.take()))
     }
 
-    fn fail(mut self, cluster: &Cluster, failed: Failed) -> Response<Reply> {
+    fn fail(&mut self, cluster: &Cluster, failed: Failed) -> Response<Reply> {
         if let Some(record) = &mut self.record {
             record.attempts = failed.attempts;
         }

@@ -8,39 +8,45 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
-/// When the whole request body had been read from the client, once it has.
+use super::inbound::{BodyError, Inbound};
+
+/// When the whole request body had been read from the client, once it has. Requests without a body have none.
 #[derive(Clone, Default)]
-pub(crate) struct Progress(Rc<Cell<Option<Instant>>>);
+pub(crate) struct Progress(Option<Rc<Cell<Option<Instant>>>>);
 
 impl Progress {
+    pub(super) fn of_body() -> Self {
+        Self(Some(Rc::default()))
+    }
+
     fn complete(&self) {
-        if self.0.get().is_none() {
-            self.0.set(Some(Instant::now()));
+        if let Some(at) = self.0.as_deref().filter(|at| at.get().is_none()) {
+            at.set(Some(Instant::now()));
         }
     }
 
     pub(crate) fn completed(&self) -> Option<Instant> {
-        self.0.get()
+        self.0.as_deref()?.get()
     }
 }
 
 /// The body of one attempt.
 pub(crate) enum Outgoing {
     Empty,
-    Stream { body: Incoming, progress: Progress },
+    Stream { body: Inbound, progress: Progress },
     Replay(Attempt),
 }
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Stream { body, progress } => {
@@ -75,7 +81,7 @@ impl Body for Outgoing {
 pub(crate) struct Recording(Rc<RefCell<Tape>>);
 
 struct Tape {
-    source: Incoming,
+    source: Inbound,
     hint: SizeHint,
     frames: Vec<Bytes>,
     held: usize,
@@ -91,7 +97,7 @@ struct Tape {
 }
 
 impl Recording {
-    pub(crate) fn new(source: Incoming, limit: usize, progress: Progress) -> Self {
+    pub(crate) fn new(source: Inbound, limit: usize, progress: Progress) -> Self {
         let hint = source.size_hint();
         Self(Rc::new(RefCell::new(Tape {
             ended: source.is_end_stream(),
@@ -142,7 +148,7 @@ impl Attempt {
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut tape = self.recording.0.borrow_mut();
         let tape = &mut *tape;
         if tape.current != self.number {

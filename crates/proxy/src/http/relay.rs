@@ -1,27 +1,26 @@
 //! Response bodies on their way to the client.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::InFlight;
 use super::alarm::{Alarm, earlier};
+use super::inbound::{BodyError, Inbound};
 use super::outgoing::Progress;
 use super::record::Record;
+use super::upgrade::Tunnel;
 use crate::config::matcher::is_grpc;
 use crate::upstream::pool::Lease;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// What a response carries: our own few bytes, or the upstream's body.
 pub(crate) struct Reply {
     content: Content,
     /// Counts the request as active until its response is gone.
-    _in_flight: InFlight,
+    _in_flight: Option<InFlight>,
 }
 
 enum Content {
@@ -30,11 +29,13 @@ enum Content {
         record: Option<Box<Record>>,
     },
     Relay(Relay),
+    /// No content: the connection is handed over.
+    Tunnel(Option<Box<Tunnel>>),
 }
 
 /// An upstream body together with the connection it comes from.
 pub(crate) struct Relay {
-    incoming: Incoming,
+    incoming: Inbound,
     lease: Lease,
     request: Option<Progress>,
     finished: bool,
@@ -50,17 +51,42 @@ pub(crate) struct Relay {
 }
 
 impl Reply {
-    pub(crate) fn local(body: Bytes, record: Option<Box<Record>>, in_flight: InFlight) -> Self {
+    pub(crate) fn local(
+        body: Bytes,
+        record: Option<Box<Record>>,
+        in_flight: Option<InFlight>,
+    ) -> Self {
         Self {
             content: Content::Local { body, record },
             _in_flight: in_flight,
         }
     }
 
-    pub(crate) fn relay(relay: Relay, in_flight: InFlight) -> Self {
+    pub(crate) fn relay(relay: Relay, in_flight: Option<InFlight>) -> Self {
         Self {
             content: Content::Relay(relay),
             _in_flight: in_flight,
+        }
+    }
+
+    pub(crate) fn tunnel(tunnel: Box<Tunnel>, in_flight: Option<InFlight>) -> Self {
+        Self {
+            content: Content::Tunnel(Some(tunnel)),
+            _in_flight: in_flight,
+        }
+    }
+
+    pub(crate) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        match &mut self.content {
+            Content::Tunnel(tunnel) => tunnel.take(),
+            Content::Local { .. } | Content::Relay(_) => None,
+        }
+    }
+
+    /// Lets the upstream have the rest of the request while the client is slow to take the response.
+    pub(crate) fn nudge(&self, cx: &mut Context<'_>) {
+        if let Content::Relay(relay) = &self.content {
+            relay.incoming.nudge(cx);
         }
     }
 }
@@ -77,7 +103,7 @@ pub(crate) struct Terms {
 
 impl Relay {
     pub(crate) fn new(
-        incoming: Incoming,
+        incoming: Inbound,
         lease: Lease,
         headers: &http::HeaderMap,
         terms: Terms,
@@ -98,7 +124,7 @@ impl Relay {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.last = None;
@@ -123,7 +149,7 @@ impl Relay {
                 if let Some(record) = &mut self.record {
                     record.flag("UR");
                 }
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Pending => self.poll_timers(cx),
         }
@@ -133,7 +159,7 @@ impl Relay {
     fn poll_timers(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let idle = self
             .idle
             .map(|idle| *self.last.get_or_insert_with(Instant::now) + idle);
@@ -198,12 +224,12 @@ impl Drop for Relay {
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.get_mut().content {
             Content::Local { body, .. } if body.is_empty() => Poll::Ready(None),
             Content::Local { body, record } => {
@@ -214,6 +240,7 @@ impl Body for Reply {
                 Poll::Ready(Some(Ok(frame)))
             }
             Content::Relay(relay) => relay.poll(cx),
+            Content::Tunnel(_) => Poll::Ready(None),
         }
     }
 
@@ -221,6 +248,7 @@ impl Body for Reply {
         match &self.content {
             Content::Local { body, .. } => body.is_empty(),
             Content::Relay(relay) => relay.incoming.is_end_stream(),
+            Content::Tunnel(_) => true,
         }
     }
 
@@ -228,6 +256,7 @@ impl Body for Reply {
         match &self.content {
             Content::Local { body, .. } => SizeHint::with_exact(body.len() as u64),
             Content::Relay(relay) => relay.incoming.size_hint(),
+            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

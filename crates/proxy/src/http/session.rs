@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::alarm::Alarm;
@@ -35,7 +35,7 @@ pub(crate) struct Session {
     pub(crate) opened: Instant,
     /// No further requests: finish and close.
     pub(crate) closing: Cell<bool>,
-    pub(crate) waker: RefCell<Option<Waker>>,
+    waker: RefCell<Option<Waker>>,
 }
 
 impl Session {
@@ -109,6 +109,19 @@ impl Session {
                 .manager
                 .max_requests_per_connection
                 .is_some_and(|most| self.served.get() >= most)
+    }
+
+    /// Whether the connection shall take no further requests. If not, the task is woken when it shall.
+    pub(crate) fn is_asked_to_close(&self, cx: &Context<'_>) -> bool {
+        if self.closing.get() {
+            return true;
+        }
+        let mut waker = self.waker.borrow_mut();
+        match waker.as_mut() {
+            Some(known) => known.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+        false
     }
 
     /// Ends the connection once its requests are done.

@@ -1,32 +1,71 @@
 //! WebSocket: once both ends have switched protocols, bytes pass through untouched.
 
+use std::io;
 use std::rc::Rc;
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::Session;
 use super::relay::Terms;
+use crate::http1::Wire;
 use crate::tcp;
 use crate::upstream::pool::Lease;
 
-/// Joins the two connections in a task of its own, which lives until either end closes or both fall silent.
-pub(super) fn tunnel(
+/// Two connections to be joined once the client has read that protocols are switched.
+pub(crate) struct Tunnel {
     session: Rc<Session>,
-    client: OnUpgrade,
-    server: OnUpgrade,
+    server: Wire,
     lease: Lease,
     terms: Terms,
-) {
-    session.stats.downstream_cx_upgrades_total.inc();
-    session.stats.downstream_cx_upgrades_active.inc();
-    tokio::task::spawn_local(async move {
-        if let (Ok(client), Ok(server)) = tokio::join!(client, server) {
-            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-            let ended = tcp::join(&mut client, &mut server, terms.idle, None).await;
-            tracing::debug!(?ended, "upgraded connection closed");
-        }
-        session.stats.downstream_cx_upgrades_active.dec();
-        drop((lease, terms));
-    });
+}
+
+impl Tunnel {
+    /// `None` when the upstream's connection is not there any more.
+    pub(super) fn new(session: &Rc<Session>, lease: Lease, terms: Terms) -> Option<Box<Self>> {
+        let server = lease.take_wire()?;
+        Some(Box::new(Self {
+            session: session.clone(),
+            server,
+            lease,
+            terms,
+        }))
+    }
+
+    /// Joins the two in a task of its own, which lives until either end closes or both fall silent.
+    pub(crate) fn start(self: Box<Self>, client: Wire) {
+        let Self {
+            session,
+            server,
+            lease,
+            terms,
+        } = *self;
+        session.stats.downstream_cx_upgrades_total.inc();
+        session.stats.downstream_cx_upgrades_active.inc();
+        tokio::task::spawn_local(async move {
+            let (mut client, early) = client.into_parts();
+            let (mut server, first) = server.into_parts();
+            if pass_on(&mut server, &early, &mut client, &first)
+                .await
+                .is_ok()
+            {
+                let (ended, _) = tcp::join(&mut client, &mut server, terms.idle, None).await;
+                tracing::debug!(?ended, "upgraded connection closed");
+            }
+            session.stats.downstream_cx_upgrades_active.dec();
+            drop((lease, terms));
+        });
+    }
+}
+
+/// Passes on what came right behind the heads.
+async fn pass_on(
+    server: &mut TcpStream,
+    early: &BytesMut,
+    client: &mut TcpStream,
+    first: &BytesMut,
+) -> io::Result<()> {
+    server.write_all(early).await?;
+    client.write_all(first).await
 }

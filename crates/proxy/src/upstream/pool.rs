@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::{http1, http2};
+use http::{Request, Response};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{Mutex, oneshot};
 
@@ -14,11 +15,20 @@ use super::{Cluster, Upstream};
 use crate::executor::LocalExecutor;
 use crate::fleet::Fleet;
 use crate::held::Held;
+use crate::http::inbound::Inbound;
 use crate::http::outgoing::Outgoing;
+use crate::http1::{Departures, Limits, Link, Outbound, SendError, Wire};
 use crate::metrics::ClusterStats;
 
-type Sender1 = http1::SendRequest<Outgoing>;
 type Sender2 = http2::SendRequest<Outgoing>;
+
+/// What the head of a response may take, unless the cluster's buffer limit says otherwise.
+const USUAL_HEAD: Limits = Limits {
+    bytes: 400 * 1024,
+    fields: 100,
+};
+/// No cluster's buffer limit makes it less.
+const SMALLEST_HEAD: usize = 8 * 1024;
 
 #[derive(Default)]
 pub(crate) struct Pool {
@@ -34,7 +44,7 @@ pub(crate) struct Pool {
 
 /// An HTTP/1 connection without a request on it.
 pub(crate) struct Idle {
-    sender: Sender1,
+    link: Rc<Link>,
     since: Instant,
     served: u32,
 }
@@ -64,12 +74,12 @@ pub(crate) struct Lease {
 
 enum Connection {
     Http1 {
-        sender: Sender1,
+        link: Rc<Link>,
         served: u32,
     },
     Http2(Sender2),
     /// For one request only.
-    Dedicated(Sender1),
+    Dedicated(Rc<Link>),
     None,
 }
 
@@ -88,7 +98,7 @@ impl Lease {
             let idle = exclusive(cluster, upstream).await?;
             lease.reused = idle.served > 0;
             lease.connection = Connection::Http1 {
-                sender: idle.sender,
+                link: idle.link,
                 served: idle.served,
             };
         }
@@ -103,14 +113,7 @@ impl Lease {
         let mut lease = Self::begin(cluster, upstream)?;
         let _pending = Pending::take(cluster)?;
         let guard = ConnectionGuard::open(cluster, upstream)?;
-        let (sender, connection) = handshake(cluster, upstream).await?;
-        tokio::task::spawn_local(async move {
-            let _guard = guard;
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
-        lease.connection = Connection::Dedicated(sender);
+        lease.connection = Connection::Dedicated(link(cluster, upstream, guard).await?);
         Ok(lease)
     }
 
@@ -140,21 +143,41 @@ impl Lease {
         &self.fleet
     }
 
-    /// Sends the request. On error the request comes back if nothing of it was sent.
+    /// Sends a request over HTTP/1.
     pub(crate) async fn send(
-        &mut self,
-        request: hyper::Request<Outgoing>,
-    ) -> Result<
-        hyper::Response<hyper::body::Incoming>,
-        hyper::client::conn::TrySendError<hyper::Request<Outgoing>>,
-    > {
-        match &mut self.connection {
-            Connection::Http1 { sender, .. } | Connection::Dedicated(sender) => {
-                sender.try_send_request(request).await
+        &self,
+        head: Outbound<'_>,
+        body: Outgoing,
+        departures: &Departures,
+    ) -> Result<Response<Inbound>, SendError> {
+        match &self.connection {
+            Connection::Http1 { link, .. } | Connection::Dedicated(link) => {
+                link.send(head, body, departures).await
             }
-            Connection::Http2(sender) => sender.try_send_request(request).await,
-            // Unreachable: a lease is only handed out with a connection. Waiting for ever ends at the timeout.
-            Connection::None => std::future::pending().await,
+            Connection::Http2(_) | Connection::None => Err(SendError::Unsent(body)),
+        }
+    }
+
+    /// Sends a request over HTTP/2. On error it comes back if nothing of it was sent.
+    pub(crate) async fn send_http2(
+        &mut self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Inbound>, TrySendError<Request<Outgoing>>> {
+        match &mut self.connection {
+            Connection::Http2(sender) => {
+                let response = sender.try_send_request(request).await?;
+                Ok(response.map(Inbound::Http2))
+            }
+            // Unreachable: a lease is handed out with the connection asked for. Waiting for ever ends at the timeout.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The connection itself, once it has switched protocols.
+    pub(crate) fn take_wire(&self) -> Option<Wire> {
+        match &self.connection {
+            Connection::Dedicated(link) => link.take_wire(),
+            _ => None,
         }
     }
 
@@ -163,7 +186,7 @@ impl Lease {
         if !matches!(self.connection, Connection::Http1 { .. }) {
             return;
         }
-        let Connection::Http1 { sender, served } =
+        let Connection::Http1 { link, served } =
             std::mem::replace(&mut self.connection, Connection::None)
         else {
             return;
@@ -178,9 +201,9 @@ impl Lease {
         if worn {
             self.cluster.stats.upstream_cx_max_requests.inc();
         }
-        if !worn && !pool.retired.get() && !sender.is_closed() {
+        if !worn && !pool.retired.get() && link.is_reusable() {
             pool.put(Idle {
-                sender,
+                link,
                 since: Instant::now(),
                 served,
             });
@@ -217,7 +240,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         loop {
             let candidate = idle.pop()?;
-            if !candidate.sender.is_closed() {
+            if candidate.link.is_quiet() {
                 return Some(candidate);
             }
         }
@@ -235,7 +258,7 @@ impl Pool {
     /// Closes connections idle for too long; returns how many.
     pub(crate) fn tend(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| !idle.sender.is_closed());
+        idle.retain(|idle| idle.link.is_quiet());
         let before = idle.len();
         if let Some(timeout) = idle_timeout {
             idle.retain(|idle| now.duration_since(idle.since) < timeout);
@@ -258,10 +281,8 @@ impl Pool {
 async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idle, AcquireError> {
     let pool = &upstream.pool;
     loop {
-        while let Some(mut idle) = pool.take() {
-            if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
-                return Ok(idle);
-            }
+        if let Some(idle) = pool.take() {
+            return Ok(idle);
         }
         // Boxed, because the state of every request would otherwise carry room for what few requests do.
         if let Some(idle) = Box::pin(open(cluster, upstream)).await? {
@@ -283,48 +304,31 @@ async fn open(
             Err(AcquireError::Overflow) => {
                 let (sender, receiver) = oneshot::channel();
                 pool.waiting.borrow_mut().push_back(sender);
-                if let Ok(Some(mut idle)) = receiver.await
-                    && idle.sender.ready().await.is_ok()
-                {
-                    return Ok(Some(idle));
-                }
-                return Ok(None);
+                return Ok(receiver.await.unwrap_or_default());
             }
             Err(error) => return Err(error),
         };
-        let (sender, connection) = handshake(cluster, upstream).await?;
-        tokio::task::spawn_local(async move {
-            let _guard = guard;
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
         Ok(Some(Idle {
-            sender,
+            link: link(cluster, upstream, guard).await?,
             since: Instant::now(),
             served: 0,
         }))
     }
 }
 
-type Connection1 = http1::Connection<TokioIo<tokio::net::TcpStream>, Outgoing>;
-
-async fn handshake(
+/// A new HTTP/1 connection.
+async fn link(
     cluster: &Cluster,
     upstream: &Upstream,
-) -> Result<(Sender1, Connection1), AcquireError> {
+    guard: ConnectionGuard,
+) -> Result<Rc<Link>, ConnectError> {
     let stream = cluster.connect(upstream).await?;
-    let mut builder = http1::Builder::new();
+    let mut limits = USUAL_HEAD;
     if let Some(limit) = cluster.fleet().config.buffer_limit {
-        // hyper needs 8 KiB for a message's head.
-        builder.max_buf_size((limit as usize).max(8 * 1024));
+        limits.bytes = (limit as usize).max(SMALLEST_HEAD);
     }
-    let pair = builder
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
     cluster.stats.upstream_cx_http1_total.inc();
-    Ok(pair)
+    Ok(Rc::new(Link::new(Wire::new(stream), limits, guard)))
 }
 
 fn broken(error: hyper::Error) -> ConnectError {

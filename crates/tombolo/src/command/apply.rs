@@ -1,26 +1,42 @@
-//! `tombolo apply`, `delete`, `scale` and `down`: changing running clusters.
+//! `tombolo apply`: creating and changing objects of running clusters.
 
-use super::run::{Run, Where};
-use std::path::PathBuf;
+use super::{
+    output::{Report, put, put_data},
+    run::Run,
+};
+use std::path::{Path, PathBuf};
 use tombolo_local::{
-    control::{self, Outcome, Scale as ScaleCall},
-    up,
+    control::{self, ApplyReply, Outcome},
+    up::Source,
 };
 
 /// Create or change objects of a running cluster from manifests, all of them or none.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tombolo apply -f color.yaml --cluster cluster2
+  tombolo apply -f manifests/ --cluster cluster2 --dry-run")]
 pub(crate) struct Apply {
-    /// A file, a directory of files, or - for standard input.
+    /// A file, a directory of files, or - for standard input. Give it again for more.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
     files: Vec<PathBuf>,
+    /// The cluster; may be left out where there is only one.
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Option<String>,
+    /// The namespace of objects that name none; `default` where absent.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     #[command(flatten)]
-    place: Where,
+    run: Run,
     /// Only say what would change.
     #[arg(long)]
     dry_run: bool,
     /// What happens to fields that are not known.
     #[arg(long, value_enum, default_value_t = Validate::Strict)]
     validate: Validate,
+    /// How: a line for each object, JSON or YAML.
+    #[arg(short, long, value_enum, default_value_t = Report::Table)]
+    output: Report,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -33,7 +49,7 @@ enum Validate {
 impl Apply {
     pub(crate) fn run(self) -> Result<i32, String> {
         let request = control::Apply {
-            cluster: self.place.cluster.clone(),
+            cluster: self.cluster.clone(),
             sources: read(&self.files)?,
             validate: Some(
                 match self.validate {
@@ -43,10 +59,10 @@ impl Apply {
                 }
                 .into(),
             ),
-            namespace: self.place.namespace.clone(),
+            namespace: self.namespace.clone(),
             dry_run: self.dry_run,
         };
-        let client = self.place.client()?;
+        let client = self.run.client()?;
         let call = async {
             client
                 .apply(&request)
@@ -57,179 +73,41 @@ impl Apply {
         for warning in &reply.warnings {
             eprintln!("warning: {warning}");
         }
-        for applied in &reply.applied {
+        if reply.applied.is_empty() {
+            return Err("there is no object in these files".into());
+        }
+        self.show(&reply)?;
+        Ok(0)
+    }
+
+    fn show(&self, reply: &ApplyReply) -> Result<(), String> {
+        if let Some(form) = self.output.data() {
+            let json = serde_json::to_value(reply).map_err(|error| error.to_string())?;
+            return put_data(form, &json);
+        }
+        let dry_run = if self.dry_run { " (dry run)" } else { "" };
+        let lines = reply.applied.iter().map(|applied| {
             let outcome = match applied.outcome {
                 Outcome::Created => "created",
                 Outcome::Configured => "configured",
                 Outcome::Unchanged => "unchanged",
                 Outcome::Ignored => "ignored: objects of this kind are not run here",
             };
-            let dry_run = if self.dry_run { " (dry run)" } else { "" };
-            println!("{} {outcome}{dry_run}", applied.object);
-        }
-        Ok(0)
-    }
-}
-
-/// Delete objects of running clusters.
-#[derive(clap::Args)]
-#[command(after_help = "\
-Examples:
-  tombolo delete pod front-7d7bc9458f-g2hnx -n color
-  tombolo delete deployment/front -n color
-  tombolo delete -f cluster2.yaml --cluster cluster2")]
-pub(crate) struct Delete {
-    /// What: a kind, or KIND/NAME.
-    #[arg(required_unless_present = "files")]
-    kind: Option<String>,
-    /// Which: one name or several.
-    names: Vec<String>,
-    /// All objects of these manifests.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with_all = ["kind", "names"])]
-    files: Vec<PathBuf>,
-    /// All objects with these labels.
-    #[arg(short = 'l', long)]
-    selector: Option<String>,
-    #[command(flatten)]
-    place: Where,
-    /// Seconds between asking a pod's processes to end and killing them; 0 kills at once.
-    #[arg(long, value_name = "SECONDS")]
-    grace_period: Option<i64>,
-}
-
-impl Delete {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        super::runtime()?.block_on(async {
-            let mut calls = Vec::new();
-            if self.files.is_empty() {
-                let (kind, names) = self.named();
-                if names.is_empty() && self.selector.is_none() {
-                    return Err("name what to delete, or choose by labels with -l".into());
-                }
-                if names.is_empty() {
-                    calls.push(control::Delete {
-                        kind: kind.clone(),
-                        ..self.call()
-                    });
-                }
-                for name in names {
-                    let found = self.place.find(&kind, &name).await?;
-                    calls.push(control::Delete {
-                        kind: kind.clone(),
-                        cluster: Some(found.cluster),
-                        namespace: Some(found.namespace).filter(|n| !n.is_empty()),
-                        name: Some(name),
-                        ..self.call()
-                    });
-                }
-            } else {
-                calls.push(control::Delete {
-                    sources: read(&self.files)?,
-                    ..self.call()
-                });
-            }
-            let client = self.place.client()?;
-            for call in &calls {
-                for object in client
-                    .delete(call)
-                    .await
-                    .map_err(|error| error.to_string())?
-                {
-                    println!("{object} deleted");
-                }
-            }
-            Ok(0)
-        })
-    }
-
-    fn named(&self) -> (String, Vec<String>) {
-        let kind = self.kind.clone().unwrap_or_default();
-        match kind.split_once('/') {
-            Some((kind, name)) => {
-                let mut names = vec![name.to_owned()];
-                names.extend(self.names.iter().cloned());
-                (kind.to_owned(), names)
-            }
-            None => (kind, self.names.clone()),
-        }
-    }
-
-    fn call(&self) -> control::Delete {
-        control::Delete {
-            cluster: self.place.cluster.clone(),
-            namespace: self.place.namespace.clone(),
-            selector: self.selector.clone(),
-            grace_seconds: self.grace_period,
-            ..control::Delete::default()
-        }
-    }
-}
-
-/// Change how many pods a Deployment has.
-#[derive(clap::Args)]
-pub(crate) struct Scale {
-    /// The Deployment: its name, or deployment/NAME.
-    deployment: String,
-    /// How many pods.
-    #[arg(long)]
-    replicas: u32,
-    #[command(flatten)]
-    place: Where,
-}
-
-impl Scale {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        let name = match self.deployment.split_once('/') {
-            Some(("deployment" | "deployments" | "deploy" | "deployment.apps", name)) => name,
-            Some((kind, _)) => {
-                return Err(format!("{kind} cannot be scaled: only deployments can"));
-            }
-            None => self.deployment.as_str(),
-        };
-        super::runtime()?.block_on(async {
-            let found = self.place.find("deployment", name).await?;
-            let call = ScaleCall {
-                cluster: Some(found.cluster),
-                namespace: Some(found.namespace),
-                name: name.to_owned(),
-                replicas: self.replicas,
-            };
-            self.place
-                .client()?
-                .scale(&call)
-                .await
-                .map_err(|error| error.to_string())?;
-            println!("deployment.apps/{name} scaled");
-            Ok(0)
-        })
-    }
-}
-
-/// Stop a running `tombolo up`.
-#[derive(clap::Args)]
-pub(crate) struct Down {
-    #[command(flatten)]
-    run: Run,
-}
-
-impl Down {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        let client = self.run.client()?;
-        let call = async { client.stop().await.map_err(|error| error.to_string()) };
-        super::runtime()?.block_on(call)?;
-        Ok(0)
+            format!("{} {outcome}{dry_run}\n", applied.object)
+        });
+        put(lines.collect::<String>())
     }
 }
 
 /// Manifests of files and directories.
-fn read(files: &[PathBuf]) -> Result<Vec<control::Source>, String> {
+pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Source>, String> {
+    let standard_inputs = files.iter().filter(|file| *file == Path::new("-"));
+    if standard_inputs.count() > 1 {
+        return Err("-f - is given twice, but there is only one standard input".into());
+    }
     let mut sources = Vec::new();
     for file in files {
-        let read = up::Source::read(file).map_err(|e| format!("-f {}: {e}", file.display()))?;
-        sources.extend(read.into_iter().map(|s| control::Source {
-            name: s.name,
-            text: s.text,
-        }));
+        sources.extend(Source::read(file).map_err(|error| error.to_string())?);
     }
     Ok(sources)
 }

@@ -1,6 +1,9 @@
 //! `tombolo env`: pointing AWS clients at a running mesh.
 
-use super::run::Run;
+use super::{
+    output::{Report, put, put_data},
+    run::Run,
+};
 use std::net::SocketAddr;
 
 /// Print the `export` lines that point the aws CLI and SDKs at the running mesh.
@@ -16,6 +19,9 @@ pub(crate) struct Env {
     /// Its region, with --api.
     #[arg(long, default_value = super::DEFAULT_REGION, requires = "api")]
     region: String,
+    /// How: lines for a shell, JSON or YAML.
+    #[arg(short, long, value_enum, default_value_t = Report::Table)]
+    output: Report,
 }
 
 impl Env {
@@ -29,8 +35,13 @@ impl Env {
                 (info.api, info.region)
             }
         };
-        for (name, value) in variables(&endpoint, &region) {
-            println!("export {name}={value}");
+        let variables = variables(&endpoint, &region);
+        match self.output.data() {
+            Some(form) => put_data(form, &variables.into_iter().collect())?,
+            None => {
+                let lines = variables.map(|(name, value)| format!("export {name}={value}\n"));
+                put(lines.concat())?;
+            }
         }
         Ok(0)
     }

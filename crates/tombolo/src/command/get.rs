@@ -1,39 +1,54 @@
 //! `tombolo get`: objects of the running clusters, as `kubectl get` prints them.
 
 mod cells;
+mod watch;
 
 use super::{
-    output::{Format, print},
+    output::{Format, put, put_data},
     run::{Where, text},
+    target::{self, Target},
 };
 use cells::{cells, listing};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use tombolo_kube::render::{Layout, Listing, Table};
 
 /// Print objects: pods, services, deployments, meshes, virtualnodes, virtualservices, instances …
 #[derive(clap::Args)]
 #[command(after_help = "\
-Kinds: pods (po), deployments (deploy), services (svc), namespaces (ns), configmaps (cm), secrets, meshes,
-virtualnodes, virtualrouters, virtualservices, virtualgateways, gatewayroutes, backendgroups, instances, all.
+Kinds: pods (po), deployments (deploy), replicasets (rs), services (svc), namespaces (ns), configmaps (cm),
+secrets, meshes, virtualnodes (vn), virtualrouters (vr), virtualservices (vs), virtualgateways (vg),
+gatewayroutes (gr), backendgroups (bg), instances, all.
 
-With several clusters a last column names the cluster; --cluster chooses one.")]
+With several clusters a last column names the cluster; --cluster chooses one.
+
+Examples:
+  tombolo get pods,services -n color
+  tombolo get pods -l app=front -o wide
+  tombolo get virtualservice colorapp -o jsonpath='{.status.virtualServiceARN}'
+  tombolo get instances colorapp")]
 pub(crate) struct Get {
     /// What: one kind, several with commas, KIND/NAME, or all.
     kind: String,
-    /// Which: one name or several.
+    /// Which: one name or several; with KIND/NAME, more of them.
     names: Vec<String>,
     #[command(flatten)]
     place: Where,
     /// All namespaces, with a column for them.
-    #[arg(short = 'A', long)]
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
     /// Only objects with these labels: app=front,version!=v1.
     #[arg(short = 'l', long)]
     selector: Option<String>,
-    /// How: a table, a wider one, JSON, YAML, or names alone.
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    /// How: table, wide, json, yaml, name or jsonpath=TEMPLATE.
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     output: Format,
+    /// Go on, and print each object again when it changes.
+    #[arg(short, long)]
+    watch: bool,
+    /// With a column of all labels.
+    #[arg(long)]
+    show_labels: bool,
     /// Without the line of column names.
     #[arg(long)]
     no_headers: bool,
@@ -45,111 +60,152 @@ struct Item {
     object: Value,
 }
 
+/// What was found.
+struct Found {
+    items: Vec<Item>,
+    /// How many clusters were looked into.
+    clusters: usize,
+}
+
 impl Get {
-    pub(crate) fn run(mut self) -> Result<i32, String> {
-        if let Some((kind, name)) = self.kind.clone().split_once('/') {
-            self.names.insert(0, name.to_owned());
-            self.kind = kind.to_owned();
-        }
+    pub(crate) fn run(self) -> Result<i32, String> {
         super::runtime()?.block_on(async {
             if matches!(self.kind.as_str(), "instances" | "instance") {
-                return super::instances::get(&self.place.run, &self.names, self.output).await;
+                return self.instances().await;
             }
-            self.objects().await
+            let targets = target::read(&self.kind, &self.names)?;
+            if self.watch {
+                return watch::run(&self, &targets).await;
+            }
+            let found = self.find(&targets).await?;
+            self.show(&found)?;
+            Ok(0)
         })
     }
 
-    async fn objects(&self) -> Result<i32, String> {
-        let items = self.items().await?;
-        if matches!(self.output, Format::Json | Format::Yaml) {
-            let objects: Vec<Value> = items.into_iter().map(|item| item.object).collect();
-            // As kubectl: one object by its name is printed bare, everything else as a list.
-            let whole = match <[Value; 1]>::try_from(objects) {
-                Ok([object]) if self.names.len() == 1 => object,
-                Ok([object]) => list(vec![object]),
-                Err(objects) => list(objects),
-            };
-            print(self.output, &whole)?;
-            return Ok(0);
+    async fn instances(&self) -> Result<i32, String> {
+        if self.watch || self.selector.is_some() || self.place.cluster.is_some() {
+            return Err(
+                "instances are of all clusters and have attributes, not labels: choose among them \
+                 with -n, or with `tombolo discover NAMESPACE SERVICE KEY=VALUE`"
+                    .into(),
+            );
         }
-        if items.is_empty() {
-            eprintln!("No resources found");
-            return Ok(0);
-        }
-        self.print_tables(&items);
+        let namespace = self.place.namespace.as_deref();
+        let rows = super::instances::all(&self.place.run, &self.names, namespace).await?;
+        super::instances::show(&rows, &self.output, self.no_headers)?;
         Ok(0)
     }
 
-    async fn items(&self) -> Result<Vec<Item>, String> {
-        let names: Vec<Option<&str>> = match self.names.as_slice() {
-            [] => vec![None],
-            names => names.iter().map(|name| Some(name.as_str())).collect(),
-        };
-        let mut items = Vec::new();
-        for name in names {
-            let found = self
-                .place
-                .list(&self.kind, name, self.selector.as_deref())
-                .await?;
-            items.extend(found.into_iter().flat_map(|cluster| {
-                let name = cluster.cluster;
-                cluster.items.into_iter().map(move |object| Item {
-                    cluster: name.clone(),
-                    object,
-                })
-            }));
+    fn show(&self, found: &Found) -> Result<(), String> {
+        match &self.output {
+            Format::Data(form) => put_data(*form, &self.whole(found)),
+            Format::Path(template) => put(template.render(&self.whole(found))),
+            Format::Name | Format::Table { .. } if found.items.is_empty() => {
+                match &self.place.namespace {
+                    Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
+                    None => eprintln!("No resources found"),
+                }
+                Ok(())
+            }
+            Format::Name => put(found.items.iter().map(name_line).collect::<String>()),
+            Format::Table { wide } => {
+                let tables: Vec<String> = self
+                    .tables(found, *wide)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                put(tables.join("\n"))
+            }
         }
-        Ok(items)
     }
 
-    fn print_tables(&self, items: &[Item]) {
-        let mut kinds: Vec<(String, Vec<&Item>)> = Vec::new();
-        for item in items {
-            let kind = text(&item.object, "/kind");
-            if listing(&kind).is_none() {
-                continue;
-            }
-            match kinds.iter_mut().find(|(known, _)| *known == kind) {
-                Some((_, of_kind)) => of_kind.push(item),
-                None => kinds.push((kind, vec![item])),
+    /// As kubectl: one object by its name is printed bare, everything else as a list.
+    fn whole(&self, found: &Found) -> Value {
+        let is_named = self.names.len() == 1 || self.kind.contains('/');
+        match found.items.as_slice() {
+            [item] if is_named => item.object.clone(),
+            items => {
+                let objects: Vec<&Value> = items.iter().map(|item| &item.object).collect();
+                json!({"apiVersion": "v1", "kind": "List", "items": objects})
             }
         }
-        let several_kinds = kinds.len() > 1;
-        for (number, (kind, items)) in kinds.iter().enumerate() {
-            if number > 0 && self.output != Format::Name {
-                println!();
+    }
+
+    async fn find(&self, targets: &[Target]) -> Result<Found, String> {
+        let mut found = Found {
+            items: Vec::new(),
+            clusters: 0,
+        };
+        for target in targets {
+            let listed = self
+                .place
+                .list(
+                    &target.kind,
+                    target.name.as_deref(),
+                    self.selector.as_deref(),
+                )
+                .await?;
+            found.clusters = listed.len();
+            for cluster in listed {
+                let name = cluster.cluster;
+                found
+                    .items
+                    .extend(cluster.items.into_iter().map(|object| Item {
+                        cluster: name.clone(),
+                        object,
+                    }));
             }
-            let Some(listing) = listing(kind) else {
+        }
+        Ok(found)
+    }
+
+    /// One table for each kind, in the order in which the kinds were found.
+    fn tables(&self, found: &Found, wide: bool) -> Vec<Table> {
+        let mut kinds: Vec<(Listing, Vec<&Item>)> = Vec::new();
+        for item in &found.items {
+            let Some(listing) = listing(&text(&item.object, "/kind")) else {
                 continue;
             };
-            if self.output == Format::Name {
-                for item in items {
-                    println!("{}", cells::qualified_name(&item.object));
-                }
-            } else {
-                print!("{}", self.table(listing, items, several_kinds));
+            match kinds.iter_mut().find(|(known, _)| *known == listing) {
+                Some((_, of_kind)) => of_kind.push(item),
+                None => kinds.push((listing, vec![item])),
             }
         }
+        let with_kind = kinds.len() > 1;
+        let with_cluster = found.clusters > 1;
+        kinds
+            .iter()
+            .map(|(listing, items)| self.table(*listing, items, wide, with_kind, with_cluster))
+            .collect()
     }
 
-    /// Columns are kubectl's, in kubectl's order; the cluster comes last so that scripts which count
-    /// columns keep working.
-    fn table(&self, listing: Listing, items: &[&Item], with_kind: bool) -> Table {
-        let namespaces: BTreeMap<String, ()> = items
+    /// Columns are kubectl's, in kubectl's order; the cluster and labels come last so that scripts which
+    /// count columns keep working.
+    fn table(
+        &self,
+        listing: Listing,
+        items: &[&Item],
+        wide: bool,
+        with_kind: bool,
+        with_cluster: bool,
+    ) -> Table {
+        let namespaces: BTreeSet<String> = items
             .iter()
-            .map(|item| (text(&item.object, "/metadata/namespace"), ()))
+            .map(|item| text(&item.object, "/metadata/namespace"))
             .collect();
-        let with_namespace =
-            listing.is_namespaced() && (self.all_namespaces || namespaces.len() > 1);
-        let with_cluster = self.place.cluster.is_none();
         let layout = Layout {
-            wide: self.output == Format::Wide,
-            all_namespaces: with_namespace,
+            wide,
+            all_namespaces: listing.is_namespaced()
+                && (self.all_namespaces || namespaces.len() > 1),
             no_headers: self.no_headers,
         };
         let mut table = Table::new(listing, layout);
         if with_cluster {
             table = table.with_column("CLUSTER");
+        }
+        if self.show_labels {
+            table = table.with_column("LABELS");
         }
         for item in items {
             let mut row = cells(listing, &item.object, &item.cluster);
@@ -161,12 +217,15 @@ impl Get {
             if with_cluster {
                 row.push(item.cluster.clone());
             }
+            if self.show_labels {
+                row.push(cells::labels(item.object.pointer("/metadata/labels")));
+            }
             table.push(&text(&item.object, "/metadata/namespace"), row);
         }
         table
     }
 }
 
-fn list(items: Vec<Value>) -> Value {
-    json!({"apiVersion": "v1", "kind": "List", "items": items})
+fn name_line(item: &Item) -> String {
+    cells::qualified_name(&item.object) + "\n"
 }

@@ -1,11 +1,11 @@
 //! Instances of the registry: `tombolo get instances` and `tombolo discover`.
 
 use super::{
-    output::{Format, print},
+    output::{Format, put, put_data},
     run::Run,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tombolo_api::client::{Client, Discover as Question};
 use tombolo_kube::render::Table;
 use tombolo_model::registry::Health;
@@ -25,13 +25,13 @@ pub(crate) struct Discover {
     attributes: Vec<String>,
     #[command(flatten)]
     run: Run,
-    /// How: a table, a wider one with all attributes, JSON, YAML, or ids alone.
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    /// How: table, wide (with all attributes), json, yaml, name (ids alone) or jsonpath=TEMPLATE.
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     output: Format,
 }
 
 /// One instance, as it is printed.
-struct Row {
+pub(super) struct Row {
     namespace: String,
     service: String,
     id: String,
@@ -68,31 +68,42 @@ impl Discover {
                 .collect();
             // The API answers in random order; people compare.
             rows.sort_by(|a, b| a.id.cmp(&b.id));
-            show(&rows, self.output)
+            show(&rows, &self.output, false)?;
+            Ok(0)
         })
     }
 }
 
-/// `tombolo get instances [SERVICE…]`: the instances of all services, or of those of these names.
-pub(super) async fn get(run: &Run, services: &[String], output: Format) -> Result<i32, String> {
+/// `tombolo get instances [SERVICE…]`: the instances of all services, or of those of these names, whose pods
+/// are in a Kubernetes namespace where one is given.
+pub(super) async fn all(
+    run: &Run,
+    services: &[String],
+    namespace: Option<&str>,
+) -> Result<Vec<Row>, String> {
+    let told = |error: tombolo_api::client::Error| error.to_string();
     let api = run.api().await?;
     let mut rows = Vec::new();
-    for namespace in api
-        .list_namespaces()
-        .await
-        .map_err(|error| error.to_string())?
-    {
-        let listed = api
-            .list_services(&namespace.id)
-            .await
-            .map_err(|error| error.to_string())?;
-        for service in listed {
+    let mut missing: Vec<&String> = services.iter().collect();
+    for registry in api.list_namespaces().await.map_err(told)? {
+        for service in api.list_services(&registry.id).await.map_err(told)? {
             if services.is_empty() || services.contains(&service.name) {
-                rows.extend(of_service(&api, &namespace.name, &service).await?);
+                missing.retain(|name| **name != service.name);
+                rows.extend(of_service(&api, &registry.name, &service).await?);
             }
         }
     }
-    show(&rows, output)
+    if let Some(name) = missing.first() {
+        return Err(format!("no service is called {name}"));
+    }
+    rows.retain(|row| {
+        namespace.is_none_or(|wanted| {
+            row.attributes
+                .get("k8s.io/namespace")
+                .is_some_and(|of_pod| of_pod == wanted)
+        })
+    });
+    Ok(rows)
 }
 
 async fn of_service(
@@ -100,15 +111,24 @@ async fn of_service(
     namespace: &str,
     service: &tombolo_api::client::Service,
 ) -> Result<Vec<Row>, String> {
-    let instances = api
-        .list_instances(&service.id)
-        .await
-        .map_err(|error| error.to_string())?;
+    let told = |error: tombolo_api::client::Error| error.to_string();
+    let instances = api.list_instances(&service.id).await.map_err(told)?;
+    // The list is complete but tells no health; the question tells health of the first thousand.
+    let question = Question {
+        health: Some("ALL".into()),
+        max_results: Some(1000),
+        ..Question::new(namespace, &service.name)
+    };
+    let found = api.discover(&question).await.map_err(told)?;
+    let health: HashMap<String, Option<Health>> = found
+        .into_iter()
+        .map(|instance| (instance.id, instance.health))
+        .collect();
     let rows = instances.into_iter().map(|instance| Row {
         namespace: namespace.to_owned(),
         service: service.name.clone(),
+        health: health_word(health.get(&instance.id).copied().flatten()),
         id: instance.id,
-        health: "",
         attributes: instance.attributes,
     });
     Ok(rows.collect())
@@ -122,29 +142,36 @@ fn health_word(health: Option<Health>) -> &'static str {
     }
 }
 
-fn show(rows: &[Row], output: Format) -> Result<i32, String> {
+/// Prints instances.
+pub(super) fn show(rows: &[Row], output: &Format, no_headers: bool) -> Result<(), String> {
+    let whole = || json!({"Instances": rows.iter().map(to_json).collect::<Vec<Value>>()});
     match output {
-        Format::Json | Format::Yaml => {
-            let items: Vec<Value> = rows.iter().map(to_json).collect();
-            print(output, &json!({"Instances": items}))?;
+        Format::Data(form) => put_data(*form, &whole()),
+        Format::Path(template) => put(template.render(&whole())),
+        Format::Name | Format::Table { .. } if rows.is_empty() => {
+            eprintln!("No instances found");
+            Ok(())
         }
-        Format::Name => rows.iter().for_each(|row| println!("{}", row.id)),
-        Format::Table | Format::Wide if rows.is_empty() => eprintln!("No instances found"),
-        Format::Table | Format::Wide => {
-            let wide = output == Format::Wide;
+        Format::Name => {
+            let ids = rows.iter().map(|row| format!("{}\n", row.id));
+            put(ids.collect::<String>())
+        }
+        Format::Table { wide } => {
             let mut header = vec!["NAMESPACE", "SERVICE", "INSTANCE", "IP", "PORT", "POD"];
             header.extend(["VIRTUAL-NODE", "HEALTH"]);
-            if wide {
+            if *wide {
                 header.push("ATTRIBUTES");
             }
             let mut table = Table::of(header);
-            for row in rows {
-                table.push("", cells(row, wide));
+            if no_headers {
+                table = table.without_header();
             }
-            print!("{table}");
+            for row in rows {
+                table.push("", cells(row, *wide));
+            }
+            put(table)
         }
     }
-    Ok(0)
 }
 
 fn cells(row: &Row, wide: bool) -> Vec<String> {
@@ -175,14 +202,11 @@ fn cells(row: &Row, wide: bool) -> Vec<String> {
 }
 
 fn to_json(row: &Row) -> Value {
-    let mut json = json!({
+    json!({
         "InstanceId": row.id,
         "NamespaceName": row.namespace,
         "ServiceName": row.service,
+        "HealthStatus": row.health,
         "Attributes": row.attributes,
-    });
-    if !row.health.is_empty() {
-        json["HealthStatus"] = row.health.into();
-    }
-    json
+    })
 }

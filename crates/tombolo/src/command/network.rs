@@ -1,7 +1,7 @@
 //! `tombolo network`: what clusters let in from each other.
 
 use super::{
-    output::{Format, print},
+    output::{Report, put, put_data},
     run::Run,
 };
 use tombolo_kube::render::Table;
@@ -29,8 +29,8 @@ struct List {
     #[command(flatten)]
     run: Run,
     /// How: a table, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    #[arg(short, long, value_enum, default_value_t = Report::Table)]
+    output: Report,
 }
 
 #[derive(clap::Args)]
@@ -52,27 +52,29 @@ impl Network {
     pub(crate) fn run(self) -> Result<i32, String> {
         super::runtime()?.block_on(async {
             match self.action {
-                Action::List(list) => list.run().await,
+                Action::List(list) => list.run().await?,
                 Action::Allow(rule) => {
                     let call = rule.run.client()?;
                     call.allow(&rule.opening()?)
                         .await
                         .map_err(|error| error.to_string())?;
-                    println!("{} may reach port {} of {}", rule.from, rule.port, rule.to);
-                    Ok(0)
+                    put(format_args!(
+                        "{} may reach port {} of {}\n",
+                        rule.from, rule.port, rule.to
+                    ))?;
                 }
                 Action::Deny(rule) => {
                     let call = rule.run.client()?;
                     call.deny(&rule.opening()?)
                         .await
                         .map_err(|error| error.to_string())?;
-                    println!(
-                        "{} may no longer reach port {} of {}",
+                    put(format_args!(
+                        "{} may no longer reach port {} of {}\n",
                         rule.from, rule.port, rule.to
-                    );
-                    Ok(0)
+                    ))?;
                 }
             }
+            Ok(0)
         })
     }
 }
@@ -90,17 +92,16 @@ impl Rule {
 }
 
 impl List {
-    async fn run(self) -> Result<i32, String> {
+    async fn run(self) -> Result<(), String> {
         let rules = self
             .run
             .client()?
             .rules()
             .await
             .map_err(|error| error.to_string())?;
-        if matches!(self.output, Format::Json | Format::Yaml) {
+        if let Some(form) = self.output.data() {
             let json = serde_json::to_value(&rules).map_err(|error| error.to_string())?;
-            print(self.output, &json)?;
-            return Ok(0);
+            return put_data(form, &json);
         }
         let mut table = Table::of(["FROM", "TO", "OPEN", "AUTO", "ALLOWED", "DENIED"]);
         for rule in rules {
@@ -116,7 +117,6 @@ impl List {
                 ],
             );
         }
-        print!("{table}");
-        Ok(0)
+        put(table)
     }
 }

@@ -38,6 +38,16 @@ pub(crate) struct Found {
     pub(crate) name: String,
 }
 
+impl Found {
+    /// `cluster1`, or `namespace color of cluster1`.
+    pub(crate) fn place(&self) -> String {
+        match self.namespace.as_str() {
+            "" => self.cluster.clone(),
+            namespace => format!("namespace {namespace} of {}", self.cluster),
+        }
+    }
+}
+
 impl Run {
     pub(crate) fn client(&self) -> Result<Client, String> {
         Client::find(&self.run).map_err(|error| error.to_string())
@@ -83,34 +93,32 @@ impl Where {
             .map_err(|error| error.to_string())
     }
 
-    /// The one object of this name, whatever cluster and namespace it is in.
-    pub(crate) async fn find(&self, kind: &str, name: &str) -> Result<Found, String> {
-        let found: Vec<Found> = self
-            .list(kind, Some(name), None)
-            .await?
-            .into_iter()
-            .flat_map(|cluster| {
-                let found = cluster.items.iter().map(|item| Found {
-                    cluster: cluster.cluster.clone(),
-                    namespace: text(item, "/metadata/namespace"),
-                    name: name.to_owned(),
-                });
-                found.collect::<Vec<_>>()
-            })
-            .collect();
-        let places: Vec<String> = found
-            .iter()
-            .map(|f| format!("{} in {}", f.cluster, f.namespace))
-            .collect();
-        let mut found = found.into_iter();
-        match (found.next(), found.next()) {
-            (Some(one), None) => Ok(one),
-            (None, _) => Err(format!("{kind} {name} is not there")),
-            (Some(_), Some(_)) => Err(format!(
-                "{kind} {name} is there several times ({}): choose by --cluster and -n",
-                places.join(", ")
-            )),
+    /// The one object of this name, whatever cluster and namespace it is in; `None` where there is none.
+    pub(crate) async fn look(&self, kind: &str, name: &str) -> Result<Option<Found>, String> {
+        let mut found = Vec::new();
+        for cluster in self.list(kind, None, None).await? {
+            let of_name = |item: &&Value| text(item, "/metadata/name") == name;
+            found.extend(cluster.items.iter().filter(of_name).map(|item| Found {
+                cluster: cluster.cluster.clone(),
+                namespace: text(item, "/metadata/namespace"),
+                name: name.to_owned(),
+            }));
         }
+        if found.len() > 1 {
+            let places: Vec<String> = found.iter().map(Found::place).collect();
+            return Err(format!(
+                "{kind} \"{name}\" is there several times ({}): choose by --cluster and -n",
+                places.join(", ")
+            ));
+        }
+        Ok(found.pop())
+    }
+
+    /// The one object of this name, which must be there.
+    pub(crate) async fn find(&self, kind: &str, name: &str) -> Result<Found, String> {
+        self.look(kind, name)
+            .await?
+            .ok_or_else(|| format!("{kind} \"{name}\" not found"))
     }
 
     /// The pod behind `POD`, `pod/POD` or `deployment/NAME` (one of its pods; `deploy/` is short for it).

@@ -1,21 +1,35 @@
 //! `tombolo server`: the control plane.
 
+pub(crate) mod operator;
+
+use super::storage::Storage;
 use crate::{
     listen::{Endpoint, Socket},
     logging,
 };
 use axum::{Json, Router, extract::State, routing::get};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, UdpSocket},
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tombolo_dns::{Forwarder, Registry as RegistryZone, registry};
+use tombolo_dns::{
+    Forwarder, Registry as RegistryZone,
+    range::{Views, VpcRange},
+    registry,
+};
 use tombolo_model::Scope;
 use tombolo_plan::Publisher;
 use tombolo_store::Store;
+
+/// Where the counters are served, beside the APIs.
+const METRICS_PATH: &str = "/tombolo/v1/metrics";
 
 /// Run the control plane: the AWS APIs, xDS and DNS over one store.
 #[derive(clap::Args)]
@@ -32,12 +46,23 @@ pub(crate) struct Server {
     /// Where DNS questions for other names go; may be given several times.
     #[arg(long, value_name = "ADDRESS")]
     dns_forward: Vec<SocketAddr>,
-    /// Answer names of HTTP namespaces too.
+    /// How many questions per second one network (/24 or /56) may ask over UDP, in each of the workers; the
+    /// others are told to ask over TCP. Unlimited when absent.
+    #[arg(long, value_name = "N")]
+    dns_rate_limit: Option<u32>,
+    /// Answer names of HTTP namespaces too, which Cloud Map does not.
     #[arg(long)]
-    resolve_http_namespaces: bool,
-    /// Where the state is kept. Without it the state is gone when the server ends.
-    #[arg(long, value_name = "DIRECTORY")]
-    data_dir: Option<PathBuf>,
+    dns_http_namespaces: bool,
+    /// Seconds between two health checks of an instance, for services with a HealthCheckConfig.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    health_check_interval: u32,
+    /// Whose DNS questions come from a VPC, as vpc-1=10.0.0.0/16; may be given several times. A private
+    /// namespace is answered to the clients of its VPC alone. Without any, it is answered to everybody.
+    #[arg(long, value_name = "VPC=RANGE")]
+    vpc: Vec<VpcRange>,
+    /// Where the state is kept. Without --data-dir or --store it is gone when the server ends.
+    #[command(flatten)]
+    storage: Storage,
     /// The account whose resources these are: twelve digits.
     #[arg(long, default_value = super::DEFAULT_ACCOUNT)]
     account: String,
@@ -53,8 +78,7 @@ pub(crate) struct Server {
 struct Sockets {
     api: Vec<TcpListener>,
     xds: TcpListener,
-    dns_udp: Vec<UdpSocket>,
-    dns_tcp: Vec<TcpListener>,
+    dns: Vec<(UdpSocket, TcpListener)>,
 }
 
 impl Server {
@@ -67,12 +91,7 @@ impl Server {
 
     async fn serve(self, scope: Scope) -> Result<(), String> {
         let sockets = self.open()?;
-        let store = match &self.data_dir {
-            Some(directory) => {
-                Store::open(directory).map_err(|error| format!("--data-dir: {error}"))?
-            }
-            None => Store::memory(),
-        };
+        let store = self.storage.open().await?;
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
 
@@ -82,6 +101,18 @@ impl Server {
             follow.run().await;
             Ok(())
         });
+
+        let checks = self.health_checks(&store);
+        tasks.spawn(async move {
+            checks.await;
+            Ok(())
+        });
+
+        let dns = (!sockets.dns.is_empty()).then(|| self.dns(store.clone(), &sockets.dns));
+        let counters = dns.as_ref().map(tombolo_dns::Server::metrics);
+        let metrics = Router::new()
+            .route(METRICS_PATH, get(metrics))
+            .with_state(counters);
 
         let xds = tombolo_xds::Server::new(publisher.clone(), Default::default());
         let status = Router::new()
@@ -104,7 +135,8 @@ impl Server {
             default_region: scope.region.to_string(),
             ..tombolo_api::Config::default()
         };
-        let api = tombolo_api::Server::new(store.clone(), config)?.with_routes(status);
+        let routes = status.merge(metrics).merge(operator::routes(store.clone()));
+        let api = tombolo_api::Server::new(store, config)?.with_routes(routes);
         for listener in sockets.api {
             announce("api", listener.local_addr());
             let (api, shutdown) = (api.clone(), shutdown.clone());
@@ -114,19 +146,13 @@ impl Server {
             });
         }
 
-        let config = registry::Config {
-            resolve_http_namespaces: self.resolve_http_namespaces,
-            ..registry::Config::default()
-        };
-        let zone: Arc<RegistryZone> = Arc::new(RegistryZone::new(store, config));
-        for (udp, tcp) in sockets.dns_udp.into_iter().zip(sockets.dns_tcp) {
-            announce("dns", udp.local_addr());
-            let forward =
-                (!self.dns_forward.is_empty()).then(|| Forwarder::new(self.dns_forward.clone()));
-            let server = tombolo_dns::Server::new(vec![zone.clone()], forward);
+        if let Some(dns) = dns {
+            for (udp, _) in &sockets.dns {
+                announce("dns", udp.local_addr());
+            }
             let shutdown = shutdown.clone();
             tasks.spawn(async move {
-                let ended = server.serve(udp, tcp, shutdown.cancelled_owned()).await;
+                let ended = dns.serve_all(sockets.dns, shutdown.cancelled_owned()).await;
                 ended.map_err(|error| format!("dns: {error}"))
             });
         }
@@ -142,6 +168,33 @@ impl Server {
         };
         shutdown.cancel();
         ended
+    }
+
+    /// Checks instances whenever this server is the one among its replicas that does.
+    fn health_checks(&self, store: &Store) -> impl Future<Output = ()> + use<> {
+        let options = tombolo_health::Options {
+            interval: Duration::from_secs(self.health_check_interval.into()),
+            ..tombolo_health::Options::default()
+        };
+        let store = store.clone();
+        let leadership = store.leadership("health-checks");
+        leadership.run(move |_| tombolo_health::run(store.clone(), options))
+    }
+
+    fn dns(&self, store: Store, sockets: &[(UdpSocket, TcpListener)]) -> tombolo_dns::Server {
+        let own = sockets.iter().filter_map(|(udp, _)| udp.local_addr().ok());
+        // An address that means any, or this machine, leads nobody here from elsewhere.
+        let reachable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_loopback();
+        let views = Arc::new(Views::new(self.vpc.clone()));
+        let config = registry::Config {
+            resolve_http_namespaces: self.dns_http_namespaces,
+            addresses: own.map(|address| address.ip()).filter(reachable).collect(),
+            views: views.clone(),
+        };
+        let forward =
+            (!self.dns_forward.is_empty()).then(|| Forwarder::new(self.dns_forward.clone()));
+        let zone = Arc::new(RegistryZone::new(store, config));
+        tombolo_dns::Server::with_views(vec![zone], forward, views).rate_limit(self.dns_rate_limit)
     }
 
     fn open(&self) -> Result<Sockets, String> {
@@ -168,8 +221,7 @@ impl Server {
         Ok(Sockets {
             api,
             xds,
-            dns_udp,
-            dns_tcp,
+            dns: dns_udp.into_iter().zip(dns_tcp).collect(),
         })
     }
 
@@ -199,6 +251,15 @@ fn announce(what: &str, address: std::io::Result<SocketAddr>) {
     if let Ok(address) = address {
         tracing::info!("{what} listens on {address}");
     }
+}
+
+/// The counters of all parts that have any, as Prometheus text.
+async fn metrics(State(dns): State<Option<Arc<tombolo_dns::Metrics>>>) -> String {
+    let mut text = String::new();
+    if let Some(dns) = dns {
+        dns.render(&mut text);
+    }
+    text
 }
 
 /// What `/tombolo/v1/status` answers from.
@@ -237,8 +298,14 @@ async fn status(State(status): State<Status>) -> Json<serde_json::Value> {
             json
         })
         .collect();
+    let condition = status.store.condition();
     Json(serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "store": {
+            "kind": condition.kind,
+            "member": condition.member,
+            "problem": condition.problem,
+        },
         "account": status.scope.account,
         "region": status.scope.region,
         "revision": revision,

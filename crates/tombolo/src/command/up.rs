@@ -9,6 +9,7 @@ use std::{
 use tombolo_local::up::{
     self, ClusterSource, Engine, Opening, Options, Policy, Source, show::Output,
 };
+use tombolo_model::Scope;
 
 /// Run Kubernetes manifests with mesh objects on this machine, without Kubernetes.
 ///
@@ -28,6 +29,16 @@ pub(crate) struct Up {
     images: Vec<PathBuf>,
     #[command(flatten)]
     place: Place,
+    /// How progress is shown: alive on a terminal and as lines elsewhere, as lines, or as JSON.
+    #[arg(short, long, value_enum, default_value_t = Progress::Auto)]
+    output: Progress,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Progress {
+    Auto,
+    Plain,
+    Json,
 }
 
 /// What `up` and the demos have in common.
@@ -106,28 +117,33 @@ impl Up {
     pub(crate) fn run(self) -> Result<i32, String> {
         let mut clusters: BTreeMap<String, Vec<Source>> = BTreeMap::new();
         let mut problems = Vec::new();
+        let standard_inputs = self.clusters.iter().map(|argument| &argument.path);
+        let standard_inputs = standard_inputs.chain(&self.images);
+        if standard_inputs
+            .filter(|path| *path == Path::new("-"))
+            .count()
+            > 1
+        {
+            problems.push("- is given twice, but there is only one standard input".into());
+        }
         for argument in &self.clusters {
             match Source::read(&argument.path) {
                 Ok(sources) => clusters
                     .entry(argument.name.clone())
                     .or_default()
                     .extend(sources),
-                Err(error) => problems.push(format!(
-                    "--cluster {}={}: {error}",
-                    argument.name,
-                    argument.path.display()
-                )),
+                Err(error) => problems.push(format!("{error} (--cluster {})", argument.name)),
             }
         }
         let mut images = Vec::new();
         for path in &self.images {
             match Source::read(path) {
                 Ok(sources) => images.extend(sources),
-                Err(error) => problems.push(format!("--images {}: {error}", path.display())),
+                Err(error) => problems.push(format!("{error} (--images)")),
             }
         }
         if !problems.is_empty() {
-            return Err(problems.join("\nerror: "));
+            return Err(problems.join("\nerror: ") + "\nnothing was started");
         }
         let mut options = self.place.options()?;
         if let Some(parent) = self.images.first().and_then(|path| path.parent()) {
@@ -139,22 +155,30 @@ impl Up {
             .map(|(name, manifests)| ClusterSource { name, manifests })
             .collect();
         let program = super::this_program()?;
-        Ok(super::runtime()?.block_on(up::run(options, program, Output::Auto)))
+        let output = match self.output {
+            Progress::Auto => Output::Auto,
+            Progress::Plain => Output::Plain,
+            Progress::Json => Output::Json,
+        };
+        Ok(super::runtime()?.block_on(up::run(options, program, output)))
     }
 }
 
 impl Place {
     /// The options of a run, without its clusters and images.
     pub(crate) fn options(&self) -> Result<Options, String> {
+        Scope::parse(&self.account, &self.region)
+            .map_err(|problem| format!("{problem}\nnothing was started"))?;
         let mut options = Options::new(&self.name);
         options.proxy = match self.proxy {
             Proxy::Tombolo => Engine::Tombolo,
             Proxy::Envoy => Engine::Envoy(find_envoy(self.envoy.as_deref())?),
         };
-        options.api = match self.api {
-            Some(address) => address,
-            None => free_api_address(),
-        };
+        match self.api {
+            Some(address) => options.api = address,
+            // The usual port, so that people's shell history keeps working.
+            None => options.other_api_port = true,
+        }
         options.data_dir.clone_from(&self.data_dir);
         options.account.clone_from(&self.account);
         options.region.clone_from(&self.region);
@@ -171,15 +195,6 @@ impl Place {
             options.drain = Duration::from_millis(milliseconds);
         }
         Ok(options)
-    }
-}
-
-/// The usual port, so that people's shell history keeps working; any other while it is taken.
-fn free_api_address() -> SocketAddr {
-    let usual = SocketAddr::from(([127, 0, 0, 1], 8490));
-    match std::net::TcpListener::bind(usual) {
-        Ok(_) => usual,
-        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
     }
 }
 

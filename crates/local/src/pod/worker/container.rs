@@ -2,12 +2,13 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
 
 use super::{KILLED, NOT_STARTED, Worker, grace};
 use crate::clock;
-use crate::machine::{ExecSpec, Process};
+use crate::machine::Process;
 use crate::pod::log::Log;
 use crate::pod::probe::{Check, Outcome, Until};
 use crate::pod::state::{End, Phase, Slot};
@@ -119,14 +120,9 @@ impl Worker {
         if let Some(mut handle) = self.handle.container(container)
             && let Some(log) = handle.log.take()
         {
-            handle.previous = Some(
-                log.set_aside(
-                    &self
-                        .dir
-                        .join("log")
-                        .join(format!("{container}.previous.log")),
-                )?,
-            );
+            let aside = format!("{container}.previous.log");
+            log.set_aside(&self.dir.join("log").join(aside))?;
+            handle.previous = Some(log);
             self.handle
                 .containers()
                 .insert(container.to_owned(), handle);
@@ -146,11 +142,12 @@ impl Worker {
             .lifecycle
             .as_ref()
             .and_then(|lifecycle| lifecycle.post_start.as_ref())
-            && let Err(reason) = self.hook(hook, container, process).await
+            && let Err(reason) = self.hook(hook, pod, container, process).await
         {
             return format!("PostStartHook failed: {reason}");
         }
-        let check = |probe| Check::read(probe, pod, container);
+        let handle = self.handle.container(&container.name).unwrap_or_default();
+        let check = |probe| Check::read(probe, pod, container, &handle);
         if let Some(probe) = &container.startup_probe {
             if let Outcome::Failed(reason) = check(probe)
                 .watch(&*self.place, &**process, |_, _| {}, Until::Passed)
@@ -202,32 +199,32 @@ impl Worker {
         }
     }
 
-    /// Runs a hook's command to its end. Hooks over HTTP are not run here.
+    /// Runs a hook to its end.
     pub(super) async fn hook(
         &self,
         hook: &LifecycleHandler,
+        pod: &Pod,
         container: &Container,
         process: &Arc<dyn Process>,
     ) -> Result<(), String> {
-        let Some(exec) = &hook.exec else {
+        if let Some(sleep) = &hook.sleep {
+            let seconds = u64::try_from(sleep.seconds).unwrap_or(0);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             return Ok(());
+        }
+        if hook.exec.is_none() && hook.http_get.is_none() {
+            // What is left, tcpSocket, is accepted by Kubernetes and never run.
+            return Ok(());
+        }
+        let act = Probe {
+            exec: hook.exec.clone(),
+            http_get: hook.http_get.clone(),
+            ..Probe::default()
         };
         let handle = self.handle.container(&container.name).unwrap_or_default();
-        let spec = ExecSpec {
-            argv: exec.command.clone().unwrap_or_default(),
-            env: handle.env,
-            workdir: handle.workdir,
-            user: handle.user,
-            ..ExecSpec::default()
-        };
-        let program = process
-            .exec(spec)
+        Check::read(&act, pod, container, &handle)
+            .act(&*self.place, &**process)
             .await
-            .map_err(|error| error.to_string())?;
-        match program.wait().await {
-            0 => Ok(()),
-            code => Err(format!("command ended with {code}")),
-        }
     }
 }
 

@@ -94,6 +94,24 @@ impl Decide<'_> {
         Ok(Reply::Instance(Arc::new(instance)))
     }
 
+    pub(super) fn record_health(
+        &mut self,
+        service_id: &str,
+        instance_id: &str,
+        operation_id: &str,
+        health: Health,
+    ) -> Result<Reply, Rejection> {
+        let service = self.service(service_id)?.clone();
+        let instance = self.instance(&service, instance_id)?.clone();
+        let is_current = service.health_check.is_some() && instance.operation_id == operation_id;
+        if is_current && instance.health != health {
+            let mut instance = Instance::clone(&instance);
+            instance.health = health;
+            self.put(Record::Instance(Arc::new(instance)));
+        }
+        Ok(Reply::Done)
+    }
+
     fn service(&self, id: &str) -> Result<&Arc<Service>, Rejection> {
         self.scope.service(id).ok_or_else(|| service_not_found(id))
     }

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use hyper::body::Body;
 
 use super::super::Exchange;
+use super::super::inbound::Inbound;
 use super::super::local::{grpc_status, http_from_grpc};
 use super::super::outgoing::{Outgoing, Progress, Recording};
 use super::{ATTEMPT_COUNT, target};
@@ -18,6 +19,7 @@ use crate::config::matcher::is_grpc;
 use crate::config::retry::{Failure, RetryPolicy};
 use crate::fleet::{Fleet, Host};
 use crate::held::Held;
+use crate::http1::{Outbound, SendError};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{AcquireError, Lease};
 use crate::upstream::{Cluster, Upstream};
@@ -35,7 +37,7 @@ pub(super) struct Trip<'a> {
     pub(super) policy: Option<&'a RetryPolicy>,
     pub(super) method: &'a Method,
     pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: &'a HeaderMap,
     pub(super) host: &'a HostRewrite,
     pub(super) authority: HeaderValue,
     pub(super) http2: bool,
@@ -51,13 +53,13 @@ pub(super) struct Trip<'a> {
 pub(super) enum Source {
     None,
     /// Good for one attempt; gone once that has begun to send it.
-    Once(Option<Incoming>),
+    Once(Option<Inbound>),
     Taped(Recording),
 }
 
 /// A response that is worth passing on.
 pub(super) struct Answer {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<Inbound>,
     pub(super) lease: Lease,
     pub(super) sent: Instant,
     pub(super) attempts: u32,
@@ -212,11 +214,15 @@ impl Trip<'_> {
             AcquireError::Overflow => Mishap::Overflow,
             AcquireError::Connect(error) => Mishap::Connect(error),
         })?;
-        let request = self.request(upstream, number)?;
         let stats = &self.cluster.stats;
         stats.upstream_rq_total.inc();
         let sent = Instant::now();
-        match lease.send(request).await {
+        let outcome = if self.http2 {
+            self.send_http2(&mut lease, upstream, number).await
+        } else {
+            self.send_http1(&lease, upstream, number).await
+        };
+        match outcome {
             Ok(response) => {
                 let status = response.status().as_u16();
                 stats.response(status);
@@ -238,41 +244,103 @@ impl Trip<'_> {
                     attempts: number,
                 })
             }
-            Err(mut error) => {
-                let back = error.take_message();
-                let unsent = back.is_some();
-                if let Some(request) = back {
-                    self.restore(request.into_body());
-                }
-                if !unsent {
+            Err(mishap) => {
+                if !matches!(mishap, Mishap::Reset { unsent: true, .. }) {
                     stats.upstream_rq_rx_reset.inc();
                 }
-                Err(classify(error.error(), unsent, lease.reused))
+                Err(mishap)
             }
         }
     }
 
-    fn request(&self, upstream: &Upstream, number: u32) -> Result<Request<Outgoing>, Mishap> {
-        let mut headers = self.headers.clone();
+    async fn send_http1(
+        &self,
+        lease: &Lease,
+        upstream: &Upstream,
+        number: u32,
+    ) -> Result<Response<Inbound>, Mishap> {
+        let rewritten = self.rewritten_host(upstream);
+        let counted;
+        let head = Outbound {
+            method: self.method,
+            target: &self.uri,
+            host: rewritten.as_ref().unwrap_or(&self.authority),
+            headers: if self.count_attempts {
+                counted = self.counted_headers(number);
+                &counted
+            } else {
+                self.headers
+            },
+        };
+        let departures = &self.exchange.session.worker.departures;
+        let sent = lease.send(head, self.body()?, departures).await;
+        sent.map_err(|error| match error {
+            SendError::Unsent(body) => {
+                self.restore(body);
+                Mishap::Reset {
+                    unsent: true,
+                    reused: lease.reused,
+                }
+            }
+            SendError::Reset => Mishap::Reset {
+                unsent: false,
+                reused: lease.reused,
+            },
+            SendError::Malformed => Mishap::Protocol,
+        })
+    }
+
+    async fn send_http2(
+        &self,
+        lease: &mut Lease,
+        upstream: &Upstream,
+        number: u32,
+    ) -> Result<Response<Inbound>, Mishap> {
         let mut uri = self.uri.clone();
-        let rewritten = match self.host {
+        if let Some(host) = self.rewritten_host(upstream) {
+            uri = target(&uri, true, &host).ok_or(Mishap::Protocol)?;
+        }
+        let mut request = Request::new(self.body()?);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = if self.count_attempts {
+            self.counted_headers(number)
+        } else {
+            self.headers.clone()
+        };
+        *request.version_mut() = Version::HTTP_2;
+        let reused = lease.reused;
+        // Boxed, because the state of every request would otherwise carry room for it.
+        let sent = Box::pin(lease.send_http2(request)).await;
+        sent.map_err(|mut error| {
+            let back = error.take_message();
+            let unsent = back.is_some();
+            if let Some(request) = back {
+                self.restore(request.into_body());
+            }
+            classify(error.error(), unsent, reused)
+        })
+    }
+
+    /// The upstream's own name, where the route asks for it.
+    fn rewritten_host(&self, upstream: &Upstream) -> Option<HeaderValue> {
+        match self.host {
             HostRewrite::Upstream if !upstream.host.hostname.is_empty() => {
                 HeaderValue::from_str(&upstream.host.hostname).ok()
             }
             _ => None,
-        };
-        let authority = rewritten.as_ref().unwrap_or(&self.authority);
-        if self.http2 {
-            if rewritten.is_some() {
-                uri = target(&uri, true, authority).ok_or(Mishap::Protocol)?;
-            }
-        } else {
-            headers.insert(header::HOST, authority.clone());
         }
-        if self.count_attempts {
-            headers.insert(ATTEMPT_COUNT, HeaderValue::from(number));
-        }
-        let body = match &mut *self.source.borrow_mut() {
+    }
+
+    fn counted_headers(&self, number: u32) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.insert(ATTEMPT_COUNT, HeaderValue::from(number));
+        headers
+    }
+
+    /// The body for the next attempt.
+    fn body(&self) -> Result<Outgoing, Mishap> {
+        Ok(match &mut *self.source.borrow_mut() {
             Source::None => Outgoing::Empty,
             Source::Once(body) => {
                 let body = body.take().ok_or(Mishap::Reset {
@@ -285,15 +353,7 @@ impl Trip<'_> {
                 }
             }
             Source::Taped(recording) => Outgoing::Replay(recording.attempt()),
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        if self.http2 {
-            *request.version_mut() = Version::HTTP_2;
-        }
-        Ok(request)
+        })
     }
 
     fn restore(&self, body: Outgoing) {

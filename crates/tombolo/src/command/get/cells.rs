@@ -1,6 +1,7 @@
 //! What stands in the cells of a table, from an object's JSON.
 
 use super::super::run::text;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tombolo_kube::{
@@ -82,26 +83,49 @@ fn pod(object: &Value, name: String, age: String, cluster: &str) -> Vec<String> 
         .iter()
         .filter(|status| status["ready"] == true)
         .count();
-    let restarts: u64 = statuses
-        .iter()
-        .filter_map(|status| status["restartCount"].as_u64())
-        .sum();
-    let gates = items(object, "/spec/readinessGates").len();
     vec![
         name,
         format!("{ready}/{containers}"),
         pod_status(object, statuses),
-        restarts.to_string(),
+        restarts(statuses),
         age,
         text(object, "/status/podIP"),
         or(text(object, "/spec/nodeName"), cluster),
         text(object, "/status/nominatedNodeName"),
-        if gates == 0 {
-            String::new()
-        } else {
-            gates.to_string()
-        },
+        readiness_gates(object),
     ]
+}
+
+/// `2 (35s ago)`: how often containers were started again, and when the last one ended.
+fn restarts(statuses: &[Value]) -> String {
+    let count: u64 = statuses
+        .iter()
+        .filter_map(|status| status["restartCount"].as_u64())
+        .sum();
+    let ended = statuses
+        .iter()
+        .map(|status| text(status, "/lastState/terminated/finishedAt"))
+        .max()
+        .and_then(|time| since(&time));
+    match ended {
+        Some(ended) if count > 0 => format!("{count} ({ended} ago)"),
+        _ => count.to_string(),
+    }
+}
+
+/// `1/1`: how many of a pod's readiness gates are open; nothing where it has none.
+fn readiness_gates(object: &Value) -> String {
+    let gates = items(object, "/spec/readinessGates");
+    let conditions = items(object, "/status/conditions");
+    let open = gates.iter().filter(|gate| {
+        conditions.iter().any(|condition| {
+            condition["type"] == gate["conditionType"] && condition["status"] == "True"
+        })
+    });
+    match gates.len() {
+        0 => String::new(),
+        all => format!("{}/{all}", open.count()),
+    }
 }
 
 /// The reason why a container waits or ended says more than the phase.
@@ -235,7 +259,8 @@ fn external_addresses(ingress: &[Value]) -> String {
     addresses.join(",")
 }
 
-fn labels(labels: Option<&Value>) -> String {
+/// `app=front,version=v1`; empty if there are none.
+pub(super) fn labels(labels: Option<&Value>) -> String {
     let pairs = labels.and_then(Value::as_object).into_iter().flatten();
     let pairs: Vec<String> = pairs
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
@@ -267,52 +292,21 @@ fn or(value: String, otherwise: &str) -> String {
 }
 
 fn age_of(object: &Value) -> String {
-    let created = text(object, "/metadata/creationTimestamp");
-    let Some(created) = epoch_seconds(&created) else {
-        return "<unknown>".into();
-    };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    age(now.saturating_sub(Duration::from_secs(created)))
+    since(&text(object, "/metadata/creationTimestamp")).unwrap_or_else(|| "<unknown>".into())
 }
 
-/// Seconds since 1970 of an RFC 3339 time in UTC, as Kubernetes writes it. Fractions are dropped.
-fn epoch_seconds(text: &str) -> Option<u64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let mut time = time
-        .split('.')
-        .next()?
-        .splitn(3, ':')
-        .map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    // Days since 1970-01-01, counting years from March so that the leap day comes last.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days =
-        y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
-            - 1
-            - 719_468;
-    u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).ok()
+/// How long ago a time as Kubernetes writes it was; `None` when it is none.
+fn since(time: &str) -> Option<String> {
+    let time: Timestamp = time.parse().ok()?;
+    let seconds = u64::try_from(time.as_second()).ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(age(now.saturating_sub(Duration::from_secs(seconds))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn times_are_read_as_utc() {
-        assert_eq!(epoch_seconds("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(epoch_seconds("2000-02-29T12:00:01Z"), Some(951_825_601));
-        assert_eq!(epoch_seconds("2026-11-21T00:00:00.5Z"), Some(1_795_219_200));
-        assert_eq!(epoch_seconds("yesterday"), None);
-    }
 
     #[test]
     fn a_pod_that_waits_says_why() {
@@ -327,6 +321,36 @@ mod tests {
         });
         let cells = cells(Listing::Pods, &pod, "c");
         assert_eq!(&cells[1..4], ["1/2", "CrashLoopBackOff", "3"]);
+    }
+
+    #[test]
+    fn restarts_say_when_the_last_one_was() {
+        let statuses = [
+            json!({"restartCount": 2,
+                "lastState": {"terminated": {"finishedAt": "2001-01-01T00:00:00Z"}}}),
+            json!({"restartCount": 1}),
+        ];
+        let text = restarts(&statuses);
+        assert!(
+            text.starts_with("3 (") && text.ends_with("y ago)"),
+            "{text}"
+        );
+        assert_eq!(restarts(&[]), "0");
+    }
+
+    #[test]
+    fn readiness_gates_are_counted_as_kubectl_counts_them() {
+        let mut pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {"containers": [{}], "readinessGates": [{"conditionType": "mesh/ready"}]},
+            "status": {"conditions": [{"type": "mesh/ready", "status": "False"}]},
+        });
+        let gates = |pod: &Value| cells(Listing::Pods, pod, "c")[8].clone();
+        assert_eq!(gates(&pod), "0/1");
+        pod["status"]["conditions"][0]["status"] = "True".into();
+        assert_eq!(gates(&pod), "1/1");
+        pod["spec"]["readinessGates"] = json!([]);
+        assert_eq!(gates(&pod), "");
     }
 
     #[test]

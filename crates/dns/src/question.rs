@@ -1,0 +1,265 @@
+//! Foreign bytes, read as one question.
+//!
+//! The reader copies nothing and follows no compression pointer: the name of a question cannot hold one
+//! (only the header lies before it), and the names of other records are skipped, not read. So there is
+//! nothing that can loop, and the work is bounded by the bytes that came.
+
+use crate::{
+    name::{Key, LONGEST_LABEL, LONGEST_NAME},
+    record::RecordType,
+};
+
+/// Bytes of a message's header.
+pub(crate) const HEADER: usize = 12;
+
+/// The option that carries the servers a forwarded question came through, eight bytes each; from the
+/// range for local use (RFC 6891 §9).
+pub(crate) const TRAIL: u16 = 65_360;
+
+/// What is kept of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) id: u16,
+    flags: u16,
+}
+
+impl Header {
+    pub(crate) fn opcode(self) -> u8 {
+        (self.flags >> 11) as u8 & 15
+    }
+
+    fn is_response(self) -> bool {
+        self.flags & 0x8000 != 0
+    }
+
+    pub(crate) fn recursion_desired(self) -> bool {
+        self.flags & 0x0100 != 0
+    }
+
+    pub(crate) fn checking_disabled(self) -> bool {
+        self.flags & 0x0010 != 0
+    }
+
+    /// The flags that an answer repeats, with the one that says that it is one.
+    pub(crate) fn answering(self) -> u16 {
+        // Opcode, recursion desired, checking disabled.
+        0x8000 | self.flags & 0x7910
+    }
+}
+
+/// A question.
+pub(crate) struct Question<'a> {
+    pub(crate) header: Header,
+    /// The name as wire labels without the root's zero byte, in the case that it was asked in.
+    pub(crate) name: &'a [u8],
+    pub(crate) key: Key,
+    pub(crate) kind: RecordType,
+    pub(crate) class: u16,
+    pub(crate) edns: Option<Edns<'a>>,
+}
+
+/// What an OPT record says (RFC 6891 §6).
+#[derive(Clone, Copy)]
+pub(crate) struct Edns<'a> {
+    /// Bytes that the client takes over UDP.
+    pub(crate) payload: u16,
+    pub(crate) version: u8,
+    pub(crate) dnssec_ok: bool,
+    options: &'a [u8],
+}
+
+impl<'a> Edns<'a> {
+    /// The servers that the question came through.
+    pub(crate) fn trail(&self) -> &'a [u8] {
+        let mut reader = Reader(self.options);
+        while let Some((code, value)) = reader.option() {
+            if code == TRAIL {
+                return value;
+            }
+        }
+        &[]
+    }
+}
+
+/// Why bytes are no [`Question`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Not even a header, or an answer: nobody waits for an answer to it.
+    Headless,
+    /// No well-formed question.
+    Malformed(Header),
+    /// Of a kind that is not answered here.
+    Unsupported(Header),
+}
+
+impl<'a> Question<'a> {
+    /// Reads a message.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let mut reader = Reader(bytes);
+        let head: &[u8; HEADER] = reader
+            .take(HEADER)
+            .and_then(|head| head.try_into().ok())
+            .ok_or(Fault::Headless)?;
+        let word = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+        let header = Header {
+            id: word(0),
+            flags: word(2),
+        };
+        if header.is_response() {
+            return Err(Fault::Headless);
+        }
+        if header.opcode() != 0 {
+            return Err(Fault::Unsupported(header));
+        }
+        // One question, no answers. A client of IXFR shows its SOA in the authority section.
+        let (questions, answers, authorities, additionals) = (word(4), word(6), word(8), word(10));
+        if questions != 1 || answers != 0 {
+            return Err(Fault::Malformed(header));
+        }
+        Self::read_body(header, &mut reader, authorities, additionals)
+            .filter(|_| reader.0.is_empty())
+            .ok_or(Fault::Malformed(header))
+    }
+
+    fn read_body(
+        header: Header,
+        reader: &mut Reader<'a>,
+        authorities: u16,
+        additionals: u16,
+    ) -> Option<Self> {
+        let name = reader.question_name()?;
+        let kind = RecordType(reader.u16()?);
+        let class = reader.u16()?;
+        for _ in 0..authorities {
+            let record = reader.record()?;
+            if record.kind == RecordType::OPT {
+                return None;
+            }
+        }
+        let mut edns = None;
+        for _ in 0..additionals {
+            let record = reader.record()?;
+            if record.kind != RecordType::OPT {
+                continue;
+            }
+            let mut options = Reader(record.data);
+            while options.option().is_some() {}
+            if edns.is_some() || !record.is_roots || !options.0.is_empty() {
+                return None;
+            }
+            edns = Some(Edns {
+                payload: record.class,
+                version: (record.ttl >> 16) as u8,
+                dnssec_ok: record.ttl & 0x8000 != 0,
+                options: record.data,
+            });
+        }
+        Some(Self {
+            header,
+            name,
+            key: Key::of_wire(name)?,
+            kind,
+            class,
+            edns,
+        })
+    }
+}
+
+/// A record that is only looked at.
+struct Skimmed<'a> {
+    is_roots: bool,
+    kind: RecordType,
+    class: u16,
+    ttl: u32,
+    data: &'a [u8],
+}
+
+/// The bytes that are not read yet.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        let bytes = self.take(2)?;
+        Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+
+    /// Reads a name without pointers; returns its labels without the root's zero byte.
+    fn question_name(&mut self) -> Option<&'a [u8]> {
+        let mut length = 0;
+        loop {
+            let label = usize::from(*self.0.get(length)?);
+            if label == 0 {
+                break;
+            }
+            length += 1 + label;
+            if label > LONGEST_LABEL || length > LONGEST_NAME {
+                return None;
+            }
+        }
+        let name = self.take(length)?;
+        self.take(1)?;
+        Some(name)
+    }
+
+    /// Skips a name, which may end in a pointer; true if it is the root.
+    fn skip_name(&mut self) -> Option<bool> {
+        let mut length = 0;
+        loop {
+            let label = self.take(1)?[0];
+            match label {
+                0 => return Some(length == 0),
+                // A pointer ends the name, wherever it may lead.
+                0xc0.. => {
+                    self.take(1)?;
+                    return Some(false);
+                }
+                _ if usize::from(label) > LONGEST_LABEL => return None,
+                _ => {
+                    self.take(usize::from(label))?;
+                    length += 1 + usize::from(label);
+                    if length > LONGEST_NAME {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn record(&mut self) -> Option<Skimmed<'a>> {
+        let is_roots = self.skip_name()?;
+        let kind = RecordType(self.u16()?);
+        let class = self.u16()?;
+        let ttl = u32::from(self.u16()?) << 16 | u32::from(self.u16()?);
+        let length = self.u16()?;
+        Some(Skimmed {
+            is_roots,
+            kind,
+            class,
+            ttl,
+            data: self.take(usize::from(length))?,
+        })
+    }
+
+    /// The next EDNS option; at the end, and where bytes are left that are none, `None`.
+    fn option(&mut self) -> Option<(u16, &'a [u8])> {
+        let before = self.0;
+        let option = (|| {
+            let code = self.u16()?;
+            let length = self.u16()?;
+            Some((code, self.take(usize::from(length))?))
+        })();
+        if option.is_none() {
+            self.0 = before;
+        }
+        option
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! Answers, written straight into the bytes that leave.
+//!
+//! A [`Reply`] starts with the question as it came, byte for byte, so that the upper and lower case of
+//! its name is kept. Every name that ends like the question's is written as a pointer into it; nothing
+//! else is compressed. What does not fit is left out: of additional records silently, of others with the
+//! truncation bit set.
+
+use crate::{
+    name::Name,
+    question::{HEADER, Question},
+    record::{CLASS_IN, QUESTION_POINTER, RECORD_HEAD, RecordType, SRV_TARGET, address_type},
+};
+use std::net::IpAddr;
+
+/// The largest UDP answer: it fits into an unfragmented packet on every path (DNS flag day 2020).
+pub(crate) const UDP_LIMIT: u16 = 1232;
+
+/// What every client takes over UDP (RFC 1035 §4.2.1).
+const PLAIN_LIMIT: u16 = 512;
+
+/// The bytes of the OPT record of our answers, which carries no options.
+const OPT_LENGTH: usize = 11;
+
+/// The last offset that a compression pointer reaches.
+const LAST_POINTABLE: usize = 0x3fff;
+
+/// How a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// A response code, as its number (RFC 6895 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Code(pub(crate) u16);
+
+impl Code {
+    pub(crate) const NO_ERROR: Self = Self(0);
+    pub(crate) const FORM_ERR: Self = Self(1);
+    pub(crate) const SERV_FAIL: Self = Self(2);
+    pub(crate) const NX_DOMAIN: Self = Self(3);
+    pub(crate) const NOT_IMP: Self = Self(4);
+    pub(crate) const REFUSED: Self = Self(5);
+    pub(crate) const BAD_VERS: Self = Self(16);
+}
+
+/// The bytes that a client takes.
+pub(crate) fn limit(question: &Question<'_>, transport: Transport) -> u16 {
+    match (transport, &question.edns) {
+        (Transport::Tcp, _) => u16::MAX,
+        (Transport::Udp, Some(edns)) => edns.payload.clamp(PLAIN_LIMIT, UDP_LIMIT),
+        (Transport::Udp, None) => PLAIN_LIMIT,
+    }
+}
+
+/// The owner of a record.
+#[derive(Clone, Copy)]
+enum Owner<'n> {
+    /// The name at this offset in the message.
+    At(u16),
+    Named(&'n Name),
+}
+
+/// An answer under construction.
+pub struct Reply<'o> {
+    out: &'o mut Vec<u8>,
+    /// Bytes that may be written, without the OPT record.
+    limit: usize,
+    /// Where the question ends.
+    question_end: usize,
+    /// Flags that repeat those of the question.
+    flags: u16,
+    /// The DO bit of the question's EDNS, if it has one.
+    edns: Option<bool>,
+    /// Whose records come next: the name asked for, or where its aliases lead.
+    owner: u16,
+    /// Records in the answer, authority and additional section.
+    counts: [u16; 3],
+    truncated: bool,
+}
+
+impl<'o> Reply<'o> {
+    /// Starts the answer to a question in `out`, replacing what it held.
+    pub(crate) fn start(
+        out: &'o mut Vec<u8>,
+        question: &Question<'_>,
+        transport: Transport,
+    ) -> Self {
+        out.clear();
+        out.extend_from_slice(&question.header.id.to_be_bytes());
+        out.extend_from_slice(&[0; HEADER - 2]);
+        out.extend_from_slice(question.name);
+        out.push(0);
+        out.extend_from_slice(&question.kind.0.to_be_bytes());
+        out.extend_from_slice(&question.class.to_be_bytes());
+        let edns = question.edns.map(|edns| edns.dnssec_ok);
+        let reserved = if edns.is_some() { OPT_LENGTH } else { 0 };
+        Self {
+            limit: usize::from(limit(question, transport)) - reserved,
+            question_end: out.len(),
+            flags: question.header.answering(),
+            edns,
+            owner: HEADER as u16,
+            counts: [0; 3],
+            truncated: false,
+            out,
+        }
+    }
+
+    /// Ends it for now, as the rest comes from elsewhere: the message so far, and where its question ends.
+    pub(crate) fn set_aside(mut self) -> (Vec<u8>, usize) {
+        self.finish(Code::NO_ERROR, false, true);
+        (std::mem::take(self.out), self.question_end)
+    }
+
+    /// Whether nothing was answered so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts == [0; 3]
+    }
+
+    /// Says that there is more than this.
+    pub(crate) fn cut(&mut self) {
+        self.truncated = true;
+    }
+
+    /// Takes everything back but the question.
+    pub(crate) fn clear(&mut self) {
+        self.out.truncate(self.question_end);
+        self.owner = HEADER as u16;
+        self.counts = [0; 3];
+        self.truncated = false;
+    }
+
+    /// Adds a record of [`crate::record::Records`] to the answers.
+    pub(crate) fn answer(&mut self, record: &[u8]) {
+        let at = self.out.len();
+        if !self.fits(record.len()) {
+            self.truncated = true;
+            return;
+        }
+        self.out.extend_from_slice(record);
+        if self.owner != HEADER as u16 {
+            self.out[at..at + 2].copy_from_slice(&pointer(self.owner));
+        }
+        self.counts[0] += 1;
+    }
+
+    /// Adds an `SRV` record like [`Reply::answer`]; returns where its target is, for
+    /// [`Reply::additional`]. `None` if it did not fit, or lies too far behind to be pointed at.
+    pub(crate) fn answer_srv(&mut self, record: &[u8]) -> Option<u16> {
+        let at = self.out.len();
+        self.answer(record);
+        let target = at + RECORD_HEAD + SRV_TARGET;
+        (self.out.len() > at && target <= LAST_POINTABLE).then_some(target as u16)
+    }
+
+    /// Adds an answer whose data is one name, as of `NS` or `PTR`.
+    pub(crate) fn answer_name(&mut self, kind: RecordType, ttl: u32, name: &Name) {
+        let owner = Owner::At(self.owner);
+        self.record(0, owner, kind, ttl, |reply| {
+            reply.name(name);
+        });
+    }
+
+    /// Adds an alias; what is answered after it belongs to its target.
+    pub(crate) fn alias(&mut self, ttl: u32, target: &Name) {
+        let owner = Owner::At(self.owner);
+        let mut at = 0;
+        let written = self.record(0, owner, RecordType::CNAME, ttl, |reply| {
+            at = reply.name(target);
+        });
+        // Invariant: at most eight aliases of at most 267 bytes lie before this.
+        if written && at <= LAST_POINTABLE {
+            self.owner = at as u16;
+        }
+    }
+
+    /// Adds the zone's SOA to the answers.
+    pub(crate) fn answer_soa(&mut self, soa: &Soa<'_>) {
+        let owner = Owner::At(self.owner);
+        self.soa(0, owner, soa);
+    }
+
+    /// Says for how long it may be remembered that there is no answer (RFC 2308).
+    pub(crate) fn negative(&mut self, soa: &Soa<'_>) {
+        self.soa(1, Owner::Named(soa.zone), soa);
+    }
+
+    /// Adds an address to the answers.
+    pub(crate) fn answer_address(&mut self, ttl: u32, address: IpAddr) {
+        self.address(0, Owner::At(self.owner), ttl, address);
+    }
+
+    /// Adds an address of a name that stands at `owner` in the message, if there is room.
+    pub(crate) fn additional(&mut self, owner: u16, ttl: u32, address: IpAddr) {
+        self.extra(Owner::At(owner), ttl, address);
+    }
+
+    /// Adds an address of a name, if there is room.
+    pub(crate) fn additional_of(&mut self, owner: &Name, ttl: u32, address: IpAddr) {
+        self.extra(Owner::Named(owner), ttl, address);
+    }
+
+    fn extra(&mut self, owner: Owner<'_>, ttl: u32, address: IpAddr) {
+        let truncated = self.truncated;
+        self.address(2, owner, ttl, address);
+        // Nobody misses these.
+        self.truncated = truncated;
+    }
+
+    fn address(&mut self, section: usize, owner: Owner<'_>, ttl: u32, address: IpAddr) {
+        let kind = address_type(address);
+        self.record(section, owner, kind, ttl, |reply| match address {
+            IpAddr::V4(address) => reply.out.extend_from_slice(&address.octets()),
+            IpAddr::V6(address) => reply.out.extend_from_slice(&address.octets()),
+        });
+    }
+
+    fn soa(&mut self, section: usize, owner: Owner<'_>, soa: &Soa<'_>) {
+        self.record(section, owner, RecordType::SOA, soa.ttl, |reply| {
+            reply.name(soa.name_server);
+            reply.name(soa.contact);
+            // Refresh, retry and expiry are those of Route 53; nobody transfers these zones.
+            for number in [soa.serial, 7200, 900, 1_209_600, soa.ttl] {
+                reply.out.extend_from_slice(&number.to_be_bytes());
+            }
+        });
+    }
+
+    /// Adds a record; false, with nothing written, if it does not fit.
+    fn record(
+        &mut self,
+        section: usize,
+        owner: Owner<'_>,
+        kind: RecordType,
+        ttl: u32,
+        data: impl FnOnce(&mut Self),
+    ) -> bool {
+        debug_assert!(self.counts[section + 1..].iter().all(|count| *count == 0));
+        let start = self.out.len();
+        match owner {
+            Owner::At(offset) => self.out.extend_from_slice(&pointer(offset)),
+            Owner::Named(name) => {
+                self.name(name);
+            }
+        }
+        self.out.extend_from_slice(&kind.0.to_be_bytes());
+        self.out.extend_from_slice(&CLASS_IN.to_be_bytes());
+        self.out.extend_from_slice(&ttl.to_be_bytes());
+        self.out.extend_from_slice(&[0; 2]);
+        let data_start = self.out.len();
+        data(self);
+        // Invariant: names and numbers, far below 65,536 bytes.
+        let length = (self.out.len() - data_start) as u16;
+        self.out[data_start - 2..data_start].copy_from_slice(&length.to_be_bytes());
+        if !self.fits(0) {
+            self.out.truncate(start);
+            self.truncated = true;
+            return false;
+        }
+        self.counts[section] += 1;
+        true
+    }
+
+    fn fits(&self, more: usize) -> bool {
+        !self.truncated && self.out.len() + more <= self.limit
+    }
+
+    /// Writes a name, as far as it does not end like the question's. Returns where it stands.
+    fn name(&mut self, name: &Name) -> usize {
+        let wire = name.as_wire();
+        // Without the root's zero byte, the type and the class.
+        let asked_end = self.question_end - 5;
+        let mut front = 0;
+        while front < wire.len() {
+            let rest = &wire[front..];
+            if let Some(start) = asked_end.checked_sub(rest.len()).filter(|at| *at >= HEADER)
+                && self.out[start..asked_end].eq_ignore_ascii_case(rest)
+            {
+                let at = self.out.len();
+                self.out.extend_from_slice(&wire[..front]);
+                self.out.extend_from_slice(&pointer(start as u16));
+                return if front == 0 { start } else { at };
+            }
+            front += 1 + usize::from(rest[0]);
+        }
+        let at = self.out.len();
+        self.out.extend_from_slice(wire);
+        self.out.push(0);
+        at
+    }
+
+    /// Writes what is left. Returns whether the answer had to be cut.
+    pub(crate) fn finish(&mut self, code: Code, authoritative: bool, recursion: bool) -> bool {
+        let mut additionals = self.counts[2];
+        if let Some(dnssec_ok) = self.edns.take() {
+            additionals += 1;
+            // The rest of the code goes where the header has no room for it.
+            let high = (code.0 >> 4) as u8;
+            self.out.push(0);
+            self.out.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
+            self.out.extend_from_slice(&UDP_LIMIT.to_be_bytes());
+            let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
+            self.out.extend_from_slice(&[high, 0, dnssec_ok, 0, 0, 0]);
+        }
+        let mut flags = self.flags | code.0 & 15;
+        for (bit, is_set) in [
+            (0x0400, authoritative),
+            (0x0200, self.truncated),
+            (0x0080, recursion),
+        ] {
+            if is_set {
+                flags |= bit;
+            }
+        }
+        let words = [flags, 1, self.counts[0], self.counts[1], additionals];
+        for (place, word) in self.out[2..HEADER].chunks_exact_mut(2).zip(words) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+        self.truncated
+    }
+}
+
+/// The numbers and names of a zone's SOA record.
+pub(crate) struct Soa<'n> {
+    pub(crate) zone: &'n Name,
+    pub(crate) name_server: &'n Name,
+    pub(crate) contact: &'n Name,
+    pub(crate) serial: u32,
+    /// Seconds for which the record, and that something is not there, may be remembered.
+    pub(crate) ttl: u32,
+}
+
+fn pointer(offset: u16) -> [u8; 2] {
+    (u16::from_be_bytes(QUESTION_POINTER) & 0xc000 | offset).to_be_bytes()
+}
+
+/// The answer to a message that holds no question: its header alone.
+pub(crate) fn bare(header: crate::question::Header, code: Code, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&header.id.to_be_bytes());
+    out.extend_from_slice(&(header.answering() | code.0).to_be_bytes());
+    out.extend_from_slice(&[0; HEADER - 4]);
+}
+
+#[cfg(test)]
+mod tests;

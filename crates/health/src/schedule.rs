@@ -1,0 +1,251 @@
+//! Which instances are checked, when each is next, and what its results mean. No I/O, no clock.
+
+use crate::target::Target;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tombolo_model::{
+    Change, Record, RecordKey, Scope, ScopeView, View,
+    registry::{Health, Instance, Service},
+};
+
+/// An instance, by its scope, its service's id and its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Name {
+    pub(crate) scope: Scope,
+    pub(crate) service_id: Arc<str>,
+    pub(crate) instance_id: Arc<str>,
+}
+
+/// A check to be made now.
+#[derive(Clone, Debug)]
+pub(crate) struct Due {
+    pub(crate) target: Target,
+    /// Tells this check from one of the same instance that was replaced meanwhile.
+    pub(crate) number: u64,
+}
+
+/// A result that has to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) name: Name,
+    /// The registration that was checked.
+    pub(crate) operation_id: String,
+    pub(crate) health: Health,
+}
+
+/// Consecutive equal results that turn the health of an instance, when its service does not say.
+const DEFAULT_THRESHOLD: u32 = 3;
+
+struct Check {
+    target: Target,
+    threshold: u32,
+    operation_id: String,
+    number: u64,
+    /// When it is next; `None` while it is being made.
+    next: Option<Instant>,
+    /// What discovery says now.
+    health: Health,
+    /// Results in a row that say otherwise.
+    against: u32,
+}
+
+pub(crate) struct Schedule {
+    interval: Duration,
+    checks: HashMap<Name, Check>,
+    queue: BTreeSet<(Instant, u64)>,
+    /// The names of those that wait or are being made, by number.
+    names: BTreeMap<u64, Name>,
+    last_number: u64,
+}
+
+impl Schedule {
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            checks: HashMap::new(),
+            queue: BTreeSet::new(),
+            names: BTreeMap::new(),
+            last_number: 0,
+        }
+    }
+
+    /// How many instances are checked.
+    pub(crate) fn len(&self) -> usize {
+        self.checks.len()
+    }
+
+    /// Takes a whole state: what is known goes on as it was, the rest begins, spread over an interval so
+    /// that a start is no storm.
+    pub(crate) fn resync(&mut self, view: &View, now: Instant) {
+        let mut gone: BTreeSet<Name> = self.checks.keys().cloned().collect();
+        let mut wanted = Vec::new();
+        for (scope, state) in view.scopes() {
+            for service in state.services().filter(|s| s.health_check.is_some()) {
+                let instances = state.instances(&service.id).into_iter();
+                for instance in instances.flat_map(|instances| instances.by_id.values()) {
+                    let name = name(scope, instance);
+                    gone.remove(&name);
+                    wanted.push((name, service.clone(), instance.clone()));
+                }
+            }
+        }
+        for name in gone {
+            self.remove(&name);
+        }
+        let step = self.interval / u32::try_from(wanted.len()).unwrap_or(u32::MAX).max(1);
+        let mut first = now;
+        for (name, service, instance) in wanted {
+            self.put(name, &service, &instance, first);
+            first += step;
+        }
+    }
+
+    /// Takes changes that led to a view.
+    pub(crate) fn change(&mut self, view: &View, changes: &[Change], now: Instant) {
+        for change in changes {
+            let Some(state) = view.scope(change.scope()) else {
+                continue;
+            };
+            match change {
+                Change::Put(scope, Record::Instance(instance)) => {
+                    self.look(scope, state, &instance.service_id, &instance.id, now);
+                }
+                Change::Delete(scope, RecordKey::Instance(service_id, id)) => {
+                    self.look(scope, state, service_id, id, now);
+                }
+                Change::Put(scope, Record::Service(service)) => {
+                    let instances = state.instances(&service.id).into_iter();
+                    for instance in instances.flat_map(|instances| instances.by_id.values()) {
+                        self.look(scope, state, &service.id, &instance.id, now);
+                    }
+                }
+                // A service goes when it has no instances.
+                Change::Put(..) | Change::Delete(..) => {}
+            }
+        }
+    }
+
+    /// When the next check is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// The next check that is due at a time. It is not given again before its result is told.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Due> {
+        let (at, number) = self.queue.first().copied()?;
+        if at > now {
+            return None;
+        }
+        self.queue.remove(&(at, number));
+        let check = self.checks.get_mut(self.names.get(&number)?)?;
+        check.next = None;
+        Some(Due {
+            target: check.target.clone(),
+            number,
+        })
+    }
+
+    /// Takes the result of a check. `Some`: this turns the instance's health. It is told again with each
+    /// further result until the view has it, so that a finding that could not be recorded is not lost.
+    pub(crate) fn result(&mut self, number: u64, is_well: bool, now: Instant) -> Option<Finding> {
+        let name = self.names.get(&number)?;
+        let check = self.checks.get_mut(name)?;
+        let next = now + self.interval;
+        check.next = Some(next);
+        self.queue.insert((next, number));
+        let seen = if is_well {
+            Health::Healthy
+        } else {
+            Health::Unhealthy
+        };
+        if seen == check.health {
+            check.against = 0;
+            return None;
+        }
+        check.against = check.against.saturating_add(1);
+        (check.against >= check.threshold).then(|| Finding {
+            name: name.clone(),
+            operation_id: check.operation_id.clone(),
+            health: seen,
+        })
+    }
+
+    /// Compares one instance with the view.
+    fn look(&mut self, scope: &Scope, state: &ScopeView, service: &str, id: &str, now: Instant) {
+        let found = state.service(service).zip(state.instance(service, id));
+        match found {
+            Some((service, instance)) => {
+                self.put(name(scope, instance), service, instance, now);
+            }
+            None => self.remove(&Name {
+                scope: scope.clone(),
+                service_id: service.into(),
+                instance_id: id.into(),
+            }),
+        }
+    }
+
+    fn put(&mut self, name: Name, service: &Service, instance: &Instance, first: Instant) {
+        let Some(target) = Target::of(service, instance) else {
+            self.remove(&name);
+            return;
+        };
+        let threshold = service
+            .health_check
+            .as_ref()
+            .and_then(|check| check.failure_threshold)
+            .unwrap_or(DEFAULT_THRESHOLD);
+        if let Some(known) = self.checks.get_mut(&name)
+            && known.operation_id == instance.operation_id
+            && known.target == target
+        {
+            known.threshold = threshold;
+            if known.health != instance.health {
+                known.health = instance.health;
+                known.against = 0;
+            }
+            return;
+        }
+        self.remove(&name);
+        self.last_number += 1;
+        let number = self.last_number;
+        self.queue.insert((first, number));
+        self.names.insert(number, name.clone());
+        self.checks.insert(
+            name,
+            Check {
+                target,
+                threshold,
+                operation_id: instance.operation_id.clone(),
+                number,
+                next: Some(first),
+                health: instance.health,
+                against: 0,
+            },
+        );
+    }
+
+    fn remove(&mut self, name: &Name) {
+        let Some(check) = self.checks.remove(name) else {
+            return;
+        };
+        self.names.remove(&check.number);
+        if let Some(next) = check.next {
+            self.queue.remove(&(next, check.number));
+        }
+    }
+}
+
+fn name(scope: &Scope, instance: &Instance) -> Name {
+    Name {
+        scope: scope.clone(),
+        service_id: instance.service_id.clone(),
+        instance_id: instance.id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! What is asked of an instance.
+
+use std::net::{IpAddr, SocketAddr};
+use tombolo_model::registry::{HealthCheckType, Instance, Service};
+
+/// Where a check goes and what it asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) question: Question,
+}
+
+/// How an instance shows that it is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// It accepts a connection.
+    Tcp,
+    /// It answers a request for this path with a status from 200 to 399.
+    Http { path: String, tls: bool },
+}
+
+impl Target {
+    /// `None`: the service has no such check, or the instance no address: an alias has the health of what
+    /// it stands for.
+    pub(crate) fn of(service: &Service, instance: &Instance) -> Option<Self> {
+        let check = service.health_check.as_ref()?;
+        let port = instance.attribute("AWS_INSTANCE_PORT")?.parse().ok()?;
+        // A service with both records is checked over IPv4, and both follow it.
+        let address: IpAddr = instance
+            .attribute("AWS_INSTANCE_IPV4")
+            .or_else(|| instance.attribute("AWS_INSTANCE_IPV6"))?
+            .parse()
+            .ok()?;
+        let path = || {
+            let path = check.resource_path.as_deref().unwrap_or_default();
+            // The slash may be left out.
+            format!("/{}", path.strip_prefix('/').unwrap_or(path))
+        };
+        let question = match check.kind {
+            HealthCheckType::TCP => Question::Tcp,
+            kind => Question::Http {
+                path: path(),
+                tls: kind == HealthCheckType::HTTPS,
+            },
+        };
+        Some(Self {
+            address: SocketAddr::new(address, port),
+            question,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_model::{
+        Timestamp,
+        registry::{Health, HealthCheckConfig},
+    };
+
+    fn service(kind: HealthCheckType, path: Option<&str>) -> Service {
+        Service {
+            id: "srv-1".into(),
+            name: "web".into(),
+            namespace_id: "ns-1".into(),
+            description: None,
+            dns_config: None,
+            health_check: Some(HealthCheckConfig {
+                kind,
+                resource_path: path.map(Into::into),
+                failure_threshold: None,
+            }),
+            custom_health_check: false,
+            creator_request_id: None,
+            created_at: Timestamp(0),
+            tags: Vec::new(),
+        }
+    }
+
+    fn instance(attributes: &[(&str, &str)]) -> Instance {
+        Instance {
+            service_id: "srv-1".into(),
+            id: "one".into(),
+            attributes: attributes
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            creator_request_id: None,
+            operation_id: "op".into(),
+            health: Health::Healthy,
+        }
+    }
+
+    #[test]
+    fn the_address_and_the_path_come_from_the_attributes_and_the_check() {
+        let http = |path: &str, tls| Question::Http {
+            path: path.into(),
+            tls,
+        };
+        let four = ("AWS_INSTANCE_IPV4", "10.0.0.1");
+        let six = ("AWS_INSTANCE_IPV6", "fd00::1");
+        let port = ("AWS_INSTANCE_PORT", "81");
+        let of = |kind, path, attributes: &[(&str, &str)]| {
+            Target::of(&service(kind, path), &instance(attributes))
+        };
+        let target = |address: &str, question| {
+            let address = address.parse().expect("an address");
+            Some(Target { address, question })
+        };
+        use HealthCheckType::{HTTP, HTTPS, TCP};
+        for (kind, path, attributes, expected) in [
+            (
+                TCP,
+                None,
+                &[four, port][..],
+                target("10.0.0.1:81", Question::Tcp),
+            ),
+            (
+                HTTP,
+                None,
+                &[four, port],
+                target("10.0.0.1:81", http("/", false)),
+            ),
+            (
+                HTTP,
+                Some("up?a=b"),
+                &[four, six, port],
+                target("10.0.0.1:81", http("/up?a=b", false)),
+            ),
+            (
+                HTTPS,
+                Some("/up"),
+                &[six, port],
+                target("[fd00::1]:81", http("/up", true)),
+            ),
+            (HTTP, None, &[four], None),
+            (HTTP, None, &[port, ("AWS_ALIAS_DNS_NAME", "a.b")], None),
+        ] {
+            assert_eq!(
+                of(kind, path, attributes),
+                expected,
+                "{kind:?} {attributes:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Virtual gateways and their routes.
+
+use super::{Compiler, Ports, access_log, cluster, matching};
+use crate::plan::{
+    Changes, Entrance, Gateway, Handler, HeaderMatch, MARK, PathChange, Route, Target, Timeout,
+    ValueMatch,
+};
+use std::sync::Arc;
+use tombolo_model::mesh::{
+    Kind, ResourceKey, Spec,
+    spec::{
+        GatewayRouteSpec, VirtualGatewaySpec,
+        gateway_route::{
+            GatewayRouteTarget, HostnameRewrite, HttpGatewayRouteMatch, HttpGatewayRouteRewrite,
+            Switch,
+        },
+        matching::HostnameMatch,
+    },
+};
+
+/// Nothing is timed on the way back to the gateway itself: the routes inside have their own limits, and
+/// the shorter of two would win.
+const UNLIMITED: Timeout = Timeout {
+    request: None,
+    idle: None,
+};
+
+impl Compiler<'_> {
+    pub(super) fn gateway(&mut self, key: &ResourceKey, spec: &VirtualGatewaySpec) {
+        self.plan.access_log = spec.logging.as_ref().and_then(access_log);
+        self.dependencies.list(Kind::GatewayRoute, key);
+        let scope = self.scope;
+        let routes: Vec<(&ResourceKey, &GatewayRouteSpec)> = scope
+            .members(&key.mesh, Kind::GatewayRoute, Some(&key.name))
+            .filter_map(|route| match &route.spec {
+                Spec::GatewayRoute(spec) => Some((&route.key, &**spec)),
+                _ => None,
+            })
+            .collect();
+        let mut gateway = Gateway::default();
+        let is_only = spec.listeners.len() == 1;
+        for listener in &spec.listeners {
+            let mapping = listener.port_mapping;
+            self.warn_of_tls(key, mapping.port, listener.tls.as_ref());
+            let back = cluster::self_redirect_name(&self.mesh, &key.name, mapping, is_only);
+            self.plan
+                .clusters
+                .insert(back.clone(), cluster::self_redirect(listener));
+            let mut here: Vec<_> = routes
+                .iter()
+                .filter(|(_, spec)| spec.match_port().is_none_or(|port| port == mapping.port))
+                .filter_map(|(route, spec)| {
+                    let planned = self.gateway_route(route, spec, &back, &mut gateway.inside)?;
+                    Some((spec, planned))
+                })
+                .collect();
+            here.sort_by_cached_key(|(spec, route)| {
+                let order = matching::order(spec.priority, &route.matcher, &route.name);
+                (spec.priority.unwrap_or(u32::MAX), host_rank(spec), order)
+            });
+            gateway.entrances.push(Entrance {
+                port: mapping.port,
+                protocol: cluster::protocol(mapping.protocol),
+                routes: here.into_iter().map(|(_, route)| route).collect(),
+            });
+        }
+        self.plan.gateway = Some(gateway);
+    }
+
+    /// A route of an entrance; the routes of its service are added to those inside. `None`: it leads
+    /// nowhere.
+    fn gateway_route(
+        &mut self,
+        key: &ResourceKey,
+        spec: &GatewayRouteSpec,
+        back: &Arc<str>,
+        inside: &mut Vec<Route>,
+    ) -> Option<Route> {
+        let target = spec.target()?;
+        let mark = self.inside(key, target, inside)?;
+        let service = &target.virtual_service.virtual_service_name;
+        let (mut matcher, hostname, mut changes) =
+            if let Some(route) = spec.http_route.as_ref().or(spec.http2_route.as_ref()) {
+                let rewrite = route.action.rewrite.as_ref();
+                let changes = Changes {
+                    host: new_host(service, rewrite.and_then(|rewrite| rewrite.hostname)),
+                    path: path_change(&route.matcher, rewrite),
+                    ..Changes::default()
+                };
+                let matcher = matching::gateway_http(&route.matcher);
+                (matcher, route.matcher.hostname.as_ref(), changes)
+            } else {
+                let route = spec.grpc_route.as_ref()?;
+                let rewrite = route.action.rewrite.as_ref();
+                let changes = Changes {
+                    host: new_host(service, rewrite.and_then(|rewrite| rewrite.hostname)),
+                    ..Changes::default()
+                };
+                let matcher = matching::gateway_grpc(&route.matcher);
+                (matcher, route.matcher.hostname.as_ref(), changes)
+            };
+        matcher.headers.extend(hostname.and_then(host));
+        changes.set.push((MARK.to_owned(), mark));
+        Some(Route {
+            name: key.name.to_string(),
+            matcher,
+            targets: vec![Target {
+                cluster: back.clone(),
+                weight: 1,
+            }],
+            timeout: UNLIMITED,
+            retry: None,
+            changes,
+        })
+    }
+
+    /// Adds the routes of a service for requests that carry its mark, once; answers with the mark.
+    fn inside(
+        &mut self,
+        route: &ResourceKey,
+        target: &GatewayRouteTarget,
+        inside: &mut Vec<Route>,
+    ) -> Option<String> {
+        let name = target.virtual_service.virtual_service_name.as_str();
+        let service = ResourceKey::new(self.mesh.clone(), Kind::VirtualService, name);
+        let mut ports = Ports::default();
+        self.service(route, &service, &mut ports);
+        let port = match target.port {
+            Some(port) => port,
+            None => *ports.0.keys().next()?,
+        };
+        let Some(handler) = ports.0.remove(&port) else {
+            let message = format!("virtual service {name} is not provided on port {port}");
+            self.warn(route, message);
+            return None;
+        };
+        let Handler::Http(hosts) = handler else {
+            let message = format!(
+                "virtual service {name} speaks TCP on port {port}: a gateway cannot choose by requests there"
+            );
+            self.warn(route, message);
+            return None;
+        };
+        let mark = format!("{}:{port}", name.to_ascii_lowercase());
+        let is_marked = HeaderMatch {
+            name: MARK.to_owned(),
+            value: ValueMatch::Exact(mark.clone()),
+            invert: false,
+        };
+        if !inside
+            .iter()
+            .any(|route| route.matcher.headers.contains(&is_marked))
+        {
+            for mut route in hosts.into_iter().flat_map(|host| host.routes) {
+                route.matcher.headers.push(is_marked.clone());
+                route.changes.remove.push(MARK.to_owned());
+                inside.push(route);
+            }
+        }
+        Some(mark)
+    }
+}
+
+/// Routes for one host come before routes for several, and these before routes for all.
+fn host_rank(spec: &GatewayRouteSpec) -> u8 {
+    let http = spec.http_route.as_ref().or(spec.http2_route.as_ref());
+    let hostname = match (http, &spec.grpc_route) {
+        (Some(route), _) => route.matcher.hostname.as_ref(),
+        (None, Some(route)) => route.matcher.hostname.as_ref(),
+        (None, None) => None,
+    };
+    match hostname {
+        Some(hostname) if hostname.exact.is_some() => 0,
+        Some(_) => 1,
+        None => 2,
+    }
+}
+
+/// The host, in any case and with or without a port.
+fn host(hostname: &HostnameMatch) -> Option<HeaderMatch> {
+    let pattern = match (&hostname.exact, &hostname.suffix) {
+        (Some(exact), _) => regex::escape(exact),
+        (None, Some(suffix)) => format!(".*{}", regex::escape(suffix)),
+        (None, None) => return None,
+    };
+    Some(HeaderMatch {
+        name: ":authority".to_owned(),
+        value: ValueMatch::Regex(format!("(?i){pattern}(:[0-9]+)?")),
+        invert: false,
+    })
+}
+
+fn new_host(service: &str, rewrite: Option<HostnameRewrite>) -> Option<String> {
+    let is_kept =
+        rewrite.is_some_and(|rewrite| rewrite.default_target_hostname == Some(Switch::Disabled));
+    (!is_kept).then(|| service.to_owned())
+}
+
+/// A matched prefix becomes `/` unless something else is said; a matched path stays unless it is said what
+/// it becomes.
+fn path_change(
+    matcher: &HttpGatewayRouteMatch,
+    rewrite: Option<&HttpGatewayRouteRewrite>,
+) -> Option<PathChange> {
+    let whole = rewrite
+        .and_then(|rewrite| rewrite.path.as_ref())
+        .and_then(|path| path.exact.as_ref());
+    if let Some(whole) = whole {
+        return Some(PathChange::Whole(whole.clone()));
+    }
+    let from = matcher.prefix.as_ref()?;
+    let prefix = rewrite.and_then(|rewrite| rewrite.prefix.as_ref());
+    let to = match prefix.and_then(|prefix| prefix.value.as_ref()) {
+        Some(value) => value.as_str(),
+        None if prefix.is_some_and(|p| p.default_prefix == Some(Switch::Disabled)) => return None,
+        None => "/",
+    };
+    (from != to).then(|| PathChange::Prefix {
+        from: from.clone(),
+        to: to.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

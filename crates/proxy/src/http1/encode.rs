@@ -1,0 +1,365 @@
+//! Messages to bytes.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+
+use super::date;
+use super::framing::{ContentLength, content_length, has_token, may_have_body};
+use super::wire::Output;
+
+/// How a body is being written.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    kind: Kind,
+    /// Trailer fields that were announced; others are not sent.
+    trailers: Vec<HeaderName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Bytes still to come. What exceeds them is not sent.
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// The body was shorter than its head said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooShort;
+
+impl Encoder {
+    fn length(length: u64) -> Self {
+        Self {
+            kind: Kind::Length(length),
+            trailers: Vec::new(),
+        }
+    }
+
+    fn until_close() -> Self {
+        Self {
+            kind: Kind::UntilClose,
+            trailers: Vec::new(),
+        }
+    }
+
+    fn chunked(headers: &HeaderMap) -> Self {
+        let trailers = if headers.contains_key(header::TRAILER) {
+            headers
+                .get_all(header::TRAILER)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|text| text.split(','))
+                .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Self {
+            kind: Kind::Chunked,
+            trailers,
+        }
+    }
+
+    /// The connection can carry nothing after this body.
+    pub(super) fn is_last(&self) -> bool {
+        self.kind == Kind::UntilClose
+    }
+
+    /// Nothing more will be written, whatever the body still holds.
+    pub(super) fn is_full(&self) -> bool {
+        self.kind == Kind::Length(0)
+    }
+
+    pub(super) fn data(&mut self, mut data: Bytes, output: &mut Output) {
+        match &mut self.kind {
+            Kind::Length(left) => {
+                if let Ok(left) = usize::try_from(*left) {
+                    data.truncate(left);
+                }
+                *left -= data.len() as u64;
+                output.push(data);
+            }
+            // An empty chunk would end the body.
+            Kind::Chunked if data.is_empty() => {}
+            Kind::Chunked => {
+                append_hex(data.len(), output.tail());
+                output.tail().extend_from_slice(b"\r\n");
+                output.push(data);
+                output.tail().extend_from_slice(b"\r\n");
+            }
+            Kind::UntilClose => output.push(data),
+        }
+    }
+
+    /// Ends the body; `trailers` only where its head announced them.
+    pub(super) fn end(
+        &mut self,
+        trailers: Option<&HeaderMap>,
+        output: &mut Output,
+    ) -> Result<(), TooShort> {
+        match self.kind {
+            Kind::Length(0) | Kind::UntilClose => Ok(()),
+            Kind::Length(_) => Err(TooShort),
+            Kind::Chunked => {
+                let out = output.tail();
+                out.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers.into_iter().flatten() {
+                    if self.trailers.contains(name) && is_trailer(name) {
+                        append_field(name, value, out);
+                    }
+                }
+                out.extend_from_slice(b"\r\n");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Fields that decide about framing, routing or authentication must not come late (RFC 9110 section 6.5.1).
+fn is_trailer(name: &HeaderName) -> bool {
+    !matches!(
+        *name,
+        header::AUTHORIZATION
+            | header::CACHE_CONTROL
+            | header::CONTENT_ENCODING
+            | header::CONTENT_LENGTH
+            | header::CONTENT_RANGE
+            | header::CONTENT_TYPE
+            | header::HOST
+            | header::MAX_FORWARDS
+            | header::SET_COOKIE
+            | header::TRAILER
+            | header::TRANSFER_ENCODING
+            | header::TE
+    )
+}
+
+fn append_hex(number: usize, out: &mut Vec<u8>) {
+    let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[(number >> (place * 4)) & 15]);
+    }
+}
+
+fn append_decimal(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn append_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn append_length(length: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"content-length: ");
+    append_decimal(length, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What the body says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Empty,
+    /// Bytes.
+    Exact(u64),
+    Unknown,
+}
+
+impl Extent {
+    pub(super) fn of(body: &impl hyper::body::Body) -> Self {
+        if body.is_end_stream() {
+            Self::Empty
+        } else {
+            body.size_hint().exact().map_or(Self::Unknown, Self::Exact)
+        }
+    }
+}
+
+/// Whether a length can be that of such a body.
+fn fits(length: &ContentLength, extent: Extent) -> bool {
+    match (length, extent) {
+        (ContentLength::Agreed(length), Extent::Empty) => *length == 0,
+        (ContentLength::Agreed(_), Extent::Exact(_) | Extent::Unknown) => true,
+        (ContentLength::Absent | ContentLength::Wrong, _) => false,
+    }
+}
+
+/// Writes a request's head, with `host` in place of whatever the headers say.
+pub(super) fn request(
+    method: &Method,
+    target: &Uri,
+    host: &HeaderValue,
+    headers: &HeaderMap,
+    extent: Extent,
+    out: &mut Vec<u8>,
+) -> Encoder {
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    match (target.authority(), target.path_and_query()) {
+        (None, Some(path)) => {
+            // A target of only a query is one of the root (RFC 9112 section 3.2.1).
+            if path.as_str().starts_with('?') {
+                out.push(b'/');
+            }
+            out.extend_from_slice(path.as_str().as_bytes());
+        }
+        _ => out.extend_from_slice(target.to_string().as_bytes()),
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let mut hosted = false;
+    for (name, value) in headers {
+        match *name {
+            header::HOST if hosted => {}
+            header::HOST => {
+                hosted = true;
+                append_field(name, host, out);
+            }
+            header::TRANSFER_ENCODING => {}
+            // A length that is not the body's would make part of it the next request.
+            header::CONTENT_LENGTH if !fits(&content_length(headers), extent) => {}
+            _ => append_field(name, value, out),
+        }
+    }
+    if !hosted {
+        append_field(&header::HOST, host, out);
+    }
+    let encoder = if extent == Extent::Empty {
+        Encoder::length(0)
+    } else {
+        match (content_length(headers), extent) {
+            (ContentLength::Agreed(length), _) => Encoder::length(length),
+            (_, Extent::Exact(length)) => {
+                append_length(length, out);
+                Encoder::length(length)
+            }
+            (_, Extent::Empty | Extent::Unknown) => {
+                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                Encoder::chunked(headers)
+            }
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    encoder
+}
+
+/// What a response's head depends on beside itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) version: Version,
+    /// Whether the connection could carry another request.
+    pub(super) keep_alive: bool,
+    /// The client takes trailers.
+    pub(super) trailers: bool,
+}
+
+/// Writes a response's head. Returns the body's encoder (`None`: no body follows) and whether the connection stays.
+pub(super) fn response(
+    status: StatusCode,
+    headers: &HeaderMap,
+    asked: Asked<'_>,
+    extent: Extent,
+    out: &mut Vec<u8>,
+) -> (Option<Encoder>, bool) {
+    let old = asked.version == Version::HTTP_10;
+    append_status(status, old, out);
+    let switching = status == StatusCode::SWITCHING_PROTOCOLS;
+    let bodied = may_have_body(asked.method, status);
+    let mut stays = asked.keep_alive;
+    // The body ends where the upstream's header says, if it says so.
+    let mut sized = None;
+    let (mut dated, mut alive, mut close) = (false, false, false);
+    for (name, value) in headers {
+        match *name {
+            header::CONTENT_LENGTH => {
+                let told = super::framing::digits(value.as_bytes());
+                let lies = bodied && extent == Extent::Empty && told != Some(0);
+                let misplaced = status == StatusCode::NO_CONTENT || status.is_informational();
+                if sized.is_some() || told.is_none() || lies || misplaced {
+                    continue;
+                }
+                sized = told;
+            }
+            header::TRANSFER_ENCODING => continue,
+            header::CONNECTION => {
+                close |= has_token(value, "close");
+                alive |= has_token(value, "keep-alive");
+            }
+            header::DATE => dated = true,
+            header::TRAILER if old || !bodied => continue,
+            _ => {}
+        }
+        append_field(name, value, out);
+    }
+    stays &= !close;
+    let encoder = if !bodied {
+        if let (None, Extent::Exact(length), &Method::HEAD) = (sized, extent, asked.method) {
+            append_length(length, out);
+        }
+        None
+    } else {
+        Some(match (sized, extent) {
+            (Some(length), _) => Encoder::length(length),
+            (None, Extent::Empty) => {
+                append_length(0, out);
+                Encoder::length(0)
+            }
+            (None, Extent::Exact(length)) => {
+                append_length(length, out);
+                Encoder::length(length)
+            }
+            (None, Extent::Unknown) if old => Encoder::until_close(),
+            (None, Extent::Unknown) => {
+                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                let mut encoder = Encoder::chunked(headers);
+                if !asked.trailers {
+                    encoder.trailers.clear();
+                }
+                encoder
+            }
+        })
+    };
+    stays &= !switching && !encoder.as_ref().is_some_and(Encoder::is_last);
+    if !switching {
+        if !stays && !close && !old {
+            out.extend_from_slice(b"connection: close\r\n");
+        } else if stays && old && !alive {
+            // What the client asked for and an HTTP/1.0 server has to grant.
+            out.extend_from_slice(b"connection: keep-alive\r\n");
+        }
+    }
+    if !dated {
+        out.extend_from_slice(b"date: ");
+        date::append(out);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    (encoder, stays)
+}
+
+fn append_status(status: StatusCode, old: bool, out: &mut Vec<u8>) {
+    if status == StatusCode::OK && !old {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(if old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    // Envoy's word for a status without a name.
+    let reason = status.canonical_reason().unwrap_or("Unknown");
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,393 @@
+//! Message heads: bytes to `http` types. Nothing is copied; values are slices of what was read.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+
+use super::framing::{ContentLength, Framing, content_length, digits, has_token, is_chunked};
+use super::spare;
+
+/// Room for header fields on the stack; larger limits take it from the heap.
+const USUAL_FIELDS: usize = 100;
+/// Fields that a proxy adds to a message; more make its map grow.
+const ADDED: usize = 4;
+/// Longest request target. `http::Uri` holds no more.
+const MAX_TARGET: usize = 65_534;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a head may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) bytes: usize,
+    pub(crate) fields: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    Syntax,
+    /// Not HTTP/1.0 or HTTP/1.1.
+    Version,
+    /// A transfer coding other than `chunked`.
+    Coding,
+    /// More bytes or fields than permitted.
+    TooLarge,
+    TargetTooLong,
+    /// The client speaks HTTP/2; it would not understand an answer.
+    Http2,
+}
+
+#[derive(Debug)]
+pub(super) struct RequestHead {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+    /// The client may send another request.
+    pub(super) keep_alive: bool,
+    /// It waits for `100 Continue` before it sends the body.
+    pub(super) expects: bool,
+    /// It takes trailers.
+    pub(super) trailers: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct ResponseHead {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+    pub(super) keep_alive: bool,
+}
+
+/// Looks for the end of a head in bytes that arrive in pieces, without looking at any twice.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    seen: usize,
+}
+
+impl Search {
+    /// The head's length including the empty line, and whether this was the first look at an incomplete head.
+    fn find(&mut self, bytes: &[u8]) -> Result<usize, bool> {
+        let first = self.seen == 0;
+        // The end may begin in what was seen already.
+        let from = self.seen.saturating_sub(3);
+        let mut rest = bytes.get(from..).unwrap_or_default();
+        let mut at = from;
+        while let Some(newline) = memchr::memchr(b'\n', rest) {
+            at += newline + 1;
+            rest = &rest[newline + 1..];
+            match rest {
+                [b'\n', ..] => return Ok(at + 1),
+                [b'\r', b'\n', ..] => return Ok(at + 2),
+                _ => {}
+            }
+        }
+        self.seen = bytes.len();
+        Err(first)
+    }
+
+    /// Takes a whole head off the buffer; `None` asks for more bytes.
+    fn take(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: Limits,
+        check: impl Fn(&[u8]) -> Result<(), Malformed>,
+    ) -> Result<Option<Bytes>, Malformed> {
+        if self.seen == 0 {
+            // Empty lines before a message are forgiven (RFC 9112 section 2.2).
+            let blank = buffer
+                .iter()
+                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+                .count();
+            if blank > 0 {
+                let _ = buffer.split_to(blank);
+            }
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+        }
+        match self.find(buffer) {
+            Ok(length) if length > limits.bytes => Err(Malformed::TooLarge),
+            Ok(length) => {
+                self.seen = 0;
+                Ok(Some(buffer.split_to(length).freeze()))
+            }
+            Err(_) if buffer.len() >= limits.bytes => Err(Malformed::TooLarge),
+            Err(first) => {
+                // Something that is not HTTP at all is told at once, not when its head fails to end.
+                if first {
+                    check(buffer)?;
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn malformed(error: httparse::Error) -> Malformed {
+    match error {
+        httparse::Error::TooManyHeaders => Malformed::TooLarge,
+        httparse::Error::Version => Malformed::Version,
+        _ => Malformed::Syntax,
+    }
+}
+
+/// Runs `parse` with room for as many fields as are permitted.
+fn with_room<'b, T>(
+    fields: usize,
+    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> T,
+) -> T {
+    if fields <= USUAL_FIELDS {
+        let mut room = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+        parse(&mut room[..fields])
+    } else {
+        let mut room: Vec<_> = (0..fields).map(|_| MaybeUninit::uninit()).collect();
+        parse(&mut room)
+    }
+}
+
+fn field(
+    head: &Bytes,
+    parsed: &httparse::Header<'_>,
+) -> Result<(HeaderName, HeaderValue), Malformed> {
+    let name = HeaderName::from_bytes(parsed.name.as_bytes()).map_err(|_| Malformed::Syntax)?;
+    let value = HeaderValue::from_maybe_shared(head.slice_ref(parsed.value))
+        .map_err(|_| Malformed::Syntax)?;
+    Ok((name, value))
+}
+
+/// Whether a connection stays open, from the `connection` lines met so far. A `close` is final.
+struct KeepAlive {
+    stays: bool,
+    closed: bool,
+}
+
+impl KeepAlive {
+    fn of(version: Version) -> Self {
+        Self {
+            stays: version == Version::HTTP_11,
+            closed: false,
+        }
+    }
+
+    fn meet(&mut self, value: &HeaderValue) {
+        if self.closed || has_token(value, "close") {
+            self.closed = true;
+            self.stays = false;
+        } else if !self.stays {
+            self.stays = has_token(value, "keep-alive");
+        }
+    }
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(1) {
+        Version::HTTP_11
+    } else {
+        Version::HTTP_10
+    }
+}
+
+/// Takes a request's head off the buffer; `None` asks for more bytes.
+pub(super) fn request(
+    buffer: &mut BytesMut,
+    search: &mut Search,
+    limits: Limits,
+) -> Result<Option<RequestHead>, Malformed> {
+    let head = search.take(buffer, limits, |bytes| {
+        if PREFACE.starts_with(bytes) {
+            return Ok(());
+        }
+        with_room(limits.fields, |room| {
+            httparse::Request::new(&mut [])
+                .parse_with_uninit_headers(bytes, room)
+                .map(drop)
+                .map_err(malformed)
+        })
+    })?;
+    let Some(head) = head else {
+        return Ok(None);
+    };
+    if PREFACE.starts_with(&head) {
+        return Err(Malformed::Http2);
+    }
+    with_room(limits.fields, |room| parse_request(&head, room)).map(Some)
+}
+
+fn parse_request<'b>(
+    head: &'b Bytes,
+    room: &mut [MaybeUninit<httparse::Header<'b>>],
+) -> Result<RequestHead, Malformed> {
+    let mut parsed = httparse::Request::new(&mut []);
+    let status = parsed
+        .parse_with_uninit_headers(head, room)
+        .map_err(malformed)?;
+    let (true, Some(method), Some(target)) = (status.is_complete(), parsed.method, parsed.path)
+    else {
+        return Err(Malformed::Syntax);
+    };
+    if target.len() > MAX_TARGET {
+        return Err(Malformed::TargetTooLong);
+    }
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Syntax)?;
+    let uri =
+        Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| Malformed::Syntax)?;
+    let version = version(parsed.version);
+    let mut alive = KeepAlive::of(version);
+    let mut headers = spare::take(parsed.headers.len() + ADDED);
+    let (mut length, mut coded, mut chunked) = (None, false, false);
+    let (mut expects, mut trailers) = (false, false);
+    for parsed in parsed.headers.iter() {
+        let (name, value) = field(head, parsed)?;
+        match name {
+            header::CONTENT_LENGTH => {
+                let number = digits(value.as_bytes()).ok_or(Malformed::Syntax)?;
+                match length {
+                    None => length = Some(number),
+                    Some(before) if before == number => continue,
+                    Some(_) => return Err(Malformed::Syntax),
+                }
+            }
+            header::TRANSFER_ENCODING => {
+                coded = true;
+                chunked = is_chunked(&value);
+            }
+            header::CONNECTION => alive.meet(&value),
+            header::TE => trailers |= has_token(&value, "trailers"),
+            header::EXPECT => {
+                expects = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            }
+            _ => {}
+        }
+        headers.append(name, value);
+    }
+    if coded && (version == Version::HTTP_10 || length.is_some()) {
+        // Whoever sends both a coding and a length is smuggling.
+        return Err(Malformed::Syntax);
+    }
+    if coded && !chunked {
+        return Err(Malformed::Coding);
+    }
+    let framing = if coded {
+        Framing::Chunked
+    } else {
+        Framing::length(length.unwrap_or(0))
+    };
+    Ok(RequestHead {
+        expects: expects && version == Version::HTTP_11 && framing != Framing::None,
+        method,
+        uri,
+        version,
+        headers,
+        framing,
+        keep_alive: alive.stays,
+        trailers,
+    })
+}
+
+/// Takes a response's head off the buffer, interim ones (1xx other than 101) skipped; `None` asks for more bytes.
+pub(super) fn response(
+    buffer: &mut BytesMut,
+    search: &mut Search,
+    limits: Limits,
+    method: &Method,
+) -> Result<Option<ResponseHead>, Malformed> {
+    loop {
+        let head = search.take(buffer, limits, |bytes| {
+            with_room(limits.fields, |room| {
+                httparse::ParserConfig::default()
+                    .parse_response_with_uninit_headers(
+                        &mut httparse::Response::new(&mut []),
+                        bytes,
+                        room,
+                    )
+                    .map(drop)
+                    .map_err(malformed)
+            })
+        })?;
+        let Some(head) = head else {
+            return Ok(None);
+        };
+        let response = with_room(limits.fields, |room| parse_response(&head, room, method))?;
+        if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
+        {
+            return Ok(Some(response));
+        }
+    }
+}
+
+fn parse_response<'b>(
+    head: &'b Bytes,
+    room: &mut [MaybeUninit<httparse::Header<'b>>],
+    method: &Method,
+) -> Result<ResponseHead, Malformed> {
+    let mut parsed = httparse::Response::new(&mut []);
+    let status = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, head, room)
+        .map_err(malformed)?;
+    let (true, Some(code)) = (status.is_complete(), parsed.code) else {
+        return Err(Malformed::Syntax);
+    };
+    let status = StatusCode::from_u16(code).map_err(|_| Malformed::Syntax)?;
+    let version = version(parsed.version);
+    let mut alive = KeepAlive::of(version);
+    let mut headers = spare::take(parsed.headers.len() + ADDED);
+    let (mut sized, mut coded, mut chunked) = (false, false, false);
+    for parsed in parsed.headers.iter() {
+        let (name, value) = field(head, parsed)?;
+        match name {
+            header::CONTENT_LENGTH => sized = true,
+            header::TRANSFER_ENCODING => {
+                coded = true;
+                chunked = is_chunked(&value);
+            }
+            header::CONNECTION => alive.meet(&value),
+            _ => {}
+        }
+        headers.append(name, value);
+    }
+    let framing = if !super::framing::may_have_body(method, status) {
+        Framing::None
+    } else if coded {
+        if version == Version::HTTP_10 {
+            return Err(Malformed::Syntax);
+        }
+        if sized {
+            headers.remove(header::CONTENT_LENGTH);
+            alive.stays = false;
+        }
+        if chunked {
+            Framing::Chunked
+        } else {
+            Framing::UntilClose
+        }
+    } else {
+        match content_length(&headers) {
+            ContentLength::Agreed(length) => {
+                // One line says it as well as several, or as one with several numbers.
+                if headers
+                    .get(header::CONTENT_LENGTH)
+                    .is_some_and(|value| digits(value.as_bytes()).is_none())
+                    || headers
+                        .get_all(header::CONTENT_LENGTH)
+                        .iter()
+                        .nth(1)
+                        .is_some()
+                {
+                    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+                }
+                Framing::length(length)
+            }
+            ContentLength::Wrong => return Err(Malformed::Syntax),
+            ContentLength::Absent => Framing::UntilClose,
+        }
+    };
+    let switching = status == StatusCode::SWITCHING_PROTOCOLS;
+    Ok(ResponseHead {
+        status,
+        headers,
+        framing,
+        keep_alive: alive.stays && framing != Framing::UntilClose && !switching,
+    })
+}

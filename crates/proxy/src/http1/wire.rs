@@ -1,0 +1,196 @@
+//! A socket with its buffers.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Room for one read: what it begins with, and what it grows to while reads keep filling it.
+const MIN_READ: usize = 4 * 1024;
+const MAX_READ: usize = 64 * 1024;
+/// Pieces up to this size are copied behind what is to be written, so that one plain write sends all.
+const COPIED: usize = 4 * 1024;
+/// Bytes that may wait to be written before more are made.
+const HIGH_WATER: usize = 64 * 1024;
+pub(super) const SLICES: usize = 16;
+
+pub(crate) struct Wire {
+    stream: TcpStream,
+    /// Read, not yet used.
+    pub(super) input: BytesMut,
+    pub(super) output: Output,
+    room: usize,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: Output::default(),
+            room: MIN_READ,
+        }
+    }
+
+    /// Reads what is there behind the input; 0 at the end of the stream.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < self.room {
+            self.input.reserve(self.room.max(2 * MIN_READ));
+        }
+        let room = self.input.capacity() - self.input.len();
+        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        if read == room {
+            self.room = (self.room * 2).min(MAX_READ);
+        } else if read < self.room / 4 {
+            self.room = (self.room / 2).max(MIN_READ);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether a connection on which nothing is due is still good. Costs a look at a flag, no system call, unless the
+    /// peer did something.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.input.is_empty()
+            && matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Writes all that waits. Returns early, pending, when the socket takes no more.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let stream = Pin::new(&mut self.stream);
+            let written = if self.output.queue.is_empty() {
+                ready!(stream.poll_write(cx, &self.output.tail[self.output.sent..]))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = self.output.slices(&mut slices);
+                ready!(stream.poll_write_vectored(cx, &slices[..count]))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all that waits, if the socket takes it now. Nobody is woken when it does later.
+    pub(super) fn flush_now(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let written = if self.output.queue.is_empty() {
+                self.stream
+                    .try_write(&self.output.tail[self.output.sent..])?
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = self.output.slices(&mut slices);
+                self.stream.try_write_vectored(&slices[..count])?
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.output.advance(written);
+        }
+        Ok(())
+    }
+
+    /// Gives back what a large message left behind, before the connection waits for its next.
+    pub(super) fn rest(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > 4 * MIN_READ {
+            self.input = BytesMut::new();
+            self.room = MIN_READ;
+        }
+        if self.output.is_empty() && self.output.tail.capacity() > 4 * MIN_READ {
+            self.output.tail = Vec::new();
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// The socket, and what was read ahead.
+    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.stream, self.input)
+    }
+}
+
+/// Bytes to be written: small ones gathered in one buffer, large ones as they are.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    /// Before the tail.
+    queue: VecDeque<Bytes>,
+    tail: Vec<u8>,
+    /// Of the tail, while the queue is empty.
+    sent: usize,
+    queued: usize,
+}
+
+impl Output {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.sent == self.tail.len()
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn len(&self) -> usize {
+        self.queued + self.tail.len() - self.sent
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= HIGH_WATER
+    }
+
+    /// The end of what is to be written, for appending.
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.tail
+    }
+
+    pub(super) fn push(&mut self, data: Bytes) {
+        if data.len() <= COPIED {
+            self.tail.extend_from_slice(&data);
+            return;
+        }
+        let mut before = Bytes::from(std::mem::take(&mut self.tail));
+        before.advance(std::mem::take(&mut self.sent));
+        for piece in [before, data] {
+            if !piece.is_empty() {
+                self.queued += piece.len();
+                self.queue.push_back(piece);
+            }
+        }
+    }
+
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let pieces = self.queue.iter().map(Bytes::as_ref);
+        let mut count = 0;
+        for (slice, piece) in slices
+            .iter_mut()
+            .zip(pieces.chain([&self.tail[self.sent..]]))
+        {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        count
+    }
+
+    pub(super) fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.queue.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                self.queued -= written;
+                return;
+            }
+            written -= first.len();
+            self.queued -= first.len();
+            self.queue.pop_front();
+        }
+        self.sent += written;
+        if self.sent == self.tail.len() {
+            self.tail.clear();
+            self.sent = 0;
+        }
+    }
+}

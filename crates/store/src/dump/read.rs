@@ -1,0 +1,181 @@
+//! Text to a state.
+
+use super::{
+    FORMAT, Problem, check,
+    tree::{self, Node},
+};
+use crate::state::State;
+use serde::Deserialize;
+use serde_json::Value;
+use tombolo_model::{Record, Scope};
+
+/// Problems that are told of one text; the rest is like them.
+const PROBLEMS: usize = 20;
+
+/// Reads what [`write`](super::write) wrote, and checks that it is whole: every record readable and without
+/// members that would be lost, each only once, every rule kept, every reference answered. The error tells
+/// the first problems.
+pub fn read(text: &str) -> Result<State, Vec<Problem>> {
+    if let Some(problem) = unprintable(text) {
+        return Err(vec![problem]);
+    }
+    let mut documents = documents(text);
+    let head = match documents.next() {
+        Some((line, text)) => head(line, text).map_err(|problem| vec![problem])?,
+        None => return Err(vec![Problem::new(1, "there is nothing in it")]),
+    };
+    let mut state = State {
+        revision: head.revision,
+        records: Vec::new(),
+    };
+    let mut lines = Vec::new();
+    let mut problems = Vec::new();
+    for (line, text) in documents {
+        match tree::read(text, line).and_then(|node| record(&node)) {
+            Ok(record) => {
+                state.records.push(record);
+                lines.push(line);
+            }
+            Err(problem) => problems.push(problem),
+        }
+        if problems.len() >= PROBLEMS {
+            return Err(problems);
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if state.records.len() != head.records {
+        let (found, said) = (state.records.len(), head.records);
+        let last = text.lines().count().max(1);
+        return Err(vec![Problem::new(
+            last,
+            format!("{found} records, but the first document says {said}: is the text cut off?"),
+        )]);
+    }
+    let problems: Vec<Problem> = check::check(&state)
+        .take(PROBLEMS)
+        .map(|(nth, message)| Problem::new(lines[nth], message))
+        .collect();
+    if problems.is_empty() {
+        Ok(state)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The first character that must not stand in YAML as it is; the parser is not asked what it thinks of it.
+fn unprintable(text: &str) -> Option<Problem> {
+    let is_wrong = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    let at = text.find(is_wrong)?;
+    let line = text[..at].matches('\n').count() + 1;
+    Some(Problem::new(
+        line,
+        "there is a control character; is this text?",
+    ))
+}
+
+/// The documents of a text, each with the line on which it begins.
+fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut rest = Some(text);
+    let mut line = 1;
+    std::iter::from_fn(move || {
+        loop {
+            let text = rest.take()?;
+            let mut end = 0;
+            for whole in text.split_inclusive('\n') {
+                if whole.trim_end() == "---" {
+                    rest = Some(&text[end + whole.len()..]);
+                    break;
+                }
+                end += whole.len();
+            }
+            let document = &text[..end];
+            let first = line;
+            line += document.lines().count() + 1;
+            // What stands before a leading `---` is no document.
+            if !document.trim().is_empty() || rest.is_none() && first > 1 {
+                return Some((first, document));
+            }
+        }
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    format: String,
+    revision: u64,
+    records: usize,
+}
+
+fn head(line: usize, text: &str) -> Result<Head, Problem> {
+    let node = tree::read(text, line)?;
+    let foreign = |why: String| {
+        Problem::new(
+            line,
+            format!("this is no export, which begins with `format: {FORMAT}`: {why}"),
+        )
+    };
+    let head: Head =
+        serde_json::from_value(node.value).map_err(|error| foreign(error.to_string()))?;
+    if head.format != FORMAT {
+        return Err(foreign(format!("its format is {}", head.format)));
+    }
+    Ok(head)
+}
+
+fn record(node: &Node) -> Result<(Scope, Record), Problem> {
+    let Value::Object(mut members) = node.value.clone() else {
+        return Err(Problem::new(node.line(&[]), "a record is a map"));
+    };
+    let mut text = |name: &str| match members.shift_remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(Problem::new(
+            node.line(&[name.into()]),
+            format!("{name} must be a text in quotes"),
+        )),
+        None => Err(Problem::new(node.line(&[]), format!("{name} is missing"))),
+    };
+    let (account, region) = (text("account")?, text("region")?);
+    let scope = Scope::parse(&account, &region)
+        .map_err(|why| Problem::new(node.line(&["account".into()]), why))?;
+    let value = Value::Object(members);
+    let record: Record = serde_path_to_error::deserialize(&value).map_err(|error| {
+        let path: Vec<String> = error.path().iter().map(ToString::to_string).collect();
+        let place = error.path().to_string();
+        Problem::new(node.line(&path), format!("{place}: {}", error.inner()))
+    })?;
+    let kept = serde_json::to_value(&record).expect("records have string keys");
+    if let Some(path) = lost(&value, &kept) {
+        return Err(Problem::new(
+            node.line(&path),
+            format!("{} is not known here and would be lost", path.join(".")),
+        ));
+    }
+    Ok((scope, record))
+}
+
+/// The first thing that is given and not kept.
+fn lost(given: &Value, kept: &Value) -> Option<Vec<String>> {
+    let below = |step: String, given: &Value, kept: Option<&Value>| {
+        let mut path = match kept {
+            Some(kept) => lost(given, kept)?,
+            // Absent and null mean the same.
+            None if given.is_null() => return None,
+            None => Vec::new(),
+        };
+        path.insert(0, step);
+        Some(path)
+    };
+    match (given, kept) {
+        (Value::Object(given), Value::Object(kept)) => given
+            .iter()
+            .find_map(|(key, value)| below(key.clone(), value, kept.get(key))),
+        (Value::Array(given), Value::Array(kept)) => given
+            .iter()
+            .enumerate()
+            .find_map(|(nth, value)| below(nth.to_string(), value, kept.get(nth))),
+        _ => (given != kept).then(Vec::new),
+    }
+}

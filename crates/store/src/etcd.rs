@@ -1,0 +1,98 @@
+//! The state in an etcd cluster, shared by several replicas.
+//!
+//! Each record is a key. One more key, the head, is written with every change: it holds the revision, and
+//! a write is made only if the head is still the one on which the write was decided. So all writes of all
+//! replicas form one sequence, each decided on the result of the one before. Every replica follows that
+//! sequence by one watch, which gives the head and the records of a write at once. See [`layout`] for the
+//! keys, [`replica`] for the sequence, docs/decisions/0009 for the reasons.
+
+mod campaign;
+mod client;
+mod compaction;
+mod connect;
+mod layout;
+mod options;
+mod proto;
+mod replica;
+mod stage;
+mod write;
+
+pub(crate) use campaign::campaign;
+pub use options::{Options, Tls};
+
+use crate::{
+    decide::Job,
+    engine::OpenError,
+    store::{Condition, Published},
+};
+use connect::{Connected, connect};
+use layout::Keys;
+use replica::Replica;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot, watch};
+use tombolo_model::View;
+
+/// How long a store may take to open.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// Loads the state and starts to follow it, on a thread with a runtime of its own: callers that keep
+/// theirs busy must not delay what etcd expects in time.
+pub(crate) async fn start(
+    options: Arc<Options>,
+    queue: mpsc::Receiver<Job>,
+) -> Result<(Arc<Published>, watch::Receiver<Condition>), OpenError> {
+    let (condition, conditions) = watch::channel(Condition::fine("etcd"));
+    let (opened, opening) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("store-etcd".into())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("the system has room for one more runtime");
+            runtime.block_on(run(options, queue, condition, opened));
+        })
+        .expect("the system has room for one more thread");
+    let published = opening.await.expect("the thread answers before it ends")?;
+    Ok((published, conditions))
+}
+
+async fn run(
+    options: Arc<Options>,
+    queue: mpsc::Receiver<Job>,
+    condition: watch::Sender<Condition>,
+    opened: oneshot::Sender<Result<Arc<Published>, OpenError>>,
+) {
+    let keys = Keys::new(&options.prefix);
+    let condition = Arc::new(condition);
+    let first = connect(options.clone(), keys.clone(), None, 0, condition.clone());
+    let Ok(connected) = tokio::time::timeout(OPENING, first).await else {
+        let problem = condition.borrow().problem.clone();
+        let _ = opened.send(Err(OpenError::Cluster {
+            cluster: options.to_string(),
+            reason: problem.unwrap_or_else(|| "no member answers".into()),
+        }));
+        return;
+    };
+    let Connected {
+        session,
+        loaded: Some(loaded),
+        ..
+    } = connected
+    else {
+        unreachable!("without a place to go on from, everything is loaded");
+    };
+    let published = Published::new(View::default());
+    let mut replica = Replica::new(options.clone(), keys, published.clone(), condition, queue);
+    if let Err(reason) = replica.adopt(loaded) {
+        let cluster = options.to_string();
+        let _ = opened.send(Err(OpenError::Cluster { cluster, reason }));
+        return;
+    }
+    if opened.send(Ok(published)).is_err() {
+        return;
+    }
+    let compaction = tokio::spawn(compaction::run(options));
+    replica.run(session).await;
+    compaction.abort();
+}

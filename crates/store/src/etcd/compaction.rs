@@ -1,0 +1,61 @@
+//! Letting etcd forget old revisions, which it keeps for ever otherwise, until its disk quota is used up
+//! and it takes no writes any more. One replica does it, for all.
+
+use super::{
+    campaign::campaign,
+    client::{Failure, Member},
+    layout::Keys,
+    options::Options,
+    proto::RangeRequest,
+};
+use std::{sync::Arc, time::Duration};
+
+/// A replica that was away for less long catches up; after longer it loads everything.
+const KEEP: Duration = Duration::from_secs(300);
+
+pub(super) async fn run(options: Arc<Options>) {
+    let leadership = campaign(options.clone(), "compaction");
+    leadership.run(|_| compact(options.clone())).await;
+}
+
+async fn compact(options: Arc<Options>) {
+    let keys = Keys::new(&options.prefix);
+    let mut old = None;
+    loop {
+        match step(&options, &keys, old).await {
+            Ok(now) => old = Some(now),
+            Err(failure) => tracing::debug!(%failure, "etcd was not compacted"),
+        }
+        tokio::time::sleep(KEEP).await;
+    }
+}
+
+/// Forgets what was before `old`; answers with the revision of now.
+async fn step(options: &Options, keys: &Keys, old: Option<i64>) -> Result<i64, Failure> {
+    let mut last = Failure::Lost("there are no members".into());
+    for at in &options.endpoints {
+        match step_at(options, keys, old, at).await {
+            Err(failure) => last = failure,
+            done => return done,
+        }
+    }
+    Err(last)
+}
+
+async fn step_at(
+    options: &Options,
+    keys: &Keys,
+    old: Option<i64>,
+    at: &str,
+) -> Result<i64, Failure> {
+    let member = Member::connect(options, at).await?;
+    if let Some(old) = old {
+        match member.compact(old).await {
+            // The operator's etcd does it, too.
+            Err(failure) if failure.is_compacted() => {}
+            other => other?,
+        }
+    }
+    let answer = member.range(RangeRequest::one(keys.head())).await?;
+    Ok(answer.header.map_or(0, |header| header.revision))
+}

@@ -1,0 +1,201 @@
+//! Finding a member that serves us, and loading the state from it.
+
+use super::{
+    client::{Failure, Member, Watching},
+    layout::{Head, Keys},
+    options::Options,
+    proto::{KeyValue, RangeRequest, WatchCreateRequest},
+};
+use crate::{row, store::Condition};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+use tombolo_model::{Change, View};
+
+/// Between two rounds over all members, at first and at most.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Records that are asked for at once; fewer when those are too large together.
+const PAGE: i64 = 4096;
+
+/// A member that serves us, and a watch of the state on it.
+pub(super) struct Session {
+    pub(super) member: Member,
+    pub(super) watching: Watching,
+}
+
+/// Up to where the state is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The etcd revision of the last write; 0: there was none yet.
+    pub(super) head: i64,
+    /// The etcd revision up to which everything was seen.
+    pub(super) seen: i64,
+    /// Whose records count.
+    pub(super) generation: String,
+    /// Of the last write; empty when there was none.
+    pub(super) token: String,
+}
+
+/// A state as it was read.
+pub(super) struct Loaded {
+    pub(super) view: View,
+    pub(super) place: Place,
+}
+
+pub(super) struct Connected {
+    pub(super) session: Session,
+    /// The state, when there was no place to go on from.
+    pub(super) loaded: Option<Loaded>,
+    /// The etcd revision of the last write at the moment of connecting: what was acknowledged by then
+    /// must be seen before anything is decided.
+    pub(super) newest: i64,
+    /// Which member it is.
+    pub(super) number: usize,
+}
+
+/// Asks the members in turn, from `first` on, until one serves. Goes on from a place, or loads everything.
+pub(super) async fn connect(
+    options: Arc<Options>,
+    keys: Keys,
+    place: Option<Place>,
+    first: usize,
+    condition: Arc<watch::Sender<Condition>>,
+) -> Connected {
+    let mut pause = PAUSE;
+    let mut number = first;
+    let mut problems: Vec<String> = vec![String::new(); options.endpoints.len()];
+    loop {
+        for _ in 0..options.endpoints.len() {
+            number %= options.endpoints.len();
+            let at = &options.endpoints[number];
+            match open(&options, &keys, place.as_ref(), at).await {
+                Ok((session, loaded, newest)) => {
+                    return Connected {
+                        session,
+                        loaded,
+                        newest,
+                        number,
+                    };
+                }
+                Err(failure) => problems[number] = format!("{at}: {failure}"),
+            }
+            number += 1;
+        }
+        let problem = problems.join("; ");
+        tracing::debug!(problem, "no member of the etcd cluster serves");
+        condition.send_modify(|condition| {
+            condition.member = None;
+            condition.problem = Some(problem);
+        });
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn open(
+    options: &Options,
+    keys: &Keys,
+    place: Option<&Place>,
+    at: &str,
+) -> Result<(Session, Option<Loaded>, i64), Failure> {
+    let member = Member::connect(options, at).await?;
+    // Reading through the cluster's agreement proves that this member takes part in it.
+    let head = member.range(RangeRequest::one(keys.head())).await?;
+    let newest = head.kvs.first().map_or(0, |kv| kv.mod_revision);
+    let (loaded, seen) = match place {
+        Some(place) if goes_on(place, head.kvs.first()) => (None, place.seen),
+        _ => {
+            let loaded = load(&member, keys).await?;
+            let seen = loaded.place.seen;
+            (Some(loaded), seen)
+        }
+    };
+    let (key, range_end) = keys.state();
+    let create = WatchCreateRequest {
+        key,
+        range_end,
+        start_revision: seen + 1,
+    };
+    let watching = member.watch(create).await?;
+    Ok((Session { member, watching }, loaded, newest))
+}
+
+/// Whether what is there now may have come after a place.
+fn goes_on(place: &Place, head: Option<&KeyValue>) -> bool {
+    let Some(kv) = head else {
+        return place.head == 0;
+    };
+    let is_same = || Head::decode(kv).is_ok_and(|head| head.token == place.token);
+    kv.mod_revision > place.head || kv.mod_revision == place.head && is_same()
+}
+
+/// Reads everything as it was at one moment.
+async fn load(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
+    loop {
+        match load_once(member, keys).await {
+            // It took so long that the moment is forgotten: a newer one, then.
+            Err(failure) if failure.is_compacted() => {}
+            other => return other,
+        }
+    }
+}
+
+async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
+    let unreadable = |why: String| Failure::Refused {
+        code: tonic::Code::DataLoss,
+        why,
+    };
+    let answer = member.range(RangeRequest::one(keys.head())).await?;
+    let now = answer.header.as_ref().map_or(0, |header| header.revision);
+    let Some(kv) = answer.kvs.first() else {
+        return Ok(Loaded {
+            view: View::default(),
+            place: Place {
+                head: 0,
+                seen: now,
+                generation: "0".into(),
+                token: String::new(),
+            },
+        });
+    };
+    let head = Head::decode(kv).map_err(unreadable)?;
+    let (mut key, range_end) = keys.records(&head.generation);
+    let mut view = View::default();
+    view.revision = head.revision;
+    let mut limit = PAGE;
+    loop {
+        let request = RangeRequest {
+            key: key.clone(),
+            range_end: range_end.clone(),
+            limit,
+            revision: now,
+        };
+        let page = match member.range(request).await {
+            Err(failure) if failure.is_too_large() && limit > 1 => {
+                limit /= 2;
+                continue;
+            }
+            other => other?,
+        };
+        for kv in &page.kvs {
+            let (scope, record) = row::decode(&kv.value).map_err(unreadable)?;
+            view.apply(head.revision, &Change::Put(scope, record));
+        }
+        match page.kvs.last() {
+            Some(last) if page.more => {
+                key.clone_from(&last.key);
+                key.push(0);
+            }
+            _ => break,
+        }
+    }
+    Ok(Loaded {
+        view,
+        place: Place {
+            head: kv.mod_revision,
+            seen: now,
+            generation: head.generation,
+            token: head.token,
+        },
+    })
+}

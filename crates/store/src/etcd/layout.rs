@@ -1,0 +1,216 @@
+//! What lies where in etcd.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `PREFIX/state/head` | the [`Head`]: of which write the records are the result |
+//! | `PREFIX/state/records/GENERATION/…` | one record, see `row` and `storage_key` |
+//! | `PREFIX/leaders/NAME` | the lease of the replica that does this work |
+//! | `PREFIX/replacing` | the lease of the replica that writes a new generation |
+//!
+//! Records of another generation than the head's do not count: a whole state is put in place by writing a
+//! generation beside the present one, and then the head.
+
+use super::proto::KeyValue;
+use serde::{Deserialize, Serialize};
+use tombolo_model::{Change, RecordKey, Scope, change::storage_key};
+
+/// The layout; another one is refused rather than misread.
+const FORMAT: u32 = 1;
+
+/// What is written with every change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) format: u32,
+    /// Of the state.
+    pub(super) revision: u64,
+    /// Whose records count.
+    pub(super) generation: String,
+    /// Of this write: by it a replica recognises its own although the answer was lost.
+    pub(super) token: String,
+    /// The token of the write before: a history that was cut off and grown anew is not mistaken for the one
+    /// that is followed.
+    pub(super) after: String,
+    /// What this write deleted; with each, how many records it wrote before that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) deleted: Vec<(usize, Scope, RecordKey)>,
+}
+
+impl Head {
+    pub(super) fn new(revision: u64, generation: &str, token: &str, after: &str) -> Self {
+        Self {
+            format: FORMAT,
+            revision,
+            generation: generation.to_owned(),
+            token: token.to_owned(),
+            after: after.to_owned(),
+            deleted: Vec::new(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("heads have string keys")
+    }
+
+    /// The error says why nothing can be done with it.
+    pub(super) fn decode(kv: &KeyValue) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let foreign = |error: serde_json::Error| format!("the state is not readable: {error}");
+        let Format { format } = serde_json::from_slice(&kv.value).map_err(foreign)?;
+        if format != FORMAT {
+            return Err(format!(
+                "the state has format {format}, this program reads format {FORMAT}: use the program \
+                 that wrote it"
+            ));
+        }
+        serde_json::from_slice(&kv.value).map_err(foreign)
+    }
+}
+
+/// The keys of one control plane.
+#[derive(Clone)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    /// Everything that is watched: first and behind the last.
+    pub(super) fn state(&self) -> (Vec<u8>, Vec<u8>) {
+        between(format!("{}/state/", self.prefix))
+    }
+
+    pub(super) fn head(&self) -> Vec<u8> {
+        format!("{}/state/head", self.prefix).into()
+    }
+
+    /// The records of all generations: first and behind the last.
+    pub(super) fn generations(&self) -> (Vec<u8>, Vec<u8>) {
+        between(format!("{}/state/records/", self.prefix))
+    }
+
+    /// The records of a generation: first and behind the last.
+    pub(super) fn records(&self, generation: &str) -> (Vec<u8>, Vec<u8>) {
+        between(format!("{}/state/records/{generation}/", self.prefix))
+    }
+
+    pub(super) fn record(&self, generation: &str, scope: &Scope, key: &RecordKey) -> Vec<u8> {
+        let (mut bytes, _) = self.records(generation);
+        bytes.extend(storage_key(scope, key));
+        bytes
+    }
+
+    pub(super) fn leader(&self, name: &str) -> Vec<u8> {
+        format!("{}/leaders/{name}", self.prefix).into()
+    }
+
+    pub(super) fn replacing(&self) -> Vec<u8> {
+        format!("{}/replacing", self.prefix).into()
+    }
+}
+
+/// A prefix that ends with a slash, and the key behind all that start with it.
+fn between(prefix: String) -> (Vec<u8>, Vec<u8>) {
+    let start = prefix.into_bytes();
+    let mut end = start.clone();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    (start, end)
+}
+
+/// The last change of each record, in order: etcd takes a key only once in a transaction.
+pub(super) fn last_of_each(changes: &[Change]) -> Vec<&Change> {
+    let mut seen = std::collections::HashSet::new();
+    let mut last: Vec<&Change> = changes
+        .iter()
+        .rev()
+        .filter(|change| seen.insert((change.scope(), change.key())))
+        .collect();
+    last.reverse();
+    last
+}
+
+/// What a write did, from its head and the records that it wrote.
+pub(super) fn changes_of(
+    head: &Head,
+    written: impl IntoIterator<Item = Result<Change, String>>,
+) -> Result<Vec<Change>, String> {
+    let mut deleted = head.deleted.iter().peekable();
+    let mut changes = Vec::new();
+    for (before, change) in written.into_iter().enumerate() {
+        while let Some((_, scope, key)) = deleted.next_if(|(at, _, _)| *at <= before) {
+            changes.push(Change::Delete(scope.clone(), key.clone()));
+        }
+        changes.push(change?);
+    }
+    changes.extend(deleted.map(|(_, scope, key)| Change::Delete(scope.clone(), key.clone())));
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delete(name: &str) -> Change {
+        Change::Delete(
+            Scope::new("111122223333", "here"),
+            RecordKey::Service(name.into()),
+        )
+    }
+
+    #[test]
+    fn the_last_change_of_each_record_keeps_its_place() {
+        let changes = ["a", "b", "a", "c", "b"].map(delete);
+        let last: Vec<Change> = last_of_each(&changes).into_iter().cloned().collect();
+        assert_eq!(last, ["a", "c", "b"].map(delete));
+    }
+
+    #[test]
+    fn deletions_return_to_their_places_among_the_records_written() {
+        let mut head = Head::new(1, "g", "t", "s");
+        let deletion = |at: usize, name: &str| {
+            let change = delete(name);
+            (at, change.scope().clone(), change.key())
+        };
+        head.deleted = vec![deletion(0, "a"), deletion(1, "c"), deletion(2, "e")];
+        let kv = KeyValue {
+            value: head.encode(),
+            ..KeyValue::default()
+        };
+        assert_eq!(Head::decode(&kv), Ok(head.clone()));
+        let written = ["b", "d"].map(|name| Ok(delete(name)));
+        let changes = changes_of(&head, written).expect("all readable");
+        assert_eq!(changes, ["a", "b", "c", "d", "e"].map(delete));
+    }
+
+    #[test]
+    fn a_state_of_another_format_is_refused() {
+        let kv = KeyValue {
+            value: br#"{"format":9,"something":"else"}"#.to_vec(),
+            ..KeyValue::default()
+        };
+        let why = Head::decode(&kv).expect_err("foreign");
+        assert!(why.contains("format 9"), "{why}");
+    }
+
+    #[test]
+    fn ranges_hold_their_own_keys_alone() {
+        let keys = Keys::new("/p");
+        let (start, end) = keys.records("1");
+        let own = keys.record("1", &Scope::new("1", "r"), &RecordKey::Service("s".into()));
+        let other = keys.record("10", &Scope::new("1", "r"), &RecordKey::Service("s".into()));
+        assert!((&start..&end).contains(&&own));
+        assert!(!(&start..&end).contains(&&other));
+        let (start, end) = keys.state();
+        assert!((&start..&end).contains(&&keys.head()));
+        assert!(!(&start..&end).contains(&&keys.leader("x")));
+    }
+}

@@ -1,0 +1,144 @@
+//! Where an etcd cluster is, and who we are to it.
+
+use std::{fmt, str::FromStr};
+
+/// An etcd cluster and the place in it that belongs to one control plane.
+#[derive(Clone)]
+pub struct Options {
+    /// `host:port` of each member that may be asked.
+    pub endpoints: Vec<String>,
+    /// What all keys start with: `/tombolo`, without a slash at the end.
+    pub prefix: String,
+    /// How members are authenticated and connections encrypted; without it they are neither.
+    pub tls: Option<Tls>,
+    /// The user and the password, where etcd asks for them.
+    pub user: Option<(String, String)>,
+}
+
+/// Certificates as PEM.
+#[derive(Clone)]
+pub struct Tls {
+    /// Who may vouch for the members.
+    pub ca: Vec<u8>,
+    /// Our certificate and its key, where etcd asks for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What keys start with when nothing else is said.
+const DEFAULT_PREFIX: &str = "/tombolo";
+
+impl FromStr for Options {
+    type Err = String;
+
+    /// Reads `etcd://host:port,host:port/prefix`; port 2379 and the prefix `/tombolo` may be left out.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = |why: &str| {
+            format!("{text:?}: {why}; it looks like etcd://host:2379,host:2379/tombolo")
+        };
+        let rest = text
+            .strip_prefix("etcd://")
+            .ok_or_else(|| bad("this is no address of an etcd cluster"))?;
+        let (hosts, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut endpoints = Vec::new();
+        for host in hosts.split(',') {
+            endpoints.push(endpoint(host).map_err(|why| bad(&why))?);
+        }
+        let prefix = prefix.trim_end_matches('/');
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+        if prefix.len() > 255 || !prefix.bytes().all(is_legal) {
+            return Err(bad(
+                "a prefix has at most 255 letters, digits, dots, dashes and slashes",
+            ));
+        }
+        Ok(Self {
+            endpoints,
+            prefix: match prefix {
+                "" => DEFAULT_PREFIX.to_owned(),
+                prefix => format!("/{prefix}"),
+            },
+            tls: None,
+            user: None,
+        })
+    }
+}
+
+fn endpoint(host: &str) -> Result<String, String> {
+    if host.is_empty() {
+        return Err("a member's name is empty".into());
+    }
+    let at = if host
+        .rsplit_once(']')
+        .map_or(host, |(_, rest)| rest)
+        .contains(':')
+    {
+        host.to_owned()
+    } else {
+        format!("{host}:2379")
+    };
+    let authority: http::uri::Authority = at
+        .parse()
+        .map_err(|error| format!("{host:?} is no host and port: {error}"))?;
+    if authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(format!("{host:?} has no port"));
+    }
+    if at.contains('@') {
+        return Err("a user and a password do not belong here, where everybody sees them".into());
+    }
+    Ok(at)
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secured = self.tls.as_ref().map(|_| "with TLS").unwrap_or_default();
+        let user = self.user.as_ref().map(|(name, _)| name.as_str());
+        f.debug_struct("Options")
+            .field("endpoints", &self.endpoints)
+            .field("prefix", &self.prefix)
+            .field("tls", &secured)
+            .field("user", &user)
+            .finish()
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "etcd://{}{}", self.endpoints.join(","), self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown() {
+        for (text, shown) in [
+            ("etcd://a", "etcd://a:2379/tombolo"),
+            ("etcd://a:1,b:2/x/y/", "etcd://a:1,b:2/x/y"),
+            ("etcd://[::1]:5", "etcd://[::1]:5/tombolo"),
+            ("etcd://[::1]/", "etcd://[::1]:2379/tombolo"),
+        ] {
+            let options: Options = text.parse().expect(text);
+            assert_eq!(options.to_string(), shown);
+        }
+        for text in [
+            "etcd:a",
+            "http://a",
+            "etcd://",
+            "etcd://a,,b",
+            "etcd://a:0",
+            "etcd://a:b",
+            "etcd://user:secret@a:1",
+            "etcd://a/pre fix",
+        ] {
+            assert!(text.parse::<Options>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let mut options: Options = "etcd://a".parse().expect("legal");
+        options.user = Some(("root".into(), "secret".into()));
+        assert!(!format!("{options:?}").contains("secret"));
+    }
+}

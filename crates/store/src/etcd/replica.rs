@@ -1,0 +1,367 @@
+//! One replica: follows the sequence of writes, and adds its own.
+//!
+//! The view is always the result of the sequence up to [`Place::head`]. It moves on in two ways: by what
+//! the watch tells, and by an own write that etcd has accepted, whose echo is then skipped. Both only go
+//! forward.
+
+use super::{
+    client::{ANSWER, Failure},
+    connect::{Connected, Loaded, Place, Session, connect},
+    layout::{Head, Keys, changes_of},
+    options::Options,
+    proto::{Event, EventType, WatchResponse},
+    write::Batch,
+};
+use crate::{
+    decide::{self, Commit, Job},
+    row,
+    store::{CommitError, Condition, Published, QUEUE},
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tombolo_model::{Change, View, entropy::Entropy};
+
+/// How long a command may wait for etcd.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a member must show that it is alive.
+const PROBE: Duration = Duration::from_secs(1);
+/// How often waiting commands are looked through while no member serves.
+const LOOK: Duration = Duration::from_millis(100);
+/// Jobs that are taken from the queue at once.
+const TAKE: usize = 256;
+
+pub(super) struct Replica {
+    pub(super) keys: Keys,
+    pub(super) published: Arc<Published>,
+    pub(super) entropy: Entropy,
+    pub(super) place: Place,
+    /// What is to be done, oldest first.
+    pub(super) waiting: VecDeque<Job>,
+    /// A write of which nobody knows whether etcd has it.
+    pub(super) in_doubt: Option<Batch>,
+    options: Arc<Options>,
+    condition: Arc<watch::Sender<Condition>>,
+    queue: mpsc::Receiver<Job>,
+    /// The present place is of no use: everything must be loaded.
+    reload: bool,
+    /// The member that is asked first.
+    number: usize,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The member does not serve any more.
+    Lost(String),
+    /// The sequence cannot be followed from here: everything must be loaded.
+    Behind(String),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        if failure.is_too_large() {
+            return End::Behind("there is more to catch up than fits into one message".into());
+        }
+        End::Lost(failure.to_string())
+    }
+}
+
+impl Replica {
+    pub(super) fn new(
+        options: Arc<Options>,
+        keys: Keys,
+        published: Arc<Published>,
+        condition: Arc<watch::Sender<Condition>>,
+        queue: mpsc::Receiver<Job>,
+    ) -> Self {
+        Self {
+            keys,
+            published,
+            entropy: decide::entropy(),
+            place: Place {
+                head: 0,
+                seen: 0,
+                generation: String::new(),
+                token: String::new(),
+            },
+            waiting: VecDeque::new(),
+            in_doubt: None,
+            options,
+            condition,
+            queue,
+            reload: false,
+            number: 0,
+        }
+    }
+
+    /// Runs until every handle of the store is dropped.
+    pub(super) async fn run(mut self, first: Session) {
+        let mut session = Some(first);
+        loop {
+            let Some(mut serving) = session.take() else {
+                match self.offline().await {
+                    Some(connected) => session = Some(connected),
+                    None => break,
+                }
+                continue;
+            };
+            self.condition.send_replace(Condition {
+                kind: "etcd",
+                member: Some(serving.member.at.clone()),
+                problem: None,
+            });
+            let (reload, problem) = match self.online(&mut serving).await {
+                Ok(()) => break,
+                Err(End::Lost(why)) => (false, why),
+                Err(End::Behind(why)) => (true, why),
+            };
+            let at = &serving.member.at;
+            tracing::warn!(member = %at, problem, reload, "connection to etcd ended");
+            self.condition.send_modify(|condition| {
+                condition.member = None;
+                condition.problem = Some(format!("{at}: {problem}"));
+            });
+            self.reload |= reload;
+            self.number += 1;
+        }
+        self.published.watchers.close();
+    }
+
+    /// Looks for a member that serves. Meanwhile commands that wait too long are answered. `None`: the
+    /// store is closed.
+    async fn offline(&mut self) -> Option<Session> {
+        loop {
+            let place = (!self.reload).then(|| self.place.clone());
+            let (options, keys) = (self.options.clone(), self.keys.clone());
+            let condition = self.condition.clone();
+            let search = connect(options, keys, place, self.number, condition);
+            tokio::pin!(search);
+            let connected = loop {
+                let has_room = self.waiting.len() < QUEUE;
+                tokio::select! {
+                    connected = &mut search => break connected,
+                    job = self.queue.recv(), if has_room => self.waiting.push_back(job?),
+                    () = tokio::time::sleep(LOOK) => self.expire(),
+                }
+            };
+            let Connected {
+                mut session,
+                loaded,
+                newest,
+                number,
+            } = connected;
+            self.number = number;
+            let ready = match loaded {
+                Some(loaded) => self.adopt(loaded),
+                None => match self.follow_to(&mut session, newest).await {
+                    Ok(()) => Ok(()),
+                    Err(End::Lost(why)) => Err(why),
+                    Err(End::Behind(why)) => {
+                        self.reload = true;
+                        Err(why)
+                    }
+                },
+            };
+            match ready {
+                Ok(()) => return Some(session),
+                Err(problem) => {
+                    tracing::warn!(member = %session.member.at, problem, "etcd is of no use now");
+                    self.condition
+                        .send_modify(|condition| condition.problem = Some(problem));
+                    self.number += 1;
+                    self.expire();
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+    }
+
+    /// Takes a state that was loaded.
+    pub(super) fn adopt(&mut self, loaded: Loaded) -> Result<(), String> {
+        let present = self.published.view.load().revision;
+        if loaded.view.revision < present {
+            return Err(format!(
+                "the state in etcd is older (revision {}) than what was served before (revision {present}): \
+                 if it was restored from a backup, start this server again to accept that",
+                loaded.view.revision
+            ));
+        }
+        if let Some(batch) = &mut self.in_doubt
+            && batch.base != loaded.place.head
+        {
+            if loaded.place.token == batch.token {
+                batch.landed = Some(true);
+            } else {
+                // It may lie before the write that was found.
+                self.in_doubt = None;
+            }
+        }
+        self.place = loaded.place;
+        self.reload = false;
+        self.published.replace(loaded.view);
+        Ok(())
+    }
+
+    /// Serves until the member does not. `Ok`: the store is closed.
+    async fn online(&mut self, session: &mut Session) -> Result<(), End> {
+        let mut probe = interval(PROBE);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut taken = Vec::with_capacity(TAKE);
+        loop {
+            let has_work = self.in_doubt.is_some() || !self.waiting.is_empty();
+            let has_room = self.waiting.len() < QUEUE;
+            tokio::select! {
+                biased;
+                told = session.watching.next() => self.take(told?)?,
+                _ = probe.tick() => {
+                    session.watching.probe()?;
+                    self.expire();
+                }
+                count = self.queue.recv_many(&mut taken, TAKE), if has_room => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    self.waiting.extend(taken.drain(..));
+                }
+                () = std::future::ready(()), if has_work => self.work(session).await?,
+            }
+        }
+    }
+
+    /// Follows the sequence up to a write that is known to be there.
+    pub(super) async fn follow_to(
+        &mut self,
+        session: &mut Session,
+        newest: i64,
+    ) -> Result<(), End> {
+        if newest == 0 && self.place.head != 0 {
+            return Err(End::Behind("the state has vanished from etcd".into()));
+        }
+        while self.place.head < newest {
+            match timeout(ANSWER, session.watching.next()).await {
+                Ok(told) => self.take(told?)?,
+                Err(_) => return Err(End::Lost("the watch has stopped".into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the watch tells: whole writes, in their order.
+    pub(super) fn take(&mut self, told: WatchResponse) -> Result<(), End> {
+        if told.compact_revision > 0 {
+            return Err(End::Behind(format!(
+                "etcd has forgotten what happened after revision {}",
+                self.place.seen
+            )));
+        }
+        if told.canceled {
+            return Err(End::Lost(format!("watch refused: {}", told.cancel_reason)));
+        }
+        for write in told.events.chunk_by(|a, b| revision(a) == revision(b)) {
+            let at = write.first().map_or(0, revision);
+            if at > self.place.seen {
+                self.take_write(at, write)?;
+                self.place.seen = at;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_write(&mut self, at: i64, write: &[Event]) -> Result<(), End> {
+        let head_key = self.keys.head();
+        let is_head = |event: &&Event| event.kv.as_ref().is_some_and(|kv| kv.key == head_key);
+        // Without the head it is part of another generation, which does not count.
+        let Some(event) = write.iter().find(is_head) else {
+            return Ok(());
+        };
+        let kv = event.kv.as_ref().expect("found by its key");
+        if event.kind == EventType::Delete as i32 {
+            return Err(End::Behind("the state has vanished from etcd".into()));
+        }
+        let head = Head::decode(kv).map_err(End::Behind)?;
+        if head.generation != self.place.generation {
+            return Err(End::Behind("the whole state was replaced".into()));
+        }
+        if head.after != self.place.token {
+            return Err(End::Behind("this is not what came after".into()));
+        }
+        let (start, end) = self.keys.records(&head.generation);
+        let written = write.iter().filter_map(|event| {
+            let kv = event.kv.as_ref()?;
+            let is_record = kv.key >= start && kv.key < end && event.kind == EventType::Put as i32;
+            is_record.then(|| {
+                let (scope, record) = row::decode(&kv.value)?;
+                Ok(Change::Put(scope, record))
+            })
+        });
+        let changes = changes_of(&head, written).map_err(End::Behind)?;
+        let mut view = View::clone(&self.published.view.load());
+        view.revision = head.revision;
+        for change in &changes {
+            view.apply(head.revision, change);
+        }
+        if let Some(batch) = &mut self.in_doubt
+            && batch.base == self.place.head
+        {
+            batch.landed = Some(batch.token == head.token);
+        }
+        self.place.head = at;
+        self.place.token = head.token;
+        self.published.change(view, &changes);
+        Ok(())
+    }
+
+    /// Answers commands that have waited too long.
+    pub(super) fn expire(&mut self) {
+        let is_late = |commit: &Commit| commit.asked.elapsed() > PATIENCE;
+        let problem = || {
+            let problem = self.condition.borrow().problem.clone();
+            problem.unwrap_or_else(|| "there are too many writers".into())
+        };
+        let late = |job: &mut Job| matches!(job, Job::Commit(commit) if is_late(commit));
+        if self.waiting.iter_mut().any(late) {
+            let why = format!("etcd did not take it in time ({}); try again", problem());
+            for job in std::mem::take(&mut self.waiting) {
+                match job {
+                    Job::Commit(commit) if is_late(&commit) => {
+                        let _ = commit.done.send(Err(CommitError::Unavailable(why.clone())));
+                    }
+                    job => self.waiting.push_back(job),
+                }
+            }
+        }
+        if let Some(batch) = &mut self.in_doubt
+            && batch.decisions.iter().any(|(commit, _)| is_late(commit))
+        {
+            let why = format!(
+                "etcd did not say in time whether it was stored ({}); look before you try again",
+                problem()
+            );
+            for (commit, decision) in std::mem::take(&mut batch.decisions) {
+                if is_late(&commit) {
+                    let _ = commit.done.send(Err(CommitError::Unavailable(why.clone())));
+                } else {
+                    batch.decisions.push((commit, decision));
+                }
+            }
+            if batch.decisions.is_empty() {
+                self.in_doubt = None;
+            }
+        }
+    }
+
+    /// Puts commands back that must be decided anew.
+    pub(super) fn put_back(&mut self, commits: impl DoubleEndedIterator<Item = Commit>) {
+        for commit in commits.rev() {
+            self.waiting.push_front(Job::Commit(commit));
+        }
+    }
+}
+
+/// Of the write that an event belongs to.
+fn revision(event: &Event) -> i64 {
+    event.kv.as_ref().map_or(0, |kv| kv.mod_revision)
+}

@@ -1,0 +1,54 @@
+//! A whole state as a list of records: what is exported and imported.
+
+use crate::row;
+use std::sync::Arc;
+use tombolo_model::{Record, Scope, View};
+
+/// Everything that a store holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The revision at which it holds.
+    pub revision: u64,
+    /// All records, in the order of [`State::of`].
+    pub records: Vec<(Scope, Record)>,
+}
+
+impl State {
+    /// What a view holds. Scopes come by account and region; within each, resources mesh by mesh, then
+    /// namespaces, services, instances, operations, always in the same order.
+    pub fn of(view: &View) -> Self {
+        let mut records = Vec::new();
+        for (scope, held) in view.scopes() {
+            let mut add = |record| records.push((scope.clone(), record));
+            for mesh in held.meshes() {
+                add(Record::Resource(mesh.clone()));
+                for member in held.mesh_members(&mesh.key.mesh) {
+                    add(Record::Resource(member.clone()));
+                }
+            }
+            for namespace in held.namespaces() {
+                add(Record::Namespace(namespace.clone()));
+            }
+            for service in held.services() {
+                add(Record::Service(service.clone()));
+            }
+            for service in held.services() {
+                let instances = held.instances(&service.id).into_iter();
+                for instance in instances.flat_map(|instances| instances.by_id.values()) {
+                    add(Record::Instance(Arc::clone(instance)));
+                }
+            }
+            for operation in held.operations() {
+                add(Record::Operation(operation.clone()));
+            }
+        }
+        Self {
+            revision: view.revision,
+            records,
+        }
+    }
+
+    pub(crate) fn into_view(self) -> View {
+        row::view(self.revision, self.records)
+    }
+}

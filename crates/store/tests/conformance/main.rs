@@ -1,0 +1,166 @@
+//! What a store promises, on each kind of store.
+
+#[cfg(feature = "etcd")]
+mod etcd;
+#[cfg(feature = "etcd")]
+mod replicas;
+#[cfg(feature = "etcd")]
+mod secured;
+mod suite;
+
+use std::path::Path;
+use tombolo_model::{
+    Change, Command, Scope, View,
+    apply::{mesh, registry},
+    mesh::{Kind, ResourceKey, Spec},
+    registry::NamespaceType,
+};
+use tombolo_store::{OpenError, State, Store};
+
+/// Where stores of one kind are.
+pub(crate) enum Home {
+    Memory,
+    Redb(tempfile::TempDir),
+    #[cfg(feature = "etcd")]
+    Etcd(tombolo_store::etcd::Options),
+}
+
+impl Home {
+    /// Opens the store; with what was there, where this kind is durable.
+    pub(crate) async fn open(&self) -> Store {
+        match self {
+            Home::Memory => Store::memory(),
+            Home::Redb(directory) => reopen(directory.path()).await,
+            #[cfg(feature = "etcd")]
+            Home::Etcd(options) => Store::connect(options.clone()).await.expect("etcd serves"),
+        }
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        !matches!(self, Home::Memory)
+    }
+}
+
+/// The writer closes the file just after it has told the watchers that it ends.
+async fn reopen(path: &Path) -> Store {
+    loop {
+        match Store::open(path) {
+            Ok(store) => return store,
+            Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn memory() {
+    suite::run(|_| Home::Memory).await;
+}
+
+#[tokio::test]
+async fn redb() {
+    suite::run(|_| Home::Redb(tempfile::tempdir().expect("a directory"))).await;
+}
+
+#[cfg(feature = "etcd")]
+#[tokio::test]
+async fn etcd() {
+    let Some(etcd) = etcd::Etcd::start() else {
+        return;
+    };
+    suite::run(|case| {
+        let address = format!("etcd://{}/{case}", etcd.at);
+        Home::Etcd(address.parse().expect("legal"))
+    })
+    .await;
+}
+
+pub(crate) fn scope() -> Scope {
+    Scope::new("111122223333", "us-west-2")
+}
+
+pub(crate) fn create_mesh(name: &str) -> Command {
+    Command::Mesh(mesh::Command::Create {
+        key: ResourceKey::mesh(name),
+        spec: Spec::from_json(Kind::Mesh, serde_json::json!({})).expect("a readable spec"),
+        tags: Vec::new(),
+        client_token: None,
+    })
+}
+
+pub(crate) fn delete_mesh(name: &str) -> Command {
+    Command::Mesh(mesh::Command::Delete {
+        key: ResourceKey::mesh(name),
+    })
+}
+
+pub(crate) fn create_router(mesh: &str, name: &str) -> Command {
+    let listeners =
+        serde_json::json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
+    Command::Mesh(mesh::Command::Create {
+        key: ResourceKey::new(mesh, Kind::VirtualRouter, name),
+        spec: Spec::from_json(Kind::VirtualRouter, listeners).expect("a readable spec"),
+        tags: Vec::new(),
+        client_token: None,
+    })
+}
+
+pub(crate) fn create_namespace(name: &str) -> Command {
+    Command::Registry(registry::Command::CreateNamespace(
+        registry::CreateNamespace {
+            name: name.to_owned(),
+            kind: NamespaceType::HTTP,
+            vpc: None,
+            description: None,
+            soa_ttl: None,
+            creator_request_id: None,
+            tags: Vec::new(),
+        },
+    ))
+}
+
+pub(crate) fn mesh_names(view: &View) -> Vec<String> {
+    let Some(scope) = view.scope(&scope()) else {
+        return Vec::new();
+    };
+    scope
+        .meshes()
+        .map(|mesh| mesh.key.name.to_string())
+        .collect()
+}
+
+/// A view that is built from what watchers are told alone.
+#[derive(Default)]
+pub(crate) struct Replay(View);
+
+impl Replay {
+    pub(crate) fn take(&mut self, event: tombolo_store::Event) {
+        match event {
+            tombolo_store::Event::Resync { view } => self.0 = View::clone(&view),
+            tombolo_store::Event::Changed { view, changes } => {
+                self.change(view.revision, &changes);
+            }
+        }
+    }
+
+    fn change(&mut self, revision: u64, changes: &[Change]) {
+        for change in changes {
+            self.0.apply(revision, change);
+        }
+    }
+
+    pub(crate) fn records(&self) -> State {
+        State {
+            revision: 0,
+            ..State::of(&self.0)
+        }
+    }
+}
+
+/// The records of a view, without its revision.
+pub(crate) fn records(view: &View) -> State {
+    State {
+        revision: 0,
+        ..State::of(view)
+    }
+}

@@ -1,0 +1,82 @@
+//! Where a control plane keeps its state: the options, and opening it.
+
+use std::path::PathBuf;
+use tombolo_store::Store;
+
+/// Options of every command that opens a store itself.
+#[derive(clap::Args)]
+pub(crate) struct Storage {
+    /// The directory where the state is kept.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "store")]
+    data_dir: Option<PathBuf>,
+    /// The etcd cluster where the state is kept and shared with other replicas, as
+    /// etcd://host:2379,host:2379/prefix. The prefix may be left out.
+    #[arg(long, value_name = "ADDRESS")]
+    store: Option<String>,
+    /// PEM file of the authority that vouches for etcd; turns TLS on.
+    #[arg(long, value_name = "FILE", requires = "store")]
+    etcd_ca: Option<PathBuf>,
+    /// PEM file of our certificate, where etcd asks for one.
+    #[arg(long, value_name = "FILE", requires = "etcd_ca", requires = "etcd_key")]
+    etcd_cert: Option<PathBuf>,
+    /// PEM file of the key of our certificate.
+    #[arg(long, value_name = "FILE", requires = "etcd_cert")]
+    etcd_key: Option<PathBuf>,
+    /// The user that we are to etcd.
+    #[arg(long, value_name = "NAME", requires = "etcd_password_file")]
+    etcd_user: Option<String>,
+    /// File with the password of that user.
+    #[arg(long, value_name = "FILE", requires = "etcd_user")]
+    etcd_password_file: Option<PathBuf>,
+}
+
+impl Storage {
+    /// Whether any place is named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.data_dir.is_some() || self.store.is_some()
+    }
+
+    /// The store at the named place; one that forgets everything when none is named.
+    pub(crate) async fn open(&self) -> Result<Store, String> {
+        match (&self.data_dir, &self.store) {
+            (Some(directory), _) => {
+                Store::open(directory).map_err(|error| format!("--data-dir: {error}"))
+            }
+            (None, Some(address)) => self.connect(address).await,
+            (None, None) => Ok(Store::memory()),
+        }
+    }
+
+    #[cfg(feature = "etcd")]
+    async fn connect(&self, address: &str) -> Result<Store, String> {
+        use tombolo_store::etcd::{Options, Tls};
+        let read = |option: &str, path: &PathBuf| {
+            std::fs::read(path).map_err(|error| format!("{option} {}: {error}", path.display()))
+        };
+        let mut options: Options = address.parse().map_err(|why| format!("--store: {why}"))?;
+        if let Some(ca) = &self.etcd_ca {
+            let identity = match (&self.etcd_cert, &self.etcd_key) {
+                (Some(certificate), Some(key)) => {
+                    Some((read("--etcd-cert", certificate)?, read("--etcd-key", key)?))
+                }
+                _ => None,
+            };
+            let ca = read("--etcd-ca", ca)?;
+            options.tls = Some(Tls { ca, identity });
+        }
+        if let (Some(user), Some(file)) = (&self.etcd_user, &self.etcd_password_file) {
+            let password = String::from_utf8(read("--etcd-password-file", file)?)
+                .map_err(|_| format!("--etcd-password-file {}: not text", file.display()))?;
+            let password = password.trim_end_matches(['\r', '\n']).to_owned();
+            options.user = Some((user.clone(), password));
+        }
+        Store::connect(options)
+            .await
+            .map_err(|error| format!("--store: {error}"))
+    }
+
+    #[cfg(not(feature = "etcd"))]
+    async fn connect(&self, _address: &str) -> Result<Store, String> {
+        Err("--store: this program was built without the feature etcd".into())
+    }
+}

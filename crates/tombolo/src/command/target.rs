@@ -1,0 +1,65 @@
+//! Which objects are meant: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
+
+/// Objects of a kind, or one of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// A kind as people type it, or several with commas.
+    pub(crate) kind: String,
+    /// One object; all where absent.
+    pub(crate) name: Option<String>,
+}
+
+/// Reads the words of the command line.
+pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> {
+    if kind.contains('/') {
+        let words = std::iter::once(kind).chain(names.iter().map(String::as_str));
+        return words
+            .map(|word| match word.split_once('/') {
+                Some((kind, name)) if !kind.is_empty() && !name.is_empty() => Ok(Target {
+                    kind: kind.to_owned(),
+                    name: Some(name.to_owned()),
+                }),
+                _ => Err(format!("{word:?} is not KIND/NAME, as the first one is")),
+            })
+            .collect();
+    }
+    if let Some(word) = names.iter().find(|name| name.contains('/')) {
+        return Err(format!(
+            "{word:?} is no name: give KIND and names, or KIND/NAME each time"
+        ));
+    }
+    let of = |name: Option<&String>| Target {
+        kind: kind.to_owned(),
+        name: name.cloned(),
+    };
+    Ok(match names {
+        [] => vec![of(None)],
+        names => names.iter().map(|name| of(Some(name))).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    fn read(words: &[&str]) -> Result<Vec<(String, Option<String>)>, String> {
+        let names: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
+        let targets = super::read(words[0], &names)?;
+        Ok(targets.into_iter().map(|t| (t.kind, t.name)).collect())
+    }
+
+    #[test]
+    fn kinds_and_names_are_read_as_kubectl_reads_them() {
+        let of = |kind: &str, name: Option<&str>| (kind.to_owned(), name.map(str::to_owned));
+        assert_eq!(read(&["po,svc"]), Ok(vec![of("po,svc", None)]));
+        assert_eq!(
+            read(&["po", "a", "b"]),
+            Ok(vec![of("po", Some("a")), of("po", Some("b"))])
+        );
+        assert_eq!(
+            read(&["po/a", "svc/b"]),
+            Ok(vec![of("po", Some("a")), of("svc", Some("b"))])
+        );
+        for wrong in [&["po/a", "b"][..], &["po", "svc/b"], &["po/"], &["/a"]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

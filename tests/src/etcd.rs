@@ -1,0 +1,101 @@
+//! etcd, for control planes that share their state.
+
+use crate::{Program, free_port};
+use std::{net::SocketAddr, path::PathBuf, process::Command};
+use tempfile::TempDir;
+
+/// A cluster of several members on loopback. Each can be killed and started again with its data.
+pub struct Etcd {
+    program: PathBuf,
+    directory: TempDir,
+    members: Vec<Member>,
+}
+
+struct Member {
+    clients: SocketAddr,
+    peers: SocketAddr,
+    running: Option<Program>,
+}
+
+/// The program: what `TOMBOLO_ETCD` names, or `etcd` on the path.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = std::env::var_os("TOMBOLO_ETCD").filter(|value| !value.is_empty());
+    named
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(std::env::split_paths(&path).map(|directory| directory.join("etcd")))
+        .find(|file| file.is_file())
+}
+
+impl Etcd {
+    /// Starts a cluster; `None`, with a word about it, where there is no etcd.
+    pub fn start(members: usize) -> Option<Self> {
+        let Some(program) = program() else {
+            println!("SKIPPED: there is no etcd; `cargo xtask test` installs it");
+            assert!(
+                std::env::var("CI").as_deref() != Ok("true"),
+                "CI must not skip this test: there is no etcd"
+            );
+            return None;
+        };
+        let member = |_| Member {
+            clients: free_port(),
+            peers: free_port(),
+            running: None,
+        };
+        let mut cluster = Self {
+            program,
+            directory: tempfile::tempdir().expect("a directory"),
+            members: (0..members).map(member).collect(),
+        };
+        for nth in 0..members {
+            cluster.run(nth);
+        }
+        Some(cluster)
+    }
+
+    /// Starts a member, also again after [`Etcd::kill`].
+    pub fn run(&mut self, nth: usize) {
+        let name = |nth: usize| format!("member{nth}");
+        let all = self.members.iter().enumerate();
+        let cluster: Vec<String> = all
+            .map(|(nth, member)| format!("{}=http://{}", name(nth), member.peers))
+            .collect();
+        let Member { clients, peers, .. } = &self.members[nth];
+        let (clients, peers) = (format!("http://{clients}"), format!("http://{peers}"));
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--name", &name(nth)])
+            .arg("--data-dir")
+            .arg(self.directory.path().join(name(nth)))
+            .args(["--listen-client-urls", &clients])
+            .args(["--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers])
+            .args(["--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &cluster.join(",")]);
+        let log = self.directory.path().join(format!("{}.log", name(nth)));
+        self.members[nth].running = Some(Program::start(&mut command, &log));
+    }
+
+    /// Kills a member at once (SIGKILL).
+    pub fn kill(&mut self, nth: usize) {
+        drop(self.members[nth].running.take());
+    }
+
+    /// Stops a member where it is (SIGSTOP), or lets it go on.
+    pub fn pause(&self, nth: usize, is_paused: bool) {
+        let member = self.members[nth].running.as_ref().expect("it is running");
+        if is_paused {
+            member.pause();
+        } else {
+            member.resume();
+        }
+    }
+
+    /// The cluster, as `tombolo server --store` takes it.
+    pub fn address(&self) -> String {
+        let members = self.members.iter().map(|member| member.clients.to_string());
+        format!("etcd://{}/test", members.collect::<Vec<_>>().join(","))
+    }
+}

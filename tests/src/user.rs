@@ -1,0 +1,161 @@
+//! Who runs a program: whoever runs the tests, and where that is root, an ordinary user besides.
+
+use crate::{ProxyKind, need};
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+use tempfile::TempDir;
+
+/// Who runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Whoever runs the tests.
+    Caller,
+    /// An ordinary user of this id, whom no user database knows. Only root can become one.
+    Stranger(u32),
+}
+
+impl User {
+    /// Two users whom nobody knows.
+    pub const STRANGERS: [User; 2] = [User::Stranger(54_321), User::Stranger(54_322)];
+
+    /// Everybody in whose name the tests run: root's also run as an ordinary user, those of an ordinary user run as
+    /// that one alone.
+    pub fn all() -> Vec<User> {
+        let stranger = User::STRANGERS[0];
+        let users = [User::Caller, stranger].into_iter();
+        users.filter(|user| user.is_possible()).collect()
+    }
+
+    /// Whether programs can run so here. The tests of an ordinary user cannot become another. Where the kernel keeps
+    /// user namespaces from ordinary users that is said, and a failure in CI.
+    pub fn is_possible(self) -> bool {
+        static REFUSED: OnceLock<Option<String>> = OnceLock::new();
+        if self == User::Caller {
+            return true;
+        }
+        if !rustix::process::geteuid().is_root() {
+            return false;
+        }
+        match REFUSED.get_or_init(|| sandbox_refused(self)) {
+            None => true,
+            Some(why) => {
+                println!("SKIPPED: {why}");
+                assert!(
+                    std::env::var("CI").as_deref() != Ok("true"),
+                    "CI must not skip this test: {why}"
+                );
+                false
+            }
+        }
+    }
+
+    /// Makes this user the owner of a file or directory.
+    fn give(self, path: &Path) {
+        if let User::Stranger(id) = self {
+            chown(path, Some(id), Some(id)).expect("root gives files away");
+        }
+    }
+}
+
+/// Every sidecar in the name of every user.
+pub fn runs() -> impl Iterator<Item = (ProxyKind, User)> {
+    let pairs = |user| ProxyKind::ALL.map(|proxy| (proxy, user));
+    User::all().into_iter().flat_map(pairs)
+}
+
+/// A directory of a user's, where what it starts keeps everything.
+#[derive(Debug)]
+pub struct Home {
+    user: User,
+    directory: TempDir,
+}
+
+impl Home {
+    /// An empty one.
+    pub fn of(user: User) -> Self {
+        let home = Self {
+            user,
+            directory: tempfile::tempdir().expect("a directory"),
+        };
+        user.give(home.path());
+        for name in ["home", "run", "tmp"] {
+            let path = home.path().join(name);
+            fs::create_dir(&path).expect("the directory can be written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
+            user.give(&path);
+        }
+        home
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, text).expect("the directory can be written");
+        path
+    }
+
+    /// A file that the user can reach: this one, or a copy.
+    pub fn reachable(&self, file: &Path) -> PathBuf {
+        let open = |path: &Path| {
+            fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o005 == 0o005)
+        };
+        if self.user == User::Caller || file.ancestors().all(open) {
+            return file.to_owned();
+        }
+        let copy = self.path().join(crate::corpus::file_name(file));
+        if !copy.exists() {
+            fs::copy(file, &copy).expect("the file can be copied");
+            self.user.give(&copy);
+        }
+        copy
+    }
+
+    /// A program that the user runs, with everything of its own here. It works in a directory that an ordinary user
+    /// cannot write.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir("/")
+            .env("HOME", self.path().join("home"))
+            .env("XDG_RUNTIME_DIR", self.path().join("run"))
+            .env("TMPDIR", self.path().join("tmp"))
+            .env_remove("TOMBOLO_HOME")
+            .env_remove("TOMBOLO_NAME");
+        if let User::Stranger(id) = self.user {
+            // Other groups are dropped with the user.
+            command.uid(id).gid(id);
+        }
+        command
+    }
+}
+
+/// What keeps this user from running clusters, if anything does.
+fn sandbox_refused(user: User) -> Option<String> {
+    let binary = need("TOMBOLO_BIN")?;
+    let home = Home::of(user);
+    let empty = home.file("empty.yaml", "");
+    // Everything that is wrong is told at once; the account is wrong, so nothing starts.
+    let output = home
+        .command(&home.reachable(&binary))
+        .args(["up", "--account", "none", "--api", "127.0.0.1:0"])
+        .args(["--cluster", &format!("c={}", empty.display()), "--images"])
+        .arg(&empty)
+        .output()
+        .expect("TOMBOLO_BIN can be run");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let refusal = told.lines().find(|line| line.contains("sandbox"));
+    refusal.map(str::to_owned)
+}
