@@ -6,9 +6,8 @@
 //! they write.
 //!
 //! Framing follows RFC 9112 strictly where laxness would let two parties disagree on where a message ends: a request
-//! with an unknown transfer coding, with contradicting lengths or with both a coding and a length is refused; of such a
-//! response the coding counts and the connection is not used again; line folding and spaces before the colon are
-//! errors. What is refused is answered as Envoy answers it.
+//! with contradicting lengths or with both a coding and a length is refused; of such a response the coding counts and
+//! the connection is not used again; a coding other than `chunked`, line folding and spaces before the colon are errors. What is refused is answered as Envoy answers it.
 
 mod client;
 mod date;

@@ -375,6 +375,9 @@ fn refusals_agree_with_envoys() {
         format!("{post}content-length: 5\r\ncontent-length: 6\r\n\r\nhello"),
         format!("{post}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
         format!("{post}transfer-encoding: gzip\r\n\r\n"),
+        format!("{post}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
         format!("{post}transfer-encoding: chunked\r\n\r\nno size\r\n"),
         "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n".to_owned(),
     ] {

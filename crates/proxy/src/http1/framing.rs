@@ -31,13 +31,13 @@ pub(super) fn has_token(value: &HeaderValue, token: &str) -> bool {
     })
 }
 
-/// Whether a `transfer-encoding` line ends in `chunked`.
+/// Whether a `transfer-encoding` line says `chunked` and nothing else: no other coding is undone here, and who passed
+/// on the bytes without saying so would change the message.
 pub(super) fn is_chunked(value: &HeaderValue) -> bool {
-    value.to_str().is_ok_and(|text| {
-        text.rsplit(',')
-            .next()
-            .is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
-    })
+    value
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked")
 }
 
 /// A length in decimal digits, without sign or blanks.

@@ -250,8 +250,9 @@ fn parse_request<'b>(
                 }
             }
             header::TRANSFER_ENCODING => {
+                // Twice is not once.
+                chunked = !coded && is_chunked(&value);
                 coded = true;
-                chunked = is_chunked(&value);
             }
             header::CONNECTION => alive.meet(&value),
             header::TE => trailers |= has_token(&value, "trailers"),
@@ -339,8 +340,9 @@ fn parse_response<'b>(
         match name {
             header::CONTENT_LENGTH => sized = true,
             header::TRANSFER_ENCODING => {
+                // Twice is not once.
+                chunked = !coded && is_chunked(&value);
                 coded = true;
-                chunked = is_chunked(&value);
             }
             header::CONNECTION => alive.meet(&value),
             _ => {}
@@ -357,11 +359,10 @@ fn parse_response<'b>(
             headers.remove(header::CONTENT_LENGTH);
             alive.stays = false;
         }
-        if chunked {
-            Framing::Chunked
-        } else {
-            Framing::UntilClose
+        if !chunked {
+            return Err(Malformed::Coding);
         }
+        Framing::Chunked
     } else {
         match content_length(&headers) {
             ContentLength::Agreed(length) => {

@@ -102,7 +102,11 @@ fn request_framing_follows_rfc_9112() {
         ),
         (
             "transfer-encoding: gzip, chunked\r\n",
-            fine(Framing::Chunked, true),
+            Err(Malformed::Coding),
+        ),
+        (
+            "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+            Err(Malformed::Coding),
         ),
         (
             "content-length: 5\r\ntransfer-encoding: chunked\r\n",
@@ -223,7 +227,7 @@ fn response_framing_follows_rfc_9112() {
         ),
         (
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
-            fine(Framing::UntilClose, false),
+            Err(Malformed::Coding),
         ),
         (
             "HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\n",

@@ -143,9 +143,12 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let theirs = runtime.block_on(hypers(raw.as_bytes()));
         let ours = ours(raw.as_bytes());
-        // hyper lets a transfer coding overrule a length; we refuse the two together.
-        let both = raw.to_lowercase().contains("transfer-encoding") && raw.contains("ontent-");
-        if !(both && ours.is_none()) {
+        // hyper lets a transfer coding overrule a length, and passes over codings before `chunked`; we refuse both,
+        // as Envoy does.
+        let codings = raw.to_lowercase().matches("transfer-encoding").count();
+        let is_stricter =
+            codings > 1 || codings == 1 && (raw.contains("ontent-") || raw.contains("gzip"));
+        if !(is_stricter && ours.is_none()) {
             prop_assert_eq!(ours, theirs);
         }
     }
