@@ -1,7 +1,7 @@
 //! Benchmarks against peers measured in the same run.
 //!
 //! `dns` measures what a DNS answer costs, `hop` what one sidecar hop costs, `propagate` how long a change
-//! takes from the API's answer to the traffic, `api` what discovery costs, `registry` how a large registry fills and restarts. All print
+//! takes from the API's answer to the traffic, `api` what discovery costs, `registry` how a large registry fills and restarts, `replicas` how fast a write reaches the other replicas. All print
 //! ratios or percentiles and assert nothing: a number without its peers on the same machine in the same
 //! minute says little.
 
@@ -15,6 +15,7 @@ mod hop;
 mod http;
 mod propagate;
 mod registry;
+mod replicas;
 mod statistics;
 
 use std::process::ExitCode;
@@ -27,7 +28,9 @@ tombolo-benches propagate [--quick] [--clients N]
 tombolo-benches api [--quick] [--instances N]
                                      DiscoverInstances against an etcd range read
 tombolo-benches registry [--quick] [--instances N] [--services N]
-                                     a large registry: filling, memory, discovery meanwhile, restart";
+                                     a large registry: filling, memory, discovery meanwhile, restart
+tombolo-benches replicas [--quick] [--writes N]
+                                     how long until other replicas over etcd show a write";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -46,6 +49,10 @@ fn main() -> ExitCode {
         },
         ["api", options @ ..] => match api::Options::parse(options) {
             Some(options) => runtime.block_on(api::run(options)),
+            None => Err(USAGE.into()),
+        },
+        ["replicas", options @ ..] => match replicas::Options::parse(options) {
+            Some(options) => runtime.block_on(replicas::run(options)),
             None => Err(USAGE.into()),
         },
         ["registry", options @ ..] => match registry::Options::parse(options) {

@@ -1,6 +1,6 @@
 //! etcd, for control planes that share their state.
 
-use crate::{Program, free_port};
+use crate::{Program, free_port, until};
 use std::{net::SocketAddr, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
@@ -57,6 +57,22 @@ impl Etcd {
 
     /// Starts a member, also again after [`Etcd::kill`].
     pub fn run(&mut self, nth: usize) {
+        until("an etcd member listens", || {
+            let member = &mut self.members[nth];
+            // While it was down, somebody's connection may have got its port for a moment.
+            let is_up = member
+                .running
+                .as_mut()
+                .is_some_and(|program| program.ended().is_none());
+            if is_up {
+                return std::net::TcpStream::connect(member.clients).ok();
+            }
+            self.spawn(nth);
+            None
+        });
+    }
+
+    fn spawn(&mut self, nth: usize) {
         let name = |nth: usize| format!("member{nth}");
         let all = self.members.iter().enumerate();
         let cluster: Vec<String> = all

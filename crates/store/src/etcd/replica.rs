@@ -108,10 +108,9 @@ impl Replica {
                 }
                 continue;
             };
-            self.condition.send_replace(Condition {
-                kind: "etcd",
-                member: Some(serving.member.at.clone()),
-                problem: None,
+            self.condition.send_modify(|condition| {
+                condition.member = Some(serving.member.at.clone());
+                condition.problem = None;
             });
             let (reload, problem) = match self.online(&mut serving).await {
                 Ok(()) => break,
@@ -139,12 +138,13 @@ impl Replica {
             let condition = self.condition.clone();
             let search = connect(options, keys, place, self.number, condition);
             tokio::pin!(search);
+            let mut look = interval(LOOK);
             let connected = loop {
                 let has_room = self.waiting.len() < QUEUE;
                 tokio::select! {
                     connected = &mut search => break connected,
                     job = self.queue.recv(), if has_room => self.waiting.push_back(job?),
-                    () = tokio::time::sleep(LOOK) => self.expire(),
+                    _ = look.tick() => self.expire(),
                 }
             };
             let Connected {
@@ -196,7 +196,10 @@ impl Replica {
                 batch.landed = Some(true);
             } else {
                 // It may lie before the write that was found.
-                self.in_doubt = None;
+                let batch = self.in_doubt.take();
+                let why =
+                    "etcd does not tell any more whether it was stored; look before you try again";
+                batch.into_iter().for_each(|batch| batch.fail(why));
             }
         }
         self.place = loaded.place;
@@ -229,6 +232,15 @@ impl Replica {
                 () = std::future::ready(()), if has_work => self.work(session).await?,
             }
         }
+    }
+
+    /// Says whether etcd takes writes.
+    pub(super) fn tell(&self, problem: Option<&str>) {
+        self.condition.send_if_modified(|condition| {
+            let differs = condition.problem.as_deref() != problem;
+            condition.problem = problem.map(str::to_owned);
+            differs
+        });
     }
 
     /// Follows the sequence up to a write that is known to be there.

@@ -135,6 +135,7 @@ impl Replica {
         match sent {
             Ok(answer) if answer.succeeded => {
                 if !batch.changes.is_empty() {
+                    self.tell(None);
                     self.place.head = answer.revision();
                     self.place.seen = answer.revision();
                     self.place.token.clone_from(&batch.token);
@@ -154,6 +155,7 @@ impl Replica {
             }
             Err(Failure::Refused { why, .. }) => {
                 tracing::error!(why, "etcd refuses a write");
+                self.tell(Some(&why));
                 batch.fail(&why);
                 Ok(())
             }

@@ -153,7 +153,21 @@ async fn a_replica_survives_the_loss_of_etcd() {
     until("it is noticed", || far.condition().problem).await;
     assert_eq!(far.condition().member, None);
     let start = Instant::now();
+    // Others come all the time; nobody waits longer for that.
+    let crowd = {
+        let far = far.clone();
+        tokio::spawn(async move {
+            for n in 0.. {
+                let far = far.clone();
+                tokio::spawn(
+                    async move { far.commit(scope(), delete_mesh(&format!("x{n}"))).await },
+                );
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+    };
     let refused = far.commit(scope(), create_mesh("b")).await;
+    crowd.abort();
     assert!(
         matches!(&refused, Err(CommitError::Unavailable(why)) if why.contains("try again")),
         "{refused:?}"

@@ -78,6 +78,12 @@ fn of_run(run: &RunStatus, found: &mut Vec<Problem>) {
 }
 
 fn of_control_plane(status: &Value, found: &mut Vec<Problem>) {
+    if let Some(problem) = status["store"]["problem"].as_str() {
+        found.push(Problem::new(
+            format!("changes cannot be stored, reads go on with the last state: {problem}"),
+            "",
+        ));
+    }
     let array = |field: &str| status[field].as_array().into_iter().flatten();
     for proxy in array("proxies").filter(|proxy| state(proxy) == "rejected") {
         let (name, reason) = (proxy_name(proxy), last_nack(proxy).unwrap_or_default());

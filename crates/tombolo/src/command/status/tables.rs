@@ -53,8 +53,15 @@ fn run(run: &RunStatus) -> String {
 
 fn control_plane(status: &Value) -> String {
     let number = |field: &str| status[field].as_u64().unwrap_or(0);
+    let store = &status["store"];
+    let place = match (store["kind"].as_str(), store["member"].as_str()) {
+        (Some(kind), Some(member)) => format!(", state in {kind} at {member}"),
+        (Some(kind), None) if store["problem"].is_string() => format!(", state in {kind}, away"),
+        (Some(kind), None) => format!(", state in {kind}"),
+        (None, _) => String::new(),
+    };
     let mut out = format!(
-        "CONTROL PLANE  revision {}, published {}\n\n",
+        "CONTROL PLANE  revision {}, published {}{place}\n\n",
         number("revision"),
         number("publishedRevision")
     );
