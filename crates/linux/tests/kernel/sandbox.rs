@@ -146,7 +146,9 @@ fn a_listener_of_the_launcher_is_handed_over_and_lines_that_nobody_reads_hold_up
                 .env
                 .push((ADDRESS.into(), address.to_string().into()));
             let (reader, read) = mpsc::channel::<()>();
-            let print = move |_: &str| drop(read.recv());
+            let print = move |_: &str| {
+                let _ = read.recv();
+            };
             let sandbox = sandbox::Sandbox::launch(program, mode, vec![listener], print);
             let sandbox = sandbox.expect("launches");
             // It was open all the time: this connection may be older than the runtime.
