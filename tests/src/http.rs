@@ -64,6 +64,13 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// With a body.
+    #[must_use]
+    pub fn body(mut self, body: Vec<u8>) -> Self {
+        self.body = body;
+        self
+    }
+
     fn json(mut self, body: &Value) -> Self {
         self.body = body.to_string().into_bytes();
         self

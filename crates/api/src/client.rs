@@ -1,8 +1,8 @@
 //! A client of the doors, for whoever acts on behalf of a cluster.
 //!
 //! It sends what an AWS SDK would send, so that the doors are used the way their other callers use them;
-//! its inputs and outputs are the nouns of `tombolo_model`. Signatures carry the credential scope (the
-//! server takes the region from it) and a placeholder where the signature proper would be.
+//! its inputs and outputs are the nouns of `tombolo_model`. Calls are signed with the [`Keys`] of the
+//! environment, unless others are given.
 //!
 //! The server may be restarting: connections that fail and answers that ask to come back are retried,
 //! with growing pauses, as long as the client's patience lasts. A retried deletion whose first answer
@@ -10,6 +10,7 @@
 //!
 //! Read first: [`Client`].
 
+mod endpoint;
 mod error;
 mod instance;
 mod mesh;
@@ -20,12 +21,14 @@ mod service;
 mod signature;
 mod transport;
 
+pub use endpoint::{Endpoint, Stream};
 pub use error::Error;
 pub use instance::{Discover, Discovered, Instance};
 pub use mesh::{Resource, ResourceRef};
 pub use namespace::Namespace;
 pub use operation::Operation;
 pub use service::Service;
+pub use signature::Keys;
 
 use crate::wire::Door;
 use http::Method;
@@ -40,7 +43,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `endpoint`, for example `http://127.0.0.1:8080`. Nothing is sent yet.
+    /// A client of the server at `endpoint`, for example `http://127.0.0.1:8490` (see [`Endpoint`]). Nothing is
+    /// sent yet.
     /// The scope's region goes into each call; the account is the server's own.
     pub fn new(endpoint: &str, scope: Scope) -> Result<Self, Error> {
         let transport = Transport::new(endpoint, scope)?;
@@ -58,6 +62,14 @@ impl Client {
         }
     }
 
+    /// The same client with other keys than those of the environment.
+    #[must_use]
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self {
+            transport: Arc::new(self.transport.with_keys(keys)),
+        }
+    }
+
     /// The scope of its calls.
     pub fn scope(&self) -> &Scope {
         self.transport.scope()
@@ -69,7 +81,7 @@ impl Client {
         let answer = self
             .transport
             .send(&Outgoing {
-                door: Door::Sts,
+                door: None,
                 method: Method::GET,
                 target: crate::STATUS_PATH.into(),
                 operation: None,
@@ -86,7 +98,7 @@ impl Client {
         let answer = self
             .transport
             .send(&Outgoing {
-                door: Door::Sts,
+                door: Some(Door::Sts),
                 method: Method::POST,
                 target: "/".into(),
                 operation: None,

@@ -7,22 +7,26 @@
 //! `facts/appmesh-api.md` and `facts/cloudmap-api.md`.
 //!
 //! What this crate deliberately is not: it decides nothing about meshes or registries (that is
-//! `tombolo_model::apply()`), and it does not yet check signatures: they are parsed, for the region that
-//! they name, and believed. So it belongs on loopback or behind something that authenticates.
+//! `tombolo_model::apply()`). Signatures are verified where [`Credentials`] are given; without them any
+//! caller is believed, which belongs on loopback (development mode).
 //!
 //! Read first: [`Server`]. Callers read [`client::Client`].
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod appmesh;
 pub mod client;
 mod cloudmap;
 mod random;
 pub mod server;
+mod sigv4;
 mod sts;
+mod watch;
 mod wire;
 
-pub use server::{Config, Server};
+pub use access::Credentials;
+pub use server::{Config, Server, Tls};
 
 /// Where the control plane tells how it goes, beside the AWS APIs. The page itself is mounted by whoever
 /// knows the proxies.

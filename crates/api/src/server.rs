@@ -1,20 +1,32 @@
 //! The listener: connections in, calls to their doors, answers out.
 
+mod admission;
+mod body;
 mod connections;
+mod tls;
+
+pub use tls::Tls;
 
 use crate::{
-    appmesh, cloudmap, random, sts,
-    wire::{Call, Door, Failure, authorization},
+    access::{Credentials, door_target, operator_target},
+    appmesh, cloudmap, random,
+    sigv4::Refusal,
+    sts,
+    wire::{Call, Door, Failure},
 };
 use axum::{Router, body::Body};
-use bytes::Bytes;
+use body::Budget;
 use http::{Request, Response, StatusCode, request::Parts};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::service::TowerToHyperService;
 use std::{future::Future, io, time::Duration};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::net::TcpListener;
 use tombolo_model::Scope;
 use tombolo_store::Store;
+
+/// The service that signatures for our own paths are made for.
+pub(crate) const OPERATOR_SERVICE: &str = "tombolo";
+/// Most bytes that a verified operator may send: a state to import.
+const MAX_OPERATOR_BODY: usize = 1 << 30;
 
 /// What a server needs to know beside its store.
 #[derive(Clone, Debug)]
@@ -25,6 +37,8 @@ pub struct Config {
     pub default_region: String,
     /// Most bytes of a request body. The largest legal inputs are specs of a few hundred kilobytes.
     pub max_body_bytes: usize,
+    /// Most bytes of all request bodies at a time; callers beyond are told to come back.
+    pub max_bodies_bytes: usize,
     /// Most connections at a time; more wait to be accepted.
     pub max_connections: usize,
     /// How long a caller may take to send a request's head or body. Idle connections are closed after it.
@@ -39,6 +53,7 @@ impl Default for Config {
             account: "111122223333".into(),
             default_region: "us-west-2".into(),
             max_body_bytes: 1024 * 1024,
+            max_bodies_bytes: 256 * 1024 * 1024,
             max_connections: 10_000,
             read_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(10),
@@ -54,6 +69,10 @@ pub struct Server {
     default_scope: Scope,
     /// Everything that is not an AWS call.
     routes: Router,
+    /// Without them any caller is believed.
+    credentials: Option<Credentials>,
+    tls: Option<Tls>,
+    bodies: Budget,
 }
 
 impl Server {
@@ -62,6 +81,9 @@ impl Server {
         Ok(Self {
             default_scope: Scope::parse(&config.account, &config.default_region)?,
             routes: Router::new().fallback(unknown_path),
+            credentials: None,
+            tls: None,
+            bodies: Budget::new(config.max_bodies_bytes),
             store,
             config,
         })
@@ -72,6 +94,22 @@ impl Server {
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
+        self
+    }
+
+    /// Verifies every caller: a signature by one of these keys, and a policy that allows the call. Paths
+    /// that are not AWS calls are signed for the service `tombolo`, and are the actions `tombolo:Read` and
+    /// `tombolo:Write`. Without this, any credentials are accepted (development mode).
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Serves HTTPS instead of HTTP.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -89,12 +127,7 @@ impl Server {
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let Some(door) = Door::of(&parts) else {
-            let routes = TowerToHyperService::new(self.routes.clone());
-            let request = Request::from_parts(parts, body);
-            return match hyper::service::Service::call(&routes, request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
+            return self.answer_operator(Request::from_parts(parts, body)).await;
         };
         let request_id = random::uuid();
         match self.answer(door, &parts, body, &request_id).await {
@@ -121,22 +154,23 @@ impl Server {
         body: Body,
         request_id: &str,
     ) -> Result<Vec<u8>, Failure> {
-        let credential =
-            authorization::credential(request, door).map_err(|refusal| refusal.at(door))?;
-        let scope = match &credential {
-            Some(credential) if credential.region != *self.default_scope.region => {
-                Scope::parse(&self.config.account, &credential.region)
-                    .map_err(|why| authorization::Refusal::Incomplete(why).at(door))?
-            }
-            _ => self.default_scope.clone(),
-        };
+        let refused = |refusal: Refusal| refusal.at(door);
+        let caller = self.admit(door.service(), request).map_err(refused)?;
+        let (most, patience) = (self.config.max_body_bytes, self.config.read_timeout);
+        let held = self.bodies.read(body, most, patience).await?;
+        let body = caller
+            .confirm(request, held.bytes.clone())
+            .map_err(refused)?;
+        let target = door_target(door, request, &body, &caller.scope);
+        caller.authorize(target).map_err(refused)?;
         let call = Call {
             store: &self.store,
-            scope,
-            access_key: credential.map(|credential| credential.access_key),
+            user: caller.user(),
+            scope: caller.scope,
+            access_key: caller.access_key,
             request_id,
             request,
-            body: self.read(body).await?,
+            body,
         };
         match door {
             Door::CloudMap => cloudmap::answer(&call).await,
@@ -145,25 +179,44 @@ impl Server {
         }
     }
 
-    async fn read(&self, body: Body) -> Result<Bytes, Failure> {
-        let most = self.config.max_body_bytes;
-        let whole = Limited::new(body, most).collect();
-        match timeout(self.config.read_timeout, whole).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLargeException",
-                format!("the body has more than {most} bytes"),
-            )),
-            Ok(Err(error)) => Err(Failure::serialization(format!(
-                "the body ended early: {error}"
-            ))),
-            Err(_) => Err(Failure::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "RequestTimeoutException",
-                "the body did not arrive in time",
-            )),
+    /// Answers what is no AWS call. Where callers are verified, they sign these too.
+    async fn answer_operator(&self, request: Request<Body>) -> Response<Body> {
+        let request = if self.credentials.is_some() {
+            match self.verify_operator(request).await {
+                Ok(request) => request,
+                Err(failure) => return Door::AppMesh.failure(&failure, &random::uuid()),
+            }
+        } else {
+            request
+        };
+        let routes = TowerToHyperService::new(self.routes.clone());
+        match hyper::service::Service::call(&routes, request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         }
+    }
+
+    async fn verify_operator(&self, request: Request<Body>) -> Result<Request<Body>, Failure> {
+        let refused = |refusal: Refusal| refusal.at(Door::AppMesh);
+        let (parts, body) = request.into_parts();
+        let caller = self.admit(OPERATOR_SERVICE, &parts).map_err(refused)?;
+        let authorize = || {
+            let target = operator_target(&parts, &caller.scope);
+            caller.authorize(Some(target)).map_err(refused)
+        };
+        let patience = self.config.read_timeout;
+        let body = if caller.is_confirmed() {
+            authorize()?;
+            let body = body::read_trusted(body, MAX_OPERATOR_BODY, patience).await?;
+            caller.confirm(&parts, body).map_err(refused)?
+        } else {
+            let most = self.config.max_body_bytes;
+            let held = self.bodies.read(body, most, patience).await?;
+            let body = caller.confirm(&parts, held.bytes).map_err(refused)?;
+            authorize()?;
+            body
+        };
+        Ok(Request::from_parts(parts, Body::from(body)))
     }
 }
 

@@ -26,11 +26,17 @@ pub(crate) fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 fn caller_identity(call: &Call<'_>) -> String {
     let account = &call.scope.account;
-    let user_id = escape(call.access_key.as_deref().unwrap_or("ANONYMOUS"));
+    let (arn, user_id) = match &call.user {
+        Some(user) => (escape(&user.arn), escape(&user.id)),
+        None => (
+            format!("arn:aws:iam::{account}:user/tombolo"),
+            escape(call.access_key.as_deref().unwrap_or("ANONYMOUS")),
+        ),
+    };
     let request_id = call.request_id;
     format!(
         "<GetCallerIdentityResponse xmlns=\"{NAMESPACE}\"><GetCallerIdentityResult>\
-         <Arn>arn:aws:iam::{account}:user/tombolo</Arn><UserId>{user_id}</UserId>\
+         <Arn>{arn}</Arn><UserId>{user_id}</UserId>\
          <Account>{account}</Account></GetCallerIdentityResult><ResponseMetadata>\
          <RequestId>{request_id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
     )

@@ -1,7 +1,5 @@
-//! What all AWS protocols share: which door a request is for, whose region it names, how bodies are
-//! read, how lists are paged, how a refusal looks.
+//! What all AWS protocols share: which door a request is for, how bodies are read, how lists are paged, how a refusal looks.
 
-pub(crate) mod authorization;
 pub(crate) mod call;
 pub(crate) mod door;
 pub(crate) mod failure;

@@ -195,7 +195,7 @@ impl Client {
         body: Option<Map<String, Value>>,
     ) -> Result<Value, Error> {
         let call = Outgoing {
-            door: Door::AppMesh,
+            door: Some(Door::AppMesh),
             method,
             target,
             operation: None,

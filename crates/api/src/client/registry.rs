@@ -24,7 +24,7 @@ impl Client {
             members.retain(|_, value| !value.is_null());
         }
         let call = Outgoing {
-            door: Door::CloudMap,
+            door: Some(Door::CloudMap),
             method: Method::POST,
             target: "/".into(),
             operation: Some(&format!("{CLOUD_MAP_TARGET}{operation}")),

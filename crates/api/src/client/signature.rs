@@ -1,71 +1,82 @@
-//! The headers of a signed request. The signature itself is a placeholder: servers that check signatures
-//! refuse it, and say so.
+//! The caller's keys, and signing with them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-use tombolo_model::Scope;
+use crate::{
+    server::OPERATOR_SERVICE,
+    sigv4::{Secret, Signer, authorize, sha256},
+};
+use http::{HeaderValue, Request};
+use std::{
+    env,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-const ACCESS_KEY: &str = "TOMBOLO";
-
-/// `X-Amz-Date` and `Authorization` for a call now.
-pub(super) fn headers(scope: &Scope, service: &str) -> (String, String) {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let date = basic_date(now);
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{}/{}/{service}/aws4_request, \
-         SignedHeaders=host;x-amz-date, Signature={:064}",
-        &date[..8],
-        scope.region,
-        0
-    );
-    (date, authorization)
+/// An access key and its secret. The secret is never shown.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    access_key: String,
+    secret: Secret,
+    token: Option<Secret>,
 }
 
-/// `20260101T000000Z` (ISO 8601, basic format) of seconds since 1970.
-fn basic_date(seconds: u64) -> String {
-    let (mut days, time) = (seconds / 86_400, seconds % 86_400);
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let mut year = 1970;
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if days < length {
-            break;
-        }
-        days -= length;
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    format!(
-        "{year:04}{month:02}{:02}T{hour:02}{minute:02}{second:02}Z",
-        days + 1
-    )
-}
+/// What a server in development mode accepts as gladly as anything else.
+const DEVELOPMENT: &str = "development";
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_follow_the_calendar() {
-        for (seconds, date) in [
-            (0, "19700101T000000Z"),
-            (951_782_399, "20000228T235959Z"),
-            (951_782_400, "20000229T000000Z"),
-            (1_767_225_599, "20251231T235959Z"),
-            (4_107_542_400, "21000301T000000Z"),
-        ] {
-            assert_eq!(basic_date(seconds), date);
+impl Keys {
+    /// The key of this id.
+    pub fn new(access_key: &str, secret: &str, session_token: Option<&str>) -> Self {
+        Self {
+            access_key: access_key.to_owned(),
+            secret: Secret::new(secret),
+            token: session_token.map(Secret::new),
         }
+    }
+
+    /// The key in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, as for all AWS
+    /// clients; when there is none, one that only a server in development mode accepts.
+    pub fn from_environment() -> Self {
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        match (
+            variable("AWS_ACCESS_KEY_ID"),
+            variable("AWS_SECRET_ACCESS_KEY"),
+        ) {
+            (Some(id), Some(secret)) => {
+                Self::new(&id, &secret, variable("AWS_SESSION_TOKEN").as_deref())
+            }
+            _ => Self::new(DEVELOPMENT, DEVELOPMENT, None),
+        }
+    }
+
+    /// Signs a request for one of the server's own paths, such as its status. It must have its `Host`, and
+    /// `body` is what will be sent. The error says what is wrong with the keys.
+    pub fn sign_operator<B>(
+        &self,
+        region: &str,
+        request: &mut Request<B>,
+        body: &[u8],
+    ) -> Result<(), String> {
+        self.sign(region, OPERATOR_SERVICE, request, body)
+    }
+
+    /// The hash of the body goes into a header, so that the server knows whom it reads the body of.
+    pub(super) fn sign<B>(
+        &self,
+        region: &str,
+        service: &str,
+        request: &mut Request<B>,
+        body: &[u8],
+    ) -> Result<(), String> {
+        let hash = HeaderValue::from_str(&sha256(body)).expect("digits are text");
+        request.headers_mut().insert("x-amz-content-sha256", hash);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let signer = Signer {
+            access_key: &self.access_key,
+            secret: &self.secret,
+            token: self.token.as_ref().map(Secret::expose),
+            region,
+            service,
+            now: now.map_or(0, |since| since.as_secs()),
+        };
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        authorize(&signer, &method, &uri, request.headers_mut(), body)
     }
 }

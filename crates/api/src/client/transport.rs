@@ -1,12 +1,12 @@
 //! Sending one call, as often as it takes.
 
-use super::{Error, signature};
-use crate::{random, wire::Door};
+use super::{Endpoint, Error, Keys, endpoint::Connector};
+use crate::{random, server::OPERATOR_SERVICE, wire::Door};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri, header, uri::Authority};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{
-    client::legacy::{Client as Http, connect::HttpConnector},
+    client::legacy::Client as Http,
     rt::{TokioExecutor, TokioTimer},
 };
 use std::time::Duration;
@@ -15,7 +15,8 @@ use tombolo_model::Scope;
 
 /// A call, ready to be sent as often as needed.
 pub(super) struct Outgoing<'a> {
-    pub(super) door: Door,
+    /// The API; none for the server's own paths.
+    pub(super) door: Option<Door>,
     pub(super) method: Method,
     /// Path and query, encoded.
     pub(super) target: String,
@@ -27,9 +28,10 @@ pub(super) struct Outgoing<'a> {
 /// Connections to one server.
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: Http<HttpConnector, Full<Bytes>>,
-    authority: Authority,
+    http: Http<Connector, Full<Bytes>>,
+    endpoint: Endpoint,
     scope: Scope,
+    keys: Keys,
     patience: Duration,
 }
 
@@ -45,29 +47,15 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 impl Transport {
     pub(super) fn new(endpoint: &str, scope: Scope) -> Result<Self, Error> {
-        let refuse = |why: &str| Err(Error::Endpoint(format!("endpoint {endpoint:?} {why}")));
-        let Ok(uri) = endpoint.parse::<Uri>() else {
-            return refuse("is not a URL");
-        };
-        if uri.scheme_str() != Some("http") {
-            return refuse("does not start with http://");
-        }
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return refuse("has a path; it is a host and a port alone");
-        }
-        let Some(authority) = uri.authority() else {
-            return refuse("names no host");
-        };
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(ATTEMPT));
+        let endpoint: Endpoint = endpoint.parse().map_err(Error::Endpoint)?;
         Ok(Self {
             http: Http::builder(TokioExecutor::new())
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_timer(TokioTimer::new())
-                .build(connector),
-            authority: authority.clone(),
+                .build(Connector(endpoint.clone())),
+            endpoint,
             scope,
+            keys: Keys::from_environment(),
             patience: DEFAULT_PATIENCE,
         })
     }
@@ -75,6 +63,13 @@ impl Transport {
     pub(super) fn with_patience(&self, patience: Duration) -> Self {
         Self {
             patience,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn with_keys(&self, keys: Keys) -> Self {
+        Self {
+            keys,
             ..self.clone()
         }
     }
@@ -105,7 +100,7 @@ impl Transport {
 
     async fn attempt(&self, call: &Outgoing<'_>) -> Result<Bytes, Error> {
         let transport = |what: &dyn std::fmt::Display| {
-            Error::Transport(format!("no answer from http://{}: {what}", self.authority))
+            Error::Transport(format!("no answer from {}: {what}", self.endpoint))
         };
         let exchange = async {
             let response = (self.http.request(self.request(call)?).await)
@@ -126,17 +121,14 @@ impl Transport {
     }
 
     fn request(&self, call: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, Error> {
-        let (date, authorization) = signature::headers(&self.scope, call.door.service());
-        let content_type = match call.door {
-            Door::CloudMap => "application/x-amz-json-1.1",
-            Door::AppMesh => "application/json",
-            Door::Sts => "application/x-www-form-urlencoded; charset=utf-8",
+        let (service, content_type) = match call.door {
+            Some(door) => (door.service(), door.request_type()),
+            None => (OPERATOR_SERVICE, "application/json"),
         };
         let mut request = Request::builder()
             .method(call.method.clone())
-            .uri(format!("http://{}{}", self.authority, call.target))
-            .header("x-amz-date", date)
-            .header(header::AUTHORIZATION, authorization)
+            .uri(format!("{}{}", self.endpoint, call.target))
+            .header(header::HOST, self.endpoint.authority())
             .header(header::USER_AGENT, "tombolo");
         if !call.body.is_empty() {
             let content_type = HeaderValue::from_static(content_type);
@@ -145,9 +137,12 @@ impl Transport {
         if let Some(operation) = call.operation {
             request = request.header("x-amz-target", operation);
         }
-        request
+        let mut request = request
             .body(Full::from(call.body.clone()))
-            .map_err(|error| Error::Protocol(error.to_string()))
+            .map_err(|error| Error::Protocol(error.to_string()))?;
+        let region = &self.scope.region;
+        (self.keys.sign(region, service, &mut request, &call.body)).map_err(Error::Endpoint)?;
+        Ok(request)
     }
 }
 

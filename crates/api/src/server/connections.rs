@@ -7,6 +7,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -65,9 +66,24 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn connection(server: Arc<Server>, stream: TcpStream, mut stopping: watch::Receiver<bool>) {
+async fn connection(server: Arc<Server>, stream: TcpStream, stopping: watch::Receiver<bool>) {
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = &server.tls else {
+        return requests(server, stream, stopping).await;
+    };
+    match timeout(server.config.read_timeout, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => requests(server, stream, stopping).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a caller did not agree on TLS"),
+        Err(_) => tracing::debug!("a caller did not agree on TLS in time"),
+    }
+}
+
+async fn requests(
+    server: Arc<Server>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    mut stopping: watch::Receiver<bool>,
+) {
     let read_timeout = server.config.read_timeout;
     let service = service_fn(move |request: Request<Incoming>| {
         let server = server.clone();

@@ -1,5 +1,6 @@
 //! A call on its way from the listener to its answer.
 
+use crate::access::User;
 use bytes::Bytes;
 use http::request::Parts;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scope: Scope,
     /// The caller's access key, when the request carried a signature.
     pub(crate) access_key: Option<String>,
+    /// Who the caller is; nobody in development mode, which knows no users.
+    pub(crate) user: Option<Arc<User>>,
     /// What this call is named in its answer and in the log.
     pub(crate) request_id: &'a str,
     /// Method, target and headers, the target as it came over the wire.

@@ -50,6 +50,15 @@ impl Door {
         }
     }
 
+    /// The content type of requests.
+    pub(crate) fn request_type(self) -> &'static str {
+        match self {
+            Door::CloudMap => "application/x-amz-json-1.1",
+            Door::AppMesh => "application/json",
+            Door::Sts => "application/x-www-form-urlencoded; charset=utf-8",
+        }
+    }
+
     /// The answer to a call that succeeded.
     pub(crate) fn success(self, body: Vec<u8>, request_id: &str) -> Response<Body> {
         self.response(StatusCode::OK, body, request_id)

@@ -1,5 +1,6 @@
 //! The doors as their callers see them: requests in, answers out, nothing behind.
 
+mod access;
 mod appmesh;
 mod client;
 mod cloudmap;

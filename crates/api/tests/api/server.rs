@@ -109,6 +109,39 @@ async fn bodies_beyond_the_limit_are_refused() {
 }
 
 #[tokio::test]
+async fn bodies_nested_deeper_than_any_input_are_refused() {
+    let doors = Doors::new();
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{}0{}", open.repeat(100_000), close.repeat(100_000));
+        for body in [
+            format!("{{\"meshName\":\"m\",\"spec\":{deep}}}"),
+            format!("{{\"meshName\":\"m\",\"unknown\":{deep}}}"),
+        ] {
+            let answer = doors.mesh_text("PUT", "/meshes", body.clone()).await;
+            answer.failed(400, "SerializationException");
+            let answer = doors.registry_text("ListNamespaces", body).await;
+            answer.failed(400, "SerializationException");
+        }
+    }
+}
+
+#[tokio::test]
+async fn heads_beyond_the_limit_are_refused() {
+    let (address, _stop, _served) = listening(config()).await;
+    for head in [
+        format!("x-long: {}\r\n", "x".repeat(300_000)),
+        "x-many: 1\r\n".repeat(1000),
+    ] {
+        let mut stream = TcpStream::connect(address).await.expect("listening");
+        let request = format!("GET /v20190125/meshes HTTP/1.1\r\nhost: x\r\n{head}\r\n");
+        // The server may have said no before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let answer = read_until(&mut stream, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn further_paths_are_served_beside_the_doors() {
     let mut doors = Doors::new();
     let routes = Router::new().route("/tombolo/v1/status", get(async || "fine"));

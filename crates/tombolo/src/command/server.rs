@@ -1,5 +1,6 @@
 //! `tombolo server`: the control plane.
 
+mod callers;
 pub(crate) mod operator;
 
 use super::storage::Storage;
@@ -69,9 +70,8 @@ pub(crate) struct Server {
     /// The region of callers that name none.
     #[arg(long, default_value = super::DEFAULT_REGION)]
     region: String,
-    /// Listen on addresses other than loopback although callers are not authenticated yet.
-    #[arg(long)]
-    allow_unauthenticated: bool,
+    #[command(flatten)]
+    callers: callers::Callers,
 }
 
 /// Everything that listens, opened before anything starts.
@@ -85,7 +85,7 @@ impl Server {
     pub(crate) fn run(self) -> Result<i32, String> {
         logging::start("info");
         let scope = Scope::parse(&self.account, &self.region)?;
-        self.check_loopback()?;
+        self.callers.check(&self.api, &self.xds)?;
         super::runtime()?.block_on(self.serve(scope)).map(|()| 0)
     }
 
@@ -137,6 +137,7 @@ impl Server {
         };
         let routes = status.merge(metrics).merge(operator::routes(store.clone()));
         let api = tombolo_api::Server::new(store, config)?.with_routes(routes);
+        let api = self.callers.guard(api, &mut tasks)?;
         for listener in sockets.api {
             announce("api", listener.local_addr());
             let (api, shutdown) = (api.clone(), shutdown.clone());
@@ -223,27 +224,6 @@ impl Server {
             xds,
             dns: dns_udp.into_iter().zip(dns_tcp).collect(),
         })
-    }
-
-    /// Until signatures are verified, only this machine may call. Inherited sockets are the parent's
-    /// responsibility.
-    fn check_loopback(&self) -> Result<(), String> {
-        if self.allow_unauthenticated {
-            return Ok(());
-        }
-        let api = self.api.iter().map(|endpoint| ("--api", endpoint));
-        for (option, endpoint) in api.chain([("--xds", &self.xds)]) {
-            if let Endpoint::Address(address) = endpoint
-                && !address.ip().is_loopback()
-            {
-                return Err(format!(
-                    "{option} {address}: callers are not authenticated in this version, so only \
-                     loopback addresses are served; --allow-unauthenticated lifts this where the \
-                     network is trusted"
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,11 @@
 //! Exporting from a running server, and importing into it.
 
 use super::Refusal;
-use crate::command::server::operator::{EXPORT_PATH, IMPORT_PATH};
+use crate::command::{
+    refusal,
+    server::operator::{EXPORT_PATH, IMPORT_PATH},
+    sign,
+};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -15,11 +19,12 @@ const CONNECT: Duration = Duration::from_secs(5);
 type Result<T> = std::result::Result<T, String>;
 
 pub(super) async fn export(server: SocketAddr, out: &mut impl Write) -> Result<()> {
-    let request = Request::get(EXPORT_PATH).body(Full::default());
-    let mut response = send(server, request).await?;
+    let mut response = send(server, Request::get(EXPORT_PATH), Bytes::new()).await?;
     if response.status() != StatusCode::OK {
         let status = response.status();
-        return Err(format!("{server}: {status}"));
+        let body = response.into_body().collect().await;
+        let body = body.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+        return Err(format!("{server}: {}", refusal(status, &body)));
     }
     while let Some(frame) = response.body_mut().frame().await {
         let frame = frame.map_err(|error| format!("{server}: the export broke off: {error}"))?;
@@ -36,9 +41,8 @@ pub(super) async fn import(
     overwrite: bool,
 ) -> std::result::Result<u64, Refusal> {
     let path = format!("{IMPORT_PATH}?overwrite={overwrite}");
-    let request = Request::post(path).body(Full::new(Bytes::from(text)));
     let answer = async {
-        let response = send(server, request).await?;
+        let response = send(server, Request::post(path), Bytes::from(text)).await?;
         let status = response.status();
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| format!("{server}: {error}"))?;
@@ -64,12 +68,14 @@ pub(super) async fn import(
 
 async fn send(
     server: SocketAddr,
-    request: std::result::Result<Request<Full<Bytes>>, http::Error>,
+    request: http::request::Builder,
+    body: Bytes,
 ) -> Result<Response<Incoming>> {
     let failed = |error: &dyn std::fmt::Display| format!("{server}: {error}");
+    let request = request.header(http::header::HOST, server.to_string());
+    let request = request.body(Full::new(body.clone()));
     let mut request = request.map_err(|error| failed(&error))?;
-    let host = server.to_string().parse().expect("an address is a header");
-    request.headers_mut().insert(http::header::HOST, host);
+    sign(&mut request, &body)?;
     let connect = tokio::net::TcpStream::connect(server);
     let stream = tokio::time::timeout(CONNECT, connect)
         .await

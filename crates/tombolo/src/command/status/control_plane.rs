@@ -26,9 +26,10 @@ async fn get(authority: &str) -> Result<Value, Box<dyn std::error::Error + Send 
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = http::Request::get(tombolo_api::STATUS_PATH)
+    let mut request = http::Request::get(tombolo_api::STATUS_PATH)
         .header("host", authority)
         .body(Empty::<bytes::Bytes>::new())?;
+    crate::command::sign(&mut request, b"")?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), LARGEST)
@@ -36,7 +37,7 @@ async fn get(authority: &str) -> Result<Value, Box<dyn std::error::Error + Send 
         .await?
         .to_bytes();
     if !status.is_success() {
-        return Err(format!("status {status}").into());
+        return Err(crate::command::refusal(status, &body).into());
     }
     Ok(serde_json::from_slice(&body)?)
 }

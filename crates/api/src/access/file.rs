@@ -1,0 +1,286 @@
+//! The credentials file.
+//!
+//! ```yaml
+//! regions: [us-west-2]              # optional: all others are refused
+//! policies:                         # optional: beside those that AWS manages
+//!   color-team:
+//!     - actions: ["appmesh:*"]
+//!       resources: ["arn:aws:appmesh:*:111122223333:mesh/color*"]   # "*" when absent
+//! users:
+//!   - name: alice
+//!     account: "111122223333"
+//!     policies: [AWSAppMeshReadOnly, color-team]
+//!     keys:
+//!       - id: AKIDEXAMPLE
+//!         secret: …
+//!         session-token: …                  # optional: must come with each request
+//!         expires: 2027-01-01T00:00:00Z     # optional
+//! ```
+
+use super::{
+    managed,
+    ring::{Key, Ring, Statement, User},
+};
+use crate::sigv4::{Secret, date};
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+use tombolo_model::Scope;
+
+/// What is wrong, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// Counted from 1.
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+type Result<T> = std::result::Result<T, Problem>;
+type Node<'a> = MarkedYaml<'a>;
+
+/// The services whose actions are known.
+const SERVICES: &[&str] = &["appmesh", "servicediscovery", "sts", "tombolo", "xray"];
+
+/// Reads the text of a credentials file.
+pub(super) fn read(text: &str) -> Result<Ring> {
+    let documents = MarkedYaml::load_from_str(text).map_err(|error| Problem {
+        line: error.marker().line().max(1),
+        message: format!("not YAML: {}", error.info()),
+    })?;
+    let [document] = documents.as_slice() else {
+        return Err(Problem {
+            line: 1,
+            message: "the file must hold one document with 'users:'".into(),
+        });
+    };
+    let file = Fields::of(document, "the file", &["regions", "policies", "users"])?;
+    let mut ring = Ring::default();
+    for region in file.list("regions")? {
+        let name = text_of(region, "a region")?;
+        Scope::parse("000000000000", name).map_err(|why| problem(region, why))?;
+        ring.regions.push(name.to_owned());
+    }
+    let policies = match file.get("policies") {
+        Some(node) => policies(node)?,
+        None => HashMap::new(),
+    };
+    let users = file.need("users")?;
+    let mut names = HashSet::new();
+    for node in items(users, "users")? {
+        let fields = Fields::of(node, "a user", &["name", "account", "policies", "keys"])?;
+        let user = Arc::new(user(&fields, &policies)?);
+        if !names.insert(user.arn.clone()) {
+            return Err(problem(node, format!("{} is given twice", user.arn)));
+        }
+        for node in items(fields.need("keys")?, "keys")? {
+            let (id, key) = key(node, user.clone())?;
+            if ring.keys.insert(id.clone(), key).is_some() {
+                return Err(problem(node, format!("the key {id} is given twice")));
+            }
+        }
+    }
+    Ok(ring)
+}
+
+fn policies(node: &Node<'_>) -> Result<HashMap<String, Vec<Statement>>> {
+    let YamlData::Mapping(map) = &node.data else {
+        return Err(problem(
+            node,
+            "policies: must be a map from names to statements",
+        ));
+    };
+    let mut policies = HashMap::new();
+    for (name, statements) in map {
+        let key = text_of(name, "the name of a policy")?;
+        if managed::actions(key).is_some() {
+            let why = format!("{key} is a policy that AWS manages; choose another name");
+            return Err(problem(name, why));
+        }
+        let statements = items(statements, key)?;
+        let statements = statements.iter().map(statement).collect::<Result<_>>()?;
+        policies.insert(key.to_owned(), statements);
+    }
+    Ok(policies)
+}
+
+fn statement(node: &Node<'_>) -> Result<Statement> {
+    let fields = Fields::of(node, "a statement", &["actions", "resources"])?;
+    let mut actions = Vec::new();
+    for node in items(fields.need("actions")?, "actions")? {
+        let action = text_of(node, "an action")?;
+        let service = action.split_once(':').map(|(service, _)| service);
+        let is_known = |service: &str| service.contains('*') || SERVICES.contains(&service);
+        if action != "*" && !service.is_some_and(is_known) {
+            let services = SERVICES.join(", ");
+            return Err(problem(
+                node,
+                format!(
+                    "{action:?} is no action like appmesh:ListMeshes or appmesh:*, of {services}"
+                ),
+            ));
+        }
+        actions.push(action.to_owned());
+    }
+    let mut resources = Vec::new();
+    for node in fields.list("resources")? {
+        let resource = text_of(node, "a resource")?;
+        if resource != "*" && !resource.starts_with("arn:") {
+            return Err(problem(
+                node,
+                format!("{resource:?} is neither an ARN nor *"),
+            ));
+        }
+        resources.push(resource.to_owned());
+    }
+    if fields.get("resources").is_none() {
+        resources.push("*".to_owned());
+    }
+    Ok(Statement { actions, resources })
+}
+
+fn user(fields: &Fields<'_>, policies: &HashMap<String, Vec<Statement>>) -> Result<User> {
+    let name_node = fields.need("name")?;
+    let name = text_of(name_node, "name")?;
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-/".contains(c);
+    if name.is_empty() || name.len() > 128 || !name.chars().all(is_legal) {
+        let why = format!("name: {name:?} is not 1 to 128 letters, digits and any of +=,.@_-/");
+        return Err(problem(name_node, why));
+    }
+    let account_node = fields.need("account")?;
+    let account = text_of(account_node, "account")?;
+    Scope::parse(account, "none").map_err(|why| problem(account_node, why))?;
+    let mut statements = Vec::new();
+    for node in fields.list("policies")? {
+        let name = text_of(node, "a policy")?;
+        if let Some(own) = policies.get(name) {
+            statements.extend(own.iter().cloned());
+        } else if let Some(actions) = managed::actions(name) {
+            statements.push(Statement {
+                actions: actions.iter().map(|&action| action.to_owned()).collect(),
+                resources: vec!["*".to_owned()],
+            });
+        } else {
+            let known: Vec<&str> = managed::names().collect();
+            return Err(problem(
+                node,
+                format!(
+                    "no policy is called {name:?}: it is neither below 'policies:' nor one of {}",
+                    known.join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(User::new(account, name, statements))
+}
+
+fn key(node: &Node<'_>, user: Arc<User>) -> Result<(String, Key)> {
+    let fields = Fields::of(node, "a key", &["id", "secret", "session-token", "expires"])?;
+    let id_node = fields.need("id")?;
+    let id = text_of(id_node, "id")?;
+    if id.is_empty()
+        || id.len() > 128
+        || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    {
+        let why = format!("id: {id:?} is not 1 to 128 letters, digits and underscores");
+        return Err(problem(id_node, why));
+    }
+    let secret_node = fields.need("secret")?;
+    let secret = text_of(secret_node, "secret")?;
+    if secret.is_empty() {
+        return Err(problem(secret_node, "secret: must not be empty"));
+    }
+    let token = fields.get("session-token");
+    let token = token
+        .map(|node| text_of(node, "session-token"))
+        .transpose()?;
+    let expires = match fields.get("expires") {
+        None => None,
+        Some(node) => {
+            let text = text_of(node, "expires")?;
+            let why = format!("expires: {text:?} is not a time like 2027-01-01T00:00:00Z");
+            Some(date::parse_extended(text).ok_or_else(|| problem(node, why))?)
+        }
+    };
+    let key = Key {
+        user,
+        secret: Secret::new(secret),
+        token: token.map(Secret::new),
+        expires,
+    };
+    Ok((id.to_owned(), key))
+}
+
+/// The fields of a map, all of which are known.
+struct Fields<'a> {
+    what: &'static str,
+    node: &'a Node<'a>,
+    fields: Vec<(&'a str, &'a Node<'a>)>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(node: &'a Node<'a>, what: &'static str, known: &[&str]) -> Result<Self> {
+        let YamlData::Mapping(map) = &node.data else {
+            return Err(problem(node, format!("{what} must be a map")));
+        };
+        let mut fields = Vec::new();
+        for (key, value) in map {
+            let name = text_of(key, "a field")?;
+            if !known.contains(&name) {
+                let known = known.join(", ");
+                return Err(problem(
+                    key,
+                    format!("{what} has no field {name:?}; there are: {known}"),
+                ));
+            }
+            fields.push((name, value));
+        }
+        Ok(Self { what, node, fields })
+    }
+
+    fn get(&self, name: &str) -> Option<&'a Node<'a>> {
+        let found = self.fields.iter().find(|(field, _)| *field == name);
+        found.map(|(_, node)| *node)
+    }
+
+    fn need(&self, name: &str) -> Result<&'a Node<'a>> {
+        let what = self.what;
+        self.get(name)
+            .ok_or_else(|| problem(self.node, format!("{what} needs '{name}:'")))
+    }
+
+    /// The items of a list; none when it is absent.
+    fn list(&self, name: &str) -> Result<&'a [Node<'a>]> {
+        self.get(name).map_or(Ok(&[]), |node| items(node, name))
+    }
+}
+
+fn items<'a>(node: &'a Node<'a>, what: &str) -> Result<&'a [Node<'a>]> {
+    match &node.data {
+        YamlData::Sequence(items) => Ok(items),
+        _ => Err(problem(node, format!("{what}: must be a list"))),
+    }
+}
+
+fn text_of<'a>(node: &'a Node<'a>, what: &str) -> Result<&'a str> {
+    match &node.data {
+        YamlData::Value(Scalar::String(text)) => Ok(text),
+        // YAML would lose the zeros before an account's number. Never show what may be a secret.
+        YamlData::Value(Scalar::Integer(_) | Scalar::FloatingPoint(_)) => Err(problem(
+            node,
+            format!("{what}: must be text; put the number in quotes"),
+        )),
+        _ => Err(problem(node, format!("{what}: must be text"))),
+    }
+}
+
+fn problem(node: &Node<'_>, message: impl Into<String>) -> Problem {
+    Problem {
+        line: node.span.start.line().max(1),
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

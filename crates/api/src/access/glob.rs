@@ -1,0 +1,71 @@
+//! Patterns of policies: `*` is any text, `?` is any one character.
+
+/// Whether a text matches.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    matches_by(|a, b| a == b, pattern, text)
+}
+
+/// Actions are the same in upper and lower case.
+pub(super) fn matches_any_case(pattern: &str, text: &str) -> bool {
+    matches_by(|a, b| a.eq_ignore_ascii_case(&b), pattern, text)
+}
+
+/// Takes at most the product of both lengths.
+fn matches_by(is_equal: impl Fn(u8, u8) -> bool, pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    // Where the last star was, and how much of the text it has taken so far.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&byte) if byte == b'?' || is_equal(byte, text[t]) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    p = at + 1;
+                    t = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks_match() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a*c", "abbc", true),
+            ("a*c", "abcb", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*a*b*", "xxaxxbxx", true),
+            ("mesh/color*", "mesh/color/virtualNode/x", true),
+            ("abc", "ab", false),
+            ("ab", "abc", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+        let (pattern, text) = ("a*".repeat(500) + "b", "a".repeat(2000));
+        assert!(!matches(&pattern, &text), "in reasonable time");
+    }
+
+    #[test]
+    fn actions_have_no_case() {
+        assert!(matches_any_case("AppMesh:list*", "appmesh:ListMeshes"));
+    }
+}

@@ -1,0 +1,60 @@
+//! The policies that AWS manages and documentation refers to, as far as they concern what is served here.
+
+/// Names and actions; all on every resource.
+const POLICIES: &[(&str, &[&str])] = &[
+    ("AdministratorAccess", &["*"]),
+    (
+        "AWSAppMeshFullAccess",
+        &[
+            "appmesh:Create*",
+            "appmesh:Delete*",
+            "appmesh:Describe*",
+            "appmesh:List*",
+            "appmesh:TagResource",
+            "appmesh:UntagResource",
+            "appmesh:Update*",
+        ],
+    ),
+    (
+        "AWSAppMeshReadOnly",
+        &["appmesh:Describe*", "appmesh:List*"],
+    ),
+    (
+        "AWSAppMeshEnvoyAccess",
+        &["appmesh:StreamAggregatedResources"],
+    ),
+    ("AWSCloudMapFullAccess", &["servicediscovery:*"]),
+    (
+        "AWSCloudMapReadOnlyAccess",
+        &[
+            "servicediscovery:DiscoverInstances*",
+            "servicediscovery:Get*",
+            "servicediscovery:List*",
+        ],
+    ),
+    (
+        "AWSCloudMapDiscoverInstanceAccess",
+        &["servicediscovery:DiscoverInstances*"],
+    ),
+    (
+        "AWSCloudMapRegisterInstanceAccess",
+        &[
+            "servicediscovery:DeregisterInstance",
+            "servicediscovery:DiscoverInstances*",
+            "servicediscovery:Get*",
+            "servicediscovery:List*",
+            "servicediscovery:RegisterInstance",
+        ],
+    ),
+];
+
+/// The actions of a policy.
+pub(super) fn actions(name: &str) -> Option<&'static [&'static str]> {
+    let found = POLICIES.iter().find(|(policy, _)| *policy == name);
+    found.map(|(_, actions)| *actions)
+}
+
+/// All names.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    POLICIES.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,120 @@
+//! Keys, whose they are, and what these may do.
+
+use super::glob;
+use crate::sigv4::{Refusal, Secret, is_equal, sha256};
+use std::{collections::HashMap, sync::Arc};
+
+/// What is allowed: each of these actions on each of these resources. Both are patterns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) actions: Vec<String>,
+    pub(super) resources: Vec<String>,
+}
+
+/// Somebody with an account.
+#[derive(Debug)]
+pub(crate) struct User {
+    /// Twelve digits.
+    pub(crate) account: String,
+    /// `arn:aws:iam::111122223333:user/alice`.
+    pub(crate) arn: String,
+    /// As IAM has it: `AIDA` and more; the same each time that the file is read.
+    pub(crate) id: String,
+    statements: Vec<Statement>,
+}
+
+/// A key and its owner.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) user: Arc<User>,
+    pub(super) secret: Secret,
+    /// Must come with each request, when there is one.
+    pub(super) token: Option<Secret>,
+    /// In seconds since 1970; the key is good before.
+    pub(super) expires: Option<u64>,
+}
+
+/// All keys by their ids.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    pub(super) keys: HashMap<String, Key>,
+    /// The regions that exist; all when empty.
+    pub(super) regions: Vec<String>,
+}
+
+impl Ring {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The owner and the secret of a key that is good for a region now.
+    pub(crate) fn find(
+        &self,
+        access_key: &str,
+        token: Option<&str>,
+        region: &str,
+        now: u64,
+    ) -> Result<(Arc<User>, Secret), Refusal> {
+        let key = self.keys.get(access_key).ok_or(Refusal::UnknownKey)?;
+        let is_token_right = match (&key.token, token) {
+            (None, None) => true,
+            (Some(expected), Some(given)) => is_equal(expected.expose(), given),
+            _ => false,
+        };
+        if !is_token_right {
+            return Err(Refusal::UnknownKey);
+        }
+        if key.expires.is_some_and(|expires| now >= expires) {
+            return Err(Refusal::KeyExpired);
+        }
+        if !self.regions.is_empty() && !self.regions.iter().any(|known| known == region) {
+            return Err(Refusal::Invalid(format!(
+                "Credential should be scoped to a valid region: '{}'. ",
+                self.regions.join("', '")
+            )));
+        }
+        Ok((key.user.clone(), key.secret.clone()))
+    }
+}
+
+impl User {
+    pub(super) fn new(account: &str, name: &str, statements: Vec<Statement>) -> Self {
+        let arn = format!("arn:aws:iam::{account}:user/{name}");
+        let id = format!("AIDA{}", &sha256(arn.as_bytes())[..17].to_ascii_uppercase());
+        Self {
+            account: account.to_owned(),
+            arn,
+            id,
+            statements,
+        }
+    }
+
+    /// Refuses an action that no policy allows. The resource is worked out only where it matters.
+    pub(crate) fn check(
+        &self,
+        action: &str,
+        resource: impl FnOnce() -> String,
+    ) -> Result<(), Refusal> {
+        let for_action = |statement: &&Statement| {
+            let mut actions = statement.actions.iter();
+            actions.any(|pattern| glob::matches_any_case(pattern, action))
+        };
+        let is_everything = |pattern: &String| pattern == "*";
+        let statements = || self.statements.iter().filter(for_action);
+        if statements().any(|statement| statement.resources.iter().any(is_everything)) {
+            return Ok(());
+        }
+        let resource = resource();
+        let is_meant = |statement: &Statement| {
+            let mut resources = statement.resources.iter();
+            resources.any(|pattern| glob::matches(pattern, &resource))
+        };
+        if statements().any(is_meant) {
+            return Ok(());
+        }
+        Err(Refusal::Denied(format!(
+            "User: {} is not authorized to perform: {action} on resource: {resource}",
+            self.arn
+        )))
+    }
+}

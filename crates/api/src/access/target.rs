@@ -1,0 +1,231 @@
+//! What a call would do, in the words of policies: an action and a resource.
+
+use crate::{
+    appmesh::{names, routing},
+    wire::{Door, door::CLOUD_MAP_TARGET, percent},
+};
+use http::{Method, request::Parts};
+use serde_json::Value;
+use tombolo_model::{Scope, arn, mesh::ResourceKey};
+
+/// An action, and how its resource is found when a policy asks for it.
+pub(crate) struct Target<'a> {
+    /// `appmesh:CreateMesh`.
+    pub(crate) action: String,
+    /// The resource's ARN, or `*` for actions that are about none.
+    pub(crate) resource: Box<dyn FnOnce() -> String + 'a>,
+}
+
+/// What a call of AWS does. None: everybody may ask that, or it is no operation, which its door will say.
+pub(crate) fn door_target<'a>(
+    door: Door,
+    request: &'a Parts,
+    body: &'a [u8],
+    scope: &'a Scope,
+) -> Option<Target<'a>> {
+    match door {
+        // Everybody may ask who they are.
+        Door::Sts => None,
+        Door::AppMesh => {
+            let operation = routing::operation(&request.method, request.uri.path()).ok()?;
+            Some(Target {
+                action: format!("appmesh:{operation}"),
+                resource: Box::new(move || of_mesh(request, &operation, body, scope)),
+            })
+        }
+        Door::CloudMap => {
+            let target = request.headers.get("x-amz-target")?.to_str().ok()?;
+            let operation = target.strip_prefix(CLOUD_MAP_TARGET)?;
+            Some(Target {
+                action: format!("servicediscovery:{operation}"),
+                resource: Box::new(move || of_registry(operation, body, scope)),
+            })
+        }
+    }
+}
+
+/// What a call of our own does, such as an export: `tombolo:Read` or `tombolo:Write`, on its path.
+pub(crate) fn operator_target<'a>(request: &'a Parts, scope: &'a Scope) -> Target<'a> {
+    let is_reading = [Method::GET, Method::HEAD].contains(&request.method);
+    let verb = if is_reading { "Read" } else { "Write" };
+    Target {
+        action: format!("tombolo:{verb}"),
+        resource: Box::new(move || {
+            let path = request.uri.path().trim_start_matches('/');
+            format!("arn:aws:tombolo:{}:{}:{path}", scope.region, scope.account)
+        }),
+    }
+}
+
+fn of_mesh(request: &Parts, operation: &routing::Operation, body: &[u8], scope: &Scope) -> String {
+    use routing::{Operation, Verb};
+    let of = |key: &ResourceKey| arn::of_resource(scope, key);
+    match operation {
+        Operation::Item(_, key) => of(key),
+        Operation::Collection(Verb::Create, collection) => {
+            let member = names::name_member(collection.kind);
+            let body: Value = serde_json::from_slice(body).unwrap_or_default();
+            of(&collection.member(body[member].as_str().unwrap_or_default()))
+        }
+        // A list is about what holds it.
+        Operation::Collection(_, collection) => match collection.kind.parent() {
+            _ if collection.mesh.is_empty() => "*".to_owned(),
+            None => of(&ResourceKey::mesh(collection.mesh.as_str())),
+            Some(parent) => of(&ResourceKey::new(
+                collection.mesh.as_str(),
+                parent,
+                collection.parent.as_str(),
+            )),
+        },
+        Operation::TagResource | Operation::UntagResource | Operation::ListTagsForResource => {
+            let query = request.uri.query().unwrap_or_default();
+            let arn = percent::query_value(query, "resourceArn");
+            arn.map_or_else(|| "*".to_owned(), |arn| arn.into_owned())
+        }
+    }
+}
+
+/// The namespace or service that an input names, by id or ARN.
+fn of_registry(operation: &str, body: &[u8], scope: &Scope) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let member = |name: &str| body[name].as_str();
+    let arn = |make: fn(&Scope, &str) -> String, id: &str| match id.starts_with("arn:") {
+        true => id.to_owned(),
+        false => make(scope, id),
+    };
+    if let Some(resource) = member("ResourceARN") {
+        return resource.to_owned();
+    }
+    if let Some(id) = member("ServiceId") {
+        return arn(arn::of_service, id);
+    }
+    if let Some(id) = member("NamespaceId") {
+        return arn(arn::of_namespace, id);
+    }
+    match member("Id") {
+        Some(id) if operation.contains("Namespace") => arn(arn::of_namespace, id),
+        Some(id) if operation.contains("Service") => arn(arn::of_service, id),
+        _ => "*".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use serde_json::json;
+
+    const ACCOUNT: &str = "arn:aws:appmesh:r:111122223333:";
+
+    fn told(door: Door, request: http::request::Builder, body: &Value) -> Option<(String, String)> {
+        let scope = Scope::new("111122223333", "r");
+        let (request, ()) = request.body(()).expect("legal").into_parts();
+        let body = body.to_string();
+        let target = door_target(door, &request, body.as_bytes(), &scope)?;
+        Some((target.action, (target.resource)()))
+    }
+
+    #[test]
+    fn calls_to_app_mesh_are_about_what_they_name() {
+        for (method, path, body, action, resource) in [
+            ("GET", "meshes", json!({}), "ListMeshes", "*".to_owned()),
+            (
+                "PUT",
+                "meshes",
+                json!({"meshName": "m"}),
+                "CreateMesh",
+                format!("{ACCOUNT}mesh/m"),
+            ),
+            (
+                "PUT",
+                "meshes/m/virtualRouter/r/routes",
+                json!({"routeName": "x"}),
+                "CreateRoute",
+                format!("{ACCOUNT}mesh/m/virtualRouter/r/route/x"),
+            ),
+            (
+                "GET",
+                "meshes/m/virtualRouter/r/routes",
+                json!({}),
+                "ListRoutes",
+                format!("{ACCOUNT}mesh/m/virtualRouter/r"),
+            ),
+            (
+                "GET",
+                "meshes/m/virtualNodes",
+                json!({}),
+                "ListVirtualNodes",
+                format!("{ACCOUNT}mesh/m"),
+            ),
+            (
+                "DELETE",
+                "meshes/m",
+                json!({}),
+                "DeleteMesh",
+                format!("{ACCOUNT}mesh/m"),
+            ),
+            (
+                "PUT",
+                "tag?resourceArn=arn%3Aaws",
+                json!({}),
+                "TagResource",
+                "arn:aws".into(),
+            ),
+        ] {
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("/v20190125/{path}"));
+            let expected = Some((format!("appmesh:{action}"), resource));
+            assert_eq!(
+                told(Door::AppMesh, request, &body),
+                expected,
+                "{method} {path}"
+            );
+        }
+        let nothing = Request::get("/v20190125/nothing/at/all");
+        assert_eq!(told(Door::AppMesh, nothing, &json!({})), None);
+    }
+
+    #[test]
+    fn calls_to_cloud_map_are_about_services_and_namespaces() {
+        let registry = "arn:aws:servicediscovery:r:111122223333:";
+        for (operation, body, resource) in [
+            ("ListNamespaces", json!({}), "*".to_owned()),
+            (
+                "GetNamespace",
+                json!({"Id": "ns-1"}),
+                format!("{registry}namespace/ns-1"),
+            ),
+            (
+                "DeleteService",
+                json!({"Id": "srv-1"}),
+                format!("{registry}service/srv-1"),
+            ),
+            (
+                "CreateService",
+                json!({"NamespaceId": "ns-1"}),
+                format!("{registry}namespace/ns-1"),
+            ),
+            (
+                "RegisterInstance",
+                json!({"ServiceId": "arn:x"}),
+                "arn:x".into(),
+            ),
+            (
+                "TagResource",
+                json!({"ResourceARN": "arn:x"}),
+                "arn:x".into(),
+            ),
+            ("GetOperation", json!({"OperationId": "o"}), "*".into()),
+        ] {
+            let target = format!("{CLOUD_MAP_TARGET}{operation}");
+            let request = Request::post("/").header("x-amz-target", target);
+            let expected = Some((format!("servicediscovery:{operation}"), resource));
+            assert_eq!(
+                told(Door::CloudMap, request, &body),
+                expected,
+                "{operation}"
+            );
+        }
+    }
+}

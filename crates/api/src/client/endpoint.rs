@@ -1,0 +1,216 @@
+//! Where a server is, and connecting to it.
+
+use http::{Uri, uri::Authority};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use std::{
+    env, fmt,
+    future::Future,
+    io,
+    path::Path,
+    pin::Pin,
+    str::FromStr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+
+/// The address of a server: `http://host:port`, `https://host:port`, or `host:port`, which is the first.
+#[derive(Clone)]
+pub struct Endpoint {
+    authority: Authority,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Where distributions keep the authorities that everybody trusts.
+const AUTHORITIES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    /// For HTTPS the authorities are read: those in `AWS_CA_BUNDLE`, as AWS clients do, or the system's.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = |why: &str| Err(format!("endpoint {text:?} {why}"));
+        let url = match text.contains("://") {
+            true => text.to_owned(),
+            false => format!("http://{text}"),
+        };
+        let Ok(uri) = url.parse::<Uri>() else {
+            return refuse("is not a URL");
+        };
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return refuse("has a path; it is a host and a port alone");
+        }
+        let Some(authority) = uri.authority() else {
+            return refuse("names no host");
+        };
+        let tls = match uri.scheme_str() {
+            Some("http") => None,
+            Some("https") => {
+                let host = authority.host().trim_matches(['[', ']']).to_owned();
+                let Ok(name) = ServerName::try_from(host) else {
+                    return refuse("has a host that no certificate can have");
+                };
+                Some((TlsConnector::from(Arc::new(config()?)), name))
+            }
+            _ => return refuse("does not start with http:// or https://"),
+        };
+        Ok(Self {
+            authority: authority.clone(),
+            tls,
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Endpoint {
+    /// Host and port, as in the header `Host`.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> io::Result<Stream> {
+        let default_port = if self.tls.is_some() { 443 } else { 80 };
+        let port = self.authority.port_u16().unwrap_or(default_port);
+        let host = self.authority.host().trim_matches(['[', ']']);
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(match &self.tls {
+            None => Stream::Plain(stream),
+            Some((tls, name)) => Stream::Tls(Box::new(tls.connect(name.clone(), stream).await?)),
+        })
+    }
+}
+
+fn config() -> Result<ClientConfig, String> {
+    let given = env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+    let mut paths = AUTHORITIES.iter().map(Path::new);
+    let path = match &given {
+        Some(path) => Path::new(path),
+        None => paths.find(|path| path.exists()).ok_or(
+            "this system has no file with certificate authorities: name one in AWS_CA_BUNDLE",
+        )?,
+    };
+    let wrong = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
+    let mut authorities = RootCertStore::empty();
+    // The system's bundle may hold some that are not understood; those are not needed here.
+    authorities.add_parsable_certificates(certificates.filter_map(Result::ok));
+    if authorities.is_empty() {
+        return Err(wrong(&"there is no certificate authority in it (PEM)"));
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    let mut config = builder
+        .with_root_certificates(authorities)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// A connection, encrypted or not.
+pub enum Stream {
+    /// As it is.
+    Plain(TcpStream),
+    /// By TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+/// The connector of the connection pool; its pool has this one endpoint.
+#[derive(Clone)]
+pub(super) struct Connector(pub(super) Endpoint);
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Connecting {
+        let endpoint = self.0.clone();
+        Box::pin(async move { endpoint.connect().await.map(TokioIo::new) })
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

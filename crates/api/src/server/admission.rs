@@ -1,0 +1,114 @@
+//! Who a caller is: read from the signature, and verified where credentials are known.
+
+use super::Server;
+use crate::{
+    access::{Target, User},
+    sigv4::{Candidate, Claim, Refusal, Secret, has_normal_path},
+};
+use bytes::Bytes;
+use http::request::Parts;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tombolo_model::Scope;
+
+/// A caller who may send a body.
+pub(super) struct Admission {
+    pub(super) scope: Scope,
+    pub(super) access_key: Option<String>,
+    /// Absent in development mode.
+    verified: Option<Verified>,
+}
+
+struct Verified {
+    user: Arc<User>,
+    secret: Secret,
+    candidate: Candidate,
+}
+
+impl Server {
+    /// Looks at the head of a request for a service.
+    pub(super) fn admit(&self, service: &str, request: &Parts) -> Result<Admission, Refusal> {
+        let claim = Claim::read(request)?;
+        let Some(credentials) = &self.credentials else {
+            return self.admit_anybody(service, claim);
+        };
+        let claim = claim.ok_or(Refusal::Missing)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        let token = claim.token(request)?;
+        let found =
+            credentials
+                .ring()
+                .find(&claim.access_key, token.as_deref(), &claim.region, now);
+        let (user, secret) = found?;
+        let scope = Scope::parse(&user.account, &claim.region).map_err(Refusal::Incomplete)?;
+        let access_key = Some(claim.access_key.clone());
+        let candidate = claim.check(request, service, now)?;
+        if !has_normal_path(&request.uri) {
+            return Err(Refusal::Incomplete(
+                "A signed path must not have empty segments, '.' or '..'.".into(),
+            ));
+        }
+        if candidate.declares_payload() {
+            candidate.verify_head(request, &secret)?;
+        }
+        Ok(Admission {
+            scope,
+            access_key,
+            verified: Some(Verified {
+                user,
+                secret,
+                candidate,
+            }),
+        })
+    }
+
+    /// Development mode: the region that a signature names is believed, and nothing else matters.
+    fn admit_anybody(&self, service: &str, claim: Option<Claim>) -> Result<Admission, Refusal> {
+        let scope = match &claim {
+            Some(claim) if claim.service != service => {
+                let why = format!("Credential should be scoped to correct service: '{service}'. ");
+                return Err(Refusal::Invalid(why));
+            }
+            Some(claim) if claim.region != *self.default_scope.region => {
+                Scope::parse(&self.config.account, &claim.region).map_err(Refusal::Incomplete)?
+            }
+            _ => self.default_scope.clone(),
+        };
+        Ok(Admission {
+            scope,
+            access_key: claim.map(|claim| claim.access_key),
+            verified: None,
+        })
+    }
+}
+
+impl Admission {
+    /// Whether the signature was found right before the body is read.
+    pub(super) fn is_confirmed(&self) -> bool {
+        let verified = self.verified.as_ref();
+        verified.is_some_and(|verified| verified.candidate.declares_payload())
+    }
+
+    /// Checks the signature together with the body; answers with the body that was meant.
+    pub(super) fn confirm(&self, request: &Parts, body: Bytes) -> Result<Bytes, Refusal> {
+        match &self.verified {
+            Some(verified) => verified.candidate.verify(request, body, &verified.secret),
+            None => Ok(body),
+        }
+    }
+
+    /// Refuses what the caller's policies do not allow.
+    pub(super) fn authorize(&self, target: Option<Target<'_>>) -> Result<(), Refusal> {
+        match (&self.verified, target) {
+            (Some(verified), Some(target)) => verified.user.check(&target.action, target.resource),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn user(&self) -> Option<Arc<User>> {
+        self.verified.as_ref().map(|verified| verified.user.clone())
+    }
+}

@@ -1,0 +1,28 @@
+//! AWS Signature Version 4, both ends: reading and verifying what callers sign, and signing for our own
+//! client (facts/aws-wire.md §2).
+//!
+//! Pure code: the clock, the keys and the body are handed in. What it deliberately is not: it knows no
+//! accounts and no policies (see [`crate::access`]), and no SigV4a, which it refuses by name.
+//!
+//! Read first: [`Claim`].
+
+mod canonical;
+mod claim;
+pub(crate) mod date;
+mod hash;
+mod payload;
+mod refusal;
+mod sign;
+mod verify;
+
+pub(crate) use canonical::has_normal_path;
+pub(crate) use claim::Claim;
+pub(crate) use hash::{is_equal, sha256};
+pub(crate) use refusal::Refusal;
+pub(crate) use sign::{Secret, Signer, authorize};
+pub(crate) use verify::Candidate;
+
+/// The one algorithm.
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The last word of every credential scope.
+const TERMINATOR: &str = "aws4_request";

@@ -1,0 +1,197 @@
+//! The checks, in two steps: what the head of a request tells, before its body is read, and the signature.
+
+use super::{
+    Claim, Refusal, Secret, canonical,
+    claim::{incomplete, only},
+    date,
+    hash::is_equal,
+    payload::{self, Payload},
+    sign::{SigningKey, string_to_sign},
+};
+use bytes::Bytes;
+use http::{header, request::Parts};
+
+/// Minutes that a caller's clock may differ from ours. Laptops and containers drift; AWS itself allows 5
+/// or 15.
+const SKEW_MINUTES: u64 = 15;
+/// The longest life of a presigned request: a week.
+const LONGEST_LIFE: u64 = 604_800;
+
+/// A claim that fits its request and the time; only the signature is not checked yet.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    claim: Claim,
+    timestamp: String,
+    payload: Payload,
+}
+
+impl Claim {
+    /// Checks what the head of a request tells. `now` is in seconds since 1970.
+    pub(crate) fn check(
+        self,
+        request: &Parts,
+        service: &str,
+        now: u64,
+    ) -> Result<Candidate, Refusal> {
+        if self.service != service {
+            let why = format!("Credential should be scoped to correct service: '{service}'. ");
+            return Err(Refusal::Invalid(why));
+        }
+        self.check_signed_headers(request)?;
+        let (timestamp, at) = self.timestamp(request)?;
+        if self.date != timestamp[..8] {
+            return Err(Refusal::Invalid(format!(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
+                 '{}' != '{}', from '{timestamp}'.",
+                self.date,
+                &timestamp[..8]
+            )));
+        }
+        self.check_time(request, &timestamp, at, now)?;
+        let declared = self.parameter(request, "X-Amz-Content-Sha256")?;
+        let payload = Payload::declared(declared.as_deref())?;
+        Ok(Candidate {
+            claim: self,
+            timestamp,
+            payload,
+        })
+    }
+
+    /// Whatever decides what a request means must be signed, so that nobody on the way can add it.
+    fn check_signed_headers(&self, request: &Parts) -> Result<(), Refusal> {
+        let is_signed = |name: &str| self.signed_headers.split(';').any(|signed| signed == name);
+        only(&request.headers, header::HOST.as_str())?;
+        if !is_signed("host") {
+            return Err(Refusal::Invalid(
+                "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into(),
+            ));
+        }
+        let mut names = request.headers.keys().map(|name| name.as_str());
+        match names.find(|name| name.starts_with("x-amz-") && !is_signed(name)) {
+            None => Ok(()),
+            Some(name) => Err(Refusal::Invalid(format!(
+                "'{name}' must be a 'SignedHeader' in the AWS Authorization."
+            ))),
+        }
+    }
+
+    /// When it was signed: `X-Amz-Date`, or else the header `Date`.
+    fn timestamp(&self, request: &Parts) -> Result<(String, u64), Refusal> {
+        let missing = || {
+            incomplete(
+                "A request needs a date: 'X-Amz-Date', or a 'Date' header beside the signature.",
+            )
+        };
+        if let Some(text) = self.parameter(request, "X-Amz-Date")? {
+            let at = date::parse_basic(&text).ok_or_else(|| {
+                incomplete(format!(
+                    "Date must be in ISO-8601 'basic format'. Got '{text}'."
+                ))
+            })?;
+            return Ok((text.into_owned(), at));
+        }
+        if self.is_presigned {
+            return Err(missing());
+        }
+        let text = only(&request.headers, header::DATE.as_str())?.ok_or_else(missing)?;
+        let at = date::parse_basic(text).or_else(|| {
+            let at = httpdate::parse_http_date(text).ok()?;
+            Some(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
+        });
+        let at = at.ok_or_else(missing)?;
+        Ok((date::basic(at), at))
+    }
+
+    fn check_time(
+        &self,
+        request: &Parts,
+        timestamp: &str,
+        at: u64,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let skew = SKEW_MINUTES * 60;
+        if at > now + skew {
+            return Err(Refusal::Invalid(format!(
+                "Signature not yet current: {timestamp} is still later than {} ({} + {SKEW_MINUTES} min.)",
+                date::basic(now + skew),
+                date::basic(now)
+            )));
+        }
+        if self.is_presigned {
+            let life = self.parameter(request, "X-Amz-Expires")?;
+            let life = life.and_then(|life| life.parse::<u64>().ok());
+            return match life.filter(|life| (1..=LONGEST_LIFE).contains(life)) {
+                None => Err(incomplete(format!(
+                    "X-Amz-Expires must be a number of seconds between 1 and {LONGEST_LIFE}."
+                ))),
+                Some(life) if at + life < now => Err(Refusal::Expired),
+                Some(_) => Ok(()),
+            };
+        }
+        let oldest = now.saturating_sub(skew);
+        if at < oldest {
+            return Err(Refusal::Invalid(format!(
+                "Signature expired: {timestamp} is now earlier than {} ({} - {SKEW_MINUTES} min.)",
+                date::basic(oldest),
+                date::basic(now)
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Candidate {
+    /// Whether the request tells what the hash of its body is, so that its signature can be checked before
+    /// the body is read.
+    pub(crate) fn declares_payload(&self) -> bool {
+        self.payload != Payload::Whole
+    }
+
+    /// Checks the signature of a request that declares its payload.
+    pub(crate) fn verify_head(&self, request: &Parts, secret: &Secret) -> Result<(), Refusal> {
+        self.verify_signature(request, &[], secret).map(drop)
+    }
+
+    /// Checks the signature, and with it the body; answers with the body that was meant, free of chunks.
+    pub(crate) fn verify(
+        &self,
+        request: &Parts,
+        body: Bytes,
+        secret: &Secret,
+    ) -> Result<Bytes, Refusal> {
+        let key = self.verify_signature(request, &body, secret)?;
+        let chain = payload::Chain {
+            key: &key,
+            timestamp: &self.timestamp,
+            scope: &self.claim.scope(),
+            previous: self.claim.signature.to_ascii_lowercase(),
+        };
+        let decoded_length = only(&request.headers, "x-amz-decoded-content-length")?;
+        self.payload.open(body, chain, decoded_length)
+    }
+
+    fn verify_signature(
+        &self,
+        request: &Parts,
+        body: &[u8],
+        secret: &Secret,
+    ) -> Result<SigningKey, Refusal> {
+        let claim = &self.claim;
+        let canonical = canonical::request(
+            &request.method,
+            &request.uri,
+            &request.headers,
+            &claim.signed_headers,
+            &self.payload.hash(body),
+        )?;
+        let to_sign = string_to_sign(&self.timestamp, &claim.scope(), &canonical);
+        let key = secret.derive(&claim.date, &claim.region, &claim.service);
+        if !is_equal(&key.sign(&to_sign), &claim.signature.to_ascii_lowercase()) {
+            return Err(Refusal::mismatch(&canonical, &to_sign));
+        }
+        Ok(key)
+    }
+}
+
+#[cfg(test)]
+mod tests;

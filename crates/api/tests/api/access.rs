@@ -1,0 +1,180 @@
+//! Servers that verify their callers, over real connections.
+
+use crate::harness::{ACCOUNT, REGION, config};
+use axum::{Router, routing};
+use serde_json::json;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tombolo_api::{
+    Credentials, STATUS_PATH, Server,
+    client::{Client, Error, Keys},
+};
+use tombolo_model::{
+    Scope,
+    mesh::{Kind, ResourceKey, Spec},
+};
+use tombolo_store::Store;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const FILE: &str = r#"
+users:
+  - name: admin
+    account: "123456789012"
+    policies: [AdministratorAccess]
+    keys: [{ id: ADMIN, secret: s, session-token: t }]
+  - name: reader
+    account: "210987654321"
+    policies: [AWSAppMeshReadOnly]
+    keys: [{ id: READER, secret: s }]
+"#;
+
+async fn served() -> SocketAddr {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("credentials.yaml");
+    std::fs::write(&file, FILE).expect("writable");
+    let credentials = Credentials::open(&file).expect("a good file");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let routes = Router::new()
+        .route(STATUS_PATH, routing::get(async || r#"{"synced":true}"#))
+        .route("/echo", routing::post(async |body: String| body));
+    let server = Server::new(Store::memory(), config()).expect("legal");
+    let server = server.with_credentials(credentials).with_routes(routes);
+    tokio::spawn(server.serve(listener, std::future::pending()));
+    address
+}
+
+fn client(address: SocketAddr, keys: Keys) -> Client {
+    let client = Client::new(&format!("http://{address}"), Scope::new(ACCOUNT, REGION));
+    client
+        .expect("an endpoint")
+        .with_keys(keys)
+        .with_patience(PATIENCE)
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    let error = result.expect_err("refused");
+    error.code().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn our_own_client_is_let_in_with_its_key_alone() {
+    let address = served().await;
+    let admin = client(address, Keys::new("ADMIN", "s", Some("t")));
+    assert_eq!(admin.account().await.as_deref(), Ok(ACCOUNT));
+    assert_eq!(admin.synced().await, Ok(true));
+    let mesh = ResourceKey::mesh("demo");
+    let spec = Spec::from_json(Kind::Mesh, json!({})).expect("legal");
+    admin.create(&mesh, &spec).await.expect("allowed");
+    admin.list_namespaces().await.expect("allowed");
+
+    let reader = client(address, Keys::new("READER", "s", None));
+    assert_eq!(reader.account().await.as_deref(), Ok("210987654321"));
+    assert_eq!(
+        reader.list_meshes().await.map(|meshes| meshes.len()),
+        Ok(0),
+        "another account"
+    );
+    assert_eq!(
+        code(reader.create(&mesh, &spec).await),
+        "AccessDeniedException"
+    );
+    assert_eq!(
+        code(reader.list_namespaces().await),
+        "AccessDeniedException"
+    );
+    assert_eq!(code(reader.synced().await), "AccessDeniedException");
+
+    for (keys, expected) in [
+        (
+            Keys::new("ADMIN", "x", Some("t")),
+            "InvalidSignatureException",
+        ),
+        (Keys::new("ADMIN", "s", None), "UnrecognizedClientException"),
+        (Keys::new("WHO", "s", None), "UnrecognizedClientException"),
+    ] {
+        let stranger = client(address, keys);
+        assert_eq!(code(stranger.list_meshes().await), expected);
+        assert_eq!(code(stranger.synced().await), expected);
+    }
+}
+
+/// Sends a head and half a body; answers with the head of what comes back.
+async fn answer_to(address: SocketAddr, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("listening");
+    let request = format!("{head}\r\n\r\n{body}");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("writable");
+    let mut answer = vec![0; 64 * 1024];
+    let read = timeout(PATIENCE, stream.read(&mut answer)).await;
+    let length = read.expect("in time").expect("readable");
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn strangers_are_refused_before_their_bodies_are_read() {
+    let address = served().await;
+    let scope = "WHO/20260101/r/appmesh/aws4_request";
+    let signature = format!(
+        "SignedHeaders=host;x-amz-date, Signature={}",
+        "0".repeat(64)
+    );
+    for authorization in [
+        String::new(),
+        format!("\r\nauthorization: AWS4-HMAC-SHA256 Credential={scope}, {signature}"),
+    ] {
+        let head = format!(
+            "PUT /v20190125/meshes HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000{authorization}"
+        );
+        let answer = answer_to(address, &head, "{").await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
+    let head = "POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000000";
+    let answer = answer_to(address, head, "x").await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[tokio::test]
+async fn operators_may_send_more_than_aws_callers_when_they_sign_it() {
+    let address = served().await;
+    let keys = Keys::new("ADMIN", "s", Some("t"));
+    let send = async |body: String, signed: &str| {
+        let mut request = http::Request::post("/echo")
+            .header("host", "h")
+            .body(())
+            .expect("legal");
+        keys.sign_operator(REGION, &mut request, signed.as_bytes())
+            .expect("signed");
+        let mut head = format!(
+            "POST /echo HTTP/1.1\r\nconnection: close\r\ncontent-length: {}",
+            body.len()
+        );
+        for (name, value) in request.headers() {
+            head += &format!("\r\n{name}: {}", value.to_str().expect("text"));
+        }
+        let mut stream = TcpStream::connect(address).await.expect("listening");
+        let text = format!("{head}\r\n\r\n{body}");
+        let (mut reader, mut writer) = stream.split();
+        let mut answer = String::new();
+        let (_, read) = tokio::join!(
+            writer.write_all(text.as_bytes()),
+            timeout(PATIENCE, reader.read_to_string(&mut answer))
+        );
+        read.expect("in time").expect("readable");
+        answer
+    };
+    let long = "x".repeat(1_500_000);
+    let answer = send(long.clone(), &long).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("xxx"));
+    let answer = send(long.clone(), "something else").await;
+    assert!(
+        answer.contains("'x-amz-content-sha256' header does not match"),
+        "{answer}"
+    );
+}

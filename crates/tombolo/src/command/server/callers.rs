@@ -1,0 +1,122 @@
+//! Who may call the APIs, and how they are encrypted.
+
+use crate::listen::Endpoint;
+use std::path::PathBuf;
+use tokio::task::JoinSet;
+use tombolo_api::{Credentials, Server, Tls};
+
+/// Options about callers.
+#[derive(clap::Args)]
+pub(crate) struct Callers {
+    /// Who may call: keys, accounts and policies, a YAML file that is read again when it changes. Without it
+    /// any credentials are accepted, and --api must be on loopback.
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// Serve the AWS APIs over HTTPS with this certificate and its chain (PEM). Read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "api_key")]
+    api_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "api_cert")]
+    api_key: Option<PathBuf>,
+    /// Serve xDS on addresses other than loopback although proxies are not authenticated yet.
+    #[arg(long)]
+    allow_unauthenticated: bool,
+}
+
+impl Callers {
+    /// Refuses addresses that callers who are not authenticated could reach. Inherited sockets are the
+    /// parent's responsibility.
+    pub(super) fn check(&self, api: &[Endpoint], xds: &Endpoint) -> Result<(), String> {
+        let is_reachable = |endpoint: &&Endpoint| match endpoint {
+            Endpoint::Address(address) => !address.ip().is_loopback(),
+            Endpoint::Inherited(_) => false,
+        };
+        if let Some(address) = api.iter().find(is_reachable)
+            && self.credentials.is_none()
+        {
+            return Err(format!(
+                "--api {address}: without --credentials anybody may do anything, so only loopback addresses \
+                 are served; give a credentials file (docs/operate/access.md), or --api 127.0.0.1:8490"
+            ));
+        }
+        if is_reachable(&xds) && !self.allow_unauthenticated {
+            return Err(format!(
+                "--xds {xds}: proxies are not authenticated in this version, so only loopback addresses are \
+                 served; --allow-unauthenticated lifts this where the network is trusted"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes a server ask for credentials and speak TLS, as far as there are files for it, and follows
+    /// these files.
+    pub(super) fn guard(
+        &self,
+        mut server: Server,
+        tasks: &mut JoinSet<Result<(), String>>,
+    ) -> Result<Server, String> {
+        if let Some(path) = &self.credentials {
+            let credentials =
+                Credentials::open(path).map_err(|why| format!("--credentials {why}"))?;
+            server = server.with_credentials(credentials.clone());
+            tasks.spawn(async move {
+                credentials.follow().await;
+                Ok(())
+            });
+        }
+        if let (Some(cert), Some(key)) = (&self.api_cert, &self.api_key) {
+            let tls =
+                Tls::open(cert, key).map_err(|why| format!("--api-cert, --api-key: {why}"))?;
+            server = server.with_tls(tls.clone());
+            tasks.spawn(async move {
+                tls.follow().await;
+                Ok(())
+            });
+        }
+        Ok(server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(api: &str, xds: &str, credentials: bool, allowed: bool) -> Result<(), String> {
+        let callers = Callers {
+            credentials: credentials.then(PathBuf::new),
+            api_cert: None,
+            api_key: None,
+            allow_unauthenticated: allowed,
+        };
+        let endpoint = |text: &str| text.parse::<Endpoint>().expect("an endpoint");
+        callers.check(&[endpoint("[::1]:1"), endpoint(api)], &endpoint(xds))
+    }
+
+    #[test]
+    fn nobody_else_reaches_an_open_door() {
+        for (api, xds, credentials, allowed, expected) in [
+            ("127.0.0.1:1", "[::1]:1", false, false, ""),
+            ("fd://3", "fd://4", false, false, ""),
+            ("0.0.0.0:1", "127.0.0.1:1", false, true, "--credentials"),
+            ("10.0.0.1:1", "127.0.0.1:1", true, false, ""),
+            (
+                "127.0.0.1:1",
+                "0.0.0.0:1",
+                true,
+                false,
+                "--allow-unauthenticated",
+            ),
+            ("[::]:1", "0.0.0.0:1", true, true, ""),
+        ] {
+            let refusal = check(api, xds, credentials, allowed)
+                .err()
+                .unwrap_or_default();
+            assert_eq!(
+                refusal.is_empty(),
+                expected.is_empty(),
+                "{api} {xds}: {refusal}"
+            );
+            assert!(refusal.contains(expected), "{api} {xds}: {refusal}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Real clients with right and wrong keys, regions, clocks and wishes.
+
+use crate::guarded::{ADMIN, COLOR, Guarded, HERE, Key, OTHER, TEMPORARY, boto, python};
+use serde_json::{Value, json};
+use tombolo_tests::http::Request;
+
+#[test]
+fn callers_are_who_their_keys_say() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    for (key, arn, account) in [
+        (
+            ADMIN,
+            "arn:aws:iam::111122223333:user/admin",
+            "111122223333",
+        ),
+        (
+            TEMPORARY,
+            "arn:aws:iam::111122223333:user/admin",
+            "111122223333",
+        ),
+        (
+            OTHER,
+            "arn:aws:iam::444455556666:user/other",
+            "444455556666",
+        ),
+    ] {
+        let Some(answer) = server.cli(key, &["sts", "get-caller-identity"]) else {
+            return;
+        };
+        let identity: Value = serde_json::from_str(&answer.expect("allowed")).expect("JSON");
+        assert_eq!(
+            (identity["Arn"].as_str(), identity["Account"].as_str()),
+            (Some(arn), Some(account))
+        );
+        assert!(
+            identity["UserId"]
+                .as_str()
+                .is_some_and(|id| id.starts_with("AIDA"))
+        );
+    }
+}
+
+#[test]
+fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    let list = || ("appmesh", "list_meshes", json!({}));
+    let namespaces = || ("servicediscovery", "list_namespaces", json!({}));
+    let identity = || ("sts", "get_caller_identity", json!({}));
+    for (key, region, skew, call, status, code, words) in [
+        (
+            Key("ADMIN", "wrong", ""),
+            HERE,
+            0,
+            list(),
+            403,
+            "InvalidSignatureException",
+            "does not match",
+        ),
+        (
+            Key("ADMIN", "wrong", ""),
+            HERE,
+            0,
+            namespaces(),
+            400,
+            "InvalidSignatureException",
+            "does not match",
+        ),
+        (
+            Key("ADMIN", "wrong", ""),
+            HERE,
+            0,
+            identity(),
+            403,
+            "SignatureDoesNotMatch",
+            "does not match",
+        ),
+        (
+            Key("NOBODY", "x", ""),
+            HERE,
+            0,
+            list(),
+            403,
+            "UnrecognizedClientException",
+            "invalid",
+        ),
+        (
+            Key("NOBODY", "x", ""),
+            HERE,
+            0,
+            namespaces(),
+            400,
+            "UnrecognizedClientException",
+            "invalid",
+        ),
+        (
+            Key("NOBODY", "x", ""),
+            HERE,
+            0,
+            identity(),
+            403,
+            "InvalidClientTokenId",
+            "invalid",
+        ),
+        (
+            Key("TEMPORARY", "short-lived", ""),
+            HERE,
+            0,
+            list(),
+            403,
+            "UnrecognizedClientException",
+            "invalid",
+        ),
+        (
+            Key("TEMPORARY", "short-lived", "x"),
+            HERE,
+            0,
+            list(),
+            403,
+            "UnrecognizedClientException",
+            "invalid",
+        ),
+        (
+            Key("EXPIRED", "over", ""),
+            HERE,
+            0,
+            list(),
+            403,
+            "ExpiredTokenException",
+            "expired",
+        ),
+        (
+            Key("EXPIRED", "over", ""),
+            HERE,
+            0,
+            identity(),
+            403,
+            "ExpiredToken",
+            "expired",
+        ),
+        (
+            ADMIN,
+            "mars-north-1",
+            0,
+            list(),
+            403,
+            "InvalidSignatureException",
+            "valid region",
+        ),
+        (
+            ADMIN,
+            HERE,
+            -3600,
+            list(),
+            403,
+            "InvalidSignatureException",
+            "Signature expired",
+        ),
+        (
+            ADMIN,
+            HERE,
+            3600,
+            namespaces(),
+            400,
+            "InvalidSignatureException",
+            "Signature not yet current",
+        ),
+        (
+            ADMIN,
+            HERE,
+            -3600,
+            identity(),
+            403,
+            "SignatureDoesNotMatch",
+            "Signature expired",
+        ),
+    ] {
+        let what = format!("{} {region} {skew} {}", key.0, call.1);
+        let Some(answer) = boto(&server, key, region, skew, call) else {
+            return;
+        };
+        assert_eq!(
+            (&answer["status"], &answer["code"]),
+            (&json!(status), &json!(code)),
+            "{what}"
+        );
+        assert!(
+            answer["message"]
+                .as_str()
+                .unwrap_or_default()
+                .contains(words),
+            "{what}: {answer}"
+        );
+    }
+    for skew in [-600, 600] {
+        let Some(answer) = boto(&server, ADMIN, HERE, skew, list()) else {
+            return;
+        };
+        assert!(
+            answer["ok"].is_object(),
+            "ten minutes do not matter: {answer}"
+        );
+    }
+    // Without any signature.
+    let (status, text) = server.unsigned(&Request::get("/v20190125/meshes"));
+    assert_eq!(status, 403);
+    assert!(
+        text.contains("MissingAuthenticationTokenException"),
+        "{text}"
+    );
+    for path in ["/tombolo/v1/status", "/tombolo/v1/export", "/nothing"] {
+        let (status, text) = server.unsigned(&Request::get(path));
+        assert_eq!(status, 403, "{path}: {text}");
+    }
+}
+
+#[test]
+fn policies_decide_what_callers_may_do() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    let make = |key, mesh: &str| {
+        let answer = boto(
+            &server,
+            key,
+            HERE,
+            0,
+            ("appmesh", "create_mesh", json!({"meshName": mesh})),
+        );
+        answer.map(|answer| {
+            if answer["ok"].is_object() {
+                "made".into()
+            } else {
+                answer["message"].clone()
+            }
+        })
+    };
+    let denied = |action: &str, resource: &str| {
+        json!(format!(
+            "User: arn:aws:iam::111122223333:user/color is not authorized to perform: {action} on resource: \
+             {resource}"
+        ))
+    };
+    let Some(made) = make(COLOR, "color") else {
+        return;
+    };
+    assert_eq!(made, "made");
+    let arn = "arn:aws:appmesh:us-west-2:111122223333:mesh/other";
+    assert_eq!(
+        make(COLOR, "other"),
+        Some(denied("appmesh:CreateMesh", arn))
+    );
+    assert_eq!(make(ADMIN, "other"), Some("made".into()));
+    let node = json!({"meshName": "color", "virtualNodeName": "n", "spec": {}});
+    let made = boto(
+        &server,
+        COLOR,
+        HERE,
+        0,
+        ("appmesh", "create_virtual_node", node),
+    );
+    assert!(made.expect("Python")["ok"].is_object());
+
+    let answer = boto(
+        &server,
+        COLOR,
+        HERE,
+        0,
+        ("servicediscovery", "list_namespaces", json!({})),
+    );
+    let answer = answer.expect("Python");
+    assert_eq!(
+        (&answer["code"], &answer["status"]),
+        (&json!("AccessDeniedException"), &json!(400))
+    );
+    assert_eq!(
+        answer["message"],
+        denied("servicediscovery:ListNamespaces", "*")
+    );
+
+    // The command line shows the same words.
+    let Some(answer) = server.cli(COLOR, &["appmesh", "delete-mesh", "--mesh-name", "other"])
+    else {
+        return;
+    };
+    let error = answer.expect_err("not allowed");
+    assert!(
+        error.contains("(AccessDeniedException) when calling the DeleteMesh operation"),
+        "{error}"
+    );
+    let Some(answer) = server.cli(COLOR, &["appmesh", "describe-mesh", "--mesh-name", "other"])
+    else {
+        return;
+    };
+    answer.expect("to look is allowed");
+}
+
+#[test]
+fn accounts_and_regions_are_apart() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    let names = |key, region| {
+        let answer = boto(
+            &server,
+            key,
+            region,
+            0,
+            ("appmesh", "list_meshes", json!({})),
+        )?;
+        let meshes = answer["ok"]["meshes"].as_array().expect("a list").clone();
+        Some(
+            meshes
+                .iter()
+                .map(|mesh| mesh["arn"].clone())
+                .collect::<Vec<_>>(),
+        )
+    };
+    for (key, region) in [(ADMIN, HERE), (ADMIN, "eu-north-1"), (OTHER, HERE)] {
+        let call = ("appmesh", "create_mesh", json!({"meshName": "m"}));
+        let Some(made) = boto(&server, key, region, 0, call) else {
+            return;
+        };
+        assert!(made["ok"].is_object(), "{made}");
+    }
+    for (key, region, account) in [
+        (ADMIN, HERE, "111122223333"),
+        (ADMIN, "eu-north-1", "111122223333"),
+        (OTHER, HERE, "444455556666"),
+    ] {
+        let arn = json!(format!("arn:aws:appmesh:{region}:{account}:mesh/m"));
+        assert_eq!(names(key, region), Some(vec![arn]));
+    }
+    assert_eq!(names(OTHER, "eu-north-1"), Some(vec![]));
+}
+
+#[test]
+fn a_presigned_url_proves_who_made_it() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    let endpoint = format!("http://{}", server.api);
+    for method in ["GET", "POST"] {
+        let made = python(&json!({
+            "do": "presign", "endpoint": endpoint, "key": COLOR.0, "secret": COLOR.1, "region": HERE,
+            "method": method,
+        }));
+        let Some(made) = made else {
+            return;
+        };
+        let url = made[0]["url"].as_str().expect("a URL");
+        let target = url.strip_prefix(&endpoint).expect("ours");
+        let (status, text) = server.unsigned(&Request::new(method, target));
+        assert_eq!(status, 200, "{method}: {text}");
+        assert!(
+            text.contains("<Arn>arn:aws:iam::111122223333:user/color</Arn>"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn tombolo_commands_sign_with_the_callers_key() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    let api = server.api.to_string();
+    let status = server.tombolo(Some(ADMIN), &["status", "--api", &api]);
+    status.expect("allowed");
+    server
+        .tombolo(Some(TEMPORARY), &["status", "--api", &api])
+        .expect("allowed");
+    let export = server.tombolo(Some(ADMIN), &["export", "--api", &api, "-"]);
+    export.expect("allowed");
+    let refused = server.tombolo(Some(COLOR), &["export", "--api", &api, "-"]);
+    let error = refused.expect_err("not allowed");
+    assert!(
+        error.contains("not authorized to perform: tombolo:Read on resource"),
+        "{error}"
+    );
+    let error = server
+        .tombolo(None, &["export", "--api", &api, "-"])
+        .expect_err("nobody");
+    assert!(error.contains("UnrecognizedClientException"), "{error}");
+    assert!(error.contains("AWS_ACCESS_KEY_ID"), "{error}");
+}
