@@ -2,6 +2,7 @@
 
 mod app;
 mod apply;
+mod call;
 mod delete;
 mod demo;
 mod down;
@@ -92,28 +93,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<i32, String> {
         Command::Envoy(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::App(command) => command.run(),
-    }
-}
-
-/// Signs a request for a control plane's own paths with the caller's AWS credentials, for the caller's
-/// region.
-fn sign<B>(request: &mut http::Request<B>, body: &[u8]) -> Result<(), String> {
-    let region = std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
-    let region = region.as_deref().unwrap_or(DEFAULT_REGION);
-    tombolo_api::client::Keys::from_environment().sign_operator(region, request, body)
-}
-
-/// What a control plane says about a request that it refused.
-fn refusal(status: http::StatusCode, body: &[u8]) -> String {
-    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let code = json["__type"].as_str().unwrap_or_default();
-    match (status.as_u16(), json["message"].as_str()) {
-        (400 | 403, Some(message)) if code.ends_with("Exception") => format!(
-            "{code}: {message} (the credentials are those in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
-             the region is that in AWS_REGION)"
-        ),
-        (_, Some(message)) => format!("{status}: {message}"),
-        (_, None) => status.to_string(),
     }
 }
 

@@ -133,6 +133,8 @@ impl Guarded {
                 command.env_remove("AWS_ACCESS_KEY_ID");
             }
         }
+        // Read only where the server speaks TLS.
+        command.env("AWS_CA_BUNDLE", self.directory.path().join("ca.pem"));
         output(command.args(words))
     }
 

@@ -24,7 +24,11 @@ fn certificates(directory: &Path, authority: &str) -> bool {
         );
         return false;
     }
-    fs::write(directory.join("names"), "subjectAltName=DNS:*.mesh.test\n").expect("writable");
+    fs::write(
+        directory.join("names"),
+        "subjectAltName=DNS:*.mesh.test,IP:127.0.0.1\n",
+    )
+    .expect("writable");
     for words in [
         format!(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={authority} \
@@ -76,6 +80,18 @@ fn https_works_under_every_name_and_follows_its_files() {
     let found = call(&server, "servicediscovery", "discover_instances", discover).expect("Python");
     assert_eq!(found["code"], "NamespaceNotFound", "{found}");
     assert_eq!(found["host"], "data-api.mesh.test", "{found}");
+
+    // Our own commands believe the same authority, and no server without its certificate.
+    let api = format!("https://{}", server.api);
+    let export = server.tombolo(Some(ADMIN), &["export", "--api", &api, "-"]);
+    assert!(export.is_ok(), "{export:?}");
+    let status = server.tombolo(Some(ADMIN), &["status", "--api", &api]);
+    assert!(status.is_ok(), "{status:?}");
+    let foreign = format!("https://localhost:{}", server.api.port());
+    let error = server
+        .tombolo(Some(ADMIN), &["status", "--api", &foreign])
+        .expect_err("the certificate has another name");
+    assert!(error.contains("certificate"), "{error}");
 
     // Who speaks no TLS is not answered, and harms nobody.
     assert!(get(server.api, "/v20190125/meshes").is_err());

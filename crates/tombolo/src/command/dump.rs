@@ -6,9 +6,9 @@ use super::storage::Storage;
 use std::{
     fs::File,
     io::{self, BufWriter, Read, Write},
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
+use tombolo_api::client::Endpoint;
 use tombolo_store::{ReplaceError, State, dump};
 
 /// Write the whole state of a control plane as YAML: a backup, or something to read.
@@ -44,9 +44,9 @@ pub(crate) struct Import {
 /// servers share.
 #[derive(clap::Args)]
 struct Place {
-    /// The server.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8490")]
-    api: SocketAddr,
+    /// The server, as https:// where it speaks TLS.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8490")]
+    api: Endpoint,
     #[command(flatten)]
     storage: Storage,
 }
@@ -130,12 +130,12 @@ impl Place {
             let state = State::of(&self.storage.open().await?.view());
             return dump::write(&state, out).map_err(|error| error.to_string());
         }
-        transfer::export(self.api, out).await
+        transfer::export(&self.api, out).await
     }
 
     async fn import(&self, text: String, overwrite: bool) -> Result<u64, Refusal> {
         if !self.storage.is_named() {
-            return transfer::import(self.api, text, overwrite).await;
+            return transfer::import(&self.api, text, overwrite).await;
         }
         let state = read(&text)?;
         let store = self.storage.open().await.map_err(Refusal::Other)?;

@@ -12,8 +12,8 @@ use super::{
 };
 use problem::Problem;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
-use tombolo_api::client::Client as ApiClient;
+use std::time::Duration;
+use tombolo_api::client::{Client as ApiClient, Endpoint};
 use tombolo_local::control::{Client, Status as RunStatus};
 use tombolo_model::Scope;
 
@@ -45,9 +45,10 @@ pub(crate) struct Doctor {
 struct Subject {
     #[command(flatten)]
     run: Run,
-    /// A control plane by its address, instead of a running `tombolo up`.
-    #[arg(long, value_name = "ADDRESS")]
-    api: Option<SocketAddr>,
+    /// A control plane by its address, instead of a running `tombolo up`;
+    /// https:// where it speaks TLS.
+    #[arg(long, value_name = "URL")]
+    api: Option<Endpoint>,
 }
 
 /// What was seen.
@@ -87,22 +88,22 @@ impl Doctor {
 impl Subject {
     async fn look(&self) -> Result<Picture, String> {
         let told = |error: tombolo_local::control::Error| error.to_string();
-        let (client, run, authority) = match self.api {
-            Some(address) => (None, None, address.to_string()),
+        let (client, run, endpoint) = match &self.api {
+            Some(endpoint) => (None, None, endpoint.clone()),
             None => {
                 let client = self.run.client()?;
                 let status = client.status().await.map_err(told)?;
-                let authority = status.info.api.trim_start_matches("http://").to_owned();
-                (Some(client), Some(status), authority)
+                let endpoint = status.info.api.parse()?;
+                (Some(client), Some(status), endpoint)
             }
         };
-        let control_plane = control_plane::status(&authority).await;
+        let control_plane = control_plane::status(&endpoint).await;
         if let (None, Err(error)) = (&run, &control_plane) {
             return Err(format!("the control plane does not answer: {error}"));
         }
         let mut problems = problem::all(run.as_ref(), control_plane.as_ref());
         if let Ok(status) = &control_plane {
-            problems.extend(search(client, run.as_ref(), &authority, status).await);
+            problems.extend(search(client, run.as_ref(), &endpoint, status).await);
         }
         Ok(Picture {
             run,
@@ -117,7 +118,7 @@ impl Subject {
 async fn search(
     client: Option<Client>,
     run: Option<&RunStatus>,
-    authority: &str,
+    endpoint: &Endpoint,
     status: &Value,
 ) -> Vec<Problem> {
     let found = async {
@@ -126,8 +127,7 @@ async fn search(
             None => {
                 let word = |key: &str| status[key].as_str().unwrap_or_default();
                 let scope = Scope::parse(word("account"), word("region"))?;
-                ApiClient::new(&format!("http://{authority}"), scope)
-                    .map_err(|error| error.to_string())?
+                ApiClient::new(&endpoint.to_string(), scope).map_err(|error| error.to_string())?
             }
         };
         let idle = idle::find(&api, client.as_ref()).await?;

@@ -2,23 +2,19 @@
 
 use super::Refusal;
 use crate::command::{
-    refusal,
+    call::{refusal, send},
     server::operator::{EXPORT_PATH, IMPORT_PATH},
-    sign,
 };
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::Value;
-use std::{io::Write, net::SocketAddr, time::Duration};
-
-const CONNECT: Duration = Duration::from_secs(5);
+use std::io::Write;
+use tombolo_api::client::Endpoint;
 
 type Result<T> = std::result::Result<T, String>;
 
-pub(super) async fn export(server: SocketAddr, out: &mut impl Write) -> Result<()> {
+pub(super) async fn export(server: &Endpoint, out: &mut impl Write) -> Result<()> {
     let mut response = send(server, Request::get(EXPORT_PATH), Bytes::new()).await?;
     if response.status() != StatusCode::OK {
         let status = response.status();
@@ -36,7 +32,7 @@ pub(super) async fn export(server: SocketAddr, out: &mut impl Write) -> Result<(
 }
 
 pub(super) async fn import(
-    server: SocketAddr,
+    server: &Endpoint,
     text: String,
     overwrite: bool,
 ) -> std::result::Result<u64, Refusal> {
@@ -64,29 +60,4 @@ pub(super) async fn import(
         (StatusCode::CONFLICT, None) => Err(Refusal::NotEmpty(message())),
         _ => Err(Refusal::Other(format!("{server}: {}", message()))),
     }
-}
-
-async fn send(
-    server: SocketAddr,
-    request: http::request::Builder,
-    body: Bytes,
-) -> Result<Response<Incoming>> {
-    let failed = |error: &dyn std::fmt::Display| format!("{server}: {error}");
-    let request = request.header(http::header::HOST, server.to_string());
-    let request = request.body(Full::new(body.clone()));
-    let mut request = request.map_err(|error| failed(&error))?;
-    sign(&mut request, &body)?;
-    let connect = tokio::net::TcpStream::connect(server);
-    let stream = tokio::time::timeout(CONNECT, connect)
-        .await
-        .map_err(|_| failed(&"no answer"))?
-        .map_err(|error| failed(&error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
-    tokio::spawn(connection);
-    sender
-        .send_request(request)
-        .await
-        .map_err(|error| failed(&error))
 }
