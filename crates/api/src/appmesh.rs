@@ -19,6 +19,7 @@ const BAD_REQUEST: &str = "BadRequestException";
 pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let operation = routing::operation(&call.request.method, call.request.uri.path())?;
     tracing::trace!(%operation, scope = %call.scope, request_id = call.request_id, "called");
+    operation.check_names()?;
     check_owner(call, &operation)?;
     let answer = match operation {
         Operation::Collection(Verb::Create, ref collection) => {

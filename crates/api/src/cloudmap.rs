@@ -9,9 +9,10 @@ mod instance;
 mod namespace;
 mod operation;
 mod service;
+mod service_attributes;
 mod tag;
 
-use crate::wire::{Call, Failure, Paging, door::CLOUD_MAP_TARGET, json};
+use crate::wire::{self, Call, Failure, Paging, door::CLOUD_MAP_TARGET};
 use filter::Filter;
 use serde::{Deserialize, Serialize};
 use tombolo_model::{Command, Reply, apply::registry};
@@ -35,14 +36,21 @@ pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         "CreateHttpNamespace" => namespace::create_http(call).await,
         "CreatePrivateDnsNamespace" => namespace::create_private(call).await,
         "CreatePublicDnsNamespace" => namespace::create_public(call).await,
+        "UpdateHttpNamespace" => namespace::update_http(call).await,
+        "UpdatePrivateDnsNamespace" => namespace::update_private(call).await,
+        "UpdatePublicDnsNamespace" => namespace::update_public(call).await,
         "DeleteNamespace" => namespace::delete(call).await,
         "GetNamespace" => namespace::get(call),
         "ListNamespaces" => namespace::list(call),
 
         "CreateService" => service::create(call).await,
+        "UpdateService" => service::update(call).await,
         "DeleteService" => service::delete(call).await,
         "GetService" => service::get(call),
         "ListServices" => service::list(call),
+        "GetServiceAttributes" => service_attributes::get(call),
+        "UpdateServiceAttributes" => service_attributes::update(call).await,
+        "DeleteServiceAttributes" => service_attributes::delete(call).await,
 
         "RegisterInstance" => instance::register(call).await,
         "DeregisterInstance" => instance::deregister(call).await,
@@ -54,6 +62,10 @@ pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         "GetOperation" => operation::get(call),
         "ListOperations" => operation::list(call),
 
+        "TagResource" => tag::tag(call).await,
+        "UntagResource" => tag::untag(call).await,
+        "ListTagsForResource" => tag::list(call),
+
         _ => Err(Failure::bad(
             "UnknownOperationException",
             format!("Cloud Map has no operation {target:?}"),
@@ -63,12 +75,16 @@ pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 /// Reads an operation's input.
 fn read<'a, T: Deserialize<'a>>(call: &'a Call<'_>) -> Result<T, Failure> {
-    json::read(&call.body, INVALID_INPUT)
+    wire::json::read(&call.body, INVALID_INPUT)
 }
 
 /// Writes an operation's output.
 fn write(output: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    Ok(serde_json::to_vec(output).expect("outputs have string keys only"))
+    Ok(json(output))
+}
+
+fn json(output: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(output).expect("outputs have string keys only")
 }
 
 /// An input that breaks the model.

@@ -18,6 +18,8 @@ mod access;
 mod appmesh;
 pub mod client;
 mod cloudmap;
+#[doc(hidden)]
+pub mod fuzzing;
 mod random;
 pub mod server;
 mod sigv4;

@@ -6,7 +6,7 @@
 //!
 //! Read first: [`Claim`].
 
-mod canonical;
+pub(crate) mod canonical;
 mod claim;
 pub(crate) mod date;
 mod hash;

@@ -16,6 +16,8 @@
 
 pub mod cluster;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limit;
 mod message;
 pub mod metrics;

@@ -74,6 +74,7 @@ mod tests {
             creator_request_id: None,
             created_at: Timestamp(0),
             tags: Vec::new(),
+            attributes: Default::default(),
         }
     }
 
@@ -88,6 +89,7 @@ mod tests {
             creator_request_id: None,
             operation_id: "op".into(),
             health: Health::Healthy,
+            spelling: tombolo_model::Memo::default(),
         }
     }
 

@@ -18,6 +18,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 pub use object::{Object, Untyped};
 pub use problem::{Problem, Problems, Severity};
 
@@ -134,6 +136,23 @@ pub struct Located<T> {
     pub origin: Origin,
 }
 
+impl Located<Value> {
+    /// The items of a list that is a member of this document, each with where it stands.
+    pub fn items(&self, member: &str) -> Vec<Located<Value>> {
+        let items = self.object.get(member).and_then(Value::as_array);
+        let items = items.into_iter().flatten().enumerate();
+        items
+            .map(|(index, value)| Located {
+                object: value.clone(),
+                origin: Origin {
+                    file: self.origin.file.clone(),
+                    lines: Arc::new(self.origin.lines.item(member, index).unwrap_or_default()),
+                },
+            })
+            .collect()
+    }
+}
+
 impl Located<Object> {
     /// `Kind ns/name`, as messages have it.
     pub fn title(&self) -> String {
@@ -197,6 +216,42 @@ fn apply_rank(object: &Object) -> usize {
         Object::Service(_) => 21,
         Object::Deployment(_) | Object::Pod(_) => 22,
     }
+}
+
+/// The documents of a file as they are written, for readers of other formats than Kubernetes' own. Empty ones
+/// are left out.
+///
+/// # Errors
+/// The file is too large, or it is not YAML.
+pub fn documents(source: &Source, limits: &Limits) -> Result<Vec<Located<Value>>, Problem> {
+    let file: Arc<str> = Arc::from(source.name.as_str());
+    let problem = |line, message| Problem {
+        severity: Severity::Error,
+        file: file.clone(),
+        line,
+        object: None,
+        field: FieldPath::root(),
+        message,
+    };
+    let bytes = source.text.len();
+    if bytes > limits.bytes {
+        let message = format!("has {bytes} bytes; at most {} are read", limits.bytes);
+        return Err(problem(1, message));
+    }
+    let (documents, fault) = yaml::read(&source.text, limits);
+    if let Some(fault) = fault {
+        return Err(problem(fault.line, fault.message));
+    }
+    let documents = documents.into_iter().filter(|it| !it.value.is_null());
+    Ok(documents
+        .map(|document| Located {
+            object: document.value,
+            origin: Origin {
+                file: file.clone(),
+                lines: Arc::new(document.lines),
+            },
+        })
+        .collect())
 }
 
 /// Reads a set of files that belong together.

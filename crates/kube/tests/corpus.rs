@@ -188,6 +188,7 @@ impl Model {
             scope: Scope::new("111122223333", "us-west-2"),
             now: Timestamp(self.revision),
             seed: self.revision,
+            limits: tombolo_model::Limits::default(),
         };
         let name = key.to_string();
         let command = match self.view.resource(&context.scope, &key) {

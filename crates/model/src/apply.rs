@@ -4,7 +4,7 @@ pub mod mesh;
 pub mod registry;
 
 use crate::{
-    Change, Rejection, Scope, Timestamp, View,
+    Change, Limits, Rejection, Scope, Timestamp, View,
     mesh::Resource,
     registry::{Instance, Service},
 };
@@ -28,6 +28,8 @@ pub struct Context {
     pub now: Timestamp,
     /// Fresh random bits.
     pub seed: u64,
+    /// How many of each thing there may be.
+    pub limits: Limits,
 }
 
 /// A command that is allowed: what to change and what to answer.

@@ -105,6 +105,31 @@ pub fn bare_id<'a>(scope: &Scope, word: &str, text: &'a str) -> Option<&'a str> 
         .then_some(id)
 }
 
+/// A namespace or service named by an ARN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryName {
+    /// A namespace by its id.
+    Namespace(String),
+    /// A service by its id.
+    Service(String),
+    /// Something of another account, region or API, which is not here.
+    Foreign,
+}
+
+/// Reads the ARN of a namespace or service as seen from a scope. `None`: it is no ARN.
+pub fn parse_registry(scope: &Scope, text: &str) -> Option<RegistryName> {
+    let mut parts = text.strip_prefix("arn:")?.splitn(5, ':');
+    if parts.by_ref().take(2).any(str::is_empty) || parts.nth(2)?.is_empty() {
+        return None;
+    }
+    let id = |word| bare_id(scope, word, text).map(str::to_owned);
+    Some(match (id("namespace"), id("service")) {
+        (Some(id), _) => RegistryName::Namespace(id),
+        (_, Some(id)) => RegistryName::Service(id),
+        (None, None) => RegistryName::Foreign,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +145,35 @@ mod tests {
         ] {
             let parsed = parse_resource(&of_resource(&scope, &key)).expect("an ARN we made");
             assert_eq!((parsed.scope, parsed.key), (Some(scope.clone()), key));
+        }
+    }
+
+    #[test]
+    fn arns_of_the_registry_are_read_from_where_the_reader_is() {
+        use RegistryName::{Foreign, Namespace, Service};
+        let scope = Scope::new("111122223333", "us-west-2");
+        let namespace = Some(Namespace("ns-1".into()));
+        let service = Some(Service("srv-1".into()));
+        let elsewhere = Scope::new("111122223333", "eu-west-1");
+        for (text, expected) in [
+            (of_namespace(&scope, "ns-1"), namespace),
+            (of_service(&scope, "srv-1"), service),
+            (of_service(&elsewhere, "srv-1"), Some(Foreign)),
+            (of_resource(&scope, &ResourceKey::mesh("m")), Some(Foreign)),
+            ("arn:aws:s3:::bucket".into(), Some(Foreign)),
+            (
+                "arn:aws:servicediscovery:us-west-2:111122223333:".into(),
+                None,
+            ),
+            ("arn:aws:servicediscovery:us-west-2".into(), None),
+            (
+                "arn::servicediscovery:us-west-2:111122223333:x".into(),
+                None,
+            ),
+            ("srv-1".into(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(parse_registry(&scope, &text), expected, "{text}");
         }
     }
 

@@ -16,6 +16,8 @@ pub mod apply;
 pub mod arn;
 pub mod change;
 pub mod entropy;
+pub mod limits;
+pub mod memo;
 pub mod mesh;
 pub mod registry;
 pub mod rejection;
@@ -25,6 +27,8 @@ pub mod view;
 
 pub use apply::{Applied, Command, Context, Reply, apply};
 pub use change::{Change, Record, RecordKey};
+pub use limits::{Limit, Limits};
+pub use memo::Memo;
 pub use rejection::{Reason, Rejection};
 pub use scope::Scope;
 pub use time::Timestamp;

@@ -1,6 +1,6 @@
 //! The nouns of the registry: namespaces, services, instances, operations (facts/cloudmap-api.md).
 
-use crate::{Timestamp, mesh::Tag};
+use crate::{Memo, Timestamp, mesh::Tag};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -145,6 +145,9 @@ pub struct Service {
     /// Tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// What is known about the service itself, apart from its instances.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Service {
@@ -181,6 +184,9 @@ pub struct Instance {
     /// Its health, as far as its service is health checked.
     #[serde(default)]
     pub health: Health,
+    /// How answers of discovery spell it.
+    #[serde(skip)]
+    pub spelling: Memo,
 }
 
 impl Instance {
@@ -221,4 +227,20 @@ pub struct Operation {
     pub targets: BTreeMap<String, String>,
     /// When it ran.
     pub at: Timestamp,
+    /// What was asked for, where a token lets it be asked for again without running twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<UpdateRequest>,
+}
+
+/// A change of a namespace, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRequest {
+    /// The token of the call.
+    pub token: String,
+    /// The new description, when one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The new TTL of the zone's SOA record, when one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soa_ttl: Option<u32>,
 }

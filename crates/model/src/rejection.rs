@@ -50,6 +50,10 @@ pub enum Reason {
     },
     /// No such instance.
     InstanceNotFound,
+    /// The service has no custom health check, so nobody can tell the health of its instances.
+    CustomHealthNotFound,
+    /// The service would have more attributes than a service may have.
+    ServiceAttributesLimit,
     /// No such operation.
     OperationNotFound,
     /// A token was already used for another request; the id of the operation of that request.

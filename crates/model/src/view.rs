@@ -80,9 +80,15 @@ impl ScopeView {
     /// All meshes, by name. Meshes are not neighbours in the map (each is followed by its members), so
     /// this hops from mesh to mesh.
     pub fn meshes(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.resources
-            .values()
-            .filter(|resource| resource.key.kind == Kind::Mesh)
+        let first = |from: ResourceKey| {
+            let (_, resource) = self.resources.range::<_, ResourceKey>(from..).next()?;
+            Some(resource)
+        };
+        std::iter::successors(first(ResourceKey::mesh("")), move |resource| {
+            // No name comes between this one and the mesh's own.
+            first(ResourceKey::mesh(format!("{}\0", resource.key.mesh)))
+        })
+        .filter(|resource| resource.key.kind == Kind::Mesh)
     }
 
     /// The resources of one kind in a mesh, by parent and name. `parent` narrows to one parent's.

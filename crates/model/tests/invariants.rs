@@ -172,6 +172,7 @@ fn walk(seed: u64) -> (usize, usize) {
             scope: scope(),
             now: Timestamp(step as u64),
             seed: step as u64,
+            limits: tombolo_model::Limits::default(),
         };
         let decided = tombolo_model::apply(&view, &context, &command);
         // A decision is a function: asked again, it is the same.

@@ -78,6 +78,7 @@ impl Sample {
             scope: scope(),
             now: Timestamp(1_700_000_000_000 + self.commands),
             seed: self.commands,
+            limits: tombolo_model::Limits::default(),
         };
         let applied = tombolo_model::apply(&self.view, &context, &command)?;
         if !applied.changes.is_empty() {

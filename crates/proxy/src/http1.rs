@@ -20,10 +20,12 @@ mod server;
 pub(crate) mod spare;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod wire;
 
 pub(crate) use client::{Link, Outbound, SendError};
 pub(crate) use departures::Departures;
 pub(crate) use head::Limits;
 pub(crate) use server::{Downstream, serve};
+pub(crate) use whole::{read_request, read_response};
 pub(crate) use wire::Wire;

@@ -17,6 +17,8 @@ mod control;
 pub mod envoy;
 mod executor;
 mod fleet;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
 mod held;
 mod http;

@@ -8,7 +8,7 @@ use crate::{
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use tombolo_model::{
-    Change, Command, Context, Rejection, Scope, Timestamp, View, entropy::Entropy,
+    Change, Command, Context, Limits, Rejection, Scope, Timestamp, View, entropy::Entropy,
 };
 
 /// Something that only the writer may do.
@@ -25,6 +25,7 @@ pub(crate) enum Job {
 pub(crate) struct Commit {
     pub(crate) scope: Scope,
     pub(crate) command: Command,
+    pub(crate) limits: Limits,
     /// Carried out only while this lead lasts.
     #[cfg_attr(not(feature = "etcd"), expect(dead_code))]
     pub(crate) fence: Option<Lead>,
@@ -66,6 +67,7 @@ pub(crate) fn decide(
         scope: commit.scope.clone(),
         now: now(),
         seed: entropy.next_u64(),
+        limits: commit.limits,
     };
     let applied = tombolo_model::apply(view, &context, &commit.command)?;
     if !applied.changes.is_empty() {

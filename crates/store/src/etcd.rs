@@ -10,6 +10,8 @@ mod campaign;
 mod client;
 mod compaction;
 mod connect;
+#[doc(hidden)]
+pub mod fuzzing;
 mod layout;
 mod options;
 mod proto;

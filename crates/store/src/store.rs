@@ -11,7 +11,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use std::{path::Path, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
-use tombolo_model::{Change, Command, Rejection, Reply, Scope, View};
+use tombolo_model::{Change, Command, Limits, Rejection, Reply, Scope, View};
 
 /// Commands that wait for the writer; a caller beyond that waits to get into the queue.
 pub(crate) const QUEUE: usize = 1024;
@@ -22,6 +22,7 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     published: Arc<Published>,
     condition: watch::Receiver<Condition>,
+    limits: Limits,
     #[cfg(feature = "etcd")]
     cluster: Option<Arc<crate::etcd::Options>>,
 }
@@ -132,6 +133,7 @@ impl Store {
             jobs,
             published,
             condition,
+            limits: Limits::default(),
             cluster: Some(options),
         })
     }
@@ -152,9 +154,16 @@ impl Store {
             jobs,
             published,
             condition: watch::channel(condition).1,
+            limits: Limits::default(),
             #[cfg(feature = "etcd")]
             cluster: None,
         }
+    }
+
+    /// A handle on the same state whose commands are held to other limits than the usual.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The newest state that this replica knows. Costs no lock. It never gets older.
@@ -193,6 +202,7 @@ impl Store {
         let job = Job::Commit(Commit {
             scope,
             command,
+            limits: self.limits,
             fence,
             asked: Instant::now(),
             done,

@@ -33,6 +33,8 @@ fn from_rejection(rejection: Rejection) -> Failure {
         | Reason::ServiceNotFound
         | Reason::ServiceExists { .. }
         | Reason::InstanceNotFound
+        | Reason::CustomHealthNotFound
+        | Reason::ServiceAttributesLimit
         | Reason::OperationNotFound
         | Reason::DuplicateRequest { .. } => {
             unreachable!("mesh commands are not refused for reasons of the registry")

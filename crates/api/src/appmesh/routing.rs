@@ -95,6 +95,33 @@ impl Operation {
             _ => None,
         }
     }
+
+    /// Whether the names in the path can be names: 1 to 255 characters. Those of virtual services have no
+    /// bounds in the API.
+    pub(crate) fn check_names(&self) -> Result<(), Failure> {
+        let (collection, name) = match self {
+            Operation::Collection(_, collection) => (collection.clone(), None),
+            Operation::Item(_, key) => (Collection::of(key), Some(&*key.name)),
+            _ => return Ok(()),
+        };
+        let own = name.filter(|_| collection.kind != Kind::VirtualService);
+        let mesh = (collection.kind != Kind::Mesh).then_some(&*collection.mesh);
+        let parent = collection.kind.parent();
+        let named = [
+            mesh.map(|name| (Kind::Mesh, name)),
+            parent.map(|kind| (kind, &*collection.parent)),
+            own.map(|name| (collection.kind, name)),
+        ];
+        for (kind, name) in named.into_iter().flatten() {
+            let length = name.chars().count();
+            if !(1..=255).contains(&length) {
+                let member = names::name_member(kind);
+                let message = format!("{member}: has {length} characters, allowed are 1 to 255");
+                return Err(Failure::bad(BAD_REQUEST, message));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The operation's name, as in policies: `CreateVirtualNode`.

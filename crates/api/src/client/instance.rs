@@ -72,6 +72,19 @@ struct Item {
     attributes: BTreeMap<String, String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetOutput {
+    instance: Instance,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthOutput {
+    status: BTreeMap<String, String>,
+    next_token: Option<String>,
+}
+
 impl Client {
     /// Registers an instance or replaces the one of the same id; answers with the id of the operation.
     pub async fn register_instance(&self, instance: &RegisterInstance) -> Result<String, Error> {
@@ -93,6 +106,53 @@ impl Client {
     ) -> Result<String, Error> {
         let input = json!({ "ServiceId": service_id, "InstanceId": instance_id });
         self.registry_operation("DeregisterInstance", input).await
+    }
+
+    /// An instance.
+    pub async fn get_instance(
+        &self,
+        service_id: &str,
+        instance_id: &str,
+    ) -> Result<Instance, Error> {
+        let input = json!({ "ServiceId": service_id, "InstanceId": instance_id });
+        let answer: GetOutput = self.registry_call("GetInstance", input).await?;
+        Ok(answer.instance)
+    }
+
+    /// The health of all instances of a service, by their ids: `HEALTHY`, `UNHEALTHY` or `UNKNOWN`.
+    pub async fn instances_health(
+        &self,
+        service_id: &str,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        self.health(json!({ "ServiceId": service_id })).await
+    }
+
+    /// The health of an instance, as [`Client::instances_health`] tells it; `None` when it is not there.
+    pub async fn instance_health(
+        &self,
+        service_id: &str,
+        instance_id: &str,
+    ) -> Result<Option<String>, Error> {
+        let input = json!({ "ServiceId": service_id, "Instances": [instance_id] });
+        match self.health(input).await {
+            Ok(mut all) => Ok(all.remove(instance_id)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn health(&self, mut input: Value) -> Result<BTreeMap<String, String>, Error> {
+        let mut all = BTreeMap::new();
+        loop {
+            let page: HealthOutput = self
+                .registry_call("GetInstancesHealthStatus", input.clone())
+                .await?;
+            all.extend(page.status);
+            match page.next_token {
+                Some(token) => input["NextToken"] = token.into(),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// All instances of a service.

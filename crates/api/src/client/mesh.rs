@@ -139,11 +139,31 @@ impl Client {
     /// A resource's tags.
     pub async fn tags(&self, key: &ResourceKey) -> Result<Vec<Tag>, Error> {
         let arn = self.describe(key).await?.metadata.arn;
-        let path = format!(
-            "{APP_MESH_PREFIX}/tags?resourceArn={}",
-            percent::encode(&arn)
-        );
+        self.tags_of(&arn).await
+    }
+
+    /// The tags of the resource of an ARN.
+    pub async fn tags_of(&self, arn: &str) -> Result<Vec<Tag>, Error> {
+        let arn = percent::encode(arn);
+        let path = format!("{APP_MESH_PREFIX}/tags?resourceArn={arn}");
         self.pages(&path, "tags").await
+    }
+
+    /// Gives a resource, named by its ARN, tags or other values of them.
+    pub async fn tag(&self, arn: &str, tags: &[Tag]) -> Result<(), Error> {
+        let path = format!("{APP_MESH_PREFIX}/tag?resourceArn={}", percent::encode(arn));
+        let body = Map::from_iter([("tags".into(), json!(tags))]);
+        self.mesh_call(Method::PUT, path, Some(body)).await?;
+        Ok(())
+    }
+
+    /// Takes tags from a resource, which is named by its ARN.
+    pub async fn untag(&self, arn: &str, keys: &[String]) -> Result<(), Error> {
+        let arn = percent::encode(arn);
+        let path = format!("{APP_MESH_PREFIX}/untag?resourceArn={arn}");
+        let body = Map::from_iter([("tagKeys".into(), json!(keys))]);
+        self.mesh_call(Method::PUT, path, Some(body)).await?;
+        Ok(())
     }
 
     async fn list_collection(&self, collection: &Collection) -> Result<Vec<ResourceRef>, Error> {
@@ -237,7 +257,7 @@ fn read(key: &ResourceKey, answer: Value) -> Result<Resource, Error> {
     })
 }
 
-fn timestamp(epoch_seconds: f64) -> Timestamp {
+pub(super) fn timestamp(epoch_seconds: f64) -> Timestamp {
     // The cast saturates: a date before 1970 becomes 1970.
     Timestamp((epoch_seconds * 1000.0).round() as u64)
 }

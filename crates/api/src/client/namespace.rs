@@ -3,8 +3,12 @@
 use super::{Client, Error, registry};
 use crate::random;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tombolo_model::{apply::registry::CreateNamespace, registry::NamespaceType};
+use serde_json::{Map, Value, json};
+use tombolo_model::{
+    Timestamp,
+    apply::registry::{CreateNamespace, UpdateNamespace},
+    registry::NamespaceType,
+};
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,14 @@ pub struct Namespace {
     pub kind: NamespaceType,
     /// The id of a DNS namespace's zone.
     pub hosted_zone_id: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// Seconds for which a negative answer may be cached, when given.
+    pub soa_ttl: Option<u32>,
+    /// How many services it has.
+    pub service_count: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +44,11 @@ struct Shape {
     #[serde(rename = "Type")]
     kind: NamespaceType,
     properties: Properties,
+    description: Option<String>,
+    #[serde(default)]
+    service_count: u64,
+    #[serde(default)]
+    create_date: f64,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +62,14 @@ struct Properties {
 #[serde(rename_all = "PascalCase")]
 struct DnsProperties {
     hosted_zone_id: Option<String>,
+    #[serde(rename = "SOA")]
+    soa: Option<Soa>,
+}
+
+#[derive(Deserialize)]
+struct Soa {
+    #[serde(rename = "TTL")]
+    ttl: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +86,12 @@ struct GetOutput {
 
 impl From<Shape> for Namespace {
     fn from(shape: Shape) -> Self {
+        let soa = shape.properties.dns_properties.soa;
         Self {
+            description: shape.description,
+            soa_ttl: soa.and_then(|soa| soa.ttl),
+            service_count: shape.service_count,
+            created_at: super::mesh::timestamp(shape.create_date),
             id: shape.id,
             arn: shape.arn,
             name: shape.name,
@@ -81,7 +111,6 @@ impl Client {
             NamespaceType::DNS_PUBLIC => "CreatePublicDnsNamespace",
         };
         let token = (namespace.creator_request_id.clone()).unwrap_or_else(random::uuid);
-        let soa = |ttl| json!({ "DnsProperties": { "SOA": { "TTL": ttl } } });
         let input = json!({
             "Name": namespace.name,
             "Vpc": namespace.vpc,
@@ -132,6 +161,29 @@ impl Client {
         Ok(found.into_iter().next())
     }
 
+    /// Changes a namespace; answers with the id of the operation.
+    pub async fn update_namespace(&self, change: &UpdateNamespace) -> Result<String, Error> {
+        let operation = match change.kind {
+            NamespaceType::HTTP => "UpdateHttpNamespace",
+            NamespaceType::DNS_PRIVATE => "UpdatePrivateDnsNamespace",
+            NamespaceType::DNS_PUBLIC => "UpdatePublicDnsNamespace",
+        };
+        let token = (change.updater_request_id.clone()).unwrap_or_else(random::uuid);
+        let mut namespace = Map::new();
+        if let Some(description) = &change.description {
+            namespace.insert("Description".into(), description.as_str().into());
+        }
+        if let Some(ttl) = change.soa_ttl {
+            namespace.insert("Properties".into(), soa(ttl));
+        }
+        let input = json!({
+            "Id": change.id,
+            "UpdaterRequestId": token,
+            "Namespace": namespace,
+        });
+        self.registry_operation(operation, input).await
+    }
+
     /// Removes a namespace that has no services; answers with the id of the operation.
     pub async fn delete_namespace(&self, id: &str) -> Result<String, Error> {
         self.registry_operation("DeleteNamespace", json!({ "Id": id }))
@@ -144,4 +196,8 @@ impl Client {
             .await?;
         Ok(shapes.into_iter().map(Namespace::from).collect())
     }
+}
+
+fn soa(ttl: u32) -> Value {
+    json!({ "DnsProperties": { "SOA": { "TTL": ttl } } })
 }

@@ -13,6 +13,19 @@ struct OperationId {
     operation_id: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TagsOutput {
+    tags: Vec<TagShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TagShape {
+    key: String,
+    value: String,
+}
+
 impl Client {
     /// Calls an operation; absent members of the input are not sent.
     pub(super) async fn registry_call<T: DeserializeOwned>(
@@ -63,6 +76,30 @@ impl Client {
                 None => return Ok(all),
             }
         }
+    }
+}
+
+impl Client {
+    /// The tags of the namespace or service of an ARN.
+    pub async fn registry_tags(&self, arn: &str) -> Result<Vec<Tag>, Error> {
+        let input = json!({ "ResourceARN": arn });
+        let answer: TagsOutput = self.registry_call("ListTagsForResource", input).await?;
+        let read = |TagShape { key, value }| Tag { key, value };
+        Ok(answer.tags.into_iter().map(read).collect())
+    }
+
+    /// Gives a namespace or service, named by its ARN, tags or other values of them.
+    pub async fn tag_registry(&self, arn: &str, tags: &[Tag]) -> Result<(), Error> {
+        let input = json!({ "ResourceARN": arn, "Tags": self::tags(tags) });
+        let _: Value = self.registry_call("TagResource", input).await?;
+        Ok(())
+    }
+
+    /// Takes tags from a namespace or service, which is named by its ARN.
+    pub async fn untag_registry(&self, arn: &str, keys: &[String]) -> Result<(), Error> {
+        let input = json!({ "ResourceARN": arn, "TagKeys": keys });
+        let _: Value = self.registry_call("UntagResource", input).await?;
+        Ok(())
     }
 }
 

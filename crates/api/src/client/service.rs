@@ -3,8 +3,13 @@
 use super::{Client, Error, registry};
 use crate::random;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tombolo_model::apply::registry::CreateService;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use tombolo_model::{
+    Timestamp,
+    apply::registry::{CreateService, UpdateService},
+    registry::{DnsConfig, DnsRecord, HealthCheckConfig, RoutingPolicy},
+};
 
 /// A service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +24,56 @@ pub struct Service {
     pub namespace_id: String,
     /// The token of its creation; lists do not tell it.
     pub creator_request_id: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// What it publishes in DNS; absent for a service that is found by the API alone.
+    pub dns_config: Option<DnsConfig>,
+    /// A health check that the server makes.
+    pub health_check: Option<HealthCheckConfig>,
+    /// Whether health is reported from outside.
+    pub custom_health_check: bool,
+    /// How many instances it has.
+    pub instance_count: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Shape {
+    description: Option<String>,
+    dns_config: Option<DnsShape>,
+    health_check_config: Option<HealthCheckConfig>,
+    health_check_custom_config: Option<Value>,
+    #[serde(default)]
+    instance_count: u64,
+    #[serde(default)]
+    create_date: f64,
     id: String,
     arn: String,
     name: String,
     namespace_id: Option<String>,
     creator_request_id: Option<String>,
+}
+
+/// Empty where a service publishes nothing.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DnsShape {
+    routing_policy: Option<RoutingPolicy>,
+    dns_records: Option<Vec<DnsRecord>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AttributesOutput {
+    service_attributes: AttributesShape,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AttributesShape {
+    attributes: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +84,19 @@ struct Output {
 
 impl Shape {
     fn in_namespace(self, id: &str) -> Service {
+        let dns_config = self.dns_config.and_then(|dns| {
+            Some(DnsConfig {
+                routing_policy: dns.routing_policy,
+                dns_records: dns.dns_records?,
+            })
+        });
         Service {
+            description: self.description,
+            dns_config,
+            health_check: self.health_check_config,
+            custom_health_check: self.health_check_custom_config.is_some(),
+            instance_count: self.instance_count,
+            created_at: super::mesh::timestamp(self.create_date),
             id: self.id,
             arn: self.arn,
             name: self.name,
@@ -98,6 +155,49 @@ impl Client {
     ) -> Result<Option<Service>, Error> {
         let services = self.list_services(namespace_id).await?;
         Ok(services.into_iter().find(|service| service.name == name))
+    }
+
+    /// Changes a service; answers with the id of the operation. Records and the health check are replaced as
+    /// a whole: what is not given goes.
+    pub async fn update_service(&self, change: &UpdateService) -> Result<String, Error> {
+        let mut service = Map::new();
+        if let Some(description) = &change.description {
+            service.insert("Description".into(), description.as_str().into());
+        }
+        if !change.dns_records.is_empty() {
+            let records = json!({ "DnsRecords": change.dns_records });
+            service.insert("DnsConfig".into(), records);
+        }
+        if let Some(check) = &change.health_check {
+            service.insert("HealthCheckConfig".into(), json!(check));
+        }
+        let input = json!({ "Id": change.id, "Service": service });
+        self.registry_operation("UpdateService", input).await
+    }
+
+    /// The attributes of a service itself.
+    pub async fn service_attributes(&self, id: &str) -> Result<BTreeMap<String, String>, Error> {
+        let input = json!({ "ServiceId": id });
+        let answer: AttributesOutput = self.registry_call("GetServiceAttributes", input).await?;
+        Ok(answer.service_attributes.attributes)
+    }
+
+    /// Gives a service attributes, or other values of them.
+    pub async fn update_service_attributes(
+        &self,
+        id: &str,
+        attributes: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let input = json!({ "ServiceId": id, "Attributes": attributes });
+        let _: Value = self.registry_call("UpdateServiceAttributes", input).await?;
+        Ok(())
+    }
+
+    /// Takes attributes from a service.
+    pub async fn delete_service_attributes(&self, id: &str, keys: &[String]) -> Result<(), Error> {
+        let input = json!({ "ServiceId": id, "Attributes": keys });
+        let _: Value = self.registry_call("DeleteServiceAttributes", input).await?;
+        Ok(())
     }
 
     /// Removes a service that has no instances.

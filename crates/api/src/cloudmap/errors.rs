@@ -7,6 +7,9 @@ use http::StatusCode;
 use tombolo_model::{Reason, Rejection};
 use tombolo_store::CommitError;
 
+/// The code of more tags than a resource may have.
+pub(super) const TOO_MANY_TAGS: &str = "TooManyTagsException";
+
 pub(super) fn from_commit(error: CommitError) -> Failure {
     match error {
         CommitError::Rejected(rejection) => from_rejection(rejection),
@@ -27,10 +30,12 @@ fn from_rejection(rejection: Rejection) -> Failure {
         Reason::Invalid => failure(INVALID_INPUT),
         Reason::InUse => failure("ResourceInUse"),
         Reason::LimitExceeded => failure("ResourceLimitExceeded"),
-        Reason::TooManyTags => failure("TooManyTagsException"),
+        Reason::TooManyTags => failure(TOO_MANY_TAGS),
         Reason::NamespaceNotFound => failure("NamespaceNotFound"),
         Reason::ServiceNotFound => failure("ServiceNotFound"),
         Reason::InstanceNotFound => failure("InstanceNotFound"),
+        Reason::CustomHealthNotFound => failure("CustomHealthNotFound"),
+        Reason::ServiceAttributesLimit => failure("ServiceAttributesLimitExceededException"),
         Reason::OperationNotFound => failure("OperationNotFound"),
         Reason::ResourceNotFound => failure("ResourceNotFoundException"),
         Reason::NamespaceExists {

@@ -37,8 +37,8 @@ struct UpdateInput {
 }
 
 /// What an instance's health is called. A service without a health check knows nothing about it.
-pub(super) fn word(service: &Service, instance: &Instance) -> &'static str {
-    match instance.health {
+pub(super) fn word(service: &Service, health: Health) -> &'static str {
+    match health {
         _ if !service.is_health_checked() => "UNKNOWN",
         Health::Healthy => "HEALTHY",
         Health::Unhealthy => "UNHEALTHY",
@@ -48,6 +48,12 @@ pub(super) fn word(service: &Service, instance: &Instance) -> &'static str {
 pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: GetInput = read(call)?;
     let paging = input.page.paging("instancesHealth")?;
+    for id in input.instances.iter().flatten() {
+        ids::check_instance_id(id)?;
+    }
+    if input.instances.as_ref().is_some_and(Vec::is_empty) {
+        return Err(invalid("Instances: must not be empty"));
+    }
     let view = call.view();
     let (scope, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
     let page = match input.instances {
@@ -61,9 +67,6 @@ pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
             paging.page(all, |instance| &instance.id)
         }
         Some(mut ids) => {
-            if ids.is_empty() {
-                return Err(invalid("Instances: must not be empty"));
-            }
             ids.sort_unstable();
             ids.dedup();
             let mut wanted: Vec<&Arc<Instance>> = Vec::with_capacity(ids.len());
@@ -81,7 +84,7 @@ pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         status: page
             .items
             .into_iter()
-            .map(|instance| (&*instance.id, word(service, instance)))
+            .map(|instance| (&*instance.id, word(service, instance.health)))
             .collect(),
         next_token: page.next,
     })
@@ -90,17 +93,8 @@ pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 /// Takes effect at once, where AWS waits half a minute: a report of health is worth most when it is new.
 pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: UpdateInput = read(call)?;
-    let view = call.view();
-    let (_, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
-    // Whether a service has a custom health check never changes, so the answer cannot grow stale.
-    if !service.custom_health_check {
-        return Err(Failure::bad(
-            "CustomHealthNotFound",
-            format!("service {} has no custom health check", service.name),
-        ));
-    }
     let command = registry::Command::SetHealth {
-        service_id: service.id.to_string(),
+        service_id: ids::service_id(call, &input.service_id)?.to_owned(),
         instance_id: input.instance_id,
         health: input.status,
     };

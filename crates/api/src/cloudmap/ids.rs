@@ -9,6 +9,8 @@ use tombolo_model::{
 };
 
 const MAX_LENGTH: usize = 255;
+const MAX_INSTANCE_LENGTH: usize = 64;
+const ACCOUNT_LENGTH: usize = 12;
 
 /// The bare id of a namespace. An ARN of another account, region or type names nothing here.
 pub(super) fn namespace_id<'a>(call: &Call<'_>, text: &'a str) -> Result<&'a str, Failure> {
@@ -22,7 +24,7 @@ pub(super) fn service_id<'a>(call: &Call<'_>, text: &'a str) -> Result<&'a str, 
     arn::bare_id(&call.scope, "service", text).ok_or_else(|| errors::service_not_found(text))
 }
 
-/// The namespace of an id or ARN.
+/// The namespace of an id or ARN. Only for reading: a command decides on the state that it changes.
 pub(super) fn namespace<'a>(
     call: &Call<'_>,
     scope: Option<&'a ScopeView>,
@@ -34,7 +36,7 @@ pub(super) fn namespace<'a>(
         .ok_or_else(|| errors::namespace_not_found(text))
 }
 
-/// The service of an id or ARN, and the scope that it is in.
+/// The service of an id or ARN, and the scope that it is in. Only for reading, too.
 pub(super) fn service<'a>(
     call: &Call<'_>,
     scope: Option<&'a ScopeView>,
@@ -46,8 +48,27 @@ pub(super) fn service<'a>(
         .ok_or_else(|| errors::service_not_found(text))
 }
 
+/// Checks the id of an instance that is asked for.
+pub(super) fn check_instance_id(text: &str) -> Result<(), Failure> {
+    if text.chars().count() > MAX_INSTANCE_LENGTH {
+        let message = format!("an instance's id has up to {MAX_INSTANCE_LENGTH} characters");
+        return Err(invalid(message));
+    }
+    Ok(())
+}
+
+/// Whether an input is about the caller's own account, which is all that there is to see.
+pub(super) fn is_own(call: &Call<'_>, owner: Option<&str>) -> Result<bool, Failure> {
+    match owner {
+        Some(owner) if owner.chars().count() != ACCOUNT_LENGTH => Err(invalid(format!(
+            "OwnerAccount: {owner:?} has not {ACCOUNT_LENGTH} characters"
+        ))),
+        owner => Ok(owner.is_none_or(|owner| owner == &*call.scope.account)),
+    }
+}
+
 fn check(text: &str) -> Result<(), Failure> {
-    if text.is_empty() || text.len() > MAX_LENGTH {
+    if !(1..=MAX_LENGTH).contains(&text.chars().count()) {
         let message = format!("an id or ARN has 1 to {MAX_LENGTH} characters");
         return Err(invalid(message));
     }

@@ -79,6 +79,7 @@ pub(super) async fn deregister(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: InstanceInput = read(call)?;
+    ids::check_instance_id(&input.instance_id)?;
     let view = call.view();
     let (scope, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
     let instance = scope

@@ -3,12 +3,12 @@
 use super::{
     IdInput, ListInput,
     filter::Condition,
-    ids, invalid, read, run_operation,
+    ids, read, run_operation,
     tag::{self, TagInput},
     write,
 };
 use crate::wire::{Call, Failure};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use tombolo_model::{
     ScopeView,
@@ -17,14 +17,49 @@ use tombolo_model::{
     registry::{Namespace, NamespaceType},
 };
 
+/// What every creation has.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct CreateInput {
     name: String,
-    vpc: Option<String>,
     creator_request_id: Option<String>,
     description: Option<String>,
     tags: Option<Vec<TagInput>>,
+}
+
+/// What the creation of a private namespace has besides.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct VpcInput {
+    vpc: String,
+}
+
+/// What the creation of a namespace in DNS has besides.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ZoneInput {
+    properties: Option<PropertiesInput>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UpdateInput<Change> {
+    /// An id or an ARN.
+    id: String,
+    updater_request_id: Option<String>,
+    namespace: Change,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HttpChange {
+    description: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DnsChange {
+    description: Option<String>,
     properties: Option<PropertiesInput>,
 }
 
@@ -46,6 +81,21 @@ struct SoaInput {
     ttl: u32,
 }
 
+impl PropertiesInput {
+    fn soa_ttl(self) -> u32 {
+        self.dns_properties.soa.ttl
+    }
+}
+
+impl From<HttpChange> for DnsChange {
+    fn from(change: HttpChange) -> Self {
+        Self {
+            description: Some(change.description),
+            properties: None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListOutput {
@@ -54,24 +104,17 @@ struct ListOutput {
     next_token: Option<String>,
 }
 
-/// The longest time to live that DNS knows.
-pub(super) const MAX_TTL: u32 = i32::MAX as u32;
-
 pub(super) async fn create_http(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: CreateInput = read(call)?;
-    create(call, NamespaceType::HTTP, None, None, input).await
+    create(call, NamespaceType::HTTP, None, None).await
 }
 
 pub(super) async fn create_private(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let mut input: CreateInput = read(call)?;
-    let (vpc, soa_ttl) = (input.vpc.take(), soa_ttl(&input)?);
-    create(call, NamespaceType::DNS_PRIVATE, vpc, soa_ttl, input).await
+    let VpcInput { vpc } = read(call)?;
+    create(call, NamespaceType::DNS_PRIVATE, Some(vpc), soa_ttl(call)?).await
 }
 
 pub(super) async fn create_public(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: CreateInput = read(call)?;
-    let soa_ttl = soa_ttl(&input)?;
-    create(call, NamespaceType::DNS_PUBLIC, None, soa_ttl, input).await
+    create(call, NamespaceType::DNS_PUBLIC, None, soa_ttl(call)?).await
 }
 
 async fn create(
@@ -79,8 +122,8 @@ async fn create(
     kind: NamespaceType,
     vpc: Option<String>,
     soa_ttl: Option<u32>,
-    input: CreateInput,
 ) -> Result<Vec<u8>, Failure> {
+    let input: CreateInput = read(call)?;
     let command = registry::CreateNamespace {
         name: input.name,
         kind,
@@ -88,19 +131,42 @@ async fn create(
         description: input.description,
         soa_ttl,
         creator_request_id: input.creator_request_id,
-        tags: tag::read(input.tags)?,
+        tags: tag::tags(input.tags),
     };
     run_operation(call, registry::Command::CreateNamespace(command)).await
 }
 
-fn soa_ttl(input: &CreateInput) -> Result<Option<u32>, Failure> {
-    let ttl = input.properties.as_ref().map(|p| p.dns_properties.soa.ttl);
-    match ttl {
-        Some(ttl) if ttl > MAX_TTL => Err(invalid(format!(
-            "Properties.DnsProperties.SOA.TTL: {ttl} is not between 0 and {MAX_TTL}"
-        ))),
-        ttl => Ok(ttl),
-    }
+fn soa_ttl(call: &Call<'_>) -> Result<Option<u32>, Failure> {
+    let input: ZoneInput = read(call)?;
+    Ok(input.properties.map(PropertiesInput::soa_ttl))
+}
+
+pub(super) async fn update_http(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    update::<HttpChange>(call, NamespaceType::HTTP).await
+}
+
+pub(super) async fn update_private(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    update::<DnsChange>(call, NamespaceType::DNS_PRIVATE).await
+}
+
+pub(super) async fn update_public(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    update::<DnsChange>(call, NamespaceType::DNS_PUBLIC).await
+}
+
+async fn update<Change: DeserializeOwned + Into<DnsChange>>(
+    call: &Call<'_>,
+    kind: NamespaceType,
+) -> Result<Vec<u8>, Failure> {
+    let input: UpdateInput<Change> = read(call)?;
+    let change = input.namespace.into();
+    let command = registry::UpdateNamespace {
+        id: ids::namespace_id(call, &input.id)?.to_owned(),
+        kind,
+        description: change.description,
+        soa_ttl: change.properties.map(PropertiesInput::soa_ttl),
+        updater_request_id: input.updater_request_id,
+    };
+    run_operation(call, registry::Command::UpdateNamespace(command)).await
 }
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {

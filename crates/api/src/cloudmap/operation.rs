@@ -8,7 +8,7 @@ use super::{
 use crate::wire::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tombolo_model::registry::Operation;
+use tombolo_model::{arn, registry::Operation};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -33,11 +33,18 @@ struct ListOutput<'a> {
 }
 
 const SUCCESS: &str = "SUCCESS";
+/// Longest id of an operation.
+const MAX_ID: usize = 255;
 
 pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: GetInput = read(call)?;
     let id = &input.operation_id;
-    let is_own = (input.owner_account.as_deref()).is_none_or(|owner| owner == &*call.scope.account);
+    if id.chars().count() > MAX_ID {
+        return Err(invalid(format!(
+            "OperationId: has more than {MAX_ID} characters"
+        )));
+    }
+    let is_own = ids::is_own(call, input.owner_account.as_deref())?;
     let view = call.view();
     let operation = view
         .scope(&call.scope)
@@ -85,20 +92,17 @@ pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 type Test<'a> = Box<dyn Fn(&Operation) -> bool + 'a>;
 
 fn test<'a>(call: &Call<'_>, filter: &'a Filter) -> Result<Test<'a>, Failure> {
-    let has_target = |target: &'static str, id: &'a str| -> Test<'a> {
-        Box::new(move |operation| operation.targets.get(target).is_some_and(|t| t == id))
+    // An ARN of another account, region or type names nothing that an operation was about.
+    let has_target = |target: &'static str, word: &str| -> Result<Test<'a>, Failure> {
+        filter.condition(&[Condition::Eq])?;
+        let id = arn::bare_id(&call.scope, word, &filter.values[0]);
+        Ok(Box::new(move |operation| {
+            id.is_some() && operation.targets.get(target).map(String::as_str) == id
+        }))
     };
     match filter.name.as_str() {
-        "NAMESPACE_ID" => {
-            filter.condition(&[Condition::Eq])?;
-            let id = ids::namespace_id(call, &filter.values[0])?;
-            Ok(has_target("NAMESPACE", id))
-        }
-        "SERVICE_ID" => {
-            filter.condition(&[Condition::Eq])?;
-            let id = ids::service_id(call, &filter.values[0])?;
-            Ok(has_target("SERVICE", id))
-        }
+        "NAMESPACE_ID" => has_target("NAMESPACE", "namespace"),
+        "SERVICE_ID" => has_target("SERVICE", "service"),
         "STATUS" => {
             filter.condition(&[Condition::Eq, Condition::In])?;
             // The guide and the model spell it differently.
@@ -116,14 +120,18 @@ fn test<'a>(call: &Call<'_>, filter: &'a Filter) -> Result<Test<'a>, Failure> {
         "UPDATE_DATE" => {
             filter.condition(&[Condition::Between])?;
             let second = |i: usize| -> Result<f64, Failure> {
-                filter.values[i].parse().map_err(|_| {
-                    let value = &filter.values[i];
+                let value = &filter.values[i];
+                let second = value.parse().ok().filter(|second: &f64| second.is_finite());
+                second.ok_or_else(|| {
                     invalid(format!(
                         "Filters: UPDATE_DATE: {value:?} is not a Unix time"
                     ))
                 })
             };
             let range = second(0)?..=second(1)?;
+            if range.is_empty() {
+                return Err(invalid("Filters: UPDATE_DATE: the end is before the start"));
+            }
             Ok(Box::new(move |operation| {
                 range.contains(&operation.at.epoch_seconds())
             }))

@@ -3,9 +3,7 @@
 use super::{
     IdInput, ListInput, errors,
     filter::Condition,
-    ids, invalid,
-    namespace::MAX_TTL,
-    read,
+    ids, invalid, read, run_operation,
     tag::{self, TagInput},
     write,
 };
@@ -44,6 +42,28 @@ struct DnsConfigInput {
     dns_records: Vec<DnsRecord>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UpdateInput {
+    /// An id or an ARN.
+    id: String,
+    service: Change,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Change {
+    description: Option<String>,
+    dns_config: Option<DnsConfigChange>,
+    health_check_config: Option<HealthCheckConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DnsConfigChange {
+    dns_records: Vec<DnsRecord>,
+}
+
 /// Its threshold is deprecated: it is checked and then always 1.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -61,6 +81,7 @@ struct ListOutput {
 
 pub(super) async fn create(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: CreateInput = read(call)?;
+    check_old_namespace_id(input.dns_config.as_ref())?;
     let namespace = (input.namespace_id.as_deref())
         .or_else(|| input.dns_config.as_ref()?.namespace_id.as_deref())
         .ok_or_else(|| invalid("NamespaceId: must be given"))?;
@@ -76,22 +97,19 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         let message = "HealthCheckCustomConfig.FailureThreshold: must be between 1 and 10";
         return Err(invalid(message));
     }
-    if let Some(path) = (input.health_check_config.as_ref()).and_then(|c| c.resource_path.as_ref())
-        && path.chars().count() > 255
-    {
-        let message = "HealthCheckConfig.ResourcePath: has more than 255 characters";
-        return Err(invalid(message));
-    }
     let command = registry::CreateService {
         name: input.name,
         namespace_id,
         description: input.description,
-        dns_config: input.dns_config.map(dns_config).transpose()?,
+        dns_config: input.dns_config.map(|config| DnsConfig {
+            routing_policy: config.routing_policy,
+            dns_records: config.dns_records,
+        }),
         health_check: input.health_check_config,
         custom_health_check: input.health_check_custom_config.is_some(),
         http_only: input.kind.is_some(),
         creator_request_id: input.creator_request_id,
-        tags: tag::read(input.tags)?,
+        tags: tag::tags(input.tags),
     };
     let command = Command::Registry(registry::Command::CreateService(command));
     let service = match call.commit(command).await {
@@ -103,20 +121,26 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     write(&json!({ "Service": shape(call, view.scope(&call.scope), &service) }))
 }
 
-fn dns_config(input: DnsConfigInput) -> Result<DnsConfig, Failure> {
-    for (i, record) in input.dns_records.iter().enumerate() {
-        if record.ttl > MAX_TTL {
-            let ttl = record.ttl;
-            let at = format!("DnsConfig.DnsRecords[{i}].TTL");
-            return Err(invalid(format!(
-                "{at}: {ttl} is not between 0 and {MAX_TTL}"
-            )));
-        }
+/// The old place is for bare ids; ARNs are longer, and clients write them there all the same.
+fn check_old_namespace_id(config: Option<&DnsConfigInput>) -> Result<(), Failure> {
+    match config.and_then(|config| config.namespace_id.as_deref()) {
+        Some(id) if id.chars().count() > 64 && !id.starts_with("arn:") => Err(invalid(
+            "DnsConfig.NamespaceId: has more than 64 characters",
+        )),
+        _ => Ok(()),
     }
-    Ok(DnsConfig {
-        routing_policy: input.routing_policy,
-        dns_records: input.dns_records,
-    })
+}
+
+pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let input: UpdateInput = read(call)?;
+    let records = input.service.dns_config.map(|config| config.dns_records);
+    let command = registry::UpdateService {
+        id: ids::service_id(call, &input.id)?.to_owned(),
+        description: input.service.description,
+        dns_records: records.unwrap_or_default(),
+        health_check: input.service.health_check_config,
+    };
+    run_operation(call, registry::Command::UpdateService(command)).await
 }
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
@@ -142,8 +166,10 @@ pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         match filter.name.as_str() {
             "NAMESPACE_ID" => {
                 filter.condition(&[Condition::Eq])?;
-                for value in &filter.values {
-                    namespaces.push(ids::namespace_id(call, value)?);
+                // An ARN of another account, region or type names no namespace with services.
+                match arn::bare_id(&call.scope, "namespace", &filter.values[0]) {
+                    Some(id) => namespaces.push(id),
+                    None => is_own = false,
                 }
             }
             "RESOURCE_OWNER" => is_own &= filter.includes_own(call)?,

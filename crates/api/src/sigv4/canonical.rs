@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri};
 
 /// The canonical request of AWS's documentation. `signed_headers` is the list as the signer wrote it; the
 /// error names one that is not there.
-pub(super) fn request(
+pub(crate) fn request(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,

@@ -23,6 +23,13 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(
     let mut reader = serde_json::Deserializer::from_slice(body);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Err(error) => {
+            // What is no text where an enum's word must be is broken JSON to serde_json, unless it is
+            // read as JSON first.
+            let again = (error.inner().is_syntax())
+                .then(|| serde_json::from_slice::<Value>(body).ok())
+                .flatten()
+                .and_then(|value| serde_path_to_error::deserialize::<_, T>(value).err());
+            let error = again.unwrap_or(error);
             let path = error.path().to_string();
             Err(explain(&path, error.inner(), bounds))
         }
@@ -121,6 +128,11 @@ mod tests {
             (r#"{"name":null}"#, "Bounds"),
             (r#"{"name":"x","inner":{"kind":"B","ttl":1}}"#, "Bounds"),
             (r#"{"name":"x","inner":{"kind":"A","ttl":-1}}"#, "Bounds"),
+            (r#"{"name":"x","inner":{"kind":null,"ttl":1}}"#, "Bounds"),
+            (
+                r#"{"name":"x","inner":{"kind":1,"ttl":1}}"#,
+                "SerializationException",
+            ),
             (r#"{"name":1}"#, "SerializationException"),
             (r#"{"name":"x","inner":[]}"#, "Bounds"),
             (r#"["x"]"#, "SerializationException"),

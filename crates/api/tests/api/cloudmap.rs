@@ -1,12 +1,16 @@
 //! The Cloud Map door.
 
+mod bounds;
 mod discovery;
 mod instance;
 mod namespace;
 mod operation;
 mod service;
+mod service_attributes;
+mod tag;
+mod update;
 
-use crate::harness::Doors;
+use crate::harness::{ACCOUNT, Doors, REGION};
 use serde_json::{Value, json};
 
 fn private(name: &str) -> Value {
@@ -32,6 +36,18 @@ async fn service(doors: &Doors) -> (String, String) {
         }))
         .await;
     (namespace, service)
+}
+
+/// The ARN of a namespace or a service.
+fn arn(kind: &str, id: &str) -> String {
+    format!("arn:aws:servicediscovery:{REGION}:{ACCOUNT}:{kind}/{id}")
+}
+
+/// What an operation that was just begun is, in the words of its answer.
+async fn operation(doors: &Doors, begun: Value) -> Value {
+    let id = &begun["OperationId"];
+    let answer = doors.registry("GetOperation", json!({ "OperationId": id }));
+    answer.await.ok()["Operation"].take()
 }
 
 async fn register(doors: &Doors, service: &str, id: &str) {

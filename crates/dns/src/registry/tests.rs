@@ -97,6 +97,7 @@ impl Sample {
             creator_request_id: None,
             created_at: Timestamp(0),
             tags: Vec::new(),
+            attributes: Default::default(),
         })))
     }
 
@@ -117,6 +118,7 @@ impl Sample {
             creator_request_id: None,
             operation_id: String::new(),
             health,
+            spelling: tombolo_model::Memo::default(),
         })))
     }
 
@@ -636,6 +638,7 @@ async fn what_a_store_acknowledged_is_answered() {
         Command, Reply,
         apply::registry::{
             Command as Registering, CreateNamespace, CreateService, RegisterInstance,
+            UpdateNamespace, UpdateService,
         },
     };
     let store = Store::memory();
@@ -693,4 +696,29 @@ async fn what_a_store_acknowledged_is_answered() {
         let answer = ask(&registry, "s.n.local", RecordType::A, last);
         assert!(answer.contains(&format!("A {address} 30")), "{answer}");
     }
+    let records = |ttl| DnsRecord {
+        kind: Published::A,
+        ttl,
+    };
+    for (dns_records, expected) in [(vec![records(7)], "A 10.0.0.1 7"), (vec![], "nxdomain 15")] {
+        commit(Registering::UpdateService(UpdateService {
+            id: service.id.to_string(),
+            description: None,
+            dns_records,
+            health_check: None,
+        }))
+        .await;
+        let answer = ask(&registry, "s.n.local", RecordType::A, 1);
+        assert!(answer.contains(expected), "{answer}");
+    }
+    commit(Registering::UpdateNamespace(UpdateNamespace {
+        id: service.namespace_id.to_string(),
+        kind: NamespaceType::DNS_PRIVATE,
+        description: None,
+        soa_ttl: Some(3),
+        updater_request_id: None,
+    }))
+    .await;
+    let answer = ask(&registry, "s.n.local", RecordType::A, 1);
+    assert_eq!(answer, "nxdomain 3");
 }

@@ -67,6 +67,7 @@ impl Stage {
             scope: scope(),
             now: Timestamp(self.seed),
             seed: self.seed,
+            limits: tombolo_model::Limits::default(),
         };
         let applied = apply(&self.view, &context, &Command::Registry(command)).expect("allowed");
         for change in &applied.changes {

@@ -6,7 +6,8 @@ mod route;
 
 use super::{Applied, Context, Reply};
 use crate::{
-    Change, Reason, Record, RecordKey, Rejection, Scope, ScopeView, Timestamp, View, arn,
+    Change, Limit, Limits, Reason, Record, RecordKey, Rejection, Scope, ScopeView, Timestamp, View,
+    arn,
     entropy::Entropy,
     mesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
 };
@@ -100,6 +101,7 @@ pub fn check_stored(held: &ScopeView, scope: &Scope, resource: &Resource) -> Res
         scope: scope.clone(),
         now: Timestamp::default(),
         seed: 0,
+        limits: Limits::default(),
     };
     let decide = Decide {
         scope: held,
@@ -147,6 +149,7 @@ impl Decide<'_> {
             ));
         }
         references::check(self.scope, key, spec)?;
+        self.check_limit(key)?;
         let mut entropy = Entropy::new(self.context.seed);
         let account = &self.context.scope.account;
         let resource = Resource {
@@ -166,6 +169,16 @@ impl Decide<'_> {
             updated_by: None,
         };
         Ok(self.put(resource))
+    }
+
+    fn check_limit(&self, key: &ResourceKey) -> Result<(), Rejection> {
+        let parent = key.kind.parent().map(|_| &*key.parent);
+        let present = match key.kind {
+            Kind::Mesh => self.scope.meshes().count(),
+            kind => self.scope.members(&key.mesh, kind, parent).count(),
+        };
+        let limits = &self.context.limits;
+        limits.check(Limit::of_kind(key.kind), present)
     }
 
     fn update(
@@ -225,6 +238,13 @@ impl Decide<'_> {
     }
 
     fn untag(&self, key: &ResourceKey, tag_keys: &[String]) -> Result<Applied, Rejection> {
+        if tag_keys.len() > MAX_TAGS {
+            let message = format!("has {} items, allowed are 0 to {MAX_TAGS}", tag_keys.len());
+            return Err(Rejection::invalid("tagKeys", message));
+        }
+        for (i, tag_key) in tag_keys.iter().enumerate() {
+            check_tag_key(&format!("tagKeys[{i}]"), tag_key)?;
+        }
         let mut resource = Resource::clone(self.existing(key)?);
         resource.tags.retain(|tag| !tag_keys.contains(&tag.key));
         Ok(Applied {
@@ -324,12 +344,7 @@ fn check_tags(tags: &[Tag]) -> Result<(), Rejection> {
         ));
     }
     for (i, tag) in tags.iter().enumerate() {
-        if !(1..=128).contains(&tag.key.chars().count()) {
-            return Err(Rejection::invalid(
-                format!("tags[{i}].key"),
-                "has 1 to 128 characters",
-            ));
-        }
+        check_tag_key(&format!("tags[{i}].key"), &tag.key)?;
         if tag.value.chars().count() > 256 {
             return Err(Rejection::invalid(
                 format!("tags[{i}].value"),
@@ -338,6 +353,13 @@ fn check_tags(tags: &[Tag]) -> Result<(), Rejection> {
         }
     }
     Ok(())
+}
+
+fn check_tag_key(field: &str, key: &str) -> Result<(), Rejection> {
+    if (1..=128).contains(&key.chars().count()) {
+        return Ok(());
+    }
+    Err(Rejection::invalid(field, "has 1 to 128 characters"))
 }
 
 #[cfg(test)]

@@ -1,16 +1,28 @@
 //! The rules of the registry. Each noun's own rules are in its module.
 
 mod attributes;
+mod bounds;
+mod dns;
+mod health_check;
 mod instance;
 mod namespace;
 mod service;
+mod service_attributes;
+mod tag;
+
+pub use attributes::is_key as is_attribute_key;
+pub use attributes::is_value as is_attribute_value;
+pub use service::is_name as is_service_name;
 
 use super::{Applied, Context, Reply};
 use crate::{
-    Change, Reason, Record, RecordKey, Rejection, ScopeView, View,
+    Change, Record, RecordKey, Rejection, ScopeView, View,
     entropy::Entropy,
     mesh::Tag,
-    registry::{DnsConfig, Health, HealthCheckConfig, NamespaceType, Operation, OperationType},
+    registry::{
+        DnsConfig, DnsRecord, Health, HealthCheckConfig, NamespaceType, Operation, OperationType,
+        UpdateRequest,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,6 +31,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub enum Command {
     /// Makes a namespace; answers with an operation.
     CreateNamespace(CreateNamespace),
+    /// Changes a namespace; answers with an operation.
+    UpdateNamespace(UpdateNamespace),
     /// Removes an empty namespace; answers with an operation.
     DeleteNamespace {
         /// Its id.
@@ -26,10 +40,40 @@ pub enum Command {
     },
     /// Makes a service; answers with it.
     CreateService(CreateService),
+    /// Changes a service; answers with an operation.
+    UpdateService(UpdateService),
     /// Removes a service without instances.
     DeleteService {
         /// Its id.
         id: String,
+    },
+    /// Adds attributes to a service itself, or gives them other values.
+    UpdateServiceAttributes {
+        /// Its id.
+        service_id: String,
+        /// The attributes.
+        attributes: BTreeMap<String, String>,
+    },
+    /// Takes attributes from a service itself.
+    DeleteServiceAttributes {
+        /// Its id.
+        service_id: String,
+        /// Their keys.
+        keys: Vec<String>,
+    },
+    /// Adds tags, or gives them other values.
+    Tag {
+        /// What is tagged.
+        resource: Tagged,
+        /// The tags.
+        tags: Vec<Tag>,
+    },
+    /// Removes tags.
+    Untag {
+        /// What is tagged.
+        resource: Tagged,
+        /// The keys of the tags.
+        tag_keys: Vec<String>,
     },
     /// Registers an instance or replaces it; answers with an operation.
     RegisterInstance(RegisterInstance),
@@ -82,6 +126,21 @@ pub struct CreateNamespace {
     pub tags: Vec<Tag>,
 }
 
+/// See [`Command::UpdateNamespace`]. What is absent stays.
+#[derive(Clone, Debug)]
+pub struct UpdateNamespace {
+    /// Its id.
+    pub id: String,
+    /// The type that it must have.
+    pub kind: NamespaceType,
+    /// Free text; an empty one takes the description away.
+    pub description: Option<String>,
+    /// Seconds.
+    pub soa_ttl: Option<u32>,
+    /// Recognises a retry.
+    pub updater_request_id: Option<String>,
+}
+
 /// See [`Command::CreateService`].
 #[derive(Clone, Debug)]
 pub struct CreateService {
@@ -103,6 +162,28 @@ pub struct CreateService {
     pub creator_request_id: Option<String>,
     /// Tags.
     pub tags: Vec<Tag>,
+}
+
+/// See [`Command::UpdateService`].
+#[derive(Clone, Debug)]
+pub struct UpdateService {
+    /// Its id.
+    pub id: String,
+    /// Free text; absent, the description stays; empty, it goes.
+    pub description: Option<String>,
+    /// The records that it publishes from now on, of types that it has published so far.
+    pub dns_records: Vec<DnsRecord>,
+    /// The health check that the server makes from now on.
+    pub health_check: Option<HealthCheckConfig>,
+}
+
+/// What can have tags, by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tagged {
+    /// A namespace.
+    Namespace(String),
+    /// A service.
+    Service(String),
 }
 
 /// See [`Command::RegisterInstance`].
@@ -136,9 +217,20 @@ pub(super) fn apply(
     };
     let reply = match command {
         Command::CreateNamespace(command) => decide.create_namespace(command),
+        Command::UpdateNamespace(command) => decide.update_namespace(command),
         Command::DeleteNamespace { id } => decide.delete_namespace(id),
         Command::CreateService(command) => decide.create_service(command),
+        Command::UpdateService(command) => decide.update_service(command),
         Command::DeleteService { id } => decide.delete_service(id),
+        Command::UpdateServiceAttributes {
+            service_id,
+            attributes,
+        } => decide.update_service_attributes(service_id, attributes),
+        Command::DeleteServiceAttributes { service_id, keys } => {
+            decide.delete_service_attributes(service_id, keys)
+        }
+        Command::Tag { resource, tags } => decide.tag(resource, tags),
+        Command::Untag { resource, tag_keys } => decide.untag(resource, tag_keys),
         Command::RegisterInstance(command) => decide.register_instance(command),
         Command::DeregisterInstance {
             service_id,
@@ -180,8 +272,19 @@ impl Decide<'_> {
             .push(Change::Delete(self.context.scope.clone(), key));
     }
 
-    /// Records the operation that stands for this command, and forgets the oldest beyond the limit.
+    /// Records the operation that stands for this command.
     fn operation(&mut self, kind: OperationType, targets: &[(&str, &str)]) -> Arc<str> {
+        self.operation_of(kind, targets, None)
+    }
+
+    /// As [`Self::operation`], with what must be known about a retry. Forgets the oldest operations beyond
+    /// the limit.
+    fn operation_of(
+        &mut self,
+        kind: OperationType,
+        targets: &[(&str, &str)],
+        request: Option<UpdateRequest>,
+    ) -> Arc<str> {
         let id: Arc<str> = self.entropy.operation_id(self.context.now).into();
         let targets = targets
             .iter()
@@ -193,6 +296,7 @@ impl Decide<'_> {
             kind,
             targets,
             at,
+            request,
         })));
         let surplus = (self.scope.operation_count() + 1).saturating_sub(MAX_OPERATIONS);
         let oldest: Vec<_> = self
@@ -206,23 +310,6 @@ impl Decide<'_> {
         }
         id
     }
-}
-
-fn too_long(field: &str, value: Option<&str>, most: usize) -> Result<(), Rejection> {
-    match value {
-        Some(value) if value.chars().count() > most => Err(Rejection::invalid(
-            field,
-            format!("has more than {most} characters"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn service_not_found(id: &str) -> Rejection {
-    Rejection::new(
-        Reason::ServiceNotFound,
-        format!("no service has the id {id}"),
-    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod gateway_route;
 pub mod listener;
+mod long;
 pub mod matching;
 pub mod mesh;
 pub mod problem;

@@ -165,7 +165,7 @@ pub(super) fn remote(
             unhealthy_threshold: check.unhealthy_threshold,
         }),
         outlier: listener.outlier_detection.as_ref().map(|outlier| Outlier {
-            errors: outlier.max_server_errors,
+            errors: u32::try_from(outlier.max_server_errors).unwrap_or(u32::MAX),
             interval: outlier.interval.length(),
             ejection: outlier.base_ejection_duration.length(),
             percent: outlier.max_ejection_percent,

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use tombolo_model::{
     Record, Scope, Timestamp,
     mesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
-    registry::{Health, Instance, Namespace, NamespaceType, Operation, OperationType, Service},
+    registry::{
+        Health, Instance, Namespace, NamespaceType, Operation, OperationType, Service,
+        UpdateRequest,
+    },
 };
 
 fn scope() -> Scope {
@@ -47,6 +50,7 @@ fn state() -> State {
         creator_request_id: Some("null".into()),
         created_at: Timestamp(5),
         tags: Vec::new(),
+        attributes: [("owner".into(), "~".into())].into(),
     };
     let namespace = Namespace {
         id: "ns-1".into(),
@@ -76,6 +80,11 @@ fn state() -> State {
             kind: OperationType::RegisterInstance,
             targets: BTreeMap::from([("INSTANCE".into(), "~".into())]),
             at: Timestamp(6),
+            request: Some(UpdateRequest {
+                token: "0x1".into(),
+                description: Some("".into()),
+                soa_ttl: Some(0),
+            }),
         })),
     ];
     State {
@@ -96,6 +105,7 @@ fn instance<'a>(id: &str, attributes: impl IntoIterator<Item = (&'a str, &'a str
         creator_request_id: None,
         operation_id: "0001".into(),
         health: Health::Unhealthy,
+        spelling: tombolo_model::Memo::default(),
     }))
 }
 

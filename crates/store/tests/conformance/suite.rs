@@ -172,6 +172,7 @@ fn operations(count: usize) -> Vec<(tombolo_model::Scope, Record)> {
         kind: OperationType::RegisterInstance,
         targets: BTreeMap::new(),
         at: Timestamp(7),
+        request: None,
     };
     (0..count)
         .map(|n| (scope(), Record::Operation(Arc::new(operation(n)))))

@@ -25,7 +25,7 @@ use tombolo_dns::{
     range::{Views, VpcRange},
     registry,
 };
-use tombolo_model::Scope;
+use tombolo_model::{Limit, Limits, Scope};
 use tombolo_plan::Publisher;
 use tombolo_store::Store;
 
@@ -70,6 +70,10 @@ pub(crate) struct Server {
     /// The region of callers that name none.
     #[arg(long, default_value = super::DEFAULT_REGION)]
     region: String,
+    /// How many of something there may be, as virtual-nodes-per-mesh=20000 or instances-per-service=500000;
+    /// may be given several times. The names are those of AWS's quotas (docs/operate/access.md)
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = tombolo_model::limits::parse)]
+    limit: Vec<(Limit, usize)>,
     #[command(flatten)]
     callers: callers::Callers,
 }
@@ -89,9 +93,16 @@ impl Server {
         super::runtime()?.block_on(self.serve(scope)).map(|()| 0)
     }
 
+    fn limits(&self) -> Limits {
+        let chosen = self.limit.iter();
+        chosen.fold(Limits::default(), |limits, (limit, most)| {
+            limits.with(*limit, *most)
+        })
+    }
+
     async fn serve(self, scope: Scope) -> Result<(), String> {
         let sockets = self.open()?;
-        let store = self.storage.open().await?;
+        let store = self.storage.open().await?.with_limits(self.limits());
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
 

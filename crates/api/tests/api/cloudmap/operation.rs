@@ -1,6 +1,6 @@
 //! Operations, and what all operations have in common.
 
-use super::service;
+use super::{arn, service};
 use crate::harness::{ACCOUNT, Doors};
 use serde_json::json;
 
@@ -45,6 +45,22 @@ async fn operations_are_told_with_their_targets() {
         ),
         (json!([{ "Name": "STATUS", "Values": ["PENDING"] }]), 0),
         (
+            json!([{ "Name": "SERVICE_ID", "Values": [arn("service", &service)] }]),
+            1,
+        ),
+        (
+            json!([{ "Name": "NAMESPACE_ID", "Values": [arn("namespace", &namespace)] }]),
+            2,
+        ),
+        (
+            json!([{ "Name": "NAMESPACE_ID", "Values": [arn("service", &namespace)] }]),
+            0,
+        ),
+        (
+            json!([{ "Name": "NAMESPACE_ID", "Values": ["arn:aws:servicediscovery:mars:1:namespace/x"] }]),
+            0,
+        ),
+        (
             json!([{ "Name": "UPDATE_DATE", "Values": ["0", "1.5"], "Condition": "BETWEEN" }]),
             0,
         ),
@@ -63,12 +79,27 @@ async fn operations_are_told_with_their_targets() {
             "{filters}"
         );
     }
-    let filter =
-        json!({ "Name": "UPDATE_DATE", "Values": ["then", "now"], "Condition": "BETWEEN" });
-    let answer = doors
-        .registry("ListOperations", json!({ "Filters": [filter] }))
-        .await;
-    answer.failed(400, "InvalidInput");
+    let long = "x".repeat(256);
+    for (name, values, condition) in [
+        ("UPDATE_DATE", json!(["then", "now"]), "BETWEEN"),
+        ("UPDATE_DATE", json!(["NaN", "inf"]), "BETWEEN"),
+        ("UPDATE_DATE", json!(["2", "1"]), "BETWEEN"),
+        ("UPDATE_DATE", json!(["1"]), "BETWEEN"),
+        ("UPDATE_DATE", json!(["1"]), "EQ"),
+        ("NAMESPACE_ID", json!(["a", "b"]), "IN"),
+        ("SERVICE_ID", json!([long]), "EQ"),
+        ("SERVICE_ID", json!([""]), "EQ"),
+        ("STATUS", json!([]), "IN"),
+        ("STATUS", json!(["SUCC"]), "BEGINS_WITH"),
+        ("TYPE", json!(["X"]), "LIKE"),
+        ("COLOR", json!(["X"]), "EQ"),
+    ] {
+        let filter = json!({ "Name": name, "Values": values, "Condition": condition });
+        let answer = doors
+            .registry("ListOperations", json!({ "Filters": [filter] }))
+            .await;
+        answer.failed(400, "InvalidInput");
+    }
 }
 
 #[tokio::test]
@@ -85,6 +116,16 @@ async fn every_operation_refuses_foreign_bytes_in_good_order() {
         "DeleteService",
         "GetService",
         "ListServices",
+        "UpdateHttpNamespace",
+        "UpdatePrivateDnsNamespace",
+        "UpdatePublicDnsNamespace",
+        "UpdateService",
+        "GetServiceAttributes",
+        "UpdateServiceAttributes",
+        "DeleteServiceAttributes",
+        "TagResource",
+        "UntagResource",
+        "ListTagsForResource",
         "GetOperation",
         "ListOperations",
         "RegisterInstance",

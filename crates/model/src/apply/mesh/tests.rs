@@ -7,6 +7,7 @@ fn context() -> Context {
         scope: Scope::new("111122223333", "us-west-2"),
         now: Timestamp(1_700_000_000_000),
         seed: 42,
+        limits: crate::Limits::default(),
     }
 }
 

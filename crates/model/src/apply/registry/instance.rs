@@ -1,8 +1,8 @@
 //! The rules of instances.
 
-use super::{Decide, RegisterInstance, Reply, attributes, service_not_found};
+use super::{Decide, RegisterInstance, Reply, attributes, bounds};
 use crate::{
-    Reason, Record, RecordKey, Rejection,
+    Limit, Memo, Reason, Record, RecordKey, Rejection,
     registry::{Health, Instance, OperationType, Service},
 };
 use std::sync::Arc;
@@ -12,14 +12,12 @@ impl Decide<'_> {
         &mut self,
         command: &RegisterInstance,
     ) -> Result<Reply, Rejection> {
-        let service = self.service(&command.service_id)?.clone();
         check_id(&command.instance_id)?;
-        super::too_long(
-            "CreatorRequestId",
-            command.creator_request_id.as_deref(),
-            64,
-        )?;
-        attributes::check(&service, &command.attributes)?;
+        bounds::token("CreatorRequestId", command.creator_request_id.as_deref())?;
+        attributes::check(&command.attributes)?;
+        let service = self.service(&command.service_id)?.clone();
+        let namespace = self.namespace(&service.namespace_id)?;
+        attributes::check_fit(&service, namespace.kind, &command.attributes)?;
         if let Some(existing) = self.scope.instance(&service.id, &command.instance_id) {
             let token = &existing.creator_request_id;
             if token.is_some() && *token == command.creator_request_id {
@@ -33,6 +31,10 @@ impl Decide<'_> {
                     "the CreatorRequestId was already used to register other attributes",
                 ));
             }
+        } else {
+            let present = self.scope.instance_count(&service.id);
+            let limits = &self.context.limits;
+            limits.check(Limit::InstancesPerService, present)?;
         }
         let operation = self.operation(
             OperationType::RegisterInstance,
@@ -57,6 +59,7 @@ impl Decide<'_> {
             } else {
                 Health::Healthy
             },
+            spelling: Memo::default(),
         })));
         Ok(Reply::Operation(operation))
     }
@@ -66,6 +69,7 @@ impl Decide<'_> {
         service_id: &str,
         instance_id: &str,
     ) -> Result<Reply, Rejection> {
+        bounds::instance_id(instance_id)?;
         let service = self.service(service_id)?.clone();
         let instance = self.instance(&service, instance_id)?.clone();
         self.remove(RecordKey::Instance(service.id.clone(), instance.id.clone()));
@@ -85,7 +89,14 @@ impl Decide<'_> {
         instance_id: &str,
         health: Health,
     ) -> Result<Reply, Rejection> {
+        bounds::instance_id(instance_id)?;
         let service = self.service(service_id)?.clone();
+        if !service.custom_health_check {
+            return Err(Rejection::new(
+                Reason::CustomHealthNotFound,
+                format!("service {} has no custom health check", service.name),
+            ));
+        }
         let mut instance = Instance::clone(self.instance(&service, instance_id)?);
         if instance.health != health {
             instance.health = health;
@@ -110,10 +121,6 @@ impl Decide<'_> {
             self.put(Record::Instance(Arc::new(instance)));
         }
         Ok(Reply::Done)
-    }
-
-    fn service(&self, id: &str) -> Result<&Arc<Service>, Rejection> {
-        self.scope.service(id).ok_or_else(|| service_not_found(id))
     }
 
     fn instance(&self, service: &Service, id: &str) -> Result<&Arc<Instance>, Rejection> {

@@ -1,9 +1,9 @@
 //! The rules of namespaces.
 
-use super::{CreateNamespace, Decide, Reply, too_long};
+use super::{CreateNamespace, Decide, Reply, UpdateNamespace, bounds, tag};
 use crate::{
-    Reason, Record, RecordKey, Rejection,
-    registry::{Namespace, NamespaceType, OperationType},
+    Limit, Reason, Record, RecordKey, Rejection,
+    registry::{Namespace, NamespaceType, OperationType, UpdateRequest},
 };
 use std::sync::Arc;
 
@@ -13,21 +13,25 @@ impl Decide<'_> {
         command: &CreateNamespace,
     ) -> Result<Reply, Rejection> {
         check_name(&command.name, command.kind)?;
-        too_long("Description", command.description.as_deref(), 1024)?;
-        too_long(
-            "CreatorRequestId",
-            command.creator_request_id.as_deref(),
-            64,
-        )?;
+        bounds::description("Description", command.description.as_deref())?;
+        bounds::token("CreatorRequestId", command.creator_request_id.as_deref())?;
         match (&command.vpc, command.kind) {
             (None, NamespaceType::DNS_PRIVATE) => {
                 return Err(Rejection::invalid("Vpc", "must be given"));
             }
-            (vpc, _) => too_long("Vpc", vpc.as_deref(), 64)?,
+            (vpc, _) => bounds::too_long("Vpc", vpc.as_deref(), 64)?,
         }
+        if let Some(ttl) = command.soa_ttl {
+            bounds::ttl("Properties.DnsProperties.SOA.TTL", ttl)?;
+        }
+        let tags = tag::of_new(&command.tags)?;
         if let Some(existing) = self.scope.namespace_by_name(&command.name) {
             let token = &existing.creator_request_id;
-            if token.is_some() && *token == command.creator_request_id {
+            if token.is_some()
+                && *token == command.creator_request_id
+                && existing.kind == command.kind
+                && existing.vpc == command.vpc
+            {
                 let made = self.scope.operations().rev().find(|operation| {
                     operation.kind == OperationType::CreateNamespace
                         && operation.targets.get("NAMESPACE").map(String::as_str)
@@ -45,6 +49,9 @@ impl Decide<'_> {
                 format!("a namespace with the name {} already exists", command.name),
             ));
         }
+        let present = self.scope.namespaces().count();
+        let limits = &self.context.limits;
+        limits.check(Limit::NamespacesPerAccount, present)?;
         let id: Arc<str> = format!("ns-{}", self.entropy.lower(16)).into();
         let is_dns = command.kind != NamespaceType::HTTP;
         let hosted_zone_id =
@@ -61,16 +68,80 @@ impl Decide<'_> {
             soa_ttl: command.soa_ttl,
             creator_request_id: command.creator_request_id.clone(),
             created_at: self.context.now,
-            tags: command.tags.clone(),
+            tags,
         })));
         let operation = self.operation(OperationType::CreateNamespace, &[("NAMESPACE", &id)]);
         Ok(Reply::Operation(operation))
     }
 
+    pub(super) fn update_namespace(
+        &mut self,
+        command: &UpdateNamespace,
+    ) -> Result<Reply, Rejection> {
+        bounds::description("Namespace.Description", command.description.as_deref())?;
+        bounds::token("UpdaterRequestId", command.updater_request_id.as_deref())?;
+        if let Some(ttl) = command.soa_ttl {
+            bounds::ttl("Namespace.Properties.DnsProperties.SOA.TTL", ttl)?;
+        }
+        let namespace = self.namespace(&command.id)?.clone();
+        if namespace.kind != command.kind {
+            let (is, wanted) = (namespace.kind.word(), command.kind.word());
+            return Err(Rejection::invalid(
+                "Id",
+                format!("namespace {} is of type {is}, not {wanted}", namespace.name),
+            ));
+        }
+        let request = (command.updater_request_id.as_ref()).map(|token| UpdateRequest {
+            token: token.clone(),
+            description: command.description.clone(),
+            soa_ttl: command.soa_ttl,
+        });
+        if let Some(request) = &request
+            && let Some(earlier) = self.earlier_update(&namespace.id, request)?
+        {
+            return Ok(Reply::Operation(earlier));
+        }
+        let mut updated = Namespace::clone(&namespace);
+        if let Some(description) = &command.description {
+            // Nobody can send an absent description, so an empty one takes it away.
+            updated.description = Some(description.clone()).filter(|text| !text.is_empty());
+        }
+        if command.soa_ttl.is_some() {
+            updated.soa_ttl = command.soa_ttl;
+        }
+        if updated != *namespace {
+            self.put(Record::Namespace(Arc::new(updated)));
+        }
+        let targets = [("NAMESPACE", &*namespace.id)];
+        let operation = self.operation_of(OperationType::UpdateNamespace, &targets, request);
+        Ok(Reply::Operation(operation))
+    }
+
+    /// The operation of the call that this one repeats.
+    fn earlier_update(
+        &self,
+        namespace_id: &str,
+        request: &UpdateRequest,
+    ) -> Result<Option<Arc<str>>, Rejection> {
+        let earlier = self.scope.operations().rev().find_map(|operation| {
+            let earlier = operation.request.as_ref()?;
+            let is_of_namespace = operation.targets.get("NAMESPACE")? == namespace_id;
+            (is_of_namespace && earlier.token == request.token).then_some((operation, earlier))
+        });
+        match earlier {
+            None => Ok(None),
+            Some((operation, earlier)) if earlier == request => Ok(Some(operation.id.clone())),
+            Some((operation, _)) => Err(Rejection::new(
+                Reason::DuplicateRequest {
+                    operation_id: operation.id.to_string(),
+                },
+                "the UpdaterRequestId was already used for another change of the namespace",
+            )),
+        }
+    }
+
     pub(super) fn delete_namespace(&mut self, id: &str) -> Result<Reply, Rejection> {
-        let Some(namespace) = self.scope.namespace(id) else {
-            return Err(namespace_not_found(id));
-        };
+        let namespace = self.namespace(id)?.clone();
         if let Some(service) = self.scope.services_of(id).next() {
             return Err(Rejection::new(
                 Reason::InUse,
@@ -84,13 +155,15 @@ impl Decide<'_> {
         let operation = self.operation(OperationType::DeleteNamespace, &[("NAMESPACE", id)]);
         Ok(Reply::Operation(operation))
     }
-}
 
-pub(super) fn namespace_not_found(id: &str) -> Rejection {
-    Rejection::new(
-        Reason::NamespaceNotFound,
-        format!("no namespace has the id {id}"),
-    )
+    pub(super) fn namespace(&self, id: &str) -> Result<&Arc<Namespace>, Rejection> {
+        self.scope.namespace(id).ok_or_else(|| {
+            Rejection::new(
+                Reason::NamespaceNotFound,
+                format!("no namespace has the id {id}"),
+            )
+        })
+    }
 }
 
 /// facts/cloudmap-api.md §4.

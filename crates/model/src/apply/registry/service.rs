@@ -1,63 +1,37 @@
 //! The rules of services.
 
-use super::{CreateService, Decide, Reply, namespace::namespace_not_found, service_not_found};
+use super::{CreateService, Decide, Reply, UpdateService, bounds, dns, health_check, tag};
 use crate::{
-    Reason, Record, RecordKey, Rejection, arn,
-    registry::{DnsConfig, HealthCheckType, NamespaceType, RecordType, RoutingPolicy, Service},
+    Limit, Reason, Record, RecordKey, Rejection, arn,
+    registry::{DnsConfig, NamespaceType, OperationType, Service},
 };
 use std::sync::Arc;
 
 impl Decide<'_> {
     pub(super) fn create_service(&mut self, command: &CreateService) -> Result<Reply, Rejection> {
         check_name(&command.name)?;
-        super::too_long("Description", command.description.as_deref(), 1024)?;
-        super::too_long(
-            "CreatorRequestId",
-            command.creator_request_id.as_deref(),
-            64,
-        )?;
-        let Some(namespace) = self.scope.namespace(&command.namespace_id) else {
-            return Err(namespace_not_found(&command.namespace_id));
-        };
+        bounds::description("Description", command.description.as_deref())?;
+        bounds::token("CreatorRequestId", command.creator_request_id.as_deref())?;
         if let Some(config) = &command.dns_config {
-            if namespace.kind == NamespaceType::HTTP || command.http_only {
-                return Err(Rejection::invalid(
-                    "DnsConfig",
-                    "must not be given for a service that is found by the API alone",
-                ));
-            }
-            check_dns(config, command.health_check.is_some())?;
+            dns::check_ttls("DnsConfig.DnsRecords", &config.dns_records)?;
+            dns::check(config, command.health_check.is_some())?;
         }
-        if let Some(check) = &command.health_check {
-            if command.custom_health_check {
-                return Err(Rejection::invalid(
-                    "HealthCheckConfig",
-                    "must not be given together with HealthCheckCustomConfig",
-                ));
-            }
-            if namespace.kind == NamespaceType::DNS_PRIVATE {
-                return Err(Rejection::invalid(
-                    "HealthCheckConfig",
-                    "is not possible in a private DNS namespace; use HealthCheckCustomConfig",
-                ));
-            }
-            if check.kind == HealthCheckType::TCP && check.resource_path.is_some() {
-                return Err(Rejection::invalid(
-                    "HealthCheckConfig.ResourcePath",
-                    "must not be given with type TCP",
-                ));
-            }
-            if check
-                .failure_threshold
-                .is_some_and(|n| !(1..=10).contains(&n))
-            {
-                return Err(Rejection::invalid(
-                    "HealthCheckConfig.FailureThreshold",
-                    "must be between 1 and 10",
-                ));
-            }
+        if let Some(config) = &command.health_check {
+            health_check::check("HealthCheckConfig", config)?;
         }
+        let tags = tag::of_new(&command.tags)?;
+        let namespace = self.namespace(&command.namespace_id)?.clone();
         let by_dns = namespace.kind != NamespaceType::HTTP && !command.http_only;
+        if command.dns_config.is_some() && !by_dns {
+            return Err(Rejection::invalid(
+                "DnsConfig",
+                "must not be given for a service that is found by the API alone",
+            ));
+        }
+        if command.health_check.is_some() {
+            let has_custom = command.custom_health_check;
+            health_check::check_fit("HealthCheckConfig", namespace.kind, has_custom)?;
+        }
         let same_name = self.scope.services_of(&namespace.id).find(|service| {
             // Names that DNS shows are the same in upper and lower case.
             *service.name == *command.name
@@ -77,6 +51,9 @@ impl Decide<'_> {
                 format!("a service with the name {} already exists", command.name),
             ));
         }
+        let present = self.scope.services_of(&namespace.id).count();
+        let limits = &self.context.limits;
+        limits.check(Limit::ServicesPerNamespace, present)?;
         let service = Arc::new(Service {
             id: format!("srv-{}", self.entropy.lower(16)).into(),
             name: command.name.as_str().into(),
@@ -87,16 +64,68 @@ impl Decide<'_> {
             custom_health_check: command.custom_health_check,
             creator_request_id: command.creator_request_id.clone(),
             created_at: self.context.now,
-            tags: command.tags.clone(),
+            tags,
+            attributes: Default::default(),
         });
         self.put(Record::Service(service.clone()));
         Ok(Reply::Service(service))
     }
 
+    /// Records and the health check are replaced as a whole: what is not given goes. A custom health
+    /// check stays, and so does a description that is not given.
+    pub(super) fn update_service(&mut self, command: &UpdateService) -> Result<Reply, Rejection> {
+        const RECORDS: &str = "Service.DnsConfig.DnsRecords";
+        const CHECK: &str = "Service.HealthCheckConfig";
+        bounds::description("Service.Description", command.description.as_deref())?;
+        dns::check_ttls(RECORDS, &command.dns_records)?;
+        if let Some(config) = &command.health_check {
+            health_check::check(CHECK, config)?;
+        }
+        let service = self.service(&command.id)?.clone();
+        let namespace = self.namespace(&service.namespace_id)?;
+        if namespace.kind == NamespaceType::HTTP {
+            let message = format!(
+                "service {} is in the HTTP namespace {}, whose services cannot be updated",
+                service.name, namespace.name
+            );
+            return Err(Rejection::invalid("Id", message));
+        }
+        dns::check_change(RECORDS, service.dns_config.as_ref(), &command.dns_records)?;
+        if let Some(config) = &command.health_check {
+            health_check::check_fit(CHECK, namespace.kind, service.custom_health_check)?;
+            dns::check_health(CHECK, &command.dns_records, true)?;
+            let before = service.health_check.as_ref().map(|before| before.kind);
+            if let Some(before) = before.filter(|before| *before != config.kind) {
+                return Err(Rejection::invalid(
+                    format!("{CHECK}.Type"),
+                    format!("is {before:?} and cannot be changed"),
+                ));
+            }
+        }
+        let mut updated = Service::clone(&service);
+        if let Some(description) = &command.description {
+            updated.description = Some(description.clone()).filter(|text| !text.is_empty());
+        }
+        let before = service.dns_config.as_ref();
+        let published = before.filter(|_| !command.dns_records.is_empty());
+        updated.dns_config = published.map(|before| DnsConfig {
+            routing_policy: before.routing_policy,
+            dns_records: command.dns_records.clone(),
+        });
+        updated.health_check.clone_from(&command.health_check);
+        if updated != *service {
+            self.put(Record::Service(Arc::new(updated)));
+        }
+        let targets = [
+            ("SERVICE", &*service.id),
+            ("NAMESPACE", &*service.namespace_id),
+        ];
+        let operation = self.operation(OperationType::UpdateService, &targets);
+        Ok(Reply::Operation(operation))
+    }
+
     pub(super) fn delete_service(&mut self, id: &str) -> Result<Reply, Rejection> {
-        let Some(service) = self.scope.service(id) else {
-            return Err(service_not_found(id));
-        };
+        let service = self.service(id)?.clone();
         if self.scope.instance_count(id) > 0 {
             return Err(Rejection::new(
                 Reason::InUse,
@@ -107,19 +136,19 @@ impl Decide<'_> {
         self.remove(RecordKey::Service(service.id.clone()));
         Ok(Reply::Done)
     }
+
+    pub(super) fn service(&self, id: &str) -> Result<&Arc<Service>, Rejection> {
+        self.scope.service(id).ok_or_else(|| {
+            Rejection::new(
+                Reason::ServiceNotFound,
+                format!("no service has the id {id}"),
+            )
+        })
+    }
 }
 
-/// Labels of up to 63 characters separated by dots, or a single dot for the namespace itself.
 fn check_name(name: &str) -> Result<(), Rejection> {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if name == "." || (name.len() <= 127 && name.split('.').all(label)) {
+    if is_name(name) {
         return Ok(());
     }
     Err(Rejection::invalid(
@@ -128,36 +157,17 @@ fn check_name(name: &str) -> Result<(), Rejection> {
     ))
 }
 
-fn check_dns(config: &DnsConfig, is_health_checked: bool) -> Result<(), Rejection> {
-    let mut kinds: Vec<RecordType> = config
-        .dns_records
-        .iter()
-        .map(|record| record.kind)
-        .collect();
-    kinds.sort_unstable();
-    let is_cname = kinds == [RecordType::CNAME];
-    let legal = is_cname
-        || kinds == [RecordType::A]
-        || kinds == [RecordType::AAAA]
-        || kinds == [RecordType::A, RecordType::AAAA]
-        || kinds == [RecordType::SRV];
-    if !legal {
-        return Err(Rejection::invalid(
-            "DnsConfig.DnsRecords",
-            "must be one of A, AAAA, A and AAAA, SRV, CNAME",
-        ));
-    }
-    if is_cname && config.routing_policy != Some(RoutingPolicy::Weighted) {
-        return Err(Rejection::invalid(
-            "DnsConfig.RoutingPolicy",
-            "must be WEIGHTED for CNAME records",
-        ));
-    }
-    if is_cname && is_health_checked {
-        return Err(Rejection::invalid(
-            "HealthCheckConfig",
-            "must not be given with CNAME records",
-        ));
-    }
-    Ok(())
+/// Whether a service may be called this: labels of up to 63 characters separated by dots, or a single dot
+/// for the namespace itself. A label of one character is a letter or a digit.
+pub fn is_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label != "_"
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name == "." || (name.len() <= 127 && name.split('.').all(is_label))
 }

@@ -1,6 +1,11 @@
+mod bounds;
+mod stored;
+mod tag;
+mod update;
+
 use super::*;
 use crate::{
-    Scope, Timestamp,
+    Reason, Scope, Timestamp,
     apply::Command as AnyCommand,
     registry::{DnsRecord, RecordType, RoutingPolicy},
 };
@@ -17,12 +22,73 @@ impl Registry {
             scope: scope(),
             now: Timestamp(self.clock),
             seed: self.clock,
+            limits: crate::Limits::default(),
         };
         let applied = crate::apply(&self.view, &context, &AnyCommand::Registry(command))?;
         for change in &applied.changes {
             self.view.apply(self.clock, change);
         }
         Ok(applied.reply)
+    }
+
+    /// The reason for which a command is refused.
+    #[track_caller]
+    fn refuses(&mut self, command: Command) -> Reason {
+        let text = format!("{command:?}");
+        match self.run(command) {
+            Ok(reply) => panic!("{text} answers {reply:?}"),
+            Err(rejection) => rejection.reason,
+        }
+    }
+
+    /// The operation of a command that answers with one.
+    #[track_caller]
+    fn operation(&mut self, command: Command) -> Arc<str> {
+        match self.run(command) {
+            Ok(Reply::Operation(id)) => id,
+            other => panic!("no operation but {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn namespace(&mut self, name: &str, kind: NamespaceType) -> String {
+        let operation = self.operation(Command::CreateNamespace(CreateNamespace {
+            name: name.into(),
+            kind,
+            vpc: Some("vpc-1".into()),
+            description: None,
+            soa_ttl: None,
+            creator_request_id: None,
+            tags: Vec::new(),
+        }));
+        let operation = self.here().operation(&operation).expect("just made");
+        operation.targets["NAMESPACE"].clone()
+    }
+
+    #[track_caller]
+    fn service(&mut self, name: &str, namespace_id: &str, records: &[(RecordType, u32)]) -> String {
+        let records = records.iter().map(|(kind, ttl)| DnsRecord {
+            kind: *kind,
+            ttl: *ttl,
+        });
+        let reply = self.run(Command::CreateService(CreateService {
+            name: name.into(),
+            namespace_id: namespace_id.into(),
+            description: Some("first".into()),
+            dns_config: (records.len() > 0).then(|| DnsConfig {
+                routing_policy: Some(RoutingPolicy::Weighted),
+                dns_records: records.collect(),
+            }),
+            health_check: None,
+            custom_health_check: false,
+            http_only: false,
+            creator_request_id: None,
+            tags: Vec::new(),
+        }));
+        match reply {
+            Ok(Reply::Service(service)) => service.id.to_string(),
+            other => panic!("no service but {other:?}"),
+        }
     }
 
     fn here(&self) -> &ScopeView {
@@ -46,12 +112,16 @@ fn namespace(name: &str, token: &str) -> Command {
     })
 }
 
-/// A namespace with one service of A records.
-fn sample() -> (Registry, Arc<str>) {
-    let mut registry = Registry {
+fn empty() -> Registry {
+    Registry {
         view: View::default(),
         clock: 0,
-    };
+    }
+}
+
+/// A namespace with one service of A records and custom health.
+fn sample() -> (Registry, Arc<str>) {
+    let mut registry = empty();
     registry
         .run(namespace("demo.local", "t"))
         .expect("a namespace");
@@ -74,7 +144,7 @@ fn sample() -> (Registry, Arc<str>) {
             }],
         }),
         health_check: None,
-        custom_health_check: false,
+        custom_health_check: true,
         http_only: false,
         creator_request_id: None,
         tags: Vec::new(),

@@ -226,6 +226,12 @@ impl GatewayRouteSpec {
                 name,
                 1..=255,
             )?;
+            if let Some(port) = target.port {
+                number("spec.action.target.port", port, 1..=u16::MAX)?;
+            }
+        }
+        if let Some(port) = self.match_port() {
+            number("spec.match.port", port, 1..=u16::MAX)?;
         }
         let http = self
             .http_route
@@ -296,10 +302,16 @@ impl HttpGatewayRouteRewrite {
                 "needs a match on the path",
             ));
         }
+        if let Some(path) = self.path.as_ref().and_then(|path| path.exact.as_ref()) {
+            text(&format!("{at}.path.exact"), path, 1..=255)?;
+        }
         let Some(prefix) = &self.prefix else {
             return Ok(());
         };
         let at = format!("{at}.prefix");
+        if let Some(value) = &prefix.value {
+            text(&format!("{at}.value"), value, 1..=255)?;
+        }
         if prefix.default_prefix.is_some() && prefix.value.is_some() {
             return Err(Problem::new(
                 at,

@@ -1,6 +1,9 @@
 //! What listeners of nodes, routers and gateways share: ports, pools, health checks, timeouts.
 
-use super::problem::{Checked, Problem, number};
+use super::{
+    long,
+    problem::{Checked, Problem, number},
+};
 use serde::{Deserialize, Serialize};
 
 /// A port and what is spoken on it.
@@ -51,7 +54,11 @@ pub struct Duration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<DurationUnit>,
     /// How many; absent means 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "long::read_optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub value: Option<u64>,
 }
 
@@ -262,7 +269,8 @@ pub struct OutlierDetection {
     /// 0 to 100; at least one host can be ejected whatever it says.
     pub max_ejection_percent: u32,
     /// Consecutive 5xx answers that eject; at least 1.
-    pub max_server_errors: u32,
+    #[serde(deserialize_with = "long::read")]
+    pub max_server_errors: u64,
 }
 
 impl OutlierDetection {
@@ -275,7 +283,7 @@ impl OutlierDetection {
         number(
             &format!("{at}.maxServerErrors"),
             self.max_server_errors,
-            1..=u32::MAX,
+            1..=u64::MAX,
         )
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     listener::Duration,
-    problem::{Checked, Problem, list},
+    long,
+    problem::{Checked, Problem, list, text},
 };
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct RetryPolicy {
     /// How often at most, beside the first try.
+    #[serde(deserialize_with = "long::read")]
     pub max_retries: u64,
     /// How long one try may take.
     pub per_retry_timeout: Duration,
@@ -62,6 +64,9 @@ impl RetryPolicy {
     pub(crate) fn check(&self, at: &str) -> Checked {
         if let Some(events) = &self.http_retry_events {
             list(&format!("{at}.httpRetryEvents"), events, 1..=25)?;
+            for (i, event) in events.iter().enumerate() {
+                text(&format!("{at}.httpRetryEvents[{i}]"), event, 1..=25)?;
+            }
         }
         if let Some(events) = &self.tcp_retry_events {
             list(&format!("{at}.tcpRetryEvents"), events, 1..=1)?;

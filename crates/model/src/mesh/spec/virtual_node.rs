@@ -260,6 +260,7 @@ impl CloudMapDiscovery {
             let at = format!("{at}.attributes[{i}]");
             text(&format!("{at}.key"), &attribute.key, 1..=255)?;
             text(&format!("{at}.value"), &attribute.value, 1..=1024)?;
+            attribute.check_characters(&at)?;
             if attribute.key.starts_with("AWS_") {
                 return Err(Problem::new(
                     format!("{at}.key"),
@@ -269,6 +270,25 @@ impl CloudMapDiscovery {
                     ),
                 ));
             }
+        }
+        Ok(())
+    }
+}
+
+impl CloudMapAttribute {
+    /// What the registry takes: printable characters, in values also blanks, but not at the beginning.
+    fn check_characters(&self, at: &str) -> Checked {
+        if !self.key.bytes().all(|b| b.is_ascii_graphic()) {
+            let message = format!("{:?} must be printable characters", self.key);
+            return Err(Problem::new(format!("{at}.key"), message));
+        }
+        let is_legal = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
+        if self.value.starts_with([' ', '\t']) || !self.value.bytes().all(is_legal) {
+            let message = format!(
+                "{:?} must be printable characters, and blanks after the first",
+                self.value
+            );
+            return Err(Problem::new(format!("{at}.value"), message));
         }
         Ok(())
     }

@@ -1,0 +1,85 @@
+//! What the fuzz targets need of the inside (docs/decisions/0008). No part of the interface: it changes
+//! without notice.
+
+use crate::sigv4::{Claim, Refusal, Secret, Signer, authorize, canonical, has_normal_path};
+use bytes::Bytes;
+use http::request::Parts;
+
+/// A key, and what it signs for.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What only its owner knows.
+    pub secret: &'a str,
+    /// Comes with each request.
+    pub token: Option<&'a str>,
+    /// The region that is meant.
+    pub region: &'a str,
+    /// The service that is meant.
+    pub service: &'a str,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+impl Key<'_> {
+    /// Signs a request as our client does.
+    ///
+    /// # Errors
+    /// What cannot be signed.
+    pub fn sign(&self, request: &mut Parts, body: &[u8]) -> Result<(), String> {
+        let signer = Signer {
+            access_key: self.id,
+            secret: &Secret::new(self.secret),
+            token: self.token,
+            region: self.region,
+            service: self.service,
+            now: self.now,
+        };
+        let (method, uri) = (&request.method, &request.uri);
+        authorize(&signer, method, uri, &mut request.headers, body)
+    }
+
+    /// Verifies a request in the order in which the server does; answers with the body that was meant.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub fn verify(&self, request: &Parts, body: Bytes) -> Result<Bytes, String> {
+        let verified = || -> Result<Bytes, Refusal> {
+            let claim = Claim::read(request)?.ok_or(Refusal::Missing)?;
+            let token = claim.token(request)?;
+            if claim.access_key != self.id || token.as_deref() != self.token {
+                return Err(Refusal::UnknownKey);
+            }
+            let candidate = claim.check(request, self.service, self.now)?;
+            if !has_normal_path(&request.uri) {
+                return Err(Refusal::Incomplete("not the normal path".into()));
+            }
+            let secret = Secret::new(self.secret);
+            if candidate.declares_payload() {
+                candidate.verify_head(request, &secret)?;
+            }
+            candidate.verify(request, body, &secret)
+        };
+        verified().map_err(|refusal| format!("{refusal:?}"))
+    }
+}
+
+/// The canonical request. `payload` is its last line.
+///
+/// # Errors
+/// A signed header that is not in the request.
+pub fn canonical_request(
+    request: &Parts,
+    signed_headers: &str,
+    payload: &str,
+) -> Result<Vec<u8>, String> {
+    let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
+    canonical::request(method, uri, headers, signed_headers, payload)
+        .map_err(|refusal| format!("{refusal:?}"))
+}
+
+/// Whether a request's path is the one of its signature that is served.
+pub fn is_served(request: &Parts) -> bool {
+    has_normal_path(&request.uri)
+}

@@ -1,0 +1,58 @@
+//! What the fuzz targets need of the inside (docs/decisions/0008). No part of the interface: it changes
+//! without notice.
+
+use crate::{
+    message::{Asked, Heard},
+    metrics::Shard,
+    reply::Transport,
+    responder::{Client, Responder, Step},
+    zone::{Draw, Zone},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+/// A server without sockets, in front of an upstream whose answers are handed in.
+pub struct Forwarding(Responder);
+
+impl Forwarding {
+    /// Forwards what none of the zones knows.
+    pub fn new(zones: Vec<Arc<dyn Zone>>) -> Self {
+        Self(Responder::new(zones, true, Arc::default(), 1))
+    }
+
+    /// Takes a question, and as soon as it would be forwarded, what `answer` makes of the message to the
+    /// upstream. None if the client is sent nothing, or the upstream's answer was no answer.
+    pub fn answer(
+        &self,
+        question: &[u8],
+        over_udp: bool,
+        seed: u64,
+        answer: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Option<Vec<u8>> {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            transport: match over_udp {
+                true => Transport::Udp,
+                false => Transport::Tcp,
+            },
+        };
+        let shard = Shard::unshared();
+        let mut out = Vec::new();
+        match self.0.respond(question, client, seed, &shard, &mut out) {
+            Step::Ignore => None,
+            Step::Reply => Some(out),
+            Step::Forward(pending) => {
+                let asked = Asked::new(&pending, &mut Draw(seed), true);
+                match asked.hear(&answer(&asked.bytes), over_udp) {
+                    Heard::Answer(said) => {
+                        self.0.finish(&pending, Some(said), &shard, &mut out);
+                        Some(out)
+                    }
+                    Heard::Noise | Heard::OtherCase | Heard::Cut => None,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Changes of namespaces, of services and of the attributes of services.
+
+use super::*;
+use crate::registry::{HealthCheckType, Service};
+use RecordType::{A, AAAA, CNAME, SRV};
+
+fn update(id: &str, kind: NamespaceType) -> UpdateNamespace {
+    UpdateNamespace {
+        id: id.into(),
+        kind,
+        description: None,
+        soa_ttl: None,
+        updater_request_id: None,
+    }
+}
+
+#[test]
+fn a_namespace_changes_what_is_given_and_keeps_the_rest() {
+    let mut registry = empty();
+    let id = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
+    for (description, soa_ttl, expected) in [
+        (
+            Some("of the test"),
+            Some(30),
+            (Some("of the test"), Some(30)),
+        ),
+        (None, None, (Some("of the test"), Some(30))),
+        (None, Some(0), (Some("of the test"), Some(0))),
+        (Some(""), None, (None, Some(0))),
+    ] {
+        let operation = registry.operation(Command::UpdateNamespace(UpdateNamespace {
+            description: description.map(Into::into),
+            soa_ttl,
+            ..update(&id, NamespaceType::DNS_PRIVATE)
+        }));
+        let namespace = registry.here().namespace(&id).expect("it stays");
+        assert_eq!(
+            (namespace.description.as_deref(), namespace.soa_ttl),
+            expected
+        );
+        let operation = registry.here().operation(&operation).expect("just made");
+        assert_eq!(operation.kind, OperationType::UpdateNamespace);
+        assert_eq!(operation.targets["NAMESPACE"], id);
+    }
+    for kind in [NamespaceType::HTTP, NamespaceType::DNS_PUBLIC] {
+        let command = Command::UpdateNamespace(update(&id, kind));
+        assert_eq!(registry.refuses(command), Reason::Invalid, "{kind:?}");
+    }
+    let command = Command::UpdateNamespace(update("ns-none", NamespaceType::HTTP));
+    assert_eq!(registry.refuses(command), Reason::NamespaceNotFound);
+}
+
+#[test]
+fn an_update_that_is_asked_for_again_runs_once() {
+    let mut registry = empty();
+    let id = registry.namespace("a", NamespaceType::HTTP);
+    let other = registry.namespace("b", NamespaceType::HTTP);
+    let told = |id: &str, token: &str, description: &str| {
+        Command::UpdateNamespace(UpdateNamespace {
+            description: Some(description.into()),
+            updater_request_id: Some(token.into()),
+            ..update(id, NamespaceType::HTTP)
+        })
+    };
+    let first = registry.operation(told(&id, "t", "one"));
+    let second = registry.operation(told(&id, "u", "two"));
+    assert_ne!(first, second);
+    // Late, but the same call: it must not undo what came in between.
+    assert_eq!(registry.operation(told(&id, "t", "one")), first);
+    let namespace = registry.here().namespace(&id).expect("it stays");
+    assert_eq!(namespace.description.as_deref(), Some("two"));
+    let duplicate = Reason::DuplicateRequest {
+        operation_id: first.to_string(),
+    };
+    assert_eq!(registry.refuses(told(&id, "t", "three")), duplicate);
+    assert_ne!(registry.operation(told(&other, "t", "three")), first);
+}
+
+fn records(records: &[(RecordType, u32)]) -> Vec<DnsRecord> {
+    let record = |(kind, ttl): &(RecordType, u32)| DnsRecord {
+        kind: *kind,
+        ttl: *ttl,
+    };
+    records.iter().map(record).collect()
+}
+
+fn replace(id: &str, new: &[(RecordType, u32)]) -> UpdateService {
+    UpdateService {
+        id: id.into(),
+        description: None,
+        dns_records: records(new),
+        health_check: None,
+    }
+}
+
+fn check(kind: HealthCheckType) -> HealthCheckConfig {
+    HealthCheckConfig {
+        kind,
+        resource_path: None,
+        failure_threshold: None,
+    }
+}
+
+#[test]
+fn records_of_a_service_change_their_ttl_or_go() {
+    for (before, after, is_legal) in [
+        (&[(A, 60)][..], &[(A, 5)][..], true),
+        (&[(A, 60), (AAAA, 60)], &[(AAAA, 1), (A, 0)], true),
+        (&[(A, 60), (AAAA, 60)], &[(AAAA, 60)], true),
+        (&[(SRV, 60)], &[], true),
+        (&[], &[], true),
+        (&[], &[(A, 60)], false),
+        (&[(A, 60)], &[(A, 60), (AAAA, 60)], false),
+        (&[(A, 60)], &[(SRV, 60)], false),
+        (&[(A, 60)], &[(A, 1), (A, 2)], false),
+        (&[(CNAME, 60)], &[(CNAME, 2_147_483_647)], true),
+        (&[(CNAME, 60)], &[(CNAME, 2_147_483_648)], false),
+    ] {
+        let mut registry = empty();
+        let namespace = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
+        let id = registry.service("s", &namespace, before);
+        let command = Command::UpdateService(replace(&id, after));
+        if !is_legal {
+            assert_eq!(registry.refuses(command), Reason::Invalid, "{after:?}");
+            continue;
+        }
+        let operation = registry.operation(command);
+        let operation = registry.here().operation(&operation).expect("just made");
+        assert_eq!(operation.kind, OperationType::UpdateService);
+        assert_eq!(
+            (
+                operation.targets.get("SERVICE"),
+                operation.targets.get("NAMESPACE")
+            ),
+            (Some(&id), Some(&namespace))
+        );
+        let service = registry.here().service(&id).expect("it stays");
+        let now = service.dns_config.as_ref();
+        assert_eq!(
+            now.map_or(&[][..], |config| &config.dns_records),
+            records(after)
+        );
+        // Nobody can give it anew.
+        let policy = now.map(|config| config.routing_policy);
+        assert_eq!(policy, now.map(|_| Some(RoutingPolicy::Weighted)));
+    }
+}
+
+#[test]
+fn a_description_goes_when_it_is_empty() {
+    let mut registry = empty();
+    let namespace = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
+    let id = registry.service("s", &namespace, &[(A, 60)]);
+    for (description, expected) in [
+        (None, Some("first")),
+        (Some("second"), Some("second")),
+        (Some(""), None),
+    ] {
+        registry.operation(Command::UpdateService(UpdateService {
+            description: description.map(Into::into),
+            ..replace(&id, &[(A, 60)])
+        }));
+        let service = registry.here().service(&id).expect("it stays");
+        assert_eq!(service.description.as_deref(), expected);
+    }
+}
+
+#[test]
+fn a_health_check_comes_changes_and_goes() {
+    let mut registry = empty();
+    let public = registry.namespace("a.example", NamespaceType::DNS_PUBLIC);
+    let id = registry.service("s", &public, &[(A, 60)]);
+    let with = |check| {
+        Command::UpdateService(UpdateService {
+            health_check: check,
+            ..replace(&id, &[(A, 60)])
+        })
+    };
+    let slow = HealthCheckConfig {
+        resource_path: Some("/slow".into()),
+        failure_threshold: Some(10),
+        ..check(HealthCheckType::HTTP)
+    };
+    for wanted in [
+        Some(check(HealthCheckType::HTTP)),
+        Some(slow.clone()),
+        None,
+        Some(check(HealthCheckType::TCP)),
+    ] {
+        registry.operation(with(wanted.clone()));
+        let service = registry.here().service(&id).expect("it stays");
+        assert_eq!(service.health_check, wanted);
+    }
+    for illegal in [
+        slow.clone(),
+        HealthCheckConfig {
+            kind: HealthCheckType::TCP,
+            ..slow
+        },
+        HealthCheckConfig {
+            failure_threshold: Some(11),
+            ..check(HealthCheckType::TCP)
+        },
+    ] {
+        let text = format!("{illegal:?}");
+        assert_eq!(
+            registry.refuses(with(Some(illegal))),
+            Reason::Invalid,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn services_that_cannot_have_a_health_check_get_none() {
+    let mut registry = empty();
+    let private = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
+    let public = registry.namespace("a.example", NamespaceType::DNS_PUBLIC);
+    let http = registry.namespace("http", NamespaceType::HTTP);
+    let of_private = registry.service("s", &private, &[(A, 60)]);
+    let of_public = registry.service("s", &public, &[(CNAME, 60)]);
+    let of_http = registry.service("s", &http, &[]);
+    let custom = registry.run(Command::CreateService(CreateService {
+        name: "custom".into(),
+        namespace_id: public,
+        description: None,
+        dns_config: None,
+        health_check: None,
+        custom_health_check: true,
+        http_only: false,
+        creator_request_id: None,
+        tags: Vec::new(),
+    }));
+    let Ok(Reply::Service(custom)) = custom else {
+        panic!("{custom:?}")
+    };
+    for (id, records) in [
+        (&*of_private, &[(A, 60)][..]),
+        (&*of_public, &[(CNAME, 60)]),
+        (&*of_http, &[]),
+        (&*custom.id, &[]),
+    ] {
+        let command = Command::UpdateService(UpdateService {
+            health_check: Some(check(HealthCheckType::TCP)),
+            ..replace(id, records)
+        });
+        assert_eq!(registry.refuses(command), Reason::Invalid, "{id}");
+    }
+    // A custom health check outlives every update; services of HTTP namespaces have none at all.
+    registry.operation(Command::UpdateService(replace(&custom.id, &[])));
+    let custom = registry.here().service(&custom.id).expect("it stays");
+    assert!(custom.custom_health_check);
+    let command = Command::UpdateService(replace(&of_http, &[]));
+    assert_eq!(registry.refuses(command), Reason::Invalid);
+    let command = Command::UpdateService(replace("srv-none", &[]));
+    assert_eq!(registry.refuses(command), Reason::ServiceNotFound);
+}
+
+#[test]
+fn attributes_of_a_service_are_merged_up_to_the_limit() {
+    let (mut registry, id) = sample();
+    let add = |pairs: Vec<(String, &str)>| Command::UpdateServiceAttributes {
+        service_id: id.to_string(),
+        attributes: pairs.into_iter().map(|(k, v)| (k, v.into())).collect(),
+    };
+    let take = |keys: &[&str]| Command::DeleteServiceAttributes {
+        service_id: id.to_string(),
+        keys: keys.iter().map(|key| (*key).into()).collect(),
+    };
+    let many = |range: std::ops::Range<usize>| range.map(|i| (format!("k{i:02}"), "v")).collect();
+    registry.run(add(many(0..30))).expect("as many as fit");
+    assert_eq!(
+        registry.refuses(add(vec![("more".into(), "v")])),
+        Reason::ServiceAttributesLimit
+    );
+    registry
+        .run(add(vec![("k00".into(), "other")]))
+        .expect("no more than before");
+    registry.run(take(&["k01", "none"])).expect("fine");
+    registry.run(add(vec![("more".into(), "")])).expect("fits");
+    let service: &Service = registry.here().service(&id).expect("it stays");
+    assert_eq!(service.attributes.len(), 30);
+    assert_eq!(
+        (&*service.attributes["k00"], &*service.attributes["more"]),
+        ("other", "")
+    );
+    assert!(!service.attributes.contains_key("k01"));
+
+    for command in [add(many(0..31)), add(vec![]), take(&[])] {
+        assert_eq!(registry.refuses(command), Reason::Invalid);
+    }
+    // Nothing to change is nothing to store.
+    let revision = registry.view.revision;
+    registry.run(take(&["none"])).expect("fine");
+    assert_eq!(registry.view.revision, revision);
+}

@@ -1,0 +1,176 @@
+//! How many of each thing there may be. AWS has quotas of the same names; these are far above them, and
+//! are there so that nothing grows without bound.
+
+use crate::{Reason, Rejection, mesh::Kind};
+use std::str::FromStr;
+
+/// Something whose number is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Limit {
+    MeshesPerAccount,
+    VirtualNodesPerMesh,
+    VirtualRoutersPerMesh,
+    RoutesPerVirtualRouter,
+    VirtualServicesPerMesh,
+    VirtualGatewaysPerMesh,
+    GatewayRoutesPerVirtualGateway,
+    NamespacesPerAccount,
+    ServicesPerNamespace,
+    InstancesPerService,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Limit; 10] = [
+        Limit::MeshesPerAccount,
+        Limit::VirtualNodesPerMesh,
+        Limit::VirtualRoutersPerMesh,
+        Limit::RoutesPerVirtualRouter,
+        Limit::VirtualServicesPerMesh,
+        Limit::VirtualGatewaysPerMesh,
+        Limit::GatewayRoutesPerVirtualGateway,
+        Limit::NamespacesPerAccount,
+        Limit::ServicesPerNamespace,
+        Limit::InstancesPerService,
+    ];
+
+    /// What operators call it. An account's are counted for each region.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::MeshesPerAccount => "meshes-per-account",
+            Limit::VirtualNodesPerMesh => "virtual-nodes-per-mesh",
+            Limit::VirtualRoutersPerMesh => "virtual-routers-per-mesh",
+            Limit::RoutesPerVirtualRouter => "routes-per-virtual-router",
+            Limit::VirtualServicesPerMesh => "virtual-services-per-mesh",
+            Limit::VirtualGatewaysPerMesh => "virtual-gateways-per-mesh",
+            Limit::GatewayRoutesPerVirtualGateway => "gateway-routes-per-virtual-gateway",
+            Limit::NamespacesPerAccount => "namespaces-per-account",
+            Limit::ServicesPerNamespace => "services-per-namespace",
+            Limit::InstancesPerService => "instances-per-service",
+        }
+    }
+
+    /// The number where nobody chose another.
+    pub fn default(self) -> usize {
+        match self {
+            Limit::MeshesPerAccount
+            | Limit::RoutesPerVirtualRouter
+            | Limit::VirtualGatewaysPerMesh
+            | Limit::GatewayRoutesPerVirtualGateway => 1_000,
+            Limit::VirtualNodesPerMesh
+            | Limit::VirtualRoutersPerMesh
+            | Limit::VirtualServicesPerMesh
+            | Limit::NamespacesPerAccount
+            | Limit::ServicesPerNamespace => 10_000,
+            Limit::InstancesPerService => 100_000,
+        }
+    }
+
+    pub(crate) fn of_kind(kind: Kind) -> Self {
+        match kind {
+            Kind::Mesh => Limit::MeshesPerAccount,
+            Kind::VirtualNode => Limit::VirtualNodesPerMesh,
+            Kind::VirtualRouter => Limit::VirtualRoutersPerMesh,
+            Kind::Route => Limit::RoutesPerVirtualRouter,
+            Kind::VirtualService => Limit::VirtualServicesPerMesh,
+            Kind::VirtualGateway => Limit::VirtualGatewaysPerMesh,
+            Kind::GatewayRoute => Limit::GatewayRoutesPerVirtualGateway,
+        }
+    }
+}
+
+/// The limits in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits([usize; Limit::ALL.len()]);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self(Limit::ALL.map(Limit::default))
+    }
+}
+
+impl Limits {
+    /// The same limits but for one.
+    #[must_use]
+    pub fn with(mut self, limit: Limit, most: usize) -> Self {
+        self.0[limit as usize] = most;
+        self
+    }
+
+    /// The most that there may be.
+    pub fn most(&self, limit: Limit) -> usize {
+        self.0[limit as usize]
+    }
+
+    /// Refuses one more where `present` are there already.
+    pub(crate) fn check(&self, limit: Limit, present: usize) -> Result<(), Rejection> {
+        let most = self.most(limit);
+        if present < most {
+            return Ok(());
+        }
+        Err(Rejection::new(
+            Reason::LimitExceeded,
+            format!(
+                "{}: there are {present} already, the limit is {most}",
+                limit.name()
+            ),
+        ))
+    }
+}
+
+/// Reads `virtual-nodes-per-mesh=500`.
+pub fn parse(text: &str) -> Result<(Limit, usize), String> {
+    let names = || Limit::ALL.map(Limit::name).join(", ");
+    let (name, most) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not NAME=NUMBER; the names are {}", names()))?;
+    let limit = Limit::ALL.into_iter().find(|limit| limit.name() == name);
+    let limit =
+        limit.ok_or_else(|| format!("no limit is called {name:?}; there are {}", names()))?;
+    let most = usize::from_str(most).map_err(|_| format!("{name}: {most:?} is not a number"))?;
+    Ok((limit, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_has_its_own_place_and_name() {
+        for (i, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, i);
+            let text = format!("{}={i}", limit.name());
+            assert_eq!(parse(&text), Ok((limit, i)));
+            let limits = Limits::default().with(limit, i);
+            assert_eq!(limits.most(limit), i);
+            let changed = Limit::ALL
+                .into_iter()
+                .filter(|other| limits.most(*other) != Limits::default().most(*other));
+            assert_eq!(changed.collect::<Vec<_>>(), [limit]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_limit_is_refused() {
+        for text in [
+            "",
+            "meshes",
+            "meshes-per-account",
+            "meshes=1",
+            "meshes-per-account=-1",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_more_than_the_most_is_refused() {
+        let limits = Limits::default().with(Limit::MeshesPerAccount, 2);
+        assert!(limits.check(Limit::MeshesPerAccount, 1).is_ok());
+        let refused = limits.check(Limit::MeshesPerAccount, 2);
+        let refused = refused.expect_err("two are enough");
+        assert_eq!(refused.reason, Reason::LimitExceeded);
+        assert!(refused.message.contains("meshes-per-account"), "{refused}");
+    }
+}

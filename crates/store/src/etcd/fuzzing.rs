@@ -1,0 +1,80 @@
+//! What the fuzz targets need of the inside (docs/decisions/0008). No part of the interface: it changes
+//! without notice.
+
+use super::{
+    layout::{Head, Keys},
+    options::Options,
+    proto::{RangeResponse, TxnResponse, WatchResponse},
+    replica::{End, Replica},
+};
+use crate::{
+    row,
+    store::{Condition, Published},
+};
+use prost::Message;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tombolo_model::View;
+
+/// A replica without a connection, which takes what a watch would tell.
+pub struct Follower {
+    replica: Replica,
+    published: Arc<Published>,
+}
+
+impl Follower {
+    /// One that has seen nothing, of the control plane under `/t`, in the generation `g`.
+    pub fn new() -> Self {
+        let options = Options {
+            endpoints: Vec::new(),
+            prefix: "/t".into(),
+            tls: None,
+            user: None,
+        };
+        let published = Published::new(View::default());
+        let mut replica = Replica::new(
+            Arc::new(options),
+            Keys::new("/t"),
+            published.clone(),
+            Arc::new(watch::channel(Condition::fine("etcd")).0),
+            mpsc::channel(1).1,
+        );
+        replica.place.generation = "g".into();
+        Self { replica, published }
+    }
+
+    /// Takes a message of a watch as it stands on the wire.
+    ///
+    /// # Errors
+    /// Why the sequence cannot be followed any more.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let told = WatchResponse::decode(bytes).map_err(|error| error.to_string())?;
+        self.replica.take(told).map_err(|end| match end {
+            End::Lost(why) | End::Behind(why) => why,
+        })
+    }
+
+    /// What readers see.
+    pub fn view(&self) -> Arc<View> {
+        self.published.view.load_full()
+    }
+}
+
+impl Default for Follower {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads an answer to a range or a transaction, and what is in it; answers with how many records.
+pub fn answer(bytes: &[u8]) -> usize {
+    let mut found = Vec::new();
+    if let Ok(range) = RangeResponse::decode(bytes) {
+        found.extend(range.kvs);
+    }
+    if let Ok(answer) = TxnResponse::decode(bytes) {
+        found.extend((0..answer.responses.len()).filter_map(|n| answer.read(n).cloned()));
+    }
+    let readable = |kv: &&_| Head::decode(kv).is_ok() || row::decode(&kv.value).is_ok();
+    found.iter().filter(readable).count()
+}

@@ -1,0 +1,335 @@
+//! What a resource is asked to be: the `spec` of its document.
+//!
+//! Specs of the mesh are those of the App Mesh API. Those of the registry have the members of the Cloud Map
+//! API's inputs, under the same names. A spec is whole: what it leaves out is not there.
+
+use super::kind::Kind;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use serde_path_to_error::Segment;
+use std::collections::BTreeMap;
+use tombolo_kube::{Denial, FieldPath};
+use tombolo_model::{
+    mesh::{self, Spec},
+    registry::{DnsConfig, HealthCheckConfig, NamespaceType, RoutingPolicy},
+};
+
+/// The spec of a resource of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Content {
+    Mesh(Spec),
+    Namespace(NamespaceSpec),
+    Service(Box<ServiceSpec>),
+    Instance(InstanceSpec),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NamespaceSpec {
+    #[serde(rename = "Type")]
+    pub(crate) kind: NamespaceType,
+    /// Needed to make a private namespace; the API never tells it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vpc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<Properties>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Properties {
+    dns_properties: DnsProperties,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct DnsProperties {
+    #[serde(rename = "SOA")]
+    soa: Soa,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Soa {
+    #[serde(rename = "TTL")]
+    ttl: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ServiceSpec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dns_config: Option<DnsConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) health_check_config: Option<HealthCheckConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) health_check_custom_config: Option<CustomHealthCheck>,
+    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<ServiceType>,
+    /// What is known about the service itself; where absent it is left as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attributes: Option<BTreeMap<String, String>>,
+}
+
+/// How a service is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum ServiceType {
+    Http,
+    DnsHttp,
+    Dns,
+}
+
+/// The threshold is deprecated and always 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CustomHealthCheck {
+    #[serde(default = "one")]
+    failure_threshold: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct InstanceSpec {
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+impl NamespaceSpec {
+    pub(crate) fn new(
+        kind: NamespaceType,
+        description: Option<String>,
+        soa_ttl: Option<u32>,
+    ) -> Self {
+        let properties = |ttl| Properties {
+            dns_properties: DnsProperties { soa: Soa { ttl } },
+        };
+        Self {
+            kind,
+            vpc: None,
+            description,
+            properties: soa_ttl.map(properties),
+        }
+    }
+
+    pub(crate) fn soa_ttl(&self) -> Option<u32> {
+        let properties = self.properties.as_ref()?;
+        Some(properties.dns_properties.soa.ttl)
+    }
+
+    /// What it becomes where this is: a VPC is not told again, and a TTL that is not given stays.
+    pub(crate) fn over(&self, now: &Self) -> Self {
+        Self {
+            vpc: now.vpc.clone(),
+            properties: self.properties.clone().or_else(|| now.properties.clone()),
+            ..self.clone()
+        }
+    }
+}
+
+impl ServiceSpec {
+    /// The same with everything that the API would fill in.
+    fn filled(mut self) -> Self {
+        match &mut self.dns_config {
+            Some(config) => {
+                let policy = &mut config.routing_policy;
+                *policy = Some(policy.unwrap_or(RoutingPolicy::MultiValue));
+                self.kind = None;
+            }
+            None => self.kind = Some(ServiceType::Http),
+        }
+        self
+    }
+
+    /// What it becomes where this is: attributes that are not given stay.
+    pub(crate) fn over(&self, now: &Self) -> Self {
+        let mut over = self.clone().filled();
+        if over.attributes.is_none() {
+            over.attributes.clone_from(&now.attributes);
+        }
+        over.attributes = over.attributes.filter(|attributes| !attributes.is_empty());
+        over
+    }
+
+    pub(crate) fn custom_health_check() -> CustomHealthCheck {
+        CustomHealthCheck {
+            failure_threshold: one(),
+        }
+    }
+}
+
+impl Content {
+    /// Reads a spec; every member that no shape has is refused, because the API would drop it.
+    pub(crate) fn read(kind: Kind, value: &Value) -> Result<Self, Denial> {
+        let content = match kind {
+            Kind::Namespace => Self::Namespace(typed(value)?),
+            Kind::Service => Self::Service(typed(value)?),
+            Kind::Instance => Self::Instance(typed(value)?),
+            Kind::Mesh(kind) => Self::Mesh(match kind {
+                mesh::Kind::Mesh => Spec::Mesh(typed(value)?),
+                mesh::Kind::VirtualNode => Spec::VirtualNode(typed(value)?),
+                mesh::Kind::VirtualRouter => Spec::VirtualRouter(typed(value)?),
+                mesh::Kind::Route => Spec::Route(typed(value)?),
+                mesh::Kind::VirtualService => Spec::VirtualService(typed(value)?),
+                mesh::Kind::VirtualGateway => Spec::VirtualGateway(typed(value)?),
+                mesh::Kind::GatewayRoute => Spec::GatewayRoute(typed(value)?),
+            }),
+        };
+        match dropped(value, &content.to_json(), &FieldPath::root()) {
+            Some(field) => Err(Denial::new(
+                field,
+                format!(
+                    "a {} has no such field; check its spelling and its indentation",
+                    kind.title()
+                ),
+            )),
+            None => Ok(content),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let json = match self {
+            Self::Mesh(spec) => return spec.to_json(),
+            Self::Namespace(spec) => serde_json::to_value(spec),
+            Self::Service(spec) => serde_json::to_value(spec),
+            Self::Instance(spec) => serde_json::to_value(spec),
+        };
+        json.expect("specs have string keys only")
+    }
+
+    /// What becomes of a resource that is `now` when this is applied to it.
+    pub(crate) fn over(&self, now: Option<&Self>) -> Self {
+        match (self, now) {
+            (Self::Namespace(spec), Some(Self::Namespace(now))) => Self::Namespace(spec.over(now)),
+            (Self::Service(spec), Some(Self::Service(now))) => {
+                Self::Service(Box::new(spec.over(now)))
+            }
+            (Self::Service(spec), _) => {
+                Self::Service(Box::new(spec.over(&ServiceSpec::default())))
+            }
+            _ => self.clone(),
+        }
+    }
+}
+
+fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Denial> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let mut field = FieldPath::root();
+        for segment in error.path().iter() {
+            field = match segment {
+                Segment::Seq { index } => field.index(*index),
+                Segment::Map { key } => field.field(key.clone()),
+                Segment::Enum { .. } | Segment::Unknown => field,
+            };
+        }
+        Denial::new(field, plain(&error.inner().to_string()))
+    })
+}
+
+/// A message of the decoder in the words of someone who writes YAML.
+fn plain(message: &str) -> String {
+    let is_unquoted = (message.starts_with("invalid type: integer")
+        || message.starts_with("invalid type: boolean")
+        || message.starts_with("invalid type: floating point"))
+        && message.contains("expected a string");
+    let message = message.replace("a sequence", "a list");
+    if is_unquoted {
+        format!("{message}; put it in quotes")
+    } else {
+        message
+    }
+}
+
+/// The first member that was written and that is not in what was read of it.
+fn dropped(written: &Value, read: &Value, at: &FieldPath) -> Option<FieldPath> {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => {
+            written.iter().find_map(|(member, value)| {
+                let at = at.clone().field(member);
+                match read.get(member) {
+                    Some(read) => dropped(value, read, &at),
+                    None if is_nothing(value) => None,
+                    None => Some(at),
+                }
+            })
+        }
+        (Value::Array(written), Value::Array(read)) => {
+            let mut pairs = written.iter().zip(read).enumerate();
+            pairs.find_map(|(index, (written, read))| {
+                dropped(written, read, &at.clone().index(index))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Whether leaving a value out says the same.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn denied(kind: Kind, value: Value) -> (String, String) {
+        let denial = Content::read(kind, &value).expect_err("not a spec");
+        (denial.field.to_string(), denial.message)
+    }
+
+    #[test]
+    fn a_member_that_nothing_reads_is_refused_where_it_stands() {
+        let node = Kind::Mesh(mesh::Kind::VirtualNode);
+        let spec = json!({"listeners": [
+            {"portMapping": {"port": 80, "protocol": "http"}},
+            {"portMapping": {"port": 81, "protocol": "http"}, "timeuot": {"x": 1}},
+        ]});
+        let (field, message) = denied(node, spec);
+        assert_eq!(field, "listeners[1].timeuot");
+        assert!(message.contains("VirtualNode has no such field"), "{message}");
+        let (field, _) = denied(Kind::Service, json!({"Descripton": "x"}));
+        assert_eq!(field, "Descripton");
+        let empty = json!({"listeners": [], "backends": null});
+        Content::read(node, &empty).expect("nothing is lost");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_named_by_its_path() {
+        let node = Kind::Mesh(mesh::Kind::VirtualNode);
+        let spec = json!({"listeners": [{"portMapping": {"port": "x", "protocol": "http"}}]});
+        let (field, _) = denied(node, spec);
+        assert_eq!(field, "listeners[0].portMapping.port");
+        let (field, message) = denied(
+            Kind::Instance,
+            json!({"Attributes": {"AWS_INSTANCE_PORT": 8080}}),
+        );
+        assert_eq!(field, "Attributes.AWS_INSTANCE_PORT");
+        assert!(message.ends_with("put it in quotes"), "{message}");
+    }
+
+    #[test]
+    fn what_the_api_fills_in_makes_no_difference() {
+        let read = |value: Value| Content::read(Kind::Service, &value).expect("a spec");
+        let records = json!([{"Type": "A", "TTL": 5}]);
+        let short = read(json!({"DnsConfig": {"DnsRecords": records}}));
+        let long = read(json!({
+            "DnsConfig": {"RoutingPolicy": "MULTIVALUE", "DnsRecords": records},
+            "Type": "DNS_HTTP", "Attributes": {},
+        }));
+        assert_eq!(short.over(None), long.over(Some(&short)));
+        let http = read(json!({"Type": "HTTP", "HealthCheckCustomConfig": {"FailureThreshold": 1}}));
+        let bare = read(json!({"HealthCheckCustomConfig": {}}));
+        assert_eq!(bare.over(None), http.over(None));
+    }
+}

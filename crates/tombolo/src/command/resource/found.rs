@@ -1,0 +1,159 @@
+//! A resource as the server has it.
+
+use super::{
+    content::{Content, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType},
+    id::Id,
+};
+use k8s_openapi::jiff;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use tombolo_api::client::{Instance, Namespace, Resource, Service};
+use tombolo_model::{
+    Timestamp,
+    mesh::{Spec, Tag},
+};
+
+/// A resource that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: Id,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) shape: Shape,
+}
+
+/// What the API says of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Shape {
+    Namespace(Namespace),
+    Service {
+        service: Service,
+        attributes: BTreeMap<String, String>,
+    },
+    Instance {
+        service_id: String,
+        instance: Instance,
+        /// `HEALTHY`, `UNHEALTHY` or `UNKNOWN`.
+        health: String,
+    },
+    Mesh(Box<Resource>),
+}
+
+impl Found {
+    pub(crate) fn content(&self) -> Content {
+        match &self.shape {
+            Shape::Namespace(namespace) => Content::Namespace(NamespaceSpec::new(
+                namespace.kind,
+                namespace.description.clone(),
+                namespace.soa_ttl,
+            )),
+            Shape::Service {
+                service,
+                attributes,
+            } => Content::Service(Box::new(ServiceSpec {
+                description: service.description.clone(),
+                dns_config: service.dns_config.clone(),
+                health_check_config: service.health_check.clone(),
+                health_check_custom_config: (service.custom_health_check)
+                    .then(ServiceSpec::custom_health_check),
+                kind: service.dns_config.is_none().then_some(ServiceType::Http),
+                attributes: Some(attributes.clone()).filter(|all| !all.is_empty()),
+            })),
+            Shape::Instance { instance, .. } => Content::Instance(InstanceSpec {
+                attributes: instance.attributes.clone(),
+            }),
+            Shape::Mesh(resource) => Content::Mesh(resource.spec.clone()),
+        }
+    }
+
+    /// The spec of a resource of the mesh.
+    pub(crate) fn spec(&self) -> Option<&Spec> {
+        match &self.shape {
+            Shape::Mesh(resource) => Some(&resource.spec),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn arn(&self) -> Option<&str> {
+        match &self.shape {
+            Shape::Namespace(namespace) => Some(&namespace.arn),
+            Shape::Service { service, .. } => Some(&service.arn),
+            Shape::Instance { .. } => None,
+            Shape::Mesh(resource) => Some(&resource.metadata.arn),
+        }
+    }
+
+    pub(crate) fn created_at(&self) -> Option<Timestamp> {
+        match &self.shape {
+            Shape::Namespace(namespace) => Some(namespace.created_at),
+            Shape::Service { service, .. } => Some(service.created_at),
+            Shape::Instance { .. } => None,
+            Shape::Mesh(resource) => Some(resource.metadata.created_at),
+        }
+    }
+
+    /// Its document, with what the server adds under `status`.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = document(&self.id, &self.content(), &self.tags);
+        document["status"] = self.status();
+        document
+    }
+
+    fn status(&self) -> Value {
+        match &self.shape {
+            Shape::Namespace(namespace) => json!({
+                "Id": namespace.id,
+                "Arn": namespace.arn,
+                "HttpName": namespace.http_name,
+                "HostedZoneId": namespace.hosted_zone_id,
+                "ServiceCount": namespace.service_count,
+                "CreateDate": time(namespace.created_at),
+            }),
+            Shape::Service { service, .. } => json!({
+                "Id": service.id,
+                "Arn": service.arn,
+                "InstanceCount": service.instance_count,
+                "CreateDate": time(service.created_at),
+            }),
+            Shape::Instance { health, .. } => json!({ "HealthStatus": health }),
+            Shape::Mesh(resource) => {
+                let metadata = &resource.metadata;
+                json!({
+                    "arn": metadata.arn,
+                    "uid": metadata.uid,
+                    "version": metadata.version,
+                    "createdAt": time(metadata.created_at),
+                    "lastUpdatedAt": time(metadata.last_updated_at),
+                    "meshOwner": metadata.mesh_owner,
+                    "resourceOwner": metadata.resource_owner,
+                    "status": "ACTIVE",
+                })
+            }
+        }
+    }
+}
+
+/// The document of a resource, without what only a server knows.
+pub(crate) fn document(id: &Id, content: &Content, tags: &BTreeMap<String, String>) -> Value {
+    let mut metadata = id.metadata();
+    if !tags.is_empty() {
+        metadata.insert("tags".into(), json!(tags));
+    }
+    let mut document = Map::new();
+    document.insert("apiVersion".into(), id.kind().api_version().into());
+    document.insert("kind".into(), id.kind().title().into());
+    document.insert("metadata".into(), Value::Object(metadata));
+    document.insert("spec".into(), content.to_json());
+    Value::Object(document)
+}
+
+/// Tags as a map, which is how documents and people have them.
+pub(crate) fn by_key(tags: Vec<Tag>) -> BTreeMap<String, String> {
+    tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
+}
+
+/// A time as documents have it: `2024-01-31T12:00:00.25Z`.
+pub(crate) fn time(time: Timestamp) -> String {
+    let milliseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(milliseconds)
+        .map_or_else(|_| String::new(), |time| time.to_string())
+}

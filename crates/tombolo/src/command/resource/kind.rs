@@ -1,0 +1,186 @@
+//! The kinds of resource, and how people type them.
+
+use tombolo_model::mesh;
+
+/// A kind of resource of the mesh or of the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Namespace,
+    Service,
+    Instance,
+    Mesh(mesh::Kind),
+}
+
+impl Kind {
+    /// All kinds, in an order in which references lead backwards.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Namespace,
+        Self::Service,
+        Self::Instance,
+        Self::Mesh(mesh::Kind::Mesh),
+        Self::Mesh(mesh::Kind::VirtualNode),
+        Self::Mesh(mesh::Kind::VirtualRouter),
+        Self::Mesh(mesh::Kind::Route),
+        Self::Mesh(mesh::Kind::VirtualService),
+        Self::Mesh(mesh::Kind::VirtualGateway),
+        Self::Mesh(mesh::Kind::GatewayRoute),
+    ];
+
+    /// Its name in documents: `VirtualNode`.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::Instance => "Instance",
+            Self::Mesh(kind) => kind.title(),
+        }
+    }
+
+    /// Its name on the command line: `virtualnode`.
+    pub(crate) fn word(self) -> &'static str {
+        self.words()[0]
+    }
+
+    /// What documents of it say as their `apiVersion`: the id and the version of the AWS API whose shapes
+    /// they hold.
+    pub(crate) fn api_version(self) -> &'static str {
+        match self {
+            Self::Mesh(_) => "appmesh/2019-01-25",
+            Self::Namespace | Self::Service | Self::Instance => "servicediscovery/2017-03-14",
+        }
+    }
+
+    /// Singular, plural, and what is short for it.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Namespace => &["namespace", "namespaces", "ns"],
+            Self::Service => &["service", "services", "svc"],
+            Self::Instance => &["instance", "instances", "inst"],
+            Self::Mesh(kind) => match kind {
+                mesh::Kind::Mesh => &["mesh", "meshes"],
+                mesh::Kind::VirtualNode => &["virtualnode", "virtualnodes", "vn"],
+                mesh::Kind::VirtualRouter => &["virtualrouter", "virtualrouters", "vr"],
+                mesh::Kind::Route => &["route", "routes"],
+                mesh::Kind::VirtualService => &["virtualservice", "virtualservices", "vs"],
+                mesh::Kind::VirtualGateway => &["virtualgateway", "virtualgateways", "vg"],
+                mesh::Kind::GatewayRoute => &["gatewayroute", "gatewayroutes", "gr"],
+            },
+        }
+    }
+
+    /// The kind of a document.
+    pub(crate) fn of_title(title: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.title() == title)
+            .ok_or_else(|| {
+                let titles = Self::ALL.map(Self::title);
+                let hint = match nearest(title, &titles) {
+                    Some(near) => format!("write {near}"),
+                    None => format!("known are {}", titles.join(", ")),
+                };
+                format!("kind {title} is not known; {hint}")
+            })
+    }
+
+    /// The kind that one word of the command line means: in singular, plural or short, in any case, bare or
+    /// followed by the API it is of (`services.servicediscovery`, `vn.appmesh`).
+    pub(crate) fn of_word(word: &str) -> Result<Self, String> {
+        let lower = word.to_ascii_lowercase();
+        let (bare, api) = match lower.split_once('.') {
+            Some((bare, api)) => (bare, Some(api)),
+            None => (lower.as_str(), None),
+        };
+        let known = Self::ALL.into_iter().find(|kind| {
+            let of_api = api.is_none_or(|api| kind.api_version().split('/').next() == Some(api));
+            of_api && kind.words().contains(&bare)
+        });
+        known.ok_or_else(|| {
+            let words: Vec<&str> = Self::ALL.iter().flat_map(|kind| kind.words()).copied().collect();
+            let hint = match nearest(bare, &words) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("known are {}", Self::ALL.map(Self::word).join(", ")),
+            };
+            format!("there is no kind {word:?}: {hint}")
+        })
+    }
+
+    /// The kinds of `vn`, `routes,virtualnodes` or `all`.
+    pub(crate) fn of_words(words: &str) -> Result<Vec<Self>, String> {
+        if words == "all" {
+            return Ok(Self::ALL.to_vec());
+        }
+        words.split(',').map(Self::of_word).collect()
+    }
+}
+
+/// The word that somebody may have meant: at most two letters are wrong, and not most of them.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    known
+        .iter()
+        .map(|known| (distance(&lower, &known.to_lowercase()), *known))
+        .filter(|(distance, known)| *distance <= 2 && distance * 2 < known.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// How many letters must be put in, taken out or replaced to make one word of the other. Long words are not
+/// compared: nobody mistypes them into a kind.
+fn distance(a: &str, b: &str) -> usize {
+    const LONGEST: usize = 64;
+    let b: Vec<char> = b.chars().take(LONGEST).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, letter) in a.chars().take(LONGEST).enumerate() {
+        let mut before = row[0];
+        row[0] = line + 1;
+        for (column, other) in b.iter().enumerate() {
+            let replaced = before + usize::from(letter != *other);
+            before = row[column + 1];
+            row[column + 1] = replaced.min(before + 1).min(row[column] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_known_by_every_word_that_kubectl_users_type() {
+        for kind in Kind::ALL {
+            for word in kind.words() {
+                assert_eq!(Kind::of_word(word), Ok(kind), "{word}");
+                assert_eq!(Kind::of_word(&word.to_uppercase()), Ok(kind), "{word}");
+            }
+            assert_eq!(Kind::of_title(kind.title()), Ok(kind));
+        }
+        assert_eq!(Kind::of_word("services.servicediscovery"), Ok(Kind::Service));
+        assert_eq!(Kind::of_word("vn.appmesh"), Kind::of_word("vn"));
+        assert!(Kind::of_word("vn.servicediscovery").is_err());
+        assert_eq!(Kind::of_words("all").map(|kinds| kinds.len()), Ok(10));
+        assert_eq!(
+            Kind::of_words("ns,svc"),
+            Ok(vec![Kind::Namespace, Kind::Service])
+        );
+    }
+
+    #[test]
+    fn a_misspelt_kind_brings_the_right_one() {
+        for (wrong, right) in [
+            ("virtualnod", "virtualnode"),
+            ("virtaulnodes", "virtualnodes"),
+            ("mehs", "mesh"),
+            ("instnaces", "instances"),
+            ("gatewayruote", "gatewayroute"),
+        ] {
+            let message = Kind::of_word(wrong).expect_err("misspelt");
+            assert!(message.contains(&format!("mean {right}?")), "{message}");
+        }
+        let message = Kind::of_word("deployments").expect_err("of Kubernetes");
+        assert!(message.contains("known are namespace"), "{message}");
+        let message = Kind::of_title("virtualNode").expect_err("misspelt");
+        assert!(message.contains("write VirtualNode"), "{message}");
+    }
+}

@@ -1,0 +1,401 @@
+//! Finding resources on a server.
+
+use super::{
+    found::{Found, Shape, by_key},
+    id::Id,
+    kind::Kind,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+use tokio::sync::Mutex;
+use tombolo_api::client::{Client, Error, Instance, Namespace, Resource, Service};
+use tombolo_model::mesh::{self, ResourceKey};
+
+/// How many questions are under way at the same time.
+const AT_ONCE: usize = 16;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Only what is in these: by the members of `metadata` that name them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Within {
+    pub(crate) mesh: Option<String>,
+    /// The router of routes.
+    pub(crate) router: Option<String>,
+    /// The gateway of gateway routes.
+    pub(crate) gateway: Option<String>,
+    /// The Cloud Map namespace.
+    pub(crate) namespace: Option<String>,
+    pub(crate) service: Option<String>,
+}
+
+/// A server to ask. What names stand for which ids is asked once.
+pub(crate) struct Look {
+    pub(crate) client: Client,
+    namespaces: Mutex<Option<Arc<Vec<Namespace>>>>,
+    services: Mutex<HashMap<String, Arc<Vec<Service>>>>,
+}
+
+impl Look {
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            namespaces: Mutex::default(),
+            services: Mutex::default(),
+        }
+    }
+
+    /// A resource, when it is there.
+    pub(crate) async fn find(&self, id: &Id) -> Result<Option<Found>> {
+        match id {
+            Id::Mesh(key) => self.mesh_resource(key).await,
+            Id::Namespace { name } => match self.namespace(name).await? {
+                Some(namespace) => self.of_namespace(namespace).await.map(Some),
+                None => Ok(None),
+            },
+            Id::Service { namespace, name } => match self.service(namespace, name).await? {
+                Some(service) => self.of_service(namespace, service).await.map(Some),
+                None => Ok(None),
+            },
+            Id::Instance {
+                namespace,
+                service,
+                name,
+            } => {
+                let Some(service) = self.service(namespace, service).await? else {
+                    return Ok(None);
+                };
+                let found = self.instance_called(namespace, &service, name);
+                found.await
+            }
+        }
+    }
+
+    /// All of these, in the same order.
+    pub(crate) async fn find_all(&self, ids: &[Id]) -> Result<Vec<Option<Found>>> {
+        stream::iter(ids)
+            .map(|id| self.find(id))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// All resources of a kind, or those that a word means, sorted by their paths.
+    pub(crate) async fn list(
+        &self,
+        kind: Kind,
+        within: &Within,
+        word: Option<&str>,
+    ) -> Result<Vec<Found>> {
+        let mut found = match kind {
+            Kind::Namespace => self.list_namespaces(within, word).await?,
+            Kind::Service => self.list_services(within, word).await?,
+            Kind::Instance => self.list_instances(within, word).await?,
+            Kind::Mesh(kind) => self.list_mesh(kind, within, word).await?,
+        };
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    /// All members of a mesh of one kind.
+    pub(crate) async fn members(&self, mesh: &str, kind: mesh::Kind) -> Result<Vec<Found>> {
+        let within = Within {
+            mesh: Some(mesh.to_owned()),
+            ..Within::default()
+        };
+        self.list(Kind::Mesh(kind), &within, None).await
+    }
+
+    async fn mesh_resource(&self, key: &ResourceKey) -> Result<Option<Found>> {
+        let Some(resource) = self.client.find(key).await? else {
+            return Ok(None);
+        };
+        self.of_mesh(resource).await
+    }
+
+    async fn of_mesh(&self, resource: Resource) -> Result<Option<Found>> {
+        match self.client.tags_of(&resource.metadata.arn).await {
+            Ok(tags) => Ok(Some(Found {
+                id: Id::Mesh(resource.key.clone()),
+                tags: by_key(tags),
+                shape: Shape::Mesh(Box::new(resource)),
+            })),
+            // It went away meanwhile.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list_mesh(
+        &self,
+        kind: mesh::Kind,
+        within: &Within,
+        word: Option<&str>,
+    ) -> Result<Vec<Found>> {
+        let is_wanted = |key: &ResourceKey| {
+            let id = Id::Mesh(key.clone());
+            word.is_none_or(|word| id.is_called(word))
+        };
+        let mut keys = Vec::new();
+        for mesh in self.client.list_meshes().await? {
+            let mesh = mesh.key;
+            if within.mesh.as_deref().is_some_and(|wanted| wanted != &*mesh.name) {
+                continue;
+            }
+            if kind == mesh::Kind::Mesh {
+                keys.push(mesh);
+                continue;
+            }
+            for parent in self.parents(&mesh.name, kind, within).await? {
+                let listed = gone_is_empty(self.client.list(&mesh.name, kind, &parent).await)?;
+                keys.extend(listed.into_iter().map(|one| one.key));
+            }
+        }
+        keys.retain(is_wanted);
+        let found: Vec<Option<Found>> = stream::iter(&keys)
+            .map(|key| self.mesh_resource(key))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The routers or gateways whose routes are listed; one nameless parent for what is in the mesh itself.
+    async fn parents(
+        &self,
+        mesh: &str,
+        kind: mesh::Kind,
+        within: &Within,
+    ) -> Result<Vec<String>> {
+        let (parent, wanted) = match kind.parent() {
+            None => return Ok(vec![String::new()]),
+            Some(mesh::Kind::VirtualRouter) => (mesh::Kind::VirtualRouter, &within.router),
+            Some(parent) => (parent, &within.gateway),
+        };
+        if let Some(wanted) = wanted {
+            return Ok(vec![wanted.clone()]);
+        }
+        let listed = gone_is_empty(self.client.list(mesh, parent, "").await)?;
+        let names = listed.into_iter().map(|one| one.key.name.to_string());
+        Ok(names.collect())
+    }
+
+    pub(crate) async fn namespaces(&self) -> Result<Arc<Vec<Namespace>>> {
+        let mut known = self.namespaces.lock().await;
+        if let Some(known) = &*known {
+            return Ok(known.clone());
+        }
+        let listed = Arc::new(self.client.list_namespaces().await?);
+        *known = Some(listed.clone());
+        Ok(listed)
+    }
+
+    pub(crate) async fn services(&self, namespace_id: &str) -> Result<Arc<Vec<Service>>> {
+        let mut known = self.services.lock().await;
+        if let Some(known) = known.get(namespace_id) {
+            return Ok(known.clone());
+        }
+        let listed = Arc::new(self.client.list_services(namespace_id).await?);
+        known.insert(namespace_id.to_owned(), listed.clone());
+        Ok(listed)
+    }
+
+    pub(crate) async fn namespace(&self, name: &str) -> Result<Option<Namespace>> {
+        let namespaces = self.namespaces().await?;
+        let named = namespaces.iter().find(|namespace| namespace.name == name);
+        Ok(named.cloned())
+    }
+
+    pub(crate) async fn service(&self, namespace: &str, name: &str) -> Result<Option<Service>> {
+        let Some(namespace) = self.namespace(namespace).await? else {
+            return Ok(None);
+        };
+        let services = self.services(&namespace.id).await?;
+        Ok(services.iter().find(|service| service.name == name).cloned())
+    }
+
+    async fn of_namespace(&self, namespace: Namespace) -> Result<Found> {
+        let tags = gone_is_empty(self.client.registry_tags(&namespace.arn).await)?;
+        Ok(Found {
+            id: Id::Namespace {
+                name: namespace.name.clone(),
+            },
+            tags: by_key(tags),
+            shape: Shape::Namespace(namespace),
+        })
+    }
+
+    async fn of_service(&self, namespace: &str, service: Service) -> Result<Found> {
+        let tags = gone_is_empty(self.client.registry_tags(&service.arn).await)?;
+        let attributes = match self.client.service_attributes(&service.id).await {
+            Err(error) if error.is_not_found() => BTreeMap::new(),
+            attributes => attributes?,
+        };
+        Ok(Found {
+            id: Id::Service {
+                namespace: namespace.to_owned(),
+                name: service.name.clone(),
+            },
+            tags: by_key(tags),
+            shape: Shape::Service {
+                service,
+                attributes,
+            },
+        })
+    }
+
+    async fn list_namespaces(&self, within: &Within, word: Option<&str>) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for namespace in self.wanted_namespaces(within).await? {
+            if word.is_none_or(|word| word == namespace.name) {
+                found.push(self.of_namespace(namespace).await?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn wanted_namespaces(&self, within: &Within) -> Result<Vec<Namespace>> {
+        let mut namespaces = Vec::clone(&*self.namespaces().await?);
+        namespaces.retain(|namespace| {
+            (within.namespace.as_deref()).is_none_or(|wanted| wanted == namespace.name)
+        });
+        Ok(namespaces)
+    }
+
+    async fn list_services(&self, within: &Within, word: Option<&str>) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for (namespace, service) in self.wanted_services(within).await? {
+            let id = Id::Service {
+                namespace: namespace.clone(),
+                name: service.name.clone(),
+            };
+            if word.is_none_or(|word| id.is_called(word)) {
+                found.push((namespace, service));
+            }
+        }
+        stream::iter(found)
+            .map(|(namespace, service)| async move { self.of_service(&namespace, service).await })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Namespaces' names and services.
+    async fn wanted_services(&self, within: &Within) -> Result<Vec<(String, Service)>> {
+        let mut wanted = Vec::new();
+        for namespace in self.wanted_namespaces(within).await? {
+            let services = self.services(&namespace.id).await?;
+            let of_name = services.iter().filter(|service| {
+                (within.service.as_deref()).is_none_or(|wanted| wanted == service.name)
+            });
+            wanted.extend(of_name.map(|service| (namespace.name.clone(), service.clone())));
+        }
+        Ok(wanted)
+    }
+
+    async fn list_instances(&self, within: &Within, word: Option<&str>) -> Result<Vec<Found>> {
+        let services = self.wanted_services(within).await?;
+        let lists: Vec<Vec<Found>> = stream::iter(services)
+            .map(|(namespace, service)| async move {
+                match word {
+                    Some(word) => self.instances_called(&namespace, &service, word).await,
+                    None => self.instances(&namespace, &service).await,
+                }
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// All instances of a service with their health.
+    pub(crate) async fn instances(&self, namespace: &str, service: &Service) -> Result<Vec<Found>> {
+        let instances = gone_is_empty(self.client.list_instances(&service.id).await)?;
+        if instances.is_empty() {
+            return Ok(Vec::new());
+        }
+        let health = match self.client.instances_health(&service.id).await {
+            Err(error) if error.is_not_found() => BTreeMap::new(),
+            health => health?,
+        };
+        let found = instances.into_iter().map(|instance| {
+            let health = health.get(&instance.id).cloned();
+            of_instance(namespace, service, instance, health)
+        });
+        Ok(found.collect())
+    }
+
+    /// The instance that a word means: it may be an id, and it may lead with what the instance is in.
+    async fn instances_called(
+        &self,
+        namespace: &str,
+        service: &Service,
+        word: &str,
+    ) -> Result<Vec<Found>> {
+        let path = format!("{namespace}/{}/", service.name);
+        let starts = word.match_indices('/').map(|(at, _)| at + 1);
+        let names: Vec<&str> = std::iter::once(0)
+            .chain(starts)
+            .map(|start| word.split_at(start))
+            .filter(|(before, name)| {
+                let is_end = before.is_empty() || path == *before;
+                let is_end = is_end || path.strip_suffix(before).is_some_and(|it| it.ends_with('/'));
+                is_end && !name.is_empty()
+            })
+            .map(|(_, name)| name)
+            .collect();
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.instance_called(namespace, service, name).await?);
+        }
+        Ok(found)
+    }
+
+    async fn instance_called(
+        &self,
+        namespace: &str,
+        service: &Service,
+        name: &str,
+    ) -> Result<Option<Found>> {
+        let instance = match self.client.get_instance(&service.id, name).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            // A word that cannot be an id names no instance.
+            Err(error) if error.code() == Some("InvalidInput") => return Ok(None),
+            instance => instance?,
+        };
+        let health = self.client.instance_health(&service.id, name).await?;
+        Ok(Some(of_instance(namespace, service, instance, health)))
+    }
+}
+
+fn of_instance(
+    namespace: &str,
+    service: &Service,
+    instance: Instance,
+    health: Option<String>,
+) -> Found {
+    Found {
+        id: Id::Instance {
+            namespace: namespace.to_owned(),
+            service: service.name.clone(),
+            name: instance.id.clone(),
+        },
+        tags: BTreeMap::new(),
+        shape: Shape::Instance {
+            service_id: service.id.clone(),
+            instance,
+            health: health.unwrap_or_else(|| "UNKNOWN".into()),
+        },
+    }
+}
+
+/// A list of what is in something that went away meanwhile.
+fn gone_is_empty<T>(listed: Result<Vec<T>>) -> Result<Vec<T>> {
+    match listed {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        listed => listed,
+    }
+}

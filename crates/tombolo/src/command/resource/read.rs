@@ -1,0 +1,183 @@
+//! Documents about resources: every one is read and checked by itself before anything is done.
+
+mod aws;
+mod document;
+
+use super::{content::Content, id::Id};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use tombolo_kube::{
+    Denial, FieldPath,
+    manifest::{self, Limits, Located, Origin, Problem, Severity, Source},
+};
+
+/// A resource as a document asks for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) id: Id,
+    pub(crate) content: Content,
+    /// All the tags that it shall have; where absent they are left as they are.
+    pub(crate) tags: Option<BTreeMap<String, String>>,
+    pub(crate) place: Place,
+}
+
+/// Where a document stands, and where in it the spec is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    origin: Origin,
+    /// The path of the member that holds the spec; the root where its members stand bare.
+    spec: FieldPath,
+    /// The path of the name.
+    name: FieldPath,
+}
+
+/// What is wrong with documents, a line for each.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl Place {
+    /// `file:line` of a document.
+    fn line(&self) -> String {
+        let line = self.origin.line_of(&self.name);
+        format!("{}:{line}", self.origin.file())
+    }
+
+    /// A problem with a field of this document.
+    pub(crate) fn problem(&self, id: &Id, denial: Denial) -> Problem {
+        problem(&self.origin, Some(id.to_string()), denial)
+    }
+
+    /// The path in the document of a path in the spec.
+    pub(crate) fn in_spec(&self, field: &FieldPath) -> FieldPath {
+        self.spec.clone().join(field)
+    }
+
+    pub(crate) fn name(&self) -> &FieldPath {
+        &self.name
+    }
+}
+
+/// What language a document is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// What `tombolo get -o yaml` prints.
+    Resource,
+    /// An input or an output of the aws CLI.
+    Aws,
+    /// A Kubernetes manifest.
+    Kubernetes,
+}
+
+/// The documents of all files; the items of a list are documents.
+pub(crate) fn documents(sources: &[Source]) -> Result<Vec<Located<Value>>, Problems> {
+    let mut documents = Vec::new();
+    let mut problems = Problems::default();
+    for source in sources {
+        match manifest::documents(source, &Limits::default()) {
+            Ok(of_file) => documents.extend(of_file.into_iter().flat_map(items)),
+            Err(problem) => problems.0.push(problem),
+        }
+    }
+    problems.none().map(|()| documents)
+}
+
+fn items(document: Located<Value>) -> Vec<Located<Value>> {
+    let is_list = document.object["kind"] == "List" && document.object["items"].is_array();
+    if is_list {
+        document.items("items")
+    } else {
+        vec![document]
+    }
+}
+
+pub(crate) fn dialect(document: &Value) -> Dialect {
+    match document["apiVersion"].as_str() {
+        None if document.get("kind").is_none() => Dialect::Aws,
+        Some(version) if !document::is_of_ours(version) => Dialect::Kubernetes,
+        _ => Dialect::Resource,
+    }
+}
+
+/// Reads documents that are not Kubernetes manifests.
+pub(crate) fn read(documents: &[Located<Value>]) -> Result<Vec<Wanted>, Problems> {
+    let mut wanted = Vec::new();
+    let mut problems = Problems::default();
+    for document in documents {
+        let read = match dialect(&document.object) {
+            Dialect::Aws => aws::read(document),
+            Dialect::Resource | Dialect::Kubernetes => document::read(document),
+        };
+        match read {
+            Ok(read) => wanted.push(read),
+            Err(of_document) => problems.0.extend(of_document),
+        }
+    }
+    problems.0.extend(doubles(&wanted));
+    problems.none().map(|()| wanted)
+}
+
+/// One resource written twice is a slip of copying.
+pub(crate) fn doubles(wanted: &[Wanted]) -> Vec<Problem> {
+    let mut seen: HashMap<String, &Wanted> = HashMap::new();
+    let mut problems = Vec::new();
+    for one in wanted {
+        if let Some(first) = seen.get(&one.id.to_string()) {
+            let first = first.place.line();
+            let message = format!("is given twice; the first is at {first}; remove one");
+            let denial = Denial::new(one.place.name.clone(), message);
+            problems.push(one.place.problem(&one.id, denial));
+        } else {
+            seen.insert(one.id.to_string(), one);
+        }
+    }
+    problems
+}
+
+/// A document's content, read and checked by the rules that need no other resource.
+fn content(
+    id: &Id,
+    spec: &Value,
+    place: &Place,
+) -> Result<Content, Problem> {
+    let denied = |denial: Denial| {
+        let field = place.in_spec(&denial.field);
+        place.problem(id, Denial::new(field, denial.message))
+    };
+    let content = Content::read(id.kind(), spec).map_err(denied)?;
+    if let Content::Mesh(spec) = &content
+        && let Err(broken) = spec.check()
+    {
+        return Err(denied(in_spec(&broken.field, &broken.message)));
+    }
+    Ok(content)
+}
+
+/// A rule's complaint, whose path starts with `spec`, as one about the spec.
+pub(crate) fn in_spec(field: &str, message: &str) -> Denial {
+    let inner = field.strip_prefix("spec").unwrap_or(field);
+    Denial::new(inner, message)
+}
+
+fn problem(origin: &Origin, object: Option<String>, denial: Denial) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        file: origin.file().into(),
+        line: origin.line_of(&denial.field),
+        object,
+        field: denial.field,
+        message: denial.message,
+    }
+}
+
+impl Problems {
+    pub(crate) fn none(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}

@@ -1,0 +1,179 @@
+//! Documents as `tombolo get -o yaml` prints them.
+
+use super::{Place, Wanted, content, problem};
+use crate::command::resource::{
+    id::Id,
+    kind::{Kind, nearest},
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tombolo_kube::{
+    Denial, FieldPath,
+    manifest::{Located, Problem},
+};
+
+/// Whether a document with this `apiVersion` is about a resource of the AWS APIs, in whatever version.
+pub(super) fn is_of_ours(version: &str) -> bool {
+    let api = |kind: Kind| kind.api_version().split('/').next();
+    let group = version.split('/').next();
+    Kind::ALL.iter().any(|kind| api(*kind) == group)
+}
+
+pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
+    let refused = |denials: Vec<Denial>| {
+        let problem = |denial| problem(&document.origin, None, denial);
+        denials.into_iter().map(problem).collect::<Vec<Problem>>()
+    };
+    let kind = kind(&document.object).map_err(|denial| refused(vec![denial]))?;
+    let (id, tags) = identity(kind, &document.object).map_err(refused)?;
+    let place = Place {
+        origin: document.origin.clone(),
+        spec: "spec".into(),
+        name: "metadata.name".into(),
+    };
+    let mut problems: Vec<Problem> = strays(&document.object)
+        .into_iter()
+        .map(|denial| place.problem(&id, denial))
+        .collect();
+    let empty = Value::Object(serde_json::Map::new());
+    let spec = match &document.object["spec"] {
+        Value::Null => &empty,
+        spec => spec,
+    };
+    match content(&id, spec, &place) {
+        Ok(content) if problems.is_empty() => Ok(Wanted {
+            id,
+            content,
+            tags,
+            place,
+        }),
+        Ok(_) => Err(problems),
+        Err(problem) => {
+            problems.push(problem);
+            Err(problems)
+        }
+    }
+}
+
+fn kind(document: &Value) -> Result<Kind, Denial> {
+    if !document.is_object() {
+        let message = "is no document; write a map with apiVersion, kind, metadata and spec";
+        return Err(Denial::new(FieldPath::root(), message));
+    }
+    let Some(title) = document["kind"].as_str() else {
+        let known = Kind::ALL.map(Kind::title).join(", ");
+        return Err(Denial::new("kind", format!("is missing; known are {known}")));
+    };
+    let kind = Kind::of_title(title).map_err(|message| Denial::new("kind", message))?;
+    match document["apiVersion"].as_str() {
+        Some(version) if version == kind.api_version() => Ok(kind),
+        given => {
+            let right = kind.api_version();
+            let message = match given {
+                Some(version) => {
+                    format!("{version} has no kind {title}; write apiVersion: {right}")
+                }
+                None => format!("is missing; write apiVersion: {right}"),
+            };
+            Err(Denial::new("apiVersion", message))
+        }
+    }
+}
+
+type Identity = (Id, Option<BTreeMap<String, String>>);
+
+/// Name, containers and tags; all that is wrong with them at once.
+fn identity(kind: Kind, document: &Value) -> Result<Identity, Vec<Denial>> {
+    let metadata = FieldPath::from("metadata");
+    let Value::Object(members) = &document["metadata"] else {
+        let message = format!("is missing; a {} needs {}", kind.title(), needed(kind));
+        return Err(vec![Denial::new(metadata, message)]);
+    };
+    let mut denials = Vec::new();
+    let mut text = |member: &str| match members.get(member) {
+        Some(Value::String(text)) if !text.is_empty() => text.clone(),
+        given => {
+            let what = match given {
+                None | Some(Value::Null) => "is missing",
+                Some(Value::String(_)) => "is empty",
+                Some(_) => "is not text; put it in quotes",
+            };
+            let message = format!("{what}; a {} needs {}", kind.title(), needed(kind));
+            denials.push(Denial::new(metadata.clone().field(member), message));
+            String::new()
+        }
+    };
+    let name = text("name");
+    let containers: Vec<String> = Id::containers(kind).iter().map(|it| text(it)).collect();
+    let takes_tags = kind != Kind::Instance;
+    let mut known = vec!["name"];
+    known.extend(Id::containers(kind));
+    if takes_tags {
+        known.push("tags");
+    }
+    for member in members.keys().filter(|it| !known.contains(&it.as_str())) {
+        let message = match nearest(member, &known) {
+            Some(near) => format!("is not known; write {near}"),
+            None if member == "tags" => "instances have no tags, but attributes".into(),
+            None => format!("is not known; known are {}", known.join(", ")),
+        };
+        denials.push(Denial::new(metadata.clone().field(member), message));
+    }
+    let tags = members.get("tags").filter(|_| takes_tags);
+    let tags = tags.and_then(|tags| match read_tags(tags) {
+        Ok(tags) => tags,
+        Err(denial) => {
+            denials.push(denial);
+            None
+        }
+    });
+    match Id::new(kind, &containers, name) {
+        Some(id) if denials.is_empty() => Ok((id, tags)),
+        _ => Err(denials),
+    }
+}
+
+fn needed(kind: Kind) -> String {
+    let mut members = vec!["metadata.name".to_owned()];
+    let containers = Id::containers(kind).iter();
+    members.extend(containers.map(|member| format!("metadata.{member}")));
+    match members.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn read_tags(tags: &Value) -> Result<Option<BTreeMap<String, String>>, Denial> {
+    let at = FieldPath::from("metadata.tags");
+    match tags {
+        Value::Null => Ok(None),
+        Value::Object(members) => {
+            let read = |(key, value): (&String, &Value)| match value {
+                Value::String(value) => Ok((key.clone(), value.clone())),
+                _ => {
+                    let at = at.clone().field(key);
+                    Err(Denial::new(at, "is not text; put it in quotes"))
+                }
+            };
+            members.iter().map(read).collect::<Result<_, _>>().map(Some)
+        }
+        _ => Err(Denial::new(at, "is no map; write key: \"value\"")),
+    }
+}
+
+/// Members of a document that mean nothing. The status is the server's, and read past.
+fn strays(document: &Value) -> Vec<Denial> {
+    const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let members = document.as_object().into_iter().flatten();
+    members
+        .filter(|(member, _)| !KNOWN.contains(&member.as_str()))
+        .map(|(member, _)| {
+            let message = match nearest(member, &KNOWN) {
+                Some(near) => format!("is not known; write {near}"),
+                None => format!("is not known; known are {}", KNOWN.join(", ")),
+            };
+            Denial::new(FieldPath::root().field(member), message)
+        })
+        .collect()
+}
