@@ -6,10 +6,11 @@ use std::{
     process::{Command, Output},
 };
 use tombolo_tests::{
-    Server,
+    Etcd, Server,
     http::{Connection, Request},
     need,
     registers::{Action, Key, Record, prepare},
+    until,
 };
 
 fn tombolo(words: &[&str]) -> Output {
@@ -98,6 +99,54 @@ fn an_export_that_is_imported_is_exported_the_same() {
     let fresh = shown(&source.directory().join("fresh"));
     succeeds(&["import", "--data-dir", &fresh, &shown(&file)]);
     assert_eq!(succeeds(&["export", "--data-dir", &fresh]), text);
+}
+
+#[test]
+fn a_backup_moves_to_replicas_and_back() {
+    let (Some(source), Some(etcd)) = (filled(), Etcd::start(1)) else {
+        return;
+    };
+    let api = source.api().to_string();
+    let file = source.directory().join("backup.yaml");
+    succeeds(&["export", "--api", &api, &shown(&file)]);
+    let text = std::fs::read_to_string(&file).expect("a backup");
+
+    // While no server runs.
+    let store = etcd.address();
+    succeeds(&["import", "--store", &store, &shown(&file)]);
+    assert_eq!(succeeds(&["export", "--store", &store]), text);
+    let refused = fails(&["import", "--store", &store, &shown(&file)]);
+    assert!(refused.contains("not empty"), "{refused}");
+
+    // Replicas begin with it, and follow when one of them takes another state.
+    let (Some(first), Some(second)) = (Server::replica(&store), Server::replica(&store)) else {
+        return;
+    };
+    let (one, other) = (first.api().to_string(), second.api().to_string());
+    assert_eq!(succeeds(&["export", "--api", &one]), text);
+    let mut connection = Connection::open(second.api()).expect("it listens");
+    let mesh = json!({"meshName": "later", "spec": {}});
+    let made = connection.send(&Request::app_mesh("PUT", "/v20190125/meshes", &mesh));
+    assert_eq!(made.expect("an answer").status, 200);
+    succeeds(&["import", "--api", &one, "--overwrite", &shown(&file)]);
+    until("the other replica follows", || {
+        (second.revision() >= first.revision()).then_some(())
+    });
+    let restored = succeeds(&["export", "--api", &one]);
+    assert_eq!(succeeds(&["export", "--api", &other]), restored);
+    // All but the revision, which only grows, is as it was.
+    let records = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with("revision:"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(records(&restored), records(&text));
+
+    // And back onto a disk.
+    let directory = shown(&source.directory().join("back"));
+    let back = source.directory().join("back.yaml");
+    std::fs::write(&back, &restored).expect("a file");
+    succeeds(&["import", "--data-dir", &directory, &shown(&back)]);
+    assert_eq!(succeeds(&["export", "--data-dir", &directory]), restored);
 }
 
 #[test]
