@@ -14,7 +14,8 @@ use crate::{
     sts,
     wire::{Call, Door, Failure},
 };
-use axum::{Router, body::Body};
+use admission::foreign_origin;
+use axum::{Router, body::Body, routing::MethodRouter};
 use body::Budget;
 use http::{Request, Response, StatusCode, request::Parts};
 use hyper_util::service::TowerToHyperService;
@@ -69,6 +70,8 @@ pub struct Server {
     default_scope: Scope,
     /// Everything that is not an AWS call.
     routes: Router,
+    /// What of it anybody may ask.
+    open_routes: Vec<&'static str>,
     /// Without them any caller is believed.
     credentials: Option<Credentials>,
     tls: Option<Tls>,
@@ -81,6 +84,7 @@ impl Server {
         Ok(Self {
             default_scope: Scope::parse(&config.account, &config.default_region)?,
             routes: Router::new().fallback(unknown_path),
+            open_routes: Vec::new(),
             credentials: None,
             tls: None,
             bodies: Budget::new(config.max_bodies_bytes),
@@ -94,6 +98,15 @@ impl Server {
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
+        self
+    }
+
+    /// As [`Server::with_routes`], for one path that is answered without a signature too: what load balancers
+    /// and Kubernetes ask, which cannot sign.
+    #[must_use]
+    pub fn with_open_route(mut self, path: &'static str, route: MethodRouter) -> Self {
+        self.routes = self.routes.route(path, route);
+        self.open_routes.push(path);
         self
     }
 
@@ -126,6 +139,16 @@ impl Server {
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        if self.credentials.is_none()
+            && let Some(origin) = foreign_origin(&parts.headers)
+        {
+            let failure = Failure::new(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                format!("web pages of {origin} may not call a server in development mode"),
+            );
+            return Door::AppMesh.failure(&failure, &random::uuid());
+        }
         let Some(door) = Door::of(&parts) else {
             return self.answer_operator(Request::from_parts(parts, body)).await;
         };
@@ -181,7 +204,8 @@ impl Server {
 
     /// Answers what is no AWS call. Where callers are verified, they sign these too.
     async fn answer_operator(&self, request: Request<Body>) -> Response<Body> {
-        let request = if self.credentials.is_some() {
+        let is_open = self.open_routes.contains(&request.uri().path());
+        let request = if self.credentials.is_some() && !is_open {
             match self.verify_operator(request).await {
                 Ok(request) => request,
                 Err(failure) => return Door::AppMesh.failure(&failure, &random::uuid()),

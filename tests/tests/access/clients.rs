@@ -215,6 +215,9 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
         let (status, text) = server.unsigned(&Request::get(path));
         assert_eq!(status, 403, "{path}: {text}");
     }
+    // Whoever balances load cannot sign.
+    let alive = server.unsigned(&Request::get("/healthz"));
+    assert_eq!(alive, (200, "ok\n".to_owned()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{errors, ids, read, write};
 use crate::wire::{Call, Failure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use tombolo_model::{Command, apply::registry, arn};
@@ -28,15 +28,33 @@ struct DeleteInput {
     attributes: Vec<String>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetOutput<'a> {
+    service_attributes: Shape<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shape<'a> {
+    service_arn: String,
+    resource_owner: &'a str,
+    /// As the model has it, there is at least one, or no member.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: &'a BTreeMap<String, String>,
+}
+
 pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: GetInput = read(call)?;
     let view = call.view();
     let (_, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
-    write(&json!({ "ServiceAttributes": {
-        "ServiceArn": arn::of_service(&call.scope, &service.id),
-        "ResourceOwner": call.scope.account,
-        "Attributes": service.attributes,
-    }}))
+    write(&GetOutput {
+        service_attributes: Shape {
+            service_arn: arn::of_service(&call.scope, &service.id),
+            resource_owner: &call.scope.account,
+            attributes: &service.attributes,
+        },
+    })
 }
 
 pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {

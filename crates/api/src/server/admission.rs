@@ -6,8 +6,9 @@ use crate::{
     sigv4::{Candidate, Claim, Refusal, Secret, has_normal_path},
 };
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderMap, header, request::Parts, uri::Authority};
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -85,6 +86,23 @@ impl Server {
     }
 }
 
+/// The web page's origin, where a browser sent a request for a page that is not this server's own. Whoever
+/// runs a server without credentials may also look at web pages, which must not reach it through the
+/// browser. A name is no proof: it may have been pointed here for this very purpose.
+pub(super) fn foreign_origin(headers: &HeaderMap) -> Option<String> {
+    let origin = headers.get(header::ORIGIN)?;
+    let text = String::from_utf8_lossy(origin.as_bytes()).into_owned();
+    let own = || {
+        let host = headers.get(header::HOST)?.to_str().ok()?;
+        let page = text.split_once("://")?.1;
+        let name = page.parse::<Authority>().ok()?;
+        let name = name.host().trim_matches(['[', ']']);
+        let is_address = name == "localhost" || name.parse::<IpAddr>().is_ok();
+        (page == host && is_address).then_some(())
+    };
+    own().is_none().then_some(text)
+}
+
 impl Admission {
     /// Whether the signature was found right before the body is read.
     pub(super) fn is_confirmed(&self) -> bool {
@@ -110,5 +128,34 @@ impl Admission {
 
     pub(super) fn user(&self) -> Option<Arc<User>> {
         self.verified.as_ref().map(|verified| verified.user.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_others_are_foreign() {
+        let origin = |origin: &str, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().expect("a header"));
+            headers.insert(header::ORIGIN, origin.parse().expect("a header"));
+            foreign_origin(&headers).is_some()
+        };
+        let host = "127.0.0.1:8490";
+        for (page, host, is_foreign) in [
+            ("http://127.0.0.1:8490", host, false),
+            ("http://localhost:8490", "localhost:8490", false),
+            ("http://[::1]:8490", "[::1]:8490", false),
+            ("http://127.0.0.1:3000", host, true),
+            ("http://evil.example", host, true),
+            ("http://evil.example:8490", "evil.example:8490", true),
+            ("null", host, true),
+            ("", host, true),
+        ] {
+            assert_eq!(origin(page, host), is_foreign, "{page:?} at {host}");
+        }
+        assert_eq!(foreign_origin(&HeaderMap::new()), None);
     }
 }

@@ -152,6 +152,22 @@ async fn further_paths_are_served_beside_the_doors() {
     doors.mesh("GET", "/meshes", Value::Null).await.ok();
 }
 
+#[tokio::test]
+async fn web_pages_of_others_reach_nothing_in_development() {
+    let doors = Doors::new();
+    for (origin, status) in [
+        ("http://127.0.0.1:8490", 200),
+        ("http://evil.example", 403),
+        ("null", 403),
+    ] {
+        let request = Request::get("/v20190125/meshes")
+            .header("host", "127.0.0.1:8490")
+            .header("origin", origin);
+        let answer = doors.send(request, "").await;
+        assert_eq!(answer.status, status, "{origin}: {}", answer.text);
+    }
+}
+
 #[test]
 fn an_account_that_is_none_is_refused() {
     let config = Config {

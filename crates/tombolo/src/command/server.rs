@@ -31,6 +31,8 @@ use tombolo_store::Store;
 
 /// Where the counters are served, beside the APIs.
 const METRICS_PATH: &str = "/tombolo/v1/metrics";
+/// Answers as long as reads are served, also while the store cannot be written: for load balancers.
+const HEALTH_PATH: &str = "/healthz";
 
 /// Run the control plane: the AWS APIs, xDS and DNS over one store.
 #[derive(clap::Args)]
@@ -148,6 +150,7 @@ impl Server {
         };
         let routes = status.merge(metrics).merge(operator::routes(store.clone()));
         let api = tombolo_api::Server::new(store, config)?.with_routes(routes);
+        let api = api.with_open_route(HEALTH_PATH, get(async || "ok\n"));
         let api = self.callers.guard(api, &mut tasks)?;
         for listener in sockets.api {
             announce("api", listener.local_addr());

@@ -26,38 +26,35 @@ async fn attributes_are_added_changed_and_taken_away() {
         assert_eq!(by_id, by_arn);
         by_id["ServiceAttributes"].clone()
     };
-    let expected = |attributes: Value| json!({ "ServiceArn": arn, "ResourceOwner": ACCOUNT, "Attributes": attributes });
-    assert_eq!(told().await, expected(json!({})));
+    let nothing = json!({ "ServiceArn": arn, "ResourceOwner": ACCOUNT });
+    assert_eq!(told().await, nothing);
     for (call, id, attributes, left) in [
         (
             "UpdateServiceAttributes",
             &id,
             json!({ "a": "1", "ä": "" }),
-            json!({ "a": "1", "ä": "" }),
+            Some(json!({ "a": "1", "ä": "" })),
         ),
         (
             "UpdateServiceAttributes",
             &arn,
             json!({ "a": "2", "b": "3" }),
-            json!({ "a": "2", "b": "3", "ä": "" }),
+            Some(json!({ "a": "2", "b": "3", "ä": "" })),
         ),
         (
             "DeleteServiceAttributes",
             &id,
             json!(["a", "none", "a"]),
-            json!({ "b": "3", "ä": "" }),
+            Some(json!({ "b": "3", "ä": "" })),
         ),
-        (
-            "DeleteServiceAttributes",
-            &arn,
-            json!(["b", "ä"]),
-            json!({}),
-        ),
+        ("DeleteServiceAttributes", &arn, json!(["b", "ä"]), None),
     ] {
         let input = json!({ "ServiceId": id, "Attributes": attributes });
         assert_eq!(doors.registry(call, input).await.ok(), json!({}));
-        assert_eq!(told().await, expected(left));
+        let told = told().await;
+        assert_eq!(told.get("Attributes"), left.as_ref(), "{call}");
     }
+    assert_eq!(told().await, nothing);
     // They are no instances' attributes, and go with the service.
     let described = doors.registry("GetService", json!({ "Id": id })).await.ok();
     assert!(described["Service"].get("Attributes").is_none());
