@@ -19,6 +19,10 @@ pub struct Step {
     pub operation: String,
     /// What is sent.
     pub params: Value,
+    /// How it is sent: method, path, query, target and body.
+    pub http: Value,
+    /// Where the call's parameters lie.
+    pub file: PathBuf,
 }
 
 /// All walkthroughs, by name; `None`, with a word about it, when they are not there.
@@ -60,12 +64,17 @@ impl Walkthrough {
         }
     }
 
+    /// Where its recorded calls lie, if it has any.
+    fn recording(&self) -> Option<PathBuf> {
+        Some(self.directory.join("cli")).filter(|directory| directory.is_dir())
+    }
+
     /// Its recorded calls, in order.
     pub fn steps(&self) -> Vec<Step> {
-        let path = self.directory.join("cli/steps.json");
-        let Ok(text) = std::fs::read_to_string(path) else {
+        let Some(directory) = self.recording() else {
             return Vec::new();
         };
+        let text = read(&directory.join("steps.json"));
         let steps: Vec<Value> = serde_json::from_str(&text).expect("steps are a JSON list");
         let text = |step: &Value, name: &str| step[name].as_str().expect("a text").to_owned();
         steps
@@ -74,8 +83,43 @@ impl Walkthrough {
                 service: text(step, "service"),
                 operation: text(step, "operation"),
                 params: step["params"].clone(),
+                http: step["http"].clone(),
+                file: directory.join(text(step, "file")),
             })
             .collect()
+    }
+
+    /// The `aws` commands of its script, word by word, each with the path of its file made absolute.
+    pub fn commands(&self) -> Vec<Vec<String>> {
+        let Some(directory) = self.recording() else {
+            return Vec::new();
+        };
+        let script = read(&directory.join("run.sh"));
+        let commands = script.lines().filter_map(|line| line.strip_prefix("aws "));
+        let word = |word: &str| match word.strip_prefix("file://") {
+            Some(file) => format!("file://{}", directory.join(file).display()),
+            None => word.to_owned(),
+        };
+        commands
+            .map(|line| {
+                let (words, _comment) = line.split_once(" #").unwrap_or((line, ""));
+                words.split_whitespace().map(word).collect()
+            })
+            .collect()
+    }
+
+    /// The files of its recorded calls.
+    pub fn call_files(&self) -> Vec<PathBuf> {
+        let Some(directory) = self.recording() else {
+            return Vec::new();
+        };
+        let mut files = list(&directory);
+        files.retain(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "json")
+                && file_name(file) != "steps.json"
+        });
+        files
     }
 
     /// Whether its calls make everything that they use.
@@ -84,6 +128,12 @@ impl Walkthrough {
             .iter()
             .any(|step| step.operation == "CreateMesh")
     }
+}
+
+/// The text of a file.
+pub fn read(path: &Path) -> String {
+    let text = std::fs::read_to_string(path);
+    text.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn list(directory: &Path) -> Vec<PathBuf> {

@@ -57,6 +57,17 @@ impl<'a> Request<'a> {
             .json(body)
     }
 
+    /// A call to STS, with the form as it is sent.
+    pub fn sts(form: &str) -> Self {
+        Self::new("POST", "/")
+            .header(
+                "content-type",
+                "application/x-www-form-urlencoded; charset=utf-8",
+            )
+            .signed("sts")
+            .body(form.as_bytes().to_vec())
+    }
+
     /// With a header.
     #[must_use]
     pub fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
@@ -98,6 +109,8 @@ impl<'a> Request<'a> {
 pub struct Answer {
     /// The status.
     pub status: u16,
+    /// The headers: names in lower case, and values.
+    pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Vec<u8>,
 }
@@ -107,6 +120,12 @@ impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The first header of this name, given in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -137,6 +156,12 @@ impl Connection {
 
     /// Sends a request and reads the whole answer. After an error the connection is of no use.
     pub fn send(&mut self, request: &Request<'_>) -> io::Result<Answer> {
+        self.ask(request)?;
+        self.answer()
+    }
+
+    /// Sends a request, whose answer must be read before the next one is sent.
+    pub fn ask(&mut self, request: &Request<'_>) -> io::Result<()> {
         let mut head = format!(
             "{} {} HTTP/1.1\r\ncontent-length: {}\r\n",
             request.method,
@@ -153,7 +178,11 @@ impl Connection {
         head += "\r\n";
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&request.body);
-        self.stream.write_all(&bytes)?;
+        self.stream.write_all(&bytes)
+    }
+
+    /// Reads the whole answer to the request that was sent last.
+    pub fn answer(&mut self) -> io::Result<Answer> {
         let mut received = Vec::new();
         loop {
             let mut chunk = [0; 16 * 1024];
@@ -187,12 +216,17 @@ fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
         httparse::Status::Partial => return Ok(None),
     };
     let status = head.code.unwrap_or_default();
+    let headers: Vec<(String, String)> = head
+        .headers
+        .iter()
+        .map(|header| {
+            let value = String::from_utf8_lossy(header.value);
+            (header.name.to_ascii_lowercase(), value.into_owned())
+        })
+        .collect();
     let header = |name: &str| {
-        let found = head
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name));
-        found.map(|header| String::from_utf8_lossy(header.value).into_owned())
+        let found = headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.clone())
     };
     let rest = &bytes[size..];
     let body = if header("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
@@ -203,7 +237,11 @@ fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
     } else {
         ended.then(|| rest.to_vec())
     };
-    Ok(body.map(|body| Answer { status, body }))
+    Ok(body.map(|body| Answer {
+        status,
+        headers,
+        body,
+    }))
 }
 
 fn chunked(mut rest: &[u8]) -> Option<Vec<u8>> {

@@ -15,6 +15,7 @@ mod etcd;
 pub mod history;
 pub mod http;
 pub mod mesh;
+pub mod model;
 mod program;
 pub mod registers;
 mod server;

@@ -30,21 +30,28 @@ pub struct Server {
     dns: SocketAddr,
     /// The etcd cluster, for a replica.
     store: Option<String>,
+    /// Further arguments.
+    arguments: Vec<String>,
     program: Option<Program>,
 }
 
 impl Server {
     /// Starts one; `None`, with a word about it, when there is no binary.
     pub fn start() -> Option<Self> {
-        Self::start_over(None)
+        Self::start_over(None, &[])
+    }
+
+    /// Starts one with further arguments; `None`, with a word about it, when there is no binary.
+    pub fn start_with(arguments: &[String]) -> Option<Self> {
+        Self::start_over(None, arguments)
     }
 
     /// Starts one of several over an etcd cluster; `None`, with a word about it, when there is no binary.
     pub fn replica(store: &str) -> Option<Self> {
-        Self::start_over(Some(store.to_owned()))
+        Self::start_over(Some(store.to_owned()), &[])
     }
 
-    fn start_over(store: Option<String>) -> Option<Self> {
+    fn start_over(store: Option<String>, arguments: &[String]) -> Option<Self> {
         let mut server = Self {
             binary: need("TOMBOLO_BIN")?,
             directory: tempfile::tempdir().expect("a directory"),
@@ -52,14 +59,28 @@ impl Server {
             xds: free_port(),
             dns: free_port(),
             store,
+            arguments: arguments.to_vec(),
             program: None,
         };
-        server.run();
+        until("a server has its addresses to itself", || {
+            let Err(why) = server.launch() else {
+                return Some(());
+            };
+            // Anything on this machine may have taken a port since it was found free.
+            assert!(why.contains("Address already in use"), "{why}");
+            [server.api, server.xds, server.dns] = [free_port(), free_port(), free_port()];
+            None
+        });
         Some(server)
     }
 
     /// Starts it again after [`Server::kill`].
     pub fn run(&mut self) {
+        self.launch().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Starts the program and waits until it answers; an error is why it ended.
+    fn launch(&mut self) -> Result<(), String> {
         assert!(self.program.is_none(), "it is running");
         let mut command = Command::new(&self.binary);
         command
@@ -67,7 +88,8 @@ impl Server {
             .args(["--api", &self.api.to_string()])
             .args(["--xds", &self.xds.to_string()])
             .args(["--dns", &self.dns.to_string()])
-            .args(["--health-check-interval", "1"]);
+            .args(["--health-check-interval", "1"])
+            .args(&self.arguments);
         match &self.store {
             Some(store) => command.args(["--store", store]),
             None => command
@@ -77,11 +99,14 @@ impl Server {
         let mut program = Program::start(&mut command, &self.directory.path().join("log"));
         until("the server answers", || {
             if let Some(status) = program.ended() {
-                panic!("the server ended with {status}: {}", program.log());
+                let log = program.log();
+                let last = log.lines().last().unwrap_or_default();
+                return Some(Err(format!("the server ended with {status}: {last}")));
             }
-            Some(self.status()).flatten()
-        });
+            self.status().map(|_| Ok(()))
+        })?;
         self.program = Some(program);
+        Ok(())
     }
 
     /// Kills it at once (SIGKILL).

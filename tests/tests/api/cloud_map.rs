@@ -304,3 +304,123 @@ fn bad_input_names_the_field() {
     );
     assert!(raised.message.contains("AWS_INSTANCE_IPV4"), "{raised:?}");
 }
+
+#[test]
+fn namespaces_and_services_are_changed() {
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
+    let params = json!({"Name": "shop.example"});
+    let started = boto.call(DISCOVERY, "CreatePublicDnsNamespace", params);
+    let public = finished(&mut boto, &started, "NAMESPACE");
+    let http = namespace(&mut boto, "shop.http");
+    let soa = json!({"DnsProperties": {"SOA": {"TTL": 7}}});
+    for (operation, id, change) in [
+        (
+            "UpdatePublicDnsNamespace",
+            &public,
+            json!({"Description": "new", "Properties": soa}),
+        ),
+        ("UpdateHttpNamespace", &http, json!({"Description": "new"})),
+    ] {
+        let params = json!({"Id": id, "Namespace": change});
+        let started = boto.call(DISCOVERY, operation, params);
+        assert_eq!(finished(&mut boto, &started, "NAMESPACE"), *id);
+        let described = boto.call(DISCOVERY, "GetNamespace", json!({"Id": id}));
+        assert_eq!(described["Namespace"]["Description"], "new");
+    }
+    let described = boto.call(DISCOVERY, "GetNamespace", json!({"Id": public}));
+    let properties = &described["Namespace"]["Properties"];
+    assert_eq!(properties["DnsProperties"]["SOA"]["TTL"], 7);
+    let mistaken = json!({"Id": public, "Namespace": {"Description": "new"}});
+    let raised = boto.fail(DISCOVERY, "UpdateHttpNamespace", mistaken);
+    assert_eq!(raised.class, "InvalidInput", "{raised:?}");
+
+    let records = |ttl: u32| json!([{"Type": "A", "TTL": ttl}]);
+    let params = json!({
+        "Name": "colors", "NamespaceId": public, "DnsConfig": {"DnsRecords": records(60)},
+    });
+    let made = boto.call(DISCOVERY, "CreateService", params);
+    let colors = made["Service"]["Id"].as_str().expect("an id").to_owned();
+    let check = json!({"Type": "HTTP", "ResourcePath": "/", "FailureThreshold": 2});
+    let change = json!({
+        "Description": "new", "DnsConfig": {"DnsRecords": records(5)}, "HealthCheckConfig": check,
+    });
+    let params = json!({"Id": colors, "Service": change});
+    let started = boto.call(DISCOVERY, "UpdateService", params);
+    assert_eq!(finished(&mut boto, &started, "SERVICE"), colors);
+    let described = boto.call(DISCOVERY, "GetService", json!({"Id": colors}));
+    let described = &described["Service"];
+    assert_eq!(described["Description"], "new");
+    assert_eq!(described["DnsConfig"]["DnsRecords"], records(5));
+    assert_eq!(described["HealthCheckConfig"], check);
+}
+
+#[test]
+fn services_have_attributes_of_their_own() {
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
+    let namespace = namespace(&mut boto, "shop.http");
+    let colors = service(&mut boto, &namespace, "colors");
+    let add = |attributes: Value| json!({"ServiceId": colors, "Attributes": attributes});
+    let params = add(json!({"owner": "paint", "tier": "gold"}));
+    boto.call(DISCOVERY, "UpdateServiceAttributes", params);
+    let params = add(json!(["tier", "none"]));
+    boto.call(DISCOVERY, "DeleteServiceAttributes", params);
+    let told = boto.call(
+        DISCOVERY,
+        "GetServiceAttributes",
+        json!({"ServiceId": colors}),
+    );
+    let told = &told["ServiceAttributes"];
+    assert_eq!(told["Attributes"], json!({"owner": "paint"}));
+    let arn = told["ServiceArn"].as_str().expect("an ARN");
+    assert!(arn.ends_with(&format!(":{ACCOUNT}:service/{colors}")));
+    let many: serde_json::Map<String, Value> =
+        (0..30).map(|i| (format!("k{i}"), "v".into())).collect();
+    let params = add(Value::Object(many));
+    let raised = boto.fail(DISCOVERY, "UpdateServiceAttributes", params);
+    let class = "ServiceAttributesLimitExceededException";
+    assert_eq!(raised.class, class, "{raised:?}");
+}
+
+#[test]
+fn namespaces_and_services_have_tags() {
+    let Some((_server, mut boto)) = server_and_boto() else {
+        return;
+    };
+    let born = json!([{"Key": "born", "Value": "yes"}]);
+    let params = json!({"Name": "shop.http", "Tags": born});
+    let started = boto.call(DISCOVERY, "CreateHttpNamespace", params);
+    let namespace = finished(&mut boto, &started, "NAMESPACE");
+    let params = json!({"Name": "colors", "NamespaceId": namespace, "Tags": born});
+    let made = boto.call(DISCOVERY, "CreateService", params);
+    let described = boto.call(DISCOVERY, "GetNamespace", json!({"Id": namespace}));
+    for arn in [&described["Namespace"]["Arn"], &made["Service"]["Arn"]] {
+        let params = json!({"ResourceARN": arn, "Tags": [{"Key": "color", "Value": ""}]});
+        boto.call(DISCOVERY, "TagResource", params);
+        let params = json!({"ResourceARN": arn, "TagKeys": ["born"]});
+        boto.call(DISCOVERY, "UntagResource", params);
+        let listed = boto.call(
+            DISCOVERY,
+            "ListTagsForResource",
+            json!({"ResourceARN": arn}),
+        );
+        assert_eq!(listed["Tags"], json!([{"Key": "color", "Value": ""}]));
+        let many: Value = (0..50)
+            .map(|i| json!({"Key": format!("k{i}"), "Value": "v"}))
+            .collect();
+        let params = json!({"ResourceARN": arn, "Tags": many});
+        let raised = boto.fail(DISCOVERY, "TagResource", params);
+        assert_eq!(raised.class, "TooManyTagsException", "{raised:?}");
+        assert_eq!(raised.members["ResourceName"], *arn, "{raised:?}");
+    }
+    let nobody = format!("arn:aws:servicediscovery:us-west-2:{ACCOUNT}:service/srv-none");
+    let raised = boto.fail(
+        DISCOVERY,
+        "ListTagsForResource",
+        json!({"ResourceARN": nobody}),
+    );
+    assert_eq!(raised.class, "ResourceNotFoundException", "{raised:?}");
+}

@@ -5,6 +5,7 @@
 //! `TOMBOLO_ROUNDS` says how often; `TOMBOLO_SEED` runs the same choices again.
 
 mod away;
+mod behind;
 
 use std::{
     net::SocketAddr,

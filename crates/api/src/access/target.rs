@@ -85,26 +85,42 @@ fn of_mesh(request: &Parts, operation: &routing::Operation, body: &[u8], scope: 
     }
 }
 
-/// The namespace or service that an input names, by id or ARN.
+/// The namespace or service that an input names, by id or ARN. Each operation has one member for it: what
+/// else is in the input means nothing to the door, so it must mean nothing here.
 fn of_registry(operation: &str, body: &[u8], scope: &Scope) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let member = |name: &str| body[name].as_str();
-    let arn = |make: fn(&Scope, &str) -> String, id: &str| match id.starts_with("arn:") {
-        true => id.to_owned(),
-        false => make(scope, id),
+    let named = |id: &Value, make: fn(&Scope, &str) -> String| match id.as_str() {
+        None => "*".to_owned(),
+        Some(arn) if arn.starts_with("arn:") => arn.to_owned(),
+        Some(id) => make(scope, id),
     };
-    if let Some(resource) = member("ResourceARN") {
-        return resource.to_owned();
-    }
-    if let Some(id) = member("ServiceId") {
-        return arn(arn::of_service, id);
-    }
-    if let Some(id) = member("NamespaceId") {
-        return arn(arn::of_namespace, id);
-    }
-    match member("Id") {
-        Some(id) if operation.contains("Namespace") => arn(arn::of_namespace, id),
-        Some(id) if operation.contains("Service") => arn(arn::of_service, id),
+    match operation {
+        "DeleteNamespace"
+        | "GetNamespace"
+        | "UpdateHttpNamespace"
+        | "UpdatePrivateDnsNamespace"
+        | "UpdatePublicDnsNamespace" => named(&body["Id"], arn::of_namespace),
+        "CreateService" => {
+            let outside = &body["NamespaceId"];
+            let id = match outside {
+                Value::Null => &body["DnsConfig"]["NamespaceId"],
+                outside => outside,
+            };
+            named(id, arn::of_namespace)
+        }
+        "DeleteService" | "GetService" | "UpdateService" => named(&body["Id"], arn::of_service),
+        "DeleteServiceAttributes"
+        | "DeregisterInstance"
+        | "GetInstance"
+        | "GetInstancesHealthStatus"
+        | "GetServiceAttributes"
+        | "ListInstances"
+        | "RegisterInstance"
+        | "UpdateInstanceCustomHealthStatus"
+        | "UpdateServiceAttributes" => named(&body["ServiceId"], arn::of_service),
+        "ListTagsForResource" | "TagResource" | "UntagResource" => {
+            named(&body["ResourceARN"], |_, _| "*".to_owned())
+        }
         _ => "*".to_owned(),
     }
 }
@@ -217,6 +233,27 @@ mod tests {
                 "arn:x".into(),
             ),
             ("GetOperation", json!({"OperationId": "o"}), "*".into()),
+            (
+                "CreateService",
+                json!({"DnsConfig": {"NamespaceId": "ns-1"}, "Id": "x"}),
+                format!("{registry}namespace/ns-1"),
+            ),
+            (
+                "UpdateServiceAttributes",
+                json!({"ServiceId": "srv-1", "Id": "x"}),
+                format!("{registry}service/srv-1"),
+            ),
+            // What the door does not read decides nothing.
+            (
+                "DeleteService",
+                json!({"Id": "srv-1", "ServiceId": "x", "ResourceARN": "x", "NamespaceId": "x"}),
+                format!("{registry}service/srv-1"),
+            ),
+            (
+                "RegisterInstance",
+                json!({"ServiceId": "srv-1", "ResourceARN": "x"}),
+                format!("{registry}service/srv-1"),
+            ),
         ] {
             let target = format!("{CLOUD_MAP_TARGET}{operation}");
             let request = Request::post("/").header("x-amz-target", target);

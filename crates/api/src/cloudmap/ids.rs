@@ -1,6 +1,6 @@
 //! Namespaces and services are named by id or by ARN, wherever an input has an id.
 
-use super::{errors, invalid};
+use super::invalid;
 use crate::wire::{Call, Failure};
 use std::sync::Arc;
 use tombolo_model::{
@@ -15,13 +15,13 @@ const ACCOUNT_LENGTH: usize = 12;
 /// The bare id of a namespace. An ARN of another account, region or type names nothing here.
 pub(super) fn namespace_id<'a>(call: &Call<'_>, text: &'a str) -> Result<&'a str, Failure> {
     check(text)?;
-    arn::bare_id(&call.scope, "namespace", text).ok_or_else(|| errors::namespace_not_found(text))
+    arn::bare_id(&call.scope, "namespace", text).ok_or_else(|| no_namespace(text))
 }
 
 /// The bare id of a service.
 pub(super) fn service_id<'a>(call: &Call<'_>, text: &'a str) -> Result<&'a str, Failure> {
     check(text)?;
-    arn::bare_id(&call.scope, "service", text).ok_or_else(|| errors::service_not_found(text))
+    arn::bare_id(&call.scope, "service", text).ok_or_else(|| no_service(text))
 }
 
 /// The namespace of an id or ARN. Only for reading: a command decides on the state that it changes.
@@ -33,7 +33,7 @@ pub(super) fn namespace<'a>(
     let id = namespace_id(call, text)?;
     scope
         .and_then(|scope| scope.namespace(id))
-        .ok_or_else(|| errors::namespace_not_found(text))
+        .ok_or_else(|| no_namespace(text))
 }
 
 /// The service of an id or ARN, and the scope that it is in. Only for reading, too.
@@ -45,7 +45,7 @@ pub(super) fn service<'a>(
     let id = service_id(call, text)?;
     scope
         .and_then(|scope| Some((scope, scope.service(id)?)))
-        .ok_or_else(|| errors::service_not_found(text))
+        .ok_or_else(|| no_service(text))
 }
 
 /// Checks the id of an instance that is asked for.
@@ -65,6 +65,16 @@ pub(super) fn is_own(call: &Call<'_>, owner: Option<&str>) -> Result<bool, Failu
         ))),
         owner => Ok(owner.is_none_or(|owner| owner == &*call.scope.account)),
     }
+}
+
+fn no_namespace(text: &str) -> Failure {
+    let message = format!("no namespace has the id {text}");
+    Failure::bad("NamespaceNotFound", message)
+}
+
+fn no_service(text: &str) -> Failure {
+    let message = format!("no service has the id {text}");
+    Failure::bad("ServiceNotFound", message)
 }
 
 fn check(text: &str) -> Result<(), Failure> {

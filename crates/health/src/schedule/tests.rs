@@ -2,7 +2,7 @@ use super::*;
 use crate::target::Question;
 use tombolo_model::{
     Command, Context, Timestamp, apply,
-    apply::registry::{self, CreateNamespace, CreateService, RegisterInstance},
+    apply::registry::{self, CreateNamespace, CreateService, RegisterInstance, UpdateService},
     registry::{HealthCheckConfig, HealthCheckType, NamespaceType},
 };
 
@@ -31,8 +31,8 @@ impl Stage {
             seed: 0,
         };
         stage.commit(registry::Command::CreateNamespace(CreateNamespace {
-            name: "shop".into(),
-            kind: NamespaceType::HTTP,
+            name: "shop.example".into(),
+            kind: NamespaceType::DNS_PUBLIC,
             vpc: None,
             description: None,
             soa_ttl: None,
@@ -208,6 +208,43 @@ fn what_is_gone_or_replaced_is_not_judged_by_an_old_result() {
     stage.deregister("two");
     assert_eq!(stage.schedule.len(), 0);
     assert!(stage.schedule.next().is_none());
+}
+
+#[test]
+fn a_change_of_the_service_changes_the_checks_of_its_instances() {
+    let mut stage = Stage::new(Some(2));
+    stage.register("one", 80);
+    let update = |stage: &mut Stage, check: Option<HealthCheckConfig>| {
+        stage.commit(registry::Command::UpdateService(UpdateService {
+            id: stage.service.clone(),
+            description: None,
+            dns_records: Vec::new(),
+            health_check: check,
+        }));
+    };
+    let check = |path: &str, threshold| HealthCheckConfig {
+        kind: HealthCheckType::HTTP,
+        resource_path: Some(path.into()),
+        failure_threshold: Some(threshold),
+    };
+    assert_eq!(stage.round(false), []);
+    update(&mut stage, Some(check("/up", 3)));
+    assert_eq!(stage.round(false), [], "now three must agree");
+    assert_eq!(stage.round(false), [("one".into(), Health::Unhealthy)]);
+    let due = stage.due();
+    update(&mut stage, Some(check("/well", 1)));
+    for due in due {
+        let late = stage.schedule.result(due.number, true, stage.now);
+        assert_eq!(late, None, "what the old path says counts no more");
+    }
+    let due = stage.due();
+    let path = "/well".into();
+    assert_eq!(due.len(), 1, "the new path is asked for at once");
+    assert_eq!(due[0].target.question, Question::Http { path, tls: false });
+    update(&mut stage, None);
+    assert_eq!(stage.schedule.len(), 0);
+    update(&mut stage, Some(check("/well", 1)));
+    assert_eq!(stage.round(true), [("one".into(), Health::Healthy)]);
 }
 
 #[test]

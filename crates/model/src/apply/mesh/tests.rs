@@ -205,3 +205,32 @@ fn bounds_are_enforced_and_named() {
         Reason::Invalid
     );
 }
+
+#[test]
+fn weights_add_up_to_100_at_most() {
+    let mut view = sample();
+    let key = ResourceKey::child("m", Kind::Route, "r", "y");
+    let mut spec = route(&["red", "red"]);
+    let targets = &mut spec["httpRoute"]["action"]["weightedTargets"];
+    targets[0]["weight"] = json!(60);
+    targets[1]["weight"] = json!(41);
+    let rejection = refused(create(&mut view, key.clone(), spec.clone()));
+    assert_eq!(
+        rejection.message,
+        "spec.httpRoute.action.weightedTargets: the weights add up to 101, allowed are 100"
+    );
+    spec["httpRoute"]["action"]["weightedTargets"][1]["weight"] = json!(40);
+    create(&mut view, key, spec).expect("60 and 40 are 100");
+}
+
+#[test]
+fn numbers_are_no_wider_than_clients_can_read() {
+    let timeout = |value: u64| {
+        json!({"listeners": [{"portMapping": {"port": 1, "protocol": "http"},
+            "timeout": {"http": {"idle": {"unit": "s", "value": value}}}}]})
+    };
+    let read = |value| Spec::from_json(Kind::VirtualNode, timeout(value));
+    assert!(read(i64::MAX as u64).is_ok());
+    let error = read(i64::MAX as u64 + 1).expect_err("64 bits are too many");
+    assert!(error.to_string().contains("at most 63 bits"), "{error}");
+}

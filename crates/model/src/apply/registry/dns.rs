@@ -1,11 +1,10 @@
 //! What a service may publish in DNS (facts/cloudmap-api.md §7).
 
+use super::bounds::ttl;
 use crate::{
     Rejection,
     registry::{DnsConfig, DnsRecord, RecordType, RoutingPolicy},
 };
-
-use super::bounds::ttl;
 
 /// Checks the times to live. `at` is the path to the records in the input.
 pub(super) fn check_ttls(at: &str, records: &[DnsRecord]) -> Result<(), Rejection> {

@@ -39,7 +39,12 @@ impl Decide<'_> {
         });
         if let Some(existing) = same_name {
             let token = &existing.creator_request_id;
-            if token.is_some() && *token == command.creator_request_id {
+            if token.is_some()
+                && *token == command.creator_request_id
+                && existing.dns_config == command.dns_config
+                && existing.health_check == command.health_check
+                && existing.custom_health_check == command.custom_health_check
+            {
                 return Ok(Reply::Service(existing.clone()));
             }
             return Err(Rejection::new(

@@ -255,6 +255,11 @@ impl GatewayRouteSpec {
             if let Some(hostname) = &route.matcher.hostname {
                 hostname.check(&format!("{at}.hostname"))?;
             }
+            let service = route.matcher.service_name.as_deref();
+            let reserved = ["aws.app-mesh", "aws.appmesh"];
+            if service.is_some_and(|name| reserved.iter().any(|head| name.starts_with(head))) {
+                return Err(Problem::new(format!("{at}.serviceName"), "is reserved"));
+            }
             check_headers(&format!("{at}.metadata"), route.matcher.metadata.as_deref())?;
         }
         Ok(())

@@ -253,6 +253,11 @@ impl RouteAction {
                 number(&format!("{at}[{i}].port"), port, 1..=u16::MAX)?;
             }
         }
+        let total: u32 = self.weighted_targets.iter().map(|t| t.weight).sum();
+        if total > 100 {
+            let message = format!("the weights add up to {total}, allowed are 100");
+            return Err(Problem::new(at, message));
+        }
         Ok(())
     }
 }

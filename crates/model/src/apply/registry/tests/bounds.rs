@@ -313,6 +313,39 @@ fn health_is_told_where_it_is_custom() {
 }
 
 #[test]
+fn a_service_that_publishes_something_else_is_no_retry() {
+    let mut registry = empty();
+    let namespace = registry.namespace("n.local", NamespaceType::DNS_PRIVATE);
+    let create = |ttl| {
+        Command::CreateService(CreateService {
+            dns_config: Some(DnsConfig {
+                routing_policy: None,
+                dns_records: vec![DnsRecord {
+                    kind: RecordType::A,
+                    ttl,
+                }],
+            }),
+            creator_request_id: Some("t".into()),
+            ..service_of(&namespace, "s")
+        })
+    };
+    let mut id = |ttl| match registry.run(create(ttl)) {
+        Ok(Reply::Service(service)) => Ok(service.id.clone()),
+        other => Err(other),
+    };
+    let first = id(60).expect("a service");
+    assert_eq!(id(60).expect("the same"), first);
+    let Err(Err(rejection)) = id(61) else {
+        panic!("not as asked for");
+    };
+    let creator_request_id = Some("t".to_owned());
+    assert!(
+        matches!(rejection.reason, Reason::ServiceExists { creator_request_id: told, .. }
+            if told == creator_request_id)
+    );
+}
+
+#[test]
 fn a_namespace_of_another_type_is_no_retry() {
     let mut registry = empty();
     let create = |kind| {
