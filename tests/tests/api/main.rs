@@ -4,7 +4,6 @@ mod app_mesh;
 mod cloud_map;
 mod command_line;
 mod health;
-mod walkthrough;
 
 use tombolo_tests::{Server, boto::Boto};
 
