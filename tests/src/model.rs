@@ -231,6 +231,11 @@ impl<'a> Member<'a> {
         self.reference["location"].as_str()
     }
 
+    /// Whether a call may be repeated with the same value here, and then does nothing a second time.
+    pub fn is_token(self) -> bool {
+        self.reference["idempotencyToken"] == true
+    }
+
     /// What it is called there.
     pub fn location_name(self) -> &'a str {
         self.reference["locationName"].as_str().unwrap_or(self.name)

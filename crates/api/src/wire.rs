@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod door;
 pub(crate) mod failure;
 pub(crate) mod json;
+mod objects;
 pub(crate) mod paging;
 pub(crate) mod percent;
 

@@ -45,7 +45,8 @@ impl Filter {
             );
             return Err(invalid(message));
         }
-        if let Some(value) = self.values.iter().find(|v| v.is_empty() || v.len() > 255) {
+        let is_legal = |value: &str| (1..=255).contains(&value.chars().count());
+        if let Some(value) = self.values.iter().find(|value| !is_legal(value)) {
             let message = format!("Filters: the value {value:?} has not 1 to 255 characters");
             return Err(invalid(message));
         }

@@ -1,6 +1,9 @@
 //! Reading JSON inputs: unknown members are ignored, and a mistake is told with the path to it.
 
-use super::Failure;
+use super::{
+    Failure,
+    objects::{self, Objects},
+};
 use serde::de::{Deserialize, DeserializeOwned};
 use serde_json::Value;
 
@@ -10,25 +13,31 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(
     body: &'a [u8],
     bounds: &'static str,
 ) -> Result<T, Failure> {
+    // serde_json does not look at the text of what it ignores.
+    if std::str::from_utf8(body).is_err() {
+        return Err(Failure::serialization("the body is not text (UTF-8)"));
+    }
     let body = match body.trim_ascii() {
         [] => b"{}",
-        // serde would take an array for the members of a struct in their order.
         [b'{', ..] => body,
         _ => return Err(Failure::serialization("the body is not a JSON object")),
     };
-    if let Ok(value) = serde_json::from_slice(body) {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    if let Ok(value) = objects::read(&mut reader)
+        && reader.end().is_ok()
+    {
         return Ok(value);
     }
     // Only a body with a mistake pays for keeping track of where it is.
     let mut reader = serde_json::Deserializer::from_slice(body);
-    match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+    match serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
         Err(error) => {
             // What is no text where an enum's word must be is broken JSON to serde_json, unless it is
             // read as JSON first.
             let again = (error.inner().is_syntax())
                 .then(|| serde_json::from_slice::<Value>(body).ok())
                 .flatten()
-                .and_then(|value| serde_path_to_error::deserialize::<_, T>(value).err());
+                .and_then(|value| serde_path_to_error::deserialize::<_, T>(Objects(value)).err());
             let error = again.unwrap_or(error);
             let path = error.path().to_string();
             Err(explain(&path, error.inner(), bounds))
@@ -50,7 +59,7 @@ pub(crate) fn read_part<T: DeserializeOwned>(
             "{path}: is not a JSON object"
         )));
     }
-    serde_path_to_error::deserialize(part).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(part)).map_err(|error| {
         let inner = error.path().to_string();
         let path = match inner.as_str() {
             "." => path.to_owned(),
@@ -121,6 +130,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ignored_must_be_text_too() {
+        for body in [
+            &b"{\"name\":\"x\",\"new\":\"\xff\"}"[..],
+            b"{\"name\":\"x\",\"\xff\":1}",
+        ] {
+            let failure = read::<Input>(body, "Bounds").expect_err("not text");
+            assert_eq!(failure.code, "SerializationException");
+        }
+    }
+
+    #[test]
     fn broken_bounds_are_told_apart_from_wrong_types() {
         for (body, expected) in [
             ("", "Bounds"),
@@ -134,7 +154,8 @@ mod tests {
                 "SerializationException",
             ),
             (r#"{"name":1}"#, "SerializationException"),
-            (r#"{"name":"x","inner":[]}"#, "Bounds"),
+            (r#"{"name":"x","inner":[]}"#, "SerializationException"),
+            (r#"{"name":"x","inner":["A",1]}"#, "SerializationException"),
             (r#"["x"]"#, "SerializationException"),
             (r#"{"name":"x"}}"#, "SerializationException"),
             (r#"{"name":"#, "SerializationException"),

@@ -350,6 +350,13 @@ fn each_rule_denies_with_its_field() {
         ),
         (
             "VirtualRouter",
+            json!({"routes": [{"name": "r", "tcpRoute": {"action": {"weightedTargets": [
+                {"virtualNodeRef": {"name": "n"}, "weight": 60}, {"virtualNodeRef": {"name": "m"}, "weight": 41},
+            ]}}}]}),
+            "weightedTargets: the weights add up to 101",
+        ),
+        (
+            "VirtualRouter",
             json!({"routes": [{"name": "r", "priority": 1001, "tcpRoute": {"action": {"weightedTargets": [{"virtualNodeRef": {"name": "n"}, "weight": 101}]}}}]}),
             "weightedTargets[0].weight: 101 is out of range",
         ),

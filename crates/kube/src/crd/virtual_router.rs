@@ -221,6 +221,15 @@ impl Check for RouteAction {
                 checker.range("weight", target.weight, 0, 100);
             },
         );
+        let weights = || self.weighted_targets.iter().map(|target| target.weight);
+        let total = weights().fold(0, i64::saturating_add);
+        // A weight that is wrong by itself is told already.
+        if total > 100 && weights().all(|weight| (0..=100).contains(&weight)) {
+            checker.deny(
+                "weightedTargets",
+                format!("the weights add up to {total}; at most 100 are allowed"),
+            );
+        }
     }
 }
 

@@ -526,3 +526,32 @@ fn damaged_text_never_panics() {
         }
     }
 }
+
+#[test]
+fn documents_of_other_formats_are_read_with_their_lines() {
+    let text = "a: 1\n---\n---\nkind: List\nitems:\n- {b: 2}\n-\n  c: 3\n";
+    let source = Source::new("other.yaml", text);
+    let read = documents(&source, &Limits::default()).expect("YAML");
+    assert_eq!(read.len(), 2, "empty documents are left out");
+    assert_eq!((read[0].origin.line(), read[1].origin.line()), (1, 4));
+    let items = read[1].items("items");
+    let values: Vec<&Value> = items.iter().map(|item| &item.object).collect();
+    assert_eq!(
+        values,
+        [&serde_json::json!({"b": 2}), &serde_json::json!({"c": 3})]
+    );
+    assert_eq!(items[1].origin.line_of(&"c".into()), 8);
+    assert_eq!(items[1].origin.file(), "other.yaml");
+    assert!(read[0].items("items").is_empty());
+    let small = Limits {
+        bytes: 3,
+        ..Limits::default()
+    };
+    let problem = documents(&source, &small).expect_err("too large");
+    assert!(
+        problem.to_string().starts_with("other.yaml:1: has "),
+        "{problem}"
+    );
+    let problem = documents(&Source::new("x", "a: ["), &Limits::default());
+    assert!(problem.expect_err("no YAML").message.contains("not YAML"));
+}

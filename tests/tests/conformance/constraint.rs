@@ -1,0 +1,206 @@
+//! The constraints of an input.
+
+use std::fmt;
+use tombolo_tests::model::{Operation, Shape};
+
+/// A step from a value to one inside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A member of a structure.
+    Member(String),
+    /// The first element of a list.
+    Element,
+    /// The first key of a map.
+    Key,
+    /// The value of the first key of a map.
+    Value,
+}
+
+/// A rule of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A member must be given.
+    Required,
+    /// A value has a JSON type.
+    Type,
+    /// A whole number has no fraction.
+    Whole,
+    /// A whole number fits into so many bits.
+    Width,
+    /// A string is one of some words.
+    Enum,
+    /// A string matches a pattern.
+    Pattern,
+    /// The least length, size or number.
+    Min(i64),
+    /// The greatest length, size or number.
+    Max(i64),
+    /// A union has a member.
+    NotNone,
+    /// A union has no second member.
+    NotTwo,
+}
+
+/// A place in an operation's input.
+#[derive(Clone)]
+pub(crate) struct Place<'a> {
+    /// The way to the value.
+    pub(crate) path: Vec<Step>,
+    /// The shape of the value.
+    pub(crate) shape: Shape<'a>,
+    /// Where shapes refer to it: `WeightedTarget.weight`.
+    pub(crate) spot: String,
+    /// Whether it can only hold text, as paths, queries and keys do.
+    pub(crate) is_text: bool,
+}
+
+/// A rule at a place.
+pub(crate) struct Constraint<'a> {
+    /// The place.
+    pub(crate) place: Place<'a>,
+    /// The rule.
+    pub(crate) rule: Rule,
+}
+
+impl<'a> Place<'a> {
+    fn with(self, rule: Rule) -> Constraint<'a> {
+        Constraint { place: self, rule }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Min(bound) => write!(f, "min {bound}"),
+            Rule::Max(bound) => write!(f, "max {bound}"),
+            rule => f.write_str(rule.name()),
+        }
+    }
+}
+
+impl Rule {
+    /// What the tables call a breach of it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Rule::Required => "required",
+            Rule::Type => "type",
+            Rule::Whole => "whole",
+            Rule::Width => "width",
+            Rule::Enum => "enum",
+            Rule::Pattern => "pattern",
+            Rule::Min(_) => "min",
+            Rule::Max(_) => "max",
+            Rule::NotNone => "no member",
+            Rule::NotTwo => "two members",
+        }
+    }
+}
+
+/// A path as people write it: `spec.listeners[0].portMapping.port`.
+pub(crate) fn show(path: &[Step]) -> String {
+    let mut shown = String::new();
+    for step in path {
+        match step {
+            Step::Member(name) if shown.is_empty() => shown += name,
+            Step::Member(name) => shown += &format!(".{name}"),
+            Step::Element => shown += "[0]",
+            Step::Key => shown += "{key}",
+            Step::Value => shown += "{value}",
+        }
+    }
+    shown
+}
+
+/// All constraints of an operation's input.
+pub(crate) fn all(operation: Operation<'_>) -> Vec<Constraint<'_>> {
+    let mut found = Vec::new();
+    let Some(input) = operation.input() else {
+        return found;
+    };
+    for member in input.members() {
+        let place = Place {
+            path: vec![Step::Member(member.name.to_owned())],
+            shape: member.shape,
+            spot: format!("{}.{}", input.name, member.name),
+            is_text: member.location().is_some(),
+        };
+        // A path without a name is another path.
+        if input.requires(member.name) && member.location() != Some("uri") {
+            found.push(place.clone().with(Rule::Required));
+        }
+        collect(place, &mut found);
+    }
+    found
+}
+
+fn collect<'a>(place: Place<'a>, found: &mut Vec<Constraint<'a>>) {
+    let shape = place.shape;
+    let rules = rules(shape, place.is_text).into_iter();
+    found.extend(rules.map(|rule| place.clone().with(rule)));
+    let deeper = |step: Step, shape: Shape<'a>, spot: String| Place {
+        path: [place.path.as_slice(), &[step]].concat(),
+        shape,
+        spot,
+        is_text: false,
+    };
+    match shape.kind() {
+        "structure" => {
+            for member in shape.members() {
+                let step = Step::Member(member.name.to_owned());
+                let spot = format!("{}.{}", shape.name, member.name);
+                let place = deeper(step, member.shape, spot);
+                if shape.requires(member.name) {
+                    found.push(place.clone().with(Rule::Required));
+                }
+                collect(place, found);
+            }
+        }
+        "list" => {
+            let spot = format!("{}[]", shape.name);
+            collect(deeper(Step::Element, shape.element(), spot), found);
+        }
+        "map" => {
+            let spot = format!("{}{{key}}", shape.name);
+            let key = Place {
+                is_text: true,
+                ..deeper(Step::Key, shape.key(), spot)
+            };
+            collect(key, found);
+            let spot = format!("{}{{value}}", shape.name);
+            collect(deeper(Step::Value, shape.value(), spot), found);
+        }
+        _ => {}
+    }
+}
+
+/// The rules of a shape alone.
+fn rules(shape: Shape<'_>, is_text: bool) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let is_number = matches!(shape.kind(), "integer" | "long");
+    if !is_text || shape.kind() != "string" {
+        rules.push(Rule::Type);
+    }
+    if is_number {
+        rules.push(Rule::Whole);
+    }
+    if is_number && shape.max().is_none() {
+        rules.push(Rule::Width);
+    }
+    if !shape.words().is_empty() {
+        rules.push(Rule::Enum);
+    }
+    if shape.pattern().is_some() {
+        rules.push(Rule::Pattern);
+    }
+    // Nothing is shorter than nothing.
+    let min = shape.min().filter(|min| is_number || *min > 0);
+    rules.extend(min.map(Rule::Min));
+    rules.extend(shape.max().map(Rule::Max));
+    if shape.is_union() {
+        rules.push(Rule::NotNone);
+    }
+    if shape.is_union() && shape.members().count() > 1 {
+        rules.push(Rule::NotTwo);
+    }
+    rules
+}

@@ -1,0 +1,233 @@
+//! A running server and what is known about the resources on it.
+
+use crate::{
+    build::{Builder, merge},
+    wire::{self, Reply},
+};
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, net::SocketAddr};
+use tombolo_tests::{
+    ACCOUNT,
+    http::Connection,
+    model::{Model, Operation},
+};
+
+/// A server, the model of one of its services and the tables that go with it.
+pub(crate) struct Stage<'a> {
+    /// The model.
+    pub(crate) model: &'a Model,
+    /// The tables.
+    pub(crate) tables: &'a Value,
+    /// Builds inputs by both.
+    pub(crate) builder: Builder<'a>,
+    connection: Connection,
+    /// What stands for `$name`.
+    known: BTreeMap<String, Value>,
+    /// How many names were made up.
+    made: usize,
+}
+
+/// How often a step is repeated that ends with a refusal: more often than any limit of the tables.
+const MOST_REPETITIONS: usize = 100;
+
+/// A call as it was made.
+pub(crate) struct Exchange {
+    /// The input.
+    pub(crate) sent: Value,
+    /// The reply.
+    pub(crate) reply: Reply,
+}
+
+impl<'a> Stage<'a> {
+    /// Calls a server. What the tables name under `stage` is made first.
+    pub(crate) fn new(server: SocketAddr, model: &'a Model, tables: &'a Value) -> Self {
+        let mut stage = Self {
+            model,
+            tables,
+            builder: Builder::new(tables),
+            connection: Connection::open(server).expect("the server listens"),
+            known: BTreeMap::from([("account".into(), json!(ACCOUNT))]),
+            made: 0,
+        };
+        stage.steps(&tables["stage"]).expect("the stage can be set");
+        stage
+    }
+
+    /// Makes the calls of a table, one after another; the error tells which was refused.
+    pub(crate) fn steps(&mut self, steps: &Value) -> Result<(), String> {
+        for step in steps.as_array().into_iter().flatten() {
+            let name = step["operation"].as_str().expect("steps name an operation");
+            let operation = self.model.operation(name);
+            let mut input = self.builder.input(operation, &[]);
+            merge(&mut input, &step["input"]);
+            let exchange = self.send_until(operation, &input, &step["until"]);
+            if let Some(code) = step["until"].as_str()
+                && exchange.reply.code() == code
+            {
+                continue;
+            }
+            if !exchange.reply.is_ok() {
+                let Exchange { sent, reply } = exchange;
+                return Err(format!("{name} {sent}: {} {}", reply.status, reply.body));
+            }
+            self.keep(&exchange, &step["keep"]);
+        }
+        Ok(())
+    }
+
+    /// Makes a call with what comes before and after it: the resources of its own that it needs, and
+    /// their removal. The error tells what else failed.
+    pub(crate) fn call(
+        &mut self,
+        operation: Operation<'_>,
+        input: &Value,
+    ) -> Result<Exchange, String> {
+        let tables = &self.tables["operations"][operation.name];
+        self.steps(&tables["before"])?;
+        let exchange = self.send(operation, input);
+        if exchange.reply.is_ok() {
+            self.leave(operation, &exchange)?;
+        }
+        Ok(exchange)
+    }
+
+    /// Looks whether a call has done what it says, and takes away what it has made.
+    pub(crate) fn leave(
+        &mut self,
+        operation: Operation<'_>,
+        exchange: &Exchange,
+    ) -> Result<(), String> {
+        let tables = &self.tables["operations"][operation.name];
+        self.keep(exchange, &json!({"in": "/in", "out": "/out"}));
+        self.look_again(exchange, &tables["again"])?;
+        self.steps(&tables["after"])
+    }
+
+    /// Asks for what a call has made or changed, and gets the same answer; or, for what it has taken
+    /// away, an error.
+    fn look_again(&mut self, exchange: &Exchange, look: &Value) -> Result<(), String> {
+        let Some(name) = look["operation"].as_str() else {
+            return Ok(());
+        };
+        let operation = self.model.operation(name);
+        let mut input = self.builder.input(operation, &[]);
+        merge(&mut input, &look["input"]);
+        let reply = self.send(operation, &input).reply;
+        let is_right = match look["error"].as_str() {
+            Some(code) => reply.code() == code,
+            None => reply.is_ok() && reply.body == exchange.reply.body,
+        };
+        if is_right {
+            return Ok(());
+        }
+        let (status, seen, made) = (reply.status, reply.body, &exchange.reply.body);
+        Err(format!(
+            "afterwards {name} says {status} {seen}, after {made}"
+        ))
+    }
+
+    /// Makes a call.
+    pub(crate) fn send(&mut self, operation: Operation<'_>, input: &Value) -> Exchange {
+        self.send_raw(operation, input, None)
+    }
+
+    /// Makes a call with a body that may be anything.
+    pub(crate) fn send_raw(
+        &mut self,
+        operation: Operation<'_>,
+        input: &Value,
+        raw: Option<&str>,
+    ) -> Exchange {
+        let sent = self.resolve(input);
+        let reply = wire::send(&mut self.connection, self.model, operation, &sent, raw);
+        Exchange { sent, reply }
+    }
+
+    /// Makes a call again and again until it is refused with this code; once when there is none.
+    fn send_until(&mut self, operation: Operation<'_>, input: &Value, code: &Value) -> Exchange {
+        let most = if code.is_null() { 1 } else { MOST_REPETITIONS };
+        let mut exchange = self.send(operation, input);
+        for _ in 1..most {
+            if !exchange.reply.is_ok() {
+                break;
+            }
+            exchange = self.send(operation, input);
+        }
+        exchange
+    }
+
+    fn keep(&mut self, exchange: &Exchange, wanted: &Value) {
+        let all = json!({"in": exchange.sent, "out": exchange.reply.body});
+        for (name, pointer) in wanted.as_object().into_iter().flatten() {
+            let pointer = pointer.as_str().expect("pointers are texts");
+            let value = all.pointer(pointer).cloned().unwrap_or_default();
+            self.known.insert(name.clone(), value);
+        }
+    }
+
+    /// Puts in what is known: `$name`, or `$name/pointer/into/it`; `$a*300` is a text of 300 characters.
+    /// `{"$repeat": 3, "of": …}` is a list of three, with `#` for the index, and with `"as": "key-#"` a
+    /// map.
+    pub(crate) fn resolve(&mut self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => match text.strip_prefix('$') {
+                Some(long) if long.starts_with("a*") => {
+                    json!("a".repeat(long[2..].parse().expect("a number")))
+                }
+                Some("unique") => {
+                    self.made += 1;
+                    json!(format!("made-{}", self.made))
+                }
+                Some("unique-domain") => {
+                    self.made += 1;
+                    json!(format!("made-{}.example", self.made))
+                }
+                Some(name) => {
+                    let (name, pointer) = name.split_at(name.find('/').unwrap_or(name.len()));
+                    let found = self
+                        .known
+                        .get(name)
+                        .and_then(|value| value.pointer(pointer));
+                    found
+                        .cloned()
+                        .unwrap_or_else(|| panic!("{text} is not known"))
+                }
+                None => value.clone(),
+            },
+            Value::Array(elements) => elements.iter().map(|e| self.resolve(e)).collect(),
+            Value::Object(members) if members.contains_key("$repeat") => {
+                let repeated = repeat(members);
+                self.resolve(&repeated)
+            }
+            Value::Object(members) => {
+                let mut resolved = Map::new();
+                for (name, value) in members {
+                    resolved.insert(name.clone(), self.resolve(value));
+                }
+                Value::Object(resolved)
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+fn repeat(members: &Map<String, Value>) -> Value {
+    let count = members["$repeat"].as_u64().expect("a number");
+    let numbered = |value: &Value, i: u64| -> Value {
+        let text = value.to_string().replace('#', &i.to_string());
+        serde_json::from_str(&text).expect("still JSON")
+    };
+    let element = |i: u64| numbered(&members["of"], i);
+    match members.get("as") {
+        None => (0..count).map(element).collect(),
+        Some(key) => {
+            let key = |i: u64| {
+                numbered(key, i)
+                    .as_str()
+                    .expect("keys are texts")
+                    .to_owned()
+            };
+            Value::Object((0..count).map(|i| (key(i), element(i))).collect())
+        }
+    }
+}
