@@ -5,6 +5,7 @@ mod apply;
 mod call;
 mod delete;
 mod demo;
+mod describe;
 mod down;
 mod dump;
 mod env;
@@ -14,6 +15,7 @@ mod instances;
 mod network;
 mod output;
 mod proxy;
+mod resource;
 mod run;
 mod scale;
 mod server;
@@ -48,9 +50,11 @@ enum Command {
     Demo(demo::Demo),
     Up(up::Up),
     Get(get::Get),
+    Describe(describe::Describe),
     Status(status::Status),
     Doctor(status::Doctor),
     Apply(apply::Apply),
+    Diff(apply::Diff),
     Delete(delete::Delete),
     Scale(scale::Scale),
     Exec(exec::Exec),
@@ -75,9 +79,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<i32, String> {
         Command::Demo(command) => command.run(),
         Command::Up(command) => command.run(),
         Command::Get(command) => command.run(),
+        Command::Describe(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Apply(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Delete(command) => command.run(),
         Command::Scale(command) => command.run(),
         Command::Exec(command) => command.run(),

@@ -73,6 +73,8 @@ struct AttributesOutput {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct AttributesShape {
+    /// Absent where there are none.
+    #[serde(default)]
     attributes: BTreeMap<String, String>,
 }
 

@@ -1,40 +1,89 @@
-//! `tombolo apply`: creating and changing objects of running clusters.
+//! `tombolo apply`: creating and changing objects of running clusters, and resources of a control plane.
+//! `tombolo diff`: what that would change.
 
 use super::{
     output::{Report, put, put_data},
+    resource::{self, Api},
     run::Run,
 };
 use std::path::{Path, PathBuf};
+use tombolo_kube::manifest::{self, Strictness};
 use tombolo_local::{
     control::{self, ApplyReply, Outcome},
     up::Source,
 };
 
-/// Create or change objects of a running cluster from manifests, all of them or none.
+/// Create or change objects of a cluster, or resources of a control plane, from files.
+///
+/// Kubernetes manifests go to a cluster of a running `tombolo up`, all of them or none. Documents of mesh and
+/// registry resources, as `tombolo get -o yaml` prints them, go to its control plane, or to the one that --api
+/// names.
 #[derive(clap::Args)]
 #[command(after_help = "\
+Files hold Kubernetes manifests, or resources of the App Mesh and Cloud Map APIs:
+
+  apiVersion: appmesh/2019-01-25        Mesh, VirtualNode, VirtualRouter, Route, VirtualService,
+  kind: VirtualNode                     VirtualGateway, GatewayRoute
+  metadata: {name: front, mesh: shop, tags: {team: blue}}
+  spec: {listeners: [{portMapping: {port: 8080, protocol: http}}]}
+  ---
+  apiVersion: servicediscovery/2017-03-14     Namespace, Service, Instance
+  kind: Service
+  metadata: {name: front, namespace: shop.local}
+  spec: {DnsConfig: {DnsRecords: [{Type: A, TTL: 5}]}}
+
+Inputs and outputs of `aws appmesh` (JSON with meshName, virtualNodeName …) are understood too, and
+without a cluster also manifests of appmesh.k8s.aws/v1beta2: they become the resources that the
+controller makes of them.
+
+Everything is read and tried before anything is sent. With --dry-run a diff is shown for resources,
+and the exit code is 0 without differences, 1 with some, 2 when that cannot be told.
+
 Examples:
   tombolo apply -f color.yaml --cluster cluster2
-  tombolo apply -f manifests/ --cluster cluster2 --dry-run")]
+  tombolo apply -f manifests/ --cluster cluster2 --dry-run
+  tombolo apply -f mesh.yaml --api http://127.0.0.1:8490 --dry-run
+  tombolo get all --mesh shop -o yaml | sed s/v1/v2/ | tombolo apply -f -")]
 pub(crate) struct Apply {
-    /// A file, a directory of files, or - for standard input. Give it again for more.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// The cluster; may be left out where there is only one.
     #[arg(long, value_name = "CLUSTER")]
     cluster: Option<String>,
-    /// The namespace of objects that name none; `default` where absent.
+    /// Only say what would change.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Show what `tombolo apply` would change on a control plane.
+///
+/// The exit code is 0 without differences, 1 with some, and 2 when that cannot be told.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tombolo diff -f mesh.yaml
+  tombolo diff -f mesh.yaml -o json")]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(clap::Args)]
+struct Files {
+    /// A file, a directory of files, or - for standard input. Give it again for more.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
+    files: Vec<PathBuf>,
+    /// The Kubernetes namespace of objects that name none; `default` where absent.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     #[command(flatten)]
     run: Run,
-    /// Only say what would change.
-    #[arg(long)]
-    dry_run: bool,
-    /// What happens to fields that are not known.
+    #[command(flatten)]
+    api: Api,
+    /// What happens to fields of Kubernetes manifests that are not known.
     #[arg(long, value_enum, default_value_t = Validate::Strict)]
     validate: Validate,
-    /// How: a line for each object, JSON or YAML.
+    /// How: a line for each object or a diff, JSON or YAML.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
     output: Report,
 }
@@ -46,23 +95,72 @@ enum Validate {
     Ignore,
 }
 
+impl Diff {
+    pub(crate) fn run(self) -> Result<i32, String> {
+        let sources = match read(&self.files.files) {
+            Ok(sources) => sources,
+            Err(message) => return Ok(resource::trouble(&message)),
+        };
+        self.files.to_resources(sources, true)
+    }
+}
+
+impl Files {
+    /// Applies to a control plane, or tells what that would do.
+    fn to_resources(&self, sources: Vec<Source>, is_dry: bool) -> Result<i32, String> {
+        let mut options = manifest::Options {
+            strictness: match self.validate {
+                Validate::Strict => Strictness::Strict,
+                Validate::Warn => Strictness::Warn,
+                Validate::Ignore => Strictness::Ignore,
+            },
+            ..manifest::Options::default()
+        };
+        if let Some(namespace) = &self.namespace {
+            namespace.clone_into(&mut options.namespace);
+        }
+        let sources = resource::sources(sources);
+        super::runtime()?.block_on(async {
+            let applied = resource::apply(
+                &self.api,
+                &self.run,
+                &sources,
+                &options,
+                is_dry,
+                self.output,
+            );
+            match applied.await {
+                Err(message) if is_dry => Ok(resource::trouble(&message)),
+                applied => applied,
+            }
+        })
+    }
+}
+
 impl Apply {
     pub(crate) fn run(self) -> Result<i32, String> {
+        let sources = read(&self.files.files)?;
+        let is_for_clusters = self.cluster.is_some()
+            || !self.files.api.is_meant(&self.files.run)
+                && resource::are_manifests(&resource::sources(sources.clone()));
+        if !is_for_clusters {
+            return self.files.to_resources(sources, self.dry_run);
+        }
         let request = control::Apply {
             cluster: self.cluster.clone(),
-            sources: read(&self.files)?,
+            sources,
             validate: Some(
-                match self.validate {
+                match self.files.validate {
                     Validate::Strict => "strict",
                     Validate::Warn => "warn",
                     Validate::Ignore => "ignore",
                 }
                 .into(),
             ),
-            namespace: self.namespace.clone(),
+            namespace: self.files.namespace.clone(),
             dry_run: self.dry_run,
         };
-        let client = self.run.client()?;
+        let client = self.files.run.client()?;
         let call = async {
             client
                 .apply(&request)
@@ -81,7 +179,7 @@ impl Apply {
     }
 
     fn show(&self, reply: &ApplyReply) -> Result<(), String> {
-        if let Some(form) = self.output.data() {
+        if let Some(form) = self.files.output.data() {
             let json = serde_json::to_value(reply).map_err(|error| error.to_string())?;
             return put_data(form, &json);
         }

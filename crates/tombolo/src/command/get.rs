@@ -1,10 +1,12 @@
-//! `tombolo get`: objects of the running clusters, as `kubectl get` prints them.
+//! `tombolo get`: objects of the running clusters, as `kubectl get` prints them, and resources of a control
+//! plane in the same way.
 
 mod cells;
 mod watch;
 
 use super::{
     output::{Format, put, put_data},
+    resource::{self, Api, Containers, Question, Show},
     run::{Where, text},
     target::{self, Target},
 };
@@ -13,20 +15,28 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tombolo_kube::render::{Layout, Listing, Table};
 
-/// Print objects: pods, services, deployments, meshes, virtualnodes, virtualservices, instances …
+/// Print objects of clusters: pods, services, deployments, virtualnodes …, or resources of a control plane.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Kinds: pods (po), deployments (deploy), replicasets (rs), services (svc), namespaces (ns), configmaps (cm),
-secrets, meshes, virtualnodes (vn), virtualrouters (vr), virtualservices (vs), virtualgateways (vg),
-gatewayroutes (gr), backendgroups (bg), instances, all.
+Kinds of a running `tombolo up`: pods (po), deployments (deploy), replicasets (rs), services (svc),
+namespaces (ns), configmaps (cm), secrets, meshes, virtualnodes (vn), virtualrouters (vr),
+virtualservices (vs), virtualgateways (vg), gatewayroutes (gr), backendgroups (bg), instances, all.
 
 With several clusters a last column names the cluster; --cluster chooses one.
+
+Kinds of a control plane alone (with --api, or when nothing is up): meshes, virtualnodes (vn),
+virtualrouters (vr), routes, virtualservices (vs), virtualgateways (vg), gatewayroutes (gr), and of
+Cloud Map namespaces (ns), services (svc), instances; all. While clusters are up, routes and every
+kind with its API behind it (services.servicediscovery, vn.appmesh) mean those of their control plane.
 
 Examples:
   tombolo get pods,services -n color
   tombolo get pods -l app=front -o wide
   tombolo get virtualservice colorapp -o jsonpath='{.status.virtualServiceARN}'
-  tombolo get instances colorapp")]
+  tombolo get instances colorapp
+  tombolo get routes --mesh shop
+  tombolo get route shop/front/all -o yaml --api http://127.0.0.1:8490
+  tombolo get all --mesh shop -o yaml > shop.yaml      what `tombolo apply -f shop.yaml` takes")]
 pub(crate) struct Get {
     /// What: one kind, several with commas, KIND/NAME, or all.
     kind: String,
@@ -34,10 +44,14 @@ pub(crate) struct Get {
     names: Vec<String>,
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    api: Api,
+    #[command(flatten)]
+    containers: Containers,
     /// All namespaces, with a column for them.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
-    /// Only objects with these labels: app=front,version!=v1.
+    /// Only objects with these labels, or resources with these tags: app=front,version!=v1.
     #[arg(short = 'l', long)]
     selector: Option<String>,
     /// How: table, wide, json, yaml, name or jsonpath=TEMPLATE.
@@ -46,7 +60,7 @@ pub(crate) struct Get {
     /// Go on, and print each object again when it changes.
     #[arg(short, long)]
     watch: bool,
-    /// With a column of all labels.
+    /// With a column of all labels or tags.
     #[arg(long)]
     show_labels: bool,
     /// Without the line of column names.
@@ -70,6 +84,12 @@ struct Found {
 impl Get {
     pub(crate) fn run(self) -> Result<i32, String> {
         super::runtime()?.block_on(async {
+            let is_resource = resource::is_only_here(&self.kind)
+                || self.containers.is_any()
+                || self.place.cluster.is_none() && self.api.is_meant(&self.place.run);
+            if is_resource {
+                return self.resources().await;
+            }
             if matches!(self.kind.as_str(), "instances" | "instance") {
                 return self.instances().await;
             }
@@ -81,6 +101,29 @@ impl Get {
             self.show(&found)?;
             Ok(0)
         })
+    }
+
+    async fn resources(&self) -> Result<i32, String> {
+        if self.place.cluster.is_some() {
+            return Err(
+                "--cluster is for objects of clusters, not for resources of a control plane".into(),
+            );
+        }
+        let question = Question {
+            api: &self.api,
+            run: &self.place.run,
+            containers: &self.containers,
+            namespace: self.place.namespace.as_deref(),
+            kind: &self.kind,
+            names: &self.names,
+        };
+        let show = Show {
+            output: &self.output,
+            with_headers: !self.no_headers,
+            with_tags: self.show_labels,
+            selector: self.selector.as_deref(),
+        };
+        question.get(&show, self.watch).await
     }
 
     async fn instances(&self) -> Result<i32, String> {

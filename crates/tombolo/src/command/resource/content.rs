@@ -90,6 +90,11 @@ pub(crate) struct CustomHealthCheck {
     failure_threshold: u32,
 }
 
+/// An empty description says as much as none.
+pub(crate) fn not_empty(description: Option<String>) -> Option<String> {
+    description.filter(|text| !text.is_empty())
+}
+
 fn one() -> u32 {
     1
 }
@@ -122,10 +127,16 @@ impl NamespaceSpec {
         Some(properties.dns_properties.soa.ttl)
     }
 
+    /// Whether a namespace of this sort cannot be made for want of a VPC.
+    pub(crate) fn lacks_vpc(&self) -> bool {
+        self.kind == NamespaceType::DNS_PRIVATE && self.vpc.is_none()
+    }
+
     /// What it becomes where this is: a VPC is not told again, and a TTL that is not given stays.
     pub(crate) fn over(&self, now: &Self) -> Self {
         Self {
             vpc: now.vpc.clone(),
+            description: not_empty(self.description.clone()),
             properties: self.properties.clone().or_else(|| now.properties.clone()),
             ..self.clone()
         }
@@ -135,6 +146,7 @@ impl NamespaceSpec {
 impl ServiceSpec {
     /// The same with everything that the API would fill in.
     fn filled(mut self) -> Self {
+        self.description = not_empty(self.description);
         match &mut self.dns_config {
             Some(config) => {
                 let policy = &mut config.routing_policy;
@@ -156,6 +168,11 @@ impl ServiceSpec {
         over
     }
 
+    /// Whether it says that it is found by the API alone.
+    pub(crate) fn is_http_only(&self) -> bool {
+        self.kind == Some(ServiceType::Http)
+    }
+
     pub(crate) fn custom_health_check() -> CustomHealthCheck {
         CustomHealthCheck {
             failure_threshold: one(),
@@ -165,31 +182,41 @@ impl ServiceSpec {
 
 impl Content {
     /// Reads a spec; every member that no shape has is refused, because the API would drop it.
-    pub(crate) fn read(kind: Kind, value: &Value) -> Result<Self, Denial> {
+    pub(crate) fn read(kind: Kind, value: &Value) -> Result<Self, Vec<Denial>> {
         let content = match kind {
-            Kind::Namespace => Self::Namespace(typed(value)?),
-            Kind::Service => Self::Service(typed(value)?),
-            Kind::Instance => Self::Instance(typed(value)?),
+            Kind::Namespace => Self::Namespace(typed(value).map_err(|denial| vec![denial])?),
+            Kind::Service => Self::Service(typed(value).map_err(|denial| vec![denial])?),
+            Kind::Instance => Self::Instance(typed(value).map_err(|denial| vec![denial])?),
             Kind::Mesh(kind) => Self::Mesh(match kind {
-                mesh::Kind::Mesh => Spec::Mesh(typed(value)?),
-                mesh::Kind::VirtualNode => Spec::VirtualNode(typed(value)?),
-                mesh::Kind::VirtualRouter => Spec::VirtualRouter(typed(value)?),
-                mesh::Kind::Route => Spec::Route(typed(value)?),
-                mesh::Kind::VirtualService => Spec::VirtualService(typed(value)?),
-                mesh::Kind::VirtualGateway => Spec::VirtualGateway(typed(value)?),
-                mesh::Kind::GatewayRoute => Spec::GatewayRoute(typed(value)?),
+                mesh::Kind::Mesh => Spec::Mesh(typed(value).map_err(|denial| vec![denial])?),
+                mesh::Kind::VirtualNode => {
+                    Spec::VirtualNode(typed(value).map_err(|denial| vec![denial])?)
+                }
+                mesh::Kind::VirtualRouter => {
+                    Spec::VirtualRouter(typed(value).map_err(|denial| vec![denial])?)
+                }
+                mesh::Kind::Route => Spec::Route(typed(value).map_err(|denial| vec![denial])?),
+                mesh::Kind::VirtualService => {
+                    Spec::VirtualService(typed(value).map_err(|denial| vec![denial])?)
+                }
+                mesh::Kind::VirtualGateway => {
+                    Spec::VirtualGateway(typed(value).map_err(|denial| vec![denial])?)
+                }
+                mesh::Kind::GatewayRoute => {
+                    Spec::GatewayRoute(typed(value).map_err(|denial| vec![denial])?)
+                }
             }),
         };
-        match dropped(value, &content.to_json(), &FieldPath::root()) {
-            Some(field) => Err(Denial::new(
-                field,
-                format!(
-                    "a {} has no such field; check its spelling and its indentation",
-                    kind.title()
-                ),
-            )),
-            None => Ok(content),
+        let mut fields = Vec::new();
+        dropped(value, &content.to_json(), &FieldPath::root(), &mut fields);
+        if fields.is_empty() {
+            return Ok(content);
         }
+        let title = kind.title();
+        let message =
+            format!("a {title} has no such field; check its spelling and its indentation");
+        let denial = |field| Denial::new(field, message.as_str());
+        Err(fields.into_iter().map(denial).collect())
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -209,9 +236,7 @@ impl Content {
             (Self::Service(spec), Some(Self::Service(now))) => {
                 Self::Service(Box::new(spec.over(now)))
             }
-            (Self::Service(spec), _) => {
-                Self::Service(Box::new(spec.over(&ServiceSpec::default())))
-            }
+            (Self::Service(spec), _) => Self::Service(Box::new(spec.over(&ServiceSpec::default()))),
             _ => self.clone(),
         }
     }
@@ -237,7 +262,11 @@ fn plain(message: &str) -> String {
         || message.starts_with("invalid type: boolean")
         || message.starts_with("invalid type: floating point"))
         && message.contains("expected a string");
-    let message = message.replace("a sequence", "a list");
+    let message = message
+        .replace("a sequence", "a list")
+        .replace("expected u16", "expected a whole number up to 65535")
+        .replace("expected u32", "expected a whole number")
+        .replace("expected u64", "expected a whole number");
     if is_unquoted {
         format!("{message}; put it in quotes")
     } else {
@@ -245,26 +274,25 @@ fn plain(message: &str) -> String {
     }
 }
 
-/// The first member that was written and that is not in what was read of it.
-fn dropped(written: &Value, read: &Value, at: &FieldPath) -> Option<FieldPath> {
+/// The members that were written and that are not in what was read of them.
+fn dropped(written: &Value, read: &Value, at: &FieldPath, fields: &mut Vec<FieldPath>) {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => {
-            written.iter().find_map(|(member, value)| {
+            for (member, value) in written {
                 let at = at.clone().field(member);
                 match read.get(member) {
-                    Some(read) => dropped(value, read, &at),
-                    None if is_nothing(value) => None,
-                    None => Some(at),
+                    Some(read) => dropped(value, read, &at, fields),
+                    None if is_nothing(value) => {}
+                    None => fields.push(at),
                 }
-            })
+            }
         }
         (Value::Array(written), Value::Array(read)) => {
-            let mut pairs = written.iter().zip(read).enumerate();
-            pairs.find_map(|(index, (written, read))| {
-                dropped(written, read, &at.clone().index(index))
-            })
+            for (index, (written, read)) in written.iter().zip(read).enumerate() {
+                dropped(written, read, &at.clone().index(index), fields);
+            }
         }
-        _ => None,
+        _ => {}
     }
 }
 
@@ -284,7 +312,8 @@ mod tests {
     use serde_json::json;
 
     fn denied(kind: Kind, value: Value) -> (String, String) {
-        let denial = Content::read(kind, &value).expect_err("not a spec");
+        let mut denials = Content::read(kind, &value).expect_err("not a spec");
+        let denial = denials.remove(0);
         (denial.field.to_string(), denial.message)
     }
 
@@ -297,7 +326,10 @@ mod tests {
         ]});
         let (field, message) = denied(node, spec);
         assert_eq!(field, "listeners[1].timeuot");
-        assert!(message.contains("VirtualNode has no such field"), "{message}");
+        assert!(
+            message.contains("VirtualNode has no such field"),
+            "{message}"
+        );
         let (field, _) = denied(Kind::Service, json!({"Descripton": "x"}));
         assert_eq!(field, "Descripton");
         let empty = json!({"listeners": [], "backends": null});
@@ -328,7 +360,10 @@ mod tests {
             "Type": "DNS_HTTP", "Attributes": {},
         }));
         assert_eq!(short.over(None), long.over(Some(&short)));
-        let http = read(json!({"Type": "HTTP", "HealthCheckCustomConfig": {"FailureThreshold": 1}}));
+        let silent = read(json!({"Description": ""}));
+        assert_eq!(silent.over(None), read(json!({})).over(None));
+        let http =
+            read(json!({"Type": "HTTP", "HealthCheckCustomConfig": {"FailureThreshold": 1}}));
         let bare = read(json!({"HealthCheckCustomConfig": {}}));
         assert_eq!(bare.over(None), http.over(None));
     }

@@ -1,7 +1,7 @@
 //! A resource as the server has it.
 
 use super::{
-    content::{Content, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType},
+    content::{Content, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType, not_empty},
     id::Id,
 };
 use k8s_openapi::jiff;
@@ -43,14 +43,14 @@ impl Found {
         match &self.shape {
             Shape::Namespace(namespace) => Content::Namespace(NamespaceSpec::new(
                 namespace.kind,
-                namespace.description.clone(),
+                not_empty(namespace.description.clone()),
                 namespace.soa_ttl,
             )),
             Shape::Service {
                 service,
                 attributes,
             } => Content::Service(Box::new(ServiceSpec {
-                description: service.description.clone(),
+                description: not_empty(service.description.clone()),
                 dns_config: service.dns_config.clone(),
                 health_check_config: service.health_check.clone(),
                 health_check_custom_config: (service.custom_health_check)

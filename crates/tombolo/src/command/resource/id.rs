@@ -71,9 +71,12 @@ impl Id {
             (Kind::Mesh(kind), [mesh]) if kind.parent().is_none() => {
                 Self::Mesh(ResourceKey::new(mesh.as_str(), kind, name))
             }
-            (Kind::Mesh(kind), [mesh, parent]) => {
-                Self::Mesh(ResourceKey::child(mesh.as_str(), kind, parent.as_str(), name))
-            }
+            (Kind::Mesh(kind), [mesh, parent]) => Self::Mesh(ResourceKey::child(
+                mesh.as_str(),
+                kind,
+                parent.as_str(),
+                name,
+            )),
             _ => return None,
         })
     }

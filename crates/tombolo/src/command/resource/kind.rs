@@ -79,7 +79,7 @@ impl Kind {
                     Some(near) => format!("write {near}"),
                     None => format!("known are {}", titles.join(", ")),
                 };
-                format!("kind {title} is not known; {hint}")
+                format!("{title} is not known; {hint}")
             })
     }
 
@@ -96,10 +96,17 @@ impl Kind {
             of_api && kind.words().contains(&bare)
         });
         known.ok_or_else(|| {
-            let words: Vec<&str> = Self::ALL.iter().flat_map(|kind| kind.words()).copied().collect();
+            let words: Vec<&str> = Self::ALL
+                .iter()
+                .flat_map(|kind| kind.words())
+                .copied()
+                .collect();
             let hint = match nearest(bare, &words) {
                 Some(near) => format!("did you mean {near}?"),
-                None => format!("known are {}", Self::ALL.map(Self::word).join(", ")),
+                None => format!(
+                    "a control plane knows {}; pods and the like are of clusters that are up",
+                    Self::ALL.map(Self::word).join(", ")
+                ),
             };
             format!("there is no kind {word:?}: {hint}")
         })
@@ -114,13 +121,13 @@ impl Kind {
     }
 }
 
-/// The word that somebody may have meant: at most two letters are wrong, and not most of them.
+/// The word that somebody may have meant: at most two letters are wrong, and at most half of them.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     known
         .iter()
         .map(|known| (distance(&lower, &known.to_lowercase()), *known))
-        .filter(|(distance, known)| *distance <= 2 && distance * 2 < known.chars().count())
+        .filter(|(distance, known)| *distance <= 2 && distance * 2 <= known.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
@@ -156,7 +163,10 @@ mod tests {
             }
             assert_eq!(Kind::of_title(kind.title()), Ok(kind));
         }
-        assert_eq!(Kind::of_word("services.servicediscovery"), Ok(Kind::Service));
+        assert_eq!(
+            Kind::of_word("services.servicediscovery"),
+            Ok(Kind::Service)
+        );
         assert_eq!(Kind::of_word("vn.appmesh"), Kind::of_word("vn"));
         assert!(Kind::of_word("vn.servicediscovery").is_err());
         assert_eq!(Kind::of_words("all").map(|kinds| kinds.len()), Ok(10));
@@ -179,7 +189,7 @@ mod tests {
             assert!(message.contains(&format!("mean {right}?")), "{message}");
         }
         let message = Kind::of_word("deployments").expect_err("of Kubernetes");
-        assert!(message.contains("known are namespace"), "{message}");
+        assert!(message.contains("knows namespace"), "{message}");
         let message = Kind::of_title("virtualNode").expect_err("misspelt");
         assert!(message.contains("write VirtualNode"), "{message}");
     }

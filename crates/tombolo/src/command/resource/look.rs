@@ -32,6 +32,22 @@ pub(crate) struct Within {
     pub(crate) service: Option<String>,
 }
 
+impl Within {
+    /// Whether nothing of a kind can be in these.
+    fn excludes(&self, kind: Kind) -> bool {
+        let (router, gateway) = (self.router.is_some(), self.gateway.is_some());
+        match kind {
+            Kind::Mesh(_) if self.namespace.is_some() || self.service.is_some() => true,
+            Kind::Mesh(mesh::Kind::Route) => gateway,
+            Kind::Mesh(mesh::Kind::GatewayRoute) => router,
+            Kind::Mesh(_) => router || gateway,
+            _ if self.mesh.is_some() || router || gateway => true,
+            Kind::Namespace => self.service.is_some(),
+            Kind::Service | Kind::Instance => false,
+        }
+    }
+}
+
 /// A server to ask. What names stand for which ids is asked once.
 pub(crate) struct Look {
     pub(crate) client: Client,
@@ -90,6 +106,9 @@ impl Look {
         within: &Within,
         word: Option<&str>,
     ) -> Result<Vec<Found>> {
+        if within.excludes(kind) {
+            return Ok(Vec::new());
+        }
         let mut found = match kind {
             Kind::Namespace => self.list_namespaces(within, word).await?,
             Kind::Service => self.list_services(within, word).await?,
@@ -100,13 +119,30 @@ impl Look {
         Ok(found)
     }
 
-    /// All members of a mesh of one kind.
-    pub(crate) async fn members(&self, mesh: &str, kind: mesh::Kind) -> Result<Vec<Found>> {
+    /// The routes of a router, or the gateway routes of a gateway.
+    pub(crate) async fn members_of(
+        &self,
+        mesh: &str,
+        kind: mesh::Kind,
+        parent: &str,
+    ) -> Result<Vec<Found>> {
+        let parent = Some(parent.to_owned());
         let within = Within {
             mesh: Some(mesh.to_owned()),
+            router: parent.clone().filter(|_| kind == mesh::Kind::Route),
+            gateway: parent.filter(|_| kind == mesh::Kind::GatewayRoute),
             ..Within::default()
         };
         self.list(Kind::Mesh(kind), &within, None).await
+    }
+
+    /// How many resources of a kind a mesh has.
+    pub(crate) async fn count(&self, mesh: &str, kind: mesh::Kind) -> Result<usize> {
+        let mut count = 0;
+        for parent in self.parents(mesh, kind, &Within::default()).await? {
+            count += gone_is_empty(self.client.list(mesh, kind, &parent).await)?.len();
+        }
+        Ok(count)
     }
 
     async fn mesh_resource(&self, key: &ResourceKey) -> Result<Option<Found>> {
@@ -139,12 +175,15 @@ impl Look {
             let id = Id::Mesh(key.clone());
             word.is_none_or(|word| id.is_called(word))
         };
-        let mut keys = Vec::new();
-        for mesh in self.client.list_meshes().await? {
-            let mesh = mesh.key;
-            if within.mesh.as_deref().is_some_and(|wanted| wanted != &*mesh.name) {
-                continue;
+        let meshes = match &within.mesh {
+            Some(name) => vec![ResourceKey::mesh(name.as_str())],
+            None => {
+                let listed = self.client.list_meshes().await?.into_iter();
+                listed.map(|mesh| mesh.key).collect()
             }
+        };
+        let mut keys = Vec::new();
+        for mesh in meshes {
             if kind == mesh::Kind::Mesh {
                 keys.push(mesh);
                 continue;
@@ -164,12 +203,7 @@ impl Look {
     }
 
     /// The routers or gateways whose routes are listed; one nameless parent for what is in the mesh itself.
-    async fn parents(
-        &self,
-        mesh: &str,
-        kind: mesh::Kind,
-        within: &Within,
-    ) -> Result<Vec<String>> {
+    async fn parents(&self, mesh: &str, kind: mesh::Kind, within: &Within) -> Result<Vec<String>> {
         let (parent, wanted) = match kind.parent() {
             None => return Ok(vec![String::new()]),
             Some(mesh::Kind::VirtualRouter) => (mesh::Kind::VirtualRouter, &within.router),
@@ -214,7 +248,10 @@ impl Look {
             return Ok(None);
         };
         let services = self.services(&namespace.id).await?;
-        Ok(services.iter().find(|service| service.name == name).cloned())
+        Ok(services
+            .iter()
+            .find(|service| service.name == name)
+            .cloned())
     }
 
     async fn of_namespace(&self, namespace: Namespace) -> Result<Found> {
@@ -342,7 +379,10 @@ impl Look {
             .map(|start| word.split_at(start))
             .filter(|(before, name)| {
                 let is_end = before.is_empty() || path == *before;
-                let is_end = is_end || path.strip_suffix(before).is_some_and(|it| it.ends_with('/'));
+                let is_end = is_end
+                    || path
+                        .strip_suffix(before)
+                        .is_some_and(|it| it.ends_with('/'));
                 is_end && !name.is_empty()
             })
             .map(|(_, name)| name)

@@ -2,13 +2,22 @@
 
 mod aws;
 mod document;
+mod kubernetes;
 
 use super::{content::Content, id::Id};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use tombolo_kube::{
     Denial, FieldPath,
     manifest::{self, Limits, Located, Origin, Problem, Severity, Source},
+};
+
+/// How much is read of one file: what a large control plane has, printed.
+const LIMITS: Limits = Limits {
+    bytes: 128 << 20,
+    documents: 500_000,
+    depth: 64,
+    nodes: 10_000_000,
 };
 
 /// A resource as a document asks for it.
@@ -29,6 +38,8 @@ pub(crate) struct Place {
     spec: FieldPath,
     /// The path of the name.
     name: FieldPath,
+    /// The path of what holds the name, the names of its containers, and the tags.
+    beside: FieldPath,
 }
 
 /// What is wrong with documents, a line for each.
@@ -37,7 +48,7 @@ pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
 impl Place {
     /// `file:line` of a document.
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let line = self.origin.line_of(&self.name);
         format!("{}:{line}", self.origin.file())
     }
@@ -52,6 +63,11 @@ impl Place {
         self.spec.clone().join(field)
     }
 
+    /// The path of a neighbour of the name.
+    pub(crate) fn member(&self, member: &str) -> FieldPath {
+        self.beside.clone().field(member)
+    }
+
     pub(crate) fn name(&self) -> &FieldPath {
         &self.name
     }
@@ -59,7 +75,7 @@ impl Place {
 
 /// What language a document is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+enum Dialect {
     /// What `tombolo get -o yaml` prints.
     Resource,
     /// An input or an output of the aws CLI.
@@ -69,11 +85,11 @@ pub(crate) enum Dialect {
 }
 
 /// The documents of all files; the items of a list are documents.
-pub(crate) fn documents(sources: &[Source]) -> Result<Vec<Located<Value>>, Problems> {
+fn documents(sources: &[Source]) -> Result<Vec<Located<Value>>, Problems> {
     let mut documents = Vec::new();
     let mut problems = Problems::default();
     for source in sources {
-        match manifest::documents(source, &Limits::default()) {
+        match manifest::documents(source, &LIMITS) {
             Ok(of_file) => documents.extend(of_file.into_iter().flat_map(items)),
             Err(problem) => problems.0.push(problem),
         }
@@ -90,7 +106,7 @@ fn items(document: Located<Value>) -> Vec<Located<Value>> {
     }
 }
 
-pub(crate) fn dialect(document: &Value) -> Dialect {
+fn dialect(document: &Value) -> Dialect {
     match document["apiVersion"].as_str() {
         None if document.get("kind").is_none() => Dialect::Aws,
         Some(version) if !document::is_of_ours(version) => Dialect::Kubernetes,
@@ -98,8 +114,45 @@ pub(crate) fn dialect(document: &Value) -> Dialect {
     }
 }
 
+/// Whether all documents are Kubernetes manifests, as far as they can be read at all.
+pub(crate) fn are_manifests(sources: &[Source]) -> bool {
+    documents(sources).map_or(true, |documents| {
+        let is_manifest = |it: &Located<Value>| dialect(&it.object) == Dialect::Kubernetes;
+        documents.iter().all(is_manifest)
+    })
+}
+
+/// Reads files of any of the languages, but all of one: manifests refer to each other by other names than
+/// resources do.
+pub(crate) fn any(
+    sources: &[Source],
+    options: &manifest::Options,
+) -> Result<(Vec<Wanted>, Vec<String>), Problems> {
+    let documents = documents(sources)?;
+    let is_manifest = |it: &Located<Value>| dialect(&it.object) == Dialect::Kubernetes;
+    let (manifests, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_manifest);
+    if others.is_empty() && !manifests.is_empty() {
+        let read = kubernetes::read(sources, options)?;
+        Problems(doubles(&read.wanted)).none()?;
+        return Ok((read.wanted, read.warnings));
+    }
+    let mut problems = Problems::default();
+    if let Some(manifest) = manifests.first() {
+        let message = "is that of a Kubernetes manifest, beside documents that are none: apply each sort by \
+                       itself, or write appmesh/2019-01-25 or servicediscovery/2017-03-14";
+        let denial = Denial::new("apiVersion", message);
+        problems.0.push(problem(&manifest.origin, None, denial));
+    }
+    let read = read(&others);
+    let wanted = read.unwrap_or_else(|more| {
+        problems.0.extend(more.0);
+        Vec::new()
+    });
+    problems.none().map(|()| (wanted, Vec::new()))
+}
+
 /// Reads documents that are not Kubernetes manifests.
-pub(crate) fn read(documents: &[Located<Value>]) -> Result<Vec<Wanted>, Problems> {
+fn read(documents: &[Located<Value>]) -> Result<Vec<Wanted>, Problems> {
     let mut wanted = Vec::new();
     let mut problems = Problems::default();
     for document in documents {
@@ -117,37 +170,34 @@ pub(crate) fn read(documents: &[Located<Value>]) -> Result<Vec<Wanted>, Problems
 }
 
 /// One resource written twice is a slip of copying.
-pub(crate) fn doubles(wanted: &[Wanted]) -> Vec<Problem> {
-    let mut seen: HashMap<String, &Wanted> = HashMap::new();
+fn doubles(wanted: &[Wanted]) -> Vec<Problem> {
+    let mut seen: BTreeMap<&Id, &Wanted> = BTreeMap::new();
     let mut problems = Vec::new();
     for one in wanted {
-        if let Some(first) = seen.get(&one.id.to_string()) {
+        if let Some(first) = seen.get(&one.id) {
             let first = first.place.line();
             let message = format!("is given twice; the first is at {first}; remove one");
             let denial = Denial::new(one.place.name.clone(), message);
             problems.push(one.place.problem(&one.id, denial));
         } else {
-            seen.insert(one.id.to_string(), one);
+            seen.insert(&one.id, one);
         }
     }
     problems
 }
 
 /// A document's content, read and checked by the rules that need no other resource.
-fn content(
-    id: &Id,
-    spec: &Value,
-    place: &Place,
-) -> Result<Content, Problem> {
+fn content(id: &Id, spec: &Value, place: &Place) -> Result<Content, Vec<Problem>> {
     let denied = |denial: Denial| {
         let field = place.in_spec(&denial.field);
         place.problem(id, Denial::new(field, denial.message))
     };
-    let content = Content::read(id.kind(), spec).map_err(denied)?;
+    let all = |denials: Vec<Denial>| denials.into_iter().map(denied).collect::<Vec<_>>();
+    let content = Content::read(id.kind(), spec).map_err(all)?;
     if let Content::Mesh(spec) = &content
         && let Err(broken) = spec.check()
     {
-        return Err(denied(in_spec(&broken.field, &broken.message)));
+        return Err(all(vec![in_spec(&broken.field, &broken.message)]));
     }
     Ok(content)
 }
@@ -170,7 +220,10 @@ fn problem(origin: &Origin, object: Option<String>, denial: Denial) -> Problem {
 }
 
 impl Problems {
-    pub(crate) fn none(self) -> Result<(), Self> {
+    /// Nothing is wrong; or everything that is, in the order of files and lines.
+    pub(crate) fn none(mut self) -> Result<(), Self> {
+        self.0
+            .sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 }

@@ -23,7 +23,10 @@ const NAMES: [(mesh::Kind, &[&str]); 7] = [
         &["meshName", "virtualGatewayName", "gatewayRouteName"],
     ),
     (mesh::Kind::VirtualNode, &["meshName", "virtualNodeName"]),
-    (mesh::Kind::VirtualRouter, &["meshName", "virtualRouterName"]),
+    (
+        mesh::Kind::VirtualRouter,
+        &["meshName", "virtualRouterName"],
+    ),
     (
         mesh::Kind::VirtualService,
         &["meshName", "virtualServiceName"],
@@ -43,7 +46,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
     let (at, members) = unwrap(&document.object).ok_or_else(|| refused(unknown()))?;
     let (kind, names) = NAMES
         .into_iter()
-        .find(|(_, names)| names.iter().all(|name| members[*name].is_string()))
+        .find(|(_, names)| names.iter().all(|name| text_of(members, name).is_some()))
         .ok_or_else(|| refused(unknown()))?;
     let stray = members.keys().find(|member| {
         let member = member.as_str();
@@ -53,14 +56,15 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
         let message = format!("a {} has no such member", kind.title());
         return Err(refused(Denial::new(at.field(member), message)));
     }
-    let text = |name: &&str| members[*name].as_str().unwrap_or_default().to_owned();
-    let mut names_given: Vec<String> = names.iter().map(text).collect();
+    let given = names.iter().filter_map(|name| text_of(members, name));
+    let mut names_given: Vec<String> = given.map(str::to_owned).collect();
     let name = names_given.pop().unwrap_or_default();
     let id = Id::new(Kind::Mesh(kind), &names_given, name).ok_or_else(|| refused(unknown()))?;
     let place = Place {
         origin: document.origin.clone(),
         spec: at.clone().field("spec"),
         name: at.clone().field(names.last().copied().unwrap_or_default()),
+        beside: at.clone(),
     };
     let tags = tags(members.get("tags"), &at).map_err(refused)?;
     let empty = Value::Object(Map::new());
@@ -68,7 +72,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
         None | Some(Value::Null) => &empty,
         Some(spec) => spec,
     };
-    let content = content(&id, spec, &place).map_err(|problem| vec![problem])?;
+    let content = content(&id, spec, &place)?;
     Ok(Wanted {
         id,
         content,
@@ -89,16 +93,17 @@ fn unwrap(document: &Value) -> Option<(FieldPath, &Map<String, Value>)> {
     Some((FieldPath::root(), members))
 }
 
+fn text_of<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    members.get(name)?.as_str()
+}
+
 fn unknown() -> Denial {
     let message = "has neither apiVersion and kind, nor the names (meshName, virtualNodeName …) that an input \
                    of aws appmesh has; see `tombolo apply --help`";
     Denial::new(FieldPath::root(), message)
 }
 
-fn tags(
-    tags: Option<&Value>,
-    at: &FieldPath,
-) -> Result<Option<BTreeMap<String, String>>, Denial> {
+fn tags(tags: Option<&Value>, at: &FieldPath) -> Result<Option<BTreeMap<String, String>>, Denial> {
     let Some(tags) = tags else {
         return Ok(None);
     };

@@ -30,6 +30,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
         origin: document.origin.clone(),
         spec: "spec".into(),
         name: "metadata.name".into(),
+        beside: "metadata".into(),
     };
     let mut problems: Vec<Problem> = strays(&document.object)
         .into_iter()
@@ -48,8 +49,8 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
             place,
         }),
         Ok(_) => Err(problems),
-        Err(problem) => {
-            problems.push(problem);
+        Err(of_spec) => {
+            problems.extend(of_spec);
             Err(problems)
         }
     }
@@ -62,7 +63,10 @@ fn kind(document: &Value) -> Result<Kind, Denial> {
     }
     let Some(title) = document["kind"].as_str() else {
         let known = Kind::ALL.map(Kind::title).join(", ");
-        return Err(Denial::new("kind", format!("is missing; known are {known}")));
+        return Err(Denial::new(
+            "kind",
+            format!("is missing; known are {known}"),
+        ));
     };
     let kind = Kind::of_title(title).map_err(|message| Denial::new("kind", message))?;
     match document["apiVersion"].as_str() {

@@ -1,0 +1,288 @@
+//! The commands that make a resource what a document asks for. The same commands are tried on a copy of the
+//! state before, and sent to the server after.
+
+use super::{
+    content::{Content, NamespaceSpec, ServiceSpec},
+    found::{Found, Shape},
+    id::Id,
+    read::Wanted,
+};
+use std::collections::BTreeMap;
+use tombolo_kube::Denial;
+use tombolo_model::{
+    Command,
+    apply::{
+        mesh as mesh_apply,
+        registry::{self, Tagged},
+    },
+    mesh::Tag,
+};
+
+/// The commands that create a resource. `container` is the generated id of what it is in, for services and
+/// instances.
+pub(crate) fn create(wanted: &Wanted, container: &str) -> Vec<Command> {
+    let tags = tags(wanted.tags.as_ref());
+    match (&wanted.id, &wanted.content) {
+        (Id::Namespace { name }, Content::Namespace(spec)) => {
+            let create = registry::CreateNamespace {
+                name: name.clone(),
+                kind: spec.kind,
+                vpc: spec.vpc.clone(),
+                description: spec.description.clone(),
+                soa_ttl: spec.soa_ttl(),
+                creator_request_id: None,
+                tags,
+            };
+            vec![of_registry(registry::Command::CreateNamespace(create))]
+        }
+        (Id::Service { name, .. }, Content::Service(spec)) => {
+            let create = registry::CreateService {
+                name: name.clone(),
+                namespace_id: container.to_owned(),
+                description: spec.description.clone(),
+                dns_config: spec.dns_config.clone(),
+                health_check: spec.health_check_config.clone(),
+                custom_health_check: spec.health_check_custom_config.is_some(),
+                http_only: spec.is_http_only(),
+                creator_request_id: None,
+                tags,
+            };
+            vec![of_registry(registry::Command::CreateService(create))]
+        }
+        (Id::Instance { name, .. }, Content::Instance(spec)) => {
+            vec![register(container, name, &spec.attributes)]
+        }
+        (Id::Mesh(key), Content::Mesh(spec)) => vec![Command::Mesh(mesh_apply::Command::Create {
+            key: key.clone(),
+            spec: spec.clone(),
+            tags,
+            client_token: None,
+        })],
+        _ => Vec::new(),
+    }
+}
+
+/// The commands that follow the creation of a resource, by its generated id.
+pub(crate) fn complete(wanted: &Wanted, id: &str) -> Vec<Command> {
+    match &wanted.content {
+        Content::Service(spec) => change_attributes(id, spec.attributes.as_ref(), None),
+        _ => Vec::new(),
+    }
+}
+
+/// The commands that change a resource.
+///
+/// # Errors
+/// What cannot be changed, by its path in the spec.
+pub(crate) fn change(wanted: &Wanted, found: &Found) -> Result<Vec<Command>, Denial> {
+    let mut commands = Vec::new();
+    match (&wanted.content, found.content(), &found.shape) {
+        (Content::Namespace(spec), Content::Namespace(now), Shape::Namespace(namespace)) => {
+            commands.extend(change_namespace(&namespace.id, spec, &now)?);
+        }
+        (Content::Service(spec), Content::Service(now), Shape::Service { service, .. }) => {
+            commands.extend(change_service(&service.id, spec, &now)?);
+        }
+        (Content::Instance(spec), Content::Instance(now), Shape::Instance { service_id, .. })
+            if *spec != now =>
+        {
+            commands.push(register(service_id, wanted.id.name(), &spec.attributes));
+        }
+        (Content::Mesh(spec), Content::Mesh(now), Shape::Mesh(resource)) if *spec != now => {
+            commands.push(Command::Mesh(mesh_apply::Command::Update {
+                key: resource.key.clone(),
+                spec: spec.clone(),
+                client_token: None,
+            }));
+        }
+        _ => {}
+    }
+    if let Some(tags) = &wanted.tags {
+        commands.extend(change_tags(found, tags));
+    }
+    Ok(commands)
+}
+
+/// The command that removes a resource.
+pub(crate) fn delete(found: &Found) -> Command {
+    match &found.shape {
+        Shape::Namespace(namespace) => of_registry(registry::Command::DeleteNamespace {
+            id: namespace.id.clone(),
+        }),
+        Shape::Service { service, .. } => of_registry(registry::Command::DeleteService {
+            id: service.id.clone(),
+        }),
+        Shape::Instance {
+            service_id,
+            instance,
+            ..
+        } => of_registry(registry::Command::DeregisterInstance {
+            service_id: service_id.clone(),
+            instance_id: instance.id.clone(),
+        }),
+        Shape::Mesh(resource) => Command::Mesh(mesh_apply::Command::Delete {
+            key: resource.key.clone(),
+        }),
+    }
+}
+
+fn change_namespace(
+    id: &str,
+    spec: &NamespaceSpec,
+    now: &NamespaceSpec,
+) -> Result<Option<Command>, Denial> {
+    if spec.kind != now.kind {
+        let is = now.kind.word();
+        let message = format!("is {is} and cannot be changed; delete the namespace first");
+        return Err(Denial::new("Type", message));
+    }
+    if spec.over(now) == *now {
+        return Ok(None);
+    }
+    let update = registry::UpdateNamespace {
+        id: id.to_owned(),
+        kind: spec.kind,
+        // Only an empty text takes one away.
+        description: Some(spec.description.clone().unwrap_or_default()),
+        soa_ttl: spec.soa_ttl(),
+        updater_request_id: None,
+    };
+    Ok(Some(of_registry(registry::Command::UpdateNamespace(
+        update,
+    ))))
+}
+
+fn change_service(id: &str, spec: &ServiceSpec, now: &ServiceSpec) -> Result<Vec<Command>, Denial> {
+    let over = spec.over(now);
+    let fixed = |field: &str, message: &str| {
+        let message = format!("{message} after creation; delete the service first");
+        Err(Denial::new(field, message))
+    };
+    if over.health_check_custom_config != now.health_check_custom_config {
+        return fixed("HealthCheckCustomConfig", "cannot be given or taken away");
+    }
+    if let (Some(over), Some(now)) = (&over.dns_config, &now.dns_config)
+        && over.routing_policy != now.routing_policy
+    {
+        return fixed("DnsConfig.RoutingPolicy", "cannot be changed");
+    }
+    let mut commands = Vec::new();
+    let is_same = over.description == now.description
+        && over.dns_config == now.dns_config
+        && over.health_check_config == now.health_check_config;
+    if !is_same {
+        let update = registry::UpdateService {
+            id: id.to_owned(),
+            description: Some(over.description.unwrap_or_default()),
+            dns_records: over.dns_config.map(|it| it.dns_records).unwrap_or_default(),
+            health_check: over.health_check_config,
+        };
+        commands.push(of_registry(registry::Command::UpdateService(update)));
+    }
+    commands.extend(change_attributes(
+        id,
+        spec.attributes.as_ref(),
+        now.attributes.as_ref(),
+    ));
+    Ok(commands)
+}
+
+fn change_attributes(
+    service_id: &str,
+    wanted: Option<&BTreeMap<String, String>>,
+    now: Option<&BTreeMap<String, String>>,
+) -> Vec<Command> {
+    let Some(wanted) = wanted else {
+        return Vec::new();
+    };
+    let (set, gone) = difference(wanted, now.unwrap_or(&BTreeMap::new()));
+    let mut commands = Vec::new();
+    if !gone.is_empty() {
+        commands.push(of_registry(registry::Command::DeleteServiceAttributes {
+            service_id: service_id.to_owned(),
+            keys: gone,
+        }));
+    }
+    if !set.is_empty() {
+        commands.push(of_registry(registry::Command::UpdateServiceAttributes {
+            service_id: service_id.to_owned(),
+            attributes: set,
+        }));
+    }
+    commands
+}
+
+fn change_tags(found: &Found, wanted: &BTreeMap<String, String>) -> Vec<Command> {
+    let (set, gone) = difference(wanted, &found.tags);
+    let tagged = match &found.shape {
+        Shape::Namespace(namespace) => Tagged::Namespace(namespace.id.clone()),
+        Shape::Service { service, .. } => Tagged::Service(service.id.clone()),
+        Shape::Mesh(resource) => {
+            let key = resource.key.clone();
+            let mut commands = Vec::new();
+            if !gone.is_empty() {
+                commands.push(Command::Mesh(mesh_apply::Command::Untag {
+                    key: key.clone(),
+                    tag_keys: gone,
+                }));
+            }
+            if !set.is_empty() {
+                commands.push(Command::Mesh(mesh_apply::Command::Tag {
+                    key,
+                    tags: tags(Some(&set)),
+                }));
+            }
+            return commands;
+        }
+        Shape::Instance { .. } => return Vec::new(),
+    };
+    let mut commands = Vec::new();
+    if !gone.is_empty() {
+        commands.push(of_registry(registry::Command::Untag {
+            resource: tagged.clone(),
+            tag_keys: gone,
+        }));
+    }
+    if !set.is_empty() {
+        commands.push(of_registry(registry::Command::Tag {
+            resource: tagged,
+            tags: tags(Some(&set)),
+        }));
+    }
+    commands
+}
+
+type Pairs = BTreeMap<String, String>;
+
+/// The pairs that are new or other than now, and the keys that go.
+fn difference(wanted: &Pairs, now: &Pairs) -> (Pairs, Vec<String>) {
+    let set = wanted
+        .iter()
+        .filter(|(key, value)| now.get(*key) != Some(value));
+    let set = set.map(|(key, value)| (key.clone(), value.clone()));
+    let gone = now.keys().filter(|key| !wanted.contains_key(*key));
+    (set.collect(), gone.cloned().collect())
+}
+
+fn tags(tags: Option<&Pairs>) -> Vec<Tag> {
+    let tag = |(key, value): (&String, &String)| Tag {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    tags.into_iter().flatten().map(tag).collect()
+}
+
+fn register(service_id: &str, name: &str, attributes: &Pairs) -> Command {
+    of_registry(registry::Command::RegisterInstance(
+        registry::RegisterInstance {
+            service_id: service_id.to_owned(),
+            instance_id: name.to_owned(),
+            attributes: attributes.clone(),
+            creator_request_id: None,
+        },
+    ))
+}
+
+fn of_registry(command: registry::Command) -> Command {
+    Command::Registry(command)
+}

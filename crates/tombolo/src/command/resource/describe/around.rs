@@ -1,0 +1,264 @@
+//! What is around a resource: what it refers to, what refers to it, and what is in it or behind it.
+
+use super::{Description, Link};
+use crate::command::resource::{
+    cells::{cells, columns},
+    found::{Found, Shape},
+    id::Id,
+    kind::Kind,
+    look::{Look, Within},
+    references,
+};
+use tombolo_api::client::{Error, Service};
+use tombolo_model::mesh::{
+    self, ResourceKey, Spec,
+    spec::virtual_node::{CloudMapDiscovery, ServiceDiscovery},
+};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Rows of what is in a resource or behind it.
+pub(super) struct Table {
+    pub(super) title: &'static str,
+    /// Its member in JSON.
+    pub(super) member: &'static str,
+    pub(super) header: Vec<&'static str>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+pub(super) async fn of(look: &Look, found: Found) -> Result<Description> {
+    Ok(Description {
+        refers_to: refers_to(look, &found).await?,
+        referred_to_by: referred_to_by(look, &found.id).await?,
+        tables: tables(look, &found).await?,
+        found,
+    })
+}
+
+async fn refers_to(look: &Look, found: &Found) -> Result<Vec<Link>> {
+    let mut links = Vec::new();
+    let (Id::Mesh(key), Some(spec)) = (&found.id, found.spec()) else {
+        return Ok(links);
+    };
+    for reference in references::of(key, spec) {
+        links.push(Link {
+            role: reference.role,
+            state: allowed(state(look, &reference.target).await)?
+                .unwrap_or_else(|| "not to be seen with these credentials".into()),
+            other: reference.target,
+            weight: reference.weight,
+        });
+    }
+    Ok(links)
+}
+
+/// What lies in another API may be beyond what the caller may see.
+fn allowed<T>(seen: Result<T>) -> Result<Option<T>> {
+    match seen {
+        Err(error) if error.code() == Some("AccessDeniedException") => Ok(None),
+        seen => seen.map(Some),
+    }
+}
+
+/// In how far a target is there.
+async fn state(look: &Look, target: &Id) -> Result<String> {
+    let Some(found) = look.find(target).await? else {
+        return Ok("missing".into());
+    };
+    let instances = match (target, &found.shape, found.spec()) {
+        (Id::Service { namespace, .. }, Shape::Service { service, .. }, _) => {
+            look.instances(namespace, service).await?
+        }
+        (_, _, Some(Spec::VirtualNode(spec))) => match &spec.service_discovery {
+            None => return Ok("without service discovery".into()),
+            Some(ServiceDiscovery::Dns(dns)) => {
+                return Ok(format!("found by DNS: {}", dns.hostname));
+            }
+            Some(ServiceDiscovery::AwsCloudMap(discovery)) => {
+                match behind(look, discovery).await? {
+                    Some(instances) => instances,
+                    None => return Ok("its Cloud Map service is missing".into()),
+                }
+            }
+        },
+        _ => return Ok("there".into()),
+    };
+    Ok(healthy(&instances))
+}
+
+/// `2 of 3 instances healthy`.
+fn healthy(instances: &[Found]) -> String {
+    let all = instances.len();
+    let count = |wanted: &str| {
+        let is = |found: &&Found| matches!(&found.shape, Shape::Instance { health, .. } if health == wanted);
+        instances.iter().filter(is).count()
+    };
+    match count("UNKNOWN") {
+        0 => format!("{} of {all} instances healthy", count("HEALTHY")),
+        _ => format!("{all} instances, health not checked"),
+    }
+}
+
+/// The instances that a virtual node finds; none where their service is not there.
+async fn behind(look: &Look, discovery: &CloudMapDiscovery) -> Result<Option<Vec<Found>>> {
+    let (namespace, name) = (&discovery.namespace_name, &discovery.service_name);
+    let Some(service) = look.service(namespace, name).await? else {
+        return Ok(None);
+    };
+    let mut instances = look.instances(namespace, &service).await?;
+    instances.retain(|found| {
+        let Shape::Instance { instance, .. } = &found.shape else {
+            return false;
+        };
+        let mut wanted = discovery.attributes.iter().flatten();
+        wanted.all(|pair| instance.attributes.get(&pair.key) == Some(&pair.value))
+    });
+    Ok(Some(instances))
+}
+
+async fn referred_to_by(look: &Look, id: &Id) -> Result<Option<Vec<Link>>> {
+    let kinds: &[mesh::Kind] = match id.kind() {
+        Kind::Service => &[mesh::Kind::VirtualNode],
+        Kind::Mesh(mesh::Kind::VirtualNode) => &[mesh::Kind::Route, mesh::Kind::VirtualService],
+        Kind::Mesh(mesh::Kind::VirtualRouter) => &[mesh::Kind::VirtualService],
+        Kind::Mesh(mesh::Kind::VirtualService) => {
+            &[mesh::Kind::VirtualNode, mesh::Kind::GatewayRoute]
+        }
+        _ => return Ok(None),
+    };
+    let within = Within {
+        mesh: match id {
+            Id::Mesh(key) => Some(key.mesh.to_string()),
+            _ => None,
+        },
+        ..Within::default()
+    };
+    let mut links = Vec::new();
+    for kind in kinds {
+        let found = allowed(look.list(Kind::Mesh(*kind), &within, None).await)?;
+        for found in found.unwrap_or_default() {
+            let (Id::Mesh(key), Some(spec)) = (&found.id, found.spec()) else {
+                continue;
+            };
+            let references = references::of(key, spec).into_iter();
+            links.extend(references.filter(|it| it.target == *id).map(|it| Link {
+                role: it.role,
+                other: found.id.clone(),
+                weight: it.weight,
+                state: String::new(),
+            }));
+        }
+    }
+    Ok(Some(links))
+}
+
+async fn tables(look: &Look, found: &Found) -> Result<Vec<Table>> {
+    match (&found.id, &found.shape) {
+        (Id::Namespace { name }, _) => {
+            let within = Within {
+                namespace: Some(name.clone()),
+                ..Within::default()
+            };
+            let services = look.list(Kind::Service, &within, None).await?;
+            Ok(vec![listed(
+                "Services",
+                "services",
+                Kind::Service,
+                &services,
+            )])
+        }
+        (Id::Service { namespace, name }, Shape::Service { service, .. }) => {
+            let instances = look.instances(namespace, service).await?;
+            Ok(vec![
+                records(namespace, name, service),
+                listed("Instances", "instances", Kind::Instance, &instances),
+            ])
+        }
+        (Id::Mesh(key), _) => of_mesh(look, key, found.spec()).await,
+        _ => Ok(Vec::new()),
+    }
+}
+
+async fn of_mesh(look: &Look, key: &ResourceKey, spec: Option<&Spec>) -> Result<Vec<Table>> {
+    let children = |kind| look.members_of(&key.mesh, kind, &key.name);
+    Ok(match (key.kind, spec) {
+        (mesh::Kind::Mesh, _) => vec![members(look, &key.name).await?],
+        (mesh::Kind::VirtualRouter, _) => {
+            let kind = mesh::Kind::Route;
+            let routes = children(kind).await?;
+            vec![listed("Routes", "routes", Kind::Mesh(kind), &routes)]
+        }
+        (mesh::Kind::VirtualGateway, _) => {
+            let kind = mesh::Kind::GatewayRoute;
+            let routes = children(kind).await?;
+            vec![listed(
+                "Gateway routes",
+                "gatewayRoutes",
+                Kind::Mesh(kind),
+                &routes,
+            )]
+        }
+        (_, Some(Spec::VirtualNode(spec))) => match &spec.service_discovery {
+            Some(ServiceDiscovery::AwsCloudMap(discovery)) => {
+                let instances = allowed(behind(look, discovery).await)?;
+                let instances = instances.flatten().unwrap_or_default();
+                vec![listed("Instances", "instances", Kind::Instance, &instances)]
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    })
+}
+
+/// How many resources of each kind a mesh has.
+async fn members(look: &Look, mesh: &str) -> Result<Table> {
+    let mut rows = Vec::new();
+    for kind in mesh::Kind::ALL {
+        if kind != mesh::Kind::Mesh {
+            let count = look.count(mesh, kind).await?;
+            rows.push(vec![kind.title().to_owned(), count.to_string()]);
+        }
+    }
+    Ok(Table {
+        title: "Resources",
+        member: "resources",
+        header: vec!["KIND", "COUNT"],
+        rows,
+    })
+}
+
+/// What a service publishes in DNS.
+fn records(namespace: &str, name: &str, service: &Service) -> Table {
+    let row = |record: &tombolo_model::registry::DnsRecord| {
+        let kind = format!("{:?}", record.kind);
+        vec![format!("{name}.{namespace}"), kind, record.ttl.to_string()]
+    };
+    let records = service.dns_config.iter().flat_map(|dns| &dns.dns_records);
+    Table {
+        title: "DNS records",
+        member: "dnsRecords",
+        header: vec!["NAME", "TYPE", "TTL"],
+        rows: records.map(row).collect(),
+    }
+}
+
+/// The same table that `tombolo get` prints, without what all rows have in common.
+fn listed(title: &'static str, member: &'static str, kind: Kind, all: &[Found]) -> Table {
+    let places = Id::containers(kind).len();
+    let columns = columns(kind);
+    let is_shown = |at: usize| !columns[at].1 && !(1..=places).contains(&at);
+    let keep = |cells: Vec<String>| {
+        let cells = cells.into_iter().enumerate();
+        cells
+            .filter(|(at, _)| is_shown(*at))
+            .map(|(_, cell)| cell)
+            .collect()
+    };
+    let header = columns.iter().enumerate().filter(|(at, _)| is_shown(*at));
+    Table {
+        title,
+        member,
+        header: header.map(|(_, (name, _))| *name).collect(),
+        rows: all.iter().map(|found| keep(cells(found))).collect(),
+    }
+}

@@ -1,0 +1,262 @@
+//! What applying documents would do. Everything is decided, and tried on a copy of what the server has,
+//! before anything is sent.
+
+use super::{
+    command,
+    content::Content,
+    found::{Found, document},
+    id::Id,
+    kind::Kind,
+    look::Look,
+    read::{Problems, Wanted, in_spec},
+    references,
+    rehearsal::Rehearsal,
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use tombolo_api::client::Error;
+use tombolo_kube::{Denial, FieldPath, manifest::Problem};
+use tombolo_model::{Reason, Rejection, mesh::Spec};
+
+/// What to do about something that is missing.
+const MAKE_IT: &str = "make it first, or put it into the same files";
+
+/// What becomes of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Created,
+    Configured,
+    Unchanged,
+}
+
+impl Outcome {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One resource to be made what a document asks for.
+pub(crate) struct Step {
+    pub(crate) wanted: Wanted,
+    pub(crate) found: Option<Found>,
+    pub(crate) outcome: Outcome,
+}
+
+/// All steps in the order in which they are taken, and what they need to know of what is there.
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) known: Known,
+}
+
+/// What is there of all that the documents speak of.
+pub(crate) type Known = BTreeMap<Id, Found>;
+
+/// Why there is no plan.
+pub(crate) enum Refusal {
+    Problems(Problems),
+    Server(Error),
+}
+
+impl Step {
+    /// The document of the resource as it is.
+    pub(crate) fn before(&self) -> Option<Value> {
+        let found = self.found.as_ref()?;
+        Some(document(&found.id, &found.content(), &found.tags))
+    }
+
+    /// The document of the resource as it is when the step is done.
+    pub(crate) fn after(&self) -> Value {
+        let now = self.found.as_ref().map(Found::content);
+        let content = self.wanted.content.over(now.as_ref());
+        let tags = match (&self.wanted.tags, &self.found) {
+            (Some(tags), _) => tags.clone(),
+            (None, Some(found)) => found.tags.clone(),
+            (None, None) => BTreeMap::new(),
+        };
+        document(&self.wanted.id, &content, &tags)
+    }
+}
+
+/// Decides what to do, with the server's state as it is now.
+pub(crate) async fn make(look: &Look, mut wanted: Vec<Wanted>) -> Result<Plan, Refusal> {
+    wanted.sort_by_key(|one| rank(one.id.kind()));
+    let known = known(look, &wanted).await.map_err(Refusal::Server)?;
+    let mut problems = Problems::default();
+    let mut failed = BTreeSet::new();
+    let mut steps = Vec::new();
+    for wanted in wanted {
+        let found = known.get(&wanted.id).cloned();
+        let outcome = match outcome(&wanted, found.as_ref()) {
+            Ok(outcome) => outcome,
+            Err(denial) => {
+                let field = wanted.place.in_spec(&denial.field);
+                let denial = Denial::new(field, denial.message);
+                problems.0.push(wanted.place.problem(&wanted.id, denial));
+                failed.insert(wanted.id);
+                continue;
+            }
+        };
+        steps.push(Step {
+            wanted,
+            found,
+            outcome,
+        });
+    }
+    let rehearsal = Rehearsal::new(look.client.scope().clone(), known.values());
+    problems
+        .0
+        .extend(rehearse(rehearsal, &steps, &known, failed));
+    problems.none().map_err(Refusal::Problems)?;
+    Ok(Plan { steps, known })
+}
+
+/// What becomes of a resource, or why it cannot become that.
+fn outcome(wanted: &Wanted, found: Option<&Found>) -> Result<Outcome, Denial> {
+    let Some(found) = found else {
+        return match &wanted.content {
+            Content::Namespace(spec) if spec.lacks_vpc() => {
+                let message = "must be given to make a private namespace; the API never tells it again, so no \
+                               output has it";
+                Err(Denial::new("Vpc", message))
+            }
+            _ => Ok(Outcome::Created),
+        };
+    };
+    Ok(match command::change(wanted, found)?.as_slice() {
+        [] => Outcome::Unchanged,
+        _ => Outcome::Configured,
+    })
+}
+
+/// The place of a kind in an order in which references lead backwards.
+pub(crate) fn rank(kind: Kind) -> usize {
+    Kind::ALL
+        .iter()
+        .position(|known| *known == kind)
+        .unwrap_or(0)
+}
+
+/// What is there of the resources themselves, of what they are in, and of what they refer to in their mesh. What
+/// they refer to in the registry need not be there, and whoever applies them need not be allowed to look.
+async fn known(look: &Look, wanted: &[Wanted]) -> Result<Known, Error> {
+    let mut ids = BTreeSet::new();
+    for wanted in wanted {
+        let mut container = Some(wanted.id.clone());
+        while let Some(id) = container {
+            container = id.container();
+            ids.insert(id);
+        }
+        if let (Id::Mesh(key), Content::Mesh(spec)) = (&wanted.id, &wanted.content) {
+            let targets = references::of(key, spec).into_iter().map(|it| it.target);
+            ids.extend(targets.filter(|target| matches!(target, Id::Mesh(_))));
+        }
+    }
+    let mut known = Known::new();
+    find(look, ids, &mut known).await?;
+    // A gateway route must fit what is behind the virtual service that it leads to.
+    let services = known
+        .values()
+        .filter_map(|found| match (&found.id, found.spec()) {
+            (Id::Mesh(key), Some(spec @ Spec::VirtualService(_))) => {
+                Some(references::of(key, spec))
+            }
+            _ => None,
+        });
+    let providers = services.flatten().map(|it| it.target);
+    let providers = providers.filter(|id| !known.contains_key(id)).collect();
+    find(look, providers, &mut known).await?;
+    Ok(known)
+}
+
+async fn find(look: &Look, ids: BTreeSet<Id>, known: &mut Known) -> Result<(), Error> {
+    let ids: Vec<Id> = ids.into_iter().collect();
+    let found = look.find_all(&ids).await?.into_iter().flatten();
+    known.extend(found.map(|found| (found.id.clone(), found)));
+    Ok(())
+}
+
+/// Tries all steps on a copy of what is known. What `failed` already, and what fails only for that, is said
+/// elsewhere.
+fn rehearse(
+    mut rehearsal: Rehearsal,
+    steps: &[Step],
+    known: &Known,
+    mut failed: BTreeSet<Id>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let made: BTreeSet<&Id> = steps.iter().map(|step| &step.wanted.id).collect();
+    let is_orphan = |id: &Id| !known.contains_key(id) && !made.contains(id);
+    for step in steps {
+        let wanted = &step.wanted;
+        let problem = match &wanted.id.container() {
+            Some(container) if failed.contains(container) => None,
+            Some(container) if is_orphan(container) => Some(no_container(wanted, container)),
+            _ => match rehearsal.step(step) {
+                Ok(()) => continue,
+                Err(rejection) if because_of(wanted, &rejection, &failed) => None,
+                Err(rejection) => Some(refused(wanted, rejection)),
+            },
+        };
+        failed.insert(wanted.id.clone());
+        problems.extend(problem);
+    }
+    problems
+}
+
+/// Whether a step fails only because another one does.
+fn because_of(wanted: &Wanted, rejection: &Rejection, failed: &BTreeSet<Id>) -> bool {
+    let (Id::Mesh(key), Content::Mesh(spec)) = (&wanted.id, &wanted.content) else {
+        return false;
+    };
+    let is_failed = |reference: references::Reference| failed.contains(&reference.target);
+    rejection.reason == Reason::NotFound && references::of(key, spec).into_iter().any(is_failed)
+}
+
+fn no_container(wanted: &Wanted, container: &Id) -> Problem {
+    let members = Id::containers(wanted.id.kind());
+    let member = members.last().copied().unwrap_or_default();
+    let field = wanted.place.member(member);
+    let message = format!("{container} is not there; {MAKE_IT}");
+    wanted
+        .place
+        .problem(&wanted.id, Denial::new(field, message))
+}
+
+/// A refusal by a rule of the model, at the field that it names.
+fn refused(wanted: &Wanted, rejection: Rejection) -> Problem {
+    let place = &wanted.place;
+    let Some(field) = &rejection.field else {
+        let denial = Denial::new(place.name().clone(), rejection.message);
+        return place.problem(&wanted.id, denial);
+    };
+    let message = rejection.message.as_str();
+    let message = message
+        .strip_prefix(&format!("{field}: "))
+        .unwrap_or(message);
+    let message = match message.strip_suffix(&format!(" (named in {field})")) {
+        Some(message) => format!("{message}; {MAKE_IT}"),
+        None => message.to_owned(),
+    };
+    let field = match (&wanted.content, field.as_str()) {
+        (_, "Name" | "InstanceId") => place.name().clone(),
+        (_, "Tags" | "tags") => place.member("tags"),
+        (Content::Mesh(_), field) if field.starts_with("spec") => {
+            place.in_spec(&in_spec(field, "").field)
+        }
+        (Content::Mesh(_), _) => place.name().clone(),
+        (Content::Namespace(_), field) => {
+            let field = field.strip_prefix("Namespace.").unwrap_or(field);
+            place.in_spec(&FieldPath::from(field))
+        }
+        (Content::Service(_), field) => {
+            let field = field.strip_prefix("Service.").unwrap_or(field);
+            place.in_spec(&FieldPath::from(field))
+        }
+        (Content::Instance(_), field) => place.in_spec(&FieldPath::from(field)),
+    };
+    place.problem(&wanted.id, Denial::new(field, message))
+}

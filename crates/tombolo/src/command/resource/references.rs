@@ -1,0 +1,78 @@
+//! What a resource refers to.
+
+use super::id::Id;
+use tombolo_model::mesh::{
+    Kind, ResourceKey, Spec,
+    spec::{virtual_node::ServiceDiscovery, virtual_service::Provider},
+};
+
+/// A reference of a resource of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// What it is to the resource: `target`, `provider` …
+    pub(crate) role: &'static str,
+    pub(crate) target: Id,
+    /// The weight of a target, of all weights of its route.
+    pub(crate) weight: Option<(u32, u32)>,
+}
+
+/// The references of a spec, in the order in which it has them.
+pub(crate) fn of(key: &ResourceKey, spec: &Spec) -> Vec<Reference> {
+    let in_mesh = |role, kind, name: &str| Reference {
+        role,
+        target: Id::Mesh(ResourceKey::new(key.mesh.clone(), kind, name)),
+        weight: None,
+    };
+    match spec {
+        Spec::Mesh(_) | Spec::VirtualRouter(_) | Spec::VirtualGateway(_) => Vec::new(),
+        Spec::VirtualNode(spec) => {
+            let mut references = Vec::new();
+            if let Some(ServiceDiscovery::AwsCloudMap(discovery)) = &spec.service_discovery {
+                references.push(Reference {
+                    role: "instances",
+                    target: Id::Service {
+                        namespace: discovery.namespace_name.clone(),
+                        name: discovery.service_name.clone(),
+                    },
+                    weight: None,
+                });
+            }
+            let backends = spec.backends();
+            references.extend(backends.map(|backend| {
+                let name = &backend.virtual_service_name;
+                in_mesh("backend", Kind::VirtualService, name)
+            }));
+            references
+        }
+        Spec::VirtualService(spec) => match &spec.provider {
+            None => Vec::new(),
+            Some(Provider::VirtualNode { virtual_node_name }) => {
+                vec![in_mesh("provider", Kind::VirtualNode, virtual_node_name)]
+            }
+            Some(Provider::VirtualRouter {
+                virtual_router_name,
+            }) => {
+                let name = virtual_router_name;
+                vec![in_mesh("provider", Kind::VirtualRouter, name)]
+            }
+        },
+        Spec::Route(spec) => {
+            let action = spec.action().map(|(_, action)| action);
+            let targets = action.map(|it| it.weighted_targets.as_slice());
+            let targets = targets.unwrap_or_default();
+            let sum = targets.iter().map(|target| target.weight).sum();
+            let targets = targets.iter().map(|target| Reference {
+                weight: Some((target.weight, sum)),
+                ..in_mesh("target", Kind::VirtualNode, &target.virtual_node)
+            });
+            targets.collect()
+        }
+        Spec::GatewayRoute(spec) => {
+            let target = spec.target().map(|target| {
+                let name = &target.virtual_service.virtual_service_name;
+                in_mesh("target", Kind::VirtualService, name)
+            });
+            target.into_iter().collect()
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Trying commands on a copy of what the server has, by the rules of the model, so that nothing is sent that
+//! would be refused half way.
+//!
+//! The copy holds only what the documents speak of. What else there is on the server can make it refuse
+//! something after all; the server has the last word.
+
+use super::{
+    command,
+    found::{Found, Shape},
+    id::Id,
+    plan::Step,
+};
+use tombolo_model::{
+    Change, Command, Limits, Record, Rejection, Scope, Timestamp, View, apply,
+    apply::Context,
+    limits::Limit,
+    mesh::{Resource, Tag},
+    registry::{Health, Instance, Namespace, Service},
+};
+
+/// A copy of a state.
+pub(super) struct Rehearsal {
+    scope: Scope,
+    view: View,
+    revision: u64,
+}
+
+impl Rehearsal {
+    pub(super) fn new<'a>(scope: Scope, known: impl Iterator<Item = &'a Found>) -> Self {
+        let mut rehearsal = Self {
+            scope,
+            view: View::default(),
+            revision: 0,
+        };
+        let mut known: Vec<&Found> = known.collect();
+        known.sort_by_key(|found| super::plan::rank(found.id.kind()));
+        for found in known {
+            let change = Change::Put(rehearsal.scope.clone(), record(found));
+            rehearsal.put(&change);
+        }
+        rehearsal
+    }
+
+    /// Takes a step.
+    pub(super) fn step(&mut self, step: &Step) -> Result<(), Rejection> {
+        let commands = match &step.found {
+            // What cannot be changed was found out before.
+            Some(found) => command::change(&step.wanted, found).unwrap_or_default(),
+            None => {
+                let container = step.wanted.id.container();
+                let container = container.and_then(|id| self.id(&id)).unwrap_or_default();
+                command::create(&step.wanted, &container)
+            }
+        };
+        for command in &commands {
+            self.run(command)?;
+        }
+        if step.found.is_none()
+            && let Some(id) = self.id(&step.wanted.id)
+        {
+            for command in &command::complete(&step.wanted, &id) {
+                self.run(command)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, command: &Command) -> Result<(), Rejection> {
+        let most = |limits: Limits, limit| limits.with(limit, usize::MAX);
+        let context = Context {
+            scope: self.scope.clone(),
+            now: Timestamp::default(),
+            seed: self.revision,
+            // Those of the server are not known.
+            limits: Limit::ALL.into_iter().fold(Limits::default(), most),
+        };
+        for change in apply(&self.view, &context, command)?.changes {
+            self.put(&change);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, change: &Change) {
+        self.revision += 1;
+        self.view.apply(self.revision, change);
+    }
+
+    /// The generated id of a namespace or service.
+    fn id(&self, id: &Id) -> Option<String> {
+        let scope = self.view.scope(&self.scope)?;
+        match id {
+            Id::Namespace { name } => Some(scope.namespace_by_name(name)?.id.to_string()),
+            Id::Service { namespace, name } => {
+                let namespace = scope.namespace_by_name(namespace)?;
+                let service = scope.service_by_name(&namespace.id, name)?;
+                Some(service.id.to_string())
+            }
+            Id::Instance { .. } | Id::Mesh(_) => None,
+        }
+    }
+}
+
+fn record(found: &Found) -> Record {
+    let tags = || {
+        let tag = |(key, value): (&String, &String)| Tag {
+            key: key.clone(),
+            value: value.clone(),
+        };
+        found.tags.iter().map(tag).collect()
+    };
+    match &found.shape {
+        Shape::Namespace(namespace) => Record::Namespace(
+            Namespace {
+                id: namespace.id.as_str().into(),
+                name: namespace.name.as_str().into(),
+                http_name: namespace.http_name.as_str().into(),
+                kind: namespace.kind,
+                vpc: None,
+                description: namespace.description.clone(),
+                hosted_zone_id: namespace.hosted_zone_id.clone(),
+                soa_ttl: namespace.soa_ttl,
+                creator_request_id: None,
+                created_at: namespace.created_at,
+                tags: tags(),
+            }
+            .into(),
+        ),
+        Shape::Service {
+            service,
+            attributes,
+        } => Record::Service(
+            Service {
+                id: service.id.as_str().into(),
+                name: service.name.as_str().into(),
+                namespace_id: service.namespace_id.as_str().into(),
+                description: service.description.clone(),
+                dns_config: service.dns_config.clone(),
+                health_check: service.health_check.clone(),
+                custom_health_check: service.custom_health_check,
+                creator_request_id: None,
+                created_at: service.created_at,
+                tags: tags(),
+                attributes: attributes.clone(),
+            }
+            .into(),
+        ),
+        Shape::Instance {
+            service_id,
+            instance,
+            health,
+        } => Record::Instance(
+            Instance {
+                service_id: service_id.as_str().into(),
+                id: instance.id.as_str().into(),
+                attributes: instance.attributes.clone(),
+                creator_request_id: None,
+                operation_id: String::new(),
+                health: match health.as_str() {
+                    "UNHEALTHY" => Health::Unhealthy,
+                    _ => Health::Healthy,
+                },
+                spelling: Default::default(),
+            }
+            .into(),
+        ),
+        Shape::Mesh(resource) => Record::Resource(
+            Resource {
+                key: resource.key.clone(),
+                metadata: resource.metadata.clone(),
+                spec: resource.spec.clone(),
+                tags: tags(),
+                created_by: None,
+                updated_by: None,
+            }
+            .into(),
+        ),
+    }
+}

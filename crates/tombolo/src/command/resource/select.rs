@@ -1,0 +1,239 @@
+//! Which resources the words of a command line mean: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
+
+use super::{
+    api::told,
+    found::Found,
+    id::Id,
+    kind::Kind,
+    look::{Look, Within},
+};
+use tombolo_api::client::Error;
+use tombolo_model::{arn, mesh::ResourceKey};
+
+/// Options that say where a resource is.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Containers {
+    /// Only resources of this mesh.
+    #[arg(
+        long,
+        value_name = "MESH",
+        help_heading = "Resources of a control plane"
+    )]
+    mesh: Option<String>,
+    /// Only routes of this virtual router.
+    #[arg(
+        long,
+        value_name = "ROUTER",
+        help_heading = "Resources of a control plane"
+    )]
+    router: Option<String>,
+    /// Only gateway routes of this virtual gateway.
+    #[arg(
+        long,
+        value_name = "GATEWAY",
+        help_heading = "Resources of a control plane"
+    )]
+    gateway: Option<String>,
+    /// Only instances of this Cloud Map service.
+    #[arg(
+        long,
+        value_name = "SERVICE",
+        help_heading = "Resources of a control plane"
+    )]
+    service: Option<String>,
+}
+
+impl Containers {
+    /// With the Cloud Map namespace, which is an option of its own.
+    pub(crate) fn within(&self, namespace: Option<&str>) -> Within {
+        Within {
+            mesh: self.mesh.clone(),
+            router: self.router.clone(),
+            gateway: self.gateway.clone(),
+            namespace: namespace.map(str::to_owned),
+            service: self.service.clone(),
+        }
+    }
+
+    /// Whether any is given: then no object of a cluster is meant.
+    pub(crate) fn is_any(&self) -> bool {
+        let Self {
+            mesh,
+            router,
+            gateway,
+            service,
+        } = self;
+        [mesh, router, gateway, service]
+            .iter()
+            .any(|it| it.is_some())
+    }
+}
+
+/// What is meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// All resources of a kind.
+    All(Kind),
+    /// The resource that a word means.
+    Called(Kind, String),
+    /// A resource of the mesh, by its ARN.
+    Mesh(ResourceKey),
+    /// A resource of the registry, by its ARN.
+    Registry(String),
+}
+
+/// Reads the words of the command line.
+pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> {
+    let words = || std::iter::once(kind).chain(names.iter().map(String::as_str));
+    if kind.starts_with("arn:") {
+        return words().map(of_arn).collect();
+    }
+    if kind.contains('/') {
+        return words()
+            .map(|word| match word.split_once('/') {
+                Some((kind, name)) if !kind.is_empty() && !name.is_empty() => {
+                    Ok(Target::Called(Kind::of_word(kind)?, name.to_owned()))
+                }
+                _ => Err(format!("{word:?} is not KIND/NAME, as the first one is")),
+            })
+            .collect();
+    }
+    let kinds = Kind::of_words(kind)?;
+    let targets = kinds.iter().flat_map(|kind| match names {
+        [] => vec![Target::All(*kind)],
+        names => names
+            .iter()
+            .map(|name| Target::Called(*kind, name.clone()))
+            .collect(),
+    });
+    Ok(targets.collect())
+}
+
+fn of_arn(word: &str) -> Result<Target, String> {
+    if let Some(name) = arn::parse_resource(word) {
+        return Ok(Target::Mesh(name.key));
+    }
+    if word.split(':').nth(2) == Some("servicediscovery") {
+        return Ok(Target::Registry(word.to_owned()));
+    }
+    Err(format!(
+        "{word} is no ARN of App Mesh or Cloud Map, as the first word is"
+    ))
+}
+
+/// What a target's words led to.
+pub(crate) enum Hit {
+    /// All that there is, or the one that is named.
+    Found(Vec<Found>),
+    /// Nothing is called so; what, in words.
+    Nothing(String),
+}
+
+/// Finds what is meant.
+///
+/// # Errors
+/// The server refused, or a name means several resources.
+pub(crate) async fn find(look: &Look, within: &Within, target: &Target) -> Result<Hit, String> {
+    let told = |error: Error| told(&error);
+    match target {
+        Target::All(kind) => {
+            let all = look.list(*kind, within, None).await;
+            all.map(Hit::Found).map_err(told)
+        }
+        Target::Called(kind, word) => {
+            let found = look.list(*kind, within, Some(word)).await.map_err(told)?;
+            match found.len() {
+                0 => Ok(Hit::Nothing(format!(
+                    "{} \"{word}\" not found",
+                    kind.word()
+                ))),
+                1 => Ok(Hit::Found(found)),
+                _ => Err(several(*kind, word, &found)),
+            }
+        }
+        Target::Mesh(key) => {
+            let found = look.find(&Id::Mesh(key.clone())).await.map_err(told)?;
+            Ok(found.map_or_else(|| Hit::Nothing(format!("{key} not found")), one))
+        }
+        Target::Registry(arn) => {
+            let found = by_arn(look, arn).await.map_err(told)?;
+            Ok(found.map_or_else(|| Hit::Nothing(format!("{arn} not found")), one))
+        }
+    }
+}
+
+fn one(found: Found) -> Hit {
+    Hit::Found(vec![found])
+}
+
+fn several(kind: Kind, word: &str, found: &[Found]) -> String {
+    const SHOWN: usize = 5;
+    let mut paths: Vec<String> = found.iter().take(SHOWN).map(|it| it.id.path()).collect();
+    if found.len() > SHOWN {
+        paths.push("…".into());
+    }
+    format!(
+        "{} \"{word}\" is there several times: name one of {}",
+        kind.word(),
+        paths.join(", ")
+    )
+}
+
+/// A namespace or service by its whole ARN.
+async fn by_arn(look: &Look, arn: &str) -> Result<Option<Found>, Error> {
+    for namespace in look.namespaces().await?.iter() {
+        let name = namespace.name.clone();
+        if namespace.arn == arn {
+            return look.find(&Id::Namespace { name }).await;
+        }
+        let services = look.services(&namespace.id).await?;
+        if let Some(service) = services.iter().find(|service| service.arn == arn) {
+            let id = Id::Service {
+                namespace: name,
+                name: service.name.clone(),
+            };
+            return look.find(&id).await;
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_model::mesh;
+
+    fn read(words: &[&str]) -> Result<Vec<Target>, String> {
+        let names: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
+        super::read(words[0], &names)
+    }
+
+    #[test]
+    fn words_are_read_as_kubectl_reads_them() {
+        let node = Kind::Mesh(mesh::Kind::VirtualNode);
+        let called = |kind, name: &str| Target::Called(kind, name.to_owned());
+        assert_eq!(read(&["vn"]), Ok(vec![Target::All(node)]));
+        assert_eq!(
+            read(&["vn", "a", "shop/b"]),
+            Ok(vec![called(node, "a"), called(node, "shop/b")])
+        );
+        assert_eq!(
+            read(&["vn/shop/a", "ns/b.local"]),
+            Ok(vec![
+                called(node, "shop/a"),
+                called(Kind::Namespace, "b.local")
+            ])
+        );
+        let arn = "arn:aws:appmesh:us-west-2:111122223333:mesh/m/virtualNode/n";
+        let key = ResourceKey::new("m", mesh::Kind::VirtualNode, "n");
+        assert_eq!(read(&[arn]), Ok(vec![Target::Mesh(key)]));
+        for wrong in [
+            &["vn/a", "b"][..],
+            &["vnn/a"],
+            &["vn/"],
+            &["arn:aws:s3:::b"],
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Sending commands to a server.
+
+use super::{
+    command,
+    found::{Found, Shape},
+    id::Id,
+    plan::{Known, Step},
+};
+use std::collections::BTreeMap;
+use tombolo_api::client::{Client, Error};
+use tombolo_model::{
+    Command,
+    apply::{
+        mesh as mesh_apply,
+        registry::{self, Tagged},
+    },
+};
+
+/// A server that is written to, and the generated ids of what is there by now.
+pub(crate) struct Writer<'a> {
+    client: &'a Client,
+    ids: BTreeMap<Id, String>,
+}
+
+/// A step that was not done.
+pub(crate) struct Broken {
+    pub(crate) error: Error,
+    /// Whether a part of it was done all the same, or may have been: an answer was lost.
+    pub(crate) is_open: bool,
+}
+
+/// Something that a command gave a generated id.
+type Made = Option<String>;
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(client: &'a Client, known: &Known) -> Self {
+        let ids = known.iter().filter_map(|(id, found)| {
+            let generated = match &found.shape {
+                Shape::Namespace(namespace) => namespace.id.clone(),
+                Shape::Service { service, .. } => service.id.clone(),
+                Shape::Instance { .. } | Shape::Mesh(_) => return None,
+            };
+            Some((id.clone(), generated))
+        });
+        Self {
+            client,
+            ids: ids.collect(),
+        }
+    }
+
+    /// Takes a step; it is done when this answers.
+    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Broken> {
+        let id = &step.wanted.id;
+        let commands = match &step.found {
+            // What cannot be changed was found out before.
+            Some(found) => command::change(&step.wanted, found).unwrap_or_default(),
+            None => {
+                let container = id.container().and_then(|id| self.ids.get(&id).cloned());
+                command::create(&step.wanted, &container.unwrap_or_default())
+            }
+        };
+        let found = step.found.as_ref();
+        let made = self.send_all(&commands, found, false).await?;
+        if let Some(made) = made {
+            let commands = command::complete(&step.wanted, &made);
+            self.ids.insert(id.clone(), made);
+            self.send_all(&commands, found, true).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends commands one after the other. `is_begun` tells whether others were before.
+    async fn send_all(
+        &self,
+        commands: &[Command],
+        found: Option<&Found>,
+        mut is_begun: bool,
+    ) -> Result<Made, Broken> {
+        let mut made = None;
+        for command in commands {
+            let sent = self.send(command, found).await;
+            let sent = sent.map_err(|error| Broken {
+                is_open: is_begun || matches!(error, Error::Transport(_)),
+                error,
+            })?;
+            made = made.or(sent);
+            is_begun = true;
+        }
+        Ok(made)
+    }
+
+    /// Removes a resource; it is gone when this answers.
+    pub(crate) async fn delete(&self, found: &Found) -> Result<(), Error> {
+        self.send(&command::delete(found), Some(found)).await?;
+        Ok(())
+    }
+
+    async fn send(&self, command: &Command, found: Option<&Found>) -> Result<Made, Error> {
+        let arn = found.and_then(Found::arn).unwrap_or_default();
+        match command {
+            Command::Mesh(command) => self.send_mesh(command, arn).await.map(|()| None),
+            Command::Registry(command) => self.send_registry(command, arn).await,
+        }
+    }
+
+    async fn send_mesh(&self, command: &mesh_apply::Command, arn: &str) -> Result<(), Error> {
+        use mesh_apply::Command;
+        match command {
+            Command::Create {
+                key, spec, tags, ..
+            } => self.client.create_tagged(key, spec, tags).await.map(|_| ()),
+            Command::Update { key, spec, .. } => self.client.update(key, spec).await.map(|_| ()),
+            Command::Delete { key } => self.client.delete(key).await.map(|_| ()),
+            Command::Tag { tags, .. } => self.client.tag(arn, tags).await,
+            Command::Untag { tag_keys, .. } => self.client.untag(arn, tag_keys).await,
+        }
+    }
+
+    async fn send_registry(&self, command: &registry::Command, arn: &str) -> Result<Made, Error> {
+        use registry::Command;
+        let client = self.client;
+        let operation = match command {
+            Command::CreateNamespace(create) => {
+                let operation = client.create_namespace(create).await?;
+                let mut done = client.wait(&operation).await?;
+                return Ok(done.targets.remove("NAMESPACE"));
+            }
+            Command::CreateService(create) => {
+                return Ok(Some(client.create_service(create).await?.id));
+            }
+            Command::UpdateServiceAttributes {
+                service_id,
+                attributes,
+            } => {
+                let update = client.update_service_attributes(service_id, attributes);
+                return update.await.map(|()| None);
+            }
+            Command::DeleteServiceAttributes { service_id, keys } => {
+                let delete = client.delete_service_attributes(service_id, keys);
+                return delete.await.map(|()| None);
+            }
+            Command::Tag {
+                resource: Tagged::Namespace(_) | Tagged::Service(_),
+                tags,
+            } => return client.tag_registry(arn, tags).await.map(|()| None),
+            Command::Untag { tag_keys, .. } => {
+                return client.untag_registry(arn, tag_keys).await.map(|()| None);
+            }
+            Command::DeleteService { id } => return client.delete_service(id).await.map(|()| None),
+            Command::UpdateNamespace(update) => client.update_namespace(update).await?,
+            Command::DeleteNamespace { id } => client.delete_namespace(id).await?,
+            Command::UpdateService(update) => client.update_service(update).await?,
+            Command::RegisterInstance(register) => client.register_instance(register).await?,
+            Command::DeregisterInstance {
+                service_id,
+                instance_id,
+            } => client.deregister_instance(service_id, instance_id).await?,
+            // Health is reported by whoever knows it, not by documents.
+            Command::SetHealth { .. } | Command::RecordHealth { .. } => return Ok(None),
+        };
+        client.wait(&operation).await?;
+        Ok(None)
+    }
+}

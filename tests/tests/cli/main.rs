@@ -1,0 +1,10 @@
+//! Our own command line over the APIs of a server: apply, diff, get, describe, delete.
+
+mod changes;
+mod clusters;
+mod kinds;
+mod reading;
+mod refusals;
+mod removal;
+mod tool;
+mod walkthroughs;

@@ -1,0 +1,65 @@
+//! The public walkthroughs' manifests, sent to a control plane alone: what others wrote is richer than what a
+//! test makes up.
+
+use crate::tool::Tool;
+use std::path::Path;
+use tombolo_tests::corpus::walkthroughs;
+
+/// Applies files together; whether that was possible. Where it was not, nothing has changed.
+fn apply(tool: &Tool, files: &[&Path]) -> bool {
+    let mut words = vec!["apply"];
+    for file in files {
+        words.extend(["-f", file.to_str().expect("a path of text")]);
+    }
+    let before = tool.server.revision();
+    let said = tool.run(&words);
+    if said.code != Some(0) {
+        assert_eq!(tool.server.revision(), before, "{files:?}: {said:?}");
+        assert!(said.errors.contains("error: "), "{files:?}: {said:?}");
+        return false;
+    }
+    words[0] = "diff";
+    let same = tool.run(&words);
+    assert_eq!(same.code, Some(0), "{files:?}: {same:?}");
+    true
+}
+
+#[test]
+fn what_walkthroughs_ask_for_is_printed_and_applied_without_a_difference() {
+    let Some(walkthroughs) = walkthroughs() else {
+        return;
+    };
+    let mut resources = 0;
+    for walkthrough in walkthroughs {
+        let manifests = walkthrough.manifests();
+        if manifests.is_empty() {
+            continue;
+        }
+        let Some(tool) = Tool::start() else {
+            return;
+        };
+        // Those of several clusters do not belong together.
+        let files: Vec<&Path> = manifests.iter().map(AsRef::as_ref).collect();
+        if !apply(&tool, &files) {
+            for file in files {
+                apply(&tool, &[file]);
+            }
+        }
+        let names = tool.succeeds(&["get", "all", "-o", "name"]);
+        if names.is_empty() {
+            continue;
+        }
+        let printed = tool.succeeds(&["get", "all", "-o", "yaml"]);
+        for line in tool.apply(&printed) {
+            assert!(line.ends_with(" unchanged"), "{}: {line}", walkthrough.name);
+        }
+        let words: Vec<&str> = ["describe"].into_iter().chain(names.lines()).collect();
+        let text = tool.succeeds(&words);
+        let described = text.lines().filter(|line| line.starts_with("Name: "));
+        assert_eq!(described.count(), names.lines().count(), "{text}");
+        resources += names.lines().count();
+        tool.succeeds(&["delete", "all", "--all"]);
+    }
+    println!("{resources} resources");
+    assert!(resources > 0, "some walkthrough has manifests of the mesh");
+}
