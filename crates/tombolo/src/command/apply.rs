@@ -36,8 +36,8 @@ Inputs and outputs of `aws appmesh` (JSON with meshName, virtualNodeName …) ar
 without a cluster also manifests of appmesh.k8s.aws/v1beta2: they become the resources that the
 controller makes of them.
 
-Everything is read and tried before anything is sent. With --dry-run a diff is shown for resources,
-and the exit code is 0 without differences, 1 with some, 2 when that cannot be told.
+Everything is read and tried before anything is sent. With --dry-run a diff is shown for resources;
+`tombolo diff` shows the same and tells by its exit code whether there is a difference.
 
 Examples:
   tombolo apply -f color.yaml --cluster cluster2
@@ -97,17 +97,22 @@ enum Validate {
 
 impl Diff {
     pub(crate) fn run(self) -> Result<i32, String> {
-        let sources = match read(&self.files.files) {
-            Ok(sources) => sources,
-            Err(message) => return Ok(resource::trouble(&message)),
-        };
-        self.files.to_resources(sources, true)
+        let files = self.files;
+        let is_different = read(&files.files).and_then(|sources| files.to_resources(sources, true));
+        // As `kubectl diff` ends.
+        Ok(match is_different {
+            Ok(is_different) => i32::from(is_different),
+            Err(message) => {
+                eprintln!("error: {message}");
+                2
+            }
+        })
     }
 }
 
 impl Files {
-    /// Applies to a control plane, or tells what that would do.
-    fn to_resources(&self, sources: Vec<Source>, is_dry: bool) -> Result<i32, String> {
+    /// Applies to a control plane, or tells what that would do. Answers whether anything is different.
+    fn to_resources(&self, sources: Vec<Source>, is_dry: bool) -> Result<bool, String> {
         let mut options = manifest::Options {
             strictness: match self.validate {
                 Validate::Strict => Strictness::Strict,
@@ -120,20 +125,14 @@ impl Files {
             namespace.clone_into(&mut options.namespace);
         }
         let sources = resource::sources(sources);
-        super::runtime()?.block_on(async {
-            let applied = resource::apply(
-                &self.api,
-                &self.run,
-                &sources,
-                &options,
-                is_dry,
-                self.output,
-            );
-            match applied.await {
-                Err(message) if is_dry => Ok(resource::trouble(&message)),
-                applied => applied,
-            }
-        })
+        super::runtime()?.block_on(resource::apply(
+            &self.api,
+            &self.run,
+            &sources,
+            &options,
+            is_dry,
+            self.output,
+        ))
     }
 }
 
@@ -144,7 +143,8 @@ impl Apply {
             || !self.files.api.is_meant(&self.files.run)
                 && resource::are_manifests(&resource::sources(sources.clone()));
         if !is_for_clusters {
-            return self.files.to_resources(sources, self.dry_run);
+            let applied = self.files.to_resources(sources, self.dry_run);
+            return applied.map(|_| 0);
         }
         let request = control::Apply {
             cluster: self.cluster.clone(),

@@ -24,7 +24,6 @@ mod watch;
 mod write;
 
 pub(crate) use api::Api;
-pub(crate) use apply::trouble;
 pub(crate) use delete::Options as DeleteOptions;
 pub(crate) use list::Show;
 pub(crate) use select::Containers;
@@ -139,7 +138,7 @@ pub(crate) async fn delete_files(
     delete::documents(&look, &wanted, options).await
 }
 
-/// Makes a server's resources what files ask for, or tells what would change; answers with the exit code.
+/// Makes a server's resources what files ask for, or tells what would change; answers whether anything is different.
 pub(crate) async fn apply(
     api: &Api,
     run: &Run,
@@ -147,7 +146,7 @@ pub(crate) async fn apply(
     options: &manifest::Options,
     is_dry: bool,
     report: Report,
-) -> Result<i32, String> {
+) -> Result<bool, String> {
     let (wanted, warnings) = read::any(sources, options)
         .map_err(|problems| format!("nothing was changed:\n{problems}"))?;
     for warning in warnings {

@@ -14,15 +14,12 @@ use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
 use tombolo_kube::render::yaml;
 
-/// The exit code when nothing is or would be changed, or everything was.
-const SUCCESS: i32 = 0;
-/// The exit code of a dry run that found differences.
-const DIFFERENT: i32 = 1;
-/// The exit code of a dry run that failed.
-const TROUBLE: i32 = 2;
-
-/// Applies, after all documents were tried.
-pub(crate) async fn apply(look: &Look, wanted: Vec<Wanted>, report: Report) -> Result<i32, String> {
+/// Applies, after all documents were tried. Answers whether anything was different.
+pub(crate) async fn apply(
+    look: &Look,
+    wanted: Vec<Wanted>,
+    report: Report,
+) -> Result<bool, String> {
     let plan = make(look, wanted).await?;
     let mut writer = Writer::new(&look.client, &plan.known);
     let mut progress = Progress::of(plan.steps.len());
@@ -38,35 +35,29 @@ pub(crate) async fn apply(look: &Look, wanted: Vec<Wanted>, report: Report) -> R
         }
     }
     show(&plan.steps, report)?;
-    Ok(SUCCESS)
+    Ok(is_different(&plan.steps))
 }
 
-/// Says what applying would change. The exit codes are those of `kubectl diff`.
-pub(crate) async fn diff(look: &Look, wanted: Vec<Wanted>, report: Report) -> Result<i32, String> {
+/// Says what applying would change. Answers whether anything would.
+pub(crate) async fn diff(look: &Look, wanted: Vec<Wanted>, report: Report) -> Result<bool, String> {
     let plan = make(look, wanted).await?;
     if report.data().is_some() {
         show(&plan.steps, report)?;
     } else {
         put(texts(&plan.steps, is_coloured()))?;
     }
-    let is_same = |step: &Step| step.outcome == Outcome::Unchanged;
-    Ok(if plan.steps.iter().all(is_same) {
-        SUCCESS
-    } else {
-        DIFFERENT
-    })
+    Ok(is_different(&plan.steps))
+}
+
+fn is_different(steps: &[Step]) -> bool {
+    let mut steps = steps.iter();
+    steps.any(|step| step.outcome != Outcome::Unchanged)
 }
 
 /// Whether whoever reads sees colours, and wants them.
 fn is_coloured() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !unwanted
-}
-
-/// Tells why a dry run failed, with an exit code that cannot be taken for a difference.
-pub(crate) fn trouble(message: &str) -> i32 {
-    eprintln!("error: {message}");
-    TROUBLE
 }
 
 async fn make(look: &Look, wanted: Vec<Wanted>) -> Result<Plan, String> {
