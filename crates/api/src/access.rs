@@ -13,7 +13,7 @@ mod ring;
 mod target;
 
 pub(crate) use ring::{Ring, User};
-pub(crate) use target::{Target, door_target, operator_target};
+pub(crate) use target::{Target, door_target, is_reading, operator_target};
 
 use crate::watch;
 use arc_swap::ArcSwap;

@@ -125,6 +125,17 @@ struct ListInput {
     page: PageInput,
 }
 
+impl ListInput {
+    fn filters(&self) -> Result<&[Filter], Failure> {
+        let filters = self.filters.as_deref().unwrap_or_default();
+        if filters.len() > filter::MOST {
+            let (many, most) = (filters.len(), filter::MOST);
+            return Err(invalid(format!("Filters: {many} are more than {most}")));
+        }
+        Ok(filters)
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct OperationIdOutput<'a> {

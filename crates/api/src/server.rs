@@ -3,12 +3,13 @@
 mod admission;
 mod body;
 mod connections;
+mod stalls;
 mod tls;
 
 pub use tls::Tls;
 
 use crate::{
-    access::{Credentials, door_target, operator_target},
+    access::{Credentials, door_target, is_reading, operator_target},
     appmesh, cloudmap, random,
     sigv4::Refusal,
     sts,
@@ -42,7 +43,8 @@ pub struct Config {
     pub max_bodies_bytes: usize,
     /// Most connections at a time; more wait to be accepted.
     pub max_connections: usize,
-    /// How long a caller may take to send a request's head or body. Idle connections are closed after it.
+    /// How long a caller may take to send a request's head or body, and to take any part of an answer. Idle
+    /// connections are closed after it.
     pub read_timeout: Duration,
     /// How long calls in progress may go on once the server is told to stop.
     pub drain: Duration,
@@ -162,7 +164,8 @@ impl Server {
                     path = parts.uri.path(),
                     request_id,
                     code = failure.code,
-                    message = failure.message,
+                    // What follows about signatures shows what was signed, session tokens too.
+                    why = failure.message.lines().next(),
                     "call refused"
                 );
                 door.failure(&failure, &request_id)
@@ -229,7 +232,8 @@ impl Server {
             caller.authorize(Some(target)).map_err(refused)
         };
         let patience = self.config.read_timeout;
-        let body = if caller.is_confirmed() {
+        // Bodies beyond all bounds are for those alone who may change everything anyway.
+        let body = if caller.is_confirmed() && !is_reading(&parts) {
             authorize()?;
             let body = body::read_trusted(body, MAX_OPERATOR_BODY, patience).await?;
             caller.confirm(&parts, body).map_err(refused)?

@@ -124,6 +124,15 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
             "invalid",
         ),
         (
+            Key("TEMPORARY", "wrong", TEMPORARY.2),
+            HERE,
+            0,
+            list(),
+            403,
+            "InvalidSignatureException",
+            "does not match",
+        ),
+        (
             Key("EXPIRED", "over", ""),
             HERE,
             0,
@@ -195,6 +204,9 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
             "{what}: {answer}"
         );
     }
+    let log = server.log();
+    assert!(log.contains("does not match"), "{log}");
+    assert!(!log.contains(TEMPORARY.2), "session tokens are secrets");
     for skew in [-600, 600] {
         let Some(answer) = boto(&server, ADMIN, HERE, skew, list()) else {
             return;

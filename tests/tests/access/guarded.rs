@@ -86,7 +86,9 @@ impl Guarded {
                 &xds.to_string(),
             ])
             .arg("--credentials")
-            .arg(&file);
+            .arg(&file)
+            // So that what must not be in the log could be.
+            .env("TOMBOLO_LOG", "info,tombolo_api=debug");
         for option in options {
             let path = directory.path().display().to_string();
             command.arg(option.replace("{dir}", &path));

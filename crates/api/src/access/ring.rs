@@ -4,6 +4,9 @@ use super::glob;
 use crate::sigv4::{Refusal, Secret, is_equal, sha256};
 use std::{collections::HashMap, sync::Arc};
 
+/// Longest ARN that is compared with patterns: no resource has a longer one.
+const LONGEST_RESOURCE: usize = 2048;
+
 /// What is allowed: each of these actions on each of these resources. Both are patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
@@ -104,7 +107,10 @@ impl User {
         if statements().any(|statement| statement.resources.iter().any(is_everything)) {
             return Ok(());
         }
-        let resource = resource();
+        let mut resource = resource();
+        if resource.len() > LONGEST_RESOURCE {
+            resource = "*".to_owned();
+        }
         let is_meant = |statement: &Statement| {
             let mut resources = statement.resources.iter();
             resources.any(|pattern| glob::matches(pattern, &resource))

@@ -6,7 +6,11 @@ use crate::{
 };
 use http::{Method, request::Parts};
 use serde_json::Value;
-use tombolo_model::{Scope, arn, mesh::ResourceKey};
+use tombolo_model::{
+    Scope,
+    arn::{self, RegistryName},
+    mesh::ResourceKey,
+};
 
 /// An action, and how its resource is found when a policy asks for it.
 pub(crate) struct Target<'a> {
@@ -46,8 +50,7 @@ pub(crate) fn door_target<'a>(
 
 /// What a call of our own does, such as an export: `tombolo:Read` or `tombolo:Write`, on its path.
 pub(crate) fn operator_target<'a>(request: &'a Parts, scope: &'a Scope) -> Target<'a> {
-    let is_reading = [Method::GET, Method::HEAD].contains(&request.method);
-    let verb = if is_reading { "Read" } else { "Write" };
+    let verb = if is_reading(request) { "Read" } else { "Write" };
     Target {
         action: format!("tombolo:{verb}"),
         resource: Box::new(move || {
@@ -55,6 +58,11 @@ pub(crate) fn operator_target<'a>(request: &'a Parts, scope: &'a Scope) -> Targe
             format!("arn:aws:tombolo:{}:{}:{path}", scope.region, scope.account)
         }),
     }
+}
+
+/// Whether a call of our own only reads.
+pub(crate) fn is_reading(request: &Parts) -> bool {
+    [Method::GET, Method::HEAD].contains(&request.method)
 }
 
 fn of_mesh(request: &Parts, operation: &routing::Operation, body: &[u8], scope: &Scope) -> String {
@@ -79,8 +87,14 @@ fn of_mesh(request: &Parts, operation: &routing::Operation, body: &[u8], scope: 
         },
         Operation::TagResource | Operation::UntagResource | Operation::ListTagsForResource => {
             let query = request.uri.query().unwrap_or_default();
-            let arn = percent::query_value(query, "resourceArn");
-            arn.map_or_else(|| "*".to_owned(), |arn| arn.into_owned())
+            let Some(text) = percent::query_value(query, "resourceArn") else {
+                return "*".to_owned();
+            };
+            // In our own spelling: there are parts of ARNs that the door does not look at.
+            match arn::parse_resource(&text) {
+                Some(name) if name.scope.as_ref() == Some(scope) => of(&name.key),
+                _ => text.into_owned(),
+            }
         }
     }
 }
@@ -89,26 +103,29 @@ fn of_mesh(request: &Parts, operation: &routing::Operation, body: &[u8], scope: 
 /// else is in the input means nothing to the door, so it must mean nothing here.
 fn of_registry(operation: &str, body: &[u8], scope: &Scope) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let named = |id: &Value, make: fn(&Scope, &str) -> String| match id.as_str() {
+    // What names nothing here stays as it is; everything else is in our own spelling.
+    let named = |text: &Value, word: &str, make: fn(&Scope, &str) -> String| match text.as_str() {
         None => "*".to_owned(),
-        Some(arn) if arn.starts_with("arn:") => arn.to_owned(),
-        Some(id) => make(scope, id),
+        Some(text) => {
+            arn::bare_id(scope, word, text).map_or_else(|| text.to_owned(), |id| make(scope, id))
+        }
     };
+    let namespace = |text: &Value| named(text, "namespace", arn::of_namespace);
+    let service = |text: &Value| named(text, "service", arn::of_service);
     match operation {
         "DeleteNamespace"
         | "GetNamespace"
         | "UpdateHttpNamespace"
         | "UpdatePrivateDnsNamespace"
-        | "UpdatePublicDnsNamespace" => named(&body["Id"], arn::of_namespace),
+        | "UpdatePublicDnsNamespace" => namespace(&body["Id"]),
         "CreateService" => {
             let outside = &body["NamespaceId"];
-            let id = match outside {
+            namespace(match outside {
                 Value::Null => &body["DnsConfig"]["NamespaceId"],
                 outside => outside,
-            };
-            named(id, arn::of_namespace)
+            })
         }
-        "DeleteService" | "GetService" | "UpdateService" => named(&body["Id"], arn::of_service),
+        "DeleteService" | "GetService" | "UpdateService" => service(&body["Id"]),
         "DeleteServiceAttributes"
         | "DeregisterInstance"
         | "GetInstance"
@@ -117,9 +134,15 @@ fn of_registry(operation: &str, body: &[u8], scope: &Scope) -> String {
         | "ListInstances"
         | "RegisterInstance"
         | "UpdateInstanceCustomHealthStatus"
-        | "UpdateServiceAttributes" => named(&body["ServiceId"], arn::of_service),
+        | "UpdateServiceAttributes" => service(&body["ServiceId"]),
         "ListTagsForResource" | "TagResource" | "UntagResource" => {
-            named(&body["ResourceARN"], |_, _| "*".to_owned())
+            let text = body["ResourceARN"].as_str().unwrap_or_default();
+            match arn::parse_registry(scope, text) {
+                Some(RegistryName::Namespace(id)) => arn::of_namespace(scope, &id),
+                Some(RegistryName::Service(id)) => arn::of_service(scope, &id),
+                Some(RegistryName::Foreign) => text.to_owned(),
+                None => "*".to_owned(),
+            }
         }
         _ => "*".to_owned(),
     }
@@ -187,6 +210,21 @@ mod tests {
                 "TagResource",
                 "arn:aws".into(),
             ),
+            // What follows the @ names no resource: it must not fit a pattern either.
+            (
+                "GET",
+                "tags?resourceArn=arn%3Aaws%3Aappmesh%3Ar%3A111122223333%3Amesh%2Fm%40-mine",
+                json!({}),
+                "ListTagsForResource",
+                format!("{ACCOUNT}mesh/m"),
+            ),
+            (
+                "PUT",
+                "untag?resourceArn=arn%3Amine%3Aappmesh%3Ar%3A111122223333%3Amesh%2Fm",
+                json!({}),
+                "UntagResource",
+                format!("{ACCOUNT}mesh/m"),
+            ),
         ] {
             let request = Request::builder()
                 .method(method)
@@ -229,8 +267,19 @@ mod tests {
             ),
             (
                 "TagResource",
-                json!({"ResourceARN": "arn:x"}),
-                "arn:x".into(),
+                json!({"ResourceARN": "arn:a:b:::x"}),
+                "arn:a:b:::x".into(),
+            ),
+            // One resource has one name in policies, however it is named.
+            (
+                "DeleteService",
+                json!({"Id": "arn:mine:servicediscovery:r:111122223333:service/srv-1"}),
+                format!("{registry}service/srv-1"),
+            ),
+            (
+                "UntagResource",
+                json!({"ResourceARN": "arn:mine:servicediscovery:r:111122223333:namespace/ns-1"}),
+                format!("{registry}namespace/ns-1"),
             ),
             ("GetOperation", json!({"OperationId": "o"}), "*".into()),
             (

@@ -23,6 +23,9 @@ pub(super) enum Condition {
     BeginsWith,
 }
 
+/// Most filters of an input, and most values of a filter: each item of a list is compared with all of them.
+pub(super) const MOST: usize = 100;
+
 impl Filter {
     /// The condition, `EQ` when none is given. Checks that it is one of `allowed` and has as many values
     /// as it needs.
@@ -35,7 +38,7 @@ impl Filter {
         let is_enough = match condition {
             Condition::Eq | Condition::BeginsWith => self.values.len() == 1,
             Condition::Between => self.values.len() == 2,
-            Condition::In => !self.values.is_empty(),
+            Condition::In => (1..=MOST).contains(&self.values.len()),
         };
         if !is_enough {
             let message = format!(

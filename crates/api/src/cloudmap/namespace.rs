@@ -192,7 +192,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let paging = input.page.paging("namespaces")?;
     let mut filters = Vec::new();
     let mut is_own = true;
-    for filter in input.filters.iter().flatten() {
+    for filter in input.filters()? {
         if filter.name == "RESOURCE_OWNER" {
             is_own &= filter.includes_own(call)?;
             continue;

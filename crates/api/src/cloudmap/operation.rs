@@ -69,7 +69,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: ListInput = read(call)?;
     let paging = input.page.paging("operations")?;
     let mut tests = Vec::new();
-    for filter in input.filters.iter().flatten() {
+    for filter in input.filters()? {
         tests.push(test(call, filter)?);
     }
     let view = call.view();

@@ -162,7 +162,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: ListInput = read(call)?;
     let mut namespaces = Vec::new();
     let mut is_own = true;
-    for filter in input.filters.iter().flatten() {
+    for filter in input.filters()? {
         match filter.name.as_str() {
             "NAMESPACE_ID" => {
                 filter.condition(&[Condition::Eq])?;

@@ -6,7 +6,7 @@ use crate::{
     sigv4::{Candidate, Claim, Refusal, Secret, has_normal_path},
 };
 use bytes::Bytes;
-use http::{HeaderMap, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderValue, header, request::Parts, uri::Authority};
 use std::{
     net::IpAddr,
     sync::Arc,
@@ -90,17 +90,25 @@ impl Server {
 /// runs a server without credentials may also look at web pages, which must not reach it through the
 /// browser. A name is no proof: it may have been pointed here for this very purpose.
 pub(super) fn foreign_origin(headers: &HeaderMap) -> Option<String> {
-    let origin = headers.get(header::ORIGIN)?;
-    let text = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-    let own = || {
-        let host = headers.get(header::HOST)?.to_str().ok()?;
-        let page = text.split_once("://")?.1;
-        let name = page.parse::<Authority>().ok()?;
-        let name = name.host().trim_matches(['[', ']']);
-        let is_address = name == "localhost" || name.parse::<IpAddr>().is_ok();
-        (page == host && is_address).then_some(())
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        // Pages that read from where they came from do not say so. Browsers always tell their languages.
+        let is_browser = headers.contains_key(header::ACCEPT_LANGUAGE);
+        let host = String::from_utf8_lossy(host.filter(|_| is_browser)?);
+        return (!is_own_name(&host)).then(|| host.into_owned());
     };
-    own().is_none().then_some(text)
+    let text = String::from_utf8_lossy(origin.as_bytes());
+    let page = text.split_once("://").map(|(_, page)| page);
+    let is_own = page.is_some_and(|page| Some(page.as_bytes()) == host && is_own_name(page));
+    (!is_own).then(|| text.into_owned())
+}
+
+/// Whether what is called so, with its port or without, is where it says to be.
+fn is_own_name(authority: &str) -> bool {
+    authority.parse::<Authority>().is_ok_and(|authority| {
+        let name = authority.host().trim_matches(['[', ']']);
+        name == "localhost" || name.parse::<IpAddr>().is_ok()
+    })
 }
 
 impl Admission {
@@ -157,5 +165,27 @@ mod tests {
             assert_eq!(origin(page, host), is_foreign, "{page:?} at {host}");
         }
         assert_eq!(foreign_origin(&HeaderMap::new()), None);
+    }
+
+    /// Reading its own origin, a page says nothing of it; and its name may lead here by now.
+    #[test]
+    fn pages_of_names_that_lead_here_are_foreign() {
+        let is_foreign = |host: &str, browser: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().expect("a header"));
+            if browser {
+                headers.insert(header::ACCEPT_LANGUAGE, "en".parse().expect("a header"));
+            }
+            foreign_origin(&headers).is_some()
+        };
+        for (host, expected) in [
+            ("127.0.0.1:8490", false),
+            ("localhost:8490", false),
+            ("[::1]:8490", false),
+            ("evil.example:8490", true),
+        ] {
+            assert_eq!(is_foreign(host, true), expected, "{host}");
+            assert!(!is_foreign(host, false), "{host}");
+        }
     }
 }

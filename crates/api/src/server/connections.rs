@@ -1,6 +1,6 @@
 //! Accepting connections, and letting go of them in good order.
 
-use super::Server;
+use super::{Server, stalls::Stalls};
 use axum::body::Body;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -94,7 +94,7 @@ async fn requests(
             .timer(TokioTimer::new())
             .header_read_timeout(read_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Stalls::new(stream, read_timeout)), service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -27,7 +27,8 @@ pub(crate) fn basic(seconds: u64) -> String {
 /// Reads `20260101T000000Z`.
 pub(crate) fn parse_basic(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    if date.len() != 8 || time.len() != 6 {
+    // Other text could not be cut at these places.
+    if !text.is_ascii() || date.len() != 8 || time.len() != 6 {
         return None;
     }
     let date = [&date[..4], &date[4..6], &date[6..]];
@@ -121,6 +122,8 @@ mod tests {
             "+0260101T000000Z",
             "2026é01T000000Z",
             "2026010éT00000Z",
+            "202é601T000000Z",
+            "20260101T0é000Z",
             "19691231T235959Z",
             "2026-01-01T00:00:00Z",
         ] {

@@ -57,8 +57,15 @@ impl Claim {
         })
     }
 
-    /// Whatever decides what a request means must be signed, so that nobody on the way can add it.
+    /// Whatever decides what a request means must be signed, so that nobody on the way can add it. Each
+    /// header is named once, in order: otherwise a short list would make a canonical form without end.
     fn check_signed_headers(&self, request: &Parts) -> Result<(), Refusal> {
+        let is_in_order = self.signed_headers.split(';').is_sorted_by(|a, b| a < b);
+        if !is_in_order || self.signed_headers.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(incomplete(
+                "SignedHeaders must name each header once, in lower case and alphabetical order.",
+            ));
+        }
         let is_signed = |name: &str| self.signed_headers.split(';').any(|signed| signed == name);
         only(&request.headers, header::HOST.as_str())?;
         if !is_signed("host") {

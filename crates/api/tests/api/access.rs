@@ -41,7 +41,10 @@ async fn served() -> SocketAddr {
     let address = listener.local_addr().expect("bound");
     let routes = Router::new()
         .route(STATUS_PATH, routing::get(async || r#"{"synced":true}"#))
-        .route("/echo", routing::post(async |body: String| body));
+        .route(
+            "/length",
+            routing::post(async |body: String| body.len().to_string()),
+        );
     let server = Server::new(Store::memory(), config()).expect("legal");
     let server = server.with_credentials(credentials).with_routes(routes);
     tokio::spawn(server.serve(listener, std::future::pending()));
@@ -135,46 +138,77 @@ async fn strangers_are_refused_before_their_bodies_are_read() {
         let answer = answer_to(address, &head, "{").await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     }
-    let head = "POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000000";
+    let head = "POST /length HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000000";
     let answer = answer_to(address, head, "x").await;
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+/// Sends a request whose connection ends with it; answers with what comes back, which is cut off where the
+/// server did not want the whole body.
+async fn exchange(address: SocketAddr, request: &http::Request<()>, body: &str) -> String {
+    let mut text = format!(
+        "{} {} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
+        request.method(),
+        request.uri(),
+        body.len()
+    );
+    for (name, value) in request.headers() {
+        text += &format!("{name}: {}\r\n", value.to_str().expect("text"));
+    }
+    text += "\r\n";
+    text += body;
+    let mut stream = TcpStream::connect(address).await.expect("listening");
+    let (mut reader, mut writer) = stream.split();
+    let mut answer = Vec::new();
+    let (_, read) = tokio::join!(
+        writer.write_all(text.as_bytes()),
+        timeout(PATIENCE, reader.read_to_end(&mut answer))
+    );
+    let _ = read.expect("in time");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A request for our own paths, signed with a body.
+fn signed(keys: &Keys, request: http::request::Builder, body: &str) -> http::Request<()> {
+    let mut request = request.header("host", "h").body(()).expect("legal");
+    keys.sign_operator(REGION, &mut request, body.as_bytes())
+        .expect("signed");
+    request
+}
+
+/// Whoever has seen the id of a key, but not its secret, must not make much of a little.
+#[tokio::test]
+async fn signed_headers_that_repeat_are_refused_in_few_words() {
+    let address = served().await;
+    let get = http::Request::get(STATUS_PATH).header("long", "x".repeat(30_000));
+    let mut request = signed(&Keys::new("READER", "unknown", None), get, "");
+    let headers = request.headers_mut();
+    let authorization = headers["authorization"].to_str().expect("text");
+    let authorization = authorization.replace(";long", &";long".repeat(5_000));
+    headers.insert("authorization", authorization.parse().expect("text"));
+    let answer = exchange(address, &request, "").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{:.200}", answer);
+    assert!(answer.contains("SignedHeaders") && answer.len() < 2_000);
 }
 
 #[tokio::test]
 async fn operators_may_send_more_than_aws_callers_when_they_sign_it() {
     let address = served().await;
     let keys = Keys::new("ADMIN", "s", Some("t"));
-    let send = async |body: String, signed: &str| {
-        let mut request = http::Request::post("/echo")
-            .header("host", "h")
-            .body(())
-            .expect("legal");
-        keys.sign_operator(REGION, &mut request, signed.as_bytes())
-            .expect("signed");
-        let mut head = format!(
-            "POST /echo HTTP/1.1\r\nconnection: close\r\ncontent-length: {}",
-            body.len()
-        );
-        for (name, value) in request.headers() {
-            head += &format!("\r\n{name}: {}", value.to_str().expect("text"));
-        }
-        let mut stream = TcpStream::connect(address).await.expect("listening");
-        let text = format!("{head}\r\n\r\n{body}");
-        let (mut reader, mut writer) = stream.split();
-        let mut answer = String::new();
-        let (_, read) = tokio::join!(
-            writer.write_all(text.as_bytes()),
-            timeout(PATIENCE, reader.read_to_string(&mut answer))
-        );
-        read.expect("in time").expect("readable");
-        answer
-    };
     let long = "x".repeat(1_500_000);
-    let answer = send(long.clone(), &long).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("xxx"));
-    let answer = send(long.clone(), "something else").await;
+    let post = || http::Request::post("/length");
+    let answer = exchange(address, &signed(&keys, post(), &long), &long).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("1500000"),
+        "{answer}"
+    );
+    let answer = exchange(address, &signed(&keys, post(), "something else"), &long).await;
     assert!(
         answer.contains("'x-amz-content-sha256' header does not match"),
         "{answer}"
     );
+    // Who reads has nothing long to say.
+    let get = http::Request::get(STATUS_PATH);
+    let answer = exchange(address, &signed(&keys, get, &long), &long).await;
+    assert!(!answer.contains("synced"), "{answer}");
 }

@@ -287,3 +287,26 @@ async fn connections_beyond_the_limit_wait_for_room() {
     drop(first);
     read_until(&mut second, "{\"meshes\":[]}").await;
 }
+
+#[tokio::test]
+async fn a_caller_that_takes_no_answers_is_let_go() {
+    let config = Config {
+        max_connections: 1,
+        read_timeout: Duration::from_millis(100),
+        ..config()
+    };
+    let (address, _stop, _served) = listening(config).await;
+    let mut first = TcpStream::connect(address).await.expect("listening");
+    // The answer repeats the path, so that answers soon fill all buffers.
+    let path = "x".repeat(30_000);
+    let request = format!("GET /v20190125/{path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let stalled = Duration::from_millis(500);
+    while let Ok(Ok(())) = timeout(stalled, first.write_all(request.as_bytes())).await {}
+    let mut second = TcpStream::connect(address)
+        .await
+        .expect("queued by the kernel");
+    let request = b"GET /v20190125/meshes HTTP/1.1\r\nhost: x\r\n\r\n";
+    second.write_all(request).await.expect("writable");
+    read_until(&mut second, "{\"meshes\":[]}").await;
+    drop(first);
+}

@@ -141,6 +141,20 @@ fn policies_allow_what_they_name() {
     }
 }
 
+/// Comparing takes the product of both lengths, and the caller is told what was compared.
+#[test]
+fn names_that_are_longer_than_any_are_compared_with_nothing() {
+    let alice = find("ALICE", None, "us-west-2").expect("known");
+    let long = format!(
+        "arn:aws:appmesh:us-west-2:111122223333:mesh/color{}",
+        "x".repeat(1 << 20)
+    );
+    let Err(Refusal::Denied(why)) = alice.check("appmesh:DeleteMesh", || long) else {
+        panic!("allowed");
+    };
+    assert!(why.ends_with("on resource: *"), "{why:.200}");
+}
+
 /// Changes a good file in one place; says on which line, and what must be said about it.
 #[test]
 fn mistakes_are_told_with_their_lines() {
@@ -211,6 +225,8 @@ fn mistakes_are_told_with_their_lines() {
         "users: 1",
         "a: b\n---\nc: d",
         "users: [*a]",
+        "users: []\nusers: []",
+        "regions: [a]\nusers: []\nregions: []",
         "users: [&a [*a]]",
     ] {
         assert!(read(text).is_err(), "{text:?}");

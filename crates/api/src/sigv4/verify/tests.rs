@@ -127,6 +127,7 @@ fn the_documented_example_of_a_stream_is_accepted() {
     for broken in [
         body("b"),
         body("a") + "x",
+        body("a").trim_end().to_owned() + "\r\nnobody signed this\r\n",
         body("a")[..66_000].into(),
         String::new(),
     ] {
@@ -221,6 +222,26 @@ fn what_we_sign_is_accepted_and_nothing_else() {
     assert!(verify(&request, b"body").is_ok());
 }
 
+/// Each of them is written out again for the signature: a long header named often would be gigabytes.
+#[test]
+fn signed_headers_are_named_once_and_in_order() {
+    let good = signed("GET", "/", &[("x-amz-a", "1")], b"");
+    let value = good.headers["authorization"].to_str().expect("text");
+    for list in [
+        "host;host;x-amz-a;x-amz-date;x-amz-security-token",
+        "x-amz-a;host;x-amz-date;x-amz-security-token",
+        "host;x-amz-a;x-amz-date;x-amz-security-token;",
+        "HOST;HoST;host;x-amz-a;x-amz-date;x-amz-security-token",
+    ] {
+        let mut request = good.clone();
+        let list = value.replace("host;x-amz-a;x-amz-date;x-amz-security-token", list);
+        assert_ne!(list, value);
+        let header = HeaderValue::from_str(&list).expect("text");
+        request.headers.insert("authorization", header);
+        invalid(&request, b"", "SignedHeaders");
+    }
+}
+
 #[test]
 fn clocks_may_differ_by_a_quarter_of_an_hour() {
     let request = signed("GET", "/", &[], b"");
@@ -280,9 +301,14 @@ fn the_date_header_is_the_second_choice() {
 
 /// A presigned request; `life` goes into `X-Amz-Expires`.
 fn presigned(life: &str) -> Parts {
+    presigned_at("20150830T123600Z", life)
+}
+
+/// The same with another date.
+fn presigned_at(date: &str, life: &str) -> Parts {
     let query = format!(
         "Action=GetCallerIdentity&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-SignedHeaders=host\
-         &X-Amz-Credential=A%2F20150830%2Fr%2Fsts%2Faws4_request&X-Amz-Date=20150830T123600Z\
+         &X-Amz-Credential=A%2F20150830%2Fr%2Fsts%2Faws4_request&X-Amz-Date={date}\
          &X-Amz-Expires={life}"
     );
     let request = parts("GET", &format!("/?{query}"), &[("host", "h")]);
@@ -320,6 +346,8 @@ fn presigned_requests_live_as_long_as_they_say() {
         invalid(&presigned(life), b"", "X-Amz-Expires");
     }
     assert!(verify(&presigned("604800"), b"").is_ok());
+    // Headers are ASCII, but a query can hold any text.
+    invalid(&presigned_at("202%C3%A9830T123600Z", "60"), b"", "ISO-8601");
 }
 
 #[test]
@@ -370,6 +398,7 @@ fn bodies_are_covered_as_declared() {
         ("-1\r\n\r\n", None),
         ("\r\n\r\n", None),
         ("0\r\nno header\r\n\r\n", None),
+        ("0\r\na:b\r\n\r\nmore\r\n", None),
     ] {
         let opened = verify(&trailer, body.as_bytes()).ok();
         assert_eq!(opened.as_deref(), expected.map(str::as_bytes), "{body:?}");

@@ -93,11 +93,37 @@ async fn operations_are_told_with_their_targets() {
         ("STATUS", json!(["SUCC"]), "BEGINS_WITH"),
         ("TYPE", json!(["X"]), "LIKE"),
         ("COLOR", json!(["X"]), "EQ"),
+        ("TYPE", json!(vec!["X"; 101]), "IN"),
     ] {
         let filter = json!({ "Name": name, "Values": values, "Condition": condition });
         let answer = doors
             .registry("ListOperations", json!({ "Filters": [filter] }))
             .await;
+        answer.failed(400, "InvalidInput");
+    }
+}
+
+/// Each item of a list is compared with each value of each filter.
+#[tokio::test]
+async fn filters_without_end_are_refused() {
+    let doors = Doors::new();
+    for (operation, filter) in [
+        (
+            "ListOperations",
+            json!({ "Name": "STATUS", "Values": ["FAIL"] }),
+        ),
+        (
+            "ListNamespaces",
+            json!({ "Name": "TYPE", "Values": ["HTTP"] }),
+        ),
+        (
+            "ListServices",
+            json!({ "Name": "NAMESPACE_ID", "Values": ["x"] }),
+        ),
+    ] {
+        let filters = |many: usize| json!({ "Filters": vec![filter.clone(); many] });
+        doors.registry(operation, filters(100)).await.ok();
+        let answer = doors.registry(operation, filters(101)).await;
         answer.failed(400, "InvalidInput");
     }
 }
