@@ -30,36 +30,56 @@ pub struct Server {
     dns: SocketAddr,
     /// The etcd cluster, for a replica.
     store: Option<String>,
-    /// Further arguments.
+    /// Further arguments and variables.
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     program: Option<Program>,
 }
 
 impl Server {
     /// Starts one; `None`, with a word about it, when there is no binary.
     pub fn start() -> Option<Self> {
-        Self::start_over(None, &[])
+        Self::start_with(&[])
     }
 
     /// Starts one with further arguments; `None`, with a word about it, when there is no binary.
     pub fn start_with(arguments: &[String]) -> Option<Self> {
-        Self::start_over(None, arguments)
+        Self::start_in(temporary(), arguments, &[])
+    }
+
+    /// Starts one in a directory that vanishes with it, with further arguments and variables; `None`, with a
+    /// word about it, when there is no binary.
+    pub fn start_in(
+        directory: TempDir,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+    ) -> Option<Self> {
+        Self::start_over(None, directory, arguments, environment)
     }
 
     /// Starts one of several over an etcd cluster; `None`, with a word about it, when there is no binary.
     pub fn replica(store: &str) -> Option<Self> {
-        Self::start_over(Some(store.to_owned()), &[])
+        Self::start_over(Some(store.to_owned()), temporary(), &[], &[])
     }
 
-    fn start_over(store: Option<String>, arguments: &[String]) -> Option<Self> {
+    fn start_over(
+        store: Option<String>,
+        directory: TempDir,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+    ) -> Option<Self> {
         let mut server = Self {
             binary: need("TOMBOLO_BIN")?,
-            directory: tempfile::tempdir().expect("a directory"),
+            directory,
             api: free_port(),
             xds: free_port(),
             dns: free_port(),
             store,
             arguments: arguments.to_vec(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             program: None,
         };
         until("a server has its addresses to itself", || {
@@ -89,7 +109,8 @@ impl Server {
             .args(["--xds", &self.xds.to_string()])
             .args(["--dns", &self.dns.to_string()])
             .args(["--health-check-interval", "1"])
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.environment.iter().cloned());
         match &self.store {
             Some(store) => command.args(["--store", store]),
             None => command
@@ -103,10 +124,20 @@ impl Server {
                 let last = log.lines().last().unwrap_or_default();
                 return Some(Err(format!("the server ended with {status}: {last}")));
             }
-            self.status().map(|_| Ok(()))
+            self.is_up().then_some(Ok(()))
         })?;
         self.program = Some(program);
         Ok(())
+    }
+
+    /// Whether it answers; when it speaks TLS, whether it takes connections.
+    fn is_up(&self) -> bool {
+        let Ok(mut connection) = Connection::open(self.api) else {
+            return false;
+        };
+        let speaks_tls = self.arguments.iter().any(|word| word == "--api-cert");
+        let mut answer = || connection.send(&Request::get("/healthz"));
+        speaks_tls || answer().is_ok_and(|answer| answer.status == 200)
     }
 
     /// Kills it at once (SIGKILL).
@@ -122,6 +153,11 @@ impl Server {
         } else {
             program.resume();
         }
+    }
+
+    /// The program.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Where the AWS APIs are.
@@ -166,4 +202,8 @@ impl Server {
     pub fn log(&self) -> String {
         self.program.as_ref().map(Program::log).unwrap_or_default()
     }
+}
+
+fn temporary() -> TempDir {
+    tempfile::tempdir().expect("a directory")
 }

@@ -19,6 +19,9 @@ pub struct Options {
     pub interval: Duration,
     /// Checks that are under way at the same time; the others wait.
     pub concurrency: usize,
+    /// Whether instances on this machine itself are checked. Who may register an instance chooses where the
+    /// server connects to, so this is for those who may do everything anyway.
+    pub loopback: bool,
 }
 
 impl Default for Options {
@@ -27,6 +30,7 @@ impl Default for Options {
         Self {
             interval: Duration::from_secs(30),
             concurrency: 256,
+            loopback: false,
         }
     }
 }
@@ -51,7 +55,10 @@ pub async fn run(store: Store, options: Options) {
         {
             let prober = prober.clone();
             under_way.spawn(async move {
-                let result = prober.ask(&due.target).await;
+                let result = match due.target.check_reach(options.loopback) {
+                    Ok(()) => prober.ask(&due.target).await,
+                    Err(why) => Err(why),
+                };
                 Checked { due, result }
             });
         }

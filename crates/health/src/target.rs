@@ -48,6 +48,24 @@ impl Target {
             question,
         })
     }
+
+    /// Refuses addresses that are nobody else's: those of this machine, unless they are allowed, and those
+    /// that mean something to this machine's own network alone, such as a cloud's metadata service.
+    pub(crate) fn check_reach(&self, loopback: bool) -> Result<(), String> {
+        let address = self.address.ip().to_canonical();
+        let is_local = match address {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        if is_local
+            || address.is_multicast()
+            || address.is_unspecified()
+            || (address.is_loopback() && !loopback)
+        {
+            return Err(format!("{address} is not an address that is checked"));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +161,34 @@ mod tests {
                 expected,
                 "{kind:?} {attributes:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_others_are_checked() {
+        for (address, loopback, expected) in [
+            ("10.0.0.1", false, true),
+            ("192.0.2.1", false, true),
+            ("2001:db8::1", false, true),
+            ("127.0.0.1", true, true),
+            ("127.0.0.1", false, false),
+            ("::1", false, false),
+            ("::ffff:127.0.0.1", false, false),
+            ("169.254.169.254", true, false),
+            ("::ffff:169.254.169.254", true, false),
+            ("fe80::1", true, false),
+            ("0.0.0.0", true, false),
+            ("::", true, false),
+            ("224.0.0.1", true, false),
+            ("ff02::1", true, false),
+            ("255.255.255.255", true, false),
+        ] {
+            let target = Target {
+                address: SocketAddr::new(address.parse().expect("an address"), 80),
+                question: Question::Tcp,
+            };
+            let reached = target.check_reach(loopback);
+            assert_eq!(reached.is_ok(), expected, "{address}: {reached:?}");
         }
     }
 }

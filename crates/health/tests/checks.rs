@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const OPTIONS: Options = Options {
     interval: Duration::from_millis(20),
     concurrency: 4,
+    loopback: true,
 };
 
 fn scope() -> Scope {

@@ -18,7 +18,7 @@ fn changes_count_at_once_and_mistakes_change_nothing() {
     assert!(is_allowed());
     let write = |text: &str| {
         // As editors and Kubernetes do it: another file takes the name.
-        let new = server.directory.path().join("new");
+        let new = server.directory().join("new");
         fs::write(&new, text).expect("writable");
         fs::rename(&new, server.file()).expect("renamed");
     };

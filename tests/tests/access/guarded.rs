@@ -9,13 +9,14 @@ use std::{
 };
 use tempfile::TempDir;
 use tombolo_tests::{
-    Program, REGION,
+    REGION, Server,
     aws::Aws,
-    free_port,
     http::{Connection, Request},
-    need, until,
+    need,
 };
 
+/// The credentials file, in the server's directory.
+const FILE: &str = "credentials.yaml";
 const SIGNER: &str = include_str!("signer.py");
 
 /// The credentials of all tests here.
@@ -59,9 +60,7 @@ pub(crate) const OTHER: Key = Key("OTHER", "other-secret", "");
 /// The server; it ends with its handle.
 pub(crate) struct Guarded {
     pub(crate) api: SocketAddr,
-    pub(crate) directory: TempDir,
-    pub(crate) binary: PathBuf,
-    program: Program,
+    server: Server,
 }
 
 impl Guarded {
@@ -72,63 +71,44 @@ impl Guarded {
 
     /// Starts one in a directory with more options; `{dir}` in them is the directory.
     pub(crate) fn start_in(directory: TempDir, options: &[&str]) -> Option<Self> {
-        let binary = need("TOMBOLO_BIN")?;
-        let (api, xds) = (free_port(), free_port());
-        let file = directory.path().join("credentials.yaml");
-        std::fs::write(&file, CREDENTIALS).expect("writable");
-        let mut command = Command::new(&binary);
-        command
-            .args([
-                "server",
-                "--api",
-                &api.to_string(),
-                "--xds",
-                &xds.to_string(),
-            ])
-            .arg("--credentials")
-            .arg(&file)
-            // So that what must not be in the log could be.
-            .env("TOMBOLO_LOG", "info,tombolo_api=debug");
-        for option in options {
-            let path = directory.path().display().to_string();
-            command.arg(option.replace("{dir}", &path));
-        }
-        let program = Program::start(&mut command, &directory.path().join("log"));
-        let mut guarded = Self {
-            api,
-            directory,
-            binary,
-            program,
-        };
-        until("the server listens", || {
-            if let Some(status) = guarded.program.ended() {
-                panic!("the server ended with {status}: {}", guarded.program.log());
-            }
-            Connection::open(api).ok()
-        });
-        Some(guarded)
+        std::fs::write(directory.path().join(FILE), CREDENTIALS).expect("writable");
+        let path = directory.path().display().to_string();
+        let file = format!("{path}/{FILE}");
+        let mut arguments = vec!["--credentials".to_owned(), file];
+        arguments.extend(options.iter().map(|option| option.replace("{dir}", &path)));
+        // So that what must not be in the log could be.
+        let log = ("TOMBOLO_LOG", "info,tombolo_api=debug");
+        let server = Server::start_in(directory, &arguments, &[log])?;
+        Some(Self {
+            api: server.api(),
+            server,
+        })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.server.directory()
     }
 
     pub(crate) fn log(&self) -> String {
-        self.program.log()
+        self.server.log()
     }
 
     pub(crate) fn file(&self) -> PathBuf {
-        self.directory.path().join("credentials.yaml")
+        self.directory().join(FILE)
     }
 
     /// The `aws` CLI with a key: its output, or what it prints about an error.
     pub(crate) fn cli(&self, key: Key, words: &[&str]) -> Option<Result<String, String>> {
         let mut command = Command::new(need("TOMBOLO_AWS")?);
-        Aws::new(self.api, self.directory.path()).environment(&mut command);
+        self.server.aws().environment(&mut command);
         as_caller(&mut command, key);
         Some(output(command.args(["--output", "json"]).args(words)))
     }
 
     /// `tombolo` with a key.
     pub(crate) fn tombolo(&self, key: Option<Key>, words: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(&self.binary);
-        Aws::new(self.api, self.directory.path()).environment(&mut command);
+        let mut command = Command::new(self.server.binary());
+        self.server.aws().environment(&mut command);
         match key {
             Some(key) => as_caller(&mut command, key),
             None => {
@@ -136,7 +116,7 @@ impl Guarded {
             }
         }
         // Read only where the server speaks TLS.
-        command.env("AWS_CA_BUNDLE", self.directory.path().join("ca.pem"));
+        command.env("AWS_CA_BUNDLE", self.directory().join("ca.pem"));
         output(command.args(words))
     }
 

@@ -55,7 +55,7 @@ fn call(server: &Guarded, service: &str, operation: &str, params: Value) -> Opti
     let answers = python(&json!({
         "do": "call", "endpoint": format!("https://api.mesh.test:{}", server.api.port()),
         "key": ADMIN.0, "secret": ADMIN.1, "region": HERE, "service": service, "operation": operation,
-        "params": params, "ca": server.directory.path().join("ca.pem"), "resolve": ".mesh.test",
+        "params": params, "ca": server.directory().join("ca.pem"), "resolve": ".mesh.test",
     }))?;
     answers.into_iter().next()
 }
@@ -96,13 +96,13 @@ fn https_works_under_every_name_and_follows_its_files() {
     // Who speaks no TLS is not answered, and harms nobody.
     assert!(get(server.api, "/v20190125/meshes").is_err());
 
-    assert!(certificates(server.directory.path(), "second"));
+    assert!(certificates(server.directory(), "second"));
     until("the new certificate is shown", || {
         let identity = call(&server, "sts", "get_caller_identity", json!({})).expect("Python");
         identity["ok"].is_object().then_some(())
     });
 
-    fs::write(server.directory.path().join("cert.pem"), "nothing").expect("writable");
+    fs::write(server.directory().join("cert.pem"), "nothing").expect("writable");
     until("the mistake is told", || {
         server
             .log()

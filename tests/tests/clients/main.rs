@@ -100,11 +100,11 @@ fn with_verifying_server(script: impl FnOnce(SocketAddr) -> Option<Command>) {
     let Some(server) = Verified::start() else {
         return;
     };
-    let Some(mut command) = script(server.api) else {
+    let Some(mut command) = script(server.api()) else {
         return;
     };
     server.environment(&mut command);
-    run(command, server.directory.path());
+    run(command, server.directory());
 }
 
 /// A script says on its own what is wrong, and ends with an error.

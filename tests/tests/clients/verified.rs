@@ -1,8 +1,7 @@
 //! A server that verifies every signature, and who may call it.
 
-use std::{net::SocketAddr, process::Command};
-use tempfile::TempDir;
-use tombolo_tests::{ACCOUNT, Program, REGION, aws::Aws, free_port, http::Connection, need, until};
+use std::{net::SocketAddr, path::Path, process::Command};
+use tombolo_tests::Server;
 
 const CREDENTIALS: &str = r#"
 users:
@@ -13,44 +12,29 @@ users:
 "#;
 
 /// The server; it ends with its handle.
-pub(crate) struct Verified {
-    pub(crate) api: SocketAddr,
-    pub(crate) directory: TempDir,
-    program: Program,
-}
+pub(crate) struct Verified(Server);
 
 impl Verified {
     /// Starts one; `None`, with a word about it, when there is no binary.
     pub(crate) fn start() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
-        let credentials = directory.path().join("credentials.yaml");
-        std::fs::write(&credentials, CREDENTIALS).expect("writable");
-        let api = free_port();
-        let mut command = Command::new(need("TOMBOLO_BIN")?);
-        command
-            .args(["server", "--account", ACCOUNT, "--region", REGION])
-            .args(["--api", &api.to_string()])
-            .args(["--xds", &free_port().to_string()])
-            .args(["--health-check-interval", "1", "--credentials"])
-            .arg(credentials);
-        let program = Program::start(&mut command, &directory.path().join("log"));
-        let mut server = Self {
-            api,
-            directory,
-            program,
-        };
-        until("the server listens", || {
-            if let Some(status) = server.program.ended() {
-                panic!("the server ended with {status}: {}", server.program.log());
-            }
-            Connection::open(api).ok()
-        });
-        Some(server)
+        let file = directory.path().join("credentials.yaml");
+        std::fs::write(&file, CREDENTIALS).expect("writable");
+        let arguments = ["--credentials".to_owned(), file.display().to_string()];
+        Server::start_in(directory, &arguments, &[]).map(Self)
+    }
+
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.0.api()
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.0.directory()
     }
 
     /// The environment of a client that has the key.
     pub(crate) fn environment(&self, command: &mut Command) {
-        Aws::new(self.api, self.directory.path()).environment(command);
+        self.0.aws().environment(command);
         command
             .env("AWS_ACCESS_KEY_ID", "DRIVER")
             .env("AWS_SECRET_ACCESS_KEY", "driver/secret+key")

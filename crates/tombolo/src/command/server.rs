@@ -189,6 +189,7 @@ impl Server {
     fn health_checks(&self, store: &Store) -> impl Future<Output = ()> + use<> {
         let options = tombolo_health::Options {
             interval: Duration::from_secs(self.health_check_interval.into()),
+            loopback: self.callers.are_trusted(),
             ..tombolo_health::Options::default()
         };
         let store = store.clone();
