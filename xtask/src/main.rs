@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod fuzz;
 mod process;
 mod test;
 mod tidy;
@@ -16,6 +17,8 @@ cargo xtask TASK
   tidy             check the architecture: who may use whom, sizes, documentation
   test [FILTER…]   fetch what the tests need, build, and run all tests; words after it go to `cargo test`
   tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3; etcd)
+  fuzz [TARGET…] [--seconds N]
+                   run fuzz targets, ten minutes each if nothing is said, and keep what they learn
   bench dns        queries per second of CPU time, and per second: ours, unbound, dnsmasq
   bench hop        CPU time per request of one sidecar hop: ours, Envoy, HAProxy, nginx
   bench propagate  from the API's answer to the first request served the new way
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["test", rest @ ..] => test::run(rest),
         ["tools"] => tools::Tools::fetch().map(|tools| println!("{tools}")),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", "dns", rest @ ..] => bench::dns::run(rest),
         ["bench", "hop", rest @ ..] => bench::hop::run(rest),
         ["bench", "propagate", rest @ ..] => bench::propagate::run(rest),

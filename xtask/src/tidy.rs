@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<()> {
     let mut problems = Vec::new();
     check_crates(&mut problems)?;
     let mut files = Vec::new();
-    for folder in ["crates", "examples", "tests", "xtask"] {
+    for folder in ["crates", "examples", "fuzz", "tests", "xtask"] {
         collect(&root().join(folder), &mut files)?;
     }
     for file in &files {
@@ -66,7 +66,7 @@ fn check_crates(problems: &mut Vec<String>) -> Result<()> {
         let Some(name) = name.strip_prefix("tombolo-") else {
             continue;
         };
-        if ["tests", "benches"].contains(&name) {
+        if ["tests", "benches", "fuzz"].contains(&name) {
             continue;
         }
         let Some(may_use) = allowed.get(name) else {

@@ -23,7 +23,7 @@ pub struct Request {
     pub headers: HeaderMap,
     /// None if it is malformed or cut.
     pub body: Option<Body>,
-    /// How many bytes stand behind it.
+    /// How many bytes stand behind it, where its end is known.
     pub left: usize,
 }
 

@@ -190,6 +190,10 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<Piece>, BadBody> {
         };
     };
     let block = buffer.split_to(end + 4).freeze();
+    // As between chunks, a line feed by itself ends no line.
+    if memchr::memchr_iter(b'\n', &block).any(|at| !block[..at].ends_with(b"\r")) {
+        return Err(BadBody::Trailers);
+    }
     let mut room = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let Ok(httparse::Status::Complete((length, fields))) =
         httparse::parse_headers(&block, &mut room)

@@ -95,15 +95,12 @@ impl Search {
         check: impl Fn(&[u8]) -> Result<(), Malformed>,
     ) -> Result<Option<Bytes>, Malformed> {
         if self.seen == 0 {
-            // Empty lines before a message are forgiven (RFC 9112 section 2.2).
-            let blank = buffer
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                .count();
+            // Empty lines before a message are forgiven (RFC 9112 section 2.2), a carriage return by itself is not.
+            let blank = empty_lines(buffer);
             if blank > 0 {
                 let _ = buffer.split_to(blank);
             }
-            if buffer.is_empty() {
+            if matches!(buffer.as_ref(), [] | [b'\r']) {
                 return Ok(None);
             }
         }
@@ -122,6 +119,18 @@ impl Search {
                 Ok(None)
             }
         }
+    }
+}
+
+/// The bytes of the empty lines that these begin with.
+fn empty_lines(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += match bytes.get(at..) {
+            Some([b'\n', ..]) => 1,
+            Some([b'\r', b'\n', ..]) => 2,
+            _ => return at,
+        };
     }
 }
 

@@ -190,10 +190,26 @@ fn what_is_not_http_is_told_from_its_first_bytes() {
         request("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap_err(),
         Malformed::Http2
     );
-    for bytes in ["", "\r\n", "G", "GET / HT", "GET / HTTP/1.1\r\nho"] {
+    for bytes in [
+        "",
+        "\r\n",
+        "\r",
+        "\n\r",
+        "G",
+        "GET / HT",
+        "GET / HTTP/1.1\r\nho",
+    ] {
         assert!(request(bytes).unwrap().is_none(), "{bytes:?}");
     }
     assert!(request("\r\n\r\nGET / HTTP/1.1\r\n\r\n").unwrap().is_some());
+    assert!(request("\n\nGET / HTTP/1.1\r\n\r\n").unwrap().is_some());
+    for bytes in ["\rGET / HTTP/1.1\r\n\r\n", "\r\n\rGET", "\r\r\n"] {
+        assert_eq!(
+            request(bytes).map(drop),
+            Err(Malformed::Syntax),
+            "{bytes:?}"
+        );
+    }
 }
 
 #[test]
@@ -287,6 +303,7 @@ fn malformed_chunks_are_refused() {
         "10000000000000000\r\n",
         "0\r\n\n",
         "0\r\nno colon\r\n\r\n",
+        "0\r\nx: 1\ny: 2\r\n\r\n",
     ] {
         assert!(
             decode(Framing::Chunked, bytes.as_bytes(), &[]).is_err(),

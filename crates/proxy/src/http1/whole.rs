@@ -85,12 +85,13 @@ pub(crate) fn read_request(bytes: &[u8], cuts: &[usize], limits: Limits) -> Opti
     let mut arriving = Arriving::new(bytes, cuts);
     let head = arriving.head(|buffer, search| head::request(buffer, search, limits))?;
     let body = arriving.body(head.framing);
+    let left = arriving.buffer.len() + arriving.rest.len();
     Some(Request {
         method: head.method,
         uri: head.uri,
         headers: head.headers,
+        left: body.as_ref().map_or(0, |_| left),
         body,
-        left: arriving.buffer.len() + arriving.rest.len(),
     })
 }
 
