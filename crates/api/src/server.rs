@@ -187,6 +187,7 @@ impl Server {
         let body = caller
             .confirm(request, held.bytes.clone())
             .map_err(refused)?;
+        door.check_headers(&request.headers, &body)?;
         let target = door_target(door, request, &body, &caller.scope);
         caller.authorize(target).map_err(refused)?;
         let call = Call {

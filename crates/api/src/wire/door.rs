@@ -19,6 +19,14 @@ pub(crate) enum Door {
 
 /// The path under which all of App Mesh lives.
 pub(crate) const APP_MESH_PREFIX: &str = "/v20190125";
+/// The types of JSON bodies.
+const JSON: [&str; 3] = [
+    "application/json",
+    "application/x-amz-json-1.0",
+    "application/x-amz-json-1.1",
+];
+/// The type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
 /// What precedes the operation's name in `X-Amz-Target` for Cloud Map.
 pub(crate) const CLOUD_MAP_TARGET: &str = "Route53AutoNaming_v20170314.";
 
@@ -56,6 +64,43 @@ impl Door {
             Door::CloudMap => "application/x-amz-json-1.1",
             Door::AppMesh => "application/json",
             Door::Sts => "application/x-www-form-urlencoded; charset=utf-8",
+        }
+    }
+
+    /// Refuses a body of a type that this door does not read, and headers that must not be there twice. Where
+    /// there is no body or no type, nothing is wrong about it. Older SDKs mix up the names of JSON.
+    pub(crate) fn check_headers(self, headers: &HeaderMap, body: &[u8]) -> Result<(), Failure> {
+        for name in ["x-amz-target", header::CONTENT_TYPE.as_str()] {
+            if headers.get_all(name).iter().nth(1).is_some() {
+                let message = format!("the header {name} is given more than once");
+                return Err(Failure::bad("MalformedHttpRequestException", message));
+            }
+        }
+        let Some(given) = headers
+            .get(header::CONTENT_TYPE)
+            .filter(|_| !body.is_empty())
+        else {
+            return Ok(());
+        };
+        let reads = |text: &str| {
+            let media_type = text.split(';').next().unwrap_or_default();
+            let media_type = media_type.trim().to_ascii_lowercase();
+            match self {
+                Door::Sts => media_type == FORM,
+                Door::AppMesh | Door::CloudMap => JSON.contains(&media_type.as_str()),
+            }
+        };
+        match given.to_str() {
+            Ok(given) if reads(given) => Ok(()),
+            _ => Err(Failure::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedMediaTypeException",
+                format!(
+                    "the body must be {}, not {}",
+                    self.request_type(),
+                    String::from_utf8_lossy(given.as_bytes())
+                ),
+            )),
         }
     }
 
@@ -113,7 +158,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+        .is_some_and(|value| value.starts_with(FORM))
 }
 
 #[cfg(test)]
@@ -137,6 +182,57 @@ mod tests {
         let form = "application/x-www-form-urlencoded; charset=utf-8";
         let request = Request::post("/").header("Content-Type", form);
         assert_eq!(door(request), Some(Door::Sts));
+    }
+
+    #[test]
+    fn bodies_of_other_types_are_refused() {
+        for (door, given, body, expected) in [
+            (Door::AppMesh, "application/json", "{}", None),
+            (Door::AppMesh, "Application/JSON; charset=utf-8", "{}", None),
+            (Door::AppMesh, "text/plain", "", None),
+            (Door::AppMesh, "text/plain", "{}", Some(415)),
+            (Door::AppMesh, "application/jsonx", "{}", Some(415)),
+            (Door::AppMesh, "", "{}", Some(415)),
+            (
+                Door::AppMesh,
+                "application/x-www-form-urlencoded",
+                "{}",
+                Some(415),
+            ),
+            (Door::CloudMap, "application/x-amz-json-1.1", "{}", None),
+            (Door::CloudMap, "application/x-amz-json-2", "{}", Some(415)),
+            (Door::CloudMap, "application/cbor", "{}", Some(415)),
+            (
+                Door::Sts,
+                "application/x-www-form-urlencoded",
+                "Action=x",
+                None,
+            ),
+            (Door::Sts, "application/json", "{}", Some(415)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(given));
+            let refused = door.check_headers(&headers, body.as_bytes()).err();
+            let status = refused.map(|failure| failure.status.as_u16());
+            assert_eq!(status, expected, "{door:?} {given:?}");
+        }
+        let none = HeaderMap::new();
+        assert!(Door::AppMesh.check_headers(&none, b"{}").is_ok());
+    }
+
+    #[test]
+    fn an_operation_cannot_be_named_twice() {
+        for name in ["x-amz-target", "content-type"] {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_static("a"));
+            assert!(name == "content-type" || Door::CloudMap.check_headers(&headers, b"").is_ok());
+            headers.append(name, HeaderValue::from_static("a"));
+            let refused = Door::CloudMap.check_headers(&headers, b"").err();
+            assert_eq!(
+                refused.map(|failure| failure.code),
+                Some("MalformedHttpRequestException")
+            );
+        }
     }
 
     #[test]
