@@ -17,6 +17,7 @@ mod options;
 mod proto;
 mod replica;
 mod stage;
+mod turns;
 mod write;
 
 pub(crate) use campaign::campaign;

@@ -10,6 +10,7 @@ use super::{
     layout::{Head, Keys, changes_of},
     options::Options,
     proto::{Event, EventType, WatchResponse},
+    turns::Turns,
     write::Batch,
 };
 use crate::{
@@ -17,7 +18,11 @@ use crate::{
     row,
     store::{CommitError, Condition, Published, QUEUE},
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -42,6 +47,7 @@ pub(super) struct Replica {
     pub(super) waiting: VecDeque<Job>,
     /// A write of which nobody knows whether etcd has it.
     pub(super) in_doubt: Option<Batch>,
+    pub(super) turns: Turns,
     options: Arc<Options>,
     condition: Arc<watch::Sender<Condition>>,
     queue: mpsc::Receiver<Job>,
@@ -89,6 +95,7 @@ impl Replica {
             },
             waiting: VecDeque::new(),
             in_doubt: None,
+            turns: Turns::default(),
             options,
             condition,
             queue,
@@ -229,7 +236,7 @@ impl Replica {
                     }
                     self.waiting.extend(taken.drain(..));
                 }
-                () = std::future::ready(()), if has_work => self.work(session).await?,
+                () = self.turns.come(), if has_work => self.work(session).await?,
             }
         }
     }
@@ -320,6 +327,7 @@ impl Replica {
         {
             batch.landed = Some(batch.token == head.token);
         }
+        self.turns.other_wrote(Instant::now());
         self.place.head = at;
         self.place.token = head.token;
         self.published.change(view, &changes);

@@ -13,6 +13,7 @@ use crate::{
     row,
     store::{CommitError, Committed},
 };
+use std::time::Instant;
 use tombolo_model::{Change, Rejection, View};
 
 /// Most commands in one transaction.
@@ -131,6 +132,7 @@ impl Replica {
             }
             None => {}
         }
+        let begin = Instant::now();
         let sent = session.member.txn(self.transaction(&batch)).await;
         match sent {
             Ok(answer) if answer.succeeded => {
@@ -139,6 +141,7 @@ impl Replica {
                     self.place.head = answer.revision();
                     self.place.seen = answer.revision();
                     self.place.token.clone_from(&batch.token);
+                    self.turns.wrote(Instant::now(), begin.elapsed());
                     self.published.change(batch.view.clone(), &batch.changes);
                 }
                 batch.acknowledge();
