@@ -188,7 +188,7 @@ impl Server {
             .confirm(request, held.bytes.clone())
             .map_err(refused)?;
         door.check_headers(&request.headers, &body)?;
-        let target = door_target(door, request, &body, &caller.scope);
+        let target = || door_target(door, request, &body, &caller.scope);
         caller.authorize(target).map_err(refused)?;
         let call = Call {
             store: &self.store,
@@ -229,8 +229,8 @@ impl Server {
         let (parts, body) = request.into_parts();
         let caller = self.admit(OPERATOR_SERVICE, &parts).map_err(refused)?;
         let authorize = || {
-            let target = operator_target(&parts, &caller.scope);
-            caller.authorize(Some(target)).map_err(refused)
+            let target = || Some(operator_target(&parts, &caller.scope));
+            caller.authorize(target).map_err(refused)
         };
         let patience = self.config.read_timeout;
         // Bodies beyond all bounds are for those alone who may change everything anyway.

@@ -2,7 +2,8 @@
 
 use tombolo_tests::{ProxyKind, Up, until};
 
-const MANIFESTS: &str = r#"
+/// A mesh, and a node of it that a pod could be.
+pub(crate) const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: Namespace
 metadata: {name: apps, labels: {mesh: shop}}

@@ -1,6 +1,7 @@
 //! Looking: tables, descriptions, and documents in other languages.
 
 use crate::{
+    clusters::MANIFESTS,
     kinds::{everything, text},
     tool::Tool,
 };
@@ -184,24 +185,7 @@ fn manifests_of_the_controller_become_what_it_makes_of_them() {
     let Some(tool) = Tool::start() else {
         return;
     };
-    let manifests = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps, labels: {mesh: shop}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: Mesh
-metadata: {name: shop}
-spec: {namespaceSelector: {matchLabels: {mesh: shop}}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: VirtualNode
-metadata: {name: front, namespace: apps}
-spec:
-  podSelector: {matchLabels: {app: front}}
-  listeners: [{portMapping: {port: 8080, protocol: http}}]
-  serviceDiscovery: {dns: {hostname: front.apps.svc.cluster.local}}
----
+    let more = r#"---
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualRouter
 metadata: {name: front, namespace: apps}
@@ -222,6 +206,7 @@ spec:
     metadata: {labels: {app: front}}
     spec: {containers: [{name: app, image: front}]}
 "#;
+    let manifests = &format!("{MANIFESTS}{more}");
     let said = tool.run_with(&["apply", "-f", "-"], manifests);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(

@@ -127,10 +127,16 @@ impl Admission {
     }
 
     /// Refuses what the caller's policies do not allow.
-    pub(super) fn authorize(&self, target: Option<Target<'_>>) -> Result<(), Refusal> {
-        match (&self.verified, target) {
-            (Some(verified), Some(target)) => verified.user.check(&target.action, target.resource),
-            _ => Ok(()),
+    pub(super) fn authorize<'a>(
+        &self,
+        target: impl FnOnce() -> Option<Target<'a>>,
+    ) -> Result<(), Refusal> {
+        let Some(verified) = &self.verified else {
+            return Ok(());
+        };
+        match target() {
+            Some(target) => verified.user.check(&target.action, target.resource),
+            None => Ok(()),
         }
     }
 

@@ -84,10 +84,10 @@ impl Door {
         };
         let reads = |text: &str| {
             let media_type = text.split(';').next().unwrap_or_default();
-            let media_type = media_type.trim().to_ascii_lowercase();
+            let is = |wanted: &str| media_type.trim().eq_ignore_ascii_case(wanted);
             match self {
-                Door::Sts => media_type == FORM,
-                Door::AppMesh | Door::CloudMap => JSON.contains(&media_type.as_str()),
+                Door::Sts => is(FORM),
+                Door::AppMesh | Door::CloudMap => JSON.into_iter().any(is),
             }
         };
         match given.to_str() {

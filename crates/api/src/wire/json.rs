@@ -13,29 +13,29 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(
     body: &'a [u8],
     bounds: &'static str,
 ) -> Result<T, Failure> {
-    // serde_json does not look at the text of what it ignores.
-    if std::str::from_utf8(body).is_err() {
+    // serde_json would not look at the text of what it ignores, and need not look at text again.
+    let Ok(text) = std::str::from_utf8(body) else {
         return Err(Failure::serialization("the body is not text (UTF-8)"));
-    }
-    let body = match body.trim_ascii() {
-        [] => b"{}",
-        [b'{', ..] => body,
+    };
+    let text = match text.trim_ascii() {
+        "" => "{}",
+        text if text.starts_with('{') => text,
         _ => return Err(Failure::serialization("the body is not a JSON object")),
     };
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    let mut reader = serde_json::Deserializer::from_str(text);
     if let Ok(value) = objects::read(&mut reader)
         && reader.end().is_ok()
     {
         return Ok(value);
     }
     // Only a body with a mistake pays for keeping track of where it is.
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    let mut reader = serde_json::Deserializer::from_str(text);
     match serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
         Err(error) => {
             // What is no text where an enum's word must be is broken JSON to serde_json, unless it is
             // read as JSON first.
             let again = (error.inner().is_syntax())
-                .then(|| serde_json::from_slice::<Value>(body).ok())
+                .then(|| serde_json::from_str::<Value>(text).ok())
                 .flatten()
                 .and_then(|value| serde_path_to_error::deserialize::<_, T>(Objects(value)).err());
             let error = again.unwrap_or(error);
