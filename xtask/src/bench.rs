@@ -1,32 +1,98 @@
 //! Benchmarks that print ratios against peers measured in the same run.
 
-pub(crate) mod api;
-pub(crate) mod dns;
-pub(crate) mod hop;
-pub(crate) mod propagate;
-pub(crate) mod registry;
-pub(crate) mod replicas;
-
 use crate::{
     process::{self, Result, cargo, is_installed, root},
-    tools::debian,
+    tools::{Tools, debian},
 };
 use std::process::Command;
 
-/// A benchmark, ready to be run with the program that users run.
-fn prepare(name: &str, words: &[&str]) -> Result<Command> {
-    process::run(cargo().args(["build", "--release", "--package", "tombolo"]))?;
-    let mut bench = cargo();
-    bench
-        .args(["run", "--release", "--package", "tombolo-benches", "--"])
-        .arg(name)
-        .args(words)
-        .env("TOMBOLO_BIN", root().join("target/release/tombolo"));
-    Ok(bench)
+/// The cargo profile that is measured: the one that is shipped.
+const PROFILE: &str = "dist";
+
+/// A benchmark of the crate `tombolo-benches`.
+pub(crate) struct Benchmark {
+    /// The word on the command line.
+    pub(crate) name: &'static str,
+    /// One line for the usage text.
+    pub(crate) about: &'static str,
+    /// The peers it measures beside ours: each a program and its Debian package.
+    peers: &'static [(&'static str, &'static str)],
+    /// Whether Envoy is a peer.
+    envoy: bool,
 }
 
-/// Installs the peers that are missing, each a program and its Debian package. Without them the benchmark
-/// still runs, and says who is absent.
+/// All benchmarks.
+pub(crate) const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
+        name: "dns",
+        about: "queries per second of CPU time, and per second: ours, unbound, dnsmasq",
+        peers: &[
+            ("dnsperf", "dnsperf"),
+            ("unbound", "unbound"),
+            ("dnsmasq", "dnsmasq-base"),
+        ],
+        envoy: false,
+    },
+    Benchmark {
+        name: "hop",
+        about: "CPU time per request of one sidecar hop: ours, Envoy, HAProxy, nginx",
+        peers: &[("nginx", "nginx-light"), ("haproxy", "haproxy")],
+        envoy: true,
+    },
+    Benchmark {
+        name: "propagate",
+        about: "from the API's answer to the first request served the new way",
+        peers: &[],
+        envoy: false,
+    },
+    Benchmark {
+        name: "api",
+        about: "DiscoverInstances against an etcd range read of the same instances",
+        peers: &[("etcd", "etcd-server")],
+        envoy: false,
+    },
+    Benchmark {
+        name: "registry",
+        about: "a large registry: filling, memory, discovery meanwhile, restart",
+        peers: &[],
+        envoy: false,
+    },
+    Benchmark {
+        name: "replicas",
+        about: "three replicas over three etcd members: how long until the others show a write",
+        peers: &[("etcd", "etcd-server")],
+        envoy: false,
+    },
+];
+
+/// Runs the benchmark of that name; `words` go to it.
+pub(crate) fn run(name: &str, words: &[&str]) -> Result<()> {
+    let benchmark = BENCHMARKS
+        .iter()
+        .find(|benchmark| benchmark.name == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = BENCHMARKS.iter().map(|known| known.name).collect();
+            format!("unknown benchmark: {name} (known: {})", known.join(", "))
+        })?;
+    install_peers(benchmark.peers);
+    // Both in one call, so that one set of features serves both and nothing is built twice.
+    let packages = ["--package", "tombolo", "--package", "tombolo-benches"];
+    process::run(cargo().args(["build", "--profile", PROFILE]).args(packages))?;
+    let built = root().join("target").join(PROFILE);
+    let mut bench = Command::new(built.join("tombolo-benches"));
+    bench
+        .arg(name)
+        .args(words)
+        .current_dir(root())
+        .env("TOMBOLO_BIN", built.join("tombolo"));
+    if benchmark.envoy {
+        bench.env("TOMBOLO_ENVOY", Tools::fetch()?.envoy()?);
+    }
+    eprintln!("measured: profile {PROFILE} (LTO, stripped), the build that is shipped");
+    process::run(&mut bench)
+}
+
+/// Installs the peers that are missing. Without them the benchmark still runs, and says who is absent.
 fn install_peers(peers: &[(&str, &str)]) {
     let missing: Vec<&str> = peers
         .iter()

