@@ -10,16 +10,20 @@ use std::{
 /// Which crates each crate may use (ARCHITECTURE.md). A crate that is not here has no room yet.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("store", &["model"]),
-    ("xds", &[]),
+    ("telemetry", &[]),
+    ("store", &["model", "telemetry"]),
+    ("xds", &["telemetry"]),
     ("linux", &[]),
-    ("api", &["model", "store"]),
-    ("dns", &["model", "store"]),
-    ("health", &["model", "store"]),
+    ("api", &["model", "store", "telemetry"]),
+    ("dns", &["model", "store", "telemetry"]),
+    ("health", &["model", "store", "telemetry"]),
     ("kube", &["model"]),
-    ("plan", &["model", "store", "xds"]),
-    ("proxy", &["xds"]),
-    ("local", &["model", "api", "dns", "kube", "linux"]),
+    ("plan", &["model", "store", "xds", "telemetry"]),
+    ("proxy", &["xds", "telemetry"]),
+    (
+        "local",
+        &["model", "api", "dns", "kube", "linux", "telemetry"],
+    ),
     ("example-color", &[]),
 ];
 

@@ -1,0 +1,20 @@
+//! What every process of ours has beside its work: supervised tasks and their shutdown.
+//!
+//! A [`Supervisor`] runs the named tasks of a process. A task that fails either ends the process or is
+//! restarted with backoff, as its owner chose; a shutdown drains the tasks stage by stage, each stage with
+//! a deadline. A [`RequestId`] names an API call in everything that it leads to.
+//!
+//! What this crate deliberately is not: it knows no task of ours, and it exports nothing by itself: whoever
+//! runs a process decides what is served where.
+//!
+//! Read first: [`Supervisor`].
+
+#![forbid(unsafe_code)]
+
+mod error_chain;
+mod request_id;
+pub mod supervisor;
+
+pub use error_chain::ErrorChain;
+pub use request_id::{Causes, RequestId};
+pub use supervisor::Supervisor;

@@ -1,0 +1,368 @@
+//! The tasks of a process: what happens when one fails, and in which order they end.
+//!
+//! ```no_run
+//! # async fn serve(stop: tombolo_telemetry::supervisor::Stop) -> std::io::Result<()> { Ok(()) }
+//! # async fn poll() -> std::io::Result<()> { Ok(()) }
+//! # async fn main_task() -> Result<(), tombolo_telemetry::supervisor::TaskError> {
+//! use std::time::Duration;
+//! use tombolo_telemetry::{Supervisor, supervisor::{Signals, restart_delays}};
+//!
+//! let mut signals = Signals::listen().expect("the runtime handles signals");
+//! let mut supervisor = Supervisor::new();
+//! // Stages drain in the order in which they are made.
+//! let listeners = supervisor.stage("listeners", Duration::from_secs(11));
+//! let background = supervisor.stage("background", Duration::from_secs(1));
+//! supervisor.spawn(listeners, "api", |stop| serve(stop));
+//! supervisor.spawn_restarting(background, "poller", restart_delays(), |_stop| poll());
+//! supervisor.run(async move { drop(signals.received().await) }).await
+//! # }
+//! ```
+
+mod signals;
+#[cfg(test)]
+mod tests;
+
+pub use backon::ExponentialBuilder as Delays;
+pub use signals::Signals;
+pub use tokio_util::sync::CancellationToken as Stop;
+
+use crate::ErrorChain;
+use backon::BackoffBuilder;
+use futures::FutureExt;
+use std::{
+    any::Any,
+    collections::HashMap,
+    future::Future,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::oneshot,
+    task::{AbortHandle, Id, JoinSet},
+    time::{Instant, sleep, timeout_at},
+};
+
+/// The cause of a failure, as tasks report it.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A restarted task that ran for this long is well again: its next delay is the first one.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// Delays between restarts: 100 ms, doubled up to 30 s, with jitter, without end.
+pub const fn restart_delays() -> Delays {
+    Delays::new()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(30))
+        .with_jitter()
+        .without_max_times()
+}
+
+/// Why a task ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// It returned without an error.
+    #[error("task {task} ended unexpectedly")]
+    Ended {
+        /// The task's name.
+        task: Arc<str>,
+    },
+    /// It returned an error.
+    #[error("task {task} failed")]
+    Failed {
+        /// The task's name.
+        task: Arc<str>,
+        /// What it returned.
+        source: Cause,
+    },
+    /// It panicked.
+    #[error("task {task} panicked: {message}")]
+    Panicked {
+        /// The task's name.
+        task: Arc<str>,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// Tasks that end together. Made by [`Supervisor::stage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stage(usize);
+
+struct StageState {
+    name: &'static str,
+    /// Told to the tasks when the stage drains.
+    stop: Stop,
+    deadline: Duration,
+}
+
+struct Running {
+    stage: Stage,
+    name: Arc<str>,
+    abort: AbortHandle,
+}
+
+/// The named tasks of a process, by stages. Dropping it aborts all of them.
+///
+/// Every task runs on the current tokio runtime. A task's result counts as a failure unless its stage was
+/// told to stop before: a server that returns is as bad as one that breaks.
+#[derive(Default)]
+pub struct Supervisor {
+    stages: Vec<StageState>,
+    tasks: JoinSet<Result<(), TaskError>>,
+    running: HashMap<Id, Running>,
+}
+
+impl Supervisor {
+    /// Without tasks.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a stage. Stages drain one after the other in the order in which they were added: those that
+    /// take in work first, those that they need last. A stage's tasks have `deadline` to end once they are
+    /// told; those that are left then are aborted, and named in the log.
+    pub fn stage(&mut self, name: &'static str, deadline: Duration) -> Stage {
+        self.stages.push(StageState {
+            name,
+            stop: Stop::new(),
+            deadline,
+        });
+        Stage(self.stages.len() - 1)
+    }
+
+    /// Runs a task whose failure ends the process. `task` gets the token that tells it to end.
+    pub fn spawn<F, E>(
+        &mut self,
+        stage: Stage,
+        name: impl Into<Arc<str>>,
+        task: impl FnOnce(Stop) -> F,
+    ) where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Cause>,
+    {
+        let name = name.into();
+        let stop = self.stop(stage);
+        let future = task(stop.clone());
+        self.track(stage, name.clone(), async move {
+            let error = failure(&name, future).await;
+            unless_stopped(&stop, error)
+        });
+    }
+
+    /// Runs a task that is restarted whenever it fails, after the next of `delays`; after a minute without
+    /// a failure, the delays start again. Where `delays` are finite, the failure after the last one ends the
+    /// process. Every failure is logged.
+    pub fn spawn_restarting<F, E>(
+        &mut self,
+        stage: Stage,
+        name: impl Into<Arc<str>>,
+        delays: Delays,
+        mut task: impl FnMut(Stop) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Cause>,
+    {
+        let name = name.into();
+        let stop = self.stop(stage);
+        self.track(stage, name.clone(), async move {
+            let mut remaining = delays.build();
+            loop {
+                let started = Instant::now();
+                // Making the future is part of the task: it may panic, too.
+                let made = catch_unwind(AssertUnwindSafe(|| task(stop.clone())));
+                let error = match made {
+                    Ok(future) => failure(&name, future).await,
+                    Err(payload) => TaskError::Panicked {
+                        task: name.clone(),
+                        message: panic_message(&*payload).to_owned(),
+                    },
+                };
+                if stop.is_cancelled() {
+                    return unless_stopped(&stop, error);
+                }
+                if started.elapsed() >= HEALTHY_AFTER {
+                    remaining = delays.build();
+                }
+                let Some(delay) = remaining.next() else {
+                    return Err(error);
+                };
+                tracing::error!(task = %name, error = %ErrorChain(&error), ?delay, "task failed; restarting");
+                tokio::select! {
+                    () = sleep(delay) => {}
+                    () = stop.cancelled() => return Ok(()),
+                }
+            }
+        });
+    }
+
+    /// Runs until `stop` is ready or a task fails for good, then drains all stages. The error is the first
+    /// failure; those that follow during the drain are logged. Dropping the future aborts all tasks.
+    ///
+    /// # Errors
+    /// The first failure of a task, if there was one before the end of the drain.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), TaskError> {
+        let mut first = None;
+        tokio::select! {
+            () = stop => tracing::info!("shutting down"),
+            error = self.failure() => {
+                tracing::error!(error = %ErrorChain(&error), "shutting down");
+                first = Some(error);
+            }
+        }
+        for stage in 0..self.stages.len() {
+            if let Some(error) = self.drain(Stage(stage)).await {
+                match first {
+                    None => first = Some(error),
+                    Some(_) => {
+                        tracing::error!(error = %ErrorChain(&error), "task failed during shutdown")
+                    }
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    fn stop(&self, stage: Stage) -> Stop {
+        self.stages[stage.0].stop.clone()
+    }
+
+    fn track(
+        &mut self,
+        stage: Stage,
+        name: Arc<str>,
+        task: impl Future<Output = Result<(), TaskError>> + Send + 'static,
+    ) {
+        let abort = self.tasks.spawn(task);
+        let running = Running { stage, name, abort };
+        self.running.insert(running.abort.id(), running);
+    }
+
+    /// Waits for the next task to end. `None`: there are no more. Cancel safe.
+    async fn ended(&mut self) -> Option<Result<(), TaskError>> {
+        let (id, result) = match self.tasks.join_next_with_id().await? {
+            Ok((id, result)) => (id, result),
+            // Aborted by the drain, which has named it; a panic is caught inside the task.
+            Err(error) => (error.id(), Ok(())),
+        };
+        self.running.remove(&id);
+        Some(result)
+    }
+
+    /// Waits for the first failure. Cancel safe.
+    async fn failure(&mut self) -> TaskError {
+        loop {
+            match self.ended().await {
+                Some(Err(error)) => return error,
+                Some(Ok(())) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ends a stage; answers with the first failure meanwhile.
+    async fn drain(&mut self, stage: Stage) -> Option<TaskError> {
+        let StageState {
+            name,
+            stop,
+            deadline,
+        } = &self.stages[stage.0];
+        stop.cancel();
+        let (name, deadline) = (*name, Instant::now() + *deadline);
+        let mut first = None;
+        while self.running.values().any(|running| running.stage == stage) {
+            match timeout_at(deadline, self.ended()).await {
+                Ok(Some(Err(error))) if first.is_none() => first = Some(error),
+                Ok(Some(Err(error))) => {
+                    tracing::error!(error = %ErrorChain(&error), "task failed during shutdown");
+                }
+                Ok(Some(Ok(()))) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    let of_stage = self.running.values().filter(|r| r.stage == stage);
+                    let tasks: Vec<_> = of_stage.clone().map(|running| &*running.name).collect();
+                    tracing::warn!(
+                        stage = name,
+                        ?tasks,
+                        "aborting tasks that did not end in time"
+                    );
+                    of_stage.for_each(|running| running.abort.abort());
+                    break;
+                }
+            }
+        }
+        first
+    }
+}
+
+/// Runs a task to its end, which is a failure whatever it is.
+async fn failure<E: Into<Cause>>(
+    name: &Arc<str>,
+    future: impl Future<Output = Result<(), E>>,
+) -> TaskError {
+    let task = name.clone();
+    match catch_panic(future).await {
+        Ok(Ok(())) => TaskError::Ended { task },
+        Ok(Err(error)) => TaskError::Failed {
+            task,
+            source: error.into(),
+        },
+        Err(message) => TaskError::Panicked { task, message },
+    }
+}
+
+/// Runs a future that may panic without ending the task that awaits it.
+///
+/// # Errors
+/// The message of its panic. What it shares with others may be half changed: keep such state behind locks
+/// that are held for assignments alone.
+pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let caught = AssertUnwindSafe(future).catch_unwind().await;
+    caught.map_err(|payload| panic_message(&*payload).to_owned())
+}
+
+/// An end that was asked for is no failure.
+fn unless_stopped(stop: &Stop, error: TaskError) -> Result<(), TaskError> {
+    match error {
+        TaskError::Ended { .. } if stop.is_cancelled() => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// What a panic said: the payload of [`std::panic::catch_unwind`] or of a joined thread or task.
+pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    match payload.downcast_ref::<&'static str>() {
+        Some(message) => message,
+        None => payload
+            .downcast_ref::<String>()
+            .map_or("without a message", String::as_str),
+    }
+}
+
+/// Runs `work` on a thread of its own; the future ends with it. A panic of the thread is a panic of the
+/// future, so that a [`Supervisor`] tells it like that of a task. Dropping the future does not end the
+/// thread: `work` watches its own [`Stop`].
+///
+/// # Errors
+/// The system has no room for one more thread.
+pub fn thread<T: Send + 'static>(
+    name: impl Into<String>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<impl Future<Output = T> + Send + 'static> {
+    let (done, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(work));
+            // Nobody waits for it any more.
+            let _ = done.send(result);
+        })?;
+    Ok(async move {
+        match ended.await.expect("the thread sends before it ends") {
+            Ok(result) => result,
+            Err(payload) => resume_unwind(payload),
+        }
+    })
+}
