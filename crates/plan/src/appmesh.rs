@@ -13,8 +13,8 @@ mod service;
 pub use endpoints::endpoints;
 
 use crate::plan::{
-    AccessLog, Handler, Inbound, LogFormat, Outbound, Plan, UnknownDestination, VirtualHost,
-    Warning,
+    AccessLog, EGRESS_PORT, Handler, INGRESS_PORT, Inbound, LogFormat, Outbound, Plan,
+    UnknownDestination, VirtualHost, Warning,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -112,7 +112,14 @@ impl<'a> Compiler<'a> {
 
     fn node(&mut self, key: &ResourceKey, spec: &VirtualNodeSpec) {
         self.plan.access_log = spec.logging.as_ref().and_then(access_log);
+        self.plan.dual_stack = self.preference(spec).is_some();
         for listener in spec.listeners() {
+            let port = listener.port_mapping.port;
+            if [INGRESS_PORT, EGRESS_PORT].contains(&port) {
+                let message = format!("port {port} is the sidecar's own: the listener is left out");
+                self.warn(key, message);
+                continue;
+            }
             let cluster = cluster::ingress_name(&self.mesh, &key.name, listener.port_mapping);
             let ipv6 = cluster::prefers_ipv6(self.preference(spec));
             self.plan
@@ -138,9 +145,15 @@ impl<'a> Compiler<'a> {
 
     fn outbound(&mut self, key: &ResourceKey, spec: &VirtualNodeSpec) {
         let mut ports = Ports::default();
+        let defaults = spec
+            .backend_defaults
+            .as_ref()
+            .and_then(|defaults| defaults.client_policy.as_ref());
         for backend in spec.backends() {
             let service = ResourceKey::new(self.mesh.clone(), Kind::VirtualService, backend.name());
-            self.service(key, &service, &mut ports);
+            let policy = backend.client_policy.as_ref().or(defaults);
+            let added = self.service(key, &service, policy);
+            self.add(&mut ports, &service, added);
         }
         let passes = self.mesh_spec.egress_filter.map(|filter| filter.kind)
             == Some(EgressFilterType::AllowAll);
@@ -173,10 +186,11 @@ impl<'a> Compiler<'a> {
             Some(spec::virtual_node::ServiceDiscovery::Dns(d)) => d.ip_preference,
             None => None,
         };
-        own.or(self
-            .mesh_spec
-            .service_discovery
-            .and_then(|discovery| discovery.ip_preference))
+        own.or(self.mesh_preference())
+    }
+
+    fn mesh_preference(&self) -> Option<IpPreference> {
+        self.mesh_spec.service_discovery?.ip_preference
     }
 }
 

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+/// Where the redirect rules of a pod send what comes in.
+pub const INGRESS_PORT: u16 = 15000;
 /// Where the redirect rules of a pod send what goes out, and where a gateway takes requests from itself.
 pub const EGRESS_PORT: u16 = 15001;
 /// The header that marks a request that a gateway sends back to itself, with the service and its port.
@@ -21,6 +23,9 @@ pub struct Plan {
     pub gateway: Option<Gateway>,
     /// What happens to calls that `outbound` does not know.
     pub unknown: UnknownDestination,
+    /// Whether listeners take connections over IPv6 too, and not over IPv4 alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dual_stack: bool,
     /// Everything that traffic can be sent to, by name.
     pub clusters: BTreeMap<Arc<str>, Cluster>,
     /// Where access is logged.
@@ -112,6 +117,19 @@ pub enum Handler {
     Http(Vec<VirtualHost>),
     /// Connections, to one set of targets.
     Tcp(TcpRoute),
+}
+
+impl Handler {
+    /// Sends nothing anywhere: requests get 503, connections are closed.
+    pub(crate) fn refuse(&mut self) {
+        match self {
+            Handler::Http(hosts) => {
+                let routes = hosts.iter_mut().flat_map(|host| &mut host.routes);
+                routes.for_each(|route| route.targets.clear());
+            }
+            Handler::Tcp(route) => route.targets.clear(),
+        }
+    }
 }
 
 /// Routes of one host name.

@@ -71,6 +71,12 @@ impl Sample {
         self
     }
 
+    /// Creates [`NAMESPACE`].
+    pub(crate) fn with_namespace(mut self) -> Self {
+        self.namespace();
+        self
+    }
+
     /// Carries out a command; answers with what it changed.
     pub(crate) fn run(&mut self, command: Command) -> Result<(Vec<Change>, Reply), Rejection> {
         self.commands += 1;

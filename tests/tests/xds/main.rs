@@ -2,6 +2,7 @@
 //! Envoy and at our own proxy: both must accept all of it.
 
 mod flip;
+mod own_ports;
 mod stage;
 
 use stage::Stage;

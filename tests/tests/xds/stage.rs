@@ -82,6 +82,7 @@ pub(crate) struct Stage {
 
 struct Sidecar {
     program: Program,
+    address: Ipv4Addr,
     /// What its own xDS server knows of it: a server listens in one namespace.
     registry: Registry,
     /// Keeps the namespace.
@@ -121,6 +122,17 @@ impl Stage {
 
     pub(crate) fn sidecars(&self) -> usize {
         self.sidecars.len()
+    }
+
+    /// The name, the address and the process of each sidecar.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&str, Ipv4Addr, u32)> {
+        let sidecars = self.sidecars.iter();
+        sidecars.map(|(pod, sidecar)| (pod.as_str(), sidecar.address, sidecar.program.id()))
+    }
+
+    /// Runs something where all pods can be reached.
+    pub(crate) fn outside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        self.outside.run(run).expect("a namespace is entered")
     }
 
     /// Gives each virtual node and each virtual gateway one proxy of each kind.
@@ -178,6 +190,7 @@ impl Stage {
         let log = self.directory.path().join(format!("{pod}.log"));
         Sidecar {
             program: Program::start(&mut command, &log),
+            address,
             registry,
             _pod: net,
         }

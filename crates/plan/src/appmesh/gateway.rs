@@ -1,9 +1,9 @@
 //! Virtual gateways and their routes.
 
-use super::{Compiler, Ports, access_log, cluster, matching};
+use super::{Compiler, access_log, cluster, matching};
 use crate::plan::{
-    Changes, Entrance, Gateway, Handler, HeaderMatch, MARK, PathChange, Route, Target, Timeout,
-    ValueMatch,
+    Changes, EGRESS_PORT, Entrance, Gateway, Handler, HeaderMatch, MARK, PathChange, Route, Target,
+    Timeout, ValueMatch,
 };
 use std::sync::Arc;
 use tombolo_model::mesh::{
@@ -15,6 +15,7 @@ use tombolo_model::mesh::{
             Switch,
         },
         matching::HostnameMatch,
+        tls::ClientPolicy,
     },
 };
 
@@ -28,6 +29,7 @@ const UNLIMITED: Timeout = Timeout {
 impl Compiler<'_> {
     pub(super) fn gateway(&mut self, key: &ResourceKey, spec: &VirtualGatewaySpec) {
         self.plan.access_log = spec.logging.as_ref().and_then(access_log);
+        self.plan.dual_stack = self.mesh_preference().is_some();
         self.dependencies.list(Kind::GatewayRoute, key);
         let scope = self.scope;
         let routes: Vec<(&ResourceKey, &GatewayRouteSpec)> = scope
@@ -39,8 +41,18 @@ impl Compiler<'_> {
             .collect();
         let mut gateway = Gateway::default();
         let is_only = spec.listeners.len() == 1;
+        let policy = spec
+            .backend_defaults
+            .as_ref()
+            .and_then(|defaults| defaults.client_policy.as_ref());
         for listener in &spec.listeners {
             let mapping = listener.port_mapping;
+            if mapping.port == EGRESS_PORT {
+                let message =
+                    format!("port {EGRESS_PORT} is the proxy's own: the listener is left out");
+                self.warn(key, message);
+                continue;
+            }
             self.warn_of_tls(key, mapping.port, listener.tls.as_ref());
             let back = cluster::self_redirect_name(&self.mesh, &key.name, mapping, is_only);
             self.plan
@@ -50,7 +62,8 @@ impl Compiler<'_> {
                 .iter()
                 .filter(|(_, spec)| spec.match_port().is_none_or(|port| port == mapping.port))
                 .filter_map(|(route, spec)| {
-                    let planned = self.gateway_route(route, spec, &back, &mut gateway.inside)?;
+                    let planned =
+                        self.gateway_route(route, spec, &back, policy, &mut gateway.inside)?;
                     Some((spec, planned))
                 })
                 .collect();
@@ -74,10 +87,11 @@ impl Compiler<'_> {
         key: &ResourceKey,
         spec: &GatewayRouteSpec,
         back: &Arc<str>,
+        policy: Option<&ClientPolicy>,
         inside: &mut Vec<Route>,
     ) -> Option<Route> {
         let target = spec.target()?;
-        let mark = self.inside(key, target, inside)?;
+        let mark = self.inside(key, target, policy, inside)?;
         let service = &target.virtual_service.virtual_service_name;
         let (mut matcher, hostname, mut changes) =
             if let Some(route) = spec.http_route.as_ref().or(spec.http2_route.as_ref()) {
@@ -119,12 +133,12 @@ impl Compiler<'_> {
         &mut self,
         route: &ResourceKey,
         target: &GatewayRouteTarget,
+        policy: Option<&ClientPolicy>,
         inside: &mut Vec<Route>,
     ) -> Option<String> {
         let name = target.virtual_service.virtual_service_name.as_str();
         let service = ResourceKey::new(self.mesh.clone(), Kind::VirtualService, name);
-        let mut ports = Ports::default();
-        self.service(route, &service, &mut ports);
+        let mut ports = self.service(route, &service, policy);
         let port = match target.port {
             Some(port) => port,
             None => *ports.0.keys().next()?,

@@ -1,32 +1,39 @@
 //! Virtual services as their callers see them.
 
 use super::{Compiler, Ports, cluster, matching, retry};
-use crate::plan::{Changes, Discovery, Handler, Match, Route, Target, TcpRoute, VirtualHost};
+use crate::plan::{
+    Changes, Discovery, EGRESS_PORT, Handler, INGRESS_PORT, Match, Route, Target, TcpRoute,
+    VirtualHost,
+};
 use std::{collections::btree_map::Entry, sync::Arc};
 use tombolo_model::mesh::{
     Kind, ResourceKey, Spec,
     spec::{
         PortMapping, Protocol, RouteSpec, VirtualRouterSpec,
         route::{RouteAction, WeightedTarget},
+        tls::ClientPolicy,
         virtual_service::Provider,
     },
 };
 
 impl Compiler<'_> {
-    /// Plans the calls of `caller` to a virtual service, on each port that its provider has.
+    /// Plans the calls of `caller` to a virtual service, on each port that its provider has. A policy that
+    /// enforces TLS refuses them: TLS is not there yet, and plaintext is what the policy forbids.
     pub(super) fn service(
         &mut self,
         caller: &ResourceKey,
         service: &ResourceKey,
-        ports: &mut Ports,
-    ) {
+        policy: Option<&ClientPolicy>,
+    ) -> Ports {
+        let mut ports = Ports::default();
         let Some(Spec::VirtualService(spec)) = self.read(service) else {
             let message = format!("virtual service {} does not exist yet", service.name);
-            return self.warn(caller, message);
+            self.warn(caller, message);
+            return ports;
         };
         match &spec.provider {
             Some(Provider::VirtualNode { virtual_node_name }) => {
-                self.provided_by_node(service, virtual_node_name, ports);
+                self.provided_by_node(service, virtual_node_name, &mut ports);
             }
             Some(Provider::VirtualRouter {
                 virtual_router_name,
@@ -37,10 +44,63 @@ impl Compiler<'_> {
                     virtual_router_name.as_str(),
                 );
                 if let Some(Spec::VirtualRouter(spec)) = self.read(&router) {
-                    self.provided_by_router(service, &router, spec, ports);
+                    self.provided_by_router(service, &router, spec, &mut ports);
                 }
             }
             None => self.warn(service, "has no provider, so calls to it are refused"),
+        }
+        let enforced = policy.and_then(|policy| policy.tls.as_ref());
+        if let Some(tls) = enforced.filter(|tls| tls.enforce != Some(false)) {
+            let named = tls.ports.as_deref().unwrap_or_default();
+            for (port, handler) in &mut ports.0 {
+                if named.is_empty() || named.contains(port) {
+                    handler.refuse();
+                    let message = format!(
+                        "its client policy enforces TLS towards {} on port {port}, which is not supported \
+                         yet: calls are refused",
+                        service.name
+                    );
+                    self.warn(caller, message);
+                }
+            }
+        }
+        ports
+    }
+
+    /// Adds the ports of a service to those of the backends before it. A port that is taken stays what it is
+    /// unless both speak HTTP, which tells them apart by host.
+    pub(super) fn add(&mut self, ports: &mut Ports, service: &ResourceKey, added: Ports) {
+        for (port, handler) in added.0 {
+            if [INGRESS_PORT, EGRESS_PORT].contains(&port) {
+                let message = format!("port {port} is the sidecar's own: calls to it are refused");
+                self.warn(service, message);
+                continue;
+            }
+            let taken = match ports.0.entry(port) {
+                Entry::Vacant(entry) => {
+                    entry.insert(handler);
+                    continue;
+                }
+                Entry::Occupied(entry) => entry.into_mut(),
+            };
+            let message = match (taken, handler) {
+                (Handler::Http(hosts), Handler::Http(added)) => {
+                    for host in added {
+                        if !hosts.iter().any(|other| other.domains == host.domains) {
+                            hosts.push(host);
+                        }
+                    }
+                    continue;
+                }
+                (Handler::Tcp(other), Handler::Http(_)) => format!(
+                    "port {port} is already taken by the TCP route {}: requests on it cannot be told apart",
+                    other.name
+                ),
+                (_, Handler::Tcp(_)) => format!(
+                    "port {port} is already taken by another backend: connections cannot be told apart"
+                ),
+            };
+            self.warn(service, message);
         }
     }
 
@@ -63,7 +123,7 @@ impl Compiler<'_> {
                     targets,
                     idle: Some(cluster::IDLE_TIMEOUT),
                 };
-                self.add_tcp(service, mapping.port, route, ports);
+                ports.0.insert(mapping.port, Handler::Tcp(route));
                 continue;
             }
             let route = Route {
@@ -74,7 +134,8 @@ impl Compiler<'_> {
                 retry: Some(retry::default()),
                 changes: Changes::default(),
             };
-            self.add_http(service, mapping.port, vec![route], ports);
+            let handler = Self::http(service, vec![route]);
+            ports.0.insert(mapping.port, handler);
         }
     }
 
@@ -117,7 +178,7 @@ impl Compiler<'_> {
                         cluster::IDLE_TIMEOUT,
                     ),
                 };
-                self.add_tcp(service, mapping.port, route, ports);
+                ports.0.insert(mapping.port, Handler::Tcp(route));
             } else {
                 let mut planned: Vec<_> = here
                     .filter_map(|(name, route)| self.http_route(service, name, route, mapping))
@@ -126,7 +187,7 @@ impl Compiler<'_> {
                     matching::order(*priority, &route.matcher, &route.name)
                 });
                 let planned = planned.into_iter().map(|(_, route)| route).collect();
-                self.add_http(service, mapping.port, planned, ports);
+                ports.0.insert(mapping.port, Self::http(service, planned));
             }
         }
     }
@@ -241,49 +302,11 @@ impl Compiler<'_> {
         Some(name)
     }
 
-    fn add_http(
-        &mut self,
-        service: &ResourceKey,
-        port: u16,
-        routes: Vec<Route>,
-        ports: &mut Ports,
-    ) {
-        let host = VirtualHost {
+    fn http(service: &ResourceKey, routes: Vec<Route>) -> Handler {
+        Handler::Http(vec![VirtualHost {
             name: service.name.to_string(),
             domains: vec![service.name.to_ascii_lowercase()],
             routes,
-        };
-        match ports
-            .0
-            .entry(port)
-            .or_insert_with(|| Handler::Http(Vec::new()))
-        {
-            Handler::Http(hosts) => {
-                if !hosts.iter().any(|other| other.domains == host.domains) {
-                    hosts.push(host);
-                }
-            }
-            Handler::Tcp(other) => {
-                let message = format!(
-                    "port {port} is already taken by the TCP route {}: requests on it cannot be told apart",
-                    other.name
-                );
-                self.warn(service, message);
-            }
-        }
-    }
-
-    fn add_tcp(&mut self, service: &ResourceKey, port: u16, route: TcpRoute, ports: &mut Ports) {
-        match ports.0.entry(port) {
-            Entry::Vacant(entry) => {
-                entry.insert(Handler::Tcp(route));
-            }
-            Entry::Occupied(_) => {
-                let message = format!(
-                    "port {port} is already taken by another backend: connections cannot be told apart"
-                );
-                self.warn(service, message);
-            }
-        }
+        }])
     }
 }

@@ -506,3 +506,92 @@ mod endpoints_of_the_registry {
         assert_eq!(healthy, [false, true, true]);
     }
 }
+
+/// A client policy that enforces TLS, on these ports or on all.
+fn enforced(ports: Option<&[u16]>) -> Value {
+    let trust = json!({"trust": {"file": {"certificateChain": "/ca.pem"}}});
+    let mut tls = json!({"validation": trust});
+    if let Some(ports) = ports {
+        tls["ports"] = json!(ports);
+    }
+    json!({ "tls": tls })
+}
+
+#[test]
+fn an_enforced_client_policy_refuses_rather_than_sends_plaintext() {
+    let mut by_default = caller(&["shade.shop"]);
+    by_default["backendDefaults"] = json!({"clientPolicy": enforced(None)});
+    let mut by_backend = caller(&["shade.shop"]);
+    by_backend["backends"][0]["virtualService"]["clientPolicy"] = enforced(Some(&[8081]));
+    for web in [by_default.clone(), by_backend] {
+        let sample = two_shades(drop_all())
+            .with(
+                &route("shade", "all"),
+                weighted(&[("light", 1), ("dark", 1)]),
+            )
+            .with(&node("web"), web)
+            .with_namespace();
+        let plan = plan(&sample, "web");
+        let routes = &hosts(&plan, 8081)[0].routes;
+        assert!(routes.iter().all(|route| route.targets.is_empty()));
+        assert!(
+            warnings(&plan)[0]
+                .starts_with("mesh/m/virtualNode/web: its client policy enforces TLS"),
+            "{:?}",
+            warnings(&plan)
+        );
+    }
+
+    // Other ports, and policies that enforce nothing, stay what they were.
+    let mut elsewhere = caller(&["shade.shop"]);
+    elsewhere["backendDefaults"] = json!({"clientPolicy": enforced(Some(&[443]))});
+    let mut lenient = by_default;
+    lenient["backendDefaults"]["clientPolicy"]["tls"]["enforce"] = json!(false);
+    for web in [elsewhere, lenient] {
+        let sample = two_shades(drop_all())
+            .with(&route("shade", "all"), weighted(&[("light", 1)]))
+            .with(&node("web"), web)
+            .with_namespace();
+        let plan = plan(&sample, "web");
+        assert_eq!(hosts(&plan, 8081)[0].routes[0].targets.len(), 1);
+        assert_eq!(warnings(&plan), [""; 0]);
+    }
+}
+
+#[test]
+fn an_enforced_client_policy_closes_connections_too() {
+    let mut web = caller(&["cache.shop"]);
+    web["backendDefaults"] = json!({"clientPolicy": enforced(None)});
+    let sample = Sample::new(drop_all())
+        .with(&node("cache"), registered(6379, "tcp", "cache"))
+        .with(&service("cache.shop"), provided("cache"))
+        .with(&node("web"), web);
+    let plan = plan(&sample, "web");
+    let Handler::Tcp(route) = &plan.outbound[0].handler else {
+        panic!("TCP");
+    };
+    assert!(route.targets.is_empty());
+}
+
+#[test]
+fn the_ports_of_the_sidecar_itself_are_nobody_elses() {
+    let sample = Sample::new(drop_all())
+        .with(&node("back"), registered(15001, "http", "back"))
+        .with(&service("back.shop"), provided("back"))
+        .with(&node("web"), caller(&["back.shop"]))
+        .with_namespace();
+    let of_web = plan(&sample, "web");
+    assert!(of_web.outbound.is_empty());
+    assert_eq!(
+        warnings(&of_web),
+        [
+            "mesh/m/virtualService/back.shop: port 15001 is the sidecar's own: calls to it are refused"
+        ]
+    );
+    let of_back = plan(&sample, "back");
+    assert!(of_back.inbound.is_empty());
+    assert_eq!(
+        warnings(&of_back),
+        ["mesh/m/virtualNode/back: port 15001 is the sidecar's own: the listener is left out"]
+    );
+}

@@ -2,7 +2,7 @@
 
 use super::{
     endpoint::{assignment, host},
-    protobuf::{ads, duration, number, pack, yes},
+    protobuf::{ads, duration, no, number, pack, yes},
 };
 use crate::plan::{AddressFamily, Cluster, Discovery, HealthCheck, Outlier, Protocol};
 use tombolo_xds::{
@@ -164,6 +164,9 @@ fn health_check(cluster: &str, check: &HealthCheck) -> core::HealthCheck {
     core::HealthCheck {
         timeout: Some(duration(check.timeout)),
         interval: Some(duration(check.interval)),
+        // Envoy's default is a minute as long as a cluster has had no traffic: a host that failed its first
+        // check would stay out that long.
+        no_traffic_interval: Some(duration(check.interval)),
         healthy_threshold: number(check.healthy_threshold),
         unhealthy_threshold: number(check.unhealthy_threshold),
         health_checker: Some(checker),
@@ -183,6 +186,8 @@ fn outlier(plan: &Outlier) -> OutlierDetection {
         enforcing_success_rate: zero,
         enforcing_consecutive_gateway_failure: number(0),
         always_eject_one_host: yes(),
+        // An ejection lasts as long as it says, whatever an active check finds meanwhile.
+        successful_active_health_check_uneject_host: no(),
         ..Default::default()
     }
 }

@@ -3,14 +3,14 @@
 
 use super::{
     listener::{http, ingress_statistics},
-    protobuf::socket,
+    protobuf::{any_address, socket},
     route::{inbound_name, outbound_name, table},
 };
 use crate::plan::{EGRESS_PORT, Entrance, Gateway, Plan};
 use tombolo_xds::{
     Resource,
     envoy::pb::envoy::config::{
-        core::v3::TrafficDirection,
+        core::v3::{Address, TrafficDirection},
         listener::v3::{Filter, FilterChain, Listener},
     },
 };
@@ -30,28 +30,30 @@ pub(super) fn resources(plan: &Plan, gateway: &Gateway) -> Vec<Resource> {
         let filter = http(plan.access_log.as_ref(), statistics, inbound_name(*port));
         let name = format!("lds_ingress_0.0.0.0_{port}");
         let direction = TrafficDirection::Inbound;
-        resources.push(listener(&name, "0.0.0.0", *port, direction, filter));
+        let address = any_address(plan.dual_stack, *port);
+        resources.push(listener(&name, address, *port, direction, filter));
         resources.push(table(&inbound_name(*port), routes));
     }
     // Nobody but the gateway itself may mark requests. They were logged when they came in.
     let filter = http(None, "egress".into(), outbound_name(EGRESS_PORT));
     let name = format!("lds_egress_127.0.0.1_{EGRESS_PORT}");
     let direction = TrafficDirection::Outbound;
-    resources.push(listener(&name, "127.0.0.1", EGRESS_PORT, direction, filter));
+    let address = socket("127.0.0.1", EGRESS_PORT);
+    resources.push(listener(&name, address, EGRESS_PORT, direction, filter));
     resources.push(table(&outbound_name(EGRESS_PORT), &gateway.inside));
     resources
 }
 
 fn listener(
     name: &str,
-    address: &str,
+    address: Address,
     port: u16,
     direction: TrafficDirection,
     filter: Option<Filter>,
 ) -> Resource {
     let message = Listener {
         name: name.to_owned(),
-        address: Some(socket(address, port)),
+        address: Some(address),
         traffic_direction: direction.into(),
         filter_chains: vec![FilterChain {
             name: format!("port_{port}"),

@@ -3,45 +3,46 @@
 
 use super::{
     access_log::logs,
-    protobuf::{ads, duration, number, pack, socket, yes},
+    protobuf::{ads, any_address, duration, limit, number, pack, yes},
     route::{inbound_name, outbound_name},
 };
 use crate::plan::{
-    AccessLog, EGRESS_PORT, Handler, Inbound, Outbound, Plan, Protocol, Target, UnknownDestination,
+    AccessLog, EGRESS_PORT, Handler, INGRESS_PORT, Inbound, Outbound, Plan, Protocol, Target,
+    UnknownDestination,
 };
 use std::time::Duration;
 use tombolo_xds::{
     Resource,
-    envoy::pb::envoy::{
-        config::{
-            core::v3::{Http1ProtocolOptions, HttpProtocolOptions, TrafficDirection},
-            listener::v3::{
-                self as listener, Filter, FilterChain, FilterChainMatch, ListenerFilter,
-                filter::ConfigType, listener_filter,
-            },
-        },
-        extensions::filters::{
-            http::router::v3::Router,
-            listener::original_dst::v3::OriginalDst,
-            network::{
-                http_connection_manager::v3::{
-                    HttpConnectionManager, HttpFilter, Rds,
-                    http_connection_manager::{CodecType, RouteSpecifier, UpgradeConfig},
-                    http_filter,
+    envoy::pb::{
+        self,
+        envoy::{
+            config::{
+                core::v3::{Http1ProtocolOptions, HttpProtocolOptions, TrafficDirection},
+                listener::v3::{
+                    self as listener, Filter, FilterChain, FilterChainMatch, ListenerFilter,
+                    filter::ConfigType, listener_filter,
                 },
-                tcp_proxy::v3::{
-                    TcpProxy,
-                    tcp_proxy::{
-                        ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight,
+            },
+            extensions::filters::{
+                http::router::v3::Router,
+                listener::original_dst::v3::OriginalDst,
+                network::{
+                    http_connection_manager::v3::{
+                        HttpConnectionManager, HttpFilter, Rds,
+                        http_connection_manager::{CodecType, RouteSpecifier, UpgradeConfig},
+                        http_filter,
+                    },
+                    tcp_proxy::v3::{
+                        TcpProxy,
+                        tcp_proxy::{
+                            ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight,
+                        },
                     },
                 },
             },
         },
     },
 };
-
-/// Where the redirect rules of a pod send what comes in.
-const INGRESS_PORT: u16 = 15000;
 
 pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
     let mut listeners = Vec::new();
@@ -53,7 +54,14 @@ pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
             .collect();
         let name = format!("lds_ingress_0.0.0.0_{INGRESS_PORT}");
         let direction = TrafficDirection::Inbound;
-        listeners.push(redirected(&name, INGRESS_PORT, direction, chains, None));
+        listeners.push(redirected(
+            plan,
+            &name,
+            INGRESS_PORT,
+            direction,
+            chains,
+            None,
+        ));
     }
     let chains = plan
         .outbound
@@ -67,6 +75,7 @@ pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
                 cluster: cluster.clone(),
                 weight: 1,
             };
+            // Envoy's default idle timeout, an hour.
             let filter = tcp_proxy(plan, "egress", std::slice::from_ref(&target), None);
             Some(FilterChain {
                 name: "passthrough".into(),
@@ -77,27 +86,32 @@ pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
     };
     let name = format!("lds_egress_0.0.0.0_{EGRESS_PORT}");
     let direction = TrafficDirection::Outbound;
-    listeners.push(redirected(&name, EGRESS_PORT, direction, chains, default));
+    listeners.push(redirected(
+        plan,
+        &name,
+        EGRESS_PORT,
+        direction,
+        chains,
+        default,
+    ));
     listeners
 }
 
+/// A connection that was not redirected has the listener's own address as its original destination. Passing
+/// it on would make the proxy connect to itself, and each such connection make the next one, until no
+/// descriptor is left. So the ports of both listeners come first, with chains that close whatever they are given.
 fn redirected(
+    plan: &Plan,
     name: &str,
     port: u16,
     direction: TrafficDirection,
-    mut chains: Vec<FilterChain>,
+    chains: Vec<FilterChain>,
     default_filter_chain: Option<FilterChain>,
 ) -> Resource {
-    if chains.is_empty() && default_filter_chain.is_none() {
-        // A listener must have a chain. This one has no filter, so it closes whatever comes.
-        chains.push(FilterChain {
-            name: "refused".into(),
-            ..Default::default()
-        });
-    }
+    let own = [INGRESS_PORT, EGRESS_PORT].map(|port| chain(port, None));
     let message = listener::Listener {
         name: name.to_owned(),
-        address: Some(socket("0.0.0.0", port)),
+        address: Some(any_address(plan.dual_stack, port)),
         traffic_direction: direction.into(),
         listener_filters: vec![ListenerFilter {
             name: "envoy.filters.listener.original_dst".into(),
@@ -106,7 +120,7 @@ fn redirected(
             ))),
             ..Default::default()
         }],
-        filter_chains: chains,
+        filter_chains: own.into_iter().chain(chains).collect(),
         default_filter_chain,
         ..Default::default()
     };
@@ -124,7 +138,7 @@ fn inbound_chain(plan: &Plan, inbound: &Inbound) -> FilterChain {
                 plan,
                 "ingress",
                 std::slice::from_ref(&target),
-                inbound.timeout.idle,
+                limit(inbound.timeout.idle),
             )
         }
         Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => http(
@@ -143,7 +157,7 @@ fn outbound_chain(plan: &Plan, outbound: &Outbound) -> FilterChain {
             "egress".into(),
             outbound_name(outbound.port),
         ),
-        Handler::Tcp(route) => tcp_proxy(plan, "egress", &route.targets, route.idle),
+        Handler::Tcp(route) => tcp_proxy(plan, "egress", &route.targets, limit(route.idle)),
     };
     chain(outbound.port, filter)
 }
@@ -224,7 +238,7 @@ fn tcp_proxy(
     plan: &Plan,
     stat_prefix: &str,
     targets: &[Target],
-    idle: Option<Duration>,
+    idle_timeout: Option<pb::google::protobuf::Duration>,
 ) -> Option<Filter> {
     let to = match targets {
         [] => return None,
@@ -245,7 +259,7 @@ fn tcp_proxy(
     let message = TcpProxy {
         stat_prefix: stat_prefix.to_owned(),
         cluster_specifier: Some(to),
-        idle_timeout: Some(duration(idle.unwrap_or_default())),
+        idle_timeout,
         access_log: logs(plan.access_log.as_ref()),
         ..Default::default()
     };

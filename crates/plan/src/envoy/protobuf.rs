@@ -31,6 +31,10 @@ pub(super) fn yes() -> Option<BoolValue> {
     Some(BoolValue { value: true })
 }
 
+pub(super) fn no() -> Option<BoolValue> {
+    Some(BoolValue { value: false })
+}
+
 pub(super) fn pack<M: prost::Message + prost::Name>(message: &M) -> Any {
     Any {
         type_url: M::type_url(),
@@ -43,6 +47,21 @@ pub(super) fn socket(address: &str, port: u16) -> Address {
         address: Some(address::Address::SocketAddress(SocketAddress {
             address: address.to_owned(),
             port_specifier: Some(PortSpecifier::PortValue(port.into())),
+            ..Default::default()
+        })),
+    }
+}
+
+/// Every address of the host: IPv4 alone, or IPv6 and IPv4.
+pub(super) fn any_address(dual_stack: bool, port: u16) -> Address {
+    if !dual_stack {
+        return socket("0.0.0.0", port);
+    }
+    Address {
+        address: Some(address::Address::SocketAddress(SocketAddress {
+            address: "::".to_owned(),
+            port_specifier: Some(PortSpecifier::PortValue(port.into())),
+            ipv4_compat: true,
             ..Default::default()
         })),
     }

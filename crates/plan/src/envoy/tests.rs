@@ -3,24 +3,33 @@ use crate::{
     appmesh,
     plan::Endpoint,
     sample::{
-        NAMESPACE, Sample, caller, listening, node, provided, registered, route, routed, router,
-        service, shares, weighted,
+        NAMESPACE, Sample, caller, gateway, listening, node, provided, registered, route, routed,
+        router, service, shares, weighted,
     },
 };
+use prost::Message;
 use serde_json::json;
+use tombolo_model::mesh::ResourceKey;
 use tombolo_xds::{
     Kind, Snapshot,
-    envoy::pb::envoy::config::{
-        cluster::v3::{Cluster, cluster::ClusterDiscoveryType, cluster::DiscoveryType},
-        core::v3::HealthStatus,
-        endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
-        listener::v3::Listener,
-        route::v3::{RouteConfiguration, route::Action, route_action::ClusterSpecifier},
+    envoy::pb::envoy::{
+        config::{
+            cluster::v3::{Cluster, cluster::ClusterDiscoveryType, cluster::DiscoveryType},
+            core::v3::{HealthStatus, address::Address},
+            endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
+            listener::v3::{Listener, filter::ConfigType},
+            route::v3::{RouteConfiguration, route::Action, route_action::ClusterSpecifier},
+        },
+        extensions::filters::network::tcp_proxy::v3::TcpProxy,
     },
 };
 
 fn snapshot(sample: &Sample, name: &str) -> Snapshot {
-    let (plan, _) = appmesh::compile(sample.scope(), &node(name)).expect("the node exists");
+    of(sample, &node(name))
+}
+
+fn of(sample: &Sample, workload: &ResourceKey) -> Snapshot {
+    let (plan, _) = appmesh::compile(sample.scope(), workload).expect("it exists");
     let mut snapshot = Snapshot::builder(1);
     for resource in resources(&plan) {
         snapshot.insert(resource);
@@ -142,7 +151,7 @@ fn a_listener_tells_connections_apart_by_the_port_they_were_going_to() {
             matcher.destination_port.as_ref().expect("a port").value
         })
         .collect();
-    assert_eq!(ports, [6379, 8081, 8443]);
+    assert_eq!(ports, [15000, 15001, 6379, 8081, 8443]);
     assert_eq!(
         listener.listener_filters[0].name,
         "envoy.filters.listener.original_dst"
@@ -160,9 +169,12 @@ fn a_node_that_calls_nobody_still_has_a_listener_that_refuses() {
     snapshot.check_consistency().expect("consistent");
     let listener = listener(&snapshot, "lds_egress_0.0.0.0_15001");
     assert!(listener.default_filter_chain.is_none());
-    assert_eq!(listener.filter_chains.len(), 1);
+    assert!(!listener.filter_chains.is_empty(), "Envoy demands one");
     assert!(
-        listener.filter_chains[0].filters.is_empty(),
+        listener
+            .filter_chains
+            .iter()
+            .all(|chain| chain.filters.is_empty()),
         "a chain without filters closes"
     );
     assert!(
@@ -170,6 +182,76 @@ fn a_node_that_calls_nobody_still_has_a_listener_that_refuses() {
             .get(Kind::Listener, "lds_ingress_0.0.0.0_15000")
             .is_none()
     );
+}
+
+#[test]
+fn connections_to_the_listeners_themselves_are_closed() {
+    let snapshot = snapshot(&busy(), "web");
+    for name in ["lds_ingress_0.0.0.0_15000", "lds_egress_0.0.0.0_15001"] {
+        let listener = listener(&snapshot, name);
+        for (chain, port) in listener.filter_chains.iter().zip([15000, 15001]) {
+            let matcher = chain.filter_chain_match.as_ref().expect("it has a match");
+            let matched = matcher.destination_port.as_ref().map(|port| port.value);
+            assert_eq!((matched, chain.filters.len()), (Some(port), 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_passes_through_may_be_silent_for_as_long_as_envoy_allows_by_default() {
+    let listener = listener(&snapshot(&busy(), "web"), "lds_egress_0.0.0.0_15001");
+    let chain = listener.default_filter_chain.expect("ALLOW_ALL");
+    let Some(ConfigType::TypedConfig(any)) = &chain.filters[0].config_type else {
+        panic!("a filter has its configuration");
+    };
+    let proxy = TcpProxy::decode(any.value.as_slice()).expect("our own bytes");
+    assert_eq!(proxy.idle_timeout, None, "zero would switch it off");
+}
+
+#[test]
+fn listeners_take_ipv6_too_where_a_preference_is_set() {
+    let preference = json!({"serviceDiscovery": {"ipPreference": "IPv6_PREFERRED"}});
+    let gateway_spec = json!({"listeners": [{"portMapping": {"port": 8080, "protocol": "http"}}]});
+    for (mesh, expected) in [(json!({}), "0.0.0.0"), (preference, "::")] {
+        let sample = Sample::new(mesh)
+            .with(&node("web"), registered(8080, "http", "web"))
+            .with(&gateway("in"), gateway_spec.clone());
+        for key in [node("web"), gateway("in")] {
+            let snapshot = of(&sample, &key);
+            for listener in snapshot.resources(Kind::Listener).values() {
+                let listener: Listener = listener.decode().expect("our own bytes");
+                let Some(Address::SocketAddress(socket)) = listener.address.and_then(|a| a.address)
+                else {
+                    panic!("listeners have a socket address");
+                };
+                if listener.name != "lds_egress_127.0.0.1_15001" {
+                    let bound = (socket.address.as_str(), socket.ipv4_compat);
+                    assert_eq!(bound, (expected, expected == "::"), "{}", listener.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_host_stays_ejected_for_its_time_and_is_checked_as_often_without_traffic_as_with() {
+    let mut backend = registered(9000, "http", "shade");
+    let listener = &mut backend["listeners"][0];
+    listener["outlierDetection"] = json!({
+        "maxServerErrors": 5, "interval": {"unit": "s", "value": 10},
+        "baseEjectionDuration": {"unit": "s", "value": 30}, "maxEjectionPercent": 50,
+    });
+    listener["healthCheck"] = json!({
+        "protocol": "http", "path": "/", "intervalMillis": 5000, "timeoutMillis": 2000,
+        "healthyThreshold": 2, "unhealthyThreshold": 2,
+    });
+    let snapshot = snapshot(&busy().with(&node("light"), backend), "web");
+    let cluster = cluster(&snapshot, "cds_egress_m_light_http_9000");
+    let check = &cluster.health_checks[0];
+    assert_eq!(check.no_traffic_interval, check.interval);
+    let outlier = cluster.outlier_detection.expect("it was asked for");
+    let uneject = outlier.successful_active_health_check_uneject_host;
+    assert_eq!(uneject.map(|uneject| uneject.value), Some(false));
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! Connections from other pods to the ports of a sidecar's own listeners.
+
+use crate::stage::{self, Stage};
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// A node that takes traffic, in a mesh that lets everything out.
+const MANIFEST: &str = "
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: Mesh
+metadata:
+  name: m
+spec:
+  egressFilter: {type: ALLOW_ALL}
+  namespaceSelector: {}
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualNode
+metadata:
+  name: web
+  namespace: shop
+spec:
+  podSelector: {matchLabels: {app: web}}
+  listeners: [{portMapping: {port: 8080, protocol: http}}]
+  serviceDiscovery: {dns: {hostname: web.shop}}
+";
+
+const DEADLINE: Duration = Duration::from_secs(10);
+/// What a sidecar of one node has open when it is idle stays far below this.
+const MAX_DESCRIPTORS: usize = 200;
+
+/// A connection that was not redirected has the listener's own address as its original destination. Passed
+/// on, it would come back to the listener, and so on until no descriptor is left.
+#[test]
+fn a_connection_to_a_listener_of_a_sidecar_is_closed_and_makes_no_other() {
+    let Some(runtime) = stage::runtime() else {
+        return;
+    };
+    let Some(mut stage) = runtime.block_on(Stage::new()) else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let manifest = directory.path().join("mesh.yaml");
+    std::fs::write(&manifest, MANIFEST).expect("a file");
+    runtime.block_on(async {
+        assert_eq!(stage.mesh.apply(&manifest).await, [""; 0]);
+        stage.start_missing_sidecars().await;
+        assert_eq!(stage.rejections("one node").await, [""; 0]);
+    });
+    for (name, address, pid) in stage.addresses() {
+        for port in [15000, 15001] {
+            let place = format!("{name}, port {port}");
+            assert!(is_closed(&stage, address, port), "{place}: stays open");
+            let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+            let open = open.count();
+            assert!(open < MAX_DESCRIPTORS, "{place}: {open} descriptors");
+        }
+    }
+}
+
+/// Whether a connection to an address of the fabric ends without an answer.
+fn is_closed(stage: &Stage, address: Ipv4Addr, port: u16) -> bool {
+    stage.outside(|| {
+        let address = SocketAddr::from((address, port));
+        let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("it listens");
+        stream
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a deadline above zero");
+        // It may be closed already.
+        drop(stream.write_all(b"x"));
+        match stream.read(&mut [0; 1]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    })
+}
