@@ -15,11 +15,11 @@ use tombolo_kube::{
 use tombolo_model::{
     Command, Reason, Scope,
     apply::{
-        mesh,
-        registry::{self, CreateNamespace, CreateService, RegisterInstance},
+        appmesh,
+        cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
     },
-    mesh::{Kind, ResourceKey, Spec, spec::virtual_node::ServiceDiscovery},
-    registry::NamespaceType,
+    appmesh::{Kind, ResourceKey, Spec, spec::virtual_node::ServiceDiscovery},
+    cloudmap::NamespaceType,
 };
 use tombolo_store::{CommitError, Store};
 
@@ -169,10 +169,10 @@ impl Mesh {
         for mesh in scope.meshes() {
             for route in scope.members(&mesh.key.name, Kind::Route, None) {
                 if !wanted.contains(&route.key) {
-                    let command = mesh::Command::Delete {
+                    let command = appmesh::Command::Delete {
                         key: route.key.clone(),
                     };
-                    self.run(Command::Mesh(command))
+                    self.run(Command::AppMesh(command))
                         .await
                         .expect("nothing refers to a route");
                 }
@@ -185,19 +185,19 @@ impl Mesh {
         let (key, spec) = (item.key.clone(), item.spec.clone());
         let command = match view.resource(&self.scope, &key) {
             Some(existing) if existing.spec == spec => return Ok(()),
-            Some(_) => mesh::Command::Update {
+            Some(_) => appmesh::Command::Update {
                 key,
                 spec,
                 client_token: None,
             },
-            None => mesh::Command::Create {
+            None => appmesh::Command::Create {
                 key,
                 spec,
                 tags: Vec::new(),
                 client_token: None,
             },
         };
-        self.run(Command::Mesh(command)).await
+        self.run(Command::AppMesh(command)).await
     }
 
     async fn run(&self, command: Command) -> Result<(), CommitError> {
@@ -229,13 +229,13 @@ impl Mesh {
                     .map(|attribute| (attribute.key.clone(), attribute.value.clone()))
                     .collect();
                 attributes.insert("AWS_INSTANCE_IPV4".into(), format!("10.99.0.{i}"));
-                let register = registry::Command::RegisterInstance(RegisterInstance {
+                let register = cloudmap::Command::RegisterInstance(RegisterInstance {
                     service_id: service_id.to_string(),
                     instance_id: format!("{}-{i}", key.name.chars().take(50).collect::<String>()),
                     attributes,
                     creator_request_id: None,
                 });
-                self.run(Command::Registry(register))
+                self.run(Command::CloudMap(register))
                     .await
                     .expect("a legal instance");
             }
@@ -254,7 +254,7 @@ impl Mesh {
             Some((namespace_id, found))
         };
         if find().is_none() {
-            let create = registry::Command::CreateNamespace(CreateNamespace {
+            let create = cloudmap::Command::CreateNamespace(CreateNamespace {
                 name: namespace.into(),
                 kind: NamespaceType::HTTP,
                 vpc: None,
@@ -263,7 +263,7 @@ impl Mesh {
                 creator_request_id: None,
                 tags: Vec::new(),
             });
-            self.run(Command::Registry(create))
+            self.run(Command::CloudMap(create))
                 .await
                 .expect("a legal namespace");
         }
@@ -271,7 +271,7 @@ impl Mesh {
         if let Some(id) = found {
             return id;
         }
-        let create = registry::Command::CreateService(CreateService {
+        let create = cloudmap::Command::CreateService(CreateService {
             name: service.into(),
             namespace_id: namespace_id.to_string(),
             description: None,
@@ -282,7 +282,7 @@ impl Mesh {
             creator_request_id: None,
             tags: Vec::new(),
         });
-        match self.run(Command::Registry(create)).await {
+        match self.run(Command::CloudMap(create)).await {
             Ok(()) => {}
             Err(CommitError::Rejected(r)) if matches!(r.reason, Reason::ServiceExists { .. }) => {}
             Err(error) => panic!("{error}"),

@@ -16,8 +16,8 @@ use tokio::{net::UdpSocket, time::timeout};
 use tombolo_api::client::Client;
 use tombolo_model::{
     Scope,
-    apply::registry::{CreateNamespace, CreateService, RegisterInstance},
-    registry::{DnsConfig, DnsRecord, NamespaceType, RecordType},
+    apply::cloudmap::{CreateNamespace, CreateService, RegisterInstance},
+    cloudmap::{DnsConfig, DnsRecord, NamespaceType, RecordType},
 };
 
 pub(super) const UNBOUND: &str = "unbound";

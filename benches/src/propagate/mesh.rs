@@ -10,9 +10,9 @@ use std::{
 use tombolo_api::client::Client;
 use tombolo_model::{
     Scope,
-    apply::registry::{CreateNamespace, CreateService, RegisterInstance},
-    mesh::{Kind, ResourceKey, Spec},
-    registry::NamespaceType,
+    apply::cloudmap::{CreateNamespace, CreateService, RegisterInstance},
+    appmesh::{Kind, ResourceKey, Spec},
+    cloudmap::NamespaceType,
 };
 
 /// The name that fronts call.

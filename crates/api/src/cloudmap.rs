@@ -15,7 +15,7 @@ mod tag;
 use crate::wire::{self, Call, Failure, Paging, door::CLOUD_MAP_TARGET};
 use filter::Filter;
 use serde::{Deserialize, Serialize};
-use tombolo_model::{Command, Reply, apply::registry};
+use tombolo_model::{Command, Reply, apply::cloudmap};
 
 /// The code of input that breaks the model.
 const INVALID_INPUT: &str = "InvalidInput";
@@ -143,8 +143,8 @@ struct OperationIdOutput<'a> {
 }
 
 /// Carries out a command that answers with an operation.
-async fn run_operation(call: &Call<'_>, command: registry::Command) -> Result<Vec<u8>, Failure> {
-    match call.commit(Command::Registry(command)).await {
+async fn run_operation(call: &Call<'_>, command: cloudmap::Command) -> Result<Vec<u8>, Failure> {
+    match call.commit(Command::CloudMap(command)).await {
         Ok(Reply::Operation(operation_id)) => write(&OperationIdOutput {
             operation_id: &operation_id,
         }),

@@ -25,7 +25,7 @@ use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
-use tombolo_model::{View, registry::RoutingPolicy};
+use tombolo_model::{View, cloudmap::RoutingPolicy};
 use tombolo_store::Store;
 
 /// How many values a `MULTIVALUE` answer holds.

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, UdpSocket};
 use tombolo_dns::{Registry, Server, registry};
 use tombolo_model::{
     Command as Change, Reply, Scope,
-    apply::registry::{Command as Registering, CreateNamespace, CreateService, RegisterInstance},
-    registry::{DnsConfig, DnsRecord, NamespaceType, RecordType},
+    apply::cloudmap::{Command as Registering, CreateNamespace, CreateService, RegisterInstance},
+    cloudmap::{DnsConfig, DnsRecord, NamespaceType, RecordType},
 };
 use tombolo_store::Store;
 
@@ -55,7 +55,7 @@ impl Filling {
     }
 
     async fn commit(&self, command: Registering) -> Reply {
-        let command = Change::Registry(command);
+        let command = Change::CloudMap(command);
         let committed = self.store.commit(self.scope.clone(), command).await;
         committed.unwrap_or_else(|_| panic!("rejected")).reply
     }

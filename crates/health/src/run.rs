@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
-use tombolo_model::{Command, apply::registry, registry::Health};
+use tombolo_model::{Command, apply::cloudmap, cloudmap::Health};
 use tombolo_store::{CommitError, Event, Store};
 
 /// How checks are made.
@@ -102,7 +102,7 @@ async fn record(store: Store, finding: Finding, reason: Option<String>) {
         operation_id,
         health,
     } = finding;
-    let command = registry::Command::RecordHealth {
+    let command = cloudmap::Command::RecordHealth {
         service_id: name.service_id.to_string(),
         instance_id: name.instance_id.to_string(),
         operation_id,
@@ -110,7 +110,7 @@ async fn record(store: Store, finding: Finding, reason: Option<String>) {
     };
     let (service, instance) = (&*name.service_id, &*name.instance_id);
     match store
-        .commit(name.scope.clone(), Command::Registry(command))
+        .commit(name.scope.clone(), Command::CloudMap(command))
         .await
     {
         Ok(_) => match (health, reason) {

@@ -8,7 +8,7 @@ use std::{
 };
 use tombolo_model::{
     Change, Record, RecordKey, Scope, ScopeView, View,
-    registry::{Health, Instance, Service},
+    cloudmap::{Health, Instance, Service},
 };
 
 /// An instance, by its scope, its service's id and its own.

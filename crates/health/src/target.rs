@@ -1,7 +1,7 @@
 //! What is asked of an instance.
 
 use std::net::{IpAddr, SocketAddr};
-use tombolo_model::registry::{HealthCheckType, Instance, Service};
+use tombolo_model::cloudmap::{HealthCheckType, Instance, Service};
 
 /// Where a check goes and what it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use tombolo_model::{
         Timestamp,
-        registry::{Health, HealthCheckConfig},
+        cloudmap::{Health, HealthCheckConfig},
     };
 
     fn service(kind: HealthCheckType, path: Option<&str>) -> Service {

@@ -15,8 +15,8 @@ use tokio::{
 use tombolo_health::Options;
 use tombolo_model::{
     Command, Reply, Scope,
-    apply::registry::{self, CreateNamespace, CreateService, RegisterInstance},
-    registry::{Health, HealthCheckConfig, HealthCheckType, NamespaceType},
+    apply::cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
+    cloudmap::{Health, HealthCheckConfig, HealthCheckType, NamespaceType},
 };
 use tombolo_store::Store;
 
@@ -41,7 +41,7 @@ struct Stage {
 impl Stage {
     async fn new(kind: HealthCheckType) -> Self {
         let store = Store::memory();
-        let namespace = registry::Command::CreateNamespace(CreateNamespace {
+        let namespace = cloudmap::Command::CreateNamespace(CreateNamespace {
             name: "shop".into(),
             kind: NamespaceType::HTTP,
             vpc: None,
@@ -53,7 +53,7 @@ impl Stage {
         commit(&store, namespace).await;
         let view = store.view();
         let state = view.scope(&scope()).expect("just made");
-        let service = registry::Command::CreateService(CreateService {
+        let service = cloudmap::Command::CreateService(CreateService {
             name: "web".into(),
             namespace_id: state.namespaces().next().expect("just made").id.to_string(),
             description: None,
@@ -80,7 +80,7 @@ impl Stage {
     }
 
     async fn register(&self, id: &str, at: SocketAddr) {
-        let command = registry::Command::RegisterInstance(RegisterInstance {
+        let command = cloudmap::Command::RegisterInstance(RegisterInstance {
             service_id: self.service.clone(),
             instance_id: id.into(),
             attributes: [
@@ -118,8 +118,8 @@ impl Drop for Stage {
     }
 }
 
-async fn commit(store: &Store, command: registry::Command) -> Reply {
-    let committed = store.commit(scope(), Command::Registry(command)).await;
+async fn commit(store: &Store, command: cloudmap::Command) -> Reply {
+    let committed = store.commit(scope(), Command::CloudMap(command)).await;
     committed.expect("allowed").reply
 }
 

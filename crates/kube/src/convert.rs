@@ -10,7 +10,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-use tombolo_model::mesh::{Kind as ModelKind, ResourceKey, Spec};
+use tombolo_model::appmesh::{Kind as ModelKind, ResourceKey, Spec};
 
 use crate::cluster::ClusterObjects;
 use crate::crd::Resource;

@@ -13,7 +13,7 @@ use tombolo_kube::convert::{ConvertError, Converted, Item, ReferenceError, conve
 use tombolo_kube::crd::{Kind, Resource};
 use tombolo_kube::inject::{InjectConfig, Injection, SWITCH, Tracing, XrayDaemon, inject};
 use tombolo_kube::manifest::{Located, Object, Options, Source, read};
-use tombolo_model::apply::mesh::Command;
+use tombolo_model::apply::appmesh::Command;
 use tombolo_model::{Context, Scope, Timestamp, View, apply};
 
 /// References that lead nowhere in the walkthroughs as published: this service names a node that no file defines, and
@@ -206,7 +206,11 @@ impl Model {
                 client_token: None,
             },
         };
-        let applied = apply(&self.view, &context, &tombolo_model::Command::Mesh(command));
+        let applied = apply(
+            &self.view,
+            &context,
+            &tombolo_model::Command::AppMesh(command),
+        );
         let changes = applied
             .unwrap_or_else(|rejection| panic!("{name}: {rejection}"))
             .changes;

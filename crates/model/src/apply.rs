@@ -1,22 +1,22 @@
-//! Every rule of the mesh and of the registry, as a function.
+//! Every rule of App Mesh and Cloud Map, as a function.
 
-pub mod mesh;
-pub mod registry;
+pub mod appmesh;
+pub mod cloudmap;
 
 use crate::{
     Change, Limits, Rejection, Scope, Timestamp, View,
-    mesh::Resource,
-    registry::{Instance, Service},
+    appmesh::Resource,
+    cloudmap::{Instance, Service},
 };
 use std::sync::Arc;
 
 /// What somebody wants.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Something about a mesh.
-    Mesh(mesh::Command),
-    /// Something about the registry.
-    Registry(registry::Command),
+    /// A command of App Mesh.
+    AppMesh(appmesh::Command),
+    /// A command of Cloud Map.
+    CloudMap(cloudmap::Command),
 }
 
 /// For whom and when a command is decided, and the seed for the identifiers that it needs.
@@ -68,7 +68,7 @@ impl Applied {
 /// Decides a command on a state. The state is not touched: the caller commits the changes.
 pub fn apply(view: &View, context: &Context, command: &Command) -> Result<Applied, Rejection> {
     match command {
-        Command::Mesh(command) => mesh::apply(view, context, command),
-        Command::Registry(command) => registry::apply(view, context, command),
+        Command::AppMesh(command) => appmesh::apply(view, context, command),
+        Command::CloudMap(command) => cloudmap::apply(view, context, command),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Scope,
-    mesh::{Kind, ResourceKey},
+    appmesh::{Kind, ResourceKey},
 };
 
 /// The ARN of a mesh resource, for example

@@ -2,8 +2,8 @@
 
 use crate::{
     Scope,
-    mesh::{Resource, ResourceKey},
-    registry::{Instance, Namespace, Operation, Service},
+    appmesh::{Resource, ResourceKey},
+    cloudmap::{Instance, Namespace, Operation, Service},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Nouns of the mesh and of the registry, and the rules that govern them.
+//! Nouns of App Mesh and Cloud Map, and the rules that govern them.
 //!
 //! Everything that Tombolo knows is a [`Record`]; a [`View`] is one consistent state of all of them.
 //! [`apply()`] holds every rule: it takes a view and a [`Command`] and answers with the changes to make
@@ -13,13 +13,13 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod appmesh;
 pub mod arn;
 pub mod change;
+pub mod cloudmap;
 pub mod entropy;
 pub mod limits;
 pub mod memo;
-pub mod mesh;
-pub mod registry;
 pub mod rejection;
 pub mod scope;
 pub mod time;

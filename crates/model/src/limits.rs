@@ -1,7 +1,7 @@
 //! How many of each thing there may be. AWS has quotas of the same names; these are far above them, and
 //! are there so that nothing grows without bound.
 
-use crate::{Reason, Rejection, mesh::Kind};
+use crate::{Reason, Rejection, appmesh::Kind};
 use std::str::FromStr;
 
 /// Something whose number is limited.

@@ -2,8 +2,8 @@
 
 use crate::{
     Change, Record, RecordKey, Scope,
-    mesh::{Kind, Resource, ResourceKey},
-    registry::{Instance, Namespace, Operation, Service},
+    appmesh::{Kind, Resource, ResourceKey},
+    cloudmap::{Instance, Namespace, Operation, Service},
 };
 use imbl::OrdMap;
 use std::sync::Arc;
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use crate::{
         Timestamp,
-        mesh::{Metadata, Spec, spec::MeshSpec},
+        appmesh::{Metadata, Spec, spec::MeshSpec},
     };
 
     fn resource(key: ResourceKey) -> Record {

@@ -4,9 +4,9 @@
 use serde_json::json;
 use tombolo_model::{
     Command, Context, Scope, ScopeView, Timestamp, View,
-    apply::mesh,
+    apply::appmesh,
+    appmesh::{Kind, ResourceKey, Spec, spec::virtual_service::Provider},
     entropy::Entropy,
-    mesh::{Kind, ResourceKey, Spec, spec::virtual_service::Provider},
 };
 
 const SEEDS: u64 = 300;
@@ -69,17 +69,17 @@ impl Draw {
         Spec::from_json(kind, spec).expect("a readable spec")
     }
 
-    fn command(&mut self) -> mesh::Command {
+    fn command(&mut self) -> appmesh::Command {
         let key = self.key();
         let client_token = (self.below(2) == 0).then(|| self.name("t"));
         match self.below(4) {
-            0 => mesh::Command::Delete { key },
-            1 => mesh::Command::Update {
+            0 => appmesh::Command::Delete { key },
+            1 => appmesh::Command::Update {
                 spec: self.spec(key.kind),
                 key,
                 client_token,
             },
-            _ => mesh::Command::Create {
+            _ => appmesh::Command::Create {
                 spec: self.spec(key.kind),
                 key,
                 tags: Vec::new(),
@@ -167,7 +167,7 @@ fn walk(seed: u64) -> (usize, usize) {
     let mut view = View::default();
     let (mut carried_out, mut refused) = (0, 0);
     for step in 0..COMMANDS {
-        let command = Command::Mesh(draw.command());
+        let command = Command::AppMesh(draw.command());
         let context = Context {
             scope: scope(),
             now: Timestamp(step as u64),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tombolo_model::{
     Command, Context, Limit, Limits, Reason, Rejection, Reply, Scope, Timestamp, View,
     apply::{
-        mesh,
-        registry::{self, CreateNamespace, CreateService, RegisterInstance},
+        appmesh,
+        cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
     },
-    mesh::{Kind, ResourceKey, Spec},
-    registry::NamespaceType,
+    appmesh::{Kind, ResourceKey, Spec},
+    cloudmap::NamespaceType,
 };
 
 struct World {
@@ -71,7 +71,7 @@ fn create(key: ResourceKey) -> Command {
             "action": {"target": {"virtualService": {"virtualServiceName": "first"}}},
         }}),
     };
-    Command::Mesh(mesh::Command::Create {
+    Command::AppMesh(appmesh::Command::Create {
         spec: Spec::from_json(key.kind, spec).expect("readable"),
         key,
         tags: Vec::new(),
@@ -88,7 +88,7 @@ fn key(kind: Kind, name: &str) -> ResourceKey {
 }
 
 fn namespace(name: &str) -> Command {
-    Command::Registry(registry::Command::CreateNamespace(CreateNamespace {
+    Command::CloudMap(cloudmap::Command::CreateNamespace(CreateNamespace {
         name: name.into(),
         kind: NamespaceType::HTTP,
         vpc: None,
@@ -100,7 +100,7 @@ fn namespace(name: &str) -> Command {
 }
 
 fn service(world: &World, name: &str) -> Command {
-    Command::Registry(registry::Command::CreateService(CreateService {
+    Command::CloudMap(cloudmap::Command::CreateService(CreateService {
         name: name.into(),
         namespace_id: world.namespace(),
         description: None,
@@ -115,7 +115,7 @@ fn service(world: &World, name: &str) -> Command {
 
 fn instance(world: &World, id: &str) -> Command {
     let attributes = [("version", id)].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    Command::Registry(registry::Command::RegisterInstance(RegisterInstance {
+    Command::CloudMap(cloudmap::Command::RegisterInstance(RegisterInstance {
         service_id: world.service(),
         instance_id: id.into(),
         attributes: BTreeMap::from(attributes),
@@ -165,7 +165,7 @@ fn one_more_than_the_limit_is_refused_until_one_is_gone() {
         if limit == Limit::InstancesPerService {
             let again = instance(&world, "third");
             world.must(&again);
-            let gone = Command::Registry(registry::Command::DeregisterInstance {
+            let gone = Command::CloudMap(cloudmap::Command::DeregisterInstance {
                 service_id: world.service(),
                 instance_id: "second".into(),
             });
@@ -174,10 +174,10 @@ fn one_more_than_the_limit_is_refused_until_one_is_gone() {
         } else if limit == Limit::VirtualNodesPerMesh {
             let again = world.run(&create(key(Kind::VirtualNode, "third")));
             assert_eq!(again.expect_err("it exists").reason, Reason::Conflict);
-            let gone = mesh::Command::Delete {
+            let gone = appmesh::Command::Delete {
                 key: key(Kind::VirtualNode, "second"),
             };
-            world.must(&Command::Mesh(gone));
+            world.must(&Command::AppMesh(gone));
             world.must(&fourth);
         }
     }

@@ -22,7 +22,7 @@ use std::{
 };
 use tombolo_model::{
     ScopeView,
-    mesh::{
+    appmesh::{
         Kind, ResourceKey, Spec,
         spec::{
             self, MeshSpec, VirtualNodeSpec,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tombolo_model::{
     Change, Command, Context, Rejection, Reply, Scope, ScopeView, Timestamp, View,
     apply::{
-        mesh,
-        registry::{self, CreateNamespace, CreateService, RegisterInstance},
+        appmesh,
+        cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
     },
-    mesh::{Kind, ResourceKey, Spec},
-    registry::NamespaceType,
+    appmesh::{Kind, ResourceKey, Spec},
+    cloudmap::NamespaceType,
 };
 
 /// The mesh of every sample.
@@ -108,25 +108,25 @@ impl Sample {
         let exists = self.view.resource(&scope(), key).is_some();
         let (key, client_token) = (key.clone(), None);
         let command = if exists {
-            mesh::Command::Update {
+            appmesh::Command::Update {
                 key,
                 spec,
                 client_token,
             }
         } else {
-            mesh::Command::Create {
+            appmesh::Command::Create {
                 key,
                 spec,
                 tags: Vec::new(),
                 client_token,
             }
         };
-        self.must(Command::Mesh(command)).0
+        self.must(Command::AppMesh(command)).0
     }
 
     /// Creates [`NAMESPACE`].
     pub(crate) fn namespace(&mut self) -> Vec<Change> {
-        let command = registry::Command::CreateNamespace(CreateNamespace {
+        let command = cloudmap::Command::CreateNamespace(CreateNamespace {
             name: NAMESPACE.into(),
             kind: NamespaceType::HTTP,
             vpc: None,
@@ -135,12 +135,12 @@ impl Sample {
             creator_request_id: None,
             tags: Vec::new(),
         });
-        self.must(Command::Registry(command)).0
+        self.must(Command::CloudMap(command)).0
     }
 
     /// Creates a service in [`NAMESPACE`].
     pub(crate) fn registry_service(&mut self, name: &str) -> Vec<Change> {
-        let command = registry::Command::CreateService(CreateService {
+        let command = cloudmap::Command::CreateService(CreateService {
             name: name.into(),
             namespace_id: self.namespace_id(),
             description: None,
@@ -151,7 +151,7 @@ impl Sample {
             creator_request_id: None,
             tags: Vec::new(),
         });
-        self.must(Command::Registry(command)).0
+        self.must(Command::CloudMap(command)).0
     }
 
     pub(crate) fn namespace_id(&self) -> String {
@@ -175,13 +175,13 @@ impl Sample {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let command = registry::Command::RegisterInstance(RegisterInstance {
+        let command = cloudmap::Command::RegisterInstance(RegisterInstance {
             service_id: self.service_id(service),
             instance_id: id.into(),
             attributes,
             creator_request_id: None,
         });
-        self.must(Command::Registry(command)).0
+        self.must(Command::CloudMap(command)).0
     }
 }
 

@@ -7,11 +7,11 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tombolo_model::{
     Command, Scope,
     apply::{
-        mesh,
-        registry::{self, CreateNamespace, CreateService, RegisterInstance},
+        appmesh,
+        cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
     },
-    mesh::{Kind, ResourceKey, Spec},
-    registry::NamespaceType,
+    appmesh::{Kind, ResourceKey, Spec},
+    cloudmap::NamespaceType,
 };
 use tombolo_plan::Publisher;
 use tombolo_store::Store;
@@ -146,7 +146,7 @@ impl Mesh {
             creator_request_id: None,
             tags: Vec::new(),
         };
-        self.run(Command::Registry(registry::Command::CreateNamespace(
+        self.run(Command::CloudMap(cloudmap::Command::CreateNamespace(
             namespace,
         )))
         .await;
@@ -168,7 +168,7 @@ impl Mesh {
             creator_request_id: None,
             tags: Vec::new(),
         };
-        self.run(Command::Registry(registry::Command::CreateService(service)))
+        self.run(Command::CloudMap(cloudmap::Command::CreateService(service)))
             .await;
         let view = self.store.view();
         let scope = view.scope(&self.scope).expect("not empty");
@@ -181,7 +181,7 @@ impl Mesh {
             attributes: [("AWS_INSTANCE_IPV4".to_owned(), "10.0.0.1".to_owned())].into(),
             creator_request_id: None,
         };
-        self.run(Command::Registry(registry::Command::RegisterInstance(
+        self.run(Command::CloudMap(cloudmap::Command::RegisterInstance(
             instance,
         )))
         .await;
@@ -191,20 +191,20 @@ impl Mesh {
         let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
         let client_token = None;
         let command = if self.store.view().resource(&self.scope, &key).is_some() {
-            mesh::Command::Update {
+            appmesh::Command::Update {
                 key,
                 spec,
                 client_token,
             }
         } else {
-            mesh::Command::Create {
+            appmesh::Command::Create {
                 key,
                 spec,
                 tags: Vec::new(),
                 client_token,
             }
         };
-        self.run(Command::Mesh(command)).await;
+        self.run(Command::AppMesh(command)).await;
     }
 
     async fn run(&self, command: Command) {

@@ -14,7 +14,7 @@ use tombolo_linux::{
     fabric::{Fabric, PodNet},
     netns::Netns,
 };
-use tombolo_model::{Scope, arn, mesh::ResourceKey};
+use tombolo_model::{Scope, appmesh::ResourceKey, arn};
 use tombolo_plan::Publisher;
 use tombolo_store::Store;
 use tombolo_tests::{ACCOUNT, Program, ProxyKind, REGION, mesh::Mesh, need};

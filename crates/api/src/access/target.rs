@@ -8,8 +8,8 @@ use http::{Method, request::Parts};
 use serde_json::Value;
 use tombolo_model::{
     Scope,
+    appmesh::ResourceKey,
     arn::{self, RegistryName},
-    mesh::ResourceKey,
 };
 
 /// An action, and how its resource is found when a policy asks for it.

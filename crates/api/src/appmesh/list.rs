@@ -4,7 +4,7 @@ use super::{errors::bad_request, names, resource, routing::Collection, shape};
 use crate::wire::{Call, Failure, Paging, paging::Page, percent};
 use serde_json::{Map, Value};
 use std::{ops::RangeInclusive, sync::Arc};
-use tombolo_model::mesh::{Kind, Resource};
+use tombolo_model::appmesh::{Kind, Resource};
 
 pub(super) fn list(call: &Call<'_>, collection: &Collection) -> Result<Value, Failure> {
     let plural = names::plural(collection.kind);

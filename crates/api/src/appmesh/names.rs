@@ -1,6 +1,6 @@
 //! How the REST API spells the kinds: in paths, and as members of inputs and outputs.
 
-use tombolo_model::mesh::Kind;
+use tombolo_model::appmesh::Kind;
 
 /// The word of a collection in URLs, and the member that holds a list: `virtualNodes`.
 pub(crate) fn plural(kind: Kind) -> &'static str {

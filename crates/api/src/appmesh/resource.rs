@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tombolo_model::{
     Command, Reply, ScopeView,
-    apply::mesh,
-    mesh::{Kind, ResourceKey, Spec, Tag},
+    apply::appmesh,
+    appmesh::{Kind, ResourceKey, Spec, Tag},
 };
 
 /// The body of every create and update. The resource's own name is among `names`, under a member that
@@ -38,7 +38,7 @@ pub(super) async fn create(call: &Call<'_>, collection: &Collection) -> Result<V
         }
         Some(_) => return Err(Failure::serialization(format!("{member}: is not a string"))),
     };
-    let command = mesh::Command::Create {
+    let command = appmesh::Command::Create {
         key: collection.member(&name),
         spec: read_spec(collection.kind, input.spec)?,
         tags: input.tags.unwrap_or_default(),
@@ -53,7 +53,7 @@ pub(super) async fn create(call: &Call<'_>, collection: &Collection) -> Result<V
 
 pub(super) async fn update(call: &Call<'_>, key: ResourceKey) -> Result<Value, Failure> {
     let input: Input = json::read(&call.body, BAD_REQUEST)?;
-    let command = mesh::Command::Update {
+    let command = appmesh::Command::Update {
         spec: read_spec(key.kind, input.spec)?,
         client_token: checked_token(input.client_token)?,
         key,
@@ -63,7 +63,7 @@ pub(super) async fn update(call: &Call<'_>, key: ResourceKey) -> Result<Value, F
 
 pub(super) async fn delete(call: &Call<'_>, key: ResourceKey) -> Result<Value, Failure> {
     let reply = call
-        .commit(Command::Mesh(mesh::Command::Delete { key }))
+        .commit(Command::AppMesh(appmesh::Command::Delete { key }))
         .await
         .map_err(errors::from_commit)?;
     Ok(answer(&reply, "DELETED"))
@@ -114,9 +114,9 @@ fn absent(call: &Call<'_>, key: &ResourceKey) -> Failure {
     ))
 }
 
-async fn commit(call: &Call<'_>, command: mesh::Command) -> Result<Value, Failure> {
+async fn commit(call: &Call<'_>, command: appmesh::Command) -> Result<Value, Failure> {
     let reply = call
-        .commit(Command::Mesh(command))
+        .commit(Command::AppMesh(command))
         .await
         .map_err(errors::from_commit)?;
     Ok(answer(&reply, "ACTIVE"))

@@ -4,7 +4,7 @@ use super::{BAD_REQUEST, names};
 use crate::wire::{Failure, door::APP_MESH_PREFIX, percent};
 use http::{Method, StatusCode};
 use std::fmt;
-use tombolo_model::mesh::{Kind, ResourceKey};
+use tombolo_model::appmesh::{Kind, ResourceKey};
 
 /// What is done to a resource or a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

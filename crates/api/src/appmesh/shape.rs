@@ -2,7 +2,7 @@
 
 use super::names;
 use serde_json::{Map, Value, json};
-use tombolo_model::mesh::{Kind, Resource};
+use tombolo_model::appmesh::{Kind, Resource};
 
 /// `MeshData`, `VirtualNodeData` and so on: the answer to everything but lists, not wrapped.
 pub(super) fn data(resource: &Resource, status: &str) -> Value {

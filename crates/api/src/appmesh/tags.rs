@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tombolo_model::{
     Command,
-    apply::mesh,
+    apply::appmesh,
+    appmesh::{ResourceKey, Tag},
     arn,
-    mesh::{ResourceKey, Tag},
 };
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ struct UntagInput {
 
 pub(super) async fn tag(call: &Call<'_>) -> Result<Value, Failure> {
     let input: TagInput = json::read(&call.body, BAD_REQUEST)?;
-    let command = mesh::Command::Tag {
+    let command = appmesh::Command::Tag {
         key: resource_key(call)?,
         tags: input.tags,
     };
@@ -37,7 +37,7 @@ pub(super) async fn tag(call: &Call<'_>) -> Result<Value, Failure> {
 
 pub(super) async fn untag(call: &Call<'_>) -> Result<Value, Failure> {
     let input: UntagInput = json::read(&call.body, BAD_REQUEST)?;
-    let command = mesh::Command::Untag {
+    let command = appmesh::Command::Untag {
         key: resource_key(call)?,
         tag_keys: input.tag_keys,
     };
@@ -59,8 +59,8 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, Failure> {
     Ok(list::answer("tags", items, page.next))
 }
 
-async fn commit(call: &Call<'_>, command: mesh::Command) -> Result<Value, Failure> {
-    call.commit(Command::Mesh(command))
+async fn commit(call: &Call<'_>, command: appmesh::Command) -> Result<Value, Failure> {
+    call.commit(Command::AppMesh(command))
         .await
         .map_err(errors::from_commit)?;
     Ok(json!({}))

@@ -5,7 +5,7 @@ use crate::random;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tombolo_model::{apply::registry::RegisterInstance, registry::Health};
+use tombolo_model::{apply::cloudmap::RegisterInstance, cloudmap::Health};
 
 /// An instance as registered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

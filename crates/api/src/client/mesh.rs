@@ -13,8 +13,9 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tombolo_model::{
-    Timestamp, arn,
-    mesh::{Kind, Metadata, ResourceKey, Spec, Tag},
+    Timestamp,
+    appmesh::{Kind, Metadata, ResourceKey, Spec, Tag},
+    arn,
 };
 
 /// A mesh resource as the server tells it.

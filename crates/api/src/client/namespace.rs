@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tombolo_model::{
     Timestamp,
-    apply::registry::{CreateNamespace, UpdateNamespace},
-    registry::NamespaceType,
+    apply::cloudmap::{CreateNamespace, UpdateNamespace},
+    cloudmap::NamespaceType,
 };
 
 /// A namespace.

@@ -5,7 +5,7 @@ use crate::wire::{Door, door::CLOUD_MAP_TARGET};
 use http::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tombolo_model::mesh::Tag;
+use tombolo_model::appmesh::Tag;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use tombolo_model::{
     Timestamp,
-    apply::registry::{CreateService, UpdateService},
-    registry::{DnsConfig, DnsRecord, HealthCheckConfig, RoutingPolicy},
+    apply::cloudmap::{CreateService, UpdateService},
+    cloudmap::{DnsConfig, DnsRecord, HealthCheckConfig, RoutingPolicy},
 };
 
 /// A service.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use tombolo_model::{
     ScopeView,
-    apply::registry::{is_attribute_key, is_attribute_value, is_service_name},
-    registry::{Health, Instance, Namespace, Service},
+    apply::cloudmap::{is_attribute_key, is_attribute_value, is_service_name},
+    cloudmap::{Health, Instance, Namespace, Service},
 };
 
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@ use serde_json::json;
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use tombolo_model::{
     Command,
-    apply::registry,
-    registry::{Health, Instance, Service},
+    apply::cloudmap,
+    cloudmap::{Health, Instance, Service},
 };
 
 #[derive(Deserialize)]
@@ -93,12 +93,12 @@ pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 /// Takes effect at once, where AWS waits half a minute: a report of health is worth most when it is new.
 pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: UpdateInput = read(call)?;
-    let command = registry::Command::SetHealth {
+    let command = cloudmap::Command::SetHealth {
         service_id: ids::service_id(call, &input.service_id)?.to_owned(),
         instance_id: input.instance_id,
         health: input.status,
     };
-    call.commit(Command::Registry(command))
+    call.commit(Command::CloudMap(command))
         .await
         .map_err(errors::from_commit)?;
     write(&json!({}))

@@ -5,7 +5,7 @@ use crate::wire::{Call, Failure};
 use std::sync::Arc;
 use tombolo_model::{
     ScopeView, arn,
-    registry::{Namespace, Service},
+    cloudmap::{Namespace, Service},
 };
 
 const MAX_LENGTH: usize = 255;

@@ -4,7 +4,7 @@ use super::{PageInput, errors, ids, read, run_operation, write};
 use crate::wire::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::Bound};
-use tombolo_model::{apply::registry, registry::Instance};
+use tombolo_model::{apply::cloudmap, cloudmap::Instance};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -59,18 +59,18 @@ struct ListOutput<'a> {
 
 pub(super) async fn register(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: RegisterInput = read(call)?;
-    let command = registry::RegisterInstance {
+    let command = cloudmap::RegisterInstance {
         service_id: ids::service_id(call, &input.service_id)?.to_owned(),
         instance_id: input.instance_id,
         attributes: input.attributes,
         creator_request_id: input.creator_request_id,
     };
-    run_operation(call, registry::Command::RegisterInstance(command)).await
+    run_operation(call, cloudmap::Command::RegisterInstance(command)).await
 }
 
 pub(super) async fn deregister(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: InstanceInput = read(call)?;
-    let command = registry::Command::DeregisterInstance {
+    let command = cloudmap::Command::DeregisterInstance {
         service_id: ids::service_id(call, &input.service_id)?.to_owned(),
         instance_id: input.instance_id,
     };

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use tombolo_model::{
     ScopeView,
-    apply::registry,
+    apply::cloudmap,
     arn,
-    registry::{Namespace, NamespaceType},
+    cloudmap::{Namespace, NamespaceType},
 };
 
 /// What every creation has.
@@ -124,7 +124,7 @@ async fn create(
     soa_ttl: Option<u32>,
 ) -> Result<Vec<u8>, Failure> {
     let input: CreateInput = read(call)?;
-    let command = registry::CreateNamespace {
+    let command = cloudmap::CreateNamespace {
         name: input.name,
         kind,
         vpc,
@@ -133,7 +133,7 @@ async fn create(
         creator_request_id: input.creator_request_id,
         tags: tag::tags(input.tags),
     };
-    run_operation(call, registry::Command::CreateNamespace(command)).await
+    run_operation(call, cloudmap::Command::CreateNamespace(command)).await
 }
 
 fn soa_ttl(call: &Call<'_>) -> Result<Option<u32>, Failure> {
@@ -159,20 +159,20 @@ async fn update<Change: DeserializeOwned + Into<DnsChange>>(
 ) -> Result<Vec<u8>, Failure> {
     let input: UpdateInput<Change> = read(call)?;
     let change = input.namespace.into();
-    let command = registry::UpdateNamespace {
+    let command = cloudmap::UpdateNamespace {
         id: ids::namespace_id(call, &input.id)?.to_owned(),
         kind,
         description: change.description,
         soa_ttl: change.properties.map(PropertiesInput::soa_ttl),
         updater_request_id: input.updater_request_id,
     };
-    run_operation(call, registry::Command::UpdateNamespace(command)).await
+    run_operation(call, cloudmap::Command::UpdateNamespace(command)).await
 }
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: IdInput = read(call)?;
     let id = ids::namespace_id(call, &input.id)?.to_owned();
-    run_operation(call, registry::Command::DeleteNamespace { id }).await
+    run_operation(call, cloudmap::Command::DeleteNamespace { id }).await
 }
 
 pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {

@@ -8,7 +8,7 @@ use super::{
 use crate::wire::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tombolo_model::{arn, registry::Operation};
+use tombolo_model::{arn, cloudmap::Operation};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tombolo_model::{
     Command, Reply, ScopeView,
-    apply::registry,
+    apply::cloudmap,
     arn,
-    registry::{DnsConfig, DnsRecord, HealthCheckConfig, RoutingPolicy, Service},
+    cloudmap::{DnsConfig, DnsRecord, HealthCheckConfig, RoutingPolicy, Service},
 };
 
 #[derive(Deserialize)]
@@ -97,7 +97,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         let message = "HealthCheckCustomConfig.FailureThreshold: must be between 1 and 10";
         return Err(invalid(message));
     }
-    let command = registry::CreateService {
+    let command = cloudmap::CreateService {
         name: input.name,
         namespace_id,
         description: input.description,
@@ -111,7 +111,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         creator_request_id: input.creator_request_id,
         tags: tag::tags(input.tags),
     };
-    let command = Command::Registry(registry::Command::CreateService(command));
+    let command = Command::CloudMap(cloudmap::Command::CreateService(command));
     let service = match call.commit(command).await {
         Ok(Reply::Service(service)) => service,
         Ok(other) => unreachable!("creating a service answers with it, not with {other:?}"),
@@ -134,19 +134,19 @@ fn check_old_namespace_id(config: Option<&DnsConfigInput>) -> Result<(), Failure
 pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: UpdateInput = read(call)?;
     let records = input.service.dns_config.map(|config| config.dns_records);
-    let command = registry::UpdateService {
+    let command = cloudmap::UpdateService {
         id: ids::service_id(call, &input.id)?.to_owned(),
         description: input.service.description,
         dns_records: records.unwrap_or_default(),
         health_check: input.service.health_check_config,
     };
-    run_operation(call, registry::Command::UpdateService(command)).await
+    run_operation(call, cloudmap::Command::UpdateService(command)).await
 }
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: IdInput = read(call)?;
     let id = ids::service_id(call, &input.id)?.to_owned();
-    let command = Command::Registry(registry::Command::DeleteService { id });
+    let command = Command::CloudMap(cloudmap::Command::DeleteService { id });
     call.commit(command).await.map_err(errors::from_commit)?;
     write(&json!({}))
 }

@@ -5,7 +5,7 @@ use crate::wire::{Call, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
-use tombolo_model::{Command, apply::registry, arn};
+use tombolo_model::{Command, apply::cloudmap, arn};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -59,7 +59,7 @@ pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: UpdateInput = read(call)?;
-    let command = registry::Command::UpdateServiceAttributes {
+    let command = cloudmap::Command::UpdateServiceAttributes {
         service_id: ids::service_id(call, &input.service_id)?.to_owned(),
         attributes: input.attributes,
     };
@@ -68,15 +68,15 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: DeleteInput = read(call)?;
-    let command = registry::Command::DeleteServiceAttributes {
+    let command = cloudmap::Command::DeleteServiceAttributes {
         service_id: ids::service_id(call, &input.service_id)?.to_owned(),
         keys: input.attributes,
     };
     commit(call, command).await
 }
 
-async fn commit(call: &Call<'_>, command: registry::Command) -> Result<Vec<u8>, Failure> {
-    call.commit(Command::Registry(command))
+async fn commit(call: &Call<'_>, command: cloudmap::Command) -> Result<Vec<u8>, Failure> {
+    call.commit(Command::CloudMap(command))
         .await
         .map_err(errors::from_commit)?;
     write(&json!({}))

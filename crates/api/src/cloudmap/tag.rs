@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tombolo_model::{
     Command,
-    apply::registry::{self, Tagged},
+    apply::cloudmap::{self, Tagged},
+    appmesh::Tag,
     arn::{self, RegistryName},
-    mesh::Tag,
 };
 
 /// A tag as Cloud Map spells it.
@@ -66,7 +66,7 @@ pub(super) fn tags(input: Option<Vec<TagInput>>) -> Vec<Tag> {
 
 pub(super) async fn tag(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: TagResourceInput = read(call)?;
-    let command = registry::Command::Tag {
+    let command = cloudmap::Command::Tag {
         resource: resource(call, &input.resource)?,
         tags: tags(Some(input.tags)),
     };
@@ -75,7 +75,7 @@ pub(super) async fn tag(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 pub(super) async fn untag(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let input: UntagResourceInput = read(call)?;
-    let command = registry::Command::Untag {
+    let command = cloudmap::Command::Untag {
         resource: resource(call, &input.resource)?,
         tag_keys: input.tag_keys,
     };
@@ -84,10 +84,10 @@ pub(super) async fn untag(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 async fn commit(
     call: &Call<'_>,
-    command: registry::Command,
+    command: cloudmap::Command,
     arn: String,
 ) -> Result<Vec<u8>, Failure> {
-    let committed = call.commit(Command::Registry(command)).await;
+    let committed = call.commit(Command::CloudMap(command)).await;
     committed.map_err(|error| {
         let failure = errors::from_commit(error);
         match failure.code {

@@ -15,7 +15,7 @@ use tombolo_api::{
 };
 use tombolo_model::{
     Scope,
-    mesh::{Kind, ResourceKey, Spec},
+    appmesh::{Kind, ResourceKey, Spec},
 };
 use tombolo_store::Store;
 

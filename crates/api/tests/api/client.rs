@@ -10,9 +10,9 @@ use tombolo_api::{
 };
 use tombolo_model::{
     Scope,
-    apply::registry::{CreateNamespace, CreateService, RegisterInstance},
-    mesh::{Kind, ResourceKey, Spec, Tag},
-    registry::{DnsConfig, DnsRecord, Health, NamespaceType, RecordType},
+    apply::cloudmap::{CreateNamespace, CreateService, RegisterInstance},
+    appmesh::{Kind, ResourceKey, Spec, Tag},
+    cloudmap::{DnsConfig, DnsRecord, Health, NamespaceType, RecordType},
 };
 use tombolo_store::Store;
 

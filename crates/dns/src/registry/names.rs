@@ -12,7 +12,7 @@ use std::{
 };
 use tombolo_model::{
     Scope, View,
-    registry::{Namespace, NamespaceType, RecordType, RoutingPolicy, Service},
+    cloudmap::{Namespace, NamespaceType, RecordType, RoutingPolicy, Service},
 };
 
 /// Seconds for which a negative answer may be remembered when the namespace does not say. Route 53 would

@@ -11,7 +11,7 @@ use std::{
     sync::atomic::AtomicU64,
 };
 use tombolo_model::{
-    registry::{Health, Instance},
+    cloudmap::{Health, Instance},
     view::ServiceInstances,
 };
 

@@ -14,7 +14,7 @@ use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
-use tombolo_model::{View, registry::Instance, view::ServiceInstances};
+use tombolo_model::{View, cloudmap::Instance, view::ServiceInstances};
 
 /// How many names one address is told to have; more would be a mistake, or a way to make long answers.
 const MOST_NAMES: usize = 8;

@@ -9,7 +9,7 @@ use hickory_proto::rr::{RData, RecordType};
 use std::collections::BTreeSet;
 use tombolo_model::{
     Change, Record as Stored, RecordKey, Scope, Timestamp,
-    registry::{
+    cloudmap::{
         DnsConfig, DnsRecord, Health, Instance, Namespace, NamespaceType, RecordType as Published,
         Service,
     },
@@ -522,7 +522,7 @@ fn every_change_is_answered_at_once() {
 async fn what_a_store_acknowledged_is_answered() {
     use tombolo_model::{
         Command, Reply,
-        apply::registry::{
+        apply::cloudmap::{
             Command as Registering, CreateNamespace, CreateService, RegisterInstance,
             UpdateNamespace, UpdateService,
         },
@@ -532,7 +532,7 @@ async fn what_a_store_acknowledged_is_answered() {
     let scope = Scope::new("111122223333", "us-west-2");
     let commit = async |command| {
         let committed = store
-            .commit(scope.clone(), Command::Registry(command))
+            .commit(scope.clone(), Command::CloudMap(command))
             .await;
         committed.unwrap_or_else(|_| panic!("rejected")).reply
     };

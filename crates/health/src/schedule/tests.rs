@@ -2,8 +2,8 @@ use super::*;
 use crate::target::Question;
 use tombolo_model::{
     Command, Context, Timestamp, apply,
-    apply::registry::{self, CreateNamespace, CreateService, RegisterInstance, UpdateService},
-    registry::{HealthCheckConfig, HealthCheckType, NamespaceType},
+    apply::cloudmap::{self, CreateNamespace, CreateService, RegisterInstance, UpdateService},
+    cloudmap::{HealthCheckConfig, HealthCheckType, NamespaceType},
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ impl Stage {
             service: String::new(),
             seed: 0,
         };
-        stage.commit(registry::Command::CreateNamespace(CreateNamespace {
+        stage.commit(cloudmap::Command::CreateNamespace(CreateNamespace {
             name: "shop.example".into(),
             kind: NamespaceType::DNS_PUBLIC,
             vpc: None,
@@ -41,7 +41,7 @@ impl Stage {
         }));
         let state = stage.view.scope(&scope()).expect("just made");
         let namespace_id = state.namespaces().next().expect("just made").id.to_string();
-        stage.commit(registry::Command::CreateService(CreateService {
+        stage.commit(cloudmap::Command::CreateService(CreateService {
             name: "web".into(),
             namespace_id,
             description: None,
@@ -61,7 +61,7 @@ impl Stage {
         stage
     }
 
-    fn commit(&mut self, command: registry::Command) {
+    fn commit(&mut self, command: cloudmap::Command) {
         self.seed += 1;
         let context = Context {
             scope: scope(),
@@ -69,7 +69,7 @@ impl Stage {
             seed: self.seed,
             limits: tombolo_model::Limits::default(),
         };
-        let applied = apply(&self.view, &context, &Command::Registry(command)).expect("allowed");
+        let applied = apply(&self.view, &context, &Command::CloudMap(command)).expect("allowed");
         for change in &applied.changes {
             self.view.apply(self.seed, change);
         }
@@ -77,7 +77,7 @@ impl Stage {
     }
 
     fn register(&mut self, id: &str, port: u16) {
-        self.commit(registry::Command::RegisterInstance(RegisterInstance {
+        self.commit(cloudmap::Command::RegisterInstance(RegisterInstance {
             service_id: self.service.clone(),
             instance_id: id.into(),
             attributes: [
@@ -90,7 +90,7 @@ impl Stage {
     }
 
     fn deregister(&mut self, id: &str) {
-        self.commit(registry::Command::DeregisterInstance {
+        self.commit(cloudmap::Command::DeregisterInstance {
             service_id: self.service.clone(),
             instance_id: id.into(),
         });
@@ -108,7 +108,7 @@ impl Stage {
         for due in self.due() {
             if let Some(finding) = self.schedule.result(due.number, is_well, self.now) {
                 found.push((finding.name.instance_id.to_string(), finding.health));
-                self.commit(registry::Command::RecordHealth {
+                self.commit(cloudmap::Command::RecordHealth {
                     service_id: finding.name.service_id.to_string(),
                     instance_id: finding.name.instance_id.to_string(),
                     operation_id: finding.operation_id,
@@ -215,7 +215,7 @@ fn a_change_of_the_service_changes_the_checks_of_its_instances() {
     let mut stage = Stage::new(Some(2));
     stage.register("one", 80);
     let update = |stage: &mut Stage, check: Option<HealthCheckConfig>| {
-        stage.commit(registry::Command::UpdateService(UpdateService {
+        stage.commit(cloudmap::Command::UpdateService(UpdateService {
             id: stage.service.clone(),
             description: None,
             dns_records: Vec::new(),

@@ -1,7 +1,7 @@
 //! References between objects, resolved to names of the mesh API.
 
+use tombolo_model::appmesh::Kind as ModelKind;
 use tombolo_model::arn;
-use tombolo_model::mesh::Kind as ModelKind;
 
 use crate::cluster::{ClusterObjects, ObjectKey};
 use crate::crd::{Kind, Mesh, MeshRef, Reference, Resource, VirtualGatewayRef};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tombolo_model::mesh::{Kind as ModelKind, Spec};
+use tombolo_model::appmesh::{Kind as ModelKind, Spec};
 
 use super::ConvertError;
 use super::references::{ReferenceError, Resolver};

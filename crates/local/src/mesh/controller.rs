@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tombolo_api::client::{Client, Error};
-use tombolo_model::mesh::{Kind as MeshKind, ResourceKey, Spec};
+use tombolo_model::appmesh::{Kind as MeshKind, ResourceKey, Spec};
 
 use super::Changes;
 use super::wanted::{Item, Source, Wanted, wanted};

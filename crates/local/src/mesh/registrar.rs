@@ -10,8 +10,8 @@ use tombolo_api::client::{Client, Error};
 use tombolo_kube::inject::CLOUD_MAP_GATE;
 use tombolo_kube::register::{self, Instance, Owner, PodClass};
 use tombolo_kube::selector;
-use tombolo_model::apply::registry::{CreateService, RegisterInstance};
-use tombolo_model::registry::{DnsConfig, DnsRecord, NamespaceType, RecordType, RoutingPolicy};
+use tombolo_model::apply::cloudmap::{CreateService, RegisterInstance};
+use tombolo_model::cloudmap::{DnsConfig, DnsRecord, NamespaceType, RecordType, RoutingPolicy};
 
 use super::Changes;
 use crate::clock;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tombolo_api::client::{Client, Discover};
 use tombolo_model::Scope;
-use tombolo_model::mesh::{Kind as MeshKind, ResourceKey};
+use tombolo_model::appmesh::{Kind as MeshKind, ResourceKey};
 
 use super::controller::Controller;
 use super::registrar::Registrar;

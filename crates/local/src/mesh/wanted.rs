@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tombolo_kube::crd::Resource;
 use tombolo_kube::{ClusterObjects, convert};
-use tombolo_model::mesh::{ResourceKey, Spec};
+use tombolo_model::appmesh::{ResourceKey, Spec};
 
 /// An object of a cluster, as messages name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

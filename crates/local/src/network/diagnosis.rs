@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use tombolo_model::mesh::spec::virtual_service::Provider;
-use tombolo_model::mesh::{Kind, ResourceKey, Spec};
+use tombolo_model::appmesh::spec::virtual_service::Provider;
+use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
 
 use crate::mesh::wanted::{Item, Wanted};
 

@@ -5,7 +5,7 @@ use crate::plan::{
     Timeout,
 };
 use std::{sync::Arc, time::Duration};
-use tombolo_model::mesh::spec::{
+use tombolo_model::appmesh::spec::{
     self, PortMapping,
     listener::{ConnectionPool, ListenerTimeout, RequestTimeout},
     mesh::IpPreference,

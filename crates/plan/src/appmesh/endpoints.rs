@@ -4,7 +4,7 @@ use crate::plan::{AddressFamily, Endpoint, EndpointQuery};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tombolo_model::{
     ScopeView,
-    registry::{Health, Instance},
+    cloudmap::{Health, Instance},
 };
 
 /// The instances that a query selects, in a stable order. The port is the listener's, not the

@@ -6,7 +6,7 @@ use crate::plan::{
     Timeout, ValueMatch,
 };
 use std::sync::Arc;
-use tombolo_model::mesh::{
+use tombolo_model::appmesh::{
     Kind, ResourceKey, Spec,
     spec::{
         GatewayRouteSpec, VirtualGatewaySpec,

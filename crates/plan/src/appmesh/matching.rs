@@ -2,7 +2,7 @@
 
 use crate::plan::{HeaderMatch, Match, PathMatch, ValueMatch};
 use std::cmp::Reverse;
-use tombolo_model::mesh::spec::{
+use tombolo_model::appmesh::spec::{
     gateway_route::{GrpcGatewayRouteMatch, HttpGatewayRouteMatch},
     matching::{self, Method},
     route::{GrpcRouteMatch, HttpRouteMatch, Scheme},

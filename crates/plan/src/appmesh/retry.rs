@@ -2,7 +2,7 @@
 
 use crate::plan::Retry;
 use std::collections::BTreeSet;
-use tombolo_model::mesh::spec::retry::{GrpcRetryEvent, RetryPolicy};
+use tombolo_model::appmesh::spec::retry::{GrpcRetryEvent, RetryPolicy};
 
 /// The policy of a route that names none.
 pub(super) fn default() -> Retry {

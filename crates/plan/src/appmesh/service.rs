@@ -6,7 +6,7 @@ use crate::plan::{
     VirtualHost,
 };
 use std::{collections::btree_map::Entry, sync::Arc};
-use tombolo_model::mesh::{
+use tombolo_model::appmesh::{
     Kind, ResourceKey, Spec,
     spec::{
         PortMapping, Protocol, RouteSpec, VirtualRouterSpec,

@@ -390,7 +390,7 @@ mod endpoints_of_the_registry {
     use super::*;
     use crate::plan::{AddressFamily, EndpointQuery};
     use std::collections::BTreeSet;
-    use tombolo_model::{Command, apply::registry, registry::Health};
+    use tombolo_model::{Command, apply::cloudmap, cloudmap::Health};
 
     fn query(attributes: &[(&str, &str)], family: AddressFamily) -> EndpointQuery {
         EndpointQuery {
@@ -493,13 +493,13 @@ mod endpoints_of_the_registry {
     #[test]
     fn an_unhealthy_instance_stays_an_endpoint_that_is_marked() {
         let mut sample = registry();
-        let command = registry::Command::SetHealth {
+        let command = cloudmap::Command::SetHealth {
             service_id: sample.service_id("shade"),
             instance_id: "a".into(),
             health: Health::Unhealthy,
         };
         sample
-            .run(Command::Registry(command))
+            .run(Command::CloudMap(command))
             .expect("the service has a custom health check");
         let endpoints = endpoints(sample.scope(), &query(&[], AddressFamily::Any));
         let healthy: Vec<bool> = endpoints.iter().map(|endpoint| endpoint.healthy).collect();

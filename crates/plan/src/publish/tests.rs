@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tombolo_model::{
     Command,
-    apply::{mesh, registry},
+    apply::{appmesh, cloudmap},
+    appmesh::ResourceKey,
+    cloudmap::Health,
     entropy::Entropy,
-    mesh::ResourceKey,
-    registry::Health,
 };
 
 type Receiver = watch::Receiver<Arc<Snapshot>>;
@@ -225,10 +225,10 @@ fn callers_of_one_node_share_its_endpoints() {
 #[test]
 fn proxies_of_a_deleted_node_are_let_go_and_keep_what_they_have() {
     let mut stage = Stage::new(shop(), &["web"]);
-    let delete = mesh::Command::Delete { key: node("web") };
+    let delete = appmesh::Command::Delete { key: node("web") };
     let (changes, _) = stage
         .sample
-        .run(Command::Mesh(delete))
+        .run(Command::AppMesh(delete))
         .expect("nobody refers to it");
     stage.publisher.update(&stage.sample.view, &changes);
     let proxy = &stage.proxies["web"];
@@ -395,16 +395,17 @@ impl Walk {
     }
 
     fn put(&mut self, key: ResourceKey, spec: Value) -> Command {
-        let spec = tombolo_model::mesh::Spec::from_json(key.kind, spec).expect("a readable spec");
+        let spec =
+            tombolo_model::appmesh::Spec::from_json(key.kind, spec).expect("a readable spec");
         let client_token = None;
-        Command::Mesh(if self.sample.view.resource(&scope(), &key).is_some() {
-            mesh::Command::Update {
+        Command::AppMesh(if self.sample.view.resource(&scope(), &key).is_some() {
+            appmesh::Command::Update {
                 key,
                 spec,
                 client_token,
             }
         } else {
-            mesh::Command::Create {
+            appmesh::Command::Create {
                 key,
                 spec,
                 tags: Vec::new(),
@@ -455,16 +456,16 @@ impl Walk {
             2 => router(self.pick(&ROUTERS)),
             _ => route(self.pick(&ROUTERS), self.pick(&["all", "some"])),
         };
-        Command::Mesh(mesh::Command::Delete { key })
+        Command::AppMesh(appmesh::Command::Delete { key })
     }
 
     fn registry(&mut self) -> Command {
         let namespace = self.sample.scope().namespace_by_name(NAMESPACE).cloned();
         let Some(namespace) = namespace else {
-            return Command::Registry(registry::Command::CreateNamespace(
-                registry::CreateNamespace {
+            return Command::CloudMap(cloudmap::Command::CreateNamespace(
+                cloudmap::CreateNamespace {
                     name: NAMESPACE.into(),
-                    kind: tombolo_model::registry::NamespaceType::HTTP,
+                    kind: tombolo_model::cloudmap::NamespaceType::HTTP,
                     vpc: None,
                     description: None,
                     soa_ttl: None,
@@ -480,7 +481,7 @@ impl Walk {
             .service_by_name(&namespace.id, name)
             .cloned();
         let Some(known) = known else {
-            return Command::Registry(registry::Command::CreateService(registry::CreateService {
+            return Command::CloudMap(cloudmap::Command::CreateService(cloudmap::CreateService {
                 name: name.into(),
                 namespace_id: namespace.id.to_string(),
                 description: None,
@@ -494,31 +495,31 @@ impl Walk {
         };
         let service_id = known.id.to_string();
         let instance_id = format!("i-{}", self.below(3));
-        Command::Registry(match self.below(10) {
+        Command::CloudMap(match self.below(10) {
             0..=4 => {
                 let address = format!("10.0.0.{}", self.below(4) + 1);
                 let attributes = [
                     ("AWS_INSTANCE_IPV4".to_owned(), address),
                     ("tone".to_owned(), self.pick(&TONES).to_owned()),
                 ];
-                registry::Command::RegisterInstance(registry::RegisterInstance {
+                cloudmap::Command::RegisterInstance(cloudmap::RegisterInstance {
                     service_id,
                     instance_id,
                     attributes: attributes.into(),
                     creator_request_id: None,
                 })
             }
-            5..=6 => registry::Command::DeregisterInstance {
+            5..=6 => cloudmap::Command::DeregisterInstance {
                 service_id,
                 instance_id,
             },
-            7 => registry::Command::SetHealth {
+            7 => cloudmap::Command::SetHealth {
                 service_id,
                 instance_id,
                 health: [Health::Healthy, Health::Unhealthy][usize::from(self.below(2) == 1)],
             },
-            8 => registry::Command::DeleteService { id: service_id },
-            _ => registry::Command::DeleteNamespace {
+            8 => cloudmap::Command::DeleteService { id: service_id },
+            _ => cloudmap::Command::DeleteNamespace {
                 id: namespace.id.to_string(),
             },
         })

@@ -11,8 +11,9 @@ use std::{
     sync::Arc,
 };
 use tombolo_model::{
-    Scope, ScopeView, View, arn,
-    mesh::{Kind, ResourceKey},
+    Scope, ScopeView, View,
+    appmesh::{Kind, ResourceKey},
+    arn,
 };
 use tombolo_xds::{
     Node, Resource, Snapshot,

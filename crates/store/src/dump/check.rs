@@ -2,7 +2,7 @@
 
 use crate::state::State;
 use std::collections::HashSet;
-use tombolo_model::{Record, Scope, ScopeView, View, apply::mesh, change::storage_key};
+use tombolo_model::{Record, Scope, ScopeView, View, apply::appmesh, change::storage_key};
 
 /// What is wrong, each with the number of its record.
 pub(super) fn check(state: &State) -> impl Iterator<Item = (usize, String)> {
@@ -23,7 +23,7 @@ pub(super) fn check(state: &State) -> impl Iterator<Item = (usize, String)> {
 fn problem(view: &View, scope: &Scope, record: &Record) -> Option<String> {
     let held = view.scope(scope)?;
     match record {
-        Record::Resource(resource) => mesh::check_stored(held, scope, resource)
+        Record::Resource(resource) => appmesh::check_stored(held, scope, resource)
             .err()
             .map(|rejection| rejection.message),
         Record::Namespace(namespace) => {

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::Arc};
 use tombolo_model::{
     Record, Scope, Timestamp,
-    mesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
-    registry::{
+    appmesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
+    cloudmap::{
         Health, Instance, Namespace, NamespaceType, Operation, OperationType, Service,
         UpdateRequest,
     },

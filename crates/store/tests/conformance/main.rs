@@ -11,9 +11,9 @@ mod suite;
 use std::path::Path;
 use tombolo_model::{
     Change, Command, Scope, View,
-    apply::{mesh, registry},
-    mesh::{Kind, ResourceKey, Spec},
-    registry::NamespaceType,
+    apply::{appmesh, cloudmap},
+    appmesh::{Kind, ResourceKey, Spec},
+    cloudmap::NamespaceType,
 };
 use tombolo_store::{OpenError, State, Store};
 
@@ -80,7 +80,7 @@ pub(crate) fn scope() -> Scope {
 }
 
 pub(crate) fn create_mesh(name: &str) -> Command {
-    Command::Mesh(mesh::Command::Create {
+    Command::AppMesh(appmesh::Command::Create {
         key: ResourceKey::mesh(name),
         spec: Spec::from_json(Kind::Mesh, serde_json::json!({})).expect("a readable spec"),
         tags: Vec::new(),
@@ -89,7 +89,7 @@ pub(crate) fn create_mesh(name: &str) -> Command {
 }
 
 pub(crate) fn delete_mesh(name: &str) -> Command {
-    Command::Mesh(mesh::Command::Delete {
+    Command::AppMesh(appmesh::Command::Delete {
         key: ResourceKey::mesh(name),
     })
 }
@@ -97,7 +97,7 @@ pub(crate) fn delete_mesh(name: &str) -> Command {
 pub(crate) fn create_router(mesh: &str, name: &str) -> Command {
     let listeners =
         serde_json::json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
-    Command::Mesh(mesh::Command::Create {
+    Command::AppMesh(appmesh::Command::Create {
         key: ResourceKey::new(mesh, Kind::VirtualRouter, name),
         spec: Spec::from_json(Kind::VirtualRouter, listeners).expect("a readable spec"),
         tags: Vec::new(),
@@ -106,8 +106,8 @@ pub(crate) fn create_router(mesh: &str, name: &str) -> Command {
 }
 
 pub(crate) fn create_namespace(name: &str) -> Command {
-    Command::Registry(registry::Command::CreateNamespace(
-        registry::CreateNamespace {
+    Command::CloudMap(cloudmap::Command::CreateNamespace(
+        cloudmap::CreateNamespace {
             name: name.to_owned(),
             kind: NamespaceType::HTTP,
             vpc: None,

@@ -7,7 +7,7 @@ use crate::{
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 use tombolo_model::{
     Reason, Record, Timestamp,
-    registry::{Operation, OperationType},
+    cloudmap::{Operation, OperationType},
 };
 use tombolo_store::{CommitError, Event, ReplaceError, State};
 

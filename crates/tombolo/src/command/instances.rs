@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use tombolo_api::client::{Client, Discover as Question};
 use tombolo_kube::render::Table;
-use tombolo_model::registry::Health;
+use tombolo_model::cloudmap::Health;
 
 /// Find instances of a service in the registry, as `aws servicediscovery discover-instances` does.
 #[derive(clap::Args)]

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use serde_json::{Value, json};
-use tombolo_model::mesh::ResourceKey;
+use tombolo_model::appmesh::ResourceKey;
 
 fn plan(sample: &Sample) -> Plan {
     let planned = compile(sample.scope(), &gateway("edge"));

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tombolo_kube::render::age;
 use tombolo_model::{
     Timestamp,
-    mesh::{self, Spec, spec::PortMapping, spec::virtual_node::ServiceDiscovery},
+    appmesh::{self, Spec, spec::PortMapping, spec::virtual_node::ServiceDiscovery},
 };
 
 /// The columns of a kind, and whether each is shown only when the table is wide. The name is the first and
@@ -52,8 +52,8 @@ pub(super) fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
             ("ATTRIBUTES", true),
         ],
         Kind::Mesh(kind) => match kind {
-            mesh::Kind::Mesh => &[NAME, ("EGRESS", false), VERSION, AGE, ARN],
-            mesh::Kind::VirtualNode => &[
+            appmesh::Kind::Mesh => &[NAME, ("EGRESS", false), VERSION, AGE, ARN],
+            appmesh::Kind::VirtualNode => &[
                 NAME,
                 MESH,
                 LISTENERS,
@@ -63,11 +63,11 @@ pub(super) fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
                 ("BACKENDS", true),
                 ARN,
             ],
-            mesh::Kind::VirtualRouter | mesh::Kind::VirtualGateway => {
+            appmesh::Kind::VirtualRouter | appmesh::Kind::VirtualGateway => {
                 &[NAME, MESH, LISTENERS, VERSION, AGE, ARN]
             }
-            mesh::Kind::VirtualService => &[NAME, MESH, ("PROVIDER", false), VERSION, AGE, ARN],
-            mesh::Kind::Route => &[
+            appmesh::Kind::VirtualService => &[NAME, MESH, ("PROVIDER", false), VERSION, AGE, ARN],
+            appmesh::Kind::Route => &[
                 NAME,
                 MESH,
                 ("ROUTER", false),
@@ -77,7 +77,7 @@ pub(super) fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
                 AGE,
                 ARN,
             ],
-            mesh::Kind::GatewayRoute => &[
+            appmesh::Kind::GatewayRoute => &[
                 NAME,
                 MESH,
                 ("GATEWAY", false),
@@ -159,8 +159,8 @@ pub(super) fn cells(found: &Found) -> Vec<String> {
                 names.join(",")
             };
             match resource.key.kind {
-                mesh::Kind::Route | mesh::Kind::GatewayRoute => cells.push(names("target")),
-                mesh::Kind::VirtualService => {
+                appmesh::Kind::Route | appmesh::Kind::GatewayRoute => cells.push(names("target")),
+                appmesh::Kind::VirtualService => {
                     let of_kind = targets.first().map(|it| it.target.kind().word());
                     cells.push(match of_kind {
                         Some(word) => format!("{word}/{}", names("provider")),
@@ -170,7 +170,7 @@ pub(super) fn cells(found: &Found) -> Vec<String> {
                 _ => {}
             }
             cells.extend([resource.metadata.version.to_string(), age]);
-            if resource.key.kind == mesh::Kind::VirtualNode {
+            if resource.key.kind == appmesh::Kind::VirtualNode {
                 cells.push(names("backend"));
             }
             cells.push(arn);

@@ -12,10 +12,10 @@ use tombolo_kube::Denial;
 use tombolo_model::{
     Command,
     apply::{
-        mesh as mesh_apply,
-        registry::{self, Tagged},
+        appmesh as mesh_apply,
+        cloudmap::{self, Tagged},
     },
-    mesh::Tag,
+    appmesh::Tag,
 };
 
 /// The commands that create a resource. `container` is the generated id of what it is in, for services and
@@ -24,7 +24,7 @@ pub(crate) fn create(wanted: &Wanted, container: &str) -> Vec<Command> {
     let tags = tags(wanted.tags.as_ref());
     match (&wanted.id, &wanted.content) {
         (Id::Namespace { name }, Content::Namespace(spec)) => {
-            let create = registry::CreateNamespace {
+            let create = cloudmap::CreateNamespace {
                 name: name.clone(),
                 kind: spec.kind,
                 vpc: spec.vpc.clone(),
@@ -33,10 +33,10 @@ pub(crate) fn create(wanted: &Wanted, container: &str) -> Vec<Command> {
                 creator_request_id: None,
                 tags,
             };
-            vec![of_registry(registry::Command::CreateNamespace(create))]
+            vec![of_registry(cloudmap::Command::CreateNamespace(create))]
         }
         (Id::Service { name, .. }, Content::Service(spec)) => {
-            let create = registry::CreateService {
+            let create = cloudmap::CreateService {
                 name: name.clone(),
                 namespace_id: container.to_owned(),
                 description: spec.description.clone(),
@@ -47,17 +47,19 @@ pub(crate) fn create(wanted: &Wanted, container: &str) -> Vec<Command> {
                 creator_request_id: None,
                 tags,
             };
-            vec![of_registry(registry::Command::CreateService(create))]
+            vec![of_registry(cloudmap::Command::CreateService(create))]
         }
         (Id::Instance { name, .. }, Content::Instance(spec)) => {
             vec![register(container, name, &spec.attributes)]
         }
-        (Id::Mesh(key), Content::Mesh(spec)) => vec![Command::Mesh(mesh_apply::Command::Create {
-            key: key.clone(),
-            spec: spec.clone(),
-            tags,
-            client_token: None,
-        })],
+        (Id::Mesh(key), Content::Mesh(spec)) => {
+            vec![Command::AppMesh(mesh_apply::Command::Create {
+                key: key.clone(),
+                spec: spec.clone(),
+                tags,
+                client_token: None,
+            })]
+        }
         _ => Vec::new(),
     }
 }
@@ -89,7 +91,7 @@ pub(crate) fn change(wanted: &Wanted, found: &Found) -> Result<Vec<Command>, Den
             commands.push(register(service_id, wanted.id.name(), &spec.attributes));
         }
         (Content::Mesh(spec), Content::Mesh(now), Shape::Mesh(resource)) if *spec != now => {
-            commands.push(Command::Mesh(mesh_apply::Command::Update {
+            commands.push(Command::AppMesh(mesh_apply::Command::Update {
                 key: resource.key.clone(),
                 spec: spec.clone(),
                 client_token: None,
@@ -106,21 +108,21 @@ pub(crate) fn change(wanted: &Wanted, found: &Found) -> Result<Vec<Command>, Den
 /// The command that removes a resource.
 pub(crate) fn delete(found: &Found) -> Command {
     match &found.shape {
-        Shape::Namespace(namespace) => of_registry(registry::Command::DeleteNamespace {
+        Shape::Namespace(namespace) => of_registry(cloudmap::Command::DeleteNamespace {
             id: namespace.id.clone(),
         }),
-        Shape::Service { service, .. } => of_registry(registry::Command::DeleteService {
+        Shape::Service { service, .. } => of_registry(cloudmap::Command::DeleteService {
             id: service.id.clone(),
         }),
         Shape::Instance {
             service_id,
             instance,
             ..
-        } => of_registry(registry::Command::DeregisterInstance {
+        } => of_registry(cloudmap::Command::DeregisterInstance {
             service_id: service_id.clone(),
             instance_id: instance.id.clone(),
         }),
-        Shape::Mesh(resource) => Command::Mesh(mesh_apply::Command::Delete {
+        Shape::Mesh(resource) => Command::AppMesh(mesh_apply::Command::Delete {
             key: resource.key.clone(),
         }),
     }
@@ -139,7 +141,7 @@ fn change_namespace(
     if spec.over(now) == *now {
         return Ok(None);
     }
-    let update = registry::UpdateNamespace {
+    let update = cloudmap::UpdateNamespace {
         id: id.to_owned(),
         kind: spec.kind,
         // Only an empty text takes one away.
@@ -147,7 +149,7 @@ fn change_namespace(
         soa_ttl: spec.soa_ttl(),
         updater_request_id: None,
     };
-    Ok(Some(of_registry(registry::Command::UpdateNamespace(
+    Ok(Some(of_registry(cloudmap::Command::UpdateNamespace(
         update,
     ))))
 }
@@ -171,13 +173,13 @@ fn change_service(id: &str, spec: &ServiceSpec, now: &ServiceSpec) -> Result<Vec
         && over.dns_config == now.dns_config
         && over.health_check_config == now.health_check_config;
     if !is_same {
-        let update = registry::UpdateService {
+        let update = cloudmap::UpdateService {
             id: id.to_owned(),
             description: Some(over.description.unwrap_or_default()),
             dns_records: over.dns_config.map(|it| it.dns_records).unwrap_or_default(),
             health_check: over.health_check_config,
         };
-        commands.push(of_registry(registry::Command::UpdateService(update)));
+        commands.push(of_registry(cloudmap::Command::UpdateService(update)));
     }
     commands.extend(change_attributes(
         id,
@@ -198,13 +200,13 @@ fn change_attributes(
     let (set, gone) = difference(wanted, now.unwrap_or(&BTreeMap::new()));
     let mut commands = Vec::new();
     if !gone.is_empty() {
-        commands.push(of_registry(registry::Command::DeleteServiceAttributes {
+        commands.push(of_registry(cloudmap::Command::DeleteServiceAttributes {
             service_id: service_id.to_owned(),
             keys: gone,
         }));
     }
     if !set.is_empty() {
-        commands.push(of_registry(registry::Command::UpdateServiceAttributes {
+        commands.push(of_registry(cloudmap::Command::UpdateServiceAttributes {
             service_id: service_id.to_owned(),
             attributes: set,
         }));
@@ -221,13 +223,13 @@ fn change_tags(found: &Found, wanted: &BTreeMap<String, String>) -> Vec<Command>
             let key = resource.key.clone();
             let mut commands = Vec::new();
             if !gone.is_empty() {
-                commands.push(Command::Mesh(mesh_apply::Command::Untag {
+                commands.push(Command::AppMesh(mesh_apply::Command::Untag {
                     key: key.clone(),
                     tag_keys: gone,
                 }));
             }
             if !set.is_empty() {
-                commands.push(Command::Mesh(mesh_apply::Command::Tag {
+                commands.push(Command::AppMesh(mesh_apply::Command::Tag {
                     key,
                     tags: tags(Some(&set)),
                 }));
@@ -238,13 +240,13 @@ fn change_tags(found: &Found, wanted: &BTreeMap<String, String>) -> Vec<Command>
     };
     let mut commands = Vec::new();
     if !gone.is_empty() {
-        commands.push(of_registry(registry::Command::Untag {
+        commands.push(of_registry(cloudmap::Command::Untag {
             resource: tagged.clone(),
             tag_keys: gone,
         }));
     }
     if !set.is_empty() {
-        commands.push(of_registry(registry::Command::Tag {
+        commands.push(of_registry(cloudmap::Command::Tag {
             resource: tagged,
             tags: tags(Some(&set)),
         }));
@@ -273,8 +275,8 @@ fn tags(tags: Option<&Pairs>) -> Vec<Tag> {
 }
 
 fn register(service_id: &str, name: &str, attributes: &Pairs) -> Command {
-    of_registry(registry::Command::RegisterInstance(
-        registry::RegisterInstance {
+    of_registry(cloudmap::Command::RegisterInstance(
+        cloudmap::RegisterInstance {
             service_id: service_id.to_owned(),
             instance_id: name.to_owned(),
             attributes: attributes.clone(),
@@ -283,6 +285,6 @@ fn register(service_id: &str, name: &str, attributes: &Pairs) -> Command {
     ))
 }
 
-fn of_registry(command: registry::Command) -> Command {
-    Command::Registry(command)
+fn of_registry(command: cloudmap::Command) -> Command {
+    Command::CloudMap(command)
 }

@@ -10,8 +10,8 @@ use serde_path_to_error::Segment;
 use std::collections::BTreeMap;
 use tombolo_kube::{Denial, FieldPath};
 use tombolo_model::{
-    mesh::{self, Spec},
-    registry::{DnsConfig, HealthCheckConfig, NamespaceType, RoutingPolicy},
+    appmesh::{self, Spec},
+    cloudmap::{DnsConfig, HealthCheckConfig, NamespaceType, RoutingPolicy},
 };
 
 /// The spec of a resource of any kind.
@@ -188,21 +188,21 @@ impl Content {
             Kind::Service => Self::Service(typed(value).map_err(|denial| vec![denial])?),
             Kind::Instance => Self::Instance(typed(value).map_err(|denial| vec![denial])?),
             Kind::Mesh(kind) => Self::Mesh(match kind {
-                mesh::Kind::Mesh => Spec::Mesh(typed(value).map_err(|denial| vec![denial])?),
-                mesh::Kind::VirtualNode => {
+                appmesh::Kind::Mesh => Spec::Mesh(typed(value).map_err(|denial| vec![denial])?),
+                appmesh::Kind::VirtualNode => {
                     Spec::VirtualNode(typed(value).map_err(|denial| vec![denial])?)
                 }
-                mesh::Kind::VirtualRouter => {
+                appmesh::Kind::VirtualRouter => {
                     Spec::VirtualRouter(typed(value).map_err(|denial| vec![denial])?)
                 }
-                mesh::Kind::Route => Spec::Route(typed(value).map_err(|denial| vec![denial])?),
-                mesh::Kind::VirtualService => {
+                appmesh::Kind::Route => Spec::Route(typed(value).map_err(|denial| vec![denial])?),
+                appmesh::Kind::VirtualService => {
                     Spec::VirtualService(typed(value).map_err(|denial| vec![denial])?)
                 }
-                mesh::Kind::VirtualGateway => {
+                appmesh::Kind::VirtualGateway => {
                     Spec::VirtualGateway(typed(value).map_err(|denial| vec![denial])?)
                 }
-                mesh::Kind::GatewayRoute => {
+                appmesh::Kind::GatewayRoute => {
                     Spec::GatewayRoute(typed(value).map_err(|denial| vec![denial])?)
                 }
             }),
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_member_that_nothing_reads_is_refused_where_it_stands() {
-        let node = Kind::Mesh(mesh::Kind::VirtualNode);
+        let node = Kind::Mesh(appmesh::Kind::VirtualNode);
         let spec = json!({"listeners": [
             {"portMapping": {"port": 80, "protocol": "http"}},
             {"portMapping": {"port": 81, "protocol": "http"}, "timeuot": {"x": 1}},
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_type_is_named_by_its_path() {
-        let node = Kind::Mesh(mesh::Kind::VirtualNode);
+        let node = Kind::Mesh(appmesh::Kind::VirtualNode);
         let spec = json!({"listeners": [{"portMapping": {"port": "x", "protocol": "http"}}]});
         let (field, _) = denied(node, spec);
         assert_eq!(field, "listeners[0].portMapping.port");

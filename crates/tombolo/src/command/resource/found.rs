@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tombolo_api::client::{Instance, Namespace, Resource, Service};
 use tombolo_model::{
     Timestamp,
-    mesh::{Spec, Tag},
+    appmesh::{Spec, Tag},
 };
 
 /// A resource that is there.

@@ -3,7 +3,7 @@
 use super::kind::Kind;
 use serde_json::{Map, Value};
 use std::fmt;
-use tombolo_model::mesh::{self, ResourceKey};
+use tombolo_model::appmesh::{self, ResourceKey};
 
 /// The identity of a resource within an account and a region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +45,11 @@ impl Id {
     /// The members of a document's `metadata` that say in what a resource of this kind is, outermost first.
     pub(crate) fn containers(kind: Kind) -> &'static [&'static str] {
         match kind {
-            Kind::Namespace | Kind::Mesh(mesh::Kind::Mesh) => &[],
+            Kind::Namespace | Kind::Mesh(appmesh::Kind::Mesh) => &[],
             Kind::Service => &["namespace"],
             Kind::Instance => &["namespace", "service"],
-            Kind::Mesh(mesh::Kind::Route) => &["mesh", "virtualRouter"],
-            Kind::Mesh(mesh::Kind::GatewayRoute) => &["mesh", "virtualGateway"],
+            Kind::Mesh(appmesh::Kind::Route) => &["mesh", "virtualRouter"],
+            Kind::Mesh(appmesh::Kind::GatewayRoute) => &["mesh", "virtualGateway"],
             Kind::Mesh(_) => &["mesh"],
         }
     }
@@ -67,7 +67,7 @@ impl Id {
                 service: service.clone(),
                 name,
             },
-            (Kind::Mesh(mesh::Kind::Mesh), []) => Self::Mesh(ResourceKey::mesh(name)),
+            (Kind::Mesh(appmesh::Kind::Mesh), []) => Self::Mesh(ResourceKey::mesh(name)),
             (Kind::Mesh(kind), [mesh]) if kind.parent().is_none() => {
                 Self::Mesh(ResourceKey::new(mesh.as_str(), kind, name))
             }
@@ -89,7 +89,7 @@ impl Id {
             Self::Instance {
                 namespace, service, ..
             } => vec![namespace, service],
-            Self::Mesh(key) if key.kind == mesh::Kind::Mesh => Vec::new(),
+            Self::Mesh(key) if key.kind == appmesh::Kind::Mesh => Vec::new(),
             Self::Mesh(key) if key.parent.is_empty() => vec![&key.mesh],
             Self::Mesh(key) => vec![&key.mesh, &key.parent],
         }
@@ -138,7 +138,7 @@ impl Id {
             },
             Self::Mesh(key) => Self::Mesh(match key.kind.parent() {
                 Some(kind) => ResourceKey::new(key.mesh.clone(), kind, key.parent.clone()),
-                None if key.kind == mesh::Kind::Mesh => return None,
+                None if key.kind == appmesh::Kind::Mesh => return None,
                 None => ResourceKey::mesh(key.mesh.clone()),
             }),
         })
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_name_may_be_told_with_its_inner_container_alone() {
-        let key = ResourceKey::child("shop", mesh::Kind::Route, "front", "all");
+        let key = ResourceKey::child("shop", appmesh::Kind::Route, "front", "all");
         let id = Id::Mesh(key);
         for word in ["all", "front/all", "shop/front/all"] {
             assert!(id.is_called(word), "{word}");

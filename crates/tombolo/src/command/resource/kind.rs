@@ -1,6 +1,6 @@
 //! The kinds of resource, and how people type them.
 
-use tombolo_model::mesh;
+use tombolo_model::appmesh;
 
 /// A kind of resource of the mesh or of the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,7 +8,7 @@ pub(crate) enum Kind {
     Namespace,
     Service,
     Instance,
-    Mesh(mesh::Kind),
+    Mesh(appmesh::Kind),
 }
 
 impl Kind {
@@ -17,13 +17,13 @@ impl Kind {
         Self::Namespace,
         Self::Service,
         Self::Instance,
-        Self::Mesh(mesh::Kind::Mesh),
-        Self::Mesh(mesh::Kind::VirtualNode),
-        Self::Mesh(mesh::Kind::VirtualRouter),
-        Self::Mesh(mesh::Kind::Route),
-        Self::Mesh(mesh::Kind::VirtualService),
-        Self::Mesh(mesh::Kind::VirtualGateway),
-        Self::Mesh(mesh::Kind::GatewayRoute),
+        Self::Mesh(appmesh::Kind::Mesh),
+        Self::Mesh(appmesh::Kind::VirtualNode),
+        Self::Mesh(appmesh::Kind::VirtualRouter),
+        Self::Mesh(appmesh::Kind::Route),
+        Self::Mesh(appmesh::Kind::VirtualService),
+        Self::Mesh(appmesh::Kind::VirtualGateway),
+        Self::Mesh(appmesh::Kind::GatewayRoute),
     ];
 
     /// Its name in documents: `VirtualNode`.
@@ -57,13 +57,13 @@ impl Kind {
             Self::Service => &["service", "services", "svc"],
             Self::Instance => &["instance", "instances", "inst"],
             Self::Mesh(kind) => match kind {
-                mesh::Kind::Mesh => &["mesh", "meshes"],
-                mesh::Kind::VirtualNode => &["virtualnode", "virtualnodes", "vn"],
-                mesh::Kind::VirtualRouter => &["virtualrouter", "virtualrouters", "vr"],
-                mesh::Kind::Route => &["route", "routes"],
-                mesh::Kind::VirtualService => &["virtualservice", "virtualservices", "vs"],
-                mesh::Kind::VirtualGateway => &["virtualgateway", "virtualgateways", "vg"],
-                mesh::Kind::GatewayRoute => &["gatewayroute", "gatewayroutes", "gr"],
+                appmesh::Kind::Mesh => &["mesh", "meshes"],
+                appmesh::Kind::VirtualNode => &["virtualnode", "virtualnodes", "vn"],
+                appmesh::Kind::VirtualRouter => &["virtualrouter", "virtualrouters", "vr"],
+                appmesh::Kind::Route => &["route", "routes"],
+                appmesh::Kind::VirtualService => &["virtualservice", "virtualservices", "vs"],
+                appmesh::Kind::VirtualGateway => &["virtualgateway", "virtualgateways", "vg"],
+                appmesh::Kind::GatewayRoute => &["gatewayroute", "gatewayroutes", "gr"],
             },
         }
     }

@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::sync::Mutex;
 use tombolo_api::client::{Client, Error, Instance, Namespace, Resource, Service};
-use tombolo_model::mesh::{self, ResourceKey};
+use tombolo_model::appmesh::{self, ResourceKey};
 
 /// How many questions are under way at the same time.
 const AT_ONCE: usize = 16;
@@ -38,8 +38,8 @@ impl Within {
         let (router, gateway) = (self.router.is_some(), self.gateway.is_some());
         match kind {
             Kind::Mesh(_) if self.namespace.is_some() || self.service.is_some() => true,
-            Kind::Mesh(mesh::Kind::Route) => gateway,
-            Kind::Mesh(mesh::Kind::GatewayRoute) => router,
+            Kind::Mesh(appmesh::Kind::Route) => gateway,
+            Kind::Mesh(appmesh::Kind::GatewayRoute) => router,
             Kind::Mesh(_) => router || gateway,
             _ if self.mesh.is_some() || router || gateway => true,
             Kind::Namespace => self.service.is_some(),
@@ -123,21 +123,21 @@ impl Look {
     pub(crate) async fn members_of(
         &self,
         mesh: &str,
-        kind: mesh::Kind,
+        kind: appmesh::Kind,
         parent: &str,
     ) -> Result<Vec<Found>> {
         let parent = Some(parent.to_owned());
         let within = Within {
             mesh: Some(mesh.to_owned()),
-            router: parent.clone().filter(|_| kind == mesh::Kind::Route),
-            gateway: parent.filter(|_| kind == mesh::Kind::GatewayRoute),
+            router: parent.clone().filter(|_| kind == appmesh::Kind::Route),
+            gateway: parent.filter(|_| kind == appmesh::Kind::GatewayRoute),
             ..Within::default()
         };
         self.list(Kind::Mesh(kind), &within, None).await
     }
 
     /// How many resources of a kind a mesh has.
-    pub(crate) async fn count(&self, mesh: &str, kind: mesh::Kind) -> Result<usize> {
+    pub(crate) async fn count(&self, mesh: &str, kind: appmesh::Kind) -> Result<usize> {
         let mut count = 0;
         for parent in self.parents(mesh, kind, &Within::default()).await? {
             count += gone_is_empty(self.client.list(mesh, kind, &parent).await)?.len();
@@ -167,7 +167,7 @@ impl Look {
 
     async fn list_mesh(
         &self,
-        kind: mesh::Kind,
+        kind: appmesh::Kind,
         within: &Within,
         word: Option<&str>,
     ) -> Result<Vec<Found>> {
@@ -184,7 +184,7 @@ impl Look {
         };
         let mut keys = Vec::new();
         for mesh in meshes {
-            if kind == mesh::Kind::Mesh {
+            if kind == appmesh::Kind::Mesh {
                 keys.push(mesh);
                 continue;
             }
@@ -203,10 +203,15 @@ impl Look {
     }
 
     /// The routers or gateways whose routes are listed; one nameless parent for what is in the mesh itself.
-    async fn parents(&self, mesh: &str, kind: mesh::Kind, within: &Within) -> Result<Vec<String>> {
+    async fn parents(
+        &self,
+        mesh: &str,
+        kind: appmesh::Kind,
+        within: &Within,
+    ) -> Result<Vec<String>> {
         let (parent, wanted) = match kind.parent() {
             None => return Ok(vec![String::new()]),
-            Some(mesh::Kind::VirtualRouter) => (mesh::Kind::VirtualRouter, &within.router),
+            Some(appmesh::Kind::VirtualRouter) => (appmesh::Kind::VirtualRouter, &within.router),
             Some(parent) => (parent, &within.gateway),
         };
         if let Some(wanted) = wanted {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_api::client::Error;
 use tombolo_kube::{Denial, FieldPath, manifest::Problem};
-use tombolo_model::{Reason, Rejection, mesh::Spec};
+use tombolo_model::{Reason, Rejection, appmesh::Spec};
 
 /// What to do about something that is missing.
 const MAKE_IT: &str = "make it first, or put it into the same files";

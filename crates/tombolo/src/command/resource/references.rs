@@ -1,7 +1,7 @@
 //! What a resource refers to.
 
 use super::id::Id;
-use tombolo_model::mesh::{
+use tombolo_model::appmesh::{
     Kind, ResourceKey, Spec,
     spec::{virtual_node::ServiceDiscovery, virtual_service::Provider},
 };

@@ -13,9 +13,9 @@ use super::{
 use tombolo_model::{
     Change, Command, Limits, Record, Rejection, Scope, Timestamp, View, apply,
     apply::Context,
+    appmesh::{Resource, Tag},
+    cloudmap::{Health, Instance, Namespace, Service},
     limits::Limit,
-    mesh::{Resource, Tag},
-    registry::{Health, Instance, Namespace, Service},
 };
 
 /// A copy of a state.

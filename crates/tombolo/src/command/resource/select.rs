@@ -8,7 +8,7 @@ use super::{
     look::{Look, Within},
 };
 use tombolo_api::client::Error;
-use tombolo_model::{arn, mesh::ResourceKey};
+use tombolo_model::{appmesh::ResourceKey, arn};
 
 /// Options that say where a resource is.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -201,7 +201,7 @@ async fn by_arn(look: &Look, arn: &str) -> Result<Option<Found>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tombolo_model::mesh;
+    use tombolo_model::appmesh;
 
     fn read(words: &[&str]) -> Result<Vec<Target>, String> {
         let names: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn words_are_read_as_kubectl_reads_them() {
-        let node = Kind::Mesh(mesh::Kind::VirtualNode);
+        let node = Kind::Mesh(appmesh::Kind::VirtualNode);
         let called = |kind, name: &str| Target::Called(kind, name.to_owned());
         assert_eq!(read(&["vn"]), Ok(vec![Target::All(node)]));
         assert_eq!(
@@ -225,7 +225,7 @@ mod tests {
             ])
         );
         let arn = "arn:aws:appmesh:us-west-2:111122223333:mesh/m/virtualNode/n";
-        let key = ResourceKey::new("m", mesh::Kind::VirtualNode, "n");
+        let key = ResourceKey::new("m", appmesh::Kind::VirtualNode, "n");
         assert_eq!(read(&[arn]), Ok(vec![Target::Mesh(key)]));
         for wrong in [
             &["vn/a", "b"][..],

@@ -11,8 +11,8 @@ use tombolo_api::client::{Client, Error};
 use tombolo_model::{
     Command,
     apply::{
-        mesh as mesh_apply,
-        registry::{self, Tagged},
+        appmesh as mesh_apply,
+        cloudmap::{self, Tagged},
     },
 };
 
@@ -98,8 +98,8 @@ impl<'a> Writer<'a> {
     async fn send(&self, command: &Command, found: Option<&Found>) -> Result<Made, Error> {
         let arn = found.and_then(Found::arn).unwrap_or_default();
         match command {
-            Command::Mesh(command) => self.send_mesh(command, arn).await.map(|()| None),
-            Command::Registry(command) => self.send_registry(command, arn).await,
+            Command::AppMesh(command) => self.send_mesh(command, arn).await.map(|()| None),
+            Command::CloudMap(command) => self.send_registry(command, arn).await,
         }
     }
 
@@ -116,8 +116,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn send_registry(&self, command: &registry::Command, arn: &str) -> Result<Made, Error> {
-        use registry::Command;
+    async fn send_registry(&self, command: &cloudmap::Command, arn: &str) -> Result<Made, Error> {
+        use cloudmap::Command;
         let client = self.client;
         let operation = match command {
             Command::CreateNamespace(create) => {

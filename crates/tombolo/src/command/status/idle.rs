@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tombolo_api::client::{Client as ApiClient, Discover, Resource};
 use tombolo_local::control::{Client, ClusterObjects, Query};
-use tombolo_model::mesh::{
+use tombolo_model::appmesh::{
     Kind, ResourceKey, Spec,
     spec::{
         virtual_node::{CloudMapDiscovery, ServiceDiscovery},

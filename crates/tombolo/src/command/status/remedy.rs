@@ -7,7 +7,7 @@ use super::{
 use crate::command::run::text;
 use serde_json::Value;
 use tombolo_local::control::{Client, ClusterObjects, Query};
-use tombolo_model::mesh::ResourceKey;
+use tombolo_model::appmesh::ResourceKey;
 
 /// Idle targets as problems. With a run, the deployment that should answer is named.
 pub(super) async fn problems(idle: Vec<Idle>, run: Option<&Client>) -> Vec<Problem> {
@@ -120,7 +120,7 @@ mod tests {
     use super::super::idle::Route;
     use super::*;
     use serde_json::json;
-    use tombolo_model::mesh::Kind;
+    use tombolo_model::appmesh::Kind;
 
     fn node() -> ResourceKey {
         ResourceKey::new("m", Kind::VirtualNode, "paint-red_shop")

@@ -10,7 +10,7 @@ use crate::command::resource::{
     references,
 };
 use tombolo_api::client::{Error, Service};
-use tombolo_model::mesh::{
+use tombolo_model::appmesh::{
     self, ResourceKey, Spec,
     spec::virtual_node::{CloudMapDiscovery, ServiceDiscovery},
 };
@@ -117,12 +117,14 @@ async fn behind(look: &Look, discovery: &CloudMapDiscovery) -> Result<Option<Vec
 }
 
 async fn referred_to_by(look: &Look, id: &Id) -> Result<Option<Vec<Link>>> {
-    let kinds: &[mesh::Kind] = match id.kind() {
-        Kind::Service => &[mesh::Kind::VirtualNode],
-        Kind::Mesh(mesh::Kind::VirtualNode) => &[mesh::Kind::Route, mesh::Kind::VirtualService],
-        Kind::Mesh(mesh::Kind::VirtualRouter) => &[mesh::Kind::VirtualService],
-        Kind::Mesh(mesh::Kind::VirtualService) => {
-            &[mesh::Kind::VirtualNode, mesh::Kind::GatewayRoute]
+    let kinds: &[appmesh::Kind] = match id.kind() {
+        Kind::Service => &[appmesh::Kind::VirtualNode],
+        Kind::Mesh(appmesh::Kind::VirtualNode) => {
+            &[appmesh::Kind::Route, appmesh::Kind::VirtualService]
+        }
+        Kind::Mesh(appmesh::Kind::VirtualRouter) => &[appmesh::Kind::VirtualService],
+        Kind::Mesh(appmesh::Kind::VirtualService) => {
+            &[appmesh::Kind::VirtualNode, appmesh::Kind::GatewayRoute]
         }
         _ => return Ok(None),
     };
@@ -182,14 +184,14 @@ async fn tables(look: &Look, found: &Found) -> Result<Vec<Table>> {
 async fn of_mesh(look: &Look, key: &ResourceKey, spec: Option<&Spec>) -> Result<Vec<Table>> {
     let children = |kind| look.members_of(&key.mesh, kind, &key.name);
     Ok(match (key.kind, spec) {
-        (mesh::Kind::Mesh, _) => vec![members(look, &key.name).await?],
-        (mesh::Kind::VirtualRouter, _) => {
-            let kind = mesh::Kind::Route;
+        (appmesh::Kind::Mesh, _) => vec![members(look, &key.name).await?],
+        (appmesh::Kind::VirtualRouter, _) => {
+            let kind = appmesh::Kind::Route;
             let routes = children(kind).await?;
             vec![listed("Routes", "routes", Kind::Mesh(kind), &routes)]
         }
-        (mesh::Kind::VirtualGateway, _) => {
-            let kind = mesh::Kind::GatewayRoute;
+        (appmesh::Kind::VirtualGateway, _) => {
+            let kind = appmesh::Kind::GatewayRoute;
             let routes = children(kind).await?;
             vec![listed(
                 "Gateway routes",
@@ -213,8 +215,8 @@ async fn of_mesh(look: &Look, key: &ResourceKey, spec: Option<&Spec>) -> Result<
 /// How many resources of each kind a mesh has.
 async fn members(look: &Look, mesh: &str) -> Result<Table> {
     let mut rows = Vec::new();
-    for kind in mesh::Kind::ALL {
-        if kind != mesh::Kind::Mesh {
+    for kind in appmesh::Kind::ALL {
+        if kind != appmesh::Kind::Mesh {
             let count = look.count(mesh, kind).await?;
             rows.push(vec![kind.title().to_owned(), count.to_string()]);
         }
@@ -229,7 +231,7 @@ async fn members(look: &Look, mesh: &str) -> Result<Table> {
 
 /// What a service publishes in DNS.
 fn records(namespace: &str, name: &str, service: &Service) -> Table {
-    let row = |record: &tombolo_model::registry::DnsRecord| {
+    let row = |record: &tombolo_model::cloudmap::DnsRecord| {
         let kind = format!("{:?}", record.kind);
         vec![format!("{name}.{namespace}"), kind, record.ttl.to_string()]
     };

@@ -9,33 +9,33 @@ use tombolo_kube::{
     Denial, FieldPath,
     manifest::{Located, Problem},
 };
-use tombolo_model::mesh;
+use tombolo_model::appmesh;
 
 /// How the members of each kind are called that hold the names, outermost first, and last its own.
-const NAMES: [(mesh::Kind, &[&str]); 7] = [
+const NAMES: [(appmesh::Kind, &[&str]); 7] = [
     // Kinds with more names come first: their documents have those of the others too.
     (
-        mesh::Kind::Route,
+        appmesh::Kind::Route,
         &["meshName", "virtualRouterName", "routeName"],
     ),
     (
-        mesh::Kind::GatewayRoute,
+        appmesh::Kind::GatewayRoute,
         &["meshName", "virtualGatewayName", "gatewayRouteName"],
     ),
-    (mesh::Kind::VirtualNode, &["meshName", "virtualNodeName"]),
+    (appmesh::Kind::VirtualNode, &["meshName", "virtualNodeName"]),
     (
-        mesh::Kind::VirtualRouter,
+        appmesh::Kind::VirtualRouter,
         &["meshName", "virtualRouterName"],
     ),
     (
-        mesh::Kind::VirtualService,
+        appmesh::Kind::VirtualService,
         &["meshName", "virtualServiceName"],
     ),
     (
-        mesh::Kind::VirtualGateway,
+        appmesh::Kind::VirtualGateway,
         &["meshName", "virtualGatewayName"],
     ),
-    (mesh::Kind::Mesh, &["meshName"]),
+    (appmesh::Kind::Mesh, &["meshName"]),
 ];
 
 /// Members that say nothing about what the resource shall be.
@@ -86,7 +86,7 @@ fn unwrap(document: &Value) -> Option<(FieldPath, &Map<String, Value>)> {
     let members = document.as_object()?;
     let mut all = members.iter();
     if let (Some((word, Value::Object(inner))), None) = (all.next(), all.next())
-        && mesh::Kind::from_path_word(word).is_some()
+        && appmesh::Kind::from_path_word(word).is_some()
     {
         return Some((FieldPath::root().field(word), inner));
     }
@@ -107,8 +107,9 @@ fn tags(tags: Option<&Value>, at: &FieldPath) -> Result<Option<BTreeMap<String, 
     let Some(tags) = tags else {
         return Ok(None);
     };
-    let read: Result<Vec<mesh::Tag>, _> = serde_json::from_value(tags.clone());
-    let pairs = |tags: Vec<mesh::Tag>| tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+    let read: Result<Vec<appmesh::Tag>, _> = serde_json::from_value(tags.clone());
+    let pairs =
+        |tags: Vec<appmesh::Tag>| tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
     match read {
         Ok(tags) => Ok(Some(pairs(tags))),
         Err(error) => Err(Denial::new(at.clone().field("tags"), error.to_string())),

@@ -12,7 +12,7 @@ fn context() -> Context {
 }
 
 fn run(view: &mut View, command: Command) -> Result<Reply, Rejection> {
-    let applied = crate::apply(view, &context(), &AnyCommand::Mesh(command))?;
+    let applied = crate::apply(view, &context(), &AnyCommand::AppMesh(command))?;
     let revision = view.revision + 1;
     for change in &applied.changes {
         view.apply(revision, change);

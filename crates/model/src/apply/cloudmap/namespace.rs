@@ -3,7 +3,7 @@
 use super::{CreateNamespace, Decide, Reply, UpdateNamespace, bounds, tag};
 use crate::{
     Limit, Reason, Record, RecordKey, Rejection,
-    registry::{Namespace, NamespaceType, OperationType, UpdateRequest},
+    cloudmap::{Namespace, NamespaceType, OperationType, UpdateRequest},
 };
 use std::sync::Arc;
 

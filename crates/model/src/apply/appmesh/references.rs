@@ -3,7 +3,7 @@
 use super::{gateway_route, route};
 use crate::{
     Reason, Rejection, ScopeView,
-    mesh::{
+    appmesh::{
         Kind, ResourceKey, Spec,
         spec::{VirtualServiceSpec, virtual_service::Provider},
     },

@@ -3,7 +3,7 @@
 use super::references::require;
 use crate::{
     Rejection, ScopeView,
-    mesh::{Kind, ResourceKey, Spec, spec::RouteSpec},
+    appmesh::{Kind, ResourceKey, Spec, spec::RouteSpec},
 };
 
 pub(super) fn check(

@@ -3,7 +3,7 @@
 use super::{Decide, RegisterInstance, Reply, attributes, bounds};
 use crate::{
     Limit, Memo, Reason, Record, RecordKey, Rejection,
-    registry::{Health, Instance, OperationType, Service},
+    cloudmap::{Health, Instance, OperationType, Service},
 };
 use std::sync::Arc;
 

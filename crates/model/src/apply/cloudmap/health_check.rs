@@ -3,7 +3,7 @@
 use super::bounds::too_long;
 use crate::{
     Rejection,
-    registry::{HealthCheckConfig, HealthCheckType, NamespaceType},
+    cloudmap::{HealthCheckConfig, HealthCheckType, NamespaceType},
 };
 
 /// Checks what can be said without the state. `at` is the path to the check in the input.

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_model::{
     Command, Context, Limits, Scope, ScopeView, Timestamp, View,
-    apply::registry::{self, Tagged},
-    entropy::Entropy,
-    mesh::Tag,
-    registry::{
+    apply::cloudmap::{self, Tagged},
+    appmesh::Tag,
+    cloudmap::{
         DnsConfig, DnsRecord, Health, HealthCheckConfig, HealthCheckType, NamespaceType,
         RecordType, RoutingPolicy,
     },
+    entropy::Entropy,
 };
 
 const SEEDS: u64 = 200;
@@ -92,10 +92,10 @@ impl Draw {
         (0..count).map(pair).collect()
     }
 
-    fn command(&mut self, view: &ScopeView) -> registry::Command {
-        use registry::Command;
+    fn command(&mut self, view: &ScopeView) -> cloudmap::Command {
+        use cloudmap::Command;
         match self.below(20) {
-            0 => Command::CreateNamespace(registry::CreateNamespace {
+            0 => Command::CreateNamespace(cloudmap::CreateNamespace {
                 name: format!("{}.example", self.name("n")),
                 kind: self.kind(),
                 vpc: Some("vpc-1".into()),
@@ -104,7 +104,7 @@ impl Draw {
                 creator_request_id: self.maybe(|draw| draw.name("t")),
                 tags: self.tags(),
             }),
-            1 => Command::UpdateNamespace(registry::UpdateNamespace {
+            1 => Command::UpdateNamespace(cloudmap::UpdateNamespace {
                 id: self.namespace(view),
                 kind: self.kind(),
                 description: self.maybe(|draw| draw.name("d")),
@@ -116,7 +116,7 @@ impl Draw {
             },
             3..=4 => {
                 let records = self.records();
-                Command::CreateService(registry::CreateService {
+                Command::CreateService(cloudmap::CreateService {
                     name: self.name("s"),
                     namespace_id: self.namespace(view),
                     description: None,
@@ -131,7 +131,7 @@ impl Draw {
                     tags: self.tags(),
                 })
             }
-            5..=6 => Command::UpdateService(registry::UpdateService {
+            5..=6 => Command::UpdateService(cloudmap::UpdateService {
                 id: self.service(view),
                 description: self.maybe(|draw| draw.name("d")),
                 dns_records: self.records(),
@@ -169,7 +169,7 @@ impl Draw {
                         attributes.insert(key.into(), value.into());
                     }
                 }
-                Command::RegisterInstance(registry::RegisterInstance {
+                Command::RegisterInstance(cloudmap::RegisterInstance {
                     service_id: self.service(view),
                     instance_id: self.name("i"),
                     attributes,
@@ -265,7 +265,7 @@ fn no_sequence_of_commands_leaves_the_registry_broken() {
 }
 
 /// What was drawn, by the name of its command.
-fn name(command: &registry::Command) -> String {
+fn name(command: &cloudmap::Command) -> String {
     let text = format!("{command:?}");
     let end = text.find(|c: char| !c.is_alphabetic());
     text[..end.unwrap_or(text.len())].to_owned()
@@ -279,7 +279,7 @@ fn walk(seed: u64) -> (BTreeSet<String>, BTreeSet<String>) {
         let empty = ScopeView::default();
         let command = draw.command(view.scope(&scope()).unwrap_or(&empty));
         let name = name(&command);
-        let command = Command::Registry(command);
+        let command = Command::CloudMap(command);
         let context = Context {
             scope: scope(),
             now: Timestamp(step as u64),

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     Reason, Scope, Timestamp,
     apply::Command as AnyCommand,
-    registry::{DnsRecord, RecordType, RoutingPolicy},
+    cloudmap::{DnsRecord, RecordType, RoutingPolicy},
 };
 
 struct Registry {
@@ -24,7 +24,7 @@ impl Registry {
             seed: self.clock,
             limits: crate::Limits::default(),
         };
-        let applied = crate::apply(&self.view, &context, &AnyCommand::Registry(command))?;
+        let applied = crate::apply(&self.view, &context, &AnyCommand::CloudMap(command))?;
         for change in &applied.changes {
             self.view.apply(self.clock, change);
         }

@@ -3,7 +3,7 @@
 use super::{CreateService, Decide, Reply, UpdateService, bounds, dns, health_check, tag};
 use crate::{
     Limit, Reason, Record, RecordKey, Rejection, arn,
-    registry::{DnsConfig, NamespaceType, OperationType, Service},
+    cloudmap::{DnsConfig, NamespaceType, OperationType, Service},
 };
 use std::sync::Arc;
 

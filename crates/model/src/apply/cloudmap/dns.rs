@@ -3,7 +3,7 @@
 use super::bounds::ttl;
 use crate::{
     Rejection,
-    registry::{DnsConfig, DnsRecord, RecordType, RoutingPolicy},
+    cloudmap::{DnsConfig, DnsRecord, RecordType, RoutingPolicy},
 };
 
 /// Checks the times to live. `at` is the path to the records in the input.

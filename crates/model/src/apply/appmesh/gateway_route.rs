@@ -3,7 +3,7 @@
 use super::references::require;
 use crate::{
     Rejection, ScopeView,
-    mesh::{
+    appmesh::{
         Kind, ResourceKey, Spec,
         spec::{GatewayRouteSpec, virtual_service::Provider},
     },

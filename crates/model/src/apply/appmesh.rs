@@ -7,9 +7,9 @@ mod route;
 use super::{Applied, Context, Reply};
 use crate::{
     Change, Limit, Limits, Reason, Record, RecordKey, Rejection, Scope, ScopeView, Timestamp, View,
+    appmesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
     arn,
     entropy::Entropy,
-    mesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
 };
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The attributes of services themselves (facts/cloudmap-api.md §4, §7).
 
 use super::{Decide, Reply, bounds::too_long};
-use crate::{Reason, Record, Rejection, registry::Service};
+use crate::{Reason, Record, Rejection, cloudmap::Service};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// How many a service may have, and how many one call may name.

@@ -1,7 +1,7 @@
 //! The tags of namespaces and services (facts/cloudmap-api.md §12).
 
 use super::{Decide, Reply, Tagged};
-use crate::{Reason, Record, Rejection, mesh::Tag};
+use crate::{Reason, Record, Rejection, appmesh::Tag};
 use std::sync::Arc;
 
 const MAX_TAGS: usize = 50;

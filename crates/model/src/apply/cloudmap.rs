@@ -17,12 +17,12 @@ pub use service::is_name as is_service_name;
 use super::{Applied, Context, Reply};
 use crate::{
     Change, Record, RecordKey, Rejection, ScopeView, View,
-    entropy::Entropy,
-    mesh::Tag,
-    registry::{
+    appmesh::Tag,
+    cloudmap::{
         DnsConfig, DnsRecord, Health, HealthCheckConfig, NamespaceType, Operation, OperationType,
         UpdateRequest,
     },
+    entropy::Entropy,
 };
 use std::{collections::BTreeMap, sync::Arc};
 

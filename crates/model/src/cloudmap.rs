@@ -1,6 +1,6 @@
 //! The nouns of the registry: namespaces, services, instances, operations (facts/cloudmap-api.md).
 
-use crate::{Memo, Timestamp, mesh::Tag};
+use crate::{Memo, Timestamp, appmesh::Tag};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 

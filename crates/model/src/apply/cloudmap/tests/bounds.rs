@@ -1,7 +1,7 @@
 //! What commands may say, whatever there is.
 
 use super::*;
-use crate::registry::HealthCheckType;
+use crate::cloudmap::HealthCheckType;
 
 fn namespace_of(kind: NamespaceType, name: &str) -> CreateNamespace {
     CreateNamespace {

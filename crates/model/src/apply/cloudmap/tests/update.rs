@@ -1,7 +1,7 @@
 //! Changes of namespaces, of services and of the attributes of services.
 
 use super::*;
-use crate::registry::{HealthCheckType, Service};
+use crate::cloudmap::{HealthCheckType, Service};
 use RecordType::{A, AAAA, CNAME, SRV};
 
 fn update(id: &str, kind: NamespaceType) -> UpdateNamespace {

@@ -2,7 +2,7 @@
 
 use crate::{
     Rejection,
-    registry::{NamespaceType, RecordType, RoutingPolicy, Service},
+    cloudmap::{NamespaceType, RecordType, RoutingPolicy, Service},
 };
 use std::{
     collections::BTreeMap,
