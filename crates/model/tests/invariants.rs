@@ -1,4 +1,5 @@
-//! Whatever is asked for in whatever order, the state stays whole: nothing refers to what is not there.
+//! Whatever is asked for in whatever order, the state stays whole: nothing refers to what is not
+//! there, and no stored object breaks a rule.
 //! Commands are drawn from a seed, which a failure prints; `TOMBOLO_SEED` runs one again.
 
 use serde_json::json;
@@ -39,21 +40,29 @@ impl Draw {
         }
     }
 
+    /// Often none.
+    fn port(&mut self) -> Option<u64> {
+        Some(79 + self.below(3)).filter(|port| *port > 79)
+    }
+
     fn spec(&mut self, kind: Kind) -> Spec {
-        let port = 80 + self.below(2);
-        let mapping = json!({"portMapping": {"port": port, "protocol": "http"}});
+        let listener = |port| json!({"portMapping": {"port": port, "protocol": "http"}});
+        let listeners = match self.below(4) {
+            0 => json!([listener(80), listener(81)]),
+            more => json!([listener(79 + more)]),
+        };
         let spec = match kind {
             Kind::Mesh => json!({}),
             Kind::VirtualNode => json!({
-                "listeners": [mapping],
+                "listeners": listeners,
                 "serviceDiscovery": {"dns": {"hostname": "h"}},
                 "backends": [{"virtualService": {"virtualServiceName": self.name("p")}}],
             }),
-            Kind::VirtualRouter | Kind::VirtualGateway => json!({"listeners": [mapping]}),
+            Kind::VirtualRouter | Kind::VirtualGateway => json!({ "listeners": listeners }),
             Kind::Route => json!({"httpRoute": {
-                "match": {"prefix": "/"},
+                "match": {"prefix": "/", "port": self.port()},
                 "action": {"weightedTargets": [{
-                    "virtualNode": self.name("p"), "weight": self.below(102),
+                    "virtualNode": self.name("p"), "weight": self.below(102), "port": self.port(),
                 }]},
             }}),
             Kind::VirtualService => match self.below(3) {
@@ -62,8 +71,10 @@ impl Draw {
                 _ => json!({"provider": {"virtualRouter": {"virtualRouterName": self.name("p")}}}),
             },
             Kind::GatewayRoute => json!({"httpRoute": {
-                "match": {"prefix": "/"},
-                "action": {"target": {"virtualService": {"virtualServiceName": self.name("p")}}},
+                "match": {"prefix": "/", "port": self.port()},
+                "action": {"target": {
+                    "virtualService": {"virtualServiceName": self.name("p")}, "port": self.port(),
+                }},
             }}),
         };
         Spec::from_json(kind, spec).expect("a readable spec")
@@ -90,19 +101,19 @@ impl Draw {
 }
 
 /// Every reference that must hold does.
-fn assert_whole(scope: &ScopeView) {
+fn assert_whole(view: &ScopeView) {
     let there = |mesh: &str, kind: Kind, name: &str| {
         let key = match kind {
             Kind::Mesh => ResourceKey::mesh(name),
             kind => ResourceKey::new(mesh, kind, name),
         };
         assert!(
-            scope.resource(&key).is_some(),
+            view.resource(&key).is_some(),
             "{key} is referred to and not there"
         );
     };
     for mesh in ["m0", "m1", "m2"] {
-        for resource in scope.mesh_members(mesh) {
+        for resource in view.mesh_members(mesh) {
             there(mesh, Kind::Mesh, mesh);
             if let Some(kind) = resource.key.kind.parent() {
                 there(mesh, kind, &resource.key.parent);
@@ -131,17 +142,15 @@ fn assert_whole(scope: &ScopeView) {
                     None => {}
                 },
                 Spec::GatewayRoute(spec) => {
-                    let target = spec.target().expect("it has one");
+                    let (_, target) = spec.target().expect("it has one");
                     let name = &target.virtual_service.virtual_service_name;
                     there(mesh, Kind::VirtualService, name);
                 }
                 _ => {}
             }
-            assert!(
-                resource.spec.check().is_ok(),
-                "{} breaks a bound",
-                resource.key
-            );
+            // What `import` asks of each record, so that each state can be exported and imported.
+            let checked = appmesh::check_stored(view, &scope(), resource);
+            checked.unwrap_or_else(|rejection| panic!("{}: {rejection}", resource.key));
         }
     }
 }
@@ -194,8 +203,8 @@ fn walk(seed: u64) -> (usize, usize) {
             }
             _ => panic!("decided one way, then the other"),
         }
-        if let Some(scope) = view.scope(&scope()) {
-            assert_whole(scope);
+        if let Some(view) = view.scope(&scope()) {
+            assert_whole(view);
         }
     }
     (carried_out, refused)

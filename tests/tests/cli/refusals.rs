@@ -155,8 +155,8 @@ fn what_the_server_would_refuse_is_found_out_before_anything_is_done() {
             "standard input:18: namespace/new.local: spec.Vpc: must be given",
             "standard input:24: namespace/api.only: spec.Type: is HTTP and cannot be changed",
             "standard input:28: instance/example.org/www/i: spec.Attributes.AWS_INSTANCE_IPV4: must be given",
-            "standard input:32: gatewayroute/shop/in/y: spec.action.target.port: must be given because the \
-             provider two has several listeners",
+            "standard input:32: gatewayroute/shop/in/y: spec.grpcRoute.action.target.port: must be given \
+             because the provider two has several listeners",
         ],
     );
     // What fails only because another document does is not told twice.

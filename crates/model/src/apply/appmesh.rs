@@ -1,6 +1,7 @@
 //! The rules of mesh resources: what every kind shares. Each kind's own rules are in its module.
 
 mod gateway_route;
+mod ports;
 mod references;
 mod route;
 
@@ -148,7 +149,7 @@ impl Decide<'_> {
                 ),
             ));
         }
-        references::check(self.scope, key, spec)?;
+        references::check_written(self.scope, key, spec)?;
         self.check_limit(key)?;
         let mut entropy = Entropy::new(self.context.seed);
         let account = &self.context.scope.account;
@@ -198,7 +199,7 @@ impl Decide<'_> {
                 "the client token was already used for an update with another spec",
             ));
         }
-        references::check(self.scope, key, spec)?;
+        references::check_written(self.scope, key, spec)?;
         let mut resource = Resource::clone(existing);
         resource.metadata.version += 1;
         resource.metadata.last_updated_at = self.context.now;

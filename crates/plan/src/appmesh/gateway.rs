@@ -90,7 +90,7 @@ impl Compiler<'_> {
         policy: Option<&ClientPolicy>,
         inside: &mut Vec<Route>,
     ) -> Option<Route> {
-        let target = spec.target()?;
+        let (_, target) = spec.target()?;
         let mark = self.inside(key, target, policy, inside)?;
         let service = &target.virtual_service.virtual_service_name;
         let (mut matcher, hostname, mut changes) =

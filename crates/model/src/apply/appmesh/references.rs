@@ -1,6 +1,6 @@
 //! What may refer to what, and what is kept from deletion by a reference (facts/appmesh-api.md §4).
 
-use super::{gateway_route, route};
+use super::{gateway_route, ports, route};
 use crate::{
     Reason, Rejection, ScopeView,
     appmesh::{
@@ -9,15 +9,29 @@ use crate::{
     },
 };
 
-/// Whether everything exists that a spec needs. Backends of nodes may dangle.
+/// Whether everything exists that a spec needs when it is written.
+pub(super) fn check_written(
+    scope: &ScopeView,
+    key: &ResourceKey,
+    spec: &Spec,
+) -> Result<(), Rejection> {
+    check(scope, key, spec)?;
+    match spec {
+        Spec::Route(spec) => route::check_named_ports(scope, key, spec),
+        _ => Ok(()),
+    }
+}
+
+/// What holds of every spec at any time. Backends of nodes may dangle.
 pub(super) fn check(scope: &ScopeView, key: &ResourceKey, spec: &Spec) -> Result<(), Rejection> {
     match spec {
         Spec::Route(spec) => route::check(scope, key, spec),
         Spec::GatewayRoute(spec) => gateway_route::check(scope, key, spec),
         Spec::VirtualService(spec) => check_provider(scope, key, spec),
-        Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualRouter(_) | Spec::VirtualGateway(_) => {
-            Ok(())
+        Spec::VirtualNode(_) | Spec::VirtualRouter(_) | Spec::VirtualGateway(_) => {
+            ports::check_listeners(scope, key, spec)
         }
+        Spec::Mesh(_) => Ok(()),
     }
 }
 
@@ -86,7 +100,7 @@ pub(super) fn check_unused(scope: &ScopeView, key: &ResourceKey) -> Result<(), R
                     return false;
                 };
                 spec.target()
-                    .is_some_and(|target| target.virtual_service.virtual_service_name == name)
+                    .is_some_and(|(_, target)| target.virtual_service.virtual_service_name == name)
             });
             match referrer {
                 Some(route) => in_use(format!(
@@ -126,26 +140,26 @@ fn check_provider(
     key: &ResourceKey,
     spec: &VirtualServiceSpec,
 ) -> Result<(), Rejection> {
-    let (kind, name, field) = match &spec.provider {
-        Some(Provider::VirtualNode { virtual_node_name }) => (
+    let Some(provider) = &spec.provider else {
+        return Ok(());
+    };
+    let (kind, name, field) = match provider {
+        Provider::VirtualNode { virtual_node_name } => (
             Kind::VirtualNode,
             virtual_node_name,
             "spec.provider.virtualNode.virtualNodeName",
         ),
-        Some(Provider::VirtualRouter {
+        Provider::VirtualRouter {
             virtual_router_name,
-        }) => (
+        } => (
             Kind::VirtualRouter,
             virtual_router_name,
             "spec.provider.virtualRouter.virtualRouterName",
         ),
-        None => return Ok(()),
     };
-    require(
-        scope,
-        &ResourceKey::new(key.mesh.clone(), kind, name.as_str()),
-        field,
-    )
+    let target = ResourceKey::new(key.mesh.clone(), kind, name.as_str());
+    require(scope, &target, field)?;
+    ports::check_provider(scope, key, provider, field)
 }
 
 /// A resource that a field names must exist.

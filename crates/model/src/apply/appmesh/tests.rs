@@ -234,3 +234,148 @@ fn numbers_are_no_wider_than_clients_can_read() {
     let error = read(i64::MAX as u64 + 1).expect_err("64 bits are too many");
     assert!(error.to_string().contains("at most 63 bits"), "{error}");
 }
+
+fn update(view: &mut View, key: ResourceKey, spec: serde_json::Value) -> Result<Reply, Rejection> {
+    let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
+    let client_token = None;
+    run(
+        view,
+        Command::Update {
+            key,
+            spec,
+            client_token,
+        },
+    )
+}
+
+fn listeners(ports: &[u16]) -> serde_json::Value {
+    let listener = |port| json!({"portMapping": {"port": port, "protocol": "http"}});
+    ports.iter().map(listener).collect()
+}
+
+fn node(ports: &[u16]) -> serde_json::Value {
+    json!({"listeners": listeners(ports), "serviceDiscovery": {"dns": {"hostname": "h"}}})
+}
+
+/// The sample with gateway `g`, whose gateway route `x` leads to `s.local`.
+fn sample_with_gateway() -> View {
+    let mut view = sample();
+    let gateway = ResourceKey::new("m", Kind::VirtualGateway, "g");
+    create(&mut view, gateway, json!({"listeners": listeners(&[8080])})).expect("gateway");
+    let route = ResourceKey::child("m", Kind::GatewayRoute, "g", "x");
+    create(&mut view, route, gateway_route(json!({"prefix": "/"}))).expect("gateway route");
+    view
+}
+
+fn gateway_route(matcher: serde_json::Value) -> serde_json::Value {
+    json!({"http2Route": {
+        "match": matcher,
+        "action": {"target": {"virtualService": {"virtualServiceName": "s.local"}}},
+    }})
+}
+
+#[test]
+fn a_match_on_the_port_alone_matches_any_path() {
+    let mut view = sample_with_gateway();
+    for member in ["httpRoute", "http2Route"] {
+        let mut spec = route(&["red"]);
+        let mut inner = spec["httpRoute"].take();
+        inner["match"] = json!({"port": 80});
+        let key = ResourceKey::child("m", Kind::Route, "r", member);
+        create(&mut view, key, json!({ member: inner })).expect("any path");
+    }
+    let key = ResourceKey::child("m", Kind::GatewayRoute, "g", "y");
+    create(&mut view, key, gateway_route(json!({"port": 8080}))).expect("any path");
+    let key = ResourceKey::child("m", Kind::GatewayRoute, "g", "z");
+    let rejection = refused(create(&mut view, key, gateway_route(json!({}))));
+    assert_eq!(rejection.field.as_deref(), Some("spec.http2Route.match"));
+}
+
+#[test]
+fn a_second_listener_is_refused_while_a_route_names_no_port() {
+    let provided_by_node = json!({"provider": {"virtualNode": {"virtualNodeName": "red"}}});
+    for (kind, name, spec, says) in [
+        (
+            Kind::VirtualRouter,
+            "r",
+            json!({"listeners": listeners(&[80, 81])}),
+            "Route must define a port match criteria if the Virtual Router has multiple listeners: route x",
+        ),
+        (
+            Kind::VirtualNode,
+            "red",
+            node(&[9000, 9001]),
+            "route x of virtual router r",
+        ),
+        (
+            Kind::VirtualGateway,
+            "g",
+            json!({"listeners": listeners(&[8080, 8081])}),
+            "Gateway route must define a match port if the parent Virtual Gateway has multiple listeners: \
+             gateway route x",
+        ),
+    ] {
+        let mut view = sample_with_gateway();
+        let key = ResourceKey::new("m", kind, name);
+        let rejection = refused(update(&mut view, key, spec));
+        assert_eq!(rejection.reason, Reason::Invalid);
+        assert_eq!(rejection.field.as_deref(), Some("spec.listeners"));
+        assert!(rejection.message.contains(says), "{rejection}");
+    }
+    // The provider of a service that a gateway route leads to.
+    let mut view = sample_with_gateway();
+    let mut to_port = route(&["blue"]);
+    to_port["httpRoute"]["match"]["port"] = json!(80);
+    let key = ResourceKey::child("m", Kind::Route, "r", "x");
+    update(&mut view, key, to_port).expect("the router has the port");
+    let router = ResourceKey::new("m", Kind::VirtualRouter, "r");
+    let two = json!({"listeners": listeners(&[80, 81])});
+    let rejection = refused(update(&mut view, router.clone(), two.clone()));
+    let says = "gateway route x of virtual gateway g, which leads to virtual service s.local";
+    assert!(rejection.message.contains(says), "{rejection}");
+    let service = ResourceKey::new("m", Kind::VirtualService, "s.local");
+    update(&mut view, service.clone(), provided_by_node).expect("the node has one listener");
+    update(&mut view, router, two).expect("no route is left that names no port");
+    let provided_by_router = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
+    let rejection = refused(update(&mut view, service, provided_by_router));
+    assert_eq!(rejection.reason, Reason::Invalid);
+    assert_eq!(
+        rejection.field.as_deref(),
+        Some("spec.provider.virtualRouter.virtualRouterName")
+    );
+    assert!(rejection.message.contains("gateway route x"), "{rejection}");
+}
+
+#[test]
+fn messages_name_the_path_that_the_caller_wrote() {
+    let mut view = sample_with_gateway();
+    let grpc = |matcher: serde_json::Value| {
+        let mut spec = route(&["red"]);
+        let mut inner = spec["httpRoute"].take();
+        inner["match"] = matcher;
+        json!({ "grpcRoute": inner })
+    };
+    let key = ResourceKey::child("m", Kind::Route, "r", "y");
+    for port in [0, 3] {
+        let rejection = refused(create(&mut view, key.clone(), grpc(json!({"port": port}))));
+        let field = "spec.grpcRoute.match.port";
+        assert_eq!(rejection.field.as_deref(), Some(field));
+        assert!(rejection.message.starts_with(field), "{rejection}");
+    }
+    let key = ResourceKey::child("m", Kind::GatewayRoute, "g", "y");
+    let mut missing = gateway_route(json!({"prefix": "/"}));
+    let target = &mut missing["http2Route"]["action"]["target"];
+    target["virtualService"]["virtualServiceName"] = json!("none.local");
+    let rejection = refused(create(&mut view, key.clone(), missing));
+    assert_eq!(
+        rejection.field.as_deref(),
+        Some("spec.http2Route.action.target.virtualService.virtualServiceName")
+    );
+    let mut zero = gateway_route(json!({"prefix": "/"}));
+    zero["http2Route"]["action"]["target"]["port"] = json!(0);
+    let rejection = refused(create(&mut view, key, zero));
+    assert_eq!(
+        rejection.field.as_deref(),
+        Some("spec.http2Route.action.target.port")
+    );
+}

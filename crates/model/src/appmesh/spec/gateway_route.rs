@@ -191,11 +191,17 @@ pub struct HttpGatewayRouteMatch {
 }
 
 impl GatewayRouteSpec {
-    /// The target of the given route member.
-    pub fn target(&self) -> Option<&GatewayRouteTarget> {
-        let http = self.http_route.as_ref().or(self.http2_route.as_ref());
-        http.map(|route| &route.action.target)
-            .or(self.grpc_route.as_ref().map(|route| &route.action.target))
+    /// The name of the given route member and its target.
+    pub fn target(&self) -> Option<(&'static str, &GatewayRouteTarget)> {
+        let http = [
+            ("httpRoute", self.http_route.as_ref()),
+            ("http2Route", self.http2_route.as_ref()),
+        ];
+        let http = http
+            .into_iter()
+            .find_map(|(member, route)| Some((member, &route?.action.target)));
+        let grpc = self.grpc_route.as_ref();
+        http.or(grpc.map(|route| ("grpcRoute", &route.action.target)))
     }
 
     /// The gateway's port that the route is for, when it names one.
@@ -219,19 +225,20 @@ impl GatewayRouteSpec {
         if let Some(priority) = self.priority {
             number("spec.priority", priority, 0..=1000)?;
         }
-        if let Some(target) = self.target() {
+        if let Some((member, target)) = self.target() {
+            let at = format!("spec.{member}.action.target");
             let name = &target.virtual_service.virtual_service_name;
             text(
-                "spec.action.target.virtualService.virtualServiceName",
+                &format!("{at}.virtualService.virtualServiceName"),
                 name,
                 1..=255,
             )?;
             if let Some(port) = target.port {
-                number("spec.action.target.port", port, 1..=u16::MAX)?;
+                number(&format!("{at}.port"), port, 1..=u16::MAX)?;
             }
-        }
-        if let Some(port) = self.match_port() {
-            number("spec.match.port", port, 1..=u16::MAX)?;
+            if let Some(port) = self.match_port() {
+                number(&format!("spec.{member}.match.port"), port, 1..=u16::MAX)?;
+            }
         }
         let http = self
             .http_route
@@ -271,8 +278,12 @@ impl HttpGatewayRouteMatch {
         if self.prefix.is_some() && self.path.is_some() {
             return Err(Problem::new(at, "must not have both prefix and path"));
         }
-        if self.prefix.is_none() && self.path.is_none() && self.hostname.is_none() {
-            return Err(Problem::new(at, "must have prefix, path or hostname"));
+        if self.prefix.is_none()
+            && self.path.is_none()
+            && self.hostname.is_none()
+            && self.port.is_none()
+        {
+            return Err(Problem::new(at, "must have prefix, path, hostname or port"));
         }
         if let Some(prefix) = &self.prefix {
             if !prefix.starts_with('/') {

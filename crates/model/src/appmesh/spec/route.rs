@@ -210,9 +210,9 @@ impl RouteSpec {
         }
         if let Some((member, action)) = self.action() {
             action.check(&format!("spec.{member}.action"))?;
-        }
-        if let Some(port) = self.match_port() {
-            number("spec.match.port", port, 1..=u16::MAX)?;
+            if let Some(port) = self.match_port() {
+                number(&format!("spec.{member}.match.port"), port, 1..=u16::MAX)?;
+            }
         }
         let http = self
             .http_route
@@ -264,13 +264,16 @@ impl RouteAction {
 
 impl HttpRouteMatch {
     fn check(&self, at: &str) -> Checked {
-        exactly_one(
-            at,
-            &[
-                ("prefix", self.prefix.is_some()),
-                ("path", self.path.is_some()),
-            ],
-        )?;
+        // A port alone matches every path.
+        if self.port.is_none() || (self.prefix.is_some() && self.path.is_some()) {
+            exactly_one(
+                at,
+                &[
+                    ("prefix", self.prefix.is_some()),
+                    ("path", self.path.is_some()),
+                ],
+            )?;
+        }
         if let Some(prefix) = &self.prefix
             && !prefix.starts_with('/')
         {
