@@ -9,7 +9,7 @@ use crate::{
 };
 use prost::Message;
 use serde_json::json;
-use tombolo_model::mesh::ResourceKey;
+use tombolo_model::appmesh::ResourceKey;
 use tombolo_xds::{
     Kind, Snapshot,
     envoy::pb::envoy::{
