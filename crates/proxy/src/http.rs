@@ -1,8 +1,10 @@
 //! HTTP: one request from its arrival to the last byte of its response.
 
 pub(crate) mod alarm;
+mod deadlines;
 mod forward;
 mod headers;
+pub(crate) mod http2;
 pub(crate) mod inbound;
 pub(crate) mod local;
 mod milliseconds;
@@ -25,9 +27,10 @@ use crate::config::format::Facts;
 use crate::config::http_manager::{Server, StripPort, Underscores};
 use crate::config::matcher::{Subject, is_grpc};
 use crate::config::route::{Route, without_port};
-use crate::http1::spare;
+use crate::http1::{Limits, spare};
 
 use alarm::Alarm;
+use http2::Stream;
 use inbound::Inbound;
 use local::LocalReply;
 pub(crate) use milliseconds::Milliseconds;
@@ -38,7 +41,8 @@ pub(crate) use session::{InFlight, Session};
 /// One request's own state.
 struct Exchange<'a> {
     session: &'a Rc<Session>,
-    alarm: Rc<Alarm>,
+    /// Of a client that speaks HTTP/2.
+    stream: Option<Rc<Stream>>,
     started: Instant,
     /// Handed to the response.
     in_flight: Option<InFlight>,
@@ -55,7 +59,7 @@ pub(crate) async fn handle(session: Rc<Session>, request: Request<Inbound>) -> R
     let in_flight = InFlight::begin(&session, started);
     let (mut parts, body) = request.into_parts();
     let mut exchange = Exchange {
-        alarm: session.alarm(),
+        stream: session.http2.then(Stream::current),
         started,
         in_flight: Some(in_flight),
         record: None,
@@ -95,8 +99,20 @@ impl Exchange<'_> {
                 .last()
                 .because("missing_host_header", "DPE"));
         };
+        if !is_valid_authority(authority.as_bytes()) {
+            return Err(LocalReply::bad_request().because("invalid_authority", "DPE"));
+        }
         self.authority = self.stripped(authority);
         if session.http2 {
+            let limits = Limits {
+                bytes: manager.max_header_bytes,
+                fields: manager.max_header_count,
+            };
+            if !limits.admit(&parts.headers) {
+                let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                let text = status.canonical_reason().unwrap_or_default();
+                return Err(LocalReply::text(status, text).because("headers_too_large", "DPE"));
+            }
             headers::join_cookies(&mut parts.headers);
         }
         // Routes see the request as the upstream will, so these come before matching, as in Envoy.
@@ -108,7 +124,9 @@ impl Exchange<'_> {
             }
         }
         self.normalize_path(parts)?;
-        headers::arrive(&mut parts.headers, session);
+        if headers::arrive(&mut parts.headers, session).is_err() {
+            return Err(LocalReply::bad_request().because("connection_header_rejected", "DPE"));
+        }
         if manager.request_id_in_response || self.record.is_some() {
             self.request_id = parts.headers.get("x-request-id").cloned();
         }
@@ -138,14 +156,16 @@ impl Exchange<'_> {
 
     fn normalize_path(&self, parts: &mut Parts) -> Result<(), LocalReply> {
         let manager = &self.session.manager;
-        if !manager.normalize_path && !manager.merge_slashes {
+        let original = parts.uri.path();
+        // Of an OPTIONS: the server as a whole.
+        if (!manager.normalize_path && !manager.merge_slashes) || original == "*" {
             return Ok(());
         }
-        let original = parts.uri.path();
         let mut normal = std::borrow::Cow::Borrowed(original);
         if manager.normalize_path {
             let Some(path) = path::normalize(original) else {
                 return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
+                    .last()
                     .because("path_normalization_failed", "DPE"));
             };
             normal = path;
@@ -180,9 +200,10 @@ impl Exchange<'_> {
             scheme: "http",
             headers: &parts.headers,
         };
-        // No route matches CONNECT unless it is made for it, and such routes are not supported.
+        // No route matches CONNECT unless it is made for it, and such routes are not supported; `*` is no path.
         let tunnels = parts.method == Method::CONNECT;
-        let Some(route) = table.find(&subject).filter(|_| !tunnels) else {
+        let unroutable = tunnels || parts.uri.path() == "*";
+        let Some(route) = table.find(&subject).filter(|_| !unroutable) else {
             self.session.stats.no_route.inc();
             let mut reply = LocalReply::empty(StatusCode::NOT_FOUND);
             if tunnels {
@@ -210,6 +231,13 @@ impl Exchange<'_> {
                 response
             }
             Action::Forward(forward) => self.forward(route, forward, parts, body).await,
+        }
+    }
+
+    fn alarm(&self) -> &Alarm {
+        match &self.stream {
+            Some(stream) => &stream.alarm,
+            None => &self.session.alarm,
         }
     }
 
@@ -301,8 +329,11 @@ impl Exchange<'_> {
 }
 
 /// The answer to what is no request.
-pub(crate) fn refusal(session: &Session, status: StatusCode) -> Response<Bytes> {
-    let text = status.canonical_reason().unwrap_or_default();
+pub(crate) fn refusal(
+    session: &Session,
+    status: StatusCode,
+    text: &'static str,
+) -> Response<Bytes> {
     let mut response = LocalReply::text(status, text).last().into_response(false);
     let server = server_name(&session.manager.server);
     response.headers_mut().insert(header::SERVER, server);
@@ -320,9 +351,19 @@ fn server_name(server: &Server) -> HeaderValue {
 /// The host the client asked for: of an absolute request target, else the `host` header.
 fn authority(parts: &Parts) -> Option<HeaderValue> {
     match parts.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        Some(authority) => {
+            // User information is for the client alone (RFC 9110 section 4.2.4).
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            HeaderValue::from_str(host).ok()
+        }
         None => parts.headers.get(header::HOST).cloned(),
     }
+}
+
+/// Whether a host could be one: letters, digits and the punctuation of RFC 3986 section 3.2.
+fn is_valid_authority(host: &[u8]) -> bool {
+    host.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%@[]".contains(byte))
 }
 
 /// The same target with another path; the query stays unless the path brings its own.

@@ -18,13 +18,16 @@ mod framing;
 mod head;
 mod server;
 pub(crate) mod spare;
+mod target;
 #[cfg(test)]
 mod tests;
 mod whole;
 mod wire;
 
 pub(crate) use client::{Link, Outbound, SendError};
+pub(crate) use decode::{BadBody, MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS};
 pub(crate) use departures::Departures;
+pub(crate) use framing::has_token;
 pub(crate) use head::Limits;
 pub(crate) use server::{Downstream, serve};
 pub(crate) use whole::{read_request, read_response};

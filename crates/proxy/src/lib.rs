@@ -15,7 +15,6 @@ mod admin;
 mod config;
 mod control;
 pub mod envoy;
-mod executor;
 mod fleet;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -30,6 +29,7 @@ mod options;
 mod original_dst;
 mod proxy;
 mod random;
+mod rewind;
 mod tcp;
 mod upstream;
 mod worker;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::upstream::connect::ConnectError;
+
 /// A number with one writing thread and any readers.
 ///
 /// Invariant: only the owning worker calls the changing methods, so a load and a store do not lose updates and cost
@@ -80,7 +82,7 @@ shard! {
             downstream_cx_upgrades_total, downstream_cx_idle_timeout, downstream_cx_protocol_error,
             downstream_rq_total, downstream_rq_http1_total, downstream_rq_http2_total, downstream_rq_completed,
             downstream_rq_1xx, downstream_rq_2xx, downstream_rq_3xx, downstream_rq_4xx, downstream_rq_5xx,
-            downstream_rq_rx_reset, no_route, no_cluster, rq_direct_response, rq_redirect, rq_total;
+            downstream_rq_rx_reset, downstream_rq_idle_timeout, downstream_rq_timeout, no_route, no_cluster, rq_direct_response, rq_redirect, rq_total;
         gauges: downstream_cx_active, downstream_rq_active, downstream_cx_upgrades_active;
     }
 }
@@ -131,6 +133,13 @@ impl HttpStats {
 }
 
 impl ClusterStats {
+    pub(crate) fn connect_failed(&self, error: &ConnectError) {
+        self.upstream_cx_connect_fail.inc();
+        if matches!(error, ConnectError::Timeout) {
+            self.upstream_cx_connect_timeout.inc();
+        }
+    }
+
     pub(crate) fn response(&self, status: u16) {
         self.upstream_rq_completed.inc();
         match status / 100 {

@@ -4,6 +4,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod connect;
+mod http2;
 pub(crate) mod pool;
 
 use std::cell::{Cell, RefCell};

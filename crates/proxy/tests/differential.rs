@@ -11,105 +11,10 @@ use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::r#type::matcher::v3 as text;
 use envoy_types::pb::envoy::r#type::v3::Int64Range;
 
-use rig::client::{self, Response};
+use rig::pair::Pair;
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{Running, envoy};
-
-struct Pair {
-    envoy: envoy::Envoy,
-    ours: Running,
-    differences: std::cell::RefCell<Vec<String>>,
-}
-
-impl Pair {
-    fn start(
-        binary: &std::path::PathBuf,
-        table: route::RouteConfiguration,
-        clusters: &[cluster::Cluster],
-    ) -> Self {
-        let listener = ingress(0, http_filter(&manager(table)));
-        Self::with_listener(binary, &listener, clusters)
-    }
-
-    fn with_listener(
-        binary: &std::path::PathBuf,
-        listener: &envoy_types::pb::envoy::config::listener::v3::Listener,
-        clusters: &[cluster::Cluster],
-    ) -> Self {
-        let envoy = envoy::Envoy::start(binary, listener, clusters);
-        let ours = Running::start_with(tombolo_proxy::Options {
-            workers: 1,
-            static_resources: resource_set(listener, clusters),
-            ..tombolo_proxy::Options::default()
-        });
-        Self {
-            envoy,
-            ours,
-            differences: std::cell::RefCell::default(),
-        }
-    }
-
-    /// Sends the same bytes to both and notes what comes back differently.
-    fn compare(&self, raw: &str) {
-        let theirs = comparable(
-            client::send(self.envoy.address, raw),
-            &self.envoy.address.port().to_string(),
-        );
-        let ours = comparable(
-            client::send(self.ours.address, raw),
-            &self.ours.address.port().to_string(),
-        );
-        if ours != theirs {
-            self.differences
-                .borrow_mut()
-                .push(format!("{raw}\n  ours:  {ours:?}\n  Envoy: {theirs:?}\n"));
-        }
-    }
-
-    fn agree(&self) {
-        let differences = self.differences.borrow();
-        assert!(
-            differences.is_empty(),
-            "{} differences\n\n{}",
-            differences.len(),
-            differences.join("\n")
-        );
-    }
-
-    fn compare_get(&self, path: &str) {
-        self.compare(&format!("GET {path} HTTP/1.1\r\nhost: app.test\r\n\r\n"));
-    }
-}
-
-/// Removes what differs from run to run: times, identifiers, ports.
-fn comparable(mut response: Response, port: &str) -> (u16, Vec<(String, String)>, String) {
-    response.headers.retain(|(name, _)| name != "date");
-    for (name, value) in &mut response.headers {
-        if name == "x-envoy-upstream-service-time" {
-            *value = "T".to_owned();
-        }
-        *value = value.replace(port, "PORT");
-    }
-    // An echoed body has another length where the port has.
-    response.headers.sort();
-    let text = response.text();
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| match line.split_once(": ") {
-            Some(("x-request-id", id)) if id.len() == 36 && id.matches('-').count() == 4 => {
-                "x-request-id: UUID".to_owned()
-            }
-            _ => line.replace(port, "PORT"),
-        })
-        .collect();
-    if text.contains("x-request-id") {
-        response
-            .headers
-            .retain(|(name, _)| name != "content-length");
-    }
-    (response.status, response.headers, lines.join("\n"))
-}
+use rig::{client, envoy};
 
 fn with_header_match(
     name: &str,

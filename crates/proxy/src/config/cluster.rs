@@ -1,6 +1,6 @@
 //! `Cluster`: how upstream hosts are found, balanced, limited, checked and spoken to.
 
-mod protocol;
+pub(super) mod protocol;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::endpoint::{self, Assignment};
 use super::health_check::{self, HealthCheck};
 use super::rejection::{Compiled, Rejection, Under, refuse_set};
 use super::value::{duration, duration_or, number};
+use protocol::MAX_CONCURRENT_STREAMS;
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -29,6 +30,7 @@ pub(crate) struct Cluster {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_requests_per_connection: Option<u32>,
     pub(crate) max_concurrent_streams: u32,
+    pub(crate) http2_keepalive: Option<Http2Keepalive>,
     pub(crate) buffer_limit: Option<u32>,
     pub(crate) mark: Option<u32>,
     pub(crate) keepalive: Option<Keepalive>,
@@ -101,6 +103,14 @@ pub(crate) enum Protocol {
     Downstream,
 }
 
+/// PINGs over HTTP/2: how often, and how long the answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Http2Keepalive {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// Probes of the kernel's TCP. Times are in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Keepalive {
     pub(crate) probes: Option<u32>,
@@ -151,7 +161,8 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
             cluster.max_requests_per_connection.as_ref(),
             0,
         )),
-        max_concurrent_streams: u32::MAX,
+        max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+        http2_keepalive: None,
         buffer_limit: cluster
             .per_connection_buffer_limit_bytes
             .as_ref()

@@ -7,6 +7,8 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use http::HeaderValue;
 
 use super::access_log::AccessLog;
+use super::cluster::Http2Keepalive;
+use super::cluster::protocol::{MAX_CONCURRENT_STREAMS, http2_keepalive};
 use super::rejection::{Compiled, Rejection, Under, refuse_set};
 use super::route::{self, RouteTable};
 use super::value::{any_name, decode_any, flag, number, timeout};
@@ -30,7 +32,8 @@ pub(crate) struct HttpManager {
     pub(crate) max_requests_per_connection: Option<u32>,
     pub(crate) max_header_bytes: usize,
     pub(crate) max_header_count: usize,
-    pub(crate) max_concurrent_streams: Option<u32>,
+    pub(crate) max_concurrent_streams: u32,
+    pub(crate) http2_keepalive: Option<Http2Keepalive>,
     pub(crate) websocket: bool,
     pub(crate) normalize_path: bool,
     pub(crate) merge_slashes: bool,
@@ -147,11 +150,8 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
             as usize
             * 1024,
         max_header_count: 100,
-        max_concurrent_streams: config
-            .http2_protocol_options
-            .as_ref()
-            .and_then(|options| options.max_concurrent_streams.as_ref())
-            .map(|streams| streams.value.max(1)),
+        max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+        http2_keepalive: None,
         websocket,
         normalize_path: flag(config.normalize_path.as_ref(), false),
         merge_slashes: config.merge_slashes,
@@ -167,6 +167,14 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
         underscores: Underscores::Allow,
         access_logs: AccessLog::compile_all(&config.access_log)?,
     };
+    if let Some(options) = &config.http2_protocol_options {
+        let streams = number(
+            options.max_concurrent_streams.as_ref(),
+            MAX_CONCURRENT_STREAMS,
+        );
+        compiled.max_concurrent_streams = streams.max(1);
+        compiled.http2_keepalive = http2_keepalive(options).under("http2_protocol_options")?;
+    }
     if let Some(options) = &config.common_http_protocol_options {
         common(options, &mut compiled).under("common_http_protocol_options")?;
     }

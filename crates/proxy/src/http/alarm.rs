@@ -43,17 +43,17 @@ impl Alarm {
     pub(crate) fn race<'a, F: Future>(
         &'a self,
         mut future: Pin<&'a mut F>,
-        mut at: impl FnMut() -> Option<Instant> + 'a,
+        mut at: impl FnMut(&Context<'_>) -> Option<Instant> + 'a,
     ) -> impl Future<Output = Result<F::Output, Elapsed>> + 'a {
         std::future::poll_fn(move |cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            while let Some(deadline) = at() {
+            while let Some(deadline) = at(cx) {
                 if self.poll(deadline, cx).is_pending() {
                     return Poll::Pending;
                 }
-                if at().is_none_or(|again| again <= deadline) {
+                if at(cx).is_none_or(|again| again <= deadline) {
                     return Poll::Ready(Err(Elapsed));
                 }
             }
@@ -86,19 +86,21 @@ mod tests {
         for millis in [5, 40, 10] {
             let deadline = Instant::now() + Duration::from_millis(millis);
             assert_eq!(
-                alarm.race(pin!(never()), || Some(deadline)).await,
+                alarm.race(pin!(never()), |_| Some(deadline)).await,
                 Err(Elapsed)
             );
             assert!(Instant::now() >= deadline);
         }
         let past = Instant::now();
         assert_eq!(
-            alarm.race(pin!(std::future::ready(1)), || Some(past)).await,
+            alarm
+                .race(pin!(std::future::ready(1)), |_| Some(past))
+                .await,
             Ok(1),
             "the future goes first"
         );
         assert_eq!(
-            alarm.race(pin!(tokio::task::yield_now()), || None).await,
+            alarm.race(pin!(tokio::task::yield_now()), |_| None).await,
             Ok(())
         );
     }
@@ -108,7 +110,7 @@ mod tests {
         let alarm = Alarm::default();
         let start = Instant::now();
         let mut asked = 0;
-        let moving = || {
+        let moving = |_: &Context<'_>| {
             asked += 1;
             Some(start + Duration::from_millis(if asked < 3 { 5 } else { 30 }))
         };

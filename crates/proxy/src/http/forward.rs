@@ -5,6 +5,7 @@ mod trip;
 use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Context;
 use std::time::Instant;
 
 use http::request::Parts;
@@ -14,7 +15,8 @@ use http::{
 };
 use hyper::body::Body;
 
-use super::alarm::{after, earlier};
+use super::alarm::after;
+use super::deadlines::{Deadlines, Expired};
 use super::inbound::Inbound;
 use super::local::LocalReply;
 use super::outgoing::{Progress, Recording};
@@ -55,18 +57,16 @@ impl Exchange<'_> {
         if let Some(record) = &mut self.record {
             record.upstream_cluster = Some(fleet.config.name.clone());
         }
-        let mut upgrade = false;
-        if !session.http2 && headers::wants_upgrade(&parts.headers) {
-            let allowed = forward.websocket.unwrap_or(session.manager.websocket);
-            if !allowed || !headers::wants_websocket(&parts.headers) {
-                return self.reply(
-                    LocalReply::empty(StatusCode::FORBIDDEN)
-                        .last()
-                        .because("upgrade_failed", "-"),
-                );
-            }
-            upgrade = true;
-        } else {
+        let upgrade = !session.http2 && headers::wants_websocket(&parts.headers);
+        if upgrade && !forward.websocket.unwrap_or(session.manager.websocket) {
+            return self.reply(
+                LocalReply::empty(StatusCode::FORBIDDEN)
+                    .last()
+                    .because("upgrade_failed", "-"),
+            );
+        }
+        if !upgrade {
+            // An offer to switch to another protocol may be passed over (RFC 9110 section 7.8).
             headers::leave(&mut parts.headers);
         }
         if self.rewrite(route, forward, weighted, parts).is_none() {
@@ -77,8 +77,9 @@ impl Exchange<'_> {
 
         let policy = forward.retry.as_deref().filter(|policy| policy.retries > 0);
         let has_body = !body.is_end_stream();
+        let started = self.started;
         let progress = if has_body {
-            Progress::of_body()
+            Progress::of_body(started)
         } else {
             Progress::default()
         };
@@ -103,28 +104,14 @@ impl Exchange<'_> {
             parts.headers.remove(header::HOST);
         }
 
-        // The clock of the route's timeout starts when the request is complete; until then only idleness counts.
-        let idle = forward
-            .idle_timeout
-            .unwrap_or(session.manager.stream_idle_timeout);
-        let started = self.started;
-        let limit = after(started, forward.max_duration);
-        let expiry = || {
-            let from = if has_body {
-                progress.completed()
-            } else {
-                Some(started)
-            };
-            match from {
-                Some(from) => earlier(
-                    limit,
-                    earlier(after(from, forward.timeout), after(from, idle)),
-                ),
-                None => earlier(
-                    after(started, session.manager.request_timeout),
-                    earlier(limit, after(Instant::now(), idle)),
-                ),
-            }
+        let deadlines = Deadlines {
+            started,
+            request: session.manager.request_timeout,
+            limit: after(started, forward.max_duration),
+            timeout: forward.timeout,
+            idle: forward
+                .idle_timeout
+                .unwrap_or(session.manager.stream_idle_timeout),
         };
         let trip = Trip {
             exchange: self,
@@ -148,52 +135,64 @@ impl Exchange<'_> {
         };
         let outcome = {
             let run = pin!(trip.run());
-            self.alarm.race(run, expiry).await
+            let expiry = |cx: &Context<'_>| {
+                progress.watch(cx);
+                deadlines.next(&progress, started)
+            };
+            self.alarm().race(run, expiry).await
         };
         let late = trip.current.take();
         drop(trip);
+        if let (Ok(Err(_)), Some(status)) = (&outcome, progress.failure()) {
+            let text = status.canonical_reason().unwrap_or_default();
+            return self.reply(LocalReply::text(status, text).because("bad_request_body", "DPE"));
+        }
 
         match outcome {
             Ok(Ok(answer)) => {
-                let deadline = earlier(
-                    limit,
-                    after(progress.completed().unwrap_or(started), forward.timeout),
-                );
                 let terms = Terms {
-                    request: has_body.then_some(progress),
-                    deadline,
-                    idle,
+                    request: progress,
+                    // It is for the request to arrive before it is answered.
+                    deadlines: Deadlines {
+                        request: None,
+                        ..deadlines
+                    },
                     record: None,
                     random: session.worker.random.next(),
+                    stream: self.stream.clone(),
                 };
                 self.answer(route, weighted, &parts.method, answer, terms, upgrade)
             }
             Ok(Err(failed)) => self.fail(&cluster, failed),
-            Err(_) if has_body && progress.completed().is_none() => {
-                // The client is the slow one.
-                cluster.stats.upstream_rq_tx_reset.inc();
-                let reply = LocalReply::text(StatusCode::REQUEST_TIMEOUT, "stream timeout");
-                self.reply(reply.because("request_overall_timeout", "DT"))
-            }
             Err(_) => {
-                cluster.stats.upstream_rq_timeout.inc();
-                if let Some(late) = late {
-                    fleet.observe(&late.host, 504, session.worker.random.next());
+                let expired = deadlines.expired(&progress, started);
+                if late.is_some() {
                     cluster.stats.upstream_rq_tx_reset.inc();
                 }
-                cluster.stats.response(504);
-                let idled = forward
-                    .timeout
-                    .is_none_or(|timeout| idle.is_some_and(|idle| idle < timeout));
-                let (text, details, flags) =
-                    if idled && limit.is_none_or(|limit| Instant::now() < limit) {
+                let status = if progress.is_client_slow() {
+                    StatusCode::REQUEST_TIMEOUT
+                } else {
+                    cluster.stats.upstream_rq_timeout.inc();
+                    if let Some(late) = late {
+                        fleet.observe(&late.host, 504, session.worker.random.next());
+                    }
+                    cluster.stats.response(504);
+                    StatusCode::GATEWAY_TIMEOUT
+                };
+                let (text, details, flags) = match expired {
+                    Expired::Idle => {
+                        session.stats.downstream_rq_idle_timeout.inc();
                         ("stream timeout", "stream_idle_timeout", "SI")
-                    } else {
+                    }
+                    Expired::Request => {
+                        session.stats.downstream_rq_timeout.inc();
+                        ("request timeout", "request_overall_timeout", "DT")
+                    }
+                    Expired::Limit | Expired::Response => {
                         ("upstream request timeout", "response_timeout", "UT")
-                    };
-                self.reply(
-                    LocalReply::text(StatusCode::GATEWAY_TIMEOUT, text).because(details, flags),
-                )
+                    }
+                };
+                self.reply(LocalReply::text(status, text).because(details, flags))
             }
         }
     }

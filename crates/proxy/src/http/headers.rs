@@ -3,16 +3,22 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Session;
+use crate::http1::has_token;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 
-/// What a client may not steer from outside: retry and timeout wishes addressed to a trusting Envoy.
-const CLIENT_WISHES: [HeaderName; 11] = [
+/// What only proxies may tell an application or each other: who the client is, and wishes for retries and timeouts.
+/// Envoy removes the same where nothing is configured to be trusted.
+const UNTRUSTED: [HeaderName; 16] = [
+    HeaderName::from_static("x-forwarded-client-cert"),
+    HeaderName::from_static("x-envoy-internal"),
     HeaderName::from_static("x-envoy-retry-on"),
     HeaderName::from_static("x-envoy-retry-grpc-on"),
     HeaderName::from_static("x-envoy-max-retries"),
@@ -22,9 +28,30 @@ const CLIENT_WISHES: [HeaderName; 11] = [
     HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
     HeaderName::from_static("x-envoy-upstream-rq-timeout-alt-response"),
     HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms"),
+    HeaderName::from_static("x-envoy-upstream-stream-duration-ms"),
     HeaderName::from_static("x-envoy-hedge-on-per-try-timeout"),
-    HeaderName::from_static("x-envoy-expected-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-force-trace"),
+    HeaderName::from_static("x-envoy-ip-tags"),
+    HeaderName::from_static("x-envoy-original-url"),
 ];
+
+/// What comes from other proxies of the mesh, so that it is removed only from requests from outside of it.
+const UNTRUSTED_AT_EDGE: [HeaderName; 5] = [
+    HeaderName::from_static("x-envoy-decorator-operation"),
+    HeaderName::from_static("x-envoy-downstream-service-cluster"),
+    HeaderName::from_static("x-envoy-downstream-service-node"),
+    HeaderName::from_static("x-envoy-original-path"),
+    HeaderName::from_static("x-envoy-original-host"),
+];
+
+/// A request whose `connection` header names so many fields is refused.
+const MAX_NOMINATED: usize = 10;
+/// A longer `te` is refused when `connection` names it.
+const MAX_TE: usize = 256;
+
+/// The `connection` header names a field that is not the client's to take away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Nominated;
 
 /// What a request is found to carry, in one pass over its names.
 #[derive(Default)]
@@ -32,7 +59,7 @@ struct Seen {
     hop: bool,
     te: bool,
     expect: bool,
-    wishes: bool,
+    untrusted: bool,
     request_id: bool,
     proto: bool,
 }
@@ -52,7 +79,8 @@ impl Seen {
                 b'e' if text == "expect" => seen.expect = true,
                 b'x' if text == "x-request-id" => seen.request_id = true,
                 b'x' if text == "x-forwarded-proto" => seen.proto = true,
-                b'x' if text.starts_with("x-envoy-") => seen.wishes = true,
+                b'x' if text.starts_with("x-envoy-") => seen.untrusted = true,
+                b'x' if text == "x-forwarded-client-cert" => seen.untrusted = true,
                 _ => {}
             }
         }
@@ -62,26 +90,38 @@ impl Seen {
 
 /// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`leave`], because an
 /// upgrade is told by them.
-pub(super) fn arrive(headers: &mut HeaderMap, session: &Session) {
-    let seen = Seen::scan(headers);
+pub(super) fn arrive(headers: &mut HeaderMap, session: &Session) -> Result<(), Nominated> {
+    let mut seen = Seen::scan(headers);
+    if seen.hop {
+        remove_nominated(headers)?;
+        headers.remove(KEEP_ALIVE);
+        headers.remove(PROXY_CONNECTION);
+        headers.remove(header::TRANSFER_ENCODING);
+        seen = Seen::scan(headers);
+    }
     if seen.te && headers.get(header::TE).is_none_or(|te| te != "trailers") {
-        headers.remove(header::TE);
+        keep_trailers(headers);
     }
     // The codec answers `100-continue` itself, when the body is first read.
     if seen.expect {
         headers.remove(header::EXPECT);
     }
-    if seen.wishes {
-        for name in &CLIENT_WISHES {
+    if seen.untrusted {
+        for name in &UNTRUSTED {
             headers.remove(name);
+        }
+        if session.manager.use_remote_address {
+            for name in &UNTRUSTED_AT_EDGE {
+                headers.remove(name);
+            }
         }
     }
     let manager = &session.manager;
     if !seen.proto || manager.use_remote_address {
         headers.insert(X_FORWARDED_PROTO, HTTP);
     }
-    if manager.use_remote_address && !manager.skip_xff_append {
-        append_forwarded_for(headers, session);
+    if manager.use_remote_address {
+        append_addresses(headers, session);
     }
     let fresh = !seen.request_id || (manager.use_remote_address && !manager.preserve_request_id);
     if manager.generate_request_id && fresh {
@@ -90,53 +130,86 @@ pub(super) fn arrive(headers: &mut HeaderMap, session: &Session) {
     if let Some(via) = &manager.via {
         headers.append(header::VIA, via.clone());
     }
-    if seen.hop {
-        remove_nominated(headers);
-        headers.remove(KEEP_ALIVE);
-        headers.remove(PROXY_CONNECTION);
-        headers.remove(header::TRANSFER_ENCODING);
+    Ok(())
+}
+
+/// Removes what is left of this hop before the request goes out, offers to switch protocols with it.
+pub(super) fn leave(headers: &mut HeaderMap) {
+    headers.remove(header::CONNECTION);
+    if headers.remove(header::UPGRADE).is_some() {
+        headers.remove(HTTP2_SETTINGS);
     }
 }
 
-/// Removes what is left of this hop before the request goes out.
-pub(super) fn leave(headers: &mut HeaderMap) {
-    headers.remove(header::CONNECTION);
-    headers.remove(header::UPGRADE);
-}
-
-/// Removes the header fields that `connection` names, other than those that have their own rules.
-fn remove_nominated(headers: &mut HeaderMap) {
+/// Removes the header fields that `connection` names, other than those that have their own rules. As Envoy has it,
+/// what proxies say about the client's origin is not the client's to take away.
+fn remove_nominated(headers: &mut HeaderMap) -> Result<(), Nominated> {
     let mut nominated: Vec<HeaderName> = Vec::new();
+    let mut count = 0;
     for value in headers.get_all(header::CONNECTION) {
-        for token in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            if let Ok(name) = HeaderName::from_bytes(token.as_bytes())
-                && !matches!(
-                    name,
-                    header::UPGRADE | header::TE | header::CONNECTION | header::HOST
-                )
-                && name.as_str() != "close"
-            {
-                nominated.push(name);
+        let tokens = value.as_bytes().split(|byte| *byte == b',');
+        for token in tokens
+            .map(<[u8]>::trim_ascii)
+            .filter(|token| !token.is_empty())
+        {
+            count += 1;
+            if count >= MAX_NOMINATED || token.starts_with(b":") {
+                return Err(Nominated);
+            }
+            let Ok(name) = HeaderName::from_bytes(token) else {
+                continue;
+            };
+            match name.as_str() {
+                "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "host" => {
+                    return Err(Nominated);
+                }
+                "close" | "upgrade" | "connection" | "keep-alive" => {}
+                _ => nominated.push(name),
             }
         }
     }
     for name in nominated {
-        headers.remove(name);
+        if name == header::TE {
+            if headers.get(header::TE).is_some_and(|te| te.len() >= MAX_TE) {
+                return Err(Nominated);
+            }
+            keep_trailers(headers);
+        } else {
+            headers.remove(name);
+        }
+    }
+    Ok(())
+}
+
+/// Of `te`, only the wish for trailers concerns more than one hop.
+fn keep_trailers(headers: &mut HeaderMap) {
+    let wanted = headers
+        .get_all(header::TE)
+        .iter()
+        .any(|te| has_token(te, "trailers"));
+    headers.remove(header::TE);
+    if wanted {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
 
-fn append_forwarded_for(headers: &mut HeaderMap, session: &Session) {
+/// Tells the application whom this proxy, at the edge, sees as its client.
+fn append_addresses(headers: &mut HeaderMap, session: &Session) {
     let address = session.remote.ip().to_string();
-    let value = match headers
-        .get(X_FORWARDED_FOR)
-        .and_then(|value| value.to_str().ok())
-    {
-        Some(before) => format!("{before},{address}"),
-        None => address,
+    let Ok(alone) = HeaderValue::from_str(&address) else {
+        return;
     };
-    if let Ok(value) = HeaderValue::from_str(&value) {
-        headers.insert(X_FORWARDED_FOR, value);
+    if !session.manager.skip_xff_append {
+        let before = headers.get(X_FORWARDED_FOR);
+        let value = match before.and_then(|before| before.to_str().ok()) {
+            Some(before) => HeaderValue::from_str(&format!("{before},{address}")).ok(),
+            None => Some(alone.clone()),
+        };
+        if let Some(value) = value {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
     }
+    headers.insert(X_EXTERNAL_ADDRESS, alone);
 }
 
 /// Response headers that concerned only the upstream hop.
@@ -194,20 +267,6 @@ pub(super) fn wants_websocket(headers: &HeaderMap) -> bool {
     let upgrade = headers
         .get(header::UPGRADE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    upgrade && names_upgrade(headers)
-}
-
-/// Whether the request asks for any upgrade.
-pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE) && names_upgrade(headers)
-}
-
-fn names_upgrade(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
-        value
-            .to_str()
-            .unwrap_or_default()
-            .split(',')
-            .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
-    })
+    let mut connection = headers.get_all(header::CONNECTION).iter();
+    upgrade && connection.any(|value| has_token(value, "upgrade"))
 }

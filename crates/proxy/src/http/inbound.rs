@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::http1::{Downstream, Link};
+use crate::http1::{BadBody, Downstream, Limits, Link, MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS};
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -20,6 +20,22 @@ pub(crate) enum Inbound {
     /// A response's, read from an HTTP/1 upstream. Let go of at its end, when the connection may serve another.
     Response(Rc<Link>),
     Http2(Incoming),
+}
+
+/// What a response's head, or trailers, may take over HTTP/2. Over HTTP/1 it is the codec that refuses more.
+pub(crate) const HTTP2_FIELDS: Limits = Limits {
+    bytes: MAX_TRAILER_BYTES,
+    fields: MAX_TRAILER_FIELDS,
+};
+/// What the HTTP/2 library is told that a header list may take. It drops what exceeds this from trailers without a
+/// word, so it is told more than is permitted, and what is permitted is checked where lists come in.
+pub(crate) const fn http2_header_list(permitted: usize) -> u32 {
+    let list = permitted.saturating_mul(4);
+    if list > u32::MAX as usize {
+        u32::MAX
+    } else {
+        list as u32
+    }
 }
 
 impl Inbound {
@@ -45,7 +61,14 @@ impl Body for Inbound {
             Self::Request(client) => (ready!(client.poll_body(cx)), client.is_body_read()),
             Self::Response(link) => (ready!(link.poll_body(cx)), link.is_body_read()),
             Self::Http2(body) => {
-                return Pin::new(body).poll_frame(cx).map_err(BodyError::from);
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(Ok(frame)) = &frame
+                    && let Some(trailers) = frame.trailers_ref()
+                    && !HTTP2_FIELDS.admit(trailers)
+                {
+                    return Poll::Ready(Some(Err(BadBody::TrailersTooLarge.into())));
+                }
+                return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
             }
         };
         if ended {

@@ -38,6 +38,11 @@ impl LocalReply {
         }
     }
 
+    /// For what is no proper request; nothing after it is trusted to be one.
+    pub(super) fn bad_request() -> Self {
+        Self::text(StatusCode::BAD_REQUEST, "Bad Request").last()
+    }
+
     pub(super) fn direct(status: StatusCode, body: Bytes) -> Self {
         Self {
             details: "direct_response",

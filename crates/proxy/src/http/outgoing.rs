@@ -3,32 +3,120 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::inbound::{BodyError, Inbound};
+use crate::http1::BadBody;
 
-/// When the whole request body had been read from the client, once it has. Requests without a body have none.
+/// How far a request's body was read from the client. A request without a body is complete from its start.
 #[derive(Clone, Default)]
-pub(crate) struct Progress(Option<Rc<Cell<Option<Instant>>>>);
+pub(crate) struct Progress(Option<Rc<Reading>>);
+
+struct Reading {
+    state: Cell<ReadState>,
+    /// When the last piece was read; at first, when the request arrived.
+    last: Cell<Instant>,
+    /// The client was asked for more and has not sent it. Else it is the upstream that does not take more.
+    waiting: Cell<bool>,
+    /// Of the task whose deadline depends on this.
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReadState {
+    Reading,
+    Complete,
+    /// The client left, or what it sent is no body. How that is answered.
+    Failed(StatusCode),
+}
 
 impl Progress {
-    pub(super) fn of_body() -> Self {
-        Self(Some(Rc::default()))
+    pub(super) fn of_body(started: Instant) -> Self {
+        Self(Some(Rc::new(Reading {
+            state: Cell::new(ReadState::Reading),
+            last: Cell::new(started),
+            waiting: Cell::new(false),
+            waker: RefCell::default(),
+        })))
     }
 
-    fn complete(&self) {
-        if let Some(at) = self.0.as_deref().filter(|at| at.get().is_none()) {
-            at.set(Some(Instant::now()));
+    /// Notes a piece that was read, that none is there, or that the body is at its end.
+    fn observe(
+        &self,
+        frame: &Poll<Option<Result<Frame<Bytes>, BodyError>>>,
+        ended: bool,
+        cx: &Context<'_>,
+    ) {
+        let Some(reading) = &self.0 else { return };
+        if reading.state.get() != ReadState::Reading {
+            return;
+        }
+        let Poll::Ready(frame) = frame else {
+            reading.waiting.set(true);
+            return;
+        };
+        reading.waiting.set(false);
+        reading.last.set(Instant::now());
+        match frame {
+            Some(Err(error)) => reading
+                .state
+                .set(ReadState::Failed(match error.downcast_ref() {
+                    Some(BadBody::TrailersTooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    _ => StatusCode::BAD_REQUEST,
+                })),
+            None => reading.state.set(ReadState::Complete),
+            Some(Ok(_)) if ended => reading.state.set(ReadState::Complete),
+            Some(Ok(_)) => {}
+        }
+        if let Some(waker) = &*reading.waker.borrow()
+            && !waker.will_wake(cx.waker())
+        {
+            waker.wake_by_ref();
         }
     }
 
-    pub(crate) fn completed(&self) -> Option<Instant> {
-        self.0.as_deref()?.get()
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|reading| reading.state.get() == ReadState::Complete)
+    }
+
+    /// How a body that cannot be read to its end is answered.
+    pub(crate) fn failure(&self) -> Option<StatusCode> {
+        match self.0.as_ref()?.state.get() {
+            ReadState::Failed(status) => Some(status),
+            ReadState::Reading | ReadState::Complete => None,
+        }
+    }
+
+    /// Whether it is the client that keeps the request from being complete.
+    pub(crate) fn is_client_slow(&self) -> bool {
+        self.0.as_ref().is_some_and(|reading| {
+            reading.state.get() == ReadState::Reading && reading.waiting.get()
+        })
+    }
+
+    /// When the client last sent a piece of the body; `started` if it sent none.
+    pub(crate) fn last_read(&self, started: Instant) -> Instant {
+        self.0
+            .as_ref()
+            .map_or(started, |reading| reading.last.get())
+    }
+
+    /// Wakes this task when more of the body was read.
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        let Some(reading) = &self.0 else { return };
+        if reading.state.get() == ReadState::Reading {
+            match &mut *reading.waker.borrow_mut() {
+                Some(known) => known.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
     }
 }
 
@@ -51,9 +139,7 @@ impl Body for Outgoing {
             Self::Empty => Poll::Ready(None),
             Self::Stream { body, progress } => {
                 let frame = Pin::new(&mut *body).poll_frame(cx);
-                if matches!(frame, Poll::Ready(None)) || body.is_end_stream() {
-                    progress.complete();
-                }
+                progress.observe(&frame, body.is_end_stream(), cx);
                 frame
             }
             Self::Replay(attempt) => attempt.poll_frame(cx),
@@ -126,7 +212,8 @@ impl Recording {
     }
 
     pub(crate) fn can_replay(&self) -> bool {
-        !self.0.borrow().overflown
+        let tape = self.0.borrow();
+        !tape.overflown && tape.progress.failure().is_none()
     }
 }
 
@@ -135,13 +222,6 @@ pub(crate) struct Attempt {
     number: u32,
     next: usize,
     trailers_sent: bool,
-}
-
-impl Tape {
-    fn end(&mut self) {
-        self.ended = true;
-        self.progress.complete();
-    }
 }
 
 impl Attempt {
@@ -169,21 +249,19 @@ impl Attempt {
                     .map(|trailers| Ok(Frame::trailers(trailers))),
             );
         }
-        let frame = std::task::ready!(Pin::new(&mut tape.source).poll_frame(cx));
-        match &frame {
-            None => tape.end(),
-            Some(Err(_)) => {}
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.next = tape.keep(data);
-                } else if let Some(trailers) = frame.trailers_ref() {
-                    tape.trailers = Some(trailers.clone());
-                    tape.end();
-                    self.trailers_sent = true;
-                }
+        let frame = Pin::new(&mut tape.source).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            if let Some(data) = frame.data_ref() {
+                self.next = tape.keep(data);
+            } else if let Some(trailers) = frame.trailers_ref() {
+                tape.trailers = Some(trailers.clone());
+                self.trailers_sent = true;
             }
         }
-        Poll::Ready(frame)
+        tape.ended =
+            matches!(frame, Poll::Ready(None)) || tape.source.is_end_stream() || self.trailers_sent;
+        tape.progress.observe(&frame, tape.ended, cx);
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -204,9 +282,6 @@ impl Tape {
             self.frames.clear();
         } else {
             self.frames.push(data.clone());
-        }
-        if self.source.is_end_stream() {
-            self.end();
         }
         self.frames.len()
     }

@@ -5,18 +5,20 @@ use std::borrow::Cow;
 use crate::config::action::PathRewrite;
 use crate::config::matcher::PathMatch;
 
-/// Removes dot segments, decodes percent-encoded unreserved characters and turns backslashes into slashes, as Envoy's
-/// `normalize_path` does. `None` when the path is not absolute.
+/// Removes dot segments, decodes percent-encoded unreserved characters, encodes what has no place in a path and turns
+/// backslashes into slashes, as Envoy's `normalize_path` does. Other percent-encodings stay as they are. `None` when
+/// the path is not absolute, or holds an encoded NUL.
 pub(crate) fn normalize(path: &str) -> Option<Cow<'_, str>> {
     if !path.starts_with('/') {
         return None;
     }
-    let bytes = path.as_bytes();
-    let suspicious = bytes.iter().any(|b| matches!(b, b'%' | b'\\')) || path.contains("/.");
-    if !suspicious {
+    let suspicious = path
+        .bytes()
+        .any(|byte| byte == b'%' || replacement(byte).is_some());
+    if !suspicious && !path.contains("/.") {
         return Some(path.into());
     }
-    let decoded = decode_unreserved(path);
+    let decoded = canonical(path)?;
     let mut segments: Vec<&str> = Vec::new();
     let mut parts = decoded.split('/').skip(1).peekable();
     while let Some(segment) = parts.next() {
@@ -44,42 +46,55 @@ pub(crate) fn normalize(path: &str) -> Option<Cow<'_, str>> {
     Some(out.into())
 }
 
-fn decode_unreserved(path: &str) -> String {
+/// What stands for a character that a path should not have as it is.
+fn replacement(byte: u8) -> Option<&'static str> {
+    Some(match byte {
+        b'\\' => "/",
+        b'"' => "%22",
+        b'<' => "%3C",
+        b'>' => "%3E",
+        b'^' => "%5E",
+        b'`' => "%60",
+        b'{' => "%7B",
+        b'|' => "%7C",
+        b'}' => "%7D",
+        _ => return None,
+    })
+}
+
+/// The path with one spelling of each character. `None`: an encoded NUL.
+fn canonical(path: &str) -> Option<String> {
+    let hex = |byte: Option<&u8>| (*byte? as char).to_digit(16);
     let bytes = path.as_bytes();
-    let hex = |byte: u8| (byte as char).to_digit(16);
     let mut out = String::with_capacity(path.len());
+    let mut copied = 0;
     let mut index = 0;
     while index < bytes.len() {
-        let byte = bytes[index];
-        if byte == b'\\' {
-            out.push('/');
-            index += 1;
-            continue;
+        let (text, length) = match (
+            bytes[index],
+            hex(bytes.get(index + 1)),
+            hex(bytes.get(index + 2)),
+        ) {
+            (b'%', Some(high), Some(low)) => match (high * 16 + low) as u8 {
+                0 => return None,
+                byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                    (Some(byte as char), 3)
+                }
+                _ => (None, 3),
+            },
+            _ => (None, 1),
+        };
+        let replaced = replacement(bytes[index]);
+        if text.is_some() || replaced.is_some() {
+            out.push_str(&path[copied..index]);
+            out.extend(text);
+            out.push_str(replaced.unwrap_or_default());
+            copied = index + length;
         }
-        if byte == b'%'
-            && let (Some(high), Some(low)) = (
-                bytes.get(index + 1).and_then(|b| hex(*b)),
-                bytes.get(index + 2).and_then(|b| hex(*b)),
-            )
-        {
-            let value = (high * 16 + low) as u8;
-            if value.is_ascii_alphanumeric() || matches!(value, b'-' | b'.' | b'_' | b'~') {
-                out.push(value as char);
-            } else {
-                out.push('%');
-                out.push((bytes[index + 1] as char).to_ascii_uppercase());
-                out.push((bytes[index + 2] as char).to_ascii_uppercase());
-            }
-            index += 3;
-            continue;
-        }
-        // A path from hyper is ASCII or valid UTF-8; copy whole characters.
-        let rest = &path[index..];
-        let Some(c) = rest.chars().next() else { break };
-        out.push(c);
-        index += c.len_utf8();
+        index += length;
     }
-    out
+    out.push_str(&path[copied..]);
+    Some(out)
 }
 
 /// `//a///b` becomes `/a/b`.
@@ -122,6 +137,9 @@ mod tests {
         assert_eq!(normal("/a/b/.."), Some("/a/".to_owned()));
         assert_eq!(normal("/../../x"), Some("/x".to_owned()));
         assert_eq!(normal("/%7Euser/%2e%2e/x%2Fy"), Some("/x%2Fy".to_owned()));
+        assert_eq!(normal("/x%2fy%zz%"), Some("/x%2fy%zz%".to_owned()));
+        assert_eq!(normal("/a|b\\c"), Some("/a%7Cb/c".to_owned()));
+        assert_eq!(normal("/a%00"), None);
         assert_eq!(normal("/plain"), Some("/plain".to_owned()));
         assert_eq!(normal("*"), None);
     }

@@ -1,14 +1,17 @@
 //! Response bodies on their way to the client.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::InFlight;
-use super::alarm::{Alarm, earlier};
+use super::alarm::Alarm;
+use super::deadlines::{Deadlines, Expired};
+use super::http2::Stream;
 use super::inbound::{BodyError, Inbound};
 use super::outgoing::Progress;
 use super::record::Record;
@@ -37,17 +40,19 @@ enum Content {
 pub(crate) struct Relay {
     incoming: Inbound,
     lease: Lease,
-    request: Option<Progress>,
+    request: Progress,
+    deadlines: Deadlines,
     finished: bool,
-    /// Of the whole response.
-    deadline: Option<Instant>,
-    /// Between two pieces.
-    idle: Option<Duration>,
+    /// When the last piece came, once the next keeps us waiting.
     last: Option<Instant>,
     alarm: Option<Alarm>,
     record: Option<Box<Record>>,
     grpc: bool,
     random: u64,
+    /// Of a client that speaks HTTP/2.
+    stream: Option<Rc<Stream>>,
+    /// To be returned at the next poll.
+    error: Option<BodyError>,
 }
 
 impl Reply {
@@ -83,22 +88,31 @@ impl Reply {
         }
     }
 
-    /// Lets the upstream have the rest of the request while the client is slow to take the response.
-    pub(crate) fn nudge(&self, cx: &mut Context<'_>) {
-        if let Content::Relay(relay) = &self.content {
-            relay.incoming.nudge(cx);
-        }
+    /// Whether the upstream still sends it.
+    pub(crate) fn is_relayed(&self) -> bool {
+        matches!(self.content, Content::Relay(_))
+    }
+
+    /// For a client that is slow to take the response: lets the upstream have the rest of the request meanwhile.
+    /// Ready when the response has taken too long.
+    pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Content::Relay(relay) = &mut self.content else {
+            return Poll::Pending;
+        };
+        relay.incoming.nudge(cx);
+        relay.poll_deadline(cx)
     }
 }
 
 /// What [`Relay::new`] needs beside the body.
 pub(crate) struct Terms {
-    /// Set when the request has a body: a connection is only re-used once all of it was sent.
-    pub(crate) request: Option<Progress>,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) idle: Option<Duration>,
+    /// A connection is only used again once all of the request was sent.
+    pub(crate) request: Progress,
+    pub(crate) deadlines: Deadlines,
     pub(crate) record: Option<Box<Record>>,
     pub(crate) random: u64,
+    /// Of a client that speaks HTTP/2.
+    pub(crate) stream: Option<Rc<Stream>>,
 }
 
 impl Relay {
@@ -109,22 +123,31 @@ impl Relay {
         terms: Terms,
     ) -> Self {
         let grpc = lease.fleet().config.outlier.is_some() && is_grpc(headers);
-        Self {
+        let relay = Self {
             incoming,
             lease,
             request: terms.request,
+            deadlines: terms.deadlines,
             finished: false,
-            deadline: terms.deadline,
-            idle: terms.idle,
             last: None,
             alarm: None,
             record: terms.record,
             grpc,
             random: terms.random,
-        }
+            stream: terms.stream,
+            error: None,
+        };
+        relay.hand_over();
+        relay
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(stream) = &self.stream {
+            stream.taken();
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.last = None;
@@ -136,6 +159,8 @@ impl Relay {
                 }
                 if self.incoming.is_end_stream() {
                     self.finish();
+                } else {
+                    self.hand_over();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -149,9 +174,31 @@ impl Relay {
                 if let Some(record) = &mut self.record {
                     record.flag("UR");
                 }
-                Poll::Ready(Some(Err(error)))
+                self.break_off(error, cx)
             }
             Poll::Pending => self.poll_timers(cx),
+        }
+    }
+
+    /// Ends the body with an error. A reset HTTP/2 stream loses what waits to be written for it, so the client's
+    /// connection has a turn first: a client that never saw the head would send its request again.
+    fn break_off(
+        &mut self,
+        error: BodyError,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.stream.is_none() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        self.error = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// From now on the client is to take what it was given.
+    fn hand_over(&self) {
+        if let Some(stream) = &self.stream {
+            stream.hand_over(self.deadlines.next(&self.request, Instant::now()));
         }
     }
 
@@ -160,23 +207,28 @@ impl Relay {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let idle = self
-            .idle
-            .map(|idle| *self.last.get_or_insert_with(Instant::now) + idle);
-        let Some(at) = earlier(self.deadline, idle) else {
+        ready!(self.poll_deadline(cx));
+        self.break_off("the upstream response took too long".into(), cx)
+    }
+
+    /// Ready when the response has taken too long, whoever is to blame.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.finished {
+            return Poll::Pending;
+        }
+        self.request.watch(cx);
+        let last = *self.last.get_or_insert_with(Instant::now);
+        let Some(at) = self.deadlines.next(&self.request, last) else {
             return Poll::Pending;
         };
         ready!(self.alarm.get_or_insert_default().poll(at, cx));
         self.finished = true;
         self.lease.stats().upstream_rq_timeout.inc();
         if let Some(record) = &mut self.record {
-            record.flag(if self.deadline == Some(at) {
-                "UT"
-            } else {
-                "SI"
-            });
+            let idle = self.deadlines.expired(&self.request, last) == Expired::Idle;
+            record.flag(if idle { "SI" } else { "UT" });
         }
-        Poll::Ready(Some(Err("the upstream response took too long".into())))
+        Poll::Ready(())
     }
 
     fn trailers(&mut self, trailers: &http::HeaderMap) {
@@ -197,11 +249,7 @@ impl Relay {
     fn finish(&mut self) {
         if !self.finished {
             self.finished = true;
-            if self
-                .request
-                .as_ref()
-                .is_none_or(|request| request.completed().is_some())
-            {
+            if self.request.is_complete() {
                 self.lease.recycle();
             }
         }

@@ -26,7 +26,8 @@ pub(crate) struct Session {
     /// Where the client meant to go, when the listener restores that.
     pub(crate) dialled: SocketAddr,
     pub(crate) http2: bool,
-    alarm: Rc<Alarm>,
+    /// Of the request under way and the wait for the next; HTTP/2 streams have one each.
+    pub(crate) alarm: Alarm,
     routes: RefCell<(u64, Option<Held<RouteTable>>)>,
     pub(crate) in_flight: Cell<u32>,
     served: Cell<u32>,
@@ -67,7 +68,7 @@ impl Session {
             local,
             dialled,
             http2,
-            alarm: Rc::default(),
+            alarm: Alarm::default(),
             routes: RefCell::new((0, inline)),
             in_flight: Cell::new(0),
             served: Cell::new(0),
@@ -76,15 +77,6 @@ impl Session {
             closing: Cell::new(false),
             waker: RefCell::default(),
         })
-    }
-
-    /// HTTP/1 has one request at a time and shares the connection's timer; HTTP/2 streams need one each.
-    pub(super) fn alarm(&self) -> Rc<Alarm> {
-        if self.http2 {
-            Rc::default()
-        } else {
-            self.alarm.clone()
-        }
     }
 
     /// The route table in force, looked up again only when the configuration changed.

@@ -50,7 +50,8 @@ impl Tunnel {
                 .await
                 .is_ok()
             {
-                let (ended, _) = tcp::join(&mut client, &mut server, terms.idle, None).await;
+                let (ended, _) =
+                    tcp::join(&mut client, &mut server, terms.deadlines.idle, None).await;
                 tracing::debug!(?ended, "upgraded connection closed");
             }
             session.stats.downstream_cx_upgrades_active.dec();

@@ -7,8 +7,9 @@ use super::framing::Framing;
 
 /// Chunk extensions of one body, all told. Nobody uses them, so that many are an attack.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-const MAX_TRAILER_BYTES: usize = 16 * 1024;
-const MAX_TRAILER_FIELDS: usize = 100;
+/// What trailers may take, as Envoy's default for heads and trailers has it.
+pub(crate) const MAX_TRAILER_BYTES: usize = 60 * 1024;
+pub(crate) const MAX_TRAILER_FIELDS: usize = 100;
 
 /// What a body is made of.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,8 +25,10 @@ pub(super) enum Piece {
 pub(crate) enum BadBody {
     #[error("the body's chunks are malformed")]
     Chunk,
-    #[error("the body's trailers are malformed or too large")]
+    #[error("the body's trailers are malformed")]
     Trailers,
+    #[error("the body's trailers are too large")]
+    TrailersTooLarge,
     #[error("the connection ended within the body")]
     Cut,
 }
@@ -38,7 +41,8 @@ enum State {
     Length(u64),
     Chunked {
         part: Part,
-        /// Of the chunk: read so far of its size line, then left of its data.
+        /// Of the chunk: read so far of its size line, then left of its data. In the trailers: bytes searched for
+        /// their end.
         size: u64,
         extensions: usize,
     },
@@ -147,7 +151,7 @@ fn chunked(
                 }
                 return Ok(Some(Piece::Data(data)));
             }
-            (Part::Trailers, _) => return trailers(buffer),
+            (Part::Trailers, _) => return trailers(buffer, size),
             (Part::Size | Part::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = (byte as char).to_digit(16).ok_or(BadBody::Chunk)?;
                 *size = size.checked_mul(16).ok_or(BadBody::Chunk)? + u64::from(digit);
@@ -175,15 +179,20 @@ fn chunked(
     Ok(None)
 }
 
-/// What follows the last chunk: fields, or only the empty line.
-fn trailers(buffer: &mut BytesMut) -> Result<Option<Piece>, BadBody> {
+/// What follows the last chunk: fields, or only the empty line. `searched` bytes are known not to end them.
+fn trailers(buffer: &mut BytesMut, searched: &mut u64) -> Result<Option<Piece>, BadBody> {
     if buffer.starts_with(b"\r\n") {
         buffer.advance(2);
         return Ok(Some(Piece::End));
     }
-    let searched = &buffer[..buffer.len().min(MAX_TRAILER_BYTES)];
-    let Some(end) = searched.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return if buffer.len() >= MAX_TRAILER_BYTES || buffer.starts_with(b"\n") {
+    // The end may begin in what was searched already.
+    let from = usize::try_from(*searched).map_or(0, |searched| searched.saturating_sub(3));
+    let room = &buffer[..buffer.len().min(MAX_TRAILER_BYTES)];
+    let Some(end) = memchr::memmem::find(&room[from..], b"\r\n\r\n").map(|end| from + end) else {
+        *searched = room.len() as u64;
+        return if buffer.len() >= MAX_TRAILER_BYTES {
+            Err(BadBody::TrailersTooLarge)
+        } else if buffer.starts_with(b"\n") {
             Err(BadBody::Trailers)
         } else {
             Ok(None)
@@ -195,10 +204,10 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<Piece>, BadBody> {
         return Err(BadBody::Trailers);
     }
     let mut room = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
-    let Ok(httparse::Status::Complete((length, fields))) =
-        httparse::parse_headers(&block, &mut room)
-    else {
-        return Err(BadBody::Trailers);
+    let (length, fields) = match httparse::parse_headers(&block, &mut room) {
+        Ok(httparse::Status::Complete(parsed)) => parsed,
+        Err(httparse::Error::TooManyHeaders) => return Err(BadBody::TrailersTooLarge),
+        _ => return Err(BadBody::Trailers),
     };
     if length != block.len() {
         return Err(BadBody::Trailers);

@@ -237,6 +237,9 @@ pub(super) fn request(
         append_field(&header::HOST, host, out);
     }
     let encoder = if extent == Extent::Empty {
+        if has_body_by_definition(method) && !headers.contains_key(header::CONTENT_LENGTH) {
+            append_length(0, out);
+        }
         Encoder::length(0)
     } else {
         match (content_length(headers), extent) {
@@ -253,6 +256,14 @@ pub(super) fn request(
     };
     out.extend_from_slice(b"\r\n");
     encoder
+}
+
+/// Whether a request with this method says `content-length: 0` when it has no body (RFC 9110 section 8.6).
+fn has_body_by_definition(method: &Method) -> bool {
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT
+    )
 }
 
 /// What a response's head depends on beside itself.

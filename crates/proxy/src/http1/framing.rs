@@ -24,7 +24,7 @@ impl Framing {
 }
 
 /// Whether a list-valued field has this token.
-pub(super) fn has_token(value: &HeaderValue, token: &str) -> bool {
+pub(crate) fn has_token(value: &HeaderValue, token: &str) -> bool {
     value.to_str().is_ok_and(|text| {
         text.split(',')
             .any(|known| known.trim().eq_ignore_ascii_case(token))

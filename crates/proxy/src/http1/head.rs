@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use super::framing::{ContentLength, Framing, content_length, digits, has_token, is_chunked};
-use super::spare;
+use super::{spare, target};
 
 /// Room for header fields on the stack; larger limits take it from the heap.
 const USUAL_FIELDS: usize = 100;
@@ -23,6 +23,14 @@ pub(crate) struct Limits {
     pub(crate) fields: usize,
 }
 
+impl Limits {
+    /// Whether fields that did not come over HTTP/1 are within the limits. Names and values count.
+    pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
+        let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        headers.len() <= self.fields && headers.iter().map(size).sum::<usize>() <= self.bytes
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Malformed {
     Syntax,
@@ -33,6 +41,8 @@ pub(crate) enum Malformed {
     /// More bytes or fields than permitted.
     TooLarge,
     TargetTooLong,
+    /// The request target has a fragment.
+    Fragment,
     /// The client speaks HTTP/2; it would not understand an answer.
     Http2,
 }
@@ -240,16 +250,20 @@ fn parse_request<'b>(
         return Err(Malformed::TargetTooLong);
     }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Syntax)?;
-    let uri =
-        Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| Malformed::Syntax)?;
+    if !target::is_method(&method) {
+        return Err(Malformed::Syntax);
+    }
+    let uri = target::parse(&method, head.slice_ref(target.as_bytes()))?;
     let version = version(parsed.version);
     let mut alive = KeepAlive::of(version);
     let mut headers = spare::take(parsed.headers.len() + ADDED);
     let (mut length, mut coded, mut chunked) = (None, false, false);
-    let (mut expects, mut trailers) = (false, false);
+    let (mut expects, mut trailers, mut hosted) = (false, false, false);
     for parsed in parsed.headers.iter() {
         let (name, value) = field(head, parsed)?;
         match name {
+            // RFC 9112 section 3.2: two hosts are for two servers.
+            header::HOST if std::mem::replace(&mut hosted, true) => return Err(Malformed::Syntax),
             header::CONTENT_LENGTH => {
                 let number = digits(value.as_bytes()).ok_or(Malformed::Syntax)?;
                 match length {

@@ -4,20 +4,21 @@ mod answer;
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{Method, Request, Version};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Frame;
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
 use super::decode::{BadBody, Decoder, Piece};
 use super::framing::Framing;
 use super::head::{self, Limits, Malformed, RequestHead, Search};
 use super::wire::Wire;
+use crate::config::http_manager::HttpManager;
 use crate::http::inbound::Inbound;
 use crate::http::{Session, handle};
 use answer::After;
@@ -43,7 +44,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Gone,
-    BadBody,
+    BadBody(BadBody),
 }
 
 /// What comes next on a connection.
@@ -58,7 +59,8 @@ enum Next {
     Closed,
     /// Within a head.
     Cut,
-    TimedOut,
+    /// Within a head, or before the first one.
+    TimedOut(&'static str),
 }
 
 /// What the answer to a request must know of it.
@@ -69,21 +71,73 @@ struct Facts {
     trailers: bool,
 }
 
-/// Serves a client until it, the session or an error ends the connection.
-pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream) {
-    let client = Rc::new(Downstream::new(stream));
+/// Once the connection is asked to close, a head that has begun has this long to come in whole.
+const CLOSING_HEAD: Duration = Duration::from_secs(5);
+
+/// How long a head may take, and the text of the answer to one that takes longer. As Envoy has it, the timeout of
+/// idle streams starts with the first byte of a request.
+fn head_deadline(manager: &HttpManager, closing: bool) -> (Option<Duration>, &'static str) {
+    let headers = manager.request_headers_timeout;
+    let idle = manager.stream_idle_timeout;
+    let (limit, text) = match (headers, idle) {
+        (Some(headers), idle) if idle.is_none_or(|idle| headers <= idle) => {
+            (Some(headers), "request header timeout")
+        }
+        (_, idle) => (idle, "stream timeout"),
+    };
+    let limit = match manager.request_timeout {
+        Some(request) => Some(limit.map_or(request, |limit| limit.min(request))),
+        None => limit,
+    };
+    if closing {
+        (
+            Some(limit.map_or(CLOSING_HEAD, |limit| limit.min(CLOSING_HEAD))),
+            text,
+        )
+    } else {
+        (limit, text)
+    }
+}
+
+/// The status and body with which what is no request is answered; `None`: the client would not understand.
+fn refusal(how: Malformed) -> Option<(StatusCode, &'static str)> {
+    let status = match how {
+        Malformed::Syntax => StatusCode::BAD_REQUEST,
+        Malformed::Version => StatusCode::UPGRADE_REQUIRED,
+        Malformed::Coding => StatusCode::NOT_IMPLEMENTED,
+        Malformed::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Malformed::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Malformed::Fragment => return Some((StatusCode::BAD_REQUEST, "")),
+        Malformed::Http2 => return None,
+    };
+    Some((status, status.canonical_reason().unwrap_or_default()))
+}
+
+/// Serves a client until it, the session or an error ends the connection. `input` is what was read from the stream
+/// already.
+pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: BytesMut) {
+    let client = Rc::new(Downstream::new(stream, input));
     loop {
         let head = match client.next(session).await {
             Next::Request(head) => head,
-            Next::Closed | Next::TimedOut => return client.flush().await,
+            Next::Closed => return client.close().await,
             Next::Cut => {
                 session.stats.downstream_rq_rx_reset.inc();
-                return client.flush().await;
+                return client.close().await;
+            }
+            Next::TimedOut(text) => {
+                session.stats.downstream_rq_idle_timeout.inc();
+                return client
+                    .refuse(session, StatusCode::REQUEST_TIMEOUT, text)
+                    .await;
             }
             Next::Malformed(how) => {
                 session.stats.downstream_cx_protocol_error.inc();
                 tracing::debug!(remote = %session.remote, ?how, "client's request is malformed");
-                return client.refuse(session, how).await;
+                if let Some((status, text)) = refusal(how) {
+                    client.refuse(session, status, text).await;
+                }
+                return;
             }
         };
         let facts = Facts {
@@ -97,8 +151,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream) {
             let mut handling = pin!(handle(session.clone(), request));
             std::future::poll_fn(|cx| match handling.as_mut().poll(cx) {
                 // What came of a request that was none does not matter.
-                Poll::Ready(_) if client.is_body_bad() => Poll::Ready(Err(Trouble::BadBody)),
-                Poll::Ready(response) => Poll::Ready(Ok(response)),
+                Poll::Ready(response) => Poll::Ready(client.body_error().map_or(Ok(response), Err)),
                 Poll::Pending => client.poll_trouble(cx).map(Err),
             })
             .await
@@ -109,12 +162,17 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream) {
                 session.stats.downstream_rq_rx_reset.inc();
                 return;
             }
-            Err(Trouble::BadBody) => {
+            Err(Trouble::BadBody(error)) => {
                 session.stats.downstream_cx_protocol_error.inc();
-                return client.refuse(session, Malformed::Syntax).await;
+                let status = match error {
+                    BadBody::TrailersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    BadBody::Chunk | BadBody::Trailers | BadBody::Cut => StatusCode::BAD_REQUEST,
+                };
+                let text = status.canonical_reason().unwrap_or_default();
+                return client.refuse(session, status, text).await;
             }
         };
-        match client.answer(&facts, response).await {
+        match client.answer(session, &facts, response).await {
             After::Next => client.depart_with(session),
             After::Close => return client.close().await,
             After::Broken => return,
@@ -130,9 +188,9 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream) {
 }
 
 impl Downstream {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, input: BytesMut) -> Self {
         Self(RefCell::new(State {
-            wire: Wire::new(stream),
+            wire: Wire::new(stream, input),
             search: Search::default(),
             decoder: Decoder::new(Framing::None),
             expects: false,
@@ -149,7 +207,8 @@ impl Downstream {
             bytes: manager.max_header_bytes,
             fields: manager.max_header_count,
         };
-        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let alarm = &session.alarm;
+        let mut began = None;
         self.0.borrow_mut().wire.rest();
         std::future::poll_fn(|cx| {
             let state = &mut *self.0.borrow_mut();
@@ -169,21 +228,23 @@ impl Downstream {
                 {
                     return Poll::Ready(Next::Closed);
                 }
-                if !begun && session.is_asked_to_close(cx) {
+                let closing = session.is_asked_to_close(cx);
+                if !begun && closing {
                     return Poll::Ready(Next::Closed);
                 }
                 match state.wire.poll_read(cx) {
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(_) if begun => return Poll::Ready(Next::Cut),
                     Poll::Ready(_) => return Poll::Ready(Next::Closed),
+                    Poll::Pending if !begun => return Poll::Pending,
                     Poll::Pending => {
-                        let Some(timeout) = manager.request_headers_timeout.filter(|_| begun)
-                        else {
+                        // A head has to come in whole, each byte of it notwithstanding.
+                        let began = *began.get_or_insert_with(Instant::now);
+                        let (limit, text) = head_deadline(manager, closing);
+                        let Some(limit) = limit else {
                             return Poll::Pending;
                         };
-                        let timer =
-                            timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                        return timer.as_mut().poll(cx).map(|()| Next::TimedOut);
+                        return alarm.poll(began + limit, cx).map(|()| Next::TimedOut(text));
                     }
                 }
             }
@@ -227,8 +288,10 @@ impl Downstream {
         polled
     }
 
-    fn is_body_bad(&self) -> bool {
-        self.0.borrow().trouble == Some(Trouble::BadBody)
+    /// Why the request's body is none.
+    fn body_error(&self) -> Option<Trouble> {
+        let trouble = self.0.borrow().trouble;
+        trouble.filter(|trouble| matches!(trouble, Trouble::BadBody(_)))
     }
 
     pub(crate) fn is_body_read(&self) -> bool {
@@ -285,7 +348,7 @@ impl State {
                 Ok(Some(Piece::End)) => return Poll::Ready(None),
                 Ok(None) => {}
                 Err(error) => {
-                    self.trouble = Some(Trouble::BadBody);
+                    self.trouble = Some(Trouble::BadBody(error));
                     return Poll::Ready(Some(Err(error)));
                 }
             }

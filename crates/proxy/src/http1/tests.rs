@@ -315,10 +315,10 @@ fn malformed_chunks_are_refused() {
         decode(Framing::Chunked, endless.as_bytes(), &[]).unwrap_err(),
         BadBody::Chunk
     );
-    let trailers = format!("0\r\nx: {}", "x".repeat(20_000));
+    let trailers = format!("0\r\nx: {}", "x".repeat(70_000));
     assert_eq!(
         decode(Framing::Chunked, trailers.as_bytes(), &[]).unwrap_err(),
-        BadBody::Trailers
+        BadBody::TrailersTooLarge
     );
     for cut in [
         "",

@@ -27,10 +27,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    /// `input` is what was read from the stream already.
+    pub(crate) fn new(stream: TcpStream, input: BytesMut) -> Self {
         Self {
             stream,
-            input: BytesMut::new(),
+            input,
             output: Output::default(),
             room: MIN_READ,
         }
@@ -110,6 +111,12 @@ impl Wire {
     /// Says that nothing more will be sent.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Makes the close of the socket a reset, for a body whose end is the connection's end and that was cut.
+    pub(super) fn reset_on_close(&self) {
+        // The socket may be gone already.
+        let _ = self.stream.set_zero_linger();
     }
 
     /// The socket, and what was read ahead.

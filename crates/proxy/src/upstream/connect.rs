@@ -7,7 +7,11 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::config::cluster::Cluster;
+use crate::config::cluster::{Cluster, Protocol};
+
+/// A silent HTTP/2 peer is probed so often, and is gone when it has acknowledged nothing for so long.
+const PROBE: Duration = Duration::from_secs(10);
+const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -39,6 +43,13 @@ async fn dial(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> io::
     socket.set_nodelay(true)?;
     if let Some(mark) = mark {
         SockRef::from(&socket).set_mark(mark)?;
+    }
+    if cluster.protocol != Protocol::Http1 {
+        // Many requests share an HTTP/2 connection and none of them closes it, so the kernel has to notice that its
+        // peer is gone. Servers of gRPC take frequent PINGs for an attack; this they do not see.
+        let socket = SockRef::from(&socket);
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE).with_interval(PROBE))?;
+        socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
     }
     if let Some(keepalive) = cluster.keepalive {
         let mut options = TcpKeepalive::new();

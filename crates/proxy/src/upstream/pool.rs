@@ -1,26 +1,24 @@
-//! Upstream HTTP connections of one worker to one host: HTTP/1 ones taken last-in first-out, one HTTP/2 one shared.
+//! Upstream HTTP connections of one worker to one host: HTTP/1 ones taken last-in first-out, HTTP/2 ones shared.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use http::{Request, Response};
-use hyper::client::conn::{TrySendError, http2};
-use hyper_util::rt::TokioIo;
-use tokio::sync::{Mutex, oneshot};
+use hyper::client::conn::TrySendError;
+use tokio::sync::oneshot;
 
 use super::connect::{ConnectError, connect};
+use super::http2::{Connections, Stream};
 use super::{Cluster, Upstream};
-use crate::executor::LocalExecutor;
 use crate::fleet::Fleet;
 use crate::held::Held;
 use crate::http::inbound::Inbound;
 use crate::http::outgoing::Outgoing;
 use crate::http1::{Departures, Limits, Link, Outbound, SendError, Wire};
 use crate::metrics::ClusterStats;
-
-type Sender2 = http2::SendRequest<Outgoing>;
 
 /// What the head of a response may take, unless the cluster's buffer limit says otherwise.
 const USUAL_HEAD: Limits = Limits {
@@ -35,8 +33,7 @@ pub(crate) struct Pool {
     idle: RefCell<Vec<Idle>>,
     /// Requests that wait because the connection ceiling is reached.
     waiting: RefCell<VecDeque<oneshot::Sender<Option<Idle>>>>,
-    /// Held while connecting, so that requests that arrive together share the one connection.
-    shared: Mutex<Option<Sender2>>,
+    pub(super) http2: Connections,
     connections: Cell<u32>,
     /// The host was removed: nothing returns to the pool.
     retired: Cell<bool>,
@@ -68,8 +65,6 @@ pub(crate) struct Lease {
     fleet: Held<Fleet>,
     pub(crate) upstream: Rc<Upstream>,
     connection: Connection,
-    /// Whether an earlier request used this connection, so that it may have been closed by the peer meanwhile.
-    pub(crate) reused: bool,
 }
 
 enum Connection {
@@ -77,7 +72,7 @@ enum Connection {
         link: Rc<Link>,
         served: u32,
     },
-    Http2(Sender2),
+    Http2(Stream),
     /// For one request only.
     Dedicated(Rc<Link>),
     None,
@@ -92,11 +87,9 @@ impl Lease {
     ) -> Result<Self, AcquireError> {
         let mut lease = Self::begin(cluster, upstream)?;
         if http2 {
-            lease.connection = Connection::Http2(Box::pin(shared(cluster, upstream)).await?);
-            lease.reused = true;
+            lease.connection = Connection::Http2(Stream::acquire(cluster, upstream).await?);
         } else {
             let idle = exclusive(cluster, upstream).await?;
-            lease.reused = idle.served > 0;
             lease.connection = Connection::Http1 {
                 link: idle.link,
                 served: idle.served,
@@ -131,7 +124,6 @@ impl Lease {
             fleet,
             upstream: upstream.clone(),
             connection: Connection::None,
-            reused: false,
         })
     }
 
@@ -158,18 +150,15 @@ impl Lease {
         }
     }
 
-    /// Sends a request over HTTP/2. On error it comes back if nothing of it was sent.
+    /// Sends a request over HTTP/2. On error it comes back if nothing of it was sent; `None`: this is no HTTP/2
+    /// connection.
     pub(crate) async fn send_http2(
-        &mut self,
+        &self,
         request: Request<Outgoing>,
-    ) -> Result<Response<Inbound>, TrySendError<Request<Outgoing>>> {
-        match &mut self.connection {
-            Connection::Http2(sender) => {
-                let response = sender.try_send_request(request).await?;
-                Ok(response.map(Inbound::Http2))
-            }
-            // Unreachable: a lease is handed out with the connection asked for. Waiting for ever ends at the timeout.
-            _ => std::future::pending().await,
+    ) -> Option<Result<Response<Inbound>, TrySendError<Request<Outgoing>>>> {
+        match &self.connection {
+            Connection::Http2(stream) => Some(stream.send(request).await),
+            Connection::Http1 { .. } | Connection::Dedicated(_) | Connection::None => None,
         }
     }
 
@@ -250,9 +239,7 @@ impl Pool {
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         self.idle.borrow_mut().clear();
-        if let Ok(mut shared) = self.shared.try_lock() {
-            *shared = None;
-        }
+        self.http2.retire();
     }
 
     /// Closes connections idle for too long; returns how many.
@@ -263,11 +250,16 @@ impl Pool {
         if let Some(timeout) = idle_timeout {
             idle.retain(|idle| now.duration_since(idle.since) < timeout);
         }
-        (before - idle.len()) as u64
+        (before - idle.len()) as u64 + self.http2.tend(now, idle_timeout)
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.get()
     }
 
     fn connection_closed(&self) {
         self.connections.set(self.connections.get() - 1);
+        self.http2.connection_closed();
         // A place became free; the first waiter tries to use it.
         while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
             if waiter.send(None).is_ok() {
@@ -328,43 +320,11 @@ async fn link(
         limits.bytes = (limit as usize).max(SMALLEST_HEAD);
     }
     cluster.stats.upstream_cx_http1_total.inc();
-    Ok(Rc::new(Link::new(Wire::new(stream), limits, guard)))
-}
-
-fn broken(error: hyper::Error) -> ConnectError {
-    ConnectError::Failed(std::io::Error::other(error))
-}
-
-/// The HTTP/2 connection to the host, opened if need be.
-async fn shared(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Sender2, AcquireError> {
-    let _pending = Pending::take(cluster)?;
-    let mut slot = upstream.pool.shared.lock().await;
-    if let Some(sender) = slot.as_mut() {
-        if !sender.is_closed() && sender.ready().await.is_ok() {
-            return Ok(sender.clone());
-        }
-        *slot = None;
-    }
-    // All requests share this connection, so there is nothing to wait for but itself.
-    let guard = ConnectionGuard::open(cluster, upstream)?;
-    let stream = cluster.connect(upstream).await?;
-    let (sender, connection) = http2::Builder::new(LocalExecutor)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(1 << 24)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    cluster.stats.upstream_cx_http2_total.inc();
-    tokio::task::spawn_local(async move {
-        let _guard = guard;
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "upstream connection ended");
-        }
-    });
-    if !upstream.pool.retired.get() {
-        *slot = Some(sender.clone());
-    }
-    Ok(sender)
+    Ok(Rc::new(Link::new(
+        Wire::new(stream, BytesMut::new()),
+        limits,
+        guard,
+    )))
 }
 
 impl Cluster {
@@ -376,10 +336,7 @@ impl Cluster {
         match connect(upstream.host.address, &fleet.config, self.mark()).await {
             Ok(stream) => Ok(stream),
             Err(error) => {
-                self.stats.upstream_cx_connect_fail.inc();
-                if matches!(error, ConnectError::Timeout) {
-                    self.stats.upstream_cx_connect_timeout.inc();
-                }
+                self.stats.connect_failed(&error);
                 Err(error)
             }
         }
@@ -387,13 +344,13 @@ impl Cluster {
 }
 
 /// A request's place among those that wait for a connection.
-struct Pending {
+pub(super) struct Pending {
     cluster: Rc<Cluster>,
     fleet: Held<Fleet>,
 }
 
 impl Pending {
-    fn take(cluster: &Rc<Cluster>) -> Result<Self, AcquireError> {
+    pub(super) fn take(cluster: &Rc<Cluster>) -> Result<Self, AcquireError> {
         let fleet = cluster.fleet();
         if !fleet.state.breakers.pending.try_take() {
             cluster.stats.upstream_rq_pending_overflow.inc();

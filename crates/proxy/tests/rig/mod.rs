@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod envoy;
+pub mod pair;
 pub mod resources;
 pub mod upstream;
 

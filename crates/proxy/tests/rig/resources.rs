@@ -312,3 +312,20 @@ pub fn http2_cluster(name: &str, address: SocketAddr) -> cluster::Cluster {
 pub fn everything_to(name: &str) -> route::RouteConfiguration {
     routes(vec![forward(prefix("/"), to_cluster(name))])
 }
+
+/// What our planner says of HTTP (`plan/envoy/listener.rs`), beside the routes.
+pub fn planned(manager: hcm::HttpConnectionManager) -> hcm::HttpConnectionManager {
+    hcm::HttpConnectionManager {
+        http_protocol_options: Some(core::Http1ProtocolOptions {
+            accept_http_10: true,
+            ..Default::default()
+        }),
+        upgrade_configs: vec![hcm::http_connection_manager::UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..Default::default()
+        }],
+        normalize_path: yes(),
+        merge_slashes: true,
+        ..manager
+    }
+}

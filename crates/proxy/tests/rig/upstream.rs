@@ -234,6 +234,8 @@ fn answer(
         }
         "/close" => false,
         "/die-after" => {
+            // Held back until the close, so that both arrive together: a request that is sent between them is lost.
+            let _ = socket2::SockRef::from(&*writer).set_tcp_cork(true);
             respond(writer, name, 200, "last");
             false
         }

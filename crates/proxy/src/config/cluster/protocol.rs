@@ -1,14 +1,18 @@
 //! How upstream connections of a cluster speak and are made: HTTP version, limits per connection, socket mark.
 
+use std::time::Duration;
+
 use envoy_types::pb::envoy::config::cluster::v3 as proto;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 
 use super::super::rejection::{Compiled, Rejection, Under, refuse_set};
-use super::super::value::{decode_any, flag, number, timeout};
-use super::{Cluster, Protocol, ceiling};
+use super::super::value::{decode_any, duration_or, flag, number, timeout};
+use super::{Cluster, Http2Keepalive, Protocol, ceiling};
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// Streams at once on an HTTP/2 connection, of either end, unless the configuration says otherwise. Envoy's default.
+pub(in crate::config) const MAX_CONCURRENT_STREAMS: u32 = 1024;
 /// `SOL_SOCKET` and `SO_MARK`, the one socket option an upstream bind configuration may set.
 const MARK_OPTION: (i64, i64) = (1, 36);
 
@@ -108,7 +112,10 @@ fn common_http(common: &core::HttpProtocolOptions, compiled: &mut Cluster) -> Co
 
 fn http2(options: &core::Http2ProtocolOptions, compiled: &mut Cluster) -> Compiled<()> {
     refuse_set!(options; allow_connect, allow_metadata, custom_settings_parameters);
-    let streams = number(options.max_concurrent_streams.as_ref(), i32::MAX as u32);
+    let streams = number(
+        options.max_concurrent_streams.as_ref(),
+        MAX_CONCURRENT_STREAMS,
+    );
     if streams == 0 {
         return Err(Rejection::new(
             "max_concurrent_streams",
@@ -116,7 +123,33 @@ fn http2(options: &core::Http2ProtocolOptions, compiled: &mut Cluster) -> Compil
         ));
     }
     compiled.max_concurrent_streams = streams;
+    compiled.http2_keepalive = http2_keepalive(options)?;
     Ok(())
+}
+
+/// `connection_keepalive`, of either end.
+pub(in crate::config) fn http2_keepalive(
+    options: &core::Http2ProtocolOptions,
+) -> Compiled<Option<Http2Keepalive>> {
+    let Some(keepalive) = &options.connection_keepalive else {
+        return Ok(None);
+    };
+    let field = |name| format!("connection_keepalive.{name}");
+    let timeout = duration_or(
+        keepalive.timeout.as_ref(),
+        Duration::ZERO,
+        &field("timeout"),
+    )?;
+    if timeout.is_zero() {
+        return Err(Rejection::new(field("timeout"), "is required"));
+    }
+    // Without an interval Envoy pings only after idleness.
+    let interval = duration_or(
+        keepalive.interval.as_ref(),
+        Duration::ZERO,
+        &field("interval"),
+    )?;
+    Ok((!interval.is_zero()).then_some(Http2Keepalive { interval, timeout }))
 }
 
 /// The socket mark of upstream connections. Anything else a bind configuration could ask for is refused.

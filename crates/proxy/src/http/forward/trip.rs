@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Body;
 
 use super::super::Exchange;
-use super::super::inbound::Inbound;
+use super::super::alarm::after;
+use super::super::inbound::{HTTP2_FIELDS, Inbound};
 use super::super::local::{grpc_status, http_from_grpc};
 use super::super::outgoing::{Outgoing, Progress, Recording};
 use super::{ATTEMPT_COUNT, target};
@@ -24,7 +26,7 @@ use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{AcquireError, Lease};
 use crate::upstream::{Cluster, Upstream};
 
-/// Attempts that cost the policy nothing because the request had not left the proxy, or its connection had died idle.
+/// Attempts that cost the policy nothing because the request had not left the proxy.
 const FREE_ATTEMPTS: u32 = 5;
 /// Extra picks spent on another host when the policy names no number of its own.
 const AVOIDANCE: u32 = 3;
@@ -74,7 +76,6 @@ pub(super) enum Mishap {
     /// The connection ended before a response header. `unsent`: nothing of the request was written.
     Reset {
         unsent: bool,
-        reused: bool,
     },
     Refused,
     Protocol,
@@ -123,13 +124,14 @@ impl Trip<'_> {
                     };
                     let blamed = !matches!(
                         mishap,
-                        Mishap::Overflow | Mishap::NoHost | Mishap::Reset { unsent: true, .. }
+                        Mishap::Overflow | Mishap::NoHost | Mishap::Reset { unsent: true }
                     );
                     if blamed {
                         self.fleet.observe(&upstream.host, status, random.next());
                     }
                     if free < FREE_ATTEMPTS && self.is_free(mishap, &tried, &upstream) {
                         free += 1;
+                        attempts -= 1;
                         // A connection that died while idle says nothing about its host.
                         if matches!(mishap, Mishap::Connect(_)) {
                             tried.push(upstream.host.clone());
@@ -180,21 +182,15 @@ impl Trip<'_> {
 
     async fn attempt(&self, upstream: &Rc<Upstream>, number: u32) -> Result<Answer, Mishap> {
         let per_try = self.policy.and_then(|policy| policy.per_try_timeout);
-        let mut at = per_try.map(|per_try| Instant::now() + per_try);
-        let expiry = || {
-            let per_try = per_try?;
-            // Like the whole request's, an attempt's clock stands still while the client is still sending.
-            if self.has_body()
-                && self.progress.completed().is_none()
-                && at.is_some_and(|at| Instant::now() >= at)
-            {
-                at = Some(Instant::now() + per_try);
-            }
-            at
+        let begun = Instant::now();
+        let expiry = |_: &Context<'_>| {
+            // Like the whole request's, an attempt's clock does not run while the client is still sending.
+            let read = self.progress.last_read(self.exchange.started);
+            after(read.max(begun), per_try).filter(|_| !self.progress.is_client_slow())
         };
         let send = pin!(self.send(upstream, number));
         self.exchange
-            .alarm
+            .alarm()
             .race(send, expiry)
             .await
             .unwrap_or_else(|_| {
@@ -210,7 +206,7 @@ impl Trip<'_> {
         } else {
             Lease::acquire(self.cluster, upstream, self.http2).await
         };
-        let mut lease = lease.map_err(|error| match error {
+        let lease = lease.map_err(|error| match error {
             AcquireError::Overflow => Mishap::Overflow,
             AcquireError::Connect(error) => Mishap::Connect(error),
         })?;
@@ -218,7 +214,7 @@ impl Trip<'_> {
         stats.upstream_rq_total.inc();
         let sent = Instant::now();
         let outcome = if self.http2 {
-            self.send_http2(&mut lease, upstream, number).await
+            self.send_http2(&lease, upstream, number).await
         } else {
             self.send_http1(&lease, upstream, number).await
         };
@@ -245,7 +241,7 @@ impl Trip<'_> {
                 })
             }
             Err(mishap) => {
-                if !matches!(mishap, Mishap::Reset { unsent: true, .. }) {
+                if !matches!(mishap, Mishap::Reset { unsent: true }) {
                     stats.upstream_rq_rx_reset.inc();
                 }
                 Err(mishap)
@@ -277,22 +273,16 @@ impl Trip<'_> {
         sent.map_err(|error| match error {
             SendError::Unsent(body) => {
                 self.restore(body);
-                Mishap::Reset {
-                    unsent: true,
-                    reused: lease.reused,
-                }
+                Mishap::Reset { unsent: true }
             }
-            SendError::Reset => Mishap::Reset {
-                unsent: false,
-                reused: lease.reused,
-            },
+            SendError::Reset => Mishap::Reset { unsent: false },
             SendError::Malformed => Mishap::Protocol,
         })
     }
 
     async fn send_http2(
         &self,
-        lease: &mut Lease,
+        lease: &Lease,
         upstream: &Upstream,
         number: u32,
     ) -> Result<Response<Inbound>, Mishap> {
@@ -309,17 +299,24 @@ impl Trip<'_> {
             self.headers.clone()
         };
         *request.version_mut() = Version::HTTP_2;
-        let reused = lease.reused;
         // Boxed, because the state of every request would otherwise carry room for it.
-        let sent = Box::pin(lease.send_http2(request)).await;
-        sent.map_err(|mut error| {
+        let Some(sent) = Box::pin(lease.send_http2(request)).await else {
+            debug_assert!(false, "a lease is for the protocol that was asked for");
+            return Err(Mishap::Protocol);
+        };
+        let response = sent.map_err(|mut error| {
             let back = error.take_message();
             let unsent = back.is_some();
             if let Some(request) = back {
                 self.restore(request.into_body());
             }
-            classify(error.error(), unsent, reused)
-        })
+            classify(error.error(), unsent)
+        })?;
+        if HTTP2_FIELDS.admit(response.headers()) {
+            Ok(response)
+        } else {
+            Err(Mishap::Protocol)
+        }
     }
 
     /// The upstream's own name, where the route asks for it.
@@ -343,10 +340,7 @@ impl Trip<'_> {
         Ok(match &mut *self.source.borrow_mut() {
             Source::None => Outgoing::Empty,
             Source::Once(body) => {
-                let body = body.take().ok_or(Mishap::Reset {
-                    unsent: false,
-                    reused: false,
-                })?;
+                let body = body.take().ok_or(Mishap::Reset { unsent: false })?;
                 Outgoing::Stream {
                     body,
                     progress: self.progress.clone(),
@@ -362,10 +356,6 @@ impl Trip<'_> {
         {
             *slot = Some(body);
         }
-    }
-
-    fn has_body(&self) -> bool {
-        !matches!(*self.source.borrow(), Source::None)
     }
 
     /// Whether the whole request can be sent once more.
@@ -384,18 +374,14 @@ impl Trip<'_> {
         })
     }
 
-    /// Attempts that need no policy's leave: nothing was sent; or the connection was an idle one that its peer had
-    /// closed, and the request may be repeated by its nature; or no connection came about and another host is there.
+    /// Attempts that no policy need permit, because no server can have seen them: the connection was closed before
+    /// anything was sent on it; or no connection came about and another host is there.
     fn is_free(&self, mishap: &Mishap, tried: &[Arc<Host>], upstream: &Upstream) -> bool {
         if !self.can_replay() {
             return false;
         }
         match mishap {
-            Mishap::Reset { unsent: true, .. } => true,
-            Mishap::Reset {
-                unsent: false,
-                reused: true,
-            } => self.method.is_idempotent(),
+            Mishap::Reset { unsent } => *unsent,
             Mishap::Connect(_) => {
                 let others = |host: &Arc<Host>| {
                     !Arc::ptr_eq(host, &upstream.host)
@@ -412,7 +398,7 @@ impl Trip<'_> {
     }
 }
 
-fn classify(error: &hyper::Error, unsent: bool, reused: bool) -> Mishap {
+fn classify(error: &hyper::Error, unsent: bool) -> Mishap {
     if let Some(h2) =
         std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>())
         && h2.reason() == Some(h2::Reason::REFUSED_STREAM)
@@ -422,7 +408,7 @@ fn classify(error: &hyper::Error, unsent: bool, reused: bool) -> Mishap {
     if error.is_parse() {
         Mishap::Protocol
     } else {
-        Mishap::Reset { unsent, reused }
+        Mishap::Reset { unsent }
     }
 }
 

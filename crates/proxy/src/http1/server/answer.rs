@@ -3,16 +3,16 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Response, StatusCode, Version};
 use hyper::body::{Body, Frame};
 
 use super::super::departures::Departure;
-use super::super::encode::{self, Asked, Encoder, Extent};
-use super::super::head::Malformed;
+use super::super::encode::{self, Asked, Encoder, Extent, TooShort};
 use super::super::spare;
 use super::{Downstream, Facts};
+use crate::http::alarm::after;
 use crate::http::relay::Reply;
 use crate::http::upgrade::Tunnel;
 use crate::http::{Session, refusal};
@@ -21,6 +21,8 @@ use crate::http::{Session, refusal};
 /// learns of the end.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+/// How long a client has to take the last bytes before its connection ends.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// What becomes of a connection after a response.
 pub(super) enum After {
@@ -30,93 +32,145 @@ pub(super) enum After {
     Tunnel(Box<Tunnel>),
 }
 
+/// A response on its way out.
+struct Writing {
+    encoder: Option<Encoder>,
+    /// Nothing follows on the connection.
+    last: bool,
+    /// How much waited to be written when the client took the last of it.
+    blocked: Option<(usize, Instant)>,
+    /// The body ended before its end.
+    cut: bool,
+}
+
 impl Downstream {
     /// Writes a response, and settles what its request left behind.
-    pub(super) async fn answer(&self, facts: &Facts, response: Response<Reply>) -> After {
+    pub(super) async fn answer(
+        &self,
+        session: &Session,
+        facts: &Facts,
+        response: Response<Reply>,
+    ) -> After {
         let (head, mut reply) = response.into_parts();
         let extent = Extent::of(&reply);
-        let (encoder, stays) = {
+        // Of a request that is answered before it is complete, the rest is passed over if it is here and nobody else
+        // reads it; else the connection ends with the answer, and the answer says so.
+        let clean = self.is_body_read()
+            || (!reply.is_relayed()
+                && std::future::poll_fn(|cx| Poll::Ready(self.0.borrow_mut().skip_body(cx))).await);
+        let (mut encoder, stays) = {
             let state = &mut *self.0.borrow_mut();
             let asked = Asked {
                 method: &facts.method,
                 version: facts.version,
-                keep_alive: facts.keep_alive,
+                keep_alive: facts.keep_alive && clean,
                 trailers: facts.trailers,
             };
             let out = state.wire.output.tail();
             encode::response(head.status, &head.headers, asked, extent, out)
         };
         spare::give(head.headers);
-        let mut encoder = encoder.filter(|_| extent != Extent::Empty);
+        let ends_with_connection = encoder.as_ref().is_some_and(Encoder::is_last);
+        if extent == Extent::Empty {
+            encoder = None;
+        }
         let last = !stays || head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let mut writing = Writing {
+            encoder,
+            last,
+            blocked: None,
+            cut: false,
+        };
         let written =
-            std::future::poll_fn(|cx| self.poll_reply(&mut reply, &mut encoder, last, cx)).await;
+            std::future::poll_fn(|cx| self.poll_reply(session, &mut reply, &mut writing, cx)).await;
         if written.is_err() {
             return After::Broken;
         }
         if let Some(tunnel) = reply.take_tunnel() {
             return After::Tunnel(tunnel);
         }
-        drop(reply);
-        let clean = std::future::poll_fn(|cx| Poll::Ready(self.0.borrow_mut().skip_body(cx))).await;
-        if stays && clean {
+        if writing.cut && ends_with_connection {
+            self.0.borrow().wire.reset_on_close();
+            return After::Broken;
+        }
+        if stays && !writing.cut {
             After::Next
         } else {
             After::Close
         }
     }
 
-    /// Writes the body. Its end may be left to the departures unless it is the connection's `last` word.
-    /// An error ends the connection.
+    /// Writes the body. Its end may be left to the departures unless it is the connection's last word. What came of a
+    /// body that breaks off is written, so that the client never takes its request for unanswered. An error ends the
+    /// connection at once.
     fn poll_reply(
         &self,
+        session: &Session,
         reply: &mut Reply,
-        encoder: &mut Option<Encoder>,
-        last: bool,
+        writing: &mut Writing,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ()>> {
         loop {
             let mut waiting = false;
             // The state is not borrowed while the reply is polled, because that may read the request's body.
-            while let Some(writing) = encoder.as_mut().filter(|_| !self.is_full()) {
+            while let Some(encoder) = writing.encoder.as_mut().filter(|_| !self.is_full()) {
                 let Poll::Ready(frame) = Pin::new(&mut *reply).poll_frame(cx) else {
                     waiting = true;
                     break;
                 };
                 let output = &mut self.0.borrow_mut().wire.output;
                 let ended = match frame.map(|frame| frame.map(Frame::into_data)) {
-                    None => Some(writing.end(None, output)),
-                    Some(Err(_)) => return Poll::Ready(Err(())),
+                    None => Some(encoder.end(None, output)),
+                    Some(Err(_)) => Some(Err(TooShort)),
                     Some(Ok(Ok(data))) => {
-                        writing.data(data, output);
-                        (reply.is_end_stream() || writing.is_full())
-                            .then(|| writing.end(None, output))
+                        encoder.data(data, output);
+                        (reply.is_end_stream() || encoder.is_full())
+                            .then(|| encoder.end(None, output))
                     }
-                    Some(Ok(Err(frame))) => Some(writing.end(frame.trailers_ref(), output)),
+                    Some(Ok(Err(frame))) => Some(encoder.end(frame.trailers_ref(), output)),
                 };
-                match ended {
-                    Some(Ok(())) => *encoder = None,
-                    Some(Err(_)) => return Poll::Ready(Err(())),
-                    None => {}
+                if let Some(ended) = ended {
+                    writing.encoder = None;
+                    writing.cut = ended.is_err();
                 }
             }
-            if encoder.is_none() && !last && !self.is_full() {
+            let ended = writing.encoder.is_none();
+            if ended && !writing.last && !writing.cut && !self.is_full() {
                 return Poll::Ready(Ok(()));
             }
             let flushed = self.0.borrow_mut().wire.poll_flush(cx);
             match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
-                Poll::Ready(Ok(())) if encoder.is_none() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if ended => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if waiting => {
                     return self.poll_trouble(cx).map(|_| Err(()));
                 }
                 Poll::Ready(Ok(())) => {}
-                Poll::Pending => {
-                    // That the client reads slowly must not keep the upstream from the rest of the request.
-                    reply.nudge(cx);
-                    return Poll::Pending;
-                }
+                Poll::Pending => return self.poll_blocked(session, reply, writing, cx),
             }
+        }
+    }
+
+    /// The client does not take more of the response now. That must not keep the upstream from the rest of the
+    /// request; nor may it last for ever.
+    fn poll_blocked(
+        &self,
+        session: &Session,
+        reply: &mut Reply,
+        writing: &mut Writing,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ()>> {
+        if reply.poll_blocked(cx).is_ready() {
+            return Poll::Ready(Err(()));
+        }
+        let left = self.0.borrow().wire.output.len();
+        let since = match writing.blocked {
+            Some((before, since)) if before == left => since,
+            _ => writing.blocked.insert((left, Instant::now())).1,
+        };
+        match after(since, session.manager.stream_idle_timeout) {
+            Some(at) => session.alarm.poll(at, cx).map(Err),
+            None => Poll::Pending,
         }
     }
 
@@ -144,10 +198,11 @@ impl Downstream {
         }
     }
 
-    /// Writes what is left before the connection ends.
-    pub(super) async fn flush(&self) {
-        // The connection ends either way.
-        let _ = std::future::poll_fn(|cx| self.0.borrow_mut().wire.poll_flush(cx)).await;
+    /// Writes what is left before the connection ends. Returns whether all of it was written within the time that
+    /// is left for it.
+    async fn flush(&self) -> bool {
+        let flushed = std::future::poll_fn(|cx| self.0.borrow_mut().wire.poll_flush(cx));
+        matches!(tokio::time::timeout(LAST_WRITE, flushed).await, Ok(Ok(())))
     }
 
     fn is_full(&self) -> bool {
@@ -155,36 +210,30 @@ impl Downstream {
     }
 
     /// Answers what is no request, and closes.
-    pub(super) async fn refuse(&self, session: &Session, how: Malformed) {
-        let status = match how {
-            Malformed::Syntax => StatusCode::BAD_REQUEST,
-            Malformed::Version => StatusCode::UPGRADE_REQUIRED,
-            Malformed::Coding => StatusCode::NOT_IMPLEMENTED,
-            Malformed::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Malformed::TargetTooLong => StatusCode::URI_TOO_LONG,
-            // It would not understand.
-            Malformed::Http2 => return,
-        };
+    pub(super) async fn refuse(&self, session: &Session, status: StatusCode, text: &'static str) {
         let asked = Asked {
             method: &Method::GET,
             version: Version::HTTP_11,
             keep_alive: false,
             trailers: false,
         };
-        let (head, body) = refusal(session, status).into_parts();
+        let (head, body) = refusal(session, status, text).into_parts();
         {
             let output = &mut self.0.borrow_mut().wire.output;
             let extent = Extent::Exact(body.len() as u64);
             encode::response(status, &head.headers, asked, extent, output.tail());
             output.push(body);
         }
-        self.flush().await;
-        self.linger().await;
+        if self.flush().await {
+            self.linger().await;
+        }
     }
 
-    /// Ends the connection after a response.
+    /// Ends the connection after what was said on it.
     pub(super) async fn close(&self) {
-        self.flush().await;
+        if !self.flush().await {
+            return;
+        }
         let unread = {
             let state = self.0.borrow();
             !state.decoder.is_end() || !state.wire.input.is_empty()

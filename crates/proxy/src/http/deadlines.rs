@@ -1,0 +1,63 @@
+//! When a request has taken too long.
+
+use std::time::{Duration, Instant};
+
+use super::alarm::{after, earlier};
+use super::outgoing::Progress;
+
+/// The deadlines of one request. `None` is no deadline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    pub(crate) started: Instant,
+    /// From the start to the end of the request.
+    pub(crate) request: Option<Duration>,
+    /// The end of request and response, whatever moves meanwhile.
+    pub(crate) limit: Option<Instant>,
+    /// From the end of the request to the end of the response.
+    pub(crate) timeout: Option<Duration>,
+    /// Between two pieces of either.
+    pub(crate) idle: Option<Duration>,
+}
+
+/// The deadline that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    Request,
+    Limit,
+    Response,
+    Idle,
+}
+
+impl Deadlines {
+    /// The first deadline. `answered`: when the last piece of the response came.
+    pub(crate) fn next(&self, request: &Progress, answered: Instant) -> Option<Instant> {
+        let (idle, total) = self.both(request, answered);
+        earlier(self.limit, earlier(idle, total))
+    }
+
+    /// Which deadline passed first.
+    pub(crate) fn expired(&self, request: &Progress, answered: Instant) -> Expired {
+        let (idle, total) = self.both(request, answered);
+        let at = earlier(self.limit, earlier(idle, total));
+        if at == self.limit {
+            Expired::Limit
+        } else if at == idle {
+            Expired::Idle
+        } else if request.is_client_slow() {
+            Expired::Request
+        } else {
+            Expired::Response
+        }
+    }
+
+    fn both(&self, request: &Progress, answered: Instant) -> (Option<Instant>, Option<Instant>) {
+        let read = request.last_read(self.started);
+        let total = if request.is_client_slow() {
+            after(self.started, self.request)
+        } else {
+            // The request is complete, or waits for the upstream to take more of it.
+            after(read, self.timeout)
+        };
+        (after(read.max(answered), self.idle), total)
+    }
+}

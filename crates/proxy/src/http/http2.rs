@@ -1,0 +1,140 @@
+//! Our end of a client's HTTP/2 connection.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::alarm::Alarm;
+use super::inbound::{Inbound, http2_header_list};
+use super::{Session, handle};
+use crate::rewind::Rewind;
+
+/// Flow-control windows: what a client may send ahead of the upstream, per request and per connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 1 << 24;
+/// Bytes of one response that wait for the client's window.
+const SEND_BUFFER: usize = 256 * 1024;
+/// How long a client without requests has to close after it was told that the connection ends.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Serves a client until it, the session or an error ends the connection. `input` is what was read from the stream
+/// already.
+pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: BytesMut) {
+    let manager = &session.manager;
+    let mut builder = http2::Builder::new(Streams);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(http2_header_list(manager.max_header_bytes))
+        .max_concurrent_streams(manager.max_concurrent_streams);
+    if let Some(keepalive) = manager.http2_keepalive {
+        builder
+            .keep_alive_interval(keepalive.interval)
+            .keep_alive_timeout(keepalive.timeout);
+    }
+    let owned = session.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = handle(owned.clone(), request.map(Inbound::Http2));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let stream = TokioIo::new(Rewind::new(stream, input));
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let alarm = &session.alarm;
+    let mut goodbye: Option<Instant> = None;
+    let ended = std::future::poll_fn(|cx| {
+        if goodbye.is_none() && session.is_asked_to_close(cx) {
+            goodbye = Some(Instant::now() + GOODBYE);
+            connection.as_mut().graceful_shutdown();
+        }
+        let polled = connection.as_mut().poll(cx);
+        while polled.is_pending()
+            && let Some(at) = goodbye
+            && alarm.poll(at, cx).is_ready()
+        {
+            if session.in_flight.get() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            goodbye = Some(Instant::now() + GOODBYE);
+        }
+        polled
+    })
+    .await;
+    if let Err(error) = ended {
+        if error.is_parse() {
+            session.stats.downstream_cx_protocol_error.inc();
+        } else if error.is_incomplete_message() {
+            session.stats.downstream_rq_rx_reset.inc();
+        }
+        tracing::debug!(remote = %session.remote, %error, "client connection ended");
+    }
+}
+
+/// What the task of one stream shares with the request on it.
+#[derive(Default)]
+pub(crate) struct Stream {
+    /// The request's timer.
+    pub(super) alarm: Alarm,
+    /// When the response is given up if the client takes no more of it; `None` while the client waits for it.
+    give_up: Cell<Option<Instant>>,
+}
+
+thread_local! {
+    /// Of the task that runs.
+    static CURRENT: RefCell<Option<Rc<Stream>>> = const { RefCell::new(None) };
+}
+
+impl Stream {
+    /// The stream whose task this is; outside of one, a stream of its own.
+    pub(super) fn current() -> Rc<Self> {
+        CURRENT.with_borrow(|current| current.clone().unwrap_or_default())
+    }
+
+    /// The client has to take the head, or a piece, of the response until then.
+    pub(super) fn hand_over(&self, until: Option<Instant>) {
+        self.give_up.set(until);
+    }
+
+    /// The client asks for more.
+    pub(super) fn taken(&self) {
+        self.give_up.set(None);
+    }
+}
+
+/// Runs the tasks of a connection's streams on this thread. A stream whose client takes nothing of its response for
+/// too long is reset: the library waits for the client's window alone, without asking for more of the response.
+#[derive(Clone, Copy)]
+struct Streams;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
+    fn execute(&self, future: F) {
+        let stream = Rc::new(Stream::default());
+        tokio::task::spawn_local(async move {
+            let mut future = pin!(future);
+            std::future::poll_fn(|cx| {
+                let outer = CURRENT.replace(Some(stream.clone()));
+                let polled = future.as_mut().poll(cx);
+                CURRENT.replace(outer);
+                match stream.give_up.get() {
+                    Some(at) if polled.is_pending() => stream.alarm.poll(at, cx),
+                    _ => polled,
+                }
+            })
+            .await;
+        });
+    }
+}

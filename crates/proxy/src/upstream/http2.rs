@@ -1,0 +1,302 @@
+//! HTTP/2 connections to a host: each carries as many requests at once as both ends permit, and another is opened when
+//! they are full.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::{TrySendError, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, Notify};
+
+use super::connect::ConnectError;
+use super::pool::{AcquireError, ConnectionGuard, Pending};
+use super::{Cluster, Upstream};
+use crate::config::cluster;
+use crate::http::inbound::{HTTP2_FIELDS, Inbound, http2_header_list};
+use crate::http::outgoing::Outgoing;
+
+/// Flow-control windows: what a host may send ahead of the client, per request and per connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 1 << 24;
+/// Bytes of one request's body that wait for the host's window.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// The connections of one worker to one host.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: RefCell<Vec<Rc<Connection>>>,
+    /// Held while connecting, so that requests that arrive together share what comes of it.
+    opening: Mutex<()>,
+    /// A request is over, or a connection takes more of them.
+    freed: Notify,
+}
+
+struct Connection {
+    sender: http2::SendRequest<Outgoing>,
+    /// Requests that the host takes at once; 0 until its first SETTINGS have come.
+    permitted: Cell<usize>,
+    active: Cell<u32>,
+    /// Requests begun so far.
+    served: Cell<u32>,
+    /// When the last request ended.
+    idle_since: Cell<Instant>,
+    settled: Notify,
+}
+
+/// A place for one request on a connection.
+pub(super) struct Stream {
+    connection: Rc<Connection>,
+    upstream: Rc<Upstream>,
+}
+
+impl Connection {
+    fn has_room(&self, config: &cluster::Cluster) -> bool {
+        let active = self.active.get();
+        (active as usize) < self.permitted.get() && active < config.max_concurrent_streams
+    }
+}
+
+impl Stream {
+    /// A place on a connection with room; a new connection is opened if none has.
+    pub(super) async fn acquire(
+        cluster: &Rc<Cluster>,
+        upstream: &Rc<Upstream>,
+    ) -> Result<Self, AcquireError> {
+        match Self::take(cluster, upstream) {
+            Some(stream) => Ok(stream),
+            // Boxed, because the state of every request would otherwise carry room for what few requests do.
+            None => Box::pin(Self::wait(cluster, upstream)).await,
+        }
+    }
+
+    async fn wait(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+        let _pending = Pending::take(cluster)?;
+        let connections = &upstream.pool.http2;
+        loop {
+            let opening = connections.opening.lock().await;
+            if let Some(stream) = Self::take(cluster, upstream) {
+                return Ok(stream);
+            }
+            match ConnectionGuard::open(cluster, upstream) {
+                Ok(guard) => {
+                    let connection = open(cluster, upstream, guard).await?;
+                    if !upstream.pool.is_retired() {
+                        connections.open.borrow_mut().push(connection.clone());
+                        connections.freed.notify_waiters();
+                    }
+                    return Ok(Self::on(connection, upstream));
+                }
+                Err(AcquireError::Overflow) => {}
+                Err(error) => return Err(error),
+            }
+            let freed = pin!(connections.freed.notified());
+            drop(opening);
+            freed.await;
+        }
+    }
+
+    fn take(cluster: &Cluster, upstream: &Rc<Upstream>) -> Option<Self> {
+        let fleet = cluster.fleet();
+        let mut open = upstream.pool.http2.open.borrow_mut();
+        open.retain(|connection| !connection.sender.is_closed());
+        let at = open
+            .iter()
+            .position(|connection| connection.has_room(&fleet.config))?;
+        let stream = Self::on(open[at].clone(), upstream);
+        let most = fleet.config.max_requests_per_connection;
+        if most.is_some_and(|most| stream.connection.served.get() >= most) {
+            cluster.stats.upstream_cx_max_requests.inc();
+            open.swap_remove(at);
+        }
+        Some(stream)
+    }
+
+    fn on(connection: Rc<Connection>, upstream: &Rc<Upstream>) -> Self {
+        connection.active.set(connection.active.get() + 1);
+        connection.served.set(connection.served.get() + 1);
+        Self {
+            connection,
+            upstream: upstream.clone(),
+        }
+    }
+
+    /// Sends a request. On error it comes back if nothing of it was sent.
+    pub(super) async fn send(
+        &self,
+        request: http::Request<Outgoing>,
+    ) -> Result<http::Response<Inbound>, TrySendError<http::Request<Outgoing>>> {
+        let mut sender = self.connection.sender.clone();
+        let response = sender.try_send_request(request).await?;
+        Ok(response.map(Inbound::Http2))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.active.set(connection.active.get() - 1);
+        if connection.active.get() == 0 {
+            connection.idle_since.set(Instant::now());
+        }
+        self.upstream.pool.http2.freed.notify_one();
+    }
+}
+
+impl Connections {
+    /// A connection was closed, so another may be opened.
+    pub(super) fn connection_closed(&self) {
+        self.freed.notify_one();
+    }
+
+    /// The host is gone: connections close when their requests are over.
+    pub(super) fn retire(&self) {
+        self.open.borrow_mut().clear();
+    }
+
+    /// Closes connections idle for too long; returns how many.
+    pub(super) fn tend(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
+        let Some(timeout) = idle_timeout else {
+            return 0;
+        };
+        let mut open = self.open.borrow_mut();
+        let before = open.len();
+        open.retain(|connection| {
+            connection.active.get() > 0
+                || now.saturating_duration_since(connection.idle_since.get()) < timeout
+        });
+        (before - open.len()) as u64
+    }
+}
+
+/// A new connection, once the host's first SETTINGS say how many requests it takes.
+async fn open(
+    cluster: &Rc<Cluster>,
+    upstream: &Upstream,
+    guard: ConnectionGuard,
+) -> Result<Rc<Connection>, ConnectError> {
+    let stream = cluster.connect(upstream).await?;
+    let config = cluster.fleet().config.clone();
+    let opened = tokio::time::timeout(config.connect_timeout, handshake(stream, &config, guard));
+    let failed = match opened.await {
+        Ok(Ok(connection)) => {
+            cluster.stats.upstream_cx_http2_total.inc();
+            return Ok(connection);
+        }
+        Ok(Err(error)) => ConnectError::Failed(error),
+        Err(_) => ConnectError::Timeout,
+    };
+    cluster.stats.connect_failed(&failed);
+    Err(failed)
+}
+
+async fn handshake(
+    stream: TcpStream,
+    config: &cluster::Cluster,
+    guard: ConnectionGuard,
+) -> io::Result<Rc<Connection>> {
+    let turns = Turns::default();
+    turns.0.guard.set(Some(guard));
+    let mut builder = http2::Builder::new(turns.clone());
+    builder
+        .timer(TokioTimer::new())
+        // None before the host's SETTINGS.
+        .initial_max_send_streams(0)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(http2_header_list(HTTP2_FIELDS.bytes));
+    if let Some(keepalive) = config.http2_keepalive {
+        builder
+            .keep_alive_interval(keepalive.interval)
+            .keep_alive_timeout(keepalive.timeout)
+            .keep_alive_while_idle(true);
+    }
+    let (sender, mut driver) = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    let connection = Rc::new(Connection {
+        sender,
+        permitted: Cell::new(0),
+        active: Cell::new(0),
+        served: Cell::new(0),
+        idle_since: Cell::new(Instant::now()),
+        settled: Notify::new(),
+    });
+    // Weak, because the connection ends when nobody holds it.
+    let weak = Rc::downgrade(&connection);
+    tokio::task::spawn_local(async move {
+        let ended = std::future::poll_fn(|cx| {
+            let polled = Pin::new(&mut driver).poll(cx);
+            turns.0.waker.replace(Some(cx.waker().clone()));
+            if let Some(connection) = weak.upgrade() {
+                let permitted = driver.current_max_send_streams();
+                if connection.permitted.replace(permitted) != permitted {
+                    connection.settled.notify_waiters();
+                }
+            }
+            polled
+        })
+        .await;
+        if let Some(connection) = weak.upgrade() {
+            connection.settled.notify_waiters();
+        }
+        if let Err(error) = ended {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    loop {
+        let settled = connection.settled.notified();
+        if connection.sender.is_closed() {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the connection ended before the first HTTP/2 SETTINGS",
+            ));
+        }
+        if connection.permitted.get() > 0 {
+            return Ok(connection.clone());
+        }
+        settled.await;
+    }
+}
+
+/// Runs hyper's tasks on this thread. After each turn of the one that reads the connection it wakes the task that
+/// knows what the host permits.
+#[derive(Clone, Default)]
+struct Turns(Rc<TurnsState>);
+
+#[derive(Default)]
+struct TurnsState {
+    /// For the first task, which reads and writes the connection: counts it as open until it is closed.
+    guard: Cell<Option<ConnectionGuard>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Turns {
+    fn execute(&self, future: F) {
+        let Some(guard) = self.0.guard.take() else {
+            tokio::task::spawn_local(future);
+            return;
+        };
+        let state = self.0.clone();
+        tokio::task::spawn_local(async move {
+            let _guard = guard;
+            let mut future = pin!(future);
+            std::future::poll_fn(|cx| {
+                let polled: Poll<()> = future.as_mut().poll(cx);
+                if let Some(waker) = &*state.waker.borrow() {
+                    waker.wake_by_ref();
+                }
+                polled
+            })
+            .await;
+        });
+    }
+}

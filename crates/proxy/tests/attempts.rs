@@ -1,0 +1,173 @@
+//! How often an application sees a request: as often as behind Envoy, and only once where it answered.
+
+mod rig;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use envoy_types::pb::envoy::config::route::v3 as route;
+
+use rig::client::{self, Connection};
+use rig::resources::*;
+use rig::upstream::Upstream;
+use rig::{Running, envoy, forwarding};
+
+/// Answers each request with the given bytes and closes; counts the requests.
+fn answering(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = socket.local_addr().expect("bound");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    std::thread::spawn(move || {
+        for mut stream in socket.incoming().flatten() {
+            let mut seen = Vec::new();
+            let mut buffer = [0; 4096];
+            while !seen.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut buffer) {
+                    Ok(read @ 1..) => seen.extend_from_slice(&buffer[..read]),
+                    _ => break,
+                }
+            }
+            if !seen.is_empty() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.write_all(answer);
+            }
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn a_request_that_was_answered_in_part_is_executed_once() {
+    for answer in [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".as_slice(),
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nrubbish\r\n",
+    ] {
+        let (address, count) = answering(answer);
+        // Two proxies, as between two workloads; the first of them tries again whatever happens.
+        let inner = forwarding(everything_to("app"), &[static_cluster("app", &[address])]);
+        let action = route::RouteAction {
+            retry_policy: Some(retries("5xx,reset,connect-failure", 3)),
+            ..to_cluster("inner")
+        };
+        for cluster in [
+            static_cluster("inner", &[inner.address]),
+            http2_cluster("inner", inner.address),
+        ] {
+            let table = routes(vec![forward(prefix("/"), action.clone())]);
+            let outer = forwarding(table, &[cluster]);
+            for method in ["GET", "POST"] {
+                let before = count.load(Ordering::SeqCst);
+                let mut stream = TcpStream::connect(outer.address).expect("connects");
+                let request =
+                    format!("{method} /x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
+                stream.write_all(request.as_bytes()).expect("writes");
+                let mut got = Vec::new();
+                // It may end in order or be reset.
+                let _ = stream.read_to_end(&mut got);
+                let got = String::from_utf8_lossy(&got);
+                assert!(got.starts_with("HTTP/1.1 200 OK"), "{got}");
+                assert!(got.contains("half"), "{got}");
+                assert!(
+                    !got.ends_with("0\r\n\r\n"),
+                    "not as if it were whole: {got}"
+                );
+                assert_eq!(count.load(Ordering::SeqCst) - before, 1, "{method}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_body_that_only_the_close_ends_is_reset() {
+    let (address, _) =
+        answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    let config = planned(manager(everything_to("app")));
+    let proxy = Running::start(resource_set(
+        &ingress(0, http_filter(&config)),
+        &[static_cluster("app", &[address])],
+    ));
+    let mut stream = TcpStream::connect(proxy.address).expect("connects");
+    stream
+        .write_all(b"GET /x HTTP/1.0\r\nhost: a\r\n\r\n")
+        .expect("writes");
+    let ended = stream.read_to_end(&mut Vec::new());
+    assert!(
+        ended.is_err(),
+        "a close in order would say that the body is whole"
+    );
+}
+
+/// The conditions of our planner's policies, and all that Envoy knows beside them.
+const CONDITIONS: [&str; 9] = [
+    "",
+    "5xx",
+    "gateway-error",
+    "reset",
+    "connect-failure",
+    "refused-stream",
+    "retriable-status-codes",
+    "unavailable",
+    "unavailable,connect-failure,refused-stream,retriable-status-codes",
+];
+
+#[test]
+fn attempts_on_a_connection_that_breaks_agree() {
+    let Some(binary) = envoy::binary() else {
+        return;
+    };
+    let mut table = Vec::new();
+    for (at, on) in CONDITIONS.iter().enumerate() {
+        let policy = (!on.is_empty()).then(|| route::RetryPolicy {
+            retry_back_off: Some(route::retry_policy::RetryBackOff {
+                base_interval: millis(1),
+                max_interval: millis(2),
+            }),
+            ..retries(on, 3)
+        });
+        table.push(forward(
+            prefix(&format!("/{at}/")),
+            route::RouteAction {
+                retry_policy: policy,
+                prefix_rewrite: "/".to_owned(),
+                ..to_cluster("up")
+            },
+        ));
+    }
+    let up = Upstream::start("up");
+    let listener = ingress(0, http_filter(&manager(routes(table))));
+    let clusters = [static_cluster("up", &[up.address])];
+    let theirs = envoy::Envoy::start(&binary, &listener, &clusters);
+    let ours = Running::start_with(tombolo_proxy::Options {
+        workers: 1,
+        static_resources: resource_set(&listener, &clusters),
+        ..tombolo_proxy::Options::default()
+    });
+    // The upstream reads the request and closes; the connection is fresh, or has served before.
+    let attempts = |address, at: usize, method: &str, reused: bool| {
+        let mut connection = Connection::open(address);
+        if reused {
+            assert_eq!(connection.get(&format!("/{at}/warm")).status, 200);
+        } else {
+            up.drop_connections();
+        }
+        let before = up.requests();
+        let raw = format!("{method} /{at}/close HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        let status = client::Connection::request(&mut connection, &raw).status;
+        (status, up.requests() - before)
+    };
+    for (at, on) in CONDITIONS.iter().enumerate() {
+        for method in ["GET", "POST"] {
+            for reused in [true, false] {
+                assert_eq!(
+                    attempts(ours.address, at, method, reused),
+                    attempts(theirs.address, at, method, reused),
+                    "{method} with {on:?}, reused: {reused}"
+                );
+            }
+        }
+    }
+}
