@@ -26,6 +26,10 @@ pub(crate) struct Reply {
     _in_flight: Option<InFlight>,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large variant is the usual one"
+)]
 enum Content {
     Local {
         body: Bytes,
