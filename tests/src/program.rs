@@ -86,6 +86,11 @@ impl Program {
         let _ = rustix::process::kill_process(id, signal);
     }
 
+    /// Asks it to end, as supervisors do (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
     /// Asks it to end, as Ctrl-C does, and waits for that.
     pub fn interrupt(&mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::INT);

@@ -11,7 +11,8 @@ use serde_json::Value;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -19,6 +20,9 @@ use tempfile::TempDir;
 pub const ACCOUNT: &str = "111122223333";
 /// The region of every control plane here.
 pub const REGION: &str = "us-west-2";
+
+/// How long it may take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `tombolo server` with a data directory of its own, or over an etcd cluster. It can be killed and
 /// started again at the same addresses with the same data.
@@ -57,6 +61,19 @@ impl Server {
         Self::start_over(None, directory, arguments, environment)
     }
 
+    /// Starts one from a shell that has run this command first; `None`, with a word about it, when there is
+    /// no binary.
+    pub fn start_after(command: &str) -> Option<Self> {
+        let binary = need("TOMBOLO_BIN")?;
+        let directory = temporary();
+        let script = directory.path().join("tombolo");
+        let text = format!("#!/bin/sh\n{command}\nexec '{}' \"$@\"\n", binary.display());
+        std::fs::write(&script, text).expect("a directory to write to");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).expect("our own file");
+        Some(Self::start_binary(script, None, directory, &[], &[]))
+    }
+
     /// Starts one of several over an etcd cluster; `None`, with a word about it, when there is no binary.
     pub fn replica(store: &str) -> Option<Self> {
         Self::start_over(Some(store.to_owned()), temporary(), &[], &[])
@@ -68,8 +85,25 @@ impl Server {
         arguments: &[String],
         environment: &[(&str, &str)],
     ) -> Option<Self> {
+        let binary = need("TOMBOLO_BIN")?;
+        Some(Self::start_binary(
+            binary,
+            store,
+            directory,
+            arguments,
+            environment,
+        ))
+    }
+
+    fn start_binary(
+        binary: PathBuf,
+        store: Option<String>,
+        directory: TempDir,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut server = Self {
-            binary: need("TOMBOLO_BIN")?,
+            binary,
             directory,
             api: free_port(),
             xds: free_port(),
@@ -91,7 +125,7 @@ impl Server {
             [server.api, server.xds, server.dns] = [free_port(), free_port(), free_port()];
             None
         });
-        Some(server)
+        server
     }
 
     /// Starts it again after [`Server::kill`].
@@ -145,9 +179,36 @@ impl Server {
         drop(self.program.take());
     }
 
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.running().terminate();
+    }
+
+    /// Waits for its end, and answers with its status and what it has printed.
+    pub fn ended(&mut self) -> (ExitStatus, String) {
+        let mut program = self.program.take().expect("it is running");
+        let status = program.wait(PATIENCE);
+        (status, program.log())
+    }
+
+    /// Limits the size to which it may write files, in bytes; `None`: no more.
+    pub fn limit_file_size(&self, bytes: Option<u64>) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        let id = i32::try_from(self.running().id()).expect("process ids are small");
+        prlimit(Pid::from_raw(id), Resource::Fsize, limit).expect("our own child");
+    }
+
+    fn running(&self) -> &Program {
+        self.program.as_ref().expect("it is running")
+    }
+
     /// Stops it where it is (SIGSTOP), or lets it go on.
     pub fn pause(&self, is_paused: bool) {
-        let program = self.program.as_ref().expect("it is running");
+        let program = self.running();
         if is_paused {
             program.pause();
         } else {

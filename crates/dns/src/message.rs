@@ -41,7 +41,7 @@ pub(crate) enum Heard {
 }
 
 /// The answer of an upstream.
-pub(crate) struct Upstream(Message);
+pub(crate) struct Upstream(pub(crate) Message);
 
 impl Upstream {
     pub(crate) fn code(&self) -> Code {

@@ -25,7 +25,11 @@ impl Counter {
     }
 
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add_many(1);
+    }
+
+    pub(crate) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
     }
 }
 
@@ -64,6 +68,8 @@ pub(crate) struct Shard {
     pub(crate) ignored: Counter,
     pub(crate) truncated: Counter,
     pub(crate) limited: Counter,
+    /// Answers over UDP that the system did not take.
+    pub(crate) unsent: Counter,
     /// By view, type and code.
     answers: Box<[Counter]>,
 }
@@ -77,6 +83,7 @@ impl Shard {
             ignored: Counter::default(),
             truncated: Counter::default(),
             limited: Counter::default(),
+            unsent: Counter::default(),
             answers: answers.take(views * TYPE_SLOTS * CODE_SLOTS).collect(),
         }
     }
@@ -231,6 +238,11 @@ impl Metrics {
                 "tombolo_dns_rate_limited_total",
                 "Questions over UDP beyond the rate that one network may ask at.",
                 sum(&|shard| &shard.limited),
+            ),
+            (
+                "tombolo_dns_unsent_total",
+                "Answers over UDP that were dropped because the system took none.",
+                sum(&|shard| &shard.unsent),
             ),
             (
                 "tombolo_dns_forwarded_total",

@@ -22,6 +22,8 @@ const LONGEST_TRAIL: usize = 8;
 pub(crate) struct Responder {
     zones: Vec<Arc<dyn Zone>>,
     can_forward: bool,
+    /// Whether there are no names beside those that the zones and upstreams know.
+    pub(crate) is_resolver: bool,
     /// A random name for this server, by which it knows questions that it forwarded itself.
     id: [u8; 8],
     views: Arc<Views>,
@@ -77,6 +79,7 @@ impl Responder {
         Self {
             zones,
             can_forward,
+            is_resolver: false,
             id: id.to_be_bytes(),
             metrics: Arc::new(Metrics::new(views.vpcs())),
             views,
@@ -165,7 +168,12 @@ impl Responder {
         shard: &Shard,
     ) -> Step {
         let trail = question.edns.map_or(&[][..], |edns| edns.trail());
-        if !self.can_forward || !question.header.recursion_desired() {
+        // Names of one label are in no public zone, and an upstream that is gone must not delay or hide a
+        // misspelt service name.
+        let is_recursive = question.header.recursion_desired();
+        let is_resolving = self.is_resolver && is_recursive;
+        let is_local = is_resolving && alias.is_none() && is_single_label(question.name);
+        if !self.can_forward || is_local || !is_recursive {
             if let Some(Alias {
                 target,
                 stands_for: Some(ttl),
@@ -175,6 +183,7 @@ impl Responder {
             }
             // An alias is an answer of its own; the client can ask for its target elsewhere.
             let code = match reply.is_empty() {
+                true if is_resolving => Code::NX_DOMAIN,
                 true => Code::REFUSED,
                 false => Code::NO_ERROR,
             };
@@ -219,7 +228,13 @@ impl Responder {
         shard: &Shard,
         out: &mut Vec<u8>,
     ) {
-        let (code, cut) = message::complete(pending, said, out);
+        let (mut code, cut) = message::complete(pending, said, out);
+        if self.is_resolver && code == Code::REFUSED {
+            // Nobody whom this resolver may ask knows the name. Told "refused", clients take it for a
+            // failure that passes, and try again.
+            code = Code::NX_DOMAIN;
+            out[3] = out[3] & 0xf0 | code.0 as u8;
+        }
         shard.answered(pending.view, Some(pending.kind), code);
         if cut {
             shard.truncated.add();
@@ -290,6 +305,12 @@ enum Outcome {
     Known(Code, bool),
     /// The name asked for, or the one that its alias leads to, is in no zone.
     Elsewhere(Option<Alias>),
+}
+
+/// Whether a name, without the root's zero byte, is one label.
+fn is_single_label(name: &[u8]) -> bool {
+    name.first()
+        .is_some_and(|length| usize::from(*length) + 1 == name.len())
 }
 
 /// Why a well-formed question is not looked up.

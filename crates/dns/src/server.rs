@@ -63,6 +63,14 @@ impl Server {
         self
     }
 
+    /// Makes this the resolver of clients that ask nobody else, as a cluster's DNS is: a name that no zone
+    /// knows and that no upstream serves does not exist, instead of being refused, and names of one label
+    /// are not forwarded.
+    pub fn as_resolver(mut self) -> Self {
+        self.responder.is_resolver = true;
+        self
+    }
+
     /// The counters, which stay readable while the server runs.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.responder.metrics.clone()

@@ -3,14 +3,17 @@
 use crate::{
     probe::Prober,
     schedule::{Due, Finding, Schedule},
+    target::Target,
 };
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
 use tombolo_model::{Command, apply::cloudmap, cloudmap::Health};
 use tombolo_store::{CommitError, Event, Store};
+use tombolo_telemetry::supervisor::catch_panic;
 
 /// How checks are made.
 #[derive(Clone, Copy, Debug)]
@@ -35,16 +38,32 @@ impl Default for Options {
     }
 }
 
-/// The result of a check that was made.
+/// A check that was made, and its result: `Err` says why the instance is not well.
 struct Checked {
     due: Due,
-    result: Result<(), String>,
+    /// `Err`: the check itself panicked, and says nothing about the instance.
+    result: Result<Result<(), String>, String>,
 }
 
 /// Checks instances until the store closes. Among replicas only one may run it at a time; dropping the
 /// future ends all checks.
 pub async fn run(store: Store, options: Options) {
     let prober = Arc::new(Prober::new());
+    run_with(store, options, move |target| {
+        let prober = prober.clone();
+        async move {
+            target.check_reach(options.loopback)?;
+            prober.ask(&target).await
+        }
+    })
+    .await;
+}
+
+/// As [`run`], asking instances in this way.
+async fn run_with<F>(store: Store, options: Options, ask: impl Fn(Target) -> F)
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
     let mut schedule = Schedule::new(options.interval);
     let mut watch = store.watch();
     let mut under_way: JoinSet<Checked> = JoinSet::new();
@@ -53,12 +72,9 @@ pub async fn run(store: Store, options: Options) {
         while under_way.len() < options.concurrency
             && let Some(due) = schedule.take(Instant::now())
         {
-            let prober = prober.clone();
+            let asked = ask(due.target.clone());
             under_way.spawn(async move {
-                let result = match due.target.check_reach(options.loopback) {
-                    Ok(()) => prober.ask(&due.target).await,
-                    Err(why) => Err(why),
-                };
+                let result = catch_panic(asked).await;
                 Checked { due, result }
             });
         }
@@ -75,16 +91,28 @@ pub async fn run(store: Store, options: Options) {
                 }
                 None => return,
             },
-            Some(Ok(checked)) = under_way.join_next(), if !under_way.is_empty() => {
-                let Checked { due, result } = checked;
-                if let Some(finding) =
-                    schedule.result(due.number, result.is_ok(), Instant::now())
-                {
-                    // Beside the checks: those that turn together are made durable together.
-                    recordings.spawn(record(store.clone(), finding, result.err()));
+            Some(checked) = under_way.join_next(), if !under_way.is_empty() => {
+                let Checked { due, result } = checked.expect("panics are caught, and nobody aborts it");
+                match result {
+                    Ok(result) => {
+                        let finding = schedule.result(due.number, result.is_ok(), Instant::now());
+                        if let Some(finding) = finding {
+                            // Beside the checks: those that turn together are made durable together.
+                            recordings.spawn(record(store.clone(), finding, result.err()));
+                        }
+                    }
+                    Err(panic) => {
+                        let address = due.target.address;
+                        tracing::error!(%address, panic, "a health check panicked; it is made again");
+                        schedule.put_back(due.number, Instant::now());
+                    }
                 }
             }
-            Some(_) = recordings.join_next(), if !recordings.is_empty() => {}
+            Some(recorded) = recordings.join_next(), if !recordings.is_empty() => {
+                if let Err(error) = recorded {
+                    tracing::error!(%error, "health was not recorded; it is tried again with the next check");
+                }
+            }
             () = sleep_until(next), if next.is_some() => {}
         }
     }
@@ -127,3 +155,6 @@ async fn record(store: Store, finding: Finding, reason: Option<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,11 +151,9 @@ impl Schedule {
     /// Takes the result of a check. `Some`: this turns the instance's health. It is told again with each
     /// further result until the view has it, so that a finding that could not be recorded is not lost.
     pub(crate) fn result(&mut self, number: u64, is_well: bool, now: Instant) -> Option<Finding> {
+        self.put_back(number, now);
         let name = self.names.get(&number)?;
         let check = self.checks.get_mut(name)?;
-        let next = now + self.interval;
-        check.next = Some(next);
-        self.queue.insert((next, number));
         let seen = if is_well {
             Health::Healthy
         } else {
@@ -171,6 +169,17 @@ impl Schedule {
             operation_id: check.operation_id.clone(),
             health: seen,
         })
+    }
+
+    /// Takes back a check that had no result: it is due again after an interval.
+    pub(crate) fn put_back(&mut self, number: u64, now: Instant) {
+        let next = now + self.interval;
+        let name = self.names.get(&number);
+        // Otherwise the instance went meanwhile.
+        if let Some(check) = name.and_then(|name| self.checks.get_mut(name)) {
+            check.next = Some(next);
+            self.queue.insert((next, number));
+        }
     }
 
     /// Compares one instance with the view.

@@ -2,13 +2,20 @@
 
 use crate::{row, state::State};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 use tombolo_model::{Change, View, change::storage_key};
 
 /// Keys: see [`storage_key`]; values: see [`row`].
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// `revision` and `format`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// What [`try_to_write`] writes, for a moment.
+const PROBE: TableDefinition<(), &[u8]> = TableDefinition::new("probe");
+/// More than a usual transaction needs, beside the pages that earlier ones have freed.
+const PROBE_BYTES: usize = 256 << 10;
 /// The layout of the rows; a file of another layout is refused rather than misread.
 const FORMAT: u64 = 1;
 
@@ -21,6 +28,13 @@ pub enum OpenError {
         .0.display()
     )]
     InUse(PathBuf),
+    /// The file is there and has no bytes.
+    #[error(
+        "{} is empty, as after a copy that was cut short or on a disk that was full: put a backup in its \
+         place, or delete it to begin with an empty state",
+        .0.display()
+    )]
+    Empty(PathBuf),
     /// The directory cannot be made.
     #[error("cannot create {}: {source}", .path.display())]
     Directory {
@@ -55,9 +69,19 @@ pub enum OpenError {
     },
 }
 
+/// Opens the file; asked again after an error, since redb takes no writes on a database that had one.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
+
 pub(crate) enum Engine {
     Memory,
-    Redb(Box<Database>),
+    Redb(Redb),
+}
+
+pub(crate) struct Redb {
+    path: PathBuf,
+    opener: Opener,
+    /// `None` after an error, until it could be opened again.
+    database: Option<Database>,
 }
 
 impl Engine {
@@ -68,19 +92,53 @@ impl Engine {
             source,
         })?;
         let path = directory.join("tombolo.redb");
-        let database = Database::create(&path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.clone()),
-            other => unreadable(&path, other),
-        })?;
+        if !path
+            .try_exists()
+            .map_err(|error| unreadable(&path, error))?
+        {
+            create(directory, &path)?;
+        }
+        let opened = path.clone();
+        Self::with(path, Box::new(move || open_file(&opened)))
+    }
+
+    /// Opens a database wherever it is; `path` is what errors name.
+    pub(crate) fn with(path: PathBuf, opener: Opener) -> Result<(Self, View), OpenError> {
+        let database = opener()?;
         let view = read_or_prepare(&database, &path)?;
-        Ok((Engine::Redb(Box::new(database)), view))
+        let redb = Redb {
+            path,
+            opener,
+            database: Some(database),
+        };
+        Ok((Engine::Redb(redb), view))
+    }
+
+    pub(crate) fn close(&mut self) {
+        if let Engine::Redb(redb) = self {
+            redb.database = None;
+        }
+    }
+
+    /// Opens the file again after an error and checks that it takes writes; answers with what it holds.
+    pub(crate) fn reopen(&mut self) -> Result<Option<View>, OpenError> {
+        let Engine::Redb(redb) = self else {
+            return Ok(None);
+        };
+        redb.database = None;
+        let database = (redb.opener)()?;
+        let view = read_or_prepare(&database, &redb.path)?;
+        try_to_write(&database).map_err(|error| unreadable(&redb.path, error))?;
+        redb.database = Some(database);
+        Ok(Some(view))
     }
 
     /// Writes changes and the revision they lead to, all or nothing, and returns when they are durable.
     pub(crate) fn write(&self, revision: u64, changes: &[Change]) -> Result<(), redb::Error> {
-        let Engine::Redb(database) = self else {
+        let Engine::Redb(redb) = self else {
             return Ok(());
         };
+        let database = redb.database.as_ref().ok_or(redb::Error::PreviousIo)?;
         let transaction = database.begin_write()?;
         {
             let mut records = transaction.open_table(RECORDS)?;
@@ -104,9 +162,10 @@ impl Engine {
 
     /// Puts a state in the place of what is there, all or nothing.
     pub(crate) fn replace(&self, state: &State) -> Result<(), redb::Error> {
-        let Engine::Redb(database) = self else {
+        let Engine::Redb(redb) = self else {
             return Ok(());
         };
+        let database = redb.database.as_ref().ok_or(redb::Error::PreviousIo)?;
         let transaction = database.begin_write()?;
         transaction.delete_table(RECORDS)?;
         {
@@ -122,6 +181,58 @@ impl Engine {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Makes the file complete before it has its name: one that is empty or half written is never ours.
+fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
+    let new = directory.join(format!("tombolo.redb.{}.new", std::process::id()));
+    let made = || -> Result<(), OpenError> {
+        // What a process of this number left when it was killed.
+        let _ = std::fs::remove_file(&new);
+        let database = Database::create(&new).map_err(|error| unreadable(&new, error))?;
+        read_or_prepare(&database, &new)?;
+        drop(database);
+        match std::fs::hard_link(&new, path) {
+            // Another process was quicker; whoever opens the file first has it.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            // A file system without links.
+            Err(_) => drop(Database::create(path).map_err(|error| unreadable(path, error))?),
+            Ok(()) => {}
+        }
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| unreadable(directory, error))
+    };
+    let made = made();
+    // What is left of it is in nobody's way.
+    let _ = std::fs::remove_file(&new);
+    made
+}
+
+fn open_file(path: &Path) -> Result<Database, OpenError> {
+    let length = std::fs::metadata(path)
+        .map_err(|error| unreadable(path, error))?
+        .len();
+    if length == 0 {
+        return Err(OpenError::Empty(path.to_owned()));
+    }
+    Database::open(path).map_err(|error| match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.to_owned()),
+        other => unreadable(path, other),
+    })
+}
+
+/// Writes some pages and takes them out again: a disk that is full lets a file be opened, and small
+/// transactions pass in the room that they free.
+fn try_to_write(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction
+        .open_table(PROBE)?
+        .insert((), vec![0xa5; PROBE_BYTES].as_slice())?;
+    transaction.commit()?;
+    let transaction = database.begin_write()?;
+    transaction.delete_table(PROBE)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 fn unreadable(path: &Path, reason: impl std::fmt::Display) -> OpenError {

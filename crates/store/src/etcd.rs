@@ -100,10 +100,14 @@ async fn run(
         let _ = opened.send(Err(OpenError::Cluster { cluster, reason }));
         return;
     }
-    if opened.send(Ok(published)).is_err() {
+    if opened.send(Ok(published.clone())).is_err() {
         return;
     }
-    let compaction = tokio::spawn(compaction::run(options));
+    let (running, ended) = oneshot::channel::<()>();
+    let compaction = tokio::spawn(compaction::run(options, ended));
     replica.run(session).await;
-    compaction.abort();
+    drop(running);
+    // An error: it panicked, which the log has told; etcd ends its lease.
+    let _ = compaction.await;
+    published.watchers.close();
 }

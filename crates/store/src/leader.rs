@@ -1,7 +1,11 @@
 //! Work that one replica does at a time.
 
 use std::future::Future;
-use tokio::{sync::watch, task::JoinHandle};
+#[cfg(feature = "etcd")]
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 /// The right to do some work that no other replica does meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,14 +18,26 @@ pub struct Lead {
     pub lease: i64,
 }
 
-/// One replica's part in the election of who does some work. Dropping it gives up.
+/// One replica's part in the election of who does some work. Dropping it gives up: another replica may
+/// lead at once if the runtime goes on, else when the lease has ended.
 pub struct Leadership {
-    lead: watch::Receiver<Option<Lead>>,
-    campaign: Option<JoinHandle<()>>,
+    campaign: Campaign,
+}
+
+enum Campaign {
+    /// There are no replicas: this process always leads.
+    Alone(Lead),
+    #[cfg(feature = "etcd")]
+    Among {
+        lead: watch::Receiver<Option<Lead>>,
+        /// Dropped to give up.
+        resign: oneshot::Sender<()>,
+        /// Ends when the lead is given up.
+        task: JoinHandle<()>,
+    },
 }
 
 impl Leadership {
-    /// Where there are no replicas, this process always leads.
     pub(crate) fn alone(name: &str) -> Self {
         let lead = Lead {
             name: name.to_owned(),
@@ -29,16 +45,19 @@ impl Leadership {
             lease: 0,
         };
         Self {
-            lead: watch::channel(Some(lead)).1,
-            campaign: None,
+            campaign: Campaign::Alone(lead),
         }
     }
 
+    /// `task` takes part until the receiver of `resign` is told that its sender is gone.
     #[cfg(feature = "etcd")]
-    pub(crate) fn campaign(lead: watch::Receiver<Option<Lead>>, campaign: JoinHandle<()>) -> Self {
+    pub(crate) fn among(
+        lead: watch::Receiver<Option<Lead>>,
+        resign: oneshot::Sender<()>,
+        task: JoinHandle<()>,
+    ) -> Self {
         Self {
-            lead,
-            campaign: Some(campaign),
+            campaign: Campaign::Among { lead, resign, task },
         }
     }
 
@@ -46,36 +65,63 @@ impl Leadership {
     /// although another leads already: what must not be written twice is committed with
     /// [`Store::commit_leading`](crate::Store::commit_leading).
     pub fn lead(&self) -> Option<Lead> {
-        self.lead.borrow().clone()
-    }
-
-    /// Waits until that changes.
-    pub async fn changed(&mut self) {
-        if self.lead.changed().await.is_err() {
-            // A lead without a campaign never ends.
-            std::future::pending::<()>().await;
+        match &self.campaign {
+            Campaign::Alone(lead) => Some(lead.clone()),
+            #[cfg(feature = "etcd")]
+            Campaign::Among { lead, .. } => lead.borrow().clone(),
         }
     }
 
-    /// Does the work whenever this replica leads: `work` makes a future for each lead, which is dropped
-    /// when the lead is lost and must otherwise not end.
-    pub async fn run<F: Future<Output = ()>>(mut self, mut work: impl FnMut(Lead) -> F) {
-        loop {
-            match self.lead() {
-                Some(lead) => tokio::select! {
-                    () = work(lead) => return,
-                    () = self.changed() => {}
-                },
-                None => self.changed().await,
+    /// Waits until that changes. Cancel safe.
+    pub async fn changed(&mut self) {
+        match &mut self.campaign {
+            Campaign::Alone(_) => std::future::pending().await,
+            #[cfg(feature = "etcd")]
+            Campaign::Among { lead, .. } => {
+                if lead.changed().await.is_err() {
+                    // The campaign ended: nothing changes any more.
+                    std::future::pending::<()>().await;
+                }
             }
         }
     }
-}
 
-impl Drop for Leadership {
-    fn drop(&mut self) {
-        if let Some(campaign) = &self.campaign {
-            campaign.abort();
+    /// Gives up, and returns when another replica may lead, or when etcd does not answer in time.
+    pub async fn resign(self) {
+        match self.campaign {
+            Campaign::Alone(_) => {}
+            #[cfg(feature = "etcd")]
+            Campaign::Among { resign, task, .. } => {
+                drop(resign);
+                // An error: it panicked, and holds nothing any more.
+                let _ = task.await;
+            }
         }
+    }
+
+    /// Does the work whenever this replica leads, until `stop` is ready: `work` makes a future for each
+    /// lead, which is dropped when the lead is lost or the work is stopped. Returns when the lead is given
+    /// up; also when the work ends by itself.
+    pub async fn run<F: Future<Output = ()>>(
+        mut self,
+        stop: impl Future<Output = ()>,
+        mut work: impl FnMut(Lead) -> F,
+    ) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let lead = self.lead();
+            let working = async {
+                match lead {
+                    Some(lead) => work(lead).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = &mut stop => break,
+                () = working => break,
+                () = self.changed() => {}
+            }
+        }
+        self.resign().await;
     }
 }

@@ -90,8 +90,8 @@ pub enum CommitError {
     /// A rule forbids it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// It could not be made durable; trying again may help. Where the state is kept by others and the
-    /// connection to them broke, it may nevertheless come to pass: the reason says so.
+    /// It could not be made durable; trying again may help. It may nevertheless have been stored: where the
+    /// disk failed at the very end, or the connection to etcd broke (the reason says so).
     #[error("the change could not be stored: {0}")]
     Unavailable(String),
 }
@@ -138,13 +138,15 @@ impl Store {
         })
     }
 
-    fn start(engine: Engine, view: View, condition: Condition) -> Self {
+    pub(crate) fn start(engine: Engine, view: View, condition: Condition) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let published = Published::new(view);
+        let (sender, condition) = watch::channel(condition);
         let writer = Writer {
             engine,
             published: published.clone(),
             queue,
+            condition: sender,
         };
         std::thread::Builder::new()
             .name("store-writer".into())
@@ -153,7 +155,7 @@ impl Store {
         Self {
             jobs,
             published,
-            condition: watch::channel(condition).1,
+            condition,
             limits: Limits::default(),
             #[cfg(feature = "etcd")]
             cluster: None,
@@ -174,6 +176,20 @@ impl Store {
     /// How it goes with the place where the state is kept.
     pub fn condition(&self) -> Condition {
         self.condition.borrow().clone()
+    }
+
+    /// Waits until the writer ends although there are handles: it has panicked. Cancel safe.
+    pub async fn failed(&self) {
+        let mut condition = self.condition.clone();
+        while condition.changed().await.is_ok() {}
+    }
+
+    /// Drops this handle and waits until all others are dropped too and the store is closed: what was
+    /// accepted is answered, work that this replica leads for the store is given up, files are closed.
+    pub async fn close(self) {
+        let mut watch = self.watch();
+        drop(self);
+        while watch.next().await.is_some() {}
     }
 
     /// Decides and carries out a command. Returns when it is durable and visible in [`Store::view`].

@@ -1,8 +1,9 @@
 //! Announcing changes to readers that may be slow.
 
+use parking_lot::Mutex;
 use std::{
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
 };
 use tokio::sync::Notify;
 use tombolo_model::{Change, View};
@@ -82,16 +83,16 @@ pub(crate) struct Watchers {
 impl Watchers {
     pub(crate) fn add(&self, view: Arc<dyn Fn() -> Arc<View> + Send + Sync>) -> Watch {
         let inbox = Arc::new(Inbox::default());
-        lock(&self.inboxes).push(Arc::downgrade(&inbox));
+        self.inboxes.lock().push(Arc::downgrade(&inbox));
         Watch { inbox, view }
     }
 
     pub(crate) fn announce(&self, changes: &[Change]) {
-        lock(&self.inboxes).retain(|inbox| {
+        self.inboxes.lock().retain(|inbox| {
             let Some(inbox) = inbox.upgrade() else {
                 return false;
             };
-            let mut waiting = lock(&inbox.waiting);
+            let mut waiting = inbox.waiting.lock();
             if waiting.changes.len() + changes.len() > PENDING {
                 waiting.changes = Vec::new();
                 waiting.resync = true;
@@ -106,8 +107,8 @@ impl Watchers {
 
     /// The state came from elsewhere as a whole: everybody looks at everything again.
     pub(crate) fn resync(&self) {
-        for inbox in lock(&self.inboxes).iter().filter_map(Weak::upgrade) {
-            let mut waiting = lock(&inbox.waiting);
+        for inbox in self.inboxes.lock().iter().filter_map(Weak::upgrade) {
+            let mut waiting = inbox.waiting.lock();
             waiting.changes = Vec::new();
             waiting.resync = true;
             drop(waiting);
@@ -116,8 +117,8 @@ impl Watchers {
     }
 
     pub(crate) fn close(&self) {
-        for inbox in lock(&self.inboxes).iter().filter_map(Weak::upgrade) {
-            lock(&inbox.waiting).closed = true;
+        for inbox in self.inboxes.lock().iter().filter_map(Weak::upgrade) {
+            inbox.waiting.lock().closed = true;
             inbox.wake.notify_one();
         }
     }
@@ -136,7 +137,7 @@ impl Watch {
 
     /// `None`: nothing to tell yet; `Some(None)`: the end.
     fn take(&self) -> Option<Option<Event>> {
-        let mut waiting = lock(&self.inbox.waiting);
+        let mut waiting = self.inbox.waiting.lock();
         if std::mem::take(&mut waiting.resync) {
             waiting.changes = Vec::new();
             drop(waiting);
@@ -154,12 +155,6 @@ impl Watch {
         }
         waiting.closed.then_some(None)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .expect("nothing panics while it holds this lock")
 }
 
 #[cfg(test)]

@@ -3,20 +3,35 @@
 use crate::{
     decide::{Commit, Job, Replace, decide, entropy},
     engine::Engine,
-    store::{CommitError, Committed, Published, ReplaceError},
+    state::State,
+    store::{CommitError, Committed, Condition, Published, ReplaceError},
 };
-use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
 use tombolo_model::{Change, View, entropy::Entropy};
 
 /// Commands that are written in one transaction: the cost of making them durable is shared.
 const BATCH: usize = 256;
 
+/// Delays between attempts to open the file again after an error.
+const REOPEN_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(if cfg!(test) { 1 } else { 250 }))
+    .with_max_delay(Duration::from_secs(5))
+    .without_max_times();
+
 pub(crate) struct Writer {
     pub(crate) engine: Engine,
     pub(crate) published: Arc<Published>,
     pub(crate) queue: mpsc::Receiver<Job>,
+    pub(crate) condition: watch::Sender<Condition>,
 }
+
+/// The engine had an error: nothing can be written until it is opened again.
+struct Broken;
 
 type Answer = (
     oneshot::Sender<Result<Committed, CommitError>>,
@@ -27,25 +42,126 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut entropy = entropy();
         let mut jobs = Vec::with_capacity(BATCH);
-        let mut commits = Vec::with_capacity(BATCH);
         while self.queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
-            for job in jobs.drain(..) {
-                match job {
-                    Job::Commit(commit) => commits.push(commit),
-                    Job::Replace(replace) => {
-                        self.carry_out(&mut commits, &mut entropy);
-                        self.replace(replace);
-                    }
-                }
+            if self.carry_out_all(&mut jobs, &mut entropy).is_err() {
+                self.recover();
             }
-            self.carry_out(&mut commits, &mut entropy);
         }
+        self.engine.close();
         self.published.watchers.close();
     }
 
+    /// Carries out jobs in their order; those that are left when the engine breaks are refused.
+    fn carry_out_all(&self, jobs: &mut Vec<Job>, entropy: &mut Entropy) -> Result<(), Broken> {
+        let mut commits = Vec::with_capacity(jobs.len());
+        let mut result = Ok(());
+        for job in jobs.drain(..) {
+            match job {
+                job if result.is_err() => self.refuse(job),
+                Job::Commit(commit) => commits.push(commit),
+                Job::Replace(replace) => {
+                    result = self.carry_out(&mut commits, entropy);
+                    match result {
+                        Ok(()) => result = self.replace(replace),
+                        Err(Broken) => self.refuse(Job::Replace(replace)),
+                    }
+                }
+            }
+        }
+        result.and_then(|()| self.carry_out(&mut commits, entropy))
+    }
+
+    /// Opens the engine again, with growing delays. Meanwhile readers see the last state, and every
+    /// command is refused with the reason. Returns when writes are possible again or the store is closed.
+    fn recover(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("the system has room for one more runtime");
+        let mut delays = REOPEN_DELAYS.build();
+        loop {
+            self.engine.close();
+            let delay = delays.next().unwrap_or(Duration::from_secs(5));
+            let retry = Instant::now() + delay;
+            let is_open = runtime.block_on(async {
+                loop {
+                    tokio::select! {
+                        () = sleep_until(retry) => return true,
+                        job = self.queue.recv() => match job {
+                            Some(job) => self.refuse(job),
+                            None => return false,
+                        }
+                    }
+                }
+            });
+            if !is_open {
+                return;
+            }
+            match self.reopen() {
+                Ok(()) => {
+                    tracing::info!("the store takes writes again");
+                    self.report(None);
+                    return;
+                }
+                Err(problem) => {
+                    tracing::warn!(problem, "the store cannot be opened again yet");
+                    self.report(Some(problem));
+                }
+            }
+        }
+    }
+
+    /// Opens the engine, and makes it and the published state the same: what was acknowledged holds, and
+    /// a write whose error came after it was durable counts.
+    fn reopen(&mut self) -> Result<(), String> {
+        let found = self.engine.reopen().map_err(|error| error.to_string())?;
+        let Some(found) = found else {
+            return Ok(());
+        };
+        let published = self.published.view.load_full();
+        if found.revision > published.revision {
+            self.published.replace(found);
+        } else if found.revision < published.revision {
+            tracing::error!(
+                found = found.revision,
+                published = published.revision,
+                "the file has lost acknowledged changes; writing the state again"
+            );
+            let written = self.engine.replace(&State::of(&published));
+            written.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, problem: Option<String>) {
+        self.condition
+            .send_modify(|condition| condition.problem = problem);
+    }
+
+    /// Answers a job that cannot be carried out now.
+    fn refuse(&self, job: Job) {
+        let problem = self.condition.borrow().problem.clone().unwrap_or_default();
+        // A caller that went away no longer wants to know.
+        match job {
+            Job::Commit(commit) => {
+                let _ = commit.done.send(Err(CommitError::Unavailable(problem)));
+            }
+            Job::Replace(replace) => {
+                let _ = replace.done.send(Err(ReplaceError::Unavailable(problem)));
+            }
+        }
+    }
+
+    /// The engine could not write.
+    fn failed(&self, error: &redb::Error) -> Broken {
+        tracing::error!(%error, "changes could not be stored");
+        self.report(Some(format!("{error}; the file is opened again by itself")));
+        Broken
+    }
+
     /// Decides each command on the state that the ones before it lead to, then makes all durable at
-    /// once. When that fails, none of them happened, and each caller is told so.
-    fn carry_out(&self, commits: &mut Vec<Commit>, entropy: &mut Entropy) {
+    /// once. When that fails, each caller is told so.
+    fn carry_out(&self, commits: &mut Vec<Commit>, entropy: &mut Entropy) -> Result<(), Broken> {
         let mut view = View::clone(&self.published.view.load());
         let mut changes: Vec<Change> = Vec::new();
         let mut answers: Vec<Answer> = Vec::new();
@@ -58,31 +174,43 @@ impl Writer {
         }
         if !changes.is_empty() {
             if let Err(error) = self.engine.write(view.revision, &changes) {
-                tracing::error!(%error, "changes could not be stored");
+                let broken = self.failed(&error);
                 for (done, _) in answers {
                     let _ = done.send(Err(CommitError::Unavailable(error.to_string())));
                 }
-                return;
+                return Err(broken);
             }
             self.published.change(view, &changes);
         }
         for (done, answer) in answers {
-            // A caller that went away no longer wants to know.
             let _ = done.send(answer);
         }
+        Ok(())
     }
 
-    fn replace(&self, mut replace: Replace) {
-        let result = replace
-            .revision(&self.published.view.load())
-            .and_then(|revision| {
+    fn replace(&self, mut replace: Replace) -> Result<(), Broken> {
+        let decided = replace.revision(&self.published.view.load());
+        let (answer, result) = match decided {
+            Err(refused) => (Err(refused), Ok(())),
+            Ok(revision) => {
                 replace.state.revision = revision;
-                self.engine
-                    .replace(&replace.state)
-                    .map_err(|error| ReplaceError::Unavailable(error.to_string()))?;
-                self.published.replace(replace.state.into_view());
-                Ok(revision)
-            });
-        let _ = replace.done.send(result);
+                match self.engine.replace(&replace.state) {
+                    Ok(()) => {
+                        self.published.replace(replace.state.into_view());
+                        (Ok(revision), Ok(()))
+                    }
+                    Err(error) => {
+                        let broken = self.failed(&error);
+                        let answer = ReplaceError::Unavailable(error.to_string());
+                        (Err(answer), Err(broken))
+                    }
+                }
+            }
+        };
+        let _ = replace.done.send(answer);
+        result
     }
 }
+
+#[cfg(test)]
+mod tests;

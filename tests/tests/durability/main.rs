@@ -2,6 +2,8 @@
 //! one history, and time never runs backwards.
 
 mod backup;
+mod disk;
+mod shutdown;
 
 use std::{
     net::SocketAddr,

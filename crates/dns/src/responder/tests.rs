@@ -326,6 +326,57 @@ fn unknown_names_are_forwarded_when_asked_for() {
 }
 
 #[test]
+fn a_resolver_says_that_a_name_which_nobody_knows_does_not_exist() {
+    let mut alone = responder(false);
+    alone.is_resolver = true;
+    for text in ["colorap", "colorap.example"] {
+        let mut message = question(text, Type::A);
+        let answer = ask(&alone, &message, Transport::Udp);
+        assert_eq!(
+            answer.metadata.response_code,
+            ResponseCode::NXDomain,
+            "{text}"
+        );
+        message.metadata.recursion_desired = false;
+        let answer = ask(&alone, &message, Transport::Udp);
+        assert_eq!(
+            answer.metadata.response_code,
+            ResponseCode::Refused,
+            "{text}"
+        );
+    }
+
+    let mut forwarding = responder(true);
+    forwarding.is_resolver = true;
+    let answer = ask(&forwarding, &question("colorap", Type::A), Transport::Udp);
+    assert_eq!(
+        answer.metadata.response_code,
+        ResponseCode::NXDomain,
+        "not forwarded"
+    );
+    let message = question("colorap.example", Type::A);
+    let mut out = Vec::new();
+    let bytes = message.to_vec().expect("a message");
+    let Step::Forward(pending) = respond(&forwarding, &bytes, Transport::Udp, &mut out) else {
+        panic!("it is forwarded");
+    };
+    for (said, expected) in [
+        (Some(ResponseCode::Refused), ResponseCode::NXDomain),
+        (Some(ResponseCode::ServFail), ResponseCode::ServFail),
+        (None, ResponseCode::ServFail),
+    ] {
+        let said = said.map(|code| {
+            let mut said = message.clone();
+            said.metadata.response_code = code;
+            Upstream(said)
+        });
+        forwarding.finish(&pending, said, &forwarding.metrics.shard(), &mut out);
+        let answer = Message::from_vec(&out).expect("an answer");
+        assert_eq!(answer.metadata.response_code, expected);
+    }
+}
+
+#[test]
 fn a_question_that_comes_back_is_not_forwarded_again() {
     let responder = responder(true);
     let came_through = |trail: Vec<u8>| {

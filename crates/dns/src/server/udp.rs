@@ -14,8 +14,8 @@ use crate::{
     zone::Draw,
 };
 use batch::Batch;
-use nix::errno::Errno;
-use socket2::{Domain, SockRef, Socket, Type};
+use nix::{errno::Errno, sys::socket::MsgFlags};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
@@ -153,7 +153,8 @@ impl Worker {
                     Step::Forward(pending) => self.forward(pending, from),
                 }
             }
-            batch.send(&self.socket);
+            let unsent = batch.send(&self.socket);
+            self.shard.unsent.add_many(unsent);
         }
     }
 
@@ -164,12 +165,18 @@ impl Worker {
         self.runtime.spawn(async move {
             let mut answer = Vec::new();
             server.forward(pending, &shard, &mut answer).await;
-            // Waiting for room is bounded by the socket's timeout.
-            if let Err(error) = socket.send_to(&answer, client) {
+            if let Err(error) = send_now(SockRef::from(&*socket), &answer, &client.into()) {
+                shard.unsent.add();
                 tracing::debug!(%client, %error, "cannot answer");
             }
         });
     }
+}
+
+/// Sends a datagram if there is room for it: the sockets block, which a task must not. What cannot be sent
+/// is dropped, and its client asks again.
+fn send_now(socket: SockRef<'_>, datagram: &[u8], to: &SockAddr) -> io::Result<usize> {
+    socket.send_to_with_flags(datagram, to, MsgFlags::MSG_DONTWAIT.bits())
 }
 
 /// Another socket on the same port.
@@ -190,4 +197,27 @@ fn beside(first: &UdpSocket) -> io::Result<UdpSocket> {
     socket.set_reuse_port(true)?;
     socket.bind(&address)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn an_answer_that_finds_no_room_blocks_nobody() {
+        // Over loopback datagrams never wait for room; those of this family do.
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("client");
+        let _client = UnixDatagram::bind(&path).expect("free");
+        let to = SockAddr::unix(&path).expect("short");
+        let server = UnixDatagram::unbound().expect("a socket");
+        let sent = (0..1_000_000)
+            .map(|_| send_now(SockRef::from(&server), &[0; 512], &to))
+            .find(Result::is_err);
+        let error = sent
+            .expect("the client reads nothing")
+            .expect_err("found as one");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
 }

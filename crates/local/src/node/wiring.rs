@@ -306,7 +306,7 @@ async fn serve(
         .await
         .map_err(|error| format!("cluster DNS at {at}: {error}"))?;
     let forward = Forwarder::new(vec![SocketAddr::from((CONTROL_ADDRESS, DNS_PORT))]);
-    let server = tombolo_dns::Server::new(vec![names], Some(forward));
+    let server = tombolo_dns::Server::new(vec![names], Some(forward)).as_resolver();
     tasks.spawn(async move {
         if let Err(error) = server.serve(udp, tcp, std::future::pending()).await {
             tracing::error!(%error, "cluster DNS ended");

@@ -10,8 +10,8 @@ use super::{
 use crate::leader::{Lead, Leadership};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout_at},
+    sync::{oneshot, watch},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// Seconds after which another may lead when this replica is gone.
@@ -19,21 +19,25 @@ const LEASE: i64 = 8;
 /// How long a lead lasts after the last sign of life was sent. Less than the lease: it must have ended here
 /// before it begins elsewhere.
 const VALID: Duration = Duration::from_secs(7);
+/// How long giving the lease back may take.
+const REVOKE: Duration = Duration::from_secs(2);
 /// Between two signs of life, and between two looks whether the place is free.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Takes part until the answer is dropped.
+/// Takes part until the answer is dropped or resigns.
 pub(crate) fn campaign(options: Arc<Options>, name: &str) -> Leadership {
     let (lead, leads) = watch::channel(None);
+    let (resign, resigned) = oneshot::channel();
     let candidate = Candidate {
         key: Keys::new(&options.prefix).leader(name),
         name: name.to_owned(),
         options,
         member: None,
         number: 0,
+        lease: None,
     };
-    let task = tokio::spawn(candidate.run(lead));
-    Leadership::campaign(leads, task)
+    let task = tokio::spawn(candidate.run(lead, resigned));
+    Leadership::among(leads, resign, task)
 }
 
 struct Candidate {
@@ -42,17 +46,41 @@ struct Candidate {
     key: Vec<u8>,
     member: Option<Member>,
     number: usize,
+    /// The lease that was granted last, if it was not given back.
+    lease: Option<i64>,
 }
 
 impl Candidate {
-    async fn run(mut self, lead: watch::Sender<Option<Lead>>) {
+    /// Takes part until the sender of `resigned` is dropped, and lets another lead then.
+    async fn run(mut self, lead: watch::Sender<Option<Lead>>, mut resigned: oneshot::Receiver<()>) {
         loop {
-            if let Err(failure) = self.term(&lead).await {
-                tracing::debug!(work = self.name, %failure, "no part in the election now");
-                self.member = None;
+            let term = async {
+                if let Err(failure) = self.term(&lead).await {
+                    tracing::debug!(work = self.name, %failure, "no part in the election now");
+                    self.member = None;
+                }
+                lead.send_replace(None);
+                sleep(BEAT).await;
+            };
+            tokio::select! {
+                _ = &mut resigned => break,
+                () = term => {}
             }
-            lead.send_replace(None);
-            sleep(BEAT).await;
+        }
+        lead.send_replace(None);
+        self.revoke().await;
+    }
+
+    /// Gives the lease back, with the key that was made under it: otherwise nobody leads until it ends.
+    async fn revoke(&mut self) {
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
+        let revoked = async { self.member().await?.revoke(lease).await };
+        match timeout(REVOKE, revoked).await {
+            Ok(Ok(())) => tracing::info!(work = self.name, "gave up the lead"),
+            Ok(Err(failure)) => tracing::warn!(work = self.name, %failure, "lease not revoked"),
+            Err(_) => tracing::warn!(work = self.name, "lease not revoked: no answer"),
         }
     }
 
@@ -60,6 +88,7 @@ impl Candidate {
     async fn term(&mut self, lead: &watch::Sender<Option<Lead>>) -> Result<(), Failure> {
         let mut granted = Instant::now();
         let lease = self.member().await?.grant(LEASE).await?;
+        self.lease = Some(lease);
         let token = loop {
             if let Some(token) = self.try_to_lead(lease).await? {
                 break token;

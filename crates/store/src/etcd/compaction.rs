@@ -9,13 +9,16 @@ use super::{
     proto::RangeRequest,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
 
 /// A replica that was away for less long catches up; after longer it loads everything.
 const KEEP: Duration = Duration::from_secs(300);
 
-pub(super) async fn run(options: Arc<Options>) {
+/// Runs until the sender of `ended` is dropped, and then gives up the lead.
+pub(super) async fn run(options: Arc<Options>, ended: oneshot::Receiver<()>) {
     let leadership = campaign(options.clone(), "compaction");
-    leadership.run(|_| compact(options.clone())).await;
+    let ended = async { drop(ended.await) };
+    leadership.run(ended, |_| compact(options.clone())).await;
 }
 
 async fn compact(options: Arc<Options>) {

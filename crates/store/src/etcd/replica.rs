@@ -133,7 +133,6 @@ impl Replica {
             self.reload |= reload;
             self.number += 1;
         }
-        self.published.watchers.close();
     }
 
     /// Looks for a member that serves. Meanwhile commands that wait too long are answered. `None`: the

@@ -8,7 +8,6 @@ mod replicas;
 mod secured;
 mod suite;
 
-use std::path::Path;
 use tombolo_model::{
     Change, Command, Scope, View,
     apply::{appmesh, cloudmap},
@@ -30,7 +29,7 @@ impl Home {
     pub(crate) async fn open(&self) -> Store {
         match self {
             Home::Memory => Store::memory(),
-            Home::Redb(directory) => reopen(directory.path()).await,
+            Home::Redb(directory) => Store::open(directory.path()).expect("a directory"),
             #[cfg(feature = "etcd")]
             Home::Etcd(options) => Store::connect(options.clone()).await.expect("etcd serves"),
         }
@@ -38,17 +37,6 @@ impl Home {
 
     pub(crate) fn is_durable(&self) -> bool {
         !matches!(self, Home::Memory)
-    }
-}
-
-/// The writer closes the file just after it has told the watchers that it ends.
-async fn reopen(path: &Path) -> Store {
-    loop {
-        match Store::open(path) {
-            Ok(store) => return store,
-            Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
     }
 }
 
@@ -60,6 +48,29 @@ async fn memory() {
 #[tokio::test]
 async fn redb() {
     suite::run(|_| Home::Redb(tempfile::tempdir().expect("a directory"))).await;
+}
+
+#[tokio::test]
+async fn an_empty_file_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tombolo.redb");
+    std::fs::write(&file, b"").expect("writable");
+    let error = Store::open(directory.path()).err().expect("refused");
+    assert!(matches!(error, OpenError::Empty(_)), "{error}");
+    assert!(
+        error.to_string().contains("tombolo.redb is empty"),
+        "{error}"
+    );
+    std::fs::remove_file(&file).expect("there");
+    let store = Store::open(directory.path()).expect("a new state");
+    let second = Store::open(directory.path()).err().expect("in use");
+    assert!(matches!(second, OpenError::InUse(_)), "{second}");
+    store.close().await;
+    let left: Vec<_> = std::fs::read_dir(directory.path())
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(left, ["tombolo.redb"], "nothing is left of its making");
 }
 
 #[cfg(feature = "etcd")]

@@ -108,11 +108,13 @@ async fn a_replaced_state_reaches_the_others(etcd: &Etcd) {
 }
 
 async fn one_replica_leads_and_the_next_follows_with_a_greater_token(etcd: &Etcd) {
-    let (a, b) = (
+    let wire = Wire::to(etcd.at).await;
+    let (a, b, far) = (
         connect(etcd.at, "lead").await,
         connect(etcd.at, "lead").await,
+        connect(wire.at, "lead").await,
     );
-    let mut first = a.leadership("work");
+    let mut first = far.leadership("work");
     while first.lead().is_none() {
         first.changed().await;
     }
@@ -123,7 +125,7 @@ async fn one_replica_leads_and_the_next_follows_with_a_greater_token(etcd: &Etcd
         .await
         .expect("it leads");
     // Nobody says that it is over: the lease runs out.
-    drop(first);
+    wire.cut();
     while second.lead().is_none() {
         second.changed().await;
     }
@@ -211,6 +213,43 @@ async fn a_write_in_doubt_is_settled_when_the_member_goes_on() {
         assert!(mesh_names(&store.view()).contains(&name));
     }
     assert_eq!(store.view().revision, 3);
+}
+
+/// A replica that ends in good order leaves its leads to the others at once: no lease stays behind.
+#[tokio::test]
+async fn leases_are_revoked_when_a_lead_or_the_store_ends() {
+    let Some(etcd) = Etcd::start() else {
+        return;
+    };
+    let leases = || {
+        ask(etcd.at, "/v3/lease/leases", &json!({}))["leases"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    let store = connect(etcd.at, "graceful").await;
+    until("compaction has a leader", || (leases() == 1).then_some(())).await;
+    let mut first = store.leadership("work");
+    while first.lead().is_none() {
+        first.changed().await;
+    }
+    assert_eq!(leases(), 2);
+    let mut second = store.leadership("work");
+    first.resign().await;
+    while second.lead().is_none() {
+        second.changed().await;
+    }
+    drop(second);
+    until("dropping it gives it up too", || {
+        (leases() == 1).then_some(())
+    })
+    .await;
+    let stopped = std::future::ready(());
+    store
+        .leadership("work")
+        .run(stopped, |_| std::future::pending())
+        .await;
+    store.close().await;
+    assert_eq!(leases(), 0);
 }
 
 /// What etcd has forgotten cannot be caught up: everything is loaded, and watchers look at it anew.

@@ -10,16 +10,12 @@ use crate::{
 };
 use axum::{Json, Router, extract::State, routing::get};
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    net::{TcpListener, UdpSocket},
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::net::{TcpListener, UdpSocket};
 use tombolo_dns::{
     Forwarder, Registry as RegistryZone,
     range::{Views, VpcRange},
@@ -28,11 +24,22 @@ use tombolo_dns::{
 use tombolo_model::{Limit, Limits, Scope};
 use tombolo_plan::Publisher;
 use tombolo_store::Store;
+use tombolo_telemetry::{
+    ErrorChain, Supervisor,
+    supervisor::{Signals, Stage, Stop, restart_delays},
+};
 
 /// Where the counters are served, beside the APIs.
 const METRICS_PATH: &str = "/tombolo/v1/metrics";
 /// Answers as long as reads are served, also while the store cannot be written: for load balancers.
 const HEALTH_PATH: &str = "/healthz";
+
+/// What the tasks of a stage may take to end, beside their own drain.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How long work that has no callers may take to end: giving up a lease in etcd, closing the store.
+const BACKGROUND_DRAIN: Duration = Duration::from_secs(4);
+/// How long blocking work may take to end after the drain: an export whose reader is slow.
+const BLOCKING_DRAIN: Duration = Duration::from_secs(1);
 
 /// Run the control plane: the AWS APIs, xDS and DNS over one store.
 #[derive(clap::Args)]
@@ -92,7 +99,10 @@ impl Server {
         logging::start("info");
         let scope = Scope::parse(&self.account, &self.region)?;
         self.callers.check(&self.api, &self.xds)?;
-        super::runtime()?.block_on(self.serve(scope)).map(|()| 0)
+        let runtime = super::runtime()?;
+        let ended = runtime.block_on(self.serve(scope));
+        runtime.shutdown_timeout(BLOCKING_DRAIN);
+        ended.map(|()| 0)
     }
 
     fn limits(&self) -> Limits {
@@ -103,23 +113,56 @@ impl Server {
     }
 
     async fn serve(self, scope: Scope) -> Result<(), String> {
+        let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
         let sockets = self.open()?;
         let store = self.storage.open().await?.with_limits(self.limits());
-        let shutdown = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let supervisor = self.start(scope, sockets, store)?;
+        let stop = Stop::new();
+        let stopped = stop.clone().cancelled_owned();
+        let interrupted = async {
+            let first = signals.received().await;
+            tracing::info!(signal = first, "a second signal ends the process at once");
+            stop.cancel();
+            signals.received().await
+        };
+        tokio::select! {
+            ended = supervisor.run(stopped) => ended.map_err(|error| ErrorChain(&error).to_string()),
+            signal = interrupted => Err(format!("ended by {signal} before everything was drained")),
+        }
+    }
 
+    /// Starts all tasks. When the process ends, calls are answered first, then proxies are told to go
+    /// elsewhere, then names are answered no longer, and the store is closed last.
+    fn start(self, scope: Scope, sockets: Sockets, store: Store) -> Result<Supervisor, String> {
+        let api_config = tombolo_api::Config {
+            account: scope.account.to_string(),
+            default_region: scope.region.to_string(),
+            ..tombolo_api::Config::default()
+        };
+        let xds_options = tombolo_xds::server::ServerOptions::default();
+        let mut supervisor = Supervisor::new();
+        let api_stage = supervisor.stage("api", api_config.drain + MARGIN);
+        let xds_stage = supervisor.stage("xds", xds_options.drain + MARGIN);
+        let dns_stage = supervisor.stage("dns", MARGIN);
+        let background = supervisor.stage("background", BACKGROUND_DRAIN);
+        let store_stage = supervisor.stage("store", BACKGROUND_DRAIN);
+
+        let closing = store.clone();
+        supervisor.spawn(store_stage, "store", |stop| async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = closing.failed() => return Err("the store's writer has stopped"),
+            }
+            closing.close().await;
+            Ok(())
+        });
         let publisher = Publisher::new(store.clone(), scope.clone());
         let follow = publisher.clone();
-        tasks.spawn(async move {
-            follow.run().await;
-            Ok(())
+        supervisor.spawn(background, "publisher", |stop| async move {
+            stop.run_until_cancelled(follow.run()).await;
+            Ok::<_, Infallible>(())
         });
-
-        let checks = self.health_checks(&store);
-        tasks.spawn(async move {
-            checks.await;
-            Ok(())
-        });
+        self.check_health(&mut supervisor, background, &store);
 
         let dns = (!sockets.dns.is_empty()).then(|| self.dns(store.clone(), &sockets.dns));
         let counters = dns.as_ref().map(tombolo_dns::Server::metrics);
@@ -127,7 +170,7 @@ impl Server {
             .route(METRICS_PATH, get(metrics))
             .with_state(counters);
 
-        let xds = tombolo_xds::Server::new(publisher.clone(), Default::default());
+        let xds = tombolo_xds::Server::new(publisher.clone(), xds_options);
         let status = Router::new()
             .route(tombolo_api::STATUS_PATH, get(status))
             .with_state(Status {
@@ -137,27 +180,19 @@ impl Server {
                 scope: scope.clone(),
             });
         announce("xds", sockets.xds.local_addr());
-        let stop = shutdown.clone().cancelled_owned();
-        tasks.spawn(async move {
-            let ended = xds.serve(sockets.xds, stop).await;
-            ended.map_err(|error| format!("xds: {error}"))
+        supervisor.spawn(xds_stage, "xds", |stop| {
+            xds.serve(sockets.xds, stop.cancelled_owned())
         });
 
-        let config = tombolo_api::Config {
-            account: scope.account.to_string(),
-            default_region: scope.region.to_string(),
-            ..tombolo_api::Config::default()
-        };
         let routes = status.merge(metrics).merge(operator::routes(store.clone()));
-        let api = tombolo_api::Server::new(store, config)?.with_routes(routes);
+        let api = tombolo_api::Server::new(store, api_config)?.with_routes(routes);
         let api = api.with_open_route(HEALTH_PATH, get(async || "ok\n"));
-        let api = self.callers.guard(api, &mut tasks)?;
+        let api = self.callers.guard(api, &mut supervisor, background)?;
         for listener in sockets.api {
             announce("api", listener.local_addr());
-            let (api, shutdown) = (api.clone(), shutdown.clone());
-            tasks.spawn(async move {
-                let ended = api.serve(listener, shutdown.cancelled_owned()).await;
-                ended.map_err(|error| format!("api: {error}"))
+            let api = api.clone();
+            supervisor.spawn(api_stage, "api", |stop| {
+                api.serve(listener, stop.cancelled_owned())
             });
         }
 
@@ -165,36 +200,30 @@ impl Server {
             for (udp, _) in &sockets.dns {
                 announce("dns", udp.local_addr());
             }
-            let shutdown = shutdown.clone();
-            tasks.spawn(async move {
-                let ended = dns.serve_all(sockets.dns, shutdown.cancelled_owned()).await;
-                ended.map_err(|error| format!("dns: {error}"))
+            supervisor.spawn(dns_stage, "dns", |stop| {
+                dns.serve_all(sockets.dns, stop.cancelled_owned())
             });
         }
-
-        let ended = tokio::select! {
-            () = terminated() => Ok(()),
-            // A part that ends by itself takes the whole down: half a control plane helps nobody.
-            Some(ended) = tasks.join_next() => match ended {
-                Ok(Ok(())) => Err("a part of the server ended unexpectedly".into()),
-                Ok(Err(error)) => Err(error),
-                Err(error) => Err(format!("a part of the server failed: {error}")),
-            },
-        };
-        shutdown.cancel();
-        ended
+        Ok(supervisor)
     }
 
     /// Checks instances whenever this server is the one among its replicas that does.
-    fn health_checks(&self, store: &Store) -> impl Future<Output = ()> + use<> {
+    fn check_health(&self, supervisor: &mut Supervisor, stage: Stage, store: &Store) {
         let options = tombolo_health::Options {
             interval: Duration::from_secs(self.health_check_interval.into()),
             loopback: self.callers.are_trusted(),
             ..tombolo_health::Options::default()
         };
         let store = store.clone();
-        let leadership = store.leadership("health-checks");
-        leadership.run(move |_| tombolo_health::run(store.clone(), options))
+        supervisor.spawn_restarting(stage, "health checks", restart_delays(), move |stop| {
+            let leadership = store.leadership("health-checks");
+            let store = store.clone();
+            async move {
+                let work = move |_| tombolo_health::run(store.clone(), options);
+                leadership.run(stop.cancelled_owned(), work).await;
+                Ok::<_, Infallible>(())
+            }
+        });
     }
 
     fn dns(&self, store: Store, sockets: &[(UdpSocket, TcpListener)]) -> tombolo_dns::Server {
@@ -309,14 +338,4 @@ async fn status(State(status): State<Status>) -> Json<serde_json::Value> {
         "proxies": proxies,
         "warnings": warnings,
     }))
-}
-
-/// Resolves when the process is asked to end.
-async fn terminated() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be caught");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be caught");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

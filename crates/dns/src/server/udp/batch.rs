@@ -88,9 +88,10 @@ impl Batch {
     }
 
     /// Sends all accepted answers. Waiting for room is bounded by the socket's timeout; what cannot be
-    /// sent is dropped, and its client asks again.
-    pub(super) fn send(&mut self, socket: &UdpSocket) {
+    /// sent is dropped, and its client asks again. Returns how many these were.
+    pub(super) fn send(&mut self, socket: &UdpSocket) -> u64 {
         let mut done = 0;
+        let mut unsent = 0;
         while done < self.accepted.len() {
             let answers = self.accepted[done..]
                 .iter()
@@ -111,12 +112,14 @@ impl Batch {
                 // The first one cannot be sent; perhaps the others can.
                 Err(error) => {
                     tracing::debug!(%error, "cannot answer");
+                    unsent += 1;
                     1
                 }
             };
         }
         self.accepted.clear();
         self.clients.clear();
+        unsent
     }
 }
 

@@ -1,9 +1,12 @@
 //! Who may call the APIs, and how they are encrypted.
 
 use crate::listen::Endpoint;
-use std::path::PathBuf;
-use tokio::task::JoinSet;
+use std::{convert::Infallible, path::PathBuf};
 use tombolo_api::{Credentials, Server, Tls};
+use tombolo_telemetry::{
+    Supervisor,
+    supervisor::{Stage, restart_delays},
+};
 
 /// Options about callers.
 #[derive(clap::Args)]
@@ -58,24 +61,33 @@ impl Callers {
     pub(super) fn guard(
         &self,
         mut server: Server,
-        tasks: &mut JoinSet<Result<(), String>>,
+        supervisor: &mut Supervisor,
+        stage: Stage,
     ) -> Result<Server, String> {
         if let Some(path) = &self.credentials {
             let credentials =
                 Credentials::open(path).map_err(|why| format!("--credentials {why}"))?;
             server = server.with_credentials(credentials.clone());
-            tasks.spawn(async move {
-                credentials.follow().await;
-                Ok(())
+            let delays = restart_delays();
+            supervisor.spawn_restarting(stage, "credentials file", delays, move |stop| {
+                let credentials = credentials.clone();
+                async move {
+                    stop.run_until_cancelled(credentials.follow()).await;
+                    Ok::<_, Infallible>(())
+                }
             });
         }
         if let (Some(cert), Some(key)) = (&self.api_cert, &self.api_key) {
             let tls =
                 Tls::open(cert, key).map_err(|why| format!("--api-cert, --api-key: {why}"))?;
             server = server.with_tls(tls.clone());
-            tasks.spawn(async move {
-                tls.follow().await;
-                Ok(())
+            let delays = restart_delays();
+            supervisor.spawn_restarting(stage, "certificate files", delays, move |stop| {
+                let tls = tls.clone();
+                async move {
+                    stop.run_until_cancelled(tls.follow()).await;
+                    Ok::<_, Infallible>(())
+                }
             });
         }
         Ok(server)
