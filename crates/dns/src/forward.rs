@@ -6,11 +6,12 @@ use crate::{
     responder::Pending,
     zone::Draw,
 };
+use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -87,7 +88,7 @@ impl Forwarder {
     /// Room for one more question of a client; `None` when too many are under way.
     pub(crate) fn admit(&self, client: IpAddr) -> Option<Admission> {
         let permit = self.waiting.clone().try_acquire_owned().ok()?;
-        let mut by_client = lock(&self.by_client);
+        let mut by_client = self.by_client.lock();
         let count = by_client.entry(client).or_default();
         if *count >= MOST_WAITING_PER_CLIENT {
             return None;
@@ -131,7 +132,7 @@ impl Forwarder {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut by_client = lock(&self.by_client);
+        let mut by_client = self.by_client.lock();
         if let Some(count) = by_client.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
@@ -139,11 +140,6 @@ impl Drop for Admission {
             }
         }
     }
-}
-
-/// Nothing that could panic runs while it is held.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn ask_one(upstream: SocketAddr, pending: &Pending, draw: &mut Draw) -> io::Result<Upstream> {
@@ -240,7 +236,7 @@ mod tests {
         drop(one);
         assert!(admit(1).is_some());
         drop(two);
-        assert!(lock(&forwarder.by_client).is_empty());
+        assert!(forwarder.by_client.lock().is_empty());
     }
 
     #[test]

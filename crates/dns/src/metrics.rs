@@ -6,13 +6,18 @@ use crate::{
     record::{NAMED, RecordType},
     reply::{Code, Transport},
 };
+use parking_lot::Mutex;
 use std::{
-    fmt::Write,
+    fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
+};
+use tombolo_telemetry::metrics::{
+    Collector, ConstCounter, DescriptorEncoder, EncodeMetric, MetricEncoder, MetricType,
+    NoLabelSet, Registry,
 };
 
 /// A count that only grows.
@@ -49,16 +54,16 @@ const CODE_SLOTS: usize = CODES.len() + 1;
 const TYPE_SLOTS: usize = NAMED.len() + 1;
 
 /// Upper bounds of the latency buckets.
-const BUCKETS: [(Duration, &str); 9] = [
-    (Duration::from_millis(1), "0.001"),
-    (Duration::from_millis(5), "0.005"),
-    (Duration::from_millis(10), "0.01"),
-    (Duration::from_millis(25), "0.025"),
-    (Duration::from_millis(50), "0.05"),
-    (Duration::from_millis(100), "0.1"),
-    (Duration::from_millis(250), "0.25"),
-    (Duration::from_millis(1000), "1"),
-    (Duration::from_millis(5000), "5"),
+const BUCKETS: [Duration; 9] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(1000),
+    Duration::from_millis(5000),
 ];
 
 /// What one worker counts.
@@ -137,9 +142,8 @@ pub struct Metrics {
 /// How long upstreams took.
 #[derive(Default)]
 struct Latency {
-    /// By bucket; what took longer than the last is in `count` alone.
-    buckets: [Counter; BUCKETS.len()],
-    count: Counter,
+    /// By bucket; the last one is for what took longer than every bound.
+    buckets: [Counter; BUCKETS.len() + 1],
     microseconds: AtomicU64,
 }
 
@@ -163,151 +167,164 @@ impl Metrics {
     /// A place for one more worker to count in.
     pub(crate) fn shard(&self) -> Arc<Shard> {
         let shard = Arc::new(Shard::new(self.views.len()));
-        // Nothing can be half done in a list of counters.
-        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        shards.push(shard.clone());
+        self.shards.lock().push(shard.clone());
         shard
     }
 
     pub(crate) fn took(&self, time: Duration) {
-        let bucket = BUCKETS.iter().position(|(bound, _)| time <= *bound);
-        if let Some(bucket) = bucket {
-            self.latency.buckets[bucket].add();
-        }
-        self.latency.count.add();
+        let bucket = BUCKETS.iter().position(|bound| time <= *bound);
+        self.latency.buckets[bucket.unwrap_or(BUCKETS.len())].add();
         let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.latency.microseconds.fetch_add(microseconds, Relaxed);
     }
 
-    /// Appends all counters as Prometheus text.
-    pub fn render(&self, out: &mut String) {
-        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = |get: &dyn Fn(&Shard) -> &Counter| -> u64 {
-            shards.iter().map(|shard| get(shard).get()).sum()
-        };
-        let mut family = |name: &str, help: &str, series: &[(String, u64)]| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
-            for (labels, count) in series {
-                let _ = writeln!(out, "{name}{labels} {count}");
-            }
-        };
-        family(
-            "tombolo_dns_messages_total",
-            "Messages received, by transport.",
-            &[
-                ("{transport=\"udp\"}".into(), sum(&|shard| &shard.udp)),
-                ("{transport=\"tcp\"}".into(), sum(&|shard| &shard.tcp)),
-            ],
-        );
-        let mut answers = Vec::new();
+    /// Lets a registry read what is counted, whenever it is asked.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("dns");
+        registry.register_collector(Box::new(self.clone()));
+    }
+
+    fn encode_answers(&self, shards: &[Arc<Shard>], encoder: &mut MetricEncoder) -> fmt::Result {
         for (view, vpc) in self.views.iter().enumerate() {
             let kinds = NAMED.iter().map(|(_, name)| *name).chain(["other"]);
             for (kind, kind_name) in kinds.enumerate() {
                 let codes = CODES.iter().map(|(_, name)| *name).chain(["other"]);
                 for (code, code_name) in codes.enumerate() {
-                    let count = sum(&|shard| &shard.answers[slot(view, kind, code)]);
+                    let slot = slot(view, kind, code);
+                    let counts = shards.iter().map(|shard| shard.answers[slot].get());
+                    let count: u64 = counts.sum();
                     if count > 0 {
-                        let vpc = vpc.replace('\\', "\\\\").replace('"', "\\\"");
-                        answers.push((
-                            format!("{{view=\"{vpc}\",type=\"{kind_name}\",code=\"{code_name}\"}}"),
-                            count,
-                        ));
+                        let labels = [
+                            ("view", vpc.as_str()),
+                            ("type", kind_name),
+                            ("code", code_name),
+                        ];
+                        ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
                     }
                 }
             }
         }
-        family(
-            "tombolo_dns_answers_total",
-            "Answers, by the client's VPC, the type asked for and the response code.",
-            &answers,
-        );
-        let plain = |count: u64| [(String::new(), count)];
-        for (name, help, count) in [
-            (
-                "tombolo_dns_ignored_total",
-                "Messages that got no answer: no header, or an answer themselves.",
-                sum(&|shard| &shard.ignored),
-            ),
-            (
-                "tombolo_dns_truncated_total",
-                "Answers that were cut to fit into UDP.",
-                sum(&|shard| &shard.truncated),
-            ),
-            (
-                "tombolo_dns_rate_limited_total",
-                "Questions over UDP beyond the rate that one network may ask at.",
-                sum(&|shard| &shard.limited),
-            ),
-            (
-                "tombolo_dns_unsent_total",
-                "Answers over UDP that were dropped because the system took none.",
-                sum(&|shard| &shard.unsent),
-            ),
-            (
-                "tombolo_dns_forwarded_total",
-                "Questions sent on to an upstream.",
-                self.forwarded.get(),
-            ),
-            (
-                "tombolo_dns_forward_failures_total",
-                "Forwarded questions that no upstream answered.",
-                self.forward_failures.get(),
-            ),
-            (
-                "tombolo_dns_tcp_overflows_total",
-                "TCP connections closed because too many were open.",
-                self.tcp_overflows.get(),
-            ),
-        ] {
-            family(name, help, &plain(count));
-        }
-        family(
-            "tombolo_dns_forward_rejections_total",
-            "Questions not forwarded, by reason.",
-            &[
-                ("{reason=\"overflow\"}".into(), self.forward_overflows.get()),
-                ("{reason=\"loop\"}".into(), self.forward_loops.get()),
-            ],
-        );
-        self.latency.render(out);
+        Ok(())
     }
 
     /// The sum of the counters whose name and labels contain all of these; for tests.
     #[cfg(test)]
-    pub(crate) fn count(&self, parts: &[&str]) -> u64 {
-        let mut text = String::new();
-        self.render(&mut text);
-        text.lines()
+    pub(crate) fn count(self: &Arc<Self>, parts: &[&str]) -> u64 {
+        self.text()
+            .lines()
             .filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
     }
+
+    #[cfg(test)]
+    fn text(self: &Arc<Self>) -> String {
+        use tombolo_telemetry::metrics::{Format, registry, render};
+        let mut registry = registry();
+        self.register(&mut registry);
+        render(&registry, Format::PrometheusText)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics")
+            .field("views", &self.views)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let shards = self.shards.lock();
+        let sum = |get: fn(&Shard) -> &Counter| -> u64 {
+            shards.iter().map(|shard| get(shard).get()).sum()
+        };
+        let counter = MetricType::Counter;
+        let help = "Answers, by the client's VPC, the type asked for and the response code.";
+        let mut answers = encoder.encode_descriptor("answers", help, None, counter)?;
+        self.encode_answers(&shards, &mut answers)?;
+        for (name, help, label, values) in [
+            (
+                "messages",
+                "Messages received, by transport.",
+                "transport",
+                [
+                    ("udp", sum(|shard| &shard.udp)),
+                    ("tcp", sum(|shard| &shard.tcp)),
+                ],
+            ),
+            (
+                "forward_rejections",
+                "Questions not forwarded, by reason.",
+                "reason",
+                [
+                    ("overflow", self.forward_overflows.get()),
+                    ("loop", self.forward_loops.get()),
+                ],
+            ),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, counter)?;
+            for (value, count) in values {
+                let labels = [(label, value)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, count) in [
+            (
+                "ignored",
+                "Messages that got no answer: no header, or an answer themselves.",
+                sum(|shard| &shard.ignored),
+            ),
+            (
+                "truncated",
+                "Answers that were cut to fit into UDP.",
+                sum(|shard| &shard.truncated),
+            ),
+            (
+                "rate_limited",
+                "Questions over UDP beyond the rate that one network may ask at.",
+                sum(|shard| &shard.limited),
+            ),
+            (
+                "unsent",
+                "Answers over UDP that were dropped because the system took none.",
+                sum(|shard| &shard.unsent),
+            ),
+            (
+                "forwarded",
+                "Questions sent on to an upstream.",
+                self.forwarded.get(),
+            ),
+            (
+                "forward_failures",
+                "Forwarded questions that no upstream answered.",
+                self.forward_failures.get(),
+            ),
+            (
+                "tcp_overflows",
+                "TCP connections closed because too many were open.",
+                self.tcp_overflows.get(),
+            ),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, None, counter)?;
+            ConstCounter::new(count).encode(encoder)?;
+        }
+        self.latency.encode(&mut encoder)
+    }
 }
 
 impl Latency {
-    fn render(&self, out: &mut String) {
-        let name = "tombolo_dns_forward_seconds";
-        let _ = writeln!(
-            out,
-            "# HELP {name} How long upstreams took to answer.\n# TYPE {name} histogram"
-        );
-        let mut below = 0;
-        for ((_, bound), bucket) in BUCKETS.iter().zip(&self.buckets) {
-            below += bucket.get();
-            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {below}");
-        }
-        let count = self.count.get();
-        let microseconds = self.microseconds.load(Relaxed);
-        let seconds = format!(
-            "{}.{:06}",
-            microseconds / 1_000_000,
-            microseconds % 1_000_000
-        );
-        let _ = writeln!(
-            out,
-            "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {seconds}\n{name}_count {count}"
-        );
+    fn encode(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let bounds = BUCKETS.iter().map(Duration::as_secs_f64).chain([f64::MAX]);
+        let counts = self.buckets.iter().map(Counter::get);
+        let buckets: Vec<_> = bounds.zip(counts).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let seconds = self.microseconds.load(Relaxed) as f64 / 1e6;
+        let (name, help) = ("forward_seconds", "How long upstreams took to answer.");
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
     }
 }
 
@@ -317,7 +334,7 @@ mod tests {
 
     #[test]
     fn counters_of_all_workers_render_with_their_labels() {
-        let metrics = Metrics::new(&["vpc-\"1".into()]);
+        let metrics = Arc::new(Metrics::new(&["vpc-\"1".into()]));
         let (one, two) = (metrics.shard(), metrics.shard());
         one.answered(1, Some(RecordType::A), Code::NX_DOMAIN);
         two.answered(1, Some(RecordType::A), Code::NX_DOMAIN);
@@ -326,8 +343,7 @@ mod tests {
         one.received(Transport::Tcp);
         metrics.took(Duration::from_millis(7));
         metrics.took(Duration::from_secs(60));
-        let mut out = String::new();
-        metrics.render(&mut out);
+        let out = metrics.text();
         for line in [
             "tombolo_dns_answers_total{view=\"vpc-\\\"1\",type=\"A\",code=\"NXDOMAIN\"} 2",
             "tombolo_dns_answers_total{view=\"\",type=\"other\",code=\"other\"} 1",
@@ -337,7 +353,7 @@ mod tests {
             "tombolo_dns_forward_seconds_bucket{le=\"0.005\"} 0",
             "tombolo_dns_forward_seconds_bucket{le=\"5\"} 1",
             "tombolo_dns_forward_seconds_bucket{le=\"+Inf\"} 2",
-            "tombolo_dns_forward_seconds_sum 60.007000",
+            "tombolo_dns_forward_seconds_sum 60.007",
         ] {
             assert!(out.lines().any(|found| found == line), "{line}\n{out}");
         }

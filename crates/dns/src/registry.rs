@@ -19,12 +19,10 @@ use crate::{
 };
 use arc_swap::{ArcSwap, Guard};
 use names::{Names, Owner, Place, Site};
+use parking_lot::Mutex;
 use pool::Pool;
 use reverse::Reverse;
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::IpAddr, sync::Arc};
 use tombolo_model::{View, cloudmap::RoutingPolicy};
 use tombolo_store::Store;
 
@@ -87,11 +85,8 @@ impl Registry {
         if held.view.revision >= view.revision {
             return held;
         }
-        // Guards nothing but the work itself, so a panic in another thread leaves nothing half done.
-        let _guard = self
-            .compiling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        // Guards nothing but the work itself.
+        let _guard = self.compiling.lock();
         let held = self.current.load();
         if held.view.revision >= view.revision {
             return held;

@@ -11,9 +11,11 @@
 
 #![forbid(unsafe_code)]
 
+mod metrics;
 mod probe;
 mod run;
 mod schedule;
 mod target;
 
+pub use metrics::Metrics;
 pub use run::{Options, run};

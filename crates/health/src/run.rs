@@ -1,6 +1,7 @@
 //! Making the checks.
 
 use crate::{
+    metrics::Metrics,
     probe::Prober,
     schedule::{Due, Finding, Schedule},
     target::Target,
@@ -47,9 +48,9 @@ struct Checked {
 
 /// Checks instances until the store closes. Among replicas only one may run it at a time; dropping the
 /// future ends all checks.
-pub async fn run(store: Store, options: Options) {
+pub async fn run(store: Store, options: Options, metrics: Metrics) {
     let prober = Arc::new(Prober::new());
-    run_with(store, options, move |target| {
+    run_with(store, options, metrics, move |target| {
         let prober = prober.clone();
         async move {
             target.check_reach(options.loopback)?;
@@ -60,7 +61,7 @@ pub async fn run(store: Store, options: Options) {
 }
 
 /// As [`run`], asking instances in this way.
-async fn run_with<F>(store: Store, options: Options, ask: impl Fn(Target) -> F)
+async fn run_with<F>(store: Store, options: Options, metrics: Metrics, ask: impl Fn(Target) -> F)
 where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
@@ -78,6 +79,9 @@ where
                 Checked { due, result }
             });
         }
+        metrics
+            .instances
+            .set(i64::try_from(schedule.len()).unwrap_or(i64::MAX));
         let has_room = under_way.len() < options.concurrency;
         let next = schedule.next().filter(|_| has_room);
         tokio::select! {
@@ -86,19 +90,21 @@ where
                     schedule.resync(&view, Instant::now());
                     tracing::debug!(instances = schedule.len(), "health checks planned");
                 }
-                Some(Event::Changed { view, changes }) => {
+                Some(Event::Changed { view, changes, .. }) => {
                     schedule.change(&view, &changes, Instant::now());
                 }
                 None => return,
             },
             Some(checked) = under_way.join_next(), if !under_way.is_empty() => {
                 let Checked { due, result } = checked.expect("panics are caught, and nobody aborts it");
+                metrics.checked(result.as_ref().ok().map(Result::is_ok));
                 match result {
                     Ok(result) => {
                         let finding = schedule.result(due.number, result.is_ok(), Instant::now());
                         if let Some(finding) = finding {
                             // Beside the checks: those that turn together are made durable together.
-                            recordings.spawn(record(store.clone(), finding, result.err()));
+                            let metrics = metrics.clone();
+                            recordings.spawn(record(store.clone(), finding, result.err(), metrics));
                         }
                     }
                     Err(panic) => {
@@ -124,7 +130,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn record(store: Store, finding: Finding, reason: Option<String>) {
+async fn record(store: Store, finding: Finding, reason: Option<String>, metrics: Metrics) {
     let Finding {
         name,
         operation_id,
@@ -141,18 +147,20 @@ async fn record(store: Store, finding: Finding, reason: Option<String>) {
         .commit(name.scope.clone(), Command::CloudMap(command))
         .await
     {
-        Ok(_) => match (health, reason) {
-            (Health::Unhealthy, reason) => {
-                let reason = reason.unwrap_or_default();
-                tracing::warn!(service, instance, reason, "instance became unhealthy");
-            }
-            (Health::Healthy, _) => tracing::info!(service, instance, "instance became healthy"),
-        },
+        Ok(_) => metrics.changed(health),
         // The instance went meanwhile.
-        Err(CommitError::Rejected(_)) => {}
+        Err(CommitError::Rejected(_)) => return,
         Err(error) => {
             tracing::warn!(service, instance, %error, "health could not be recorded; it is tried again with the next check");
+            return;
         }
+    }
+    match health {
+        Health::Unhealthy => {
+            let reason = reason.unwrap_or_default();
+            tracing::warn!(service, instance, reason, "instance became unhealthy");
+        }
+        Health::Healthy => tracing::info!(service, instance, "instance became healthy"),
     }
 }
 

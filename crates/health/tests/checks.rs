@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use tombolo_health::Options;
+use tombolo_health::{Metrics, Options};
 use tombolo_model::{
     Command, Reply, Scope,
     apply::cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
@@ -71,7 +71,11 @@ impl Stage {
         let Reply::Service(service) = commit(&store, service).await else {
             panic!("a service is answered");
         };
-        let checks = tokio::spawn(tombolo_health::run(store.clone(), OPTIONS));
+        let checks = tokio::spawn(tombolo_health::run(
+            store.clone(),
+            OPTIONS,
+            Metrics::default(),
+        ));
         Self {
             service: service.id.to_string(),
             store,

@@ -73,7 +73,7 @@ impl Publisher {
         loop {
             tokio::select! {
                 event = watch.next() => match event {
-                    Some(Event::Changed { view, changes }) => self.update(&view, &changes),
+                    Some(Event::Changed { view, changes, .. }) => self.update(&view, &changes),
                     Some(Event::Resync { view }) => {
                         self.recompile(&view);
                     }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tombolo_model::{
     Change, Command, Context, Limits, Rejection, Scope, Timestamp, View, entropy::Entropy,
 };
+use tombolo_telemetry::RequestId;
 
 /// Something that only the writer may do.
 #[expect(
@@ -29,6 +30,8 @@ pub(crate) struct Commit {
     /// Carried out only while this lead lasts.
     #[cfg_attr(not(feature = "etcd"), expect(dead_code))]
     pub(crate) fence: Option<Lead>,
+    /// The API call that it came with.
+    pub(crate) request_id: Option<RequestId>,
     #[cfg_attr(not(feature = "etcd"), expect(dead_code))]
     pub(crate) asked: Instant,
     pub(crate) done: oneshot::Sender<Result<Committed, CommitError>>,

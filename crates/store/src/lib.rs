@@ -17,6 +17,7 @@ mod engine;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 mod leader;
+mod metrics;
 mod row;
 mod state;
 mod store;

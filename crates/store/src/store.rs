@@ -4,6 +4,7 @@ use crate::{
     decide::{Commit, Job, Replace},
     engine::{Engine, OpenError},
     leader::{Lead, Leadership},
+    metrics::Metrics,
     state::State,
     watch::{Watch, Watchers},
     writer::Writer,
@@ -12,6 +13,7 @@ use arc_swap::ArcSwap;
 use std::{path::Path, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_model::{Change, Command, Limits, Rejection, Reply, Scope, View};
+use tombolo_telemetry::{Causes, RequestId, metrics::Registry};
 
 /// Commands that wait for the writer; a caller beyond that waits to get into the queue.
 pub(crate) const QUEUE: usize = 1024;
@@ -23,6 +25,7 @@ pub struct Store {
     published: Arc<Published>,
     condition: watch::Receiver<Condition>,
     limits: Limits,
+    metrics: Metrics,
     #[cfg(feature = "etcd")]
     cluster: Option<Arc<crate::etcd::Options>>,
 }
@@ -41,10 +44,10 @@ impl Published {
         })
     }
 
-    /// Shows a state that these changes led to.
-    pub(crate) fn change(&self, view: View, changes: &[Change]) {
+    /// Shows a state that these changes led to, which these calls have made.
+    pub(crate) fn change(&self, view: View, changes: &[Change], causes: &Causes) {
         self.view.store(Arc::new(view));
-        self.watchers.announce(changes);
+        self.watchers.announce(changes, causes);
     }
 
     /// Shows a state that came from elsewhere as a whole.
@@ -134,6 +137,7 @@ impl Store {
             published,
             condition,
             limits: Limits::default(),
+            metrics: Metrics::new(),
             cluster: Some(options),
         })
     }
@@ -157,6 +161,7 @@ impl Store {
             published,
             condition,
             limits: Limits::default(),
+            metrics: Metrics::new(),
             #[cfg(feature = "etcd")]
             cluster: None,
         }
@@ -194,7 +199,24 @@ impl Store {
 
     /// Decides and carries out a command. Returns when it is durable and visible in [`Store::view`].
     pub async fn commit(&self, scope: Scope, command: Command) -> Result<Committed, CommitError> {
-        self.submit(scope, command, None).await
+        self.submit(scope, command, None, None).await
+    }
+
+    /// As [`Store::commit`], for an API call, whose id travels with the change: watchers get it in
+    /// [`Event::Changed`](crate::Event::Changed).
+    pub async fn commit_for(
+        &self,
+        request_id: RequestId,
+        scope: Scope,
+        command: Command,
+    ) -> Result<Committed, CommitError> {
+        let committed = self
+            .submit(scope, command, None, Some(request_id.clone()))
+            .await;
+        if let Ok(committed) = &committed {
+            tracing::debug!(%request_id, revision = committed.revision, "committed");
+        }
+        committed
     }
 
     /// As [`Store::commit`], if this lead still lasts at the moment of the change.
@@ -204,7 +226,7 @@ impl Store {
         scope: Scope,
         command: Command,
     ) -> Result<Committed, CommitError> {
-        self.submit(scope, command, Some(lead.clone())).await
+        self.submit(scope, command, Some(lead.clone()), None).await
     }
 
     async fn submit(
@@ -212,7 +234,9 @@ impl Store {
         scope: Scope,
         command: Command,
         fence: Option<Lead>,
+        request_id: Option<RequestId>,
     ) -> Result<Committed, CommitError> {
+        let asked = Instant::now();
         let (done, answer) = oneshot::channel();
         let gone = || CommitError::Unavailable("the writer has stopped".into());
         let job = Job::Commit(Commit {
@@ -220,11 +244,22 @@ impl Store {
             command,
             limits: self.limits,
             fence,
-            asked: Instant::now(),
+            request_id,
+            asked,
             done,
         });
-        self.jobs.send(job).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let answered = match self.jobs.send(job).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(gone()),
+        };
+        self.metrics.answered(&answered, asked.elapsed());
+        answered
+    }
+
+    /// Lets a registry read what this store counts.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        let (published, condition) = (self.published.clone(), self.condition.clone());
+        self.metrics.register(published, condition, registry);
     }
 
     /// Puts a state in the place of the present one, all or nothing, and answers with its revision. A

@@ -7,6 +7,7 @@ use std::{
 };
 use tokio::sync::Notify;
 use tombolo_model::{Change, View};
+use tombolo_telemetry::{Causes, metrics::Counter};
 
 /// Changes that are kept for one slow watcher; beyond that it is told to look at everything again.
 const PENDING: usize = 16_384;
@@ -20,6 +21,8 @@ pub enum Event {
         view: Arc<View>,
         /// What led to it.
         changes: Vec<Change>,
+        /// The API calls that made these changes, at this replica or another.
+        causes: Causes,
     },
     /// The state as a whole: at the start, and when the watcher fell behind.
     Resync {
@@ -31,7 +34,7 @@ pub enum Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Changed { view, changes } => {
+            Event::Changed { view, changes, .. } => {
                 write!(
                     f,
                     "Changed({} changes, revision {})",
@@ -59,14 +62,28 @@ struct Inbox {
 
 struct Waiting {
     changes: Vec<Change>,
+    causes: Causes,
     resync: bool,
     closed: bool,
+}
+
+impl Waiting {
+    /// What waits is no longer told change by change.
+    fn start_again(&mut self, resyncs: &Counter) {
+        self.changes = Vec::new();
+        self.causes = Causes::default();
+        if !self.resync {
+            resyncs.inc();
+        }
+        self.resync = true;
+    }
 }
 
 impl Default for Waiting {
     fn default() -> Self {
         Self {
             changes: Vec::new(),
+            causes: Causes::default(),
             resync: true,
             closed: false,
         }
@@ -78,6 +95,8 @@ impl Default for Waiting {
 pub(crate) struct Watchers {
     /// Guards the list; held by the writer while it hands out changes.
     inboxes: Mutex<Vec<Weak<Inbox>>>,
+    /// Watchers that were told to look at everything again.
+    resyncs: Counter,
 }
 
 impl Watchers {
@@ -87,17 +106,17 @@ impl Watchers {
         Watch { inbox, view }
     }
 
-    pub(crate) fn announce(&self, changes: &[Change]) {
+    pub(crate) fn announce(&self, changes: &[Change], causes: &Causes) {
         self.inboxes.lock().retain(|inbox| {
             let Some(inbox) = inbox.upgrade() else {
                 return false;
             };
             let mut waiting = inbox.waiting.lock();
             if waiting.changes.len() + changes.len() > PENDING {
-                waiting.changes = Vec::new();
-                waiting.resync = true;
+                waiting.start_again(&self.resyncs);
             } else if !waiting.resync {
                 waiting.changes.extend_from_slice(changes);
+                waiting.causes.extend(causes);
             }
             drop(waiting);
             inbox.wake.notify_one();
@@ -108,12 +127,23 @@ impl Watchers {
     /// The state came from elsewhere as a whole: everybody looks at everything again.
     pub(crate) fn resync(&self) {
         for inbox in self.inboxes.lock().iter().filter_map(Weak::upgrade) {
-            let mut waiting = inbox.waiting.lock();
-            waiting.changes = Vec::new();
-            waiting.resync = true;
-            drop(waiting);
+            inbox.waiting.lock().start_again(&self.resyncs);
             inbox.wake.notify_one();
         }
+    }
+
+    pub(crate) fn resyncs(&self) -> &Counter {
+        &self.resyncs
+    }
+
+    /// How many changes wait for the slowest watcher.
+    pub(crate) fn most_pending(&self) -> usize {
+        let inboxes = self.inboxes.lock();
+        let pending = inboxes.iter().filter_map(Weak::upgrade);
+        pending
+            .map(|inbox| inbox.waiting.lock().changes.len())
+            .max()
+            .unwrap_or_default()
     }
 
     pub(crate) fn close(&self) {
@@ -147,10 +177,12 @@ impl Watch {
         }
         if !waiting.changes.is_empty() {
             let changes = std::mem::take(&mut waiting.changes);
+            let causes = std::mem::take(&mut waiting.causes);
             drop(waiting);
             return Some(Some(Event::Changed {
                 view: (self.view)(),
                 changes,
+                causes,
             }));
         }
         waiting.closed.then_some(None)
@@ -170,13 +202,13 @@ mod tests {
         let scope = Scope::new("111122223333", "us-west-2");
         let changes = vec![Change::Delete(scope, RecordKey::Namespace("n".into())); 5000];
         for _ in 0..3 {
-            watchers.announce(&changes);
+            watchers.announce(&changes, &Causes::default());
         }
         assert!(
             matches!(watch.next().await, Some(Event::Changed { changes, .. }) if changes.len() == 15_000)
         );
         for _ in 0..4 {
-            watchers.announce(&changes);
+            watchers.announce(&changes, &Causes::default());
         }
         assert!(matches!(watch.next().await, Some(Event::Resync { .. })));
     }

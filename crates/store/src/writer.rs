@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tombolo_model::{Change, View, entropy::Entropy};
+use tombolo_telemetry::Causes;
 
 /// Commands that are written in one transaction: the cost of making them durable is shared.
 const BATCH: usize = 256;
@@ -164,9 +165,15 @@ impl Writer {
     fn carry_out(&self, commits: &mut Vec<Commit>, entropy: &mut Entropy) -> Result<(), Broken> {
         let mut view = View::clone(&self.published.view.load());
         let mut changes: Vec<Change> = Vec::new();
+        let mut causes = Causes::default();
         let mut answers: Vec<Answer> = Vec::new();
         for commit in commits.drain(..) {
             let decision = decide(&mut view, &commit, entropy).map(|(more, committed)| {
+                if !more.is_empty()
+                    && let Some(id) = &commit.request_id
+                {
+                    causes.push(id.clone());
+                }
                 changes.extend(more);
                 committed
             });
@@ -180,7 +187,7 @@ impl Writer {
                 }
                 return Err(broken);
             }
-            self.published.change(view, &changes);
+            self.published.change(view, &changes, &causes);
         }
         for (done, answer) in answers {
             let _ = done.send(answer);

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod error_chain;
+pub mod metrics;
 mod request_id;
 pub mod supervisor;
 

@@ -26,7 +26,10 @@ pub use backon::ExponentialBuilder as Delays;
 pub use signals::Signals;
 pub use tokio_util::sync::CancellationToken as Stop;
 
-use crate::ErrorChain;
+use crate::{
+    ErrorChain,
+    metrics::{Counter, Family, Registry},
+};
 use backon::BackoffBuilder;
 use futures::FutureExt;
 use std::{
@@ -112,6 +115,8 @@ pub struct Supervisor {
     stages: Vec<StageState>,
     tasks: JoinSet<Result<(), TaskError>>,
     running: HashMap<Id, Running>,
+    /// How often each task was started again.
+    restarts: Family<[(&'static str, String); 1], Counter>,
 }
 
 impl Supervisor {
@@ -131,6 +136,16 @@ impl Supervisor {
             deadline,
         });
         Stage(self.stages.len() - 1)
+    }
+
+    /// Lets a registry read how often tasks were started again.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("telemetry");
+        registry.register(
+            "task_restarts",
+            "Failures after which a task was started again, by task",
+            self.restarts.clone(),
+        );
     }
 
     /// Runs a task whose failure ends the process. `task` gets the token that tells it to end.
@@ -167,6 +182,8 @@ impl Supervisor {
     {
         let name = name.into();
         let stop = self.stop(stage);
+        let labels = [("task", name.to_string())];
+        let restarts = self.restarts.get_or_create_owned(&labels);
         self.track(stage, name.clone(), async move {
             let mut remaining = delays.build();
             loop {
@@ -189,6 +206,7 @@ impl Supervisor {
                 let Some(delay) = remaining.next() else {
                     return Err(error);
                 };
+                restarts.inc();
                 tracing::error!(task = %name, error = %ErrorChain(&error), ?delay, "task failed; restarting");
                 tokio::select! {
                     () = sleep(delay) => {}

@@ -4,6 +4,7 @@ mod app_mesh;
 mod cloud_map;
 mod command_line;
 mod health;
+mod metrics;
 
 use tombolo_tests::{Server, boto::Boto};
 

@@ -9,11 +9,8 @@ use super::{
     pool::{Addresses, instance_name},
 };
 use crate::name::Name;
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use tombolo_model::{View, cloudmap::Instance, view::ServiceInstances};
 
 /// How many names one address is told to have; more would be a mistake, or a way to make long answers.
@@ -52,14 +49,12 @@ impl Reverse {
         client_view: usize,
         address: IpAddr,
     ) -> Vec<Found> {
-        // An index that a panic left half done is as good as none.
-        let mut index = self.0.lock().unwrap_or_else(|poisoned| {
-            let mut index = PoisonError::into_inner(poisoned);
-            *index = Index::default();
-            index
-        });
+        let mut index = self.0.lock();
         if index.revision < view.revision {
-            index.follow(view, names);
+            // Put back when it is complete: after a panic, an empty one begins anew.
+            let mut next = std::mem::take(&mut *index);
+            next.follow(view, names);
+            *index = next;
         }
         let mut found: Vec<Found> = Vec::new();
         let entries = index.by_address.get(&address).into_iter().flatten();

@@ -10,13 +10,8 @@ use crate::{
     responder::{Client, Step},
     zone::Draw,
 };
-use std::{
-    collections::HashMap,
-    io,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -57,7 +52,7 @@ struct Seat {
 
 impl Seat {
     fn take(room: &Arc<Mutex<Room>>, client: IpAddr) -> Option<Self> {
-        let mut taken = room.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = room.lock();
         let own = taken.by_client.get(&client).copied().unwrap_or_default();
         if taken.open >= MOST_CONNECTIONS || own >= MOST_PER_CLIENT {
             return None;
@@ -71,7 +66,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.room.lock();
         taken.open -= 1;
         if let Some(own) = taken.by_client.get_mut(&self.client) {
             *own -= 1;

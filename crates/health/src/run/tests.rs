@@ -3,15 +3,15 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use tokio::{sync::mpsc, time::timeout};
 use tombolo_model::{
     Scope,
-    apply::registry::{CreateNamespace, CreateService, RegisterInstance},
-    registry::{HealthCheckConfig, HealthCheckType, NamespaceType},
+    apply::cloudmap::{CreateNamespace, CreateService, RegisterInstance},
+    cloudmap::{HealthCheckConfig, HealthCheckType, NamespaceType},
 };
 
 const LONG: Duration = Duration::from_secs(30);
 
-async fn commit(store: &Store, command: registry::Command) {
+async fn commit(store: &Store, command: cloudmap::Command) {
     let scope = Scope::new("111122223333", "us-west-2");
-    let committed = store.commit(scope, Command::Registry(command)).await;
+    let committed = store.commit(scope, Command::CloudMap(command)).await;
     committed.expect("legal");
 }
 
@@ -27,7 +27,7 @@ async fn store_with_an_instance() -> Store {
         creator_request_id: None,
         tags: Vec::new(),
     };
-    commit(&store, registry::Command::CreateNamespace(namespace)).await;
+    commit(&store, cloudmap::Command::CreateNamespace(namespace)).await;
     let view = store.view();
     let (_, state) = view.scopes().next().expect("just made");
     let service = CreateService {
@@ -45,7 +45,7 @@ async fn store_with_an_instance() -> Store {
         creator_request_id: None,
         tags: Vec::new(),
     };
-    commit(&store, registry::Command::CreateService(service)).await;
+    commit(&store, cloudmap::Command::CreateService(service)).await;
     let view = store.view();
     let (_, state) = view.scopes().next().expect("just made");
     let attributes = [
@@ -60,7 +60,7 @@ async fn store_with_an_instance() -> Store {
             .into(),
         creator_request_id: None,
     };
-    commit(&store, registry::Command::RegisterInstance(instance)).await;
+    commit(&store, cloudmap::Command::RegisterInstance(instance)).await;
     store
 }
 
@@ -75,14 +75,19 @@ async fn an_instance_whose_check_panicked_is_checked_again() {
         concurrency: 1,
         loopback: false,
     };
-    let checks = tokio::spawn(run_with(store.clone(), options, move |target: Target| {
-        let number = count.fetch_add(1, SeqCst);
-        asked.send(target.address).expect("the test waits");
-        async move {
-            assert!(number > 0, "an invariant of the probe");
-            Ok(())
-        }
-    }));
+    let checks = tokio::spawn(run_with(
+        store.clone(),
+        options,
+        Metrics::default(),
+        move |target: Target| {
+            let number = count.fetch_add(1, SeqCst);
+            asked.send(target.address).expect("the test waits");
+            async move {
+                assert!(number > 0, "an invariant of the probe");
+                Ok(())
+            }
+        },
+    ));
     for _ in 0..3 {
         let address = timeout(LONG, asks.recv())
             .await

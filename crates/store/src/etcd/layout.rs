@@ -33,6 +33,9 @@ pub(super) struct Head {
     /// What this write deleted; with each, how many records it wrote before that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) deleted: Vec<(usize, Scope, RecordKey)>,
+    /// The API calls that made this write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) request_ids: Vec<String>,
 }
 
 impl Head {
@@ -44,6 +47,7 @@ impl Head {
             token: token.to_owned(),
             after: after.to_owned(),
             deleted: Vec::new(),
+            request_ids: Vec::new(),
         }
     }
 

@@ -28,6 +28,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use tombolo_model::{Change, View, entropy::Entropy};
+use tombolo_telemetry::RequestId;
 
 /// How long a command may wait for etcd.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -329,7 +330,8 @@ impl Replica {
         self.turns.other_wrote(Instant::now());
         self.place.head = at;
         self.place.token = head.token;
-        self.published.change(view, &changes);
+        let causes = head.request_ids.into_iter().map(RequestId::new).collect();
+        self.published.change(view, &changes, &causes);
         Ok(())
     }
 

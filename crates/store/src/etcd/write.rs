@@ -15,6 +15,7 @@ use crate::{
 };
 use std::time::Instant;
 use tombolo_model::{Change, Rejection, View};
+use tombolo_telemetry::Causes;
 
 /// Most commands in one transaction.
 const COMMANDS: usize = 256;
@@ -142,7 +143,9 @@ impl Replica {
                     self.place.seen = answer.revision();
                     self.place.token.clone_from(&batch.token);
                     self.turns.wrote(Instant::now(), begin.elapsed());
-                    self.published.change(batch.view.clone(), &batch.changes);
+                    let causes = batch.causes();
+                    self.published
+                        .change(batch.view.clone(), &batch.changes, &causes);
                 }
                 batch.acknowledge();
                 Ok(())
@@ -181,6 +184,8 @@ impl Replica {
                 &batch.token,
                 &self.place.token,
             );
+            let causes = batch.causes();
+            head.request_ids = causes.ids().iter().map(ToString::to_string).collect();
             for change in last_of_each(&batch.changes) {
                 let scope = change.scope();
                 let key = self.keys.record(generation, scope, &change.key());
@@ -240,6 +245,17 @@ impl Replica {
 }
 
 impl Batch {
+    /// The API calls whose commands it carries out.
+    fn causes(&self) -> Causes {
+        let accepted = self
+            .decisions
+            .iter()
+            .filter(|(_, decision)| decision.is_ok());
+        accepted
+            .filter_map(|(commit, _)| commit.request_id.clone())
+            .collect()
+    }
+
     /// Gives each caller the decision on its command.
     pub(super) fn acknowledge(self) {
         for (commit, decision) in self.decisions {

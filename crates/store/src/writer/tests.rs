@@ -102,10 +102,10 @@ fn scope() -> Scope {
 
 async fn create(store: &Store, name: &str) -> Result<Committed, CommitError> {
     use tombolo_model::{
-        apply::mesh,
-        mesh::{Kind, ResourceKey, Spec},
+        apply::appmesh,
+        appmesh::{Kind, ResourceKey, Spec},
     };
-    let command = Command::Mesh(mesh::Command::Create {
+    let command = Command::AppMesh(appmesh::Command::Create {
         key: ResourceKey::mesh(name),
         spec: Spec::from_json(Kind::Mesh, serde_json::json!({})).expect("a readable spec"),
         tags: Vec::new(),

@@ -148,7 +148,7 @@ impl Replay {
     pub(crate) fn take(&mut self, event: tombolo_store::Event) {
         match event {
             tombolo_store::Event::Resync { view } => self.0 = View::clone(&view),
-            tombolo_store::Event::Changed { view, changes } => {
+            tombolo_store::Event::Changed { view, changes, .. } => {
                 self.change(view.revision, &changes);
             }
         }

@@ -29,6 +29,7 @@ async fn replicas_agree() {
     };
     a_refusal_is_never_decided_on_an_old_state(&etcd).await;
     concurrent_writers_on_all_replicas_agree(&etcd).await;
+    the_others_are_told_which_call_made_a_change(&etcd).await;
     a_replaced_state_reaches_the_others(&etcd).await;
     one_replica_leads_and_the_next_follows_with_a_greater_token(&etcd).await;
 }
@@ -84,6 +85,22 @@ async fn concurrent_writers_on_all_replicas_agree(etcd: &Etcd) {
     }
     let fresh = connect(etcd.at, "agree").await;
     assert_eq!(State::of(&fresh.view()), State::of(&replicas[0].view()));
+}
+
+async fn the_others_are_told_which_call_made_a_change(etcd: &Etcd) {
+    let (a, b) = (
+        connect(etcd.at, "causes").await,
+        connect(etcd.at, "causes").await,
+    );
+    let mut watch = b.watch();
+    assert!(matches!(watch.next().await, Some(Event::Resync { .. })));
+    let id = tombolo_telemetry::RequestId::new("call-a");
+    let committed = a.commit_for(id, scope(), create_mesh("a")).await;
+    committed.expect("new");
+    let Some(Event::Changed { causes, .. }) = watch.next().await else {
+        panic!("a change")
+    };
+    assert_eq!(causes.to_string(), "call-a");
 }
 
 async fn a_replaced_state_reaches_the_others(etcd: &Etcd) {

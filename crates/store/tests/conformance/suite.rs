@@ -10,6 +10,7 @@ use tombolo_model::{
     cloudmap::{Operation, OperationType},
 };
 use tombolo_store::{CommitError, Event, ReplaceError, State};
+use tombolo_telemetry::RequestId;
 
 type Case = fn(Home) -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -24,6 +25,7 @@ const CASES: &[(&str, Case)] = cases![
     a_rejected_command_changes_nothing
     concurrent_writers_of_one_name_agree_on_one_winner
     a_watch_starts_with_the_state_and_tells_each_change
+    a_watch_tells_which_calls_made_its_changes
     many_commands_at_once_each_get_a_revision_of_their_own
     a_name_that_goes_and_comes_within_a_batch_stays
     a_state_is_put_in_place_whole_and_only_over_nothing
@@ -99,10 +101,29 @@ async fn a_watch_starts_with_the_state_and_tells_each_change(home: Home) {
     };
     assert_eq!(mesh_names(&view), ["a"]);
     store.commit(scope(), create_mesh("b")).await.expect("new");
-    let Some(Event::Changed { view, changes }) = watch.next().await else {
+    let Some(Event::Changed { view, changes, .. }) = watch.next().await else {
         panic!("a change")
     };
     assert_eq!((mesh_names(&view).len(), changes.len()), (2, 1));
+}
+
+async fn a_watch_tells_which_calls_made_its_changes(home: Home) {
+    let store = home.open().await;
+    let mut watch = store.watch();
+    assert!(matches!(watch.next().await, Some(Event::Resync { .. })));
+    for (name, expected) in [("a", "call-a"), ("b", "call-b")] {
+        let id = RequestId::new(expected);
+        let committed = store.commit_for(id, scope(), create_mesh(name)).await;
+        committed.expect("new");
+        // A refused call has made nothing.
+        let refused = RequestId::new("refused");
+        let committed = store.commit_for(refused, scope(), create_mesh(name)).await;
+        assert!(matches!(committed, Err(CommitError::Rejected(_))));
+        let Some(Event::Changed { causes, .. }) = watch.next().await else {
+            panic!("a change")
+        };
+        assert_eq!(causes.to_string(), expected);
+    }
 }
 
 async fn many_commands_at_once_each_get_a_revision_of_their_own(home: Home) {

@@ -8,7 +8,13 @@ use crate::{
     listen::{Endpoint, Socket},
     logging,
 };
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, header},
+    response::IntoResponse,
+    routing::get,
+};
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
@@ -26,6 +32,7 @@ use tombolo_plan::Publisher;
 use tombolo_store::Store;
 use tombolo_telemetry::{
     ErrorChain, Supervisor,
+    metrics::{self, Format},
     supervisor::{Signals, Stage, Stop, restart_delays},
 };
 
@@ -162,14 +169,17 @@ impl Server {
             stop.run_until_cancelled(follow.run()).await;
             Ok::<_, Infallible>(())
         });
-        self.check_health(&mut supervisor, background, &store);
+        let mut registry = metrics::registry();
+        store.register_metrics(&mut registry);
+        supervisor.register_metrics(&mut registry);
+        let health = tombolo_health::Metrics::default();
+        health.register(&mut registry);
+        self.check_health(&mut supervisor, background, &store, health);
 
         let dns = (!sockets.dns.is_empty()).then(|| self.dns(store.clone(), &sockets.dns));
-        let counters = dns.as_ref().map(tombolo_dns::Server::metrics);
-        let metrics = Router::new()
-            .route(METRICS_PATH, get(metrics))
-            .with_state(counters);
-
+        if let Some(dns) = &dns {
+            dns.metrics().register(&mut registry);
+        }
         let xds = tombolo_xds::Server::new(publisher.clone(), xds_options);
         let status = Router::new()
             .route(tombolo_api::STATUS_PATH, get(status))
@@ -184,6 +194,9 @@ impl Server {
             xds.serve(sockets.xds, stop.cancelled_owned())
         });
 
+        let metrics = Router::new()
+            .route(METRICS_PATH, get(serve_metrics))
+            .with_state(Arc::new(registry));
         let routes = status.merge(metrics).merge(operator::routes(store.clone()));
         let api = tombolo_api::Server::new(store, api_config)?.with_routes(routes);
         let api = api.with_open_route(HEALTH_PATH, get(async || "ok\n"));
@@ -208,7 +221,13 @@ impl Server {
     }
 
     /// Checks instances whenever this server is the one among its replicas that does.
-    fn check_health(&self, supervisor: &mut Supervisor, stage: Stage, store: &Store) {
+    fn check_health(
+        &self,
+        supervisor: &mut Supervisor,
+        stage: Stage,
+        store: &Store,
+        metrics: tombolo_health::Metrics,
+    ) {
         let options = tombolo_health::Options {
             interval: Duration::from_secs(self.health_check_interval.into()),
             loopback: self.callers.are_trusted(),
@@ -217,9 +236,9 @@ impl Server {
         let store = store.clone();
         supervisor.spawn_restarting(stage, "health checks", restart_delays(), move |stop| {
             let leadership = store.leadership("health-checks");
-            let store = store.clone();
+            let (store, metrics) = (store.clone(), metrics.clone());
             async move {
-                let work = move |_| tombolo_health::run(store.clone(), options);
+                let work = move |_| tombolo_health::run(store.clone(), options, metrics.clone());
                 leadership.run(stop.cancelled_owned(), work).await;
                 Ok::<_, Infallible>(())
             }
@@ -277,13 +296,17 @@ fn announce(what: &str, address: std::io::Result<SocketAddr>) {
     }
 }
 
-/// The counters of all parts that have any, as Prometheus text.
-async fn metrics(State(dns): State<Option<Arc<tombolo_dns::Metrics>>>) -> String {
-    let mut text = String::new();
-    if let Some(dns) = dns {
-        dns.render(&mut text);
-    }
-    text
+/// All metrics, in the format that the scraper takes.
+async fn serve_metrics(
+    State(registry): State<Arc<metrics::Registry>>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let format = Format::accepted(accept);
+    let content_type = [(header::CONTENT_TYPE, format.content_type())];
+    (content_type, metrics::render(&registry, format))
 }
 
 /// What `/tombolo/v1/status` answers from.
