@@ -1,5 +1,7 @@
 //! The picture of the architecture, checked against the tree.
 
+mod citations;
+
 use crate::process::{Result, cargo, output, root};
 use std::{
     collections::BTreeMap,
@@ -24,6 +26,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "local",
         &["model", "api", "dns", "kube", "linux", "telemetry"],
     ),
+    ("operator", &["store", "api", "telemetry"]),
+    (
+        "cli",
+        &["model", "api", "kube", "local", "operator", "telemetry"],
+    ),
     ("example-color", &[]),
 ];
 
@@ -40,6 +47,7 @@ pub(crate) fn run() -> Result<()> {
     for file in &files {
         check_file(file, &mut problems)?;
     }
+    citations::check(&files, &mut problems)?;
     if problems.is_empty() {
         eprintln!(
             "tidy: {} crates, {} files, nothing to complain about",

@@ -1,17 +1,27 @@
 //! `tombolo apply`: creating and changing objects of running clusters, and resources of a control plane.
-//! `tombolo diff`: what that would change.
 
-use super::{
-    output::{Report, put, put_data},
-    resource::{self, Api},
-    run::Run,
+mod dry_run;
+mod files;
+mod plan;
+pub(crate) mod read;
+mod resources;
+mod warnings;
+mod writer;
+
+pub(crate) use files::{FileArgs, Files};
+pub(crate) use plan::rank;
+pub(crate) use resources::{apply as apply_resources, diff as diff_resources, refused};
+pub(crate) use writer::Writer;
+
+use crate::{
+    backend::Backend,
+    control_plane::ControlPlane,
+    error::{Error, Result},
+    local::{ClusterArgs, Local},
+    output::Report,
+    resource::lookup::Filter,
 };
-use std::path::{Path, PathBuf};
-use tombolo_kube::manifest::{self, Strictness};
-use tombolo_local::{
-    control::{self, ApplyReply, Outcome},
-    up::Source,
-};
+use tombolo_kube::manifest::Strictness;
 
 /// Create or change objects of a cluster, or resources of a control plane, from files.
 ///
@@ -34,7 +44,8 @@ Files hold Kubernetes manifests, or resources of the App Mesh and Cloud Map APIs
 
 Inputs and outputs of `aws appmesh` (JSON with meshName, virtualNodeName …) are understood too, and
 without a cluster also manifests of appmesh.k8s.aws/v1beta2: they become the resources that the
-controller makes of them.
+controller makes of them. Manifests without a Mesh object belong to the only mesh that the control
+plane has, or to the one that --mesh names.
 
 Everything is read and tried before anything is sent. With --dry-run a diff is shown for resources;
 `tombolo diff` shows the same and tells by its exit code whether there is a difference.
@@ -44,9 +55,9 @@ Examples:
   tombolo apply -f manifests/ --cluster cluster2 --dry-run
   tombolo apply -f mesh.yaml --api http://127.0.0.1:8490 --dry-run
   tombolo get all --mesh shop -o yaml | sed s/v1/v2/ | tombolo apply -f -")]
-pub(crate) struct Apply {
+pub struct Apply {
     #[command(flatten)]
-    files: Files,
+    files: FileArgs,
     /// The cluster; may be left out where there is only one.
     #[arg(long, value_name = "CLUSTER")]
     cluster: Option<String>,
@@ -55,157 +66,78 @@ pub(crate) struct Apply {
     dry_run: bool,
 }
 
-/// Show what `tombolo apply` would change on a control plane.
-///
-/// The exit code is 0 without differences, 1 with some, and 2 when that cannot be told.
-#[derive(clap::Args)]
-#[command(after_help = "\
-Examples:
-  tombolo diff -f mesh.yaml
-  tombolo diff -f mesh.yaml -o json")]
-pub(crate) struct Diff {
-    #[command(flatten)]
-    files: Files,
-}
-
-#[derive(clap::Args)]
-struct Files {
-    /// A file, a directory of files, or - for standard input. Give it again for more.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
-    files: Vec<PathBuf>,
-    /// The Kubernetes namespace of objects that name none; `default` where absent.
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: Option<String>,
-    #[command(flatten)]
-    run: Run,
-    #[command(flatten)]
-    api: Api,
+/// How files are applied.
+pub(crate) struct Options {
+    /// Only say what would change.
+    pub(crate) dry_run: bool,
+    /// What happens to objects, in messages: `changed`, or `deleted`.
+    pub(crate) verb: &'static str,
     /// What happens to fields of Kubernetes manifests that are not known.
-    #[arg(long, value_enum, default_value_t = Validate::Strict)]
-    validate: Validate,
-    /// How: a line for each object or a diff, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    pub(crate) validate: Validate,
+    /// The Kubernetes namespace of objects that name none.
+    pub(crate) namespace: Option<String>,
+    /// The mesh of Kubernetes manifests that come without a Mesh object.
+    pub(crate) mesh: Option<String>,
+    pub(crate) report: Report,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Validate {
+impl Options {
+    /// The error of documents that are wrong, or were refused before anything was sent.
+    fn rejected(&self, problems: &dyn std::fmt::Display) -> Error {
+        Error::Rejected(format!("nothing was {}:\n{problems}", self.verb))
+    }
+}
+
+/// What happens to fields of Kubernetes manifests that are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Validate {
     Strict,
     Warn,
     Ignore,
 }
 
-impl Diff {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        let files = self.files;
-        let is_different = read(&files.files).and_then(|sources| files.to_resources(sources, true));
-        // As `kubectl diff` ends.
-        Ok(match is_different {
-            Ok(is_different) => i32::from(is_different),
-            Err(message) => {
-                eprintln!("error: {message}");
-                2
-            }
-        })
-    }
-}
-
-impl Files {
-    /// Applies to a control plane, or tells what that would do. Answers whether anything is different.
-    fn to_resources(&self, sources: Vec<Source>, is_dry: bool) -> Result<bool, String> {
-        let mut options = manifest::Options {
-            strictness: match self.validate {
-                Validate::Strict => Strictness::Strict,
-                Validate::Warn => Strictness::Warn,
-                Validate::Ignore => Strictness::Ignore,
-            },
-            ..manifest::Options::default()
-        };
-        if let Some(namespace) = &self.namespace {
-            namespace.clone_into(&mut options.namespace);
+impl Validate {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Warn => "warn",
+            Self::Ignore => "ignore",
         }
-        let sources = resource::sources(sources);
-        super::runtime()?.block_on(resource::apply(
-            &self.api,
-            &self.run,
-            &sources,
-            &options,
-            is_dry,
-            self.output,
-        ))
+    }
+
+    fn strictness(self) -> Strictness {
+        match self {
+            Self::Strict => Strictness::Strict,
+            Self::Warn => Strictness::Warn,
+            Self::Ignore => Strictness::Ignore,
+        }
     }
 }
 
 impl Apply {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        let sources = read(&self.files.files)?;
-        let is_for_clusters = self.cluster.is_some()
-            || !self.files.api.is_meant(&self.files.run)
-                && resource::are_manifests(&resource::sources(sources.clone()));
-        if !is_for_clusters {
-            let applied = self.files.to_resources(sources, self.dry_run);
-            return applied.map(|_| 0);
-        }
-        let request = control::Apply {
-            cluster: self.cluster.clone(),
-            sources,
-            validate: Some(
-                match self.files.validate {
-                    Validate::Strict => "strict",
-                    Validate::Warn => "warn",
-                    Validate::Ignore => "ignore",
-                }
-                .into(),
-            ),
-            namespace: self.files.namespace.clone(),
-            dry_run: self.dry_run,
-        };
-        let client = self.files.run.client()?;
-        let call = async {
-            client
-                .apply(&request)
-                .await
-                .map_err(|error| error.to_string())
-        };
-        let reply = super::runtime()?.block_on(call)?;
-        for warning in &reply.warnings {
-            eprintln!("warning: {warning}");
-        }
-        if reply.applied.is_empty() {
-            return Err("there is no object in these files".into());
-        }
-        self.show(&reply)?;
-        Ok(0)
+    /// Applies what the files hold.
+    ///
+    /// # Errors
+    /// A file is wrong, or something was refused; the message says what was done before.
+    pub fn run(self) -> Result<i32> {
+        let files = self.files.read()?;
+        let options = self.files.options(self.dry_run);
+        let args = self.files;
+        let for_clusters =
+            self.cluster.is_some() || !args.api.is_meant(&args.run) && files.are_manifests();
+        crate::block_on(async {
+            if for_clusters {
+                let cluster = ClusterArgs {
+                    run: args.run,
+                    cluster: self.cluster,
+                    namespace: options.namespace.clone(),
+                };
+                Local::new(&cluster)?.apply(files, &options).await?;
+            } else {
+                let control_plane = ControlPlane::new(&args.api, &args.run, Filter::default());
+                control_plane.apply(files, &options).await?;
+            }
+            Ok(0)
+        })
     }
-
-    fn show(&self, reply: &ApplyReply) -> Result<(), String> {
-        if let Some(form) = self.files.output.data() {
-            let json = serde_json::to_value(reply).map_err(|error| error.to_string())?;
-            return put_data(form, &json);
-        }
-        let dry_run = if self.dry_run { " (dry run)" } else { "" };
-        let lines = reply.applied.iter().map(|applied| {
-            let outcome = match applied.outcome {
-                Outcome::Created => "created",
-                Outcome::Configured => "configured",
-                Outcome::Unchanged => "unchanged",
-                Outcome::Ignored => "ignored: objects of this kind are not run here",
-            };
-            format!("{} {outcome}{dry_run}\n", applied.object)
-        });
-        put(lines.collect::<String>())
-    }
-}
-
-/// Manifests of files and directories.
-pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Source>, String> {
-    let standard_inputs = files.iter().filter(|file| *file == Path::new("-"));
-    if standard_inputs.count() > 1 {
-        return Err("-f - is given twice, but there is only one standard input".into());
-    }
-    let mut sources = Vec::new();
-    for file in files {
-        sources.extend(Source::read(file).map_err(|error| error.to_string())?);
-    }
-    Ok(sources)
 }

@@ -1,23 +1,31 @@
-//! Which server a command about resources is sent to.
+//! A control plane by its AWS APIs: which one a command is sent to, and its resources as a backend.
 
-use super::look::Look;
-use crate::command::{
-    DEFAULT_ACCOUNT, DEFAULT_REGION,
-    run::{Run, api_of},
+use crate::{
+    DEFAULT_ACCOUNT, DEFAULT_REGION, apply,
+    backend::{Backend, Found, Query},
+    delete as deletion,
+    error::{Error, Result},
+    local::{RunArgs, api_of},
+    progress::during,
+    resource::{
+        self,
+        lookup::{Filter, Lookup},
+        selection::{self, Selected, Target},
+    },
 };
 use std::time::Duration;
 use tokio::time::timeout;
-use tombolo_api::client::{Client, Endpoint, Error};
+use tombolo_api::client::{Client, Endpoint};
 use tombolo_model::Scope;
 
-/// How long a connection may take before the server is said not to answer.
+/// Deadline of a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Where a server listens that was told nothing else.
-const USUAL: &str = "http://127.0.0.1:8490";
+/// Where a server listens by default.
+const DEFAULT_URL: &str = "http://127.0.0.1:8490";
 
 /// Options of commands about resources of a control plane.
 #[derive(clap::Args)]
-pub(crate) struct Api {
+pub(crate) struct ApiArgs {
     /// A control plane by its address, instead of a running `tombolo up`; https:// where it speaks TLS. Where
     /// nothing is up, the one at http://127.0.0.1:8490.
     #[arg(long, value_name = "URL", env = "TOMBOLO_API")]
@@ -27,18 +35,10 @@ pub(crate) struct Api {
     region: Option<String>,
 }
 
-impl Api {
+impl ApiArgs {
     /// Whether the resources of a control plane are meant, not the objects of clusters that are up.
-    pub(crate) fn is_meant(&self, run: &Run) -> bool {
-        self.address().is_some() || self.no_run(run).is_some()
-    }
-
-    /// Why no run answers, where no server is named.
-    pub(crate) fn no_run(&self, run: &Run) -> Option<String> {
-        match self.address() {
-            Some(_) => None,
-            None => run.client().err(),
-        }
+    pub(crate) fn is_meant(&self, run: &RunArgs) -> bool {
+        self.address().is_some() || run.client().is_err()
     }
 
     /// An empty variable says as much as none.
@@ -46,28 +46,27 @@ impl Api {
         self.api.as_deref().filter(|address| !address.is_empty())
     }
 
-    /// The server: the one named, that of the run, or the usual one.
-    pub(crate) async fn look(&self, run: &Run) -> Result<Look, String> {
+    /// The server: the one named, that of the run, or the default one.
+    async fn connect(&self, run: &RunArgs) -> Result<Client> {
         if let Some(address) = self.address() {
             return self.at(address, None).await;
         }
         match run.client() {
-            Ok(client) => {
-                let info = client.info().await.map_err(|error| error.to_string())?;
-                Ok(Look::new(api_of(&info)?))
-            }
-            Err(none) => self.at(USUAL, Some(none)).await,
+            Ok(client) => api_of(&client.info().await?),
+            Err(no_run) => self.at(DEFAULT_URL, Some(no_run)).await,
         }
     }
 
-    /// The server at an address, which nobody named when there was `no_run`.
-    async fn at(&self, address: &str, no_run: Option<String>) -> Result<Look, String> {
-        let endpoint: Endpoint = address.parse()?;
-        let no_answer = |why: &dyn std::fmt::Display| match &no_run {
-            None => format!("no server answers at {endpoint}: {why}"),
-            Some(none) => {
-                format!("{none}; and no server answers at {endpoint}: name one with --api URL")
-            }
+    /// The server at an address; `no_run` when nobody named it.
+    async fn at(&self, address: &str, no_run: Option<Error>) -> Result<Client> {
+        let endpoint: Endpoint = address.parse().map_err(Error::usage)?;
+        let no_answer = |why: &dyn std::fmt::Display| {
+            Error::Unreachable(match &no_run {
+                None => format!("no server answers at {endpoint}: {why}"),
+                Some(no_run) => format!(
+                    "{no_run}; and no server answers at {endpoint}: name one with --api URL"
+                ),
+            })
         };
         match timeout(CONNECT, endpoint.connect()).await {
             Err(_) => return Err(no_answer(&"no connection in time")),
@@ -75,29 +74,89 @@ impl Api {
             Ok(Ok(_)) => {}
         }
         // The account is the server's own; here it only has to be one.
-        let usual = || std::env::var("AWS_DEFAULT_REGION").ok();
-        let region = self.region.clone().or_else(usual);
+        let variable = || std::env::var("AWS_DEFAULT_REGION").ok();
+        let region = self.region.clone().or_else(variable);
         let region = region.filter(|region| !region.is_empty());
         let region = region.as_deref().unwrap_or(DEFAULT_REGION);
-        let scope = Scope::parse(DEFAULT_ACCOUNT, region)?;
-        let client = Client::new(&endpoint.to_string(), scope);
-        client.map(Look::new).map_err(|error| error.to_string())
+        let scope = Scope::parse(DEFAULT_ACCOUNT, region).map_err(Error::usage)?;
+        Ok(Client::new(&endpoint.to_string(), scope)?)
     }
 }
 
-/// What a failed call says, and where the caller's credentials came from when they are at fault.
-pub(crate) fn told(error: &Error) -> String {
-    match error.code() {
-        Some(
-            "UnrecognizedClientException"
-            | "InvalidSignatureException"
-            | "IncompleteSignatureException"
-            | "MissingAuthenticationTokenException"
-            | "ExpiredTokenException",
-        ) => format!(
-            "{error} (the credentials are those in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the region is \
-             that of --region or in AWS_REGION)"
-        ),
-        _ => error.to_string(),
+/// The resources of a control plane. It is connected to when it is first asked, so that words that mean
+/// nothing are told first.
+pub(crate) struct ControlPlane<'a> {
+    api: &'a ApiArgs,
+    run: &'a RunArgs,
+    filter: Filter,
+}
+
+impl<'a> ControlPlane<'a> {
+    pub(crate) fn new(api: &'a ApiArgs, run: &'a RunArgs, filter: Filter) -> Self {
+        Self { api, run, filter }
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The server, with nothing remembered of it.
+    pub(crate) async fn lookup(&self) -> Result<Lookup> {
+        Ok(Lookup::new(self.api.connect(self.run).await?))
+    }
+
+    /// Reads words of the command line.
+    pub(crate) fn targets(&self, query: &Query<'_>) -> Result<Vec<Target>> {
+        let targets = selection::read(query.kind, query.names);
+        targets.map_err(|error| match (self.api.address(), self.run.client()) {
+            // Whoever asks for pods wants a run, not a control plane alone.
+            (None, Err(no_run)) => Error::usage(format!("{no_run}; without one: {error}")),
+            _ => error,
+        })
+    }
+}
+
+impl Backend for ControlPlane<'_> {
+    const POLL: Duration = Duration::from_secs(1);
+
+    async fn find(&self, query: &Query<'_>) -> Result<Found> {
+        let targets = self.targets(query)?;
+        let lookup = self.lookup().await?;
+        let mut found = Found {
+            is_single: matches!(
+                targets.as_slice(),
+                [Target::Called(..) | Target::Mesh(_) | Target::Registry(_)]
+            ),
+            ..Found::default()
+        };
+        let tags = query
+            .selector
+            .map(resource::TagSelector::read)
+            .transpose()?;
+        for target in &targets {
+            let selected = selection::find(&lookup, &self.filter, target);
+            match during("reading", selected).await? {
+                Selected::Found(resources) => {
+                    let resources = resources.iter();
+                    let matching = resources
+                        .filter(|it| tags.as_ref().is_none_or(|tags| tags.matches(&it.tags)));
+                    found.objects.extend(matching.map(resource::object));
+                }
+                Selected::Missing(what) => found.missing.push(what),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn apply(&self, files: apply::Files, options: &apply::Options) -> Result<()> {
+        apply::apply_resources(self, &files, options).await
+    }
+
+    async fn delete(
+        &self,
+        objects: deletion::Objects<'_>,
+        options: &deletion::Options,
+    ) -> Result<()> {
+        deletion::delete_resources(self, objects, options).await
     }
 }

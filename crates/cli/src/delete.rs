@@ -1,20 +1,26 @@
 //! `tombolo delete`: removing objects of running clusters, and resources of a control plane.
 
-use super::{
-    apply::read,
-    output::{Report, put},
-    resource::{self, Api, Containers, DeleteOptions, Question},
-    run::{Found, Where, text},
-    target,
+mod resources;
+
+pub(crate) use resources::delete as delete_resources;
+
+use crate::{
+    apply::Files,
+    backend::{Backend, Query},
+    control_plane::{ApiArgs, ControlPlane},
+    error::{Error, Result},
+    local::{ClusterArgs, Local},
+    output::Report,
+    resource::{self, selection::ContainerArgs},
 };
 use std::path::PathBuf;
-use tombolo_local::{control, up::Source};
+use tombolo_local::up::Source;
 
 /// Delete objects of running clusters, or resources of a control plane.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Resources of a control plane go in an order in which nothing is needed any more when it goes, and
-what is not there is found out before anything goes. Which kinds mean which: `tombolo get --help`.
+Resources of a control plane are deleted in an order in which nothing that is still needed goes first, and
+what is not there is found before anything is deleted. Which kinds mean which: `tombolo get --help`.
 
 Examples:
   tombolo delete pod front-7d7bc9458f-g2hnx -n color
@@ -24,7 +30,7 @@ Examples:
   tombolo delete route shop/front/canary --api http://127.0.0.1:8490
   tombolo delete all --all --mesh shop --dry-run
   tombolo delete -f shop.yaml --ignore-not-found")]
-pub(crate) struct Delete {
+pub struct Delete {
     /// What: a kind, or KIND/NAME.
     #[arg(required_unless_present = "files")]
     kind: Option<String>,
@@ -43,12 +49,12 @@ pub(crate) struct Delete {
     #[arg(long)]
     ignore_not_found: bool,
     #[command(flatten)]
-    place: Where,
+    cluster: ClusterArgs,
     #[command(flatten)]
-    api: Api,
+    api: ApiArgs,
     #[command(flatten)]
-    containers: Containers,
-    /// Only say what would go; for resources of a control plane.
+    containers: ContainerArgs,
+    /// Only say what would be deleted; for resources of a control plane.
     #[arg(long)]
     dry_run: bool,
     /// How: a line for each object, JSON or YAML; the latter two for resources of a control plane.
@@ -59,138 +65,77 @@ pub(crate) struct Delete {
     grace_period: Option<i64>,
 }
 
+/// What is to be deleted.
+pub(crate) enum Objects<'a> {
+    /// What these files hold.
+    Files(Vec<Source>),
+    /// What these words name.
+    Named(Query<'a>),
+    /// Everything of these kinds.
+    All(Query<'a>),
+}
+
+/// How objects are deleted.
+pub(crate) struct Options {
+    /// Only say what would be deleted.
+    pub(crate) dry_run: bool,
+    /// What is not there is no error.
+    pub(crate) ignore_not_found: bool,
+    pub(crate) report: Report,
+    /// Seconds that processes of pods get; those of the pod where absent.
+    pub(crate) grace_period: Option<i64>,
+}
+
 impl Delete {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        super::runtime()?.block_on(async {
-            let sources = read(&self.files)?;
-            if self.is_of_resources(&sources) {
-                return self.resources(sources).await;
-            }
-            if self.dry_run || self.output.data().is_some() {
-                return Err("--dry-run and --output are for resources of a control plane".into());
-            }
-            let calls = self.calls(sources).await?;
-            let client = self.place.client()?;
-            let mut is_any = false;
-            for call in &calls {
-                let deleted = client
-                    .delete(call)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                for object in deleted {
-                    is_any = true;
-                    put(format_args!("{object} deleted\n"))?;
+    /// Deletes what is meant.
+    ///
+    /// # Errors
+    /// Something is not there, or was refused.
+    pub fn run(self) -> Result<i32> {
+        crate::block_on(async {
+            let files = Files::read(&self.files)?;
+            let of_control_plane = self.is_of_control_plane(&files);
+            let options = Options {
+                dry_run: self.dry_run,
+                ignore_not_found: self.ignore_not_found,
+                report: self.output,
+                grace_period: self.grace_period,
+            };
+            let objects = match &self.kind {
+                None => Objects::Files(files.sources),
+                Some(kind) => {
+                    let query = Query {
+                        kind,
+                        names: &self.names,
+                        selector: self.selector.as_deref(),
+                    };
+                    match self.all {
+                        true => Objects::All(query),
+                        false => Objects::Named(query),
+                    }
                 }
-            }
-            if !is_any && !self.ignore_not_found {
-                return Err("nothing of this is there".into());
+            };
+            if of_control_plane {
+                if self.selector.is_some() {
+                    return Err(Error::usage(
+                        "--selector is for objects of clusters, which have labels",
+                    ));
+                }
+                let filter = self.containers.filter(self.cluster.namespace.as_deref());
+                let control_plane = ControlPlane::new(&self.api, &self.cluster.run, filter);
+                control_plane.delete(objects, &options).await?;
+            } else {
+                Local::new(&self.cluster)?.delete(objects, &options).await?;
             }
             Ok(0)
         })
     }
 
-    fn is_of_resources(&self, sources: &[Source]) -> bool {
+    fn is_of_control_plane(&self, files: &Files) -> bool {
         if self.kind.as_deref().is_some_and(resource::is_only_here) || self.containers.is_any() {
             return true;
         }
-        let sources = resource::sources(sources.to_vec());
-        self.place.cluster.is_none()
-            && (self.api.is_meant(&self.place.run) || !resource::are_manifests(&sources))
-    }
-
-    async fn resources(&self, sources: Vec<Source>) -> Result<i32, String> {
-        if self.selector.is_some() {
-            return Err("--selector is for objects of clusters, which have labels".into());
-        }
-        let options = DeleteOptions {
-            is_dry: self.dry_run,
-            ignore_not_found: self.ignore_not_found,
-            report: self.output,
-        };
-        let namespace = self.place.namespace.as_deref();
-        let Some(kind) = self.kind.as_deref() else {
-            let sources = resource::sources(sources);
-            let run = &self.place.run;
-            return resource::delete_files(&self.api, run, &sources, namespace, &options).await;
-        };
-        let question = Question {
-            api: &self.api,
-            run: &self.place.run,
-            containers: &self.containers,
-            namespace,
-            kind,
-            names: &self.names,
-        };
-        question.delete(self.all, &options).await
-    }
-
-    /// What is to be deleted, found before anything is: one call for each object, or one for all manifests.
-    async fn calls(&self, sources: Vec<Source>) -> Result<Vec<control::Delete>, String> {
-        let Some(kind) = self.kind.as_deref() else {
-            return Ok(vec![control::Delete {
-                cluster: self.place.cluster.clone(),
-                namespace: self.place.namespace.clone(),
-                sources,
-                grace_seconds: self.grace_period,
-                ..control::Delete::default()
-            }]);
-        };
-        if self.all || self.selector.is_some() {
-            return self.chosen(kind).await;
-        }
-        let mut calls = Vec::new();
-        for target in target::read(kind, &self.names)? {
-            let Some(name) = target.name else {
-                return Err(
-                    "name what to delete, or choose by labels with -l, or everything with --all"
-                        .into(),
-                );
-            };
-            match self.place.look(&target.kind, &name).await? {
-                Some(found) => calls.push(self.call(target.kind, found)),
-                None if self.ignore_not_found => {}
-                None => return Err(format!("{} \"{name}\" not found", target.kind)),
-            }
-        }
-        Ok(calls)
-    }
-
-    /// Everything of a kind, or what has certain labels. It must be in one place: a command that is meant for
-    /// one namespace shall not empty others.
-    async fn chosen(&self, kind: &str) -> Result<Vec<control::Delete>, String> {
-        let listed = self.place.list(kind, None, self.selector.as_deref());
-        let mut calls = Vec::new();
-        let mut places: Vec<String> = Vec::new();
-        for cluster in listed.await? {
-            for item in &cluster.items {
-                let found = Found {
-                    cluster: cluster.cluster.clone(),
-                    namespace: text(item, "/metadata/namespace"),
-                    name: text(item, "/metadata/name"),
-                };
-                if !places.contains(&found.place()) {
-                    places.push(found.place());
-                }
-                calls.push(self.call(text(item, "/kind"), found));
-            }
-        }
-        if places.len() > 1 {
-            return Err(format!(
-                "there are some in several places ({}): choose by --cluster and -n",
-                places.join(", ")
-            ));
-        }
-        Ok(calls)
-    }
-
-    fn call(&self, kind: String, found: Found) -> control::Delete {
-        control::Delete {
-            kind,
-            cluster: Some(found.cluster),
-            namespace: Some(found.namespace).filter(|namespace| !namespace.is_empty()),
-            name: Some(found.name),
-            grace_seconds: self.grace_period,
-            ..control::Delete::default()
-        }
+        self.cluster.cluster.is_none()
+            && (self.api.is_meant(&self.cluster.run) || !files.are_manifests())
     }
 }

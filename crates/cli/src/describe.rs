@@ -1,10 +1,24 @@
-//! `tombolo describe`: a resource of a control plane with everything around it.
+//! `tombolo describe`: a resource of a control plane with everything that is related to it.
 
-use super::{
-    output::Report,
-    resource::{Api, Containers, Question},
-    run::Run,
+mod related;
+mod text;
+
+use crate::{
+    backend::Query,
+    control_plane::{ApiArgs, ControlPlane},
+    error::Result,
+    local::RunArgs,
+    output::{Report, print_value},
+    progress::during,
+    resource::{
+        found::Found,
+        id::Id,
+        selection::{self, ContainerArgs, Selected},
+    },
+    terminal,
 };
+use related::Table;
+use serde_json::{Map, Value, json};
 
 /// Show resources of a control plane with everything around them.
 ///
@@ -24,17 +38,17 @@ Examples:
   tombolo describe vr --mesh shop
   tombolo describe service shop.local/front -o json
   tombolo describe arn:aws:appmesh:us-west-2:111122223333:mesh/shop/virtualNode/front")]
-pub(crate) struct Describe {
+pub struct Describe {
     /// What: a kind, KIND/NAME, or an ARN.
     kind: String,
     /// Which: one name or several; all where absent.
     names: Vec<String>,
     #[command(flatten)]
-    run: Run,
+    run: RunArgs,
     #[command(flatten)]
-    api: Api,
+    api: ApiArgs,
     #[command(flatten)]
-    containers: Containers,
+    containers: ContainerArgs,
     /// Only resources of this Cloud Map namespace.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -43,16 +57,122 @@ pub(crate) struct Describe {
     output: Report,
 }
 
+/// A reference, and what is at its other end.
+struct Link {
+    role: &'static str,
+    other: Id,
+    /// Of a route's calls, this many of so many.
+    weight: Option<(u32, u32)>,
+    /// In how far the other end is there; empty where that goes without saying.
+    state: String,
+}
+
+/// All that is told about a resource.
+struct Description {
+    found: Found,
+    refers_to: Vec<Link>,
+    /// Absent where nothing can refer to a resource of the kind.
+    referred_to_by: Option<Vec<Link>>,
+    /// What is in it or behind it.
+    tables: Vec<Table>,
+}
+
 impl Describe {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        let question = Question {
-            api: &self.api,
-            run: &self.run,
-            containers: &self.containers,
-            namespace: self.namespace.as_deref(),
+    /// Prints what is meant, one after the other; the exit code is 1 when something is not there.
+    ///
+    /// # Errors
+    /// The words mean nothing, or nothing answers.
+    pub fn run(self) -> Result<i32> {
+        let filter = self.containers.filter(self.namespace.as_deref());
+        let control_plane = ControlPlane::new(&self.api, &self.run, filter);
+        let query = Query {
             kind: &self.kind,
             names: &self.names,
+            selector: None,
         };
-        super::runtime()?.block_on(question.describe(self.output))
+        crate::block_on(describe(&control_plane, &query, self.output))
     }
+}
+
+async fn describe(
+    control_plane: &ControlPlane<'_>,
+    query: &Query<'_>,
+    report: Report,
+) -> Result<i32> {
+    let targets = control_plane.targets(query)?;
+    let lookup = control_plane.lookup().await?;
+    let (mut descriptions, mut missing) = (Vec::new(), Vec::new());
+    for target in &targets {
+        let selected = selection::find(&lookup, control_plane.filter(), target);
+        let found = match during("reading", selected).await? {
+            Selected::Found(found) => found,
+            Selected::Missing(what) => {
+                missing.push(what);
+                continue;
+            }
+        };
+        for found in found {
+            let description = related::describe(&lookup, found);
+            descriptions.push(during("reading what is related", description).await?);
+        }
+    }
+    match report.data() {
+        Some(form) => {
+            let all: Vec<Value> = descriptions.iter().map(to_json).collect();
+            match <[Value; 1]>::try_from(all) {
+                Ok([one]) => print_value(form, &one)?,
+                Err(all) => print_value(form, &json!(all))?,
+            }
+        }
+        None if descriptions.is_empty() && missing.is_empty() => {
+            terminal::progress("No resources found");
+        }
+        None => {
+            let texts: Vec<String> = descriptions.iter().map(text::of).collect();
+            terminal::print(texts.join("\n"))?;
+        }
+    }
+    for what in &missing {
+        terminal::note("error", what);
+    }
+    Ok(i32::from(!missing.is_empty()))
+}
+
+fn to_json(description: &Description) -> Value {
+    let mut json = description.found.document();
+    json["refersTo"] = description.refers_to.iter().map(link).collect();
+    let referred_to_by = description.referred_to_by.iter().flatten();
+    json["referredToBy"] = referred_to_by.map(link).collect();
+    for table in &description.tables {
+        let row = |row: &Vec<String>| -> Value {
+            let pairs = table.header.iter().zip(row);
+            let pairs = pairs.map(|(name, cell)| (member(name), json!(cell)));
+            Value::Object(pairs.collect::<Map<String, Value>>())
+        };
+        json[table.member] = table.rows.iter().map(row).collect();
+    }
+    json
+}
+
+/// `HEALTH-CHECK` as `healthCheck`.
+fn member(column: &str) -> String {
+    let mut words = column.split('-');
+    let first = words.next().unwrap_or_default().to_lowercase();
+    let rest = words.map(|word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        head.to_owned() + &tail.to_lowercase()
+    });
+    first + &rest.collect::<String>()
+}
+
+fn link(link: &Link) -> Value {
+    let mut json = json!({ "role": link.role, "resource": link.other.to_string() });
+    if let Some((weight, sum)) = link.weight {
+        json["weight"] = weight.into();
+        json["weights"] = sum.into();
+    }
+    if !link.state.is_empty() {
+        json["state"] = link.state.as_str().into();
+    }
+    json
 }

@@ -1,13 +1,15 @@
 //! Instances of the registry: `tombolo get instances` and `tombolo discover`.
 
-use super::{
-    output::{Format, put, put_data},
-    run::Run,
+use crate::{
+    error::{Error, Result},
+    local::RunArgs,
+    output::{Format, print_value},
+    table::Table,
+    terminal,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use tombolo_api::client::{Client, Discover as Question};
-use tombolo_kube::render::Table;
 use tombolo_model::cloudmap::Health;
 
 /// Find instances of a service in the registry, as `aws servicediscovery discover-instances` does.
@@ -15,7 +17,7 @@ use tombolo_model::cloudmap::Health;
 #[command(after_help = "\
 Example:
   tombolo discover color.pvt.local colorapp version=blue")]
-pub(crate) struct Discover {
+pub struct Discover {
     /// The Cloud Map namespace.
     namespace: String,
     /// The service in it.
@@ -24,7 +26,7 @@ pub(crate) struct Discover {
     #[arg(value_name = "KEY=VALUE")]
     attributes: Vec<String>,
     #[command(flatten)]
-    run: Run,
+    run: RunArgs,
     /// How: table, wide (with all attributes), json, yaml, name (ids alone) or jsonpath=TEMPLATE.
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     output: Format,
@@ -40,22 +42,20 @@ pub(super) struct Row {
 }
 
 impl Discover {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        super::runtime()?.block_on(async {
+    /// Prints the instances.
+    ///
+    /// # Errors
+    /// There is no such service, or no run answers.
+    pub fn run(self) -> Result<i32> {
+        crate::block_on(async {
             let mut question = Question::new(&self.namespace, &self.service);
             for pair in &self.attributes {
-                let (key, value) = pair
-                    .split_once('=')
-                    .ok_or_else(|| format!("{pair:?} is not KEY=VALUE, like version=blue"))?;
+                let (key, value) = pair.split_once('=').ok_or_else(|| {
+                    Error::usage(format!("{pair:?} is not KEY=VALUE, like version=blue"))
+                })?;
                 question.query.insert(key.to_owned(), value.to_owned());
             }
-            let found = self
-                .run
-                .api()
-                .await?
-                .discover(&question)
-                .await
-                .map_err(|e| e.to_string())?;
+            let found = self.run.api().await?.discover(&question).await?;
             let mut rows: Vec<Row> = found
                 .into_iter()
                 .map(|instance| Row {
@@ -77,16 +77,15 @@ impl Discover {
 /// `tombolo get instances [SERVICE…]`: the instances of all services, or of those of these names, whose pods
 /// are in a Kubernetes namespace where one is given.
 pub(super) async fn all(
-    run: &Run,
+    run: &RunArgs,
     services: &[String],
     namespace: Option<&str>,
-) -> Result<Vec<Row>, String> {
-    let told = |error: tombolo_api::client::Error| error.to_string();
+) -> Result<Vec<Row>> {
     let api = run.api().await?;
     let mut rows = Vec::new();
     let mut missing: Vec<&String> = services.iter().collect();
-    for registry in api.list_namespaces().await.map_err(told)? {
-        for service in api.list_services(&registry.id).await.map_err(told)? {
+    for registry in api.list_namespaces().await? {
+        for service in api.list_services(&registry.id).await? {
             if services.is_empty() || services.contains(&service.name) {
                 missing.retain(|name| **name != service.name);
                 rows.extend(of_service(&api, &registry.name, &service).await?);
@@ -94,13 +93,13 @@ pub(super) async fn all(
         }
     }
     if let Some(name) = missing.first() {
-        return Err(format!("no service is called {name}"));
+        return Err(Error::Lookup(format!("no service is called {name}")));
     }
     rows.retain(|row| {
-        namespace.is_none_or(|wanted| {
+        namespace.is_none_or(|desired| {
             row.attributes
                 .get("k8s.io/namespace")
-                .is_some_and(|of_pod| of_pod == wanted)
+                .is_some_and(|of_pod| of_pod == desired)
         })
     });
     Ok(rows)
@@ -110,16 +109,15 @@ async fn of_service(
     api: &Client,
     namespace: &str,
     service: &tombolo_api::client::Service,
-) -> Result<Vec<Row>, String> {
-    let told = |error: tombolo_api::client::Error| error.to_string();
-    let instances = api.list_instances(&service.id).await.map_err(told)?;
+) -> Result<Vec<Row>> {
+    let instances = api.list_instances(&service.id).await?;
     // The list is complete but tells no health; the question tells health of the first thousand.
     let question = Question {
         health: Some("ALL".into()),
         max_results: Some(1000),
         ..Question::new(namespace, &service.name)
     };
-    let found = api.discover(&question).await.map_err(told)?;
+    let found = api.discover(&question).await?;
     let health: HashMap<String, Option<Health>> = found
         .into_iter()
         .map(|instance| (instance.id, instance.health))
@@ -143,18 +141,18 @@ fn health_word(health: Option<Health>) -> &'static str {
 }
 
 /// Prints instances.
-pub(super) fn show(rows: &[Row], output: &Format, no_headers: bool) -> Result<(), String> {
+pub(super) fn show(rows: &[Row], output: &Format, no_headers: bool) -> Result<()> {
     let whole = || json!({"Instances": rows.iter().map(to_json).collect::<Vec<Value>>()});
     match output {
-        Format::Data(form) => put_data(*form, &whole()),
-        Format::Path(template) => put(template.render(&whole())),
+        Format::Data(form) => print_value(*form, &whole()),
+        Format::Path(template) => terminal::print_data(&template.render(&whole())),
         Format::Name | Format::Table { .. } if rows.is_empty() => {
-            eprintln!("No instances found");
+            terminal::progress("No instances found");
             Ok(())
         }
         Format::Name => {
             let ids = rows.iter().map(|row| format!("{}\n", row.id));
-            put(ids.collect::<String>())
+            terminal::print(ids.collect::<String>())
         }
         Format::Table { wide } => {
             let mut header = vec!["NAMESPACE", "SERVICE", "INSTANCE", "IP", "PORT", "POD"];
@@ -162,14 +160,14 @@ pub(super) fn show(rows: &[Row], output: &Format, no_headers: bool) -> Result<()
             if *wide {
                 header.push("ATTRIBUTES");
             }
-            let mut table = Table::of(header);
+            let mut table = Table::new(header);
             if no_headers {
                 table = table.without_header();
             }
             for row in rows {
-                table.push("", cells(row, *wide));
+                table.push(cells(row, *wide));
             }
-            put(table)
+            terminal::print(table)
         }
     }
 }

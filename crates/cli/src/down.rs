@@ -1,6 +1,9 @@
 //! `tombolo down`: ending a run.
 
-use super::run::Run;
+use crate::{
+    error::{Error, Result},
+    local::RunArgs,
+};
 use std::time::{Duration, Instant};
 
 /// How long until everything is gone.
@@ -8,20 +11,26 @@ const DOWN: Duration = Duration::from_secs(60);
 
 /// Stop a running `tombolo up`, and wait until everything is gone.
 #[derive(clap::Args)]
-pub(crate) struct Down {
+pub struct Down {
     #[command(flatten)]
-    run: Run,
+    run: RunArgs,
 }
 
 impl Down {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    /// Stops the run.
+    ///
+    /// # Errors
+    /// None is up, or it does not end within 60 s.
+    pub fn run(self) -> Result<i32> {
         let client = self.run.client()?;
-        super::runtime()?.block_on(async {
-            client.stop().await.map_err(|error| error.to_string())?;
+        crate::block_on(async {
+            client.stop().await?;
             let begun = Instant::now();
             while self.run.client().is_ok() {
                 if begun.elapsed() > DOWN {
-                    return Err(format!("it is still stopping after {} s", DOWN.as_secs()));
+                    let seconds = DOWN.as_secs();
+                    let message = format!("it is still stopping after {seconds} s");
+                    return Err(Error::Unreachable(message));
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

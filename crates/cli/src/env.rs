@@ -1,23 +1,26 @@
 //! `tombolo env`: pointing AWS clients at a running mesh.
 
-use super::{
-    output::{Report, put, put_data},
-    run::Run,
+use crate::{
+    DEFAULT_REGION,
+    error::Result,
+    local::RunArgs,
+    output::{Report, print_value},
+    terminal,
 };
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
 /// Print the `export` lines that point the aws CLI and SDKs at the running mesh.
 ///
 /// Use it as: eval "$(tombolo env)"
 #[derive(clap::Args)]
-pub(crate) struct Env {
+pub struct Env {
     #[command(flatten)]
-    run: Run,
+    run: RunArgs,
     /// A control plane by its address, instead of a running `tombolo up`.
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
     /// Its region, with --api.
-    #[arg(long, default_value = super::DEFAULT_REGION, requires = "api")]
+    #[arg(long, default_value = DEFAULT_REGION, requires = "api")]
     region: String,
     /// How: lines for a shell, JSON or YAML.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
@@ -25,30 +28,36 @@ pub(crate) struct Env {
 }
 
 impl Env {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    /// Prints the variables.
+    ///
+    /// # Errors
+    /// No run is up, or it does not answer.
+    pub fn run(self) -> Result<i32> {
         let (endpoint, region) = match self.api {
             Some(address) => (format!("http://{address}"), self.region),
             None => {
                 let client = self.run.client()?;
-                let call = async { client.info().await.map_err(|error| error.to_string()) };
-                let info = super::runtime()?.block_on(call)?;
+                let info = crate::block_on(async { Ok(client.info().await?) })?;
                 (info.api, info.region)
             }
         };
         let variables = variables(&endpoint, &region);
-        match self.output.data() {
-            Some(form) => put_data(form, &variables.into_iter().collect())?,
-            None => {
-                let lines = variables.map(|(name, value)| format!("export {name}={value}\n"));
-                put(lines.concat())?;
-            }
+        if let Some(form) = self.output.data() {
+            print_value(form, &variables.into_iter().collect())?;
+            return Ok(0);
+        }
+        let lines = variables.map(|(name, value)| format!("export {name}={value}\n"));
+        terminal::print(lines.concat())?;
+        // Comments come last: a shell that gets all of this on one line ignores what follows them.
+        if let Some(line) = missing_hosts_line(&endpoint) {
+            terminal::print(format_args!("# {}\n", hosts_advice(&line)))?;
         }
         Ok(0)
     }
 }
 
-/// facts: the service ids in these names are the SDKs' own; DiscoverInstances would go to the host
-/// `data-127.0.0.1` unless told not to; development mode accepts any credentials.
+/// The service ids in these names are the SDKs' own (facts/aws-wire.md). DiscoverInstances goes to the host
+/// `data-127.0.0.1` unless the host prefix is switched off; development mode accepts any credentials.
 fn variables(endpoint: &str, region: &str) -> [(&'static str, String); 8] {
     [
         ("AWS_ENDPOINT_URL_APP_MESH", endpoint.to_owned()),
@@ -60,4 +69,59 @@ fn variables(endpoint: &str, region: &str) -> [(&'static str, String); 8] {
         ("AWS_ACCESS_KEY_ID", "development".into()),
         ("AWS_SECRET_ACCESS_KEY", "development".into()),
     ]
+}
+
+/// The line that `/etc/hosts` lacks for SDKs that put `data-` before the host whatever they are told; none
+/// where it is there, or where the host is no IPv4 address. No name resolves on every machine with such a
+/// prefix: `*.localhost` needs a resolver that knows it.
+pub(crate) fn missing_hosts_line(endpoint: &str) -> Option<String> {
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    hosts_line(endpoint)
+        .filter(|(_, name)| !has_name(&hosts, name))
+        .map(|(line, _)| line)
+}
+
+/// What to do with the line.
+pub(crate) fn hosts_advice(line: &str) -> String {
+    format!(
+        "SDKs for Go v2 and JavaScript v2 and v3 ignore AWS_DISABLE_HOST_PREFIX_INJECTION; their \
+         DiscoverInstances needs this line in /etc/hosts: {line}"
+    )
+}
+
+fn hosts_line(endpoint: &str) -> Option<(String, String)> {
+    let (_, authority) = endpoint.split_once("://")?;
+    let address: SocketAddr = authority.parse().ok()?;
+    let name = format!("data-{}", address.ip());
+    address
+        .is_ipv4()
+        .then(|| (format!("{} {name}", address.ip()), name))
+}
+
+fn has_name(hosts: &str, name: &str) -> bool {
+    hosts.lines().any(|line| {
+        let entry = line.split('#').next().unwrap_or_default();
+        entry.split_whitespace().skip(1).any(|known| known == name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefixed_host_needs_one_line_until_it_is_there() {
+        let (line, name) = hosts_line("http://127.0.0.1:8490").expect("an IPv4 address");
+        assert_eq!(line, "127.0.0.1 data-127.0.0.1");
+        assert!(!has_name(
+            "127.0.0.1 localhost\n# 127.0.0.1 data-127.0.0.1\n",
+            &name
+        ));
+        assert!(has_name(
+            "127.0.0.1 localhost data-127.0.0.1 # mesh\n",
+            &name
+        ));
+        assert_eq!(hosts_line("http://[::1]:8490"), None);
+        assert_eq!(hosts_line("https://mesh.example.org"), None);
+    }
 }

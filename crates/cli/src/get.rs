@@ -1,19 +1,20 @@
 //! `tombolo get`: objects of the running clusters, as `kubectl get` prints them, and resources of a control
 //! plane in the same way.
 
-mod cells;
+mod print;
 mod watch;
 
-use super::{
-    output::{Format, put, put_data},
-    resource::{self, Api, Containers, Question, Show},
-    run::{Where, text},
-    target::{self, Target},
+use crate::{
+    backend::{Backend, Query},
+    control_plane::{ApiArgs, ControlPlane},
+    discover,
+    error::{Error, Result},
+    local::{ClusterArgs, Local},
+    output::Format,
+    resource::{self, selection::ContainerArgs},
+    terminal,
 };
-use cells::{cells, listing};
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use tombolo_kube::render::{Layout, Listing, Table};
+use print::Layout;
 
 /// Print objects of clusters: pods, services, deployments, virtualnodes …, or resources of a control plane.
 #[derive(clap::Args)]
@@ -37,17 +38,17 @@ Examples:
   tombolo get routes --mesh shop
   tombolo get route shop/front/all -o yaml --api http://127.0.0.1:8490
   tombolo get all --mesh shop -o yaml > shop.yaml      what `tombolo apply -f shop.yaml` takes")]
-pub(crate) struct Get {
+pub struct Get {
     /// What: one kind, several with commas, KIND/NAME, or all.
     kind: String,
     /// Which: one name or several; with KIND/NAME, more of them.
     names: Vec<String>,
     #[command(flatten)]
-    place: Where,
+    cluster: ClusterArgs,
     #[command(flatten)]
-    api: Api,
+    api: ApiArgs,
     #[command(flatten)]
-    containers: Containers,
+    containers: ContainerArgs,
     /// All namespaces, with a column for them.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
@@ -68,207 +69,73 @@ pub(crate) struct Get {
     no_headers: bool,
 }
 
-/// An object and the cluster that it is in.
-struct Item {
-    cluster: String,
-    object: Value,
-}
-
-/// What was found.
-struct Found {
-    items: Vec<Item>,
-    /// How many clusters were looked into.
-    clusters: usize,
-}
-
 impl Get {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        super::runtime()?.block_on(async {
-            let is_resource = resource::is_only_here(&self.kind)
+    /// Prints what is meant; the exit code is 1 when something is not there.
+    ///
+    /// # Errors
+    /// The words mean nothing, or nothing answers.
+    pub fn run(self) -> Result<i32> {
+        crate::block_on(async {
+            let of_control_plane = resource::is_only_here(&self.kind)
                 || self.containers.is_any()
-                || self.place.cluster.is_none() && self.api.is_meant(&self.place.run);
-            if is_resource {
-                return self.resources().await;
+                || self.cluster.cluster.is_none() && self.api.is_meant(&self.cluster.run);
+            if of_control_plane {
+                if self.cluster.cluster.is_some() {
+                    return Err(Error::usage(
+                        "--cluster is for objects of clusters, not for resources of a control plane",
+                    ));
+                }
+                let filter = self.containers.filter(self.cluster.namespace.as_deref());
+                let control_plane = ControlPlane::new(&self.api, &self.cluster.run, filter);
+                return self.from(&control_plane).await;
             }
             if matches!(self.kind.as_str(), "instances" | "instance") {
                 return self.instances().await;
             }
-            let targets = target::read(&self.kind, &self.names)?;
-            if self.watch {
-                return watch::run(&self, &targets).await;
-            }
-            let found = self.find(&targets).await?;
-            self.show(&found)?;
-            Ok(0)
+            self.from(&Local::new(&self.cluster)?).await
         })
     }
 
-    async fn resources(&self) -> Result<i32, String> {
-        if self.place.cluster.is_some() {
-            return Err(
-                "--cluster is for objects of clusters, not for resources of a control plane".into(),
-            );
-        }
-        let question = Question {
-            api: &self.api,
-            run: &self.place.run,
-            containers: &self.containers,
-            namespace: self.place.namespace.as_deref(),
+    async fn from(&self, backend: &impl Backend) -> Result<i32> {
+        let query = Query {
             kind: &self.kind,
             names: &self.names,
-        };
-        let show = Show {
-            output: &self.output,
-            with_headers: !self.no_headers,
-            with_tags: self.show_labels,
             selector: self.selector.as_deref(),
         };
-        question.get(&show, self.watch).await
+        let layout = Layout {
+            output: &self.output,
+            all_namespaces: self.all_namespaces,
+            labels: self.show_labels,
+            headers: !self.no_headers,
+        };
+        if self.watch {
+            return watch::run(backend, &query, &layout).await;
+        }
+        let found = backend.find(&query).await?;
+        if found.objects.is_empty() && !found.is_single && self.output.is_for_people() {
+            terminal::progress(match &self.cluster.namespace {
+                Some(namespace) => format!("No resources found in {namespace} namespace."),
+                None => "No resources found".into(),
+            });
+        } else {
+            layout.print(&found)?;
+        }
+        for missing in &found.missing {
+            terminal::note("error", missing);
+        }
+        Ok(i32::from(!found.missing.is_empty()))
     }
 
-    async fn instances(&self) -> Result<i32, String> {
-        if self.watch || self.selector.is_some() || self.place.cluster.is_some() {
-            return Err(
+    async fn instances(&self) -> Result<i32> {
+        if self.watch || self.selector.is_some() || self.cluster.cluster.is_some() {
+            return Err(Error::usage(
                 "instances are of all clusters and have attributes, not labels: choose among them \
-                 with -n, or with `tombolo discover NAMESPACE SERVICE KEY=VALUE`"
-                    .into(),
-            );
+                 with -n, or with `tombolo discover NAMESPACE SERVICE KEY=VALUE`",
+            ));
         }
-        let namespace = self.place.namespace.as_deref();
-        let rows = super::instances::all(&self.place.run, &self.names, namespace).await?;
-        super::instances::show(&rows, &self.output, self.no_headers)?;
+        let namespace = self.cluster.namespace.as_deref();
+        let rows = discover::all(&self.cluster.run, &self.names, namespace).await?;
+        discover::show(&rows, &self.output, self.no_headers)?;
         Ok(0)
     }
-
-    fn show(&self, found: &Found) -> Result<(), String> {
-        match &self.output {
-            Format::Data(form) => put_data(*form, &self.whole(found)),
-            Format::Path(template) => put(template.render(&self.whole(found))),
-            Format::Name | Format::Table { .. } if found.items.is_empty() => {
-                match &self.place.namespace {
-                    Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
-                    None => eprintln!("No resources found"),
-                }
-                Ok(())
-            }
-            Format::Name => put(found.items.iter().map(name_line).collect::<String>()),
-            Format::Table { wide } => {
-                let tables: Vec<String> = self
-                    .tables(found, *wide)
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                put(tables.join("\n"))
-            }
-        }
-    }
-
-    /// As kubectl: one object by its name is printed bare, everything else as a list.
-    fn whole(&self, found: &Found) -> Value {
-        let is_named = self.names.len() == 1 || self.kind.contains('/');
-        match found.items.as_slice() {
-            [item] if is_named => item.object.clone(),
-            items => {
-                let objects: Vec<&Value> = items.iter().map(|item| &item.object).collect();
-                json!({"apiVersion": "v1", "kind": "List", "items": objects})
-            }
-        }
-    }
-
-    async fn find(&self, targets: &[Target]) -> Result<Found, String> {
-        let mut found = Found {
-            items: Vec::new(),
-            clusters: 0,
-        };
-        for target in targets {
-            let listed = self
-                .place
-                .list(
-                    &target.kind,
-                    target.name.as_deref(),
-                    self.selector.as_deref(),
-                )
-                .await?;
-            found.clusters = listed.len();
-            for cluster in listed {
-                let name = cluster.cluster;
-                found
-                    .items
-                    .extend(cluster.items.into_iter().map(|object| Item {
-                        cluster: name.clone(),
-                        object,
-                    }));
-            }
-        }
-        Ok(found)
-    }
-
-    /// One table for each kind, in the order in which the kinds were found.
-    fn tables(&self, found: &Found, wide: bool) -> Vec<Table> {
-        let mut kinds: Vec<(Listing, Vec<&Item>)> = Vec::new();
-        for item in &found.items {
-            let Some(listing) = listing(&text(&item.object, "/kind")) else {
-                continue;
-            };
-            match kinds.iter_mut().find(|(known, _)| *known == listing) {
-                Some((_, of_kind)) => of_kind.push(item),
-                None => kinds.push((listing, vec![item])),
-            }
-        }
-        let with_kind = kinds.len() > 1;
-        let with_cluster = found.clusters > 1;
-        kinds
-            .iter()
-            .map(|(listing, items)| self.table(*listing, items, wide, with_kind, with_cluster))
-            .collect()
-    }
-
-    /// Columns are kubectl's, in kubectl's order; the cluster and labels come last so that scripts which
-    /// count columns keep working.
-    fn table(
-        &self,
-        listing: Listing,
-        items: &[&Item],
-        wide: bool,
-        with_kind: bool,
-        with_cluster: bool,
-    ) -> Table {
-        let namespaces: BTreeSet<String> = items
-            .iter()
-            .map(|item| text(&item.object, "/metadata/namespace"))
-            .collect();
-        let layout = Layout {
-            wide,
-            all_namespaces: listing.is_namespaced()
-                && (self.all_namespaces || namespaces.len() > 1),
-            no_headers: self.no_headers,
-        };
-        let mut table = Table::new(listing, layout);
-        if with_cluster {
-            table = table.with_column("CLUSTER");
-        }
-        if self.show_labels {
-            table = table.with_column("LABELS");
-        }
-        for item in items {
-            let mut row = cells(listing, &item.object, &item.cluster);
-            if let Some(name) = row.first_mut()
-                && with_kind
-            {
-                *name = cells::qualified_name(&item.object);
-            }
-            if with_cluster {
-                row.push(item.cluster.clone());
-            }
-            if self.show_labels {
-                row.push(cells::labels(item.object.pointer("/metadata/labels")));
-            }
-            table.push(&text(&item.object, "/metadata/namespace"), row);
-        }
-        table
-    }
-}
-
-fn name_line(item: &Item) -> String {
-    cells::qualified_name(&item.object) + "\n"
 }

@@ -1,13 +1,25 @@
-//! Which running clusters a command is about, and finding things in them.
+//! The clusters of a running `tombolo up`.
 
+mod cells;
+mod delete;
+pub(crate) mod target;
+
+use crate::{
+    apply,
+    backend::{Backend, Found, Object, Query},
+    delete as deletion,
+    error::{Error, Result},
+    terminal,
+};
 use serde_json::Value;
+use std::time::Duration;
 use tombolo_api::client::Client as ApiClient;
-use tombolo_local::control::{Client, ClusterObjects, Info, Query};
+use tombolo_local::control::{self, ApplyReply, Client, ClusterObjects, Info, Outcome};
 use tombolo_model::Scope;
 
 /// Options of every command that talks to a running `tombolo up`.
 #[derive(clap::Args)]
-pub(crate) struct Run {
+pub(crate) struct RunArgs {
     /// Which run, when several are up.
     #[arg(
         long = "name",
@@ -18,11 +30,35 @@ pub(crate) struct Run {
     run: String,
 }
 
-/// Options of commands about objects.
+impl RunArgs {
+    /// The run.
+    ///
+    /// # Errors
+    /// None of this name is up.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Ok(Client::find(&self.run)?)
+    }
+
+    /// The AWS APIs of the run.
+    ///
+    /// # Errors
+    /// None of this name is up, or it does not answer.
+    pub(crate) async fn api(&self) -> Result<ApiClient> {
+        api_of(&self.client()?.info().await?)
+    }
+}
+
+/// A client of the AWS APIs of a run.
+pub(crate) fn api_of(info: &Info) -> Result<ApiClient> {
+    let scope = Scope::parse(&info.account, &info.region).map_err(Error::usage)?;
+    Ok(ApiClient::new(&info.api, scope)?)
+}
+
+/// Options of commands about objects of clusters.
 #[derive(clap::Args)]
-pub(crate) struct Where {
+pub(crate) struct ClusterArgs {
     #[command(flatten)]
-    pub(crate) run: Run,
+    pub(crate) run: RunArgs,
     /// Only this cluster.
     #[arg(long, value_name = "CLUSTER")]
     pub(crate) cluster: Option<String>,
@@ -31,16 +67,16 @@ pub(crate) struct Where {
     pub(crate) namespace: Option<String>,
 }
 
-/// An object that was found.
-pub(crate) struct Found {
+/// An object of a cluster, by name.
+pub(crate) struct ObjectRef {
     pub(crate) cluster: String,
     pub(crate) namespace: String,
     pub(crate) name: String,
 }
 
-impl Found {
+impl ObjectRef {
     /// `cluster1`, or `namespace color of cluster1`.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         match self.namespace.as_str() {
             "" => self.cluster.clone(),
             namespace => format!("namespace {namespace} of {}", self.cluster),
@@ -48,96 +84,175 @@ impl Found {
     }
 }
 
-impl Run {
-    pub(crate) fn client(&self) -> Result<Client, String> {
-        Client::find(&self.run).map_err(|error| error.to_string())
-    }
-
-    /// The AWS APIs of the run.
-    pub(crate) async fn api(&self) -> Result<ApiClient, String> {
-        let info = self
-            .client()?
-            .info()
-            .await
-            .map_err(|error| error.to_string())?;
-        api_of(&info)
-    }
-}
-
-pub(crate) fn api_of(info: &Info) -> Result<ApiClient, String> {
-    let scope = Scope::parse(&info.account, &info.region)?;
-    ApiClient::new(&info.api, scope).map_err(|error| error.to_string())
-}
-
-impl Where {
-    pub(crate) fn client(&self) -> Result<Client, String> {
-        self.run.client()
-    }
-
+impl ClusterArgs {
     pub(crate) async fn list(
         &self,
         kind: &str,
         name: Option<&str>,
         selector: Option<&str>,
-    ) -> Result<Vec<ClusterObjects>, String> {
-        let query = Query {
+    ) -> Result<Vec<ClusterObjects>> {
+        let query = control::Query {
             cluster: self.cluster.clone(),
             kind: kind.to_owned(),
             namespace: self.namespace.clone(),
             name: name.map(str::to_owned),
             selector: selector.map(str::to_owned),
         };
-        self.client()?
-            .list(&query)
-            .await
-            .map_err(|error| error.to_string())
+        Ok(self.run.client()?.list(&query).await?)
     }
 
-    /// The one object of this name, whatever cluster and namespace it is in; `None` where there is none.
-    pub(crate) async fn look(&self, kind: &str, name: &str) -> Result<Option<Found>, String> {
+    /// The one object of this name in whatever cluster and namespace it is; `None` where there is none.
+    ///
+    /// # Errors
+    /// There are several.
+    pub(crate) async fn find_optional(&self, kind: &str, name: &str) -> Result<Option<ObjectRef>> {
         let mut found = Vec::new();
         for cluster in self.list(kind, None, None).await? {
             let of_name = |item: &&Value| text(item, "/metadata/name") == name;
-            found.extend(cluster.items.iter().filter(of_name).map(|item| Found {
+            found.extend(cluster.items.iter().filter(of_name).map(|item| ObjectRef {
                 cluster: cluster.cluster.clone(),
                 namespace: text(item, "/metadata/namespace"),
                 name: name.to_owned(),
             }));
         }
         if found.len() > 1 {
-            let places: Vec<String> = found.iter().map(Found::place).collect();
-            return Err(format!(
+            let locations: Vec<String> = found.iter().map(ObjectRef::location).collect();
+            return Err(Error::Lookup(format!(
                 "{kind} \"{name}\" is there several times ({}): choose by --cluster and -n",
-                places.join(", ")
-            ));
+                locations.join(", ")
+            )));
         }
         Ok(found.pop())
     }
 
-    /// The one object of this name, which must be there.
-    pub(crate) async fn find(&self, kind: &str, name: &str) -> Result<Found, String> {
-        self.look(kind, name)
-            .await?
-            .ok_or_else(|| format!("{kind} \"{name}\" not found"))
+    /// The one object of this name.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub(crate) async fn find(&self, kind: &str, name: &str) -> Result<ObjectRef> {
+        let found = self.find_optional(kind, name).await?;
+        found.ok_or_else(|| Error::Lookup(format!("{kind} \"{name}\" not found")))
     }
 
     /// The pod behind `POD`, `pod/POD` or `deployment/NAME` (one of its pods; `deploy/` is short for it).
-    pub(crate) async fn find_pod(&self, target: &str) -> Result<Found, String> {
+    pub(crate) async fn find_pod(&self, target: &str) -> Result<ObjectRef> {
         match target.split_once('/') {
             Some(("deployment" | "deployments" | "deploy" | "deployment.apps", name)) => {
                 let deployment = self.find("deployment", name).await?;
-                Ok(Found {
+                Ok(ObjectRef {
                     name: format!("deployment/{name}"),
                     ..deployment
                 })
             }
             Some(("pod" | "pods" | "po", name)) => self.find("pod", name).await,
-            Some((kind, _)) => Err(format!(
+            Some((kind, _)) => Err(Error::usage(format!(
                 "{kind} is neither pod nor deployment, so no program runs in it"
-            )),
+            ))),
             None => self.find("pod", target).await,
         }
     }
+}
+
+/// The objects of clusters.
+pub(crate) struct Local<'a> {
+    args: &'a ClusterArgs,
+    client: Client,
+}
+
+impl<'a> Local<'a> {
+    /// # Errors
+    /// No run of this name is up.
+    pub(crate) fn new(args: &'a ClusterArgs) -> Result<Self> {
+        let client = args.run.client()?;
+        Ok(Self { args, client })
+    }
+}
+
+impl Backend for Local<'_> {
+    const POLL: Duration = Duration::from_millis(500);
+
+    async fn find(&self, query: &Query<'_>) -> Result<Found> {
+        let mut found = Found {
+            is_single: query.names.len() == 1 || query.kind.contains('/'),
+            ..Found::default()
+        };
+        for target in target::read(query.kind, query.names)? {
+            let name = target.name.as_deref();
+            let listed = self.args.list(&target.kind, name, query.selector);
+            let listed = listed.await?;
+            found.has_clusters = listed.len() > 1;
+            for ClusterObjects { cluster, items } in listed {
+                let objects = items.into_iter().filter_map(|item| object(&cluster, item));
+                found.objects.extend(objects);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn apply(&self, files: apply::Files, options: &apply::Options) -> Result<()> {
+        let request = control::Apply {
+            cluster: self.args.cluster.clone(),
+            sources: files.sources,
+            validate: Some(options.validate.as_str().into()),
+            namespace: self.args.namespace.clone(),
+            dry_run: options.dry_run,
+        };
+        let reply = self.client.apply(&request).await?;
+        for warning in &reply.warnings {
+            terminal::warning(warning);
+        }
+        if reply.applied.is_empty() {
+            return Err(Error::Rejected("there is no object in these files".into()));
+        }
+        show_applied(&reply, options)
+    }
+
+    async fn delete(
+        &self,
+        objects: deletion::Objects<'_>,
+        options: &deletion::Options,
+    ) -> Result<()> {
+        self.delete_objects(objects, options).await
+    }
+}
+
+fn show_applied(reply: &ApplyReply, options: &apply::Options) -> Result<()> {
+    if let Some(form) = options.report.data() {
+        return crate::output::print_value(form, &serde_json::to_value(reply)?);
+    }
+    let dry_run = if options.dry_run { " (dry run)" } else { "" };
+    let lines = reply.applied.iter().map(|applied| {
+        let outcome = match applied.outcome {
+            Outcome::Created => "created",
+            Outcome::Configured => "configured",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Ignored => "ignored: objects of this kind are not run here",
+        };
+        format!("{} {outcome}{dry_run}\n", applied.object)
+    });
+    terminal::print(lines.collect::<String>())
+}
+
+/// An object as commands print it; none for kinds that are not listed.
+fn object(cluster: &str, document: Value) -> Option<Object> {
+    let kind = text(&document, "/kind");
+    let listing = cells::listing(&kind)?;
+    let name = cells::qualified_name(&document);
+    Some(Object {
+        kind,
+        qualified_name: name.clone(),
+        short_name: name,
+        namespace: listing
+            .is_namespaced()
+            .then(|| text(&document, "/metadata/namespace")),
+        cluster: cluster.to_owned(),
+        labels: cells::labels(document.pointer("/metadata/labels")),
+        columns: listing.columns(),
+        cells: cells::cells(listing, &document, cluster),
+        uid: text(&document, "/metadata/uid"),
+        version: text(&document, "/metadata/resourceVersion"),
+        document,
+    })
 }
 
 /// A text in an object, or nothing.

@@ -1,15 +1,17 @@
 //! `tombolo network`: what clusters let in from each other.
 
-use super::{
-    output::{Report, put, put_data},
-    run::Run,
+use crate::{
+    error::{Error, Result},
+    local::RunArgs,
+    output::{Report, print_value},
+    table::Table,
+    terminal,
 };
-use tombolo_kube::render::Table;
 use tombolo_local::{control::Opening, network::rules::ports_of};
 
 /// Show or change which ports clusters let in from each other.
 #[derive(clap::Args)]
-pub(crate) struct Network {
+pub struct Network {
     #[command(subcommand)]
     action: Action,
 }
@@ -27,7 +29,7 @@ enum Action {
 #[derive(clap::Args)]
 struct List {
     #[command(flatten)]
-    run: Run,
+    run: RunArgs,
     /// How: a table, JSON or YAML.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
     output: Report,
@@ -45,30 +47,30 @@ struct Rule {
     #[arg(long, value_name = "PORTS")]
     port: String,
     #[command(flatten)]
-    run: Run,
+    run: RunArgs,
 }
 
 impl Network {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        super::runtime()?.block_on(async {
+    /// Shows or changes rules.
+    ///
+    /// # Errors
+    /// A cluster is not there, or no run answers.
+    pub fn run(self) -> Result<i32> {
+        crate::block_on(async {
             match self.action {
                 Action::List(list) => list.run().await?,
                 Action::Allow(rule) => {
                     let call = rule.run.client()?;
-                    call.allow(&rule.opening()?)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    put(format_args!(
+                    call.allow(&rule.opening()?).await?;
+                    terminal::print(format_args!(
                         "{} may reach port {} of {}\n",
                         rule.from, rule.port, rule.to
                     ))?;
                 }
                 Action::Deny(rule) => {
                     let call = rule.run.client()?;
-                    call.deny(&rule.opening()?)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    put(format_args!(
+                    call.deny(&rule.opening()?).await?;
+                    terminal::print(format_args!(
                         "{} may no longer reach port {} of {}\n",
                         rule.from, rule.port, rule.to
                     ))?;
@@ -80,9 +82,11 @@ impl Network {
 }
 
 impl Rule {
-    fn opening(&self) -> Result<Opening, String> {
-        let ports = ports_of(&self.port)
-            .ok_or_else(|| format!("--port {}: give a port or a range, like 8080", self.port))?;
+    fn opening(&self) -> Result<Opening> {
+        let ports = ports_of(&self.port).ok_or_else(|| {
+            let port = &self.port;
+            Error::usage(format!("--port {port}: give a port or a range, like 8080"))
+        })?;
         Ok(Opening {
             from: self.from.clone(),
             to: self.to.clone(),
@@ -92,31 +96,23 @@ impl Rule {
 }
 
 impl List {
-    async fn run(self) -> Result<(), String> {
-        let rules = self
-            .run
-            .client()?
-            .rules()
-            .await
-            .map_err(|error| error.to_string())?;
+    async fn run(self) -> Result<()> {
+        let rules = self.run.client()?.rules().await?;
         if let Some(form) = self.output.data() {
-            let json = serde_json::to_value(&rules).map_err(|error| error.to_string())?;
-            return put_data(form, &json);
+            let json = serde_json::to_value(&rules)?;
+            return print_value(form, &json);
         }
-        let mut table = Table::of(["FROM", "TO", "OPEN", "AUTO", "ALLOWED", "DENIED"]);
+        let mut table = Table::new(["FROM", "TO", "OPEN", "AUTO", "ALLOWED", "DENIED"]);
         for rule in rules {
-            table.push(
-                "",
-                [
-                    rule.from,
-                    rule.to,
-                    rule.open,
-                    rule.auto,
-                    rule.allowed,
-                    rule.denied,
-                ],
-            );
+            table.push([
+                rule.from,
+                rule.to,
+                rule.open,
+                rule.auto,
+                rule.allowed,
+                rule.denied,
+            ]);
         }
-        put(table)
+        terminal::print(table)
     }
 }

@@ -2,10 +2,14 @@
 
 mod jsonpath;
 
+use crate::{
+    error::{Error, Result},
+    terminal,
+};
 use serde_json::Value;
-use std::{fmt::Display, io::Write, str::FromStr};
+use std::str::FromStr;
 
-pub(crate) use jsonpath::Template;
+pub(crate) use jsonpath::{Template, TemplateError};
 
 /// The form of a report: for people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -49,10 +53,17 @@ pub(crate) enum Format {
     Path(Template),
 }
 
-impl FromStr for Format {
-    type Err = String;
+impl Format {
+    /// Whether an empty result is said in words, not as empty data.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self, Self::Name | Self::Table { .. })
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
         Ok(match text {
             "table" => Self::Table { wide: false },
             "wide" => Self::Table { wide: true },
@@ -60,36 +71,27 @@ impl FromStr for Format {
             "yaml" => Self::Data(Data::Yaml),
             "name" => Self::Name,
             _ => match text.strip_prefix("jsonpath=") {
-                Some(template) => Self::Path(template.parse()?),
+                Some(template) => {
+                    let template: Template = template
+                        .parse()
+                        .map_err(|error: TemplateError| Error::usage(error.to_string()))?;
+                    Self::Path(template)
+                }
                 None => {
-                    return Err("use table, wide, json, yaml, name or jsonpath=TEMPLATE, \
-                         like jsonpath='{.status.podIP}'"
-                        .into());
+                    return Err(Error::usage(
+                        "use table, wide, json, yaml, name or jsonpath=TEMPLATE, like \
+                         jsonpath='{.status.podIP}'",
+                    ));
                 }
             },
         })
     }
 }
 
-/// Prints. A reader that went away (`| head`) has what it wanted: then the program ends.
-pub(crate) fn put(text: impl Display) -> Result<(), String> {
-    let mut out = std::io::stdout().lock();
-    let written = out
-        .write_all(text.to_string().as_bytes())
-        .and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        written => written.map_err(|error| format!("cannot write to standard output: {error}")),
-    }
-}
-
 /// Prints a value as JSON or YAML.
-pub(crate) fn put_data(form: Data, value: &Value) -> Result<(), String> {
+pub(crate) fn print_value(form: Data, value: &Value) -> Result<()> {
     match form {
-        Data::Yaml => put(tombolo_kube::render::yaml(value)),
-        Data::Json => {
-            let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
-            put(text + "\n")
-        }
+        Data::Yaml => terminal::print_data(&tombolo_kube::render::yaml(value)),
+        Data::Json => terminal::print_data(&(serde_json::to_string_pretty(value)? + "\n")),
     }
 }

@@ -1,19 +1,20 @@
-//! A word on standard error while something takes its time.
+//! Messages on standard error while something takes long.
 
+use crate::terminal;
 use std::{
     future::Future,
     time::{Duration, Instant},
 };
 
-/// How long nobody minds waiting.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Pause before the first message, and between two.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Does something; says what, when it takes long.
 pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     tokio::select! {
         done = &mut work => return done,
-        () = tokio::time::sleep(PATIENCE) => eprintln!("{what} …"),
+        () = tokio::time::sleep(INTERVAL) => terminal::progress(format_args!("{what} …")),
     }
     work.await
 }
@@ -37,9 +38,9 @@ impl Progress {
     /// One more is done.
     pub(crate) fn step(&mut self) {
         self.done += 1;
-        if self.told.elapsed() >= PATIENCE && self.done < self.total {
+        if self.told.elapsed() >= INTERVAL && self.done < self.total {
             self.told = Instant::now();
-            eprintln!("{} of {} …", self.done, self.total);
+            terminal::progress(format_args!("{} of {} …", self.done, self.total));
         }
     }
 }

@@ -1,49 +1,23 @@
-//! Resources of the mesh and of the registry, as a control plane's APIs have them: reading documents about
-//! them, finding them, comparing, writing, describing.
+//! Resources of the mesh and of the registry, as a control plane's APIs have them.
 
-mod api;
-mod apply;
 mod cells;
-mod command;
-mod content;
-mod delete;
-mod describe;
-mod diff;
-mod found;
-mod id;
-mod kind;
-mod list;
-mod look;
-mod plan;
-mod progress;
-mod read;
-mod references;
-mod rehearsal;
-mod select;
-mod watch;
-mod write;
+pub(crate) mod command;
+pub(crate) mod content;
+pub(crate) mod found;
+pub(crate) mod id;
+pub(crate) mod kind;
+pub(crate) mod lookup;
+pub(crate) mod references;
+pub(crate) mod selection;
 
-pub(crate) use api::Api;
-pub(crate) use delete::Options as DeleteOptions;
-pub(crate) use list::Show;
-pub(crate) use select::Containers;
+pub(crate) use cells::{cells, columns, since};
 
-use super::{output::Report, run::Run};
-use tombolo_kube::manifest;
-use tombolo_local::up::Source;
-
-/// Files as manifests are read from.
-pub(crate) fn sources(sources: Vec<Source>) -> Vec<manifest::Source> {
-    let sources = sources.into_iter();
-    sources
-        .map(|source| manifest::Source::new(source.name, source.text))
-        .collect()
-}
-
-/// Whether files hold nothing but Kubernetes manifests, as far as they can be read at all.
-pub(crate) fn are_manifests(sources: &[manifest::Source]) -> bool {
-    read::are_manifests(sources)
-}
+use crate::{
+    backend::Object,
+    error::{Error, Result},
+};
+use found::Found;
+use std::collections::BTreeMap;
 
 /// Whether a word of the command line can only mean resources of a control plane: they have routes, ARNs, and
 /// kinds with the name of their API behind them.
@@ -57,108 +31,65 @@ pub(crate) fn is_only_here(word: &str) -> bool {
         })
 }
 
-/// What resources are meant, and where they are.
-pub(crate) struct Question<'a> {
-    pub(crate) api: &'a Api,
-    pub(crate) run: &'a Run,
-    pub(crate) containers: &'a Containers,
-    /// The Cloud Map namespace.
-    pub(crate) namespace: Option<&'a str>,
-    pub(crate) kind: &'a str,
-    pub(crate) names: &'a [String],
-}
-
-impl Question<'_> {
-    fn targets(&self) -> Result<Vec<select::Target>, String> {
-        let targets = select::read(self.kind, self.names);
-        // Whoever asks for pods wants a run, not a control plane alone.
-        targets.map_err(|message| match self.api.no_run(self.run) {
-            Some(none) => format!("{none}; without one: {message}"),
-            None => message,
-        })
-    }
-
-    /// Prints resources; with `is_lasting`, again when they change.
-    pub(crate) async fn get(&self, show: &Show<'_>, is_lasting: bool) -> Result<i32, String> {
-        let targets = self.targets()?;
-        let look = self.api.look(self.run).await?;
-        let within = self.containers.within(self.namespace);
-        if is_lasting {
-            watch::watch(&look, &within, &targets, show).await
-        } else {
-            list::get(&look, &within, &targets, show).await
-        }
-    }
-
-    /// Prints resources with everything around them.
-    pub(crate) async fn describe(&self, report: Report) -> Result<i32, String> {
-        let targets = self.targets()?;
-        let look = self.api.look(self.run).await?;
-        let within = self.containers.within(self.namespace);
-        describe::describe(&look, &within, &targets, report).await
-    }
-
-    /// Removes resources.
-    pub(crate) async fn delete(
-        &self,
-        is_all: bool,
-        options: &DeleteOptions,
-    ) -> Result<i32, String> {
-        let targets = self.targets()?;
-        let has_all = targets
-            .iter()
-            .any(|it| matches!(it, select::Target::All(_)));
-        if has_all && !is_all {
-            return Err("name what to delete, or everything of the kind with --all".into());
-        }
-        let look = self.api.look(self.run).await?;
-        let within = self.containers.within(self.namespace);
-        delete::targets(&look, &within, &targets, options).await
+/// A resource as commands print it.
+pub(crate) fn object(found: &Found) -> Object {
+    let kind = found.id.kind();
+    let document = found.document();
+    let tags = found.tags.iter();
+    let tags: Vec<String> = tags.map(|(key, value)| format!("{key}={value}")).collect();
+    Object {
+        kind: kind.as_str().to_owned(),
+        qualified_name: found.id.to_string(),
+        short_name: format!("{}/{}", kind.as_str(), found.id.name()),
+        namespace: None,
+        cluster: String::new(),
+        labels: tags.join(","),
+        columns: columns(kind),
+        cells: cells(found),
+        uid: found.id.to_string(),
+        version: document.to_string(),
+        document,
     }
 }
 
-/// Removes the resources that files are about.
-pub(crate) async fn delete_files(
-    api: &Api,
-    run: &Run,
-    sources: &[manifest::Source],
-    namespace: Option<&str>,
-    options: &DeleteOptions,
-) -> Result<i32, String> {
-    let mut reading = manifest::Options::default();
-    if let Some(namespace) = namespace {
-        namespace.clone_into(&mut reading.namespace);
-    }
-    let (wanted, warnings) = read::any(sources, &reading)
-        .map_err(|problems| format!("nothing was deleted:\n{problems}"))?;
-    for warning in warnings {
-        eprintln!("warning: {warning}");
-    }
-    let look = api.look(run).await?;
-    delete::documents(&look, &wanted, options).await
+/// Conditions on tags: `team=blue,version!=v1`.
+pub(crate) struct TagSelector(Vec<TagCondition>);
+
+struct TagCondition {
+    key: String,
+    value: String,
+    is_equal: bool,
 }
 
-/// Makes a server's resources what files ask for, or tells what would change; answers whether anything is different.
-pub(crate) async fn apply(
-    api: &Api,
-    run: &Run,
-    sources: &[manifest::Source],
-    options: &manifest::Options,
-    is_dry: bool,
-    report: Report,
-) -> Result<bool, String> {
-    let (wanted, warnings) = read::any(sources, options)
-        .map_err(|problems| format!("nothing was changed:\n{problems}"))?;
-    for warning in warnings {
-        eprintln!("warning: {warning}");
+impl TagSelector {
+    /// # Errors
+    /// A part is neither KEY=VALUE nor KEY!=VALUE.
+    pub(crate) fn read(selector: &str) -> Result<Self> {
+        let read = |text: &str| {
+            let (key, value, is_equal) = match (text.split_once("!="), text.split_once('=')) {
+                (Some((key, value)), _) => (key, value, false),
+                (None, Some((key, value))) => (key, value.trim_start_matches('='), true),
+                (None, None) => {
+                    return Err(Error::usage(format!(
+                        "{text:?} is not KEY=VALUE or KEY!=VALUE of a tag"
+                    )));
+                }
+            };
+            Ok(TagCondition {
+                key: key.trim().to_owned(),
+                value: value.trim().to_owned(),
+                is_equal,
+            })
+        };
+        selector
+            .split(',')
+            .map(read)
+            .collect::<Result<_>>()
+            .map(Self)
     }
-    if wanted.is_empty() {
-        return Err("there is no resource in these files".into());
-    }
-    let look = api.look(run).await?;
-    if is_dry {
-        apply::diff(&look, wanted, report).await
-    } else {
-        apply::apply(&look, wanted, report).await
+
+    pub(crate) fn matches(&self, tags: &BTreeMap<String, String>) -> bool {
+        let mut conditions = self.0.iter();
+        conditions.all(|it| (tags.get(&it.key) == Some(&it.value)) == it.is_equal)
     }
 }

@@ -1,9 +1,9 @@
 //! `tombolo scale`: how many pods Deployments have.
 
-use super::{
-    output::put,
-    run::{Found, Where},
-    target,
+use crate::{
+    error::{Error, Result},
+    local::{ClusterArgs, ObjectRef, target},
+    terminal,
 };
 use tombolo_local::control::Scale as ScaleCall;
 
@@ -13,7 +13,7 @@ use tombolo_local::control::Scale as ScaleCall;
 Examples:
   tombolo scale deployment/colorapp-red -n color --replicas 3
   tombolo scale deployment front curler --replicas 2")]
-pub(crate) struct Scale {
+pub struct Scale {
     /// The Deployment: its name, deployment/NAME, or the word deployment and names.
     #[arg(required = true, value_name = "DEPLOYMENT")]
     deployments: Vec<String>,
@@ -21,19 +21,23 @@ pub(crate) struct Scale {
     #[arg(long)]
     replicas: u32,
     #[command(flatten)]
-    place: Where,
+    cluster: ClusterArgs,
 }
 
 impl Scale {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    /// Scales each of them, after all were found.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn run(self) -> Result<i32> {
         let names = self.names()?;
-        super::runtime()?.block_on(async {
+        crate::block_on(async {
             let mut found = Vec::new();
             for name in &names {
-                found.push(self.place.find("deployment", name).await?);
+                found.push(self.cluster.find("deployment", name).await?);
             }
-            let client = self.place.client()?;
-            for Found {
+            let client = self.cluster.run.client()?;
+            for ObjectRef {
                 cluster,
                 namespace,
                 name,
@@ -45,17 +49,14 @@ impl Scale {
                     name: name.clone(),
                     replicas: self.replicas,
                 };
-                client
-                    .scale(&call)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                put(format_args!("deployment.apps/{name} scaled\n"))?;
+                client.scale(&call).await?;
+                terminal::print(format_args!("deployment.apps/{name} scaled\n"))?;
             }
             Ok(0)
         })
     }
 
-    fn names(&self) -> Result<Vec<String>, String> {
+    fn names(&self) -> Result<Vec<String>> {
         let targets = match self.deployments.as_slice() {
             [name] if !name.contains('/') => target::read("deployment", &self.deployments)?,
             [kind, names @ ..] => target::read(kind, names)?,
@@ -67,7 +68,9 @@ impl Scale {
                 ("deployment" | "deployments" | "deploy" | "deployment.apps", Some(name)) => {
                     Ok(name)
                 }
-                (kind, _) => Err(format!("{kind} cannot be scaled: only deployments can")),
+                (kind, _) => Err(Error::usage(format!(
+                    "{kind} cannot be scaled: only deployments can"
+                ))),
             })
             .collect()
     }

@@ -1,28 +1,33 @@
-//! `tombolo status` and `tombolo doctor`: how it goes, and what is wrong.
+//! `tombolo status` and `tombolo doctor`: how far everything has come, and what is wrong.
 
-mod control_plane;
-mod idle;
+mod dead_targets;
+mod listening;
 mod problem;
-mod remedy;
+mod suggestions;
 mod tables;
 
-use super::{
-    output::{Report, put, put_data},
-    run::{Run, api_of},
+use crate::{
+    DEFAULT_REGION, env,
+    error::{Error, Result},
+    local::{RunArgs, api_of},
+    output::{Report, print_value},
+    terminal,
 };
 use problem::Problem;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tombolo_api::client::{Client as ApiClient, Endpoint};
-use tombolo_local::control::{Client, Status as RunStatus};
+use tombolo_local::control::{self, Client};
 use tombolo_model::Scope;
+use tombolo_operator as operator;
+use tombolo_telemetry::ErrorChain;
 
-/// How long the routes are searched for targets without instances.
+/// Deadline of the search for routes whose targets have no instances.
 const SEARCH: Duration = Duration::from_secs(5);
 
 /// Show how it goes: each proxy and what it acknowledged, workloads, and what is wrong.
 #[derive(clap::Args)]
-pub(crate) struct Status {
+pub struct Status {
     #[command(flatten)]
     subject: Subject,
     /// How: tables, JSON or YAML.
@@ -32,7 +37,7 @@ pub(crate) struct Status {
 
 /// Show only what is wrong and how to mend it; the exit code is 1 when something is.
 #[derive(clap::Args)]
-pub(crate) struct Doctor {
+pub struct Doctor {
     #[command(flatten)]
     subject: Subject,
     /// How: lines, JSON or YAML.
@@ -44,7 +49,7 @@ pub(crate) struct Doctor {
 #[derive(clap::Args)]
 struct Subject {
     #[command(flatten)]
-    run: Run,
+    run: RunArgs,
     /// A control plane by its address, instead of a running `tombolo up`;
     /// https:// where it speaks TLS.
     #[arg(long, value_name = "URL")]
@@ -52,20 +57,26 @@ struct Subject {
 }
 
 /// What was seen.
-struct Picture {
+struct StatusReport {
     /// The run; absent for a control plane alone.
-    run: Option<RunStatus>,
-    control_plane: Result<Value, String>,
+    run: Option<control::Status>,
+    control_plane: Result<operator::Status, operator::Error>,
     problems: Vec<Problem>,
+    /// The endpoint of the AWS APIs.
+    endpoint: String,
 }
 
 impl Status {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        super::runtime()?.block_on(async {
-            let picture = self.subject.look().await?;
+    /// Prints everything.
+    ///
+    /// # Errors
+    /// Nothing answers.
+    pub fn run(self) -> Result<i32> {
+        crate::block_on(async {
+            let report = self.subject.report().await?;
             match self.output.data() {
-                Some(form) => put_data(form, &picture.to_json()?)?,
-                None => put(tables::all(&picture) + &problem::lines(&picture.problems))?,
+                Some(form) => print_value(form, &report.to_json()?)?,
+                None => terminal::print(tables::all(&report) + &problem::lines(&report.problems))?,
             }
             Ok(0)
         })
@@ -73,42 +84,56 @@ impl Status {
 }
 
 impl Doctor {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        super::runtime()?.block_on(async {
-            let problems = self.subject.look().await?.problems;
+    /// Prints what is wrong.
+    ///
+    /// # Errors
+    /// Nothing answers.
+    pub fn run(self) -> Result<i32> {
+        crate::block_on(async {
+            let report = self.subject.report().await?;
             match self.output.data() {
-                Some(form) => put_data(form, &problem::to_json(&problems))?,
-                None => put(problem::lines(&problems))?,
+                Some(form) => print_value(form, &problem::to_json(&report.problems))?,
+                None => {
+                    terminal::print(problem::lines(&report.problems))?;
+                    if let Some(line) = env::missing_hosts_line(&report.endpoint) {
+                        terminal::note("note", &env::hosts_advice(&line));
+                    }
+                }
             }
-            Ok(i32::from(!problems.is_empty()))
+            Ok(i32::from(!report.problems.is_empty()))
         })
     }
 }
 
 impl Subject {
-    async fn look(&self) -> Result<Picture, String> {
-        let told = |error: tombolo_local::control::Error| error.to_string();
+    async fn report(&self) -> Result<StatusReport> {
         let (client, run, endpoint) = match &self.api {
             Some(endpoint) => (None, None, endpoint.clone()),
             None => {
                 let client = self.run.client()?;
-                let status = client.status().await.map_err(told)?;
-                let endpoint = status.info.api.parse()?;
+                let status = client.status().await?;
+                let endpoint = status.info.api.parse().map_err(Error::usage)?;
                 (Some(client), Some(status), endpoint)
             }
         };
-        let control_plane = control_plane::status(&endpoint).await;
-        if let (None, Err(error)) = (&run, &control_plane) {
-            return Err(format!("the control plane does not answer: {error}"));
-        }
+        let operator = operator::Client::from_environment(endpoint.clone(), DEFAULT_REGION);
+        let control_plane = operator.status().await;
+        let control_plane = match (&run, control_plane) {
+            (None, Err(error)) => return Err(error.into()),
+            (_, control_plane) => control_plane,
+        };
         let mut problems = problem::all(run.as_ref(), control_plane.as_ref());
+        if let Some(run) = &run {
+            problems.extend(listening::problems(&run.pods));
+        }
         if let Ok(status) = &control_plane {
             problems.extend(search(client, run.as_ref(), &endpoint, status).await);
         }
-        Ok(Picture {
+        Ok(StatusReport {
             run,
             control_plane,
             problems,
+            endpoint: endpoint.to_string(),
         })
     }
 }
@@ -117,25 +142,24 @@ impl Subject {
 /// problem too.
 async fn search(
     client: Option<Client>,
-    run: Option<&RunStatus>,
+    run: Option<&control::Status>,
     endpoint: &Endpoint,
-    status: &Value,
+    status: &operator::Status,
 ) -> Vec<Problem> {
     let found = async {
         let api = match run {
             Some(run) => api_of(&run.info)?,
             None => {
-                let word = |key: &str| status[key].as_str().unwrap_or_default();
-                let scope = Scope::parse(word("account"), word("region"))?;
-                ApiClient::new(&endpoint.to_string(), scope).map_err(|error| error.to_string())?
+                let scope = Scope::parse(&status.account, &status.region);
+                ApiClient::new(&endpoint.to_string(), scope.map_err(Error::usage)?)?
             }
         };
-        let idle = idle::find(&api, client.as_ref()).await?;
-        Ok::<_, String>(remedy::problems(idle, client.as_ref()).await)
+        let dead = dead_targets::find(&api, client.as_ref()).await?;
+        Ok::<_, Error>(suggestions::problems(dead, client.as_ref()).await)
     };
     let reason = match tokio::time::timeout(SEARCH, found).await {
         Ok(Ok(problems)) => return problems,
-        Ok(Err(error)) => error,
+        Ok(Err(error)) => error.to_string(),
         Err(_) => format!("it takes longer than {} s", SEARCH.as_secs()),
     };
     vec![Problem::new(
@@ -144,15 +168,15 @@ async fn search(
     )]
 }
 
-impl Picture {
-    fn to_json(&self) -> Result<Value, String> {
+impl StatusReport {
+    fn to_json(&self) -> Result<Value> {
         let mut json = match &self.run {
-            Some(run) => serde_json::to_value(run).map_err(|error| error.to_string())?,
+            Some(run) => serde_json::to_value(run)?,
             None => json!({}),
         };
         json["controlPlane"] = match &self.control_plane {
-            Ok(status) => status.clone(),
-            Err(error) => json!({"error": error}),
+            Ok(status) => serde_json::to_value(status)?,
+            Err(error) => json!({"error": ErrorChain(error).to_string()}),
         };
         json["problems"] = problem::to_json(&self.problems);
         Ok(json)

@@ -266,7 +266,7 @@ pub fn read(sources: &[Source], options: &Options) -> Result<Manifests, Problems
         decode::file(source, options, &mut objects, &mut problems);
         problems[before..].sort_by_key(|problem| problem.line);
     }
-    refuse_duplicates(&objects, &mut problems);
+    let objects = merge_duplicates(objects, &mut problems);
     if problems
         .iter()
         .any(|problem| problem.severity == Severity::Error)
@@ -279,9 +279,15 @@ pub fn read(sources: &[Source], options: &Options) -> Result<Manifests, Problems
     })
 }
 
-/// One object written twice is a slip of copying: `kubectl` would let the last one win.
-fn refuse_duplicates(objects: &[Located<Object>], problems: &mut Vec<Problem>) {
-    let mut seen: BTreeMap<(String, String, ObjectKey), &Located<Object>> = BTreeMap::new();
+/// One object given twice. The same content is the same object, as for `kubectl apply`, and namespaces are put
+/// together from all their documents: repositories repeat both in each file. Different content is a slip of
+/// copying, of which `kubectl` would let the last one win.
+fn merge_duplicates(
+    objects: Vec<Located<Object>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Located<Object>> {
+    let mut seen: BTreeMap<(String, String, ObjectKey), usize> = BTreeMap::new();
+    let mut kept: Vec<Located<Object>> = Vec::new();
     for located in objects {
         let object = &located.object;
         let group = object
@@ -290,15 +296,46 @@ fn refuse_duplicates(objects: &[Located<Object>], problems: &mut Vec<Problem>) {
             .map_or("", |(group, _)| group);
         let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name());
         let identity = (group.to_owned(), object.kind().to_owned(), key);
-        if let Some(first) = seen.get(&identity) {
+        let Some(first) = seen.get(&identity) else {
+            seen.insert(identity, kept.len());
+            kept.push(located);
+            continue;
+        };
+        let first = &mut kept[*first];
+        if let Err((field, what)) = merge(&mut first.object, &located.object) {
+            let (file, line) = (first.origin.file(), first.origin.line_of(&field));
             let message = format!(
-                "is given twice; the first is at {}:{}; remove one",
-                first.origin.file(),
-                first.origin.line()
+                "is given twice, and {what} differs from {file}:{line}; remove one of them"
             );
-            problems.push(located.at(Severity::Error, FieldPath::from("metadata.name"), message));
-        } else {
-            seen.insert(identity, located);
+            problems.push(located.at(Severity::Error, field, message));
         }
     }
+    kept
+}
+
+/// Adds a second document of an object to the first; or says which field of it contradicts.
+fn merge(first: &mut Object, second: &Object) -> Result<(), (FieldPath, &'static str)> {
+    if first == second {
+        return Ok(());
+    }
+    let (Object::Namespace(first), Object::Namespace(second)) = (first, second) else {
+        return Err((FieldPath::from("metadata.name"), "it"));
+    };
+    let (into, from) = (&mut first.metadata, &second.metadata);
+    for (member, into, from) in [
+        ("labels", &mut into.labels, &from.labels),
+        ("annotations", &mut into.annotations, &from.annotations),
+    ] {
+        let into = into.get_or_insert_default();
+        for (key, value) in from.iter().flatten() {
+            if into
+                .insert(key.clone(), value.clone())
+                .is_some_and(|old| old != *value)
+            {
+                let field = FieldPath::from("metadata").field(member).field(key);
+                return Err((field, "its value"));
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,9 @@
-//! What operators ask a running server beside its status: the whole state, out and in.
+//! The routes of `/tombolo/v1`.
 
-use crate::command::dump::{self, Refusal};
+use crate::{
+    EXPORT_PATH, IMPORT_PATH, ImportError, Imported, OPENAPI_PATH, Refusal, STATUS_PATH, Status,
+    backup,
+};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
@@ -9,42 +12,43 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde_json::json;
 use std::{collections::HashMap, io};
 use tokio::sync::mpsc;
 use tombolo_store::Store;
 
-/// The whole state as YAML.
-pub(crate) const EXPORT_PATH: &str = "/tombolo/v1/export";
-/// Takes such YAML; `?overwrite=true` throws away what is there.
-pub(crate) const IMPORT_PATH: &str = "/tombolo/v1/import";
+/// Largest import in bytes: about two million instances.
+const MAX_IMPORT: usize = 1 << 30;
+/// Bytes of an export that are sent at once, and how many such chunks may wait for a slow reader.
+const CHUNK: usize = 64 << 10;
+const MAX_CHUNKS: usize = 16;
 
-/// Bytes of an export that is taken: about two million instances.
-const LARGEST: usize = 1 << 30;
-/// Bytes that are handed over at once, and how many of these may wait for a slow reader.
-const PIECE: usize = 64 << 10;
-const PIECES: usize = 16;
-
-pub(super) fn routes(store: Store) -> Router {
+/// The routes: `status` is asked at each request for the state of the server.
+pub fn routes(store: Store, status: impl Fn() -> Status + Clone + Send + Sync + 'static) -> Router {
+    let openapi = include_str!("../../../docs/reference/openapi.json");
+    let json = [(header::CONTENT_TYPE, "application/json")];
     Router::new()
         .route(EXPORT_PATH, get(export))
         .route(IMPORT_PATH, post(import))
         .with_state(store)
+        .route(STATUS_PATH, get(async move || Json(status())))
+        .route(OPENAPI_PATH, get(async move || (json, openapi)))
 }
 
-/// The text is made as it is read: it is never in memory as a whole.
+/// The text is written as it is read: it is never in memory as a whole.
 async fn export(State(store): State<Store>) -> Response {
-    let (pieces, written) = mpsc::channel(PIECES);
+    let (chunks, mut written) = mpsc::channel(MAX_CHUNKS);
     tokio::task::spawn_blocking(move || {
         let state = tombolo_store::State::of(&store.view());
-        let mut out = io::BufWriter::with_capacity(PIECE, Pieces(pieces));
-        // An error: the reader went away.
-        let _ =
+        let mut out = io::BufWriter::with_capacity(CHUNK, ChunkWriter(chunks));
+        let written =
             tombolo_store::dump::write(&state, &mut out).and_then(|()| io::Write::flush(&mut out));
+        if let Err(error) = written {
+            tracing::debug!(%error, "an export was not read to its end");
+        }
     });
-    let stream = futures::stream::unfold(written, |mut written| async move {
-        let piece = written.recv().await?;
-        Some((Ok::<Bytes, io::Error>(piece), written))
+    let stream = futures::stream::poll_fn(move |context| {
+        let chunk = written.poll_recv(context);
+        chunk.map(|chunk| chunk.map(Ok::<Bytes, io::Error>))
     });
     let mut response = Body::from_stream(stream).into_response();
     let kind = HeaderValue::from_static("application/yaml");
@@ -52,9 +56,9 @@ async fn export(State(store): State<Store>) -> Response {
     response
 }
 
-struct Pieces(mpsc::Sender<Bytes>);
+struct ChunkWriter(mpsc::Sender<Bytes>);
 
-impl io::Write for Pieces {
+impl io::Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let sent = self.0.blocking_send(Bytes::copy_from_slice(bytes));
         sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
@@ -72,40 +76,30 @@ async fn import(
     request: Request,
 ) -> Response {
     let overwrite = query.get("overwrite").is_some_and(|value| value == "true");
-    let imported = async {
-        let body = axum::body::to_bytes(request.into_body(), LARGEST).await;
-        let body = body.map_err(|error| Refusal::Text(vec![format!("1: {error}")]))?;
-        let read = tokio::task::spawn_blocking(move || match std::str::from_utf8(&body) {
-            Ok(text) => dump::read(text),
-            Err(error) => {
-                let before = &body[..error.valid_up_to()];
-                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-                Err(Refusal::Text(vec![format!(
-                    "{line}: this is not UTF-8 text"
-                )]))
-            }
-        });
-        let state = read
-            .await
-            .map_err(|error| Refusal::Other(error.to_string()))??;
-        dump::replace(&store, state, overwrite).await
+    let imported = match axum::body::to_bytes(request.into_body(), MAX_IMPORT).await {
+        Ok(body) => backup::import(&store, body.into(), overwrite).await,
+        Err(error) => Err(ImportError::Invalid(vec![format!("1: {error}")])),
     };
-    match imported.await {
+    let (status, refusal) = match imported {
         Ok(revision) => {
             tracing::warn!(revision, overwrite, "a state was imported");
-            Json(json!({"revision": revision})).into_response()
+            return Json(Imported { revision }).into_response();
         }
-        Err(Refusal::Text(problems)) => {
-            let body = json!({"message": "the text cannot be imported", "problems": problems});
-            (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        Err(ImportError::Invalid(problems)) => {
+            let message = "the text cannot be imported".into();
+            (StatusCode::BAD_REQUEST, Refusal { message, problems })
         }
-        Err(Refusal::NotEmpty(why)) => {
-            (StatusCode::CONFLICT, Json(json!({"message": why}))).into_response()
+        Err(error @ ImportError::NotEmpty(_)) => (StatusCode::CONFLICT, refusal(&error)),
+        Err(error @ ImportError::Unavailable(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, refusal(&error))
         }
-        Err(Refusal::Other(why)) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({"message": why})),
-        )
-            .into_response(),
+    };
+    (status, Json(refusal)).into_response()
+}
+
+fn refusal(error: &ImportError) -> Refusal {
+    Refusal {
+        message: error.to_string(),
+        problems: Vec::new(),
     }
 }

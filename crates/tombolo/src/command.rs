@@ -1,36 +1,16 @@
-//! The subcommands.
+//! The subcommands: those of `tombolo_cli`, and those that run something here.
 
 mod app;
-mod apply;
-mod call;
-mod delete;
+mod backup;
 mod demo;
-mod describe;
-mod down;
-mod dump;
-mod env;
-mod exec;
-mod get;
-mod instances;
-mod network;
-mod output;
 mod proxy;
-mod resource;
-mod run;
-mod scale;
 mod server;
-mod status;
 mod storage;
-mod target;
 mod up;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
-
-/// The account of development, where none is given.
-pub(crate) const DEFAULT_ACCOUNT: &str = "111122223333";
-/// The region where none is given.
-pub(crate) const DEFAULT_REGION: &str = "us-west-2";
+use tombolo_cli::{DEFAULT_ACCOUNT, DEFAULT_REGION};
 
 /// One service mesh across many clusters.
 #[derive(Parser)]
@@ -38,7 +18,49 @@ pub(crate) const DEFAULT_REGION: &str = "us-west-2";
     name = "tombolo",
     version,
     propagate_version = true,
-    max_term_width = 100
+    max_term_width = 100,
+    help_template = "\
+{about}
+
+{usage-heading} {usage}
+
+Start here:
+  demo       A sample application over two clusters on this machine
+  up         Kubernetes manifests with mesh objects, run on this machine
+  down       Stop a running `tombolo up`
+
+Look:
+  get        Objects of clusters, or resources of a control plane
+  describe   Resources with everything that is related to them
+  status     Every proxy and what it acknowledged
+  doctor     What is wrong, and how to mend it
+  logs       The log of a container
+  discover   Instances of a service in the registry
+
+Change:
+  apply      Create or change objects from files
+  diff       What `apply` would change
+  delete     Delete objects
+  scale      How many pods a Deployment has
+  exec       Run a program in a pod
+  network    Which ports clusters open to each other
+
+Connect:
+  env        Variables for the aws CLI and SDKs
+
+Operate a control plane:
+  server     Run one: AWS APIs, xDS and DNS over one store
+  export     Its whole state as YAML
+  import     Such a state in place of an empty one
+
+In a pod:
+  proxy      Run the sidecar
+  envoy      Run a real Envoy as the sidecar
+  init       Redirect the pod's traffic to it
+
+{options}
+
+`tombolo COMMAND --help` says more, with examples."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -49,23 +71,23 @@ pub(crate) struct Arguments {
 enum Command {
     Demo(demo::Demo),
     Up(up::Up),
-    Get(get::Get),
-    Describe(describe::Describe),
-    Status(status::Status),
-    Doctor(status::Doctor),
-    Apply(apply::Apply),
-    Diff(apply::Diff),
-    Delete(delete::Delete),
-    Scale(scale::Scale),
-    Exec(exec::Exec),
-    Logs(exec::Logs),
-    Discover(instances::Discover),
-    Network(network::Network),
-    Env(env::Env),
-    Down(down::Down),
+    Down(tombolo_cli::Down),
+    Get(tombolo_cli::Get),
+    Describe(tombolo_cli::Describe),
+    Status(tombolo_cli::Status),
+    Doctor(tombolo_cli::Doctor),
+    Logs(tombolo_cli::Logs),
+    Discover(tombolo_cli::Discover),
+    Apply(tombolo_cli::Apply),
+    Diff(tombolo_cli::Diff),
+    Delete(tombolo_cli::Delete),
+    Scale(tombolo_cli::Scale),
+    Exec(tombolo_cli::Exec),
+    Network(tombolo_cli::Network),
+    Env(tombolo_cli::Env),
     Server(server::Server),
-    Export(dump::Export),
-    Import(dump::Import),
+    Export(backup::Export),
+    Import(backup::Import),
     Proxy(proxy::Proxy),
     Envoy(proxy::Envoy),
     Init(proxy::Init),
@@ -74,33 +96,36 @@ enum Command {
 }
 
 /// Runs a subcommand; answers with the exit code.
-pub(crate) fn run(arguments: Arguments) -> Result<i32, String> {
-    match arguments.command {
-        Command::Demo(command) => command.run(),
-        Command::Up(command) => command.run(),
-        Command::Get(command) => command.run(),
-        Command::Describe(command) => command.run(),
-        Command::Status(command) => command.run(),
-        Command::Doctor(command) => command.run(),
-        Command::Apply(command) => command.run(),
-        Command::Diff(command) => command.run(),
-        Command::Delete(command) => command.run(),
-        Command::Scale(command) => command.run(),
-        Command::Exec(command) => command.run(),
-        Command::Logs(command) => command.run(),
-        Command::Discover(command) => command.run(),
-        Command::Network(command) => command.run(),
-        Command::Env(command) => command.run(),
-        Command::Down(command) => command.run(),
-        Command::Server(command) => command.run(),
-        Command::Export(command) => command.run(),
-        Command::Import(command) => command.run(),
-        Command::Proxy(command) => command.run(),
-        Command::Envoy(command) => command.run(),
-        Command::Init(command) => command.run(),
-        Command::App(command) => command.run(),
-    }
+pub(crate) fn run(arguments: Arguments) -> Result<i32, Error> {
+    Ok(match arguments.command {
+        Command::Demo(command) => command.run()?,
+        Command::Up(command) => command.run()?,
+        Command::Down(command) => command.run()?,
+        Command::Get(command) => command.run()?,
+        Command::Describe(command) => command.run()?,
+        Command::Status(command) => command.run()?,
+        Command::Doctor(command) => command.run()?,
+        Command::Logs(command) => command.run()?,
+        Command::Discover(command) => command.run()?,
+        Command::Apply(command) => command.run()?,
+        Command::Diff(command) => command.run()?,
+        Command::Delete(command) => command.run()?,
+        Command::Scale(command) => command.run()?,
+        Command::Exec(command) => command.run()?,
+        Command::Network(command) => command.run()?,
+        Command::Env(command) => command.run()?,
+        Command::Server(command) => command.run()?,
+        Command::Export(command) => command.run()?,
+        Command::Import(command) => command.run()?,
+        Command::Proxy(command) => command.run()?,
+        Command::Envoy(command) => command.run()?,
+        Command::Init(command) => command.run()?,
+        Command::App(command) => command.run()?,
+    })
 }
+
+/// Why a command failed. Nothing matches on it: it is printed.
+pub(crate) type Error = Box<dyn std::error::Error>;
 
 /// A runtime for commands that wait for many things.
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
@@ -114,4 +139,59 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 /// file even when that was replaced by a newer build.
 fn this_program() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|error| format!("cannot find this program's file: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_help_names_every_command_once_in_its_group() {
+        let mut command = Arguments::command();
+        let help = command.render_help().to_string();
+        let shown = command.get_subcommands().filter(|it| !it.is_hide_set());
+        for name in shown.map(|it| it.get_name().to_owned()).collect::<Vec<_>>() {
+            let lines = help.lines().filter(|line| {
+                let words = line.strip_prefix("  ").unwrap_or_default();
+                words.split(' ').next() == Some(name.as_str())
+            });
+            assert_eq!(lines.count(), 1, "{name}:\n{help}");
+        }
+        command.debug_assert();
+    }
+
+    /// `docs/reference/commands.md`, from what clap knows.
+    #[test]
+    fn the_reference_says_what_the_help_says() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/reference/commands.md"
+        );
+        let mut text = String::from(
+            "# Commands\n\nGenerated from the program; `UPDATE=1 cargo test -p tombolo` writes it again.\n",
+        );
+        let mut command = Arguments::command().term_width(100);
+        command.build();
+        for command in command.get_subcommands_mut() {
+            if command.is_hide_set() || command.get_name() == "help" {
+                continue;
+            }
+            let help = command.render_long_help().to_string();
+            let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+            text += &format!(
+                "\n## {}\n\n```\n{}\n```\n",
+                command.get_name(),
+                lines.join("\n")
+            );
+        }
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(file, &text).expect("docs/reference can be written");
+        }
+        let kept = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(
+            kept == text,
+            "docs/reference/commands.md is out of step: `UPDATE=1 cargo test -p tombolo` writes it"
+        );
+    }
 }

@@ -1,7 +1,8 @@
 //! One service mesh across many clusters: the one binary.
 //!
-//! This crate only wires: each subcommand is a file in [`command`] that reads its arguments, calls the
-//! crate that does the work, and shows the result.
+//! This crate only wires. Commands that talk to something that runs are those of `tombolo_cli`; a subcommand
+//! that runs something here is a file in [`command`] that reads its arguments and calls the crate that does the
+//! work.
 
 #![deny(unsafe_code)]
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     match command::run(arguments) {
         Ok(code) => exit_code(code),
         Err(error) => {
-            eprintln!("error: {error}");
+            tombolo_cli::terminal::error(&*error);
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,9 @@
 
 mod changes;
 mod clusters;
+mod foreign_text;
 mod kinds;
+mod manifests;
 mod reading;
 mod refusals;
 mod removal;

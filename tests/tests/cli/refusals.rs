@@ -6,8 +6,8 @@ use crate::{
 };
 
 /// The same resource in two languages.
-const TWICE: &str =
-    "{apiVersion: appmesh/2019-01-25, kind: Mesh,\n metadata: {name: m}}\n---\n{meshName: m}";
+const TWICE: &str = "{apiVersion: appmesh/2019-01-25, kind: Mesh,\n metadata: {name: m}}\n---\n\
+     {meshName: m, spec: {egressFilter: {type: ALLOW_ALL}}}";
 
 /// A service behind two ports.
 const TWO_PORTS: &str = r#"
@@ -85,7 +85,7 @@ fn every_document_is_read_before_anything_is_done() {
     for (input, part) in [
         (
             TWICE,
-            "standard input:4: mesh/m: meshName: is given twice; the first is at standard input:2",
+            "standard input:4: mesh/m: meshName: is given twice, and differs from standard input:2; remove one",
         ),
         ("{a: [", "standard input:2: not YAML"),
         ("", "there is no resource"),

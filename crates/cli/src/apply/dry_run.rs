@@ -4,14 +4,14 @@
 //! The copy holds only what the documents speak of. What else there is on the server can make it refuse
 //! something after all; the server has the last word.
 
-use super::{
-    command,
-    found::{Found, Shape},
-    id::Id,
-    plan::Step,
+use crate::{
+    apply::plan::Step,
+    resource::command,
+    resource::found::{Found, Shape},
+    resource::id::Id,
 };
 use tombolo_model::{
-    Change, Command, Limits, Record, Rejection, Scope, Timestamp, View, apply,
+    Change, Command, Limits, Record, Rejection, Scope, ScopeView, Timestamp, View, apply,
     apply::Context,
     appmesh::{Resource, Tag},
     cloudmap::{Health, Instance, Namespace, Service},
@@ -19,46 +19,51 @@ use tombolo_model::{
 };
 
 /// A copy of a state.
-pub(super) struct Rehearsal {
+pub(super) struct DryRun {
     scope: Scope,
     view: View,
     revision: u64,
 }
 
-impl Rehearsal {
+impl DryRun {
     pub(super) fn new<'a>(scope: Scope, known: impl Iterator<Item = &'a Found>) -> Self {
-        let mut rehearsal = Self {
+        let mut dry_run = Self {
             scope,
             view: View::default(),
             revision: 0,
         };
         let mut known: Vec<&Found> = known.collect();
-        known.sort_by_key(|found| super::plan::rank(found.id.kind()));
+        known.sort_by_key(|found| crate::apply::plan::rank(found.id.kind()));
         for found in known {
-            let change = Change::Put(rehearsal.scope.clone(), record(found));
-            rehearsal.put(&change);
+            let change = Change::Put(dry_run.scope.clone(), record(found));
+            dry_run.put(&change);
         }
-        rehearsal
+        dry_run
+    }
+
+    /// The copy, as far as the steps have brought it.
+    pub(super) fn scope(&self) -> Option<&ScopeView> {
+        self.view.scope(&self.scope)
     }
 
     /// Takes a step.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Rejection> {
         let commands = match &step.found {
             // What cannot be changed was found out before.
-            Some(found) => command::change(&step.wanted, found).unwrap_or_default(),
+            Some(found) => command::change(&step.desired, found).unwrap_or_default(),
             None => {
-                let container = step.wanted.id.container();
+                let container = step.desired.id.container();
                 let container = container.and_then(|id| self.id(&id)).unwrap_or_default();
-                command::create(&step.wanted, &container)
+                command::create(&step.desired, &container)
             }
         };
         for command in &commands {
             self.run(command)?;
         }
         if step.found.is_none()
-            && let Some(id) = self.id(&step.wanted.id)
+            && let Some(id) = self.id(&step.desired.id)
         {
-            for command in &command::complete(&step.wanted, &id) {
+            for command in &command::complete(&step.desired, &id) {
                 self.run(command)?;
             }
         }

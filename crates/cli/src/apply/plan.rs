@@ -1,16 +1,17 @@
 //! What applying documents would do. Everything is decided, and tried on a copy of what the server has,
 //! before anything is sent.
 
-use super::{
-    command,
-    content::Content,
-    found::{Found, document},
-    id::Id,
-    kind::Kind,
-    look::Look,
-    read::{Problems, Wanted, in_spec},
-    references,
-    rehearsal::Rehearsal,
+use crate::apply::{read::Refusal, warnings};
+use crate::{
+    apply::dry_run::DryRun,
+    apply::read::{Desired, Problems, in_spec},
+    resource::command,
+    resource::content::Content,
+    resource::found::{Found, document},
+    resource::id::Id,
+    resource::kind::Kind,
+    resource::lookup::Lookup,
+    resource::references,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +31,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Configured => "configured",
@@ -41,7 +42,7 @@ impl Outcome {
 
 /// One resource to be made what a document asks for.
 pub(crate) struct Step {
-    pub(crate) wanted: Wanted,
+    pub(crate) desired: Desired,
     pub(crate) found: Option<Found>,
     pub(crate) outcome: Outcome,
 }
@@ -50,16 +51,12 @@ pub(crate) struct Step {
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) known: Known,
+    /// What the documents ask for and will not get.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What is there of all that the documents speak of.
 pub(crate) type Known = BTreeMap<Id, Found>;
-
-/// Why there is no plan.
-pub(crate) enum Refusal {
-    Problems(Problems),
-    Server(Error),
-}
 
 impl Step {
     /// The document of the resource as it is.
@@ -71,53 +68,57 @@ impl Step {
     /// The document of the resource as it is when the step is done.
     pub(crate) fn after(&self) -> Value {
         let now = self.found.as_ref().map(Found::content);
-        let content = self.wanted.content.over(now.as_ref());
-        let tags = match (&self.wanted.tags, &self.found) {
+        let content = self.desired.content.over(now.as_ref());
+        let tags = match (&self.desired.tags, &self.found) {
             (Some(tags), _) => tags.clone(),
             (None, Some(found)) => found.tags.clone(),
             (None, None) => BTreeMap::new(),
         };
-        document(&self.wanted.id, &content, &tags)
+        document(&self.desired.id, &content, &tags)
     }
 }
 
 /// Decides what to do, with the server's state as it is now.
-pub(crate) async fn make(look: &Look, mut wanted: Vec<Wanted>) -> Result<Plan, Refusal> {
-    wanted.sort_by_key(|one| rank(one.id.kind()));
-    let known = known(look, &wanted).await.map_err(Refusal::Server)?;
+pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> Result<Plan, Refusal> {
+    desired.sort_by_key(|one| rank(one.id.kind()));
+    let known = known(lookup, &desired).await?;
     let mut problems = Problems::default();
     let mut failed = BTreeSet::new();
     let mut steps = Vec::new();
-    for wanted in wanted {
-        let found = known.get(&wanted.id).cloned();
-        let outcome = match outcome(&wanted, found.as_ref()) {
+    for desired in desired {
+        let found = known.get(&desired.id).cloned();
+        let outcome = match outcome(&desired, found.as_ref()) {
             Ok(outcome) => outcome,
             Err(denial) => {
-                let field = wanted.place.in_spec(&denial.field);
+                let field = desired.place.in_spec(&denial.field);
                 let denial = Denial::new(field, denial.message);
-                problems.0.push(wanted.place.problem(&wanted.id, denial));
-                failed.insert(wanted.id);
+                problems.0.push(desired.place.problem(&desired.id, denial));
+                failed.insert(desired.id);
                 continue;
             }
         };
         steps.push(Step {
-            wanted,
+            desired,
             found,
             outcome,
         });
     }
-    let rehearsal = Rehearsal::new(look.client.scope().clone(), known.values());
-    problems
-        .0
-        .extend(rehearse(rehearsal, &steps, &known, failed));
-    problems.none().map_err(Refusal::Problems)?;
-    Ok(Plan { steps, known })
+    let mut dry_run = DryRun::new(lookup.client.scope().clone(), known.values());
+    let refused = dry_run_all(&mut dry_run, &steps, &known, failed);
+    problems.0.extend(refused);
+    problems.none()?;
+    let warnings = warnings::of(&steps, &dry_run);
+    Ok(Plan {
+        steps,
+        known,
+        warnings,
+    })
 }
 
 /// What becomes of a resource, or why it cannot become that.
-fn outcome(wanted: &Wanted, found: Option<&Found>) -> Result<Outcome, Denial> {
+fn outcome(desired: &Desired, found: Option<&Found>) -> Result<Outcome, Denial> {
     let Some(found) = found else {
-        return match &wanted.content {
+        return match &desired.content {
             Content::Namespace(spec) if spec.lacks_vpc() => {
                 let message = "must be given to make a private namespace; the API never tells it again, so no \
                                output has it";
@@ -126,7 +127,7 @@ fn outcome(wanted: &Wanted, found: Option<&Found>) -> Result<Outcome, Denial> {
             _ => Ok(Outcome::Created),
         };
     };
-    Ok(match command::change(wanted, found)?.as_slice() {
+    Ok(match command::change(desired, found)?.as_slice() {
         [] => Outcome::Unchanged,
         _ => Outcome::Configured,
     })
@@ -141,22 +142,22 @@ pub(crate) fn rank(kind: Kind) -> usize {
 }
 
 /// What is there of the resources themselves, of what they are in, and of what they refer to in their mesh. What
-/// they refer to in the registry need not be there, and whoever applies them need not be allowed to look.
-async fn known(look: &Look, wanted: &[Wanted]) -> Result<Known, Error> {
+/// they refer to in the registry need not be there, and whoever applies them need not be allowed to lookup.
+async fn known(lookup: &Lookup, desired: &[Desired]) -> Result<Known, Error> {
     let mut ids = BTreeSet::new();
-    for wanted in wanted {
-        let mut container = Some(wanted.id.clone());
+    for desired in desired {
+        let mut container = Some(desired.id.clone());
         while let Some(id) = container {
             container = id.container();
             ids.insert(id);
         }
-        if let (Id::Mesh(key), Content::Mesh(spec)) = (&wanted.id, &wanted.content) {
+        if let (Id::Mesh(key), Content::Mesh(spec)) = (&desired.id, &desired.content) {
             let targets = references::of(key, spec).into_iter().map(|it| it.target);
             ids.extend(targets.filter(|target| matches!(target, Id::Mesh(_))));
         }
     }
     let mut known = Known::new();
-    find(look, ids, &mut known).await?;
+    find(lookup, ids, &mut known).await?;
     // A gateway route must fit what is behind the virtual service that it leads to.
     let services = known
         .values()
@@ -168,70 +169,70 @@ async fn known(look: &Look, wanted: &[Wanted]) -> Result<Known, Error> {
         });
     let providers = services.flatten().map(|it| it.target);
     let providers = providers.filter(|id| !known.contains_key(id)).collect();
-    find(look, providers, &mut known).await?;
+    find(lookup, providers, &mut known).await?;
     Ok(known)
 }
 
-async fn find(look: &Look, ids: BTreeSet<Id>, known: &mut Known) -> Result<(), Error> {
+async fn find(lookup: &Lookup, ids: BTreeSet<Id>, known: &mut Known) -> Result<(), Error> {
     let ids: Vec<Id> = ids.into_iter().collect();
-    let found = look.find_all(&ids).await?.into_iter().flatten();
+    let found = lookup.find_all(&ids).await?.into_iter().flatten();
     known.extend(found.map(|found| (found.id.clone(), found)));
     Ok(())
 }
 
 /// Tries all steps on a copy of what is known. What `failed` already, and what fails only for that, is said
 /// elsewhere.
-fn rehearse(
-    mut rehearsal: Rehearsal,
+fn dry_run_all(
+    dry_run: &mut DryRun,
     steps: &[Step],
     known: &Known,
     mut failed: BTreeSet<Id>,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let made: BTreeSet<&Id> = steps.iter().map(|step| &step.wanted.id).collect();
+    let made: BTreeSet<&Id> = steps.iter().map(|step| &step.desired.id).collect();
     let is_orphan = |id: &Id| !known.contains_key(id) && !made.contains(id);
     for step in steps {
-        let wanted = &step.wanted;
-        let problem = match &wanted.id.container() {
+        let desired = &step.desired;
+        let problem = match &desired.id.container() {
             Some(container) if failed.contains(container) => None,
-            Some(container) if is_orphan(container) => Some(no_container(wanted, container)),
-            _ => match rehearsal.step(step) {
+            Some(container) if is_orphan(container) => Some(no_container(desired, container)),
+            _ => match dry_run.step(step) {
                 Ok(()) => continue,
-                Err(rejection) if because_of(wanted, &rejection, &failed) => None,
-                Err(rejection) => Some(refused(wanted, rejection)),
+                Err(rejection) if because_of(desired, &rejection, &failed) => None,
+                Err(rejection) => Some(refused(desired, rejection)),
             },
         };
-        failed.insert(wanted.id.clone());
+        failed.insert(desired.id.clone());
         problems.extend(problem);
     }
     problems
 }
 
 /// Whether a step fails only because another one does.
-fn because_of(wanted: &Wanted, rejection: &Rejection, failed: &BTreeSet<Id>) -> bool {
-    let (Id::Mesh(key), Content::Mesh(spec)) = (&wanted.id, &wanted.content) else {
+fn because_of(desired: &Desired, rejection: &Rejection, failed: &BTreeSet<Id>) -> bool {
+    let (Id::Mesh(key), Content::Mesh(spec)) = (&desired.id, &desired.content) else {
         return false;
     };
     let is_failed = |reference: references::Reference| failed.contains(&reference.target);
     rejection.reason == Reason::NotFound && references::of(key, spec).into_iter().any(is_failed)
 }
 
-fn no_container(wanted: &Wanted, container: &Id) -> Problem {
-    let members = Id::containers(wanted.id.kind());
+fn no_container(desired: &Desired, container: &Id) -> Problem {
+    let members = Id::containers(desired.id.kind());
     let member = members.last().copied().unwrap_or_default();
-    let field = wanted.place.member(member);
+    let field = desired.place.member(member);
     let message = format!("{container} is not there; {MAKE_IT}");
-    wanted
+    desired
         .place
-        .problem(&wanted.id, Denial::new(field, message))
+        .problem(&desired.id, Denial::new(field, message))
 }
 
 /// A refusal by a rule of the model, at the field that it names.
-fn refused(wanted: &Wanted, rejection: Rejection) -> Problem {
-    let place = &wanted.place;
+fn refused(desired: &Desired, rejection: Rejection) -> Problem {
+    let place = &desired.place;
     let Some(field) = &rejection.field else {
         let denial = Denial::new(place.name().clone(), rejection.message);
-        return place.problem(&wanted.id, denial);
+        return place.problem(&desired.id, denial);
     };
     let message = rejection.message.as_str();
     let message = message
@@ -241,7 +242,7 @@ fn refused(wanted: &Wanted, rejection: Rejection) -> Problem {
         Some(message) => format!("{message}; {MAKE_IT}"),
         None => message.to_owned(),
     };
-    let field = match (&wanted.content, field.as_str()) {
+    let field = match (&desired.content, field.as_str()) {
         (_, "Name" | "InstanceId") => place.name().clone(),
         (_, "Tags" | "tags") => place.member("tags"),
         (Content::Mesh(_), field) if field.starts_with("spec") => {
@@ -258,5 +259,5 @@ fn refused(wanted: &Wanted, rejection: Rejection) -> Problem {
         }
         (Content::Instance(_), field) => place.in_spec(&FieldPath::from(field)),
     };
-    place.problem(&wanted.id, Denial::new(field, message))
+    place.problem(&desired.id, Denial::new(field, message))
 }

@@ -4,9 +4,10 @@ mod aws;
 mod document;
 mod kubernetes;
 
-use super::{content::Content, id::Id};
+use crate::resource::{content::Content, id::Id, lookup::Lookup};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tombolo_api::client::Error as ApiError;
 use tombolo_kube::{
     Denial, FieldPath,
     manifest::{self, Limits, Located, Origin, Problem, Severity, Source},
@@ -22,17 +23,17 @@ const LIMITS: Limits = Limits {
 
 /// A resource as a document asks for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct Desired {
     pub(crate) id: Id,
     pub(crate) content: Content,
     /// All the tags that it shall have; where absent they are left as they are.
     pub(crate) tags: Option<BTreeMap<String, String>>,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 /// Where a document stands, and where in it the spec is.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     origin: Origin,
     /// The path of the member that holds the spec; the root where its members stand bare.
     spec: FieldPath,
@@ -46,11 +47,17 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
-impl Place {
+impl Location {
     /// `file:line` of a document.
     pub(crate) fn line(&self) -> String {
         let line = self.origin.line_of(&self.name);
         format!("{}:{line}", self.origin.file())
+    }
+
+    /// `file:line` of a field of the spec, given by its path from `spec` on.
+    pub(crate) fn line_in_spec(&self, field: &str) -> String {
+        let field = self.in_spec(&in_spec(field, "").field);
+        format!("{}:{}", self.origin.file(), self.origin.line_of(&field))
     }
 
     /// A problem with a field of this document.
@@ -122,19 +129,71 @@ pub(crate) fn are_manifests(sources: &[Source]) -> bool {
     })
 }
 
+/// Documents as far as they can be read without a server.
+pub(crate) enum Parsed {
+    /// Resources, complete.
+    Resources(Vec<Desired>),
+    /// Kubernetes manifests, which may refer to what only the server has.
+    Manifests(kubernetes::Parsed),
+}
+
+/// Why documents cannot be applied.
+pub(crate) enum Refusal {
+    /// They are wrong.
+    Problems(Problems),
+    /// The server refused, or does not answer.
+    Server(ApiError),
+}
+
+impl From<Problems> for Refusal {
+    fn from(problems: Problems) -> Self {
+        Self::Problems(problems)
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl Parsed {
+    /// Whether there is no document.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Resources(desired) => desired.is_empty(),
+            Self::Manifests(manifests) => manifests.is_empty(),
+        }
+    }
+
+    /// The resources that are asked for. `mesh` is that of manifests without a Mesh object.
+    ///
+    /// # Errors
+    /// Manifests belong to no mesh, or refer to what is neither in them nor on the server.
+    pub(crate) async fn resolve(
+        self,
+        lookup: &Lookup,
+        mesh: Option<&str>,
+    ) -> Result<Vec<Desired>, Refusal> {
+        match self {
+            Self::Resources(desired) => Ok(desired),
+            Self::Manifests(manifests) => Ok(merged(manifests.resolve(lookup, mesh).await?)?),
+        }
+    }
+}
+
 /// Reads files of any of the languages, but all of one: manifests refer to each other by other names than
-/// resources do.
-pub(crate) fn any(
+/// resources do. Also answers with warnings.
+pub(crate) fn parse(
     sources: &[Source],
     options: &manifest::Options,
-) -> Result<(Vec<Wanted>, Vec<String>), Problems> {
+) -> Result<(Parsed, Vec<String>), Problems> {
     let documents = documents(sources)?;
     let is_manifest = |it: &Located<Value>| dialect(&it.object) == Dialect::Kubernetes;
     let (manifests, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_manifest);
     if others.is_empty() && !manifests.is_empty() {
-        let read = kubernetes::read(sources, options)?;
-        Problems(doubles(&read.wanted)).none()?;
-        return Ok((read.wanted, read.warnings));
+        let (parsed, warnings) = kubernetes::parse(sources, options)?;
+        return Ok((Parsed::Manifests(parsed), warnings));
     }
     let mut problems = Problems::default();
     if let Some(manifest) = manifests.first() {
@@ -144,16 +203,18 @@ pub(crate) fn any(
         problems.0.push(problem(&manifest.origin, None, denial));
     }
     let read = read(&others);
-    let wanted = read.unwrap_or_else(|more| {
+    let desired = read.unwrap_or_else(|more| {
         problems.0.extend(more.0);
         Vec::new()
     });
-    problems.none().map(|()| (wanted, Vec::new()))
+    problems
+        .none()
+        .map(|()| (Parsed::Resources(desired), Vec::new()))
 }
 
 /// Reads documents that are not Kubernetes manifests.
-fn read(documents: &[Located<Value>]) -> Result<Vec<Wanted>, Problems> {
-    let mut wanted = Vec::new();
+fn read(documents: &[Located<Value>]) -> Result<Vec<Desired>, Problems> {
+    let mut desired = Vec::new();
     let mut problems = Problems::default();
     for document in documents {
         let read = match dialect(&document.object) {
@@ -161,33 +222,43 @@ fn read(documents: &[Located<Value>]) -> Result<Vec<Wanted>, Problems> {
             Dialect::Resource | Dialect::Kubernetes => document::read(document),
         };
         match read {
-            Ok(read) => wanted.push(read),
+            Ok(read) => desired.push(read),
             Err(of_document) => problems.0.extend(of_document),
         }
     }
-    problems.0.extend(doubles(&wanted));
-    problems.none().map(|()| wanted)
+    match merged(desired) {
+        Ok(desired) if problems.0.is_empty() => return Ok(desired),
+        Ok(_) => {}
+        Err(doubles) => problems.0.extend(doubles.0),
+    }
+    problems.none().map(|()| Vec::new())
 }
 
-/// One resource written twice is a slip of copying.
-fn doubles(wanted: &[Wanted]) -> Vec<Problem> {
-    let mut seen: BTreeMap<&Id, &Wanted> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for one in wanted {
-        if let Some(first) = seen.get(&one.id) {
-            let first = first.place.line();
-            let message = format!("is given twice; the first is at {first}; remove one");
+/// The resources, each once. The same document given twice is one, as for `kubectl apply`; different documents
+/// of one resource are a slip of copying.
+fn merged(all: Vec<Desired>) -> Result<Vec<Desired>, Problems> {
+    let mut seen: BTreeMap<Id, usize> = BTreeMap::new();
+    let mut kept: Vec<Desired> = Vec::new();
+    let mut problems = Problems::default();
+    for one in all {
+        let Some(first) = seen.get(&one.id) else {
+            seen.insert(one.id.clone(), kept.len());
+            kept.push(one);
+            continue;
+        };
+        let first = &kept[*first];
+        if first.content != one.content || first.tags != one.tags {
+            let line = first.place.line();
+            let message = format!("is given twice, and differs from {line}; remove one of them");
             let denial = Denial::new(one.place.name.clone(), message);
-            problems.push(one.place.problem(&one.id, denial));
-        } else {
-            seen.insert(&one.id, one);
+            problems.0.push(one.place.problem(&one.id, denial));
         }
     }
-    problems
+    problems.none().map(|()| kept)
 }
 
 /// A document's content, read and checked by the rules that need no other resource.
-fn content(id: &Id, spec: &Value, place: &Place) -> Result<Content, Vec<Problem>> {
+fn content(id: &Id, spec: &Value, place: &Location) -> Result<Content, Vec<Problem>> {
     let denied = |denial: Denial| {
         let field = place.in_spec(&denial.field);
         place.problem(id, Denial::new(field, denial.message))

@@ -1,50 +1,62 @@
 //! Making the server's resources what documents ask for.
 
 use super::{
-    api::told,
-    diff,
-    look::Look,
-    plan::{self, Outcome, Plan, Refusal, Step},
-    progress::{Progress, during},
-    read::Wanted,
-    write::{Broken, Writer},
+    Files, Options,
+    plan::{self, Outcome, Plan, Step},
+    read::Refusal,
+    writer::{StepError, Writer},
 };
-use crate::command::output::{Report, put, put_data};
+use crate::{
+    control_plane::ControlPlane,
+    diff::unified,
+    error::{Error, Result, with_credentials},
+    output::{Report, print_value},
+    progress::{Progress, during},
+    resource::lookup::Lookup,
+    terminal,
+};
 use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
 use tombolo_kube::render::yaml;
 
-/// Applies, after all documents were tried. Answers whether anything was different.
+/// Applies documents after all of them were tried, or with a dry run prints what would change.
 pub(crate) async fn apply(
-    look: &Look,
-    wanted: Vec<Wanted>,
-    report: Report,
-) -> Result<bool, String> {
-    let plan = make(look, wanted).await?;
-    let mut writer = Writer::new(&look.client, &plan.known);
+    control_plane: &ControlPlane<'_>,
+    files: &Files,
+    options: &Options,
+) -> Result<()> {
+    if options.dry_run {
+        return diff(control_plane, files, options).await.map(|_| ());
+    }
+    let (lookup, plan) = make(control_plane, files, options).await?;
+    let mut writer = Writer::new(&lookup.client, &plan.known);
     let mut progress = Progress::of(plan.steps.len());
     for (at, step) in plan.steps.iter().enumerate() {
-        if let Err(broken) = writer.step(step).await {
-            show(&plan.steps[..at], report)?;
-            return Err(broken_off(&plan.steps, at, &broken));
+        if let Err(error) = writer.step(step).await {
+            show(&plan.steps[..at], options.report)?;
+            return Err(Error::Rejected(interrupted(&plan.steps, at, &error)));
         }
-        if report.data().is_none() {
-            put(format_args!("{} {}\n", step.wanted.id, step.outcome.word()))?;
+        if options.report.data().is_none() {
+            let (id, outcome) = (&step.desired.id, step.outcome.as_str());
+            terminal::print(format_args!("{id} {outcome}\n"))?;
         } else {
             progress.step();
         }
     }
-    show(&plan.steps, report)?;
-    Ok(is_different(&plan.steps))
+    show(&plan.steps, options.report)
 }
 
-/// Says what applying would change. Answers whether anything would.
-pub(crate) async fn diff(look: &Look, wanted: Vec<Wanted>, report: Report) -> Result<bool, String> {
-    let plan = make(look, wanted).await?;
-    if report.data().is_some() {
-        show(&plan.steps, report)?;
+/// Prints what applying would change. Answers whether anything would.
+pub(crate) async fn diff(
+    control_plane: &ControlPlane<'_>,
+    files: &Files,
+    options: &Options,
+) -> Result<bool> {
+    let (_, plan) = make(control_plane, files, options).await?;
+    if options.report.data().is_some() {
+        show(&plan.steps, options.report)?;
     } else {
-        put(texts(&plan.steps, is_coloured()))?;
+        terminal::print_coloured(&texts(&plan.steps, is_coloured()))?;
     }
     Ok(is_different(&plan.steps))
 }
@@ -60,45 +72,76 @@ fn is_coloured() -> bool {
     std::io::stdout().is_terminal() && !unwanted
 }
 
-async fn make(look: &Look, wanted: Vec<Wanted>) -> Result<Plan, String> {
-    let plan = during("reading what the server has", plan::make(look, wanted));
-    plan.await.map_err(|refusal| match refusal {
-        Refusal::Problems(problems) => format!("nothing was changed:\n{problems}"),
-        Refusal::Server(error) => format!("nothing was changed: {}", told(&error)),
-    })
+async fn make(
+    control_plane: &ControlPlane<'_>,
+    files: &Files,
+    options: &Options,
+) -> Result<(Lookup, Plan)> {
+    let parsed = files.parse(options)?;
+    if parsed.is_empty() {
+        return Err(Error::Rejected(
+            "there is no resource in these files".into(),
+        ));
+    }
+    let lookup = control_plane.lookup().await?;
+    let planned = async {
+        let desired = parsed.resolve(&lookup, options.mesh.as_deref()).await?;
+        plan::make(&lookup, desired).await
+    };
+    let plan = during("reading what the server has", planned).await;
+    let plan = plan.map_err(|refusal| refused(&refusal, options))?;
+    for warning in &plan.warnings {
+        terminal::warning(warning);
+    }
+    Ok((lookup, plan))
+}
+
+/// The error of documents that were refused before anything was sent.
+pub(crate) fn refused(refusal: &Refusal, options: &Options) -> Error {
+    match refusal {
+        Refusal::Problems(problems) => options.rejected(problems),
+        Refusal::Server(error) => {
+            let message = with_credentials(error);
+            Error::Rejected(format!("nothing was {}: {message}", options.verb))
+        }
+    }
 }
 
 /// What was done and what was not when the server refused a step after all, or fell silent.
-fn broken_off(steps: &[Step], at: usize, broken: &Broken) -> String {
+fn interrupted(steps: &[Step], at: usize, failure: &StepError) -> String {
     let (done, rest) = steps.split_at(at);
-    let (open, rest) = rest.split_at(usize::from(broken.is_open));
-    let mut message = format!("{}: {}", steps[at].wanted.id, told(&broken.error));
+    let (open, rest) = rest.split_at(usize::from(failure.is_open));
+    let mut message = format!(
+        "{}: {}",
+        steps[at].desired.id,
+        with_credentials(&failure.error)
+    );
     for (title, steps, with_outcome) in [
         ("done before", done, true),
         ("done in part, or perhaps done", open, false),
         ("not done", rest, false),
     ] {
         let lines = steps.iter().map(|step| match with_outcome {
-            true => format!("\n  {} {}", step.wanted.id, step.outcome.word()),
-            false => format!("\n  {}", step.wanted.id),
+            true => format!("\n  {} {}", step.desired.id, step.outcome.as_str()),
+            false => format!("\n  {}", step.desired.id),
         });
         if !steps.is_empty() {
             message.push_str(&format!("\n{title}:{}", lines.collect::<String>()));
         }
     }
-    message + "\nmend it and apply the same files again: what is done stays as it is"
+    message + "\ncorrect it and apply the same files again: what is done stays as it is"
 }
 
 /// The differences, as people read them: a diff for each resource, and a last line that counts.
 fn texts(steps: &[Step], with_colours: bool) -> String {
     let mut text = String::new();
     for step in steps {
-        let diff = difference(step);
-        text.push_str(&if with_colours {
-            diff::coloured(&diff)
-        } else {
-            diff
-        });
+        let difference = difference(step);
+        let diff = terminal::escaped(&difference);
+        match with_colours {
+            true => text.push_str(&unified::coloured(&diff)),
+            false => text.push_str(&diff),
+        }
     }
     let count = |outcome| steps.iter().filter(|step| step.outcome == outcome).count();
     text.push_str(&format!(
@@ -112,32 +155,32 @@ fn texts(steps: &[Step], with_colours: bool) -> String {
 
 fn difference(step: &Step) -> String {
     let before = step.before().map(|before| yaml(&before));
-    let id = &step.wanted.id;
+    let id = &step.desired.id;
     let from = match before {
         Some(_) => format!("{id} (on the server)"),
         None => "/dev/null".to_owned(),
     };
-    diff::unified(
+    unified::diff(
         &from,
-        &format!("{id} ({})", step.wanted.place.line()),
+        &format!("{id} ({})", step.desired.place.line()),
         before.as_deref().unwrap_or_default(),
         &yaml(&step.after()),
     )
 }
 
 /// The steps as data.
-fn show(steps: &[Step], report: Report) -> Result<(), String> {
+fn show(steps: &[Step], report: Report) -> Result<()> {
     let Some(form) = report.data() else {
         return Ok(());
     };
     let steps: Vec<Value> = steps.iter().map(to_json).collect();
-    put_data(form, &json!({ "resources": steps }))
+    print_value(form, &json!({ "resources": steps }))
 }
 
 fn to_json(step: &Step) -> Value {
     let mut json = Map::new();
-    json.insert("resource".into(), step.wanted.id.to_string().into());
-    json.insert("outcome".into(), step.outcome.word().into());
+    json.insert("resource".into(), step.desired.id.to_string().into());
+    json.insert("outcome".into(), step.outcome.as_str().into());
     if step.outcome != Outcome::Unchanged {
         json.insert("before".into(), json!(step.before()));
         json.insert("after".into(), step.after());
@@ -148,7 +191,7 @@ fn to_json(step: &Step) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::resource::read;
+    use crate::apply::read::{self, Parsed};
     use tombolo_api::client::Error;
     use tombolo_kube::manifest::{Options, Source};
 
@@ -156,16 +199,19 @@ mod tests {
     fn what_is_done_what_may_be_and_what_is_not_are_told_apart() {
         let text = "{meshName: a}\n---\n{meshName: b}\n---\n{meshName: c}\n";
         let source = Source::new("three.yaml", text);
-        let (wanted, _) = read::any(&[source], &Options::default()).expect("three meshes");
-        let step = |wanted| Step {
-            wanted,
+        let parsed = read::parse(&[source], &Options::default()).map(|(parsed, _)| parsed);
+        let Ok(Parsed::Resources(desired)) = parsed else {
+            panic!("three meshes");
+        };
+        let step = |desired| Step {
+            desired,
             found: None,
             outcome: Outcome::Created,
         };
-        let steps: Vec<Step> = wanted.into_iter().map(step).collect();
+        let steps: Vec<Step> = desired.into_iter().map(step).collect();
         let message = |is_open| {
             let error = Error::Transport("no answer".into());
-            broken_off(&steps, 1, &Broken { error, is_open })
+            interrupted(&steps, 1, &StepError { error, is_open })
         };
         let told = message(true);
         assert!(told.starts_with("mesh/b: no answer\n"), "{told}");

@@ -1,10 +1,10 @@
 //! Sending commands to a server.
 
-use super::{
-    command,
-    found::{Found, Shape},
-    id::Id,
-    plan::{Known, Step},
+use crate::{
+    apply::plan::{Known, Step},
+    resource::command,
+    resource::found::{Found, Shape},
+    resource::id::Id,
 };
 use std::collections::BTreeMap;
 use tombolo_api::client::{Client, Error};
@@ -23,14 +23,14 @@ pub(crate) struct Writer<'a> {
 }
 
 /// A step that was not done.
-pub(crate) struct Broken {
+pub(crate) struct StepError {
     pub(crate) error: Error,
     /// Whether a part of it was done all the same, or may have been: an answer was lost.
     pub(crate) is_open: bool,
 }
 
 /// Something that a command gave a generated id.
-type Made = Option<String>;
+type GeneratedId = Option<String>;
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(client: &'a Client, known: &Known) -> Self {
@@ -49,20 +49,20 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes a step; it is done when this answers.
-    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Broken> {
-        let id = &step.wanted.id;
+    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), StepError> {
+        let id = &step.desired.id;
         let commands = match &step.found {
             // What cannot be changed was found out before.
-            Some(found) => command::change(&step.wanted, found).unwrap_or_default(),
+            Some(found) => command::change(&step.desired, found).unwrap_or_default(),
             None => {
                 let container = id.container().and_then(|id| self.ids.get(&id).cloned());
-                command::create(&step.wanted, &container.unwrap_or_default())
+                command::create(&step.desired, &container.unwrap_or_default())
             }
         };
         let found = step.found.as_ref();
         let made = self.send_all(&commands, found, false).await?;
         if let Some(made) = made {
-            let commands = command::complete(&step.wanted, &made);
+            let commands = command::complete(&step.desired, &made);
             self.ids.insert(id.clone(), made);
             self.send_all(&commands, found, true).await?;
         }
@@ -75,11 +75,11 @@ impl<'a> Writer<'a> {
         commands: &[Command],
         found: Option<&Found>,
         mut is_begun: bool,
-    ) -> Result<Made, Broken> {
+    ) -> Result<GeneratedId, StepError> {
         let mut made = None;
         for command in commands {
             let sent = self.send(command, found).await;
-            let sent = sent.map_err(|error| Broken {
+            let sent = sent.map_err(|error| StepError {
                 is_open: is_begun || matches!(error, Error::Transport(_)),
                 error,
             })?;
@@ -95,7 +95,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    async fn send(&self, command: &Command, found: Option<&Found>) -> Result<Made, Error> {
+    async fn send(&self, command: &Command, found: Option<&Found>) -> Result<GeneratedId, Error> {
         let arn = found.and_then(Found::arn).unwrap_or_default();
         match command {
             Command::AppMesh(command) => self.send_mesh(command, arn).await.map(|()| None),
@@ -116,7 +116,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn send_registry(&self, command: &cloudmap::Command, arn: &str) -> Result<Made, Error> {
+    async fn send_registry(
+        &self,
+        command: &cloudmap::Command,
+        arn: &str,
+    ) -> Result<GeneratedId, Error> {
         use cloudmap::Command;
         let client = self.client;
         let operation = match command {

@@ -1,115 +1,132 @@
-//! Removing resources from a server.
+//! Deleting resources of a control plane.
 
-use super::{
-    api::told,
-    found::Found,
-    look::{Look, Within},
-    plan::{Known, rank},
+use super::{Objects, Options};
+use crate::{
+    apply::{self, Files, Writer, rank},
+    control_plane::ControlPlane,
+    error::{Error, Result, with_credentials},
+    output::{Report, print_value},
     progress::{Progress, during},
-    read::Wanted,
-    select::{self, Hit, Target},
-    write::Writer,
+    resource::{
+        found::Found,
+        lookup::Lookup,
+        selection::{self, Selected, Target},
+    },
+    terminal,
 };
-use crate::command::output::{Report, put, put_data};
 use serde_json::{Value, json};
-use tombolo_api::client::Error;
+use std::{cmp::Reverse, collections::BTreeMap};
+use tombolo_api::client::Error as ApiError;
+use tombolo_local::up::Source;
 
-/// How resources are removed.
-pub(crate) struct Options {
-    pub(crate) is_dry: bool,
-    /// What is not there is no error.
-    pub(crate) ignore_not_found: bool,
-    pub(crate) report: Report,
-}
-
-/// Removes what the words of a command line mean.
-pub(crate) async fn targets(
-    look: &Look,
-    within: &Within,
-    targets: &[Target],
+/// Deletes resources.
+pub(crate) async fn delete(
+    control_plane: &ControlPlane<'_>,
+    objects: Objects<'_>,
     options: &Options,
-) -> Result<i32, String> {
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
-    for target in targets {
-        match during("reading", select::find(look, within, target)).await? {
-            Hit::Found(more) => found.extend(more),
-            Hit::Nothing(what) => missing.push(what),
+) -> Result<()> {
+    let (query, is_all) = match objects {
+        Objects::Files(sources) => return delete_files(control_plane, sources, options).await,
+        Objects::Named(query) => (query, false),
+        Objects::All(query) => (query, true),
+    };
+    let targets = control_plane.targets(&query)?;
+    if !is_all && targets.iter().any(|it| matches!(it, Target::All(_))) {
+        return Err(Error::usage(
+            "name what to delete, or everything of the kind with --all",
+        ));
+    }
+    let lookup = control_plane.lookup().await?;
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for target in &targets {
+        let selected = selection::find(&lookup, control_plane.filter(), target);
+        match during("reading", selected).await? {
+            Selected::Found(more) => found.extend(more),
+            Selected::Missing(what) => missing.push(what),
         }
     }
-    delete(look, found, missing, options).await
+    delete_found(&lookup, found, missing, options).await
 }
 
-/// Removes what documents are about.
-pub(crate) async fn documents(
-    look: &Look,
-    wanted: &[Wanted],
+/// Deletes what documents are about.
+async fn delete_files(
+    control_plane: &ControlPlane<'_>,
+    sources: Vec<Source>,
     options: &Options,
-) -> Result<i32, String> {
-    let ids: Vec<_> = wanted.iter().map(|one| one.id.clone()).collect();
-    let found = during("reading", look.find_all(&ids)).await;
-    let found = found.map_err(|error| told(&error))?;
-    let missing = wanted
-        .iter()
-        .zip(&found)
-        .filter(|(_, found)| found.is_none());
+) -> Result<()> {
+    let reading = apply::Options {
+        dry_run: options.dry_run,
+        verb: "deleted",
+        validate: apply::Validate::Strict,
+        namespace: control_plane.filter().namespace.clone(),
+        mesh: control_plane.filter().mesh.clone(),
+        report: options.report,
+    };
+    let parsed = Files { sources }.parse(&reading)?;
+    let lookup = control_plane.lookup().await?;
+    let desired = parsed.resolve(&lookup, reading.mesh.as_deref()).await;
+    let desired = desired.map_err(|refusal| apply::refused(&refusal, &reading))?;
+    let ids: Vec<_> = desired.iter().map(|one| one.id.clone()).collect();
+    let found = during("reading", lookup.find_all(&ids)).await?;
+    let missing = desired.iter().zip(&found).filter(|(_, it)| it.is_none());
     let missing = missing
         .map(|(one, _)| format!("{}: {} not found", one.place.line(), one.id))
         .collect();
-    delete(
-        look,
-        found.into_iter().flatten().collect(),
-        missing,
-        options,
-    )
-    .await
+    let found = found.into_iter().flatten().collect();
+    delete_found(&lookup, found, missing, options).await
 }
 
-async fn delete(
-    look: &Look,
+async fn delete_found(
+    lookup: &Lookup,
     mut found: Vec<Found>,
     missing: Vec<String>,
     options: &Options,
-) -> Result<i32, String> {
+) -> Result<()> {
     if !missing.is_empty() && !options.ignore_not_found {
-        return Err(format!("{}; nothing was deleted", missing.join("\n")));
+        let missing = missing.join("\n");
+        return Err(Error::Lookup(format!("{missing}; nothing was deleted")));
     }
     // References lead backwards, so the last go first.
-    found.sort_by_key(|one| std::cmp::Reverse(rank(one.id.kind())));
-    let writer = Writer::new(&look.client, &Known::new());
+    found.sort_by_key(|one| Reverse(rank(one.id.kind())));
+    let writer = Writer::new(&lookup.client, &BTreeMap::new());
     let mut progress = Progress::of(found.len());
     for (at, one) in found.iter().enumerate() {
-        if !options.is_dry {
+        if !options.dry_run {
             let deleted = during("waiting until it is gone", writer.delete(one)).await;
             match deleted {
                 // The answer to a first attempt was lost, or somebody else was faster.
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(broken_off(&found, at, &error)),
+                Err(error) => return Err(Error::Rejected(interrupted(&found, at, &error))),
                 Ok(()) => {}
             }
         }
         if options.report.data().is_none() {
-            let dry = if options.is_dry { " (dry run)" } else { "" };
-            put(format_args!("{} deleted{dry}\n", one.id))?;
+            let dry_run = if options.dry_run { " (dry run)" } else { "" };
+            terminal::print(format_args!("{} deleted{dry_run}\n", one.id))?;
         } else {
             progress.step();
         }
     }
-    if let Some(form) = options.report.data() {
-        let rows = found
-            .iter()
-            .map(|one| json!({"resource": one.id.to_string(), "outcome": "deleted"}));
-        put_data(form, &json!({ "resources": rows.collect::<Vec<Value>>() }))?;
-    }
-    Ok(0)
+    show(&found, options.report)
+}
+
+fn show(found: &[Found], report: Report) -> Result<()> {
+    let Some(form) = report.data() else {
+        return Ok(());
+    };
+    let rows = found.iter();
+    let rows: Vec<Value> = rows
+        .map(|one| json!({"resource": one.id.to_string(), "outcome": "deleted"}))
+        .collect();
+    print_value(form, &json!({ "resources": rows }))
 }
 
 /// What was deleted and what was not when the server refused, or fell silent.
-fn broken_off(found: &[Found], at: usize, error: &Error) -> String {
-    let is_open = matches!(error, Error::Transport(_));
+fn interrupted(found: &[Found], at: usize, error: &ApiError) -> String {
+    let is_open = matches!(error, ApiError::Transport(_));
     let (gone, rest) = found.split_at(at);
     let (open, rest) = rest.split_at(usize::from(is_open));
-    let mut message = format!("{}: {}", found[at].id, told(error));
+    let mut message = format!("{}: {}", found[at].id, with_credentials(error));
     for (title, some) in [
         ("deleted before", gone),
         ("perhaps deleted", open),

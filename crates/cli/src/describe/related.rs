@@ -1,12 +1,12 @@
-//! What is around a resource: what it refers to, what refers to it, and what is in it or behind it.
+//! What is related to a resource: what it refers to, what refers to it, and what is in it or behind it.
 
 use super::{Description, Link};
-use crate::command::resource::{
-    cells::{cells, columns},
+use crate::resource::{
+    cells, columns,
     found::{Found, Shape},
     id::Id,
     kind::Kind,
-    look::{Look, Within},
+    lookup::{Filter, Lookup},
     references,
 };
 use tombolo_api::client::{Error, Service};
@@ -26,16 +26,16 @@ pub(super) struct Table {
     pub(super) rows: Vec<Vec<String>>,
 }
 
-pub(super) async fn of(look: &Look, found: Found) -> Result<Description> {
+pub(super) async fn describe(lookup: &Lookup, found: Found) -> Result<Description> {
     Ok(Description {
-        refers_to: refers_to(look, &found).await?,
-        referred_to_by: referred_to_by(look, &found.id).await?,
-        tables: tables(look, &found).await?,
+        refers_to: refers_to(lookup, &found).await?,
+        referred_to_by: referred_to_by(lookup, &found.id).await?,
+        tables: tables(lookup, &found).await?,
         found,
     })
 }
 
-async fn refers_to(look: &Look, found: &Found) -> Result<Vec<Link>> {
+async fn refers_to(lookup: &Lookup, found: &Found) -> Result<Vec<Link>> {
     let mut links = Vec::new();
     let (Id::Mesh(key), Some(spec)) = (&found.id, found.spec()) else {
         return Ok(links);
@@ -43,7 +43,7 @@ async fn refers_to(look: &Look, found: &Found) -> Result<Vec<Link>> {
     for reference in references::of(key, spec) {
         links.push(Link {
             role: reference.role,
-            state: allowed(state(look, &reference.target).await)?
+            state: allowed(state(lookup, &reference.target).await)?
                 .unwrap_or_else(|| "not to be seen with these credentials".into()),
             other: reference.target,
             weight: reference.weight,
@@ -61,13 +61,13 @@ fn allowed<T>(seen: Result<T>) -> Result<Option<T>> {
 }
 
 /// In how far a target is there.
-async fn state(look: &Look, target: &Id) -> Result<String> {
-    let Some(found) = look.find(target).await? else {
+async fn state(lookup: &Lookup, target: &Id) -> Result<String> {
+    let Some(found) = lookup.find(target).await? else {
         return Ok("missing".into());
     };
     let instances = match (target, &found.shape, found.spec()) {
         (Id::Service { namespace, .. }, Shape::Service { service, .. }, _) => {
-            look.instances(namespace, service).await?
+            lookup.instances(namespace, service).await?
         }
         (_, _, Some(Spec::VirtualNode(spec))) => match &spec.service_discovery {
             None => return Ok("without service discovery".into()),
@@ -75,7 +75,7 @@ async fn state(look: &Look, target: &Id) -> Result<String> {
                 return Ok(format!("found by DNS: {}", dns.hostname));
             }
             Some(ServiceDiscovery::AwsCloudMap(discovery)) => {
-                match behind(look, discovery).await? {
+                match behind(lookup, discovery).await? {
                     Some(instances) => instances,
                     None => return Ok("its Cloud Map service is missing".into()),
                 }
@@ -89,8 +89,8 @@ async fn state(look: &Look, target: &Id) -> Result<String> {
 /// `2 of 3 instances healthy`.
 fn healthy(instances: &[Found]) -> String {
     let all = instances.len();
-    let count = |wanted: &str| {
-        let is = |found: &&Found| matches!(&found.shape, Shape::Instance { health, .. } if health == wanted);
+    let count = |desired: &str| {
+        let is = |found: &&Found| matches!(&found.shape, Shape::Instance { health, .. } if health == desired);
         instances.iter().filter(is).count()
     };
     match count("UNKNOWN") {
@@ -100,23 +100,23 @@ fn healthy(instances: &[Found]) -> String {
 }
 
 /// The instances that a virtual node finds; none where their service is not there.
-async fn behind(look: &Look, discovery: &CloudMapDiscovery) -> Result<Option<Vec<Found>>> {
+async fn behind(lookup: &Lookup, discovery: &CloudMapDiscovery) -> Result<Option<Vec<Found>>> {
     let (namespace, name) = (&discovery.namespace_name, &discovery.service_name);
-    let Some(service) = look.service(namespace, name).await? else {
+    let Some(service) = lookup.service(namespace, name).await? else {
         return Ok(None);
     };
-    let mut instances = look.instances(namespace, &service).await?;
+    let mut instances = lookup.instances(namespace, &service).await?;
     instances.retain(|found| {
         let Shape::Instance { instance, .. } = &found.shape else {
             return false;
         };
-        let mut wanted = discovery.attributes.iter().flatten();
-        wanted.all(|pair| instance.attributes.get(&pair.key) == Some(&pair.value))
+        let mut desired = discovery.attributes.iter().flatten();
+        desired.all(|pair| instance.attributes.get(&pair.key) == Some(&pair.value))
     });
     Ok(Some(instances))
 }
 
-async fn referred_to_by(look: &Look, id: &Id) -> Result<Option<Vec<Link>>> {
+async fn referred_to_by(lookup: &Lookup, id: &Id) -> Result<Option<Vec<Link>>> {
     let kinds: &[appmesh::Kind] = match id.kind() {
         Kind::Service => &[appmesh::Kind::VirtualNode],
         Kind::Mesh(appmesh::Kind::VirtualNode) => {
@@ -128,16 +128,16 @@ async fn referred_to_by(look: &Look, id: &Id) -> Result<Option<Vec<Link>>> {
         }
         _ => return Ok(None),
     };
-    let within = Within {
+    let filter = Filter {
         mesh: match id {
             Id::Mesh(key) => Some(key.mesh.to_string()),
             _ => None,
         },
-        ..Within::default()
+        ..Filter::default()
     };
     let mut links = Vec::new();
     for kind in kinds {
-        let found = allowed(look.list(Kind::Mesh(*kind), &within, None).await)?;
+        let found = allowed(lookup.list(Kind::Mesh(*kind), &filter, None).await)?;
         for found in found.unwrap_or_default() {
             let (Id::Mesh(key), Some(spec)) = (&found.id, found.spec()) else {
                 continue;
@@ -154,14 +154,14 @@ async fn referred_to_by(look: &Look, id: &Id) -> Result<Option<Vec<Link>>> {
     Ok(Some(links))
 }
 
-async fn tables(look: &Look, found: &Found) -> Result<Vec<Table>> {
+async fn tables(lookup: &Lookup, found: &Found) -> Result<Vec<Table>> {
     match (&found.id, &found.shape) {
         (Id::Namespace { name }, _) => {
-            let within = Within {
+            let filter = Filter {
                 namespace: Some(name.clone()),
-                ..Within::default()
+                ..Filter::default()
             };
-            let services = look.list(Kind::Service, &within, None).await?;
+            let services = lookup.list(Kind::Service, &filter, None).await?;
             Ok(vec![listed(
                 "Services",
                 "services",
@@ -170,21 +170,21 @@ async fn tables(look: &Look, found: &Found) -> Result<Vec<Table>> {
             )])
         }
         (Id::Service { namespace, name }, Shape::Service { service, .. }) => {
-            let instances = look.instances(namespace, service).await?;
+            let instances = lookup.instances(namespace, service).await?;
             Ok(vec![
                 records(namespace, name, service),
                 listed("Instances", "instances", Kind::Instance, &instances),
             ])
         }
-        (Id::Mesh(key), _) => of_mesh(look, key, found.spec()).await,
+        (Id::Mesh(key), _) => of_mesh(lookup, key, found.spec()).await,
         _ => Ok(Vec::new()),
     }
 }
 
-async fn of_mesh(look: &Look, key: &ResourceKey, spec: Option<&Spec>) -> Result<Vec<Table>> {
-    let children = |kind| look.members_of(&key.mesh, kind, &key.name);
+async fn of_mesh(lookup: &Lookup, key: &ResourceKey, spec: Option<&Spec>) -> Result<Vec<Table>> {
+    let children = |kind| lookup.members_of(&key.mesh, kind, &key.name);
     Ok(match (key.kind, spec) {
-        (appmesh::Kind::Mesh, _) => vec![members(look, &key.name).await?],
+        (appmesh::Kind::Mesh, _) => vec![members(lookup, &key.name).await?],
         (appmesh::Kind::VirtualRouter, _) => {
             let kind = appmesh::Kind::Route;
             let routes = children(kind).await?;
@@ -202,7 +202,7 @@ async fn of_mesh(look: &Look, key: &ResourceKey, spec: Option<&Spec>) -> Result<
         }
         (_, Some(Spec::VirtualNode(spec))) => match &spec.service_discovery {
             Some(ServiceDiscovery::AwsCloudMap(discovery)) => {
-                let instances = allowed(behind(look, discovery).await)?;
+                let instances = allowed(behind(lookup, discovery).await)?;
                 let instances = instances.flatten().unwrap_or_default();
                 vec![listed("Instances", "instances", Kind::Instance, &instances)]
             }
@@ -213,11 +213,11 @@ async fn of_mesh(look: &Look, key: &ResourceKey, spec: Option<&Spec>) -> Result<
 }
 
 /// How many resources of each kind a mesh has.
-async fn members(look: &Look, mesh: &str) -> Result<Table> {
+async fn members(lookup: &Lookup, mesh: &str) -> Result<Table> {
     let mut rows = Vec::new();
     for kind in appmesh::Kind::ALL {
         if kind != appmesh::Kind::Mesh {
-            let count = look.count(mesh, kind).await?;
+            let count = lookup.count(mesh, kind).await?;
             rows.push(vec![kind.title().to_owned(), count.to_string()]);
         }
     }

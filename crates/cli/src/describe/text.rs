@@ -1,12 +1,16 @@
 //! A description as people read it: aligned sections.
 
 use super::{Description, Link};
-use crate::command::resource::{
-    cells::since,
-    found::{Shape, time},
+use crate::{
+    resource::{
+        found::{Shape, time},
+        since,
+    },
+    table::{NONE, Table},
+    terminal::escaped_line,
 };
 use std::fmt::Write;
-use tombolo_kube::render::{self, yaml};
+use tombolo_kube::render::yaml;
 use tombolo_model::Timestamp;
 
 /// Where values begin.
@@ -18,7 +22,7 @@ pub(super) fn of(description: &Description) -> String {
     for (name, values) in head(description) {
         let mut name = format!("{name}:");
         for value in values {
-            let _ = writeln!(text, "{name:<COLUMN$}{value}");
+            let _ = writeln!(text, "{name:<COLUMN$}{}", escaped_line(&value));
             name.clear();
         }
     }
@@ -36,9 +40,9 @@ pub(super) fn of(description: &Description) -> String {
         section(&mut text, "Referred to by", &links(referrers));
     }
     for table in &description.tables {
-        let mut rows = render::Table::of(table.header.iter().copied());
+        let mut rows = Table::new(table.header.iter().copied());
         for row in &table.rows {
-            rows.push("", row.iter().cloned());
+            rows.push(row.iter().cloned());
         }
         let rows = if rows.is_empty() {
             String::new()
@@ -53,7 +57,7 @@ pub(super) fn of(description: &Description) -> String {
 fn section(text: &mut String, title: &str, body: &str) {
     let title = format!("{title}:");
     if body.is_empty() {
-        let _ = writeln!(text, "{title:<COLUMN$}{}", render::NONE);
+        let _ = writeln!(text, "{title:<COLUMN$}{}", NONE);
         return;
     }
     let _ = writeln!(text, "{title}");
@@ -113,7 +117,7 @@ fn head(description: &Description) -> Vec<(String, Vec<String>)> {
         let tags = found.tags.iter();
         let mut tags: Vec<String> = tags.map(|(key, value)| format!("{key}={value}")).collect();
         if tags.is_empty() {
-            tags.push(render::NONE.into());
+            tags.push(NONE.into());
         }
         head.push(("Tags".into(), tags));
     }
@@ -149,7 +153,7 @@ fn links(links: &[Link]) -> String {
     let mut header = vec!["ROLE", "RESOURCE"];
     header.extend(has_weights.then_some("WEIGHT"));
     header.extend(has_states.then_some("STATE"));
-    let mut table = render::Table::of(header);
+    let mut table = Table::new(header);
     for link in links {
         let mut row = vec![link.role.to_owned(), link.other.to_string()];
         if has_weights {
@@ -158,7 +162,7 @@ fn links(links: &[Link]) -> String {
         if has_states {
             row.push(link.state.clone());
         }
-        table.push("", row);
+        table.push(row);
     }
     table.to_string()
 }

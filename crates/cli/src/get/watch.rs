@@ -1,101 +1,97 @@
 //! `tombolo get --watch`: objects again when they change.
 
-use super::{Found, Get, Item, Target, name_line};
-use crate::command::{
-    output::{Format, put, put_data},
-    run::text,
+use super::print::Layout;
+use crate::{
+    backend::{Backend, Found, Query},
+    error::{Error, Result},
+    output::Format,
+    terminal,
 };
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::collections::HashMap;
 
-/// How often is looked.
-const PERIOD: Duration = Duration::from_millis(500);
-
-/// Prints until the clusters are gone or the program is interrupted.
-pub(super) async fn run(get: &Get, targets: &[Target]) -> Result<i32, String> {
+/// Prints until the place is gone or the program is interrupted.
+pub(super) async fn run<B: Backend>(
+    backend: &B,
+    query: &Query<'_>,
+    layout: &Layout<'_>,
+) -> Result<i32> {
     let mut known = HashMap::new();
     let mut is_first = true;
     loop {
-        let found = get.find(targets).await?;
-        let kinds: BTreeSet<String> = found
-            .items
-            .iter()
-            .map(|item| text(&item.object, "/kind"))
-            .collect();
-        if kinds.len() > 1 {
-            return Err("--watch shows one kind at a time".into());
+        let found = backend.find(query).await?;
+        let mut pairs = found.objects.windows(2);
+        if pairs.any(|pair| pair[0].kind != pair[1].kind) {
+            return Err(Error::usage("--watch shows one kind at a time"));
         }
-        let changed = changed(&mut known, &found.items);
+        let changed = changed(&mut known, &found);
         if !changed.is_empty() {
-            show(get, &found, &changed, is_first)?;
+            show(layout, &found, &changed, is_first)?;
             is_first = false;
         }
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(B::POLL).await;
     }
 }
 
-/// The places of items that are not as they were, and from now on are known.
-fn changed(known: &mut HashMap<String, String>, items: &[Item]) -> Vec<usize> {
-    let mut now = HashMap::new();
-    let mut changed = Vec::new();
-    for (place, item) in items.iter().enumerate() {
-        let version = text(&item.object, "/metadata/resourceVersion");
-        let uid = text(&item.object, "/metadata/uid");
-        if known.get(&uid) != Some(&version) {
-            changed.push(place);
-        }
-        now.insert(uid, version);
-    }
-    // What is gone need not be remembered.
-    *known = now;
-    changed
+/// Positions of objects that differ from the last look; `known` becomes this look.
+fn changed(known: &mut HashMap<String, String>, found: &Found) -> Vec<usize> {
+    let objects = found.objects.iter();
+    let now: HashMap<_, _> = objects
+        .map(|it| (it.uid.clone(), it.version.clone()))
+        .collect();
+    let before = std::mem::replace(known, now);
+    let objects = found.objects.iter().enumerate();
+    let changed = objects.filter(|(_, object)| before.get(&object.uid) != Some(&object.version));
+    changed.map(|(position, _)| position).collect()
 }
 
-fn show(get: &Get, found: &Found, changed: &[usize], is_first: bool) -> Result<(), String> {
-    let items = changed.iter().map(|place| &found.items[*place]);
-    match &get.output {
-        Format::Name => put(items.map(name_line).collect::<String>()),
-        Format::Data(form) => items
-            .into_iter()
-            .try_for_each(|item| put_data(*form, &item.object)),
-        Format::Path(template) => items
-            .into_iter()
-            .try_for_each(|item| put(template.render(&item.object))),
-        Format::Table { wide } => {
-            // All objects take part in the layout, so that columns stay where they are.
-            let tables = get.tables(found, *wide);
-            let text: String = tables.iter().map(ToString::to_string).collect();
-            let mut lines = text.split_inclusive('\n');
-            let header = if get.no_headers { None } else { lines.next() };
-            let rows: Vec<&str> = lines.collect();
-            let shown = changed.iter().filter_map(|place| rows.get(*place).copied());
-            put(header
-                .filter(|_| is_first)
-                .into_iter()
-                .chain(shown)
-                .collect::<String>())
-        }
-    }
+fn show(layout: &Layout<'_>, found: &Found, changed: &[usize], is_first: bool) -> Result<()> {
+    let Format::Table { wide } = layout.output else {
+        let mut objects = changed.iter().map(|position| &found.objects[*position]);
+        return objects.try_for_each(|object| layout.print_one(object));
+    };
+    // All objects take part in the layout, so that columns stay where they are.
+    let tables = layout.tables(found, *wide);
+    let text: String = tables.iter().map(ToString::to_string).collect();
+    let mut lines = text.split_inclusive('\n');
+    let header = if layout.headers { lines.next() } else { None };
+    let rows: Vec<&str> = lines.collect();
+    let shown = changed
+        .iter()
+        .filter_map(|position| rows.get(*position).copied());
+    let header = header.filter(|_| is_first).into_iter();
+    terminal::print(header.chain(shown).collect::<String>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::backend::Object;
+    use serde_json::Value;
 
     #[test]
     fn what_is_new_or_newer_is_shown() {
-        let item = |uid: &str, version: &str| Item {
+        let object = |uid: &str, version: &str| Object {
+            kind: "Pod".into(),
+            qualified_name: uid.into(),
+            short_name: uid.into(),
+            namespace: None,
             cluster: "c".into(),
-            object: json!({"metadata": {"uid": uid, "resourceVersion": version}}),
+            labels: String::new(),
+            columns: &[],
+            cells: Vec::new(),
+            document: Value::Null,
+            uid: uid.into(),
+            version: version.into(),
+        };
+        let found = |objects: Vec<Object>| Found {
+            objects,
+            ..Found::default()
         };
         let mut known = HashMap::new();
-        let first = [item("a", "1"), item("b", "1")];
+        let first = found(vec![object("a", "1"), object("b", "1")]);
         assert_eq!(changed(&mut known, &first), [0, 1]);
         assert_eq!(changed(&mut known, &first), [0_usize; 0]);
-        let second = [item("b", "2"), item("c", "3")];
+        let second = found(vec![object("b", "2"), object("c", "3")]);
         assert_eq!(changed(&mut known, &second), [0, 1]);
         assert_eq!(known.len(), 2);
     }

@@ -1,15 +1,100 @@
-//! What stands in the cells of a table, from an object's JSON.
+//! Columns and cells of Kubernetes objects, as `kubectl get` has them.
+//!
+//! The order of columns is a contract: scripts of public walkthroughs take the ARN of a mesh object as the
+//! second word of the second line.
 
-use super::super::run::text;
+use super::text;
+use crate::{backend::Columns, table::age};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tombolo_kube::{
-    crd,
-    render::{Listing, age, service_ports},
-};
+use tombolo_kube::crd;
 
-/// The table that a kind is listed in.
+/// Kinds by their columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// Namespaces.
+    Namespaces,
+    /// Pods.
+    Pods,
+    /// Deployments.
+    Deployments,
+    /// Sets of pods of one revision of a deployment.
+    ReplicaSets,
+    /// Services.
+    Services,
+    /// Maps of configuration.
+    ConfigMaps,
+    /// Secrets.
+    Secrets,
+    /// Objects of one of the seven mesh kinds.
+    Mesh(crd::Kind),
+}
+
+impl Listing {
+    /// The columns after the namespace, and whether each is shown only when the table is wide.
+    pub(super) fn columns(self) -> Columns {
+        match self {
+            Self::Namespaces => &[("NAME", false), ("STATUS", false), ("AGE", false)],
+            Self::Pods => &[
+                ("NAME", false),
+                ("READY", false),
+                ("STATUS", false),
+                ("RESTARTS", false),
+                ("AGE", false),
+                ("IP", true),
+                ("NODE", true),
+                ("NOMINATED NODE", true),
+                ("READINESS GATES", true),
+            ],
+            Self::Deployments => &[
+                ("NAME", false),
+                ("READY", false),
+                ("UP-TO-DATE", false),
+                ("AVAILABLE", false),
+                ("AGE", false),
+                ("CONTAINERS", true),
+                ("IMAGES", true),
+                ("SELECTOR", true),
+            ],
+            Self::ReplicaSets => &[
+                ("NAME", false),
+                ("DESIRED", false),
+                ("CURRENT", false),
+                ("READY", false),
+                ("AGE", false),
+                ("CONTAINERS", true),
+                ("IMAGES", true),
+                ("SELECTOR", true),
+            ],
+            Self::Services => &[
+                ("NAME", false),
+                ("TYPE", false),
+                ("CLUSTER-IP", false),
+                ("EXTERNAL-IP", false),
+                ("PORT(S)", false),
+                ("AGE", false),
+                ("SELECTOR", true),
+            ],
+            Self::ConfigMaps => &[("NAME", false), ("DATA", false), ("AGE", false)],
+            Self::Secrets => &[
+                ("NAME", false),
+                ("TYPE", false),
+                ("DATA", false),
+                ("AGE", false),
+            ],
+            Self::Mesh(crd::Kind::BackendGroup) => &[("NAME", false), ("AGE", false)],
+            Self::Mesh(_) => &[("NAME", false), ("ARN", false), ("AGE", false)],
+        }
+    }
+
+    /// Whether objects have a namespace.
+    pub(super) fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespaces | Self::Mesh(crd::Kind::Mesh))
+    }
+}
+
+/// The columns of a kind; none for kinds that are not listed.
 pub(super) fn listing(kind: &str) -> Option<Listing> {
     Some(match kind {
         "Namespace" => Listing::Namespaces,
@@ -78,11 +163,17 @@ fn arn(object: &Value) -> String {
 
 fn pod(object: &Value, name: String, age: String, cluster: &str) -> Vec<String> {
     let statuses = items(object, "/status/containerStatuses");
-    let containers = items(object, "/spec/containers").len();
-    let ready = statuses
+    let init = items(object, "/status/initContainerStatuses");
+    // Native sidecars count as containers once they have started.
+    let sidecars = items(object, "/spec/initContainers")
         .iter()
-        .filter(|status| status["ready"] == true)
-        .count();
+        .filter(|it| is_sidecar(it));
+    let containers = items(object, "/spec/containers").len() + sidecars.count();
+    let is_ready = |status: &&Value| status["ready"] == true;
+    let started = init
+        .iter()
+        .filter(|status| is_started_sidecar(object, status));
+    let ready = statuses.iter().filter(is_ready).count() + started.filter(is_ready).count();
     vec![
         name,
         format!("{ready}/{containers}"),
@@ -94,6 +185,17 @@ fn pod(object: &Value, name: String, age: String, cluster: &str) -> Vec<String> 
         text(object, "/status/nominatedNodeName"),
         readiness_gates(object),
     ]
+}
+
+/// Whether an init container goes on beside the others (a native sidecar).
+fn is_sidecar(container: &Value) -> bool {
+    container["restartPolicy"] == "Always"
+}
+
+fn is_started_sidecar(pod: &Value, status: &Value) -> bool {
+    let mut containers = items(pod, "/spec/initContainers").iter();
+    let of_status = containers.find(|container| container["name"] == status["name"]);
+    of_status.is_some_and(is_sidecar) && status["started"] == true
 }
 
 /// `2 (35s ago)`: how often containers were started again, and when the last one ended.
@@ -143,9 +245,12 @@ fn pod_status(object: &Value, statuses: &[Value]) -> String {
             .and_then(Value::as_str)
             .map(str::to_owned)
     };
-    let done = |status: &&Value| status.pointer("/state/terminated/exitCode") == Some(&0.into());
-    if let Some(open) = init.iter().find(|status| !done(status)) {
-        let position = init.iter().filter(done).count();
+    let done = |status: &Value| {
+        status.pointer("/state/terminated/exitCode") == Some(&0.into())
+            || is_started_sidecar(object, status)
+    };
+    if let Some(position) = init.iter().position(|status| !done(status)) {
+        let open = &init[position];
         if let Some(reason) = reason(open, "terminated").or_else(|| reason(open, "waiting"))
             && reason != "PodInitializing"
         {
@@ -230,17 +335,31 @@ fn service(object: &Value, name: String, age: String) -> Vec<String> {
         "ExternalName" => text(object, "/spec/externalName"),
         _ => String::new(),
     };
-    let ports = serde_json::from_value(object.clone());
-    let ports = ports.map(|service| service_ports(&service));
     vec![
         name,
         kind,
         text(object, "/spec/clusterIP"),
         external,
-        ports.unwrap_or_default(),
+        ports(object),
         age,
         labels(object.pointer("/spec/selector")),
     ]
+}
+
+/// `80/TCP,443:31443/TCP`: ports with their node ports.
+fn ports(object: &Value) -> String {
+    let ports = items(object, "/spec/ports").iter();
+    let ports: Vec<String> = ports
+        .map(|port| {
+            let node_port = match port["nodePort"].as_u64() {
+                Some(node_port) if node_port > 0 => format!(":{node_port}"),
+                _ => String::new(),
+            };
+            let protocol = port["protocol"].as_str().unwrap_or("TCP");
+            format!("{}{node_port}/{protocol}", port["port"])
+        })
+        .collect();
+    ports.join(",")
 }
 
 /// `127.0.0.1:31646`: on one machine the port of a load balancer is part of where it is.
@@ -324,6 +443,29 @@ mod tests {
     }
 
     #[test]
+    fn a_native_sidecar_that_has_started_holds_nothing_up() {
+        let mut pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "initContainers": [{"name": "init"}, {"name": "side", "restartPolicy": "Always"}],
+                "containers": [{"name": "app"}],
+            },
+            "status": {
+                "phase": "Running",
+                "initContainerStatuses": [
+                    {"name": "init", "state": {"terminated": {"exitCode": 0}}},
+                    {"name": "side", "started": true, "ready": true, "state": {"running": {}}},
+                ],
+                "containerStatuses": [{"name": "app", "ready": true, "state": {"running": {}}}],
+            },
+        });
+        let cells = |pod: &Value| super::cells(Listing::Pods, pod, "c");
+        assert_eq!(cells(&pod)[1..3], ["2/2", "Running"]);
+        pod["status"]["initContainerStatuses"][1]["started"] = false.into();
+        assert_eq!(cells(&pod)[1..3], ["1/2", "Init:1/2"]);
+    }
+
+    #[test]
     fn restarts_say_when_the_last_one_was() {
         let statuses = [
             json!({"restartCount": 2,
@@ -358,5 +500,13 @@ mod tests {
         let node = json!({"metadata": {"name": "n"}, "status": {"virtualNodeARN": "arn:x"}});
         let cells = cells(Listing::Mesh(crd::Kind::VirtualNode), &node, "c");
         assert_eq!(cells[..2], ["n".to_owned(), "arn:x".to_owned()]);
+    }
+
+    #[test]
+    fn ports_of_a_service_show_their_node_ports() {
+        let service = json!({
+            "spec": {"ports": [{"port": 80, "nodePort": 31080}, {"port": 53, "protocol": "UDP"}]},
+        });
+        assert_eq!(ports(&service), "80:31080/TCP,53/UDP");
     }
 }

@@ -1,5 +1,7 @@
 //! Which objects are meant: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
 
+use crate::error::{Error, Result};
+
 /// Objects of a kind, or one of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -10,7 +12,7 @@ pub(crate) struct Target {
 }
 
 /// Reads the words of the command line.
-pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> {
+pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     if kind.contains('/') {
         let words = std::iter::once(kind).chain(names.iter().map(String::as_str));
         return words
@@ -19,14 +21,16 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> 
                     kind: kind.to_owned(),
                     name: Some(name.to_owned()),
                 }),
-                _ => Err(format!("{word:?} is not KIND/NAME, as the first one is")),
+                _ => Err(Error::usage(format!(
+                    "{word:?} is not KIND/NAME, as the first one is"
+                ))),
             })
             .collect();
     }
     if let Some(word) = names.iter().find(|name| name.contains('/')) {
-        return Err(format!(
+        return Err(Error::usage(format!(
             "{word:?} is no name: give KIND and names, or KIND/NAME each time"
-        ));
+        )));
     }
     let of = |name: Option<&String>| Target {
         kind: kind.to_owned(),
@@ -42,7 +46,7 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> 
 mod tests {
     fn read(words: &[&str]) -> Result<Vec<(String, Option<String>)>, String> {
         let names: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
-        let targets = super::read(words[0], &names)?;
+        let targets = super::read(words[0], &names).map_err(|error| error.to_string())?;
         Ok(targets.into_iter().map(|t| (t.kind, t.name)).collect())
     }
 

@@ -54,10 +54,21 @@ fn word(value: &Value) -> String {
     }
 }
 
-impl FromStr for Template {
-    type Err = String;
+/// Why a text is not a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TemplateError(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl<T: Into<String>> From<T> for TemplateError {
+    fn from(message: T) -> Self {
+        Self(message.into())
+    }
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
         // As kubectl, a bare path needs no braces.
         let braced;
         let text = if text.contains('{') {
@@ -66,11 +77,11 @@ impl FromStr for Template {
             braced = format!("{{{text}}}");
             &braced
         };
-        read(text).map_err(|problem| format!("the JSONPath template {text:?}: {problem}"))
+        read(text).map_err(|problem| format!("the JSONPath template {text:?}: {problem}").into())
     }
 }
 
-fn read(text: &str) -> Result<Template, String> {
+fn read(text: &str) -> Result<Template, TemplateError> {
     // Loops that are open, each with what was read before it.
     let mut outer: Vec<(Path, Vec<Part>)> = Vec::new();
     let mut parts = Vec::new();
@@ -191,7 +202,7 @@ mod tests {
             ("{\"a}", "{ has no }"),
         ] {
             let error = template.parse::<Template>().expect_err(template);
-            assert!(error.contains(reason), "{template}: {error}");
+            assert!(error.0.contains(reason), "{template}: {error}");
         }
     }
 }

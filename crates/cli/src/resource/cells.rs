@@ -1,13 +1,13 @@
 //! What stands in the columns of `tombolo get`.
 
-use super::{
-    found::{Found, Shape},
-    kind::Kind,
-    references,
+use crate::table::age;
+use crate::{
+    resource::found::{Found, Shape},
+    resource::kind::Kind,
+    resource::references,
 };
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tombolo_kube::render::age;
 use tombolo_model::{
     Timestamp,
     appmesh::{self, Spec, spec::PortMapping, spec::virtual_node::ServiceDiscovery},
@@ -15,7 +15,7 @@ use tombolo_model::{
 
 /// The columns of a kind, and whether each is shown only when the table is wide. The name is the first and
 /// the age the last that is always shown, as kubectl has it.
-pub(super) fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
+pub(crate) fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
     const AGE: (&str, bool) = ("AGE", false);
     const VERSION: (&str, bool) = ("VERSION", false);
     const ARN: (&str, bool) = ("ARN", true);
@@ -92,7 +92,7 @@ pub(super) fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
 }
 
 /// All cells of a resource, those of wide tables included.
-pub(super) fn cells(found: &Found) -> Vec<String> {
+pub(crate) fn cells(found: &Found) -> Vec<String> {
     let name = found.id.name().to_owned();
     let age = found.created_at().map(since).unwrap_or_default();
     let arn = found.arn().unwrap_or_default().to_owned();
@@ -161,7 +161,7 @@ pub(super) fn cells(found: &Found) -> Vec<String> {
             match resource.key.kind {
                 appmesh::Kind::Route | appmesh::Kind::GatewayRoute => cells.push(names("target")),
                 appmesh::Kind::VirtualService => {
-                    let of_kind = targets.first().map(|it| it.target.kind().word());
+                    let of_kind = targets.first().map(|it| it.target.kind().as_str());
                     cells.push(match of_kind {
                         Some(word) => format!("{word}/{}", names("provider")),
                         None => String::new(),
@@ -215,7 +215,7 @@ fn ports(listeners: impl Iterator<Item = PortMapping>) -> String {
 }
 
 /// `http prefix=/api method=GET`: what a route matches.
-pub(super) fn matches(spec: &Value) -> String {
+fn matches(spec: &Value) -> String {
     let routes = spec.as_object().into_iter().flatten();
     let Some((kind, route)) = routes
         .into_iter()
@@ -248,7 +248,7 @@ fn text(value: &Value) -> String {
 }
 
 /// How long ago a time was.
-pub(super) fn since(time: Timestamp) -> String {
+pub(crate) fn since(time: Timestamp) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default();
     age(now.saturating_sub(Duration::from_millis(time.0)))

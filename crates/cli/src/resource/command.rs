@@ -1,11 +1,11 @@
 //! The commands that make a resource what a document asks for. The same commands are tried on a copy of the
 //! state before, and sent to the server after.
 
-use super::{
-    content::{Content, NamespaceSpec, ServiceSpec},
-    found::{Found, Shape},
-    id::Id,
-    read::Wanted,
+use crate::{
+    apply::read::Desired,
+    resource::content::{Content, NamespaceSpec, ServiceSpec},
+    resource::found::{Found, Shape},
+    resource::id::Id,
 };
 use std::collections::BTreeMap;
 use tombolo_kube::Denial;
@@ -20,9 +20,9 @@ use tombolo_model::{
 
 /// The commands that create a resource. `container` is the generated id of what it is in, for services and
 /// instances.
-pub(crate) fn create(wanted: &Wanted, container: &str) -> Vec<Command> {
-    let tags = tags(wanted.tags.as_ref());
-    match (&wanted.id, &wanted.content) {
+pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
+    let tags = tags(desired.tags.as_ref());
+    match (&desired.id, &desired.content) {
         (Id::Namespace { name }, Content::Namespace(spec)) => {
             let create = cloudmap::CreateNamespace {
                 name: name.clone(),
@@ -65,8 +65,8 @@ pub(crate) fn create(wanted: &Wanted, container: &str) -> Vec<Command> {
 }
 
 /// The commands that follow the creation of a resource, by its generated id.
-pub(crate) fn complete(wanted: &Wanted, id: &str) -> Vec<Command> {
-    match &wanted.content {
+pub(crate) fn complete(desired: &Desired, id: &str) -> Vec<Command> {
+    match &desired.content {
         Content::Service(spec) => change_attributes(id, spec.attributes.as_ref(), None),
         _ => Vec::new(),
     }
@@ -76,9 +76,9 @@ pub(crate) fn complete(wanted: &Wanted, id: &str) -> Vec<Command> {
 ///
 /// # Errors
 /// What cannot be changed, by its path in the spec.
-pub(crate) fn change(wanted: &Wanted, found: &Found) -> Result<Vec<Command>, Denial> {
+pub(crate) fn change(desired: &Desired, found: &Found) -> Result<Vec<Command>, Denial> {
     let mut commands = Vec::new();
-    match (&wanted.content, found.content(), &found.shape) {
+    match (&desired.content, found.content(), &found.shape) {
         (Content::Namespace(spec), Content::Namespace(now), Shape::Namespace(namespace)) => {
             commands.extend(change_namespace(&namespace.id, spec, &now)?);
         }
@@ -88,7 +88,7 @@ pub(crate) fn change(wanted: &Wanted, found: &Found) -> Result<Vec<Command>, Den
         (Content::Instance(spec), Content::Instance(now), Shape::Instance { service_id, .. })
             if *spec != now =>
         {
-            commands.push(register(service_id, wanted.id.name(), &spec.attributes));
+            commands.push(register(service_id, desired.id.name(), &spec.attributes));
         }
         (Content::Mesh(spec), Content::Mesh(now), Shape::Mesh(resource)) if *spec != now => {
             commands.push(Command::AppMesh(mesh_apply::Command::Update {
@@ -99,7 +99,7 @@ pub(crate) fn change(wanted: &Wanted, found: &Found) -> Result<Vec<Command>, Den
         }
         _ => {}
     }
-    if let Some(tags) = &wanted.tags {
+    if let Some(tags) = &desired.tags {
         commands.extend(change_tags(found, tags));
     }
     Ok(commands)
@@ -191,13 +191,13 @@ fn change_service(id: &str, spec: &ServiceSpec, now: &ServiceSpec) -> Result<Vec
 
 fn change_attributes(
     service_id: &str,
-    wanted: Option<&BTreeMap<String, String>>,
+    desired: Option<&BTreeMap<String, String>>,
     now: Option<&BTreeMap<String, String>>,
 ) -> Vec<Command> {
-    let Some(wanted) = wanted else {
+    let Some(desired) = desired else {
         return Vec::new();
     };
-    let (set, gone) = difference(wanted, now.unwrap_or(&BTreeMap::new()));
+    let (set, gone) = difference(desired, now.unwrap_or(&BTreeMap::new()));
     let mut commands = Vec::new();
     if !gone.is_empty() {
         commands.push(of_registry(cloudmap::Command::DeleteServiceAttributes {
@@ -214,8 +214,8 @@ fn change_attributes(
     commands
 }
 
-fn change_tags(found: &Found, wanted: &BTreeMap<String, String>) -> Vec<Command> {
-    let (set, gone) = difference(wanted, &found.tags);
+fn change_tags(found: &Found, desired: &BTreeMap<String, String>) -> Vec<Command> {
+    let (set, gone) = difference(desired, &found.tags);
     let tagged = match &found.shape {
         Shape::Namespace(namespace) => Tagged::Namespace(namespace.id.clone()),
         Shape::Service { service, .. } => Tagged::Service(service.id.clone()),
@@ -257,12 +257,12 @@ fn change_tags(found: &Found, wanted: &BTreeMap<String, String>) -> Vec<Command>
 type Pairs = BTreeMap<String, String>;
 
 /// The pairs that are new or other than now, and the keys that go.
-fn difference(wanted: &Pairs, now: &Pairs) -> (Pairs, Vec<String>) {
-    let set = wanted
+fn difference(desired: &Pairs, now: &Pairs) -> (Pairs, Vec<String>) {
+    let set = desired
         .iter()
         .filter(|(key, value)| now.get(*key) != Some(value));
     let set = set.map(|(key, value)| (key.clone(), value.clone()));
-    let gone = now.keys().filter(|key| !wanted.contains_key(*key));
+    let gone = now.keys().filter(|key| !desired.contains_key(*key));
     (set.collect(), gone.cloned().collect())
 }
 

@@ -3,7 +3,7 @@
 //! Specs of the mesh are those of the App Mesh API. Those of the registry have the members of the Cloud Map
 //! API's inputs, under the same names. A spec is whole: what it leaves out is not there.
 
-use super::kind::Kind;
+use crate::resource::kind::Kind;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::Segment;

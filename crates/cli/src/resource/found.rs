@@ -1,8 +1,10 @@
 //! A resource as the server has it.
 
-use super::{
-    content::{Content, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType, not_empty},
-    id::Id,
+use crate::{
+    resource::content::{
+        Content, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType, not_empty,
+    },
+    resource::id::Id,
 };
 use k8s_openapi::jiff;
 use serde_json::{Map, Value, json};

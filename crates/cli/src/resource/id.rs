@@ -1,6 +1,6 @@
 //! What identifies a resource for people: names, not generated ids.
 
-use super::kind::Kind;
+use crate::resource::kind::Kind;
 use serde_json::{Map, Value};
 use std::fmt;
 use tombolo_model::appmesh::{self, ResourceKey};
@@ -148,7 +148,7 @@ impl Id {
 /// `route/shop/front/all`, which every command understands.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind().word(), self.path())
+        write!(f, "{}/{}", self.kind().as_str(), self.path())
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
             let path = id.path();
             assert!(id.is_called("a/b") && id.is_called(&path), "{path}");
             assert!(!id.is_called("b") && !id.is_called("/a/b"), "{path}");
-            assert_eq!(id.to_string(), format!("{}/{path}", kind.word()));
+            assert_eq!(id.to_string(), format!("{}/{path}", kind.as_str()));
             assert_eq!(id.container().is_some(), !containers.is_empty());
         }
     }

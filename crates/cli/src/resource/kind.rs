@@ -1,5 +1,6 @@
 //! The kinds of resource, and how people type them.
 
+use crate::error::{Error, Result};
 use tombolo_model::appmesh;
 
 /// A kind of resource of the mesh or of the registry.
@@ -37,7 +38,7 @@ impl Kind {
     }
 
     /// Its name on the command line: `virtualnode`.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         self.words()[0]
     }
 
@@ -69,7 +70,7 @@ impl Kind {
     }
 
     /// The kind of a document.
-    pub(crate) fn of_title(title: &str) -> Result<Self, String> {
+    pub(crate) fn of_title(title: &str) -> Result<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.title() == title)
@@ -79,13 +80,13 @@ impl Kind {
                     Some(near) => format!("write {near}"),
                     None => format!("known are {}", titles.join(", ")),
                 };
-                format!("{title} is not known; {hint}")
+                Error::usage(format!("{title} is not known; {hint}"))
             })
     }
 
     /// The kind that one word of the command line means: in singular, plural or short, in any case, bare or
     /// followed by the API it is of (`services.servicediscovery`, `vn.appmesh`).
-    pub(crate) fn of_word(word: &str) -> Result<Self, String> {
+    pub(crate) fn of_word(word: &str) -> Result<Self> {
         let lower = word.to_ascii_lowercase();
         let (bare, api) = match lower.split_once('.') {
             Some((bare, api)) => (bare, Some(api)),
@@ -105,15 +106,15 @@ impl Kind {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!(
                     "a control plane knows {}; pods and the like are of clusters that are up",
-                    Self::ALL.map(Self::word).join(", ")
+                    Self::ALL.map(Self::as_str).join(", ")
                 ),
             };
-            format!("there is no kind {word:?}: {hint}")
+            Error::usage(format!("there is no kind {word:?}: {hint}"))
         })
     }
 
     /// The kinds of `vn`, `routes,virtualnodes` or `all`.
-    pub(crate) fn of_words(words: &str) -> Result<Vec<Self>, String> {
+    pub(crate) fn of_words(words: &str) -> Result<Vec<Self>> {
         if words == "all" {
             return Ok(Self::ALL.to_vec());
         }
@@ -158,22 +159,23 @@ mod tests {
     fn kinds_are_known_by_every_word_that_kubectl_users_type() {
         for kind in Kind::ALL {
             for word in kind.words() {
-                assert_eq!(Kind::of_word(word), Ok(kind), "{word}");
-                assert_eq!(Kind::of_word(&word.to_uppercase()), Ok(kind), "{word}");
+                assert_eq!(Kind::of_word(word).ok(), Some(kind), "{word}");
+                assert_eq!(
+                    Kind::of_word(&word.to_uppercase()).ok(),
+                    Some(kind),
+                    "{word}"
+                );
             }
-            assert_eq!(Kind::of_title(kind.title()), Ok(kind));
+            assert_eq!(Kind::of_title(kind.title()).ok(), Some(kind));
         }
-        assert_eq!(
-            Kind::of_word("services.servicediscovery"),
-            Ok(Kind::Service)
-        );
-        assert_eq!(Kind::of_word("vn.appmesh"), Kind::of_word("vn"));
+        let of_word = |word| Kind::of_word(word).ok();
+        assert_eq!(of_word("services.servicediscovery"), Some(Kind::Service));
+        assert_eq!(of_word("vn.appmesh"), of_word("vn"));
         assert!(Kind::of_word("vn.servicediscovery").is_err());
-        assert_eq!(Kind::of_words("all").map(|kinds| kinds.len()), Ok(10));
-        assert_eq!(
-            Kind::of_words("ns,svc"),
-            Ok(vec![Kind::Namespace, Kind::Service])
-        );
+        let of_words = |words| Kind::of_words(words).ok();
+        assert_eq!(of_words("all").map(|kinds| kinds.len()), Some(10));
+        let both = vec![Kind::Namespace, Kind::Service];
+        assert_eq!(of_words("ns,svc"), Some(both));
     }
 
     #[test]
@@ -185,12 +187,16 @@ mod tests {
             ("instnaces", "instances"),
             ("gatewayruote", "gatewayroute"),
         ] {
-            let message = Kind::of_word(wrong).expect_err("misspelt");
+            let message = Kind::of_word(wrong).expect_err("misspelt").to_string();
             assert!(message.contains(&format!("mean {right}?")), "{message}");
         }
-        let message = Kind::of_word("deployments").expect_err("of Kubernetes");
+        let message = Kind::of_word("deployments")
+            .expect_err("of Kubernetes")
+            .to_string();
         assert!(message.contains("knows namespace"), "{message}");
-        let message = Kind::of_title("virtualNode").expect_err("misspelt");
+        let message = Kind::of_title("virtualNode")
+            .expect_err("misspelt")
+            .to_string();
         assert!(message.contains("write VirtualNode"), "{message}");
     }
 }

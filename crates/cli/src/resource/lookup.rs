@@ -1,9 +1,9 @@
 //! Finding resources on a server.
 
-use super::{
-    found::{Found, Shape, by_key},
-    id::Id,
-    kind::Kind,
+use crate::{
+    resource::found::{Found, Shape, by_key},
+    resource::id::Id,
+    resource::kind::Kind,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
@@ -21,7 +21,7 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// Only what is in these: by the members of `metadata` that name them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Within {
+pub(crate) struct Filter {
     pub(crate) mesh: Option<String>,
     /// The router of routes.
     pub(crate) router: Option<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Within {
     pub(crate) service: Option<String>,
 }
 
-impl Within {
+impl Filter {
     /// Whether nothing of a kind can be in these.
     fn excludes(&self, kind: Kind) -> bool {
         let (router, gateway) = (self.router.is_some(), self.gateway.is_some());
@@ -49,13 +49,13 @@ impl Within {
 }
 
 /// A server to ask. What names stand for which ids is asked once.
-pub(crate) struct Look {
+pub(crate) struct Lookup {
     pub(crate) client: Client,
     namespaces: Mutex<Option<Arc<Vec<Namespace>>>>,
     services: Mutex<HashMap<String, Arc<Vec<Service>>>>,
 }
 
-impl Look {
+impl Lookup {
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
@@ -103,17 +103,17 @@ impl Look {
     pub(crate) async fn list(
         &self,
         kind: Kind,
-        within: &Within,
+        filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<Found>> {
-        if within.excludes(kind) {
+        if filter.excludes(kind) {
             return Ok(Vec::new());
         }
         let mut found = match kind {
-            Kind::Namespace => self.list_namespaces(within, word).await?,
-            Kind::Service => self.list_services(within, word).await?,
-            Kind::Instance => self.list_instances(within, word).await?,
-            Kind::Mesh(kind) => self.list_mesh(kind, within, word).await?,
+            Kind::Namespace => self.list_namespaces(filter, word).await?,
+            Kind::Service => self.list_services(filter, word).await?,
+            Kind::Instance => self.list_instances(filter, word).await?,
+            Kind::Mesh(kind) => self.list_mesh(kind, filter, word).await?,
         };
         found.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(found)
@@ -127,19 +127,19 @@ impl Look {
         parent: &str,
     ) -> Result<Vec<Found>> {
         let parent = Some(parent.to_owned());
-        let within = Within {
+        let filter = Filter {
             mesh: Some(mesh.to_owned()),
             router: parent.clone().filter(|_| kind == appmesh::Kind::Route),
             gateway: parent.filter(|_| kind == appmesh::Kind::GatewayRoute),
-            ..Within::default()
+            ..Filter::default()
         };
-        self.list(Kind::Mesh(kind), &within, None).await
+        self.list(Kind::Mesh(kind), &filter, None).await
     }
 
     /// How many resources of a kind a mesh has.
     pub(crate) async fn count(&self, mesh: &str, kind: appmesh::Kind) -> Result<usize> {
         let mut count = 0;
-        for parent in self.parents(mesh, kind, &Within::default()).await? {
+        for parent in self.parents(mesh, kind, &Filter::default()).await? {
             count += gone_is_empty(self.client.list(mesh, kind, &parent).await)?.len();
         }
         Ok(count)
@@ -168,14 +168,14 @@ impl Look {
     async fn list_mesh(
         &self,
         kind: appmesh::Kind,
-        within: &Within,
+        filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<Found>> {
         let is_wanted = |key: &ResourceKey| {
             let id = Id::Mesh(key.clone());
             word.is_none_or(|word| id.is_called(word))
         };
-        let meshes = match &within.mesh {
+        let meshes = match &filter.mesh {
             Some(name) => vec![ResourceKey::mesh(name.as_str())],
             None => {
                 let listed = self.client.list_meshes().await?.into_iter();
@@ -188,7 +188,7 @@ impl Look {
                 keys.push(mesh);
                 continue;
             }
-            for parent in self.parents(&mesh.name, kind, within).await? {
+            for parent in self.parents(&mesh.name, kind, filter).await? {
                 let listed = gone_is_empty(self.client.list(&mesh.name, kind, &parent).await)?;
                 keys.extend(listed.into_iter().map(|one| one.key));
             }
@@ -207,15 +207,15 @@ impl Look {
         &self,
         mesh: &str,
         kind: appmesh::Kind,
-        within: &Within,
+        filter: &Filter,
     ) -> Result<Vec<String>> {
-        let (parent, wanted) = match kind.parent() {
+        let (parent, desired) = match kind.parent() {
             None => return Ok(vec![String::new()]),
-            Some(appmesh::Kind::VirtualRouter) => (appmesh::Kind::VirtualRouter, &within.router),
-            Some(parent) => (parent, &within.gateway),
+            Some(appmesh::Kind::VirtualRouter) => (appmesh::Kind::VirtualRouter, &filter.router),
+            Some(parent) => (parent, &filter.gateway),
         };
-        if let Some(wanted) = wanted {
-            return Ok(vec![wanted.clone()]);
+        if let Some(desired) = desired {
+            return Ok(vec![desired.clone()]);
         }
         let listed = gone_is_empty(self.client.list(mesh, parent, "").await)?;
         let names = listed.into_iter().map(|one| one.key.name.to_string());
@@ -289,9 +289,9 @@ impl Look {
         })
     }
 
-    async fn list_namespaces(&self, within: &Within, word: Option<&str>) -> Result<Vec<Found>> {
+    async fn list_namespaces(&self, filter: &Filter, word: Option<&str>) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        for namespace in self.wanted_namespaces(within).await? {
+        for namespace in self.wanted_namespaces(filter).await? {
             if word.is_none_or(|word| word == namespace.name) {
                 found.push(self.of_namespace(namespace).await?);
             }
@@ -299,17 +299,17 @@ impl Look {
         Ok(found)
     }
 
-    async fn wanted_namespaces(&self, within: &Within) -> Result<Vec<Namespace>> {
+    async fn wanted_namespaces(&self, filter: &Filter) -> Result<Vec<Namespace>> {
         let mut namespaces = Vec::clone(&*self.namespaces().await?);
         namespaces.retain(|namespace| {
-            (within.namespace.as_deref()).is_none_or(|wanted| wanted == namespace.name)
+            (filter.namespace.as_deref()).is_none_or(|desired| desired == namespace.name)
         });
         Ok(namespaces)
     }
 
-    async fn list_services(&self, within: &Within, word: Option<&str>) -> Result<Vec<Found>> {
+    async fn list_services(&self, filter: &Filter, word: Option<&str>) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        for (namespace, service) in self.wanted_services(within).await? {
+        for (namespace, service) in self.wanted_services(filter).await? {
             let id = Id::Service {
                 namespace: namespace.clone(),
                 name: service.name.clone(),
@@ -326,20 +326,20 @@ impl Look {
     }
 
     /// Namespaces' names and services.
-    async fn wanted_services(&self, within: &Within) -> Result<Vec<(String, Service)>> {
-        let mut wanted = Vec::new();
-        for namespace in self.wanted_namespaces(within).await? {
+    async fn wanted_services(&self, filter: &Filter) -> Result<Vec<(String, Service)>> {
+        let mut desired = Vec::new();
+        for namespace in self.wanted_namespaces(filter).await? {
             let services = self.services(&namespace.id).await?;
             let of_name = services.iter().filter(|service| {
-                (within.service.as_deref()).is_none_or(|wanted| wanted == service.name)
+                (filter.service.as_deref()).is_none_or(|desired| desired == service.name)
             });
-            wanted.extend(of_name.map(|service| (namespace.name.clone(), service.clone())));
+            desired.extend(of_name.map(|service| (namespace.name.clone(), service.clone())));
         }
-        Ok(wanted)
+        Ok(desired)
     }
 
-    async fn list_instances(&self, within: &Within, word: Option<&str>) -> Result<Vec<Found>> {
-        let services = self.wanted_services(within).await?;
+    async fn list_instances(&self, filter: &Filter, word: Option<&str>) -> Result<Vec<Found>> {
+        let services = self.wanted_services(filter).await?;
         let lists: Vec<Vec<Found>> = stream::iter(services)
             .map(|(namespace, service)| async move {
                 match word {

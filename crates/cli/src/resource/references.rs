@@ -1,6 +1,6 @@
 //! What a resource refers to.
 
-use super::id::Id;
+use crate::resource::id::Id;
 use tombolo_model::appmesh::{
     Kind, ResourceKey, Spec,
     spec::{virtual_node::ServiceDiscovery, virtual_service::Provider},
@@ -68,7 +68,7 @@ pub(crate) fn of(key: &ResourceKey, spec: &Spec) -> Vec<Reference> {
             targets.collect()
         }
         Spec::GatewayRoute(spec) => {
-            let target = spec.target().map(|(_, target)| {
+            let target = spec.target().map(|target| {
                 let name = &target.virtual_service.virtual_service_name;
                 in_mesh("target", Kind::VirtualService, name)
             });

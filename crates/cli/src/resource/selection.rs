@@ -1,18 +1,18 @@
 //! Which resources the words of a command line mean: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
 
 use super::{
-    api::told,
     found::Found,
     id::Id,
     kind::Kind,
-    look::{Look, Within},
+    lookup::{Filter, Lookup},
 };
-use tombolo_api::client::Error;
+use crate::error::{Error, Result};
+use tombolo_api::client::Error as ApiError;
 use tombolo_model::{appmesh::ResourceKey, arn};
 
 /// Options that say where a resource is.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Containers {
+pub(crate) struct ContainerArgs {
     /// Only resources of this mesh.
     #[arg(
         long,
@@ -43,10 +43,10 @@ pub(crate) struct Containers {
     service: Option<String>,
 }
 
-impl Containers {
+impl ContainerArgs {
     /// With the Cloud Map namespace, which is an option of its own.
-    pub(crate) fn within(&self, namespace: Option<&str>) -> Within {
-        Within {
+    pub(crate) fn filter(&self, namespace: Option<&str>) -> Filter {
+        Filter {
             mesh: self.mesh.clone(),
             router: self.router.clone(),
             gateway: self.gateway.clone(),
@@ -83,7 +83,7 @@ pub(crate) enum Target {
 }
 
 /// Reads the words of the command line.
-pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> {
+pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     let words = || std::iter::once(kind).chain(names.iter().map(String::as_str));
     if kind.starts_with("arn:") {
         return words().map(of_arn).collect();
@@ -94,7 +94,9 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> 
                 Some((kind, name)) if !kind.is_empty() && !name.is_empty() => {
                     Ok(Target::Called(Kind::of_word(kind)?, name.to_owned()))
                 }
-                _ => Err(format!("{word:?} is not KIND/NAME, as the first one is")),
+                _ => Err(Error::usage(format!(
+                    "{word:?} is not KIND/NAME, as the first one is"
+                ))),
             })
             .collect();
     }
@@ -109,90 +111,89 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>, String> 
     Ok(targets.collect())
 }
 
-fn of_arn(word: &str) -> Result<Target, String> {
+fn of_arn(word: &str) -> Result<Target> {
     if let Some(name) = arn::parse_resource(word) {
         return Ok(Target::Mesh(name.key));
     }
     if word.split(':').nth(2) == Some("servicediscovery") {
         return Ok(Target::Registry(word.to_owned()));
     }
-    Err(format!(
+    Err(Error::usage(format!(
         "{word} is no ARN of App Mesh or Cloud Map, as the first word is"
-    ))
+    )))
 }
 
 /// What a target's words led to.
-pub(crate) enum Hit {
+pub(crate) enum Selected {
     /// All that there is, or the one that is named.
     Found(Vec<Found>),
     /// Nothing is called so; what, in words.
-    Nothing(String),
+    Missing(String),
 }
 
 /// Finds what is meant.
 ///
 /// # Errors
 /// The server refused, or a name means several resources.
-pub(crate) async fn find(look: &Look, within: &Within, target: &Target) -> Result<Hit, String> {
-    let told = |error: Error| told(&error);
+pub(crate) async fn find(lookup: &Lookup, filter: &Filter, target: &Target) -> Result<Selected> {
     match target {
         Target::All(kind) => {
-            let all = look.list(*kind, within, None).await;
-            all.map(Hit::Found).map_err(told)
+            let all = lookup.list(*kind, filter, None).await?;
+            Ok(Selected::Found(all))
         }
         Target::Called(kind, word) => {
-            let found = look.list(*kind, within, Some(word)).await.map_err(told)?;
+            let found = lookup.list(*kind, filter, Some(word)).await?;
             match found.len() {
-                0 => Ok(Hit::Nothing(format!(
+                0 => Ok(Selected::Missing(format!(
                     "{} \"{word}\" not found",
-                    kind.word()
+                    kind.as_str()
                 ))),
-                1 => Ok(Hit::Found(found)),
+                1 => Ok(Selected::Found(found)),
                 _ => Err(several(*kind, word, &found)),
             }
         }
         Target::Mesh(key) => {
-            let found = look.find(&Id::Mesh(key.clone())).await.map_err(told)?;
-            Ok(found.map_or_else(|| Hit::Nothing(format!("{key} not found")), one))
+            let found = lookup.find(&Id::Mesh(key.clone())).await?;
+            Ok(found.map_or_else(|| Selected::Missing(format!("{key} not found")), one))
         }
         Target::Registry(arn) => {
-            let found = by_arn(look, arn).await.map_err(told)?;
-            Ok(found.map_or_else(|| Hit::Nothing(format!("{arn} not found")), one))
+            let found = by_arn(lookup, arn).await?;
+            Ok(found.map_or_else(|| Selected::Missing(format!("{arn} not found")), one))
         }
     }
 }
 
-fn one(found: Found) -> Hit {
-    Hit::Found(vec![found])
+fn one(found: Found) -> Selected {
+    Selected::Found(vec![found])
 }
 
-fn several(kind: Kind, word: &str, found: &[Found]) -> String {
+fn several(kind: Kind, word: &str, found: &[Found]) -> Error {
     const SHOWN: usize = 5;
     let mut paths: Vec<String> = found.iter().take(SHOWN).map(|it| it.id.path()).collect();
     if found.len() > SHOWN {
         paths.push("…".into());
     }
-    format!(
+    Error::Lookup(format!(
         "{} \"{word}\" is there several times: name one of {}",
-        kind.word(),
+        kind.as_str(),
         paths.join(", ")
-    )
+    ))
 }
 
 /// A namespace or service by its whole ARN.
-async fn by_arn(look: &Look, arn: &str) -> Result<Option<Found>, Error> {
-    for namespace in look.namespaces().await?.iter() {
+async fn by_arn(lookup: &Lookup, arn: &str) -> Result<Option<Found>, ApiError> {
+    for namespace in lookup.namespaces().await?.iter() {
         let name = namespace.name.clone();
         if namespace.arn == arn {
-            return look.find(&Id::Namespace { name }).await;
+            return lookup.find(&Id::Namespace { name }).await;
         }
-        let services = look.services(&namespace.id).await?;
+        let services = lookup.services(&namespace.id).await?;
         if let Some(service) = services.iter().find(|service| service.arn == arn) {
             let id = Id::Service {
                 namespace: name,
                 name: service.name.clone(),
             };
-            return look.find(&id).await;
+            return lookup.find(&id).await;
         }
     }
     Ok(None)
@@ -205,7 +206,7 @@ mod tests {
 
     fn read(words: &[&str]) -> Result<Vec<Target>, String> {
         let names: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
-        super::read(words[0], &names)
+        super::read(words[0], &names).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A route may give weight to a virtual node that has no instance: that share of the calls fails, and no
 //! single object looks wrong.
 
+use crate::error::{Error, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ const AT_ONCE: usize = 16;
 
 /// Calls that fail.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Idle {
+pub(super) struct DeadTarget {
     /// The virtual service that is called.
     pub(super) service: ResourceKey,
     /// Its route; absent where a virtual node provides it directly.
@@ -52,10 +53,9 @@ pub(super) enum Reason {
 
 /// Finds them. `run` is asked about names of a cluster's DNS; without it nodes that are found by DNS are
 /// taken to have instances.
-pub(super) async fn find(api: &ApiClient, run: Option<&Client>) -> Result<Vec<Idle>, String> {
-    let told = |error: tombolo_api::client::Error| error.to_string();
+pub(super) async fn find(api: &ApiClient, run: Option<&Client>) -> Result<Vec<DeadTarget>> {
     let mut calls = Vec::new();
-    for mesh in api.list_meshes().await.map_err(told)? {
+    for mesh in api.list_meshes().await? {
         let services = described(api, &mesh.key.name, Kind::VirtualService, "").await?;
         for service in services {
             calls.extend(calls_of(api, service).await?);
@@ -72,7 +72,7 @@ pub(super) async fn find(api: &ApiClient, run: Option<&Client>) -> Result<Vec<Id
     let nodes: BTreeMap<ResourceKey, bool> = stream::iter(keys)
         .map(|key| async move {
             let answers = answers(api, run, &key).await?;
-            Ok::<_, String>((key, answers))
+            Ok::<_, Error>((key, answers))
         })
         .buffered(AT_ONCE)
         .try_collect()
@@ -85,14 +85,14 @@ pub(super) async fn find(api: &ApiClient, run: Option<&Client>) -> Result<Vec<Id
 }
 
 /// All calls of a virtual service, as if none of its nodes had an instance.
-async fn calls_of(api: &ApiClient, service: Resource) -> Result<Vec<Idle>, String> {
+async fn calls_of(api: &ApiClient, service: Resource) -> Result<Vec<DeadTarget>> {
     let mesh = &service.key.mesh;
     let Spec::VirtualService(spec) = &service.spec else {
         return Ok(Vec::new());
     };
     match &spec.provider {
         None => Ok(Vec::new()),
-        Some(Provider::VirtualNode { virtual_node_name }) => Ok(vec![Idle {
+        Some(Provider::VirtualNode { virtual_node_name }) => Ok(vec![DeadTarget {
             service: service.key.clone(),
             route: None,
             reason: Reason::NoInstance {
@@ -112,14 +112,14 @@ async fn calls_of(api: &ApiClient, service: Resource) -> Result<Vec<Idle>, Strin
     }
 }
 
-fn of_route(service: &ResourceKey, route: &ResourceKey, spec: &Spec) -> Vec<Idle> {
+fn of_route(service: &ResourceKey, route: &ResourceKey, spec: &Spec) -> Vec<DeadTarget> {
     let Spec::Route(spec) = spec else {
         return Vec::new();
     };
     let Some((_, action)) = spec.action() else {
         return Vec::new();
     };
-    let of = |reason| Idle {
+    let of = |reason| DeadTarget {
         service: service.clone(),
         route: Some(Route {
             key: route.clone(),
@@ -146,28 +146,22 @@ fn of_route(service: &ResourceKey, route: &ResourceKey, spec: &Spec) -> Vec<Idle
 }
 
 /// All resources of a kind with their specs. One that goes away meanwhile is left out.
-async fn described(
-    api: &ApiClient,
-    mesh: &str,
-    kind: Kind,
-    parent: &str,
-) -> Result<Vec<Resource>, String> {
+async fn described(api: &ApiClient, mesh: &str, kind: Kind, parent: &str) -> Result<Vec<Resource>> {
     let listed = match api.list(mesh, kind, parent).await {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        listed => listed.map_err(|error| error.to_string())?,
+        listed => listed?,
     };
-    stream::iter(listed)
+    let found = stream::iter(listed)
         .map(|listed| async move { api.find(&listed.key).await })
         .buffered(AT_ONCE)
         .try_filter_map(|found| async move { Ok(found) })
-        .try_collect()
-        .await
-        .map_err(|error| error.to_string())
+        .try_collect();
+    Ok(found.await?)
 }
 
 /// Whether a virtual node has an instance that takes calls.
-async fn answers(api: &ApiClient, run: Option<&Client>, key: &ResourceKey) -> Result<bool, String> {
-    let node = api.find(key).await.map_err(|error| error.to_string())?;
+async fn answers(api: &ApiClient, run: Option<&Client>, key: &ResourceKey) -> Result<bool> {
+    let node = api.find(key).await?;
     let Some(Spec::VirtualNode(spec)) = node.map(|node| node.spec) else {
         return Ok(false);
     };
@@ -181,7 +175,7 @@ async fn answers(api: &ApiClient, run: Option<&Client>, key: &ResourceKey) -> Re
     }
 }
 
-async fn registered(api: &ApiClient, discovery: &CloudMapDiscovery) -> Result<bool, String> {
+async fn registered(api: &ApiClient, discovery: &CloudMapDiscovery) -> Result<bool> {
     let mut question = Discover::new(&discovery.namespace_name, &discovery.service_name);
     question.max_results = Some(1);
     for attribute in discovery.attributes.iter().flatten() {
@@ -193,13 +187,13 @@ async fn registered(api: &ApiClient, discovery: &CloudMapDiscovery) -> Result<bo
         Ok(found) => Ok(!found.is_empty()),
         // No namespace or no service of that name yet: nothing was ever registered.
         Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Whether a host name of a cluster leads to a ready pod. Other names, and services that choose no pods,
 /// are beyond what is known here.
-async fn resolved(run: &Client, host: &str) -> Result<bool, String> {
+async fn resolved(run: &Client, host: &str) -> Result<bool> {
     let Some(service) = host
         .trim_end_matches('.')
         .strip_suffix(".svc.cluster.local")
@@ -232,8 +226,8 @@ async fn resolved(run: &Client, host: &str) -> Result<bool, String> {
     Ok(false)
 }
 
-async fn list(run: &Client, query: &Query) -> Result<Vec<ClusterObjects>, String> {
-    run.list(query).await.map_err(|error| error.to_string())
+async fn list(run: &Client, query: &Query) -> Result<Vec<ClusterObjects>> {
+    Ok(run.list(query).await?)
 }
 
 /// `app=front,version=v1`; `None` where there is no label.

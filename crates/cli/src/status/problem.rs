@@ -1,10 +1,11 @@
 //! What is wrong, in words.
 
-use super::tables::{last_nack, proxy_name, state};
-use crate::command::run::text;
+use crate::terminal::escaped_line;
 use serde_json::{Value, json};
 use std::{collections::HashSet, fmt::Write as _};
 use tombolo_local::control::Status as RunStatus;
+use tombolo_operator::{Error, Status, SyncState};
+use tombolo_telemetry::ErrorChain;
 
 /// Something wrong, and the command that mends it or tells more; empty where there is none.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,12 +24,12 @@ impl Problem {
 }
 
 /// Everything that the run and its control plane say is wrong.
-pub(super) fn all(run: Option<&RunStatus>, control_plane: Result<&Value, &String>) -> Vec<Problem> {
+pub(super) fn all(run: Option<&RunStatus>, control_plane: Result<&Status, &Error>) -> Vec<Problem> {
     let mut found = Vec::new();
     match control_plane {
         Ok(status) => of_control_plane(status, &mut found),
         Err(error) => found.push(Problem::new(
-            format!("the control plane does not answer: {error}"),
+            format!("the control plane does not answer: {}", ErrorChain(error)),
             "",
         )),
     }
@@ -77,26 +78,32 @@ fn of_run(run: &RunStatus, found: &mut Vec<Problem>) {
     }));
 }
 
-fn of_control_plane(status: &Value, found: &mut Vec<Problem>) {
-    if let Some(problem) = status["store"]["problem"].as_str() {
+fn of_control_plane(status: &Status, found: &mut Vec<Problem>) {
+    if let Some(problem) = &status.store.problem {
         found.push(Problem::new(
             format!("changes cannot be stored, reads go on with the last state: {problem}"),
             "",
         ));
     }
-    let array = |field: &str| status[field].as_array().into_iter().flatten();
-    for proxy in array("proxies").filter(|proxy| state(proxy) == "rejected") {
-        let (name, reason) = (proxy_name(proxy), last_nack(proxy).unwrap_or_default());
+    let proxies = status.proxies.iter();
+    for proxy in proxies.filter(|proxy| proxy.sync_state() == SyncState::Rejected) {
+        if let Some((kind, nack)) = proxy.last_nack() {
+            let (name, reason) = (proxy.name(), &nack.reason);
+            found.push(Problem::new(
+                format!("proxy {name} rejected its configuration: {kind}: {reason}"),
+                "",
+            ));
+        }
+    }
+    for warning in status
+        .warnings
+        .iter()
+        .flat_map(|of_workload| &of_workload.warnings)
+    {
         found.push(Problem::new(
-            format!("proxy {name} rejected its configuration: {reason}"),
+            format!("{}: {}", warning.object, warning.message),
             "",
         ));
-    }
-    for workload in array("warnings") {
-        for warning in workload["warnings"].as_array().into_iter().flatten() {
-            let (object, message) = (text(warning, "/object"), text(warning, "/message"));
-            found.push(Problem::new(format!("{object}: {message}"), ""));
-        }
     }
 }
 
@@ -107,12 +114,22 @@ pub(super) fn lines(problems: &[Problem]) -> String {
     }
     let mut lines = String::new();
     for problem in problems {
-        let _ = writeln!(lines, "! {}", problem.message);
+        let _ = writeln!(lines, "! {}", bounded(&problem.message));
         if !problem.fix.is_empty() {
-            let _ = writeln!(lines, "    {}", problem.fix);
+            let _ = writeln!(lines, "    {}", bounded(&problem.fix));
         }
     }
     lines
+}
+
+/// One line of bounded length.
+fn bounded(text: &str) -> String {
+    const MAX_LETTERS: usize = 2_000;
+    let line = escaped_line(text);
+    match line.char_indices().nth(MAX_LETTERS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.into_owned(),
+    }
 }
 
 /// For programs.
@@ -129,14 +146,19 @@ mod tests {
 
     #[test]
     fn a_rejection_and_a_warning_are_told_once() {
-        let proxy = json!({
-            "connected": true,
-            "peer": "10.0.0.9:1",
-            "node": {"id": "n"},
-            "kinds": {"listener": {"nack": {"revision": 7, "reason": "bad port", "at_ms": 1}}},
-        });
-        let warning = json!({"warnings": [{"object": "mesh/m", "message": "TLS is not driven"}]});
-        let status = json!({"proxies": [proxy], "warnings": [warning, warning]});
+        let status: Status = serde_json::from_value(json!({
+            "version": "1", "store": {"kind": "memory"}, "account": "", "region": "", "revision": 7,
+            "publishedRevision": 7, "synced": false,
+            "proxies": [{
+                "stream": 1, "connected": true, "peer": "10.0.0.9:1", "node": {"id": "n"}, "revision_acked": 0,
+                "kinds": {"listener": {"nack": {"revision": 7, "reason": "bad port", "at_ms": 1}}},
+            }],
+            "warnings": [{"workload": "w", "warnings": [
+                {"object": "mesh/m", "message": "TLS is not supported"},
+                {"object": "mesh/m", "message": "TLS is not supported"},
+            ]}],
+        }))
+        .expect("a status");
         let found: Vec<String> = all(None, Ok(&status))
             .into_iter()
             .map(|p| p.message)
@@ -145,17 +167,21 @@ mod tests {
             found,
             [
                 "proxy 10.0.0.9:1 rejected its configuration: listener: bad port",
-                "mesh/m: TLS is not driven"
+                "mesh/m: TLS is not supported"
             ]
         );
     }
 
     #[test]
     fn a_control_plane_that_is_silent_is_a_problem() {
-        let found = all(None, Err(&"refused".to_owned()));
+        let refused = Error::Refused {
+            endpoint: "http://a".into(),
+            message: "503".into(),
+        };
+        let found = all(None, Err(&refused));
         assert_eq!(
             lines(&found),
-            "! the control plane does not answer: refused\n"
+            "! the control plane does not answer: http://a: 503\n"
         );
         assert_eq!(lines(&[]), "nothing is wrong\n");
     }

@@ -1,16 +1,16 @@
 //! What to do about calls that nothing answers.
 
 use super::{
-    idle::{Idle, Reason},
+    dead_targets::{DeadTarget, Reason},
     problem::Problem,
 };
-use crate::command::run::text;
+use crate::local::text;
 use serde_json::Value;
 use tombolo_local::control::{Client, ClusterObjects, Query};
 use tombolo_model::appmesh::ResourceKey;
 
-/// Idle targets as problems. With a run, the deployment that should answer is named.
-pub(super) async fn problems(idle: Vec<Idle>, run: Option<&Client>) -> Vec<Problem> {
+/// Dead targets as problems. With a run, the deployment that should answer is named.
+pub(super) async fn problems(dead: Vec<DeadTarget>, run: Option<&Client>) -> Vec<Problem> {
     let list = async |kind: &str| {
         let query = Query {
             kind: kind.into(),
@@ -18,30 +18,30 @@ pub(super) async fn problems(idle: Vec<Idle>, run: Option<&Client>) -> Vec<Probl
         };
         match run {
             // Without the objects the problem is still worth telling.
-            Some(run) if !idle.is_empty() => run.list(&query).await.unwrap_or_default(),
+            Some(run) if !dead.is_empty() => run.list(&query).await.unwrap_or_default(),
             _ => Vec::new(),
         }
     };
     let (nodes, deployments) = (list("virtualnodes").await, list("deployments").await);
-    idle.iter()
-        .map(|idle| match &idle.reason {
-            Reason::NoWeight => Problem::new(message(idle), ""),
+    dead.iter()
+        .map(|dead| match &dead.reason {
+            Reason::NoWeight => Problem::new(message(dead), ""),
             Reason::NoInstance { node, .. } => {
                 let (cause, fix) = cause(node, &nodes, &deployments).unwrap_or_default();
-                Problem::new(message(idle) + &cause, fix)
+                Problem::new(message(dead) + &cause, fix)
             }
         })
         .collect()
 }
 
-fn message(idle: &Idle) -> String {
-    let service = &idle.service.name;
-    let (way, failure) = match &idle.route {
+fn message(dead: &DeadTarget) -> String {
+    let service = &dead.service.name;
+    let (way, failure) = match &dead.route {
         Some(route) if route.is_tcp => (route_words(&route.key), "are closed"),
         Some(route) => (route_words(&route.key), "get 503"),
         None => (String::new(), "fail"),
     };
-    match &idle.reason {
+    match &dead.reason {
         Reason::NoWeight => format!(
             "virtual service {service}{way}: all weights are 0, so its calls {failure}; give a target weight"
         ),
@@ -78,17 +78,17 @@ fn cause(
     });
     let (cluster, object) = found.next()?;
     let namespace = text(object, "/metadata/namespace");
-    let wanted = object
+    let desired = object
         .pointer("/spec/podSelector/matchLabels")?
         .as_object()?;
     let in_cluster = deployments.iter().find(|found| found.cluster == cluster)?;
     let deployment = in_cluster.items.iter().find(|deployment| {
         let labels = deployment.pointer("/spec/template/metadata/labels");
         text(deployment, "/metadata/namespace") == namespace
-            && labels.is_some_and(|labels| wanted.iter().all(|(key, value)| &labels[key] == value))
+            && labels.is_some_and(|labels| desired.iter().all(|(key, value)| &labels[key] == value))
     });
     let Some(deployment) = deployment else {
-        let selector: Vec<String> = wanted
+        let selector: Vec<String> = desired
             .iter()
             .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
             .collect();
@@ -117,7 +117,7 @@ fn cause(
 
 #[cfg(test)]
 mod tests {
-    use super::super::idle::Route;
+    use super::super::dead_targets::Route;
     use super::*;
     use serde_json::json;
     use tombolo_model::appmesh::Kind;
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_share_of_the_calls_is_told_with_the_route() {
         let service = ResourceKey::new("m", Kind::VirtualService, "paint.shop");
-        let mut idle = Idle {
+        let mut dead = DeadTarget {
             service,
             route: Some(Route {
                 key: ResourceKey::child("m", Kind::Route, "paint_shop", "all"),
@@ -194,11 +194,11 @@ mod tests {
             },
         };
         assert_eq!(
-            message(&idle),
+            message(&dead),
             "virtual service paint.shop (route all of router paint_shop): 30 of 100 calls go to virtual \
              node paint-red_shop, which has no healthy instance, and get 503"
         );
-        idle.reason = Reason::NoWeight;
-        assert!(message(&idle).contains("all weights are 0"));
+        dead.reason = Reason::NoWeight;
+        assert!(message(&dead).contains("all weights are 0"));
     }
 }

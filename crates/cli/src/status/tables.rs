@@ -1,16 +1,15 @@
 //! The tables of `tombolo status`.
 
-use super::Picture;
-use crate::command::run::text;
-use serde_json::Value;
+use super::StatusReport;
+use crate::{table::Table, terminal::escaped_line};
 use std::fmt::Write as _;
-use tombolo_kube::render::Table;
 use tombolo_local::control::Status as RunStatus;
+use tombolo_operator::{ProxyStatus, Status, StoreStatus};
 
 /// Everything but what is wrong.
-pub(super) fn all(picture: &Picture) -> String {
-    let run = picture.run.as_ref().map(run).unwrap_or_default();
-    run + &match &picture.control_plane {
+pub(super) fn all(report: &StatusReport) -> String {
+    let run = report.run.as_ref().map(run).unwrap_or_default();
+    run + &match &report.control_plane {
         Ok(status) => control_plane(status),
         Err(_) => "CONTROL PLANE  does not answer\n\n".into(),
     }
@@ -34,43 +33,31 @@ fn run(run: &RunStatus) -> String {
     if run.workloads.is_empty() {
         return out;
     }
-    let mut table = Table::of(["WORKLOAD", "NAMESPACE", "READY", "WAITING", "CLUSTER"]);
+    let mut table = Table::new(["WORKLOAD", "NAMESPACE", "READY", "WAITING", "CLUSTER"]);
     for workload in &run.workloads {
-        table.push(
-            "",
-            [
-                workload.object.clone(),
-                workload.namespace.clone(),
-                format!("{}/{}", workload.ready, workload.total),
-                workload.waiting.clone().unwrap_or_else(|| "-".into()),
-                workload.cluster.clone(),
-            ],
-        );
+        table.push([
+            workload.object.clone(),
+            workload.namespace.clone(),
+            format!("{}/{}", workload.ready, workload.total),
+            workload.waiting.clone().unwrap_or_else(|| "-".into()),
+            workload.cluster.clone(),
+        ]);
     }
     let _ = writeln!(out, "{table}");
     out
 }
 
-fn control_plane(status: &Value) -> String {
-    let number = |field: &str| status[field].as_u64().unwrap_or(0);
-    let store = &status["store"];
-    let place = match (store["kind"].as_str(), store["member"].as_str()) {
-        (Some(kind), Some(member)) => format!(", state in {kind} at {member}"),
-        (Some(kind), None) if store["problem"].is_string() => format!(", state in {kind}, away"),
-        (Some(kind), None) => format!(", state in {kind}"),
-        (None, _) => String::new(),
-    };
+fn control_plane(status: &Status) -> String {
     let mut out = format!(
-        "CONTROL PLANE  revision {}, published {}{place}\n\n",
-        number("revision"),
-        number("publishedRevision")
+        "CONTROL PLANE  revision {}, published {}{}\n\n",
+        status.revision,
+        status.published_revision,
+        store(&status.store)
     );
-    let proxies = status["proxies"].as_array();
-    let proxies = proxies.map(Vec::as_slice).unwrap_or_default();
-    if proxies.is_empty() {
+    if status.proxies.is_empty() {
         return out + "no proxy has connected yet\n\n";
     }
-    let mut table = Table::of([
+    let mut table = Table::new([
         "PROXY",
         "NODE",
         "AGENT",
@@ -80,84 +67,57 @@ fn control_plane(status: &Value) -> String {
         "LAST NACK",
         "CLUSTER",
     ]);
-    for proxy in proxies {
-        table.push("", proxy_cells(proxy));
+    for proxy in &status.proxies {
+        table.push(proxy_cells(proxy));
     }
     let _ = writeln!(out, "{table}");
     out
 }
 
-fn proxy_cells(proxy: &Value) -> [String; 8] {
-    let node = text(proxy, "/node/id");
-    let agent = format!(
-        "{} {}",
-        text(proxy, "/node/user_agent"),
-        text(proxy, "/node/user_agent_version")
-    );
-    let revision = |field: &str| proxy[field].as_u64().map(|number| number.to_string());
+/// `, state in etcd at etcd-0:2379`; nothing for servers that do not say.
+fn store(store: &StoreStatus) -> String {
+    let kind = escaped_line(&store.kind);
+    match &store.member {
+        _ if kind.is_empty() => String::new(),
+        Some(member) => format!(", state in {kind} at {}", escaped_line(member)),
+        None if store.problem.is_some() => format!(", state in {kind}, not writable"),
+        None => format!(", state in {kind}"),
+    }
+}
+
+fn proxy_cells(proxy: &ProxyStatus) -> [String; 8] {
+    let node = &proxy.node;
+    let agent = format!("{} {}", node.user_agent, node.user_agent_version);
+    let nack = proxy.last_nack();
     [
-        proxy_name(proxy),
-        node.rsplit_once("mesh/")
-            .map_or(node.clone(), |(_, path)| path.to_owned()),
-        or_dash(agent.trim().to_owned()),
-        state(proxy).to_owned(),
-        or_dash(revision("revision_wanted").unwrap_or_default()),
-        or_dash(revision("revision_acked").unwrap_or_default()),
-        or_dash(last_nack(proxy).map_or_else(String::new, |nack| shortened(&nack))),
-        or_dash(metadata(proxy, "tombolo.io/cluster")),
+        proxy.name().to_owned(),
+        (node.id.rsplit_once("mesh/")).map_or(node.id.clone(), |(_, path)| path.to_owned()),
+        or_dash(agent.trim()),
+        proxy.sync_state().as_str().to_owned(),
+        or_dash(
+            &proxy
+                .revision_wanted
+                .map(|it| it.to_string())
+                .unwrap_or_default(),
+        ),
+        proxy.revision_acked.to_string(),
+        nack.map_or_else(
+            || "-".to_owned(),
+            |(kind, nack)| shortened(&format!("{kind}: {}", nack.reason)),
+        ),
+        or_dash(node.metadata_str("tombolo.io/cluster").unwrap_or_default()),
     ]
 }
 
-/// The proxy's pod, or where it calls from.
-pub(super) fn proxy_name(proxy: &Value) -> String {
-    match metadata(proxy, "tombolo.io/pod") {
-        pod if pod.is_empty() => or_dash(text(proxy, "/peer")),
-        pod => pod,
-    }
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-" } else { text }.to_owned()
 }
 
-fn metadata(proxy: &Value, key: &str) -> String {
-    let value = proxy["node"]["metadata"][key].as_str();
-    value.unwrap_or_default().to_owned()
-}
-
-fn or_dash(text: String) -> String {
-    if text.is_empty() { "-".into() } else { text }
-}
-
-/// How far a proxy has come.
-pub(super) fn state(proxy: &Value) -> &'static str {
-    let rejects = |kind: &Value| {
-        kind["nack"]["revision"].as_u64().is_some_and(|nacked| {
-            kind["revision_acked"]
-                .as_u64()
-                .is_none_or(|acked| acked < nacked)
-        })
-    };
-    let kinds = proxy["kinds"].as_object();
-    if proxy["connected"] != true {
-        "disconnected"
-    } else if kinds.is_some_and(|kinds| kinds.values().any(rejects)) {
-        "rejected"
-    } else if proxy["revision_acked"].as_u64() >= proxy["revision_wanted"].as_u64() {
-        "synced"
-    } else {
-        "pending"
-    }
-}
-
-/// The newest rejection of any kind of resource.
-pub(super) fn last_nack(proxy: &Value) -> Option<String> {
-    let kinds = proxy["kinds"].as_object()?;
-    let nacks = kinds.iter().filter(|(_, kind)| kind["nack"].is_object());
-    let (kind, progress) = nacks.max_by_key(|(_, kind)| kind["nack"]["at_ms"].as_u64())?;
-    Some(format!("{kind}: {}", text(progress, "/nack/reason")))
-}
-
+/// The first line of a reason, cut between letters.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
+    const MAX_LETTERS: usize = 60;
     let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(MOST) {
+    match line.char_indices().nth(MAX_LETTERS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }
@@ -166,27 +126,49 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_proxy_is_synced_pending_rejected_or_gone() {
-        let proxy = |acked: u64, nacked: Option<u64>, connected: bool| {
-            let nack = nacked.map(|revision| json!({"revision": revision, "reason": "x"}));
-            json!({
-                "connected": connected, "revision_acked": acked, "revision_wanted": 5,
-                "kinds": {"route": {"revision_acked": acked, "nack": nack}},
-            })
-        };
-        assert_eq!(state(&proxy(5, None, true)), "synced");
-        assert_eq!(state(&proxy(4, None, true)), "pending");
-        assert_eq!(state(&proxy(4, Some(5), true)), "rejected");
-        assert_eq!(state(&proxy(5, Some(4), true)), "synced", "mended since");
-        assert_eq!(state(&proxy(5, None, false)), "disconnected");
-    }
+    use std::collections::BTreeMap;
+    use tombolo_operator::{Nack, TypeStatus};
 
     #[test]
     fn long_reasons_are_cut_between_letters() {
         assert_eq!(shortened("a\nb"), "a");
         assert_eq!(shortened(&"ä".repeat(61)), "ä".repeat(60) + "…");
+    }
+
+    #[test]
+    fn what_a_proxy_says_of_itself_breaks_no_table_and_reaches_no_terminal() {
+        let hostile = format!("\u{1b}[2J{}\nforged", "x".repeat(70_000));
+        let mut proxy = ProxyStatus {
+            connected: true,
+            ..ProxyStatus::default()
+        };
+        proxy.node.id.clone_from(&hostile);
+        proxy.node.user_agent.clone_from(&hostile);
+        let metadata = &mut proxy.node.metadata;
+        metadata.insert("tombolo.io/pod".into(), hostile.as_str().into());
+        metadata.insert("tombolo.io/cluster".into(), hostile.as_str().into());
+        let nack = Nack {
+            reason: hostile.clone(),
+            revision: 1,
+            ..Nack::default()
+        };
+        let rejected = TypeStatus {
+            nack: Some(nack),
+            ..TypeStatus::default()
+        };
+        proxy.kinds = BTreeMap::from([("listener".into(), rejected)]);
+        let status = Status {
+            proxies: vec![proxy],
+            ..Status::default()
+        };
+        let text = control_plane(&status);
+        assert!(!text.contains('\u{1b}'), "an escape sequence is printed");
+        assert_eq!(text.lines().count(), 5, "a line is forged");
+        let problems = super::super::problem::all(None, Ok(&status));
+        let lines = super::super::problem::lines(&problems);
+        assert!(
+            !lines.contains('\u{1b}') && lines.lines().count() == 1,
+            "{lines:.200}"
+        );
     }
 }

@@ -9,7 +9,7 @@ const YEAR: u64 = 365 * DAY;
 
 /// An age as `kubectl` writes it: one unit, or two while the larger one is small. `5s`, `3m10s`, `5h47m`, `13h`,
 /// `2d`.
-pub fn age(age: Duration) -> String {
+pub(crate) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     // Below the first bound two units are shown, below the second one.
     match seconds {

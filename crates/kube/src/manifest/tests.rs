@@ -183,17 +183,66 @@ spec:
 }
 
 #[test]
-fn the_same_object_twice_is_refused_with_both_places() {
+fn the_same_object_twice_with_different_content_is_refused_with_both_places() {
     let sources = [
         Source::new("a.yaml", NODE),
-        Source::new("b.yaml", format!("---\n{NODE}")),
+        Source::new("b.yaml", format!("---\n{NODE}").replace("8080", "8081")),
     ];
     let problems = read(&sources, &Options::default())
-        .expect_err("a duplicate")
+        .expect_err("a contradiction")
         .to_string();
     assert_eq!(
         problems,
-        "b.yaml:5: VirtualNode shop/front: metadata.name: is given twice; the first is at a.yaml:1; remove one"
+        "b.yaml:5: VirtualNode shop/front: metadata.name: is given twice, and it differs from a.yaml:4; \
+         remove one of them"
+    );
+}
+
+#[test]
+fn the_same_document_in_two_files_is_one_object() {
+    let sources = [
+        Source::new("a.yaml", NODE),
+        Source::new("b.yaml", format!("# copied\n---\n{NODE}")),
+    ];
+    let manifests = read(&sources, &Options::default()).expect("they are the same");
+    assert_eq!(manifests.objects.len(), 1);
+    assert_eq!(manifests.objects[0].origin.file(), "a.yaml");
+}
+
+#[test]
+fn a_namespace_is_put_together_from_all_its_documents() {
+    let namespace = |labels: &str| {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels: {{{labels}}}\n"
+        )
+    };
+    let sources = |second: &str| {
+        [
+            Source::new("a.yaml", namespace("mesh: shop, team: blue")),
+            Source::new("b.yaml", namespace(second)),
+        ]
+    };
+    let manifests = read(&sources("tier: front"), &Options::default()).expect("they agree");
+    let labels = manifests.objects[0]
+        .object
+        .metadata()
+        .labels
+        .clone()
+        .expect("labels");
+    let labels: Vec<(&str, &str)> = labels
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        labels,
+        [("mesh", "shop"), ("team", "blue"), ("tier", "front")]
+    );
+    assert_eq!(manifests.objects.len(), 1);
+    let problems = read(&sources("team: red"), &Options::default()).expect_err("a contradiction");
+    assert_eq!(
+        problems.to_string(),
+        "b.yaml:5: Namespace shop: metadata.labels.team: is given twice, and its value differs from a.yaml:5; \
+         remove one of them"
     );
 }
 

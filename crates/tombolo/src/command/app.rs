@@ -9,10 +9,9 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
         let environment = |name: &str| std::env::var(name).ok();
-        tombolo_example_color::run(&self.program, &environment)
-            .map_err(|error| error.to_string())?;
+        tombolo_example_color::run(&self.program, &environment)?;
         Ok(0)
     }
 }

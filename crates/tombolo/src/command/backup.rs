@@ -1,15 +1,14 @@
 //! `tombolo export` and `tombolo import`: the whole state as readable YAML.
 
-mod transfer;
-
-use super::storage::Storage;
+use super::{DEFAULT_REGION, Error, storage::Storage};
 use std::{
     fs::File,
     io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 use tombolo_api::client::Endpoint;
-use tombolo_store::{ReplaceError, State, dump};
+use tombolo_operator::{Client, ImportError};
+use tombolo_store::{State, dump};
 
 /// Write the whole state of a control plane as YAML: a backup, or something to read.
 #[derive(clap::Args)]
@@ -21,7 +20,7 @@ pub(crate) struct Export {
     /// The file; standard output when it is - or absent.
     file: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    location: Location,
 }
 
 /// Put a state that was exported in the place of an empty one: all of it, or nothing.
@@ -33,17 +32,16 @@ Examples:
 pub(crate) struct Import {
     /// The file; standard input when it is -.
     file: PathBuf,
-    /// Throw away what is there.
+    /// Discard the state that is there.
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
-    place: Place,
+    location: Location,
 }
 
-/// Whose state it is: that of a running server, or what lies at a place that no server uses, or that
-/// servers share.
+/// Where the state is: at a running server, or in a store that no server uses or that servers share.
 #[derive(clap::Args)]
-struct Place {
+struct Location {
     /// The server, as https:// where it speaks TLS.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8490")]
     api: Endpoint,
@@ -52,37 +50,37 @@ struct Place {
 }
 
 impl Export {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    pub(crate) fn run(self) -> Result<i32, Error> {
         super::runtime()?.block_on(async {
             match self.file.as_deref().filter(|file| !is_standard(file)) {
                 None => {
                     let mut out = BufWriter::new(io::stdout().lock());
-                    self.place.export(&mut out).await?;
-                    out.flush().map_err(|error| error.to_string())
+                    self.location.export(&mut out).await?;
+                    out.flush()?;
+                    Ok(0)
                 }
-                Some(file) => self.to_file(file).await,
+                Some(file) => self.to_file(file).await.map(|()| 0),
             }
-        })?;
-        Ok(0)
+        })
     }
 
     /// Under its name the file is there whole or not at all.
-    async fn to_file(&self, file: &Path) -> Result<(), String> {
+    async fn to_file(&self, file: &Path) -> Result<(), Error> {
         let failed = |error: io::Error| format!("{}: {error}", file.display());
         let mut name = file.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let part = file.with_file_name(name);
         let mut out = BufWriter::new(File::create(&part).map_err(failed)?);
-        let exported = self.place.export(&mut out).await;
+        let exported = self.location.export(&mut out).await;
         let written = exported.and_then(|()| {
             let finished = out.into_inner().map_err(io::IntoInnerError::into_error);
             finished
                 .and_then(|file| file.sync_all())
                 .and_then(|()| std::fs::rename(&part, file))
-                .map_err(failed)
+                .map_err(|error| failed(error).into())
         });
         if written.is_err() {
-            // What is there of it is of no use.
+            // A part of an export is of no use. That it cannot be removed is not worth hiding why.
             let _ = std::fs::remove_file(&part);
         }
         written
@@ -90,75 +88,60 @@ impl Export {
 }
 
 impl Import {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    pub(crate) fn run(self) -> Result<i32, Error> {
         let name = self.file.display().to_string();
         let failed = |error: io::Error| format!("{name}: {error}");
-        let mut text = String::new();
+        let mut text = Vec::new();
         if is_standard(&self.file) {
-            io::stdin().read_to_string(&mut text).map_err(failed)?;
+            io::stdin().read_to_end(&mut text).map_err(failed)?;
         } else {
             let mut file = File::open(&self.file).map_err(failed)?;
-            file.read_to_string(&mut text).map_err(failed)?;
+            file.read_to_end(&mut text).map_err(failed)?;
         }
-        let imported = super::runtime()?.block_on(self.place.import(text, self.overwrite));
-        let revision = imported.map_err(|refusal| match refusal {
-            Refusal::Text(problems) => problems
-                .iter()
-                .map(|problem| format!("{name}:{problem}"))
-                .collect::<Vec<_>>()
-                .join("\n"),
-            Refusal::NotEmpty(why) => format!("{why}; --overwrite throws that away"),
-            Refusal::Other(why) => why,
+        let imported = super::runtime()?.block_on(self.location.import(text, self.overwrite));
+        let revision = imported.map_err(|error| -> Error {
+            match error.downcast::<ImportError>() {
+                Ok(error) => match *error {
+                    ImportError::Invalid(problems) => {
+                        let lines = problems.iter().map(|problem| format!("{name}:{problem}"));
+                        lines.collect::<Vec<_>>().join("\n").into()
+                    }
+                    ImportError::NotEmpty(why) => {
+                        format!("{why}; --overwrite discards that state").into()
+                    }
+                    error @ ImportError::Unavailable(_) => error.into(),
+                },
+                Err(error) => error,
+            }
         })?;
         eprintln!("imported; the revision is {revision}");
         Ok(0)
     }
 }
 
-/// Why nothing was imported.
-pub(crate) enum Refusal {
-    /// What is wrong with the text: lines and messages.
-    Text(Vec<String>),
-    /// There is a state already.
-    NotEmpty(String),
-    Other(String),
-}
+impl Location {
+    fn client(&self) -> Client {
+        Client::from_environment(self.api.clone(), DEFAULT_REGION)
+    }
 
-impl Place {
-    async fn export(&self, out: &mut impl Write) -> Result<(), String> {
+    async fn export(&self, out: &mut impl Write) -> Result<(), Error> {
         if self.storage.is_named() {
             let state = State::of(&self.storage.open().await?.view());
-            return dump::write(&state, out).map_err(|error| error.to_string());
+            return Ok(dump::write(&state, out)?);
         }
-        transfer::export(&self.api, out).await
+        Ok(self.client().export(out).await?)
     }
 
-    async fn import(&self, text: String, overwrite: bool) -> Result<u64, Refusal> {
-        if !self.storage.is_named() {
-            return transfer::import(&self.api, text, overwrite).await;
+    async fn import(&self, text: Vec<u8>, overwrite: bool) -> Result<u64, Error> {
+        if self.storage.is_named() {
+            let store = self.storage.open().await?;
+            return Ok(tombolo_operator::import(&store, text, overwrite).await?);
         }
-        let state = read(&text)?;
-        let store = self.storage.open().await.map_err(Refusal::Other)?;
-        replace(&store, state, overwrite).await
+        match self.client().import(text, overwrite).await {
+            Err(tombolo_operator::Error::Import(error)) => Err(error.into()),
+            imported => Ok(imported?),
+        }
     }
-}
-
-/// The state in a text.
-pub(crate) fn read(text: &str) -> Result<State, Refusal> {
-    dump::read(text)
-        .map_err(|problems| Refusal::Text(problems.iter().map(ToString::to_string).collect()))
-}
-
-pub(crate) async fn replace(
-    store: &tombolo_store::Store,
-    state: State,
-    overwrite: bool,
-) -> Result<u64, Refusal> {
-    let replaced = store.replace(state, overwrite).await;
-    replaced.map_err(|error| match error {
-        ReplaceError::NotEmpty { .. } => Refusal::NotEmpty(error.to_string()),
-        ReplaceError::Unavailable(_) => Refusal::Other(error.to_string()),
-    })
 }
 
 fn is_standard(file: &Path) -> bool {

@@ -47,9 +47,9 @@ const READY_DEADLINE: Duration = Duration::from_secs(120);
 const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Demo {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
         let Sample::Color(color) = self.sample;
-        super::runtime()?.block_on(color.run())
+        Ok(super::runtime()?.block_on(color.run())?)
     }
 }
 

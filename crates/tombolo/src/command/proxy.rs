@@ -1,5 +1,6 @@
 //! `tombolo proxy`, `tombolo envoy` and `tombolo init`: what runs inside a pod.
 
+use crate::logging::{self, Level};
 use std::{os::unix::process::CommandExt, path::PathBuf};
 use tombolo_proxy::Options;
 
@@ -8,10 +9,10 @@ use tombolo_proxy::Options;
 pub(crate) struct Proxy {}
 
 impl Proxy {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        let options = Options::from_env(&environment).map_err(|error| error.to_string())?;
-        crate::logging::start(log_level());
-        tombolo_proxy::run(options).map_err(|error| error.to_string())?;
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
+        let options = Options::from_env(&environment)?;
+        logging::start(log_level());
+        tombolo_proxy::run(options)?;
         Ok(0)
     }
 }
@@ -25,16 +26,16 @@ pub(crate) struct Envoy {
 }
 
 impl Envoy {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        let options = Options::from_env(&environment).map_err(|error| error.to_string())?;
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
+        let options = Options::from_env(&environment)?;
         let bootstrap = tombolo_proxy::envoy::bootstrap(&options);
         let error = std::process::Command::new(&self.program)
             .args(["--config-yaml", &bootstrap.to_string()])
-            .args(["--log-level", log_level(), "--use-dynamic-base-id"])
+            .args(["--log-level", log_level().envoy(), "--use-dynamic-base-id"])
             .args(["--concurrency", &options.worker_count().to_string()])
             .args(["--drain-time-s", "5", "--parent-shutdown-time-s", "10"])
             .exec();
-        Err(format!("cannot start {}: {error}", self.program.display()))
+        Err(format!("cannot start {}: {error}", self.program.display()).into())
     }
 }
 
@@ -44,10 +45,10 @@ impl Envoy {
 pub(crate) struct Init {}
 
 impl Init {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
         use tombolo_linux::intercept::{self, InterceptConfig};
-        match InterceptConfig::from_env(&environment).map_err(|error| error.to_string())? {
-            Some(config) => intercept::apply(&config).map_err(|error| error.to_string())?,
+        match InterceptConfig::from_env(&environment)? {
+            Some(config) => intercept::apply(&config)?,
             None => println!("APPMESH_START_ENABLED is not 1: nothing is redirected"),
         }
         Ok(0)
@@ -58,13 +59,8 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn log_level() -> &'static str {
-    match std::env::var("ENVOY_LOG_LEVEL").as_deref() {
-        Ok("trace") => "trace",
-        Ok("debug") => "debug",
-        Ok("info") => "info",
-        Ok("error" | "critical") => "error",
-        Ok("off") => "off",
-        _ => "warning",
-    }
+/// The level in `ENVOY_LOG_LEVEL`; warnings where it names none.
+fn log_level() -> Level {
+    let word = environment("ENVOY_LOG_LEVEL").unwrap_or_default();
+    Level::of(&word).unwrap_or(Level::Warn)
 }

@@ -1,7 +1,7 @@
 //! `tombolo server`: the control plane.
 
 mod callers;
-pub(crate) mod operator;
+mod status;
 
 use super::storage::Storage;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     logging,
 };
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
     http::{HeaderMap, header},
     response::IntoResponse,
@@ -102,14 +102,15 @@ struct Sockets {
 }
 
 impl Server {
-    pub(crate) fn run(self) -> Result<i32, String> {
-        logging::start("info");
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
+        logging::start(logging::Level::Info);
         let scope = Scope::parse(&self.account, &self.region)?;
         self.callers.check(&self.api, &self.xds)?;
         let runtime = super::runtime()?;
         let ended = runtime.block_on(self.serve(scope));
         runtime.shutdown_timeout(BLOCKING_DRAIN);
-        ended.map(|()| 0)
+        ended?;
+        Ok(0)
     }
 
     fn limits(&self) -> Limits {
@@ -181,14 +182,12 @@ impl Server {
             dns.metrics().register(&mut registry);
         }
         let xds = tombolo_xds::Server::new(publisher.clone(), xds_options);
-        let status = Router::new()
-            .route(tombolo_api::STATUS_PATH, get(status))
-            .with_state(Status {
-                store: store.clone(),
-                publisher,
-                proxies: xds.registry(),
-                scope: scope.clone(),
-            });
+        let status = status::Sources {
+            store: store.clone(),
+            publisher,
+            proxies: xds.registry(),
+            scope: scope.clone(),
+        };
         announce("xds", sockets.xds.local_addr());
         supervisor.spawn(xds_stage, "xds", |stop| {
             xds.serve(sockets.xds, stop.cancelled_owned())
@@ -197,7 +196,8 @@ impl Server {
         let metrics = Router::new()
             .route(METRICS_PATH, get(serve_metrics))
             .with_state(Arc::new(registry));
-        let routes = status.merge(metrics).merge(operator::routes(store.clone()));
+        let operator = tombolo_operator::routes(store.clone(), move || status.status());
+        let routes = operator.merge(metrics);
         let api = tombolo_api::Server::new(store, api_config)?.with_routes(routes);
         let api = api.with_open_route(HEALTH_PATH, get(async || "ok\n"));
         let api = self.callers.guard(api, &mut supervisor, background)?;
@@ -307,58 +307,4 @@ async fn serve_metrics(
     let format = Format::accepted(accept);
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
     (content_type, metrics::render(&registry, format))
-}
-
-/// What `/tombolo/v1/status` answers from.
-#[derive(Clone)]
-struct Status {
-    store: Store,
-    publisher: Publisher,
-    proxies: tombolo_xds::Registry,
-    scope: Scope,
-}
-
-/// How it goes, as JSON. `synced` is true when every change is published and every connected proxy has
-/// acknowledged what it should hold.
-async fn status(State(status): State<Status>) -> Json<serde_json::Value> {
-    let warnings: Vec<_> = status
-        .publisher
-        .warnings()
-        .into_iter()
-        .map(|(workload, warnings)| {
-            serde_json::json!({"workload": workload.key.to_string(), "warnings": warnings})
-        })
-        .collect();
-    let revision = status.store.view().revision;
-    let published = *status.publisher.processed().borrow();
-    let mut synced = published >= revision;
-    let proxies: Vec<_> = status
-        .proxies
-        .proxies()
-        .into_iter()
-        .map(|proxy| {
-            let wanted = status.publisher.wanted(&proxy.node);
-            let has_it = wanted.is_none_or(|wanted| proxy.revision_acked >= wanted);
-            synced &= has_it || !proxy.connected;
-            let mut json = serde_json::to_value(&proxy).unwrap_or_default();
-            json["revision_wanted"] = wanted.into();
-            json
-        })
-        .collect();
-    let condition = status.store.condition();
-    Json(serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "store": {
-            "kind": condition.kind,
-            "member": condition.member,
-            "problem": condition.problem,
-        },
-        "account": status.scope.account,
-        "region": status.scope.region,
-        "revision": revision,
-        "publishedRevision": published,
-        "synced": synced,
-        "proxies": proxies,
-        "warnings": warnings,
-    }))
 }

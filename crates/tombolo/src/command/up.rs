@@ -114,7 +114,7 @@ impl std::str::FromStr for ClusterArgument {
 }
 
 impl Up {
-    pub(crate) fn run(self) -> Result<i32, String> {
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
         let mut clusters: BTreeMap<String, Vec<Source>> = BTreeMap::new();
         let mut problems = Vec::new();
         let standard_inputs = self.clusters.iter().map(|argument| &argument.path);
@@ -143,7 +143,7 @@ impl Up {
             }
         }
         if !problems.is_empty() {
-            return Err(problems.join("\nerror: ") + "\nnothing was started");
+            return Err((problems.join("\nerror: ") + "\nnothing was started").into());
         }
         let mut options = self.place.options()?;
         if let Some(parent) = self.images.first().and_then(|path| path.parent()) {

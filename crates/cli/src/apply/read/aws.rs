@@ -1,8 +1,8 @@
 //! Inputs and outputs of the aws CLI, where they tell their kind: what `--cli-input-json` takes for the seven
 //! kinds of App Mesh, bare as input or wrapped as `describe-…` prints it.
 
-use super::{Place, Wanted, content, problem};
-use crate::command::resource::{id::Id, kind::Kind};
+use super::{Desired, Location, content, problem};
+use crate::resource::{id::Id, kind::Kind};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use tombolo_kube::{
@@ -41,7 +41,7 @@ const NAMES: [(appmesh::Kind, &[&str]); 7] = [
 /// Members that say nothing about what the resource shall be.
 const BESIDE: [&str; 5] = ["clientToken", "metadata", "status", "meshOwner", "tags"];
 
-pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
+pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     let refused = |denial| vec![problem(&document.origin, None, denial)];
     let (at, members) = unwrap(&document.object).ok_or_else(|| refused(unknown()))?;
     let (kind, names) = NAMES
@@ -60,7 +60,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
     let mut names_given: Vec<String> = given.map(str::to_owned).collect();
     let name = names_given.pop().unwrap_or_default();
     let id = Id::new(Kind::Mesh(kind), &names_given, name).ok_or_else(|| refused(unknown()))?;
-    let place = Place {
+    let place = Location {
         origin: document.origin.clone(),
         spec: at.clone().field("spec"),
         name: at.clone().field(names.last().copied().unwrap_or_default()),
@@ -73,7 +73,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
         Some(spec) => spec,
     };
     let content = content(&id, spec, &place)?;
-    Ok(Wanted {
+    Ok(Desired {
         id,
         content,
         tags,

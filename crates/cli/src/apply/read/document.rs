@@ -1,7 +1,7 @@
 //! Documents as `tombolo get -o yaml` prints them.
 
-use super::{Place, Wanted, content, problem};
-use crate::command::resource::{
+use super::{Desired, Location, content, problem};
+use crate::resource::{
     id::Id,
     kind::{Kind, nearest},
 };
@@ -19,14 +19,14 @@ pub(super) fn is_of_ours(version: &str) -> bool {
     Kind::ALL.iter().any(|kind| api(*kind) == group)
 }
 
-pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
+pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     let refused = |denials: Vec<Denial>| {
         let problem = |denial| problem(&document.origin, None, denial);
         denials.into_iter().map(problem).collect::<Vec<Problem>>()
     };
     let kind = kind(&document.object).map_err(|denial| refused(vec![denial]))?;
     let (id, tags) = identity(kind, &document.object).map_err(refused)?;
-    let place = Place {
+    let place = Location {
         origin: document.origin.clone(),
         spec: "spec".into(),
         name: "metadata.name".into(),
@@ -42,7 +42,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Wanted, Vec<Problem>> {
         spec => spec,
     };
     match content(&id, spec, &place) {
-        Ok(content) if problems.is_empty() => Ok(Wanted {
+        Ok(content) if problems.is_empty() => Ok(Desired {
             id,
             content,
             tags,
@@ -68,7 +68,7 @@ fn kind(document: &Value) -> Result<Kind, Denial> {
             format!("is missing; known are {known}"),
         ));
     };
-    let kind = Kind::of_title(title).map_err(|message| Denial::new("kind", message))?;
+    let kind = Kind::of_title(title).map_err(|error| Denial::new("kind", error.to_string()))?;
     match document["apiVersion"].as_str() {
         Some(version) if version == kind.api_version() => Ok(kind),
         given => {

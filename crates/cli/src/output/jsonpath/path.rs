@@ -1,5 +1,6 @@
 //! A path through a JSON value.
 
+use super::TemplateError;
 use serde_json::Value;
 use std::str::FromStr;
 
@@ -111,9 +112,9 @@ fn deep<'a>(name: &str, value: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 impl FromStr for Path {
-    type Err = String;
+    type Err = TemplateError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
         let from_root = text.starts_with('$');
         let mut rest = text.strip_prefix(['$', '@']).unwrap_or(text);
         let mut steps = Vec::new();
@@ -128,7 +129,7 @@ impl FromStr for Path {
             let (name, after) = name(rest.trim_start_matches('.'));
             rest = after;
             match (name.as_str(), is_deep) {
-                ("", true) => return Err(format!(".. needs a name after it in {text}")),
+                ("", true) => return Err(format!(".. needs a name after it in {text}").into()),
                 ("", false) => {}
                 ("*", false) => steps.push(Step::All),
                 (_, true) => steps.push(Step::Deep(name)),
@@ -171,7 +172,7 @@ fn bracket(text: &str) -> Option<usize> {
 }
 
 /// What stands between brackets.
-fn indexed(text: &str) -> Result<Step, String> {
+fn indexed(text: &str) -> Result<Step, TemplateError> {
     let number = |text: &str| {
         text.trim().parse::<i64>().map_err(|_| {
             format!("[{text}] is no index: use a number, *, FIRST:END, 'name' or ?(@.field==value)")
@@ -197,10 +198,10 @@ fn indexed(text: &str) -> Result<Step, String> {
         };
         return Ok(Step::Slice(bound(first)?, bound(end)?));
     }
-    number(text).map(Step::Index)
+    Ok(Step::Index(number(text)?))
 }
 
-fn filtered(text: &str) -> Result<Step, String> {
+fn filtered(text: &str) -> Result<Step, TemplateError> {
     let (path, condition) = if let Some((path, value)) = text.split_once("==") {
         (path, Condition::Equal(literal(value.trim())?))
     } else if let Some((path, value)) = text.split_once("!=") {
@@ -208,23 +209,24 @@ fn filtered(text: &str) -> Result<Step, String> {
     } else if text.contains(['<', '>', '=', '~', '!', '&', '|', ' ']) {
         return Err(format!(
             "the filter {text} is not understood: use @.field, @.field==value or @.field!=value"
-        ));
+        )
+        .into());
     } else {
         (text, Condition::Exists)
     };
     Ok(Step::Filter(path.trim().parse()?, condition))
 }
 
-fn literal(text: &str) -> Result<Value, String> {
+fn literal(text: &str) -> Result<Value, TemplateError> {
     if text.starts_with(['"', '\'']) {
         return unquoted(text).map(Value::String);
     }
     serde_json::from_str(text)
-        .map_err(|_| format!("{text} in a filter is no value; put texts in quotes"))
+        .map_err(|_| format!("{text} in a filter is no value; put texts in quotes").into())
 }
 
 /// A text without its quotes and escapes.
-pub(super) fn unquoted(text: &str) -> Result<String, String> {
+pub(super) fn unquoted(text: &str) -> Result<String, TemplateError> {
     let quote = text.chars().next().unwrap_or('"');
     let inside = text
         .strip_prefix(quote)

@@ -1,0 +1,68 @@
+//! Why a command failed.
+
+use std::io;
+
+/// What a command answers with.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a command failed. The message says what to do next where something can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Words of the command line, or what they name, cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// What is named is not there, or is there several times.
+    #[error("{0}")]
+    Lookup(String),
+    /// Documents are wrong, or a change was refused; the message lists everything.
+    #[error("{0}")]
+    Rejected(String),
+    /// No server answers.
+    #[error("{0}")]
+    Unreachable(String),
+    /// A running `tombolo up` refused, or does not answer.
+    #[error(transparent)]
+    Local(#[from] tombolo_local::control::Error),
+    /// A control plane refused, or does not answer.
+    #[error("{}", with_credentials(.0))]
+    Api(#[from] tombolo_api::client::Error),
+    /// The operator API of a control plane refused, or does not answer.
+    #[error(transparent)]
+    Operator(#[from] tombolo_operator::Error),
+    /// The result cannot be printed.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// An object cannot be written as JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+    /// Threads cannot be started.
+    #[error("cannot start threads")]
+    Threads(#[source] io::Error),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals")]
+    Signals(#[source] io::Error),
+}
+
+impl Error {
+    /// Words that cannot be used.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+}
+
+/// What a failed call says, and where the caller's credentials come from when they are at fault.
+pub(crate) fn with_credentials(error: &tombolo_api::client::Error) -> String {
+    match error.code() {
+        Some(
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "IncompleteSignatureException"
+            | "MissingAuthenticationTokenException"
+            | "ExpiredTokenException",
+        ) => format!(
+            "{error} (the credentials are those in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the region is \
+             that of --region or in AWS_REGION)"
+        ),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,64 @@
+//! The commands that people type at a mesh: get, describe, apply, diff, delete, status, doctor and their
+//! neighbours.
+//!
+//! Each verb is a module named after it: a struct of arguments with `run()`, which answers with the exit code.
+//! Objects come from a [`backend::Backend`]: the clusters of a running `tombolo up`, or a control plane by its AWS
+//! APIs; a kubeconfig context would be the third. What a control plane has is in [`resource`]. Everything that is
+//! printed passes [`terminal`], because names and messages come from strangers.
+//!
+//! This crate starts nothing and stores nothing: servers, sidecars and clusters are the binary's business.
+//!
+//! Read first: [`backend::Backend`], then [`Get`].
+
+#![forbid(unsafe_code)]
+
+mod apply;
+mod backend;
+mod control_plane;
+mod delete;
+mod describe;
+mod diff;
+mod discover;
+mod down;
+mod env;
+mod error;
+mod exec;
+mod get;
+mod local;
+mod logs;
+mod network;
+mod output;
+mod progress;
+mod resource;
+mod scale;
+mod status;
+mod table;
+pub mod terminal;
+
+pub use apply::Apply;
+pub use delete::Delete;
+pub use describe::Describe;
+pub use diff::Diff;
+pub use discover::Discover;
+pub use down::Down;
+pub use env::Env;
+pub use error::{Error, Result};
+pub use exec::Exec;
+pub use get::Get;
+pub use logs::Logs;
+pub use network::Network;
+pub use scale::Scale;
+pub use status::{Doctor, Status};
+
+/// The account where none is given.
+pub const DEFAULT_ACCOUNT: &str = "111122223333";
+/// The region where none is given.
+pub const DEFAULT_REGION: &str = "us-west-2";
+
+/// Runs a command to its end on threads of its own.
+fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(Error::Threads)?.block_on(command)
+}

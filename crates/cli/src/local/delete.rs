@@ -1,0 +1,121 @@
+//! Deleting objects of clusters.
+
+use super::{Local, ObjectRef, target, text};
+use crate::{
+    delete::{Objects, Options},
+    error::{Error, Result},
+    terminal,
+};
+use tombolo_local::control;
+
+impl Local<'_> {
+    pub(super) async fn delete_objects(
+        &self,
+        objects: Objects<'_>,
+        options: &Options,
+    ) -> Result<()> {
+        if options.dry_run || options.report.data().is_some() {
+            return Err(Error::usage(
+                "--dry-run and --output are for resources of a control plane",
+            ));
+        }
+        let requests = self.requests(objects, options).await?;
+        let mut is_any = false;
+        for request in &requests {
+            for object in self.client.delete(request).await? {
+                is_any = true;
+                terminal::print(format_args!("{object} deleted\n"))?;
+            }
+        }
+        if !is_any && !options.ignore_not_found {
+            return Err(Error::Lookup("nothing of this is there".into()));
+        }
+        Ok(())
+    }
+
+    /// What is to be deleted, found before anything is: one request for each object, or one for all manifests.
+    async fn requests(
+        &self,
+        objects: Objects<'_>,
+        options: &Options,
+    ) -> Result<Vec<control::Delete>> {
+        let query = match objects {
+            Objects::Files(sources) => {
+                return Ok(vec![control::Delete {
+                    cluster: self.args.cluster.clone(),
+                    namespace: self.args.namespace.clone(),
+                    sources,
+                    grace_seconds: options.grace_period,
+                    ..control::Delete::default()
+                }]);
+            }
+            Objects::All(query) => return self.selected(query.kind, query.selector, options).await,
+            Objects::Named(query) if query.selector.is_some() => {
+                return self.selected(query.kind, query.selector, options).await;
+            }
+            Objects::Named(query) => query,
+        };
+        let mut requests = Vec::new();
+        for target in target::read(query.kind, query.names)? {
+            let Some(name) = target.name else {
+                return Err(Error::usage(
+                    "name what to delete, or choose by labels with -l, or everything with --all",
+                ));
+            };
+            match self.args.find_optional(&target.kind, &name).await? {
+                Some(found) => requests.push(request(target.kind, found, options)),
+                None if options.ignore_not_found => {}
+                None => {
+                    return Err(Error::Lookup(format!(
+                        "{} \"{name}\" not found",
+                        target.kind
+                    )));
+                }
+            }
+        }
+        Ok(requests)
+    }
+
+    /// Everything of a kind, or what has certain labels. All of it must be in one namespace: a command that is
+    /// meant for one must not empty others.
+    async fn selected(
+        &self,
+        kind: &str,
+        selector: Option<&str>,
+        options: &Options,
+    ) -> Result<Vec<control::Delete>> {
+        let mut requests = Vec::new();
+        let mut locations: Vec<String> = Vec::new();
+        for cluster in self.args.list(kind, None, selector).await? {
+            for item in &cluster.items {
+                let found = ObjectRef {
+                    cluster: cluster.cluster.clone(),
+                    namespace: text(item, "/metadata/namespace"),
+                    name: text(item, "/metadata/name"),
+                };
+                if !locations.contains(&found.location()) {
+                    locations.push(found.location());
+                }
+                requests.push(request(text(item, "/kind"), found, options));
+            }
+        }
+        if locations.len() > 1 {
+            return Err(Error::usage(format!(
+                "there are some in several places ({}): choose by --cluster and -n",
+                locations.join(", ")
+            )));
+        }
+        Ok(requests)
+    }
+}
+
+fn request(kind: String, found: ObjectRef, options: &Options) -> control::Delete {
+    control::Delete {
+        kind,
+        cluster: Some(found.cluster),
+        namespace: Some(found.namespace).filter(|namespace| !namespace.is_empty()),
+        name: Some(found.name),
+        grace_seconds: options.grace_period,
+        ..control::Delete::default()
+    }
+}
