@@ -17,28 +17,10 @@ struct Member {
     running: Option<Program>,
 }
 
-/// The program: what `TOMBOLO_ETCD` names, or `etcd` on the path.
-fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let named = std::env::var_os("TOMBOLO_ETCD").filter(|value| !value.is_empty());
-    named
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(std::env::split_paths(&path).map(|directory| directory.join("etcd")))
-        .find(|file| file.is_file())
-}
-
 impl Etcd {
     /// Starts a cluster; `None`, with a word about it, where there is no etcd.
     pub fn start(members: usize) -> Option<Self> {
-        let Some(program) = program() else {
-            println!("SKIPPED: there is no etcd; `cargo xtask test` installs it");
-            assert!(
-                std::env::var("CI").as_deref() != Ok("true"),
-                "CI must not skip this test: there is no etcd"
-            );
-            return None;
-        };
+        let program = tombolo_need::program("etcd", "TOMBOLO_ETCD")?;
         let member = |_| Member {
             clients: free_port(),
             peers: free_port(),

@@ -24,8 +24,9 @@ mod user;
 mod wait;
 
 pub use etcd::Etcd;
-pub use program::{Program, need};
+pub use program::Program;
 pub use server::{ACCOUNT, REGION, Server};
+pub use tombolo_need::variable as need;
 pub use up::{Clusters, ProxyKind, Up, proxy_arguments, run_name};
 pub use user::{Home, User, runs};
 pub use wait::{free_port, until, until_within};

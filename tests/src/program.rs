@@ -7,20 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The file or directory that a variable names; `None`, with a word about it, when it names none. In CI
-/// nothing may be missing.
-pub fn need(variable: &str) -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
-        return Some(path.into());
-    }
-    println!("SKIPPED: {variable} is not set; `cargo xtask test` sets it");
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "CI must not skip this test: {variable} is not set"
-    );
-    None
-}
-
 /// A running child. Its output goes to a file. Dropping it kills it.
 #[derive(Debug)]
 pub struct Program {

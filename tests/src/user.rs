@@ -47,11 +47,7 @@ impl User {
         match REFUSED.get_or_init(|| sandbox_refused(self)) {
             None => true,
             Some(why) => {
-                println!("SKIPPED: {why}");
-                assert!(
-                    std::env::var("CI").as_deref() != Ok("true"),
-                    "CI must not skip this test: {why}"
-                );
+                tombolo_need::skip(why);
                 false
             }
         }

@@ -20,8 +20,5 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         .env("TOMBOLO_PYTHON", tools.program("python"))
         .env("TOMBOLO_NODE", tools.node())
         .env("TOMBOLO_NODE_MODULES", tools.node_modules());
-    if std::env::var_os("TOMBOLO_CORPUS").is_none() {
-        test.env("TOMBOLO_CORPUS", root().join("../shared/corpus"));
-    }
     process::run(&mut test)
 }

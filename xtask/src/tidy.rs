@@ -78,7 +78,7 @@ fn check_crates(problems: &mut Vec<String>) -> Result<()> {
         let Some(name) = name.strip_prefix("tombolo-") else {
             continue;
         };
-        if ["tests", "benches", "fuzz"].contains(&name) {
+        if ["tests", "need", "benches", "fuzz"].contains(&name) {
             continue;
         }
         let Some(may_use) = allowed.get(name) else {

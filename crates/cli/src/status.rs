@@ -3,6 +3,7 @@
 mod dead_targets;
 mod listening;
 mod problem;
+mod sidecar_logs;
 mod suggestions;
 mod tables;
 
@@ -123,8 +124,9 @@ impl Subject {
             (_, control_plane) => control_plane,
         };
         let mut problems = problem::all(run.as_ref(), control_plane.as_ref());
-        if let Some(run) = &run {
+        if let (Some(client), Some(run)) = (&client, &run) {
             problems.extend(listening::problems(&run.pods));
+            problems.extend(sidecar_logs::problems(client, &run.pods).await);
         }
         if let Ok(status) = &control_plane {
             problems.extend(search(client, run.as_ref(), &endpoint, status).await);

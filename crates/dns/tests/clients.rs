@@ -15,12 +15,6 @@ use tombolo_model::{
 };
 use tombolo_store::Store;
 
-/// Says why a test does not run; a failure where nobody would read it.
-fn skip(why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "cannot run: {why}");
-    println!("SKIPPED: {why}");
-}
-
 struct Filling {
     store: Store,
     scope: Scope,
@@ -213,7 +207,7 @@ for question in questions:
 #[tokio::test]
 async fn dnspython_understands_every_answer() {
     let Some(python) = std::env::var_os("TOMBOLO_PYTHON") else {
-        return skip("TOMBOLO_PYTHON is not set; `cargo xtask test` sets it");
+        return tombolo_need::skip("TOMBOLO_PYTHON is not set; `cargo xtask test` sets it");
     };
     let server = serve("127.0.0.1:0").await;
     let port = server.port().to_string();
@@ -224,9 +218,9 @@ async fn dnspython_understands_every_answer() {
 async fn dig_and_kdig_understand_every_answer() {
     let server = serve("127.0.0.1:0").await;
     for program in ["dig", "kdig"] {
-        if !Path::new("/usr/bin").join(program).is_file() {
-            // These are no part of what the tests fetch; dnspython asks the same.
-            println!("SKIPPED: {program} is not installed");
+        // These are no part of what the tests fetch, and dnspython asks the same: they may be missing in CI.
+        if tombolo_need::on_path(program).is_none() {
+            println!("not asked: {program} is not installed");
             continue;
         }
         for (words, expected) in [
@@ -278,7 +272,7 @@ for name, family in [("nobody.n.test", 0), ("v4.n.test", socket.AF_INET6)]:
 #[tokio::test]
 async fn glibc_resolves_names() {
     let Some(python) = std::env::var_os("TOMBOLO_PYTHON") else {
-        return skip("TOMBOLO_PYTHON is not set; `cargo xtask test` sets it");
+        return tombolo_need::skip("TOMBOLO_PYTHON is not set; `cargo xtask test` sets it");
     };
     if let Some(directory) = std::env::var_os(INSIDE) {
         run(Command::new(&python).args(["-c", LOOPBACK_UP])).await;
@@ -298,7 +292,7 @@ async fn glibc_resolves_names() {
         .arg("true")
         .output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        return skip("this system allows no namespaces");
+        return tombolo_need::skip("this system allows no namespaces");
     }
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {

@@ -1,7 +1,7 @@
 //! Every manifest of the public walkthroughs goes the whole way: it is read strictly, admitted, converted and taken
 //! by the mesh model, and its pods are injected.
 //!
-//! The walkthroughs are not part of this project. They are looked for in `$TOMBOLO_CORPUS`, or beside the project.
+//! The walkthroughs are not part of this project: `TOMBOLO_CORPUS` names their folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,15 +22,8 @@ const DANGLING: [&str; 1] = ["VirtualService yelb-ui: spec.provider.virtualNode.
 
 /// The manifests of each walkthrough, in the order in which it applies them.
 fn walkthroughs() -> Option<BTreeMap<String, Vec<PathBuf>>> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let root = std::env::var_os("TOMBOLO_CORPUS").map_or_else(beside, PathBuf::from);
-    let Ok(entries) = std::fs::read_dir(&root) else {
-        eprintln!(
-            "SKIPPED: no walkthroughs at {}; set TOMBOLO_CORPUS",
-            root.display()
-        );
-        return None;
-    };
+    let root = tombolo_need::variable("TOMBOLO_CORPUS")?;
+    let entries = std::fs::read_dir(&root).expect("TOMBOLO_CORPUS names a directory");
     let mut found = BTreeMap::new();
     for entry in entries {
         let directory = entry

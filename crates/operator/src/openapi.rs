@@ -11,7 +11,7 @@ const FILE: &str = concat!(
 
 fn document() -> Value {
     let mut schemas = SchemaSettings::openapi3().into_generator();
-    let mut of = |schema: schemars::Schema, description: &str| {
+    let of = |schema: schemars::Schema, description: &str| {
         json!({
             "description": description,
             "content": {"application/json": {"schema": schema}},
@@ -26,7 +26,7 @@ fn document() -> Value {
         "The state was replaced.",
     );
     let refusal = schemas.subschema_for::<Refusal>();
-    let mut refused = |description: &str| of(refusal.clone(), description);
+    let refused = |description: &str| of(refusal.clone(), description);
     let yaml = json!({"application/yaml": {"schema": {"type": "string"}}});
     let metrics = json!({"text/plain": {"schema": {"type": "string"}}});
     json!({

@@ -1,8 +1,24 @@
-//! One service mesh across many clusters: the one binary.
+//! One service mesh across many clusters: the one binary, and the front page of its documentation.
 //!
-//! This crate only wires. Commands that talk to something that runs are those of `tombolo_cli`; a subcommand
-//! that runs something here is a file in [`command`] that reads its arguments and calls the crate that does the
-//! work.
+//! This crate only wires. What it wires, from a call to a request that is served the new way:
+//!
+//! | crate | what | read first |
+//! | --- | --- | --- |
+//! | [`tombolo_api`] | AWS APIs: recognise, verify, authorize, decode | `Server` |
+//! | [`tombolo_model`] | every rule, pure | `apply` |
+//! | [`tombolo_store`] | durable commits, views, watches | `Store` |
+//! | [`tombolo_plan`] | what each workload's proxies should do | `plan::Plan` |
+//! | [`tombolo_xds`] | the protocol, both ends | `server::session` |
+//! | [`tombolo_proxy`] | the data plane | `proxy` |
+//! | [`tombolo_dns`] | names of namespaces and clusters | `Server` |
+//! | [`tombolo_health`] | health checks of instances | `run` |
+//! | [`tombolo_local`] | clusters and pods on this machine | `node` |
+//! | [`tombolo_linux`] | namespaces, links, rules: the kernel | `sandbox` |
+//! | [`tombolo_operator`] | `/tombolo/v1` | `Status` |
+//! | [`tombolo_cli`] | the commands that talk to something that runs | `Get` |
+//!
+//! `tombolo_kube` (Kubernetes kinds, pure) and `tombolo_telemetry` (supervised tasks, metrics, logs) are used by
+//! these. Commands that run something here are files in [`command`]. See ARCHITECTURE.md for the picture.
 
 #![deny(unsafe_code)]
 

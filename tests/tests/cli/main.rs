@@ -4,6 +4,7 @@ mod changes;
 mod clusters;
 mod foreign_text;
 mod kinds;
+mod logging;
 mod manifests;
 mod reading;
 mod refusals;

@@ -110,7 +110,7 @@ fn the_same_document_in_two_files_is_one_and_different_ones_are_refused() {
     assert_eq!(out.lines().count(), 3, "{out}");
     let other = file("c.yaml", &BASE.replace("port: 8080", "port: 8081"));
     let errors = tool.fails_with(&["apply", "-f", &first, "-f", &other], "");
-    let places = ["c.yaml:11: VirtualNode apps/v1", "a.yaml:11; remove one"];
+    let places = ["c.yaml:13: VirtualNode apps/v1", "a.yaml:13; remove one"];
     for place in places {
         assert!(errors.contains(place), "{place}: {errors}");
     }

@@ -29,11 +29,7 @@ const XDS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 18000);
 
 pub(crate) fn runtime() -> Option<Runtime> {
     if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED: network namespaces need root here");
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true"),
-            "CI must not skip this test"
-        );
+        tombolo_need::skip("network namespaces need root here");
         return None;
     }
     Some(Runtime::new().expect("threads can be started"))

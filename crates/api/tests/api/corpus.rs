@@ -3,7 +3,7 @@
 
 use crate::harness::{Answer, Doors};
 use serde_json::Value;
-use std::{env, fs, path::PathBuf};
+use std::fs;
 
 /// Walkthroughs whose recording makes everything that it uses.
 const SELF_CONTAINED: [&str; 3] = [
@@ -12,22 +12,9 @@ const SELF_CONTAINED: [&str; 3] = [
     "howto-mutual-tls-file-provided",
 ];
 
-fn corpus() -> Option<PathBuf> {
-    let directory = env::var_os("TOMBOLO_CORPUS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus"),
-        PathBuf::from,
-    );
-    if directory.is_dir() {
-        return Some(directory);
-    }
-    eprintln!("SKIPPED: no recorded calls at {}", directory.display());
-    assert!(env::var_os("CI").is_none(), "a skip is a failure here");
-    None
-}
-
 /// The recordings: name and steps.
 fn recordings() -> Vec<(String, Vec<Value>)> {
-    let Some(corpus) = corpus() else {
+    let Some(corpus) = tombolo_need::variable("TOMBOLO_CORPUS") else {
         return Vec::new();
     };
     let mut recordings = Vec::new();

@@ -68,7 +68,7 @@ pub(crate) fn of(key: &ResourceKey, spec: &Spec) -> Vec<Reference> {
             targets.collect()
         }
         Spec::GatewayRoute(spec) => {
-            let target = spec.target().map(|target| {
+            let target = spec.target().map(|(_, target)| {
                 let name = &target.virtual_service.virtual_service_name;
                 in_mesh("target", Kind::VirtualService, name)
             });

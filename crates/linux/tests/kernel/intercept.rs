@@ -166,7 +166,7 @@ fn a_pods_traffic_goes_to_its_sidecar_and_tells_where_it_was_going() {
 fn ipv6_is_redirected_when_asked_for() {
     inside(|_| {
         if std::fs::metadata("/proc/sys/net/ipv6").is_err() {
-            return crate::support::skip("this kernel has no IPv6");
+            return tombolo_need::skip("this kernel has no IPv6");
         }
         let fabric = Fabric::new().expect("makes a fabric");
         let pod = fabric.add_pod("app", ip("10.1.0.2")).expect("adds a pod");

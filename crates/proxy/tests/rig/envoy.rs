@@ -13,16 +13,7 @@ use super::{resources, wait_for};
 
 /// The Envoy binary, or `None` after saying that the test is skipped. In CI a skip is a failure.
 pub fn binary() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("TOMBOLO_ENVOY") {
-        return Some(path.into());
-    }
-    println!("SKIPPED: TOMBOLO_ENVOY does not name an Envoy binary");
-    assert_ne!(
-        std::env::var("CI").as_deref(),
-        Ok("true"),
-        "tests may not be skipped in CI"
-    );
-    None
+    tombolo_need::variable("TOMBOLO_ENVOY")
 }
 
 pub struct Envoy {

@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,27 +10,6 @@ use std::{
 use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The program: what `TOMBOLO_ETCD` names, or `etcd` on the path. `None`, with a word about it, where there
-/// is none; in CI nothing may be missing.
-fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("TOMBOLO_ETCD").filter(|value| !value.is_empty());
-    if let Some(path) = named {
-        return Some(path.into());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|directory| directory.join("etcd"))
-        .find(|file| file.is_file());
-    if found.is_none() {
-        println!("SKIPPED: there is no etcd; `cargo xtask test` installs it");
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true"),
-            "CI must not skip this test: there is no etcd"
-        );
-    }
-    found
-}
 
 /// A cluster of one member. Dropping it ends it.
 pub(crate) struct Etcd {
@@ -49,7 +27,7 @@ impl Etcd {
 
     /// Starts one that serves clients by this scheme, with more options.
     pub(crate) fn start_with(scheme: &str, options: &[&str]) -> Option<Self> {
-        let program = program()?;
+        let program = tombolo_need::program("etcd", "TOMBOLO_ETCD")?;
         let directory = tempfile::tempdir().expect("a directory");
         let (at, peer) = (free_port(), free_port());
         let (client, peer) = (format!("{scheme}://{at}"), format!("http://{peer}"));

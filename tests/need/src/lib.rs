@@ -1,0 +1,67 @@
+//! What a test asks of the machine that it runs on: programs, folders, privileges.
+//!
+//! What is missing is said as `SKIPPED: …`, and the test returns; with `CI=true` it fails, so that nothing is
+//! skipped where nobody reads the output.
+//!
+//! Read first: [`variable`].
+
+#![forbid(unsafe_code)]
+
+use std::{env, path::PathBuf};
+
+/// The file or directory that an environment variable names; `None` when it names none, which is said.
+///
+/// # Panics
+/// It names none, and `CI` is `true`.
+pub fn variable(name: &str) -> Option<PathBuf> {
+    let path = env::var_os(name).filter(|value| !value.is_empty());
+    if path.is_none() {
+        skip(&format!("{name} is not set; `cargo xtask test` sets it"));
+    }
+    path.map(PathBuf::from)
+}
+
+/// The program that an environment variable names, else the one of this name on the path; `None` when there is
+/// none, which is said.
+///
+/// # Panics
+/// There is none, and `CI` is `true`.
+pub fn program(name: &str, named_by: &str) -> Option<PathBuf> {
+    let named = env::var_os(named_by).filter(|value| !value.is_empty());
+    let found = named.map(PathBuf::from).or_else(|| on_path(name));
+    if found.is_none() {
+        skip(&format!(
+            "there is no {name}; `cargo xtask test` installs it"
+        ));
+    }
+    found
+}
+
+/// The program of this name on the path.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let mut files = env::split_paths(&path).map(|directory| directory.join(name));
+    files.find(|file| file.is_file())
+}
+
+/// Says why a test cannot run.
+///
+/// # Panics
+/// `CI` is `true`.
+pub fn skip(why: &str) {
+    println!("SKIPPED: {why}");
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!is_ci, "CI must not skip this test: {why}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_on_the_path_or_by_their_variable() {
+        assert!(on_path("sh").is_some());
+        assert_eq!(on_path("no-such-program"), None);
+        assert!(program("sh", "NO_SUCH_VARIABLE").is_some());
+    }
+}
