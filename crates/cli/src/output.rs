@@ -91,7 +91,7 @@ impl FromStr for Format {
 /// Prints a value as JSON or YAML.
 pub(crate) fn print_value(form: Data, value: &Value) -> Result<()> {
     match form {
-        Data::Yaml => terminal::print_data(&tombolo_kube::render::yaml(value)),
+        Data::Yaml => terminal::print_data(&tombolo_document::yaml::write(value)),
         Data::Json => terminal::print_data(&(serde_json::to_string_pretty(value)? + "\n")),
     }
 }

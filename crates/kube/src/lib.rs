@@ -21,7 +21,6 @@ pub mod field;
 pub mod inject;
 pub mod manifest;
 pub mod register;
-pub mod render;
 pub mod selector;
 
 pub use cluster::ClusterObjects;

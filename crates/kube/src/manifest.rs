@@ -10,7 +10,6 @@ mod object;
 mod problem;
 mod strays;
 mod workload;
-mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +21,9 @@ use serde_json::Value;
 
 pub use object::{Object, Untyped};
 pub use problem::{Problem, Problems, Severity};
+
+pub use tombolo_document::Limits;
+use tombolo_document::{Lines, yaml};
 
 use crate::cluster::ObjectKey;
 use crate::field::{Denial, FieldPath};
@@ -57,31 +59,6 @@ pub enum Strictness {
     Ignore,
 }
 
-/// How much is read before reading is refused.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of one file.
-    pub bytes: usize,
-    /// Documents of one file.
-    pub documents: usize,
-    /// Levels of lists and maps.
-    pub depth: usize,
-    /// Values of one file, copies by aliases included.
-    pub nodes: usize,
-}
-
-impl Default for Limits {
-    /// Far above what a hand-written or rendered file needs: 8 MiB, 5,000 documents, 64 levels, a million values.
-    fn default() -> Self {
-        Self {
-            bytes: 8 << 20,
-            documents: 5_000,
-            depth: 64,
-            nodes: 1_000_000,
-        }
-    }
-}
-
 /// How manifests are read.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -107,7 +84,7 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Origin {
     file: Arc<str>,
-    lines: Arc<yaml::Lines>,
+    lines: Arc<Lines>,
 }
 
 impl Origin {
@@ -142,12 +119,16 @@ impl Located<Value> {
         let items = self.object.get(member).and_then(Value::as_array);
         let items = items.into_iter().flatten().enumerate();
         items
-            .map(|(index, value)| Located {
-                object: value.clone(),
-                origin: Origin {
-                    file: self.origin.file.clone(),
-                    lines: Arc::new(self.origin.lines.item(member, index).unwrap_or_default()),
-                },
+            .map(|(index, value)| {
+                let path = FieldPath::root().field(member).index(index);
+                let lines = self.origin.lines.below(&path);
+                Located {
+                    object: value.clone(),
+                    origin: Origin {
+                        file: self.origin.file.clone(),
+                        lines: Arc::new(lines.cloned().unwrap_or_default()),
+                    },
+                }
             })
             .collect()
     }
@@ -233,14 +214,9 @@ pub fn documents(source: &Source, limits: &Limits) -> Result<Vec<Located<Value>>
         field: FieldPath::root(),
         message,
     };
-    let bytes = source.text.len();
-    if bytes > limits.bytes {
-        let message = format!("has {bytes} bytes; at most {} are read", limits.bytes);
-        return Err(problem(1, message));
-    }
-    let (documents, fault) = yaml::read(&source.text, limits);
-    if let Some(fault) = fault {
-        return Err(problem(fault.line, fault.message));
+    let (documents, error) = yaml::read(&source.text, limits);
+    if let Some(error) = error {
+        return Err(problem(error.line, error.message));
     }
     let documents = documents.into_iter().filter(|it| !it.value.is_null());
     Ok(documents

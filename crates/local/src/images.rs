@@ -12,12 +12,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// Bytes of an images file.
-const LARGEST: usize = 1 << 20;
+use tombolo_document::{Limits, decode_known, yaml};
 
 /// The word that stands for the running binary.
 const SELF: &str = "{tombolo}";
@@ -62,13 +59,17 @@ impl Images {
     /// # Errors
     /// Says where the text is not YAML, or which entry is wrong.
     pub fn parse(text: &str, base: &Path) -> Result<Self, String> {
-        if text.len() > LARGEST {
-            return Err(format!("more than {LARGEST} bytes"));
+        let limits = Limits {
+            bytes: 1 << 20,
+            ..Limits::default()
+        };
+        let (documents, error) = yaml::read(text, &limits);
+        if let Some(error) = error {
+            return Err(error.to_string());
         }
-        let documents = Yaml::load_from_str(text).map_err(|error| format!("not YAML: {error}"))?;
         let mut images = Self::default();
         for document in &documents {
-            images.extend(Self::read(&json(document), base)?);
+            images.extend(Self::read(&document.value, base)?);
         }
         Ok(images)
     }
@@ -107,7 +108,7 @@ impl Images {
         }
         let mut entries = Vec::with_capacity(pairs.len());
         for (image, value) in pairs {
-            let mut entry = Entry::deserialize(&value)
+            let mut entry = decode_known::<Entry>(&value)
                 .map_err(|error| format!("images: {image:?}: {error}"))?;
             match entry.command.first_mut() {
                 Some(program) if program.starts_with("./") || program.starts_with("../") => {
@@ -184,30 +185,6 @@ impl Images {
     pub fn suggestion(image: &str) -> String {
         let name = without_tag(image).rsplit('/').next().unwrap_or(image);
         format!("  \"*/{name}\": {{ command: [\"./{name}\"] }}")
-    }
-}
-
-/// YAML as JSON. What JSON cannot hold reads as null and is refused where it stands.
-fn json(yaml: &Yaml<'_>) -> Value {
-    match yaml {
-        Yaml::Mapping(map) => {
-            let entries = map.iter().map(|(key, value)| {
-                let key = match json(key) {
-                    Value::String(text) => text,
-                    other => other.to_string(),
-                };
-                (key, json(value))
-            });
-            Value::Object(entries.collect())
-        }
-        Yaml::Sequence(items) => Value::Array(items.iter().map(json).collect()),
-        Yaml::Tagged(_, inner) => json(inner),
-        Yaml::Value(Scalar::String(text)) => Value::String(text.to_string()),
-        Yaml::Value(Scalar::Integer(number)) => (*number).into(),
-        Yaml::Value(Scalar::FloatingPoint(number)) => number.into_inner().into(),
-        Yaml::Value(Scalar::Boolean(value)) => (*value).into(),
-        Yaml::Representation(text, ..) => Value::String(text.to_string()),
-        Yaml::Value(Scalar::Null) | Yaml::Alias(_) | Yaml::BadValue => Value::Null,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod arn;
 pub mod change;
 pub mod cloudmap;
 pub mod entropy;
+mod field_path;
 pub mod limits;
 pub mod memo;
 pub mod rejection;
@@ -27,6 +28,7 @@ pub mod view;
 
 pub use apply::{Applied, Command, Context, Reply, apply};
 pub use change::{Change, Record, RecordKey};
+pub use field_path::{FieldPath, Segment};
 pub use limits::{Limit, Limits};
 pub use memo::Memo;
 pub use rejection::{Reason, Rejection};

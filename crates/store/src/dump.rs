@@ -7,7 +7,6 @@
 
 mod check;
 mod read;
-mod tree;
 mod write;
 
 pub use read::read;

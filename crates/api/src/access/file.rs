@@ -22,12 +22,13 @@ use super::{
     ring::{Key, Ring, Statement, User},
 };
 use crate::sigv4::{Secret, date};
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use serde_json::Value;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
-use tombolo_model::Scope;
+use tombolo_document::{Limits, Lines, yaml};
+use tombolo_model::{FieldPath, Scope};
 
 /// What is wrong, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,22 +39,44 @@ pub(super) struct Problem {
 }
 
 type Result<T> = std::result::Result<T, Problem>;
-type Node<'a> = MarkedYaml<'a>;
+
+/// A value of the file and its lines.
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    value: &'a Value,
+    lines: &'a Lines,
+}
+
+/// The file is written by hand and holds a few users.
+const LIMITS: Limits = Limits {
+    bytes: 1 << 20,
+    documents: 1,
+    nodes: 100_000,
+    depth: 16,
+    aliases: true,
+};
 
 /// The services whose actions are known.
 const SERVICES: &[&str] = &["appmesh", "servicediscovery", "sts", "tombolo", "xray"];
 
 /// Reads the text of a credentials file.
 pub(super) fn read(text: &str) -> Result<Ring> {
-    let documents = MarkedYaml::load_from_str(text).map_err(|error| Problem {
-        line: error.marker().line().max(1),
-        message: format!("not YAML: {}", error.info()),
-    })?;
+    let (documents, error) = yaml::read(text, &LIMITS);
+    if let Some(error) = error {
+        return Err(Problem {
+            line: error.line,
+            message: error.message,
+        });
+    }
     let [document] = documents.as_slice() else {
         return Err(Problem {
             line: 1,
             message: "the file must hold one document with 'users:'".into(),
         });
+    };
+    let document = Node {
+        value: &document.value,
+        lines: &document.lines,
     };
     let file = Fields::of(document, "the file", &["regions", "policies", "users"])?;
     let mut ring = Ring::default();
@@ -84,28 +107,30 @@ pub(super) fn read(text: &str) -> Result<Ring> {
     Ok(ring)
 }
 
-fn policies(node: &Node<'_>) -> Result<HashMap<String, Vec<Statement>>> {
-    let YamlData::Mapping(map) = &node.data else {
+fn policies(node: Node<'_>) -> Result<HashMap<String, Vec<Statement>>> {
+    let Some(members) = members(node) else {
         return Err(problem(
             node,
             "policies: must be a map from names to statements",
         ));
     };
     let mut policies = HashMap::new();
-    for (name, statements) in map {
-        let key = text_of(name, "the name of a policy")?;
+    for (key, statements) in members {
         if managed::actions(key).is_some() {
             let why = format!("{key} is a policy that AWS manages; choose another name");
-            return Err(problem(name, why));
+            return Err(problem(statements, why));
         }
         let statements = items(statements, key)?;
-        let statements = statements.iter().map(statement).collect::<Result<_>>()?;
+        let statements = statements
+            .into_iter()
+            .map(statement)
+            .collect::<Result<_>>()?;
         policies.insert(key.to_owned(), statements);
     }
     Ok(policies)
 }
 
-fn statement(node: &Node<'_>) -> Result<Statement> {
+fn statement(node: Node<'_>) -> Result<Statement> {
     let fields = Fields::of(node, "a statement", &["actions", "resources"])?;
     let mut actions = Vec::new();
     for node in items(fields.need("actions")?, "actions")? {
@@ -175,7 +200,7 @@ fn user(fields: &Fields<'_>, policies: &HashMap<String, Vec<Statement>>) -> Resu
     Ok(User::new(account, name, statements))
 }
 
-fn key(node: &Node<'_>, user: Arc<User>) -> Result<(String, Key)> {
+fn key(node: Node<'_>, user: Arc<User>) -> Result<(String, Key)> {
     let fields = Fields::of(node, "a key", &["id", "secret", "session-token", "expires"])?;
     let id_node = fields.need("id")?;
     let id = text_of(id_node, "id")?;
@@ -215,22 +240,21 @@ fn key(node: &Node<'_>, user: Arc<User>) -> Result<(String, Key)> {
 /// The fields of a map, all of which are known.
 struct Fields<'a> {
     what: &'static str,
-    node: &'a Node<'a>,
-    fields: Vec<(&'a str, &'a Node<'a>)>,
+    node: Node<'a>,
+    fields: Vec<(&'a str, Node<'a>)>,
 }
 
 impl<'a> Fields<'a> {
-    fn of(node: &'a Node<'a>, what: &'static str, known: &[&str]) -> Result<Self> {
-        let YamlData::Mapping(map) = &node.data else {
+    fn of(node: Node<'a>, what: &'static str, known: &[&str]) -> Result<Self> {
+        let Some(members) = members(node) else {
             return Err(problem(node, format!("{what} must be a map")));
         };
         let mut fields = Vec::new();
-        for (key, value) in map {
-            let name = text_of(key, "a field")?;
+        for (name, value) in members {
             if !known.contains(&name) {
                 let known = known.join(", ");
                 return Err(problem(
-                    key,
+                    value,
                     format!("{what} has no field {name:?}; there are: {known}"),
                 ));
             }
@@ -239,35 +263,49 @@ impl<'a> Fields<'a> {
         Ok(Self { what, node, fields })
     }
 
-    fn get(&self, name: &str) -> Option<&'a Node<'a>> {
+    fn get(&self, name: &str) -> Option<Node<'a>> {
         let found = self.fields.iter().find(|(field, _)| *field == name);
         found.map(|(_, node)| *node)
     }
 
-    fn need(&self, name: &str) -> Result<&'a Node<'a>> {
+    fn need(&self, name: &str) -> Result<Node<'a>> {
         let what = self.what;
         self.get(name)
             .ok_or_else(|| problem(self.node, format!("{what} needs '{name}:'")))
     }
 
     /// The items of a list; none when it is absent.
-    fn list(&self, name: &str) -> Result<&'a [Node<'a>]> {
-        self.get(name).map_or(Ok(&[]), |node| items(node, name))
+    fn list(&self, name: &str) -> Result<Vec<Node<'a>>> {
+        self.get(name)
+            .map_or(Ok(Vec::new()), |node| items(node, name))
     }
 }
 
-fn items<'a>(node: &'a Node<'a>, what: &str) -> Result<&'a [Node<'a>]> {
-    match &node.data {
-        YamlData::Sequence(items) => Ok(items),
-        _ => Err(problem(node, format!("{what}: must be a list"))),
-    }
+/// The members of a map, each at the line of its key.
+fn members<'a>(node: Node<'a>) -> Option<impl Iterator<Item = (&'a str, Node<'a>)>> {
+    let members = node.value.as_object()?.iter();
+    Some(members.map(move |(key, value)| {
+        let lines = node.lines.field(key).unwrap_or(node.lines);
+        (key.as_str(), Node { value, lines })
+    }))
 }
 
-fn text_of<'a>(node: &'a Node<'a>, what: &str) -> Result<&'a str> {
-    match &node.data {
-        YamlData::Value(Scalar::String(text)) => Ok(text),
+fn items<'a>(node: Node<'a>, what: &str) -> Result<Vec<Node<'a>>> {
+    let Value::Array(items) = node.value else {
+        return Err(problem(node, format!("{what}: must be a list")));
+    };
+    let items = items.iter().enumerate().map(|(index, value)| Node {
+        value,
+        lines: node.lines.item(index).unwrap_or(node.lines),
+    });
+    Ok(items.collect())
+}
+
+fn text_of<'a>(node: Node<'a>, what: &str) -> Result<&'a str> {
+    match node.value {
+        Value::String(text) => Ok(text),
         // YAML would lose the zeros before an account's number. Never show what may be a secret.
-        YamlData::Value(Scalar::Integer(_) | Scalar::FloatingPoint(_)) => Err(problem(
+        Value::Number(_) => Err(problem(
             node,
             format!("{what}: must be text; put the number in quotes"),
         )),
@@ -275,9 +313,9 @@ fn text_of<'a>(node: &'a Node<'a>, what: &str) -> Result<&'a str> {
     }
 }
 
-fn problem(node: &Node<'_>, message: impl Into<String>) -> Problem {
+fn problem(node: Node<'_>, message: impl Into<String>) -> Problem {
     Problem {
-        line: node.span.start.line().max(1),
+        line: node.lines.of(&FieldPath::root()),
         message: message.into(),
     }
 }

@@ -19,6 +19,7 @@ const LIMITS: Limits = Limits {
     documents: 500_000,
     depth: 64,
     nodes: 10_000_000,
+    aliases: true,
 };
 
 /// A resource as a document asks for it.

@@ -17,7 +17,7 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
-use tombolo_kube::render::yaml;
+use tombolo_document::yaml;
 
 /// Applies documents after all of them were tried, or with a dry run prints what would change.
 pub(crate) async fn apply(
@@ -154,7 +154,7 @@ fn texts(steps: &[Step], with_colours: bool) -> String {
 }
 
 fn difference(step: &Step) -> String {
-    let before = step.before().map(|before| yaml(&before));
+    let before = step.before().map(|before| yaml::write(&before));
     let id = &step.desired.id;
     let from = match before {
         Some(_) => format!("{id} (on the server)"),
@@ -164,7 +164,7 @@ fn difference(step: &Step) -> String {
         &from,
         &format!("{id} ({})", step.desired.place.line()),
         before.as_deref().unwrap_or_default(),
-        &yaml(&step.after()),
+        &yaml::write(&step.after()),
     )
 }
 

@@ -10,7 +10,7 @@ use crate::{
     terminal::escaped_line,
 };
 use std::fmt::Write;
-use tombolo_kube::render::yaml;
+use tombolo_document::yaml;
 use tombolo_model::Timestamp;
 
 /// Where values begin.
@@ -31,7 +31,11 @@ pub(super) fn of(description: &Description) -> String {
     section(
         &mut text,
         "Spec",
-        &if is_empty { String::new() } else { yaml(spec) },
+        &if is_empty {
+            String::new()
+        } else {
+            yaml::write(spec)
+        },
     );
     if !description.refers_to.is_empty() {
         section(&mut text, "Refers to", &links(&description.refers_to));

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tombolo_document::{Decoded as Typed, Document, decode, yaml};
 
 use super::kinds::{self, Core, Reading, Treatment};
-use super::yaml::{self, Document};
 use super::{
     Located, Object, Options, Origin, Problem, Severity, Source, Strictness, Untyped, strays,
     workload,
 };
 use crate::crd::{self, Kind, Resource};
-use crate::field::{Denial, FieldPath, Segment};
+use crate::field::{Denial, FieldPath};
 
 /// Reads all documents of a file.
 pub(super) fn file(
@@ -28,20 +28,12 @@ pub(super) fn file(
         objects,
         problems,
     };
-    if source.text.len() > options.limits.bytes {
-        let message = format!(
-            "has {} bytes; at most {} are read",
-            source.text.len(),
-            options.limits.bytes
-        );
-        return reader.fault(1, message);
-    }
-    let (documents, fault) = yaml::read(&source.text, &options.limits);
+    let (documents, error) = yaml::read(&source.text, &options.limits);
     for document in documents {
         reader.document(document);
     }
-    if let Some(fault) = fault {
-        reader.fault(fault.line, fault.message);
+    if let Some(error) = error {
+        reader.fault(error.line, error.message);
     }
 }
 
@@ -90,7 +82,8 @@ impl Reader<'_> {
                     .cloned()
                     .unwrap_or_default();
                 for (index, value) in items.into_iter().enumerate() {
-                    let lines = lines.item("items", index).unwrap_or_default();
+                    let path = FieldPath::root().field("items").index(index);
+                    let lines = lines.below(&path).cloned().unwrap_or_default();
                     self.document(Document { value, lines });
                 }
             }
@@ -256,40 +249,10 @@ fn typed<T: DeserializeOwned>(
 
 /// The typed value, and the fields that its type does not have.
 fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<FieldPath>), Denial> {
-    let mut unknown = Vec::new();
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    match serde_ignored::deserialize(tracked, |path| unknown.push(ignored_path(&path))) {
-        Ok(object) => Ok((object, unknown)),
-        Err(error) => {
-            let field = error_path(&track.path());
-            Err(Denial::new(field, plain(&error.to_string())))
-        }
+    match decode(value) {
+        Ok(Typed { value, unknown }) => Ok((value, unknown)),
+        Err(error) => Err(Denial::new(error.field, plain(&error.message))),
     }
-}
-
-fn ignored_path(path: &serde_ignored::Path<'_>) -> FieldPath {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => FieldPath::root(),
-        Path::Seq { parent, index } => ignored_path(parent).index(*index),
-        Path::Map { parent, key } => ignored_path(parent).field(key.clone()),
-        Path::Some { parent }
-        | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => ignored_path(parent),
-    }
-}
-
-fn error_path(path: &serde_path_to_error::Path) -> FieldPath {
-    let mut out = FieldPath::root();
-    for segment in path.iter() {
-        match segment {
-            serde_path_to_error::Segment::Seq { index } => out.push(Segment::Index(*index)),
-            serde_path_to_error::Segment::Map { key } => out.push(Segment::Field(key.clone())),
-            serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => {}
-        }
-    }
-    out
 }
 
 /// A message of the decoder in the words of someone who writes YAML.

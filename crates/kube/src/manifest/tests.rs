@@ -449,6 +449,7 @@ fn size_depth_and_number_of_documents_are_limited() {
         documents: 2,
         depth: 4,
         nodes: 1000,
+        aliases: true,
     };
     let options = Options {
         limits,

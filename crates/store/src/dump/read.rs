@@ -1,13 +1,20 @@
 //! Text to a state.
 
-use super::{
-    FORMAT, Problem, check,
-    tree::{self, Node},
-};
+use super::{FORMAT, Problem, check};
 use crate::state::State;
 use serde::Deserialize;
 use serde_json::Value;
-use tombolo_model::{Record, Scope};
+use tombolo_document::{Document, Limits, decode_known, yaml};
+use tombolo_model::{FieldPath, Record, Scope};
+
+/// Records are shallow and small, and an export has no anchors.
+const LIMITS: Limits = Limits {
+    bytes: 64 << 20,
+    documents: 1,
+    nodes: 1_000_000,
+    depth: 64,
+    aliases: false,
+};
 
 /// Problems that are told of one text; the rest is like them.
 const PROBLEMS: usize = 20;
@@ -31,7 +38,7 @@ pub fn read(text: &str) -> Result<State, Vec<Problem>> {
     let mut lines = Vec::new();
     let mut problems = Vec::new();
     for (line, text) in documents {
-        match tree::read(text, line).and_then(|node| record(&node)) {
+        match document(line, text).and_then(|document| record(line, &document)) {
             Ok(record) => {
                 state.records.push(record);
                 lines.push(line);
@@ -101,6 +108,21 @@ fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// The one document that begins on a line; its own lines count from 1.
+fn document(first: usize, text: &str) -> Result<Document, Problem> {
+    let (documents, error) = yaml::read(text, &LIMITS);
+    if let Some(error) = error {
+        // What is missing at the end is missing on the last line.
+        let last = text.lines().count().max(1);
+        return Err(Problem::new(
+            first + error.line.min(last) - 1,
+            error.message,
+        ));
+    }
+    let document = documents.into_iter().next();
+    document.ok_or_else(|| Problem::new(first, "this document is empty"))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
@@ -110,72 +132,69 @@ struct Head {
 }
 
 fn head(line: usize, text: &str) -> Result<Head, Problem> {
-    let node = tree::read(text, line)?;
+    let document = document(line, text)?;
     let foreign = |why: String| {
         Problem::new(
             line,
             format!("this is no export, which begins with `format: {FORMAT}`: {why}"),
         )
     };
-    let head: Head =
-        serde_json::from_value(node.value).map_err(|error| foreign(error.to_string()))?;
+    let head: Head = decode_known(&document.value).map_err(|error| foreign(error.to_string()))?;
     if head.format != FORMAT {
         return Err(foreign(format!("its format is {}", head.format)));
     }
     Ok(head)
 }
 
-fn record(node: &Node) -> Result<(Scope, Record), Problem> {
-    let Value::Object(mut members) = node.value.clone() else {
-        return Err(Problem::new(node.line(&[]), "a record is a map"));
+fn record(first: usize, document: &Document) -> Result<(Scope, Record), Problem> {
+    let at = |path: &FieldPath| first + document.lines.of(path) - 1;
+    let Value::Object(mut members) = document.value.clone() else {
+        return Err(Problem::new(at(&FieldPath::root()), "a record is a map"));
     };
     let mut text = |name: &str| match members.shift_remove(name) {
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(Problem::new(
-            node.line(&[name.into()]),
+            at(&FieldPath::from(name)),
             format!("{name} must be a text in quotes"),
         )),
-        None => Err(Problem::new(node.line(&[]), format!("{name} is missing"))),
+        None => Err(Problem::new(
+            at(&FieldPath::root()),
+            format!("{name} is missing"),
+        )),
     };
     let (account, region) = (text("account")?, text("region")?);
     let scope = Scope::parse(&account, &region)
-        .map_err(|why| Problem::new(node.line(&["account".into()]), why))?;
+        .map_err(|why| Problem::new(at(&FieldPath::from("account")), why))?;
     let value = Value::Object(members);
-    let record: Record = serde_path_to_error::deserialize(&value).map_err(|error| {
-        let path: Vec<String> = error.path().iter().map(ToString::to_string).collect();
-        let place = error.path().to_string();
-        Problem::new(node.line(&path), format!("{place}: {}", error.inner()))
-    })?;
+    let record: Record =
+        decode_known(&value).map_err(|error| Problem::new(at(&error.field), error.to_string()))?;
     let kept = serde_json::to_value(&record).expect("records have string keys");
     if let Some(path) = lost(&value, &kept) {
         return Err(Problem::new(
-            node.line(&path),
-            format!("{} is not known here and would be lost", path.join(".")),
+            at(&path),
+            format!("{path} is not known here and would be lost"),
         ));
     }
     Ok((scope, record))
 }
 
-/// The first thing that is given and not kept.
-fn lost(given: &Value, kept: &Value) -> Option<Vec<String>> {
-    let below = |step: String, given: &Value, kept: Option<&Value>| {
-        let mut path = match kept {
-            Some(kept) => lost(given, kept)?,
-            // Absent and null mean the same.
-            None if given.is_null() => return None,
-            None => Vec::new(),
-        };
-        path.insert(0, step);
-        Some(path)
+/// The first thing that is given and not kept. This is more than a field that no type has: whatever decoding changes is
+/// found, too.
+fn lost(given: &Value, kept: &Value) -> Option<FieldPath> {
+    let below = |step: FieldPath, given: &Value, kept: Option<&Value>| match kept {
+        Some(kept) => Some(step.join(&lost(given, kept)?)),
+        // Absent and null mean the same.
+        None => (!given.is_null()).then_some(step),
     };
+    let root = FieldPath::root;
     match (given, kept) {
         (Value::Object(given), Value::Object(kept)) => given
             .iter()
-            .find_map(|(key, value)| below(key.clone(), value, kept.get(key))),
+            .find_map(|(key, value)| below(root().field(key), value, kept.get(key))),
         (Value::Array(given), Value::Array(kept)) => given
             .iter()
             .enumerate()
-            .find_map(|(nth, value)| below(nth.to_string(), value, kept.get(nth))),
-        _ => (given != kept).then(Vec::new),
+            .find_map(|(nth, value)| below(root().index(nth), value, kept.get(nth))),
+        _ => (given != kept).then(root),
     }
 }

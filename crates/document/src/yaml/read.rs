@@ -4,75 +4,13 @@
 //! copies an anchored node for every alias without bound: a few lines of text can ask for gigabytes. Here
 //! every node is counted, copies included.
 
-use std::collections::HashMap;
-
+use crate::document::{Document, Inside, Limits, Lines, SyntaxError};
 use saphyr::{Scalar, ScanError};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
+use std::collections::HashMap;
 
-use super::Limits;
-use crate::field::{FieldPath, Segment};
-
-/// The lines of one document, in the shape of its values.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Lines {
-    line: usize,
-    inside: Inside,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-enum Inside {
-    #[default]
-    Leaf,
-    List(Vec<Lines>),
-    Map(HashMap<String, Lines>),
-}
-
-impl Lines {
-    /// The line of `path`, or of its nearest parent that is there. Counted from 1.
-    pub(super) fn of(&self, path: &FieldPath) -> usize {
-        let mut here = self;
-        for segment in path.segments() {
-            let next = match (&here.inside, segment) {
-                (Inside::Map(members), Segment::Field(name)) => members.get(name),
-                (Inside::List(items), Segment::Index(index)) => items.get(*index),
-                _ => None,
-            };
-            match next {
-                Some(next) => here = next,
-                None => break,
-            }
-        }
-        here.line
-    }
-
-    /// The subtree of a list item, for documents that hold several objects.
-    pub(super) fn item(&self, field: &str, index: usize) -> Option<Self> {
-        let Inside::Map(members) = &self.inside else {
-            return None;
-        };
-        let Inside::List(items) = &members.get(field)?.inside else {
-            return None;
-        };
-        items.get(index).cloned()
-    }
-}
-
-/// One document: its value and the lines of its fields.
-#[derive(Clone, Debug)]
-pub(super) struct Document {
-    pub(super) value: Value,
-    pub(super) lines: Lines,
-}
-
-/// Text that is not YAML, or not YAML that we take.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) line: usize,
-    pub(super) message: String,
-}
-
-impl From<ScanError> for Fault {
+impl From<ScanError> for SyntaxError {
     fn from(error: ScanError) -> Self {
         Self {
             line: error.marker().line().max(1),
@@ -81,8 +19,16 @@ impl From<ScanError> for Fault {
     }
 }
 
-/// Reads all documents of `text`. A fault ends the reading; the documents before it are still returned.
-pub(super) fn read(text: &str, limits: &Limits) -> (Vec<Document>, Option<Fault>) {
+/// Reads all documents of `text`. An error ends the reading; the documents before it are still returned.
+pub fn read(text: &str, limits: &Limits) -> (Vec<Document>, Option<SyntaxError>) {
+    if text.len() > limits.bytes {
+        let message = format!(
+            "has {} bytes; at most {} are read",
+            text.len(),
+            limits.bytes
+        );
+        return (Vec::new(), Some(SyntaxError { line: 1, message }));
+    }
     let mut reader = Reader {
         limits,
         nodes: 0,
@@ -97,8 +43,8 @@ pub(super) fn read(text: &str, limits: &Limits) -> (Vec<Document>, Option<Fault>
             Ok((event, span)) => reader.take(event, span),
             Err(error) => Err(error.into()),
         };
-        if let Err(fault) = outcome {
-            return (reader.done, Some(fault));
+        if let Err(error) = outcome {
+            return (reader.done, Some(error));
         }
     }
     (reader.done, None)
@@ -129,6 +75,14 @@ struct Open {
     kind: Collection,
 }
 
+/// A key whose value has not come yet.
+struct Key {
+    name: String,
+    line: usize,
+    /// Whether this is the merge key: `<<`, not in quotes.
+    is_merge: bool,
+}
+
 enum Collection {
     List {
         values: Vec<Value>,
@@ -137,19 +91,25 @@ enum Collection {
     Map {
         values: Map<String, Value>,
         lines: HashMap<String, Lines>,
-        key: Option<(String, usize)>,
+        key: Option<Key>,
         merged: Vec<Document>,
     },
 }
 
 impl Reader<'_> {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
         let line = span.start.line().max(1);
+        if !self.limits.aliases && uses_anchor(&event) {
+            return syntax_error(
+                line,
+                "anchors and aliases are not allowed here: write the value itself",
+            );
+        }
         match event {
             Event::DocumentStart(_) => {
                 self.anchors.clear();
                 if self.done.len() >= self.limits.documents {
-                    return fault(
+                    return syntax_error(
                         line,
                         format!(
                             "more than {} documents in one file; split it",
@@ -188,7 +148,7 @@ impl Reader<'_> {
                     let document = open.close();
                     self.node(document, anchor, size, height)
                 }
-                None => fault(line, "a collection ends that never began"),
+                None => syntax_error(line, "a collection ends that never began"),
             },
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref(), line)?;
@@ -201,7 +161,11 @@ impl Reader<'_> {
                 }) = self.open.last_mut()
                 {
                     // A key is text whatever it looks like: `8080:` and `true:` are names in Kubernetes.
-                    *key = Some((text.into_owned(), line));
+                    *key = Some(Key {
+                        is_merge: text == "<<" && style == ScalarStyle::Plain,
+                        name: text.into_owned(),
+                        line,
+                    });
                     return Ok(());
                 }
                 let lines = Lines {
@@ -213,7 +177,7 @@ impl Reader<'_> {
             }
             Event::Alias(anchor) => {
                 let Some(anchored) = self.anchors.get(&anchor) else {
-                    return fault(line, "this alias stands inside the node that it names");
+                    return syntax_error(line, "this alias stands inside the node that it names");
                 };
                 let (size, height) = (anchored.size, anchored.height);
                 self.count(size, line)?;
@@ -226,13 +190,13 @@ impl Reader<'_> {
         }
     }
 
-    fn begin(&mut self, anchor: usize, line: usize, kind: Collection) -> Result<(), Fault> {
+    fn begin(&mut self, anchor: usize, line: usize, kind: Collection) -> Result<(), SyntaxError> {
         if let Some(Open {
             kind: Collection::Map { key: None, .. },
             ..
         }) = self.open.last()
         {
-            return fault(line, "a key must be text, not a list or a map");
+            return syntax_error(line, "a key must be text, not a list or a map");
         }
         self.count(1, line)?;
         self.depth(1, line)?;
@@ -246,10 +210,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn count(&mut self, nodes: usize, line: usize) -> Result<(), Fault> {
+    fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.nodes {
-            return fault(
+            return syntax_error(
                 line,
                 format!(
                     "more than {} values, aliases included; split the file",
@@ -260,9 +224,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn depth(&self, height: usize, line: usize) -> Result<(), Fault> {
+    fn depth(&self, height: usize, line: usize) -> Result<(), SyntaxError> {
         if self.open.len() + height > self.limits.depth {
-            return fault(
+            return syntax_error(
                 line,
                 format!("nested deeper than {} levels", self.limits.depth),
             );
@@ -277,7 +241,7 @@ impl Reader<'_> {
         anchor: usize,
         size: usize,
         height: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SyntaxError> {
         if anchor != 0 {
             let anchored = Anchored {
                 document: document.clone(),
@@ -304,19 +268,24 @@ impl Reader<'_> {
                 key,
                 merged,
             } => {
-                let Some((name, line)) = key.take() else {
-                    return fault(
+                let Some(Key {
+                    name,
+                    line,
+                    is_merge,
+                }) = key.take()
+                else {
+                    return syntax_error(
                         document.lines.line,
                         "a key must be plain text, not an alias",
                     );
                 };
-                if name == "<<" {
+                if is_merge {
                     merged.push(document);
                     return Ok(());
                 }
                 if values.contains_key(&name) {
                     let first = lines.get(&name).map_or(0, |lines| lines.line);
-                    return fault(
+                    return syntax_error(
                         line,
                         format!("key {name:?} is given twice; the first is on line {first}"),
                     );
@@ -391,14 +360,29 @@ fn merge(values: &mut Map<String, Value>, lines: &mut HashMap<String, Lines>, so
     }
 }
 
-fn fault<T>(line: usize, message: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault {
+fn uses_anchor(event: &Event<'_>) -> bool {
+    match event {
+        Event::Alias(_) => true,
+        Event::Scalar(_, _, anchor, _)
+        | Event::MappingStart(anchor, _)
+        | Event::SequenceStart(anchor, _) => *anchor != 0,
+        _ => false,
+    }
+}
+
+fn syntax_error<T>(line: usize, message: impl Into<String>) -> Result<T, SyntaxError> {
+    Err(SyntaxError {
         line,
         message: message.into(),
     })
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Fault> {
+fn scalar(
+    text: &str,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    line: usize,
+) -> Result<Value, SyntaxError> {
     // YAML 1.1, which Kubernetes reads, has octal numbers with a bare leading zero: file modes are written so.
     if style == ScalarStyle::Plain && tag.is_none() && text.len() > 1 && text.starts_with('0') {
         let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
@@ -413,12 +397,12 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Res
         Some(Scalar::Integer(value)) => Ok(value.into()),
         Some(Scalar::FloatingPoint(value)) => match Number::from_f64(value.into_inner()) {
             Some(number) => Ok(Value::Number(number)),
-            None => fault(
+            None => syntax_error(
                 line,
                 format!("{text} is not a number that Kubernetes knows; put text in quotes"),
             ),
         },
         Some(Scalar::String(value)) => Ok(Value::String(value.into_owned())),
-        None => fault(line, format!("{text:?} does not fit its tag")),
+        None => syntax_error(line, format!("{text:?} does not fit its tag")),
     }
 }
