@@ -12,10 +12,13 @@
 #![forbid(unsafe_code)]
 
 mod error_chain;
+pub mod listen;
 pub mod metrics;
+mod outage;
 mod request_id;
 pub mod supervisor;
 
 pub use error_chain::ErrorChain;
+pub use outage::Outage;
 pub use request_id::{Causes, RequestId};
 pub use supervisor::Supervisor;

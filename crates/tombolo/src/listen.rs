@@ -9,6 +9,7 @@ use std::{
     os::fd::{FromRawFd, OwnedFd, RawFd},
     str::FromStr,
 };
+use tombolo_telemetry::listen;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl Endpoint {
     pub(crate) fn tcp(&self, option: &str) -> Result<tokio::net::TcpListener, String> {
         let listener = match self {
             Endpoint::Address(address) => {
-                TcpListener::bind(address).map_err(|e| self.refused(option, &e))?
+                listen::tcp(*address).map_err(|e| self.refused(option, &e))?
             }
             Endpoint::Inherited(fd) => TcpListener::from(inherited(*fd)?),
         };
@@ -74,7 +75,7 @@ impl Endpoint {
     pub(crate) fn udp_and_tcp(&self, option: &str) -> Result<Vec<Socket>, String> {
         match self {
             Endpoint::Address(address) => {
-                let udp = UdpSocket::bind(address).map_err(|e| self.refused(option, &e))?;
+                let udp = listen::udp(*address).map_err(|e| self.refused(option, &e))?;
                 // Port 0 took any that was free: connections come to the same.
                 let at = udp.local_addr().map_err(|e| self.refused(option, &e))?;
                 let tcp = Endpoint::Address(at).tcp(option)?;

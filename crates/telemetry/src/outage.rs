@@ -1,0 +1,31 @@
+//! Failures that repeat: told when they begin and when they end, counted in between.
+
+/// Tells the first failure of a row from the ones that follow, so that a loop which tries again does not fill the log.
+///
+/// ```
+/// # use tombolo_telemetry::Outage;
+/// let mut outage = Outage::default();
+/// assert_eq!(outage.ended(), None);
+/// assert!(outage.begins());
+/// assert!(!outage.begins());
+/// assert_eq!(outage.ended(), Some(2));
+/// assert!(outage.begins());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Outage {
+    failures: u64,
+}
+
+impl Outage {
+    /// Notes a failure; true for the first since the last success, which is the one to log.
+    pub fn begins(&mut self) -> bool {
+        self.failures += 1;
+        self.failures == 1
+    }
+
+    /// Notes a success; `Some` with the number of failures before it if there were any, which is worth a line too.
+    pub fn ended(&mut self) -> Option<u64> {
+        let failures = std::mem::take(&mut self.failures);
+        (failures > 0).then_some(failures)
+    }
+}
