@@ -7,7 +7,6 @@
 //! consumer's verdict into ACK and NACK. A lost control plane changes nothing that the
 //! proxy holds.
 
-mod backoff;
 mod run;
 pub mod session;
 
@@ -17,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tombolo_telemetry::supervisor::Delays;
 
-pub use backoff::Backoff;
 pub use session::Rejection;
 
 use crate::node::Node;
@@ -35,8 +34,9 @@ pub struct ClientOptions {
     /// What the proxy already holds, such as its last good configuration from disk: only
     /// what differs from it is sent.
     pub initial: Snapshot,
-    /// The pause between attempts to connect.
-    pub backoff: Backoff,
+    /// The pauses between attempts to connect, from the first again after each success. Their jitter keeps ten
+    /// thousand proxies from coming back in the same instant.
+    pub delays: Delays,
     /// How long to wait for more after something arrived, so that resources which travel
     /// together are applied together.
     pub linger: Duration,
@@ -60,7 +60,11 @@ impl ClientOptions {
             endpoint: endpoint.into(),
             node,
             initial: Snapshot::default(),
-            backoff: Backoff::default(),
+            delays: Delays::new()
+                .with_min_delay(Duration::from_millis(50))
+                .with_max_delay(Duration::from_millis(2500))
+                .with_jitter()
+                .without_max_times(),
             linger: Duration::from_millis(2),
             settle: Duration::from_secs(1),
             token_file: None,
@@ -141,8 +145,8 @@ pub struct Status {
 pub struct Updates(mpsc::Receiver<Update>);
 
 impl Updates {
-    /// The next update. `None` only when the runtime shuts down: a lost control plane
-    /// makes the client try again, not end.
+    /// The next update. `None` only when the runtime shuts down or the client's task panicked:
+    /// a lost control plane makes the client try again, not end. Cancel safe.
     pub async fn next(&mut self) -> Option<Update> {
         self.0.recv().await
     }

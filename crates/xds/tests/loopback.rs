@@ -9,7 +9,8 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use tokio_stream::wrappers::ReceiverStream;
-use tombolo_xds::client::{Backoff, Rejection, Update, Updates};
+use tombolo_telemetry::supervisor::Delays;
+use tombolo_xds::client::{Rejection, Update, Updates};
 use tombolo_xds::{Client, ClientOptions, Kind, Node, Resource, Snapshot};
 
 use control::{Control, until, within};
@@ -42,12 +43,12 @@ fn options(control: &Control, id: &str) -> ClientOptions {
         user_agent: "test".into(),
         ..Node::default()
     };
-    let backoff = Backoff {
-        start: Duration::from_millis(10),
-        cap: Duration::from_millis(50),
-    };
+    let delays = Delays::new()
+        .with_min_delay(Duration::from_millis(10))
+        .with_max_delay(Duration::from_millis(50))
+        .without_max_times();
     ClientOptions {
-        backoff,
+        delays,
         ..ClientOptions::new(control.addr.to_string(), node)
     }
 }

@@ -1,18 +1,23 @@
 //! The task behind a client: connect, drive the session, start over.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::BackoffBuilder;
 use futures::future::Either;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tombolo_telemetry::{ErrorChain, Outage};
+use tonic::metadata::errors::InvalidMetadataValue;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Endpoint;
 use tonic::{Request, Streaming};
 
 use super::session::{Offer, Rejection, Session};
-use super::{ClientOptions, InvalidEndpoint, Status, Update, Wanted, backoff};
+use super::{ClientOptions, InvalidEndpoint, Status, Update, Wanted};
 use crate::envoy::pb::envoy::config::core::v3 as core;
 use crate::envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::envoy::pb::envoy::service::discovery::v3::{
@@ -25,6 +30,8 @@ use crate::node::ADOPTS_WHOLE;
 const REQUESTS: usize = 32;
 const STALL: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
+/// The pause between attempts if the options' delays should ever end.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpoint> {
     let given = options.endpoint.trim();
@@ -49,14 +56,47 @@ pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpo
         .keep_alive_while_idle(true))
 }
 
-/// Why a stream ended.
-enum End {
-    /// Nobody takes updates any more.
-    Unused,
-    /// The stream failed; whether it had answered before.
-    Failed { reason: String, answered: bool },
+/// Why a stream could not be opened, or ended.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error("cannot connect")]
+    Connect(#[source] tonic::transport::Error),
+    /// The transport failed, and tells its causes.
+    #[error("the connection broke")]
+    Broken(#[source] Box<tonic::Status>),
+    /// The server says so.
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Refused(Box<tonic::Status>),
+    #[error("the server closed the stream")]
+    Closed,
+    #[error("the server takes no requests")]
+    Stalled,
+    #[error("token file {}", path.display())]
+    Token {
+        path: PathBuf,
+        #[source]
+        source: TokenError,
+    },
 }
 
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("cannot be read")]
+    Read(#[source] io::Error),
+    #[error("does not hold a token")]
+    Invalid(#[source] InvalidMetadataValue),
+}
+
+impl From<tonic::Status> for StreamError {
+    fn from(status: tonic::Status) -> Self {
+        match std::error::Error::source(&status) {
+            Some(_) => Self::Broken(Box::new(status)),
+            None => Self::Refused(Box::new(status)),
+        }
+    }
+}
+
+/// Keeps a stream open until nobody takes updates any more.
 pub(super) async fn run(
     endpoint: Endpoint,
     options: ClientOptions,
@@ -67,28 +107,39 @@ pub(super) async fn run(
     let mut node = core::Node::from(&options.node);
     node.client_features.push(ADOPTS_WHOLE.to_owned());
     let session = Session::new(node, options.initial.clone());
-    let backoff = options.backoff;
+    let delays = options.delays;
     let mut client = Running {
         options,
         wants,
         report,
         offers,
         session,
+        outage: Outage::default(),
     };
-    let mut attempt = 0;
+    let mut pauses = delays.build();
+    let mut attempts = 0;
     loop {
-        let (reason, answered) = match client.stream(&endpoint).await {
-            End::Unused => return,
-            End::Failed { reason, answered } => (reason, answered),
+        let mut answered = false;
+        let Err(error) = client.stream(&endpoint, &mut answered).await else {
+            return;
         };
-        attempt = if answered { 0 } else { attempt + 1 };
-        tracing::info!(endpoint = %endpoint.uri(), reason, attempt, "the xDS stream ended");
+        if std::mem::take(&mut answered) {
+            attempts = 0;
+            pauses = delays.build();
+        }
+        attempts += 1;
+        let reason = ErrorChain(&error).to_string();
+        if client.outage.begins() {
+            tracing::warn!(endpoint = %endpoint.uri(), %reason, "no connection to the control plane; trying until there is one");
+        } else {
+            tracing::debug!(endpoint = %endpoint.uri(), %reason, attempts, "still no connection to the control plane");
+        }
         client.report.send_modify(|status| {
             status.connected = false;
-            status.attempts = attempt;
+            status.attempts = attempts;
             status.last_error = Some(reason);
         });
-        let pause = backoff.pause(attempt.saturating_sub(1), backoff::random());
+        let pause = pauses.next().unwrap_or(MAX_PAUSE);
         tokio::select! {
             () = sleep(pause) => {}
             () = client.offers.closed() => return,
@@ -102,25 +153,21 @@ struct Running {
     report: watch::Sender<Status>,
     offers: mpsc::Sender<Update>,
     session: Session,
+    outage: Outage,
 }
 
 impl Running {
-    /// Opens one stream and drives it to its end.
-    async fn stream(&mut self, endpoint: &Endpoint) -> End {
-        let mut answered = false;
+    /// Opens one stream and drives it to its end; `Ok` when nobody takes updates any more.
+    async fn stream(&mut self, endpoint: &Endpoint, answered: &mut bool) -> Result<(), StreamError> {
         let offers = self.offers.clone();
-        let result = tokio::select! {
+        tokio::select! {
             // Dropping the stream is all the goodbye that the server needs.
-            () = offers.closed() => return End::Unused,
-            result = self.drive(endpoint, &mut answered) => result,
-        };
-        match result {
-            Ok(()) => End::Unused,
-            Err(reason) => End::Failed { reason, answered },
+            () = offers.closed() => Ok(()),
+            result = self.drive(endpoint, answered) => result,
         }
     }
 
-    async fn drive(&mut self, endpoint: &Endpoint, answered: &mut bool) -> Result<(), String> {
+    async fn drive(&mut self, endpoint: &Endpoint, answered: &mut bool) -> Result<(), StreamError> {
         let wanted = self.wants.borrow_and_update().clone();
         self.session.want(wanted, false);
         let (requests, outbound) = mpsc::channel(REQUESTS);
@@ -135,11 +182,13 @@ impl Running {
                 Some(at) => Either::Left(sleep_until(at)),
                 None => Either::Right(std::future::pending()),
             };
+            // All branches are cancel safe.
             tokio::select! {
                 response = responses.message() => {
-                    let response = response.map_err(|status| describe(&status))?;
-                    let response = response.ok_or("the server closed the stream")?;
+                    let response = response?.ok_or(StreamError::Closed)?;
                     if !std::mem::replace(answered, true) {
+                        let attempts = self.outage.ended();
+                        tracing::info!(endpoint = %endpoint.uri(), ?attempts, "connected to the control plane");
                         self.report.send_modify(|status| {
                             status.connected = true;
                             status.attempts = 0;
@@ -175,27 +224,30 @@ impl Running {
         &self,
         endpoint: &Endpoint,
         outbound: mpsc::Receiver<DeltaDiscoveryRequest>,
-    ) -> Result<Streaming<DeltaDiscoveryResponse>, String> {
+    ) -> Result<Streaming<DeltaDiscoveryResponse>, StreamError> {
         let mut request = Request::new(ReceiverStream::new(outbound));
         if let Some(token) = self.token().await? {
             request.metadata_mut().insert("authorization", token);
         }
-        let channel = endpoint.connect().await.map_err(|error| chain(&error))?;
+        let channel = endpoint.connect().await.map_err(StreamError::Connect)?;
         let mut client = AggregatedDiscoveryServiceClient::new(channel)
             .max_decoding_message_size(self.options.max_message_bytes);
         let call = client.delta_aggregated_resources(request);
-        Ok(call.await.map_err(|status| describe(&status))?.into_inner())
+        Ok(call.await?.into_inner())
     }
 
-    async fn token(&self) -> Result<Option<MetadataValue<Ascii>>, String> {
+    async fn token(&self) -> Result<Option<MetadataValue<Ascii>>, StreamError> {
         let Some(path) = &self.options.token_file else {
             return Ok(None);
         };
-        let unusable = |reason: String| format!("token file {}: {reason}", path.display());
+        let unusable = |source| StreamError::Token {
+            path: path.clone(),
+            source,
+        };
         let read = tokio::fs::read_to_string(path).await;
-        let token = read.map_err(|error| unusable(error.to_string()))?;
+        let token = read.map_err(|error| unusable(TokenError::Read(error)))?;
         let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim()))
-            .map_err(|_| unusable("not a token".to_owned()))?;
+            .map_err(|error| unusable(TokenError::Invalid(error)))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -270,27 +322,11 @@ impl Arrivals {
 async fn send(
     requests: &mpsc::Sender<DeltaDiscoveryRequest>,
     batch: Vec<DeltaDiscoveryRequest>,
-) -> Result<(), String> {
+) -> Result<(), StreamError> {
     for request in batch {
         let sent = timeout(STALL, requests.send(request)).await;
-        let sent = sent.map_err(|_| "the server takes no requests")?;
-        sent.map_err(|_| "the stream is closed")?;
+        let sent = sent.map_err(|_| StreamError::Stalled)?;
+        sent.map_err(|_| StreamError::Closed)?;
     }
     Ok(())
-}
-
-fn describe(status: &tonic::Status) -> String {
-    match std::error::Error::source(status) {
-        Some(source) => chain(source),
-        None => format!("{:?}: {}", status.code(), status.message()),
-    }
-}
-
-/// An error with its causes, which transports keep to themselves otherwise.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(|error| error.to_string())
-        .collect::<Vec<_>>()
-        .join(": ")
 }
