@@ -1,6 +1,7 @@
 //! The admin endpoints, for people, probes and scripts that know Envoy's.
 
 mod dump;
+mod memory;
 mod text;
 
 use std::convert::Infallible;
@@ -17,15 +18,23 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tombolo_telemetry::Outage;
 
 use crate::generation::Generation;
 use crate::metrics::Registry;
 use crate::options::Options;
+use crate::proxy::advance;
 use crate::worker::Phase;
 
 /// How long a client may take over a request's head.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one connection may last, so that a client that does not read its answer goes too.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
+/// Connections to one socket at a time.
+const MAX_CONNECTIONS: usize = 64;
+/// The pause after an accept that failed.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// What the endpoints can see and change.
 pub(crate) struct State {
@@ -36,11 +45,41 @@ pub(crate) struct State {
     pub(crate) started: Instant,
 }
 
+/// What clients of a socket may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Full,
+    /// [`METRICS_PATHS`], and nothing that changes anything.
+    Metrics,
+}
+
+/// What another host may read: how the proxy is doing, but not its configuration.
+pub(crate) const METRICS_PATHS: [&str; 8] = [
+    "/ready",
+    "/stats",
+    "/stats/prometheus",
+    "/clusters",
+    "/listeners",
+    "/server_info",
+    "/certs",
+    "/memory",
+];
+
 /// Serves until dropped; without a socket, waits for ever.
-pub(crate) async fn serve(bound: Option<std::net::TcpListener>, state: State) {
-    let Some(bound) = bound else {
-        return std::future::pending().await;
-    };
+pub(crate) async fn serve(bound: Vec<(Access, std::net::TcpListener)>, state: State) {
+    let state = Rc::new(state);
+    let mut accepting = tokio::task::JoinSet::new();
+    for (access, socket) in bound {
+        accepting.spawn_local(accept(access, socket, state.clone()));
+    }
+    while let Some(ended) = accepting.join_next().await {
+        // Ends the thread, which ends the proxy: without its readiness endpoint it would be killed anyway.
+        ended.expect("accepting admin connections does not panic");
+    }
+    std::future::pending().await
+}
+
+async fn accept(access: Access, bound: std::net::TcpListener, state: Rc<State>) {
     let socket = match bound
         .set_nonblocking(true)
         .and_then(|()| TcpListener::from_std(bound))
@@ -48,38 +87,51 @@ pub(crate) async fn serve(bound: Option<std::net::TcpListener>, state: State) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(%error, "admin endpoints are not available");
-            return std::future::pending().await;
+            return;
         }
     };
-    let state = Rc::new(state);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut failing = Outage::default();
     loop {
+        // Others wait in the socket's queue.
+        let Ok(permit) = connections.clone().acquire_owned().await else {
+            return;
+        };
         let stream = match socket.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "admin accept failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                if failing.begins() {
+                    tracing::warn!(%error, "cannot accept admin connections; trying until it succeeds");
+                }
+                tokio::time::sleep(RETRY).await;
                 continue;
             }
         };
+        if let Some(failures) = failing.ended() {
+            tracing::warn!(failures, "accepting admin connections again");
+        }
         let state = state.clone();
         tokio::task::spawn_local(async move {
+            let _permit = permit;
             let service = service_fn(|request: Request<Incoming>| {
-                let response = state.answer(&request);
+                let response = state.answer(access, &request);
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
+                .header_read_timeout(HEAD_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "admin connection ended");
+            match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "admin connection ended"),
+                Err(_) => tracing::debug!("admin connection closed: it lasted too long"),
             }
         });
     }
 }
 
 impl State {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, access: Access, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let generation = self.generations.borrow().clone();
         let query = request.uri().query().unwrap_or_default();
         let wants_json = query.split('&').any(|pair| pair == "format=json");
@@ -88,6 +140,14 @@ impl State {
             .find_map(|pair| pair.strip_prefix("filter="))
             .unwrap_or_default();
         let path = request.uri().path();
+        if access == Access::Metrics {
+            let is_read = [Method::GET, Method::HEAD].contains(request.method());
+            if !is_read || !METRICS_PATHS.contains(&path) {
+                let reads = METRICS_PATHS.join(", ");
+                let text = format!("only these can be read at this address: {reads}\n");
+                return plain(StatusCode::FORBIDDEN, text);
+            }
+        }
         let changes = matches!(
             path,
             "/reset_counters" | "/quitquitquit" | "/drain_listeners" | "/healthcheck/fail"
@@ -129,28 +189,22 @@ impl State {
             "/listeners" if wants_json => as_json(&dump::listeners(&generation)),
             "/listeners" => plain(StatusCode::OK, text::listeners(&generation)),
             "/config_dump" => as_json(&dump::config(&generation, &self.options)),
+            // Without TLS there are no certificates, and there is no runtime layer to override anything with.
+            "/certs" => as_json(&json!({ "certificates": [] })),
+            "/runtime" => as_json(&json!({ "layers": ["admin"], "entries": {} })),
+            "/memory" => as_json(&memory::usage()),
             "/reset_counters" => {
                 self.registry.reset_counters();
                 plain(StatusCode::OK, "OK\n".to_owned())
             }
             "/drain_listeners" | "/healthcheck/fail" => {
-                self.phase.send_if_modified(|phase| {
-                    let serving = *phase == Phase::Serving;
-                    if serving {
-                        *phase = Phase::Draining;
-                    }
-                    serving
-                });
+                self.phase
+                    .send_if_modified(|phase| advance(phase, Phase::Draining));
                 plain(StatusCode::OK, "OK\n".to_owned())
             }
             "/quitquitquit" => {
-                self.phase.send_if_modified(|phase| {
-                    let earlier = *phase < Phase::Closing;
-                    if earlier {
-                        *phase = Phase::Closing;
-                    }
-                    earlier
-                });
+                self.phase
+                    .send_if_modified(|phase| advance(phase, Phase::Closing));
                 plain(StatusCode::OK, "OK\n".to_owned())
             }
             _ => plain(
@@ -202,6 +256,9 @@ const HELP: &str = "\
 /clusters: upstream cluster status
 /listeners[?format=json]: print listener info
 /config_dump: dump current configuration
+/certs: print certs on machine
+/memory: print current allocation/heap usage
+/runtime: print runtime values
 /reset_counters (POST): reset all counters to zero
 /drain_listeners (POST): tell clients to reconnect elsewhere
 /healthcheck/fail (POST): as /drain_listeners

@@ -204,7 +204,6 @@ fn compile_kind<T>(
                 );
             }
             Err(rejection) => {
-                tracing::warn!(%kind, %name, %rejection, "resource rejected; the previous version stays in force");
                 refusals.push(Refusal {
                     kind,
                     name: name.clone(),

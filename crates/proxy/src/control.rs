@@ -1,9 +1,9 @@
 //! The control thread: takes configuration, resolves names, checks health, and gives each worker what changed.
 
 mod check;
+mod last_good;
 mod membership;
 mod resolve;
-mod saved;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -21,15 +21,17 @@ use crate::metrics::Registry;
 use crate::options::Options;
 
 use check::Checks;
+use last_good::{Identity, LastGood};
 use membership::Memory;
 use resolve::{Resolved, Resolver};
-use saved::Saved;
 
 /// How long a new configuration waits for the first answer to the names in it.
 const WARMING: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
+/// The pause before a client of the control plane that ended by itself is started again.
+const RESUBSCRIBE: Duration = Duration::from_secs(1);
 
-/// The heart of the control thread. One per process.
+/// The control thread's state. One per process.
 pub(crate) struct Control {
     options: Arc<Options>,
     registry: Arc<Registry>,
@@ -38,11 +40,13 @@ pub(crate) struct Control {
     effective: Snapshot,
     sockets: SocketTable,
     resolver: Resolver,
-    resolved: mpsc::UnboundedReceiver<Resolved>,
+    resolved: mpsc::Receiver<Resolved>,
     memory: Memory,
     checks: Checks,
     sweeps: HashMap<Arc<str>, Instant>,
-    saved: Option<Saved>,
+    last_good: Option<LastGood>,
+    /// What is refused now, with the reason, so that each refusal is logged once and not with every update.
+    refused: HashMap<(Kind, Arc<str>), String>,
     number: u64,
     publisher: watch::Sender<Arc<Generation>>,
 }
@@ -54,6 +58,11 @@ impl Control {
         publisher: watch::Sender<Arc<Generation>>,
     ) -> Self {
         let (resolver, resolved) = Resolver::new();
+        let identity = Identity {
+            node_id: options.node_id.clone(),
+            node_cluster: options.node_cluster.clone(),
+        };
+        let last_good = options.state_dir.as_deref();
         Self {
             config: Arc::default(),
             effective: Snapshot::builder(0).build(),
@@ -63,7 +72,8 @@ impl Control {
             memory: Memory::default(),
             checks: Checks::new(options.socket_mark),
             sweeps: HashMap::new(),
-            saved: options.state_dir.as_deref().map(Saved::new),
+            last_good: last_good.map(|directory| LastGood::new(directory, identity)),
+            refused: HashMap::new(),
             number: 0,
             publisher,
             options,
@@ -77,30 +87,38 @@ impl Control {
         if !initial.is_empty() {
             self.adopt(&initial).await;
         }
-        let (_client, mut updates) = self.subscribe();
+        let mut updates = self.subscribe();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // All branches are cancel safe.
             tokio::select! {
-                Some(update) = next(&mut updates) => {
-                    let refusals = self.adopt(&update.snapshot).await;
-                    if let Some(saved) = &mut self.saved {
-                        saved.later(self.effective.clone());
+                update = next(&mut updates) => match update {
+                    Some(update) => {
+                        let refusals = self.adopt(&update.snapshot).await;
+                        if let Some(last_good) = &mut self.last_good {
+                            last_good.save(self.effective.clone());
+                        }
+                        update.reject(refusals.into_iter().map(wire).collect());
                     }
-                    update.reject(refusals.into_iter().map(wire).collect());
-                }
+                    None => {
+                        tracing::error!("the client of the control plane ended; starting it again");
+                        tokio::time::sleep(RESUBSCRIBE).await;
+                        updates = self.subscribe();
+                    }
+                },
                 Some(resolved) = self.resolved.recv() => {
                     self.note(resolved);
                     self.publish();
                 }
-                _ = tick.tick() => self.tend(),
+                _ = tick.tick() => self.tend().await,
             }
         }
     }
 
     /// The last good configuration, with the static resources over it.
     fn initial(&self) -> Snapshot {
-        let mut builder = match self.saved.as_ref().and_then(Saved::load) {
+        let mut builder = match self.last_good.as_ref().and_then(LastGood::load) {
             Some(snapshot) => {
                 tracing::info!(
                     revision = snapshot.revision(),
@@ -117,10 +135,9 @@ impl Control {
         builder.build()
     }
 
-    fn subscribe(&self) -> (Option<Client>, Option<Updates>) {
-        let Some(address) = &self.options.xds_address else {
-            return (None, None);
-        };
+    /// Updates of the control plane, if there is one. The client ends when they are dropped.
+    fn subscribe(&self) -> Option<Updates> {
+        let address = self.options.xds_address.as_ref()?;
         let endpoint = if address.contains("://") {
             address.clone()
         } else {
@@ -142,10 +159,10 @@ impl Control {
         let mut options = ClientOptions::new(endpoint, node);
         options.initial = self.effective.clone();
         match Client::start(options) {
-            Ok((client, updates)) => (Some(client), Some(updates)),
+            Ok((_client, updates)) => Some(updates),
             Err(error) => {
                 tracing::error!(%address, %error, "the control plane's address is not usable; continuing without one");
-                (None, None)
+                None
             }
         }
     }
@@ -159,6 +176,7 @@ impl Control {
         self.config = Arc::new(next);
         self.warm().await;
         self.publish();
+        self.report(&refusals);
         tracing::info!(
             revision = snapshot.revision(),
             listeners = self.config.listeners.len(),
@@ -168,6 +186,21 @@ impl Control {
             "configuration adopted"
         );
         refusals
+    }
+
+    /// Logs what was not refused for the same reason before.
+    fn report(&mut self, refusals: &[Refusal]) {
+        let mut refused = HashMap::with_capacity(refusals.len());
+        for refusal in refusals {
+            let key = (refusal.kind, refusal.name.clone());
+            let reason = refusal.rejection.to_string();
+            if self.refused.get(&key) != Some(&reason) {
+                let (kind, name) = (refusal.kind, &refusal.name);
+                tracing::warn!(%kind, %name, %reason, "resource rejected; the previous version stays in force");
+            }
+            refused.insert(key, reason);
+        }
+        self.refused = refused;
     }
 
     /// Opens the sockets of new listeners. One that cannot be opened rejects its listener.
@@ -318,7 +351,7 @@ impl Control {
         self.publisher.send_replace(Arc::new(generation));
     }
 
-    fn tend(&mut self) {
+    async fn tend(&mut self) {
         let now = Instant::now();
         let current = self.publisher.borrow().clone();
         for (name, fleet) in &current.fleets {
@@ -334,19 +367,21 @@ impl Control {
                 fleet.sweep(outlier, now);
             }
         }
-        if let Some(saved) = &mut self.saved {
-            saved.write_if_due(now);
+        self.resolver.tend();
+        if self.checks.any_has_ended() {
+            tracing::error!("a health check ended; starting it again");
+            self.checks.sync(current.fleets.values());
+        }
+        if let Some(last_good) = &mut self.last_good {
+            last_good.tend(now).await;
         }
     }
 }
 
-/// The next update, or never when there is no control plane.
+/// The next update, or never when there is no control plane. `None` when its client has ended.
 async fn next(updates: &mut Option<Updates>) -> Option<Update> {
     match updates {
-        Some(updates) => match updates.next().await {
-            Some(update) => Some(update),
-            None => std::future::pending().await,
-        },
+        Some(updates) => updates.next().await,
         None => std::future::pending().await,
     }
 }

@@ -4,8 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 
+use crate::admin::METRICS_PATHS;
 use crate::options::Options;
 
+/// The cluster of Envoy's own admin endpoints.
+const ADMIN: &str = "tombolo_admin";
 /// The cluster through which Envoy reaches the control plane.
 const CONTROL_PLANE: &str = "tombolo_control_plane";
 const SOL_SOCKET: u32 = 1;
@@ -52,6 +55,11 @@ pub fn bootstrap(options: &Options) -> Value {
             },
         });
     }
+    let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
+    if let Some(metrics) = options.metrics {
+        listeners.push(metrics_listener(metrics));
+        clusters.push(cluster(ADMIN, &admin.ip().to_string(), admin.port()));
+    }
     if let Some((host, port)) = options.xds_address.as_deref().and_then(host_port) {
         let ads = json!({ "ads": {}, "resource_api_version": "V3" });
         config["dynamic_resources"] = json!({
@@ -63,35 +71,78 @@ pub fn bootstrap(options: &Options) -> Value {
                 "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE } }],
             },
         });
-        config["static_resources"] = json!({ "clusters": [control_plane(&host, port)] });
+        clusters.push(control_plane(&host, port));
     }
+    config["static_resources"] = json!({ "listeners": listeners, "clusters": clusters });
     config
 }
 
+/// A listener that lets other hosts read the admin endpoints' metrics.
+fn metrics_listener(metrics: SocketAddr) -> Value {
+    let routes: Vec<Value> = METRICS_PATHS
+        .iter()
+        .map(|path| {
+            json!({
+                "match": {
+                    "path": path,
+                    "headers": [{ "name": ":method", "string_match": { "exact": "GET" } }],
+                },
+                "route": { "cluster": ADMIN },
+            })
+        })
+        .collect();
+    let mut address = address(&metrics.ip().to_string(), metrics.port());
+    if metrics.is_ipv6() {
+        // `::` serves IPv4 clients too.
+        address["socket_address"]["ipv4_compat"] = true.into();
+    }
+    json!({
+        "name": "tombolo_metrics",
+        "address": address,
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "metrics",
+                "route_config": { "virtual_hosts": [{ "name": "metrics", "domains": ["*"], "routes": routes }] },
+                "http_filters": [{
+                    "name": "envoy.filters.http.router",
+                    "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+                }],
+            },
+        }] }],
+    })
+}
+
 fn control_plane(host: &str, port: u16) -> Value {
+    let mut cluster = cluster(CONTROL_PLANE, host, port);
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {
+                "http2_protocol_options": {
+                    // A control plane that vanished without a word is noticed within a minute.
+                    "connection_keepalive": { "interval": "30s", "timeout": "20s" },
+                },
+            },
+        },
+    });
+    cluster["upstream_connection_options"] = json!({ "tcp_keepalive": { "keepalive_time": 60 } });
+    cluster
+}
+
+fn cluster(name: &str, host: &str, port: u16) -> Value {
     let kind = if host.parse::<IpAddr>().is_ok() {
         "STATIC"
     } else {
         "STRICT_DNS"
     };
     json!({
-        "name": CONTROL_PLANE,
+        "name": name,
         "type": kind,
         "connect_timeout": "2s",
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {
-                    "http2_protocol_options": {
-                        // A control plane that vanished without a word is noticed within a minute.
-                        "connection_keepalive": { "interval": "30s", "timeout": "20s" },
-                    },
-                },
-            },
-        },
-        "upstream_connection_options": { "tcp_keepalive": { "keepalive_time": 60 } },
         "load_assignment": {
-            "cluster_name": CONTROL_PLANE,
+            "cluster_name": name,
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(host, port) } }] }],
         },
     })

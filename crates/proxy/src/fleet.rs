@@ -87,6 +87,20 @@ impl Host {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn uneject(&self, ejection: &mut Ejection) -> bool {
+        ejection.since = None;
+        self.consecutive_5xx.store(0, Ordering::Relaxed);
+        self.consecutive_gateway.store(0, Ordering::Relaxed);
+        self.set(Ailment::Outlier, false)
+    }
+
+    /// Forgets ejections, since nothing detects outliers any more. Returns whether the host was ejected.
+    pub(crate) fn forget_ejections(&self) -> bool {
+        let mut ejection = self.ejection();
+        ejection.times = 0;
+        self.uneject(&mut ejection)
+    }
+
     /// Ejections so far that still count towards the length of the next one.
     pub(crate) fn times_ejected(&self) -> u32 {
         self.ejection().times
@@ -148,23 +162,34 @@ pub(crate) struct State {
     pub(crate) breakers: Breakers,
     /// Grows whenever a host's health changes, so that workers rebuild their schedules.
     epoch: AtomicU64,
-    pub(crate) outlier: OutlierStats,
+    /// Lives through changed limits, too.
+    pub(crate) stats: Arc<HealthStats>,
 }
 
+/// Counters of a cluster's outlier detection and active health checks. What is ejected or healthy *now* is not among
+/// them: it is asked of the hosts.
 #[derive(Debug, Default)]
-pub(crate) struct OutlierStats {
-    pub(crate) active: AtomicU64,
-    pub(crate) enforced: AtomicU64,
-    pub(crate) overflow: AtomicU64,
-    pub(crate) detected_5xx: AtomicU64,
+pub(crate) struct HealthStats {
+    pub(crate) ejections_enforced: AtomicU64,
+    pub(crate) ejections_overflow: AtomicU64,
+    pub(crate) ejections_detected_5xx: AtomicU64,
+    pub(crate) check_attempt: AtomicU64,
+    pub(crate) check_success: AtomicU64,
+    pub(crate) check_failure: AtomicU64,
+    pub(crate) check_network_failure: AtomicU64,
 }
 
 impl State {
     pub(crate) fn new(limits: Limits) -> Self {
+        Self::with_stats(limits, Arc::default())
+    }
+
+    /// A state that goes on counting where another one ends.
+    pub(crate) fn with_stats(limits: Limits, stats: Arc<HealthStats>) -> Self {
         Self {
             breakers: Breakers::new(limits),
             epoch: AtomicU64::new(0),
-            outlier: OutlierStats::default(),
+            stats,
         }
     }
 
@@ -179,11 +204,21 @@ impl State {
 
 impl Fleet {
     pub(crate) fn healthy(&self) -> usize {
-        self.members
-            .list
-            .iter()
-            .filter(|member| member.host.is_healthy())
-            .count()
+        self.count(Host::is_healthy)
+    }
+
+    pub(crate) fn ejected(&self) -> usize {
+        self.count(|host| host.has(Ailment::Outlier))
+    }
+
+    /// Hosts that no active check has found unhealthy.
+    pub(crate) fn passing_checks(&self) -> usize {
+        self.count(|host| !host.has(Ailment::ActiveCheck) && !host.has(Ailment::Unchecked))
+    }
+
+    fn count(&self, is_counted: impl Fn(&Host) -> bool) -> usize {
+        let hosts = self.members.list.iter().map(|member| &*member.host);
+        hosts.filter(|host| is_counted(host)).count()
     }
 
     /// Notes the outcome of a request for outlier detection. `status` of failures without a response is the one
@@ -217,10 +252,8 @@ impl Fleet {
         let count = host.consecutive_5xx.fetch_add(1, Ordering::Relaxed) + 1;
         if count == outlier.consecutive_5xx {
             host.consecutive_5xx.store(0, Ordering::Relaxed);
-            self.state
-                .outlier
-                .detected_5xx
-                .fetch_add(1, Ordering::Relaxed);
+            let detected = &self.state.stats.ejections_detected_5xx;
+            detected.fetch_add(1, Ordering::Relaxed);
             if chance < outlier.enforcing_5xx {
                 self.eject(host, outlier);
             }
@@ -232,23 +265,19 @@ impl Fleet {
         if host.has(Ailment::Outlier) {
             return;
         }
-        let ejected = self
-            .members
-            .list
-            .iter()
-            .filter(|member| member.host.has(Ailment::Outlier))
-            .count();
+        let ejected = self.ejected();
         let share = ejected * 100 / self.members.list.len().max(1);
         // One host may always go, however small the permitted share, as App Mesh promises.
         if ejected > 0 && share >= outlier.max_ejection_percent as usize {
-            self.state.outlier.overflow.fetch_add(1, Ordering::Relaxed);
+            let overflow = &self.state.stats.ejections_overflow;
+            overflow.fetch_add(1, Ordering::Relaxed);
             return;
         }
         ejection.since = Some(Instant::now());
         ejection.times = ejection.times.saturating_add(1);
         host.set(Ailment::Outlier, true);
-        self.state.outlier.enforced.fetch_add(1, Ordering::Relaxed);
-        self.state.outlier.active.fetch_add(1, Ordering::Relaxed);
+        let enforced = &self.state.stats.ejections_enforced;
+        enforced.fetch_add(1, Ordering::Relaxed);
         self.state.health_changed();
         tracing::info!(cluster = %self.config.name, host = %host.address, "host ejected");
     }
@@ -260,25 +289,14 @@ impl Fleet {
             let mut ejection = host.ejection();
             match ejection.since {
                 Some(since) => {
-                    let sentence =
-                        (outlier.base_ejection * ejection.times).min(outlier.max_ejection);
-                    if now.duration_since(since) >= sentence {
-                        ejection.since = None;
-                        host.consecutive_5xx.store(0, Ordering::Relaxed);
-                        host.consecutive_gateway.store(0, Ordering::Relaxed);
-                        self.pardon(host);
+                    let length = (outlier.base_ejection * ejection.times).min(outlier.max_ejection);
+                    if now.duration_since(since) >= length && host.uneject(&mut ejection) {
+                        self.state.health_changed();
+                        tracing::info!(cluster = %self.config.name, host = %host.address, "host returned from ejection");
                     }
                 }
                 None => ejection.times = ejection.times.saturating_sub(1),
             }
-        }
-    }
-
-    fn pardon(&self, host: &Host) {
-        if host.set(Ailment::Outlier, false) {
-            self.state.outlier.active.fetch_sub(1, Ordering::Relaxed);
-            self.state.health_changed();
-            tracing::info!(cluster = %self.config.name, host = %host.address, "host returned from ejection");
         }
     }
 }

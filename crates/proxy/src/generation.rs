@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use tombolo_telemetry::listen::{self, ListenOptions};
 
 use crate::config::Config;
 use crate::config::listener::Listener;
@@ -39,9 +39,14 @@ impl Sockets {
     /// nothing.
     pub(crate) fn bind(listener: &Listener, workers: usize) -> io::Result<Self> {
         let mut address = listener.address;
+        let options = ListenOptions {
+            backlog: listener.backlog,
+            reuse_port: true,
+        };
         let mut sockets = Vec::with_capacity(workers);
         for _ in 0..workers.max(1) {
-            let socket = open(address, listener.backlog)?;
+            let socket = listen::tcp_with(address, &options)?;
+            socket.set_nonblocking(true)?;
             address = socket.local_addr()?;
             sockets.push(Mutex::new(Some(socket)));
         }
@@ -56,24 +61,6 @@ impl Sockets {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         slot.take()
     }
-}
-
-fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    if address.is_ipv6() {
-        // `::` serves IPv4 clients too, as the mesh's dual-stack listeners expect.
-        socket.set_only_v6(false)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
 }
 
 /// Sockets by configured address, so that a listener that changes keeps its own.

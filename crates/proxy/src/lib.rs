@@ -14,6 +14,8 @@
 mod admin;
 mod config;
 mod control;
+mod descriptors;
+mod detect;
 pub mod envoy;
 mod fleet;
 #[doc(hidden)]
@@ -22,11 +24,11 @@ mod generation;
 mod held;
 mod http;
 mod http1;
-mod inspect;
 mod log;
 mod metrics;
 mod options;
 mod original_dst;
+mod own_sockets;
 mod proxy;
 mod random;
 mod rewind;

@@ -82,7 +82,8 @@ shard! {
             downstream_cx_upgrades_total, downstream_cx_idle_timeout, downstream_cx_protocol_error,
             downstream_rq_total, downstream_rq_http1_total, downstream_rq_http2_total, downstream_rq_completed,
             downstream_rq_1xx, downstream_rq_2xx, downstream_rq_3xx, downstream_rq_4xx, downstream_rq_5xx,
-            downstream_rq_rx_reset, downstream_rq_idle_timeout, downstream_rq_timeout, no_route, no_cluster, rq_direct_response, rq_redirect, rq_total;
+            downstream_rq_rx_reset, downstream_rq_idle_timeout, downstream_rq_timeout, downstream_cx_silent, no_route,
+            no_cluster, rq_direct_response, rq_redirect, rq_total;
         gauges: downstream_cx_active, downstream_rq_active, downstream_cx_upgrades_active;
     }
 }
@@ -106,7 +107,8 @@ shard! {
             upstream_rq_4xx, upstream_rq_5xx, upstream_rq_200, upstream_rq_500, upstream_rq_503, upstream_rq_504,
             upstream_rq_timeout, upstream_rq_per_try_timeout, upstream_rq_rx_reset, upstream_rq_tx_reset,
             upstream_rq_pending_total, upstream_rq_pending_overflow, upstream_rq_retry, upstream_rq_retry_success,
-            upstream_rq_retry_overflow, upstream_rq_retry_limit_exceeded, lb_healthy_panic, membership_change;
+            upstream_rq_retry_overflow, upstream_rq_retry_limit_exceeded, lb_healthy_panic, membership_change,
+            original_dst_host_invalid;
         gauges: upstream_cx_active, upstream_rq_active, upstream_rq_pending_active;
     }
 }
@@ -114,8 +116,43 @@ shard! {
 shard! {
     /// `listener.<address>.*`
     ListenerStats {
-        counters: downstream_cx_total, downstream_cx_destroy, no_filter_chain_match;
-        gauges: downstream_cx_active;
+        counters: downstream_cx_total, downstream_cx_destroy, downstream_cx_accept_failed,
+            downstream_global_cx_overflow, downstream_pre_cx_timeout, no_filter_chain_match;
+        gauges: downstream_cx_active, downstream_pre_cx_active;
+    }
+}
+
+/// Holds a gauge up by one for as long as it lives, so that neither an early return nor a panic leaves it raised.
+pub(crate) struct Raised<S> {
+    stats: Arc<S>,
+    gauge: fn(&S) -> &Counter,
+    /// Counts the end, where that has a counter.
+    ended: Option<fn(&S) -> &Counter>,
+}
+
+impl<S> Raised<S> {
+    pub(crate) fn new(stats: &Arc<S>, gauge: fn(&S) -> &Counter) -> Self {
+        gauge(stats).inc();
+        Self {
+            stats: stats.clone(),
+            gauge,
+            ended: None,
+        }
+    }
+
+    /// Counts the end of what the gauge counts, too.
+    pub(crate) fn with_end(mut self, ended: fn(&S) -> &Counter) -> Self {
+        self.ended = Some(ended);
+        self
+    }
+}
+
+impl<S> Drop for Raised<S> {
+    fn drop(&mut self) {
+        (self.gauge)(&self.stats).dec();
+        if let Some(ended) = self.ended {
+            ended(&self.stats).inc();
+        }
     }
 }
 

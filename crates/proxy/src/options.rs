@@ -20,12 +20,17 @@ pub struct Options {
     pub xds_address: Option<String>,
     /// Where the admin endpoints listen.
     pub admin: Option<SocketAddr>,
+    /// Where statistics, health and readiness can be read by other hosts, such as a Prometheus server; nothing can be
+    /// changed there. `None` serves them at the admin address alone.
+    pub metrics: Option<SocketAddr>,
     /// Where the last good configuration is kept; `None` keeps none.
     pub state_dir: Option<PathBuf>,
     /// Threads that serve traffic; 0 means one per core.
     pub workers: usize,
     /// `SO_MARK` of upstream sockets, by which redirect rules tell the proxy's own traffic apart.
     pub socket_mark: Option<u32>,
+    /// How many descriptors the process may have open, by which connections are limited; `None` asks the system.
+    pub max_open_files: Option<usize>,
     /// How long requests under way may take to finish after SIGTERM.
     pub drain: Duration,
     /// Resources to serve from the start, before or instead of a control plane.
@@ -43,9 +48,11 @@ impl Default for Options {
             node_metadata: BTreeMap::new(),
             xds_address: None,
             admin: None,
+            metrics: None,
             state_dir: None,
             workers: 0,
             socket_mark: None,
+            max_open_files: None,
             drain: Duration::from_secs(20),
             static_resources: Vec::new(),
             log: "info".to_owned(),
@@ -109,6 +116,10 @@ impl Options {
             node_metadata: metadata,
             xds_address: get("APPMESH_XDS_ENDPOINT"),
             admin: admin(&get)?,
+            metrics: get("TOMBOLO_METRICS_ADDRESS")
+                .map(|text| metrics(&text))
+                .transpose()?,
+            max_open_files: None,
             state_dir: get("TOMBOLO_STATE_DIR").map(PathBuf::from),
             workers: number("TOMBOLO_PROXY_WORKERS", get("TOMBOLO_PROXY_WORKERS"))?.unwrap_or(0),
             socket_mark: get("TOMBOLO_SOCKET_MARK")
@@ -142,6 +153,19 @@ fn admin(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<SocketAddr>, Opt
         IpAddr::V4(Ipv4Addr::LOCALHOST)
     };
     Ok(Some(SocketAddr::new(ip, port)))
+}
+
+/// An address with a port, or a port of all addresses.
+fn metrics(text: &str) -> Result<SocketAddr, OptionsError> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+    }
+    text.parse().map_err(|_| {
+        OptionsError::new(
+            "TOMBOLO_METRICS_ADDRESS",
+            format!("{text:?} is neither a port nor an address like 0.0.0.0:9901 or [::]:9901"),
+        )
+    })
 }
 
 fn number<T: std::str::FromStr>(
@@ -222,6 +246,19 @@ mod tests {
         assert_eq!(options.socket_mark, Some(1337));
         assert_eq!(options.node_metadata["tombolo.io/pod"], "front-1");
         assert_eq!(options.worker_count(), 3);
+    }
+
+    #[test]
+    fn metrics_are_served_to_others_only_where_asked() {
+        let metrics = |value| {
+            let arn = ("APPMESH_RESOURCE_ARN", "mesh/m/virtualNode/front");
+            from(&[arn, ("TOMBOLO_METRICS_ADDRESS", value)]).map(|options| options.metrics)
+        };
+        assert_eq!(metrics(""), Ok(None));
+        assert_eq!(metrics("9901"), Ok("[::]:9901".parse().ok()));
+        assert_eq!(metrics("10.0.0.1:9102"), Ok("10.0.0.1:9102".parse().ok()));
+        let error = metrics("everywhere").expect_err("no address");
+        assert_eq!(error.variable, "TOMBOLO_METRICS_ADDRESS");
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! A running proxy: its threads, and how it goes away.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tombolo_telemetry::listen::{self, ListenOptions};
 
-use crate::admin;
+use crate::admin::{self, Access};
 use crate::control::Control;
+use crate::descriptors::{self, Descriptors};
 use crate::generation::Generation;
 use crate::log::Files;
 use crate::metrics::Registry;
@@ -23,17 +27,29 @@ const EMPTY: Duration = Duration::from_millis(300);
 /// Why a proxy could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The admin address cannot be listened on.
-    #[error("admin address {address}: {source}; choose another ENVOY_ADMIN_ACCESS_PORT")]
-    Admin {
+    /// The admin address or the one for metrics cannot be listened on.
+    #[error("cannot listen on {address}; choose another {variable}")]
+    Bind {
         /// The address that was asked for.
         address: SocketAddr,
+        /// The environment variable that says so.
+        variable: &'static str,
         /// What the operating system said.
+        #[source]
         source: std::io::Error,
     },
     /// A thread or its runtime could not be made.
-    #[error("cannot start: {0}")]
-    Start(#[from] std::io::Error),
+    #[error("thread {name} cannot start")]
+    Start {
+        /// The thread's name.
+        name: String,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The signals that end the process cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
     /// A thread ended by a panic.
     #[error("thread {0} panicked")]
     Panicked(String),
@@ -44,6 +60,7 @@ pub struct Proxy {
     phase: Arc<watch::Sender<Phase>>,
     generations: watch::Receiver<Arc<Generation>>,
     admin: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     registry: Arc<Registry>,
     drain: Duration,
@@ -63,95 +80,129 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// When the admin address is in use or threads cannot be made. A missing control plane is not an error: the proxy
-    /// keeps trying.
+    /// When the admin address is in use or a thread cannot be made; what was started before is ended again. A missing
+    /// control plane is not an error: the proxy keeps trying.
     pub fn start(options: Options) -> Result<Self, Error> {
         let options = Arc::new(options);
         let registry = Arc::new(Registry::default());
         let (publisher, generations) = watch::channel(Arc::new(Generation::default()));
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let phase = Arc::new(phase);
-        let files = Arc::new(Files::default());
-        let bound = options
-            .admin
-            .map(|address| {
-                std::net::TcpListener::bind(address)
-                    .map_err(|source| Error::Admin { address, source })
-            })
-            .transpose()?;
+        let (phase, _) = watch::channel(Phase::Serving);
+        let bound = bind(&options)?;
+        let address = |access| {
+            let socket = bound.iter().find(|(of, _)| *of == access);
+            socket.and_then(|(_, socket)| socket.local_addr().ok())
+        };
         let mut proxy = Self {
-            phase: phase.clone(),
-            generations: generations.clone(),
-            admin: bound.as_ref().and_then(|bound| bound.local_addr().ok()),
+            phase: Arc::new(phase),
+            generations,
+            admin: address(Access::Full),
+            metrics: address(Access::Metrics),
             threads: Vec::new(),
-            registry: registry.clone(),
+            registry,
             drain: options.drain,
         };
+        match proxy.spawn_all(&options, publisher, bound) {
+            Ok(()) => Ok(proxy),
+            Err(error) => {
+                proxy.phase.send_replace(Phase::Ended);
+                // The first failure is the one to tell.
+                let _ = proxy.join();
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn_all(
+        &mut self,
+        options: &Arc<Options>,
+        publisher: watch::Sender<Arc<Generation>>,
+        bound: Vec<(Access, std::net::TcpListener)>,
+    ) -> Result<(), Error> {
+        let files = Arc::new(Files::default());
+        let descriptors = Descriptors::new(
+            options
+                .max_open_files
+                .unwrap_or_else(descriptors::max_open_files),
+        );
         for index in 0..options.worker_count() {
             let seat = Seat {
                 index,
-                registry: registry.clone(),
+                registry: self.registry.clone(),
                 files: files.clone(),
+                descriptors: descriptors.clone(),
                 mark: options.socket_mark,
-                generations: generations.clone(),
-                phase: phases.clone(),
+                generations: self.generations.clone(),
+                phase: self.phase.subscribe(),
             };
-            proxy.spawn(&format!("worker-{index}"), move || {
-                if let Err(error) = worker::run(seat) {
-                    tracing::error!(%error, index, "worker cannot run");
-                }
-            })?;
+            self.spawn(&format!("worker-{index}"), |built| worker::run(seat, built))?;
         }
         let admin = admin::State {
             options: options.clone(),
-            registry: registry.clone(),
-            generations: generations.clone(),
-            phase: phase.clone(),
+            registry: self.registry.clone(),
+            generations: self.generations.clone(),
+            phase: self.phase.clone(),
             started: Instant::now(),
         };
-        // A local runtime lives where it is built, so the thread says whether it could be.
-        let (built, outcome) = std::sync::mpsc::sync_channel(1);
-        proxy.spawn("control", move || {
+        let mut phases = self.phase.subscribe();
+        let (options, registry) = (options.clone(), self.registry.clone());
+        self.spawn("control", |built| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
-                .build_local(tokio::runtime::LocalOptions::default());
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    let _ = built.send(Err(error));
-                    return;
-                }
-            };
-            let _ = built.send(Ok(()));
+                .build_local(tokio::runtime::LocalOptions::default())?;
+            built.report();
             let control = Control::new(options, registry, publisher);
             runtime.block_on(async move {
-                let mut phases = phases;
                 tokio::select! {
                     () = control.run() => {}
                     () = admin::serve(bound, admin) => {}
                     _ = phases.wait_for(|phase| *phase == Phase::Ended) => {}
                 }
             });
-        })?;
-        outcome
-            .recv()
-            .map_err(|_| Error::Panicked("control".to_owned()))??;
-        Ok(proxy)
+            Ok(())
+        })
     }
 
-    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        self.threads.push(
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(body)?,
-        );
-        Ok(())
+    /// Starts a thread and waits until it has built what it needs: a local runtime lives where it is built, so only
+    /// the thread can say.
+    fn spawn(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(Built) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let failed = |source| Error::Start {
+            name: name.to_owned(),
+            source,
+        };
+        let (built, outcome) = sync_channel(1);
+        let watchdog = Watchdog(self.phase.clone());
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let _watchdog = watchdog;
+                let reporter = Built(built.clone());
+                if let Err(error) = body(reporter) {
+                    // Nobody listens once the thread has said that it was built.
+                    let _ = built.try_send(Err(error));
+                }
+            })
+            .map_err(failed)?;
+        self.threads.push(thread);
+        match outcome.recv() {
+            Ok(outcome) => outcome.map_err(failed),
+            Err(_) => Err(Error::Panicked(name.to_owned())),
+        }
     }
 
     /// Where the admin endpoints listen; differs from the options when they asked for port 0.
     #[must_use]
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Where metrics are served to other hosts, if they are.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// The bound address of a listener in force, by name.
@@ -180,16 +231,22 @@ impl Proxy {
     ///
     /// When a thread had panicked.
     pub fn shutdown(self) -> Result<(), Error> {
-        self.phase.send_replace(Phase::Draining);
-        let deadline = Instant::now() + self.drain;
-        self.wait_until_empty(deadline, EMPTY);
+        self.phase
+            .send_if_modified(|phase| advance(phase, Phase::Draining));
+        if *self.phase.borrow() == Phase::Draining {
+            self.wait_until_empty(Instant::now() + self.drain, EMPTY);
+        }
         self.phase.send_replace(Phase::Closing);
         self.wait_until_empty(Instant::now() + CLOSING, Duration::ZERO);
         self.phase.send_replace(Phase::Ended);
+        self.join()
+    }
+
+    fn join(self) -> Result<(), Error> {
         let mut outcome = Ok(());
         for thread in self.threads {
             let name = thread.thread().name().unwrap_or("unnamed").to_owned();
-            if thread.join().is_err() {
+            if thread.join().is_err() && outcome.is_ok() {
                 outcome = Err(Error::Panicked(name));
             }
         }
@@ -220,24 +277,88 @@ impl Proxy {
         }
     }
 
-    /// Blocks until SIGTERM, SIGINT or a `quitquitquit` asks the proxy to end.
+    /// Blocks until SIGTERM, SIGINT, a `quitquitquit` or a thread that panicked asks the proxy to end.
     fn wait_for_the_end(&self) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
+            .build()
+            .map_err(Error::Signals)?;
         let mut phases = self.phase.subscribe();
-        runtime.block_on(async move {
+        let ended = runtime.block_on(async move {
             use tokio::signal::unix::{SignalKind, signal};
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
+            // All branches are cancel safe.
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = phases.wait_for(|phase| *phase >= Phase::Closing) => {}
             }
             Ok(())
-        })
+        });
+        ended.map_err(Error::Signals)
     }
+}
+
+/// By which a thread says that it has built what it needs.
+pub(crate) struct Built(SyncSender<io::Result<()>>);
+
+impl Built {
+    pub(crate) fn report(&self) {
+        // The starter waits for it; there is room for one.
+        let _ = self.0.try_send(Ok(()));
+    }
+}
+
+/// Ends the whole proxy when its thread panics: a worker that is gone takes its sockets' connections with it, and
+/// without the control thread no change and no health check is heard of. Whoever runs the process starts it again.
+struct Watchdog(Arc<watch::Sender<Phase>>);
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("unnamed");
+            tracing::error!(thread = name, "a thread panicked; the proxy ends");
+            self.0
+                .send_if_modified(|phase| advance(phase, Phase::Closing));
+        }
+    }
+}
+
+/// Moves to a later phase; returns whether it is later.
+pub(crate) fn advance(phase: &mut Phase, to: Phase) -> bool {
+    let later = *phase < to;
+    if later {
+        *phase = to;
+    }
+    later
+}
+
+/// The sockets of the admin endpoints.
+fn bind(options: &Options) -> Result<Vec<(Access, std::net::TcpListener)>, Error> {
+    let wanted = [
+        (Access::Full, options.admin, "ENVOY_ADMIN_ACCESS_PORT"),
+        (Access::Metrics, options.metrics, "TOMBOLO_METRICS_ADDRESS"),
+    ];
+    let ports = wanted.map(|(_, address, _)| address.map(|address| address.port()));
+    let listen = ListenOptions {
+        // The admin port on loopback and the same port of all addresses go together only so; the kernel prefers the
+        // socket with the more specific address.
+        reuse_port: ports[0] == ports[1] && ports[0] != Some(0),
+        ..ListenOptions::default()
+    };
+    let mut bound = Vec::new();
+    for (access, address, variable) in wanted {
+        let Some(address) = address else { continue };
+        let socket = listen::tcp_with(address, &listen).map_err(|source| Error::Bind {
+            address,
+            variable,
+            source,
+        })?;
+        bound.push((access, socket));
+    }
+    Ok(bound)
 }
 
 /// Runs a proxy until a signal or `POST /quitquitquit` ends it.
@@ -246,7 +367,46 @@ impl Proxy {
 ///
 /// As [`Proxy::start`] and [`Proxy::shutdown`].
 pub fn run(options: Options) -> Result<(), Error> {
+    descriptors::raise_open_files();
     let proxy = Proxy::start(options)?;
     proxy.wait_for_the_end()?;
     proxy.shutdown()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle() -> Options {
+        Options {
+            workers: 1,
+            drain: Duration::ZERO,
+            ..Options::default()
+        }
+    }
+
+    #[test]
+    fn a_thread_that_panics_ends_the_proxy_and_is_named() {
+        let mut proxy = Proxy::start(idle()).expect("starts");
+        let spawned = proxy.spawn("doomed", |built| {
+            built.report();
+            panic!("on purpose");
+        });
+        assert!(spawned.is_ok(), "it was built");
+        proxy.wait_for_the_end().expect("the panic is the end");
+        let error = proxy.shutdown().expect_err("a thread panicked");
+        assert_eq!(error.to_string(), "thread doomed panicked");
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_built_is_an_error() {
+        let mut proxy = Proxy::start(idle()).expect("starts");
+        let error = proxy
+            .spawn("poor", |_| Err(io::ErrorKind::OutOfMemory.into()))
+            .expect_err("not built");
+        assert_eq!(error.to_string(), "thread poor cannot start");
+        let error = proxy.spawn("doomed", |_| panic!("on purpose"));
+        assert!(matches!(error, Err(Error::Panicked(name)) if name == "doomed"));
+        assert!(proxy.shutdown().is_err());
+    }
 }

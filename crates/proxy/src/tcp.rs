@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
 use crate::config::format::Facts;
 use crate::config::tcp_proxy::TcpProxy;
 use crate::fleet::Host;
+use crate::metrics::Raised;
 use crate::upstream::pool::ConnectionGuard;
 use crate::worker::Worker;
 
@@ -25,8 +27,8 @@ pub(crate) enum Ended {
     Closed,
     Failed(io::Error),
     Idle,
-    /// The permitted duration is over.
-    Expired,
+    /// The permitted duration is over, or the proxy goes away.
+    Stopped,
 }
 
 /// Bytes moved: from the client, to the client.
@@ -36,12 +38,13 @@ pub(crate) struct Moved {
     pub(crate) down: u64,
 }
 
-/// Moves bytes both ways. Half-closes are passed on.
+/// Moves bytes both ways until an end closes, both are silent for the idle time, or `stop` is ready. Half-closes are
+/// passed on.
 pub(crate) async fn join<A, B>(
     client: &mut A,
     server: &mut B,
     idle: Option<Duration>,
-    until: Option<Instant>,
+    stop: impl Future<Output = ()>,
 ) -> (Ended, Moved)
 where
     A: AsyncRead + AsyncWrite + Unpin,
@@ -69,16 +72,10 @@ where
             seen = now;
         }
     };
-    let expiry = async {
-        match until {
-            Some(until) => tokio::time::sleep_until(until.into()).await,
-            None => std::future::pending().await,
-        }
-    };
     let ended = tokio::select! {
         copied = copy_bidirectional(&mut client, &mut server) => copied.map_or_else(Ended::Failed, |_| Ended::Closed),
         () = silence => Ended::Idle,
-        () = expiry => Ended::Expired,
+        () = stop => Ended::Stopped,
     };
     (
         ended,
@@ -135,16 +132,17 @@ pub(crate) struct Ends {
     pub(crate) dialled: SocketAddr,
 }
 
-/// Serves one client connection of a `tcp_proxy` chain.
+/// Serves one client connection of a `tcp_proxy` chain. `first` is what was read of it already.
 pub(crate) async fn proxy(
     worker: Rc<Worker>,
     config: Arc<TcpProxy>,
     mut client: TcpStream,
+    first: BytesMut,
     ends: Ends,
 ) {
     let stats = worker.tcp_stats(&config.stat_prefix);
     stats.downstream_cx_total.inc();
-    stats.downstream_cx_active.inc();
+    let _active = Raised::new(&stats, |stats| &stats.downstream_cx_active);
     let (start, started) = (SystemTime::now(), Instant::now());
     let name = config.cluster(worker.random.next());
     let mut facts = Facts {
@@ -159,13 +157,20 @@ pub(crate) async fn proxy(
         Ok((mut server, guard, host)) => {
             facts.upstream_host = Some(host);
             let until = config.max_duration.map(|duration| started + duration);
-            let (ended, moved) = join(&mut client, &mut server, config.idle_timeout, until).await;
+            let stop = async {
+                tokio::select! {
+                    () = worker.closed() => {}
+                    () = sleep_until(until) => {}
+                }
+            };
+            let joined = forward(&mut client, &mut server, &first, config.idle_timeout, stop);
+            let (ended, moved) = joined.await;
             match ended {
                 Ended::Idle => stats.idle_timeout.inc(),
                 Ended::Failed(error) => {
                     tracing::debug!(%error, remote = %ends.remote, "connection broke")
                 }
-                Ended::Closed | Ended::Expired => {}
+                Ended::Closed | Ended::Stopped => {}
             }
             stats.downstream_cx_rx_bytes_total.add(moved.up);
             stats.downstream_cx_tx_bytes_total.add(moved.down);
@@ -180,10 +185,32 @@ pub(crate) async fn proxy(
             facts.flags = flags;
         }
     }
-    stats.downstream_cx_active.dec();
     facts.duration = Some(started.elapsed());
     for log in &config.access_logs {
         worker.logs.write(log, &facts);
+    }
+}
+
+/// Passes on what was read already, then joins the two.
+async fn forward(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    first: &[u8],
+    idle: Option<Duration>,
+    stop: impl Future<Output = ()>,
+) -> (Ended, Moved) {
+    if let Err(error) = server.write_all(first).await {
+        return (Ended::Failed(error), Moved::default());
+    }
+    let (ended, mut moved) = join(client, server, idle, stop).await;
+    moved.up += first.len() as u64;
+    (ended, moved)
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 

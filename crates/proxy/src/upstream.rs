@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::cluster::Discovery;
+use crate::descriptors::Descriptors;
 use crate::fleet::{Fleet, Host};
 use crate::held::Held;
 use crate::metrics::ClusterStats;
+use crate::own_sockets::OwnSockets;
 use crate::random::Random;
 
 use balance::Balancer;
@@ -48,20 +50,28 @@ impl Upstream {
     }
 }
 
+/// What the clusters of one worker share.
+#[derive(Clone)]
+pub(crate) struct Environment {
+    /// The mark that every upstream socket of this process carries, unless the cluster sets its own.
+    pub(crate) mark: Option<u32>,
+    pub(crate) own_sockets: Rc<OwnSockets>,
+    pub(crate) descriptors: Arc<Descriptors>,
+}
+
 pub(crate) struct Cluster {
     fleet: RefCell<Held<Fleet>>,
     pub(crate) stats: Arc<ClusterStats>,
     balancer: RefCell<Balancer>,
     upstreams: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
-    /// The mark that every upstream socket of this process carries, unless the cluster sets its own.
-    mark: Option<u32>,
+    environment: Environment,
 }
 
 impl Cluster {
     pub(crate) fn new(
         fleet: Arc<Fleet>,
         stats: Arc<ClusterStats>,
-        mark: Option<u32>,
+        environment: Environment,
         random: &Random,
     ) -> Rc<Self> {
         let cluster = Self {
@@ -69,7 +79,7 @@ impl Cluster {
             stats,
             balancer: RefCell::default(),
             upstreams: RefCell::default(),
-            mark,
+            environment,
         };
         cluster.rebuild(random);
         Rc::new(cluster)
@@ -80,7 +90,7 @@ impl Cluster {
     }
 
     pub(crate) fn mark(&self) -> Option<u32> {
-        self.fleet.borrow().config.mark.or(self.mark)
+        self.fleet.borrow().config.mark.or(self.environment.mark)
     }
 
     /// Takes over new membership. A changed definition (timeouts, protocol, limits) starts with fresh connections;
@@ -166,6 +176,11 @@ impl Cluster {
     fn dialled(&self, mut address: SocketAddr, port_override: Option<u16>) -> Option<Rc<Upstream>> {
         if let Some(port) = port_override {
             address.set_port(port);
+        }
+        if self.environment.own_sockets.contain(address) {
+            self.stats.original_dst_host_invalid.inc();
+            tracing::debug!(%address, "the original destination is a listener of this proxy; not dialled");
+            return None;
         }
         let mut upstreams = self.upstreams.borrow_mut();
         if let Some(known) = upstreams.get(&address) {

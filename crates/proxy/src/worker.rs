@@ -11,16 +11,20 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::route::RouteTable;
+use crate::descriptors::Descriptors;
 use crate::generation::Generation;
 use crate::held::Held;
 use crate::http::{Milliseconds, Session};
 use crate::http1::Departures;
 use crate::log::{Files, Logs};
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
+use crate::own_sockets::OwnSockets;
+use crate::proxy::Built;
 use crate::random::{Random, RequestIds};
-use crate::upstream::Cluster;
+use crate::upstream::{Cluster, Environment};
 
 use accept::Listening;
 
@@ -29,12 +33,15 @@ const TICK: Duration = Duration::from_millis(250);
 /// A connection whose filter chain was replaced, or whose proxy is going away, is told so with its next response;
 /// one that sends no request for this long is closed.
 const QUIET: Duration = Duration::from_secs(5);
+/// A redirected client that sends nothing for this long may be waiting for the server to speak first.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// What the workers of one process share, and the number of this one.
 pub(crate) struct Seat {
     pub(crate) index: usize,
     pub(crate) registry: Arc<Registry>,
     pub(crate) files: Arc<Files>,
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) mark: Option<u32>,
     pub(crate) generations: watch::Receiver<Arc<Generation>>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -68,27 +75,35 @@ pub(crate) struct Worker {
     milliseconds: Milliseconds,
     local: RefCell<Rc<Local>>,
     listening: RefCell<HashMap<std::net::SocketAddr, Rc<Listening>>>,
-    sessions: RefCell<HashMap<u64, Rc<Session>>>,
+    sessions: RefCell<HashMap<u64, Entry>>,
     next_session: Cell<u64>,
     phase: Cell<Phase>,
+    /// Cancelled when nothing but requests under way may go on.
+    closing: CancellationToken,
     registry: Arc<Registry>,
-    mark: Option<u32>,
+    environment: Environment,
     http: RefCell<HashMap<Arc<str>, Arc<HttpStats>>>,
     tcp: RefCell<HashMap<Arc<str>, Arc<TcpStats>>>,
     listener: RefCell<HashMap<Arc<str>, Arc<ListenerStats>>>,
 }
 
-/// Runs a worker on the calling thread until the process ends.
-pub(crate) fn run(seat: Seat) -> std::io::Result<()> {
+/// Runs a worker on the calling thread until the process ends; `built` hears that it begins.
+///
+/// # Errors
+///
+/// When its runtime cannot be built.
+pub(crate) fn run(seat: Seat, built: Built) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Ready tasks run in batches between looks at the sockets; a larger batch means fewer epoll calls.
         .event_interval(61)
         .build_local(tokio::runtime::LocalOptions::default())?;
+    built.report();
     let Seat {
         index,
         registry,
         files,
+        descriptors,
         mark,
         mut generations,
         mut phase,
@@ -105,8 +120,13 @@ pub(crate) fn run(seat: Seat) -> std::io::Result<()> {
         sessions: RefCell::default(),
         next_session: Cell::new(0),
         phase: Cell::new(Phase::Serving),
+        closing: CancellationToken::new(),
         registry,
-        mark,
+        environment: Environment {
+            mark,
+            own_sockets: Rc::new(OwnSockets::default()),
+            descriptors,
+        },
         http: RefCell::default(),
         tcp: RefCell::default(),
         listener: RefCell::default(),
@@ -188,7 +208,7 @@ impl Worker {
                 }
                 None => {
                     let stats = self.registry.shard("cluster", name);
-                    Cluster::new(fleet.clone(), stats, self.mark, &self.random)
+                    Cluster::new(fleet.clone(), stats, self.environment.clone(), &self.random)
                 }
             };
             clusters.insert(name.clone(), cluster);
@@ -225,6 +245,8 @@ impl Worker {
 
     /// Opens the sockets that are new to this worker and closes those that are gone.
     fn listen(self: &Rc<Self>, generation: &Arc<Generation>) {
+        let bound = generation.doors.iter().map(|door| door.socket.address);
+        self.environment.own_sockets.replace(bound);
         if self.phase.get() >= Phase::Closing {
             return;
         }
@@ -254,11 +276,12 @@ impl Worker {
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         if phase >= Phase::Closing {
+            self.closing.cancel();
             for (_, current) in self.listening.borrow_mut().drain() {
                 current.stop();
             }
-            for session in self.sessions.borrow().values() {
-                session.close();
+            for entry in self.sessions.borrow().values() {
+                entry.session.close();
             }
         }
         tracing::debug!(worker = self.index, ?phase, "phase entered");
@@ -270,8 +293,13 @@ impl Worker {
         for cluster in self.local().clusters.values() {
             cluster.tend(now);
         }
-        for session in self.sessions.borrow().values() {
-            self.tend_session(session, now);
+        for entry in self.sessions.borrow().values() {
+            self.tend_session(&entry.session, now);
+            entry.note_silence(now);
+        }
+        for listening in self.listening.borrow().values() {
+            // Nothing in the loop that accepts may panic; a worker that accepts no more must not seem alive.
+            assert!(!listening.has_failed(), "an accept loop ended");
         }
     }
 
@@ -297,15 +325,78 @@ impl Worker {
         }
     }
 
-    fn register(&self, session: &Rc<Session>) -> u64 {
-        let id = self.next_session.get();
-        self.next_session.set(id + 1);
-        self.sessions.borrow_mut().insert(id, session.clone());
-        id
+    /// How many streams a client's HTTP/2 connection may have open, whatever the configuration permits.
+    pub(crate) fn streams_per_connection(&self) -> u32 {
+        self.environment.descriptors.streams_per_connection()
     }
 
-    fn deregister(&self, id: u64) {
-        self.sessions.borrow_mut().remove(&id);
+    /// Ready when connections that carry no request shall end.
+    pub(crate) async fn closed(&self) {
+        self.closing.cancelled().await;
+    }
+
+    /// Makes a session known to [`Worker::tend`] and to the drain, for as long as the guard lives.
+    fn register(self: &Rc<Self>, session: &Rc<Session>) -> Registered {
+        let id = self.next_session.get();
+        self.next_session.set(id + 1);
+        let entry = Entry {
+            session: session.clone(),
+            silent: Cell::new(false),
+        };
+        self.sessions.borrow_mut().insert(id, entry);
+        if self.phase.get() >= Phase::Closing {
+            session.close();
+        }
+        Registered {
+            worker: self.clone(),
+            id,
+        }
+    }
+}
+
+/// A session among its worker's.
+struct Entry {
+    session: Rc<Session>,
+    /// Found to have sent nothing for [`SILENT`].
+    silent: Cell<bool>,
+}
+
+impl Entry {
+    /// Counts a redirected client that sends nothing, and says once for each filter chain what that may mean.
+    fn note_silence(&self, now: Instant) {
+        let session = &self.session;
+        let has_begun = session.active.get() != session.opened;
+        if self.silent.get()
+            || has_begun
+            || session.dialled == session.local
+            || now.saturating_duration_since(session.opened) < SILENT
+        {
+            return;
+        }
+        self.silent.set(true);
+        session.stats.downstream_cx_silent.inc();
+        if session.chain.reports_silence() {
+            tracing::warn!(
+                destination = %session.dialled,
+                source = %session.remote,
+                "a client has sent nothing for {} s on a port that carries HTTP in this mesh; if its protocol lets \
+                 the server speak first (SMTP, MySQL, FTP), it waits in vain: give the port a TCP listener, or list \
+                 it in APPMESH_EGRESS_IGNORED_PORTS",
+                SILENT.as_secs(),
+            );
+        }
+    }
+}
+
+/// Keeps a session among its worker's.
+struct Registered {
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.sessions.borrow_mut().remove(&self.id);
     }
 }
 

@@ -7,113 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use envoy_types::pb::envoy::config::core::v3 as core;
-use tokio::sync::watch;
 use tombolo_proxy::Options;
-use tombolo_xds::server::{Peer, Refusal, ServerOptions, Source};
-use tombolo_xds::{Kind, Node, Registry, Resource, Server, Snapshot};
+use tombolo_xds::{Kind, Resource, Snapshot};
 
 use rig::client::{self, Connection};
+use rig::control::{Control, follow, mesh};
 use rig::resources::*;
 use rig::upstream::Upstream;
 use rig::{Running, wait_for};
-
-/// Gives every proxy the same snapshot.
-struct Same(watch::Receiver<Arc<Snapshot>>);
-
-impl Source for Same {
-    async fn subscribe(
-        &self,
-        _node: &Node,
-        _peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
-        Ok(self.0.clone())
-    }
-}
-
-struct Control {
-    address: SocketAddr,
-    snapshots: watch::Sender<Arc<Snapshot>>,
-    registry: Registry,
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Control {
-    fn start(first: Snapshot) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("runtime");
-        let (snapshots, receiver) = watch::channel(Arc::new(first));
-        let server = Server::new(Same(receiver), ServerOptions::default());
-        let registry = server.registry();
-        let socket = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .expect("binds");
-        let address = socket.local_addr().expect("bound");
-        runtime.spawn(server.serve(socket, std::future::pending()));
-        Self {
-            address,
-            snapshots,
-            registry,
-            runtime: Some(runtime),
-        }
-    }
-
-    fn publish(&self, snapshot: Snapshot) {
-        self.snapshots.send_replace(Arc::new(snapshot));
-    }
-
-    fn wait_acked(&self, revision: u64) {
-        wait_for("the acknowledgement", || {
-            (self.registry.spread(revision).acked >= 1).then_some(())
-        });
-    }
-
-    /// Gone without a word.
-    fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// A listener, its named routes to `app`, and `app` with these endpoints.
-fn mesh(revision: u64, hosts: &[SocketAddr]) -> Snapshot {
-    let config = named_routes(manager(table("unused", Vec::new())), "web");
-    let routes = table(
-        "web",
-        vec![host(
-            "all",
-            &["*"],
-            vec![forward(prefix("/"), to_cluster("app"))],
-        )],
-    );
-    Snapshot::builder(revision)
-        .with(Resource::encode(
-            "ingress",
-            &ingress(0, http_filter(&config)),
-        ))
-        .with(Resource::encode("web", &routes))
-        .with(Resource::encode("app", &eds_cluster("app")))
-        .with(Resource::encode("app", &endpoints("app", hosts)))
-        .build()
-}
-
-fn follow(control: &Control, state: Option<&std::path::Path>) -> Running {
-    Running::start_with(Options {
-        node_id: "mesh/m/virtualNode/front".to_owned(),
-        xds_address: Some(control.address.to_string()),
-        state_dir: state.map(Into::into),
-        ..Options::default()
-    })
-}
 
 /// Clients that ask without pause until told to stop; returns how many answers came and which were not 200.
 struct Clients {
@@ -308,4 +209,59 @@ fn proxy_starts_and_serves_after_its_control_plane_is_gone() {
     assert_eq!(proxy.stat("server.revision"), 5);
     drop(proxy);
     let _ = std::fs::remove_dir_all(&directory);
+}
+
+#[test]
+fn ejections_are_counted_right_through_changes_of_the_cluster() {
+    use envoy_types::pb::envoy::config::cluster::v3 as cluster;
+    let hosts: Vec<Upstream> = ["good", "bad", "third"].map(Upstream::start).into();
+    let addresses: Vec<SocketAddr> = hosts.iter().map(|host| host.address).collect();
+    let watched = |connections, detects: bool| cluster::Cluster {
+        outlier_detection: detects.then(|| cluster::OutlierDetection {
+            consecutive_5xx: number(1),
+            interval: millis(50),
+            base_ejection_time: millis(600_000),
+            max_ejection_time: millis(600_000),
+            max_ejection_percent: number(50),
+            ..Default::default()
+        }),
+        circuit_breakers: Some(cluster::CircuitBreakers {
+            thresholds: vec![cluster::circuit_breakers::Thresholds {
+                max_connections: number(connections),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        ..eds_cluster("app")
+    };
+    let state = |revision, connections, detects, hosts: &[SocketAddr]| {
+        let app = Resource::encode("app", &watched(connections, detects));
+        mesh(revision, hosts).edit(revision).with(app).build()
+    };
+    let control = Control::start(state(1, 100, true, &addresses));
+    let proxy = follow(&control, None);
+    let active = "cluster.app.outlier_detection.ejections_active";
+    hosts[1].force_status(500);
+    wait_for("the ejection", || {
+        client::get(proxy.address, "/x");
+        (proxy.stat(active) == 1).then_some(())
+    });
+    // Other limits change neither what is ejected nor what was counted.
+    control.publish(state(2, 200, true, &addresses));
+    control.wait_acked(2);
+    assert_eq!(proxy.stat(active), 1);
+    let enforced = "cluster.app.outlier_detection.ejections_enforced_total";
+    assert_eq!(proxy.stat(enforced), 1);
+    // A host that is gone is not ejected any more.
+    control.publish(state(3, 200, true, &[addresses[0], addresses[2]]));
+    control.wait_acked(3);
+    assert_eq!(proxy.stat(active), 0);
+    control.publish(state(4, 200, true, &addresses));
+    control.wait_acked(4);
+    assert_eq!(proxy.stat(active), 1);
+    // Nor is one that nothing watches.
+    control.publish(state(5, 200, false, &addresses));
+    control.wait_acked(5);
+    assert_eq!(proxy.stat(active), 0);
+    assert_eq!(proxy.stat("cluster.app.membership_healthy"), 3);
 }

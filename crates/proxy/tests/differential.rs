@@ -433,6 +433,7 @@ fn generated_bootstrap_is_valid_for_envoy() {
         node_metadata: [("tombolo.io/pod".to_owned(), "p".to_owned())].into(),
         xds_address: Some("127.0.0.1:18000".to_owned()),
         admin: Some("127.0.0.1:9901".parse().expect("address")),
+        metrics: Some("[::]:9902".parse().expect("address")),
         socket_mark: Some(1337),
         drain: Duration::from_secs(1),
         ..tombolo_proxy::Options::default()

@@ -127,10 +127,50 @@ fn failed_health_check_keeps_requests_away() {
             .text()
             .contains("/failed_active_hc")
     );
+    assert_eq!(proxy.stat("cluster.all.health_check.healthy"), 2);
+    assert_eq!(proxy.stat("cluster.all.health_check.degraded"), 0);
     bad.force_status(0);
     wait_for("recovery", || {
         (proxy.stat("cluster.all.membership_healthy") == 3).then_some(())
     });
+    let count = |name: &str| proxy.stat(&format!("cluster.all.health_check.{name}"));
+    assert!(count("failure") > 0 && count("network_failure") == 0);
+    third.stop();
+    wait_for("a failure to connect", || {
+        (count("network_failure") > 0).then_some(())
+    });
+    assert!(count("attempt") >= count("success") + count("failure"));
+    let prometheus = proxy.admin("GET /stats/prometheus").text();
+    let line = "envoy_cluster_health_check_healthy{envoy_cluster_name=\"all\"} ";
+    assert!(prometheus.contains(line), "{prometheus}");
+}
+
+#[test]
+fn logical_dns_hosts_serve_until_a_check_has_failed() {
+    let up = Upstream::start("up");
+    // The check's answer never comes, and it waits for it longer than the test lasts.
+    let check = core::HealthCheck {
+        timeout: millis(60_000),
+        interval: millis(60_000),
+        healthy_threshold: number(2),
+        unhealthy_threshold: number(2),
+        health_checker: Some(core::health_check::HealthChecker::HttpHealthCheck(
+            core::health_check::HttpHealthCheck {
+                path: "/stall".to_owned(),
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    };
+    let mut checked = static_cluster("up", &[up.address]);
+    checked.cluster_discovery_type = Some(cluster::cluster::ClusterDiscoveryType::Type(
+        cluster::cluster::DiscoveryType::LogicalDns as i32,
+    ));
+    checked.health_checks = vec![check];
+    let proxy = forwarding(everything_to("up"), &[checked]);
+    wait_for("the check", || (up.requests() == 1).then_some(()));
+    assert_eq!(client::get(proxy.address, "/x").status, 200);
+    assert_eq!(proxy.stat("cluster.up.membership_healthy"), 1);
 }
 
 #[test]

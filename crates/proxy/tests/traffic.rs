@@ -342,8 +342,84 @@ fn admin_endpoints_answer_as_scripts_expect() {
         prometheus.contains("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"up\"} 1\n"),
         "{prometheus}"
     );
+    let json = |path: &str| -> serde_json::Value {
+        let response = proxy.admin(&format!("GET {path}"));
+        serde_json::from_slice(&response.body).expect("JSON")
+    };
+    assert_eq!(json("/certs"), serde_json::json!({ "certificates": [] }));
+    assert_eq!(
+        json("/runtime"),
+        serde_json::json!({ "layers": ["admin"], "entries": {} })
+    );
+    let allocated = json("/memory")["allocated"].clone();
+    assert!(allocated.as_str().is_some_and(|bytes| bytes != "0"));
     assert_eq!(proxy.admin("GET /reset_counters").status, 405);
     assert_eq!(proxy.admin("GET /nothing").status, 404);
+}
+
+#[test]
+fn others_read_metrics_and_nothing_else() {
+    let up = Upstream::start("up");
+    let set = resource_set(
+        &ingress(0, http_filter(&manager(everything_to("up")))),
+        &[static_cluster("up", &[up.address])],
+    );
+    let proxy = Running::start_with(Options {
+        metrics: Some("[::]:0".parse().expect("an address")),
+        static_resources: set.clone(),
+        ..Options::default()
+    });
+    let metrics = proxy.proxy.as_ref().and_then(tombolo_proxy::Proxy::metrics);
+    let port = metrics.expect("an address").port();
+    let ask = |line: &str| {
+        let request = format!("{line} HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n");
+        client::send(([127, 0, 0, 2], port).into(), &request)
+    };
+    let text = ask("GET /stats/prometheus").text();
+    assert!(text.contains("envoy_server_live{} 1"), "{text}");
+    assert_eq!(ask("GET /ready").text(), "LIVE\n");
+    assert_eq!(
+        ask("GET /stats?filter=server.live").text(),
+        "server.live: 1\n"
+    );
+    for line in [
+        "GET /config_dump",
+        "GET /",
+        "POST /quitquitquit",
+        "POST /stats",
+        "POST /reset_counters",
+    ] {
+        assert_eq!(ask(line).status, 403, "{line}");
+    }
+    // It is off unless asked for.
+    let silent = Running::start(set);
+    assert!(
+        silent
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.metrics().is_none())
+    );
+}
+
+#[test]
+fn the_admin_port_and_the_metrics_port_can_be_one_number() {
+    let free = std::net::TcpListener::bind("0.0.0.0:0").expect("binds");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let proxy = tombolo_proxy::Proxy::start(Options {
+        workers: 1,
+        admin: Some(([127, 0, 0, 1], port).into()),
+        metrics: Some(([0, 0, 0, 0], port).into()),
+        ..Options::default()
+    })
+    .expect("starts");
+    let ask = |ip: [u8; 4]| {
+        let request = "GET /config_dump HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        client::send((ip, port).into(), request).status
+    };
+    assert_eq!(ask([127, 0, 0, 1]), 200);
+    assert_eq!(ask([127, 0, 0, 2]), 403);
+    proxy.shutdown().expect("clean shutdown");
 }
 
 #[test]

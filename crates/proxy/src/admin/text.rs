@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::fleet::{Ailment, Host};
+use crate::fleet::{Ailment, Fleet, Host};
 use crate::generation::Generation;
 use crate::metrics::{Registry, Type};
 
@@ -56,7 +56,7 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
         }
     }
     for (name, fleet) in &generation.fleets {
-        let outlier = &fleet.state.outlier;
+        let health = &fleet.state.stats;
         let breakers = &fleet.state.breakers;
         let values = [
             (
@@ -68,22 +68,22 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
             (
                 "outlier_detection.ejections_active",
                 Type::Gauge,
-                outlier.active.load(Ordering::Relaxed),
+                fleet.ejected() as u64,
             ),
             (
                 "outlier_detection.ejections_enforced_total",
                 Type::Counter,
-                outlier.enforced.load(Ordering::Relaxed),
+                health.ejections_enforced.load(Ordering::Relaxed),
             ),
             (
                 "outlier_detection.ejections_overflow",
                 Type::Counter,
-                outlier.overflow.load(Ordering::Relaxed),
+                health.ejections_overflow.load(Ordering::Relaxed),
             ),
             (
                 "outlier_detection.ejections_detected_consecutive_5xx",
                 Type::Counter,
-                outlier.detected_5xx.load(Ordering::Relaxed),
+                health.ejections_detected_5xx.load(Ordering::Relaxed),
             ),
             (
                 "circuit_breakers.default.cx_open",
@@ -106,7 +106,9 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
                 breakers.retries.is_open().into(),
             ),
         ];
-        for (metric, kind, value) in values {
+        let has_checks = !fleet.config.health_checks.is_empty();
+        let checks = checks(fleet).into_iter().filter(|_| has_checks);
+        for (metric, kind, value) in values.into_iter().chain(checks) {
             stats.push(Stat {
                 scope: "cluster",
                 name: name.to_string(),
@@ -132,6 +134,31 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
         });
     }
     stats
+}
+
+/// Statistics of active health checks, which only clusters that have some show.
+fn checks(fleet: &Fleet) -> [(&'static str, Type, u64); 6] {
+    let health = &fleet.state.stats;
+    let counter = |name, counter: &AtomicU64| {
+        let value = counter.load(Ordering::Relaxed);
+        (name, Type::Counter, value)
+    };
+    [
+        counter("health_check.attempt", &health.check_attempt),
+        counter("health_check.success", &health.check_success),
+        counter("health_check.failure", &health.check_failure),
+        counter(
+            "health_check.network_failure",
+            &health.check_network_failure,
+        ),
+        (
+            "health_check.healthy",
+            Type::Gauge,
+            fleet.passing_checks() as u64,
+        ),
+        // No check of ours finds a host degraded; the control plane may say so.
+        ("health_check.degraded", Type::Gauge, 0),
+    ]
 }
 
 pub(super) fn stats(stats: &[Stat], filter: &str) -> String {

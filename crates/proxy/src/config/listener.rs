@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use envoy_types::pb::envoy::config::listener::v3 as proto;
 use prost::Message;
@@ -10,11 +11,14 @@ use prost::Message;
 use super::http_manager::{self, HttpManager};
 use super::rejection::{Compiled, Rejection, Under, refuse_set};
 use super::tcp_proxy::{self, TcpProxy};
-use super::value::{Cidr, any_name, decode_any, flag, number, socket_address};
+use super::value::{Cidr, any_name, decode_any, flag, number, socket_address, timeout};
 
 const ORIGINAL_DST: &str = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
 const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
+
+/// Envoy's default of `listener_filters_timeout`.
+const FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -28,6 +32,10 @@ pub(crate) struct Listener {
     pub(crate) default_chain: Option<Arc<Chain>>,
     /// Whether choosing a chain needs the connection's first bytes.
     pub(crate) inspects: bool,
+    /// For the first bytes to arrive; `None` is no limit.
+    pub(crate) filters_timeout: Option<Duration>,
+    /// A connection whose first bytes did not arrive in time goes on without them, instead of being closed.
+    pub(crate) continue_on_timeout: bool,
 }
 
 #[derive(Debug)]
@@ -37,6 +45,7 @@ pub(crate) struct Chain {
     /// The message it was compiled from; an equal one keeps its connections through a listener update.
     source: Vec<u8>,
     retired: AtomicBool,
+    silence_reported: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -155,6 +164,12 @@ pub(crate) fn compile(
         chains,
         default_chain,
         inspects,
+        filters_timeout: timeout(
+            listener.listener_filters_timeout.as_ref(),
+            Some(FILTERS_TIMEOUT),
+            "listener_filters_timeout",
+        )?,
+        continue_on_timeout: listener.continue_on_listener_filters_timeout,
     })
 }
 
@@ -190,6 +205,7 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
                 filter: Filter::Close,
                 source,
                 retired: AtomicBool::new(false),
+                silence_reported: AtomicBool::new(false),
             }));
         }
         [filter] => filter,
@@ -226,6 +242,7 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
         filter,
         source,
         retired: AtomicBool::new(false),
+        silence_reported: AtomicBool::new(false),
     }))
 }
 
@@ -237,6 +254,11 @@ impl Chain {
 
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the first client of the chain, over all workers, that is reported as silent.
+    pub(crate) fn reports_silence(&self) -> bool {
+        !self.silence_reported.swap(true, Ordering::Relaxed)
     }
 }
 

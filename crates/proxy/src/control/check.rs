@@ -5,10 +5,11 @@ mod grpc;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{Request, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,7 +20,7 @@ use crate::config::health_check::{HealthCheck, HttpProbe, Probe, TcpProbe};
 use crate::fleet::{Ailment, Fleet, Host, Member, State};
 use crate::upstream::connect::connect;
 
-/// What a TCP probe reads at most before it gives up on what it expects.
+/// What a probe reads of an answer at most.
 const MAX_ANSWER: usize = 64 * 1024;
 
 pub(crate) struct Checks {
@@ -33,6 +34,13 @@ struct Task {
     host: Arc<Host>,
     state: Arc<State>,
     handles: Vec<JoinHandle<()>>,
+}
+
+impl Task {
+    /// Whether a check has ended by itself: a bug, which must not leave a host with its last verdict.
+    fn has_ended(&self) -> bool {
+        self.handles.iter().any(JoinHandle::is_finished)
+    }
 }
 
 impl Drop for Task {
@@ -58,7 +66,8 @@ impl Checks {
             for member in fleet.members.list.iter().filter(|member| member.checked) {
                 let key = (fleet.config.name.clone(), member.host.address);
                 let known = self.tasks.remove(&key).filter(|task| {
-                    Arc::ptr_eq(&task.config, &fleet.config)
+                    !task.has_ended()
+                        && Arc::ptr_eq(&task.config, &fleet.config)
                         && Arc::ptr_eq(&task.host, &member.host)
                         && Arc::ptr_eq(&task.state, &fleet.state)
                 });
@@ -69,6 +78,11 @@ impl Checks {
             }
         }
         self.tasks = tasks;
+    }
+
+    /// Whether [`Checks::sync`] would start a check again that ended by itself.
+    pub(crate) fn any_has_ended(&self) -> bool {
+        self.tasks.values().any(Task::has_ended)
     }
 }
 
@@ -113,9 +127,22 @@ struct Subject {
 async fn watch(subject: Subject, check: HealthCheck) {
     let (mut successes, mut failures) = (0, 0);
     loop {
-        let good = tokio::time::timeout(check.timeout, probe(&subject, &check.probe))
-            .await
-            .unwrap_or(false);
+        let stats = &subject.state.stats;
+        stats.check_attempt.fetch_add(1, Ordering::Relaxed);
+        let outcome = tokio::time::timeout(check.timeout, probe(&subject, &check.probe)).await;
+        let good = match outcome.unwrap_or(Outcome::NetworkFailure) {
+            Outcome::Healthy => {
+                stats.check_success.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            bad => {
+                stats.check_failure.fetch_add(1, Ordering::Relaxed);
+                if bad == Outcome::NetworkFailure {
+                    stats.check_network_failure.fetch_add(1, Ordering::Relaxed);
+                }
+                false
+            }
+        };
         (successes, failures) = if good {
             (successes + 1, 0)
         } else {
@@ -141,18 +168,39 @@ async fn watch(subject: Subject, check: HealthCheck) {
     }
 }
 
-async fn probe(subject: &Subject, probe: &Probe) -> bool {
+/// What a probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Healthy,
+    /// The host answered that it is not well.
+    Unhealthy,
+    /// No answer in time, or none that can be understood.
+    NetworkFailure,
+}
+
+impl From<Option<bool>> for Outcome {
+    fn from(answer: Option<bool>) -> Self {
+        match answer {
+            Some(true) => Self::Healthy,
+            Some(false) => Self::Unhealthy,
+            None => Self::NetworkFailure,
+        }
+    }
+}
+
+async fn probe(subject: &Subject, probe: &Probe) -> Outcome {
     let Ok(stream) = connect(subject.address, &subject.cluster, subject.mark).await else {
-        return false;
+        return Outcome::NetworkFailure;
     };
-    match probe {
+    let answer = match probe {
         Probe::Grpc(probe) => {
             let authority = authority(subject, &probe.authority);
-            grpc::probe(probe, authority, stream).await.unwrap_or(false)
+            grpc::probe(probe, authority, stream).await
         }
-        Probe::Http(http) => probe_http(subject, http, stream).await.unwrap_or(false),
-        Probe::Tcp(tcp) => probe_tcp(tcp, stream).await.unwrap_or(false),
-    }
+        Probe::Http(http) => probe_http(subject, http, stream).await,
+        Probe::Tcp(tcp) => probe_tcp(tcp, stream).await,
+    };
+    answer.into()
 }
 
 /// The name under which a host is asked: its own, else the check's, else the cluster's.
@@ -197,8 +245,10 @@ async fn probe_http(subject: &Subject, probe: &HttpProbe, stream: TcpStream) -> 
         let status = match response {
             Ok(response) => {
                 let status = response.status();
-                // Reading the body lets the server end the exchange in order.
-                let _ = response.into_body().collect().await;
+                // Reading the body lets the server end the exchange in order; too large a one is cut.
+                let _ = Limited::new(response.into_body(), MAX_ANSWER)
+                    .collect()
+                    .await;
                 Some(status)
             }
             Err(_) => None,

@@ -1,7 +1,7 @@
 //! From endpoints and DNS answers to the hosts of a cluster. Hosts keep their identity, and with it their health and
 //! ejections, as long as their address stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,6 +21,8 @@ struct Known {
     limits: Limits,
     state: Arc<State>,
     hosts: HashMap<SocketAddr, Remembered>,
+    /// Endpoints that were found unusable, so that each is reported once.
+    reported: HashSet<Arc<str>>,
 }
 
 struct Remembered {
@@ -45,11 +47,13 @@ impl Memory {
                 limits: config.limits,
                 state: Arc::new(State::new(config.limits)),
                 hosts: HashMap::new(),
+                reported: HashSet::new(),
             });
         if known.limits != config.limits {
             // Requests in flight give their places back to the old counters; the new ones start empty.
             known.limits = config.limits;
-            known.state = Arc::new(State::new(config.limits));
+            let stats = known.state.stats.clone();
+            known.state = Arc::new(State::with_stats(config.limits, stats));
         }
         let members = members(config, assignment, resolver, known);
         if let Some(current) = current
@@ -93,7 +97,7 @@ fn members(
     let mut health_changed = false;
     if let Some(assignment) = assignment {
         for endpoint in &assignment.endpoints {
-            for ip in addresses(config, endpoint, resolver) {
+            for ip in addresses(config, endpoint, resolver, &mut known.reported) {
                 let address = SocketAddr::new(ip, endpoint.port);
                 // An address listed twice is one host, as in Envoy.
                 if list.iter().any(|member| member.host.address == address) {
@@ -101,6 +105,9 @@ fn members(
                 }
                 let host = host(config, known, endpoint, address);
                 health_changed |= host.set_discovered(endpoint.health);
+                if config.outlier.is_none() {
+                    health_changed |= host.forget_ejections();
+                }
                 list.push(Member {
                     host,
                     weight: endpoint.weight,
@@ -123,7 +130,12 @@ fn members(
     }
 }
 
-fn addresses(config: &Cluster, endpoint: &Endpoint, resolver: &Resolver) -> Vec<IpAddr> {
+fn addresses(
+    config: &Cluster,
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+    reported: &mut HashSet<Arc<str>>,
+) -> Vec<IpAddr> {
     if let Ok(ip) = endpoint.host.parse() {
         return vec![ip];
     }
@@ -136,7 +148,9 @@ fn addresses(config: &Cluster, endpoint: &Endpoint, resolver: &Resolver) -> Vec<
             .into_iter()
             .collect(),
         _ => {
-            tracing::warn!(cluster = %config.name, host = %endpoint.host, "endpoint is not an IP address; ignored");
+            if reported.insert(endpoint.host.clone()) {
+                tracing::warn!(cluster = %config.name, host = %endpoint.host, "endpoint is not an IP address; ignored");
+            }
             Vec::new()
         }
     }
@@ -172,7 +186,9 @@ fn host(
         return remembered.host.clone();
     }
     let host = Arc::new(Host::new(address, hostname.clone()));
-    host.set(Ailment::Unchecked, checked);
+    // Envoy sends requests to a LOGICAL_DNS host until a check has failed, and to others once one has passed.
+    let waits = checked && !matches!(config.discovery, Discovery::LogicalDns(_));
+    host.set(Ailment::Unchecked, waits);
     known.hosts.insert(
         address,
         Remembered {

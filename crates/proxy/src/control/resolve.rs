@@ -2,6 +2,7 @@
 //! wanted. A failed lookup keeps the last answer.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::config::cluster::{Cluster, Discovery, Family};
+
+/// Answers that may wait for the control thread; lookups wait when there are more.
+const ANSWERS: usize = 64;
 
 type Key = (Arc<str>, FamilyKey);
 
@@ -25,14 +29,23 @@ impl From<Family> for FamilyKey {
 
 pub(super) struct Resolver {
     names: HashMap<Key, Name>,
-    sender: mpsc::UnboundedSender<Resolved>,
+    sender: mpsc::Sender<Resolved>,
 }
 
 struct Name {
     /// `None` until the first lookup ended, well or badly.
     addresses: Option<Vec<IpAddr>>,
     refresh: Duration,
+    family: Family,
     task: JoinHandle<()>,
+}
+
+impl Name {
+    /// Replaces the task that looks the name up.
+    fn follow(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.task.abort();
+        self.task = tokio::spawn(task);
+    }
 }
 
 impl Drop for Name {
@@ -49,8 +62,8 @@ pub(super) struct Resolved {
 }
 
 impl Resolver {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Resolved>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub(super) fn new() -> (Self, mpsc::Receiver<Resolved>) {
+        let (sender, receiver) = mpsc::channel(ANSWERS);
         (
             Self {
                 names: HashMap::new(),
@@ -78,22 +91,37 @@ impl Resolver {
                 entry.0 = entry.0.min(dns.refresh);
             }
         }
-        self.names.retain(|key, name| {
-            wanted
-                .get(key)
-                .is_some_and(|(refresh, _)| *refresh == name.refresh)
-        });
+        self.names.retain(|key, _| wanted.contains_key(key));
         for (key, (refresh, family)) in wanted {
-            if !self.names.contains_key(&key) {
-                let task = tokio::spawn(follow(key.clone(), family, refresh, self.sender.clone()));
-                self.names.insert(
-                    key,
-                    Name {
+            match self.names.entry(key) {
+                // Another interval is no reason to forget the addresses: the next lookup may fail.
+                Entry::Occupied(mut known) if known.get().refresh != refresh => {
+                    let task = follow(known.key().clone(), family, refresh, self.sender.clone());
+                    let known = known.get_mut();
+                    known.refresh = refresh;
+                    known.follow(task);
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(unknown) => {
+                    let task = follow(unknown.key().clone(), family, refresh, self.sender.clone());
+                    unknown.insert(Name {
                         addresses: None,
                         refresh,
-                        task,
-                    },
-                );
+                        family,
+                        task: tokio::spawn(task),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Starts lookups again that have ended by themselves: a bug, which must not freeze a name's addresses.
+    pub(super) fn tend(&mut self) {
+        for (key, name) in &mut self.names {
+            if name.task.is_finished() {
+                tracing::error!(name = %key.0, "the lookups of a name ended; starting them again");
+                let task = follow(key.clone(), name.family, name.refresh, self.sender.clone());
+                name.follow(task);
             }
         }
     }
@@ -122,12 +150,7 @@ impl Resolver {
     }
 }
 
-async fn follow(
-    key: Key,
-    family: Family,
-    refresh: Duration,
-    sender: mpsc::UnboundedSender<Resolved>,
-) {
+async fn follow(key: Key, family: Family, refresh: Duration, sender: mpsc::Sender<Resolved>) {
     loop {
         let addresses = match tokio::net::lookup_host((&*key.0, 0)).await {
             Ok(found) => Some(select(found.map(|address| address.ip()).collect(), family)),
@@ -141,6 +164,7 @@ async fn follow(
                 key: key.clone(),
                 addresses,
             })
+            .await
             .is_err()
         {
             return;
@@ -172,6 +196,69 @@ fn select(found: Vec<IpAddr>, family: Family) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Addresses for `name` that a lookup is said to have found; lookups of `.invalid` fail (RFC 2606).
+    fn resolver_with(name: &str, found: &str) -> Resolver {
+        let (mut resolver, _answers) = Resolver::new();
+        resolver.want([cluster(name, 5)].iter());
+        resolver.note(Resolved {
+            key: (name.into(), Family::V4Only.into()),
+            addresses: Some(vec![found.parse().expect("an address")]),
+        });
+        resolver
+    }
+
+    #[allow(deprecated, reason = "the fields that control planes still send")]
+    fn cluster(name: &str, refresh: i64) -> Cluster {
+        use envoy_types::pb::envoy::config::{
+            cluster::v3 as proto, core::v3 as core, endpoint::v3 as endpoint,
+        };
+        use envoy_types::pb::google::protobuf::Duration;
+        let socket = core::SocketAddress {
+            address: name.to_owned(),
+            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(80)),
+            ..Default::default()
+        };
+        let address = core::Address {
+            address: Some(core::address::Address::SocketAddress(socket)),
+        };
+        let identifier = endpoint::lb_endpoint::HostIdentifier::Endpoint(endpoint::Endpoint {
+            address: Some(address),
+            ..Default::default()
+        });
+        let locality = endpoint::LocalityLbEndpoints {
+            lb_endpoints: vec![endpoint::LbEndpoint {
+                host_identifier: Some(identifier),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let kind = proto::cluster::DiscoveryType::StrictDns as i32;
+        crate::config::cluster::compile(&proto::Cluster {
+            name: "app".to_owned(),
+            cluster_discovery_type: Some(proto::cluster::ClusterDiscoveryType::Type(kind)),
+            dns_lookup_family: proto::cluster::DnsLookupFamily::V4Only as i32,
+            dns_refresh_rate: Some(Duration {
+                seconds: refresh,
+                nanos: 0,
+            }),
+            load_assignment: Some(endpoint::ClusterLoadAssignment {
+                endpoints: vec![locality],
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+        .expect("a cluster")
+    }
+
+    #[tokio::test]
+    async fn another_refresh_rate_keeps_the_addresses() {
+        let mut resolver = resolver_with("app.invalid", "10.0.0.1");
+        resolver.want([cluster("app.invalid", 60)].iter());
+        let found = resolver.addresses(&"app.invalid".into(), Family::V4Only);
+        assert_eq!(found, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
+        assert!(!resolver.is_waiting());
+    }
 
     #[test]
     fn families_are_selected_with_fallback_only_when_preferred() {

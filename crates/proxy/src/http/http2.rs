@@ -41,7 +41,11 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(http2_header_list(manager.max_header_bytes))
-        .max_concurrent_streams(manager.max_concurrent_streams);
+        .max_concurrent_streams(
+            manager
+                .max_concurrent_streams
+                .min(session.worker.streams_per_connection()),
+        );
     if let Some(keepalive) = manager.http2_keepalive {
         builder
             .keep_alive_interval(keepalive.interval)

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::Session;
 use super::relay::Terms;
 use crate::http1::Wire;
+use crate::metrics::Raised;
 use crate::tcp;
 use crate::upstream::pool::Lease;
 
@@ -42,7 +43,7 @@ impl Tunnel {
             terms,
         } = *self;
         session.stats.downstream_cx_upgrades_total.inc();
-        session.stats.downstream_cx_upgrades_active.inc();
+        let active = Raised::new(&session.stats, |stats| &stats.downstream_cx_upgrades_active);
         tokio::task::spawn_local(async move {
             let (mut client, early) = client.into_parts();
             let (mut server, first) = server.into_parts();
@@ -50,12 +51,12 @@ impl Tunnel {
                 .await
                 .is_ok()
             {
-                let (ended, _) =
-                    tcp::join(&mut client, &mut server, terms.deadlines.idle, None).await;
+                let stop = session.worker.closed();
+                let idle = terms.deadlines.idle;
+                let (ended, _) = tcp::join(&mut client, &mut server, idle, stop).await;
                 tracing::debug!(?ended, "upgraded connection closed");
             }
-            session.stats.downstream_cx_upgrades_active.dec();
-            drop((lease, terms));
+            drop((lease, terms, active));
         });
     }
 }

@@ -93,7 +93,8 @@ impl Stream {
                     }
                     return Ok(Self::on(connection, upstream));
                 }
-                Err(AcquireError::Overflow) => {}
+                // Without a connection there is none to wait for.
+                Err(AcquireError::Overflow) if upstream.pool.connections() > 0 => {}
                 Err(error) => return Err(error),
             }
             let freed = pin!(connections.freed.notified());

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::connect::{ConnectError, connect};
 use super::http2::{Connections, Stream};
 use super::{Cluster, Upstream};
+use crate::descriptors::Descriptor;
 use crate::fleet::Fleet;
 use crate::held::Held;
 use crate::http::inbound::Inbound;
@@ -293,7 +294,8 @@ async fn open(
         let _pending = Pending::take(cluster)?;
         let guard = match ConnectionGuard::open(cluster, upstream) {
             Ok(guard) => guard,
-            Err(AcquireError::Overflow) => {
+            // Without a connection there is none to wait for.
+            Err(AcquireError::Overflow) if pool.connections() > 0 => {
                 let (sender, receiver) = oneshot::channel();
                 pool.waiting.borrow_mut().push_back(sender);
                 return Ok(receiver.await.unwrap_or_default());
@@ -377,6 +379,7 @@ pub(crate) struct ConnectionGuard {
     cluster: Rc<Cluster>,
     upstream: Rc<Upstream>,
     fleet: Held<Fleet>,
+    _descriptor: Descriptor,
 }
 
 impl ConnectionGuard {
@@ -387,6 +390,10 @@ impl ConnectionGuard {
         upstream: &Rc<Upstream>,
     ) -> Result<Self, AcquireError> {
         let fleet = cluster.fleet();
+        let Some(descriptor) = cluster.environment.descriptors.upstream() else {
+            cluster.stats.upstream_cx_overflow.inc();
+            return Err(AcquireError::Overflow);
+        };
         let connections = &fleet.state.breakers.connections;
         if !connections.try_take() {
             cluster.stats.upstream_cx_overflow.inc();
@@ -405,6 +412,7 @@ impl ConnectionGuard {
             cluster: cluster.clone(),
             upstream: upstream.clone(),
             fleet,
+            _descriptor: descriptor,
         })
     }
 }

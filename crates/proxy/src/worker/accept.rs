@@ -1,24 +1,37 @@
 //! Accepting connections and finding their filter chain.
 
 use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tombolo_telemetry::Outage;
 
 use super::Worker;
 use crate::config::listener::{Arrival, Filter, Listener};
+use crate::descriptors::Descriptor;
+use crate::detect::{Detection, detect};
 use crate::generation::Door;
-use crate::inspect::{self, Sight};
+use crate::metrics::{ListenerStats, Raised};
 use crate::original_dst::original_dst;
 use crate::tcp::{self, Ends};
+
+/// Pauses between accepts that fail: the first, and the longest.
+const RETRY: Duration = Duration::from_millis(10);
+const MAX_RETRY: Duration = Duration::from_secs(1);
 
 /// A socket this worker accepts from, and the listener configuration in force for it.
 pub(crate) struct Listening {
     listener: RefCell<Arc<Listener>>,
+    address: SocketAddr,
     stop: CancellationToken,
+    task: RefCell<Option<JoinHandle<()>>>,
 }
 
 impl Listening {
@@ -34,9 +47,12 @@ impl Listening {
         };
         let listening = Rc::new(Self {
             listener: RefCell::new(door.listener.clone()),
+            address: door.socket.address,
             stop: CancellationToken::new(),
+            task: RefCell::default(),
         });
-        tokio::task::spawn_local(accept(worker.clone(), listening.clone(), socket));
+        let task = tokio::task::spawn_local(accept(worker.clone(), listening.clone(), socket));
+        listening.task.replace(Some(task));
         Some(listening)
     }
 
@@ -48,94 +64,173 @@ impl Listening {
     pub(super) fn stop(&self) {
         self.stop.cancel();
     }
+
+    /// Whether nobody accepts from the socket although nobody asked for that: a bug.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.stop.is_cancelled()
+            && self
+                .task
+                .borrow()
+                .as_ref()
+                .is_some_and(JoinHandle::is_finished)
+    }
 }
 
 async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket: TcpListener) {
+    let address = listening.address;
+    let (mut failing, mut overflowing) = (Outage::default(), Outage::default());
+    let mut pause = RETRY;
     loop {
+        // Both branches are cancel safe.
         let accepted = tokio::select! {
             biased;
             accepted = socket.accept() => accepted,
             () = listening.stop.cancelled() => break,
         };
+        let listener = listening.listener.borrow().clone();
+        let stats = worker.listener_stats(&listener.name);
         match accepted {
             Ok((stream, remote)) => {
-                let listener = listening.listener.borrow().clone();
-                tokio::task::spawn_local(welcome(worker.clone(), listener, stream, remote));
+                pause = RETRY;
+                if let Some(failures) = failing.ended() {
+                    tracing::warn!(%address, failures, "accepting connections again");
+                }
+                let Some(descriptor) = worker.environment.descriptors.downstream() else {
+                    stats.downstream_global_cx_overflow.inc();
+                    if overflowing.begins() {
+                        tracing::warn!(%address, "too many connections for the limit of open files (ulimit -n): new ones are closed");
+                    }
+                    continue;
+                };
+                if let Some(closed) = overflowing.ended() {
+                    tracing::warn!(%address, closed, "connections are taken again");
+                }
+                let connection = Connection {
+                    worker: worker.clone(),
+                    listener,
+                    stats,
+                    stream,
+                    remote,
+                    descriptor,
+                };
+                tokio::task::spawn_local(connection.serve());
             }
+            // The client left between its handshake and our call.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                // Out of file descriptors, mostly: wait for some to come back instead of spinning.
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                stats.downstream_cx_accept_failed.inc();
+                // Out of file descriptors, mostly: some have to come back first.
+                if failing.begins() {
+                    tracing::warn!(%address, %error, "cannot accept connections; trying until it succeeds");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = listening.stop.cancelled() => break,
+                }
+                pause = (pause * 2).min(MAX_RETRY);
             }
         }
     }
 }
 
-async fn welcome(
+/// A client's connection that has just been accepted.
+struct Connection {
     worker: Rc<Worker>,
     listener: Arc<Listener>,
+    stats: Arc<ListenerStats>,
     stream: TcpStream,
-    remote: std::net::SocketAddr,
-) {
-    let stats = worker.listener_stats(&listener.name);
-    stats.downstream_cx_total.inc();
-    stats.downstream_cx_active.inc();
-    serve(&worker, &listener, stream, remote).await;
-    stats.downstream_cx_active.dec();
-    stats.downstream_cx_destroy.inc();
+    remote: SocketAddr,
+    descriptor: Descriptor,
 }
 
-async fn serve(
-    worker: &Rc<Worker>,
-    listener: &Listener,
-    stream: TcpStream,
-    remote: std::net::SocketAddr,
-) {
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "client connection is gone already");
-        return;
-    }
-    let restored = if listener.original_dst {
-        original_dst(&stream)
-    } else {
-        None
-    };
-    let dialled = restored.unwrap_or(local);
-    let sight = if listener.inspects {
-        inspect::look(&stream).await
-    } else {
-        Sight::default()
-    };
-    let protocols = [sight.protocol];
-    let arrival = Arrival {
-        source: remote,
-        destination: dialled,
-        server_name: &sight.server_name,
-        transport: if sight.tls { "tls" } else { "raw_buffer" },
-        application_protocols: if sight.protocol.is_empty() {
-            &[]
+impl Connection {
+    async fn serve(self) {
+        let Self {
+            worker,
+            listener,
+            stats,
+            mut stream,
+            remote,
+            descriptor: _descriptor,
+        } = self;
+        stats.downstream_cx_total.inc();
+        let _active = Raised::new(&stats, |stats| &stats.downstream_cx_active)
+            .with_end(|stats| &stats.downstream_cx_destroy);
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "client connection is gone already");
+            return;
+        }
+        let restored = if listener.original_dst {
+            original_dst(&stream)
         } else {
-            &protocols
-        },
+            None
+        };
+        let ends = Ends {
+            remote,
+            local,
+            dialled: restored.unwrap_or(local),
+        };
+        let mut first = BytesMut::new();
+        let detection = if listener.inspects {
+            match inspect(&worker, &listener, &stats, &mut stream, &mut first).await {
+                Some(detection) => detection,
+                None => return,
+            }
+        } else {
+            Detection::default()
+        };
+        let protocols = [detection.protocol];
+        let arrival = Arrival {
+            source: remote,
+            destination: ends.dialled,
+            server_name: &detection.server_name,
+            transport: if detection.tls { "tls" } else { "raw_buffer" },
+            application_protocols: if detection.protocol.is_empty() {
+                &[]
+            } else {
+                &protocols
+            },
+        };
+        let Some(chain) = listener.choose(&arrival) else {
+            stats.no_filter_chain_match.inc();
+            return;
+        };
+        match &chain.filter {
+            Filter::Http(manager) => {
+                super::serve::http(&worker, chain, manager, stream, first, ends).await;
+            }
+            Filter::Tcp(config) => {
+                tcp::proxy(worker, config.clone(), stream, first, ends).await;
+            }
+            Filter::Close => {}
+        }
+    }
+}
+
+/// Detects what the choice of a chain depends on; `None` when the connection is to be closed.
+async fn inspect(
+    worker: &Worker,
+    listener: &Listener,
+    stats: &Arc<ListenerStats>,
+    stream: &mut TcpStream,
+    first: &mut BytesMut,
+) -> Option<Detection> {
+    let _active = Raised::new(stats, |stats| &stats.downstream_pre_cx_active);
+    let expiry = async {
+        match listener.filters_timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
     };
-    let Some(chain) = listener.choose(&arrival) else {
-        worker
-            .listener_stats(&listener.name)
-            .no_filter_chain_match
-            .inc();
-        return;
-    };
-    let ends = Ends {
-        remote,
-        local,
-        dialled,
-    };
-    match &chain.filter {
-        Filter::Http(manager) => super::serve::http(worker, chain, manager, stream, ends).await,
-        Filter::Tcp(config) => tcp::proxy(worker.clone(), config.clone(), stream, ends).await,
-        Filter::Close => {}
+    tokio::select! {
+        detection = detect(stream, first) => detection.ok(),
+        () = worker.closed() => None,
+        () = expiry => {
+            stats.downstream_pre_cx_timeout.inc();
+            listener.continue_on_timeout.then(Detection::default)
+        }
     }
 }

@@ -1,60 +1,114 @@
 //! Speaking HTTP with one client, until it or we have had enough.
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use super::Worker;
 use crate::config::http_manager::{Codec, HttpManager};
 use crate::config::listener::Chain;
+use crate::detect;
 use crate::http::{Session, http2};
 use crate::http1;
-use crate::inspect;
+use crate::metrics::Raised;
 use crate::tcp::Ends;
 
+/// How long the rest of an HTTP/2 preface may take once it has begun.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves a connection of an HTTP filter chain. `first` is what was read of it already.
 pub(super) async fn http(
     worker: &Rc<Worker>,
     chain: &Arc<Chain>,
     manager: &Arc<HttpManager>,
-    stream: TcpStream,
+    mut stream: TcpStream,
+    mut first: BytesMut,
     ends: Ends,
 ) {
-    let http2 = match manager.codec {
-        Codec::Http1 => false,
-        Codec::Http2 => true,
-        Codec::Auto => match inspect::is_http2(&stream).await {
-            Ok(http2) => http2,
-            Err(_) => return,
-        },
-    };
     let stats = worker.http_stats(&manager.stat_prefix);
     stats.downstream_cx_total.inc();
-    stats.downstream_cx_active.inc();
-    if http2 {
-        stats.downstream_cx_http2_total.inc();
-    } else {
-        stats.downstream_cx_http1_total.inc();
-    }
-    let session = Session::new(
-        worker.clone(),
-        chain.clone(),
-        manager.clone(),
-        stats.clone(),
-        ends.remote,
-        ends.local,
-        ends.dialled,
-        http2,
-    );
-    let id = worker.register(&session);
-    let input = BytesMut::new();
-    if http2 {
-        http2::serve(&session, stream, input).await
-    } else {
-        http1::serve(&session, stream, input).await
+    let _active = Raised::new(&stats, |stats| &stats.downstream_cx_active)
+        .with_end(|stats| &stats.downstream_cx_destroy);
+    let session = |http2| {
+        Session::new(
+            worker.clone(),
+            chain.clone(),
+            manager.clone(),
+            stats.clone(),
+            ends.remote,
+            ends.local,
+            ends.dialled,
+            http2,
+        )
     };
-    worker.deregister(id);
-    stats.downstream_cx_active.dec();
-    stats.downstream_cx_destroy.inc();
+    // Known before the first byte comes, so that idle timeout and drain reach a client that sends nothing.
+    let waiting = session(false);
+    let registered = worker.register(&waiting);
+    let http2 = match manager.codec {
+        Codec::Http1 => false,
+        Codec::Auto | Codec::Http2 => match preface(&waiting, &mut stream, &mut first).await {
+            Preface::Http2 => true,
+            Preface::None if manager.codec == Codec::Http2 => {
+                stats.downstream_cx_protocol_error.inc();
+                return;
+            }
+            Preface::None => false,
+            Preface::Closed => return,
+        },
+    };
+    if !http2 {
+        stats.downstream_cx_http1_total.inc();
+        return http1::serve(&waiting, stream, first).await;
+    }
+    stats.downstream_cx_http2_total.inc();
+    let session = session(true);
+    drop(registered);
+    let _registered = worker.register(&session);
+    http2::serve(&session, stream, first).await;
+}
+
+/// What a connection begins with.
+enum Preface {
+    /// With HTTP/2's, all of it.
+    Http2,
+    /// With something else, or with a part of it that is not continued: HTTP/1 answers what is no request.
+    None,
+    /// With nothing before the connection ended or the session was asked to close.
+    Closed,
+}
+
+/// Reads until it is decided whether the client speaks HTTP/2. A client that sends nothing has the session's idle
+/// timeout. Envoy takes a preface that comes in two pieces for HTTP/1; we wait a moment for the second.
+async fn preface(session: &Session, stream: &mut TcpStream, first: &mut BytesMut) -> Preface {
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    std::future::poll_fn(|cx| {
+        loop {
+            match detect::is_http2(first) {
+                Some(true) => return Poll::Ready(Preface::Http2),
+                Some(false) => return Poll::Ready(Preface::None),
+                None if session.is_asked_to_close(cx) => return Poll::Ready(Preface::Closed),
+                None => {}
+            }
+            detect::reserve(first);
+            match pin!(stream.read_buf(first)).poll(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) if first.is_empty() => return Poll::Ready(Preface::Closed),
+                Poll::Ready(_) => return Poll::Ready(Preface::None),
+                Poll::Pending if first.is_empty() => return Poll::Pending,
+                Poll::Pending => {
+                    let timer =
+                        timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(PREFACE_TIMEOUT)));
+                    return timer.as_mut().poll(cx).map(|()| Preface::None);
+                }
+            }
+        }
+    })
+    .await
 }

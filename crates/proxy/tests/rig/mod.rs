@@ -7,7 +7,9 @@
 )]
 
 pub mod client;
+pub mod control;
 pub mod envoy;
+pub mod log;
 pub mod pair;
 pub mod resources;
 pub mod upstream;

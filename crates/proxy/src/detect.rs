@@ -1,85 +1,90 @@
-//! A look at a connection's first bytes, for filter chains that are chosen by protocol or server name.
+//! The protocol of a new connection and the server name it asks for, told by its first bytes.
+//!
+//! The bytes are read into a buffer with which whoever serves the connection begins. Nothing is sent. All futures
+//! here are cancel safe: what was read stays in the buffer.
 
-use std::time::Duration;
+use std::io;
 
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 /// The HTTP/2 client connection preface (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A ClientHello larger than this is taken as one without a server name.
-const MAX_HELLO: usize = 16 * 1024;
-/// How long a client may take over its first bytes, as Envoy's listener filters have it.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Room for the first read: most requests' heads fit.
+const FIRST_READ: usize = 4 * 1024;
+/// A ClientHello larger than this counts as one without a server name.
+const MAX_CLIENT_HELLO_BYTES: usize = 16 * 1024;
 
 /// What the first bytes tell.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sight {
+pub(crate) struct Detection {
     pub(crate) tls: bool,
     pub(crate) server_name: String,
     /// `h2c` or `http/1.1`; empty when it is neither.
     pub(crate) protocol: &'static str,
 }
 
-/// Waits until the first bytes decide between HTTP/2 and anything else.
-pub(crate) async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut buffer = [0; PREFACE.len()];
+/// Reads until the protocol is known, or cannot be known by reading more.
+///
+/// # Errors
+///
+/// When the connection breaks.
+pub(crate) async fn detect(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Detection> {
     loop {
-        let read = stream.peek(&mut buffer).await?;
-        if read == 0 || !PREFACE.starts_with(&buffer[..read]) {
-            return Ok(false);
+        let mut last = first.len() >= MAX_CLIENT_HELLO_BYTES;
+        if let Some(detection) = recognise(first, last) {
+            return Ok(detection);
         }
-        if read == PREFACE.len() {
-            return Ok(true);
+        reserve(first);
+        last = stream.read_buf(first).await? == 0;
+        if last {
+            return Ok(recognise(first, last).unwrap_or_default());
         }
-        // `peek` is ready at once while bytes are queued; a preface in pieces is rare enough to poll for.
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Looks until the protocol is known, the client has sent enough to say that it is not, or patience ends.
-pub(crate) async fn look(stream: &TcpStream) -> Sight {
-    let mut buffer = vec![0; MAX_HELLO];
-    let watch = async {
-        let mut seen = 0;
-        loop {
-            let read = stream.peek(&mut buffer).await.unwrap_or(0);
-            if let Some(sight) = recognise(&buffer[..read], read == 0 || read == MAX_HELLO) {
-                return sight;
-            }
-            if read == seen {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            seen = read;
-        }
-    };
-    tokio::time::timeout(PATIENCE, watch)
-        .await
-        .unwrap_or_default()
+/// Makes room for the next read.
+pub(crate) fn reserve(first: &mut BytesMut) {
+    if first.capacity() == first.len() {
+        first.reserve(FIRST_READ);
+    }
+}
+
+/// Whether a connection begins with the HTTP/2 preface; `None` asks for more bytes.
+pub(crate) fn is_http2(first: &[u8]) -> Option<bool> {
+    let compared = first.len().min(PREFACE.len());
+    if first[..compared] != PREFACE[..compared] {
+        return Some(false);
+    }
+    (compared == PREFACE.len()).then_some(true)
 }
 
 /// `None` asks for more bytes, which `last` says there will not be.
-fn recognise(bytes: &[u8], last: bool) -> Option<Sight> {
+fn recognise(bytes: &[u8], last: bool) -> Option<Detection> {
     match bytes {
-        [] => last.then(Sight::default),
+        [] => last.then(Detection::default),
         [0x16, rest @ ..] if rest.is_empty() || rest[0] == 3 => match server_name(bytes) {
-            Hello::Name(name) => Some(Sight {
+            Hello::Name(name) => Some(Detection {
                 tls: true,
                 server_name: name,
                 protocol: "",
             }),
-            Hello::NoName => Some(Sight {
+            Hello::NoName => Some(Detection {
                 tls: true,
-                ..Sight::default()
+                ..Detection::default()
             }),
-            Hello::More => last.then(|| Sight {
+            Hello::More => last.then(|| Detection {
                 tls: true,
-                ..Sight::default()
+                ..Detection::default()
             }),
         },
-        _ if PREFACE.starts_with(bytes) && bytes.len() < PREFACE.len() => last.then(Sight::default),
-        _ if bytes.starts_with(PREFACE) => Some(Sight {
+        _ if PREFACE.starts_with(bytes) && bytes.len() < PREFACE.len() => {
+            last.then(Detection::default)
+        }
+        _ if bytes.starts_with(PREFACE) => Some(Detection {
             protocol: "h2c",
-            ..Sight::default()
+            ..Detection::default()
         }),
         _ => {
             let line_end = bytes.iter().position(|b| *b == b'\n');
@@ -87,12 +92,12 @@ fn recognise(bytes: &[u8], last: bool) -> Option<Sight> {
                 Some(end) => {
                     let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
                     let http1 = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
-                    Some(Sight {
+                    Some(Detection {
                         protocol: if http1 { "http/1.1" } else { "" },
-                        ..Sight::default()
+                        ..Detection::default()
                     })
                 }
-                None if last || !bytes[0].is_ascii_alphabetic() => Some(Sight::default()),
+                None if last || !bytes[0].is_ascii_alphabetic() => Some(Detection::default()),
                 None => None,
             }
         }
@@ -206,9 +211,9 @@ mod tests {
     #[test]
     fn server_name_is_found_in_a_client_hello() {
         let bytes = hello("Shop.Example.test");
-        let sight = recognise(&bytes, false).expect("complete");
-        assert!(sight.tls);
-        assert_eq!(sight.server_name, "shop.example.test");
+        let detection = recognise(&bytes, false).expect("complete");
+        assert!(detection.tls);
+        assert_eq!(detection.server_name, "shop.example.test");
         for cut in 0..bytes.len() {
             assert_eq!(recognise(&bytes[..cut], false), None, "cut at {cut}");
         }
@@ -224,7 +229,7 @@ mod tests {
         );
         assert_eq!(recognise(PREFACE, false).expect("known").protocol, "h2c");
         assert_eq!(recognise(&PREFACE[..9], false), None);
-        assert_eq!(recognise(b"\x00\x01", false), Some(Sight::default()));
+        assert_eq!(recognise(b"\x00\x01", false), Some(Detection::default()));
         assert_eq!(recognise(b"GET / HT", false), None);
     }
 

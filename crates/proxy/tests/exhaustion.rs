@@ -1,0 +1,90 @@
+//! A process that has no descriptor left. One test, because the limit is the process's.
+
+mod rig;
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tombolo_proxy::{Error, Options, Proxy};
+
+use rig::client::Connection;
+use rig::resources::*;
+use rig::upstream::Upstream;
+use rig::{Running, log, wait_for};
+
+fn open_files() -> u64 {
+    let directory = std::fs::read_dir("/proc/self/fd").expect("descriptors");
+    // One of them reads the directory.
+    directory.count() as u64 - 1
+}
+
+fn limit_to(files: u64) {
+    let limit = Rlimit {
+        current: Some(files),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).expect("the limit is lowered");
+}
+
+#[test]
+fn running_out_of_descriptors_is_told_once_and_survived() {
+    log::capture();
+    // Workers that cannot be built: the proxy does not start, and leaves nothing behind.
+    // One that could was started before: what the runtime opens once for the whole process is not counted.
+    let one = Options {
+        workers: 1,
+        ..Options::default()
+    };
+    let started = Proxy::start(one).expect("starts");
+    started.shutdown().expect("clean shutdown");
+    let before = getrlimit(Resource::Nofile).current.expect("a limit");
+    let open = open_files();
+    limit_to(open + 12);
+    let outcome = Proxy::start(Options {
+        workers: 8,
+        ..Options::default()
+    });
+    limit_to(before);
+    assert!(matches!(outcome, Err(Error::Start { .. })), "{outcome:?}");
+    assert_eq!(open_files(), open);
+
+    // Accepts that fail: one line when it begins, one when it ends.
+    let up = Upstream::start("up");
+    let proxy = Running::start_with(Options {
+        workers: 1,
+        max_open_files: Some(1 << 20),
+        static_resources: resource_set(
+            &ingress(0, http_filter(&manager(everything_to("up")))),
+            &[static_cluster("up", &[up.address])],
+        ),
+        ..Options::default()
+    });
+    let mut admin = Connection::open(proxy.admin);
+    let name = proxy.address.to_string().replace(':', "_");
+    let counter = format!("listener.{name}.downstream_cx_accept_failed");
+    let mut failures = || {
+        let request = format!("GET /stats?filter={counter} HTTP/1.1\r\nhost: admin\r\n\r\n");
+        let text = admin.request(&request).text();
+        let value = text
+            .trim()
+            .rsplit(' ')
+            .next()
+            .and_then(|value| value.parse().ok());
+        value.unwrap_or(0u64)
+    };
+    failures();
+    limit_to(open_files() + 1);
+    let waiting = TcpStream::connect_timeout(&proxy.address, Duration::from_secs(5));
+    let mut waiting = waiting.expect("the kernel completes the handshake");
+    wait_for("several failures", || (failures() >= 3).then_some(()));
+    limit_to(before);
+    use std::io::{Read, Write};
+    let request = b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    waiting.write_all(request).expect("writes");
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).expect("reads");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(log::lines(&["cannot accept connections"]).len(), 1);
+    assert_eq!(log::lines(&["accepting connections again"]).len(), 1);
+}

@@ -1,0 +1,111 @@
+//! A control plane that gives every proxy the same snapshot.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tombolo_proxy::Options;
+use tombolo_xds::server::{Peer, Refusal, ServerOptions, Source};
+use tombolo_xds::{Node, Registry, Resource, Server, Snapshot};
+
+use super::resources::*;
+use super::{Running, wait_for};
+
+/// Gives every proxy the same snapshot.
+struct Same(watch::Receiver<Arc<Snapshot>>);
+
+impl Source for Same {
+    async fn subscribe(
+        &self,
+        _node: &Node,
+        _peer: &Peer,
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+        Ok(self.0.clone())
+    }
+}
+
+pub struct Control {
+    pub address: SocketAddr,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    pub registry: Registry,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Control {
+    pub fn start(first: Snapshot) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("runtime");
+        let (snapshots, receiver) = watch::channel(Arc::new(first));
+        let server = Server::new(Same(receiver), ServerOptions::default());
+        let registry = server.registry();
+        let socket = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .expect("binds");
+        let address = socket.local_addr().expect("bound");
+        runtime.spawn(server.serve(socket, std::future::pending()));
+        Self {
+            address,
+            snapshots,
+            registry,
+            runtime: Some(runtime),
+        }
+    }
+
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    pub fn wait_acked(&self, revision: u64) {
+        wait_for("the acknowledgement", || {
+            (self.registry.spread(revision).acked >= 1).then_some(())
+        });
+    }
+
+    /// Gone without a word.
+    pub fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A listener, its named routes to `app`, and `app` with these endpoints.
+pub fn mesh(revision: u64, hosts: &[SocketAddr]) -> Snapshot {
+    let config = named_routes(manager(table("unused", Vec::new())), "web");
+    let routes = table(
+        "web",
+        vec![host(
+            "all",
+            &["*"],
+            vec![forward(prefix("/"), to_cluster("app"))],
+        )],
+    );
+    Snapshot::builder(revision)
+        .with(Resource::encode(
+            "ingress",
+            &ingress(0, http_filter(&config)),
+        ))
+        .with(Resource::encode("web", &routes))
+        .with(Resource::encode("app", &eds_cluster("app")))
+        .with(Resource::encode("app", &endpoints("app", hosts)))
+        .build()
+}
+
+/// A proxy that is driven by it.
+pub fn follow(control: &Control, state: Option<&std::path::Path>) -> Running {
+    Running::start_with(Options {
+        node_id: "mesh/m/virtualNode/front".to_owned(),
+        xds_address: Some(control.address.to_string()),
+        state_dir: state.map(Into::into),
+        ..Options::default()
+    })
+}
