@@ -1,7 +1,7 @@
 //! The client inside a proxy: a delta stream that keeps itself alive and hands over
 //! complete, coherent updates.
 //!
-//! A sidecar wants to prepare off the hot path and swap once. So the client does what is
+//! A sidecar prepares off the hot path and swaps once. So the client does what is
 //! tedious about xDS on its behalf: it subscribes to all clusters and listeners, follows
 //! what they refer to, waits until an update is complete across kinds, and turns the
 //! consumer's verdict into ACK and NACK. A lost control plane changes nothing that the
@@ -39,10 +39,13 @@ pub struct ClientOptions {
     pub delays: Delays,
     /// How long to wait for more after something arrived, so that resources which travel
     /// together are applied together.
-    pub linger: Duration,
+    pub debounce: Duration,
     /// How long an update may wait for the resources that it refers to. After that it is
     /// handed over without them: half a configuration beats none.
-    pub settle: Duration,
+    pub completion_timeout: Duration,
+    /// How long the server may take to open a stream. Servers that wait for a configuration
+    /// open it with the first response.
+    pub open_timeout: Duration,
     /// A file whose content is sent as bearer token. It is read at each connection, since
     /// such tokens rotate.
     pub token_file: Option<PathBuf>,
@@ -65,8 +68,9 @@ impl ClientOptions {
                 .with_max_delay(Duration::from_millis(2500))
                 .with_jitter()
                 .without_max_times(),
-            linger: Duration::from_millis(2),
-            settle: Duration::from_secs(1),
+            debounce: Duration::from_millis(2),
+            completion_timeout: Duration::from_secs(1),
+            open_timeout: Duration::from_secs(30),
             token_file: None,
             keepalive: Duration::from_secs(20),
             max_message_bytes: 64 << 20,
@@ -79,12 +83,12 @@ impl ClientOptions {
 /// The client ends when its [`Updates`] are dropped, not when its handles are.
 #[derive(Clone, Debug)]
 pub struct Client {
-    wanted: Arc<watch::Sender<Wanted>>,
+    extra_names: Arc<watch::Sender<ExtraNames>>,
     status: watch::Receiver<Status>,
 }
 
 /// Names that the consumer asked for, beyond the references, per kind.
-type Wanted = [BTreeSet<Arc<str>>; 5];
+type ExtraNames = [BTreeSet<Arc<str>>; 5];
 
 impl Client {
     /// Starts a client as a task of the current tokio runtime.
@@ -94,14 +98,14 @@ impl Client {
     /// Outside a tokio runtime.
     pub fn start(options: ClientOptions) -> Result<(Client, Updates), InvalidEndpoint> {
         let endpoint = run::endpoint(&options)?;
-        let (wanted, wants) = watch::channel(Wanted::default());
+        let (names, extra_names) = watch::channel(ExtraNames::default());
         let (report, status) = watch::channel(Status::default());
         // One update at a time: the next one is built on the verdict about this one.
-        let (offer, updates) = mpsc::channel(1);
-        tokio::spawn(run::run(endpoint, options, wants, report, offer));
+        let (sender, updates) = mpsc::channel(1);
+        tokio::spawn(run::run(endpoint, options, extra_names, report, sender));
         Ok((
             Client {
-                wanted: Arc::new(wanted),
+                extra_names: Arc::new(names),
                 status,
             },
             Updates(updates),
@@ -110,11 +114,11 @@ impl Client {
 
     /// Asks for resources by name, beyond those that clusters and listeners refer to.
     /// Replaces the names asked for earlier. Clusters and listeners come anyway.
-    pub fn want<N: Into<Arc<str>>>(&self, kind: Kind, names: impl IntoIterator<Item = N>) {
+    pub fn subscribe<N: Into<Arc<str>>>(&self, kind: Kind, names: impl IntoIterator<Item = N>) {
         let names: BTreeSet<Arc<str>> = names.into_iter().map(Into::into).collect();
-        self.wanted.send_if_modified(|wanted| {
-            let changed = wanted[kind.index()] != names;
-            wanted[kind.index()] = names;
+        self.extra_names.send_if_modified(|extra_names| {
+            let changed = extra_names[kind.index()] != names;
+            extra_names[kind.index()] = names;
             changed
         });
     }

@@ -274,11 +274,26 @@ async fn names_that_are_asked_for_come_beside_the_references() {
     let control = Control::start(mesh(1, &["a"], 1).edit(1).with(extra).build()).await;
     let (client, mut updates) = start(&control, "one");
     next(&mut updates).await.accept();
-    client.want(Kind::Route, ["extra", "missing"]);
+    client.subscribe(Kind::Route, ["extra", "missing"]);
     let update = next(&mut updates).await;
     assert_eq!(changed(&update), ["RDS extra"]);
     update.accept();
     within("the client is in step", control.registry.wait_acked(1, 1)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = silent.local_addr().unwrap().to_string();
+    let options = ClientOptions {
+        open_timeout: Duration::from_millis(50),
+        ..ClientOptions::new(endpoint, Node::default())
+    };
+    let (client, _updates) = Client::start(options).expect("a good endpoint");
+    let mut status = client.status();
+    let given_up = status.wait_for(|status| status.attempts >= 2);
+    let status = within("two attempts", given_up).await.unwrap().clone();
+    assert_eq!(status.last_error.unwrap(), "the server does not answer");
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Endpoint;
 use tonic::{Request, Streaming};
 
-use super::session::{Offer, Rejection, Session};
-use super::{ClientOptions, InvalidEndpoint, Status, Update, Wanted};
+use super::session::{PendingUpdate, Rejection, Session};
+use super::{ClientOptions, ExtraNames, InvalidEndpoint, Status, Update};
 use crate::envoy::pb::envoy::config::core::v3 as core;
 use crate::envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::envoy::pb::envoy::service::discovery::v3::{
@@ -26,10 +26,10 @@ use crate::envoy::pb::envoy::service::discovery::v3::{
 use crate::node::ADOPTS_WHOLE;
 
 /// Requests that may wait for the connection. More than a session ever sends at once; a
-/// server that does not take them for [`STALL`] is given up.
-const REQUESTS: usize = 32;
-const STALL: Duration = Duration::from_secs(10);
-const CONNECT: Duration = Duration::from_secs(5);
+/// server that does not take them for [`SEND_TIMEOUT`] is given up.
+const REQUEST_QUEUE: usize = 32;
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause between attempts if the options' delays should ever end.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,7 +49,7 @@ pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpo
         return Err(invalid("there is no port".to_owned()));
     }
     Ok(endpoint
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(options.keepalive)
         .keep_alive_timeout(options.keepalive)
@@ -71,6 +71,8 @@ enum StreamError {
     Closed,
     #[error("the server takes no requests")]
     Stalled,
+    #[error("the server does not answer")]
+    Silent,
     #[error("token file {}", path.display())]
     Token {
         path: PathBuf,
@@ -100,19 +102,19 @@ impl From<tonic::Status> for StreamError {
 pub(super) async fn run(
     endpoint: Endpoint,
     options: ClientOptions,
-    wants: watch::Receiver<Wanted>,
+    extra_names: watch::Receiver<ExtraNames>,
     report: watch::Sender<Status>,
-    offers: mpsc::Sender<Update>,
+    updates: mpsc::Sender<Update>,
 ) {
     let mut node = core::Node::from(&options.node);
     node.client_features.push(ADOPTS_WHOLE.to_owned());
     let session = Session::new(node, options.initial.clone());
     let delays = options.delays;
-    let mut client = Running {
+    let mut client = ClientTask {
         options,
-        wants,
+        extra_names,
         report,
-        offers,
+        updates,
         session,
         outage: Outage::default(),
     };
@@ -142,42 +144,46 @@ pub(super) async fn run(
         let pause = pauses.next().unwrap_or(MAX_PAUSE);
         tokio::select! {
             () = sleep(pause) => {}
-            () = client.offers.closed() => return,
+            () = client.updates.closed() => return,
         }
     }
 }
 
-struct Running {
+struct ClientTask {
     options: ClientOptions,
-    wants: watch::Receiver<Wanted>,
+    extra_names: watch::Receiver<ExtraNames>,
     report: watch::Sender<Status>,
-    offers: mpsc::Sender<Update>,
+    updates: mpsc::Sender<Update>,
     session: Session,
     outage: Outage,
 }
 
-impl Running {
+impl ClientTask {
     /// Opens one stream and drives it to its end; `Ok` when nobody takes updates any more.
-    async fn stream(&mut self, endpoint: &Endpoint, answered: &mut bool) -> Result<(), StreamError> {
-        let offers = self.offers.clone();
+    async fn stream(
+        &mut self,
+        endpoint: &Endpoint,
+        answered: &mut bool,
+    ) -> Result<(), StreamError> {
+        let updates = self.updates.clone();
         tokio::select! {
             // Dropping the stream is all the goodbye that the server needs.
-            () = offers.closed() => Ok(()),
+            () = updates.closed() => Ok(()),
             result = self.drive(endpoint, answered) => result,
         }
     }
 
     async fn drive(&mut self, endpoint: &Endpoint, answered: &mut bool) -> Result<(), StreamError> {
-        let wanted = self.wants.borrow_and_update().clone();
-        self.session.want(wanted, false);
-        let (requests, outbound) = mpsc::channel(REQUESTS);
+        let names = self.extra_names.borrow_and_update().clone();
+        self.session.set_extra_names(names, false);
+        let (requests, outbound) = mpsc::channel(REQUEST_QUEUE);
         // Queued before the call: a server may wait for them before it answers at all.
         send(&requests, self.session.connect()).await?;
         let mut responses = self.call(endpoint, outbound).await?;
 
-        let mut arrivals = Arrivals::default();
+        let mut received = ReceiveTimes::default();
         loop {
-            let due = arrivals.due(&self.session, &self.options);
+            let due = received.due(&self.session, &self.options);
             let due = match due {
                 Some(at) => Either::Left(sleep_until(at)),
                 None => Either::Right(std::future::pending()),
@@ -196,11 +202,11 @@ impl Running {
                     }
                     let follow_up = self.session.receive(response);
                     send(&requests, follow_up).await?;
-                    arrivals.note();
+                    received.record();
                 }
                 () = due => {
-                    arrivals = Arrivals::default();
-                    let Some(verdict) = self.hand_over().await else { return Ok(()) };
+                    received = ReceiveTimes::default();
+                    let Some(verdict) = self.deliver().await else { return Ok(()) };
                     let answers = self.session.answer(verdict);
                     let rejected = self.session.rejected();
                     let revision = self.session.adopted().revision();
@@ -210,10 +216,10 @@ impl Running {
                     });
                     send(&requests, answers).await?;
                 }
-                // An error means that all handles are gone, and with them new wishes.
-                Ok(()) = self.wants.changed() => {
-                    let wanted = self.wants.borrow_and_update().clone();
-                    let follow_up = self.session.want(wanted, true);
+                // An error means that all handles are gone, and with them new names.
+                Ok(()) = self.extra_names.changed() => {
+                    let names = self.extra_names.borrow_and_update().clone();
+                    let follow_up = self.session.set_extra_names(names, true);
                     send(&requests, follow_up).await?;
                 }
             }
@@ -233,7 +239,8 @@ impl Running {
         let mut client = AggregatedDiscoveryServiceClient::new(channel)
             .max_decoding_message_size(self.options.max_message_bytes);
         let call = client.delta_aggregated_resources(request);
-        Ok(call.await?.into_inner())
+        let opened = timeout(self.options.open_timeout, call).await;
+        Ok(opened.map_err(|_| StreamError::Silent)??.into_inner())
     }
 
     async fn token(&self) -> Result<Option<MetadataValue<Ascii>>, StreamError> {
@@ -252,22 +259,22 @@ impl Running {
         Ok(Some(value))
     }
 
-    /// Hands the pending update over and waits for the verdict. `None` if nobody takes it.
+    /// Gives the pending update to the consumer and waits for the verdict. `None` if nobody takes it.
     ///
     /// Meanwhile the stream is not read: the server is held back by flow control, and the
     /// next update is built on this verdict.
-    async fn hand_over(&mut self) -> Option<Vec<Rejection>> {
-        let Some(Offer {
+    async fn deliver(&mut self) -> Option<Vec<Rejection>> {
+        let Some(PendingUpdate {
             snapshot,
             changed,
             removed,
-        }) = self.session.offer()
+        }) = self.session.pending_update()
         else {
             return Some(Vec::new());
         };
         let (verdict, answer) = oneshot::channel();
-        let offered = changed.clone();
-        self.offers
+        let sent = changed.clone();
+        self.updates
             .send(Update {
                 snapshot,
                 changed,
@@ -278,12 +285,12 @@ impl Running {
             .ok()?;
         match answer.await {
             Ok(rejections) => Some(rejections),
-            Err(_) => Some(offered.iter().map(unanswered).collect()),
+            Err(_) => Some(sent.iter().map(dropped).collect()),
         }
     }
 }
 
-fn unanswered(resource: &Arc<crate::Resource>) -> Rejection {
+fn dropped(resource: &Arc<crate::Resource>) -> Rejection {
     Rejection {
         kind: resource.kind(),
         name: resource.name().clone(),
@@ -293,26 +300,26 @@ fn unanswered(resource: &Arc<crate::Resource>) -> Rejection {
 
 /// When the responses that are waiting arrived.
 #[derive(Default)]
-struct Arrivals {
+struct ReceiveTimes {
     first: Option<Instant>,
     last: Option<Instant>,
 }
 
-impl Arrivals {
-    fn note(&mut self) {
+impl ReceiveTimes {
+    fn record(&mut self) {
         let now = Instant::now();
         self.first.get_or_insert(now);
         self.last = Some(now);
     }
 
-    /// When to hand over what is pending: soon if it is complete, else after a while.
+    /// When to deliver what is pending: soon if it is complete, else after a while.
     fn due(&self, session: &Session, options: &ClientOptions) -> Option<Instant> {
         if !session.is_pending() {
             return None;
         }
-        let latest = self.first? + options.settle;
+        let latest = self.first? + options.completion_timeout;
         if session.is_complete() {
-            Some((self.last? + options.linger).min(latest))
+            Some((self.last? + options.debounce).min(latest))
         } else {
             Some(latest)
         }
@@ -324,7 +331,7 @@ async fn send(
     batch: Vec<DeltaDiscoveryRequest>,
 ) -> Result<(), StreamError> {
     for request in batch {
-        let sent = timeout(STALL, requests.send(request)).await;
+        let sent = timeout(SEND_TIMEOUT, requests.send(request)).await;
         let sent = sent.map_err(|_| StreamError::Stalled)?;
         sent.map_err(|_| StreamError::Closed)?;
     }

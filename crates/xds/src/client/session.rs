@@ -33,8 +33,8 @@ pub struct Rejection {
 
 /// What the proxy should adopt next.
 #[derive(Clone, Debug)]
-pub struct Offer {
-    /// Everything the proxy holds once it has adopted the offer.
+pub struct PendingUpdate {
+    /// Everything the proxy holds once it has adopted the update.
     pub snapshot: Arc<Snapshot>,
     /// What is new or has a new version.
     pub changed: Vec<Arc<Resource>>,
@@ -48,14 +48,14 @@ pub struct Session {
     node: core::Node,
     /// What the proxy holds.
     adopted: Snapshot,
-    /// What it will hold, if nothing of the unanswered responses is rejected.
-    offered: Snapshot,
+    /// What it will hold, if nothing of the outstanding responses is rejected.
+    pending: Snapshot,
     /// The names that the consumer asked for.
-    extra: [BTreeSet<Arc<str>>; 5],
+    extra_names: [BTreeSet<Arc<str>>; 5],
     /// What this stream has been asked for, per kind.
     streams: [Stream; 5],
     /// The responses that are neither acknowledged nor rejected yet.
-    unanswered: Vec<Unanswered>,
+    outstanding: Vec<Outstanding>,
     /// Resources that were found bad before the consumer saw them.
     unreadable: Vec<Rejection>,
     /// How many resources the last answer rejected.
@@ -73,14 +73,14 @@ struct Stream {
 }
 
 #[derive(Debug)]
-struct Unanswered {
+struct Outstanding {
     kind: Kind,
     nonce: String,
     names: BTreeSet<Arc<str>>,
 }
 
 /// The error detail of a NACK is cut here: it is for people.
-const MAX_DETAIL_BYTES: usize = 4096;
+const MAX_ERROR_DETAIL_BYTES: usize = 4096;
 
 /// The code of a NACK, `INVALID_ARGUMENT`.
 const INVALID_ARGUMENT: i32 = 3;
@@ -90,11 +90,11 @@ impl Session {
     pub fn new(node: core::Node, initial: Snapshot) -> Session {
         Session {
             node,
-            offered: initial.clone(),
+            pending: initial.clone(),
             adopted: initial,
-            extra: Default::default(),
+            extra_names: Default::default(),
             streams: Default::default(),
-            unanswered: Vec::new(),
+            outstanding: Vec::new(),
             unreadable: Vec::new(),
             rejected: 0,
         }
@@ -110,18 +110,18 @@ impl Session {
         self.rejected
     }
 
-    /// Starts a new stream; the requests open it. What was offered on the last stream and
+    /// Starts a new stream; the requests open it. What was pending on the last stream and
     /// not answered is forgotten: the server will send it again.
     pub fn connect(&mut self) -> Vec<DeltaDiscoveryRequest> {
-        self.offered = self.adopted.clone();
+        self.pending = self.adopted.clone();
         self.streams = Default::default();
-        self.unanswered.clear();
+        self.outstanding.clear();
         self.unreadable.clear();
         let mut requests = Vec::new();
         for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| kind.is_root()) {
             requests.push(self.subscribe(kind, vec!["*".to_owned()]));
         }
-        requests.extend(self.follow());
+        requests.extend(self.subscribe_to_references());
         if let Some(first) = requests.first_mut() {
             first.node = Some(self.node.clone());
         }
@@ -130,21 +130,21 @@ impl Session {
 
     /// Sets the names to ask for beyond the references. Only for an open stream are there
     /// requests to send.
-    pub fn want(
+    pub fn set_extra_names(
         &mut self,
-        extra: [BTreeSet<Arc<str>>; 5],
+        extra_names: [BTreeSet<Arc<str>>; 5],
         connected: bool,
     ) -> Vec<DeltaDiscoveryRequest> {
-        self.extra = extra;
+        self.extra_names = extra_names;
         if !connected {
             return Vec::new();
         }
-        let mut requests = self.follow();
-        requests.extend(self.forget());
+        let mut requests = self.subscribe_to_references();
+        requests.extend(self.unsubscribe_unreferenced());
         requests
     }
 
-    /// Takes a response in. It stays unanswered until [`Session::answer`].
+    /// Takes a response in. It stays outstanding until [`Session::answer`].
     pub fn receive(&mut self, response: DeltaDiscoveryResponse) -> Vec<DeltaDiscoveryRequest> {
         let Some(kind) = Kind::from_type_url(&response.type_url) else {
             tracing::warn!(
@@ -154,9 +154,9 @@ impl Session {
             return Vec::new();
         };
         let revision = response.system_version_info.parse();
-        let mut offered = self
-            .offered
-            .edit(revision.unwrap_or(self.offered.revision()));
+        let mut pending = self
+            .pending
+            .edit(revision.unwrap_or(self.pending.revision()));
         let mut names = BTreeSet::new();
         for wire in response.resources {
             let name: Arc<str> = wire.name.as_str().into();
@@ -164,27 +164,27 @@ impl Session {
             match self.read(kind, wire) {
                 Ok(Some(resource)) => {
                     self.streams[kind.index()].absent.remove(&name);
-                    offered.insert(resource);
+                    pending.insert(resource);
                 }
                 Ok(None) => {}
                 Err(reason) => self.unreadable.push(Rejection { kind, name, reason }),
             }
         }
         for name in response.removed_resources {
-            offered.remove(kind, &name);
+            pending.remove(kind, &name);
             let stream = &mut self.streams[kind.index()];
             if let Some(name) = stream.subscribed.get(name.as_str()) {
                 stream.absent.insert(name.clone());
             }
         }
-        self.offered = offered.build();
-        self.unanswered.push(Unanswered {
+        self.pending = pending.build();
+        self.outstanding.push(Outstanding {
             kind,
             nonce: response.nonce,
             names,
         });
         if kind.is_root() {
-            self.follow()
+            self.subscribe_to_references()
         } else {
             Vec::new()
         }
@@ -192,65 +192,65 @@ impl Session {
 
     /// Whether there is a response to answer.
     pub fn is_pending(&self) -> bool {
-        !self.unanswered.is_empty()
+        !self.outstanding.is_empty()
     }
 
     /// Whether everything that is referred to has arrived or does not exist.
     pub fn is_complete(&self) -> bool {
         Kind::ALL.into_iter().all(|kind| {
             let absent = &self.streams[kind.index()].absent;
-            let held = self.offered.resources(kind);
-            wanted(&self.extra, kind, [&self.offered])
+            let held = self.pending.resources(kind);
+            referenced(&self.extra_names, kind, [&self.pending])
                 .iter()
                 .all(|name| held.contains_key(name) || absent.contains(name))
         })
     }
 
     /// What the consumer should adopt; `None` if nothing differs from what it holds.
-    pub fn offer(&self) -> Option<Offer> {
+    pub fn pending_update(&self) -> Option<PendingUpdate> {
         let (mut changed, mut removed) = (Vec::new(), Vec::new());
         for kind in Kind::PUSH_ORDER {
             let held = self.adopted.resources(kind);
-            let offered = self.offered.resources(kind);
+            let pending = self.pending.resources(kind);
             let is_new = |resource: &&Arc<Resource>| held.get(resource.name()) != Some(resource);
-            changed.extend(offered.values().filter(is_new).cloned());
+            changed.extend(pending.values().filter(is_new).cloned());
         }
         for kind in Kind::REMOVAL_ORDER {
-            let offered = self.offered.resources(kind);
+            let pending = self.pending.resources(kind);
             let gone = self
                 .adopted
                 .resources(kind)
                 .keys()
-                .filter(|n| !offered.contains_key(*n));
+                .filter(|n| !pending.contains_key(*n));
             removed.extend(gone.map(|name| (kind, name.clone())));
         }
         if changed.is_empty() && removed.is_empty() {
             return None;
         }
-        Some(Offer {
-            snapshot: Arc::new(self.offered.clone()),
+        Some(PendingUpdate {
+            snapshot: Arc::new(self.pending.clone()),
             changed,
             removed,
         })
     }
 
-    /// Adopts the offer except for what was rejected, and answers the responses.
+    /// Adopts the pending update except for what was rejected, and answers the responses.
     pub fn answer(&mut self, mut rejections: Vec<Rejection>) -> Vec<DeltaDiscoveryRequest> {
-        let mut offered = self.offered.edit(self.offered.revision());
+        let mut pending = self.pending.edit(self.pending.revision());
         for Rejection { kind, name, .. } in &rejections {
             match self.adopted.get(*kind, name) {
-                Some(before) => offered.insert(before.clone()),
-                None => offered.remove(*kind, name),
+                Some(before) => pending.insert(before.clone()),
+                None => pending.remove(*kind, name),
             };
         }
-        self.offered = offered.build();
-        self.adopted = self.offered.clone();
+        self.pending = pending.build();
+        self.adopted = self.pending.clone();
         rejections.append(&mut self.unreadable);
         self.rejected = rejections.len();
-        let answers = std::mem::take(&mut self.unanswered)
+        let answers = std::mem::take(&mut self.outstanding)
             .into_iter()
-            .map(|unanswered| {
-                let Unanswered { kind, nonce, names } = unanswered;
+            .map(|outstanding| {
+                let Outstanding { kind, nonce, names } = outstanding;
                 let mine = rejections
                     .iter()
                     .filter(|r| r.kind == kind && names.contains(&r.name));
@@ -262,7 +262,7 @@ impl Session {
                 }
             });
         let mut requests: Vec<_> = answers.collect();
-        requests.extend(self.forget());
+        requests.extend(self.unsubscribe_unreferenced());
         requests
     }
 
@@ -276,7 +276,7 @@ impl Session {
             return Ok(None); // Crossed with our unsubscription.
         }
         let Some(body) = wire.resource else {
-            return match self.offered.get(kind, &wire.name) {
+            return match self.pending.get(kind, &wire.name) {
                 // A heartbeat: the resource without its body.
                 Some(held) if **held.version() == *wire.version => Ok(None),
                 _ => Err("the resource has no body".to_owned()),
@@ -294,13 +294,13 @@ impl Session {
     }
 
     /// Subscribes to what is referred to and not subscribed to yet.
-    fn follow(&mut self) -> Vec<DeltaDiscoveryRequest> {
+    fn subscribe_to_references(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = Vec::new();
         for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| !kind.is_root()) {
             // The old state counts as long as the new one may be rejected.
-            let wanted = wanted(&self.extra, kind, [&self.adopted, &self.offered]);
+            let referenced = referenced(&self.extra_names, kind, [&self.adopted, &self.pending]);
             let stream = &mut self.streams[kind.index()];
-            let new: Vec<Arc<str>> = wanted.difference(&stream.subscribed).cloned().collect();
+            let new: Vec<Arc<str>> = referenced.difference(&stream.subscribed).cloned().collect();
             if !new.is_empty() {
                 stream.subscribed.extend(new.iter().cloned());
                 let names = new.iter().map(|name| name.to_string()).collect();
@@ -312,24 +312,25 @@ impl Session {
 
     /// Unsubscribes from what nothing refers to any more, and drops it. The consumer hears
     /// of it with the next update; until then it holds something unused, which is harmless.
-    fn forget(&mut self) -> Vec<DeltaDiscoveryRequest> {
+    fn unsubscribe_unreferenced(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = Vec::new();
-        let mut offered: Builder = self.offered.edit(self.offered.revision());
+        let mut pending: Builder = self.pending.edit(self.pending.revision());
         for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| !kind.is_root()) {
-            let wanted = wanted(&self.extra, kind, [&self.adopted, &self.offered]);
+            let referenced = referenced(&self.extra_names, kind, [&self.adopted, &self.pending]);
             for name in self
-                .offered
+                .pending
                 .resources(kind)
                 .keys()
-                .filter(|n| !wanted.contains(*n))
+                .filter(|n| !referenced.contains(*n))
             {
-                offered.remove(kind, name);
+                pending.remove(kind, name);
             }
             let stream = &mut self.streams[kind.index()];
-            let unused: Vec<Arc<str>> = stream.subscribed.difference(&wanted).cloned().collect();
+            let unused: Vec<Arc<str>> =
+                stream.subscribed.difference(&referenced).cloned().collect();
             if !unused.is_empty() {
-                stream.subscribed.retain(|name| wanted.contains(name));
-                stream.absent.retain(|name| wanted.contains(name));
+                stream.subscribed.retain(|name| referenced.contains(name));
+                stream.absent.retain(|name| referenced.contains(name));
                 requests.push(DeltaDiscoveryRequest {
                     type_url: kind.type_url().to_owned(),
                     resource_names_unsubscribe: unused.iter().map(|n| n.to_string()).collect(),
@@ -337,7 +338,7 @@ impl Session {
                 });
             }
         }
-        self.offered = offered.build();
+        self.pending = pending.build();
         requests
     }
 
@@ -359,15 +360,15 @@ impl Session {
 }
 
 /// The names of a kind that snapshots refer to or that were asked for.
-fn wanted<const N: usize>(
-    extra: &[BTreeSet<Arc<str>>; 5],
+fn referenced<const N: usize>(
+    extra_names: &[BTreeSet<Arc<str>>; 5],
     kind: Kind,
     snapshots: [&Snapshot; N],
 ) -> BTreeSet<Arc<str>> {
     if kind.is_root() {
         return BTreeSet::new();
     }
-    let mut names = extra[kind.index()].clone();
+    let mut names = extra_names[kind.index()].clone();
     for snapshot in snapshots {
         // Only roots refer to anything.
         for root in Kind::ALL.into_iter().filter(|kind| kind.is_root()) {
@@ -393,8 +394,8 @@ fn detail<'a>(rejections: impl Iterator<Item = &'a Rejection>) -> Option<rpc::St
         return None;
     }
     let mut message = lines.join("; ");
-    if message.len() > MAX_DETAIL_BYTES {
-        message.truncate(message.floor_char_boundary(MAX_DETAIL_BYTES));
+    if message.len() > MAX_ERROR_DETAIL_BYTES {
+        message.truncate(message.floor_char_boundary(MAX_ERROR_DETAIL_BYTES));
         message.push('…');
     }
     Some(rpc::Status {

@@ -83,19 +83,19 @@ fn an_update_is_complete_when_what_it_refers_to_has_come() {
     assert!(session.is_pending() && !session.is_complete());
     session.receive(response(Endpoint, "2", &[&endpoints("x", 1)], &["y"]));
     assert!(session.is_complete(), "y is known not to exist");
-    let offer = session.offer().expect("three resources");
+    let update = session.pending_update().expect("three resources");
     let names: Vec<&str> = offer
         .changed
         .iter()
         .map(|resource| &**resource.name())
         .collect();
     assert_eq!(names, ["a", "b", "x"]);
-    assert_eq!(offer.snapshot.revision(), 7);
+    assert_eq!(update.snapshot.revision(), 7);
     assert_eq!(
         asks(&session.answer(Vec::new())),
         ["CDS ack 1", "EDS ack 2"]
     );
-    assert_eq!(session.adopted(), &*offer.snapshot);
+    assert_eq!(session.adopted(), &*update.snapshot);
 }
 
 #[test]
@@ -163,14 +163,23 @@ fn what_is_held_is_told_on_the_next_stream() {
 #[test]
 fn names_asked_for_are_subscribed_and_forgotten() {
     let mut session = connected(Snapshot::default());
-    let mut extra: [BTreeSet<Arc<str>>; 5] = Default::default();
-    extra[Route.index()].insert("r".into());
-    assert_eq!(asks(&session.want(extra, true)), ["RDS +r"]);
+    let mut extra_names: [BTreeSet<Arc<str>>; 5] = Default::default();
+    extra_names[Route.index()].insert("r".into());
+    assert_eq!(
+        asks(&session.set_extra_names(extra_names, true)),
+        ["RDS +r"]
+    );
     let routes = Resource::encode("r", &sample::routes("r", "c"));
     session.receive(response(Route, "1", &[&routes], &[]));
     session.answer(Vec::new());
-    assert_eq!(asks(&session.want(Default::default(), true)), ["RDS -r"]);
-    assert_eq!(session.offer().unwrap().removed, [(Route, "r".into())]);
+    assert_eq!(
+        asks(&session.set_extra_names(Default::default(), true)),
+        ["RDS -r"]
+    );
+    assert_eq!(
+        session.pending_update().unwrap().removed,
+        [(Route, "r".into())]
+    );
 }
 
 #[test]
@@ -188,7 +197,7 @@ fn a_resource_that_cannot_be_read_is_rejected_before_the_consumer_sees_it() {
     });
     bad.resources[1].resource = None;
     session.receive(bad);
-    assert!(session.offer().is_none());
+    assert!(session.pending_update().is_none());
     let answers = session.answer(Vec::new());
     let detail = &answers[0].error_detail.as_ref().unwrap().message;
     assert_eq!(
@@ -285,8 +294,8 @@ impl Pair {
         }
         let changed = self
             .client
-            .offer()
-            .map(|offer| offer.changed)
+            .pending_update()
+            .map(|update| update.changed)
             .unwrap_or_default();
         let bad = changed
             .iter()
@@ -329,9 +338,10 @@ fn any_client_converges_to_the_snapshot_of_the_server() {
                 2 => drop(pair.adopt(&mut dice, 4)),
                 3 if pair.client.is_complete() => drop(pair.adopt(&mut dice, 0)),
                 4 if dice.one_in(4) => {
-                    let mut extra: [BTreeSet<Arc<str>>; 5] = Default::default();
-                    extra[Endpoint.index()].insert(format!("e{}", dice.below(5)).into());
-                    pair.up.extend(pair.client.want(extra, true));
+                    let mut extra_names: [BTreeSet<Arc<str>>; 5] = Default::default();
+                    extra_names[Endpoint.index()].insert(format!("e{}", dice.below(5)).into());
+                    pair.up
+                        .extend(pair.client.set_extra_names(extra_names, true));
                 }
                 5..=7 => drop(pair.deliver_up()),
                 8..=10 => drop(pair.push()),
@@ -347,19 +357,20 @@ fn any_client_converges_to_the_snapshot_of_the_server() {
         // Rejected versions are replaced, or the client would rightly stay behind.
         mesh.renew();
         pair.server.update(Arc::new(mesh.snapshot()));
-        pair.up.extend(pair.client.want(Default::default(), true));
+        pair.up
+            .extend(pair.client.set_extra_names(Default::default(), true));
         pair.settle(&mut dice);
 
         assert!(pair.server.is_synced(), "{:?}", pair.server);
-        // `offered` is what is adopted without what nothing refers to any more.
-        let held = &pair.client.offered;
+        // `pending` is what is adopted without what nothing refers to any more.
+        let held = &pair.client.pending;
         for kind in [Cluster, Listener] {
             assert_eq!(versions(held, kind), versions(&mesh.snapshot(), kind));
         }
         for kind in [Endpoint, Route] {
             let mut expected = versions(&mesh.snapshot(), kind);
-            let wanted = wanted(&pair.client.extra, kind, [held]);
-            expected.retain(|name, _| wanted.contains(name.as_str()));
+            let referenced = referenced(&pair.client.extra_names, kind, [held]);
+            expected.retain(|name, _| referenced.contains(name.as_str()));
             assert_eq!(versions(held, kind), expected);
         }
     });
