@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 
+use tombolo_telemetry::Outage;
+
 use crate::config::access_log::AccessLog;
 use crate::config::format::Facts;
 
@@ -62,9 +64,10 @@ fn start(
     file: Box<dyn Write + Send>,
 ) -> SyncSender<String> {
     let (sender, receiver) = sync_channel(QUEUE);
+    let of = path.clone();
     let spawned = std::thread::Builder::new()
         .name("access-log".to_owned())
-        .spawn(move || write_all(file, &receiver));
+        .spawn(move || write_all(&of, file, &receiver));
     if let Err(error) = spawned {
         tracing::warn!(%path, %error, "access log writer cannot start; its lines are lost");
     }
@@ -72,10 +75,20 @@ fn start(
     sender
 }
 
-fn write_all(mut file: Box<dyn Write + Send>, receiver: &Receiver<String>) {
+fn write_all(path: &str, mut file: Box<dyn Write + Send>, receiver: &Receiver<String>) {
+    let mut failing = Outage::default();
     while let Ok(lines) = receiver.recv() {
-        if let Err(error) = file.write_all(lines.as_bytes()).and_then(|()| file.flush()) {
-            tracing::warn!(%error, "access log lines lost");
+        match file.write_all(lines.as_bytes()).and_then(|()| file.flush()) {
+            Ok(()) => {
+                if let Some(lost) = failing.ended() {
+                    tracing::warn!(path, lost, "access log is written again; buffers were lost");
+                }
+            }
+            Err(error) => {
+                if failing.begins() {
+                    tracing::warn!(path, %error, "access log cannot be written; its lines are lost");
+                }
+            }
         }
     }
 }
@@ -87,8 +100,10 @@ pub(crate) struct Logs {
 }
 
 struct Buffer {
+    path: Arc<str>,
     lines: String,
     writer: Option<SyncSender<String>>,
+    dropping: Outage,
 }
 
 impl Logs {
@@ -106,8 +121,10 @@ impl Logs {
             buffers.insert(
                 log.path.clone(),
                 Buffer {
+                    path: log.path.clone(),
                     lines: String::new(),
                     writer,
+                    dropping: Outage::default(),
                 },
             );
         }
@@ -133,10 +150,24 @@ impl Buffer {
             return;
         }
         let lines = std::mem::take(&mut self.lines);
-        match self.writer.as_ref().map(|writer| writer.try_send(lines)) {
-            None | Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => {
-                tracing::warn!("access log writer is behind; lines dropped");
+        // Without a writer the lines are lost, as was said when it could not start.
+        let Some(writer) = &self.writer else { return };
+        let path = &self.path;
+        match writer.try_send(lines) {
+            Ok(()) => {
+                if let Some(dropped) = self.dropping.ended() {
+                    tracing::warn!(%path, dropped, "access log writer keeps up again; buffers were dropped");
+                }
+            }
+            Err(TrySendError::Full(_)) => {
+                if self.dropping.begins() {
+                    tracing::warn!(%path, "access log writer is behind; lines are dropped until it keeps up");
+                }
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                if self.dropping.begins() {
+                    tracing::error!(%path, "access log writer has ended; its lines are lost");
+                }
             }
         }
     }

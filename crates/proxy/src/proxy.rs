@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tombolo_telemetry::listen::{self, ListenOptions};
+use tombolo_telemetry::supervisor::Signals;
 
 use crate::admin::{self, Access};
 use crate::control::Control;
@@ -284,19 +285,15 @@ impl Proxy {
             .build()
             .map_err(Error::Signals)?;
         let mut phases = self.phase.subscribe();
-        let ended = runtime.block_on(async move {
-            use tokio::signal::unix::{SignalKind, signal};
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            // All branches are cancel safe.
+        runtime.block_on(async move {
+            let mut signals = Signals::listen().map_err(Error::Signals)?;
+            // Both branches are cancel safe.
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                signal = signals.received() => tracing::info!(signal, "draining"),
                 _ = phases.wait_for(|phase| *phase >= Phase::Closing) => {}
             }
             Ok(())
-        });
-        ended.map_err(Error::Signals)
+        })
     }
 }
 
