@@ -84,7 +84,7 @@ fn an_update_is_complete_when_what_it_refers_to_has_come() {
     session.receive(response(Endpoint, "2", &[&endpoints("x", 1)], &["y"]));
     assert!(session.is_complete(), "y is known not to exist");
     let update = session.pending_update().expect("three resources");
-    let names: Vec<&str> = offer
+    let names: Vec<&str> = update
         .changed
         .iter()
         .map(|resource| &**resource.name())
