@@ -96,7 +96,20 @@ fn stalled_clients_are_let_go_by_both_proxies() {
     let listener = ingress(0, http_filter(&manager));
     let theirs = envoy::Envoy::start(&binary, &listener, &clusters);
     let ours = one_worker(&listener, &clusters);
-    let cases: [(&str, &[u8]); 1] = [("nothing", b"")];
+    // Half a frame of headers: nine bytes that announce sixteen, and four of them.
+    let half_headers = [
+        PREFACE,
+        EMPTY_SETTINGS,
+        &[0, 0, 16, 1, 4, 0, 0, 0, 1],
+        b"half",
+    ]
+    .concat();
+    let cases: [(&str, &[u8]); 4] = [
+        ("nothing", b""),
+        ("half a head", b"GET / HTTP/1.1\r\nhost: a"),
+        ("half a preface", &PREFACE[..9]),
+        ("half a frame of headers", &half_headers),
+    ];
     for (what, bytes) in cases {
         let theirs = read_to_close(connect(theirs.address, bytes));
         let ours = read_to_close(connect(ours.address, bytes));

@@ -34,30 +34,28 @@ impl Tunnel {
         }))
     }
 
-    /// Joins the two in a task of its own, which lives until either end closes or both fall silent.
-    pub(crate) fn start(self: Box<Self>, client: Wire) {
+    /// Joins the two until either end closes, both fall silent or the proxy goes away. The client's connection stays
+    /// counted meanwhile.
+    pub(crate) async fn run(self: Box<Self>, client: Wire) {
         let Self {
             session,
             server,
-            lease,
+            lease: _lease,
             terms,
         } = *self;
         session.stats.downstream_cx_upgrades_total.inc();
-        let active = Raised::new(&session.stats, |stats| &stats.downstream_cx_upgrades_active);
-        tokio::task::spawn_local(async move {
-            let (mut client, early) = client.into_parts();
-            let (mut server, first) = server.into_parts();
-            if pass_on(&mut server, &early, &mut client, &first)
-                .await
-                .is_ok()
-            {
-                let stop = session.worker.closed();
-                let idle = terms.deadlines.idle;
-                let (ended, _) = tcp::join(&mut client, &mut server, idle, stop).await;
-                tracing::debug!(?ended, "upgraded connection closed");
-            }
-            drop((lease, terms, active));
-        });
+        let _active = Raised::new(&session.stats, |stats| &stats.downstream_cx_upgrades_active);
+        let (mut client, early) = client.into_parts();
+        let (mut server, first) = server.into_parts();
+        if pass_on(&mut server, &early, &mut client, &first)
+            .await
+            .is_ok()
+        {
+            let stop = session.worker.closed();
+            let idle = terms.deadlines.idle;
+            let (ended, _) = tcp::join(&mut client, &mut server, idle, stop).await;
+            tracing::debug!(?ended, "upgraded connection closed");
+        }
     }
 }
 

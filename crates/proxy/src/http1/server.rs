@@ -179,7 +179,8 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
             After::Tunnel(tunnel) => {
                 // Nobody else holds it: the request's body is gone.
                 if let Ok(client) = Rc::try_unwrap(client) {
-                    tunnel.start(client.0.into_inner().wire);
+                    // Boxed, because few connections become one.
+                    Box::pin(tunnel.run(client.0.into_inner().wire)).await;
                 }
                 return;
             }
