@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use envoy_types::pb::envoy::config::core::v3 as core;
-use tombolo_proxy::Options;
-use tombolo_xds::{Kind, Resource, Snapshot};
+
+use tombolo_xds::{Kind, Resource};
 
 use rig::client::{self, Connection};
 use rig::control::{Control, follow, mesh};
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{Running, wait_for};
+use rig::wait_for;
 
 /// Clients that ask without pause until told to stop; returns how many answers came and which were not 200.
 struct Clients {
