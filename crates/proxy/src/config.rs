@@ -69,7 +69,7 @@ pub(crate) struct Config {
 
 /// A resource that was refused, and why.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct RejectedResource {
     pub(crate) kind: Kind,
     pub(crate) name: Arc<str>,
     pub(crate) rejection: Rejection,
@@ -77,8 +77,8 @@ pub(crate) struct Refusal {
 
 impl Config {
     /// Compiles a snapshot on top of `self`, the configuration in force.
-    pub(crate) fn adopt(&self, snapshot: &Snapshot) -> (Self, Vec<Refusal>) {
-        let mut refusals = Vec::new();
+    pub(crate) fn adopt(&self, snapshot: &Snapshot) -> (Self, Vec<RejectedResource>) {
+        let mut rejected = Vec::new();
         let mut next = Self {
             revision: snapshot.revision(),
             ..Self::default()
@@ -87,7 +87,7 @@ impl Config {
             snapshot,
             Kind::Cluster,
             &self.clusters,
-            &mut refusals,
+            &mut rejected,
             |resource, _| {
                 let compiled = cluster::compile(&decode::<v3::Cluster>(resource)?)?;
                 named(resource, &compiled.name)?;
@@ -98,7 +98,7 @@ impl Config {
             snapshot,
             Kind::Endpoint,
             &self.assignments,
-            &mut refusals,
+            &mut rejected,
             |resource, _| {
                 endpoint::compile(&decode::<endpoint_proto::ClusterLoadAssignment>(resource)?)
             },
@@ -107,7 +107,7 @@ impl Config {
             snapshot,
             Kind::Listener,
             &self.listeners,
-            &mut refusals,
+            &mut rejected,
             |resource, old| {
                 let mut compiled =
                     listener::compile(&decode::<listener_proto::Listener>(resource)?, old)?;
@@ -122,7 +122,7 @@ impl Config {
             snapshot,
             Kind::Route,
             &self.routes,
-            &mut refusals,
+            &mut rejected,
             |resource, _| {
                 let compiled =
                     route::compile(&decode::<route_proto::RouteConfiguration>(resource)?)?;
@@ -131,7 +131,7 @@ impl Config {
             },
         );
         for resource in snapshot.resources(Kind::Secret).values() {
-            refusals.push(Refusal {
+            rejected.push(RejectedResource {
                 kind: Kind::Secret,
                 name: resource.name().clone(),
                 rejection: Rejection::new(
@@ -140,7 +140,7 @@ impl Config {
                 ),
             });
         }
-        (next, refusals)
+        (next, rejected)
     }
 
     /// The endpoints that a cluster's resources name, before any DNS lookup.
@@ -181,7 +181,7 @@ fn compile_kind<T>(
     snapshot: &Snapshot,
     kind: Kind,
     previous: &Named<T>,
-    refusals: &mut Vec<Refusal>,
+    rejected: &mut Vec<RejectedResource>,
     compile: impl Fn(&Resource, Option<&T>) -> Compiled<T>,
 ) -> Named<T> {
     let mut next = Named::new();
@@ -204,7 +204,7 @@ fn compile_kind<T>(
                 );
             }
             Err(rejection) => {
-                refusals.push(Refusal {
+                rejected.push(RejectedResource {
                     kind,
                     name: name.clone(),
                     rejection,

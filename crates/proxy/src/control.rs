@@ -1,6 +1,6 @@
 //! The control thread: takes configuration, resolves names, checks health, and gives each worker what changed.
 
-mod check;
+mod health_checker;
 mod last_good;
 mod membership;
 mod resolve;
@@ -15,18 +15,18 @@ use tombolo_xds::client::{Rejection as Nack, Update, Updates};
 use tombolo_xds::{Client, ClientOptions, Kind, Node, Snapshot};
 
 use crate::config::rejection::Rejection;
-use crate::config::{Config, Refusal};
-use crate::generation::{Door, Generation, SocketTable};
+use crate::config::{Config, RejectedResource};
+use crate::generation::{BoundListener, Generation, SocketTable};
 use crate::metrics::Registry;
 use crate::options::Options;
 
-use check::Checks;
+use health_checker::HealthChecker;
 use last_good::{Identity, LastGood};
-use membership::Memory;
+use membership::HostHistory;
 use resolve::{Resolved, Resolver};
 
-/// How long a new configuration waits for the first answer to the names in it.
-const WARMING: Duration = Duration::from_secs(1);
+/// How long a new configuration waits until its DNS names are resolved.
+const WARM_TIMEOUT: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// The pause before a client of the control plane that ended by itself is started again.
 const RESUBSCRIBE: Duration = Duration::from_secs(1);
@@ -36,16 +36,16 @@ pub(crate) struct Control {
     options: Arc<Options>,
     registry: Arc<Registry>,
     config: Arc<Config>,
-    /// What is in force, resource by resource, for the disk.
+    /// The resources in force, for the disk.
     effective: Snapshot,
     sockets: SocketTable,
     resolver: Resolver,
     resolved: mpsc::Receiver<Resolved>,
-    memory: Memory,
-    checks: Checks,
+    history: HostHistory,
+    health_checker: HealthChecker,
     sweeps: HashMap<Arc<str>, Instant>,
     last_good: Option<LastGood>,
-    /// What is refused now, with the reason, so that each refusal is logged once and not with every update.
+    /// What is refused now, with the reason, so that each resource is logged once and not with every update.
     refused: HashMap<(Kind, Arc<str>), String>,
     number: u64,
     publisher: watch::Sender<Arc<Generation>>,
@@ -69,8 +69,8 @@ impl Control {
             sockets: SocketTable::default(),
             resolver,
             resolved,
-            memory: Memory::default(),
-            checks: Checks::new(options.socket_mark),
+            history: HostHistory::default(),
+            health_checker: HealthChecker::new(options.socket_mark),
             sweeps: HashMap::new(),
             last_good: last_good.map(|directory| LastGood::new(directory, identity)),
             refused: HashMap::new(),
@@ -95,11 +95,11 @@ impl Control {
             tokio::select! {
                 update = next(&mut updates) => match update {
                     Some(update) => {
-                        let refusals = self.adopt(&update.snapshot).await;
+                        let rejected = self.adopt(&update.snapshot).await;
                         if let Some(last_good) = &mut self.last_good {
                             last_good.save(self.effective.clone());
                         }
-                        update.reject(refusals.into_iter().map(wire).collect());
+                        update.reject(rejected.into_iter().map(nack).collect());
                     }
                     None => {
                         tracing::error!("the client of the control plane ended; starting it again");
@@ -111,7 +111,7 @@ impl Control {
                     self.note(resolved);
                     self.publish();
                 }
-                _ = tick.tick() => self.tend().await,
+                _ = tick.tick() => self.maintain().await,
             }
         }
     }
@@ -168,34 +168,34 @@ impl Control {
     }
 
     /// Compiles and publishes a snapshot; returns what was refused.
-    async fn adopt(&mut self, snapshot: &Snapshot) -> Vec<Refusal> {
-        let (mut next, mut refusals) = self.config.adopt(snapshot);
-        self.bind(&mut next, &mut refusals);
+    async fn adopt(&mut self, snapshot: &Snapshot) -> Vec<RejectedResource> {
+        let (mut next, mut rejected) = self.config.adopt(snapshot);
+        self.bind(&mut next, &mut rejected);
         self.retire_chains(&next);
-        self.effective = effective(snapshot, &self.effective, &refusals);
+        self.effective = effective(snapshot, &self.effective, &rejected);
         self.config = Arc::new(next);
         self.warm().await;
         self.publish();
-        self.report(&refusals);
+        self.report(&rejected);
         tracing::info!(
             revision = snapshot.revision(),
             listeners = self.config.listeners.len(),
             routes = self.config.routes.len(),
             clusters = self.config.clusters.len(),
-            rejected = refusals.len(),
+            rejected = rejected.len(),
             "configuration adopted"
         );
-        refusals
+        rejected
     }
 
     /// Logs what was not refused for the same reason before.
-    fn report(&mut self, refusals: &[Refusal]) {
-        let mut refused = HashMap::with_capacity(refusals.len());
-        for refusal in refusals {
-            let key = (refusal.kind, refusal.name.clone());
-            let reason = refusal.rejection.to_string();
+    fn report(&mut self, rejected: &[RejectedResource]) {
+        let mut refused = HashMap::with_capacity(rejected.len());
+        for resource in rejected {
+            let key = (resource.kind, resource.name.clone());
+            let reason = resource.rejection.to_string();
             if self.refused.get(&key) != Some(&reason) {
-                let (kind, name) = (refusal.kind, &refusal.name);
+                let (kind, name) = (resource.kind, &resource.name);
                 tracing::warn!(%kind, %name, %reason, "resource rejected; the previous version stays in force");
             }
             refused.insert(key, reason);
@@ -204,7 +204,7 @@ impl Control {
     }
 
     /// Opens the sockets of new listeners. One that cannot be opened rejects its listener.
-    fn bind(&mut self, next: &mut Config, refusals: &mut Vec<Refusal>) {
+    fn bind(&mut self, next: &mut Config, rejected: &mut Vec<RejectedResource>) {
         let workers = self.options.worker_count();
         let mut failed = Vec::new();
         let mut taken: HashMap<SocketAddr, Arc<str>> = HashMap::new();
@@ -226,7 +226,7 @@ impl Control {
                 }
             };
             if let Some(reason) = problem {
-                refusals.push(Refusal {
+                rejected.push(RejectedResource {
                     kind: Kind::Listener,
                     name: name.clone(),
                     rejection: Rejection::new("address", reason),
@@ -244,7 +244,7 @@ impl Control {
         self.sockets.retain(bound.filter(|listener| listener.bind));
     }
 
-    /// Chains that no listener has any more let their connections go.
+    /// Retires filter chains that no listener has any more: their connections close after the request under way.
     fn retire_chains(&self, next: &Config) {
         let kept: HashSet<_> = next
             .listeners
@@ -264,12 +264,12 @@ impl Control {
         }
     }
 
-    /// Waits, for a moment, until names that are new have been looked up once, so that a route never turns to a
-    /// cluster whose hosts are only a moment away.
+    /// Waits up to [`WARM_TIMEOUT`] until new DNS names have been resolved once, so that no route switches to a cluster
+    /// without hosts.
     async fn warm(&mut self) {
         self.resolver
             .want(self.config.clusters.values().map(|entry| &*entry.value));
-        let deadline = tokio::time::Instant::now() + WARMING;
+        let deadline = tokio::time::Instant::now() + WARM_TIMEOUT;
         while self.resolver.is_waiting() {
             match tokio::time::timeout_at(deadline, self.resolved.recv()).await {
                 Ok(Some(resolved)) => self.resolver.note(resolved),
@@ -289,23 +289,23 @@ impl Control {
     /// Builds a generation from the configuration and what is known about hosts; wakes the workers if it differs.
     fn publish(&mut self) {
         let current = self.publisher.borrow().clone();
-        let mut fleets = BTreeMap::new();
+        let mut clusters = BTreeMap::new();
         for (name, entry) in &self.config.clusters {
             let assignment = self.config.assignment(&entry.value);
-            let fleet = self.memory.fleet(
+            let runtime = self.history.runtime(
                 &entry.value,
                 assignment,
                 &self.resolver,
-                current.fleets.get(name),
+                current.clusters.get(name),
             );
-            fleets.insert(name.clone(), fleet);
+            clusters.insert(name.clone(), runtime);
         }
-        self.memory.forget(
+        self.history.forget(
             |name| self.config.clusters.contains_key(name),
             Instant::now(),
         );
         let workers = self.options.worker_count();
-        let mut doors = Vec::new();
+        let mut listeners = Vec::new();
         for entry in self
             .config
             .listeners
@@ -313,12 +313,12 @@ impl Control {
             .filter(|entry| entry.value.bind)
         {
             let known = current
-                .doors
+                .listeners
                 .iter()
-                .find(|door| Arc::ptr_eq(&door.listener, &entry.value));
+                .find(|bound| Arc::ptr_eq(&bound.listener, &entry.value));
             match (known, self.sockets.get(&entry.value, workers)) {
-                (Some(known), _) => doors.push(known.clone()),
-                (None, Ok(socket)) => doors.push(Arc::new(Door {
+                (Some(known), _) => listeners.push(known.clone()),
+                (None, Ok(socket)) => listeners.push(Arc::new(BoundListener {
                     listener: entry.value.clone(),
                     socket,
                 })),
@@ -326,36 +326,35 @@ impl Control {
             }
         }
         let same = Arc::ptr_eq(&current.config, &self.config)
-            && current.fleets.len() == fleets.len()
-            && fleets.iter().all(|(name, fleet)| {
+            && current.clusters.len() == clusters.len()
+            && clusters.iter().all(|(name, runtime)| {
                 current
-                    .fleets
+                    .clusters
                     .get(name)
-                    .is_some_and(|old| Arc::ptr_eq(old, fleet))
+                    .is_some_and(|old| Arc::ptr_eq(old, runtime))
             });
         if same {
             return;
         }
-        self.checks.sync(fleets.values());
-        self.sweeps.retain(|name, _| fleets.contains_key(name));
-        let clusters: HashSet<&str> = fleets.keys().map(|name| &**name).collect();
+        self.health_checker.sync(clusters.values());
+        self.sweeps.retain(|name, _| clusters.contains_key(name));
         self.registry
-            .retain(|scope, name| scope != "cluster" || clusters.contains(name));
+            .retain(|scope, name| scope != "cluster" || clusters.contains_key(name));
         self.number += 1;
         let generation = Generation {
             number: self.number,
             config: self.config.clone(),
-            fleets,
-            doors,
+            clusters,
+            listeners,
         };
         self.publisher.send_replace(Arc::new(generation));
     }
 
-    async fn tend(&mut self) {
+    async fn maintain(&mut self) {
         let now = Instant::now();
         let current = self.publisher.borrow().clone();
-        for (name, fleet) in &current.fleets {
-            let Some(outlier) = &fleet.config.outlier else {
+        for (name, runtime) in &current.clusters {
+            let Some(outlier) = &runtime.config.outlier else {
                 continue;
             };
             let due = self
@@ -364,16 +363,16 @@ impl Control {
                 .or_insert_with(|| now + outlier.interval);
             if now >= *due {
                 *due = now + outlier.interval;
-                fleet.sweep(outlier, now);
+                runtime.sweep(outlier, now);
             }
         }
-        self.resolver.tend();
-        if self.checks.any_has_ended() {
+        self.resolver.maintain();
+        if self.health_checker.any_has_ended() {
             tracing::error!("a health check ended; starting it again");
-            self.checks.sync(current.fleets.values());
+            self.health_checker.sync(current.clusters.values());
         }
         if let Some(last_good) = &mut self.last_good {
-            last_good.tend(now).await;
+            last_good.maintain(now).await;
         }
     }
 }
@@ -387,24 +386,24 @@ async fn next(updates: &mut Option<Updates>) -> Option<Update> {
 }
 
 /// The snapshot with each refused resource replaced by the version that stays in force.
-fn effective(snapshot: &Snapshot, before: &Snapshot, refusals: &[Refusal]) -> Snapshot {
-    if refusals.is_empty() {
+fn effective(snapshot: &Snapshot, before: &Snapshot, rejected: &[RejectedResource]) -> Snapshot {
+    if rejected.is_empty() {
         return snapshot.clone();
     }
     let mut builder = snapshot.edit(snapshot.revision());
-    for refusal in refusals {
-        match before.get(refusal.kind, &refusal.name) {
+    for resource in rejected {
+        match before.get(resource.kind, &resource.name) {
             Some(previous) => builder.insert(previous.clone()),
-            None => builder.remove(refusal.kind, &refusal.name),
+            None => builder.remove(resource.kind, &resource.name),
         };
     }
     builder.build()
 }
 
-fn wire(refusal: Refusal) -> Nack {
+fn nack(resource: RejectedResource) -> Nack {
     Nack {
-        kind: refusal.kind,
-        name: refusal.name,
-        reason: refusal.rejection.to_string(),
+        kind: resource.kind,
+        name: resource.name,
+        reason: resource.rejection.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! The protocol of a new connection and the server name it asks for, told by its first bytes.
+//! Detection of a new connection's protocol and server name from its first bytes.
 //!
 //! The bytes are read into a buffer with which whoever serves the connection begins. Nothing is sent. All futures
 //! here are cancel safe: what was read stays in the buffer.
@@ -16,7 +16,7 @@ const FIRST_READ: usize = 4 * 1024;
 /// A ClientHello larger than this counts as one without a server name.
 const MAX_CLIENT_HELLO_BYTES: usize = 16 * 1024;
 
-/// What the first bytes tell.
+/// What the first bytes show.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Detection {
     pub(crate) tls: bool,

@@ -3,25 +3,26 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tombolo_telemetry::listen::{self, ListenOptions};
 
+use crate::cluster_runtime::ClusterRuntime;
 use crate::config::Config;
 use crate::config::listener::Listener;
-use crate::fleet::Fleet;
 
 #[derive(Default)]
 pub(crate) struct Generation {
     /// Grows with each generation; from 1.
     pub(crate) number: u64,
     pub(crate) config: Arc<Config>,
-    pub(crate) fleets: BTreeMap<Arc<str>, Arc<Fleet>>,
-    pub(crate) doors: Vec<Arc<Door>>,
+    pub(crate) clusters: BTreeMap<Arc<str>, Arc<ClusterRuntime>>,
+    pub(crate) listeners: Vec<Arc<BoundListener>>,
 }
 
 /// A listener and the sockets it listens on.
-pub(crate) struct Door {
+pub(crate) struct BoundListener {
     pub(crate) listener: Arc<Listener>,
     pub(crate) socket: Arc<Sockets>,
 }
@@ -54,24 +55,20 @@ impl Sockets {
     }
 
     pub(crate) fn take(&self, worker: usize) -> Option<TcpListener> {
-        let mut slot = self
-            .sockets
-            .get(worker)?
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slot = self.sockets.get(worker)?.lock();
         slot.take()
     }
 }
 
 /// Sockets by configured address, so that a listener that changes keeps its own.
 #[derive(Default)]
-pub(crate) struct SocketTable(HashMap<Place, Arc<Sockets>>);
+pub(crate) struct SocketTable(HashMap<BindAddress, Arc<Sockets>>);
 
 /// A configured address. Port 0 is any free port, another one for each listener that asks for it.
 #[derive(PartialEq, Eq, Hash)]
-struct Place(SocketAddr, Option<Arc<str>>);
+struct BindAddress(SocketAddr, Option<Arc<str>>);
 
-impl Place {
+impl BindAddress {
     fn of(listener: &Listener) -> Self {
         Self(
             listener.address,
@@ -83,18 +80,18 @@ impl Place {
 impl SocketTable {
     /// The sockets of a listener, bound now if they are not yet.
     pub(crate) fn get(&mut self, listener: &Listener, workers: usize) -> io::Result<Arc<Sockets>> {
-        let place = Place::of(listener);
-        if let Some(known) = self.0.get(&place) {
+        let address = BindAddress::of(listener);
+        if let Some(known) = self.0.get(&address) {
             return Ok(known.clone());
         }
         let bound = Arc::new(Sockets::bind(listener, workers)?);
-        self.0.insert(place, bound.clone());
+        self.0.insert(address, bound.clone());
         Ok(bound)
     }
 
     /// Forgets addresses that none of these listeners uses.
     pub(crate) fn retain<'a>(&mut self, used: impl Iterator<Item = &'a Listener>) {
-        let used: HashSet<Place> = used.map(Place::of).collect();
-        self.0.retain(|place, _| used.contains(place));
+        let used: HashSet<BindAddress> = used.map(BindAddress::of).collect();
+        self.0.retain(|address, _| used.contains(address));
     }
 }

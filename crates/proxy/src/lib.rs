@@ -12,18 +12,18 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod cluster_runtime;
 mod config;
 mod control;
 mod descriptors;
 mod detect;
 pub mod envoy;
-mod fleet;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generation;
-mod held;
 mod http;
 mod http1;
+mod local_arc;
 mod log;
 mod metrics;
 mod options;

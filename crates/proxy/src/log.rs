@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use tombolo_telemetry::Outage;
 
 use crate::config::access_log::AccessLog;
@@ -27,10 +28,7 @@ pub(crate) struct Files {
 
 impl Files {
     fn sender(&self, path: &Arc<str>) -> Option<SyncSender<String>> {
-        let mut open = self
-            .open
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut open = self.open.lock();
         if let Some(sender) = open.get(path) {
             return Some(sender.clone());
         }

@@ -1,8 +1,10 @@
 //! Counters. Each worker writes its own shard with plain loads and stores; a scrape adds the shards up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::upstream::connect::ConnectError;
 
@@ -123,14 +125,14 @@ shard! {
 }
 
 /// Holds a gauge up by one for as long as it lives, so that neither an early return nor a panic leaves it raised.
-pub(crate) struct Raised<S> {
+pub(crate) struct GaugeGuard<S> {
     stats: Arc<S>,
     gauge: fn(&S) -> &Counter,
     /// Counts the end, where that has a counter.
     ended: Option<fn(&S) -> &Counter>,
 }
 
-impl<S> Raised<S> {
+impl<S> GaugeGuard<S> {
     pub(crate) fn new(stats: &Arc<S>, gauge: fn(&S) -> &Counter) -> Self {
         gauge(stats).inc();
         Self {
@@ -147,7 +149,7 @@ impl<S> Raised<S> {
     }
 }
 
-impl<S> Drop for Raised<S> {
+impl<S> Drop for GaugeGuard<S> {
     fn drop(&mut self) {
         (self.gauge)(&self.stats).dec();
         if let Some(ended) = self.ended {
@@ -207,9 +209,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     fn shards(&self) -> MutexGuard<'_, Shards> {
-        self.shards
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shards.lock()
     }
 
     /// A new shard for the calling worker.

@@ -1,4 +1,4 @@
-//! How a proxy is started.
+//! Options of a proxy, from the environment variables of App Mesh's Envoy image.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tombolo_xds::Resource;
 
-/// Everything a proxy is told from outside before its control plane speaks.
+/// What a proxy is configured with apart from xDS.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Who this proxy is to its control plane: in App Mesh, the ARN of its virtual node or gateway.
+    /// `node.id` of xDS: in App Mesh, the ARN of a virtual node or gateway.
     pub node_id: String,
-    /// The name under which proxies of one kind are counted together.
+    /// `node.cluster` of xDS: the name that proxies of one kind share.
     pub node_cluster: String,
     /// Sent to the control plane with the first request of each stream.
     pub node_metadata: BTreeMap<String, String>,

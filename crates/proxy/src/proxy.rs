@@ -1,4 +1,4 @@
-//! A running proxy: its threads, and how it goes away.
+//! A running proxy: its threads and its shutdown.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use crate::generation::Generation;
 use crate::log::Files;
 use crate::metrics::Registry;
 use crate::options::Options;
-use crate::worker::{self, Phase, Seat};
+use crate::worker::{self, Phase, WorkerContext};
 
 /// How long the process may take to close connections after the drain time.
-const CLOSING: Duration = Duration::from_secs(2);
-/// With no client connected for this long, draining has nothing to wait for.
-const EMPTY: Duration = Duration::from_millis(300);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The drain ends early after this long without a client connection.
+const EMPTY_FOR: Duration = Duration::from_millis(300);
 
 /// Why a proxy could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +126,7 @@ impl Proxy {
                 .unwrap_or_else(descriptors::max_open_files),
         );
         for index in 0..options.worker_count() {
-            let seat = Seat {
+            let context = WorkerContext {
                 index,
                 registry: self.registry.clone(),
                 files: files.clone(),
@@ -135,7 +135,9 @@ impl Proxy {
                 generations: self.generations.clone(),
                 phase: self.phase.subscribe(),
             };
-            self.spawn(&format!("worker-{index}"), |built| worker::run(seat, built))?;
+            self.spawn(&format!("worker-{index}"), |built| {
+                worker::run(context, built)
+            })?;
         }
         let admin = admin::State {
             options: options.clone(),
@@ -211,10 +213,10 @@ impl Proxy {
     pub fn listener(&self, name: &str) -> Option<SocketAddr> {
         let generation = self.generations.borrow();
         generation
-            .doors
+            .listeners
             .iter()
-            .find(|door| &*door.listener.name == name)
-            .map(|door| door.socket.address)
+            .find(|bound| &*bound.listener.name == name)
+            .map(|bound| bound.socket.address)
     }
 
     /// Whether a configuration has been adopted.
@@ -235,10 +237,10 @@ impl Proxy {
         self.phase
             .send_if_modified(|phase| advance(phase, Phase::Draining));
         if *self.phase.borrow() == Phase::Draining {
-            self.wait_until_empty(Instant::now() + self.drain, EMPTY);
+            self.wait_until_empty(Instant::now() + self.drain, EMPTY_FOR);
         }
         self.phase.send_replace(Phase::Closing);
-        self.wait_until_empty(Instant::now() + CLOSING, Duration::ZERO);
+        self.wait_until_empty(Instant::now() + CLOSE_TIMEOUT, Duration::ZERO);
         self.phase.send_replace(Phase::Ended);
         self.join()
     }
@@ -297,7 +299,7 @@ impl Proxy {
     }
 }
 
-/// By which a thread says that it has built what it needs.
+/// The readiness signal of a thread.
 pub(crate) struct Built(SyncSender<io::Result<()>>);
 
 impl Built {
@@ -307,8 +309,8 @@ impl Built {
     }
 }
 
-/// Ends the whole proxy when its thread panics: a worker that is gone takes its sockets' connections with it, and
-/// without the control thread no change and no health check is heard of. Whoever runs the process starts it again.
+/// Ends the process when its thread panics: without a worker the connections of its sockets are not served, and without
+/// the control thread there are no updates and no health checks. The container runtime restarts the process.
 struct Watchdog(Arc<watch::Sender<Phase>>);
 
 impl Drop for Watchdog {

@@ -1,4 +1,4 @@
-//! Raw connections: pick a cluster and a host, then move bytes until an end closes or both fall silent.
+//! `tcp_proxy`: connects to a host of a cluster and copies bytes both ways until an end closes or both are idle.
 
 use std::cell::Cell;
 use std::io;
@@ -13,16 +13,16 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
+use crate::cluster_runtime::Host;
 use crate::config::format::Facts;
 use crate::config::tcp_proxy::TcpProxy;
-use crate::fleet::Host;
-use crate::metrics::Raised;
+use crate::metrics::GaugeGuard;
 use crate::upstream::pool::ConnectionGuard;
 use crate::worker::Worker;
 
-/// Why two joined streams came apart.
+/// Why copying reason.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum CloseReason {
     /// Both directions closed in order.
     Closed,
     Failed(io::Error),
@@ -31,21 +31,21 @@ pub(crate) enum Ended {
     Stopped,
 }
 
-/// Bytes moved: from the client, to the client.
+/// Bytes copied: from the client, to the client.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Moved {
+pub(crate) struct BytesCopied {
     pub(crate) up: u64,
     pub(crate) down: u64,
 }
 
-/// Moves bytes both ways until an end closes, both are silent for the idle time, or `stop` is ready. Half-closes are
+/// Copies bytes both ways until an end closes, both are idle for the idle time, or `stop` completes. Half-closes are
 /// passed on.
 pub(crate) async fn join<A, B>(
     client: &mut A,
     server: &mut B,
     idle: Option<Duration>,
     stop: impl Future<Output = ()>,
-) -> (Ended, Moved)
+) -> (CloseReason, BytesCopied)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -72,14 +72,14 @@ where
             seen = now;
         }
     };
-    let ended = tokio::select! {
-        copied = copy_bidirectional(&mut client, &mut server) => copied.map_or_else(Ended::Failed, |_| Ended::Closed),
-        () = silence => Ended::Idle,
-        () = stop => Ended::Stopped,
+    let reason = tokio::select! {
+        copied = copy_bidirectional(&mut client, &mut server) => copied.map_or_else(CloseReason::Failed, |_| CloseReason::Closed),
+        () = silence => CloseReason::Idle,
+        () = stop => CloseReason::Stopped,
     };
     (
-        ended,
-        Moved {
+        reason,
+        BytesCopied {
             up: up.get(),
             down: down.get(),
         },
@@ -126,10 +126,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
 
 /// The addresses of one client connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ends {
+pub(crate) struct ConnectionAddresses {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
-    pub(crate) dialled: SocketAddr,
+    pub(crate) original_dst: SocketAddr,
 }
 
 /// Serves one client connection of a `tcp_proxy` chain. `first` is what was read of it already.
@@ -138,22 +138,22 @@ pub(crate) async fn proxy(
     config: Arc<TcpProxy>,
     mut client: TcpStream,
     first: BytesMut,
-    ends: Ends,
+    addresses: ConnectionAddresses,
 ) {
     let stats = worker.tcp_stats(&config.stat_prefix);
     stats.downstream_cx_total.inc();
-    let _active = Raised::new(&stats, |stats| &stats.downstream_cx_active);
+    let _active = GaugeGuard::new(&stats, |stats| &stats.downstream_cx_active);
     let (start, started) = (SystemTime::now(), Instant::now());
     let name = config.cluster(worker.random.next());
     let mut facts = Facts {
         start: Some(start),
         upstream_cluster: name,
-        local: Some(ends.local),
-        remote: Some(ends.remote),
+        local: Some(addresses.local),
+        remote: Some(addresses.remote),
         flags: "-",
         ..Facts::default()
     };
-    match connect(&worker, &config, name, ends.dialled).await {
+    match connect(&worker, &config, name, addresses.original_dst).await {
         Ok((mut server, guard, host)) => {
             facts.upstream_host = Some(host);
             let until = config.max_duration.map(|duration| started + duration);
@@ -164,18 +164,18 @@ pub(crate) async fn proxy(
                 }
             };
             let joined = forward(&mut client, &mut server, &first, config.idle_timeout, stop);
-            let (ended, moved) = joined.await;
-            match ended {
-                Ended::Idle => stats.idle_timeout.inc(),
-                Ended::Failed(error) => {
-                    tracing::debug!(%error, remote = %ends.remote, "connection broke")
+            let (reason, copied) = joined.await;
+            match reason {
+                CloseReason::Idle => stats.idle_timeout.inc(),
+                CloseReason::Failed(error) => {
+                    tracing::debug!(%error, remote = %addresses.remote, "connection broke")
                 }
-                Ended::Closed | Ended::Stopped => {}
+                CloseReason::Closed | CloseReason::Stopped => {}
             }
-            stats.downstream_cx_rx_bytes_total.add(moved.up);
-            stats.downstream_cx_tx_bytes_total.add(moved.down);
-            facts.bytes_received = moved.up;
-            facts.bytes_sent = moved.down;
+            stats.downstream_cx_rx_bytes_total.add(copied.up);
+            stats.downstream_cx_tx_bytes_total.add(copied.down);
+            facts.bytes_received = copied.up;
+            facts.bytes_sent = copied.down;
             drop(guard);
         }
         Err(flags) => {
@@ -198,13 +198,13 @@ async fn forward(
     first: &[u8],
     idle: Option<Duration>,
     stop: impl Future<Output = ()>,
-) -> (Ended, Moved) {
+) -> (CloseReason, BytesCopied) {
     if let Err(error) = server.write_all(first).await {
-        return (Ended::Failed(error), Moved::default());
+        return (CloseReason::Failed(error), BytesCopied::default());
     }
-    let (ended, mut moved) = join(client, server, idle, stop).await;
-    moved.up += first.len() as u64;
-    (ended, moved)
+    let (reason, mut copied) = join(client, server, idle, stop).await;
+    copied.up += first.len() as u64;
+    (reason, copied)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -220,11 +220,11 @@ async fn connect(
     worker: &Worker,
     config: &TcpProxy,
     name: &str,
-    dialled: SocketAddr,
+    original_dst: SocketAddr,
 ) -> Result<(TcpStream, ConnectionGuard, SocketAddr), &'static str> {
     let cluster = worker.local().clusters.get(name).cloned().ok_or("NC")?;
     let mut tried: Vec<Arc<Host>> = Vec::new();
-    let members = cluster.fleet().members.list.len();
+    let members = cluster.runtime().members.list.len();
     // A refused connection costs the client nothing while another host is there to ask.
     let attempts = (config.connect_attempts as usize)
         .max(members.min(3))
@@ -232,20 +232,20 @@ async fn connect(
     let mut flag = "UH";
     for _ in 0..attempts {
         let upstream = cluster
-            .pick(&worker.random, Some(dialled), &tried, 3)
+            .pick(&worker.random, Some(original_dst), &tried, 3)
             .ok_or("UH")?;
         let guard = ConnectionGuard::open(&cluster, &upstream).map_err(|_| "UO")?;
         match cluster.connect(&upstream).await {
             Ok(stream) => {
                 cluster
-                    .fleet()
+                    .runtime()
                     .observe(&upstream.host, 200, worker.random.next());
                 return Ok((stream, guard, upstream.host.address));
             }
             Err(error) => {
                 tracing::debug!(?error, host = %upstream.host.address, "upstream connection failed");
                 cluster
-                    .fleet()
+                    .runtime()
                     .observe(&upstream.host, 503, worker.random.next());
                 tried.push(upstream.host.clone());
                 flag = "UF";

@@ -1,6 +1,6 @@
 //! One worker's view of a cluster: which host to use next, and the connections kept to each.
 //!
-//! Nothing here is shared between threads; what is, sits in [`crate::fleet`].
+//! Nothing here is shared between threads; what is, sits in [`crate::cluster_runtime`].
 
 pub(crate) mod balance;
 pub(crate) mod connect;
@@ -14,10 +14,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::cluster::Discovery;
 use crate::descriptors::Descriptors;
-use crate::fleet::{Fleet, Host};
-use crate::held::Held;
+use crate::local_arc::LocalArc;
 use crate::metrics::ClusterStats;
 use crate::own_sockets::OwnSockets;
 use crate::random::Random;
@@ -25,10 +25,10 @@ use crate::random::Random;
 use balance::Balancer;
 use pool::Pool;
 
-/// Addresses that an `ORIGINAL_DST` cluster may remember at once in one worker.
-const MAX_DIALLED_HOSTS: usize = 4096;
+/// Hosts of an `ORIGINAL_DST` cluster per worker.
+const MAX_ORIGINAL_DST_HOSTS: usize = 4096;
 /// How long an `ORIGINAL_DST` host without connections is remembered.
-const DIALLED_HOST_MEMORY: Duration = Duration::from_secs(60);
+const ORIGINAL_DST_HOST_TTL: Duration = Duration::from_secs(60);
 
 /// A host with this worker's connections to it.
 pub(crate) struct Upstream {
@@ -53,14 +53,14 @@ impl Upstream {
 /// What the clusters of one worker share.
 #[derive(Clone)]
 pub(crate) struct Environment {
-    /// The mark that every upstream socket of this process carries, unless the cluster sets its own.
+    /// `SO_MARK` of upstream sockets, unless the cluster sets its own.
     pub(crate) mark: Option<u32>,
     pub(crate) own_sockets: Rc<OwnSockets>,
     pub(crate) descriptors: Arc<Descriptors>,
 }
 
 pub(crate) struct Cluster {
-    fleet: RefCell<Held<Fleet>>,
+    runtime: RefCell<LocalArc<ClusterRuntime>>,
     pub(crate) stats: Arc<ClusterStats>,
     balancer: RefCell<Balancer>,
     upstreams: RefCell<HashMap<SocketAddr, Rc<Upstream>>>,
@@ -69,13 +69,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(
-        fleet: Arc<Fleet>,
+        runtime: Arc<ClusterRuntime>,
         stats: Arc<ClusterStats>,
         environment: Environment,
         random: &Random,
     ) -> Rc<Self> {
         let cluster = Self {
-            fleet: RefCell::new(Held::new(fleet)),
+            runtime: RefCell::new(LocalArc::new(runtime)),
             stats,
             balancer: RefCell::default(),
             upstreams: RefCell::default(),
@@ -85,28 +85,28 @@ impl Cluster {
         Rc::new(cluster)
     }
 
-    pub(crate) fn fleet(&self) -> Held<Fleet> {
-        self.fleet.borrow().clone()
+    pub(crate) fn runtime(&self) -> LocalArc<ClusterRuntime> {
+        self.runtime.borrow().clone()
     }
 
     pub(crate) fn mark(&self) -> Option<u32> {
-        self.fleet.borrow().config.mark.or(self.environment.mark)
+        self.runtime.borrow().config.mark.or(self.environment.mark)
     }
 
     /// Takes over new membership. A changed definition (timeouts, protocol, limits) starts with fresh connections;
     /// requests in flight keep the objects they hold.
-    pub(crate) fn adopt(&self, fleet: Arc<Fleet>, random: &Random) {
+    pub(crate) fn adopt(&self, runtime: Arc<ClusterRuntime>, random: &Random) {
         let redefined = {
-            let current = self.fleet.borrow();
-            if Arc::ptr_eq(current.arc(), &fleet) {
+            let current = self.runtime.borrow();
+            if Arc::ptr_eq(current.arc(), &runtime) {
                 return;
             }
-            !Arc::ptr_eq(&current.config, &fleet.config)
+            !Arc::ptr_eq(&current.config, &runtime.config)
         };
         if redefined {
             self.close();
         }
-        *self.fleet.borrow_mut() = Held::new(fleet);
+        *self.runtime.borrow_mut() = LocalArc::new(runtime);
         self.stats.membership_change.inc();
         self.rebuild(random);
     }
@@ -120,13 +120,13 @@ impl Cluster {
     }
 
     fn rebuild(&self, random: &Random) {
-        let fleet = self.fleet.borrow();
-        if matches!(fleet.config.discovery, Discovery::OriginalDst { .. }) {
+        let runtime = self.runtime.borrow();
+        if matches!(runtime.config.discovery, Discovery::OriginalDst { .. }) {
             return;
         }
         let mut upstreams = self.upstreams.borrow_mut();
-        let mut next = HashMap::with_capacity(fleet.members.list.len());
-        for member in &fleet.members.list {
+        let mut next = HashMap::with_capacity(runtime.members.list.len());
+        for member in &runtime.members.list {
             let address = member.host.address;
             let known = upstreams
                 .remove(&address)
@@ -138,42 +138,46 @@ impl Cluster {
             removed.pool.retire();
         }
         *upstreams = next;
-        *self.balancer.borrow_mut() = Balancer::build(&fleet, &upstreams, random);
+        *self.balancer.borrow_mut() = Balancer::build(&runtime, &upstreams, random);
     }
 
     /// The host for one request. Hosts in `avoid` are passed over as long as another can be had within a few picks.
     pub(crate) fn pick(
         &self,
         random: &Random,
-        dialled: Option<SocketAddr>,
+        original_dst: Option<SocketAddr>,
         avoid: &[Arc<Host>],
         attempts: u32,
     ) -> Option<Rc<Upstream>> {
         let (original, epoch) = {
-            let fleet = self.fleet.borrow();
-            match fleet.config.discovery {
+            let runtime = self.runtime.borrow();
+            match runtime.config.discovery {
                 Discovery::OriginalDst { port_override } => (Some(port_override), 0),
-                _ => (None, fleet.state.epoch()),
+                _ => (None, runtime.state.epoch()),
             }
         };
         if let Some(port_override) = original {
-            return self.dialled(dialled?, port_override);
+            return self.original_dst_host(original_dst?, port_override);
         }
         if self.balancer.borrow().epoch() != epoch {
             self.rebuild(random);
         }
-        let fleet = self.fleet.borrow();
+        let runtime = self.runtime.borrow();
         let mut balancer = self.balancer.borrow_mut();
-        let mut picked = balancer.pick(fleet.config.policy, random, &self.stats)?;
+        let mut picked = balancer.pick(runtime.config.policy, random, &self.stats)?;
         let mut spent = 0;
         while spent < attempts && avoid.iter().any(|host| Arc::ptr_eq(host, &picked.host)) {
             spent += 1;
-            picked = balancer.pick(fleet.config.policy, random, &self.stats)?;
+            picked = balancer.pick(runtime.config.policy, random, &self.stats)?;
         }
         Some(picked)
     }
 
-    fn dialled(&self, mut address: SocketAddr, port_override: Option<u16>) -> Option<Rc<Upstream>> {
+    fn original_dst_host(
+        &self,
+        mut address: SocketAddr,
+        port_override: Option<u16>,
+    ) -> Option<Rc<Upstream>> {
         if let Some(port) = port_override {
             address.set_port(port);
         }
@@ -187,7 +191,7 @@ impl Cluster {
             known.used.set(Instant::now());
             return Some(known.clone());
         }
-        if upstreams.len() >= MAX_DIALLED_HOSTS {
+        if upstreams.len() >= MAX_ORIGINAL_DST_HOSTS {
             return None;
         }
         let upstream = Upstream::new(Arc::new(Host::new(address, "".into())));
@@ -195,19 +199,19 @@ impl Cluster {
         Some(upstream)
     }
 
-    /// Periodic care: closes connections that idled too long and forgets dialled hosts nobody uses.
-    pub(crate) fn tend(&self, now: Instant) {
-        let fleet = self.fleet();
+    /// Housekeeping: closes idle connections and forgets unused hosts of `ORIGINAL_DST` clusters.
+    pub(crate) fn maintain(&self, now: Instant) {
+        let runtime = self.runtime();
         let mut upstreams = self.upstreams.borrow_mut();
         for upstream in upstreams.values() {
-            let closed = upstream.pool.tend(now, fleet.config.idle_timeout);
+            let closed = upstream.pool.maintain(now, runtime.config.idle_timeout);
             self.stats.upstream_cx_idle_timeout.add(closed);
         }
-        if matches!(fleet.config.discovery, Discovery::OriginalDst { .. }) {
+        if matches!(runtime.config.discovery, Discovery::OriginalDst { .. }) {
             upstreams.retain(|_, upstream| {
                 upstream.active.get() > 0
                     || upstream.pool.connections() > 0
-                    || now.duration_since(upstream.used.get()) < DIALLED_HOST_MEMORY
+                    || now.duration_since(upstream.used.get()) < ORIGINAL_DST_HOST_TTL
             });
         }
     }

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::route::RouteTable;
 use crate::descriptors::Descriptors;
 use crate::generation::Generation;
-use crate::held::Held;
 use crate::http::{Milliseconds, Session};
 use crate::http1::Departures;
+use crate::local_arc::LocalArc;
 use crate::log::{Files, Logs};
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
 use crate::own_sockets::OwnSockets;
@@ -26,18 +26,18 @@ use crate::proxy::Built;
 use crate::random::{Random, RequestIds};
 use crate::upstream::{Cluster, Environment};
 
-use accept::Listening;
+use accept::ActiveListener;
 
-/// How often a worker looks after idle connections and log buffers.
+/// The interval of housekeeping: idle connections and log buffers.
 const TICK: Duration = Duration::from_millis(250);
-/// A connection whose filter chain was replaced, or whose proxy is going away, is told so with its next response;
-/// one that sends no request for this long is closed.
-const QUIET: Duration = Duration::from_secs(5);
+/// How long a connection may be idle before it is closed, once its filter chain was replaced or the proxy drains. A busy
+/// one gets `connection: close` with its next response.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(5);
 /// A redirected client that sends nothing for this long may be waiting for the server to speak first.
-const SILENT: Duration = Duration::from_secs(10);
+const SILENCE_THRESHOLD: Duration = Duration::from_secs(10);
 
-/// What the workers of one process share, and the number of this one.
-pub(crate) struct Seat {
+/// What a worker is started with: its index, and what all workers of the process share.
+pub(crate) struct WorkerContext {
     pub(crate) index: usize,
     pub(crate) registry: Arc<Registry>,
     pub(crate) files: Arc<Files>,
@@ -47,7 +47,7 @@ pub(crate) struct Seat {
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
-/// Where the process is in its life.
+/// The life cycle of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
@@ -60,10 +60,10 @@ pub(crate) enum Phase {
 
 /// The configuration as this worker uses it.
 #[derive(Default)]
-pub(crate) struct Local {
+pub(crate) struct LocalConfig {
     pub(crate) number: u64,
     pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>>,
-    pub(crate) routes: HashMap<Arc<str>, Held<RouteTable>>,
+    pub(crate) routes: HashMap<Arc<str>, LocalArc<RouteTable>>,
 }
 
 pub(crate) struct Worker {
@@ -73,9 +73,9 @@ pub(crate) struct Worker {
     pub(crate) departures: Departures,
     ids: RequestIds,
     milliseconds: Milliseconds,
-    local: RefCell<Rc<Local>>,
-    listening: RefCell<HashMap<std::net::SocketAddr, Rc<Listening>>>,
-    sessions: RefCell<HashMap<u64, Entry>>,
+    local: RefCell<Rc<LocalConfig>>,
+    listening: RefCell<HashMap<std::net::SocketAddr, Rc<ActiveListener>>>,
+    sessions: RefCell<HashMap<u64, SessionEntry>>,
     next_session: Cell<u64>,
     phase: Cell<Phase>,
     /// Cancelled when nothing but requests under way may go on.
@@ -92,14 +92,14 @@ pub(crate) struct Worker {
 /// # Errors
 ///
 /// When its runtime cannot be built.
-pub(crate) fn run(seat: Seat, built: Built) -> std::io::Result<()> {
+pub(crate) fn run(context: WorkerContext, built: Built) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Ready tasks run in batches between looks at the sockets; a larger batch means fewer epoll calls.
         .event_interval(61)
         .build_local(tokio::runtime::LocalOptions::default())?;
     built.report();
-    let Seat {
+    let WorkerContext {
         index,
         registry,
         files,
@@ -107,7 +107,7 @@ pub(crate) fn run(seat: Seat, built: Built) -> std::io::Result<()> {
         mark,
         mut generations,
         mut phase,
-    } = seat;
+    } = context;
     let worker = Rc::new(Worker {
         index,
         random: Random::new(),
@@ -154,7 +154,7 @@ pub(crate) fn run(seat: Seat, built: Built) -> std::io::Result<()> {
                     }
                     worker.enter(next);
                 }
-                _ = tick.tick() => worker.tend(),
+                _ = tick.tick() => worker.maintain(),
             }
         }
         worker.departures.leave();
@@ -168,7 +168,7 @@ pub(crate) fn run(seat: Seat, built: Built) -> std::io::Result<()> {
 }
 
 impl Worker {
-    pub(crate) fn local(&self) -> Rc<Local> {
+    pub(crate) fn local(&self) -> Rc<LocalConfig> {
         self.local.borrow().clone()
     }
 
@@ -196,19 +196,24 @@ impl Worker {
         shard(&self.listener, &self.registry, "listener", name)
     }
 
-    /// Makes a generation this worker's own. Clusters come first, so that no route ever names one that is missing.
+    /// Adopts a generation. Clusters come first, so that no route ever names a missing one.
     fn adopt(self: &Rc<Self>, generation: &Arc<Generation>) {
         let old = self.local();
-        let mut clusters = HashMap::with_capacity(generation.fleets.len());
-        for (name, fleet) in &generation.fleets {
+        let mut clusters = HashMap::with_capacity(generation.clusters.len());
+        for (name, runtime) in &generation.clusters {
             let cluster = match old.clusters.get(name) {
                 Some(known) => {
-                    known.adopt(fleet.clone(), &self.random);
+                    known.adopt(runtime.clone(), &self.random);
                     known.clone()
                 }
                 None => {
                     let stats = self.registry.shard("cluster", name);
-                    Cluster::new(fleet.clone(), stats, self.environment.clone(), &self.random)
+                    Cluster::new(
+                        runtime.clone(),
+                        stats,
+                        self.environment.clone(),
+                        &self.random,
+                    )
                 }
             };
             clusters.insert(name.clone(), cluster);
@@ -231,11 +236,11 @@ impl Worker {
                     name.clone(),
                     known
                         .cloned()
-                        .unwrap_or_else(|| Held::new(entry.value.clone())),
+                        .unwrap_or_else(|| LocalArc::new(entry.value.clone())),
                 )
             })
             .collect();
-        *self.local.borrow_mut() = Rc::new(Local {
+        *self.local.borrow_mut() = Rc::new(LocalConfig {
             number: generation.number,
             clusters,
             routes,
@@ -245,7 +250,10 @@ impl Worker {
 
     /// Opens the sockets that are new to this worker and closes those that are gone.
     fn listen(self: &Rc<Self>, generation: &Arc<Generation>) {
-        let bound = generation.doors.iter().map(|door| door.socket.address);
+        let bound = generation
+            .listeners
+            .iter()
+            .map(|bound| bound.socket.address);
         self.environment.own_sockets.replace(bound);
         if self.phase.get() >= Phase::Closing {
             return;
@@ -253,20 +261,20 @@ impl Worker {
         let mut listening = self.listening.borrow_mut();
         listening.retain(|address, current| {
             let stays = generation
-                .doors
+                .listeners
                 .iter()
-                .any(|door| door.socket.address == *address);
+                .any(|bound| bound.socket.address == *address);
             if !stays {
                 current.stop();
             }
             stays
         });
-        for door in &generation.doors {
-            match listening.get(&door.socket.address) {
-                Some(current) => current.update(door.listener.clone()),
+        for bound in &generation.listeners {
+            match listening.get(&bound.socket.address) {
+                Some(current) => current.update(bound.listener.clone()),
                 None => {
-                    if let Some(started) = Listening::start(self, door) {
-                        listening.insert(door.socket.address, started);
+                    if let Some(started) = ActiveListener::start(self, bound) {
+                        listening.insert(bound.socket.address, started);
                     }
                 }
             }
@@ -287,14 +295,14 @@ impl Worker {
         tracing::debug!(worker = self.index, ?phase, "phase entered");
     }
 
-    fn tend(&self) {
+    fn maintain(&self) {
         let now = Instant::now();
         self.logs.flush();
         for cluster in self.local().clusters.values() {
-            cluster.tend(now);
+            cluster.maintain(now);
         }
         for entry in self.sessions.borrow().values() {
-            self.tend_session(&entry.session, now);
+            self.maintain_session(&entry.session, now);
             entry.note_silence(now);
         }
         for listening in self.listening.borrow().values() {
@@ -303,7 +311,7 @@ impl Worker {
         }
     }
 
-    fn tend_session(&self, session: &Session, now: Instant) {
+    fn maintain_session(&self, session: &Session, now: Instant) {
         if session.closing.get() || session.in_flight.get() > 0 && !session.http2 {
             return;
         }
@@ -320,7 +328,7 @@ impl Worker {
             session.stats.downstream_cx_idle_timeout.inc();
         }
         // HTTP/2 has a way to say goodbye without losing what is on its way, so it need not be quiet first.
-        if idle_over || too_old || (leaving && (session.http2 || idle >= QUIET)) {
+        if idle_over || too_old || (leaving && (session.http2 || idle >= QUIET_TIMEOUT)) {
             session.close();
         }
     }
@@ -330,16 +338,16 @@ impl Worker {
         self.environment.descriptors.streams_per_connection()
     }
 
-    /// Ready when connections that carry no request shall end.
+    /// Completes when connections without a request have to close.
     pub(crate) async fn closed(&self) {
         self.closing.cancelled().await;
     }
 
-    /// Makes a session known to [`Worker::tend`] and to the drain, for as long as the guard lives.
-    fn register(self: &Rc<Self>, session: &Rc<Session>) -> Registered {
+    /// Makes a session known to [`Worker::maintain`] and to the drain, for as long as the guard lives.
+    fn register(self: &Rc<Self>, session: &Rc<Session>) -> SessionGuard {
         let id = self.next_session.get();
         self.next_session.set(id + 1);
-        let entry = Entry {
+        let entry = SessionEntry {
             session: session.clone(),
             silent: Cell::new(false),
         };
@@ -347,7 +355,7 @@ impl Worker {
         if self.phase.get() >= Phase::Closing {
             session.close();
         }
-        Registered {
+        SessionGuard {
             worker: self.clone(),
             id,
         }
@@ -355,21 +363,21 @@ impl Worker {
 }
 
 /// A session among its worker's.
-struct Entry {
+struct SessionEntry {
     session: Rc<Session>,
-    /// Found to have sent nothing for [`SILENT`].
+    /// Found to have sent nothing for [`SILENCE_THRESHOLD`].
     silent: Cell<bool>,
 }
 
-impl Entry {
+impl SessionEntry {
     /// Counts a redirected client that sends nothing, and says once for each filter chain what that may mean.
     fn note_silence(&self, now: Instant) {
         let session = &self.session;
         let has_begun = session.active.get() != session.opened;
         if self.silent.get()
             || has_begun
-            || session.dialled == session.local
-            || now.saturating_duration_since(session.opened) < SILENT
+            || session.original_dst == session.local
+            || now.saturating_duration_since(session.opened) < SILENCE_THRESHOLD
         {
             return;
         }
@@ -377,24 +385,24 @@ impl Entry {
         session.stats.downstream_cx_silent.inc();
         if session.chain.reports_silence() {
             tracing::warn!(
-                destination = %session.dialled,
+                destination = %session.original_dst,
                 source = %session.remote,
                 "a client has sent nothing for {} s on a port that carries HTTP in this mesh; if its protocol lets \
-                 the server speak first (SMTP, MySQL, FTP), it waits in vain: give the port a TCP listener, or list \
+                 the server speak first (SMTP, MySQL, FTP), it waits for ever: give the port a TCP listener, or list \
                  it in APPMESH_EGRESS_IGNORED_PORTS",
-                SILENT.as_secs(),
+                SILENCE_THRESHOLD.as_secs(),
             );
         }
     }
 }
 
 /// Keeps a session among its worker's.
-struct Registered {
+struct SessionGuard {
     worker: Rc<Worker>,
     id: u64,
 }
 
-impl Drop for Registered {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
         self.worker.sessions.borrow_mut().remove(&self.id);
     }

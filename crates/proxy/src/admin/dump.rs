@@ -10,9 +10,9 @@ use crate::options::Options;
 
 pub(super) fn listeners(generation: &Generation) -> Value {
     let list: Vec<Value> = generation
-        .doors
+        .listeners
         .iter()
-        .map(|door| json!({ "name": door.listener.name, "local_address": socket(door.socket.address) }))
+        .map(|bound| json!({ "name": bound.listener.name, "local_address": socket(bound.socket.address) }))
         .collect();
     json!({ "listener_statuses": list })
 }
@@ -132,10 +132,10 @@ fn route_table(table: &crate::config::route::RouteTable) -> Value {
 
 fn endpoints(generation: &Generation) -> Vec<Value> {
     generation
-        .fleets
+        .clusters
         .iter()
-        .map(|(name, fleet)| {
-            let hosts: Vec<Value> = fleet
+        .map(|(name, runtime)| {
+            let hosts: Vec<Value> = runtime
                 .members
                 .list
                 .iter()

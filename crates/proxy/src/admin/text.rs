@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::fleet::{Ailment, Fleet, Host};
+use crate::cluster_runtime::{ClusterRuntime, HealthFlag, Host};
 use crate::generation::Generation;
 use crate::metrics::{Registry, Type};
 
@@ -34,13 +34,13 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
         // A listener's statistics go by its address, as in Envoy.
         let name = match totals.scope {
             "listener" => {
-                let door = generation
-                    .doors
+                let bound = generation
+                    .listeners
                     .iter()
-                    .find(|door| door.listener.name == totals.name);
-                door.map_or_else(
+                    .find(|bound| bound.listener.name == totals.name);
+                bound.map_or_else(
                     || totals.name.to_string(),
-                    |door| door.socket.address.to_string().replace(':', "_"),
+                    |bound| bound.socket.address.to_string().replace(':', "_"),
                 )
             }
             _ => totals.name.to_string(),
@@ -55,20 +55,20 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
             });
         }
     }
-    for (name, fleet) in &generation.fleets {
-        let health = &fleet.state.stats;
-        let breakers = &fleet.state.breakers;
+    for (name, runtime) in &generation.clusters {
+        let health = &runtime.state.stats;
+        let breakers = &runtime.state.breakers;
         let values = [
             (
                 "membership_total",
                 Type::Gauge,
-                fleet.members.list.len() as u64,
+                runtime.members.list.len() as u64,
             ),
-            ("membership_healthy", Type::Gauge, fleet.healthy() as u64),
+            ("membership_healthy", Type::Gauge, runtime.healthy() as u64),
             (
                 "outlier_detection.ejections_active",
                 Type::Gauge,
-                fleet.ejected() as u64,
+                runtime.ejected() as u64,
             ),
             (
                 "outlier_detection.ejections_enforced_total",
@@ -106,8 +106,8 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
                 breakers.retries.is_open().into(),
             ),
         ];
-        let has_checks = !fleet.config.health_checks.is_empty();
-        let checks = checks(fleet).into_iter().filter(|_| has_checks);
+        let has_checks = !runtime.config.health_checks.is_empty();
+        let checks = checks(runtime).into_iter().filter(|_| has_checks);
         for (metric, kind, value) in values.into_iter().chain(checks) {
             stats.push(Stat {
                 scope: "cluster",
@@ -137,8 +137,8 @@ pub(super) fn gather(registry: &Registry, generation: &Generation, uptime: &Dura
 }
 
 /// Statistics of active health checks, which only clusters that have some show.
-fn checks(fleet: &Fleet) -> [(&'static str, Type, u64); 6] {
-    let health = &fleet.state.stats;
+fn checks(runtime: &ClusterRuntime) -> [(&'static str, Type, u64); 6] {
+    let health = &runtime.state.stats;
     let counter = |name, counter: &AtomicU64| {
         let value = counter.load(Ordering::Relaxed);
         (name, Type::Counter, value)
@@ -154,7 +154,7 @@ fn checks(fleet: &Fleet) -> [(&'static str, Type, u64); 6] {
         (
             "health_check.healthy",
             Type::Gauge,
-            fleet.passing_checks() as u64,
+            runtime.passing_checks() as u64,
         ),
         // No check of ours finds a host degraded; the control plane may say so.
         ("health_check.degraded", Type::Gauge, 0),
@@ -233,10 +233,10 @@ fn escape(text: &str) -> String {
 
 pub(super) fn listeners(generation: &Generation) -> String {
     generation
-        .doors
+        .listeners
         .iter()
-        .fold(String::new(), |mut out, door| {
-            let _ = writeln!(out, "{}::{}", door.listener.name, door.socket.address);
+        .fold(String::new(), |mut out, bound| {
+            let _ = writeln!(out, "{}::{}", bound.listener.name, bound.socket.address);
             out
         })
 }
@@ -252,8 +252,8 @@ pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
             .map_or(0, |(.., value)| *value)
     };
     let mut out = String::new();
-    for (name, fleet) in &generation.fleets {
-        let limits = &fleet.state.breakers;
+    for (name, runtime) in &generation.clusters {
+        let limits = &runtime.state.breakers;
         let _ = writeln!(out, "{name}::observability_name::{name}");
         for (label, ceiling) in [
             ("max_connections", &limits.connections),
@@ -276,7 +276,7 @@ pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
         ] {
             let _ = writeln!(out, "{name}::{metric}::{}", value(name, metric));
         }
-        for member in &fleet.members.list {
+        for member in &runtime.members.list {
             let address = member.host.address;
             let _ = writeln!(out, "{name}::{address}::hostname::{}", member.host.hostname);
             let _ = writeln!(
@@ -296,17 +296,17 @@ pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
     out
 }
 
-/// Envoy's names for what ails a host.
+/// `health_flags` of `/clusters`, in Envoy's words.
 fn health_flags(host: &Host) -> String {
     let mut flags = String::new();
-    for (ailment, name) in [
-        (Ailment::ActiveCheck, "/failed_active_hc"),
-        (Ailment::Outlier, "/failed_outlier_check"),
-        (Ailment::Discovery, "/failed_eds_health"),
-        (Ailment::Degraded, "/degraded_eds_health"),
-        (Ailment::Unchecked, "/pending_active_hc"),
+    for (flag, name) in [
+        (HealthFlag::FailedActiveCheck, "/failed_active_hc"),
+        (HealthFlag::FailedOutlierCheck, "/failed_outlier_check"),
+        (HealthFlag::FailedEds, "/failed_eds_health"),
+        (HealthFlag::DegradedEds, "/degraded_eds_health"),
+        (HealthFlag::PendingActiveCheck, "/pending_active_hc"),
     ] {
-        if host.has(ailment) {
+        if host.has(flag) {
             flags.push_str(name);
         }
     }

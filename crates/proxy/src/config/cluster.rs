@@ -45,7 +45,7 @@ pub(crate) enum Discovery {
     StrictDns(Dns),
     /// The first address of the one name is the endpoint of new connections.
     LogicalDns(Dns),
-    /// The address which the client dialled.
+    /// The original destination of the client's connection.
     OriginalDst {
         port_override: Option<u16>,
     },
@@ -449,7 +449,7 @@ fn common_lb(cluster: &proto::Cluster, compiled: &mut Cluster) -> Compiled<()> {
     Ok(())
 }
 
-/// Refuses zero, which would make a loop spin.
+/// Rejects zero, which would make a loop spin.
 pub(super) fn positive(
     value: Option<&envoy_types::pb::google::protobuf::Duration>,
     field: &str,

@@ -15,7 +15,6 @@ use super::value::{duration_or, number};
 pub(crate) struct HealthCheck {
     pub(crate) timeout: Duration,
     pub(crate) interval: Duration,
-    /// Interval of hosts in clusters that have had no traffic yet.
     pub(crate) unhealthy_threshold: u32,
     pub(crate) healthy_threshold: u32,
     pub(crate) port: Option<u16>,
@@ -43,7 +42,7 @@ pub(crate) struct HttpProbe {
 
 #[derive(Debug)]
 pub(crate) struct GrpcProbe {
-    /// The service asked about; empty for the server as a whole.
+    /// `HealthCheckRequest.service`; empty for the server as a whole.
     pub(crate) service: String,
     /// Empty: the cluster's name.
     pub(crate) authority: String,
@@ -86,7 +85,7 @@ pub(super) fn compile(check: &proto::HealthCheck) -> Compiled<HealthCheck> {
         }
         None => return Err(Rejection::new("health_checker", "is required")),
     };
-    // Special intervals only change how soon a verdict is reached, so the plain interval stands in for them.
+    // Other intervals only change how soon a verdict is reached, so `interval` is used for all of them.
     let _ = duration_or(
         check.no_traffic_interval.as_ref(),
         Duration::ZERO,

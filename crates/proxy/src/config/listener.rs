@@ -52,7 +52,7 @@ pub(crate) struct Chain {
 pub(crate) enum Filter {
     Http(Arc<HttpManager>),
     Tcp(Arc<TcpProxy>),
-    /// Whatever comes is closed.
+    /// Connections are closed at once.
     Close,
 }
 
@@ -78,7 +78,7 @@ enum SourceType {
 
 /// What is known about a connection when its chain is chosen.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival<'a> {
+pub(crate) struct ConnectionInfo<'a> {
     pub(crate) source: SocketAddr,
     /// Where the client meant to go: the original destination when the listener restores it.
     pub(crate) destination: SocketAddr,
@@ -197,7 +197,7 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
         .transpose()
         .under("filter_chain_match")?;
     let filter = match chain.filters.as_slice() {
-        // As Envoy: a chain without filters closes whatever it is given.
+        // As Envoy: a chain without filters closes its connections.
         [] => {
             let matcher = matcher.unwrap_or_default();
             return Ok(Arc::new(Chain {
@@ -312,15 +312,15 @@ impl ChainMatch {
     }
 
     /// How specific the match is, criterion by criterion in Envoy's order; `None` when it does not match.
-    fn rank(&self, arrival: &Arrival<'_>) -> Option<[u32; 8]> {
+    fn rank(&self, connection: &ConnectionInfo<'_>) -> Option<[u32; 8]> {
         let port = rank_one(self.destination_port.as_ref(), |port| {
-            *port == arrival.destination.port()
+            *port == connection.destination.port()
         })?;
-        let destination = rank_cidrs(&self.destinations, arrival.destination.ip())?;
-        let name = rank_names(&self.server_names, arrival.server_name)?;
+        let destination = rank_cidrs(&self.destinations, connection.destination.ip())?;
+        let name = rank_names(&self.server_names, connection.server_name)?;
         let transport = match self.transport_protocol.as_str() {
             "" => 0,
-            wanted if wanted == arrival.transport => 1,
+            wanted if wanted == connection.transport => 1,
             _ => return None,
         };
         let protocols = &self.application_protocols;
@@ -328,24 +328,24 @@ impl ChainMatch {
             0
         } else if protocols
             .iter()
-            .any(|wanted| arrival.application_protocols.contains(&wanted.as_str()))
+            .any(|wanted| connection.application_protocols.contains(&wanted.as_str()))
         {
             1
         } else {
             return None;
         };
-        let local =
-            arrival.source.ip().is_loopback() || arrival.source.ip() == arrival.destination.ip();
+        let local = connection.source.ip().is_loopback()
+            || connection.source.ip() == connection.destination.ip();
         let source_type = match self.source_type {
             SourceType::Any => 0,
             SourceType::SameIpOrLoopback if local => 1,
             SourceType::External if !local => 1,
             _ => return None,
         };
-        let source = rank_cidrs(&self.sources, arrival.source.ip())?;
+        let source = rank_cidrs(&self.sources, connection.source.ip())?;
         let source_port = if self.source_ports.is_empty() {
             0
-        } else if self.source_ports.contains(&arrival.source.port()) {
+        } else if self.source_ports.contains(&connection.source.port()) {
             1
         } else {
             return None;
@@ -401,10 +401,10 @@ fn rank_names(names: &[String], name: &str) -> Option<u32> {
 
 impl Listener {
     /// The most specific chain that matches, else the default chain.
-    pub(crate) fn choose(&self, arrival: &Arrival<'_>) -> Option<&Arc<Chain>> {
+    pub(crate) fn choose(&self, connection: &ConnectionInfo<'_>) -> Option<&Arc<Chain>> {
         let mut best: Option<([u32; 8], &Arc<Chain>)> = None;
         for chain in &self.chains {
-            if let Some(rank) = chain.matcher.rank(arrival)
+            if let Some(rank) = chain.matcher.rank(connection)
                 && best.as_ref().is_none_or(|(highest, _)| rank > *highest)
             {
                 best = Some((rank, chain));
@@ -423,7 +423,7 @@ mod tests {
     use super::*;
 
     fn rank(matcher: &ChainMatch, destination: &str) -> Option<[u32; 8]> {
-        matcher.rank(&Arrival {
+        matcher.rank(&ConnectionInfo {
             source: "10.0.0.9:1000".parse().unwrap(),
             destination: destination.parse().unwrap(),
             server_name: "a.example.test",

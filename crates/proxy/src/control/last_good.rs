@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -42,7 +43,7 @@ pub(super) struct LastGood {
 struct Location {
     directory: PathBuf,
     identity: Identity,
-    /// Held while writing, so that the last write at the end does not meet one under way.
+    /// LocalArc while writing, so that the last write at the end does not meet one under way.
     lock: Mutex<()>,
 }
 
@@ -99,7 +100,7 @@ impl LastGood {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub(super) async fn tend(&mut self, now: Instant) {
+    pub(super) async fn maintain(&mut self, now: Instant) {
         if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
             let outcome = writing
                 .await
@@ -156,10 +157,7 @@ impl Location {
 
     /// Whole or not at all: written beside, synced, then renamed over.
     fn write(&self, snapshot: &Snapshot) -> io::Result<()> {
-        let _lock = self
-            .lock
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _lock = self.lock.lock();
         fs::create_dir_all(&self.directory)?;
         let temporary = self.directory.join(format!("{FILE}.new"));
         let mut file = File::create(&temporary)?;

@@ -7,43 +7,45 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::resolve::Resolver;
+use crate::cluster_runtime::{
+    ClusterRuntime, HOST_HISTORY_TTL, HealthFlag, Host, Member, Members, State,
+};
 use crate::config::cluster::{Cluster, Discovery, Limits};
 use crate::config::endpoint::{Assignment, Endpoint};
-use crate::fleet::{Ailment, Fleet, Host, MEMORY, Member, Members, State};
 
-/// What outlives the configurations of a cluster.
+/// What survives configuration changes, per cluster.
 #[derive(Default)]
-pub(super) struct Memory {
-    clusters: HashMap<Arc<str>, Known>,
+pub(super) struct HostHistory {
+    clusters: HashMap<Arc<str>, ClusterHistory>,
 }
 
-struct Known {
+struct ClusterHistory {
     limits: Limits,
     state: Arc<State>,
-    hosts: HashMap<SocketAddr, Remembered>,
+    hosts: HashMap<SocketAddr, TrackedHost>,
     /// Endpoints that were found unusable, so that each is reported once.
     reported: HashSet<Arc<str>>,
 }
 
-struct Remembered {
+struct TrackedHost {
     host: Arc<Host>,
     /// Since when it has not been a member.
     absent: Option<Instant>,
 }
 
-impl Memory {
-    /// The fleet of a cluster; `current` itself when nothing about it changed.
-    pub(super) fn fleet(
+impl HostHistory {
+    /// The runtime of a cluster; `current` itself when nothing about it changed.
+    pub(super) fn runtime(
         &mut self,
         config: &Arc<Cluster>,
         assignment: Option<&Arc<Assignment>>,
         resolver: &Resolver,
-        current: Option<&Arc<Fleet>>,
-    ) -> Arc<Fleet> {
+        current: Option<&Arc<ClusterRuntime>>,
+    ) -> Arc<ClusterRuntime> {
         let known = self
             .clusters
             .entry(config.name.clone())
-            .or_insert_with(|| Known {
+            .or_insert_with(|| ClusterHistory {
                 limits: config.limits,
                 state: Arc::new(State::new(config.limits)),
                 hosts: HashMap::new(),
@@ -63,20 +65,20 @@ impl Memory {
         {
             return current.clone();
         }
-        Arc::new(Fleet {
+        Arc::new(ClusterRuntime {
             config: config.clone(),
             members: Arc::new(members),
             state: known.state.clone(),
         })
     }
 
-    /// Forgets clusters that are gone and hosts absent for long.
+    /// Drops clusters that are gone, and hosts that have been absent for [`HOST_HISTORY_TTL`].
     pub(super) fn forget(&mut self, exists: impl Fn(&str) -> bool, now: Instant) {
         self.clusters.retain(|name, known| {
-            known.hosts.retain(|_, remembered| {
-                remembered
+            known.hosts.retain(|_, tracked| {
+                tracked
                     .absent
-                    .is_none_or(|since| now.saturating_duration_since(since) < MEMORY)
+                    .is_none_or(|since| now.saturating_duration_since(since) < HOST_HISTORY_TTL)
             });
             exists(name)
         });
@@ -87,12 +89,12 @@ fn members(
     config: &Cluster,
     assignment: Option<&Arc<Assignment>>,
     resolver: &Resolver,
-    known: &mut Known,
+    known: &mut ClusterHistory,
 ) -> Members {
     let now = Instant::now();
     let mut list: Vec<Member> = Vec::new();
-    for remembered in known.hosts.values_mut() {
-        remembered.absent.get_or_insert(now);
+    for tracked in known.hosts.values_mut() {
+        tracked.absent.get_or_insert(now);
     }
     let mut health_changed = false;
     if let Some(assignment) = assignment {
@@ -158,7 +160,7 @@ fn addresses(
 
 fn host(
     config: &Cluster,
-    known: &mut Known,
+    known: &mut ClusterHistory,
     endpoint: &Endpoint,
     address: SocketAddr,
 ) -> Arc<Host> {
@@ -173,25 +175,25 @@ fn host(
         &endpoint.hostname
     };
     let checked = !config.health_checks.is_empty() && endpoint.health_checked;
-    let remembered = known
+    let tracked = known
         .hosts
         .get_mut(&address)
-        .filter(|remembered| remembered.host.hostname == *hostname);
-    if let Some(remembered) = remembered {
-        remembered.absent = None;
+        .filter(|tracked| tracked.host.hostname == *hostname);
+    if let Some(tracked) = tracked {
+        tracked.absent = None;
         if !checked {
-            remembered.host.set(Ailment::Unchecked, false);
-            remembered.host.set(Ailment::ActiveCheck, false);
+            tracked.host.set(HealthFlag::PendingActiveCheck, false);
+            tracked.host.set(HealthFlag::FailedActiveCheck, false);
         }
-        return remembered.host.clone();
+        return tracked.host.clone();
     }
     let host = Arc::new(Host::new(address, hostname.clone()));
     // Envoy sends requests to a LOGICAL_DNS host until a check has failed, and to others once one has passed.
     let waits = checked && !matches!(config.discovery, Discovery::LogicalDns(_));
-    host.set(Ailment::Unchecked, waits);
+    host.set(HealthFlag::PendingActiveCheck, waits);
     known.hosts.insert(
         address,
-        Remembered {
+        TrackedHost {
             host: host.clone(),
             absent: None,
         },

@@ -1,5 +1,5 @@
-//! DNS for `STRICT_DNS` and `LOGICAL_DNS` clusters, through the system's resolver, refreshed for as long as it is
-//! wanted. A failed lookup keeps the last answer.
+//! DNS for `STRICT_DNS` and `LOGICAL_DNS` clusters, through the system's resolver, refreshed at the cluster's rate. A
+//! failed lookup keeps the last answer.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -116,7 +116,7 @@ impl Resolver {
     }
 
     /// Starts lookups again that have ended by themselves: a bug, which must not freeze a name's addresses.
-    pub(super) fn tend(&mut self) {
+    pub(super) fn maintain(&mut self) {
         for (key, name) in &mut self.names {
             if name.task.is_finished() {
                 tracing::error!(name = %key.0, "the lookups of a name ended; starting them again");
@@ -126,7 +126,7 @@ impl Resolver {
         }
     }
 
-    /// Whether a wanted name has not been looked up yet.
+    /// Whether a name has not been looked up yet.
     pub(super) fn is_waiting(&self) -> bool {
         self.names.values().any(|name| name.addresses.is_none())
     }

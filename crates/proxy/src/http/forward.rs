@@ -53,9 +53,9 @@ impl Exchange<'_> {
                 LocalReply::empty(forward.not_found_status).because("cluster_not_found", "NC"),
             );
         };
-        let fleet = cluster.fleet();
+        let runtime = cluster.runtime();
         if let Some(record) = &mut self.record {
-            record.upstream_cluster = Some(fleet.config.name.clone());
+            record.upstream_cluster = Some(runtime.config.name.clone());
         }
         let upgrade = !session.http2 && headers::wants_websocket(&parts.headers);
         if upgrade && !forward.websocket.unwrap_or(session.manager.websocket) {
@@ -90,7 +90,7 @@ impl Exchange<'_> {
             }
             (true, None) => Source::Once(Some(body)),
         };
-        let http2 = match fleet.config.protocol {
+        let http2 = match runtime.config.protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => !upgrade,
             Protocol::Downstream => session.http2,
@@ -116,7 +116,7 @@ impl Exchange<'_> {
         let trip = Trip {
             exchange: self,
             cluster: &cluster,
-            fleet: fleet.clone(),
+            runtime: runtime.clone(),
             policy,
             method: &parts.method,
             uri,
@@ -174,7 +174,7 @@ impl Exchange<'_> {
                 } else {
                     cluster.stats.upstream_rq_timeout.inc();
                     if let Some(late) = late {
-                        fleet.observe(&late.host, 504, session.worker.random.next());
+                        runtime.observe(&late.host, 504, session.worker.random.next());
                     }
                     cluster.stats.response(504);
                     StatusCode::GATEWAY_TIMEOUT

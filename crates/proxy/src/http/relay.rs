@@ -126,7 +126,7 @@ impl Relay {
         headers: &http::HeaderMap,
         terms: Terms,
     ) -> Self {
-        let grpc = lease.fleet().config.outlier.is_some() && is_grpc(headers);
+        let grpc = lease.runtime().config.outlier.is_some() && is_grpc(headers);
         let relay = Self {
             incoming,
             lease,
@@ -242,7 +242,7 @@ impl Relay {
         if self.grpc
             && let Some(status) = super::local::grpc_status(trailers)
         {
-            self.lease.fleet().observe(
+            self.lease.runtime().observe(
                 &self.lease.upstream.host,
                 super::local::http_from_grpc(status),
                 self.random,

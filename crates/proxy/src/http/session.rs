@@ -11,7 +11,7 @@ use super::alarm::Alarm;
 use crate::config::http_manager::{HttpManager, Routes};
 use crate::config::listener::Chain;
 use crate::config::route::RouteTable;
-use crate::held::Held;
+use crate::local_arc::LocalArc;
 use crate::metrics::HttpStats;
 use crate::worker::Worker;
 
@@ -24,11 +24,11 @@ pub(crate) struct Session {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
     /// Where the client meant to go, when the listener restores that.
-    pub(crate) dialled: SocketAddr,
+    pub(crate) original_dst: SocketAddr,
     pub(crate) http2: bool,
     /// Of the request under way and the wait for the next; HTTP/2 streams have one each.
     pub(crate) alarm: Alarm,
-    routes: RefCell<(u64, Option<Held<RouteTable>>)>,
+    routes: RefCell<(u64, Option<LocalArc<RouteTable>>)>,
     pub(crate) in_flight: Cell<u32>,
     served: Cell<u32>,
     /// When the last request began or ended.
@@ -51,11 +51,11 @@ impl Session {
         stats: Arc<HttpStats>,
         remote: SocketAddr,
         local: SocketAddr,
-        dialled: SocketAddr,
+        original_dst: SocketAddr,
         http2: bool,
     ) -> Rc<Self> {
         let inline = match &manager.routes {
-            Routes::Inline(table) => Some(Held::new(table.clone())),
+            Routes::Inline(table) => Some(LocalArc::new(table.clone())),
             Routes::Named(_) => None,
         };
         let now = Instant::now();
@@ -66,7 +66,7 @@ impl Session {
             stats,
             remote,
             local,
-            dialled,
+            original_dst,
             http2,
             alarm: Alarm::default(),
             routes: RefCell::new((0, inline)),
@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// The route table in force, looked up again only when the configuration changed.
-    pub(super) fn routes(&self) -> Option<Held<RouteTable>> {
+    pub(super) fn routes(&self) -> Option<LocalArc<RouteTable>> {
         let Routes::Named(name) = &self.manager.routes else {
             return self.routes.borrow().1.clone();
         };

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::Session;
 use super::relay::Terms;
 use crate::http1::Wire;
-use crate::metrics::Raised;
+use crate::metrics::GaugeGuard;
 use crate::tcp;
 use crate::upstream::pool::Lease;
 
@@ -44,7 +44,7 @@ impl Tunnel {
             terms,
         } = *self;
         session.stats.downstream_cx_upgrades_total.inc();
-        let _active = Raised::new(&session.stats, |stats| &stats.downstream_cx_upgrades_active);
+        let _active = GaugeGuard::new(&session.stats, |stats| &stats.downstream_cx_upgrades_active);
         let (mut client, early) = client.into_parts();
         let (mut server, first) = server.into_parts();
         if pass_on(&mut server, &early, &mut client, &first)

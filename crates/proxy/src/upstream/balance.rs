@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::Upstream;
+use crate::cluster_runtime::{ClusterRuntime, HealthFlag, Member};
 use crate::config::cluster::Policy;
-use crate::fleet::{Ailment, Fleet, Member};
 use crate::metrics::ClusterStats;
 use crate::random::Random;
 
@@ -42,21 +42,21 @@ struct Slot {
 
 impl Balancer {
     pub(super) fn build(
-        fleet: &Fleet,
+        runtime: &ClusterRuntime,
         upstreams: &HashMap<SocketAddr, Rc<Upstream>>,
         random: &Random,
     ) -> Self {
         // Read before the hosts' health: a change in between is seen as a newer epoch and builds again.
-        let epoch = fleet.state.epoch();
+        let epoch = runtime.state.epoch();
         let mut priorities: BTreeMap<u32, Vec<&Member>> = BTreeMap::new();
-        for member in &fleet.members.list {
+        for member in &runtime.members.list {
             priorities.entry(member.priority).or_default().push(member);
         }
         let groups: Vec<Vec<&Member>> = priorities.into_values().collect();
         let shares = Shares::compute(
             &groups,
-            fleet.members.overprovisioning,
-            fleet.config.panic_threshold,
+            runtime.members.overprovisioning,
+            runtime.config.panic_threshold,
         );
         let levels = groups
             .iter()
@@ -67,7 +67,12 @@ impl Balancer {
                 } else {
                     usable(group)
                 };
-                let ring = Ring::build(&members, fleet.config.locality_weighted, upstreams, random);
+                let ring = Ring::build(
+                    &members,
+                    runtime.config.locality_weighted,
+                    upstreams,
+                    random,
+                );
                 (
                     share.percent,
                     Level {
@@ -121,7 +126,7 @@ fn usable<'a>(group: &[&'a Member]) -> Vec<&'a Member> {
         .iter()
         .copied()
         .filter(|member| member.host.is_healthy())
-        .partition(|member| member.host.has(Ailment::Degraded));
+        .partition(|member| member.host.has(HealthFlag::DegradedEds));
     if healthy.is_empty() {
         degraded
     } else {

@@ -32,7 +32,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Connections {
     open: RefCell<Vec<Rc<Connection>>>,
-    /// Held while connecting, so that requests that arrive together share what comes of it.
+    /// LocalArc while connecting, so that requests that arrive together share what comes of it.
     opening: Mutex<()>,
     /// A request is over, or a connection takes more of them.
     freed: Notify,
@@ -104,14 +104,14 @@ impl Stream {
     }
 
     fn take(cluster: &Cluster, upstream: &Rc<Upstream>) -> Option<Self> {
-        let fleet = cluster.fleet();
+        let runtime = cluster.runtime();
         let mut open = upstream.pool.http2.open.borrow_mut();
         open.retain(|connection| !connection.sender.is_closed());
         let at = open
             .iter()
-            .position(|connection| connection.has_room(&fleet.config))?;
+            .position(|connection| connection.has_room(&runtime.config))?;
         let stream = Self::on(open[at].clone(), upstream);
-        let most = fleet.config.max_requests_per_connection;
+        let most = runtime.config.max_requests_per_connection;
         if most.is_some_and(|most| stream.connection.served.get() >= most) {
             cluster.stats.upstream_cx_max_requests.inc();
             open.swap_remove(at);
@@ -162,7 +162,7 @@ impl Connections {
     }
 
     /// Closes connections idle for too long; returns how many.
-    pub(super) fn tend(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
+    pub(super) fn maintain(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
         let Some(timeout) = idle_timeout else {
             return 0;
         };
@@ -183,7 +183,7 @@ async fn open(
     guard: ConnectionGuard,
 ) -> Result<Rc<Connection>, ConnectError> {
     let stream = cluster.connect(upstream).await?;
-    let config = cluster.fleet().config.clone();
+    let config = cluster.runtime().config.clone();
     let opened = tokio::time::timeout(config.connect_timeout, handshake(stream, &config, guard));
     let failed = match opened.await {
         Ok(Ok(connection)) => {

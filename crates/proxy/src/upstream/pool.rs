@@ -13,12 +13,12 @@ use tokio::sync::oneshot;
 use super::connect::{ConnectError, connect};
 use super::http2::{Connections, Stream};
 use super::{Cluster, Upstream};
+use crate::cluster_runtime::ClusterRuntime;
 use crate::descriptors::Descriptor;
-use crate::fleet::Fleet;
-use crate::held::Held;
 use crate::http::inbound::Inbound;
 use crate::http::outgoing::Outgoing;
 use crate::http1::{Departures, Limits, Link, Outbound, SendError, Wire};
+use crate::local_arc::LocalArc;
 use crate::metrics::ClusterStats;
 
 /// What the head of a response may take, unless the cluster's buffer limit says otherwise.
@@ -63,7 +63,7 @@ impl From<ConnectError> for AcquireError {
 /// A connection for one request. Dropping it closes an HTTP/1 connection; [`Lease::recycle`] keeps it.
 pub(crate) struct Lease {
     cluster: Rc<Cluster>,
-    fleet: Held<Fleet>,
+    runtime: LocalArc<ClusterRuntime>,
     pub(crate) upstream: Rc<Upstream>,
     connection: Connection,
 }
@@ -112,8 +112,8 @@ impl Lease {
     }
 
     fn begin(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
-        let fleet = cluster.fleet();
-        if !fleet.state.breakers.requests.try_take() {
+        let runtime = cluster.runtime();
+        if !runtime.state.breakers.requests.try_take() {
             cluster.stats.upstream_rq_pending_overflow.inc();
             return Err(AcquireError::Overflow);
         }
@@ -122,7 +122,7 @@ impl Lease {
         // From here the drop of the lease gives the place back.
         Ok(Self {
             cluster: cluster.clone(),
-            fleet,
+            runtime,
             upstream: upstream.clone(),
             connection: Connection::None,
         })
@@ -132,8 +132,8 @@ impl Lease {
         &self.cluster.stats
     }
 
-    pub(crate) fn fleet(&self) -> &Fleet {
-        &self.fleet
+    pub(crate) fn runtime(&self) -> &ClusterRuntime {
+        &self.runtime
     }
 
     /// Sends a request over HTTP/1.
@@ -184,7 +184,7 @@ impl Lease {
         let pool = &self.upstream.pool;
         let served = served + 1;
         let worn = self
-            .fleet
+            .runtime
             .config
             .max_requests_per_connection
             .is_some_and(|most| served >= most);
@@ -205,7 +205,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.upstream.active.set(self.upstream.active.get() - 1);
         self.cluster.stats.upstream_rq_active.dec();
-        self.fleet.state.breakers.requests.release();
+        self.runtime.state.breakers.requests.release();
     }
 }
 
@@ -244,14 +244,14 @@ impl Pool {
     }
 
     /// Closes connections idle for too long; returns how many.
-    pub(crate) fn tend(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
+    pub(crate) fn maintain(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| idle.link.is_quiet());
         let before = idle.len();
         if let Some(timeout) = idle_timeout {
             idle.retain(|idle| now.duration_since(idle.since) < timeout);
         }
-        (before - idle.len()) as u64 + self.http2.tend(now, idle_timeout)
+        (before - idle.len()) as u64 + self.http2.maintain(now, idle_timeout)
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -318,7 +318,7 @@ async fn link(
 ) -> Result<Rc<Link>, ConnectError> {
     let stream = cluster.connect(upstream).await?;
     let mut limits = USUAL_HEAD;
-    if let Some(limit) = cluster.fleet().config.buffer_limit {
+    if let Some(limit) = cluster.runtime().config.buffer_limit {
         limits.bytes = (limit as usize).max(SMALLEST_HEAD);
     }
     cluster.stats.upstream_cx_http1_total.inc();
@@ -334,8 +334,8 @@ impl Cluster {
         &self,
         upstream: &Upstream,
     ) -> Result<tokio::net::TcpStream, ConnectError> {
-        let fleet = self.fleet();
-        match connect(upstream.host.address, &fleet.config, self.mark()).await {
+        let runtime = self.runtime();
+        match connect(upstream.host.address, &runtime.config, self.mark()).await {
             Ok(stream) => Ok(stream),
             Err(error) => {
                 self.stats.connect_failed(&error);
@@ -348,13 +348,13 @@ impl Cluster {
 /// A request's place among those that wait for a connection.
 pub(super) struct Pending {
     cluster: Rc<Cluster>,
-    fleet: Held<Fleet>,
+    runtime: LocalArc<ClusterRuntime>,
 }
 
 impl Pending {
     pub(super) fn take(cluster: &Rc<Cluster>) -> Result<Self, AcquireError> {
-        let fleet = cluster.fleet();
-        if !fleet.state.breakers.pending.try_take() {
+        let runtime = cluster.runtime();
+        if !runtime.state.breakers.pending.try_take() {
             cluster.stats.upstream_rq_pending_overflow.inc();
             return Err(AcquireError::Overflow);
         }
@@ -362,7 +362,7 @@ impl Pending {
         cluster.stats.upstream_rq_pending_active.inc();
         Ok(Self {
             cluster: cluster.clone(),
-            fleet,
+            runtime,
         })
     }
 }
@@ -370,7 +370,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.cluster.stats.upstream_rq_pending_active.dec();
-        self.fleet.state.breakers.pending.release();
+        self.runtime.state.breakers.pending.release();
     }
 }
 
@@ -378,7 +378,7 @@ impl Drop for Pending {
 pub(crate) struct ConnectionGuard {
     cluster: Rc<Cluster>,
     upstream: Rc<Upstream>,
-    fleet: Held<Fleet>,
+    runtime: LocalArc<ClusterRuntime>,
     _descriptor: Descriptor,
 }
 
@@ -389,12 +389,12 @@ impl ConnectionGuard {
         cluster: &Rc<Cluster>,
         upstream: &Rc<Upstream>,
     ) -> Result<Self, AcquireError> {
-        let fleet = cluster.fleet();
+        let runtime = cluster.runtime();
         let Some(descriptor) = cluster.environment.descriptors.upstream() else {
             cluster.stats.upstream_cx_overflow.inc();
             return Err(AcquireError::Overflow);
         };
-        let connections = &fleet.state.breakers.connections;
+        let connections = &runtime.state.breakers.connections;
         if !connections.try_take() {
             cluster.stats.upstream_cx_overflow.inc();
             if upstream.pool.connections.get() > 0 {
@@ -411,7 +411,7 @@ impl ConnectionGuard {
         Ok(Self {
             cluster: cluster.clone(),
             upstream: upstream.clone(),
-            fleet,
+            runtime,
             _descriptor: descriptor,
         })
     }
@@ -421,7 +421,7 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.cluster.stats.upstream_cx_active.dec();
         self.cluster.stats.upstream_cx_destroy.inc();
-        self.fleet.state.breakers.connections.release();
+        self.runtime.state.breakers.connections.release();
         self.upstream.pool.connection_closed();
     }
 }

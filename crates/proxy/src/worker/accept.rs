@@ -14,40 +14,40 @@ use tokio_util::sync::CancellationToken;
 use tombolo_telemetry::Outage;
 
 use super::Worker;
-use crate::config::listener::{Arrival, Filter, Listener};
+use crate::config::listener::{ConnectionInfo, Filter, Listener};
 use crate::descriptors::Descriptor;
 use crate::detect::{Detection, detect};
-use crate::generation::Door;
-use crate::metrics::{ListenerStats, Raised};
+use crate::generation::BoundListener;
+use crate::metrics::{GaugeGuard, ListenerStats};
 use crate::original_dst::original_dst;
-use crate::tcp::{self, Ends};
+use crate::tcp::{self, ConnectionAddresses};
 
 /// Pauses between accepts that fail: the first, and the longest.
 const RETRY: Duration = Duration::from_millis(10);
 const MAX_RETRY: Duration = Duration::from_secs(1);
 
 /// A socket this worker accepts from, and the listener configuration in force for it.
-pub(crate) struct Listening {
+pub(crate) struct ActiveListener {
     listener: RefCell<Arc<Listener>>,
     address: SocketAddr,
     stop: CancellationToken,
     task: RefCell<Option<JoinHandle<()>>>,
 }
 
-impl Listening {
-    /// `None` when this worker's socket was already taken, which a door does not allow twice.
-    pub(super) fn start(worker: &Rc<Worker>, door: &Arc<Door>) -> Option<Rc<Self>> {
-        let socket = door.socket.take(worker.index)?;
+impl ActiveListener {
+    /// `None` when this worker's socket cannot be used.
+    pub(super) fn start(worker: &Rc<Worker>, bound: &Arc<BoundListener>) -> Option<Rc<Self>> {
+        let socket = bound.socket.take(worker.index)?;
         let socket = match TcpListener::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::error!(address = %door.socket.address, %error, "listener cannot be used");
+                tracing::error!(address = %bound.socket.address, %error, "listener cannot be used");
                 return None;
             }
         };
         let listening = Rc::new(Self {
-            listener: RefCell::new(door.listener.clone()),
-            address: door.socket.address,
+            listener: RefCell::new(bound.listener.clone()),
+            address: bound.socket.address,
             stop: CancellationToken::new(),
             task: RefCell::default(),
         });
@@ -65,7 +65,7 @@ impl Listening {
         self.stop.cancel();
     }
 
-    /// Whether nobody accepts from the socket although nobody asked for that: a bug.
+    /// Whether the accept loop ended without having been stopped: a bug.
     pub(super) fn has_failed(&self) -> bool {
         !self.stop.is_cancelled()
             && self
@@ -76,7 +76,7 @@ impl Listening {
     }
 }
 
-async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket: TcpListener) {
+async fn accept(worker: Rc<Worker>, listening: Rc<ActiveListener>, socket: TcpListener) {
     let address = listening.address;
     let (mut failing, mut overflowing) = (Outage::default(), Outage::default());
     let mut pause = RETRY;
@@ -154,7 +154,7 @@ impl Connection {
             descriptor: _descriptor,
         } = self;
         stats.downstream_cx_total.inc();
-        let _active = Raised::new(&stats, |stats| &stats.downstream_cx_active)
+        let _active = GaugeGuard::new(&stats, |stats| &stats.downstream_cx_active)
             .with_end(|stats| &stats.downstream_cx_destroy);
         let Ok(local) = stream.local_addr() else {
             return;
@@ -168,10 +168,10 @@ impl Connection {
         } else {
             None
         };
-        let ends = Ends {
+        let addresses = ConnectionAddresses {
             remote,
             local,
-            dialled: restored.unwrap_or(local),
+            original_dst: restored.unwrap_or(local),
         };
         let mut first = BytesMut::new();
         let detection = if listener.inspects {
@@ -183,9 +183,9 @@ impl Connection {
             Detection::default()
         };
         let protocols = [detection.protocol];
-        let arrival = Arrival {
+        let connection = ConnectionInfo {
             source: remote,
-            destination: ends.dialled,
+            destination: addresses.original_dst,
             server_name: &detection.server_name,
             transport: if detection.tls { "tls" } else { "raw_buffer" },
             application_protocols: if detection.protocol.is_empty() {
@@ -194,16 +194,16 @@ impl Connection {
                 &protocols
             },
         };
-        let Some(chain) = listener.choose(&arrival) else {
+        let Some(chain) = listener.choose(&connection) else {
             stats.no_filter_chain_match.inc();
             return;
         };
         match &chain.filter {
             Filter::Http(manager) => {
-                super::serve::http(&worker, chain, manager, stream, first, ends).await;
+                super::serve::http(&worker, chain, manager, stream, first, addresses).await;
             }
             Filter::Tcp(config) => {
-                tcp::proxy(worker, config.clone(), stream, first, ends).await;
+                tcp::proxy(worker, config.clone(), stream, first, addresses).await;
             }
             Filter::Close => {}
         }
@@ -218,7 +218,7 @@ async fn inspect(
     stream: &mut TcpStream,
     first: &mut BytesMut,
 ) -> Option<Detection> {
-    let _active = Raised::new(stats, |stats| &stats.downstream_pre_cx_active);
+    let _active = GaugeGuard::new(stats, |stats| &stats.downstream_pre_cx_active);
     let expiry = async {
         match listener.filters_timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,

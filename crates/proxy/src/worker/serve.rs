@@ -1,4 +1,4 @@
-//! Speaking HTTP with one client, until it or we have had enough.
+//! Serving the connections of HTTP filter chains.
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -17,8 +17,8 @@ use crate::config::listener::Chain;
 use crate::detect;
 use crate::http::{Session, http2};
 use crate::http1;
-use crate::metrics::Raised;
-use crate::tcp::Ends;
+use crate::metrics::GaugeGuard;
+use crate::tcp::ConnectionAddresses;
 
 /// How long the rest of an HTTP/2 preface may take once it has begun.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,11 +30,11 @@ pub(super) async fn http(
     manager: &Arc<HttpManager>,
     mut stream: TcpStream,
     mut first: BytesMut,
-    ends: Ends,
+    addresses: ConnectionAddresses,
 ) {
     let stats = worker.http_stats(&manager.stat_prefix);
     stats.downstream_cx_total.inc();
-    let _active = Raised::new(&stats, |stats| &stats.downstream_cx_active)
+    let _active = GaugeGuard::new(&stats, |stats| &stats.downstream_cx_active)
         .with_end(|stats| &stats.downstream_cx_destroy);
     let session = |http2| {
         Session::new(
@@ -42,9 +42,9 @@ pub(super) async fn http(
             chain.clone(),
             manager.clone(),
             stats.clone(),
-            ends.remote,
-            ends.local,
-            ends.dialled,
+            addresses.remote,
+            addresses.local,
+            addresses.original_dst,
             http2,
         )
     };

@@ -16,12 +16,12 @@ use super::super::inbound::{HTTP2_FIELDS, Inbound};
 use super::super::local::{grpc_status, http_from_grpc};
 use super::super::outgoing::{Outgoing, Progress, Recording};
 use super::{ATTEMPT_COUNT, target};
+use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::action::HostRewrite;
 use crate::config::matcher::is_grpc;
 use crate::config::retry::{Failure, RetryPolicy};
-use crate::fleet::{Fleet, Host};
-use crate::held::Held;
 use crate::http1::{Outbound, SendError};
+use crate::local_arc::LocalArc;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{AcquireError, Lease};
 use crate::upstream::{Cluster, Upstream};
@@ -35,7 +35,7 @@ const AVOIDANCE: u32 = 3;
 pub(super) struct Trip<'a> {
     pub(super) exchange: &'a Exchange<'a>,
     pub(super) cluster: &'a Rc<Cluster>,
-    pub(super) fleet: Held<Fleet>,
+    pub(super) runtime: LocalArc<ClusterRuntime>,
     pub(super) policy: Option<&'a RetryPolicy>,
     pub(super) method: &'a Method,
     pub(super) uri: Uri,
@@ -103,7 +103,7 @@ impl Trip<'_> {
             attempts += 1;
             let picked = self
                 .cluster
-                .pick(random, Some(session.dialled), &tried, avoidance);
+                .pick(random, Some(session.original_dst), &tried, avoidance);
             let Some(upstream) = picked else {
                 stats.upstream_cx_none_healthy.inc();
                 return Err(Failed {
@@ -127,7 +127,7 @@ impl Trip<'_> {
                         Mishap::Overflow | Mishap::NoHost | Mishap::Reset { unsent: true }
                     );
                     if blamed {
-                        self.fleet.observe(&upstream.host, status, random.next());
+                        self.runtime.observe(&upstream.host, status, random.next());
                     }
                     if free < FREE_ATTEMPTS && self.is_free(mishap, &tried, &upstream) {
                         free += 1;
@@ -151,7 +151,7 @@ impl Trip<'_> {
                     stats.upstream_rq_retry_limit_exceeded.inc();
                     return None;
                 }
-                let taken = RetryPlace::take(&self.fleet);
+                let taken = RetryPlace::take(&self.runtime);
                 if taken.is_none() {
                     stats.upstream_rq_retry_overflow.inc();
                 }
@@ -228,7 +228,7 @@ impl Trip<'_> {
                     None
                 };
                 let observed = grpc.map_or(status, http_from_grpc);
-                self.fleet.observe(
+                self.runtime.observe(
                     &upstream.host,
                     observed,
                     self.exchange.session.worker.random.next(),
@@ -387,7 +387,7 @@ impl Trip<'_> {
                     !Arc::ptr_eq(host, &upstream.host)
                         && !tried.iter().any(|known| Arc::ptr_eq(known, host))
                 };
-                self.fleet
+                self.runtime
                     .members
                     .list
                     .iter()
@@ -425,16 +425,16 @@ impl Mishap {
 }
 
 /// A place among the cluster's concurrent retries.
-struct RetryPlace(Held<Fleet>);
+struct RetryPlace(LocalArc<ClusterRuntime>);
 
 impl RetryPlace {
-    fn take(fleet: &Held<Fleet>) -> Option<Self> {
-        fleet
+    fn take(runtime: &LocalArc<ClusterRuntime>) -> Option<Self> {
+        runtime
             .state
             .breakers
             .retries
             .try_take()
-            .then(|| Self(fleet.clone()))
+            .then(|| Self(runtime.clone()))
     }
 }
 

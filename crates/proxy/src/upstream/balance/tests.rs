@@ -1,9 +1,9 @@
 use super::*;
-use crate::fleet::{Host, Members, State};
+use crate::cluster_runtime::{Host, Members, State};
 use std::sync::Arc;
 
 struct Rig {
-    fleet: Fleet,
+    runtime: ClusterRuntime,
     upstreams: HashMap<SocketAddr, Rc<Upstream>>,
     random: Random,
 }
@@ -42,7 +42,7 @@ fn rig(hosts: &[(u32, u32)]) -> Rig {
         overprovisioning: 140,
     });
     Rig {
-        fleet: Fleet {
+        runtime: ClusterRuntime {
             config: Arc::new(config),
             members,
             state,
@@ -54,16 +54,16 @@ fn rig(hosts: &[(u32, u32)]) -> Rig {
 
 impl Rig {
     fn sicken(&self, host: usize) {
-        self.fleet.members.list[host]
+        self.runtime.members.list[host]
             .host
-            .set(Ailment::ActiveCheck, true);
+            .set(HealthFlag::FailedActiveCheck, true);
     }
 
     /// How often each host is picked.
     fn spread(&self, policy: Policy, picks: usize) -> Vec<usize> {
-        let mut balancer = Balancer::build(&self.fleet, &self.upstreams, &self.random);
+        let mut balancer = Balancer::build(&self.runtime, &self.upstreams, &self.random);
         let stats = ClusterStats::default();
-        let mut counts = vec![0; self.fleet.members.list.len()];
+        let mut counts = vec![0; self.runtime.members.list.len()];
         for _ in 0..picks {
             if let Some(upstream) = balancer.pick(policy, &self.random, &stats) {
                 counts[usize::from(upstream.host.address.port())] += 1;
@@ -135,7 +135,7 @@ fn least_request_prefers_the_idle_host() {
 #[test]
 fn no_member_is_no_host() {
     let rig = rig(&[]);
-    let mut balancer = Balancer::build(&rig.fleet, &rig.upstreams, &rig.random);
+    let mut balancer = Balancer::build(&rig.runtime, &rig.upstreams, &rig.random);
     assert!(
         balancer
             .pick(Policy::RoundRobin, &rig.random, &ClusterStats::default())

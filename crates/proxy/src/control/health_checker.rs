@@ -15,15 +15,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use crate::cluster_runtime::{ClusterRuntime, HealthFlag, Host, Member, State};
 use crate::config::cluster::Cluster;
 use crate::config::health_check::{HealthCheck, HttpProbe, Probe, TcpProbe};
-use crate::fleet::{Ailment, Fleet, Host, Member, State};
 use crate::upstream::connect::connect;
 
 /// What a probe reads of an answer at most.
 const MAX_ANSWER: usize = 64 * 1024;
 
-pub(crate) struct Checks {
+pub(crate) struct HealthChecker {
     tasks: HashMap<(Arc<str>, SocketAddr), Task>,
     /// For hosts of clusters that set no mark of their own.
     mark: Option<u32>,
@@ -51,7 +51,7 @@ impl Drop for Task {
     }
 }
 
-impl Checks {
+impl HealthChecker {
     pub(crate) fn new(mark: Option<u32>) -> Self {
         Self {
             tasks: HashMap::new(),
@@ -59,35 +59,35 @@ impl Checks {
         }
     }
 
-    /// Checks the members of these fleets from now on, and no others.
-    pub(crate) fn sync<'a>(&mut self, fleets: impl Iterator<Item = &'a Arc<Fleet>>) {
+    /// HealthChecker the members of these clusters from now on, and no others.
+    pub(crate) fn sync<'a>(&mut self, clusters: impl Iterator<Item = &'a Arc<ClusterRuntime>>) {
         let mut tasks = HashMap::new();
-        for fleet in fleets.filter(|fleet| !fleet.config.health_checks.is_empty()) {
-            for member in fleet.members.list.iter().filter(|member| member.checked) {
-                let key = (fleet.config.name.clone(), member.host.address);
+        for runtime in clusters.filter(|runtime| !runtime.config.health_checks.is_empty()) {
+            for member in runtime.members.list.iter().filter(|member| member.checked) {
+                let key = (runtime.config.name.clone(), member.host.address);
                 let known = self.tasks.remove(&key).filter(|task| {
                     !task.has_ended()
-                        && Arc::ptr_eq(&task.config, &fleet.config)
+                        && Arc::ptr_eq(&task.config, &runtime.config)
                         && Arc::ptr_eq(&task.host, &member.host)
-                        && Arc::ptr_eq(&task.state, &fleet.state)
+                        && Arc::ptr_eq(&task.state, &runtime.state)
                 });
                 tasks.insert(
                     key,
-                    known.unwrap_or_else(|| start(fleet, member, self.mark)),
+                    known.unwrap_or_else(|| start(runtime, member, self.mark)),
                 );
             }
         }
         self.tasks = tasks;
     }
 
-    /// Whether [`Checks::sync`] would start a check again that ended by itself.
+    /// Whether [`HealthChecker::sync`] would start a check again that ended by itself.
     pub(crate) fn any_has_ended(&self) -> bool {
         self.tasks.values().any(Task::has_ended)
     }
 }
 
-fn start(fleet: &Arc<Fleet>, member: &Member, mark: Option<u32>) -> Task {
-    let handles = fleet
+fn start(runtime: &Arc<ClusterRuntime>, member: &Member, mark: Option<u32>) -> Task {
+    let handles = runtime
         .config
         .health_checks
         .iter()
@@ -96,26 +96,26 @@ fn start(fleet: &Arc<Fleet>, member: &Member, mark: Option<u32>) -> Task {
             if let Some(port) = member.check_port.or(check.port) {
                 address.set_port(port);
             }
-            let subject = Subject {
-                cluster: fleet.config.clone(),
+            let target = CheckTarget {
+                cluster: runtime.config.clone(),
                 host: member.host.clone(),
-                state: fleet.state.clone(),
+                state: runtime.state.clone(),
                 address,
                 hostname: member.check_hostname.clone(),
-                mark: fleet.config.mark.or(mark),
+                mark: runtime.config.mark.or(mark),
             };
-            tokio::spawn(watch(subject, check.clone()))
+            tokio::spawn(watch(target, check.clone()))
         })
         .collect();
     Task {
-        config: fleet.config.clone(),
+        config: runtime.config.clone(),
         host: member.host.clone(),
-        state: fleet.state.clone(),
+        state: runtime.state.clone(),
         handles,
     }
 }
 
-struct Subject {
+struct CheckTarget {
     cluster: Arc<Cluster>,
     host: Arc<Host>,
     state: Arc<State>,
@@ -124,12 +124,12 @@ struct Subject {
     mark: Option<u32>,
 }
 
-async fn watch(subject: Subject, check: HealthCheck) {
+async fn watch(target: CheckTarget, check: HealthCheck) {
     let (mut successes, mut failures) = (0, 0);
     loop {
-        let stats = &subject.state.stats;
+        let stats = &target.state.stats;
         stats.check_attempt.fetch_add(1, Ordering::Relaxed);
-        let outcome = tokio::time::timeout(check.timeout, probe(&subject, &check.probe)).await;
+        let outcome = tokio::time::timeout(check.timeout, probe(&target, &check.probe)).await;
         let good = match outcome.unwrap_or(Outcome::NetworkFailure) {
             Outcome::Healthy => {
                 stats.check_success.fetch_add(1, Ordering::Relaxed);
@@ -148,20 +148,20 @@ async fn watch(subject: Subject, check: HealthCheck) {
         } else {
             (0, failures + 1)
         };
-        let first = subject.host.has(Ailment::Unchecked);
-        let sick = subject.host.has(Ailment::ActiveCheck);
-        // The first verdict counts at once; later ones need their threshold.
+        let first = target.host.has(HealthFlag::PendingActiveCheck);
+        let unhealthy = target.host.has(HealthFlag::FailedActiveCheck);
+        // As in Envoy the first result counts at once; later ones need their threshold.
         let verdict = match good {
-            true if first || (sick && successes >= check.healthy_threshold) => Some(false),
-            false if first || (!sick && failures >= check.unhealthy_threshold) => Some(true),
+            true if first || (unhealthy && successes >= check.healthy_threshold) => Some(false),
+            false if first || (!unhealthy && failures >= check.unhealthy_threshold) => Some(true),
             _ => None,
         };
-        if let Some(sick) = verdict {
-            let changed = subject.host.set(Ailment::ActiveCheck, sick)
-                | subject.host.set(Ailment::Unchecked, false);
+        if let Some(unhealthy) = verdict {
+            let changed = target.host.set(HealthFlag::FailedActiveCheck, unhealthy)
+                | target.host.set(HealthFlag::PendingActiveCheck, false);
             if changed {
-                tracing::info!(cluster = %subject.cluster.name, host = %subject.address, healthy = !sick, "health changed");
-                subject.state.health_changed();
+                tracing::info!(cluster = %target.cluster.name, host = %target.address, healthy = !unhealthy, "health changed");
+                target.state.health_changed();
             }
         }
         tokio::time::sleep(check.interval).await;
@@ -188,32 +188,32 @@ impl From<Option<bool>> for Outcome {
     }
 }
 
-async fn probe(subject: &Subject, probe: &Probe) -> Outcome {
-    let Ok(stream) = connect(subject.address, &subject.cluster, subject.mark).await else {
+async fn probe(target: &CheckTarget, probe: &Probe) -> Outcome {
+    let Ok(stream) = connect(target.address, &target.cluster, target.mark).await else {
         return Outcome::NetworkFailure;
     };
     let answer = match probe {
         Probe::Grpc(probe) => {
-            let authority = authority(subject, &probe.authority);
+            let authority = authority(target, &probe.authority);
             grpc::probe(probe, authority, stream).await
         }
-        Probe::Http(http) => probe_http(subject, http, stream).await,
+        Probe::Http(http) => probe_http(target, http, stream).await,
         Probe::Tcp(tcp) => probe_tcp(tcp, stream).await,
     };
     answer.into()
 }
 
 /// The name under which a host is asked: its own, else the check's, else the cluster's.
-fn authority<'a>(subject: &'a Subject, of_check: &'a str) -> &'a str {
-    match (&*subject.hostname, of_check) {
-        ("", "") => &subject.cluster.name,
+fn authority<'a>(target: &'a CheckTarget, of_check: &'a str) -> &'a str {
+    match (&*target.hostname, of_check) {
+        ("", "") => &target.cluster.name,
         ("", of_check) => of_check,
         (own, _) => own,
     }
 }
 
-async fn probe_http(subject: &Subject, probe: &HttpProbe, stream: TcpStream) -> Option<bool> {
-    let host = authority(subject, &probe.host);
+async fn probe_http(target: &CheckTarget, probe: &HttpProbe, stream: TcpStream) -> Option<bool> {
+    let host = authority(target, &probe.host);
     let target = if probe.http2 {
         format!("http://{host}{}", probe.path)
     } else {

@@ -1,37 +1,39 @@
 //! What all workers share about a cluster: its hosts with their health, and its circuit breakers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::cluster::{Cluster, Limits, Outlier};
 use crate::config::endpoint::Health;
 
-/// Why a host is not healthy; several reasons may hold at once.
+/// Envoy's health flags of a host; several may be set at once.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
-pub(crate) enum Ailment {
+pub(crate) enum HealthFlag {
     /// The control plane says so.
-    Discovery = 1,
-    ActiveCheck = 2,
-    Outlier = 4,
-    Degraded = 8,
+    FailedEds = 1,
+    FailedActiveCheck = 2,
+    FailedOutlierCheck = 4,
+    DegradedEds = 8,
     /// Known, but no active check has passed or failed yet.
-    Unchecked = 16,
+    PendingActiveCheck = 16,
 }
 
-const UNHEALTHY: u8 = Ailment::Discovery as u8
-    | Ailment::ActiveCheck as u8
-    | Ailment::Outlier as u8
-    | Ailment::Unchecked as u8;
+const UNHEALTHY: u8 = HealthFlag::FailedEds as u8
+    | HealthFlag::FailedActiveCheck as u8
+    | HealthFlag::FailedOutlierCheck as u8
+    | HealthFlag::PendingActiveCheck as u8;
 
 /// One upstream address of one cluster. It outlives configuration changes that keep the address.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     pub(crate) hostname: Arc<str>,
-    ailments: AtomicU8,
+    health_flags: AtomicU8,
     consecutive_5xx: AtomicU32,
     consecutive_gateway: AtomicU32,
     /// Guards the history of ejections; taken when a host is ejected or swept, not per request.
@@ -49,7 +51,7 @@ impl Host {
         Self {
             address,
             hostname,
-            ailments: AtomicU8::new(0),
+            health_flags: AtomicU8::new(0),
             consecutive_5xx: AtomicU32::new(0),
             consecutive_gateway: AtomicU32::new(0),
             ejection: Mutex::default(),
@@ -57,41 +59,39 @@ impl Host {
     }
 
     pub(crate) fn is_healthy(&self) -> bool {
-        self.ailments.load(Ordering::Relaxed) & UNHEALTHY == 0
+        self.health_flags.load(Ordering::Relaxed) & UNHEALTHY == 0
     }
 
-    pub(crate) fn has(&self, ailment: Ailment) -> bool {
-        self.ailments.load(Ordering::Relaxed) & ailment as u8 != 0
+    pub(crate) fn has(&self, flag: HealthFlag) -> bool {
+        self.health_flags.load(Ordering::Relaxed) & flag as u8 != 0
     }
 
     /// Returns whether this changed anything.
-    pub(crate) fn set(&self, ailment: Ailment, present: bool) -> bool {
-        let bit = ailment as u8;
+    pub(crate) fn set(&self, flag: HealthFlag, present: bool) -> bool {
+        let bit = flag as u8;
         let before = if present {
-            self.ailments.fetch_or(bit, Ordering::Relaxed)
+            self.health_flags.fetch_or(bit, Ordering::Relaxed)
         } else {
-            self.ailments.fetch_and(!bit, Ordering::Relaxed)
+            self.health_flags.fetch_and(!bit, Ordering::Relaxed)
         };
         (before & bit != 0) != present
     }
 
     pub(crate) fn set_discovered(&self, health: Health) -> bool {
-        let unhealthy = self.set(Ailment::Discovery, health == Health::Unhealthy);
-        let degraded = self.set(Ailment::Degraded, health == Health::Degraded);
+        let unhealthy = self.set(HealthFlag::FailedEds, health == Health::Unhealthy);
+        let degraded = self.set(HealthFlag::DegradedEds, health == Health::Degraded);
         unhealthy || degraded
     }
 
     fn ejection(&self) -> MutexGuard<'_, Ejection> {
-        self.ejection
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.ejection.lock()
     }
 
     fn uneject(&self, ejection: &mut Ejection) -> bool {
         ejection.since = None;
         self.consecutive_5xx.store(0, Ordering::Relaxed);
         self.consecutive_gateway.store(0, Ordering::Relaxed);
-        self.set(Ailment::Outlier, false)
+        self.set(HealthFlag::FailedOutlierCheck, false)
     }
 
     /// Forgets ejections, since nothing detects outliers any more. Returns whether the host was ejected.
@@ -107,7 +107,7 @@ impl Host {
     }
 }
 
-/// A host's place in its cluster.
+/// A host as a member of its cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) host: Arc<Host>,
@@ -150,19 +150,19 @@ pub(crate) struct Members {
 
 /// A cluster as all workers see it.
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct ClusterRuntime {
     pub(crate) config: Arc<Cluster>,
     pub(crate) members: Arc<Members>,
     pub(crate) state: Arc<State>,
 }
 
-/// The part of a fleet that lives through configuration changes.
+/// The part that survives configuration changes.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) breakers: Breakers,
     /// Grows whenever a host's health changes, so that workers rebuild their schedules.
     epoch: AtomicU64,
-    /// Lives through changed limits, too.
+    /// Survives changed limits, too.
     pub(crate) stats: Arc<HealthStats>,
 }
 
@@ -202,18 +202,20 @@ impl State {
     }
 }
 
-impl Fleet {
+impl ClusterRuntime {
     pub(crate) fn healthy(&self) -> usize {
         self.count(Host::is_healthy)
     }
 
     pub(crate) fn ejected(&self) -> usize {
-        self.count(|host| host.has(Ailment::Outlier))
+        self.count(|host| host.has(HealthFlag::FailedOutlierCheck))
     }
 
     /// Hosts that no active check has found unhealthy.
     pub(crate) fn passing_checks(&self) -> usize {
-        self.count(|host| !host.has(Ailment::ActiveCheck) && !host.has(Ailment::Unchecked))
+        self.count(|host| {
+            !host.has(HealthFlag::FailedActiveCheck) && !host.has(HealthFlag::PendingActiveCheck)
+        })
     }
 
     fn count(&self, is_counted: impl Fn(&Host) -> bool) -> usize {
@@ -262,12 +264,12 @@ impl Fleet {
 
     fn eject(&self, host: &Host, outlier: &Outlier) {
         let mut ejection = host.ejection();
-        if host.has(Ailment::Outlier) {
+        if host.has(HealthFlag::FailedOutlierCheck) {
             return;
         }
         let ejected = self.ejected();
         let share = ejected * 100 / self.members.list.len().max(1);
-        // One host may always go, however small the permitted share, as App Mesh promises.
+        // One host may always be ejected, however small `max_ejection_percent` is, as App Mesh documents.
         if ejected > 0 && share >= outlier.max_ejection_percent as usize {
             let overflow = &self.state.stats.ejections_overflow;
             overflow.fetch_add(1, Ordering::Relaxed);
@@ -275,14 +277,15 @@ impl Fleet {
         }
         ejection.since = Some(Instant::now());
         ejection.times = ejection.times.saturating_add(1);
-        host.set(Ailment::Outlier, true);
+        host.set(HealthFlag::FailedOutlierCheck, true);
         let enforced = &self.state.stats.ejections_enforced;
         enforced.fetch_add(1, Ordering::Relaxed);
         self.state.health_changed();
         tracing::info!(cluster = %self.config.name, host = %host.address, "host ejected");
     }
 
-    /// Returns hosts whose time is served, and forgets old sins of those that behave. Called once per interval.
+    /// Unejects hosts whose ejection time is over, and lowers the ejection multiplier of the others. Called once per
+    /// `outlier_detection.interval`.
     pub(crate) fn sweep(&self, outlier: &Outlier, now: Instant) {
         for member in &self.members.list {
             let host = &member.host;
@@ -369,8 +372,8 @@ impl Ceiling {
     }
 }
 
-/// How long a removed host's memory (ejections, check results) is of use; kept here beside what it governs.
-pub(crate) const MEMORY: Duration = Duration::from_secs(600);
+/// How long the ejections and check results of a removed host are kept.
+pub(crate) const HOST_HISTORY_TTL: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests;

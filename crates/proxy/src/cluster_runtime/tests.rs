@@ -2,7 +2,7 @@ use super::*;
 use envoy_types::pb::envoy::config::cluster::v3 as proto;
 use envoy_types::pb::google::protobuf::{Duration as ProtoDuration, UInt32Value};
 
-fn fleet(hosts: u8, percent: u32) -> Fleet {
+fn runtime(hosts: u8, percent: u32) -> ClusterRuntime {
     let config = crate::config::cluster::compile(&proto::Cluster {
         name: "c".to_owned(),
         outlier_detection: Some(proto::OutlierDetection {
@@ -33,7 +33,7 @@ fn fleet(hosts: u8, percent: u32) -> Fleet {
         })
         .collect();
     let state = Arc::new(State::new(config.limits));
-    Fleet {
+    ClusterRuntime {
         config: Arc::new(config),
         members: Arc::new(Members {
             list,
@@ -43,46 +43,46 @@ fn fleet(hosts: u8, percent: u32) -> Fleet {
     }
 }
 
-fn fail(fleet: &Fleet, host: usize, times: usize) {
+fn fail(runtime: &ClusterRuntime, host: usize, times: usize) {
     for _ in 0..times {
-        fleet.observe(&fleet.members.list[host].host, 500, 0);
+        runtime.observe(&runtime.members.list[host].host, 500, 0);
     }
 }
 
 #[test]
 fn host_is_ejected_at_the_nth_error_in_a_row() {
-    let fleet = fleet(4, 50);
-    fail(&fleet, 0, 2);
-    fleet.observe(&fleet.members.list[0].host, 200, 0);
-    fail(&fleet, 0, 2);
-    assert_eq!(fleet.healthy(), 4);
-    fail(&fleet, 0, 1);
-    assert_eq!(fleet.healthy(), 3);
+    let runtime = runtime(4, 50);
+    fail(&runtime, 0, 2);
+    runtime.observe(&runtime.members.list[0].host, 200, 0);
+    fail(&runtime, 0, 2);
+    assert_eq!(runtime.healthy(), 4);
+    fail(&runtime, 0, 1);
+    assert_eq!(runtime.healthy(), 3);
 }
 
 #[test]
 fn one_host_goes_whatever_the_permitted_share() {
-    let fleet = fleet(3, 0);
-    fail(&fleet, 0, 3);
-    fail(&fleet, 1, 3);
-    assert_eq!(fleet.healthy(), 2);
+    let runtime = runtime(3, 0);
+    fail(&runtime, 0, 3);
+    fail(&runtime, 1, 3);
+    assert_eq!(runtime.healthy(), 2);
 }
 
 #[test]
 fn ejection_lasts_longer_each_time() {
-    let fleet = fleet(2, 100);
-    let outlier = fleet.config.outlier.clone().expect("configured");
+    let runtime = runtime(2, 100);
+    let outlier = runtime.config.outlier.clone().expect("configured");
     let start = Instant::now();
-    fail(&fleet, 0, 3);
-    fleet.sweep(&outlier, start + Duration::from_secs(5));
-    assert_eq!(fleet.healthy(), 1);
-    fleet.sweep(&outlier, start + Duration::from_secs(11));
-    assert_eq!(fleet.healthy(), 2);
-    fail(&fleet, 0, 3);
-    fleet.sweep(&outlier, Instant::now() + Duration::from_secs(15));
-    assert_eq!(fleet.healthy(), 1);
-    fleet.sweep(&outlier, Instant::now() + Duration::from_secs(21));
-    assert_eq!(fleet.healthy(), 2);
+    fail(&runtime, 0, 3);
+    runtime.sweep(&outlier, start + Duration::from_secs(5));
+    assert_eq!(runtime.healthy(), 1);
+    runtime.sweep(&outlier, start + Duration::from_secs(11));
+    assert_eq!(runtime.healthy(), 2);
+    fail(&runtime, 0, 3);
+    runtime.sweep(&outlier, Instant::now() + Duration::from_secs(15));
+    assert_eq!(runtime.healthy(), 1);
+    runtime.sweep(&outlier, Instant::now() + Duration::from_secs(21));
+    assert_eq!(runtime.healthy(), 2);
 }
 
 #[test]
