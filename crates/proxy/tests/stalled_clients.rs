@@ -306,7 +306,10 @@ fn connections_to_the_proxy_itself_are_not_passed_through() {
         listener
     };
     let invalid = "cluster.pass.original_dst_host_invalid";
-    let raw = one_worker(&everywhere(tcp_filter("pass")), &[passthrough.clone()]);
+    let raw = one_worker(
+        &everywhere(tcp_filter("pass")),
+        std::slice::from_ref(&passthrough),
+    );
     let port = raw.address.port();
     for ip in ["127.0.0.1", "127.0.0.2"] {
         let target = SocketAddr::new(ip.parse().expect("an address"), port);
