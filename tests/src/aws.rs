@@ -19,7 +19,13 @@ impl Aws {
     /// For the APIs at this address; `home` is where clients may keep files.
     pub fn new(api: SocketAddr, home: &Path) -> Self {
         let endpoint = format!("http://{api}");
-        let mut variables: Vec<(String, String)> = ["APP_MESH", "SERVICEDISCOVERY", "STS"]
+        let services = [
+            "APP_MESH",
+            "SERVICEDISCOVERY",
+            "STS",
+            "RESOURCE_GROUPS_TAGGING_API",
+        ];
+        let mut variables: Vec<(String, String)> = services
             .into_iter()
             .map(|service| (format!("AWS_ENDPOINT_URL_{service}"), endpoint.clone()))
             .collect();

@@ -9,11 +9,11 @@
 mod file;
 mod glob;
 mod managed;
+mod operator;
 mod ring;
-mod target;
 
+pub(crate) use operator::OperatorAction;
 pub(crate) use ring::{Ring, User};
-pub(crate) use target::{Target, door_target, is_reading, operator_target};
 
 use crate::watch;
 use arc_swap::ArcSwap;

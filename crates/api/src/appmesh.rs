@@ -1,60 +1,548 @@
-//! The App Mesh door: REST with JSON (facts/appmesh-api.md §1-§4).
+//! App Mesh: REST with JSON (facts/appmesh-api.md §1-§4).
+//!
+//! The seven kinds have the same five operations, so an operation is a verb and a kind: see [`Operation`]. A
+//! [`Request`] is read from method, path, query and body by the server, and written into them by our client.
 
 mod errors;
 mod list;
 pub(crate) mod names;
+pub(crate) mod output;
+mod path;
 mod resource;
-pub(crate) mod routing;
-mod shape;
 mod tags;
 
-use crate::wire::{Call, Failure, percent};
-use http::StatusCode;
-use routing::{Operation, Verb};
+pub(crate) use path::Collection;
+
+use crate::{
+    call::Call,
+    error::ApiError,
+    operation::ANY,
+    service::APP_MESH_PREFIX,
+    wire::{json, percent},
+};
+use errors::bad_request;
+use http::{Method, StatusCode, request::Parts};
+use path::{Target, Verb};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use tombolo_model::{
+    Scope,
+    appmesh::{Kind, ResourceKey, Spec, Tag},
+    arn,
+};
 
 /// The code of input that breaks the model.
 const BAD_REQUEST: &str = "BadRequestException";
 
-/// Routes a call and carries it out.
-pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let operation = routing::operation(&call.request.method, call.request.uri.path())?;
-    tracing::trace!(%operation, scope = %call.scope, request_id = call.request_id, "called");
-    operation.check_names()?;
-    check_owner(call, &operation)?;
-    let answer = match operation {
-        Operation::Collection(Verb::Create, ref collection) => {
-            resource::create(call, collection).await
-        }
-        Operation::Collection(_, ref collection) => list::list(call, collection),
-        Operation::Item(Verb::Update, key) => resource::update(call, key).await,
-        Operation::Item(Verb::Delete, key) => resource::delete(call, key).await,
-        Operation::Item(_, key) => resource::describe(call, &key),
-        Operation::TagResource => tags::tag(call).await,
-        Operation::UntagResource => tags::untag(call).await,
-        Operation::ListTagsForResource => tags::list(call),
-    }?;
-    Ok(answer.to_string().into_bytes())
+/// A call of App Mesh.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Request {
+    /// The account of the mesh, where the caller names it.
+    pub(crate) mesh_owner: Option<String>,
+    pub(crate) operation: Operation,
 }
 
-/// `meshOwner` names the account of a shared mesh. Accounts share nothing here, so every other account's
-/// mesh is one that does not exist.
-fn check_owner(call: &Call<'_>, operation: &Operation) -> Result<(), Failure> {
-    let Some(owner) = percent::query_value(call.query(), "meshOwner") else {
-        return Ok(());
+/// One of the 38 operations, with its input.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Operation {
+    Create {
+        key: ResourceKey,
+        spec: Box<Spec>,
+        tags: Vec<Tag>,
+        client_token: Option<String>,
+    },
+    Describe(ResourceKey),
+    Update {
+        key: ResourceKey,
+        spec: Box<Spec>,
+        client_token: Option<String>,
+    },
+    Delete(ResourceKey),
+    List {
+        collection: Collection,
+        page: Page,
+    },
+    TagResource {
+        resource_arn: String,
+        tags: Vec<Tag>,
+    },
+    UntagResource {
+        resource_arn: String,
+        tag_keys: Vec<String>,
+    },
+    ListTagsForResource {
+        resource_arn: String,
+        page: Page,
+    },
+}
+
+/// The page of a list that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) limit: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+/// The body of a creation or an update, beside the spec and the resource's own name.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mutation {
+    client_token: Option<String>,
+    tags: Option<Vec<Tag>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TagBody {
+    tags: Vec<Tag>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UntagBody {
+    tag_keys: Vec<String>,
+}
+
+impl Request {
+    /// Reads a request.
+    pub(crate) fn read(request: &Parts, body: &[u8]) -> Result<Self, ApiError> {
+        let query = request.uri.query().unwrap_or_default();
+        let target = path::read(&request.method, request.uri.path())?;
+        let operation = match target {
+            Target::Collection(Verb::Create, collection) => {
+                let mut body = json::object(body)?;
+                let member = names::name_member(collection.kind);
+                let name = match body.remove(member) {
+                    Some(Value::String(name)) => name,
+                    None | Some(Value::Null) => {
+                        return Err(bad_request(format!("{member}: must be given")));
+                    }
+                    Some(_) => {
+                        return Err(ApiError::serialization(format!(
+                            "{member}: is not a string"
+                        )));
+                    }
+                };
+                let spec = read_spec(collection.kind, body.remove("spec"))?;
+                let Mutation { client_token, tags } = json::input(body, BAD_REQUEST)?;
+                Operation::Create {
+                    key: collection.member(&name),
+                    spec,
+                    tags: tags.unwrap_or_default(),
+                    client_token,
+                }
+            }
+            Target::Item(Verb::Update, key) => {
+                let mut body = json::object(body)?;
+                let spec = read_spec(key.kind, body.remove("spec"))?;
+                let Mutation { client_token, .. } = json::input(body, BAD_REQUEST)?;
+                Operation::Update {
+                    key,
+                    spec,
+                    client_token,
+                }
+            }
+            Target::Item(Verb::Delete, key) => Operation::Delete(key),
+            Target::Item(_, key) => Operation::Describe(key),
+            Target::Collection(_, collection) => Operation::List {
+                collection,
+                page: Page::read(query)?,
+            },
+            Target::Tag => {
+                let TagBody { tags } = json::input(json::object(body)?, BAD_REQUEST)?;
+                Operation::TagResource {
+                    resource_arn: resource_arn(query)?,
+                    tags,
+                }
+            }
+            Target::Untag => {
+                let UntagBody { tag_keys } = json::input(json::object(body)?, BAD_REQUEST)?;
+                Operation::UntagResource {
+                    resource_arn: resource_arn(query)?,
+                    tag_keys,
+                }
+            }
+            Target::Tags => Operation::ListTagsForResource {
+                page: Page::read(query)?,
+                resource_arn: resource_arn(query)?,
+            },
+        };
+        let mesh_owner = percent::query_value(query, "meshOwner").map(Cow::into_owned);
+        Ok(Self {
+            mesh_owner,
+            operation,
+        })
+    }
+
+    /// Carries it out.
+    pub(crate) async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        self.operation.check_names()?;
+        self.check_owner(call)?;
+        match self.operation {
+            Operation::Create {
+                key,
+                spec,
+                tags,
+                client_token,
+            } => resource::create(call, key, *spec, tags, client_token).await,
+            Operation::Describe(key) => resource::describe(call, &key),
+            Operation::Update {
+                key,
+                spec,
+                client_token,
+            } => resource::update(call, key, *spec, client_token).await,
+            Operation::Delete(key) => resource::delete(call, key).await,
+            Operation::List { collection, page } => list::list(call, &collection, &page),
+            Operation::TagResource { resource_arn, tags } => {
+                tags::tag(call, &resource_arn, tags).await
+            }
+            Operation::UntagResource {
+                resource_arn,
+                tag_keys,
+            } => tags::untag(call, &resource_arn, tag_keys).await,
+            Operation::ListTagsForResource { resource_arn, page } => {
+                tags::list(call, &resource_arn, &page)
+            }
+        }
+    }
+
+    /// Accounts share nothing here, so every other account's mesh is one that does not exist.
+    fn check_owner(&self, call: &Call<'_>) -> Result<(), ApiError> {
+        let Some(owner) = &self.mesh_owner else {
+            return Ok(());
+        };
+        if owner.len() != 12 || !owner.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(bad_request(format!(
+                "meshOwner: {owner:?} is not an account of twelve digits"
+            )));
+        }
+        if **owner == *call.scope.account {
+            return Ok(());
+        }
+        let mesh = self.operation.mesh().unwrap_or_default();
+        Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "NotFoundException",
+            format!("Mesh with name {mesh} is not present for account {owner}"),
+        ))
+    }
+}
+
+impl Operation {
+    /// The name, as in policies: `CreateVirtualNode`.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Create { key, .. } => Verb::Create.of(key.kind),
+            Self::Describe(key) => Verb::Describe.of(key.kind),
+            Self::Update { key, .. } => Verb::Update.of(key.kind),
+            Self::Delete(key) => Verb::Delete.of(key.kind),
+            Self::List { collection, .. } => Verb::List.of(collection.kind),
+            Self::TagResource { .. } => "TagResource".to_owned(),
+            Self::UntagResource { .. } => "UntagResource".to_owned(),
+            Self::ListTagsForResource { .. } => "ListTagsForResource".to_owned(),
+        }
+    }
+
+    /// The names of all operations.
+    pub(crate) fn names() -> Vec<String> {
+        let of_kinds = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| Verb::ALL.map(|verb| verb.of(kind)));
+        let of_tags = ["TagResource", "UntagResource", "ListTagsForResource"];
+        of_kinds.chain(of_tags.map(str::to_owned)).collect()
+    }
+
+    /// The ARN of what it is about, for policies.
+    pub(crate) fn resource(&self, scope: &Scope) -> String {
+        let of = |key: &ResourceKey| arn::of_resource(scope, key);
+        match self {
+            Self::Create { key, .. }
+            | Self::Describe(key)
+            | Self::Update { key, .. }
+            | Self::Delete(key) => of(key),
+            // A list is about what holds it.
+            Self::List { collection, .. } => {
+                let holder = collection.holder();
+                holder.map_or_else(|| ANY.to_owned(), |key| of(&key))
+            }
+            Self::TagResource { resource_arn, .. }
+            | Self::UntagResource { resource_arn, .. }
+            | Self::ListTagsForResource { resource_arn, .. } => {
+                // In our own spelling: there are parts of ARNs that nothing here looks at.
+                match arn::parse_resource(resource_arn) {
+                    Some(name) if name.scope.as_ref() == Some(scope) => of(&name.key),
+                    _ => resource_arn.clone(),
+                }
+            }
+        }
+    }
+
+    /// The mesh that it is about.
+    fn mesh(&self) -> Option<&str> {
+        match self {
+            Self::Create { key, .. }
+            | Self::Describe(key)
+            | Self::Update { key, .. }
+            | Self::Delete(key) => Some(&key.mesh),
+            Self::List { collection, .. } => Some(&collection.mesh),
+            Self::TagResource { .. }
+            | Self::UntagResource { .. }
+            | Self::ListTagsForResource { .. } => None,
+        }
+    }
+
+    /// Whether the names in the path can be names: 1 to 255 characters. Those of virtual services have no
+    /// bounds in the API. What is created has its own name in the body, which the model checks.
+    fn check_names(&self) -> Result<(), ApiError> {
+        let (collection, name) = match self {
+            Self::Create { key, .. } => (Collection::of(key), None),
+            Self::List { collection, .. } => (collection.clone(), None),
+            Self::Describe(key) | Self::Update { key, .. } | Self::Delete(key) => {
+                (Collection::of(key), Some(&*key.name))
+            }
+            Self::TagResource { .. }
+            | Self::UntagResource { .. }
+            | Self::ListTagsForResource { .. } => return Ok(()),
+        };
+        let own = name.filter(|_| collection.kind != Kind::VirtualService);
+        let mesh = (collection.kind != Kind::Mesh).then_some(&*collection.mesh);
+        let parent = collection.kind.parent();
+        let named = [
+            mesh.map(|name| (Kind::Mesh, name)),
+            parent.map(|kind| (kind, &*collection.parent)),
+            own.map(|name| (collection.kind, name)),
+        ];
+        for (kind, name) in named.into_iter().flatten() {
+            let length = name.chars().count();
+            if !(1..=255).contains(&length) {
+                let member = names::name_member(kind);
+                let message = format!("{member}: has {length} characters, allowed are 1 to 255");
+                return Err(bad_request(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The method, path, query and body of the call: what [`Request::read`] reads.
+    pub(crate) fn write(&self) -> (Method, String, Option<Value>) {
+        match self {
+            Self::Create {
+                key,
+                spec,
+                tags,
+                client_token,
+            } => {
+                let mut body = mutation(spec, client_token.as_deref());
+                body.insert(names::name_member(key.kind).into(), (*key.name).into());
+                if !tags.is_empty() {
+                    body.insert("tags".into(), json!(tags));
+                }
+                let path = Collection::of(key).path();
+                (Method::PUT, path, Some(Value::Object(body)))
+            }
+            Self::Update {
+                key,
+                spec,
+                client_token,
+            } => {
+                let body = mutation(spec, client_token.as_deref());
+                (Method::PUT, path::of_item(key), Some(Value::Object(body)))
+            }
+            Self::Describe(key) => (Method::GET, path::of_item(key), None),
+            Self::Delete(key) => (Method::DELETE, path::of_item(key), None),
+            Self::List { collection, page } => {
+                let path = format!("{}{}", collection.path(), page.write('?'));
+                (Method::GET, path, None)
+            }
+            Self::TagResource { resource_arn, tags } => {
+                let path = tag_path("tag", resource_arn);
+                (Method::PUT, path, Some(json!({ "tags": tags })))
+            }
+            Self::UntagResource {
+                resource_arn,
+                tag_keys,
+            } => {
+                let path = tag_path("untag", resource_arn);
+                (Method::PUT, path, Some(json!({ "tagKeys": tag_keys })))
+            }
+            Self::ListTagsForResource { resource_arn, page } => {
+                let path = tag_path("tags", resource_arn) + &page.write('&');
+                (Method::GET, path, None)
+            }
+        }
+    }
+}
+
+impl Page {
+    fn read(query: &str) -> Result<Self, ApiError> {
+        let limit = match percent::query_value(query, "limit") {
+            None => None,
+            Some(limit) => Some(
+                limit
+                    .parse()
+                    .map_err(|_| bad_request(format!("limit: {limit:?} is not a number")))?,
+            ),
+        };
+        let token = percent::query_value(query, "nextToken").filter(|token| !token.is_empty());
+        Ok(Self {
+            limit,
+            next_token: token.map(Cow::into_owned),
+        })
+    }
+
+    /// As parameters of a query, after `joint` where there are any.
+    fn write(&self, joint: char) -> String {
+        let limit = self.limit.map(|limit| format!("limit={limit}"));
+        let token = self.next_token.as_deref();
+        let token = token.map(|token| format!("nextToken={}", percent::encode(token)));
+        let parameters: Vec<String> = limit.into_iter().chain(token).collect();
+        match parameters.as_slice() {
+            [] => String::new(),
+            parameters => format!("{joint}{}", parameters.join("&")),
+        }
+    }
+}
+
+fn mutation(spec: &Spec, client_token: Option<&str>) -> Map<String, Value> {
+    let mut body = Map::new();
+    if let Some(token) = client_token {
+        body.insert("clientToken".into(), token.into());
+    }
+    body.insert("spec".into(), spec.to_json());
+    body
+}
+
+fn tag_path(name: &str, resource_arn: &str) -> String {
+    let arn = percent::encode(resource_arn);
+    format!("{APP_MESH_PREFIX}/{name}?resourceArn={arn}")
+}
+
+fn resource_arn(query: &str) -> Result<String, ApiError> {
+    let arn = percent::query_value(query, "resourceArn").map(Cow::into_owned);
+    arn.ok_or_else(|| bad_request("resourceArn: must be given"))
+}
+
+/// Reads the spec of a kind. Only a mesh can do without one.
+fn read_spec(kind: Kind, spec: Option<Value>) -> Result<Box<Spec>, ApiError> {
+    let spec = match (spec.filter(|spec| !spec.is_null()), kind) {
+        (Some(spec), _) => spec,
+        (None, Kind::Mesh) => Value::Object(Map::new()),
+        (None, _) => return Err(bad_request("spec: must be given")),
     };
-    if owner.len() != 12 || !owner.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Failure::bad(
-            BAD_REQUEST,
-            format!("meshOwner: {owner:?} is not an account of twelve digits"),
-        ));
+    fn read<T: serde::de::DeserializeOwned>(spec: Value) -> Result<T, ApiError> {
+        json::part("spec", spec, BAD_REQUEST)
     }
-    if *owner == *call.scope.account {
-        return Ok(());
+    Ok(Box::new(match kind {
+        Kind::Mesh => Spec::Mesh(read(spec)?),
+        Kind::VirtualNode => Spec::VirtualNode(read(spec)?),
+        Kind::VirtualRouter => Spec::VirtualRouter(read(spec)?),
+        Kind::Route => Spec::Route(read(spec)?),
+        Kind::VirtualService => Spec::VirtualService(read(spec)?),
+        Kind::VirtualGateway => Spec::VirtualGateway(read(spec)?),
+        Kind::GatewayRoute => Spec::GatewayRoute(read(spec)?),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(operation: Operation) {
+        let (method, path, body) = operation.write();
+        let request = http::Request::builder().method(method).uri(&path);
+        let (parts, ()) = request.body(()).expect("a legal request").into_parts();
+        let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let read = Request::read(&parts, &body).expect("readable");
+        assert_eq!(
+            (read.operation, read.mesh_owner),
+            (operation, None),
+            "{path}"
+        );
     }
-    let mesh = operation.mesh().unwrap_or_default();
-    Err(Failure::new(
-        StatusCode::NOT_FOUND,
-        "NotFoundException",
-        format!("Mesh with name {mesh} is not present for account {owner}"),
-    ))
+
+    /// What our client writes is what the server reads.
+    #[test]
+    fn operations_are_read_as_they_were_written() {
+        let spec = |kind| {
+            let spec = match kind {
+                Kind::Route => {
+                    json!({"tcpRoute": {"action": {"weightedTargets": [{"virtualNode": "n", "weight": 1}]}}})
+                }
+                Kind::VirtualGateway => {
+                    json!({"listeners": [{"portMapping": {"port": 1, "protocol": "http"}}]})
+                }
+                Kind::GatewayRoute => json!({"httpRoute": {
+                    "match": {"prefix": "/"},
+                    "action": {"target": {"virtualService": {"virtualServiceName": "s"}}},
+                }}),
+                _ => json!({}),
+            };
+            Box::new(Spec::from_json(kind, spec).expect("legal"))
+        };
+        let arn = "arn:aws:appmesh:r:111122223333:mesh/m%/virtualNode/n&o".to_owned();
+        let tags = vec![Tag {
+            key: "k".into(),
+            value: "v".into(),
+        }];
+        let page = Page {
+            limit: Some(7),
+            next_token: Some("a&b=c".into()),
+        };
+        for kind in Kind::ALL {
+            let key = match kind {
+                Kind::Mesh => ResourceKey::mesh("m/%"),
+                Kind::Route | Kind::GatewayRoute => ResourceKey::child("m/%", kind, "p é", "n.n"),
+                kind => ResourceKey::new("m/%", kind, "n.n"),
+            };
+            for client_token in [None, Some("t".to_owned())] {
+                round_trip(Operation::Create {
+                    key: key.clone(),
+                    spec: spec(kind),
+                    tags: tags.clone(),
+                    client_token: client_token.clone(),
+                });
+                round_trip(Operation::Update {
+                    key: key.clone(),
+                    spec: spec(kind),
+                    client_token,
+                });
+            }
+            for page in [page.clone(), Page::default()] {
+                round_trip(Operation::List {
+                    collection: Collection::of(&key),
+                    page,
+                });
+            }
+            round_trip(Operation::Describe(key.clone()));
+            round_trip(Operation::Delete(key));
+        }
+        round_trip(Operation::TagResource {
+            resource_arn: arn.clone(),
+            tags,
+        });
+        round_trip(Operation::UntagResource {
+            resource_arn: arn.clone(),
+            tag_keys: vec!["k".into()],
+        });
+        round_trip(Operation::ListTagsForResource {
+            resource_arn: arn,
+            page,
+        });
+    }
+
+    #[test]
+    fn each_operation_has_a_name_of_its_own() {
+        let mut names = Operation::names();
+        for expected in [
+            "CreateMesh",
+            "ListMeshes",
+            "ListGatewayRoutes",
+            "UpdateVirtualRouter",
+        ] {
+            assert!(names.iter().any(|name| name == expected), "{expected}");
+        }
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 38);
+    }
 }

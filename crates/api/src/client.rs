@@ -1,7 +1,8 @@
-//! A client of the doors, for whoever acts on behalf of a cluster.
+//! A client of the APIs, for whoever acts on behalf of a cluster.
 //!
-//! It sends what an AWS SDK would send, so that the doors are used the way their other callers use them;
-//! its inputs and outputs are the nouns of `tombolo_model`. Calls are signed with the [`Keys`] of the
+//! It sends what an AWS SDK would send, so that the APIs are used the way their other callers use them, and
+//! writes the same operations that the server reads. Its inputs and outputs are the nouns of `tombolo_model`.
+//! Calls are signed with the [`Keys`] of the
 //! environment, unless others are given.
 //!
 //! The server may be restarting: connections that fail and answers that ask to come back are retried,
@@ -10,27 +11,25 @@
 //!
 //! Read first: [`Client`].
 
+mod appmesh;
+mod cloudmap;
 mod endpoint;
 mod error;
-mod instance;
-mod mesh;
-mod namespace;
-mod operation;
-mod registry;
-mod service;
 mod signature;
 mod transport;
 
+pub use crate::cloudmap::HealthFilter;
+pub use appmesh::{Resource, ResourceRef};
+pub use cloudmap::{Discover, Discovered, Instance, Namespace, Operation, Service};
 pub use endpoint::{Endpoint, Stream};
 pub use error::Error;
-pub use instance::{Discover, Discovered, Instance};
-pub use mesh::{Resource, ResourceRef};
-pub use namespace::Namespace;
-pub use operation::Operation;
-pub use service::Service;
 pub use signature::Keys;
 
-use crate::wire::Door;
+use crate::{
+    service::{self, OPERATOR_SERVICE},
+    sts,
+    wire::Protocol,
+};
 use http::Method;
 use std::{sync::Arc, time::Duration};
 use tombolo_model::Scope;
@@ -78,37 +77,64 @@ impl Client {
     /// Whether every change is published and every connected proxy has acknowledged what it should
     /// hold. Not an AWS call: see [`crate::STATUS_PATH`].
     pub async fn synced(&self) -> Result<bool, Error> {
-        let answer = self
-            .transport
-            .send(&Outgoing {
-                door: None,
-                method: Method::GET,
-                target: crate::STATUS_PATH.into(),
-                operation: None,
-                body: Vec::new(),
-            })
-            .await?;
-        let status: serde_json::Value =
-            serde_json::from_slice(&answer).map_err(|error| Error::Protocol(error.to_string()))?;
+        let answer = self.transport.send(Outgoing {
+            service: OPERATOR_SERVICE,
+            content_type: Protocol::Operator.request_type(),
+            method: Method::GET,
+            target: crate::STATUS_PATH.into(),
+            operation: None,
+            body: Vec::new(),
+        });
+        let status: serde_json::Value = serde_json::from_slice(&answer.await?).map_err(protocol)?;
         Ok(status["synced"] == true)
     }
 
     /// The account that the server puts this caller into.
     pub async fn account(&self) -> Result<String, Error> {
-        let answer = self
-            .transport
-            .send(&Outgoing {
-                door: Some(Door::Sts),
-                method: Method::POST,
-                target: "/".into(),
-                operation: None,
-                body: b"Action=GetCallerIdentity&Version=2011-06-15".to_vec(),
-            })
-            .await?;
-        let text = String::from_utf8_lossy(&answer);
-        text.split_once("<Account>")
-            .and_then(|(_, rest)| rest.split_once("</Account>"))
-            .map(|(account, _)| account.to_owned())
-            .ok_or_else(|| Error::Protocol("the identity names no account".into()))
+        let answer = self.transport.send(Outgoing {
+            service: service::Service::Sts.signing_name(),
+            content_type: Protocol::Query.request_type(),
+            method: Method::POST,
+            target: "/".into(),
+            operation: None,
+            body: sts::Operation::GetCallerIdentity.form().into(),
+        });
+        let answer = answer.await?;
+        let account = sts::account(&String::from_utf8_lossy(&answer)).map(str::to_owned);
+        account.ok_or_else(|| Error::Protocol("the identity names no account".into()))
     }
+}
+
+/// Most pages of one list: a million items.
+const MAX_PAGES: usize = 10_000;
+
+/// A list that comes page by page. A server whose list does not end is wrong.
+#[derive(Default)]
+struct Pages {
+    token: Option<String>,
+    count: usize,
+    is_complete: bool,
+}
+
+impl Pages {
+    /// The token of the next page; none after the last one.
+    fn next(&mut self) -> Option<Option<String>> {
+        (!self.is_complete).then(|| self.token.clone())
+    }
+
+    /// Takes what the page says about the page after it.
+    fn turn(&mut self, next: Option<String>) -> Result<(), Error> {
+        self.count += 1;
+        if next.is_some() && (next == self.token || self.count == MAX_PAGES) {
+            return Err(Error::Protocol("a list has no end".into()));
+        }
+        self.is_complete = next.is_none();
+        self.token = next;
+        Ok(())
+    }
+}
+
+/// An answer that is not what the operation answers.
+fn protocol(error: serde_json::Error) -> Error {
+    Error::Protocol(error.to_string())
 }

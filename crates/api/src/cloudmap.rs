@@ -1,4 +1,5 @@
-//! The Cloud Map door: JSON 1.1 (facts/cloudmap-api.md).
+//! Cloud Map: JSON 1.1 (facts/cloudmap-api.md). Each operation is a type that reads and writes itself, says
+//! what policies protect, and carries itself out.
 
 mod discover;
 mod errors;
@@ -12,143 +13,123 @@ mod service;
 mod service_attributes;
 mod tag;
 
-use crate::wire::{self, Call, Failure, Paging, door::CLOUD_MAP_TARGET};
-use filter::Filter;
+pub use discover::HealthFilter;
+pub(crate) use discover::{DiscoverInstances, DiscoverInstancesRevision, DiscoveredShape};
+pub(crate) use filter::{Condition, Filter};
+pub(crate) use health::{GetInstancesHealthStatus, UpdateInstanceCustomHealthStatus};
+pub(crate) use instance::{
+    DeregisterInstance, GetInstance, InstanceShape, ListInstances, RegisterInstance,
+};
+pub(crate) use namespace::{
+    CreateHttpNamespace, CreatePrivateDnsNamespace, CreatePublicDnsNamespace, DeleteNamespace,
+    DnsNamespaceUpdate, DnsUpdate, GetNamespace, HttpNamespaceUpdate, ListNamespaces,
+    NamespaceShape, Properties, UpdateHttpNamespace, UpdatePrivateDnsNamespace,
+    UpdatePublicDnsNamespace,
+};
+pub(crate) use operation::{GetOperation, ListOperations, OperationShape};
+pub(crate) use service::{
+    CreateService, CustomHealthCheck, DeleteService, DnsConfigInput, DnsConfigUpdate, GetService,
+    ListServices, ServiceShape, ServiceUpdate, UpdateService,
+};
+pub(crate) use service_attributes::{
+    DeleteServiceAttributes, GetServiceAttributes, UpdateServiceAttributes,
+};
+pub(crate) use tag::{ListTagsForResource, TagResource, TagShape, UntagResource};
+
+use crate::{
+    call::Call,
+    error::ApiError,
+    operation::{RpcOperation, operations},
+    wire::{Paging, json},
+};
 use serde::{Deserialize, Serialize};
 use tombolo_model::{Command, Reply, apply::cloudmap};
 
 /// The code of input that breaks the model.
 const INVALID_INPUT: &str = "InvalidInput";
 
-/// Routes a call and carries it out. This table is the list of operations.
-pub(crate) async fn answer(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let target = call
-        .request
-        .headers
-        .get("x-amz-target")
-        .and_then(|target| target.to_str().ok())
-        .unwrap_or_default();
-    tracing::trace!(target, scope = %call.scope, request_id = call.request_id, "called");
-    match target.strip_prefix(CLOUD_MAP_TARGET).unwrap_or_default() {
-        "DiscoverInstances" => discover::instances(call),
-        "DiscoverInstancesRevision" => discover::revision(call),
+operations! {
+    INVALID_INPUT;
 
-        "CreateHttpNamespace" => namespace::create_http(call).await,
-        "CreatePrivateDnsNamespace" => namespace::create_private(call).await,
-        "CreatePublicDnsNamespace" => namespace::create_public(call).await,
-        "UpdateHttpNamespace" => namespace::update_http(call).await,
-        "UpdatePrivateDnsNamespace" => namespace::update_private(call).await,
-        "UpdatePublicDnsNamespace" => namespace::update_public(call).await,
-        "DeleteNamespace" => namespace::delete(call).await,
-        "GetNamespace" => namespace::get(call),
-        "ListNamespaces" => namespace::list(call),
+    DiscoverInstances,
+    DiscoverInstancesRevision,
 
-        "CreateService" => service::create(call).await,
-        "UpdateService" => service::update(call).await,
-        "DeleteService" => service::delete(call).await,
-        "GetService" => service::get(call),
-        "ListServices" => service::list(call),
-        "GetServiceAttributes" => service_attributes::get(call),
-        "UpdateServiceAttributes" => service_attributes::update(call).await,
-        "DeleteServiceAttributes" => service_attributes::delete(call).await,
+    CreateHttpNamespace,
+    CreatePrivateDnsNamespace,
+    CreatePublicDnsNamespace,
+    UpdateHttpNamespace,
+    UpdatePrivateDnsNamespace,
+    UpdatePublicDnsNamespace,
+    DeleteNamespace,
+    GetNamespace,
+    ListNamespaces,
 
-        "RegisterInstance" => instance::register(call).await,
-        "DeregisterInstance" => instance::deregister(call).await,
-        "GetInstance" => instance::get(call),
-        "ListInstances" => instance::list(call),
-        "GetInstancesHealthStatus" => health::get(call),
-        "UpdateInstanceCustomHealthStatus" => health::update(call).await,
+    CreateService,
+    UpdateService,
+    DeleteService,
+    GetService,
+    ListServices,
+    GetServiceAttributes,
+    UpdateServiceAttributes,
+    DeleteServiceAttributes,
 
-        "GetOperation" => operation::get(call),
-        "ListOperations" => operation::list(call),
+    RegisterInstance,
+    DeregisterInstance,
+    GetInstance,
+    ListInstances,
+    GetInstancesHealthStatus,
+    UpdateInstanceCustomHealthStatus,
 
-        "TagResource" => tag::tag(call).await,
-        "UntagResource" => tag::untag(call).await,
-        "ListTagsForResource" => tag::list(call),
+    GetOperation,
+    ListOperations,
 
-        _ => Err(Failure::bad(
-            "UnknownOperationException",
-            format!("Cloud Map has no operation {target:?}"),
-        )),
-    }
-}
-
-/// Reads an operation's input.
-fn read<'a, T: Deserialize<'a>>(call: &'a Call<'_>) -> Result<T, Failure> {
-    wire::json::read(&call.body, INVALID_INPUT)
-}
-
-/// Writes an operation's output.
-fn write(output: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    Ok(json(output))
-}
-
-fn json(output: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(output).expect("outputs have string keys only")
+    TagResource,
+    UntagResource,
+    ListTagsForResource,
 }
 
 /// An input that breaks the model.
-fn invalid(message: impl Into<String>) -> Failure {
-    Failure::bad(INVALID_INPUT, message)
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::bad_request(INVALID_INPUT, message)
 }
 
-/// The members by which every list is paged.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PageInput {
+/// The page of a list that an input asks for.
+fn paging(
+    list: &'static str,
     max_results: Option<i64>,
-    next_token: Option<String>,
+    next_token: Option<&str>,
+) -> Result<Paging, ApiError> {
+    // SDKs hand an empty token on as it came.
+    let token = next_token.filter(|token| !token.is_empty());
+    Paging::new(list, max_results, 1..=100, token).map_err(invalid)
 }
 
-impl PageInput {
-    fn paging(&self, list: &'static str) -> Result<Paging, Failure> {
-        // SDKs hand an empty token on as it came.
-        let token = self.next_token.as_deref().filter(|token| !token.is_empty());
-        Paging::new(list, self.max_results, 1..=100, token).map_err(invalid)
-    }
-}
-
-/// The input of what is about one namespace or service.
-#[derive(Deserialize)]
+/// The output of operations that answer with an operation of the service.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct IdInput {
-    /// An id or an ARN.
-    id: String,
+pub(crate) struct OperationId {
+    pub(crate) operation_id: String,
 }
 
-/// The input of lists that can be filtered.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListInput {
-    filters: Option<Vec<Filter>>,
-    #[serde(flatten)]
-    page: PageInput,
-}
-
-impl ListInput {
-    fn filters(&self) -> Result<&[Filter], Failure> {
-        let filters = self.filters.as_deref().unwrap_or_default();
-        if filters.len() > filter::MOST {
-            let (many, most) = (filters.len(), filter::MOST);
-            return Err(invalid(format!("Filters: {many} are more than {most}")));
-        }
-        Ok(filters)
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct OperationIdOutput<'a> {
-    operation_id: &'a str,
-}
+/// The output of operations that answer with nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Empty {}
 
 /// Carries out a command that answers with an operation.
-async fn run_operation(call: &Call<'_>, command: cloudmap::Command) -> Result<Vec<u8>, Failure> {
+async fn run_operation(call: &Call<'_>, command: cloudmap::Command) -> Result<Vec<u8>, ApiError> {
     match call.commit(Command::CloudMap(command)).await {
-        Ok(Reply::Operation(operation_id)) => write(&OperationIdOutput {
-            operation_id: &operation_id,
-        }),
+        Ok(Reply::Operation(id)) => Ok(json::write(&OperationId {
+            operation_id: id.to_string(),
+        })),
         Ok(other) => unreachable!("this command answers with an operation, not with {other:?}"),
         Err(error) => Err(errors::from_commit(error)),
     }
+}
+
+/// Carries out a command that answers with nothing.
+async fn run(call: &Call<'_>, command: cloudmap::Command) -> Result<Vec<u8>, ApiError> {
+    call.commit(Command::CloudMap(command))
+        .await
+        .map_err(errors::from_commit)?;
+    Ok(json::write(&Empty {}))
 }

@@ -1,10 +1,11 @@
-//! The AWS-shaped front doors, and a client for them.
+//! The AWS-shaped APIs, and a client for them.
 //!
-//! One listener answers App Mesh (`appmesh` 2019-01-25), Cloud Map (`servicediscovery` 2017-03-14) and
-//! the one call of STS that every tool makes first. A door decodes a request into a
-//! [`tombolo_model::Command`], commits it to the store and encodes the reply; reads go straight to the
-//! published view, without a lock. Shapes, error codes and headers follow `facts/aws-wire.md`,
-//! `facts/appmesh-api.md` and `facts/cloudmap-api.md`.
+//! One listener answers App Mesh (`appmesh` 2019-01-25), Cloud Map (`servicediscovery` 2017-03-14), the one
+//! call of STS that every tool makes first, and the one call of the Resource Groups Tagging API that generic
+//! tag tools make. A request is read once, into a typed operation; policies are asked about it; then it carries
+//! itself out: as a [`tombolo_model::Command`] that is committed to the store, or by reading the published
+//! view, without a lock. Shapes, error codes and headers follow `facts/aws-wire.md`, `facts/appmesh-api.md`
+//! and `facts/cloudmap-api.md`.
 //!
 //! What this crate deliberately is not: it decides nothing about meshes or registries (that is
 //! `tombolo_model::apply()`). Signatures are verified where [`Credentials`] are given; without them any
@@ -16,14 +17,19 @@
 
 mod access;
 mod appmesh;
+mod call;
 pub mod client;
 mod cloudmap;
+mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod operation;
 mod random;
 pub mod server;
+mod service;
 mod sigv4;
 mod sts;
+mod tagging;
 mod watch;
 mod wire;
 
@@ -33,3 +39,14 @@ pub use server::{Config, Server, Tls};
 /// Where the control plane tells how it goes, beside the AWS APIs. The page itself is mounted by whoever
 /// knows the proxies.
 pub const STATUS_PATH: &str = "/tombolo/v1/status";
+
+/// The names of all operations that are answered, by the name that signatures have for their service.
+pub fn operations() -> Vec<(&'static str, Vec<String>)> {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    vec![
+        ("appmesh", appmesh::Operation::names()),
+        ("servicediscovery", owned(cloudmap::Operation::NAMES)),
+        ("sts", owned(sts::Operation::NAMES)),
+        ("tagging", owned(tagging::Operation::NAMES)),
+    ]
+}

@@ -9,11 +9,14 @@ mod tls;
 pub use tls::Tls;
 
 use crate::{
-    access::{Credentials, door_target, is_reading, operator_target},
-    appmesh, cloudmap, random,
+    access::{Credentials, OperatorAction},
+    call::Call,
+    error::ApiError,
+    operation::{Operation, absent_service},
+    random,
+    service::{OPERATOR_SERVICE, Route, Service},
     sigv4::Refusal,
-    sts,
-    wire::{Call, Door, Failure},
+    wire::Protocol,
 };
 use admission::foreign_origin;
 use axum::{Router, body::Body, routing::MethodRouter};
@@ -24,9 +27,8 @@ use std::{future::Future, io, time::Duration};
 use tokio::net::TcpListener;
 use tombolo_model::Scope;
 use tombolo_store::Store;
+use tombolo_telemetry::{ErrorChain, RequestId};
 
-/// The service that signatures for our own paths are made for.
-pub(crate) const OPERATOR_SERVICE: &str = "tombolo";
 /// Most bytes that a verified operator may send: a state to import.
 const MAX_OPERATOR_BODY: usize = 1 << 30;
 
@@ -141,106 +143,103 @@ impl Server {
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        if self.credentials.is_none()
-            && let Some(origin) = foreign_origin(&parts.headers)
-        {
-            let failure = Failure::new(
+        let request_id = RequestId::new(random::uuid());
+        let route = Route::of(&parts);
+        let protocol = route.protocol();
+        let answer = match (route, self.foreign_origin(&parts)) {
+            (_, Some(origin)) => Err(ApiError::new(
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
                 format!("web pages of {origin} may not call a server in development mode"),
-            );
-            return Door::AppMesh.failure(&failure, &random::uuid());
-        }
-        let Some(door) = Door::of(&parts) else {
-            return self.answer_operator(Request::from_parts(parts, body)).await;
-        };
-        let request_id = random::uuid();
-        match self.answer(door, &parts, body, &request_id).await {
-            Ok(body) => door.success(body, &request_id),
-            Err(failure) => {
-                tracing::debug!(
-                    service = door.service(),
-                    method = %parts.method,
-                    path = parts.uri.path(),
-                    request_id,
-                    code = failure.code,
-                    // What follows about signatures shows what was signed, session tokens too.
-                    why = failure.message.lines().next(),
-                    "call refused"
-                );
-                door.failure(&failure, &request_id)
+            )),
+            (Route::Operator, None) => self.answer_operator(parts.clone(), body).await,
+            (Route::Absent(service, _), None) => Err(absent_service(&service, protocol)),
+            (Route::Service(service, _), None) => {
+                let answer = self.answer(service, protocol, &parts, body, &request_id);
+                (answer.await).map(|body| protocol.success(body, request_id.as_str()))
             }
+        };
+        answer.unwrap_or_else(|error| {
+            log(&error, &parts, &request_id);
+            protocol.failure(&error, request_id.as_str())
+        })
+    }
+
+    /// The web page that sent a request in development mode, where it is not this server's own.
+    fn foreign_origin(&self, request: &Parts) -> Option<String> {
+        match self.credentials {
+            Some(_) => None,
+            None => foreign_origin(&request.headers),
         }
     }
 
+    /// Who calls is found out before what they send is read; what they want is read before they are asked for
+    /// their right to it; and only then is it done.
     async fn answer(
         &self,
-        door: Door,
+        service: Service,
+        protocol: Protocol,
         request: &Parts,
         body: Body,
-        request_id: &str,
-    ) -> Result<Vec<u8>, Failure> {
-        let refused = |refusal: Refusal| refusal.at(door);
-        let caller = self.admit(door.service(), request).map_err(refused)?;
-        let (most, patience) = (self.config.max_body_bytes, self.config.read_timeout);
-        let held = self.bodies.read(body, most, patience).await?;
+        request_id: &RequestId,
+    ) -> Result<Vec<u8>, ApiError> {
+        let refused = |refusal: Refusal| refusal.at(protocol);
+        let caller = self
+            .admit(service.signing_name(), request)
+            .map_err(refused)?;
+        let (most, timeout) = (self.config.max_body_bytes, self.config.read_timeout);
+        let held = self.bodies.read(body, most, timeout).await?;
         let body = caller
             .confirm(request, held.bytes.clone())
             .map_err(refused)?;
-        door.check_headers(&request.headers, &body)?;
-        let target = || door_target(door, request, &body, &caller.scope);
-        caller.authorize(target).map_err(refused)?;
+        protocol.check_headers(&request.headers, &body)?;
+        let operation = Operation::read(service, protocol, request, &body)?;
+        drop((body, held));
+        if let Some(user) = caller.user() {
+            operation.authorize(user, &caller.scope).map_err(refused)?;
+        }
         let call = Call {
             store: &self.store,
-            user: caller.user(),
+            user: caller.user().cloned(),
             scope: caller.scope,
             access_key: caller.access_key,
             request_id,
-            request,
-            body,
         };
-        match door {
-            Door::CloudMap => cloudmap::answer(&call).await,
-            Door::AppMesh => appmesh::answer(&call).await,
-            Door::Sts => sts::answer(&call),
-        }
+        operation.execute(&call).await
     }
 
     /// Answers what is no AWS call. Where callers are verified, they sign these too.
-    async fn answer_operator(&self, request: Request<Body>) -> Response<Body> {
-        let is_open = self.open_routes.contains(&request.uri().path());
+    async fn answer_operator(&self, parts: Parts, body: Body) -> Result<Response<Body>, ApiError> {
+        let is_open = self.open_routes.contains(&parts.uri.path());
         let request = if self.credentials.is_some() && !is_open {
-            match self.verify_operator(request).await {
-                Ok(request) => request,
-                Err(failure) => return Door::AppMesh.failure(&failure, &random::uuid()),
-            }
+            self.verify_operator(parts, body).await?
         } else {
-            request
+            Request::from_parts(parts, body)
         };
         let routes = TowerToHyperService::new(self.routes.clone());
         match hyper::service::Service::call(&routes, request).await {
-            Ok(response) => response,
+            Ok(response) => Ok(response),
             Err(never) => match never {},
         }
     }
 
-    async fn verify_operator(&self, request: Request<Body>) -> Result<Request<Body>, Failure> {
-        let refused = |refusal: Refusal| refusal.at(Door::AppMesh);
-        let (parts, body) = request.into_parts();
+    async fn verify_operator(&self, parts: Parts, body: Body) -> Result<Request<Body>, ApiError> {
+        let refused = |refusal: Refusal| refusal.at(Protocol::Operator);
         let caller = self.admit(OPERATOR_SERVICE, &parts).map_err(refused)?;
-        let authorize = || {
-            let target = || Some(operator_target(&parts, &caller.scope));
-            caller.authorize(target).map_err(refused)
+        let action = OperatorAction::of(&parts);
+        let authorize = || match caller.user() {
+            Some(user) => action.authorize(user, &caller.scope).map_err(refused),
+            None => Ok(()),
         };
-        let patience = self.config.read_timeout;
+        let timeout = self.config.read_timeout;
         // Bodies beyond all bounds are for those alone who may change everything anyway.
-        let body = if caller.is_confirmed() && !is_reading(&parts) {
+        let body = if caller.is_confirmed() && !action.is_read() {
             authorize()?;
-            let body = body::read_trusted(body, MAX_OPERATOR_BODY, patience).await?;
+            let body = body::read_trusted(body, MAX_OPERATOR_BODY, timeout).await?;
             caller.confirm(&parts, body).map_err(refused)?
         } else {
             let most = self.config.max_body_bytes;
-            let held = self.bodies.read(body, most, patience).await?;
+            let held = self.bodies.read(body, most, timeout).await?;
             let body = caller.confirm(&parts, held.bytes).map_err(refused)?;
             authorize()?;
             body
@@ -249,10 +248,24 @@ impl Server {
     }
 }
 
+/// What the caller is not told goes to the log: our own failures as errors, refusals for whoever looks for them.
+fn log(error: &ApiError, request: &Parts, request_id: &RequestId) {
+    let (method, path) = (&request.method, request.uri.path());
+    let (code, cause) = (error.code, error.cause.as_deref());
+    // What follows about signatures shows what was signed, session tokens too.
+    let message = error.message.lines().next().unwrap_or_default();
+    if let Some(cause) = cause {
+        let cause = ErrorChain(cause);
+        tracing::error!(%method, path = ?path, %request_id, code, %cause, "call failed");
+    } else {
+        tracing::debug!(%method, path = ?path, %request_id, code, message = ?message, "call refused");
+    }
+}
+
 async fn unknown_path() -> (StatusCode, [(&'static str, &'static str); 1], &'static str) {
     (
         StatusCode::NOT_FOUND,
         [("content-type", "application/json")],
-        r#"{"__type":"UnknownOperationException","message":"nothing answers at this path"}"#,
+        r#"{"__type":"UnknownOperationException","code":"UnknownOperationException","message":"nothing answers at this path"}"#,
     )
 }

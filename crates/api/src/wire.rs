@@ -1,14 +1,13 @@
-//! What all AWS protocols share: which door a request is for, how bodies are read, how lists are paged, how a refusal looks.
+//! What several services share on the wire: protocols, encodings, reading inputs, pages of lists.
 
-pub(crate) mod call;
-pub(crate) mod door;
-pub(crate) mod failure;
+pub(crate) mod cbor;
+pub(crate) mod epoch;
 pub(crate) mod json;
-mod objects;
 pub(crate) mod paging;
 pub(crate) mod percent;
+mod protocol;
+mod strict;
+pub(crate) mod xml;
 
-pub(crate) use call::Call;
-pub(crate) use door::Door;
-pub(crate) use failure::Failure;
 pub(crate) use paging::Paging;
+pub(crate) use protocol::Protocol;

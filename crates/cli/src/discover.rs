@@ -113,7 +113,7 @@ async fn of_service(
     let instances = api.list_instances(&service.id).await?;
     // The list is complete but tells no health; the question tells health of the first thousand.
     let question = Question {
-        health: Some("ALL".into()),
+        health: Some(tombolo_api::client::HealthFilter::All),
         max_results: Some(1000),
         ..Question::new(namespace, &service.name)
     };

@@ -58,11 +58,15 @@ impl Env {
 
 /// The service ids in these names are the SDKs' own (facts/aws-wire.md). DiscoverInstances goes to the host
 /// `data-127.0.0.1` unless the host prefix is switched off; development mode accepts any credentials.
-fn variables(endpoint: &str, region: &str) -> [(&'static str, String); 8] {
+fn variables(endpoint: &str, region: &str) -> [(&'static str, String); 9] {
     [
         ("AWS_ENDPOINT_URL_APP_MESH", endpoint.to_owned()),
         ("AWS_ENDPOINT_URL_SERVICEDISCOVERY", endpoint.to_owned()),
         ("AWS_ENDPOINT_URL_STS", endpoint.to_owned()),
+        (
+            "AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API",
+            endpoint.to_owned(),
+        ),
         ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true".into()),
         ("AWS_REGION", region.to_owned()),
         ("AWS_DEFAULT_REGION", region.to_owned()),

@@ -53,6 +53,9 @@ pub struct Namespace {
     /// Tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// The operation of the last update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_update: Option<Arc<str>>,
 }
 
 /// The types of DNS record that a service can publish.
@@ -214,6 +217,20 @@ pub enum OperationType {
     UpdateService,
     RegisterInstance,
     DeregisterInstance,
+}
+
+impl OperationType {
+    /// The type as the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OperationType::CreateNamespace => "CREATE_NAMESPACE",
+            OperationType::DeleteNamespace => "DELETE_NAMESPACE",
+            OperationType::UpdateNamespace => "UPDATE_NAMESPACE",
+            OperationType::UpdateService => "UPDATE_SERVICE",
+            OperationType::RegisterInstance => "REGISTER_INSTANCE",
+            OperationType::DeregisterInstance => "DEREGISTER_INSTANCE",
+        }
+    }
 }
 
 /// A long-running request. Tombolo finishes each at once, so every operation is a success.

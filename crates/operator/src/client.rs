@@ -212,11 +212,11 @@ impl Client {
         }
     }
 
-    /// A refusal in the server's words; they may be those of the AWS APIs' authorizer.
+    /// A refusal in the server's words; they may be those of the authorizer.
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
         let endpoint = self.endpoint.to_string();
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
-        let code = json["__type"].as_str().unwrap_or_default();
+        let code = json["code"].as_str().unwrap_or_default();
         match (status.as_u16(), json["message"].as_str()) {
             (400 | 403, Some(message)) if code.ends_with("Exception") => Error::Denied {
                 endpoint,

@@ -402,3 +402,48 @@ fn tombolo_commands_sign_with_the_callers_key() {
     assert!(error.contains("UnrecognizedClientException"), "{error}");
     assert!(error.contains("AWS_ACCESS_KEY_ID"), "{error}");
 }
+
+#[test]
+fn policies_say_who_may_read_tags() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    let words = ["resourcegroupstaggingapi", "get-resources"];
+    let Some(allowed) = server.cli(ADMIN, &words) else {
+        return;
+    };
+    assert!(allowed.is_ok(), "{allowed:?}");
+    let refused = server.cli(COLOR, &words).expect("the CLI is there");
+    let why = refused.expect_err("no policy allows it");
+    assert!(
+        why.contains("AccessDeniedException") && why.contains("tag:GetResources on resource: *"),
+        "{why}"
+    );
+}
+
+/// Scripts call more services than are here. They learn that, and not that their signature is wrong.
+#[test]
+fn services_that_are_not_here_are_named_to_real_clients() {
+    let Some(server) = Guarded::start() else {
+        return;
+    };
+    let endpoint = format!("http://{}", server.api);
+    for (command, service) in [
+        (["ecs", "list-clusters"], "ecs"),
+        (["iam", "list-users"], "iam"),
+        (["eks", "list-clusters"], "eks"),
+        (["cloudwatch", "list-metrics"], "monitoring"),
+        (["route53", "list-hosted-zones"], "route53"),
+    ] {
+        let words = [&["--endpoint-url", &endpoint][..], &command].concat();
+        let Some(answer) = server.cli(ADMIN, &words) else {
+            return;
+        };
+        let why = answer.expect_err("it is not here");
+        let code = "(UnknownOperationException)";
+        assert!(
+            why.contains(code) && why.contains(&format!("\"{service}\"")),
+            "{command:?}: {why}"
+        );
+    }
+}

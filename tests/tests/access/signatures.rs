@@ -45,7 +45,11 @@ impl Signed {
         let answer = connection.send(&request).expect("an answer");
         let text = answer.text();
         let code = match serde_json::from_str::<Value>(&text) {
-            Ok(json) => json["__type"].as_str().unwrap_or_default().to_owned(),
+            // Our own paths have another member for it than AWS.
+            Ok(json) => {
+                let code = json["__type"].as_str().or_else(|| json["code"].as_str());
+                code.unwrap_or_default().to_owned()
+            }
             Err(_) => {
                 let code = text
                     .split_once("<Code>")

@@ -34,6 +34,7 @@ mod wire;
 
 use serde_json::{Value, json};
 use stage::Stage;
+use std::collections::BTreeSet;
 use suite::Suite;
 use tombolo_tests::{Server, model::Model};
 
@@ -67,6 +68,28 @@ fn cloud_map_conforms_to_its_model() {
         "2017-03-14",
         include_str!("cloud_map.json"),
     );
+}
+
+/// The table that routes, policies and our client read has every operation of the models, and no other.
+#[test]
+fn the_operations_are_those_of_the_models() {
+    for (service, names) in tombolo_api::operations() {
+        let (model, version, is_whole) = match service {
+            "appmesh" => ("appmesh", "2019-01-25", true),
+            "servicediscovery" => ("servicediscovery", "2017-03-14", true),
+            "sts" => ("sts", "2011-06-15", false),
+            "tagging" => ("resourcegroupstaggingapi", "2017-01-26", false),
+            other => panic!("{other} has no model"),
+        };
+        let Some(model) = Model::load(model, version) else {
+            return;
+        };
+        let ours: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let theirs: BTreeSet<&str> = model.operations().map(|operation| operation.name).collect();
+        assert!(ours.is_subset(&theirs), "{service}: {ours:?}");
+        assert!(!is_whole || ours == theirs, "{service}: {theirs:?}");
+        assert!(!ours.is_empty() && ours.len() == names.len(), "{service}");
+    }
 }
 
 #[test]

@@ -57,7 +57,14 @@ const LIMITS: Limits = Limits {
 };
 
 /// The services whose actions are known.
-const SERVICES: &[&str] = &["appmesh", "servicediscovery", "sts", "tombolo", "xray"];
+const SERVICES: &[&str] = &[
+    "appmesh",
+    "servicediscovery",
+    "sts",
+    "tag",
+    "tombolo",
+    "xray",
+];
 
 /// Reads the text of a credentials file.
 pub(super) fn read(text: &str) -> Result<Ring> {

@@ -32,6 +32,7 @@ const POLICIES: &[(&str, &[&str])] = &[
             "servicediscovery:List*",
         ],
     ),
+    ("ResourceGroupsandTagEditorReadOnlyAccess", &["tag:Get*"]),
     (
         "AWSCloudMapDiscoverInstanceAccess",
         &["servicediscovery:DiscoverInstances*"],

@@ -1,26 +1,21 @@
 //! The App Mesh error for each refusal (facts/appmesh-api.md §1).
 
 use super::BAD_REQUEST;
-use crate::wire::Failure;
+use crate::error::ApiError;
 use http::StatusCode;
 use tombolo_model::{Reason, Rejection};
 use tombolo_store::CommitError;
 
-pub(super) fn from_commit(error: CommitError) -> Failure {
+pub(super) fn from_commit(error: CommitError) -> ApiError {
     match error {
         CommitError::Rejected(rejection) => from_rejection(rejection),
-        CommitError::Unavailable(why) => {
-            tracing::error!(why, "the store is not available");
-            Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailableException",
-                "the store is not available; try again",
-            )
+        CommitError::Unavailable(cause) => {
+            ApiError::unavailable("ServiceUnavailableException", cause)
         }
     }
 }
 
-fn from_rejection(rejection: Rejection) -> Failure {
+fn from_rejection(rejection: Rejection) -> ApiError {
     let (status, code) = match rejection.reason {
         Reason::Invalid => (StatusCode::BAD_REQUEST, BAD_REQUEST),
         Reason::NotFound | Reason::ResourceNotFound => (StatusCode::NOT_FOUND, "NotFoundException"),
@@ -40,15 +35,15 @@ fn from_rejection(rejection: Rejection) -> Failure {
             unreachable!("mesh commands are not refused for reasons of the registry")
         }
     };
-    Failure::new(status, code, rejection.message)
+    ApiError::new(status, code, rejection.message)
 }
 
 /// An input that breaks the model.
-pub(super) fn bad_request(message: impl Into<String>) -> Failure {
-    Failure::bad(BAD_REQUEST, message)
+pub(super) fn bad_request(message: impl Into<String>) -> ApiError {
+    ApiError::bad_request(BAD_REQUEST, message)
 }
 
 /// A resource that does not exist.
-pub(super) fn not_found(message: impl Into<String>) -> Failure {
-    Failure::new(StatusCode::NOT_FOUND, "NotFoundException", message)
+pub(super) fn not_found(message: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "NotFoundException", message)
 }

@@ -1,19 +1,28 @@
 //! Lists of resources.
 
-use super::{errors::bad_request, names, resource, routing::Collection, shape};
-use crate::wire::{Call, Failure, Paging, paging::Page, percent};
-use serde_json::{Map, Value};
+use super::{Page, errors::bad_request, names, output::ResourceRef, path::Collection, resource};
+use crate::{
+    call::Call,
+    error::ApiError,
+    wire::{Paging, json, paging},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use std::{ops::RangeInclusive, sync::Arc};
 use tombolo_model::appmesh::{Kind, Resource};
 
-pub(super) fn list(call: &Call<'_>, collection: &Collection) -> Result<Value, Failure> {
+pub(super) fn list(
+    call: &Call<'_>,
+    collection: &Collection,
+    page: &Page,
+) -> Result<Vec<u8>, ApiError> {
     let plural = names::plural(collection.kind);
-    let paging = paging(call, plural, 1..=100)?;
+    let paging = page.paging(plural, 1..=100)?;
     let view = call.view();
     let scope = view.scope(&call.scope);
     resource::check_parents(call, scope, collection)?;
-    let page: Page<&Arc<Resource>> = match (scope, collection.kind) {
-        (None, _) => Page {
+    let page: paging::Page<&Arc<Resource>> = match (scope, collection.kind) {
+        (None, _) => paging::Page {
             items: Vec::new(),
             next: None,
         },
@@ -23,34 +32,27 @@ pub(super) fn list(call: &Call<'_>, collection: &Collection) -> Result<Value, Fa
             paging.page(members, |member| &member.key.name)
         }
     };
-    let items = page.items.iter().map(|item| shape::reference(item));
-    Ok(answer(plural, items.collect(), page.next))
+    let items = page.items.iter().map(|item| ResourceRef::new(item));
+    Ok(answer(plural, &items.collect::<Vec<_>>(), page.next))
 }
 
-/// The paging that the query asks for.
-pub(super) fn paging(
-    call: &Call<'_>,
-    list: &'static str,
-    bounds: RangeInclusive<i64>,
-) -> Result<Paging, Failure> {
-    let limit = match percent::query_value(call.query(), "limit") {
-        None => None,
-        Some(limit) => Some(
-            limit
-                .parse()
-                .map_err(|_| bad_request(format!("limit: {limit:?} is not a number")))?,
-        ),
-    };
-    let token = percent::query_value(call.query(), "nextToken").filter(|token| !token.is_empty());
-    Paging::new(list, limit, bounds, token.as_deref()).map_err(bad_request)
+impl Page {
+    /// The page of a list.
+    pub(super) fn paging(
+        &self,
+        list: &'static str,
+        bounds: RangeInclusive<i64>,
+    ) -> Result<Paging, ApiError> {
+        Paging::new(list, self.limit, bounds, self.next_token.as_deref()).map_err(bad_request)
+    }
 }
 
 /// A list is wrapped, and the last page has no token.
-pub(super) fn answer(member: &str, items: Vec<Value>, next: Option<String>) -> Value {
+pub(super) fn answer(member: &str, items: &[impl Serialize], next: Option<String>) -> Vec<u8> {
     let mut answer = Map::new();
-    answer.insert(member.into(), items.into());
+    answer.insert(member.into(), json!(items));
     if let Some(next) = next {
         answer.insert("nextToken".into(), next.into());
     }
-    Value::Object(answer)
+    json::write(&Value::Object(answer))
 }

@@ -14,10 +14,12 @@ use std::{
     str::FromStr,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
@@ -36,6 +38,7 @@ pub struct Endpoint {
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where distributions keep the authorities that everybody trusts.
 const AUTHORITIES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
@@ -99,8 +102,15 @@ impl Endpoint {
         self.authority.as_str()
     }
 
-    /// A new connection.
+    /// A new connection, which is there within 5 seconds, TLS included.
     pub async fn connect(&self) -> io::Result<Stream> {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 5 s");
+        timeout(CONNECT_TIMEOUT, self.connect_without_deadline())
+            .await
+            .map_err(late)?
+    }
+
+    async fn connect_without_deadline(&self) -> io::Result<Stream> {
         let default_port = if self.tls.is_some() { 443 } else { 80 };
         let port = self.authority.port_u16().unwrap_or(default_port);
         let host = self.authority.host().trim_matches(['[', ']']);

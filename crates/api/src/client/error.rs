@@ -79,6 +79,7 @@ impl Error {
         let member = |name| json.get(name)?.as_str().map(str::to_owned);
         let code = header("x-amzn-errortype")
             .or_else(|| member("__type"))
+            .or_else(|| member("code"))
             .unwrap_or_else(|| status.as_u16().to_string());
         // Namespaces before and addresses after the code are decoration.
         let code = code.rsplit('#').next().unwrap_or_default();

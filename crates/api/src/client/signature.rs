@@ -1,7 +1,7 @@
 //! The caller's keys, and signing with them.
 
 use crate::{
-    server::OPERATOR_SERVICE,
+    service::OPERATOR_SERVICE,
     sigv4::{Secret, Signer, authorize, sha256},
 };
 use http::{HeaderValue, Request};

@@ -1,7 +1,7 @@
 //! Sending one call, as often as it takes.
 
 use super::{Endpoint, Error, Keys, endpoint::Connector};
-use crate::{random, server::OPERATOR_SERVICE, wire::Door};
+use crate::random;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,16 +12,19 @@ use hyper_util::{
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tombolo_model::Scope;
+use tombolo_telemetry::ErrorChain;
 
 /// A call, ready to be sent as often as needed.
-pub(super) struct Outgoing<'a> {
-    /// The API; none for the server's own paths.
-    pub(super) door: Option<Door>,
+pub(super) struct Outgoing {
+    /// What it is signed for.
+    pub(super) service: &'static str,
+    /// The type of the body.
+    pub(super) content_type: &'static str,
     pub(super) method: Method,
     /// Path and query, encoded.
     pub(super) target: String,
     /// The value of `X-Amz-Target`.
-    pub(super) operation: Option<&'a str>,
+    pub(super) operation: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -83,10 +86,10 @@ impl Transport {
     }
 
     /// Sends a call and answers with the body of its success.
-    pub(super) async fn send(&self, call: &Outgoing<'_>) -> Result<Bytes, Error> {
+    pub(super) async fn send(&self, call: Outgoing) -> Result<Bytes, Error> {
         let mut backoff = Backoff::new(self.patience);
         loop {
-            match self.attempt(call).await {
+            match self.attempt(&call).await {
                 Err(error) if error.is_passing() => {
                     if !backoff.pause().await {
                         return Err(error);
@@ -98,13 +101,13 @@ impl Transport {
         }
     }
 
-    async fn attempt(&self, call: &Outgoing<'_>) -> Result<Bytes, Error> {
+    async fn attempt(&self, call: &Outgoing) -> Result<Bytes, Error> {
         let transport = |what: &dyn std::fmt::Display| {
             Error::Transport(format!("no answer from {}: {what}", self.endpoint))
         };
         let exchange = async {
             let response = (self.http.request(self.request(call)?).await)
-                .map_err(|error| transport(&Chain(&error)))?;
+                .map_err(|error| transport(&ErrorChain(&error)))?;
             let (head, body) = response.into_parts();
             let body = (Limited::new(body, MAX_ANSWER).collect().await)
                 .map_err(|error| transport(&error))?
@@ -120,28 +123,27 @@ impl Transport {
         }
     }
 
-    fn request(&self, call: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, Error> {
-        let (service, content_type) = match call.door {
-            Some(door) => (door.service(), door.request_type()),
-            None => (OPERATOR_SERVICE, "application/json"),
-        };
+    fn request(&self, call: &Outgoing) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(format!("{}{}", self.endpoint, call.target))
             .header(header::HOST, self.endpoint.authority())
             .header(header::USER_AGENT, "tombolo");
         if !call.body.is_empty() {
-            let content_type = HeaderValue::from_static(content_type);
+            let content_type = HeaderValue::from_static(call.content_type);
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        if let Some(operation) = call.operation {
+        if let Some(operation) = &call.operation {
             request = request.header("x-amz-target", operation);
         }
         let mut request = request
             .body(Full::from(call.body.clone()))
             .map_err(|error| Error::Protocol(error.to_string()))?;
         let region = &self.scope.region;
-        (self.keys.sign(region, service, &mut request, &call.body)).map_err(Error::Endpoint)?;
+        (self
+            .keys
+            .sign(region, call.service, &mut request, &call.body))
+        .map_err(Error::Endpoint)?;
         Ok(request)
     }
 }
@@ -171,20 +173,5 @@ impl Backoff {
         sleep(pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
-    }
-}
-
-/// An error with its causes: hyper's own text is only "client error (Connect)".
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

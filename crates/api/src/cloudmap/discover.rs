@@ -2,58 +2,75 @@
 //! answer together from how each instance is spelled, which is worked out once for each; no lock
 //! (facts/cloudmap-api.md §9).
 
-use super::{errors, health, ids, invalid, json, read, write};
+use super::{errors, health, ids, invalid};
 use crate::{
+    call::Call,
+    error::ApiError,
+    operation::{ANY, RpcOperation, reply},
     random,
-    wire::{Call, Failure},
+    wire::json,
 };
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use tombolo_model::{
-    ScopeView,
+    Scope, ScopeView,
     apply::cloudmap::{is_attribute_key, is_attribute_value, is_service_name},
     cloudmap::{Health, Instance, Namespace, Service},
 };
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Input<'a> {
-    #[serde(borrow)]
-    namespace_name: Cow<'a, str>,
-    #[serde(borrow)]
-    service_name: Cow<'a, str>,
-    max_results: Option<i64>,
-    query_parameters: Option<BTreeMap<String, String>>,
-    optional_parameters: Option<BTreeMap<String, String>>,
-    health_status: Option<HealthFilter>,
-    #[serde(borrow)]
-    owner_account: Option<Cow<'a, str>>,
+pub(crate) struct DiscoverInstances {
+    pub(crate) namespace_name: String,
+    pub(crate) service_name: String,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) query_parameters: Option<BTreeMap<String, String>>,
+    pub(crate) optional_parameters: Option<BTreeMap<String, String>>,
+    pub(crate) health_status: Option<HealthFilter>,
+    pub(crate) owner_account: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RevisionInput<'a> {
-    #[serde(borrow)]
-    namespace_name: Cow<'a, str>,
-    #[serde(borrow)]
-    service_name: Cow<'a, str>,
-    #[serde(borrow)]
-    owner_account: Option<Cow<'a, str>>,
+pub(crate) struct DiscoverInstancesRevision {
+    pub(crate) namespace_name: String,
+    pub(crate) service_name: String,
+    pub(crate) owner_account: Option<String>,
 }
 
-/// Which instances a caller wants. It means nothing where health is not known.
-#[derive(Clone, Copy, Default, Deserialize)]
+/// Which instances of a health-checked service are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum HealthFilter {
+pub enum HealthFilter {
+    /// Those that answer.
     #[default]
     Healthy,
+    /// Those that do not.
     Unhealthy,
+    /// All.
     All,
-    /// All, when none is healthy.
+    /// The healthy ones; all, when none is healthy.
     HealthyOrElseAll,
 }
 
-/// What an answer says of an instance that holds for this instance alone.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DiscoverInstancesOutput {
+    pub(crate) instances: Vec<DiscoveredShape>,
+    #[allow(dead_code)]
+    pub(crate) instances_revision: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DiscoveredShape {
+    pub(crate) instance_id: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// `HEALTHY`, `UNHEALTHY` or `UNKNOWN`.
+    pub(crate) health_status: String,
+}
+
+/// The part of a [`DiscoveredShape`] that holds for this instance alone.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Own<'a> {
@@ -61,7 +78,7 @@ struct Own<'a> {
     attributes: &'a BTreeMap<String, String>,
 }
 
-/// What it says of each instance of a service with the same health.
+/// The part that each instance of a service with the same health has.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Common<'a> {
@@ -70,62 +87,88 @@ struct Common<'a> {
     health_status: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RevisionOutput {
-    instances_revision: u64,
+pub(crate) struct DiscoverInstancesRevisionOutput {
+    pub(crate) instances_revision: u64,
 }
 
 const MAX_RESULTS: i64 = 1000;
 const DEFAULT_RESULTS: i64 = 100;
 
-pub(super) fn instances(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: Input<'_> = read(call)?;
-    let most = input.max_results.unwrap_or(DEFAULT_RESULTS);
-    if !(1..=MAX_RESULTS).contains(&most) {
-        let message = format!("MaxResults: {most} is not between 1 and {MAX_RESULTS}");
-        return Err(invalid(message));
+impl RpcOperation for DiscoverInstances {
+    type Output = DiscoverInstancesOutput;
+
+    fn resource(&self, _: &Scope) -> String {
+        ANY.to_owned()
     }
-    let view = call.view();
-    check_parameters("QueryParameters", input.query_parameters.as_ref())?;
-    check_parameters("OptionalParameters", input.optional_parameters.as_ref())?;
-    let (namespace, service) = (&input.namespace_name, &input.service_name);
-    let owner = input.owner_account.as_deref();
-    let (scope, namespace, service) =
-        find(call, view.scope(&call.scope), namespace, service, owner)?;
-    let registered = scope.instances(&service.id);
-    let mut chosen: Vec<&Arc<Instance>> = registered
-        .into_iter()
-        .flat_map(|instances| instances.by_id.values())
-        .filter(|instance| carries(instance, input.query_parameters.as_ref()))
-        .collect();
-    if service.is_health_checked() {
-        retain_by_health(&mut chosen, input.health_status.unwrap_or_default());
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let most = self.max_results.unwrap_or(DEFAULT_RESULTS);
+        if !(1..=MAX_RESULTS).contains(&most) {
+            let message = format!("MaxResults: {most} is not between 1 and {MAX_RESULTS}");
+            return Err(invalid(message));
+        }
+        let view = call.view();
+        let (query, optional) = (&self.query_parameters, &self.optional_parameters);
+        check_parameters("QueryParameters", query.as_ref())?;
+        check_parameters("OptionalParameters", optional.as_ref())?;
+        let (namespace, service) = (&self.namespace_name, &self.service_name);
+        let owner = self.owner_account.as_deref();
+        let (scope, namespace, service) =
+            find(call, view.scope(&call.scope), namespace, service, owner)?;
+        let registered = scope.instances(&service.id);
+        let mut chosen: Vec<&Arc<Instance>> = registered
+            .into_iter()
+            .flat_map(|instances| instances.by_id.values())
+            .filter(|instance| carries(instance, query.as_ref()))
+            .collect();
+        if service.is_health_checked() {
+            retain_by_health(&mut chosen, self.health_status.unwrap_or_default());
+        }
+        // Optional parameters narrow the choice only as long as somebody is left.
+        if let Some(optional) = optional.as_ref().filter(|optional| !optional.is_empty())
+            && chosen.iter().any(|i| carries(i, Some(optional)))
+        {
+            chosen.retain(|instance| carries(instance, Some(optional)));
+        }
+        random::sample(&mut chosen, most as usize);
+        let revision = registered.map_or(0, |instances| instances.revision);
+        Ok(write(namespace, service, &chosen, revision))
     }
-    // Optional parameters narrow the choice only as long as somebody is left.
-    if let Some(optional) = input.optional_parameters.as_ref().filter(|o| !o.is_empty())
-        && chosen.iter().any(|i| carries(i, Some(optional)))
-    {
-        chosen.retain(|instance| carries(instance, Some(optional)));
-    }
-    random::sample(&mut chosen, most as usize);
-    let revision = registered.map_or(0, |instances| instances.revision);
-    Ok(spell(namespace, service, &chosen, revision))
 }
 
-/// The answer: `{"Instances":[{own,common},…],"InstancesRevision":…}`.
-fn spell(
+impl RpcOperation for DiscoverInstancesRevision {
+    type Output = DiscoverInstancesRevisionOutput;
+
+    fn resource(&self, _: &Scope) -> String {
+        ANY.to_owned()
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let view = call.view();
+        let (namespace, service) = (&self.namespace_name, &self.service_name);
+        let owner = self.owner_account.as_deref();
+        let (scope, _, service) = find(call, view.scope(&call.scope), namespace, service, owner)?;
+        let registered = scope.instances(&service.id);
+        reply::<Self>(&DiscoverInstancesRevisionOutput {
+            instances_revision: registered.map_or(0, |instances| instances.revision),
+        })
+    }
+}
+
+/// The JSON of a [`DiscoverInstancesOutput`]: `{"Instances":[{own,common},…],"InstancesRevision":…}`.
+fn write(
     namespace: &Namespace,
     service: &Service,
     instances: &[&Arc<Instance>],
     revision: u64,
 ) -> Vec<u8> {
     let common = |health| {
-        let word = health::word(service, health);
-        json(&Common {
+        json::write(&Common {
             namespace_name: &namespace.http_name,
             service_name: &service.name,
-            health_status: word,
+            health_status: health::status(service, health),
         })
     };
     let (healthy, unhealthy) = (common(Health::Healthy), common(Health::Unhealthy));
@@ -161,22 +204,10 @@ fn spell(
 
 fn own(instance: &Instance) -> &[u8] {
     instance.spelling.get_or_derive(|| {
-        json(&Own {
+        json::write(&Own {
             instance_id: &instance.id,
             attributes: &instance.attributes,
         })
-    })
-}
-
-pub(super) fn revision(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: RevisionInput<'_> = read(call)?;
-    let view = call.view();
-    let (namespace, service) = (&input.namespace_name, &input.service_name);
-    let owner = input.owner_account.as_deref();
-    let (scope, _, service) = find(call, view.scope(&call.scope), namespace, service, owner)?;
-    let registered = scope.instances(&service.id);
-    write(&RevisionOutput {
-        instances_revision: registered.map_or(0, |instances| instances.revision),
     })
 }
 
@@ -187,7 +218,7 @@ fn find<'a>(
     name: &str,
     service: &str,
     owner: Option<&str>,
-) -> Result<(&'a ScopeView, &'a Arc<Namespace>, &'a Arc<Service>), Failure> {
+) -> Result<(&'a ScopeView, &'a Arc<Namespace>, &'a Arc<Service>), ApiError> {
     if !(1..=1024).contains(&name.len()) || !name.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(invalid(format!(
             "NamespaceName: {name:?} is not 1 to 1024 printable characters"
@@ -213,7 +244,7 @@ fn find<'a>(
 fn check_parameters(
     member: &str,
     wanted: Option<&BTreeMap<String, String>>,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     for (key, value) in wanted.into_iter().flatten() {
         if !is_attribute_key(key) || !is_attribute_value(value) {
             return Err(invalid(format!(

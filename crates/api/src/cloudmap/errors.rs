@@ -2,58 +2,50 @@
 //! Every modelled error has status 400.
 
 use super::INVALID_INPUT;
-use crate::wire::Failure;
-use http::StatusCode;
+use crate::error::ApiError;
 use tombolo_model::{Reason, Rejection};
 use tombolo_store::CommitError;
 
 /// The code of more tags than a resource may have.
 pub(super) const TOO_MANY_TAGS: &str = "TooManyTagsException";
 
-pub(super) fn from_commit(error: CommitError) -> Failure {
+pub(super) fn from_commit(error: CommitError) -> ApiError {
     match error {
         CommitError::Rejected(rejection) => from_rejection(rejection),
-        CommitError::Unavailable(why) => {
-            tracing::error!(why, "the store is not available");
-            Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailable",
-                "the store is not available; try again",
-            )
-        }
+        CommitError::Unavailable(cause) => ApiError::unavailable("ServiceUnavailable", cause),
     }
 }
 
-fn from_rejection(rejection: Rejection) -> Failure {
-    let failure = |code| Failure::bad(code, rejection.message);
+fn from_rejection(rejection: Rejection) -> ApiError {
+    let error = |code| ApiError::bad_request(code, rejection.message);
     match rejection.reason {
-        Reason::Invalid => failure(INVALID_INPUT),
-        Reason::InUse => failure("ResourceInUse"),
-        Reason::LimitExceeded => failure("ResourceLimitExceeded"),
-        Reason::TooManyTags => failure(TOO_MANY_TAGS),
-        Reason::NamespaceNotFound => failure("NamespaceNotFound"),
-        Reason::ServiceNotFound => failure("ServiceNotFound"),
-        Reason::InstanceNotFound => failure("InstanceNotFound"),
-        Reason::CustomHealthNotFound => failure("CustomHealthNotFound"),
-        Reason::ServiceAttributesLimit => failure("ServiceAttributesLimitExceededException"),
-        Reason::OperationNotFound => failure("OperationNotFound"),
-        Reason::ResourceNotFound => failure("ResourceNotFoundException"),
+        Reason::Invalid => error(INVALID_INPUT),
+        Reason::InUse => error("ResourceInUse"),
+        Reason::LimitExceeded => error("ResourceLimitExceeded"),
+        Reason::TooManyTags => error(TOO_MANY_TAGS),
+        Reason::NamespaceNotFound => error("NamespaceNotFound"),
+        Reason::ServiceNotFound => error("ServiceNotFound"),
+        Reason::InstanceNotFound => error("InstanceNotFound"),
+        Reason::CustomHealthNotFound => error("CustomHealthNotFound"),
+        Reason::ServiceAttributesLimit => error("ServiceAttributesLimitExceededException"),
+        Reason::OperationNotFound => error("OperationNotFound"),
+        Reason::ResourceNotFound => error("ResourceNotFoundException"),
         Reason::NamespaceExists {
             id,
             creator_request_id,
-        } => failure("NamespaceAlreadyExists")
+        } => error("NamespaceAlreadyExists")
             .with("CreatorRequestId", creator_request_id)
             .with("NamespaceId", Some(id)),
         Reason::ServiceExists {
             id,
             arn,
             creator_request_id,
-        } => failure("ServiceAlreadyExists")
+        } => error("ServiceAlreadyExists")
             .with("CreatorRequestId", creator_request_id)
             .with("ServiceId", Some(id))
             .with("ServiceArn", Some(arn)),
         Reason::DuplicateRequest { operation_id } => {
-            failure("DuplicateRequest").with("DuplicateOperationId", Some(operation_id))
+            error("DuplicateRequest").with("DuplicateOperationId", Some(operation_id))
         }
         Reason::NotFound | Reason::Conflict => {
             unreachable!("registry commands are not refused for reasons of the mesh")
@@ -61,18 +53,18 @@ fn from_rejection(rejection: Rejection) -> Failure {
     }
 }
 
-pub(super) fn namespace_not_found(name: &str) -> Failure {
-    Failure::bad(
+pub(super) fn namespace_not_found(name: &str) -> ApiError {
+    ApiError::bad_request(
         "NamespaceNotFound",
         format!("no namespace is called {name}"),
     )
 }
 
-pub(super) fn service_not_found(name: &str) -> Failure {
-    Failure::bad("ServiceNotFound", format!("no service is called {name}"))
+pub(super) fn service_not_found(name: &str) -> ApiError {
+    ApiError::bad_request("ServiceNotFound", format!("no service is called {name}"))
 }
 
-pub(super) fn instance_not_found(service: &str, id: &str) -> Failure {
+pub(super) fn instance_not_found(service: &str, id: &str) -> ApiError {
     let message = format!("service {service} has no instance {id}");
-    Failure::bad("InstanceNotFound", message)
+    ApiError::bad_request("InstanceNotFound", message)
 }

@@ -1,22 +1,22 @@
 //! The filters of lists (facts/cloudmap-api.md §5).
 
 use super::invalid;
-use crate::wire::{Call, Failure};
-use serde::Deserialize;
+use crate::{call::Call, error::ApiError};
+use serde::{Deserialize, Serialize};
 
 /// One filter; several are joined by "and".
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Filter {
-    pub(super) name: String,
-    pub(super) values: Vec<String>,
-    condition: Option<Condition>,
+pub(crate) struct Filter {
+    pub(crate) name: String,
+    pub(crate) values: Vec<String>,
+    pub(crate) condition: Option<Condition>,
 }
 
 /// How a value is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     Eq,
     In,
     Between,
@@ -24,12 +24,31 @@ pub(super) enum Condition {
 }
 
 /// Most filters of an input, and most values of a filter: each item of a list is compared with all of them.
-pub(super) const MOST: usize = 100;
+const MAX: usize = 100;
+
+/// The filters of an input, which are not too many.
+pub(super) fn checked(filters: Option<&[Filter]>) -> Result<&[Filter], ApiError> {
+    let filters = filters.unwrap_or_default();
+    if filters.len() > MAX {
+        let count = filters.len();
+        return Err(invalid(format!("Filters: {count} are more than {MAX}")));
+    }
+    Ok(filters)
+}
 
 impl Filter {
+    /// The filter for what is called by one name.
+    pub(crate) fn equals(name: &str, value: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            values: vec![value.to_owned()],
+            condition: Some(Condition::Eq),
+        }
+    }
+
     /// The condition, `EQ` when none is given. Checks that it is one of `allowed` and has as many values
     /// as it needs.
-    pub(super) fn condition(&self, allowed: &[Condition]) -> Result<Condition, Failure> {
+    pub(super) fn condition(&self, allowed: &[Condition]) -> Result<Condition, ApiError> {
         let condition = self.condition.unwrap_or(Condition::Eq);
         if !allowed.contains(&condition) {
             let message = format!("Filters: {} cannot be compared by {condition:?}", self.name);
@@ -38,7 +57,7 @@ impl Filter {
         let is_enough = match condition {
             Condition::Eq | Condition::BeginsWith => self.values.len() == 1,
             Condition::Between => self.values.len() == 2,
-            Condition::In => (1..=MOST).contains(&self.values.len()),
+            Condition::In => (1..=MAX).contains(&self.values.len()),
         };
         if !is_enough {
             let message = format!(
@@ -66,7 +85,7 @@ impl Filter {
 
     /// Whether the filter lets the caller's own resources pass. There are no others: accounts share
     /// nothing here.
-    pub(super) fn includes_own(&self, call: &Call<'_>) -> Result<bool, Failure> {
+    pub(super) fn includes_own(&self, call: &Call<'_>) -> Result<bool, ApiError> {
         self.condition(&[Condition::Eq])?;
         match self.values.first().map(String::as_str) {
             Some("SELF") => Ok(true),
@@ -80,7 +99,7 @@ impl Filter {
     }
 
     /// The refusal of a filter that the list does not have.
-    pub(super) fn unknown(&self) -> Failure {
+    pub(super) fn unknown(&self) -> ApiError {
         invalid(format!("Filters: {:?} is not a filter here", self.name))
     }
 }

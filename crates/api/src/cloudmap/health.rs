@@ -1,43 +1,47 @@
 //! The health of instances, as told and as asked for.
 
-use super::{PageInput, errors, ids, invalid, read, write};
-use crate::wire::{Call, Failure};
+use super::{Empty, errors, ids, invalid, paging, run};
+use crate::{
+    call::Call,
+    error::ApiError,
+    operation::{RpcOperation, reply},
+};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use tombolo_model::{
-    Command,
+    Scope,
     apply::cloudmap,
     cloudmap::{Health, Instance, Service},
 };
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct GetInput {
-    service_id: String,
-    instances: Option<Vec<String>>,
-    #[serde(flatten)]
-    page: PageInput,
+pub(crate) struct GetInstancesHealthStatus {
+    pub(crate) service_id: String,
+    pub(crate) instances: Option<Vec<String>>,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct GetOutput<'a> {
-    status: BTreeMap<&'a str, &'static str>,
+pub(crate) struct GetInstancesHealthStatusOutput {
+    /// `HEALTHY`, `UNHEALTHY` or `UNKNOWN`, by instance id.
+    pub(crate) status: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_token: Option<String>,
+    pub(crate) next_token: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct UpdateInput {
-    service_id: String,
-    instance_id: String,
-    status: Health,
+pub(crate) struct UpdateInstanceCustomHealthStatus {
+    pub(crate) service_id: String,
+    pub(crate) instance_id: String,
+    pub(crate) status: Health,
 }
 
 /// What an instance's health is called. A service without a health check knows nothing about it.
-pub(super) fn word(service: &Service, health: Health) -> &'static str {
+pub(super) fn status(service: &Service, health: Health) -> &'static str {
     match health {
         _ if !service.is_health_checked() => "UNKNOWN",
         Health::Healthy => "HEALTHY",
@@ -45,61 +49,75 @@ pub(super) fn word(service: &Service, health: Health) -> &'static str {
     }
 }
 
-pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: GetInput = read(call)?;
-    let paging = input.page.paging("instancesHealth")?;
-    for id in input.instances.iter().flatten() {
-        ids::check_instance_id(id)?;
+impl RpcOperation for GetInstancesHealthStatus {
+    type Output = GetInstancesHealthStatusOutput;
+
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
     }
-    if input.instances.as_ref().is_some_and(Vec::is_empty) {
-        return Err(invalid("Instances: must not be empty"));
-    }
-    let view = call.view();
-    let (scope, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
-    let page = match input.instances {
-        None => {
-            let start = paging.after().map_or(Bound::Unbounded, Bound::Excluded);
-            let all = scope
-                .instances(&service.id)
-                .into_iter()
-                .flat_map(|instances| instances.by_id.range::<_, str>((start, Bound::Unbounded)))
-                .map(|(_, instance)| instance);
-            paging.page(all, |instance| &instance.id)
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let token = self.next_token.as_deref();
+        let paging = paging("instancesHealth", self.max_results, token)?;
+        for id in self.instances.iter().flatten() {
+            ids::check_instance_id(id)?;
         }
-        Some(mut ids) => {
-            ids.sort_unstable();
-            ids.dedup();
-            let mut wanted: Vec<&Arc<Instance>> = Vec::with_capacity(ids.len());
-            for id in &ids {
-                wanted.push(
-                    scope
-                        .instance(&service.id, id)
-                        .ok_or_else(|| errors::instance_not_found(&service.name, id))?,
-                );
+        if self.instances.as_ref().is_some_and(Vec::is_empty) {
+            return Err(invalid("Instances: must not be empty"));
+        }
+        let view = call.view();
+        let (scope, service) = ids::service(call, view.scope(&call.scope), &self.service_id)?;
+        let page = match self.instances {
+            None => {
+                let start = paging.after().map_or(Bound::Unbounded, Bound::Excluded);
+                let all = scope
+                    .instances(&service.id)
+                    .into_iter()
+                    .flat_map(|instances| {
+                        instances.by_id.range::<_, str>((start, Bound::Unbounded))
+                    })
+                    .map(|(_, instance)| instance);
+                paging.page(all, |instance| &instance.id)
             }
-            paging.page(wanted.into_iter(), |instance| &instance.id)
-        }
-    };
-    write(&GetOutput {
-        status: page
-            .items
-            .into_iter()
-            .map(|instance| (&*instance.id, word(service, instance.health)))
-            .collect(),
-        next_token: page.next,
-    })
+            Some(mut ids) => {
+                ids.sort_unstable();
+                ids.dedup();
+                let mut wanted: Vec<&Arc<Instance>> = Vec::with_capacity(ids.len());
+                for id in &ids {
+                    wanted.push(
+                        scope
+                            .instance(&service.id, id)
+                            .ok_or_else(|| errors::instance_not_found(&service.name, id))?,
+                    );
+                }
+                paging.page(wanted.into_iter(), |instance| &instance.id)
+            }
+        };
+        let told = |instance: &Arc<Instance>| {
+            let status = status(service, instance.health);
+            (instance.id.to_string(), status.to_owned())
+        };
+        reply::<Self>(&GetInstancesHealthStatusOutput {
+            status: page.items.into_iter().map(told).collect(),
+            next_token: page.next,
+        })
+    }
 }
 
 /// Takes effect at once, where AWS waits half a minute: a report of health is worth most when it is new.
-pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: UpdateInput = read(call)?;
-    let command = cloudmap::Command::SetHealth {
-        service_id: ids::service_id(call, &input.service_id)?.to_owned(),
-        instance_id: input.instance_id,
-        health: input.status,
-    };
-    call.commit(Command::CloudMap(command))
-        .await
-        .map_err(errors::from_commit)?;
-    write(&json!({}))
+impl RpcOperation for UpdateInstanceCustomHealthStatus {
+    type Output = Empty;
+
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let command = cloudmap::Command::SetHealth {
+            service_id: ids::service_id(call, &self.service_id)?.to_owned(),
+            instance_id: self.instance_id,
+            health: self.status,
+        };
+        run(call, command).await
+    }
 }

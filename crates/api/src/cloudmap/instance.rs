@@ -1,128 +1,166 @@
 //! Instances.
 
-use super::{PageInput, errors, ids, read, run_operation, write};
-use crate::wire::{Call, Failure};
+use super::{OperationId, errors, ids, paging, run_operation};
+use crate::{
+    call::Call,
+    error::ApiError,
+    operation::{RpcOperation, reply},
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::Bound};
-use tombolo_model::{apply::cloudmap, cloudmap::Instance};
+use tombolo_model::{Scope, apply::cloudmap, cloudmap::Instance};
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RegisterInput {
-    service_id: String,
-    instance_id: String,
-    creator_request_id: Option<String>,
-    attributes: BTreeMap<String, String>,
+pub(crate) struct RegisterInstance {
+    pub(crate) service_id: String,
+    pub(crate) instance_id: String,
+    pub(crate) creator_request_id: Option<String>,
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct InstanceInput {
-    service_id: String,
-    instance_id: String,
+pub(crate) struct DeregisterInstance {
+    pub(crate) service_id: String,
+    pub(crate) instance_id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ListInput {
-    service_id: String,
-    #[serde(flatten)]
-    page: PageInput,
+pub(crate) struct GetInstance {
+    pub(crate) service_id: String,
+    pub(crate) instance_id: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListInstances {
+    pub(crate) service_id: String,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetInstanceOutput {
+    pub(crate) resource_owner: String,
+    pub(crate) instance: InstanceShape,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListInstancesOutput {
+    pub(crate) resource_owner: String,
+    pub(crate) instances: Vec<InstanceShape>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_token: Option<String>,
 }
 
 /// `Instance` and `InstanceSummary`; the latter has no token.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shape<'a> {
-    id: &'a str,
+pub(crate) struct InstanceShape {
+    pub(crate) id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    creator_request_id: Option<&'a str>,
-    attributes: &'a BTreeMap<String, String>,
-    created_by_account: &'a str,
+    pub(crate) creator_request_id: Option<String>,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) created_by_account: String,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GetOutput<'a> {
-    resource_owner: &'a str,
-    instance: Shape<'a>,
+impl RpcOperation for RegisterInstance {
+    type Output = OperationId;
+
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let command = cloudmap::RegisterInstance {
+            service_id: ids::service_id(call, &self.service_id)?.to_owned(),
+            instance_id: self.instance_id,
+            attributes: self.attributes,
+            creator_request_id: self.creator_request_id,
+        };
+        run_operation(call, cloudmap::Command::RegisterInstance(command)).await
+    }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListOutput<'a> {
-    resource_owner: &'a str,
-    instances: Vec<Shape<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_token: Option<String>,
+impl RpcOperation for DeregisterInstance {
+    type Output = OperationId;
+
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let command = cloudmap::Command::DeregisterInstance {
+            service_id: ids::service_id(call, &self.service_id)?.to_owned(),
+            instance_id: self.instance_id,
+        };
+        run_operation(call, command).await
+    }
 }
 
-pub(super) async fn register(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: RegisterInput = read(call)?;
-    let command = cloudmap::RegisterInstance {
-        service_id: ids::service_id(call, &input.service_id)?.to_owned(),
-        instance_id: input.instance_id,
-        attributes: input.attributes,
-        creator_request_id: input.creator_request_id,
-    };
-    run_operation(call, cloudmap::Command::RegisterInstance(command)).await
+impl RpcOperation for GetInstance {
+    type Output = GetInstanceOutput;
+
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        ids::check_instance_id(&self.instance_id)?;
+        let view = call.view();
+        let (scope, service) = ids::service(call, view.scope(&call.scope), &self.service_id)?;
+        let instance = scope
+            .instance(&service.id, &self.instance_id)
+            .ok_or_else(|| errors::instance_not_found(&service.name, &self.instance_id))?;
+        reply::<Self>(&GetInstanceOutput {
+            resource_owner: call.scope.account.to_string(),
+            instance: InstanceShape {
+                creator_request_id: instance.creator_request_id.clone(),
+                ..summary(call, instance)
+            },
+        })
+    }
 }
 
-pub(super) async fn deregister(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: InstanceInput = read(call)?;
-    let command = cloudmap::Command::DeregisterInstance {
-        service_id: ids::service_id(call, &input.service_id)?.to_owned(),
-        instance_id: input.instance_id,
-    };
-    run_operation(call, command).await
-}
+impl RpcOperation for ListInstances {
+    type Output = ListInstancesOutput;
 
-pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: InstanceInput = read(call)?;
-    ids::check_instance_id(&input.instance_id)?;
-    let view = call.view();
-    let (scope, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
-    let instance = scope
-        .instance(&service.id, &input.instance_id)
-        .ok_or_else(|| errors::instance_not_found(&service.name, &input.instance_id))?;
-    write(&GetOutput {
-        resource_owner: &call.scope.account,
-        instance: shape(call, instance, instance.creator_request_id.as_deref()),
-    })
-}
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
 
-pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: ListInput = read(call)?;
-    let paging = input.page.paging("instances")?;
-    let view = call.view();
-    let (scope, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
-    let start = paging.after().map_or(Bound::Unbounded, Bound::Excluded);
-    let instances = scope
-        .instances(&service.id)
-        .into_iter()
-        .flat_map(|instances| instances.by_id.range::<_, str>((start, Bound::Unbounded)))
-        .map(|(_, instance)| instance);
-    let page = paging.page(instances, |instance| &instance.id);
-    write(&ListOutput {
-        resource_owner: &call.scope.account,
-        instances: page
-            .items
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let paging = paging("instances", self.max_results, self.next_token.as_deref())?;
+        let view = call.view();
+        let (scope, service) = ids::service(call, view.scope(&call.scope), &self.service_id)?;
+        let start = paging.after().map_or(Bound::Unbounded, Bound::Excluded);
+        let instances = scope
+            .instances(&service.id)
             .into_iter()
-            .map(|instance| shape(call, instance, None))
-            .collect(),
-        next_token: page.next,
-    })
+            .flat_map(|instances| instances.by_id.range::<_, str>((start, Bound::Unbounded)))
+            .map(|(_, instance)| instance);
+        let page = paging.page(instances, |instance| &instance.id);
+        reply::<Self>(&ListInstancesOutput {
+            resource_owner: call.scope.account.to_string(),
+            instances: page
+                .items
+                .into_iter()
+                .map(|instance| summary(call, instance))
+                .collect(),
+            next_token: page.next,
+        })
+    }
 }
 
-fn shape<'a>(
-    call: &'a Call<'_>,
-    instance: &'a Instance,
-    creator_request_id: Option<&'a str>,
-) -> Shape<'a> {
-    Shape {
-        id: &instance.id,
-        creator_request_id,
-        attributes: &instance.attributes,
-        created_by_account: &call.scope.account,
+fn summary(call: &Call<'_>, instance: &Instance) -> InstanceShape {
+    InstanceShape {
+        id: instance.id.to_string(),
+        creator_request_id: None,
+        attributes: instance.attributes.clone(),
+        created_by_account: call.scope.account.to_string(),
     }
 }

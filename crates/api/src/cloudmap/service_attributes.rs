@@ -1,83 +1,100 @@
 //! The attributes of services themselves.
 
-use super::{errors, ids, read, write};
-use crate::wire::{Call, Failure};
+use super::{Empty, ids, run};
+use crate::{
+    call::Call,
+    error::ApiError,
+    operation::{RpcOperation, reply},
+};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::collections::BTreeMap;
-use tombolo_model::{Command, apply::cloudmap, arn};
+use tombolo_model::{Scope, apply::cloudmap, arn};
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct GetInput {
-    service_id: String,
+pub(crate) struct GetServiceAttributes {
+    pub(crate) service_id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct UpdateInput {
-    service_id: String,
-    attributes: BTreeMap<String, String>,
+pub(crate) struct UpdateServiceAttributes {
+    pub(crate) service_id: String,
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DeleteInput {
-    service_id: String,
+pub(crate) struct DeleteServiceAttributes {
+    pub(crate) service_id: String,
     /// Keys alone.
-    attributes: Vec<String>,
+    pub(crate) attributes: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct GetOutput<'a> {
-    service_attributes: Shape<'a>,
+pub(crate) struct GetServiceAttributesOutput {
+    pub(crate) service_attributes: ServiceAttributesShape,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shape<'a> {
-    service_arn: String,
-    resource_owner: &'a str,
+pub(crate) struct ServiceAttributesShape {
+    pub(crate) service_arn: String,
+    pub(crate) resource_owner: String,
     /// As the model has it, there is at least one, or no member.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: &'a BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
-pub(super) fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: GetInput = read(call)?;
-    let view = call.view();
-    let (_, service) = ids::service(call, view.scope(&call.scope), &input.service_id)?;
-    write(&GetOutput {
-        service_attributes: Shape {
-            service_arn: arn::of_service(&call.scope, &service.id),
-            resource_owner: &call.scope.account,
-            attributes: &service.attributes,
-        },
-    })
+impl RpcOperation for GetServiceAttributes {
+    type Output = GetServiceAttributesOutput;
+
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let view = call.view();
+        let (_, service) = ids::service(call, view.scope(&call.scope), &self.service_id)?;
+        reply::<Self>(&GetServiceAttributesOutput {
+            service_attributes: ServiceAttributesShape {
+                service_arn: arn::of_service(&call.scope, &service.id),
+                resource_owner: call.scope.account.to_string(),
+                attributes: service.attributes.clone(),
+            },
+        })
+    }
 }
 
-pub(super) async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: UpdateInput = read(call)?;
-    let command = cloudmap::Command::UpdateServiceAttributes {
-        service_id: ids::service_id(call, &input.service_id)?.to_owned(),
-        attributes: input.attributes,
-    };
-    commit(call, command).await
+impl RpcOperation for UpdateServiceAttributes {
+    type Output = Empty;
+
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let command = cloudmap::Command::UpdateServiceAttributes {
+            service_id: ids::service_id(call, &self.service_id)?.to_owned(),
+            attributes: self.attributes,
+        };
+        run(call, command).await
+    }
 }
 
-pub(super) async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: DeleteInput = read(call)?;
-    let command = cloudmap::Command::DeleteServiceAttributes {
-        service_id: ids::service_id(call, &input.service_id)?.to_owned(),
-        keys: input.attributes,
-    };
-    commit(call, command).await
-}
+impl RpcOperation for DeleteServiceAttributes {
+    type Output = Empty;
 
-async fn commit(call: &Call<'_>, command: cloudmap::Command) -> Result<Vec<u8>, Failure> {
-    call.commit(Command::CloudMap(command))
-        .await
-        .map_err(errors::from_commit)?;
-    write(&json!({}))
+    fn resource(&self, scope: &Scope) -> String {
+        ids::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let command = cloudmap::Command::DeleteServiceAttributes {
+            service_id: ids::service_id(call, &self.service_id)?.to_owned(),
+            keys: self.attributes,
+        };
+        run(call, command).await
+    }
 }

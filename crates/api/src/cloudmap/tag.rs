@@ -1,122 +1,158 @@
 //! Tags of namespaces and services, which are named by ARN (facts/cloudmap-api.md §12).
 
-use super::{errors, invalid, read, write};
-use crate::wire::{Call, Failure};
+use super::{Empty, errors, invalid};
+use crate::{
+    call::Call,
+    error::ApiError,
+    operation::{ANY, RpcOperation, reply},
+    wire::json,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tombolo_model::{
-    Command,
+    Command, Scope,
     apply::cloudmap::{self, Tagged},
     appmesh::Tag,
     arn::{self, RegistryName},
 };
 
-/// A tag as Cloud Map spells it.
-#[derive(Deserialize)]
+/// A tag as Cloud Map writes it.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct TagInput {
-    key: String,
+pub(crate) struct TagShape {
+    pub(crate) key: String,
     /// May be empty, but must be there.
-    value: String,
+    pub(crate) value: String,
 }
 
-#[derive(Deserialize)]
-struct TagResourceInput {
-    #[serde(rename = "ResourceARN")]
-    resource: String,
-    #[serde(rename = "Tags")]
-    tags: Vec<TagInput>,
+impl From<Tag> for TagShape {
+    fn from(Tag { key, value }: Tag) -> Self {
+        Self { key, value }
+    }
 }
 
-#[derive(Deserialize)]
-struct UntagResourceInput {
-    #[serde(rename = "ResourceARN")]
-    resource: String,
-    #[serde(rename = "TagKeys")]
-    tag_keys: Vec<String>,
+impl From<TagShape> for Tag {
+    fn from(TagShape { key, value }: TagShape) -> Self {
+        Self { key, value }
+    }
 }
 
-#[derive(Deserialize)]
-struct ListInput {
-    #[serde(rename = "ResourceARN")]
-    resource: String,
-}
-
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shape<'a> {
-    key: &'a str,
-    value: &'a str,
+pub(crate) struct TagResource {
+    #[serde(rename = "ResourceARN")]
+    pub(crate) resource_arn: String,
+    pub(crate) tags: Vec<TagShape>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ListOutput<'a> {
-    tags: Vec<Shape<'a>>,
+pub(crate) struct UntagResource {
+    #[serde(rename = "ResourceARN")]
+    pub(crate) resource_arn: String,
+    pub(crate) tag_keys: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListTagsForResource {
+    #[serde(rename = "ResourceARN")]
+    pub(crate) resource_arn: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListTagsForResourceOutput {
+    pub(crate) tags: Vec<TagShape>,
 }
 
 /// Longest ARN of a resource with tags.
 const MAX_ARN: usize = 1011;
 
 /// The tags of an input. None when the member is absent.
-pub(super) fn tags(input: Option<Vec<TagInput>>) -> Vec<Tag> {
-    let read = |TagInput { key, value }| Tag { key, value };
-    input.into_iter().flatten().map(read).collect()
+pub(super) fn of_input(input: Option<Vec<TagShape>>) -> Vec<Tag> {
+    input.into_iter().flatten().map(Tag::from).collect()
 }
 
-pub(super) async fn tag(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: TagResourceInput = read(call)?;
-    let command = cloudmap::Command::Tag {
-        resource: resource(call, &input.resource)?,
-        tags: tags(Some(input.tags)),
-    };
-    commit(call, command, input.resource).await
+impl RpcOperation for TagResource {
+    type Output = Empty;
+
+    fn resource(&self, scope: &Scope) -> String {
+        own_spelling(scope, &self.resource_arn)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let command = cloudmap::Command::Tag {
+            resource: resource(call, &self.resource_arn)?,
+            tags: of_input(Some(self.tags)),
+        };
+        run(call, command, self.resource_arn).await
+    }
 }
 
-pub(super) async fn untag(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: UntagResourceInput = read(call)?;
-    let command = cloudmap::Command::Untag {
-        resource: resource(call, &input.resource)?,
-        tag_keys: input.tag_keys,
-    };
-    commit(call, command, input.resource).await
+impl RpcOperation for UntagResource {
+    type Output = Empty;
+
+    fn resource(&self, scope: &Scope) -> String {
+        own_spelling(scope, &self.resource_arn)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let command = cloudmap::Command::Untag {
+            resource: resource(call, &self.resource_arn)?,
+            tag_keys: self.tag_keys,
+        };
+        run(call, command, self.resource_arn).await
+    }
 }
 
-async fn commit(
+async fn run(
     call: &Call<'_>,
     command: cloudmap::Command,
     arn: String,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Vec<u8>, ApiError> {
     let committed = call.commit(Command::CloudMap(command)).await;
     committed.map_err(|error| {
-        let failure = errors::from_commit(error);
-        match failure.code {
-            errors::TOO_MANY_TAGS => failure.with("ResourceName", Some(arn)),
-            _ => failure,
+        let error = errors::from_commit(error);
+        match error.code {
+            errors::TOO_MANY_TAGS => error.with("ResourceName", Some(arn)),
+            _ => error,
         }
     })?;
-    write(&json!({}))
+    Ok(json::write(&Empty {}))
 }
 
 /// In the order in which they came.
-pub(super) fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let input: ListInput = read(call)?;
-    let resource = resource(call, &input.resource)?;
-    let view = call.view();
-    let tags = (view.scope(&call.scope)).and_then(|scope| match &resource {
-        Tagged::Namespace(id) => scope.namespace(id).map(|namespace| &namespace.tags),
-        Tagged::Service(id) => scope.service(id).map(|service| &service.tags),
-    });
-    let tags = tags.ok_or_else(|| not_found(&input.resource))?;
-    write(&ListOutput {
-        tags: tags
-            .iter()
-            .map(|Tag { key, value }| Shape { key, value })
-            .collect(),
-    })
+impl RpcOperation for ListTagsForResource {
+    type Output = ListTagsForResourceOutput;
+
+    fn resource(&self, scope: &Scope) -> String {
+        own_spelling(scope, &self.resource_arn)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let resource = resource(call, &self.resource_arn)?;
+        let view = call.view();
+        let tags = (view.scope(&call.scope)).and_then(|scope| match &resource {
+            Tagged::Namespace(id) => scope.namespace(id).map(|namespace| &namespace.tags),
+            Tagged::Service(id) => scope.service(id).map(|service| &service.tags),
+        });
+        let tags = tags.ok_or_else(|| not_found(&self.resource_arn))?;
+        reply::<Self>(&ListTagsForResourceOutput {
+            tags: tags.iter().cloned().map(TagShape::from).collect(),
+        })
+    }
 }
 
-fn resource(call: &Call<'_>, text: &str) -> Result<Tagged, Failure> {
+/// One resource has one name in policies, however it is named.
+fn own_spelling(scope: &Scope, text: &str) -> String {
+    match arn::parse_registry(scope, text) {
+        Some(RegistryName::Namespace(id)) => arn::of_namespace(scope, &id),
+        Some(RegistryName::Service(id)) => arn::of_service(scope, &id),
+        Some(RegistryName::Foreign) => text.to_owned(),
+        None => ANY.to_owned(),
+    }
+}
+
+fn resource(call: &Call<'_>, text: &str) -> Result<Tagged, ApiError> {
     if !(1..=MAX_ARN).contains(&text.chars().count()) {
         let message = format!("ResourceARN: has 1 to {MAX_ARN} characters");
         return Err(invalid(message));
@@ -129,8 +165,8 @@ fn resource(call: &Call<'_>, text: &str) -> Result<Tagged, Failure> {
     }
 }
 
-fn not_found(arn: &str) -> Failure {
-    Failure::bad(
+fn not_found(arn: &str) -> ApiError {
+    ApiError::bad_request(
         "ResourceNotFoundException",
         format!("no namespace or service has the ARN {arn}"),
     )

@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::{
-    access::{Target, User},
+    access::User,
     sigv4::{Candidate, Claim, Refusal, Secret, has_normal_path},
 };
 use bytes::Bytes;
@@ -126,22 +126,9 @@ impl Admission {
         }
     }
 
-    /// Refuses what the caller's policies do not allow.
-    pub(super) fn authorize<'a>(
-        &self,
-        target: impl FnOnce() -> Option<Target<'a>>,
-    ) -> Result<(), Refusal> {
-        let Some(verified) = &self.verified else {
-            return Ok(());
-        };
-        match target() {
-            Some(target) => verified.user.check(&target.action, target.resource),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn user(&self) -> Option<Arc<User>> {
-        self.verified.as_ref().map(|verified| verified.user.clone())
+    /// The verified caller; none in development mode.
+    pub(super) fn user(&self) -> Option<&Arc<User>> {
+        self.verified.as_ref().map(|verified| &verified.user)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading bodies: bounded in size, in time, and in memory over all connections.
 
-use crate::wire::Failure;
+use crate::error::ApiError;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 /// The bytes that bodies may take at a time.
@@ -31,9 +31,9 @@ impl Budget {
         &self,
         body: Body,
         most: usize,
-        patience: Duration,
-    ) -> Result<Held, Failure> {
-        let deadline = Instant::now() + patience;
+        timeout: Duration,
+    ) -> Result<Held, ApiError> {
+        let deadline = Instant::now() + timeout;
         let mut room: Option<OwnedSemaphorePermit> = None;
         let mut collector = Collector::new(most);
         let mut body = body;
@@ -60,11 +60,11 @@ impl Budget {
 pub(super) async fn read_trusted(
     mut body: Body,
     most: usize,
-    patience: Duration,
-) -> Result<Bytes, Failure> {
+    timeout: Duration,
+) -> Result<Bytes, ApiError> {
     let mut collector = Collector::new(most);
     loop {
-        let frame = timeout(patience, body.frame()).await;
+        let frame = tokio::time::timeout(timeout, body.frame()).await;
         if collector.take(frame.map_err(|_| late())?)?.is_none() {
             return Ok(collector.finish());
         }
@@ -90,17 +90,17 @@ impl Collector {
     }
 
     /// Takes a frame; answers with its length, or none at the end.
-    fn take(&mut self, frame: Frame) -> Result<Option<usize>, Failure> {
+    fn take(&mut self, frame: Frame) -> Result<Option<usize>, ApiError> {
         let Some(frame) = frame else {
             return Ok(None);
         };
         let frame = frame
-            .map_err(|error| Failure::serialization(format!("the body ended early: {error}")))?;
+            .map_err(|error| ApiError::serialization(format!("the body ended early: {error}")))?;
         // Trailers mean nothing here.
         let data = frame.into_data().unwrap_or_default();
         let length = self.first.len() + self.rest.len();
         if data.len() > self.most - length {
-            return Err(Failure::new(
+            return Err(ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "RequestEntityTooLargeException",
                 format!("the body has more than {} bytes", self.most),
@@ -129,16 +129,16 @@ impl Collector {
     }
 }
 
-fn late() -> Failure {
-    Failure::new(
+fn late() -> ApiError {
+    ApiError::new(
         StatusCode::REQUEST_TIMEOUT,
         "RequestTimeoutException",
         "the body did not arrive in time",
     )
 }
 
-fn full() -> Failure {
-    Failure::new(
+fn full() -> ApiError {
+    ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "ServiceUnavailableException",
         "too many requests with large bodies are under way; try again",
@@ -149,12 +149,12 @@ fn full() -> Failure {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn bodies_share_a_bounded_room() {
         let budget = Budget::new(10);
-        let read = |bytes: usize| budget.read(Body::from(vec![0; bytes]), 8, PATIENCE);
+        let read = |bytes: usize| budget.read(Body::from(vec![0; bytes]), 8, TIMEOUT);
         let held = read(6).await.expect("there is room");
         assert_eq!(held.bytes.len(), 6);
         let refused = read(6).await.err().expect("there is none");
@@ -176,7 +176,7 @@ mod tests {
             &["abc", "d", ""],
         ] {
             let stream = in_pieces(pieces.iter().map(|text| piece(text)).collect());
-            let held = Budget::new(100).read(stream, 4, PATIENCE).await;
+            let held = Budget::new(100).read(stream, 4, TIMEOUT).await;
             assert_eq!(held.expect("read").bytes, "abcd");
         }
     }

@@ -1,9 +1,9 @@
 //! Why a request is not taken as from its caller, and how each protocol says so.
 
-use crate::wire::{Door, Failure};
+use crate::{error::ApiError, wire::Protocol};
 use http::StatusCode;
 
-/// Why a request is refused before its door sees it.
+/// Why a request is refused before its operation is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It carries no signature.
@@ -35,14 +35,14 @@ impl Refusal {
         ))
     }
 
-    /// The door's error for it (facts/aws-wire.md §2, "Error codes by failure").
-    pub(crate) fn at(self, door: Door) -> Failure {
+    /// The protocol's error for it (facts/aws-wire.md §2, "Error codes by failure").
+    pub(crate) fn at(self, protocol: Protocol) -> ApiError {
         use StatusCode as S;
-        let is_query = door == Door::Sts;
+        let is_query = protocol == Protocol::Query;
         // JSON 1.1 answers everything with 400.
-        let forbidden = match door {
-            Door::CloudMap => S::BAD_REQUEST,
-            Door::AppMesh | Door::Sts => S::FORBIDDEN,
+        let forbidden = match protocol {
+            Protocol::Json11 | Protocol::RpcV2Cbor => S::BAD_REQUEST,
+            Protocol::RestJson | Protocol::Query | Protocol::Operator => S::FORBIDDEN,
         };
         let invalid_key = "The security token included in the request is invalid.";
         let expired_key = "The security token included in the request is expired";
@@ -85,6 +85,6 @@ impl Refusal {
             ),
             Refusal::Denied(why) => (forbidden, "AccessDeniedException", "AccessDenied", why),
         };
-        Failure::new(status, if is_query { query } else { json }, message)
+        ApiError::new(status, if is_query { query } else { json }, message)
     }
 }

@@ -1,69 +1,68 @@
-//! Reading JSON inputs: unknown members are ignored, and a mistake is told with the path to it.
+//! Reading the inputs of operations: unknown members are ignored, and a mistake is told with the path to it.
+//!
+//! A body becomes a [`Value`] once, and everything that looks at the call (policies, handlers, the log) looks
+//! at what was read from that value: no two readers can disagree about the same bytes.
 
-use super::{
-    Failure,
-    objects::{self, Objects},
-};
-use serde::de::{Deserialize, DeserializeOwned};
-use serde_json::Value;
+use super::strict::Strict;
+use crate::error::ApiError;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
-/// Reads an operation's input; an empty body is an empty object. `bounds` is the code for input that is
-/// of the right JSON types but breaks the model: a member missing, a word that is none of an enum's.
-pub(crate) fn read<'a, T: Deserialize<'a>>(
-    body: &'a [u8],
-    bounds: &'static str,
-) -> Result<T, Failure> {
-    // serde_json would not look at the text of what it ignores, and need not look at text again.
-    let Ok(text) = std::str::from_utf8(body) else {
-        return Err(Failure::serialization("the body is not text (UTF-8)"));
-    };
-    let text = match text.trim_ascii() {
-        "" => "{}",
-        text if text.starts_with('{') => text,
-        _ => return Err(Failure::serialization("the body is not a JSON object")),
-    };
-    let mut reader = serde_json::Deserializer::from_str(text);
-    if let Ok(value) = objects::read(&mut reader)
-        && reader.end().is_ok()
-    {
-        return Ok(value);
+/// A JSON object.
+pub(crate) type Object = Map<String, Value>;
+
+/// Reads a body that is one JSON object, or empty, which is an empty object.
+pub(crate) fn object(body: &[u8]) -> Result<Object, ApiError> {
+    if body.iter().all(|byte| b" \t\r\n".contains(byte)) {
+        return Ok(Object::new());
     }
-    // Only a body with a mistake pays for keeping track of where it is.
-    let mut reader = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
-        Err(error) => {
-            // What is no text where an enum's word must be is broken JSON to serde_json, unless it is
-            // read as JSON first.
-            let again = (error.inner().is_syntax())
-                .then(|| serde_json::from_str::<Value>(text).ok())
-                .flatten()
-                .and_then(|value| serde_path_to_error::deserialize::<_, T>(Objects(value)).err());
-            let error = again.unwrap_or(error);
-            let path = error.path().to_string();
-            Err(explain(&path, error.inner(), bounds))
-        }
-        Ok(_) => Err(Failure::serialization(
-            "the body holds more than one JSON object",
-        )),
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| ApiError::serialization(format!("the body is not JSON: {error}")))?;
+    of_value(value)
+}
+
+/// The object that a body is.
+pub(crate) fn of_value(value: Value) -> Result<Object, ApiError> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(ApiError::serialization("the body is not an object")),
     }
 }
 
-/// Reads a part of an input that was set aside, at `path`.
-pub(crate) fn read_part<T: DeserializeOwned>(
+/// Reads an operation's input. `bounds` is the code for input that is of the right JSON types but breaks the
+/// model: a member missing, a word that is none of an enumeration's.
+pub(crate) fn input<T: DeserializeOwned>(
+    object: Object,
+    bounds: &'static str,
+) -> Result<T, ApiError> {
+    read("", Value::Object(object), bounds)
+}
+
+/// Reads a part of an input, which is an object at `path`.
+pub(crate) fn part<T: DeserializeOwned>(
     path: &str,
     part: Value,
     bounds: &'static str,
-) -> Result<T, Failure> {
+) -> Result<T, ApiError> {
     if !part.is_object() {
-        return Err(Failure::serialization(format!(
+        return Err(ApiError::serialization(format!(
             "{path}: is not a JSON object"
         )));
     }
-    serde_path_to_error::deserialize(Objects(part)).map_err(|error| {
+    read(path, part, bounds)
+}
+
+fn read<T: DeserializeOwned>(
+    path: &str,
+    value: Value,
+    bounds: &'static str,
+) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let inner = error.path().to_string();
-        let path = match inner.as_str() {
-            "." => path.to_owned(),
-            inner => format!("{path}.{inner}"),
+        let path = match (path, inner.as_str()) {
+            (path, ".") => path.to_owned(),
+            ("", inner) => inner.to_owned(),
+            (path, inner) => format!("{path}.{inner}"),
         };
         explain(&path, error.inner(), bounds)
     })
@@ -72,21 +71,21 @@ pub(crate) fn read_part<T: DeserializeOwned>(
 /// serde_json tells a wrong type from a broken bound only in words, and these words are part of serde's
 /// interface (`serde::de::Error::invalid_type`); a test below holds them to it. A null stands for an
 /// absent member, so a null where a value must be is a missing value.
-fn explain(path: &str, error: &serde_json::Error, bounds: &'static str) -> Failure {
+fn explain(path: &str, error: &serde_json::Error, bounds: &'static str) -> ApiError {
     let text = error.to_string();
-    let text = match text.rfind(" at line ") {
-        Some(end) if error.is_data() => &text[..end],
-        _ => &text,
-    };
     let message = match path {
-        "." => text.to_owned(),
+        "" => text.clone(),
         path => format!("{path}: {text}"),
     };
-    let is_wrong_type = text.starts_with("invalid type") && !text.starts_with("invalid type: null");
-    if !error.is_data() || is_wrong_type {
-        return Failure::serialization(message);
+    if text.starts_with("invalid type") && !text.starts_with("invalid type: null") {
+        return ApiError::serialization(message);
     }
-    Failure::bad(bounds, message)
+    ApiError::bad_request(bounds, message)
+}
+
+/// Writes an operation's output.
+pub(crate) fn write(output: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(output).expect("outputs have string keys only")
 }
 
 #[cfg(test)]
@@ -113,30 +112,35 @@ mod tests {
         A,
     }
 
+    fn read(body: &[u8]) -> Result<Input, ApiError> {
+        input(object(body)?, "Bounds")
+    }
+
     fn code(body: &str) -> (&'static str, String) {
-        let failure = read::<Input>(body.as_bytes(), "Bounds").expect_err(body);
-        (failure.code, failure.message)
+        let error = read(body.as_bytes()).expect_err(body);
+        (error.code, error.message)
     }
 
     #[test]
     fn unknown_members_are_ignored() {
-        let input: Input = read(
-            br#"{"name":"x","new":1,"inner":{"kind":"A","ttl":1,"x":[]}}"#,
-            "Bounds",
-        )
-        .expect("legal");
-        let inner = input.inner.expect("given");
+        let input = read(br#"{"name":"x","new":1,"inner":{"kind":"A","ttl":1,"x":[]}}"#);
+        let inner = input.expect("legal").inner.expect("given");
         assert_eq!((inner.kind, inner.ttl), (Kind::A, 1));
     }
 
+    /// What one reader takes and another one does not is refused for both, also where nothing is read.
     #[test]
-    fn what_is_ignored_must_be_text_too() {
+    fn what_is_ignored_must_be_json_too() {
         for body in [
             &b"{\"name\":\"x\",\"new\":\"\xff\"}"[..],
             b"{\"name\":\"x\",\"\xff\":1}",
+            b"\x0c{\"name\":\"x\"}",
+            b"\xef\xbb\xbf{\"name\":\"x\"}",
+            br#"{"name":"x","new":1e999}"#,
+            br#"{"name":"x","new":"\ud800"}"#,
         ] {
-            let failure = read::<Input>(body, "Bounds").expect_err("not text");
-            assert_eq!(failure.code, "SerializationException");
+            let error = read(body).expect_err("not JSON");
+            assert_eq!(error.code, "SerializationException");
         }
     }
 
@@ -144,6 +148,7 @@ mod tests {
     fn broken_bounds_are_told_apart_from_wrong_types() {
         for (body, expected) in [
             ("", "Bounds"),
+            (" \r\n", "Bounds"),
             ("{}", "Bounds"),
             (r#"{"name":null}"#, "Bounds"),
             (r#"{"name":"x","inner":{"kind":"B","ttl":1}}"#, "Bounds"),
@@ -160,6 +165,7 @@ mod tests {
             (r#"{"name":"x"}}"#, "SerializationException"),
             (r#"{"name":"#, "SerializationException"),
             ("\u{7f}", "SerializationException"),
+            ("null", "SerializationException"),
         ] {
             assert_eq!(code(body).0, expected, "{body}");
         }
@@ -169,12 +175,12 @@ mod tests {
     fn messages_name_the_path() {
         let (_, message) = code(r#"{"name":"x","inner":{"kind":"B","ttl":1}}"#);
         assert_eq!(message, "inner.kind: unknown variant `B`, expected `A`");
-        let failure =
-            read_part::<Inner>("spec", json!({"kind": "A", "ttl": "1"}), "Bounds").expect_err("a");
+        let error =
+            part::<Inner>("spec", json!({"kind": "A", "ttl": "1"}), "Bounds").expect_err("a text");
         assert!(
-            failure.message.starts_with("spec.ttl: invalid type"),
-            "{failure:?}"
+            error.message.starts_with("spec.ttl: invalid type"),
+            "{error:?}"
         );
-        assert_eq!(failure.code, "SerializationException");
+        assert_eq!(error.code, "SerializationException");
     }
 }

@@ -52,6 +52,12 @@ impl Paging {
         })
     }
 
+    /// The same page with at most so many items.
+    pub(crate) fn at_most(self, limit: usize) -> Self {
+        let limit = self.limit.min(limit);
+        Self { limit, ..self }
+    }
+
     /// The key after which the page starts.
     pub(crate) fn after(&self) -> Option<&str> {
         self.after.as_deref()

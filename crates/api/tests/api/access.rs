@@ -176,6 +176,48 @@ fn signed(keys: &Keys, request: http::request::Builder, body: &str) -> http::Req
     request
 }
 
+/// Our own paths are no App Mesh: their errors have members of their own.
+#[tokio::test]
+async fn refused_operators_are_told_in_their_own_words() {
+    let address = served().await;
+    let unsigned = http::Request::get(STATUS_PATH).header("host", "h");
+    let unsigned = unsigned.body(()).expect("legal");
+    let reader = Keys::new("READER", "s", None);
+    for (request, code) in [
+        (unsigned, "MissingAuthenticationTokenException"),
+        (
+            signed(&reader, http::Request::get(STATUS_PATH), ""),
+            "AccessDeniedException",
+        ),
+    ] {
+        let answer = exchange(address, &request, "").await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(head.contains("x-amzn-requestid"), "{answer}");
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["code"], code);
+        assert!(
+            body["message"].is_string() && body.get("__type").is_none(),
+            "{body}"
+        );
+    }
+}
+
+/// Callers in their accounts, whom policies allow nothing.
+#[tokio::test]
+async fn services_that_are_not_here_need_no_key() {
+    let address = served().await;
+    let scope = "WHO/20260101/r/ecs/aws4_request";
+    let signature = format!("SignedHeaders=host, Signature={}", "0".repeat(64));
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\nx-amz-target: Ecs.ListClusters\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential={scope}, {signature}"
+    );
+    let answer = answer_to(address, &head, "{}").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("UnknownOperationException"), "{answer}");
+}
+
 /// Whoever has seen the id of a key, but not its secret, must not make much of a little.
 #[tokio::test]
 async fn signed_headers_that_repeat_are_refused_in_few_words() {

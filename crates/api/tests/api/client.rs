@@ -306,6 +306,47 @@ async fn patience_ends() {
     assert!(matches!(error, Err(Error::Transport(_))), "{error:?}");
 }
 
+/// The peer is up and says nothing: each attempt has a deadline, and so have all of them.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = silent.local_addr().expect("bound");
+    let scope = Scope::new(ACCOUNT, REGION);
+    let client = Client::new(&format!("http://{address}"), scope).expect("an endpoint");
+    let error = client.list_meshes().await.expect_err("no answer");
+    assert!(
+        matches!(&error, Error::Transport(why) if why.contains("within")),
+        "{error:?}"
+    );
+}
+
+/// A peer that lies: every page names the same next page, or the answer is longer than any can be.
+#[tokio::test]
+async fn answers_without_end_are_errors() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let pages = axum::Router::new()
+        .route(
+            "/v20190125/meshes",
+            axum::routing::get(async || r#"{"meshes":[],"nextToken":"again"}"#),
+        )
+        .route(
+            "/",
+            axum::routing::post(async || format!(r#"{{"Services":"{}"}}"#, "x".repeat(20 << 20))),
+        );
+    tokio::spawn(async move { axum::serve(listener, pages).await });
+    let scope = Scope::new(ACCOUNT, REGION);
+    let client = Client::new(&format!("http://{address}"), scope)
+        .expect("an endpoint")
+        .with_patience(Duration::from_millis(60));
+    let error = timeout(PATIENCE, client.list_meshes()).await;
+    let error = error.expect("in time").expect_err("no end");
+    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    let error = timeout(PATIENCE, client.list_services("ns-1")).await;
+    let error = error.expect("in time").expect_err("too long");
+    assert!(error.to_string().contains("length limit"), "{error:?}");
+}
+
 #[test]
 fn endpoints_are_checked() {
     for endpoint in [

@@ -93,6 +93,16 @@ impl Doors {
         self.send(request, body).await
     }
 
+    /// A call to the Resource Groups Tagging API, in JSON.
+    pub(crate) async fn tagging(&self, operation: &str, input: Value) -> Answer {
+        let target = format!("ResourceGroupsTaggingAPI_20170126.{operation}");
+        let request = Request::post("/")
+            .header("authorization", authorization(REGION, "tagging"))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", target);
+        self.send(request, input.to_string()).await
+    }
+
     /// Makes a namespace and answers with its id, read from the operation as Terraform does.
     pub(crate) async fn namespace(&self, operation: &str, input: Value) -> String {
         let made = self.registry(operation, input).await.ok();

@@ -8,3 +8,4 @@ mod corpus;
 mod foreign;
 mod harness;
 mod server;
+mod tagging;

@@ -58,6 +58,53 @@ async fn signatures_for_other_services_and_unreadable_ones_are_refused() {
     );
 }
 
+/// Tools that sign for a service that is not here learn that, not that they signed wrongly.
+#[tokio::test]
+async fn services_that_are_not_here_are_named() {
+    let doors = Doors::new();
+    let target = "AmazonEC2ContainerServiceV20141113.ListClusters";
+    let ecs = Request::post("/").header("x-amz-target", target);
+    let eks = Request::get("/clusters");
+    let cbor = Request::post("/service/GraniteServiceVersion20100801/operation/ListMetrics")
+        .header("smithy-protocol", "rpc-v2-cbor");
+    for (request, service, status) in [(ecs, "ecs", 400), (eks, "eks", 404)] {
+        let request = request.header("authorization", authorization(REGION, service));
+        let body = doors.send(request, "{}").await;
+        let body = body.failed(status, "UnknownOperationException");
+        let message = body.get("message").or_else(|| body.get("Message"));
+        let message = message.and_then(Value::as_str).expect("a message");
+        assert!(message.contains(&format!("{service:?}")), "{message}");
+    }
+    let iam = Request::post("/?Action=ListUsers");
+    let iam = iam.header("authorization", authorization(REGION, "iam"));
+    let answer = doors.send(iam, "").await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (400, "text/xml")
+    );
+    let code = "<Code>UnknownOperationException</Code>";
+    assert!(
+        answer.text.contains(code) && answer.text.contains("\"iam\""),
+        "{}",
+        answer.text
+    );
+    let request = cbor.header("authorization", authorization(REGION, "monitoring"));
+    let request = request.body(axum::body::Body::empty()).expect("legal");
+    let response = doors.server.handle(request).await;
+    assert_eq!(
+        response.headers()["x-amzn-errortype"],
+        "UnknownOperationException"
+    );
+    assert_eq!(response.headers()["content-type"], "application/cbor");
+    // A service that is here refuses a signature for another one.
+    let request =
+        Request::get("/v20190125/meshes").header("authorization", authorization(REGION, "ecs"));
+    doors
+        .send(request, "")
+        .await
+        .failed(403, "InvalidSignatureException");
+}
+
 #[tokio::test]
 async fn callers_learn_who_they_are_from_form_or_query() {
     let doors = Doors::new();

@@ -127,6 +127,7 @@ fn record(found: &Found) -> Record {
                 creator_request_id: None,
                 created_at: namespace.created_at,
                 tags: tags(),
+                last_update: None,
             }
             .into(),
         ),

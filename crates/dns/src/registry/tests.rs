@@ -66,6 +66,7 @@ impl Sample {
             creator_request_id: None,
             created_at: Timestamp(0),
             tags: Vec::new(),
+            last_update: None,
         })))
     }
 

@@ -64,6 +64,7 @@ fn state() -> State {
         creator_request_id: None,
         created_at: Timestamp(4),
         tags: Vec::new(),
+        last_update: Some("0001".into()),
     };
     let node = serde_json::json!({
         "listeners": [{"portMapping": {"port": 80, "protocol": "http"}}],

@@ -103,6 +103,30 @@ async fn operations_are_told_with_their_targets() {
     }
 }
 
+/// As at AWS: clients that delete a namespace still ask how the deletion ended.
+#[tokio::test]
+async fn operations_of_a_deleted_namespace_are_found_by_id_alone() {
+    let doors = Doors::new();
+    let (namespace, service) = service(&doors).await;
+    doors
+        .registry("DeleteService", json!({ "Id": service }))
+        .await
+        .ok();
+    let input = json!({ "Id": namespace });
+    let deletion = doors.registry("DeleteNamespace", input).await.ok()["OperationId"].take();
+    let input = json!({ "Name": "another" });
+    let another = doors.registry("CreateHttpNamespace", input).await.ok()["OperationId"].take();
+    let all = doors.registry("ListOperations", json!({})).await.ok();
+    let expected = json!([{ "Id": another, "Status": "SUCCESS" }]);
+    assert_eq!(all["Operations"], expected);
+    let input = json!({ "Filters": [{ "Name": "NAMESPACE_ID", "Values": [namespace] }] });
+    let filtered = doors.registry("ListOperations", input).await.ok();
+    assert_eq!(filtered["Operations"], json!([]));
+    let input = json!({ "OperationId": deletion });
+    let operation = doors.registry("GetOperation", input).await.ok();
+    assert_eq!(operation["Operation"]["Status"], "SUCCESS");
+}
+
 /// Each item of a list is compared with each value of each filter.
 #[tokio::test]
 async fn filters_without_end_are_refused() {

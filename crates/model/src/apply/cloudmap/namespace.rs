@@ -27,10 +27,15 @@ impl Decide<'_> {
         let tags = tag::of_new(&command.tags)?;
         if let Some(existing) = self.scope.namespace_by_name(&command.name) {
             let token = &existing.creator_request_id;
+            // A retry asks for what there is. Anything else with the same token must not succeed
+            // without being done.
             if token.is_some()
                 && *token == command.creator_request_id
                 && existing.kind == command.kind
                 && existing.vpc == command.vpc
+                && existing.description == command.description
+                && existing.soa_ttl == command.soa_ttl
+                && existing.tags == tags
             {
                 let made = self.scope.operations().rev().find(|operation| {
                     operation.kind == OperationType::CreateNamespace
@@ -69,6 +74,7 @@ impl Decide<'_> {
             creator_request_id: command.creator_request_id.clone(),
             created_at: self.context.now,
             tags,
+            last_update: None,
         })));
         let operation = self.operation(OperationType::CreateNamespace, &[("NAMESPACE", &id)]);
         Ok(Reply::Operation(operation))
@@ -96,11 +102,18 @@ impl Decide<'_> {
             description: command.description.clone(),
             soa_ttl: command.soa_ttl,
         });
-        if let Some(request) = &request
-            && let Some(earlier) = self.earlier_update(&namespace.id, request)?
+        // A retry asks for the same as the last update, with the same token. An earlier one may have been
+        // overwritten since, and a client may send one constant token with all its updates: anything else is
+        // done.
+        let last = namespace.last_update.as_ref();
+        if let Some(last) = last.and_then(|id| self.scope.operation(id))
+            && request.is_some()
+            && last.request == request
         {
-            return Ok(Reply::Operation(earlier));
+            return Ok(Reply::Operation(last.id.clone()));
         }
+        let targets = [("NAMESPACE", &*namespace.id)];
+        let operation = self.operation_of(OperationType::UpdateNamespace, &targets, request);
         let mut updated = Namespace::clone(&namespace);
         if let Some(description) = &command.description {
             // Nobody can send an absent description, so an empty one takes it away.
@@ -109,35 +122,9 @@ impl Decide<'_> {
         if command.soa_ttl.is_some() {
             updated.soa_ttl = command.soa_ttl;
         }
-        if updated != *namespace {
-            self.put(Record::Namespace(Arc::new(updated)));
-        }
-        let targets = [("NAMESPACE", &*namespace.id)];
-        let operation = self.operation_of(OperationType::UpdateNamespace, &targets, request);
+        updated.last_update = Some(operation.clone());
+        self.put(Record::Namespace(Arc::new(updated)));
         Ok(Reply::Operation(operation))
-    }
-
-    /// The operation of the call that this one repeats.
-    fn earlier_update(
-        &self,
-        namespace_id: &str,
-        request: &UpdateRequest,
-    ) -> Result<Option<Arc<str>>, Rejection> {
-        let earlier = self.scope.operations().rev().find_map(|operation| {
-            let earlier = operation.request.as_ref()?;
-            let is_of_namespace = operation.targets.get("NAMESPACE")? == namespace_id;
-            (is_of_namespace && earlier.token == request.token).then_some((operation, earlier))
-        });
-        match earlier {
-            None => Ok(None),
-            Some((operation, earlier)) if earlier == request => Ok(Some(operation.id.clone())),
-            Some((operation, _)) => Err(Rejection::new(
-                Reason::DuplicateRequest {
-                    operation_id: operation.id.to_string(),
-                },
-                "the UpdaterRequestId was already used for another change of the namespace",
-            )),
-        }
     }
 
     pub(super) fn delete_namespace(&mut self, id: &str) -> Result<Reply, Rejection> {

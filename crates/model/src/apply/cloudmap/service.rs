@@ -41,6 +41,8 @@ impl Decide<'_> {
             let token = &existing.creator_request_id;
             if token.is_some()
                 && *token == command.creator_request_id
+                && existing.description == command.description
+                && existing.tags == tags
                 && existing.dns_config == command.dns_config
                 && existing.health_check == command.health_check
                 && existing.custom_health_check == command.custom_health_check

@@ -62,18 +62,94 @@ fn an_update_that_is_asked_for_again_runs_once() {
             ..update(id, NamespaceType::HTTP)
         })
     };
-    let first = registry.operation(told(&id, "t", "one"));
-    let second = registry.operation(told(&id, "u", "two"));
-    assert_ne!(first, second);
-    // Late, but the same call: it must not undo what came in between.
-    assert_eq!(registry.operation(told(&id, "t", "one")), first);
-    let namespace = registry.here().namespace(&id).expect("it stays");
-    assert_eq!(namespace.description.as_deref(), Some("two"));
-    let duplicate = Reason::DuplicateRequest {
-        operation_id: first.to_string(),
+    let description = |registry: &Registry, id: &str| {
+        let namespace = registry.here().namespace(id).expect("it stays");
+        namespace.description.clone().expect("it was given")
     };
-    assert_eq!(registry.refuses(told(&id, "t", "three")), duplicate);
-    assert_ne!(registry.operation(told(&other, "t", "three")), first);
+    let first = registry.operation(told(&id, "t", "one"));
+    assert_eq!(registry.operation(told(&id, "t", "one")), first, "a retry");
+    // The same token for another change, as of a client that always sends the same one.
+    let second = registry.operation(told(&id, "t", "two"));
+    assert_ne!(second, first);
+    assert_eq!(description(&registry, &id), "two");
+    // Back to the first content after somebody else's change: done, not taken for the first update.
+    registry.operation(told(&id, "u", "three"));
+    let back = registry.operation(told(&id, "t", "one"));
+    assert!(back != first && back != second);
+    assert_eq!(description(&registry, &id), "one");
+    // An update without a token is one in between, too.
+    registry.operation(Command::UpdateNamespace(UpdateNamespace {
+        description: Some("four".into()),
+        ..update(&id, NamespaceType::HTTP)
+    }));
+    assert_ne!(registry.operation(told(&id, "t", "one")), back);
+    assert_eq!(description(&registry, &id), "one");
+    assert_ne!(registry.operation(told(&other, "t", "one")), back);
+    assert_eq!(description(&registry, &other), "one");
+}
+
+#[test]
+fn a_creation_with_a_known_token_and_other_content_is_no_retry() {
+    let mut registry = empty();
+    let namespace = |description: &str, soa_ttl, tag: &str| {
+        Command::CreateNamespace(CreateNamespace {
+            name: "a.local".into(),
+            kind: NamespaceType::DNS_PRIVATE,
+            vpc: Some("vpc-1".into()),
+            description: Some(description.into()),
+            soa_ttl,
+            creator_request_id: Some("t".into()),
+            tags: vec![Tag {
+                key: "k".into(),
+                value: tag.into(),
+            }],
+        })
+    };
+    let operation = registry.operation(namespace("one", Some(5), "v"));
+    assert_eq!(
+        registry.operation(namespace("one", Some(5), "v")),
+        operation
+    );
+    let id = registry
+        .here()
+        .operation(&operation)
+        .expect("just made")
+        .targets["NAMESPACE"]
+        .clone();
+    for other in [
+        namespace("two", Some(5), "v"),
+        namespace("one", None, "v"),
+        namespace("one", Some(5), "w"),
+    ] {
+        let exists = Reason::NamespaceExists {
+            id: id.clone(),
+            creator_request_id: Some("t".into()),
+        };
+        assert_eq!(registry.refuses(other), exists);
+    }
+    let service = |description: &str, tags: &[Tag]| {
+        Command::CreateService(CreateService {
+            name: "s".into(),
+            namespace_id: id.clone(),
+            description: Some(description.into()),
+            dns_config: None,
+            health_check: None,
+            custom_health_check: false,
+            http_only: false,
+            creator_request_id: Some("t".into()),
+            tags: tags.to_vec(),
+        })
+    };
+    let tag = Tag {
+        key: "k".into(),
+        value: String::new(),
+    };
+    registry.run(service("one", &[])).expect("it is new");
+    registry.run(service("one", &[])).expect("a retry");
+    for other in [service("two", &[]), service("one", &[tag])] {
+        let reason = registry.refuses(other);
+        assert!(matches!(reason, Reason::ServiceExists { .. }), "{reason:?}");
+    }
 }
 
 fn records(records: &[(RecordType, u32)]) -> Vec<DnsRecord> {

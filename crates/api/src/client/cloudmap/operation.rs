@@ -1,14 +1,13 @@
-//! Calls about operations.
+//! Calls about operations of the service.
 
-use super::{Client, Error, transport::Backoff};
-use serde::Deserialize;
-use serde_json::json;
+use super::super::{Client, Error, transport::Backoff};
+use crate::cloudmap::{GetOperation, OperationShape};
 use std::collections::BTreeMap;
 
 /// A long-running request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// Its id.
+    /// See [`Client::wait`].
     pub id: String,
     /// What it does: `CREATE_NAMESPACE`, `REGISTER_INSTANCE` and so on.
     pub kind: String,
@@ -18,25 +17,6 @@ pub struct Operation {
     pub targets: BTreeMap<String, String>,
     /// Why it failed.
     pub message: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Output {
-    operation: Shape,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Shape {
-    id: String,
-    #[serde(rename = "Type")]
-    kind: String,
-    status: String,
-    error_code: Option<String>,
-    error_message: Option<String>,
-    #[serde(default)]
-    targets: BTreeMap<String, String>,
 }
 
 impl Client {
@@ -71,15 +51,17 @@ impl Client {
         }
     }
 
-    async fn operation(&self, id: &str) -> Result<Shape, Error> {
-        let input = json!({ "OperationId": id });
-        let answer: Output = self.registry_call("GetOperation", input).await?;
-        Ok(answer.operation)
+    async fn operation(&self, id: &str) -> Result<OperationShape, Error> {
+        let get = GetOperation {
+            operation_id: id.to_owned(),
+            owner_account: None,
+        };
+        Ok(self.cloud_map(&get).await?.operation)
     }
 }
 
-impl From<Shape> for Operation {
-    fn from(shape: Shape) -> Self {
+impl From<OperationShape> for Operation {
+    fn from(shape: OperationShape) -> Self {
         Self {
             id: shape.id,
             kind: shape.kind,

@@ -1,0 +1,90 @@
+//! Calls of Cloud Map.
+
+mod instance;
+mod namespace;
+mod operation;
+mod service;
+
+pub use instance::{Discover, Discovered, Instance};
+pub use namespace::Namespace;
+pub use operation::Operation;
+pub use service::Service;
+
+use super::{Client, Error, protocol, transport::Outgoing};
+use crate::{
+    cloudmap::{ListTagsForResource, OperationId, TagResource, TagShape, UntagResource},
+    operation::RpcOperation,
+    service::Service as AwsService,
+    wire::Protocol,
+};
+use http::Method;
+use serde_json::Value;
+use tombolo_model::appmesh::Tag;
+
+impl Client {
+    /// Calls an operation.
+    async fn cloud_map<O: RpcOperation>(&self, operation: &O) -> Result<O::Output, Error> {
+        let mut input = serde_json::to_value(operation).map_err(protocol)?;
+        remove_nulls(&mut input);
+        let service = AwsService::CloudMap;
+        let rpc_name = service.rpc_name().unwrap_or_default();
+        let answer = self.transport.send(Outgoing {
+            service: service.signing_name(),
+            content_type: Protocol::Json11.request_type(),
+            method: Method::POST,
+            target: "/".into(),
+            operation: Some(format!("{rpc_name}.{}", O::NAME)),
+            body: input.to_string().into_bytes(),
+        });
+        serde_json::from_slice(&answer.await?).map_err(protocol)
+    }
+
+    /// Calls an operation that answers with the id of an operation of the service.
+    async fn cloud_map_operation<O: RpcOperation<Output = OperationId>>(
+        &self,
+        operation: &O,
+    ) -> Result<String, Error> {
+        Ok(self.cloud_map(operation).await?.operation_id)
+    }
+
+    /// The tags of the namespace or service of an ARN.
+    pub async fn registry_tags(&self, arn: &str) -> Result<Vec<Tag>, Error> {
+        let list = ListTagsForResource {
+            resource_arn: arn.to_owned(),
+        };
+        let answer = self.cloud_map(&list).await?;
+        Ok(answer.tags.into_iter().map(Tag::from).collect())
+    }
+
+    /// Gives a namespace or service, named by its ARN, tags or other values of them.
+    pub async fn tag_registry(&self, arn: &str, tags: &[Tag]) -> Result<(), Error> {
+        let tag = TagResource {
+            resource_arn: arn.to_owned(),
+            tags: tags.iter().cloned().map(TagShape::from).collect(),
+        };
+        self.cloud_map(&tag).await.map(drop)
+    }
+
+    /// Takes tags from a namespace or service, which is named by its ARN.
+    pub async fn untag_registry(&self, arn: &str, keys: &[String]) -> Result<(), Error> {
+        let untag = UntagResource {
+            resource_arn: arn.to_owned(),
+            tag_keys: keys.to_vec(),
+        };
+        self.cloud_map(&untag).await.map(drop)
+    }
+}
+
+/// The tags of something new.
+fn tags(tags: &[Tag]) -> Option<Vec<TagShape>> {
+    let tags = tags.iter().cloned().map(TagShape::from);
+    Some(tags.collect()).filter(|tags: &Vec<_>| !tags.is_empty())
+}
+
+/// What is absent is not sent: some servers take a null for a value.
+fn remove_nulls(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, value| !value.is_null());
+        members.values_mut().for_each(remove_nulls);
+    }
+}

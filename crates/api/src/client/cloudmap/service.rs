@@ -1,0 +1,185 @@
+//! Calls about services.
+
+use super::{
+    super::{Client, Error, Pages},
+    tags,
+};
+use crate::{
+    cloudmap::{
+        self, CustomHealthCheck, DeleteService, DeleteServiceAttributes, DnsConfigInput,
+        DnsConfigUpdate, Filter, GetService, GetServiceAttributes, ListServices, ServiceShape,
+        ServiceUpdate, UpdateServiceAttributes,
+    },
+    random,
+};
+use std::collections::BTreeMap;
+use tombolo_model::{
+    Timestamp,
+    apply::cloudmap::{CreateService, UpdateService},
+    cloudmap::{DnsConfig, HealthCheckConfig},
+};
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `srv-` and 16 characters.
+    pub id: String,
+    /// The ARN.
+    pub arn: String,
+    /// The name within its namespace.
+    pub name: String,
+    /// The namespace.
+    pub namespace_id: String,
+    /// The token of its creation; lists do not tell it.
+    pub creator_request_id: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// What it publishes in DNS; absent for a service that is found by the API alone.
+    pub dns_config: Option<DnsConfig>,
+    /// A health check that the server makes.
+    pub health_check: Option<HealthCheckConfig>,
+    /// Whether health is reported from outside.
+    pub custom_health_check: bool,
+    /// How many instances it has.
+    pub instance_count: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl Service {
+    /// Lists do not tell the namespace that they are of.
+    fn new(shape: ServiceShape, namespace_id: &str) -> Self {
+        let dns = shape.dns_config;
+        let dns_config = dns.dns_records.map(|dns_records| DnsConfig {
+            routing_policy: dns.routing_policy,
+            dns_records,
+        });
+        Self {
+            id: shape.id,
+            arn: shape.arn,
+            name: shape.name,
+            namespace_id: shape
+                .namespace_id
+                .unwrap_or_else(|| namespace_id.to_owned()),
+            creator_request_id: shape.creator_request_id,
+            description: shape.description,
+            dns_config,
+            health_check: shape.health_check_config,
+            custom_health_check: shape.health_check_custom_config.is_some(),
+            instance_count: shape.instance_count,
+            created_at: shape.create_date,
+        }
+    }
+}
+
+impl Client {
+    /// Makes a service.
+    pub async fn create_service(&self, service: &CreateService) -> Result<Service, Error> {
+        let new = service.clone();
+        let create = cloudmap::CreateService {
+            name: new.name,
+            namespace_id: Some(new.namespace_id),
+            creator_request_id: Some(new.creator_request_id.unwrap_or_else(random::uuid)),
+            description: new.description,
+            dns_config: new.dns_config.map(|config| DnsConfigInput {
+                namespace_id: None,
+                routing_policy: config.routing_policy,
+                dns_records: config.dns_records,
+            }),
+            health_check_config: new.health_check,
+            health_check_custom_config: new.custom_health_check.then_some(CustomHealthCheck {
+                failure_threshold: None,
+            }),
+            tags: tags(&new.tags),
+            kind: new.http_only.then(|| "HTTP".to_owned()),
+        };
+        let answer = self.cloud_map(&create).await?;
+        Ok(Service::new(answer.service, &service.namespace_id))
+    }
+
+    /// A service by id or ARN.
+    pub async fn get_service(&self, id: &str) -> Result<Service, Error> {
+        let answer = self.cloud_map(&GetService { id: id.to_owned() }).await?;
+        Ok(Service::new(answer.service, ""))
+    }
+
+    /// The services of a namespace.
+    pub async fn list_services(&self, namespace_id: &str) -> Result<Vec<Service>, Error> {
+        let (mut all, mut pages) = (Vec::new(), Pages::default());
+        while let Some(next_token) = pages.next() {
+            let list = ListServices {
+                filters: Some(vec![Filter::equals("NAMESPACE_ID", namespace_id)]),
+                max_results: None,
+                next_token,
+            };
+            let page = self.cloud_map(&list).await?;
+            let services = page.services.into_iter();
+            all.extend(services.map(|shape| Service::new(shape, namespace_id)));
+            pages.turn(page.next_token)?;
+        }
+        Ok(all)
+    }
+
+    /// The service of a name in a namespace, when it exists.
+    pub async fn find_service(
+        &self,
+        namespace_id: &str,
+        name: &str,
+    ) -> Result<Option<Service>, Error> {
+        let services = self.list_services(namespace_id).await?;
+        Ok(services.into_iter().find(|service| service.name == name))
+    }
+
+    /// Changes a service; answers with the id of the operation. Records and the health check are replaced as
+    /// a whole: what is not given goes.
+    pub async fn update_service(&self, change: &UpdateService) -> Result<String, Error> {
+        let records = change.dns_records.clone();
+        let update = cloudmap::UpdateService {
+            id: change.id.clone(),
+            service: ServiceUpdate {
+                description: change.description.clone(),
+                dns_config: (!records.is_empty()).then_some(DnsConfigUpdate {
+                    dns_records: records,
+                }),
+                health_check_config: change.health_check.clone(),
+            },
+        };
+        self.cloud_map_operation(&update).await
+    }
+
+    /// The attributes of a service itself.
+    pub async fn service_attributes(&self, id: &str) -> Result<BTreeMap<String, String>, Error> {
+        let get = GetServiceAttributes {
+            service_id: id.to_owned(),
+        };
+        Ok(self.cloud_map(&get).await?.service_attributes.attributes)
+    }
+
+    /// Gives a service attributes, or other values of them.
+    pub async fn update_service_attributes(
+        &self,
+        id: &str,
+        attributes: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let update = UpdateServiceAttributes {
+            service_id: id.to_owned(),
+            attributes: attributes.clone(),
+        };
+        self.cloud_map(&update).await.map(drop)
+    }
+
+    /// Takes attributes from a service.
+    pub async fn delete_service_attributes(&self, id: &str, keys: &[String]) -> Result<(), Error> {
+        let delete = DeleteServiceAttributes {
+            service_id: id.to_owned(),
+            attributes: keys.to_vec(),
+        };
+        self.cloud_map(&delete).await.map(drop)
+    }
+
+    /// Removes a service that has no instances.
+    pub async fn delete_service(&self, id: &str) -> Result<(), Error> {
+        let delete = DeleteService { id: id.to_owned() };
+        self.cloud_map(&delete).await.map(drop)
+    }
+}
