@@ -10,7 +10,10 @@ use crate::{
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use tombolo_api::client::{Client, Discover as Question};
-use tombolo_model::cloudmap::Health;
+use tombolo_model::cloudmap::{
+    Health,
+    attributes::{INSTANCE_IPV4, INSTANCE_IPV6, INSTANCE_PORT},
+};
 
 /// Find instances of a service in the registry, as `aws servicediscovery discover-instances` does.
 #[derive(clap::Args)]
@@ -174,8 +177,8 @@ pub(super) fn show(rows: &[Row], output: &Format, no_headers: bool) -> Result<()
 
 fn cells(row: &Row, wide: bool) -> Vec<String> {
     let get = |key: &str| row.attributes.get(key).cloned().unwrap_or_default();
-    let address = match get("AWS_INSTANCE_IPV4") {
-        v4 if v4.is_empty() => get("AWS_INSTANCE_IPV6"),
+    let address = match get(INSTANCE_IPV4) {
+        v4 if v4.is_empty() => get(INSTANCE_IPV6),
         v4 => v4,
     };
     let mut cells = vec![
@@ -183,7 +186,7 @@ fn cells(row: &Row, wide: bool) -> Vec<String> {
         row.service.clone(),
         row.id.clone(),
         address,
-        get("AWS_INSTANCE_PORT"),
+        get(INSTANCE_PORT),
         get("k8s.io/pod"),
         get("appmesh.k8s.aws/virtualNode"),
         row.health.to_owned(),

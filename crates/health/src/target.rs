@@ -24,13 +24,9 @@ impl Target {
     /// it stands for.
     pub(crate) fn of(service: &Service, instance: &Instance) -> Option<Self> {
         let check = service.health_check.as_ref()?;
-        let port = instance.attribute("AWS_INSTANCE_PORT")?.parse().ok()?;
+        let port = instance.attributes.port()?;
         // A service with both records is checked over IPv4, and both follow it.
-        let address: IpAddr = instance
-            .attribute("AWS_INSTANCE_IPV4")
-            .or_else(|| instance.attribute("AWS_INSTANCE_IPV6"))?
-            .parse()
-            .ok()?;
+        let address = instance.attributes.address()?;
         let path = || {
             let path = check.resource_path.as_deref().unwrap_or_default();
             // The slash may be left out.

@@ -11,17 +11,13 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 
+use tombolo_model::cloudmap::attributes::{
+    INIT_HEALTH_STATUS, INSTANCE_IPV4, INSTANCE_IPV6, INSTANCE_PORT,
+};
+
 use crate::crd::VirtualNode;
 use crate::selector::Labels;
 
-/// Attribute that holds an IPv4 address.
-pub const INSTANCE_IPV4: &str = "AWS_INSTANCE_IPV4";
-/// Attribute that holds an IPv6 address.
-pub const INSTANCE_IPV6: &str = "AWS_INSTANCE_IPV6";
-/// Attribute that holds the port.
-pub const INSTANCE_PORT: &str = "AWS_INSTANCE_PORT";
-/// Attribute that says how an instance begins; given at registration and not compared afterwards.
-pub const INIT_HEALTH: &str = "AWS_INIT_HEALTH_STATUS";
 /// Attribute that names the owner's mesh.
 pub const MESH: &str = "appmesh.k8s.aws/mesh";
 /// Attribute that names the owner.
@@ -162,7 +158,7 @@ pub fn instance(
 /// What has to be done so that the registry agrees with the pods. Lists are sorted by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Register these, with these attributes, [`INIT_HEALTH`] included.
+    /// Register these, with these attributes, [`INIT_HEALTH_STATUS`] included.
     pub register: Vec<Instance>,
     /// Deregister these ids.
     pub deregister: Vec<String>,
@@ -227,7 +223,7 @@ pub fn diff(
 fn agrees(present: &Instance, wanted: &Instance) -> bool {
     let compared = |instance: &Instance| {
         let mut attributes = instance.attributes.clone();
-        attributes.remove(INIT_HEALTH);
+        attributes.remove(INIT_HEALTH_STATUS);
         attributes
     };
     compared(present) == compared(wanted)
@@ -236,10 +232,10 @@ fn agrees(present: &Instance, wanted: &Instance) -> bool {
 /// A new instance begins healthy; one that is registered again begins as it did.
 fn registration(instance: &Instance, present: Option<&Instance>) -> Instance {
     let mut registration = instance.clone();
-    let before = present.and_then(|present| present.attributes.get(INIT_HEALTH));
+    let before = present.and_then(|present| present.attributes.get(INIT_HEALTH_STATUS));
     let health = before.cloned().unwrap_or_else(|| "HEALTHY".to_owned());
     registration
         .attributes
-        .insert(INIT_HEALTH.to_owned(), health);
+        .insert(INIT_HEALTH_STATUS.to_owned(), health);
     registration
 }

@@ -1,5 +1,9 @@
 //! The nouns of the registry: namespaces, services, instances, operations (facts/cloudmap-api.md).
 
+pub mod attributes;
+
+pub use attributes::Attributes;
+
 use crate::{Memo, Timestamp, appmesh::Tag};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -178,8 +182,8 @@ pub struct Instance {
     pub service_id: Arc<str>,
     /// 1 to 64 characters.
     pub id: Arc<str>,
-    /// All attributes as registered, also those that start with `AWS_`.
-    pub attributes: BTreeMap<String, String>,
+    /// All attributes as registered, with address and port.
+    pub attributes: Attributes,
     /// The token of the registration.
     pub creator_request_id: Option<String>,
     /// The operation of the registration.

@@ -160,7 +160,7 @@ fn summary(call: &Call<'_>, instance: &Instance) -> InstanceShape {
     InstanceShape {
         id: instance.id.to_string(),
         creator_request_id: None,
-        attributes: instance.attributes.clone(),
+        attributes: instance.attributes.clone().into(),
         created_by_account: call.scope.account.to_string(),
     }
 }

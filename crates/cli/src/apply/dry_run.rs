@@ -158,7 +158,7 @@ fn record(found: &Found) -> Record {
             Instance {
                 service_id: service_id.as_str().into(),
                 id: instance.id.as_str().into(),
-                attributes: instance.attributes.clone(),
+                attributes: instance.attributes.clone().into(),
                 creator_request_id: None,
                 operation_id: String::new(),
                 health: match health.as_str() {

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tombolo_model::{
     Timestamp,
     appmesh::{self, Spec, spec::PortMapping, spec::virtual_node::ServiceDiscovery},
+    cloudmap::attributes::{INSTANCE_IPV4, INSTANCE_IPV6, INSTANCE_PORT},
 };
 
 /// The columns of a kind, and whether each is shown only when the table is wide. The name is the first and
@@ -130,7 +131,7 @@ pub(crate) fn cells(found: &Found) -> Vec<String> {
             instance, health, ..
         } => {
             let get = |key: &str| instance.attributes.get(key).cloned();
-            let ip = get("AWS_INSTANCE_IPV4").or_else(|| get("AWS_INSTANCE_IPV6"));
+            let ip = get(INSTANCE_IPV4).or_else(|| get(INSTANCE_IPV6));
             let pairs = instance.attributes.iter();
             let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
             vec![
@@ -138,7 +139,7 @@ pub(crate) fn cells(found: &Found) -> Vec<String> {
                 place("namespace"),
                 place("service"),
                 ip.unwrap_or_default(),
-                get("AWS_INSTANCE_PORT").unwrap_or_default(),
+                get(INSTANCE_PORT).unwrap_or_default(),
                 health.clone(),
                 pairs.join(","),
             ]

@@ -11,7 +11,10 @@ use std::{
     sync::atomic::AtomicU64,
 };
 use tombolo_model::{
-    cloudmap::{Health, Instance},
+    cloudmap::{
+        Health, Instance,
+        attributes::{ALIAS_DNS_NAME, INSTANCE_CNAME},
+    },
     view::ServiceInstances,
 };
 
@@ -46,10 +49,9 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn of(instance: &Instance) -> Self {
-        let text = |key| instance.attribute(key);
         Self {
-            v4: text("AWS_INSTANCE_IPV4").and_then(|text| text.parse().ok()),
-            v6: text("AWS_INSTANCE_IPV6").and_then(|text| text.parse().ok()),
+            v4: instance.attributes.ipv4(),
+            v6: instance.attributes.ipv6(),
         }
     }
 
@@ -109,14 +111,13 @@ impl Pool {
                 v6.extend(healthy, addresses.v6);
             }
             if ttls.a.is_some() || ttls.aaaa.is_some() {
-                stands.extend(healthy, named("AWS_ALIAS_DNS_NAME"));
+                stands.extend(healthy, named(ALIAS_DNS_NAME));
             }
             if ttls.cname.is_some() {
-                aliases.extend(healthy, named("AWS_INSTANCE_CNAME"));
+                aliases.extend(healthy, named(INSTANCE_CNAME));
             }
-            let port = instance.attribute("AWS_INSTANCE_PORT");
             if ttls.srv.is_some()
-                && let Some(port) = port.and_then(|port| port.parse().ok())
+                && let Some(port) = instance.attributes.port()
                 && let Some(target) = instance_name(&instance.id, &site.name)
             {
                 let key = target.key();

@@ -128,7 +128,7 @@ fn a_new_ready_pod_is_registered_healthy_and_then_left_alone() {
     assert_eq!(
         first.register[0]
             .attributes
-            .get(INIT_HEALTH)
+            .get(INIT_HEALTH_STATUS)
             .map(String::as_str),
         Some("HEALTHY")
     );
@@ -140,7 +140,7 @@ fn changed_attributes_register_again_and_keep_the_initial_health() {
     let mut registered = instance_of("10.0.0.1");
     registered
         .attributes
-        .insert(INIT_HEALTH.to_owned(), "UNHEALTHY".to_owned());
+        .insert(INIT_HEALTH_STATUS.to_owned(), "UNHEALTHY".to_owned());
     registered
         .attributes
         .insert("app".to_owned(), "old".to_owned());
@@ -154,7 +154,7 @@ fn changed_attributes_register_again_and_keep_the_initial_health() {
     assert_eq!(
         changes.register[0]
             .attributes
-            .get(INIT_HEALTH)
+            .get(INIT_HEALTH_STATUS)
             .map(String::as_str),
         Some("UNHEALTHY")
     );

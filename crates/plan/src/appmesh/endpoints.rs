@@ -1,7 +1,7 @@
 //! The endpoints of a cluster, from the registry.
 
 use crate::plan::{AddressFamily, Endpoint, EndpointQuery};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use tombolo_model::{
     ScopeView,
     cloudmap::{Health, Instance},
@@ -40,14 +40,8 @@ pub fn endpoints(scope: &ScopeView, query: &EndpointQuery) -> Vec<Endpoint> {
 }
 
 fn address(instance: &Instance, family: AddressFamily) -> Option<IpAddr> {
-    let v4 = || {
-        let text = instance.attribute("AWS_INSTANCE_IPV4")?;
-        text.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
-    };
-    let v6 = || {
-        let text = instance.attribute("AWS_INSTANCE_IPV6")?;
-        text.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
-    };
+    let v4 = || instance.attributes.ipv4().map(IpAddr::V4);
+    let v6 = || instance.attributes.ipv6().map(IpAddr::V6);
     match family {
         AddressFamily::Any | AddressFamily::V4Preferred => v4().or_else(v6),
         AddressFamily::V6Preferred => v6().or_else(v4),

@@ -2,24 +2,26 @@
 
 use crate::{
     Rejection,
-    cloudmap::{NamespaceType, RecordType, RoutingPolicy, Service},
-};
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
+    cloudmap::{
+        Attributes, NamespaceType, RecordType, RoutingPolicy, Service,
+        attributes::{
+            ALIAS_DNS_NAME, EC2_INSTANCE_ID, INIT_HEALTH_STATUS, INSTANCE_CNAME, INSTANCE_IPV4,
+            INSTANCE_IPV6, INSTANCE_PORT, RESERVED,
+        },
+    },
 };
 
 const MAX_CUSTOM: usize = 30;
 const MAX_CHARACTERS: usize = 5000;
 
 /// Checks what can be said without the state.
-pub(super) fn check(attributes: &BTreeMap<String, String>) -> Result<(), Rejection> {
+pub(super) fn check(attributes: &Attributes) -> Result<(), Rejection> {
     if attributes.is_empty() {
         return Err(Rejection::invalid("Attributes", "must not be empty"));
     }
     if attributes
         .keys()
-        .filter(|key| !key.starts_with("AWS_"))
+        .filter(|key| !key.starts_with(RESERVED))
         .count()
         > MAX_CUSTOM
     {
@@ -31,7 +33,7 @@ pub(super) fn check(attributes: &BTreeMap<String, String>) -> Result<(), Rejecti
         let message = format!("has {characters} characters, allowed are {MAX_CHARACTERS}");
         return Err(Rejection::invalid("Attributes", message));
     }
-    for (key, value) in attributes {
+    for (key, value) in attributes.iter() {
         if !is_key(key) {
             let message = format!("the key {key:?} is not 1 to 255 printable characters");
             return Err(Rejection::invalid("Attributes", message));
@@ -41,7 +43,7 @@ pub(super) fn check(attributes: &BTreeMap<String, String>) -> Result<(), Rejecti
             return Err(Rejection::invalid(format!("Attributes.{key}"), message));
         }
     }
-    check_reserved(|key| attributes.get(key).map(String::as_str))
+    check_reserved(attributes)
 }
 
 /// Whether an attribute of an instance may be called this.
@@ -59,13 +61,13 @@ pub fn is_value(value: &str) -> bool {
 pub(super) fn check_fit(
     service: &Service,
     kind: NamespaceType,
-    attributes: &BTreeMap<String, String>,
+    attributes: &Attributes,
 ) -> Result<(), Rejection> {
     let get = |key: &str| attributes.get(key).map(String::as_str);
-    if get("AWS_EC2_INSTANCE_ID").is_some() {
+    if get(EC2_INSTANCE_ID).is_some() {
         return check_machine(kind, attributes);
     }
-    if get("AWS_ALIAS_DNS_NAME").is_some() {
+    if get(ALIAS_DNS_NAME).is_some() {
         return check_alias(service, attributes);
     }
     let require = |key: &str, why: &str| match get(key) {
@@ -81,47 +83,60 @@ pub(super) fn check_fit(
         .flat_map(|config| &config.dns_records)
     {
         match record.kind {
-            RecordType::A => require("AWS_INSTANCE_IPV4", "publishes A records")?,
-            RecordType::AAAA => require("AWS_INSTANCE_IPV6", "publishes AAAA records")?,
-            RecordType::CNAME => require("AWS_INSTANCE_CNAME", "publishes CNAME records")?,
+            RecordType::A => require(INSTANCE_IPV4, "publishes A records")?,
+            RecordType::AAAA => require(INSTANCE_IPV6, "publishes AAAA records")?,
+            RecordType::CNAME => require(INSTANCE_CNAME, "publishes CNAME records")?,
             RecordType::SRV => {
-                require("AWS_INSTANCE_PORT", "publishes SRV records")?;
-                if get("AWS_INSTANCE_IPV6").is_none() {
-                    require("AWS_INSTANCE_IPV4", "publishes SRV records")?;
+                require(INSTANCE_PORT, "publishes SRV records")?;
+                if get(INSTANCE_IPV6).is_none() {
+                    require(INSTANCE_IPV4, "publishes SRV records")?;
                 }
             }
         }
     }
     if service.health_check.is_some() {
-        require("AWS_INSTANCE_PORT", "has a health check")?;
+        require(INSTANCE_PORT, "has a health check")?;
     }
     Ok(())
 }
 
-fn check_reserved<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<(), Rejection> {
+fn check_reserved(attributes: &Attributes) -> Result<(), Rejection> {
+    let get = |key: &str| attributes.get(key).map(String::as_str);
     let invalid = |key: &str, what: &str| {
         Err(Rejection::invalid(
             format!("Attributes.{key}"),
             format!("is not {what}"),
         ))
     };
-    if get("AWS_INSTANCE_IPV4").is_some_and(|v| v.parse::<Ipv4Addr>().is_err()) {
-        return invalid("AWS_INSTANCE_IPV4", "an IPv4 address");
+    for (key, is_read, what) in [
+        (
+            INSTANCE_IPV4,
+            attributes.ipv4().is_some(),
+            "an IPv4 address",
+        ),
+        (
+            INSTANCE_IPV6,
+            attributes.ipv6().is_some(),
+            "an IPv6 address",
+        ),
+        (
+            INSTANCE_PORT,
+            attributes.port().is_some(),
+            "a port from 0 to 65535",
+        ),
+    ] {
+        if get(key).is_some() && !is_read {
+            return invalid(key, what);
+        }
     }
-    if get("AWS_INSTANCE_IPV6").is_some_and(|v| v.parse::<Ipv6Addr>().is_err()) {
-        return invalid("AWS_INSTANCE_IPV6", "an IPv6 address");
-    }
-    if get("AWS_INSTANCE_PORT").is_some_and(|v| v.parse::<u16>().is_err()) {
-        return invalid("AWS_INSTANCE_PORT", "a port from 0 to 65535");
-    }
-    for key in ["AWS_INSTANCE_CNAME", "AWS_ALIAS_DNS_NAME"] {
+    for key in [INSTANCE_CNAME, ALIAS_DNS_NAME] {
         if get(key).is_some_and(|name| !is_domain_name(name)) {
             return invalid(key, "a domain name");
         }
     }
-    match get("AWS_INIT_HEALTH_STATUS") {
+    match get(INIT_HEALTH_STATUS) {
         None | Some("HEALTHY" | "UNHEALTHY") => Ok(()),
-        Some(_) => invalid("AWS_INIT_HEALTH_STATUS", "HEALTHY or UNHEALTHY"),
+        Some(_) => invalid(INIT_HEALTH_STATUS, "HEALTHY or UNHEALTHY"),
     }
 }
 
@@ -135,15 +150,12 @@ fn is_domain_name(name: &str) -> bool {
 }
 
 /// A machine of EC2. Its address is not known here, so it is found by its id alone.
-fn check_machine(
-    kind: NamespaceType,
-    attributes: &BTreeMap<String, String>,
-) -> Result<(), Rejection> {
+fn check_machine(kind: NamespaceType, attributes: &Attributes) -> Result<(), Rejection> {
     let field = "Attributes.AWS_EC2_INSTANCE_ID";
     if kind != NamespaceType::HTTP {
         return Err(Rejection::invalid(field, "needs an HTTP namespace"));
     }
-    let companions = ["AWS_EC2_INSTANCE_ID", "AWS_INIT_HEALTH_STATUS"];
+    let companions = [EC2_INSTANCE_ID, INIT_HEALTH_STATUS];
     if let Some(other) = (attributes.keys()).find(|key| !companions.contains(&key.as_str())) {
         let message = format!("goes with AWS_INIT_HEALTH_STATUS alone, not with {other}");
         return Err(Rejection::invalid(field, message));
@@ -151,7 +163,7 @@ fn check_machine(
     Ok(())
 }
 
-fn check_alias(service: &Service, attributes: &BTreeMap<String, String>) -> Result<(), Rejection> {
+fn check_alias(service: &Service, attributes: &Attributes) -> Result<(), Rejection> {
     let field = "Attributes.AWS_ALIAS_DNS_NAME";
     let config = service.dns_config.as_ref();
     let has_addresses = config.is_some_and(|config| {

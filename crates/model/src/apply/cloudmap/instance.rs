@@ -3,7 +3,9 @@
 use super::{Decide, RegisterInstance, Reply, attributes, bounds};
 use crate::{
     Limit, Memo, Reason, Record, RecordKey, Rejection,
-    cloudmap::{Health, Instance, OperationType, Service},
+    cloudmap::{
+        Attributes, Health, Instance, OperationType, Service, attributes::INIT_HEALTH_STATUS,
+    },
 };
 use std::sync::Arc;
 
@@ -14,14 +16,15 @@ impl Decide<'_> {
     ) -> Result<Reply, Rejection> {
         check_id(&command.instance_id)?;
         bounds::token("CreatorRequestId", command.creator_request_id.as_deref())?;
-        attributes::check(&command.attributes)?;
+        let attributes = Attributes::from(command.attributes.clone());
+        attributes::check(&attributes)?;
         let service = self.service(&command.service_id)?.clone();
         let namespace = self.namespace(&service.namespace_id)?;
-        attributes::check_fit(&service, namespace.kind, &command.attributes)?;
+        attributes::check_fit(&service, namespace.kind, &attributes)?;
         if let Some(existing) = self.scope.instance(&service.id, &command.instance_id) {
             let token = &existing.creator_request_id;
             if token.is_some() && *token == command.creator_request_id {
-                if existing.attributes == command.attributes {
+                if existing.attributes == attributes {
                     return Ok(Reply::Operation(existing.operation_id.as_str().into()));
                 }
                 return Err(Rejection::new(
@@ -44,14 +47,13 @@ impl Decide<'_> {
                 ("NAMESPACE", &service.namespace_id),
             ],
         );
-        let is_unhealthy = command
-            .attributes
-            .get("AWS_INIT_HEALTH_STATUS")
+        let is_unhealthy = attributes
+            .get(INIT_HEALTH_STATUS)
             .is_some_and(|v| v == "UNHEALTHY");
         self.put(Record::Instance(Arc::new(Instance {
             service_id: service.id.clone(),
             id: command.instance_id.as_str().into(),
-            attributes: command.attributes.clone(),
+            attributes,
             creator_request_id: command.creator_request_id.clone(),
             operation_id: operation.to_string(),
             health: if is_unhealthy {
