@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
@@ -342,6 +344,68 @@ fn an_upstream_that_speaks_no_http2_fails_clearly() {
     let proxy = forwarding(everything_to("up"), &[http2_cluster("up", up.address)]);
     let response = rig::client::get(proxy.address, "/x");
     assert_eq!(response.status, 503);
+    wait_for("the release", || {
+        (proxy.stat("cluster.up.upstream_cx_active") == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_client_that_does_not_answer_the_goodbye_is_let_go() {
+    let up = Upstream::start("up");
+    let config = hcm::HttpConnectionManager {
+        common_http_protocol_options: Some(core::HttpProtocolOptions {
+            max_connection_duration: millis(300),
+            ..Default::default()
+        }),
+        ..manager(everything_to("up"))
+    };
+    let proxy = Running::start(resource_set(
+        &ingress(0, http_filter(&config)),
+        &[static_cluster("up", &[up.address])],
+    ));
+    let mut stream = std::net::TcpStream::connect(proxy.address).expect("connects");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("set");
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .expect("writes");
+    let mut seen = Vec::new();
+    stream.read_to_end(&mut seen).expect("ends in order");
+    assert!(
+        frames(&seen).iter().any(|(kind, _, _)| *kind == 7),
+        "GOAWAY"
+    );
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_pings_is_let_go() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = socket.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in socket.incoming().flatten() {
+            let _ = stream.write_all(b"\0\0\0\x04\0\0\0\0\0");
+            std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+        }
+    });
+    let options = core::Http2ProtocolOptions {
+        connection_keepalive: Some(core::KeepaliveSettings {
+            interval: millis(200),
+            timeout: millis(200),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let pinged = cluster::Cluster {
+        http2_protocol_options: Some(options),
+        ..static_cluster("up", &[address])
+    };
+    let action = envoy_types::pb::envoy::config::route::v3::RouteAction {
+        timeout: millis(0),
+        ..to_cluster("up")
+    };
+    let proxy = forwarding(routes(vec![forward(prefix("/"), action)]), &[pinged]);
+    assert_eq!(rig::client::get(proxy.address, "/x").status, 503);
     wait_for("the release", || {
         (proxy.stat("cluster.up.upstream_cx_active") == 0).then_some(())
     });

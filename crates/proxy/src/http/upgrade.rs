@@ -1,11 +1,6 @@
 //! WebSocket: once both ends have switched protocols, bytes pass through untouched.
 
-use std::io;
 use std::rc::Rc;
-
-use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::Session;
 use super::relay::Terms;
@@ -45,27 +40,10 @@ impl Tunnel {
         } = *self;
         session.stats.downstream_cx_upgrades_total.inc();
         let _active = GaugeGuard::new(&session.stats, |stats| &stats.downstream_cx_upgrades_active);
-        let (mut client, early) = client.into_parts();
-        let (mut server, first) = server.into_parts();
-        if pass_on(&mut server, &early, &mut client, &first)
-            .await
-            .is_ok()
-        {
-            let stop = session.worker.closed();
-            let idle = terms.deadlines.idle;
-            let (ended, _) = tcp::join(&mut client, &mut server, idle, stop).await;
-            tracing::debug!(?ended, "upgraded connection closed");
-        }
+        let (mut client, mut server) = (client.into_stream(), server.into_stream());
+        let stop = session.worker.closed();
+        let idle = terms.deadlines.idle;
+        let (ended, _) = tcp::join(&mut client, &mut server, idle, stop).await;
+        tracing::debug!(?ended, "upgraded connection closed");
     }
-}
-
-/// Passes on what came right behind the heads.
-async fn pass_on(
-    server: &mut TcpStream,
-    early: &BytesMut,
-    client: &mut TcpStream,
-    first: &BytesMut,
-) -> io::Result<()> {
-    server.write_all(early).await?;
-    client.write_all(first).await
 }

@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::rewind::Rewind;
+
 /// Room for one read: what it begins with, and what it grows to while reads keep filling it.
 const MIN_READ: usize = 4 * 1024;
 const MAX_READ: usize = 64 * 1024;
@@ -119,9 +121,9 @@ impl Wire {
         let _ = self.stream.set_zero_linger();
     }
 
-    /// The socket, and what was read ahead.
-    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
-        (self.stream, self.input)
+    /// The socket, from which what was read ahead is read first.
+    pub(crate) fn into_stream(self) -> Rewind {
+        Rewind::new(self.stream, self.input)
     }
 }
 
