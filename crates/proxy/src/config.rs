@@ -11,13 +11,13 @@ pub(crate) mod access_log;
 pub(crate) mod action;
 pub(crate) mod cluster;
 pub(crate) mod endpoint;
+pub(crate) mod error;
 pub(crate) mod format;
 pub(crate) mod health_check;
-pub(crate) mod http_manager;
+pub(crate) mod http_connection_manager;
 pub(crate) mod listener;
 pub(crate) mod matcher;
 pub(crate) mod mutation;
-pub(crate) mod rejection;
 pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod tcp_proxy;
@@ -35,8 +35,8 @@ use tombolo_xds::{Kind, Resource, Snapshot};
 
 use cluster::Cluster;
 use endpoint::Assignment;
+use error::{ConfigError, ConfigResult};
 use listener::Listener;
-use rejection::{Compiled, Rejection};
 use route::RouteTable;
 
 type Named<T> = BTreeMap<Arc<str>, Entry<T>>;
@@ -72,7 +72,7 @@ pub(crate) struct Config {
 pub(crate) struct RejectedResource {
     pub(crate) kind: Kind,
     pub(crate) name: Arc<str>,
-    pub(crate) rejection: Rejection,
+    pub(crate) rejection: ConfigError,
 }
 
 impl Config {
@@ -134,7 +134,7 @@ impl Config {
             rejected.push(RejectedResource {
                 kind: Kind::Secret,
                 name: resource.name().clone(),
-                rejection: Rejection::new(
+                rejection: ConfigError::new(
                     "",
                     "secrets are not supported: this proxy speaks plaintext only",
                 ),
@@ -158,16 +158,16 @@ impl Config {
     }
 }
 
-fn decode<M: prost::Message + Default>(resource: &Resource) -> Compiled<M> {
+fn decode<M: prost::Message + Default>(resource: &Resource) -> ConfigResult<M> {
     value::decode(resource.body())
 }
 
 /// A resource whose body carries another name than its envelope would be looked up under the wrong one.
-fn named(resource: &Resource, name: &str) -> Compiled<()> {
+fn named(resource: &Resource, name: &str) -> ConfigResult<()> {
     if resource.name().as_ref() == name {
         Ok(())
     } else {
-        Err(Rejection::new(
+        Err(ConfigError::new(
             "name",
             format!(
                 "{name:?} differs from the resource's name {:?}",
@@ -182,7 +182,7 @@ fn compile_kind<T>(
     kind: Kind,
     previous: &Named<T>,
     rejected: &mut Vec<RejectedResource>,
-    compile: impl Fn(&Resource, Option<&T>) -> Compiled<T>,
+    compile: impl Fn(&Resource, Option<&T>) -> ConfigResult<T>,
 ) -> Named<T> {
     let mut next = Named::new();
     for (name, resource) in snapshot.resources(kind) {

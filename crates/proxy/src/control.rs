@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tombolo_xds::client::{Rejection as Nack, Update, Updates};
 use tombolo_xds::{Client, ClientOptions, Kind, Node, Snapshot};
 
-use crate::config::rejection::Rejection;
+use crate::config::error::ConfigError;
 use crate::config::{Config, RejectedResource};
 use crate::generation::{BoundListener, Generation, SocketTable};
 use crate::metrics::Registry;
@@ -229,7 +229,7 @@ impl Control {
                 rejected.push(RejectedResource {
                     kind: Kind::Listener,
                     name: name.clone(),
-                    rejection: Rejection::new("address", reason),
+                    rejection: ConfigError::new("address", reason),
                 });
                 failed.push(name.clone());
             }

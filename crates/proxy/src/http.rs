@@ -1,18 +1,18 @@
 //! HTTP: one request from its arrival to the last byte of its response.
 
-pub(crate) mod alarm;
 mod deadlines;
 mod forward;
 mod headers;
 pub(crate) mod http2;
-pub(crate) mod inbound;
-pub(crate) mod local;
+pub(crate) mod incoming;
+pub(crate) mod local_reply;
+pub(crate) mod log_entry;
 mod milliseconds;
 pub(crate) mod outgoing;
 mod path;
-pub(crate) mod record;
-pub(crate) mod relay;
+pub(crate) mod response_body;
 mod session;
+pub(crate) mod timer;
 pub(crate) mod upgrade;
 
 use std::rc::Rc;
@@ -23,30 +23,30 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
 use crate::config::action::Action;
-use crate::config::format::Facts;
-use crate::config::http_manager::{Server, StripPort, Underscores};
-use crate::config::matcher::{Subject, is_grpc};
+use crate::config::format::LogFields;
+use crate::config::http_connection_manager::{ServerHeader, StripPort, Underscores};
+use crate::config::matcher::{RequestView, is_grpc};
 use crate::config::route::{Route, without_port};
-use crate::http1::{Limits, spare};
+use crate::http1::{Limits, header_pool};
 
-use alarm::Alarm;
 use http2::Stream;
-use inbound::Inbound;
-use local::LocalReply;
+use incoming::IncomingBody;
+use local_reply::LocalReply;
+use log_entry::AccessLogEntry;
 pub(crate) use milliseconds::Milliseconds;
-use record::Record;
-use relay::Reply;
+use response_body::ResponseBody;
 pub(crate) use session::{InFlight, Session};
+use timer::DeadlineTimer;
 
 /// One request's own state.
-struct Exchange<'a> {
+struct RequestContext<'a> {
     session: &'a Rc<Session>,
     /// Of a client that speaks HTTP/2.
     stream: Option<Rc<Stream>>,
     started: Instant,
-    /// Handed to the response.
+    /// Moves to the response body.
     in_flight: Option<InFlight>,
-    record: Option<Box<Record>>,
+    log_entry: Option<Box<AccessLogEntry>>,
     /// gRPC clients are answered in gRPC, errors included.
     grpc: bool,
     request_id: Option<HeaderValue>,
@@ -54,55 +54,59 @@ struct Exchange<'a> {
 }
 
 /// Answers one request. Errors become responses; only a broken upstream body ends the connection.
-pub(crate) async fn handle(session: Rc<Session>, request: Request<Inbound>) -> Response<Reply> {
+pub(crate) async fn handle(
+    session: Rc<Session>,
+    request: Request<IncomingBody>,
+) -> Response<ResponseBody> {
     let started = Instant::now();
     let in_flight = InFlight::begin(&session, started);
     let (mut parts, body) = request.into_parts();
-    let mut exchange = Exchange {
+    let mut request = RequestContext {
         stream: session.http2.then(Stream::current),
         started,
         in_flight: Some(in_flight),
-        record: None,
+        log_entry: None,
         grpc: is_grpc(&parts.headers),
         request_id: None,
         authority: HeaderValue::from_static(""),
         session: &session,
     };
-    let prepared = exchange.prepare(&mut parts, &body);
+    let prepared = request.prepare(&mut parts, &body);
     let response = match prepared {
-        Err(reply) => exchange.reply(reply),
-        Ok(()) => exchange.route(&mut parts, body).await,
+        Err(reply) => request.reply(reply),
+        Ok(()) => request.route(&mut parts, body).await,
     };
-    spare::give(parts.headers);
+    header_pool::put(parts.headers);
     response
 }
 
-impl Exchange<'_> {
+impl RequestContext<'_> {
     /// Brings the request into the shape that routes and upstreams expect.
-    fn prepare(&mut self, parts: &mut Parts, body: &Inbound) -> Result<(), LocalReply> {
+    fn prepare(&mut self, parts: &mut Parts, body: &IncomingBody) -> Result<(), LocalReply> {
         let session = self.session;
         let manager = &session.manager;
         let version = parts.version;
         let authority = authority(parts);
         self.authority = authority.clone().unwrap_or(HeaderValue::from_static(""));
         if !manager.access_logs.is_empty() {
-            self.record = Some(self.start_record(parts, body));
+            self.log_entry = Some(self.start_log_entry(parts, body));
         }
         if version < Version::HTTP_11 && !manager.accept_http_10 {
-            let reply = LocalReply::text(StatusCode::UPGRADE_REQUIRED, "Upgrade Required").last();
-            return Err(reply.because("low_version", "DPE"));
+            let reply =
+                LocalReply::text(StatusCode::UPGRADE_REQUIRED, "Upgrade Required").closing();
+            return Err(reply.with_details("low_version", "DPE"));
         }
         let Some(authority) =
             authority.filter(|authority| !authority.is_empty() || parts.method != Method::CONNECT)
         else {
             return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
-                .last()
-                .because("missing_host_header", "DPE"));
+                .closing()
+                .with_details("missing_host_header", "DPE"));
         };
         if !is_valid_authority(authority.as_bytes()) {
-            return Err(LocalReply::bad_request().because("invalid_authority", "DPE"));
+            return Err(LocalReply::bad_request().with_details("invalid_authority", "DPE"));
         }
-        self.authority = self.stripped(authority);
+        self.authority = self.strip_port(authority);
         if session.http2 {
             let limits = Limits {
                 bytes: manager.max_header_bytes,
@@ -111,7 +115,7 @@ impl Exchange<'_> {
             if !limits.admit(&parts.headers) {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 let text = status.canonical_reason().unwrap_or_default();
-                return Err(LocalReply::text(status, text).because("headers_too_large", "DPE"));
+                return Err(LocalReply::text(status, text).with_details("headers_too_large", "DPE"));
             }
             headers::join_cookies(&mut parts.headers);
         }
@@ -120,23 +124,23 @@ impl Exchange<'_> {
             let drop = manager.underscores == Underscores::DropHeader;
             if !headers::without_underscores(&mut parts.headers, drop) {
                 return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
-                    .because("unexpected_underscore", "DPE"));
+                    .with_details("unexpected_underscore", "DPE"));
             }
         }
         self.normalize_path(parts)?;
-        if headers::arrive(&mut parts.headers, session).is_err() {
-            return Err(LocalReply::bad_request().because("connection_header_rejected", "DPE"));
+        if headers::sanitize_request(&mut parts.headers, session).is_err() {
+            return Err(LocalReply::bad_request().with_details("connection_header_rejected", "DPE"));
         }
-        if manager.request_id_in_response || self.record.is_some() {
+        if manager.request_id_in_response || self.log_entry.is_some() {
             self.request_id = parts.headers.get("x-request-id").cloned();
         }
-        if let (Some(record), Some(id)) = (&mut self.record, &self.request_id) {
-            record.request.insert("x-request-id", id.clone());
+        if let (Some(log_entry), Some(id)) = (&mut self.log_entry, &self.request_id) {
+            log_entry.request.insert("x-request-id", id.clone());
         }
         Ok(())
     }
 
-    fn stripped(&self, authority: HeaderValue) -> HeaderValue {
+    fn strip_port(&self, authority: HeaderValue) -> HeaderValue {
         let mode = self.session.manager.strip_port;
         if mode == StripPort::Keep {
             return authority;
@@ -165,8 +169,8 @@ impl Exchange<'_> {
         if manager.normalize_path {
             let Some(path) = path::normalize(original) else {
                 return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
-                    .last()
-                    .because("path_normalization_failed", "DPE"));
+                    .closing()
+                    .with_details("path_normalization_failed", "DPE"));
             };
             normal = path;
         }
@@ -177,22 +181,22 @@ impl Exchange<'_> {
             let normal = normal.into_owned();
             parts.uri = with_path(&parts.uri, &normal).ok_or_else(|| {
                 LocalReply::empty(StatusCode::BAD_REQUEST)
-                    .because("path_normalization_failed", "DPE")
+                    .with_details("path_normalization_failed", "DPE")
             })?;
         }
         Ok(())
     }
 
-    async fn route(&mut self, parts: &mut Parts, body: Inbound) -> Response<Reply> {
+    async fn route(&mut self, parts: &mut Parts, body: IncomingBody) -> Response<ResponseBody> {
         let Some(table) = self.session.routes() else {
             self.session.stats.no_route.inc();
             return self.reply(
                 LocalReply::empty(StatusCode::NOT_FOUND)
-                    .because("route_configuration_not_found", "NR"),
+                    .with_details("route_configuration_not_found", "NR"),
             );
         };
         let authority = self.authority.clone();
-        let subject = Subject {
+        let request = RequestView {
             method: &parts.method,
             authority: authority.to_str().unwrap_or_default(),
             path: parts.uri.path(),
@@ -203,19 +207,19 @@ impl Exchange<'_> {
         // No route matches CONNECT unless it is made for it, and such routes are not supported; `*` is no path.
         let tunnels = parts.method == Method::CONNECT;
         let unroutable = tunnels || parts.uri.path() == "*";
-        let Some(route) = table.find(&subject).filter(|_| !unroutable) else {
+        let Some(route) = table.find(&request).filter(|_| !unroutable) else {
             self.session.stats.no_route.inc();
             let mut reply = LocalReply::empty(StatusCode::NOT_FOUND);
             if tunnels {
-                reply = reply.last();
+                reply = reply.closing();
             }
-            return self.reply(reply.because("route_not_found", "NR"));
+            return self.reply(reply.with_details("route_not_found", "NR"));
         };
-        if let Some(record) = &mut self.record {
-            record.route = Some(route.name.clone());
+        if let Some(log_entry) = &mut self.log_entry {
+            log_entry.route = Some(route.name.clone());
         }
         match &route.action {
-            Action::Respond { status, body } => {
+            Action::DirectResponse { status, body } => {
                 self.session.stats.rq_direct_response.inc();
                 let reply = LocalReply::direct(*status, body.clone());
                 let mut response = self.reply(reply);
@@ -225,7 +229,7 @@ impl Exchange<'_> {
             Action::Redirect(redirect) => {
                 self.session.stats.rq_redirect.inc();
                 let location =
-                    local::location(redirect, &route.matcher.path, &authority, &parts.uri);
+                    local_reply::location(redirect, &route.matcher.path, &authority, &parts.uri);
                 let mut response = self.reply(LocalReply::redirect(redirect.status, location));
                 mutate_response(route, response.headers_mut(), parts.method.as_str());
                 response
@@ -234,39 +238,39 @@ impl Exchange<'_> {
         }
     }
 
-    fn alarm(&self) -> &Alarm {
+    fn timer(&self) -> &DeadlineTimer {
         match &self.stream {
-            Some(stream) => &stream.alarm,
-            None => &self.session.alarm,
+            Some(stream) => &stream.timer,
+            None => &self.session.timer,
         }
     }
 
-    /// A response of the proxy's own.
-    fn reply(&mut self, reply: LocalReply) -> Response<Reply> {
+    /// Builds a local reply.
+    fn reply(&mut self, reply: LocalReply) -> Response<ResponseBody> {
         let session = self.session;
-        if let Some(record) = &mut self.record {
-            record.details = reply.details;
-            record.flags = reply.flags;
+        if let Some(log_entry) = &mut self.log_entry {
+            log_entry.details = reply.details;
+            log_entry.flags = reply.flags;
         }
         let (mut head, body) = reply.into_response(self.grpc).into_parts();
-        self.stamp(&mut head.headers, true);
-        if let Some(record) = &mut self.record {
-            record.status = head.status.as_u16();
-            record.response = head.headers.clone();
+        self.set_response_headers(&mut head.headers, true);
+        if let Some(log_entry) = &mut self.log_entry {
+            log_entry.status = head.status.as_u16();
+            log_entry.response = head.headers.clone();
         }
         session.stats.response(head.status.as_u16());
         Response::from_parts(
             head,
-            Reply::local(body, self.record.take(), self.in_flight.take()),
+            ResponseBody::local(body, self.log_entry.take(), self.in_flight.take()),
         )
     }
 
-    /// Headers that every response gets.
-    fn stamp(&self, headers: &mut HeaderMap, local: bool) {
+    /// Sets the headers that every response has.
+    fn set_response_headers(&self, headers: &mut HeaderMap, local: bool) {
         let manager = &self.session.manager;
         match &manager.server {
-            Server::AppendIfAbsent(_) if headers.contains_key(header::SERVER) => {}
-            Server::PassThrough if !local => {}
+            ServerHeader::AppendIfAbsent(_) if headers.contains_key(header::SERVER) => {}
+            ServerHeader::PassThrough if !local => {}
             server => {
                 headers.insert(header::SERVER, server_name(server));
             }
@@ -286,9 +290,9 @@ impl Exchange<'_> {
         }
     }
 
-    fn start_record(&self, parts: &Parts, _body: &Inbound) -> Box<Record> {
+    fn start_log_entry(&self, parts: &Parts, _body: &IncomingBody) -> Box<AccessLogEntry> {
         let session = self.session;
-        Box::new(Record {
+        Box::new(AccessLogEntry {
             logs: session.worker.logs.clone(),
             manager: session.manager.clone(),
             start: SystemTime::now(),
@@ -328,23 +332,25 @@ impl Exchange<'_> {
     }
 }
 
-/// The answer to what is no request.
-pub(crate) fn refusal(
+/// The response to bytes that are not an HTTP request.
+pub(crate) fn error_response(
     session: &Session,
     status: StatusCode,
     text: &'static str,
 ) -> Response<Bytes> {
-    let mut response = LocalReply::text(status, text).last().into_response(false);
+    let mut response = LocalReply::text(status, text)
+        .closing()
+        .into_response(false);
     let server = server_name(&session.manager.server);
     response.headers_mut().insert(header::SERVER, server);
     response
 }
 
-/// How a response of our own says who made it.
-fn server_name(server: &Server) -> HeaderValue {
+/// The `server` header of local replies.
+fn server_name(server: &ServerHeader) -> HeaderValue {
     match server {
-        Server::Overwrite(name) | Server::AppendIfAbsent(name) => name.clone(),
-        Server::PassThrough => HeaderValue::from_static("envoy"),
+        ServerHeader::Overwrite(name) | ServerHeader::AppendIfAbsent(name) => name.clone(),
+        ServerHeader::PassThrough => HeaderValue::from_static("envoy"),
     }
 }
 
@@ -381,10 +387,10 @@ fn mutate_response(route: &Route, headers: &mut HeaderMap, method: &str) {
     for mutation in &route.response_mutations {
         mutation.apply_with(
             headers,
-            &Facts {
+            &LogFields {
                 method,
                 route: &route.name,
-                ..Facts::default()
+                ..LogFields::default()
             },
         );
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tombolo_telemetry::Outage;
 
 use crate::config::access_log::AccessLog;
-use crate::config::format::Facts;
+use crate::config::format::LogFields;
 
 /// A worker hands its buffer over at this size even before the next tick.
 const BUFFER: usize = 64 * 1024;
@@ -112,7 +112,7 @@ impl Logs {
         })
     }
 
-    pub(crate) fn write(&self, log: &AccessLog, facts: &Facts<'_>) {
+    pub(crate) fn write(&self, log: &AccessLog, fields: &LogFields<'_>) {
         let mut buffers = self.buffers.borrow_mut();
         if !buffers.contains_key(&log.path) {
             let writer = self.files.sender(&log.path);
@@ -127,7 +127,7 @@ impl Logs {
             );
         }
         if let Some(buffer) = buffers.get_mut(&log.path) {
-            log.write(facts, &mut buffer.lines);
+            log.write(fields, &mut buffer.lines);
             if buffer.lines.len() >= BUFFER {
                 buffer.hand_over();
             }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::net::TcpStream;
 
 use crate::cluster_runtime::Host;
-use crate::config::format::Facts;
+use crate::config::format::LogFields;
 use crate::config::tcp_proxy::TcpProxy;
 use crate::metrics::GaugeGuard;
 use crate::upstream::pool::ConnectionGuard;
@@ -145,17 +145,17 @@ pub(crate) async fn proxy(
     let _active = GaugeGuard::new(&stats, |stats| &stats.downstream_cx_active);
     let (start, started) = (SystemTime::now(), Instant::now());
     let name = config.cluster(worker.random.next());
-    let mut facts = Facts {
+    let mut fields = LogFields {
         start: Some(start),
         upstream_cluster: name,
         local: Some(addresses.local),
         remote: Some(addresses.remote),
         flags: "-",
-        ..Facts::default()
+        ..LogFields::default()
     };
     match connect(&worker, &config, name, addresses.original_dst).await {
         Ok((mut server, guard, host)) => {
-            facts.upstream_host = Some(host);
+            fields.upstream_host = Some(host);
             let until = config.max_duration.map(|duration| started + duration);
             let stop = async {
                 tokio::select! {
@@ -174,20 +174,20 @@ pub(crate) async fn proxy(
             }
             stats.downstream_cx_rx_bytes_total.add(copied.up);
             stats.downstream_cx_tx_bytes_total.add(copied.down);
-            facts.bytes_received = copied.up;
-            facts.bytes_sent = copied.down;
+            fields.bytes_received = copied.up;
+            fields.bytes_sent = copied.down;
             drop(guard);
         }
         Err(flags) => {
             if flags == "NC" {
                 stats.downstream_cx_no_route.inc();
             }
-            facts.flags = flags;
+            fields.flags = flags;
         }
     }
-    facts.duration = Some(started.elapsed());
+    fields.duration = Some(started.elapsed());
     for log in &config.access_logs {
-        worker.logs.write(log, &facts);
+        worker.logs.write(log, &fields);
     }
 }
 

@@ -141,7 +141,7 @@ impl Cluster {
         *self.balancer.borrow_mut() = Balancer::build(&runtime, &upstreams, random);
     }
 
-    /// The host for one request. Hosts in `avoid` are passed over as long as another can be had within a few picks.
+    /// The host for one request. Hosts in `avoid` are skipped if another is found within a few picks.
     pub(crate) fn pick(
         &self,
         random: &Random,
@@ -183,7 +183,7 @@ impl Cluster {
         }
         if self.environment.own_sockets.contain(address) {
             self.stats.original_dst_host_invalid.inc();
-            tracing::debug!(%address, "the original destination is a listener of this proxy; not dialled");
+            tracing::debug!(%address, "the original destination is a listener of this proxy; not original_dst");
             return None;
         }
         let mut upstreams = self.upstreams.borrow_mut();

@@ -17,7 +17,7 @@ use crate::config::route::RouteTable;
 use crate::descriptors::Descriptors;
 use crate::generation::Generation;
 use crate::http::{Milliseconds, Session};
-use crate::http1::Departures;
+use crate::http1::WriteCoalescer;
 use crate::local_arc::LocalArc;
 use crate::log::{Files, Logs};
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
@@ -70,7 +70,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) random: Random,
     pub(crate) logs: Rc<Logs>,
-    pub(crate) departures: Departures,
+    pub(crate) write_coalescer: WriteCoalescer,
     ids: RequestIds,
     milliseconds: Milliseconds,
     local: RefCell<Rc<LocalConfig>>,
@@ -112,7 +112,7 @@ pub(crate) fn run(context: WorkerContext, built: Built) -> std::io::Result<()> {
         index,
         random: Random::new(),
         logs: Logs::new(files),
-        departures: Departures::default(),
+        write_coalescer: WriteCoalescer::default(),
         ids: RequestIds::default(),
         milliseconds: Milliseconds::default(),
         local: RefCell::default(),
@@ -133,7 +133,7 @@ pub(crate) fn run(context: WorkerContext, built: Built) -> std::io::Result<()> {
     });
     runtime.block_on(async move {
         let departing = worker.clone();
-        tokio::task::spawn_local(async move { departing.departures.run().await });
+        tokio::task::spawn_local(async move { departing.write_coalescer.run().await });
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let first = generations.borrow_and_update().clone();
@@ -157,7 +157,7 @@ pub(crate) fn run(context: WorkerContext, built: Built) -> std::io::Result<()> {
                 _ = tick.tick() => worker.maintain(),
             }
         }
-        worker.departures.leave();
+        worker.write_coalescer.flush();
         worker.logs.flush();
         // Idle connections hold their cluster, which holds them.
         for cluster in worker.local().clusters.values() {

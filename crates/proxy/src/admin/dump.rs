@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::cluster::Discovery;
-use crate::config::http_manager::Routes;
+use crate::config::http_connection_manager::Routes;
 use crate::config::listener::Filter;
 use crate::generation::Generation;
 use crate::options::Options;

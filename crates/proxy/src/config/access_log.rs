@@ -7,8 +7,8 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::access_loggers::{file::v3 as file, stream::v3 as stream};
 use envoy_types::pb::google::protobuf;
 
-use super::format::{DEFAULT_ACCESS_LOG, Facts, Format};
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::format::{DEFAULT_ACCESS_LOG, Format, LogFields};
 use super::value::{any_name, decode_any};
 
 /// One configured log: a file path and the line's shape.
@@ -33,121 +33,127 @@ enum Json {
 }
 
 impl AccessLog {
-    pub(crate) fn compile(log: &proto::AccessLog) -> Compiled<Self> {
-        refuse_set!(log; filter);
+    pub(crate) fn compile(log: &proto::AccessLog) -> ConfigResult<Self> {
+        reject_set!(log; filter);
         let Some(proto::access_log::ConfigType::TypedConfig(any)) = &log.config_type else {
-            return Err(Rejection::new("typed_config", "is required"));
+            return Err(ConfigError::new("typed_config", "is required"));
         };
         match any_name(any) {
             "envoy.extensions.access_loggers.file.v3.FileAccessLog" => {
-                let config: file::FileAccessLog = decode_any(any).under("typed_config")?;
+                let config: file::FileAccessLog = decode_any(any).context("typed_config")?;
                 if config.path.is_empty() {
-                    return Err(Rejection::new("typed_config.path", "is required"));
+                    return Err(ConfigError::new("typed_config.path", "is required"));
                 }
                 Ok(Self {
                     path: config.path.as_str().into(),
-                    line: file_line(&config).under("typed_config")?,
+                    line: file_line(&config).context("typed_config")?,
                 })
             }
             "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog" => {
                 use stream::stdout_access_log::AccessLogFormat::LogFormat;
-                let config: stream::StdoutAccessLog = decode_any(any).under("typed_config")?;
+                let config: stream::StdoutAccessLog = decode_any(any).context("typed_config")?;
                 let format = config
                     .access_log_format
                     .as_ref()
                     .map(|LogFormat(format)| format);
                 Ok(Self {
                     path: "/dev/stdout".into(),
-                    line: substitution(format).under("typed_config.log_format")?,
+                    line: substitution(format).context("typed_config.log_format")?,
                 })
             }
             "envoy.extensions.access_loggers.stream.v3.StderrAccessLog" => {
                 use stream::stderr_access_log::AccessLogFormat::LogFormat;
-                let config: stream::StderrAccessLog = decode_any(any).under("typed_config")?;
+                let config: stream::StderrAccessLog = decode_any(any).context("typed_config")?;
                 let format = config
                     .access_log_format
                     .as_ref()
                     .map(|LogFormat(format)| format);
                 Ok(Self {
                     path: "/dev/stderr".into(),
-                    line: substitution(format).under("typed_config.log_format")?,
+                    line: substitution(format).context("typed_config.log_format")?,
                 })
             }
-            other => Err(Rejection::new(
+            other => Err(ConfigError::new(
                 "typed_config",
                 format!("access log {other} is not supported"),
             )),
         }
     }
 
-    pub(crate) fn compile_all(logs: &[proto::AccessLog]) -> Compiled<Vec<Self>> {
+    pub(crate) fn compile_all(logs: &[proto::AccessLog]) -> ConfigResult<Vec<Self>> {
         logs.iter()
             .enumerate()
-            .map(|(index, log)| Self::compile(log).under(format!("access_log[{index}]")))
+            .map(|(index, log)| Self::compile(log).context(format!("access_log[{index}]")))
             .collect()
     }
 
     /// Appends one line.
-    pub(crate) fn write(&self, facts: &Facts<'_>, out: &mut String) {
+    pub(crate) fn write(&self, log_fields: &LogFields<'_>, out: &mut String) {
         match &self.line {
-            Line::Text(format) => format.render(facts, out),
+            Line::Text(format) => format.render(log_fields, out),
             Line::Json(json) => {
-                out.push_str(&json.render(facts).to_string());
+                out.push_str(&json.render(log_fields).to_string());
                 out.push('\n');
             }
         }
     }
 }
 
-fn file_line(config: &file::FileAccessLog) -> Compiled<Line> {
+fn file_line(config: &file::FileAccessLog) -> ConfigResult<Line> {
     use file::file_access_log::AccessLogFormat;
     match &config.access_log_format {
         None => substitution(None),
         Some(AccessLogFormat::Format(text)) if text.is_empty() => substitution(None),
-        Some(AccessLogFormat::Format(text)) => Ok(Line::Text(Format::parse(text).under("format")?)),
-        Some(AccessLogFormat::JsonFormat(json) | AccessLogFormat::TypedJsonFormat(json)) => {
-            Ok(Line::Json(Json::compile_object(json).under("json_format")?))
+        Some(AccessLogFormat::Format(text)) => {
+            Ok(Line::Text(Format::parse(text).context("format")?))
         }
-        Some(AccessLogFormat::LogFormat(format)) => substitution(Some(format)).under("log_format"),
+        Some(AccessLogFormat::JsonFormat(json) | AccessLogFormat::TypedJsonFormat(json)) => Ok(
+            Line::Json(Json::compile_object(json).context("json_format")?),
+        ),
+        Some(AccessLogFormat::LogFormat(format)) => {
+            substitution(Some(format)).context("log_format")
+        }
     }
 }
 
-fn substitution(format: Option<&core::SubstitutionFormatString>) -> Compiled<Line> {
+fn substitution(format: Option<&core::SubstitutionFormatString>) -> ConfigResult<Line> {
     use core::substitution_format_string::Format as Choice;
     let Some(format) = format else {
         return Ok(Line::Text(Format::parse(DEFAULT_ACCESS_LOG)?));
     };
-    refuse_set!(format; formatters);
+    reject_set!(format; formatters);
     match &format.format {
-        Some(Choice::TextFormat(text)) => Ok(Line::Text(Format::parse(text).under("text_format")?)),
+        Some(Choice::TextFormat(text)) => {
+            Ok(Line::Text(Format::parse(text).context("text_format")?))
+        }
         Some(Choice::TextFormatSource(source)) => {
-            let text = super::value::inline_data(source).under("text_format_source")?;
+            let text = super::value::inline_data(source).context("text_format_source")?;
             let text = String::from_utf8(text)
-                .map_err(|_| Rejection::new("text_format_source", "is not UTF-8"))?;
+                .map_err(|_| ConfigError::new("text_format_source", "is not UTF-8"))?;
             Ok(Line::Text(
-                Format::parse(&text).under("text_format_source")?,
+                Format::parse(&text).context("text_format_source")?,
             ))
         }
-        Some(Choice::JsonFormat(json)) => {
-            Ok(Line::Json(Json::compile_object(json).under("json_format")?))
-        }
+        Some(Choice::JsonFormat(json)) => Ok(Line::Json(
+            Json::compile_object(json).context("json_format")?,
+        )),
         None => Ok(Line::Text(Format::parse(DEFAULT_ACCESS_LOG)?)),
     }
 }
 
 impl Json {
-    fn compile_object(object: &protobuf::Struct) -> Compiled<Self> {
+    fn compile_object(object: &protobuf::Struct) -> ConfigResult<Self> {
         let mut fields = object
             .fields
             .iter()
-            .map(|(name, value)| Ok((name.clone(), Self::compile(value).under(name)?)))
-            .collect::<Compiled<Vec<_>>>()?;
+            .map(|(name, value)| Ok((name.clone(), Self::compile(value).context(name)?)))
+            .collect::<ConfigResult<Vec<_>>>()?;
         // A protobuf map has no order; Envoy prints keys sorted.
         fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(Self::Object(fields))
     }
 
-    fn compile(value: &protobuf::Value) -> Compiled<Self> {
+    fn compile(value: &protobuf::Value) -> ConfigResult<Self> {
         use protobuf::value::Kind;
         Ok(match &value.kind {
             None | Some(Kind::NullValue(_)) => Self::Fixed(serde_json::Value::Null),
@@ -159,20 +165,23 @@ impl Json {
                 list.values
                     .iter()
                     .map(Self::compile)
-                    .collect::<Compiled<Vec<_>>>()?,
+                    .collect::<ConfigResult<Vec<_>>>()?,
             ),
         })
     }
 
-    fn render(&self, facts: &Facts<'_>) -> serde_json::Value {
+    fn render(&self, log_fields: &LogFields<'_>) -> serde_json::Value {
         match self {
             Self::Object(fields) => fields
                 .iter()
-                .map(|(name, value)| (name.clone(), value.render(facts)))
+                .map(|(name, value)| (name.clone(), value.render(log_fields)))
                 .collect::<serde_json::Map<_, _>>()
                 .into(),
-            Self::List(values) => values.iter().map(|value| value.render(facts)).collect(),
-            Self::Format(format) => format.json(facts),
+            Self::List(values) => values
+                .iter()
+                .map(|value| value.render(log_fields))
+                .collect(),
+            Self::Format(format) => format.json(log_fields),
             Self::Fixed(value) => value.clone(),
         }
     }

@@ -7,27 +7,27 @@ use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::mutation::Mutation;
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
 use super::retry::RetryPolicy;
 use super::value::{Substitution, flag, inline_data, number, timeout};
 
 /// Request bodies are kept for a retry up to this size, unless the route says otherwise.
 const DEFAULT_BUFFER_LIMIT: u64 = 64 * 1024;
-/// However much a route asks for, one request may not hold more than this.
+/// Upper bound of any configured limit.
 const MAX_BUFFER_LIMIT: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) enum Action {
     Forward(Box<Forward>),
     Redirect(Box<Redirect>),
-    Respond { status: StatusCode, body: Bytes },
+    DirectResponse { status: StatusCode, body: Bytes },
 }
 
 #[derive(Debug)]
 pub(crate) struct Forward {
     pub(crate) target: Target,
-    /// Until the response is complete; `None` waits for ever.
+    /// From the end of the request to the end of the response; `None` is no timeout.
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Option<Duration>>,
     pub(crate) max_duration: Option<Duration>,
@@ -36,10 +36,10 @@ pub(crate) struct Forward {
     pub(crate) path: PathRewrite,
     pub(crate) host: HostRewrite,
     pub(crate) not_found_status: StatusCode,
-    /// `Some(false)` forbids, `Some(true)` permits WebSocket regardless of the listener.
+    /// Overrides the listener: `Some(false)` forbids WebSocket, `Some(true)` allows it.
     pub(crate) websocket: Option<bool>,
     pub(crate) forwarded_host: bool,
-    /// What upstreams are told about how long their caller waits, in milliseconds.
+    /// The value of `x-envoy-expected-rq-timeout-ms`.
     pub(crate) expected_timeout: Option<HeaderValue>,
 }
 
@@ -93,22 +93,24 @@ pub(super) fn compile(
     action: Option<&proto::route::Action>,
     inherited: Option<&Arc<RetryPolicy>>,
     buffer_limit: Option<u64>,
-) -> Compiled<Action> {
+) -> ConfigResult<Action> {
     match action {
         Some(proto::route::Action::Route(route)) => Ok(Action::Forward(Box::new(
-            forward(route, inherited, buffer_limit).under("route")?,
+            forward(route, inherited, buffer_limit).context("route")?,
         ))),
         Some(proto::route::Action::Redirect(redirect)) => Ok(Action::Redirect(Box::new(
-            compile_redirect(redirect).under("redirect")?,
+            compile_redirect(redirect).context("redirect")?,
         ))),
         Some(proto::route::Action::DirectResponse(response)) => {
-            respond(response).under("direct_response")
+            direct_response(response).context("direct_response")
         }
-        Some(proto::route::Action::FilterAction(_)) => Err(Rejection::unsupported("filter_action")),
+        Some(proto::route::Action::FilterAction(_)) => {
+            Err(ConfigError::unsupported("filter_action"))
+        }
         Some(proto::route::Action::NonForwardingAction(_)) => {
-            Err(Rejection::unsupported("non_forwarding_action"))
+            Err(ConfigError::unsupported("non_forwarding_action"))
         }
-        None => Err(Rejection::new("action", "is required")),
+        None => Err(ConfigError::new("action", "is required")),
     }
 }
 
@@ -116,14 +118,14 @@ fn forward(
     route: &proto::RouteAction,
     inherited: Option<&Arc<RetryPolicy>>,
     buffer_limit: Option<u64>,
-) -> Compiled<Forward> {
-    refuse_set!(route;
+) -> ConfigResult<Forward> {
+    reject_set!(route;
         metadata_match, path_rewrite_policy, early_data_policy, retry_policy_typed_config, request_mirror_policies,
         rate_limits, hash_policy, cors, internal_redirect_policy, hedge_policy, priority,
     );
     let mut max_duration = None;
     if let Some(limits) = &route.max_stream_duration {
-        refuse_set!(limits; grpc_timeout_header_max, grpc_timeout_header_offset);
+        reject_set!(limits; grpc_timeout_header_max, grpc_timeout_header_offset);
         max_duration = timeout(
             limits.max_stream_duration.as_ref(),
             None,
@@ -136,7 +138,7 @@ fn forward(
         Ok(NotFound::NotFound) => StatusCode::NOT_FOUND,
         Ok(NotFound::InternalServerError) => StatusCode::INTERNAL_SERVER_ERROR,
         Err(_) => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "cluster_not_found_response_code",
                 "is not a known code",
             ));
@@ -147,7 +149,7 @@ fn forward(
         if !upgrade.upgrade_type.eq_ignore_ascii_case("websocket")
             || upgrade.connect_config.is_some()
         {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 format!("upgrade_configs[{index}]"),
                 "only websocket is supported",
             ));
@@ -159,7 +161,7 @@ fn forward(
         .as_ref()
         .map(RetryPolicy::compile)
         .transpose()
-        .under("retry_policy")?;
+        .context("retry_policy")?;
     let idle_timeout = match &route.idle_timeout {
         None => None,
         given => Some(timeout(given.as_ref(), None, "idle_timeout")?),
@@ -201,7 +203,7 @@ fn forward(
     })
 }
 
-fn target(route: &proto::RouteAction) -> Compiled<Target> {
+fn target(route: &proto::RouteAction) -> ConfigResult<Target> {
     use proto::route_action::ClusterSpecifier;
     match &route.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => {
@@ -209,27 +211,29 @@ fn target(route: &proto::RouteAction) -> Compiled<Target> {
         }
         Some(ClusterSpecifier::ClusterHeader(name)) => Ok(Target::Header(
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                Rejection::new("cluster_header", format!("{name:?} is not a header name"))
+                ConfigError::new("cluster_header", format!("{name:?} is not a header name"))
             })?,
         )),
         Some(ClusterSpecifier::WeightedClusters(weighted)) => {
-            weighted_target(weighted).under("weighted_clusters")
+            weighted_target(weighted).context("weighted_clusters")
         }
-        Some(ClusterSpecifier::Cluster(_)) | None => Err(Rejection::new("cluster", "is required")),
-        Some(_) => Err(Rejection::unsupported("cluster_specifier_plugin")),
+        Some(ClusterSpecifier::Cluster(_)) | None => {
+            Err(ConfigError::new("cluster", "is required"))
+        }
+        Some(_) => Err(ConfigError::unsupported("cluster_specifier_plugin")),
     }
 }
 
-fn weighted_target(weighted: &proto::WeightedCluster) -> Compiled<Target> {
-    refuse_set!(weighted; random_value_specifier);
+fn weighted_target(weighted: &proto::WeightedCluster) -> ConfigResult<Target> {
+    reject_set!(weighted; random_value_specifier);
     let mut choices = Vec::with_capacity(weighted.clusters.len());
     for (index, entry) in weighted.clusters.iter().enumerate() {
-        choices.push(weighted_entry(entry).under(format!("clusters[{index}]"))?);
+        choices.push(weighted_entry(entry).context(format!("clusters[{index}]"))?);
     }
     // `total_weight` is deprecated and ignored by Envoy too: weights are relative to their sum.
     let total: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
     if total == 0 || total > u64::from(u32::MAX) {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "clusters",
             "weights must add up to a number from 1 to 4294967295",
         ));
@@ -237,10 +241,10 @@ fn weighted_target(weighted: &proto::WeightedCluster) -> Compiled<Target> {
     Ok(Target::Weighted { choices, total })
 }
 
-fn weighted_entry(entry: &proto::weighted_cluster::ClusterWeight) -> Compiled<WeightedTarget> {
-    refuse_set!(entry; cluster_header, metadata_match, typed_per_filter_config);
+fn weighted_entry(entry: &proto::weighted_cluster::ClusterWeight) -> ConfigResult<WeightedTarget> {
+    reject_set!(entry; cluster_header, metadata_match, typed_per_filter_config);
     if entry.name.is_empty() {
-        return Err(Rejection::new("name", "is required"));
+        return Err(ConfigError::new("name", "is required"));
     }
     use proto::weighted_cluster::cluster_weight::HostRewriteSpecifier;
     let host = match &entry.host_rewrite_specifier {
@@ -264,14 +268,14 @@ fn weighted_entry(entry: &proto::weighted_cluster::ClusterWeight) -> Compiled<We
     })
 }
 
-fn authority(literal: &str) -> Compiled<HeaderValue> {
+fn authority(literal: &str) -> ConfigResult<HeaderValue> {
     HeaderValue::from_str(literal)
-        .map_err(|_| Rejection::new("host_rewrite_literal", "is not a valid host"))
+        .map_err(|_| ConfigError::new("host_rewrite_literal", "is not a valid host"))
 }
 
 fn host_rewrite(
     specifier: Option<&proto::route_action::HostRewriteSpecifier>,
-) -> Compiled<HostRewrite> {
+) -> ConfigResult<HostRewrite> {
     use proto::route_action::HostRewriteSpecifier as Spec;
     Ok(match specifier {
         None => HostRewrite::Keep,
@@ -280,13 +284,13 @@ fn host_rewrite(
         Some(Spec::AutoHostRewrite(_)) => HostRewrite::Keep,
         Some(Spec::HostRewriteHeader(name)) => {
             HostRewrite::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                Rejection::new(
+                ConfigError::new(
                     "host_rewrite_header",
                     format!("{name:?} is not a header name"),
                 )
             })?)
         }
-        Some(_) => return Err(Rejection::unsupported("host_rewrite_specifier")),
+        Some(_) => return Err(ConfigError::unsupported("host_rewrite_specifier")),
     })
 }
 
@@ -294,27 +298,27 @@ fn path_rewrite(
     prefix: &str,
     regex: Option<&envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute>,
     full: &str,
-) -> Compiled<PathRewrite> {
+) -> ConfigResult<PathRewrite> {
     match (prefix.is_empty(), regex, full.is_empty()) {
         (true, None, true) => Ok(PathRewrite::Keep),
         (false, None, true) => Ok(PathRewrite::Prefix(prefix.to_owned())),
         (true, Some(regex), true) => Ok(PathRewrite::Regex(
-            Substitution::compile(regex).under("regex_rewrite")?,
+            Substitution::compile(regex).context("regex_rewrite")?,
         )),
         // `path_rewrite` is a format in Envoy; only the constant kind is known here.
-        (true, None, false) if full.contains('%') => Err(Rejection::new(
+        (true, None, false) if full.contains('%') => Err(ConfigError::new(
             "path_rewrite",
             "format operators are not supported",
         )),
         (true, None, false) => Ok(PathRewrite::Full(full.to_owned())),
-        _ => Err(Rejection::new(
+        _ => Err(ConfigError::new(
             "prefix_rewrite",
             "only one of prefix, regex and path rewrite may be set",
         )),
     }
 }
 
-fn compile_redirect(redirect: &proto::RedirectAction) -> Compiled<Redirect> {
+fn compile_redirect(redirect: &proto::RedirectAction) -> ConfigResult<Redirect> {
     use proto::redirect_action::{
         PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
     };
@@ -324,16 +328,21 @@ fn compile_redirect(redirect: &proto::RedirectAction) -> Compiled<Redirect> {
         Ok(RedirectResponseCode::SeeOther) => StatusCode::SEE_OTHER,
         Ok(RedirectResponseCode::TemporaryRedirect) => StatusCode::TEMPORARY_REDIRECT,
         Ok(RedirectResponseCode::PermanentRedirect) => StatusCode::PERMANENT_REDIRECT,
-        Err(_) => return Err(Rejection::new("response_code", "is not a redirect status")),
+        Err(_) => {
+            return Err(ConfigError::new(
+                "response_code",
+                "is not a redirect status",
+            ));
+        }
     };
     let path = match &redirect.path_rewrite_specifier {
         None => PathRewrite::Keep,
         Some(PathRewriteSpecifier::PathRedirect(path)) => PathRewrite::Full(path.clone()),
         Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => PathRewrite::Prefix(prefix.clone()),
         Some(PathRewriteSpecifier::RegexRewrite(regex)) => {
-            PathRewrite::Regex(Substitution::compile(regex).under("regex_rewrite")?)
+            PathRewrite::Regex(Substitution::compile(regex).context("regex_rewrite")?)
         }
-        Some(_) => return Err(Rejection::unsupported("path_rewrite")),
+        Some(_) => return Err(ConfigError::unsupported("path_rewrite")),
     };
     let scheme = match &redirect.scheme_rewrite_specifier {
         Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => Some("https".to_owned()),
@@ -341,7 +350,7 @@ fn compile_redirect(redirect: &proto::RedirectAction) -> Compiled<Redirect> {
         _ => None,
     };
     let port = u16::try_from(redirect.port_redirect)
-        .map_err(|_| Rejection::new("port_redirect", "is not a port number"))?;
+        .map_err(|_| ConfigError::new("port_redirect", "is not a port number"))?;
     Ok(Redirect {
         scheme,
         host: (!redirect.host_redirect.is_empty()).then(|| redirect.host_redirect.clone()),
@@ -352,24 +361,24 @@ fn compile_redirect(redirect: &proto::RedirectAction) -> Compiled<Redirect> {
     })
 }
 
-fn respond(response: &proto::DirectResponseAction) -> Compiled<Action> {
-    refuse_set!(response; body_format);
+fn direct_response(response: &proto::DirectResponseAction) -> ConfigResult<Action> {
+    reject_set!(response; body_format);
     let status = u16::try_from(response.status)
         .ok()
         .and_then(|status| StatusCode::from_u16(status).ok())
         .filter(|status| status.as_u16() >= 200)
-        .ok_or_else(|| Rejection::new("status", "is not a final HTTP status"))?;
+        .ok_or_else(|| ConfigError::new("status", "is not a final HTTP status"))?;
     let body = response
         .body
         .as_ref()
         .map(inline_data)
         .transpose()
-        .under("body")?
+        .context("body")?
         .unwrap_or_default();
     if body.len() > 4096 {
-        return Err(Rejection::new("body", "is larger than 4096 bytes"));
+        return Err(ConfigError::new("body", "is larger than 4096 bytes"));
     }
-    Ok(Action::Respond {
+    Ok(Action::DirectResponse {
         status,
         body: body.into(),
     })

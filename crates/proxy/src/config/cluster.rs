@@ -9,8 +9,8 @@ use envoy_types::pb::envoy::config::cluster::v3 as proto;
 use envoy_types::pb::envoy::config::core::v3 as core;
 
 use super::endpoint::{self, Assignment};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::health_check::{self, HealthCheck};
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
 use super::value::{duration, duration_or, number};
 use protocol::MAX_CONCURRENT_STREAMS;
 
@@ -118,8 +118,8 @@ pub(crate) struct Keepalive {
     pub(crate) interval: Option<u32>,
 }
 
-pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
-    refuse_set!(cluster;
+pub(crate) fn compile(cluster: &proto::Cluster) -> ConfigResult<Cluster> {
+    reject_set!(cluster;
         transport_socket_matches, transport_socket_matcher, lb_subset_config, load_balancing_policy, filters,
         upstream_config, connection_pool_per_downstream_connection, lrs_server, use_tcp_for_dns_lookups,
         dns_resolvers, queuing_policies,
@@ -127,14 +127,14 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
     if let Some(socket) = &cluster.transport_socket {
         let raw = socket.name == "envoy.transport_sockets.raw_buffer";
         if !raw {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "transport_socket",
                 format!("{:?} is not supported: plaintext only", socket.name),
             ));
         }
     }
     if cluster.name.is_empty() {
-        return Err(Rejection::new("name", "is required"));
+        return Err(ConfigError::new("name", "is required"));
     }
     let mut compiled = Cluster {
         name: cluster.name.as_str().into(),
@@ -145,13 +145,13 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
             "connect_timeout",
         )?,
         policy: policy(cluster)?,
-        limits: limits(cluster.circuit_breakers.as_ref()).under("circuit_breakers")?,
+        limits: limits(cluster.circuit_breakers.as_ref()).context("circuit_breakers")?,
         outlier: cluster
             .outlier_detection
             .as_ref()
             .map(outlier)
             .transpose()
-            .under("outlier_detection")?,
+            .context("outlier_detection")?,
         health_checks: health_checks(cluster)?,
         protocol: Protocol::Http1,
         panic_threshold: 50.0,
@@ -172,7 +172,7 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
             .as_ref()
             .map(protocol::bind_mark)
             .transpose()
-            .under("upstream_bind_config")?
+            .context("upstream_bind_config")?
             .flatten(),
         keepalive: cluster
             .upstream_connection_options
@@ -188,7 +188,7 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> Compiled<Cluster> {
             }),
     };
     if compiled.connect_timeout.is_zero() {
-        return Err(Rejection::new("connect_timeout", "must be positive"));
+        return Err(ConfigError::new("connect_timeout", "must be positive"));
     }
     common_lb(cluster, &mut compiled)?;
     protocol::read(cluster, &mut compiled)?;
@@ -199,26 +199,27 @@ fn ceiling(value: u32) -> Option<u32> {
     (value != 0).then_some(value)
 }
 
-fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
+fn discovery(cluster: &proto::Cluster) -> ConfigResult<Discovery> {
     use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
     let kind = match &cluster.cluster_discovery_type {
         None => DiscoveryType::Static,
-        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind)
-            .map_err(|_| Rejection::new("type", format!("{kind} is not a known discovery type")))?,
+        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).map_err(|_| {
+            ConfigError::new("type", format!("{kind} is not a known discovery type"))
+        })?,
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "cluster_type",
                 format!("{:?} is not supported", custom.name),
             ));
         }
     };
-    let inline = || -> Compiled<Arc<Assignment>> {
+    let inline = || -> ConfigResult<Arc<Assignment>> {
         let assignment = cluster
             .load_assignment
             .as_ref()
             .map(endpoint::compile)
             .transpose()
-            .under("load_assignment")?;
+            .context("load_assignment")?;
         Ok(Arc::new(assignment.unwrap_or_default()))
     };
     Ok(match kind {
@@ -240,7 +241,7 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
             let assignment = inline()?;
             for (index, endpoint) in assignment.endpoints.iter().enumerate() {
                 if endpoint.host.parse::<std::net::IpAddr>().is_err() {
-                    return Err(Rejection::new(
+                    return Err(ConfigError::new(
                         format!("load_assignment.endpoints[{index}]"),
                         format!(
                             "{:?} is not an IP address, which a STATIC cluster needs",
@@ -255,7 +256,7 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
         DiscoveryType::LogicalDns => {
             let names = inline()?;
             if names.endpoints.len() != 1 {
-                return Err(Rejection::new(
+                return Err(ConfigError::new(
                     "load_assignment",
                     "a LOGICAL_DNS cluster has exactly one endpoint",
                 ));
@@ -266,10 +267,10 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
             let mut port_override = None;
             if let Some(proto::cluster::LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config
             {
-                refuse_set!(config; use_http_header, metadata_key);
+                reject_set!(config; use_http_header, metadata_key);
                 if let Some(port) = &config.upstream_port_override {
                     let port = u16::try_from(port.value).map_err(|_| {
-                        Rejection::new(
+                        ConfigError::new(
                             "original_dst_lb_config.upstream_port_override",
                             "is not a port number",
                         )
@@ -282,7 +283,7 @@ fn discovery(cluster: &proto::Cluster) -> Compiled<Discovery> {
     })
 }
 
-fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> Compiled<Dns> {
+fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> ConfigResult<Dns> {
     use proto::cluster::DnsLookupFamily;
     let refresh = duration_or(
         cluster.dns_refresh_rate.as_ref(),
@@ -290,7 +291,10 @@ fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> Compiled<Dns> {
         "dns_refresh_rate",
     )?;
     if refresh < Duration::from_millis(1) {
-        return Err(Rejection::new("dns_refresh_rate", "must be at least 1 ms"));
+        return Err(ConfigError::new(
+            "dns_refresh_rate",
+            "must be at least 1 ms",
+        ));
     }
     let family = match DnsLookupFamily::try_from(cluster.dns_lookup_family) {
         Ok(DnsLookupFamily::Auto) => Family::V6Preferred,
@@ -298,7 +302,12 @@ fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> Compiled<Dns> {
         Ok(DnsLookupFamily::V6Only) => Family::V6Only,
         Ok(DnsLookupFamily::V4Preferred) => Family::V4Preferred,
         Ok(DnsLookupFamily::All) => Family::All,
-        Err(_) => return Err(Rejection::new("dns_lookup_family", "is not a known family")),
+        Err(_) => {
+            return Err(ConfigError::new(
+                "dns_lookup_family",
+                "is not a known family",
+            ));
+        }
     };
     Ok(Dns {
         names,
@@ -307,7 +316,7 @@ fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> Compiled<Dns> {
     })
 }
 
-fn policy(cluster: &proto::Cluster) -> Compiled<Policy> {
+fn policy(cluster: &proto::Cluster) -> ConfigResult<Policy> {
     use proto::cluster::{LbConfig, LbPolicy};
     let original_dst = matches!(
         cluster.cluster_discovery_type,
@@ -316,29 +325,29 @@ fn policy(cluster: &proto::Cluster) -> Compiled<Policy> {
     match LbPolicy::try_from(cluster.lb_policy) {
         Ok(LbPolicy::RoundRobin) => {
             if let Some(LbConfig::RoundRobinLbConfig(config)) = &cluster.lb_config {
-                refuse_set!(config; slow_start_config);
+                reject_set!(config; slow_start_config);
             }
             Ok(Policy::RoundRobin)
         }
         Ok(LbPolicy::LeastRequest) => {
             let mut choices = 2;
             if let Some(LbConfig::LeastRequestLbConfig(config)) = &cluster.lb_config {
-                refuse_set!(config; slow_start_config);
+                reject_set!(config; slow_start_config);
                 choices = number(config.choice_count.as_ref(), 2).clamp(2, 64);
             }
             Ok(Policy::LeastRequest { choices })
         }
         Ok(LbPolicy::Random) => Ok(Policy::Random),
         Ok(LbPolicy::ClusterProvided) if original_dst => Ok(Policy::RoundRobin),
-        Ok(other) => Err(Rejection::new(
+        Ok(other) => Err(ConfigError::new(
             "lb_policy",
             format!("{} is not supported", other.as_str_name()),
         )),
-        Err(_) => Err(Rejection::new("lb_policy", "is not a known policy")),
+        Err(_) => Err(ConfigError::new("lb_policy", "is not a known policy")),
     }
 }
 
-fn limits(breakers: Option<&proto::CircuitBreakers>) -> Compiled<Limits> {
+fn limits(breakers: Option<&proto::CircuitBreakers>) -> ConfigResult<Limits> {
     let mut limits = Limits {
         connections: 1024,
         pending: 1024,
@@ -348,14 +357,14 @@ fn limits(breakers: Option<&proto::CircuitBreakers>) -> Compiled<Limits> {
     let Some(breakers) = breakers else {
         return Ok(limits);
     };
-    refuse_set!(breakers; per_host_thresholds);
+    reject_set!(breakers; per_host_thresholds);
     for (index, threshold) in breakers.thresholds.iter().enumerate() {
         // Routes of high priority are refused, so thresholds for them govern nothing.
         if threshold.priority != core::RoutingPriority::Default as i32 {
             continue;
         }
         if threshold.retry_budget.is_some() {
-            return Err(Rejection::unsupported(format!(
+            return Err(ConfigError::unsupported(format!(
                 "thresholds[{index}].retry_budget"
             )));
         }
@@ -378,18 +387,18 @@ fn limits(breakers: Option<&proto::CircuitBreakers>) -> Compiled<Limits> {
     Ok(limits)
 }
 
-fn outlier(outlier: &proto::OutlierDetection) -> Compiled<Outlier> {
-    refuse_set!(outlier; split_external_local_origin_errors, monitors, detect_degraded_hosts);
+fn outlier(outlier: &proto::OutlierDetection) -> ConfigResult<Outlier> {
+    reject_set!(outlier; split_external_local_origin_errors, monitors, detect_degraded_hosts);
     // Success-rate ejection is on by default in Envoy (from five hosts and a hundred requests each); only an
     // explicit request for it is refused, since refusing the default would refuse every outlier configuration.
     if number(outlier.enforcing_success_rate.as_ref(), 0) > 0 {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "enforcing_success_rate",
             "is not supported: set it to 0 or leave it unset",
         ));
     }
     if number(outlier.enforcing_failure_percentage.as_ref(), 0) > 0 {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "enforcing_failure_percentage",
             "is not supported: set it to 0 or leave it unset",
         ));
@@ -410,7 +419,7 @@ fn outlier(outlier: &proto::OutlierDetection) -> Compiled<Outlier> {
         "interval",
     )?;
     if interval.is_zero() {
-        return Err(Rejection::new("interval", "must be positive"));
+        return Err(ConfigError::new("interval", "must be positive"));
     }
     Ok(Outlier {
         consecutive_5xx: number(outlier.consecutive_5xx.as_ref(), 5),
@@ -424,16 +433,18 @@ fn outlier(outlier: &proto::OutlierDetection) -> Compiled<Outlier> {
     })
 }
 
-fn health_checks(cluster: &proto::Cluster) -> Compiled<Vec<HealthCheck>> {
+fn health_checks(cluster: &proto::Cluster) -> ConfigResult<Vec<HealthCheck>> {
     cluster
         .health_checks
         .iter()
         .enumerate()
-        .map(|(index, check)| health_check::compile(check).under(format!("health_checks[{index}]")))
+        .map(|(index, check)| {
+            health_check::compile(check).context(format!("health_checks[{index}]"))
+        })
         .collect()
 }
 
-fn common_lb(cluster: &proto::Cluster, compiled: &mut Cluster) -> Compiled<()> {
+fn common_lb(cluster: &proto::Cluster, compiled: &mut Cluster) -> ConfigResult<()> {
     let Some(common) = &cluster.common_lb_config else {
         return Ok(());
     };
@@ -453,11 +464,11 @@ fn common_lb(cluster: &proto::Cluster, compiled: &mut Cluster) -> Compiled<()> {
 pub(super) fn positive(
     value: Option<&envoy_types::pb::google::protobuf::Duration>,
     field: &str,
-) -> Compiled<Duration> {
-    let value = value.ok_or_else(|| Rejection::new(field, "is required"))?;
-    let value = duration(value).under(field)?;
+) -> ConfigResult<Duration> {
+    let value = value.ok_or_else(|| ConfigError::new(field, "is required"))?;
+    let value = duration(value).context(field)?;
     if value.is_zero() {
-        Err(Rejection::new(field, "must be positive"))
+        Err(ConfigError::new(field, "must be positive"))
     } else {
         Ok(value)
     }

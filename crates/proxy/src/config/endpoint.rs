@@ -5,7 +5,7 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3 as proto;
 
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::value::{host_port, number};
 
 /// Endpoints of one cluster, in the order in which they were declared.
@@ -52,13 +52,13 @@ pub(crate) enum Health {
     Unhealthy,
 }
 
-pub(crate) fn compile(assignment: &proto::ClusterLoadAssignment) -> Compiled<Assignment> {
+pub(crate) fn compile(assignment: &proto::ClusterLoadAssignment) -> ConfigResult<Assignment> {
     let mut overprovisioning = 140;
     if let Some(policy) = &assignment.policy {
-        refuse_set!(policy; drop_overloads, weighted_priority_health);
+        reject_set!(policy; drop_overloads, weighted_priority_health);
         overprovisioning = number(policy.overprovisioning_factor.as_ref(), 140);
         if overprovisioning == 0 {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "policy.overprovisioning_factor",
                 "must be positive",
             ));
@@ -66,7 +66,7 @@ pub(crate) fn compile(assignment: &proto::ClusterLoadAssignment) -> Compiled<Ass
     }
     let mut endpoints = Vec::new();
     for (index, locality) in assignment.endpoints.iter().enumerate() {
-        compile_locality(index, locality, &mut endpoints).under(format!("endpoints[{index}]"))?;
+        compile_locality(index, locality, &mut endpoints).context(format!("endpoints[{index}]"))?;
     }
     Ok(Assignment {
         endpoints,
@@ -78,14 +78,14 @@ fn compile_locality(
     index: usize,
     locality: &proto::LocalityLbEndpoints,
     out: &mut Vec<Endpoint>,
-) -> Compiled<()> {
-    refuse_set!(locality; lb_config);
+) -> ConfigResult<()> {
+    reject_set!(locality; lb_config);
     if locality.priority > 128 {
-        return Err(Rejection::new("priority", "must be at most 128"));
+        return Err(ConfigError::new("priority", "must be at most 128"));
     }
     for (position, endpoint) in locality.lb_endpoints.iter().enumerate() {
         let compiled = compile_endpoint(index, locality, endpoint)
-            .under(format!("lb_endpoints[{position}]"))?;
+            .context(format!("lb_endpoints[{position}]"))?;
         out.push(compiled);
     }
     Ok(())
@@ -95,24 +95,24 @@ fn compile_endpoint(
     index: usize,
     locality: &proto::LocalityLbEndpoints,
     entry: &proto::LbEndpoint,
-) -> Compiled<Endpoint> {
+) -> ConfigResult<Endpoint> {
     let Some(proto::lb_endpoint::HostIdentifier::Endpoint(endpoint)) =
         entry.host_identifier.as_ref()
     else {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "endpoint",
             "is required; endpoint_name is not supported",
         ));
     };
-    refuse_set!(endpoint; additional_addresses);
-    let (host, port) = host_port(endpoint.address.as_ref()).under("endpoint")?;
+    reject_set!(endpoint; additional_addresses);
+    let (host, port) = host_port(endpoint.address.as_ref()).context("endpoint")?;
     let check = endpoint.health_check_config.as_ref();
     if let Some(check) = check {
-        refuse_set!(check; address);
+        reject_set!(check; address);
     }
     let check_port = check.map_or(0, |check| check.port_value);
     let check_port = u16::try_from(check_port).map_err(|_| {
-        Rejection::new(
+        ConfigError::new(
             "endpoint.health_check_config.port_value",
             "is not a port number",
         )
@@ -123,7 +123,7 @@ fn compile_endpoint(
         Ok(Status::Degraded) => Health::Degraded,
         Ok(Status::Unhealthy | Status::Draining | Status::Timeout) => Health::Unhealthy,
         Err(_) => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "health_status",
                 "is not a known health status",
             ));
@@ -131,7 +131,7 @@ fn compile_endpoint(
     };
     let weight = number(entry.load_balancing_weight.as_ref(), 1);
     if weight == 0 {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "load_balancing_weight",
             "must be at least 1",
         ));

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName};
 
-use super::rejection::{Compiled, Rejection};
+use super::error::{ConfigError, ConfigResult};
 use super::time;
 
-/// What one request or connection leaves behind for a format to print.
+/// The values that a format can print, of one request or connection.
 #[derive(Default)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct LogFields<'a> {
     pub(crate) start: Option<SystemTime>,
     pub(crate) protocol: Option<&'static str>,
     pub(crate) method: &'a str,
@@ -72,7 +72,7 @@ enum Operator {
     GrpcStatus,
     Attempts,
     Fixed(String),
-    /// Known to Envoy, never present here (dynamic metadata, TLS facts): prints `-`.
+    /// Known to Envoy, never present here (dynamic metadata, TLS fields): prints `-`.
     Absent,
 }
 
@@ -103,7 +103,7 @@ enum Field {
 pub(crate) const DEFAULT_ACCESS_LOG: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
 
 impl Format {
-    pub(crate) fn parse(text: &str) -> Compiled<Self> {
+    pub(crate) fn parse(text: &str) -> ConfigResult<Self> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -116,7 +116,7 @@ impl Format {
                 continue;
             }
             let (command, after) = split_command(rest).ok_or_else(|| {
-                Rejection::new("", format!("format operator is not closed: %{rest}"))
+                ConfigError::new("", format!("format operator is not closed: %{rest}"))
             })?;
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
@@ -140,13 +140,13 @@ impl Format {
         }
     }
 
-    pub(crate) fn render(&self, facts: &Facts<'_>, out: &mut String) {
+    pub(crate) fn render(&self, fields: &LogFields<'_>, out: &mut String) {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => out.push_str(text),
                 Piece::Operator(operator, limit) => {
                     let before = out.len();
-                    operator.render(facts, out);
+                    operator.render(fields, out);
                     if out.len() == before {
                         out.push('-');
                     } else if let Some(limit) = limit {
@@ -162,10 +162,10 @@ impl Format {
     }
 
     /// For JSON logs: a lone operator with a numeric value becomes a JSON number, an absent one null.
-    pub(crate) fn json(&self, facts: &Facts<'_>) -> serde_json::Value {
+    pub(crate) fn json(&self, fields: &LogFields<'_>) -> serde_json::Value {
         let mut text = String::new();
         if let [Piece::Operator(operator, _)] = self.pieces.as_slice() {
-            operator.render(facts, &mut text);
+            operator.render(fields, &mut text);
             if text.is_empty() {
                 return serde_json::Value::Null;
             }
@@ -176,7 +176,7 @@ impl Format {
             }
         }
         text.clear();
-        self.render(facts, &mut text);
+        self.render(fields, &mut text);
         text.into()
     }
 }
@@ -195,7 +195,7 @@ fn split_command(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-fn command_piece(command: &str) -> Compiled<Piece> {
+fn command_piece(command: &str) -> ConfigResult<Piece> {
     let (body, limit) = match command.rfind(':') {
         Some(colon)
             if command[colon + 1..].bytes().all(|b| b.is_ascii_digit())
@@ -208,7 +208,7 @@ fn command_piece(command: &str) -> Compiled<Piece> {
     let (name, argument) = match body.split_once('(') {
         Some((name, rest)) => {
             let argument = rest.strip_suffix(')').ok_or_else(|| {
-                Rejection::new(
+                ConfigError::new(
                     "",
                     format!("format operator %{command}% lacks a closing parenthesis"),
                 )
@@ -217,7 +217,8 @@ fn command_piece(command: &str) -> Compiled<Piece> {
         }
         None => (body, None),
     };
-    let lookup = || -> Compiled<Lookup> { Lookup::parse(argument.unwrap_or_default(), command) };
+    let lookup =
+        || -> ConfigResult<Lookup> { Lookup::parse(argument.unwrap_or_default(), command) };
     let operator = match name {
         "START_TIME" => Operator::StartTime(argument.map(str::to_owned)),
         "REQ" => Operator::Request(lookup()?),
@@ -275,7 +276,7 @@ fn command_piece(command: &str) -> Compiled<Piece> {
         | "FILTER_CHAIN_NAME"
         | "TRACE_ID" => Operator::Absent,
         _ => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "",
                 format!("format operator %{name}% is not supported"),
             ));
@@ -285,7 +286,7 @@ fn command_piece(command: &str) -> Compiled<Piece> {
 }
 
 impl Lookup {
-    fn parse(text: &str, command: &str) -> Compiled<Self> {
+    fn parse(text: &str, command: &str) -> ConfigResult<Self> {
         let (first, second) = text
             .split_once('?')
             .map_or((text, None), |(a, b)| (a, Some(b)));
@@ -295,26 +296,26 @@ impl Lookup {
         })
     }
 
-    fn render(&self, facts: &Facts<'_>, headers: Option<&HeaderMap>, out: &mut String) {
+    fn render(&self, fields: &LogFields<'_>, headers: Option<&HeaderMap>, out: &mut String) {
         let before = out.len();
-        self.first.render(facts, headers, out);
+        self.first.render(fields, headers, out);
         if out.len() == before
             && let Some(second) = &self.second
         {
-            second.render(facts, headers, out);
+            second.render(fields, headers, out);
         }
     }
 }
 
 impl Field {
-    fn parse(text: &str, command: &str) -> Compiled<Self> {
+    fn parse(text: &str, command: &str) -> ConfigResult<Self> {
         Ok(match text.to_ascii_lowercase().as_str() {
             ":method" => Self::Method,
             ":path" => Self::Path,
             ":authority" | "host" => Self::Authority,
             ":scheme" => Self::Scheme,
             name => Self::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                Rejection::new(
+                ConfigError::new(
                     "",
                     format!("format operator %{command}% does not name a valid header"),
                 )
@@ -322,12 +323,12 @@ impl Field {
         })
     }
 
-    fn render(&self, facts: &Facts<'_>, headers: Option<&HeaderMap>, out: &mut String) {
+    fn render(&self, fields: &LogFields<'_>, headers: Option<&HeaderMap>, out: &mut String) {
         match self {
-            Self::Method => out.push_str(facts.method),
-            Self::Path => out.push_str(facts.path),
-            Self::Authority => out.push_str(facts.authority),
-            Self::Scheme => out.push_str(facts.scheme),
+            Self::Method => out.push_str(fields.method),
+            Self::Path => out.push_str(fields.path),
+            Self::Authority => out.push_str(fields.authority),
+            Self::Scheme => out.push_str(fields.scheme),
             Self::Header(name) => {
                 if let Some(value) = headers.and_then(|headers| headers.get(name)) {
                     out.push_str(&String::from_utf8_lossy(value.as_bytes()));
@@ -353,60 +354,60 @@ impl Operator {
         )
     }
 
-    fn render(&self, facts: &Facts<'_>, out: &mut String) {
+    fn render(&self, fields: &LogFields<'_>, out: &mut String) {
         // Writing to a String cannot fail.
         let mut number = |value: u128| {
             let _ = write!(out, "{value}");
         };
         match self {
             Self::StartTime(format) => {
-                if let Some(start) = facts.start {
+                if let Some(start) = fields.start {
                     time::render(start, format.as_deref(), out);
                 }
             }
-            Self::Request(lookup) => lookup.render(facts, facts.request, out),
-            Self::Response(lookup) => lookup.render(facts, facts.response, out),
-            Self::Trailer(lookup) => lookup.render(facts, facts.trailers, out),
-            Self::Protocol => out.push_str(facts.protocol.unwrap_or_default()),
-            Self::ResponseCode => number(facts.status.into()),
-            Self::ResponseCodeDetails => out.push_str(facts.details),
-            Self::ResponseFlags => out.push_str(facts.flags),
-            Self::BytesReceived => number(facts.bytes_received.into()),
-            Self::BytesSent => number(facts.bytes_sent.into()),
-            Self::Duration => number(facts.duration.unwrap_or_default().as_millis()),
+            Self::Request(lookup) => lookup.render(fields, fields.request, out),
+            Self::Response(lookup) => lookup.render(fields, fields.response, out),
+            Self::Trailer(lookup) => lookup.render(fields, fields.trailers, out),
+            Self::Protocol => out.push_str(fields.protocol.unwrap_or_default()),
+            Self::ResponseCode => number(fields.status.into()),
+            Self::ResponseCodeDetails => out.push_str(fields.details),
+            Self::ResponseFlags => out.push_str(fields.flags),
+            Self::BytesReceived => number(fields.bytes_received.into()),
+            Self::BytesSent => number(fields.bytes_sent.into()),
+            Self::Duration => number(fields.duration.unwrap_or_default().as_millis()),
             Self::RequestDuration => {
-                if let Some(duration) = facts.request_duration {
+                if let Some(duration) = fields.request_duration {
                     number(duration.as_millis());
                 }
             }
             Self::ResponseDuration => {
-                if let Some(duration) = facts.response_duration {
+                if let Some(duration) = fields.response_duration {
                     number(duration.as_millis());
                 }
             }
             Self::ResponseTxDuration => {
-                if let (Some(all), Some(first)) = (facts.duration, facts.response_duration) {
+                if let (Some(all), Some(first)) = (fields.duration, fields.response_duration) {
                     number(all.saturating_sub(first).as_millis());
                 }
             }
             Self::UpstreamHost => {
-                if let Some(address) = facts.upstream_host {
+                if let Some(address) = fields.upstream_host {
                     let _ = write!(out, "{address}");
                 }
             }
-            Self::UpstreamCluster => out.push_str(facts.upstream_cluster),
-            Self::Local(part) => part.render(facts.local, out),
-            Self::Remote(part) => part.render(facts.remote, out),
-            Self::RouteName => out.push_str(facts.route),
+            Self::UpstreamCluster => out.push_str(fields.upstream_cluster),
+            Self::Local(part) => part.render(fields.local, out),
+            Self::Remote(part) => part.render(fields.remote, out),
+            Self::RouteName => out.push_str(fields.route),
             Self::GrpcStatus => {
                 let find = |headers: Option<&HeaderMap>| {
                     headers.and_then(|h| h.get("grpc-status")).cloned()
                 };
-                if let Some(value) = find(facts.trailers).or_else(|| find(facts.response)) {
+                if let Some(value) = find(fields.trailers).or_else(|| find(fields.response)) {
                     out.push_str(&String::from_utf8_lossy(value.as_bytes()));
                 }
             }
-            Self::Attempts => number(facts.attempts.into()),
+            Self::Attempts => number(fields.attempts.into()),
             Self::Fixed(text) => out.push_str(text),
             Self::Absent => {}
         }
@@ -428,11 +429,11 @@ impl Part {
 mod tests {
     use super::*;
 
-    fn rendered(format: &str, facts: &Facts<'_>) -> String {
+    fn rendered(format: &str, fields: &LogFields<'_>) -> String {
         let mut out = String::new();
         Format::parse(format)
             .expect("valid format")
-            .render(facts, &mut out);
+            .render(fields, &mut out);
         out
     }
 
@@ -440,16 +441,16 @@ mod tests {
     fn operators_print_their_facts_and_absent_ones_a_dash() {
         let mut headers = HeaderMap::new();
         headers.insert("user-agent", "probe/1".parse().unwrap());
-        let facts = Facts {
+        let fields = LogFields {
             method: "GET",
             path: "/x",
             status: 204,
             request: Some(&headers),
-            ..Facts::default()
+            ..LogFields::default()
         };
         let line = rendered(
             "%REQ(:METHOD)% %REQ(X-Original?:PATH)% %RESPONSE_CODE% %REQ(USER-AGENT):5% %RESP(a)% 100%%",
-            &facts,
+            &fields,
         );
         assert_eq!(line, "GET /x 204 probe - 100%");
     }
@@ -463,20 +464,20 @@ mod tests {
 
     #[test]
     fn json_values_keep_their_type() {
-        let facts = Facts {
+        let fields = LogFields {
             status: 200,
-            ..Facts::default()
+            ..LogFields::default()
         };
         assert_eq!(
-            Format::parse("%RESPONSE_CODE%").unwrap().json(&facts),
+            Format::parse("%RESPONSE_CODE%").unwrap().json(&fields),
             serde_json::json!(200)
         );
         assert_eq!(
-            Format::parse("%UPSTREAM_HOST%").unwrap().json(&facts),
+            Format::parse("%UPSTREAM_HOST%").unwrap().json(&fields),
             serde_json::Value::Null
         );
         assert_eq!(
-            Format::parse("code=%RESPONSE_CODE%").unwrap().json(&facts),
+            Format::parse("code=%RESPONSE_CODE%").unwrap().json(&fields),
             serde_json::json!("code=200")
         );
     }

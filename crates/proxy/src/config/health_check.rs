@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::r#type::v3 as kind;
 use http::{HeaderName, HeaderValue};
 
 use super::cluster::positive;
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::value::{duration_or, number};
 
 #[derive(Debug, Clone)]
@@ -56,9 +56,9 @@ pub(crate) struct TcpProbe {
     pub(crate) receive: Vec<Vec<u8>>,
 }
 
-pub(super) fn compile(check: &proto::HealthCheck) -> Compiled<HealthCheck> {
+pub(super) fn compile(check: &proto::HealthCheck) -> ConfigResult<HealthCheck> {
     use proto::health_check::HealthChecker;
-    refuse_set!(check; tls_options, transport_socket_match_criteria);
+    reject_set!(check; tls_options, transport_socket_match_criteria);
     let unhealthy_threshold = check.unhealthy_threshold.as_ref();
     let healthy_threshold = check.healthy_threshold.as_ref();
     let port = check
@@ -66,24 +66,24 @@ pub(super) fn compile(check: &proto::HealthCheck) -> Compiled<HealthCheck> {
         .as_ref()
         .map(|port| {
             u16::try_from(port.value)
-                .map_err(|_| Rejection::new("alt_port", "is not a port number"))
+                .map_err(|_| ConfigError::new("alt_port", "is not a port number"))
         })
         .transpose()?;
     let probe = match &check.health_checker {
         Some(HealthChecker::HttpHealthCheck(http)) => {
-            http_probe(http).under("http_health_check")?
+            http_probe(http).context("http_health_check")?
         }
-        Some(HealthChecker::TcpHealthCheck(tcp)) => tcp_probe(tcp).under("tcp_health_check")?,
+        Some(HealthChecker::TcpHealthCheck(tcp)) => tcp_probe(tcp).context("tcp_health_check")?,
         Some(HealthChecker::GrpcHealthCheck(grpc)) => {
-            grpc_probe(grpc).under("grpc_health_check")?
+            grpc_probe(grpc).context("grpc_health_check")?
         }
         Some(HealthChecker::CustomHealthCheck(custom)) => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "custom_health_check",
                 format!("{:?} is not supported", custom.name),
             ));
         }
-        None => return Err(Rejection::new("health_checker", "is required")),
+        None => return Err(ConfigError::new("health_checker", "is required")),
     };
     // Other intervals only change how soon a verdict is reached, so `interval` is used for all of them.
     let _ = duration_or(
@@ -101,28 +101,28 @@ pub(super) fn compile(check: &proto::HealthCheck) -> Compiled<HealthCheck> {
     })
 }
 
-fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
-    refuse_set!(http; send, receive, service_name_matcher);
+fn http_probe(http: &proto::health_check::HttpHealthCheck) -> ConfigResult<Probe> {
+    reject_set!(http; send, receive, service_name_matcher);
     if !http.path.starts_with('/') {
-        return Err(Rejection::new("path", "must begin with /"));
+        return Err(ConfigError::new("path", "must begin with /"));
     }
     let method = match proto::RequestMethod::try_from(http.method) {
         Ok(proto::RequestMethod::MethodUnspecified) => http::Method::GET,
         Ok(method) => http::Method::from_bytes(method.as_str_name().as_bytes())
-            .map_err(|_| Rejection::new("method", "is not an HTTP method"))?,
-        Err(_) => return Err(Rejection::new("method", "is not a known method")),
+            .map_err(|_| ConfigError::new("method", "is not an HTTP method"))?,
+        Err(_) => return Err(ConfigError::new("method", "is not a known method")),
     };
     let http2 = match kind::CodecClientType::try_from(http.codec_client_type) {
         Ok(kind::CodecClientType::Http1) => false,
         Ok(kind::CodecClientType::Http2) => true,
-        _ => return Err(Rejection::unsupported("codec_client_type")),
+        _ => return Err(ConfigError::unsupported("codec_client_type")),
     };
     let mut expected = Vec::new();
     for (index, range) in http.expected_statuses.iter().enumerate() {
         match (u16::try_from(range.start), u16::try_from(range.end)) {
             (Ok(start), Ok(end)) if start < end => expected.push((start, end)),
             _ => {
-                return Err(Rejection::new(
+                return Err(ConfigError::new(
                     format!("expected_statuses[{index}]"),
                     "is not a range of statuses",
                 ));
@@ -143,7 +143,7 @@ fn http_probe(http: &proto::health_check::HttpHealthCheck) -> Compiled<Probe> {
     })))
 }
 
-fn grpc_probe(grpc: &proto::health_check::GrpcHealthCheck) -> Compiled<Probe> {
+fn grpc_probe(grpc: &proto::health_check::GrpcHealthCheck) -> ConfigResult<Probe> {
     Ok(Probe::Grpc(Arc::new(GrpcProbe {
         service: grpc.service_name.clone(),
         authority: grpc.authority.clone(),
@@ -154,48 +154,48 @@ fn grpc_probe(grpc: &proto::health_check::GrpcHealthCheck) -> Compiled<Probe> {
 fn headers(
     options: &[proto::HeaderValueOption],
     field: &str,
-) -> Compiled<Vec<(HeaderName, HeaderValue)>> {
+) -> ConfigResult<Vec<(HeaderName, HeaderValue)>> {
     let one = |(index, option): (usize, &proto::HeaderValueOption)| {
         let at = format!("{field}[{index}]");
         let header = option.header.as_ref();
-        let header = header.ok_or_else(|| Rejection::new(at.clone(), "is required"))?;
+        let header = header.ok_or_else(|| ConfigError::new(at.clone(), "is required"))?;
         let name = HeaderName::from_bytes(header.key.as_bytes());
         let value = HeaderValue::from_str(&header.value);
         match (name, value) {
             (Ok(name), Ok(value)) => Ok((name, value)),
-            _ => Err(Rejection::new(at, "is not a valid header")),
+            _ => Err(ConfigError::new(at, "is not a valid header")),
         }
     };
     options.iter().enumerate().map(one).collect()
 }
 
-fn tcp_probe(tcp: &proto::health_check::TcpHealthCheck) -> Compiled<Probe> {
-    refuse_set!(tcp; proxy_protocol_config);
+fn tcp_probe(tcp: &proto::health_check::TcpHealthCheck) -> ConfigResult<Probe> {
+    reject_set!(tcp; proxy_protocol_config);
     let send = tcp
         .send
         .as_ref()
         .map(payload)
         .transpose()
-        .under("send")?
+        .context("send")?
         .unwrap_or_default();
     let receive = tcp
         .receive
         .iter()
         .map(payload)
-        .collect::<Compiled<Vec<_>>>()
-        .under("receive")?;
+        .collect::<ConfigResult<Vec<_>>>()
+        .context("receive")?;
     Ok(Probe::Tcp(Arc::new(TcpProbe { send, receive })))
 }
 
 /// A payload is either hexadecimal text or bytes.
-fn payload(payload: &proto::health_check::Payload) -> Compiled<Vec<u8>> {
+fn payload(payload: &proto::health_check::Payload) -> ConfigResult<Vec<u8>> {
     use proto::health_check::payload::Payload;
     match &payload.payload {
         Some(Payload::Binary(bytes)) => Ok(bytes.clone()),
         Some(Payload::Text(hex)) => {
-            from_hex(hex).ok_or_else(|| Rejection::new("text", "is not hexadecimal"))
+            from_hex(hex).ok_or_else(|| ConfigError::new("text", "is not hexadecimal"))
         }
-        None => Err(Rejection::new("payload", "is required")),
+        None => Err(ConfigError::new("payload", "is required")),
     }
 }
 

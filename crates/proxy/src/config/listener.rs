@@ -8,8 +8,8 @@ use std::time::Duration;
 use envoy_types::pb::envoy::config::listener::v3 as proto;
 use prost::Message;
 
-use super::http_manager::{self, HttpManager};
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::http_connection_manager::{self, HttpConnectionManager};
 use super::tcp_proxy::{self, TcpProxy};
 use super::value::{Cidr, any_name, decode_any, flag, number, socket_address, timeout};
 
@@ -50,7 +50,7 @@ pub(crate) struct Chain {
 
 #[derive(Debug)]
 pub(crate) enum Filter {
-    Http(Arc<HttpManager>),
+    Http(Arc<HttpConnectionManager>),
     Tcp(Arc<TcpProxy>),
     /// Connections are closed at once.
     Close,
@@ -92,22 +92,22 @@ pub(crate) struct ConnectionInfo<'a> {
 pub(crate) fn compile(
     listener: &proto::Listener,
     previous: Option<&Listener>,
-) -> Compiled<Listener> {
-    refuse_set!(listener;
+) -> ConfigResult<Listener> {
+    reject_set!(listener;
         additional_addresses, fcds_config, filter_chain_matcher, socket_options, udp_listener_config, api_listener,
         access_log, enable_mptcp, listener_specifier,
     );
     if flag(listener.transparent.as_ref(), false) {
-        return Err(Rejection::unsupported("transparent"));
+        return Err(ConfigError::unsupported("transparent"));
     }
     let mut original_dst = flag(listener.use_original_dst.as_ref(), false);
     for (index, filter) in listener.listener_filters.iter().enumerate() {
         let place = || format!("listener_filters[{index}]");
-        refuse_set!(filter; filter_disabled);
+        reject_set!(filter; filter_disabled);
         let name = match &filter.config_type {
             Some(proto::listener_filter::ConfigType::TypedConfig(any)) => any_name(any),
             Some(proto::listener_filter::ConfigType::ConfigDiscovery(_)) => {
-                return Err(Rejection::unsupported(format!(
+                return Err(ConfigError::unsupported(format!(
                     "{}.config_discovery",
                     place()
                 )));
@@ -118,7 +118,7 @@ pub(crate) fn compile(
             ORIGINAL_DST => original_dst = true,
             TLS_INSPECTOR | HTTP_INSPECTOR => {}
             _ => {
-                return Err(Rejection::new(
+                return Err(ConfigError::new(
                     place(),
                     format!("listener filter {:?} is not supported", filter.name),
                 ));
@@ -135,16 +135,16 @@ pub(crate) fn compile(
         } else {
             chain.name.clone()
         };
-        chains.push(compile_chain(chain, &old).under(format!("filter_chains[{place}]"))?);
+        chains.push(compile_chain(chain, &old).context(format!("filter_chains[{place}]"))?);
     }
     let default_chain = listener
         .default_filter_chain
         .as_ref()
         .map(|chain| compile_chain(chain, &old))
         .transpose()
-        .under("default_filter_chain")?;
+        .context("default_filter_chain")?;
     if chains.is_empty() && default_chain.is_none() {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "filter_chains",
             "at least one filter chain is required",
         ));
@@ -173,7 +173,7 @@ pub(crate) fn compile(
     })
 }
 
-fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Arc<Chain>> {
+fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> ConfigResult<Arc<Chain>> {
     let source = chain.encode_to_vec();
     if let Some(same) = old
         .iter()
@@ -181,11 +181,11 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
     {
         return Ok((*same).clone());
     }
-    refuse_set!(chain; use_proxy_proto);
+    reject_set!(chain; use_proxy_proto);
     if let Some(socket) = &chain.transport_socket
         && socket.name != "envoy.transport_sockets.raw_buffer"
     {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "transport_socket",
             format!("{:?} is not supported: plaintext only", socket.name),
         ));
@@ -195,7 +195,7 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
         .as_ref()
         .map(ChainMatch::compile)
         .transpose()
-        .under("filter_chain_match")?;
+        .context("filter_chain_match")?;
     let filter = match chain.filters.as_slice() {
         // As Envoy: a chain without filters closes its connections.
         [] => {
@@ -210,28 +210,28 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> Compiled<Ar
         }
         [filter] => filter,
         _ => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "filters",
                 "more than one of http_connection_manager and tcp_proxy is not supported",
             ));
         }
     };
     let Some(proto::filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
-        return Err(Rejection::new("filters[0].typed_config", "is required"));
+        return Err(ConfigError::new("filters[0].typed_config", "is required"));
     };
     let filter = match any_name(any) {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
-            let config = decode_any(any).under("filters[0]")?;
+            let config = decode_any(any).context("filters[0]")?;
             Filter::Http(Arc::new(
-                http_manager::compile(&config).under("http_connection_manager")?,
+                http_connection_manager::compile(&config).context("http_connection_manager")?,
             ))
         }
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
-            let config = decode_any(any).under("filters[0]")?;
-            Filter::Tcp(Arc::new(tcp_proxy::compile(&config).under("tcp_proxy")?))
+            let config = decode_any(any).context("filters[0]")?;
+            Filter::Tcp(Arc::new(tcp_proxy::compile(&config).context("tcp_proxy")?))
         }
         other => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "filters[0]",
                 format!("network filter {other} is not supported"),
             ));
@@ -263,17 +263,17 @@ impl Chain {
 }
 
 impl ChainMatch {
-    fn compile(value: &proto::FilterChainMatch) -> Compiled<Self> {
-        refuse_set!(value; address_suffix, suffix_len, direct_source_prefix_ranges);
+    fn compile(value: &proto::FilterChainMatch) -> ConfigResult<Self> {
+        reject_set!(value; address_suffix, suffix_len, direct_source_prefix_ranges);
         let cidrs = |ranges: &[_], field: &str| {
             ranges
                 .iter()
                 .enumerate()
-                .map(|(index, range)| Cidr::compile(range).under(format!("{field}[{index}]")))
-                .collect::<Compiled<Vec<_>>>()
+                .map(|(index, range)| Cidr::compile(range).context(format!("{field}[{index}]")))
+                .collect::<ConfigResult<Vec<_>>>()
         };
         let port = |port: u32, field: &str| {
-            u16::try_from(port).map_err(|_| Rejection::new(field, "is not a port number"))
+            u16::try_from(port).map_err(|_| ConfigError::new(field, "is not a port number"))
         };
         use proto::filter_chain_match::ConnectionSourceType as Source;
         Ok(Self {
@@ -295,12 +295,17 @@ impl ChainMatch {
                 .source_ports
                 .iter()
                 .map(|value| port(*value, "source_ports"))
-                .collect::<Compiled<Vec<_>>>()?,
+                .collect::<ConfigResult<Vec<_>>>()?,
             source_type: match Source::try_from(value.source_type) {
                 Ok(Source::Any) => SourceType::Any,
                 Ok(Source::SameIpOrLoopback) => SourceType::SameIpOrLoopback,
                 Ok(Source::External) => SourceType::External,
-                Err(_) => return Err(Rejection::new("source_type", "is not a known source type")),
+                Err(_) => {
+                    return Err(ConfigError::new(
+                        "source_type",
+                        "is not a known source type",
+                    ));
+                }
             },
         })
     }

@@ -6,12 +6,12 @@ use envoy_types::pb::envoy::config::route::v3 as proto;
 use http::{HeaderMap, HeaderName, Method, header};
 use regex::Regex;
 
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::value::{Text, flag, full_regex};
 
 /// The parts of a request that routes look at.
 #[derive(Clone, Copy)]
-pub(crate) struct Subject<'a> {
+pub(crate) struct RequestView<'a> {
     pub(crate) method: &'a Method,
     pub(crate) authority: &'a str,
     /// Without the query.
@@ -25,7 +25,7 @@ pub(crate) struct Subject<'a> {
 pub(crate) struct Match {
     pub(crate) path: PathMatch,
     /// Boxed and absent in most routes, so that the common route is small.
-    rest: Option<Box<Rest>>,
+    rest: Option<Box<Remainder>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) enum PathMatch {
 }
 
 #[derive(Debug)]
-struct Rest {
+struct Remainder {
     headers: Vec<HeaderMatch>,
     query: Vec<QueryMatch>,
     grpc: bool,
@@ -83,26 +83,28 @@ struct QueryMatch {
 }
 
 impl Match {
-    pub(crate) fn compile(value: &proto::RouteMatch) -> Compiled<Self> {
-        refuse_set!(value; runtime_fraction, cookies, tls_context, dynamic_metadata, filter_state);
+    pub(crate) fn compile(value: &proto::RouteMatch) -> ConfigResult<Self> {
+        reject_set!(value; runtime_fraction, cookies, tls_context, dynamic_metadata, filter_state);
         let path = path(value)?;
         let headers = value
             .headers
             .iter()
             .enumerate()
-            .map(|(index, header)| HeaderMatch::compile(header).under(format!("headers[{index}]")))
-            .collect::<Compiled<Vec<_>>>()?;
+            .map(|(index, header)| {
+                HeaderMatch::compile(header).context(format!("headers[{index}]"))
+            })
+            .collect::<ConfigResult<Vec<_>>>()?;
         let query = value
             .query_parameters
             .iter()
             .enumerate()
             .map(|(index, parameter)| {
-                QueryMatch::compile(parameter).under(format!("query_parameters[{index}]"))
+                QueryMatch::compile(parameter).context(format!("query_parameters[{index}]"))
             })
-            .collect::<Compiled<Vec<_>>>()?;
+            .collect::<ConfigResult<Vec<_>>>()?;
         let grpc = value.grpc.is_some();
         let rest = (grpc || !headers.is_empty() || !query.is_empty()).then(|| {
-            Box::new(Rest {
+            Box::new(Remainder {
                 headers,
                 query,
                 grpc,
@@ -111,13 +113,13 @@ impl Match {
         Ok(Self { path, rest })
     }
 
-    pub(crate) fn matches(&self, subject: &Subject<'_>) -> bool {
-        self.path.matches(subject.path)
-            && self.rest.as_ref().is_none_or(|rest| rest.matches(subject))
+    pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
+        self.path.matches(request.path)
+            && self.rest.as_ref().is_none_or(|rest| rest.matches(request))
     }
 }
 
-fn path(value: &proto::RouteMatch) -> Compiled<PathMatch> {
+fn path(value: &proto::RouteMatch) -> ConfigResult<PathMatch> {
     use proto::route_match::PathSpecifier;
     let sensitive = flag(value.case_sensitive.as_ref(), true);
     Ok(match &value.path_specifier {
@@ -138,15 +140,15 @@ fn path(value: &proto::RouteMatch) -> Compiled<PathMatch> {
             }
         }
         Some(PathSpecifier::SafeRegex(regex)) => {
-            PathMatch::Regex(full_regex(regex, false).under("safe_regex")?)
+            PathMatch::Regex(full_regex(regex, false).context("safe_regex")?)
         }
         Some(PathSpecifier::ConnectMatcher(_)) => {
-            return Err(Rejection::unsupported("connect_matcher"));
+            return Err(ConfigError::unsupported("connect_matcher"));
         }
         Some(PathSpecifier::PathMatchPolicy(_)) => {
-            return Err(Rejection::unsupported("path_match_policy"));
+            return Err(ConfigError::unsupported("path_match_policy"));
         }
-        None => return Err(Rejection::new("path_specifier", "is required")),
+        None => return Err(ConfigError::new("path_specifier", "is required")),
     })
 }
 
@@ -191,12 +193,12 @@ fn starts_with_folded(path: &str, prefix: &str) -> bool {
         .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
-impl Rest {
-    fn matches(&self, subject: &Subject<'_>) -> bool {
-        (!self.grpc || is_grpc(subject.headers))
-            && self.headers.iter().all(|header| header.matches(subject))
+impl Remainder {
+    fn matches(&self, request: &RequestView<'_>) -> bool {
+        (!self.grpc || is_grpc(request.headers))
+            && self.headers.iter().all(|header| header.matches(request))
             && (self.query.is_empty()
-                || self.query.iter().all(|query| query.matches(subject.query)))
+                || self.query.iter().all(|query| query.matches(request.query)))
     }
 }
 
@@ -209,7 +211,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 impl HeaderMatch {
-    pub(crate) fn compile(value: &proto::HeaderMatcher) -> Compiled<Self> {
+    pub(crate) fn compile(value: &proto::HeaderMatcher) -> ConfigResult<Self> {
         use proto::header_matcher::HeaderMatchSpecifier as Spec;
         let field =
             match value.name.to_ascii_lowercase().as_str() {
@@ -218,21 +220,21 @@ impl HeaderMatch {
                 ":authority" | "host" => Field::Authority,
                 ":scheme" => Field::Scheme,
                 name => Field::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                    Rejection::new("name", format!("{name:?} is not a header name"))
+                    ConfigError::new("name", format!("{name:?} is not a header name"))
                 })?),
             };
         let test = match &value.header_match_specifier {
             None => HeaderTest::Present(true),
             Some(Spec::PresentMatch(present)) => HeaderTest::Present(*present),
             Some(Spec::StringMatch(text)) => {
-                HeaderTest::Text(Text::compile(text).under("string_match")?)
+                HeaderTest::Text(Text::compile(text).context("string_match")?)
             }
             Some(Spec::ExactMatch(text)) => HeaderTest::Text(Text::Exact(text.clone())),
             Some(Spec::PrefixMatch(text)) => HeaderTest::Text(Text::Prefix(text.clone())),
             Some(Spec::SuffixMatch(text)) => HeaderTest::Text(Text::Suffix(text.clone())),
             Some(Spec::ContainsMatch(text)) => HeaderTest::Text(Text::Contains(text.clone())),
             Some(Spec::SafeRegexMatch(regex)) => HeaderTest::Text(Text::Regex(
-                full_regex(regex, false).under("safe_regex_match")?,
+                full_regex(regex, false).context("safe_regex_match")?,
             )),
             Some(Spec::RangeMatch(range)) => HeaderTest::Range(range.start, range.end),
         };
@@ -244,8 +246,8 @@ impl HeaderMatch {
         })
     }
 
-    fn matches(&self, subject: &Subject<'_>) -> bool {
-        let value = self.value(subject);
+    fn matches(&self, request: &RequestView<'_>) -> bool {
+        let value = self.value(request);
         let matched = match (&self.test, value) {
             (HeaderTest::Present(wanted), value) => value.is_some() == *wanted,
             (HeaderTest::Text(text), Some(value)) => text.matches(&value),
@@ -260,17 +262,17 @@ impl HeaderMatch {
     }
 
     /// Several values of one name are compared as one, joined with commas.
-    fn value<'a>(&self, subject: &Subject<'a>) -> Option<Cow<'a, str>> {
+    fn value<'a>(&self, request: &RequestView<'a>) -> Option<Cow<'a, str>> {
         match &self.field {
-            Field::Method => Some(subject.method.as_str().into()),
-            Field::Path => Some(match subject.query {
-                None => subject.path.into(),
-                Some(query) => format!("{}?{query}", subject.path).into(),
+            Field::Method => Some(request.method.as_str().into()),
+            Field::Path => Some(match request.query {
+                None => request.path.into(),
+                Some(query) => format!("{}?{query}", request.path).into(),
             }),
-            Field::Authority => Some(subject.authority.into()),
-            Field::Scheme => Some(subject.scheme.into()),
+            Field::Authority => Some(request.authority.into()),
+            Field::Scheme => Some(request.scheme.into()),
             Field::Header(name) => {
-                let mut values = subject.headers.get_all(name).iter();
+                let mut values = request.headers.get_all(name).iter();
                 let first = String::from_utf8_lossy(values.next()?.as_bytes());
                 let mut joined = first;
                 for value in values {
@@ -285,13 +287,13 @@ impl HeaderMatch {
 }
 
 impl QueryMatch {
-    fn compile(value: &proto::QueryParameterMatcher) -> Compiled<Self> {
+    fn compile(value: &proto::QueryParameterMatcher) -> ConfigResult<Self> {
         use proto::query_parameter_matcher::QueryParameterMatchSpecifier as Spec;
         let (test, present) = match &value.query_parameter_match_specifier {
             None => (None, true),
             Some(Spec::PresentMatch(present)) => (None, *present),
             Some(Spec::StringMatch(text)) => {
-                (Some(Text::compile(text).under("string_match")?), true)
+                (Some(Text::compile(text).context("string_match")?), true)
             }
         };
         Ok(Self {

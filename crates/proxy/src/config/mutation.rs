@@ -3,8 +3,8 @@
 use envoy_types::pb::envoy::config::core::v3 as core;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::format::{Facts, Format};
-use super::rejection::{Compiled, Rejection, Under};
+use super::error::{ConfigError, ConfigResult, ErrorContext};
+use super::format::{Format, LogFields};
 
 /// One level's changes; removals happen before additions.
 #[derive(Debug, Default, Clone)]
@@ -40,17 +40,17 @@ impl Mutation {
         add: &[core::HeaderValueOption],
         remove: &[String],
         prefix: &str,
-    ) -> Compiled<Self> {
+    ) -> ConfigResult<Self> {
         let mut compiled = Self::default();
         for (index, name) in remove.iter().enumerate() {
             compiled
                 .remove
-                .push(header_name(name).under(format!("{prefix}_headers_to_remove[{index}]"))?);
+                .push(header_name(name).context(format!("{prefix}_headers_to_remove[{index}]"))?);
         }
         for (index, option) in add.iter().enumerate() {
             compiled
                 .add
-                .push(addition(option).under(format!("{prefix}_headers_to_add[{index}]"))?);
+                .push(addition(option).context(format!("{prefix}_headers_to_add[{index}]"))?);
         }
         Ok(compiled)
     }
@@ -59,11 +59,11 @@ impl Mutation {
         self.remove.is_empty() && self.add.is_empty()
     }
 
-    /// `facts` is called only when a value is not a constant.
+    /// `fields` is called only when a value is not a constant.
     pub(crate) fn apply(
         &self,
         headers: &mut HeaderMap,
-        facts: impl Fn(&HeaderMap, &Format) -> String,
+        fields: impl Fn(&HeaderMap, &Format) -> String,
     ) {
         for name in &self.remove {
             headers.remove(name);
@@ -72,7 +72,7 @@ impl Mutation {
             let value = match &addition.value {
                 Value::Fixed(value) => value.clone(),
                 Value::Format(format) => {
-                    let text = facts(headers, format);
+                    let text = fields(headers, format);
                     match HeaderValue::from_str(&text) {
                         Ok(value) => value,
                         // A substituted value may hold anything the peer sent; what cannot be a header is dropped.
@@ -97,16 +97,16 @@ impl Mutation {
         }
     }
 
-    /// Renders formats from the given facts, with the headers being changed as the request headers.
-    pub(crate) fn apply_with(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+    /// Renders formats from the given fields, with the headers being changed as the request headers.
+    pub(crate) fn apply_with(&self, headers: &mut HeaderMap, fields: &LogFields<'_>) {
         self.apply(headers, |current, format| {
             let mut text = String::new();
-            let request = facts.request.or(Some(current));
+            let request = fields.request.or(Some(current));
             format.render(
-                &Facts {
+                &LogFields {
                     request,
                     response: Some(current),
-                    ..clone(facts)
+                    ..clone(fields)
                 },
                 &mut text,
             );
@@ -115,34 +115,34 @@ impl Mutation {
     }
 }
 
-fn clone<'a>(facts: &Facts<'a>) -> Facts<'a> {
-    Facts {
-        start: facts.start,
-        protocol: facts.protocol,
-        method: facts.method,
-        path: facts.path,
-        authority: facts.authority,
-        scheme: facts.scheme,
-        status: facts.status,
-        upstream_host: facts.upstream_host,
-        upstream_cluster: facts.upstream_cluster,
-        local: facts.local,
-        remote: facts.remote,
-        route: facts.route,
-        attempts: facts.attempts,
-        details: facts.details,
-        flags: facts.flags,
-        ..Facts::default()
+fn clone<'a>(fields: &LogFields<'a>) -> LogFields<'a> {
+    LogFields {
+        start: fields.start,
+        protocol: fields.protocol,
+        method: fields.method,
+        path: fields.path,
+        authority: fields.authority,
+        scheme: fields.scheme,
+        status: fields.status,
+        upstream_host: fields.upstream_host,
+        upstream_cluster: fields.upstream_cluster,
+        local: fields.local,
+        remote: fields.remote,
+        route: fields.route,
+        attempts: fields.attempts,
+        details: fields.details,
+        flags: fields.flags,
+        ..LogFields::default()
     }
 }
 
-fn addition(option: &core::HeaderValueOption) -> Compiled<Addition> {
+fn addition(option: &core::HeaderValueOption) -> ConfigResult<Addition> {
     use core::header_value_option::HeaderAppendAction;
     let header = option
         .header
         .as_ref()
-        .ok_or_else(|| Rejection::new("header", "is required"))?;
-    let name = header_name(&header.key).under("header.key")?;
+        .ok_or_else(|| ConfigError::new("header", "is required"))?;
+    let name = header_name(&header.key).context("header.key")?;
     let action = match (
         &option.append,
         HeaderAppendAction::try_from(option.append_action),
@@ -159,19 +159,19 @@ fn addition(option: &core::HeaderValueOption) -> Compiled<Addition> {
         (None, Ok(HeaderAppendAction::AddIfAbsent)) => Action::AddIfAbsent,
         (None, Ok(HeaderAppendAction::OverwriteIfExistsOrAdd)) => Action::Overwrite,
         (None, Ok(HeaderAppendAction::OverwriteIfExists)) => Action::OverwriteIfPresent,
-        (None, Err(_)) => return Err(Rejection::new("append_action", "is not a known action")),
+        (None, Err(_)) => return Err(ConfigError::new("append_action", "is not a known action")),
     };
     let text = if header.raw_value.is_empty() {
         header.value.clone()
     } else {
         String::from_utf8(header.raw_value.clone())
-            .map_err(|_| Rejection::new("header.raw_value", "is not UTF-8"))?
+            .map_err(|_| ConfigError::new("header.raw_value", "is not UTF-8"))?
     };
-    let format = Format::parse(&text).under("header.value")?;
+    let format = Format::parse(&text).context("header.value")?;
     let value = match format.literal() {
         Some(text) => Value::Fixed(
             HeaderValue::from_str(text)
-                .map_err(|_| Rejection::new("header.value", "is not a valid header value"))?,
+                .map_err(|_| ConfigError::new("header.value", "is not a valid header value"))?,
         ),
         None => Value::Format(format),
     };
@@ -183,11 +183,12 @@ fn addition(option: &core::HeaderValueOption) -> Compiled<Addition> {
     })
 }
 
-fn header_name(name: &str) -> Compiled<HeaderName> {
-    let parsed = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Rejection::new("", format!("{name:?} is not a header that can be changed")))?;
+fn header_name(name: &str) -> ConfigResult<HeaderName> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        ConfigError::new("", format!("{name:?} is not a header that can be changed"))
+    })?;
     if parsed == header::HOST {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "",
             "host cannot be changed here; use host_rewrite_literal",
         ));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use http::StatusCode;
 
-use super::rejection::{Compiled, Rejection, refuse_set};
+use super::error::{ConfigError, ConfigResult, reject_set};
 use super::value::{duration_or, number, timeout};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub(crate) enum Failure {
 }
 
 impl RetryPolicy {
-    pub(crate) fn compile(policy: &proto::RetryPolicy) -> Compiled<Self> {
-        refuse_set!(policy;
+    pub(crate) fn compile(policy: &proto::RetryPolicy) -> ConfigResult<Self> {
+        reject_set!(policy;
             retry_priority, retry_options_predicates, rate_limited_retry_back_off, retriable_headers,
             retriable_request_headers, per_try_idle_timeout, refresh_cluster_on_retry,
         );
@@ -63,7 +63,7 @@ impl RetryPolicy {
         }
         for (index, predicate) in policy.retry_host_predicate.iter().enumerate() {
             if predicate.name != "envoy.retry_host_predicates.previous_hosts" {
-                return Err(Rejection::new(
+                return Err(ConfigError::new(
                     format!("retry_host_predicate[{index}]"),
                     format!("{:?} is not supported", predicate.name),
                 ));
@@ -75,7 +75,7 @@ impl RetryPolicy {
                 .ok()
                 .filter(|code| StatusCode::from_u16(*code).is_ok());
             status_codes.push(code.ok_or_else(|| {
-                Rejection::new("retriable_status_codes", "holds what is not a status")
+                ConfigError::new("retriable_status_codes", "holds what is not a status")
             })?);
         }
         let back_off = policy.retry_back_off.as_ref();
@@ -89,7 +89,7 @@ impl RetryPolicy {
         let max = back_off.and_then(|back_off| back_off.max_interval.as_ref());
         let max = duration_or(max, base * 10, "retry_back_off.max_interval")?;
         if max < base {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "retry_back_off.max_interval",
                 "must not be below base_interval",
             ));
@@ -143,7 +143,7 @@ impl RetryPolicy {
 }
 
 impl RetryOn {
-    fn add(&mut self, condition: &str) -> Compiled<()> {
+    fn add(&mut self, condition: &str) -> ConfigResult<()> {
         match condition {
             "5xx" => self.server_error = true,
             "gateway-error" => self.gateway_error = true,
@@ -159,7 +159,7 @@ impl RetryOn {
             "internal" => self.grpc |= 1 << 13,
             "unavailable" => self.grpc |= 1 << 14,
             other => {
-                return Err(Rejection::new(
+                return Err(ConfigError::new(
                     "retry_on",
                     format!("condition {other:?} is not supported"),
                 ));

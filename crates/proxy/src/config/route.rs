@@ -7,9 +7,9 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 
 use super::action::{self, Action};
-use super::matcher::{Match, Subject};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::matcher::{Match, RequestView};
 use super::mutation::Mutation;
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
 use super::retry::RetryPolicy;
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ struct Domains {
     any: Option<usize>,
 }
 
-/// What a virtual host hands down to its routes.
+/// What routes inherit from their virtual host.
 struct Inherited {
     request: Vec<Arc<Mutation>>,
     response: Vec<Arc<Mutation>>,
@@ -59,8 +59,8 @@ struct Inherited {
     most_specific_wins: bool,
 }
 
-pub(crate) fn compile(table: &proto::RouteConfiguration) -> Compiled<RouteTable> {
-    refuse_set!(table;
+pub(crate) fn compile(table: &proto::RouteConfiguration) -> ConfigResult<RouteTable> {
+    reject_set!(table;
         vhds, cluster_specifier_plugins, request_mirror_policies, typed_per_filter_config, vhost_header,
         ignore_path_parameters_in_path_matching, internal_only_headers, route_specifiers,
     );
@@ -78,11 +78,11 @@ pub(crate) fn compile(table: &proto::RouteConfiguration) -> Compiled<RouteTable>
     let mut domains = Domains::default();
     let mut hosts = Vec::with_capacity(table.virtual_hosts.len());
     for (index, host) in table.virtual_hosts.iter().enumerate() {
-        let place = || format!("virtual_hosts[{}]", host.name);
+        let location = || format!("virtual_hosts[{}]", host.name);
         for domain in &host.domains {
-            domains.insert(domain, index).under(place())?;
+            domains.insert(domain, index).context(location())?;
         }
-        let routes = virtual_host(table, host, &request, &response).under(place())?;
+        let routes = virtual_host(table, host, &request, &response).context(location())?;
         hosts.push(VirtualHost { routes });
     }
     domains
@@ -104,13 +104,13 @@ fn virtual_host(
     host: &proto::VirtualHost,
     table_request: &Arc<Mutation>,
     table_response: &Arc<Mutation>,
-) -> Compiled<Vec<Arc<Route>>> {
-    refuse_set!(host;
+) -> ConfigResult<Vec<Arc<Route>>> {
+    reject_set!(host;
         matcher, require_tls, rate_limits, cors, typed_per_filter_config, hedge_policy, retry_policy_typed_config,
         request_mirror_policies, include_is_timeout_retry_header, route_specifiers,
     );
     if host.domains.is_empty() {
-        return Err(Rejection::new("domains", "must name at least one domain"));
+        return Err(ConfigError::new("domains", "must name at least one domain"));
     }
     let request = Mutation::compile(
         &host.request_headers_to_add,
@@ -130,7 +130,7 @@ fn virtual_host(
             .as_ref()
             .map(RetryPolicy::compile)
             .transpose()
-            .under("retry_policy")?
+            .context("retry_policy")?
             .map(Arc::new),
         buffer_limit: host
             .request_body_buffer_limit
@@ -150,17 +150,17 @@ fn virtual_host(
         .map(|(index, route)| {
             compile_route(route, &inherited)
                 .map(Arc::new)
-                .under(format!("routes[{index}]"))
+                .context(format!("routes[{index}]"))
         })
         .collect()
 }
 
-fn compile_route(route: &proto::Route, inherited: &Inherited) -> Compiled<Route> {
-    refuse_set!(route; typed_per_filter_config, route_specifiers);
+fn compile_route(route: &proto::Route, inherited: &Inherited) -> ConfigResult<Route> {
+    reject_set!(route; typed_per_filter_config, route_specifiers);
     let matcher = route
         .r#match
         .as_ref()
-        .ok_or_else(|| Rejection::new("match", "is required"))?;
+        .ok_or_else(|| ConfigError::new("match", "is required"))?;
     let request = Mutation::compile(
         &route.request_headers_to_add,
         &route.request_headers_to_remove,
@@ -192,7 +192,7 @@ fn compile_route(route: &proto::Route, inherited: &Inherited) -> Compiled<Route>
     };
     Ok(Route {
         name: route.name.as_str().into(),
-        matcher: Match::compile(matcher).under("match")?,
+        matcher: Match::compile(matcher).context("match")?,
         action: action::compile(
             route.action.as_ref(),
             inherited.retry.as_ref(),
@@ -207,13 +207,13 @@ fn compile_route(route: &proto::Route, inherited: &Inherited) -> Compiled<Route>
 
 impl RouteTable {
     /// The first route of the request's virtual host that matches.
-    pub(crate) fn find(&self, subject: &Subject<'_>) -> Option<&Arc<Route>> {
+    pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<&Arc<Route>> {
         let host = self
             .hosts
-            .get(self.domains.find(subject.authority, self.ignore_port)?)?;
+            .get(self.domains.find(request.authority, self.ignore_port)?)?;
         host.routes
             .iter()
-            .find(|route| route.matcher.matches(subject))
+            .find(|route| route.matcher.matches(request))
     }
 
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
@@ -222,10 +222,10 @@ impl RouteTable {
 }
 
 impl Domains {
-    fn insert(&mut self, domain: &str, host: usize) -> Compiled<()> {
+    fn insert(&mut self, domain: &str, host: usize) -> ConfigResult<()> {
         let domain = domain.to_ascii_lowercase();
         let duplicate = || {
-            Rejection::new(
+            ConfigError::new(
                 "domains",
                 format!("{domain:?} belongs to two virtual hosts"),
             )

@@ -6,7 +6,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as proto;
 
 use super::access_log::AccessLog;
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::value::{number, timeout};
 
 #[derive(Debug)]
@@ -20,16 +20,16 @@ pub(crate) struct TcpProxy {
     pub(crate) access_logs: Vec<AccessLog>,
 }
 
-pub(crate) fn compile(config: &proto::TcpProxy) -> Compiled<TcpProxy> {
-    refuse_set!(config; on_demand, metadata_match, hash_policy, tunneling_config, upstream_connect_mode, proxy_protocol_tlvs);
+pub(crate) fn compile(config: &proto::TcpProxy) -> ConfigResult<TcpProxy> {
+    reject_set!(config; on_demand, metadata_match, hash_policy, tunneling_config, upstream_connect_mode, proxy_protocol_tlvs);
     let choices = match &config.cluster_specifier {
         Some(proto::tcp_proxy::ClusterSpecifier::Cluster(name)) => vec![(name.as_str().into(), 1)],
         Some(proto::tcp_proxy::ClusterSpecifier::WeightedClusters(weighted)) => {
             let mut choices = Vec::with_capacity(weighted.clusters.len());
             for (index, entry) in weighted.clusters.iter().enumerate() {
-                refuse_set!(entry; metadata_match);
+                reject_set!(entry; metadata_match);
                 if entry.name.is_empty() {
-                    return Err(Rejection::new(
+                    return Err(ConfigError::new(
                         format!("weighted_clusters.clusters[{index}].name"),
                         "is required",
                     ));
@@ -38,11 +38,11 @@ pub(crate) fn compile(config: &proto::TcpProxy) -> Compiled<TcpProxy> {
             }
             choices
         }
-        None => return Err(Rejection::new("cluster", "is required")),
+        None => return Err(ConfigError::new("cluster", "is required")),
     };
     let total = choices.iter().map(|(_, weight)| u64::from(*weight)).sum();
     if total == 0 {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "weighted_clusters",
             "weights must add up to at least 1",
         ));
@@ -62,7 +62,7 @@ pub(crate) fn compile(config: &proto::TcpProxy) -> Compiled<TcpProxy> {
             "max_downstream_connection_duration",
         )?,
         connect_attempts: number(config.max_connect_attempts.as_ref(), 1).clamp(1, 64),
-        access_logs: AccessLog::compile_all(&config.access_log).under("access_log")?,
+        access_logs: AccessLog::compile_all(&config.access_log).context("access_log")?,
     })
 }
 

@@ -9,18 +9,18 @@ use envoy_types::pb::google::protobuf;
 use prost::{Message, Name};
 use regex::Regex;
 
-use super::rejection::{Compiled, Rejection, Under};
+use super::error::{ConfigError, ConfigResult, ErrorContext};
 
-/// Compiled size of one regular expression, in bytes. RE2 in Envoy has a program-size limit of the same purpose.
+/// ConfigResult size of one regular expression, in bytes. RE2 in Envoy has a program-size limit of the same purpose.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
 
-pub(crate) fn duration(value: &protobuf::Duration) -> Compiled<Duration> {
+pub(crate) fn duration(value: &protobuf::Duration) -> ConfigResult<Duration> {
     let seconds =
-        u64::try_from(value.seconds).map_err(|_| Rejection::new("", "is a negative duration"))?;
+        u64::try_from(value.seconds).map_err(|_| ConfigError::new("", "is a negative duration"))?;
     let nanos =
-        u32::try_from(value.nanos).map_err(|_| Rejection::new("", "is a negative duration"))?;
+        u32::try_from(value.nanos).map_err(|_| ConfigError::new("", "is a negative duration"))?;
     if nanos >= 1_000_000_000 || seconds > 315_576_000_000 {
-        return Err(Rejection::new("", "is not a valid duration"));
+        return Err(ConfigError::new("", "is not a valid duration"));
     }
     Ok(Duration::new(seconds, nanos))
 }
@@ -30,10 +30,10 @@ pub(crate) fn timeout(
     value: Option<&protobuf::Duration>,
     default: Option<Duration>,
     field: &str,
-) -> Compiled<Option<Duration>> {
+) -> ConfigResult<Option<Duration>> {
     match value {
         None => Ok(default),
-        Some(value) => Ok(Some(duration(value).under(field)?).filter(|d| !d.is_zero())),
+        Some(value) => Ok(Some(duration(value).context(field)?).filter(|d| !d.is_zero())),
     }
 }
 
@@ -41,15 +41,15 @@ pub(crate) fn duration_or(
     value: Option<&protobuf::Duration>,
     default: Duration,
     field: &str,
-) -> Compiled<Duration> {
-    value.map_or(Ok(default), |value| duration(value).under(field))
+) -> ConfigResult<Duration> {
+    value.map_or(Ok(default), |value| duration(value).context(field))
 }
 
 /// Decodes an `Any` that must hold `M`; another type URL is refused by name.
-pub(crate) fn decode_any<M: Message + Name + Default>(any: &protobuf::Any) -> Compiled<M> {
+pub(crate) fn decode_any<M: Message + Name + Default>(any: &protobuf::Any) -> ConfigResult<M> {
     let found = any.type_url.rsplit('/').next().unwrap_or_default();
     if found != M::full_name() {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "",
             format!("has type {found}, expected {}", M::full_name()),
         ));
@@ -57,8 +57,9 @@ pub(crate) fn decode_any<M: Message + Name + Default>(any: &protobuf::Any) -> Co
     decode(&any.value)
 }
 
-pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> Compiled<M> {
-    M::decode(bytes).map_err(|error| Rejection::new("", format!("is not valid protobuf: {error}")))
+pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> ConfigResult<M> {
+    M::decode(bytes)
+        .map_err(|error| ConfigError::new("", format!("is not valid protobuf: {error}")))
 }
 
 /// The bare message name of an `Any`, for choosing what to decode.
@@ -67,34 +68,35 @@ pub(crate) fn any_name(any: &protobuf::Any) -> &str {
 }
 
 /// Host (an address or a DNS name) and port of a socket address.
-pub(crate) fn host_port(address: Option<&core::Address>) -> Compiled<(String, u16)> {
+pub(crate) fn host_port(address: Option<&core::Address>) -> ConfigResult<(String, u16)> {
     let Some(core::address::Address::SocketAddress(socket)) =
         address.and_then(|a| a.address.as_ref())
     else {
-        return Err(Rejection::new("address", "must be a socket_address"));
+        return Err(ConfigError::new("address", "must be a socket_address"));
     };
     if socket.protocol != core::socket_address::Protocol::Tcp as i32 {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "address.socket_address.protocol",
             "must be TCP",
         ));
     }
     let Some(core::socket_address::PortSpecifier::PortValue(port)) = socket.port_specifier.as_ref()
     else {
-        return Err(Rejection::new(
+        return Err(ConfigError::new(
             "address.socket_address.port_value",
             "is required",
         ));
     };
-    let port = u16::try_from(*port)
-        .map_err(|_| Rejection::new("address.socket_address.port_value", "is not a port number"))?;
+    let port = u16::try_from(*port).map_err(|_| {
+        ConfigError::new("address.socket_address.port_value", "is not a port number")
+    })?;
     Ok((socket.address.clone(), port))
 }
 
-pub(crate) fn socket_address(address: Option<&core::Address>) -> Compiled<SocketAddr> {
+pub(crate) fn socket_address(address: Option<&core::Address>) -> ConfigResult<SocketAddr> {
     let (host, port) = host_port(address)?;
     let ip: IpAddr = host.parse().map_err(|_| {
-        Rejection::new(
+        ConfigError::new(
             "address.socket_address.address",
             format!("{host:?} is not an IP address"),
         )
@@ -110,9 +112,9 @@ pub(crate) struct Cidr {
 }
 
 impl Cidr {
-    pub(crate) fn compile(range: &core::CidrRange) -> Compiled<Self> {
+    pub(crate) fn compile(range: &core::CidrRange) -> ConfigResult<Self> {
         let address: IpAddr = range.address_prefix.parse().map_err(|_| {
-            Rejection::new(
+            ConfigError::new(
                 "address_prefix",
                 format!("{:?} is not an IP address", range.address_prefix),
             )
@@ -122,7 +124,7 @@ impl Cidr {
         let length = u8::try_from(length)
             .ok()
             .filter(|length| *length <= longest)
-            .ok_or_else(|| Rejection::new("prefix_len", format!("must be at most {longest}")))?;
+            .ok_or_else(|| ConfigError::new("prefix_len", format!("must be at most {longest}")))?;
         Ok(Self { address, length })
     }
 
@@ -148,17 +150,17 @@ impl Cidr {
 }
 
 /// A pattern that must match the whole value, as Envoy's `safe_regex` does.
-pub(crate) fn full_regex(value: &matcher::RegexMatcher, ignore_case: bool) -> Compiled<Regex> {
+pub(crate) fn full_regex(value: &matcher::RegexMatcher, ignore_case: bool) -> ConfigResult<Regex> {
     let flags = if ignore_case { "(?i)" } else { "" };
     regex(&format!("{flags}^(?:{})$", value.regex))
 }
 
 /// A pattern that may match anywhere, for substitutions.
-pub(crate) fn regex(pattern: &str) -> Compiled<Regex> {
+pub(crate) fn regex(pattern: &str) -> ConfigResult<Regex> {
     regex::RegexBuilder::new(pattern)
         .size_limit(REGEX_SIZE_LIMIT)
         .build()
-        .map_err(|error| Rejection::new("regex", error.to_string()))
+        .map_err(|error| ConfigError::new("regex", error.to_string()))
 }
 
 /// A regular-expression substitution (`regex_rewrite`).
@@ -169,12 +171,12 @@ pub(crate) struct Substitution {
 }
 
 impl Substitution {
-    pub(crate) fn compile(value: &matcher::RegexMatchAndSubstitute) -> Compiled<Self> {
+    pub(crate) fn compile(value: &matcher::RegexMatchAndSubstitute) -> ConfigResult<Self> {
         let pattern = value
             .pattern
             .as_ref()
-            .ok_or_else(|| Rejection::new("pattern", "is required"))?;
-        let pattern = regex(&pattern.regex).under("pattern")?;
+            .ok_or_else(|| ConfigError::new("pattern", "is required"))?;
+        let pattern = regex(&pattern.regex).context("pattern")?;
         Ok(Self {
             pattern,
             replacement: from_re2_replacement(&value.substitution),
@@ -223,7 +225,7 @@ pub(crate) enum Text {
 }
 
 impl Text {
-    pub(crate) fn compile(value: &matcher::StringMatcher) -> Compiled<Self> {
+    pub(crate) fn compile(value: &matcher::StringMatcher) -> ConfigResult<Self> {
         use matcher::string_matcher::MatchPattern;
         let fold = |text: &String| {
             if value.ignore_case {
@@ -239,11 +241,11 @@ impl Text {
             Some(MatchPattern::Contains(text)) => Self::Contains(fold(text)),
             Some(MatchPattern::SafeRegex(pattern)) => {
                 return Ok(Self::Regex(
-                    full_regex(pattern, value.ignore_case).under("safe_regex")?,
+                    full_regex(pattern, value.ignore_case).context("safe_regex")?,
                 ));
             }
-            Some(MatchPattern::Custom(_)) => return Err(Rejection::unsupported("custom")),
-            None => return Err(Rejection::new("match_pattern", "is required")),
+            Some(MatchPattern::Custom(_)) => return Err(ConfigError::unsupported("custom")),
+            None => return Err(ConfigError::new("match_pattern", "is required")),
         };
         Ok(if value.ignore_case {
             Self::Folded(Box::new(plain))
@@ -275,14 +277,14 @@ pub(crate) fn flag(value: Option<&protobuf::BoolValue>, default: bool) -> bool {
 }
 
 /// The bytes of an inline data source.
-pub(crate) fn inline_data(source: &core::DataSource) -> Compiled<Vec<u8>> {
+pub(crate) fn inline_data(source: &core::DataSource) -> ConfigResult<Vec<u8>> {
     use core::data_source::Specifier;
     match source.specifier.as_ref() {
         Some(Specifier::InlineBytes(bytes)) => Ok(bytes.clone()),
         Some(Specifier::InlineString(text)) => Ok(text.clone().into_bytes()),
-        Some(Specifier::Filename(_)) => Err(Rejection::unsupported("filename")),
+        Some(Specifier::Filename(_)) => Err(ConfigError::unsupported("filename")),
         Some(Specifier::EnvironmentVariable(_)) => {
-            Err(Rejection::unsupported("environment_variable"))
+            Err(ConfigError::unsupported("environment_variable"))
         }
         None => Ok(Vec::new()),
     }

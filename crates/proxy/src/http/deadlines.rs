@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::alarm::{after, earlier};
-use super::outgoing::Progress;
+use super::outgoing::BodyProgress;
+use super::timer::{after, earlier};
 
 /// The deadlines of one request. `None` is no deadline.
 #[derive(Debug, Clone, Copy)]
@@ -30,13 +30,13 @@ pub(crate) enum Expired {
 
 impl Deadlines {
     /// The first deadline. `answered`: when the last piece of the response came.
-    pub(crate) fn next(&self, request: &Progress, answered: Instant) -> Option<Instant> {
+    pub(crate) fn next(&self, request: &BodyProgress, answered: Instant) -> Option<Instant> {
         let (idle, total) = self.both(request, answered);
         earlier(self.limit, earlier(idle, total))
     }
 
     /// Which deadline passed first.
-    pub(crate) fn expired(&self, request: &Progress, answered: Instant) -> Expired {
+    pub(crate) fn expired(&self, request: &BodyProgress, answered: Instant) -> Expired {
         let (idle, total) = self.both(request, answered);
         let at = earlier(self.limit, earlier(idle, total));
         if at == self.limit {
@@ -50,7 +50,11 @@ impl Deadlines {
         }
     }
 
-    fn both(&self, request: &Progress, answered: Instant) -> (Option<Instant>, Option<Instant>) {
+    fn both(
+        &self,
+        request: &BodyProgress,
+        answered: Instant,
+    ) -> (Option<Instant>, Option<Instant>) {
         let read = request.last_read(self.started);
         let total = if request.is_client_slow() {
             after(self.started, self.request)

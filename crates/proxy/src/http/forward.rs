@@ -1,6 +1,6 @@
 //! Forwarding: choose a cluster, rewrite the request for it, and turn what comes of it into a response.
 
-mod trip;
+mod upstream_request;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -15,22 +15,24 @@ use http::{
 };
 use hyper::body::Body;
 
-use super::alarm::after;
 use super::deadlines::{Deadlines, Expired};
-use super::inbound::Inbound;
-use super::local::LocalReply;
-use super::outgoing::{Progress, Recording};
-use super::relay::{Relay, Reply, Terms};
+use super::incoming::IncomingBody;
+use super::local_reply::LocalReply;
+use super::outgoing::{BodyProgress, ReplayBuffer};
+use super::response_body::{BodyForwarder, ResponseBody, ResponseContext};
+use super::timer::after;
 use super::upgrade::Tunnel;
-use super::{Exchange, headers, path, with_path};
+use super::{RequestContext, headers, path, with_path};
 use crate::config::action::{Forward, HostRewrite, Target, WeightedTarget};
 use crate::config::cluster::Protocol;
-use crate::config::format::Facts;
+use crate::config::format::LogFields;
 use crate::config::route::Route;
 use crate::upstream::Cluster;
 use crate::upstream::connect::ConnectError;
 
-use trip::{Answer, Failed, Mishap, Source, Trip};
+use upstream_request::{
+    AttemptError, RequestBody, RequestFailure, UpstreamRequest, UpstreamResponse,
+};
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
@@ -38,40 +40,40 @@ const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path
 const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
 const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 
-impl Exchange<'_> {
+impl RequestContext<'_> {
     pub(super) async fn forward(
         &mut self,
         route: &Route,
         forward: &Forward,
         parts: &mut Parts,
-        body: Inbound,
-    ) -> Response<Reply> {
+        body: IncomingBody,
+    ) -> Response<ResponseBody> {
         let session = self.session;
-        let Some((cluster, weighted)) = self.choose(forward, &parts.headers) else {
+        let Some((cluster, weighted)) = self.select_cluster(forward, &parts.headers) else {
             session.stats.no_cluster.inc();
             return self.reply(
-                LocalReply::empty(forward.not_found_status).because("cluster_not_found", "NC"),
+                LocalReply::empty(forward.not_found_status).with_details("cluster_not_found", "NC"),
             );
         };
         let runtime = cluster.runtime();
-        if let Some(record) = &mut self.record {
-            record.upstream_cluster = Some(runtime.config.name.clone());
+        if let Some(log_entry) = &mut self.log_entry {
+            log_entry.upstream_cluster = Some(runtime.config.name.clone());
         }
         let upgrade = !session.http2 && headers::wants_websocket(&parts.headers);
         if upgrade && !forward.websocket.unwrap_or(session.manager.websocket) {
             return self.reply(
                 LocalReply::empty(StatusCode::FORBIDDEN)
-                    .last()
-                    .because("upgrade_failed", "-"),
+                    .closing()
+                    .with_details("upgrade_failed", "-"),
             );
         }
         if !upgrade {
             // An offer to switch to another protocol may be passed over (RFC 9110 section 7.8).
-            headers::leave(&mut parts.headers);
+            headers::remove_hop_headers(&mut parts.headers);
         }
         if self.rewrite(route, forward, weighted, parts).is_none() {
             return self.reply(
-                LocalReply::empty(StatusCode::BAD_REQUEST).because("path_rewrite_failed", "-"),
+                LocalReply::empty(StatusCode::BAD_REQUEST).with_details("path_rewrite_failed", "-"),
             );
         }
 
@@ -79,16 +81,18 @@ impl Exchange<'_> {
         let has_body = !body.is_end_stream();
         let started = self.started;
         let progress = if has_body {
-            Progress::of_body(started)
+            BodyProgress::of_body(started)
         } else {
-            Progress::default()
+            BodyProgress::default()
         };
         let source = match (has_body, policy) {
-            (false, _) => Source::None,
-            (true, Some(_)) => {
-                Source::Taped(Recording::new(body, forward.buffer_limit, progress.clone()))
-            }
-            (true, None) => Source::Once(Some(body)),
+            (false, _) => RequestBody::None,
+            (true, Some(_)) => RequestBody::Replayable(ReplayBuffer::new(
+                body,
+                forward.buffer_limit,
+                progress.clone(),
+            )),
+            (true, None) => RequestBody::Once(Some(body)),
         };
         let http2 = match runtime.config.protocol {
             Protocol::Http1 => false,
@@ -97,8 +101,9 @@ impl Exchange<'_> {
         };
         let authority = self.authority.clone();
         let Some(uri) = target(&parts.uri, http2, &authority) else {
-            return self
-                .reply(LocalReply::empty(StatusCode::BAD_REQUEST).because("bad_authority", "-"));
+            return self.reply(
+                LocalReply::empty(StatusCode::BAD_REQUEST).with_details("bad_authority", "-"),
+            );
         };
         if http2 {
             parts.headers.remove(header::HOST);
@@ -113,8 +118,8 @@ impl Exchange<'_> {
                 .idle_timeout
                 .unwrap_or(session.manager.stream_idle_timeout),
         };
-        let trip = Trip {
-            exchange: self,
+        let upstream_request = UpstreamRequest {
+            request: self,
             cluster: &cluster,
             runtime: runtime.clone(),
             policy,
@@ -134,36 +139,37 @@ impl Exchange<'_> {
             current: RefCell::default(),
         };
         let outcome = {
-            let run = pin!(trip.run());
+            let run = pin!(upstream_request.run());
             let expiry = |cx: &Context<'_>| {
                 progress.watch(cx);
                 deadlines.next(&progress, started)
             };
-            self.alarm().race(run, expiry).await
+            self.timer().race(run, expiry).await
         };
-        let late = trip.current.take();
-        drop(trip);
+        let late = upstream_request.current.take();
+        drop(upstream_request);
         if let (Ok(Err(_)), Some(status)) = (&outcome, progress.failure()) {
             let text = status.canonical_reason().unwrap_or_default();
-            return self.reply(LocalReply::text(status, text).because("bad_request_body", "DPE"));
+            return self
+                .reply(LocalReply::text(status, text).with_details("bad_request_body", "DPE"));
         }
 
         match outcome {
             Ok(Ok(answer)) => {
-                let terms = Terms {
+                let context = ResponseContext {
                     request: progress,
                     // It is for the request to arrive before it is answered.
                     deadlines: Deadlines {
                         request: None,
                         ..deadlines
                     },
-                    record: None,
+                    log_entry: None,
                     random: session.worker.random.next(),
                     stream: self.stream.clone(),
                 };
-                self.answer(route, weighted, &parts.method, answer, terms, upgrade)
+                self.respond(route, weighted, &parts.method, answer, context, upgrade)
             }
-            Ok(Err(failed)) => self.fail(&cluster, failed),
+            Ok(Err(failed)) => self.error_reply(&cluster, failed),
             Err(_) => {
                 let expired = deadlines.expired(&progress, started);
                 if late.is_some() {
@@ -192,12 +198,12 @@ impl Exchange<'_> {
                         ("upstream request timeout", "response_timeout", "UT")
                     }
                 };
-                self.reply(LocalReply::text(status, text).because(details, flags))
+                self.reply(LocalReply::text(status, text).with_details(details, flags))
             }
         }
     }
 
-    fn choose<'f>(
+    fn select_cluster<'f>(
         &self,
         forward: &'f Forward,
         headers: &HeaderMap,
@@ -225,7 +231,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Path, host and headers as the route wants them. `None` when the new path is not a valid one.
+    /// Applies the route's rewrites of path, host and headers. `None` when the new path is not a valid one.
     fn rewrite(
         &mut self,
         route: &Route,
@@ -243,7 +249,7 @@ impl Exchange<'_> {
         {
             let authority = self.authority.clone();
             let path = parts.uri.path_and_query().cloned();
-            let facts = Facts {
+            let fields = LogFields {
                 method: parts.method.as_str(),
                 path: path.as_ref().map_or("", PathAndQuery::as_str),
                 authority: authority.to_str().unwrap_or_default(),
@@ -251,11 +257,11 @@ impl Exchange<'_> {
                 local: Some(self.session.local),
                 remote: Some(self.session.remote),
                 route: &route.name,
-                ..Facts::default()
+                ..LogFields::default()
             };
             let levels = weighted.map(|weighted| &weighted.request).into_iter();
             for mutation in levels.chain(route.request_mutations.iter().map(|level| &**level)) {
-                mutation.apply_with(&mut parts.headers, &facts);
+                mutation.apply_with(&mut parts.headers, &fields);
             }
         }
         match (
@@ -290,15 +296,15 @@ impl Exchange<'_> {
         Some(())
     }
 
-    fn answer(
+    fn respond(
         &mut self,
         route: &Route,
         weighted: Option<&WeightedTarget>,
         method: &Method,
-        answer: Answer,
-        mut terms: Terms,
+        answer: UpstreamResponse,
+        mut context: ResponseContext,
         upgrade: bool,
-    ) -> Response<Reply> {
+    ) -> Response<ResponseBody> {
         let session = self.session;
         let now = Instant::now();
         let (mut head, body) = answer.response.into_parts();
@@ -322,79 +328,82 @@ impl Exchange<'_> {
         }
         let mutations = weighted.map(|weighted| &weighted.response).into_iter();
         for mutation in mutations.chain(route.response_mutations.iter().map(|level| &**level)) {
-            let facts = Facts {
+            let fields = LogFields {
                 method: method.as_str(),
                 route: &route.name,
                 status: head.status.as_u16(),
-                upstream_host: Some(answer.lease.upstream.host.address),
+                upstream_host: Some(answer.pooled.upstream.host.address),
                 attempts: answer.attempts,
-                ..Facts::default()
+                ..LogFields::default()
             };
-            mutation.apply_with(&mut head.headers, &facts);
+            mutation.apply_with(&mut head.headers, &fields);
         }
         if !switching {
-            self.stamp(&mut head.headers, false);
+            self.set_response_headers(&mut head.headers, false);
         }
         session.stats.response(head.status.as_u16());
-        if let Some(mut record) = self.record.take() {
-            record.status = head.status.as_u16();
-            record.details = "via_upstream";
-            record.response = head.headers.clone();
-            record.answered = Some(now);
-            record.upstream_host = Some(answer.lease.upstream.host.address);
-            record.attempts = answer.attempts;
-            terms.record = Some(record);
+        if let Some(mut log_entry) = self.log_entry.take() {
+            log_entry.status = head.status.as_u16();
+            log_entry.details = "via_upstream";
+            log_entry.response = head.headers.clone();
+            log_entry.answered = Some(now);
+            log_entry.upstream_host = Some(answer.pooled.upstream.host.address);
+            log_entry.attempts = answer.attempts;
+            context.log_entry = Some(log_entry);
         }
         if switching {
-            let Some(tunnel) = Tunnel::new(session, answer.lease, terms) else {
+            let Some(tunnel) = Tunnel::new(session, answer.pooled, context) else {
                 let reply = LocalReply::empty(StatusCode::BAD_GATEWAY);
-                return self.reply(reply.because("upgrade_failed", "-"));
+                return self.reply(reply.with_details("upgrade_failed", "-"));
             };
-            return Response::from_parts(head, Reply::tunnel(tunnel, self.in_flight.take()));
+            return Response::from_parts(head, ResponseBody::tunnel(tunnel, self.in_flight.take()));
         }
-        let relay = Relay::new(body, answer.lease, &head.headers, terms);
-        Response::from_parts(head, Reply::relay(relay, self.in_flight.take()))
+        let forwarder = BodyForwarder::new(body, answer.pooled, &head.headers, context);
+        Response::from_parts(
+            head,
+            ResponseBody::forwarded(forwarder, self.in_flight.take()),
+        )
     }
 
-    fn fail(&mut self, cluster: &Cluster, failed: Failed) -> Response<Reply> {
-        if let Some(record) = &mut self.record {
-            record.attempts = failed.attempts;
+    fn error_reply(&mut self, cluster: &Cluster, failed: RequestFailure) -> Response<ResponseBody> {
+        if let Some(log_entry) = &mut self.log_entry {
+            log_entry.attempts = failed.attempts;
         }
-        let status = match failed.mishap {
-            Mishap::PerTryTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Mishap::Protocol => StatusCode::BAD_GATEWAY,
+        let status = match failed.error {
+            AttemptError::PerTryTimeout => StatusCode::GATEWAY_TIMEOUT,
+            AttemptError::Protocol => StatusCode::BAD_GATEWAY,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         cluster.stats.response(status.as_u16());
         let retried = failed.attempts > 1;
-        let reason = match &failed.mishap {
-            Mishap::NoHost => {
+        let reason = match &failed.error {
+            AttemptError::NoHost => {
                 let reply = LocalReply::text(status, "no healthy upstream")
-                    .because("no_healthy_upstream", "UH");
+                    .with_details("no_healthy_upstream", "UH");
                 return self.reply(reply);
             }
-            Mishap::PerTryTimeout => {
+            AttemptError::PerTryTimeout => {
                 let reply = LocalReply::text(status, "upstream request timeout")
-                    .because("response_timeout", if retried { "URX,UT" } else { "UT" });
+                    .with_details("response_timeout", if retried { "URX,UT" } else { "UT" });
                 return self.reply(reply);
             }
-            Mishap::Overflow => "overflow",
-            Mishap::Connect(ConnectError::Timeout) => "connection timeout",
-            Mishap::Connect(ConnectError::Failed(error)) => {
+            AttemptError::Overflow => "overflow",
+            AttemptError::Connect(ConnectError::Timeout) => "connection timeout",
+            AttemptError::Connect(ConnectError::Failed(error)) => {
                 tracing::debug!(%error, "upstream connection failed");
                 "remote connection failure"
             }
-            Mishap::Reset { .. } => "connection termination",
-            Mishap::Refused => "remote refused stream reset",
-            Mishap::Protocol => "protocol error",
+            AttemptError::Reset { .. } => "connection termination",
+            AttemptError::Refused => "remote refused stream reset",
+            AttemptError::Protocol => "protocol error",
         };
-        let (details, flags) = match &failed.mishap {
-            Mishap::Overflow => ("upstream_reset_before_response_started{overflow}", "UO"),
-            Mishap::Connect(_) => (
+        let (details, flags) = match &failed.error {
+            AttemptError::Overflow => ("upstream_reset_before_response_started{overflow}", "UO"),
+            AttemptError::Connect(_) => (
                 "upstream_reset_before_response_started{connection_failure}",
                 "UF",
             ),
-            Mishap::Protocol => (
+            AttemptError::Protocol => (
                 "upstream_reset_before_response_started{protocol_error}",
                 "UPE",
             ),
@@ -411,8 +420,8 @@ impl Exchange<'_> {
         let text = format!(
             "upstream connect error or disconnect/reset before headers. {latest}: {reason}"
         );
-        let mut reply = LocalReply::text(status, text).because(details, flags);
-        if matches!(failed.mishap, Mishap::Overflow) {
+        let mut reply = LocalReply::text(status, text).with_details(details, flags);
+        if matches!(failed.error, AttemptError::Overflow) {
             reply = reply.overloaded();
         }
         self.reply(reply)

@@ -14,8 +14,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 
-/// What only proxies may tell an application or each other: who the client is, and wishes for retries and timeouts.
-/// Envoy removes the same where nothing is configured to be trusted.
+/// Headers that only proxies may set: the client's identity, retry and timeout overrides.
+/// Envoy removes the same headers where no address is configured as internal.
 const UNTRUSTED: [HeaderName; 16] = [
     HeaderName::from_static("x-forwarded-client-cert"),
     HeaderName::from_static("x-envoy-internal"),
@@ -35,7 +35,7 @@ const UNTRUSTED: [HeaderName; 16] = [
     HeaderName::from_static("x-envoy-original-url"),
 ];
 
-/// What comes from other proxies of the mesh, so that it is removed only from requests from outside of it.
+/// Headers set by other proxies of the mesh; removed at the edge only (`use_remote_address`).
 const UNTRUSTED_AT_EDGE: [HeaderName; 5] = [
     HeaderName::from_static("x-envoy-decorator-operation"),
     HeaderName::from_static("x-envoy-downstream-service-cluster"),
@@ -49,13 +49,13 @@ const MAX_NOMINATED: usize = 10;
 /// A longer `te` is refused when `connection` names it.
 const MAX_TE: usize = 256;
 
-/// The `connection` header names a field that is not the client's to take away.
+/// The `connection` header names a field that a client must not remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Nominated;
+pub(super) struct ConnectionHeaderRejected;
 
-/// What a request is found to carry, in one pass over its names.
+/// Which headers a request has, found in one pass over its names.
 #[derive(Default)]
-struct Seen {
+struct HeaderScan {
     hop: bool,
     te: bool,
     expect: bool,
@@ -64,7 +64,7 @@ struct Seen {
     proto: bool,
 }
 
-impl Seen {
+impl HeaderScan {
     fn scan(headers: &HeaderMap) -> Self {
         let mut seen = Self::default();
         for name in headers.keys() {
@@ -88,16 +88,19 @@ impl Seen {
     }
 }
 
-/// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`leave`], because an
+/// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`remove_hop_headers`], because an
 /// upgrade is told by them.
-pub(super) fn arrive(headers: &mut HeaderMap, session: &Session) -> Result<(), Nominated> {
-    let mut seen = Seen::scan(headers);
+pub(super) fn sanitize_request(
+    headers: &mut HeaderMap,
+    session: &Session,
+) -> Result<(), ConnectionHeaderRejected> {
+    let mut seen = HeaderScan::scan(headers);
     if seen.hop {
         remove_nominated(headers)?;
         headers.remove(KEEP_ALIVE);
         headers.remove(PROXY_CONNECTION);
         headers.remove(header::TRANSFER_ENCODING);
-        seen = Seen::scan(headers);
+        seen = HeaderScan::scan(headers);
     }
     if seen.te && headers.get(header::TE).is_none_or(|te| te != "trailers") {
         keep_trailers(headers);
@@ -134,7 +137,7 @@ pub(super) fn arrive(headers: &mut HeaderMap, session: &Session) -> Result<(), N
 }
 
 /// Removes what is left of this hop before the request goes out, offers to switch protocols with it.
-pub(super) fn leave(headers: &mut HeaderMap) {
+pub(super) fn remove_hop_headers(headers: &mut HeaderMap) {
     headers.remove(header::CONNECTION);
     if headers.remove(header::UPGRADE).is_some() {
         headers.remove(HTTP2_SETTINGS);
@@ -142,8 +145,8 @@ pub(super) fn leave(headers: &mut HeaderMap) {
 }
 
 /// Removes the header fields that `connection` names, other than those that have their own rules. As Envoy has it,
-/// what proxies say about the client's origin is not the client's to take away.
-fn remove_nominated(headers: &mut HeaderMap) -> Result<(), Nominated> {
+/// fields in which proxies record the origin of a request must not be named.
+fn remove_nominated(headers: &mut HeaderMap) -> Result<(), ConnectionHeaderRejected> {
     let mut nominated: Vec<HeaderName> = Vec::new();
     let mut count = 0;
     for value in headers.get_all(header::CONNECTION) {
@@ -154,14 +157,14 @@ fn remove_nominated(headers: &mut HeaderMap) -> Result<(), Nominated> {
         {
             count += 1;
             if count >= MAX_NOMINATED || token.starts_with(b":") {
-                return Err(Nominated);
+                return Err(ConnectionHeaderRejected);
             }
             let Ok(name) = HeaderName::from_bytes(token) else {
                 continue;
             };
             match name.as_str() {
                 "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "host" => {
-                    return Err(Nominated);
+                    return Err(ConnectionHeaderRejected);
                 }
                 "close" | "upgrade" | "connection" | "keep-alive" => {}
                 _ => nominated.push(name),
@@ -171,7 +174,7 @@ fn remove_nominated(headers: &mut HeaderMap) -> Result<(), Nominated> {
     for name in nominated {
         if name == header::TE {
             if headers.get(header::TE).is_some_and(|te| te.len() >= MAX_TE) {
-                return Err(Nominated);
+                return Err(ConnectionHeaderRejected);
             }
             keep_trailers(headers);
         } else {
@@ -193,7 +196,7 @@ fn keep_trailers(headers: &mut HeaderMap) {
     }
 }
 
-/// Tells the application whom this proxy, at the edge, sees as its client.
+/// Adds the client's address, at the edge (`use_remote_address`).
 fn append_addresses(headers: &mut HeaderMap, session: &Session) {
     let address = session.remote.ip().to_string();
     let Ok(alone) = HeaderValue::from_str(&address) else {

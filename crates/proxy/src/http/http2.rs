@@ -1,4 +1,4 @@
-//! Our end of a client's HTTP/2 connection.
+//! The server side of an HTTP/2 connection.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -17,8 +17,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::alarm::Alarm;
-use super::inbound::{Inbound, http2_header_list};
+use super::incoming::{IncomingBody, http2_header_list};
+use super::timer::DeadlineTimer;
 use super::{Session, handle};
 use crate::rewind::Rewind;
 
@@ -27,8 +27,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 1 << 24;
 /// Bytes of one response that wait for the client's window.
 const SEND_BUFFER: usize = 256 * 1024;
-/// How long a client without requests has to close after it was told that the connection ends.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a client without requests has to close the connection after a GOAWAY.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a client until it, the session or an error ends the connection. `input` is what was read from the stream
 /// already.
@@ -53,27 +53,27 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
     }
     let owned = session.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = handle(owned.clone(), request.map(Inbound::Http2));
+        let answer = handle(owned.clone(), request.map(IncomingBody::Http2));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let stream = TokioIo::new(Rewind::new(stream, input));
     let mut connection = pin!(builder.serve_connection(stream, service));
-    let alarm = &session.alarm;
-    let mut goodbye: Option<Instant> = None;
+    let timer = &session.timer;
+    let mut deadline: Option<Instant> = None;
     let ended = std::future::poll_fn(|cx| {
-        if goodbye.is_none() && session.is_asked_to_close(cx) {
-            goodbye = Some(Instant::now() + GOODBYE);
+        if deadline.is_none() && session.is_asked_to_close(cx) {
+            deadline = Some(Instant::now() + GOAWAY_TIMEOUT);
             connection.as_mut().graceful_shutdown();
         }
         let polled = connection.as_mut().poll(cx);
         while polled.is_pending()
-            && let Some(at) = goodbye
-            && alarm.poll(at, cx).is_ready()
+            && let Some(at) = deadline
+            && timer.poll(at, cx).is_ready()
         {
             if session.in_flight.get() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            goodbye = Some(Instant::now() + GOODBYE);
+            deadline = Some(Instant::now() + GOAWAY_TIMEOUT);
         }
         polled
     })
@@ -88,11 +88,11 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
     }
 }
 
-/// What the task of one stream shares with the request on it.
+/// State shared by the task of one stream and the request on it.
 #[derive(Default)]
 pub(crate) struct Stream {
     /// The request's timer.
-    pub(super) alarm: Alarm,
+    pub(super) timer: DeadlineTimer,
     /// When the response is given up if the client takes no more of it; `None` while the client waits for it.
     give_up: Cell<Option<Instant>>,
 }
@@ -134,7 +134,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
                 let polled = future.as_mut().poll(cx);
                 CURRENT.replace(outer);
                 match stream.give_up.get() {
-                    Some(at) if polled.is_pending() => stream.alarm.poll(at, cx),
+                    Some(at) if polled.is_pending() => stream.timer.poll(at, cx),
                     _ => polled,
                 }
             })

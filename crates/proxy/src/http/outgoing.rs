@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::inbound::{BodyError, Inbound};
-use crate::http1::BadBody;
+use super::incoming::{BodyError, IncomingBody};
+use crate::http1::BodyDecodeError;
 
 /// How far a request's body was read from the client. A request without a body is complete from its start.
 #[derive(Clone, Default)]
-pub(crate) struct Progress(Option<Rc<Reading>>);
+pub(crate) struct BodyProgress(Option<Rc<Reading>>);
 
 struct Reading {
     state: Cell<ReadState>,
@@ -31,11 +31,11 @@ struct Reading {
 enum ReadState {
     Reading,
     Complete,
-    /// The client left, or what it sent is no body. How that is answered.
+    /// The client left or sent a malformed body; with the status of the response.
     Failed(StatusCode),
 }
 
-impl Progress {
+impl BodyProgress {
     pub(super) fn of_body(started: Instant) -> Self {
         Self(Some(Rc::new(Reading {
             state: Cell::new(ReadState::Reading),
@@ -66,7 +66,9 @@ impl Progress {
             Some(Err(error)) => reading
                 .state
                 .set(ReadState::Failed(match error.downcast_ref() {
-                    Some(BadBody::TrailersTooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    Some(BodyDecodeError::TrailersTooLarge) => {
+                        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+                    }
                     _ => StatusCode::BAD_REQUEST,
                 })),
             None => reading.state.set(ReadState::Complete),
@@ -86,7 +88,7 @@ impl Progress {
             .is_none_or(|reading| reading.state.get() == ReadState::Complete)
     }
 
-    /// How a body that cannot be read to its end is answered.
+    /// The status of the response to a body that cannot be read to its end.
     pub(crate) fn failure(&self) -> Option<StatusCode> {
         match self.0.as_ref()?.state.get() {
             ReadState::Failed(status) => Some(status),
@@ -94,7 +96,7 @@ impl Progress {
         }
     }
 
-    /// Whether it is the client that keeps the request from being complete.
+    /// Whether the request is incomplete because the client sends nothing.
     pub(crate) fn is_client_slow(&self) -> bool {
         self.0.as_ref().is_some_and(|reading| {
             reading.state.get() == ReadState::Reading && reading.waiting.get()
@@ -121,13 +123,16 @@ impl Progress {
 }
 
 /// The body of one attempt.
-pub(crate) enum Outgoing {
+pub(crate) enum OutgoingBody {
     Empty,
-    Stream { body: Inbound, progress: Progress },
-    Replay(Attempt),
+    Stream {
+        body: IncomingBody,
+        progress: BodyProgress,
+    },
+    Replay(ReplayBody),
 }
 
-impl Body for Outgoing {
+impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -158,23 +163,23 @@ impl Body for Outgoing {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream { body, .. } => body.size_hint(),
-            Self::Replay(attempt) => attempt.recording.0.borrow().hint,
+            Self::Replay(attempt) => attempt.buffer.0.borrow().hint,
         }
     }
 }
 
 /// A request body that remembers what was read from it, up to a limit.
-pub(crate) struct Recording(Rc<RefCell<Tape>>);
+pub(crate) struct ReplayBuffer(Rc<RefCell<ReplayState>>);
 
-struct Tape {
-    source: Inbound,
+struct ReplayState {
+    source: IncomingBody,
     hint: SizeHint,
     frames: Vec<Bytes>,
     held: usize,
     limit: usize,
     /// More arrived than may be kept: no further attempt is possible.
     overflown: bool,
-    progress: Progress,
+    progress: BodyProgress,
     ended: bool,
     trailers: Option<HeaderMap>,
     /// The attempt that may read from the source. An abandoned attempt's connection may still poll its body; it must
@@ -182,10 +187,10 @@ struct Tape {
     current: u32,
 }
 
-impl Recording {
-    pub(crate) fn new(source: Inbound, limit: usize, progress: Progress) -> Self {
+impl ReplayBuffer {
+    pub(crate) fn new(source: IncomingBody, limit: usize, progress: BodyProgress) -> Self {
         let hint = source.size_hint();
-        Self(Rc::new(RefCell::new(Tape {
+        Self(Rc::new(RefCell::new(ReplayState {
             ended: source.is_end_stream(),
             source,
             hint,
@@ -199,82 +204,84 @@ impl Recording {
         })))
     }
 
-    /// The body for the next attempt; earlier ones stall.
-    pub(crate) fn attempt(&self) -> Attempt {
-        let mut tape = self.0.borrow_mut();
-        tape.current += 1;
-        Attempt {
-            recording: Self(self.0.clone()),
-            number: tape.current,
+    /// The body for the next attempt; bodies of earlier attempts return nothing more.
+    pub(crate) fn attempt(&self) -> ReplayBody {
+        let mut state = self.0.borrow_mut();
+        state.current += 1;
+        ReplayBody {
+            buffer: Self(self.0.clone()),
+            number: state.current,
             next: 0,
             trailers_sent: false,
         }
     }
 
     pub(crate) fn can_replay(&self) -> bool {
-        let tape = self.0.borrow();
-        !tape.overflown && tape.progress.failure().is_none()
+        let state = self.0.borrow();
+        !state.overflown && state.progress.failure().is_none()
     }
 }
 
-pub(crate) struct Attempt {
-    recording: Recording,
+pub(crate) struct ReplayBody {
+    buffer: ReplayBuffer,
     number: u32,
     next: usize,
     trailers_sent: bool,
 }
 
-impl Attempt {
+impl ReplayBody {
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut tape = self.recording.0.borrow_mut();
-        let tape = &mut *tape;
-        if tape.current != self.number {
+        let mut state = self.buffer.0.borrow_mut();
+        let state = &mut *state;
+        if state.current != self.number {
             return Poll::Pending;
         }
-        if let Some(frame) = tape.frames.get(self.next) {
+        if let Some(frame) = state.frames.get(self.next) {
             self.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(frame.clone()))));
         }
-        if tape.ended {
+        if state.ended {
             if self.trailers_sent {
                 return Poll::Ready(None);
             }
             self.trailers_sent = true;
             return Poll::Ready(
-                tape.trailers
+                state
+                    .trailers
                     .clone()
                     .map(|trailers| Ok(Frame::trailers(trailers))),
             );
         }
-        let frame = Pin::new(&mut tape.source).poll_frame(cx);
+        let frame = Pin::new(&mut state.source).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             if let Some(data) = frame.data_ref() {
-                self.next = tape.keep(data);
+                self.next = state.keep(data);
             } else if let Some(trailers) = frame.trailers_ref() {
-                tape.trailers = Some(trailers.clone());
+                state.trailers = Some(trailers.clone());
                 self.trailers_sent = true;
             }
         }
-        tape.ended =
-            matches!(frame, Poll::Ready(None)) || tape.source.is_end_stream() || self.trailers_sent;
-        tape.progress.observe(&frame, tape.ended, cx);
+        state.ended = matches!(frame, Poll::Ready(None))
+            || state.source.is_end_stream()
+            || self.trailers_sent;
+        state.progress.observe(&frame, state.ended, cx);
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        let tape = self.recording.0.borrow();
-        tape.ended
-            && tape.current == self.number
-            && self.next >= tape.frames.len()
-            && (tape.trailers.is_none() || self.trailers_sent)
+        let state = self.buffer.0.borrow();
+        state.ended
+            && state.current == self.number
+            && self.next >= state.frames.len()
+            && (state.trailers.is_none() || self.trailers_sent)
     }
 }
 
-impl Tape {
-    /// Remembers a frame while the limit allows; returns where the reader stands now.
+impl ReplayState {
+    /// Keeps a frame while the limit allows; returns the reader's position.
     fn keep(&mut self, data: &Bytes) -> usize {
         self.held += data.len();
         if self.held > self.limit {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use super::alarm::Alarm;
-use crate::config::http_manager::{HttpManager, Routes};
+use super::timer::DeadlineTimer;
+use crate::config::http_connection_manager::{HttpConnectionManager, Routes};
 use crate::config::listener::Chain;
 use crate::config::route::RouteTable;
 use crate::local_arc::LocalArc;
@@ -19,22 +19,22 @@ use crate::worker::Worker;
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
     pub(crate) chain: Arc<Chain>,
-    pub(crate) manager: Arc<HttpManager>,
+    pub(crate) manager: Arc<HttpConnectionManager>,
     pub(crate) stats: Arc<HttpStats>,
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
-    /// Where the client meant to go, when the listener restores that.
+    /// The original destination, where the listener restores it.
     pub(crate) original_dst: SocketAddr,
     pub(crate) http2: bool,
     /// Of the request under way and the wait for the next; HTTP/2 streams have one each.
-    pub(crate) alarm: Alarm,
+    pub(crate) timer: DeadlineTimer,
     routes: RefCell<(u64, Option<LocalArc<RouteTable>>)>,
     pub(crate) in_flight: Cell<u32>,
     served: Cell<u32>,
     /// When the last request began or ended.
     pub(crate) active: Cell<Instant>,
     pub(crate) opened: Instant,
-    /// No further requests: finish and close.
+    /// No further requests are read.
     pub(crate) closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -42,12 +42,12 @@ pub(crate) struct Session {
 impl Session {
     #[allow(
         clippy::too_many_arguments,
-        reason = "plain facts of one connection, gathered in one place"
+        reason = "plain fields of one connection, gathered in one place"
     )]
     pub(crate) fn new(
         worker: Rc<Worker>,
         chain: Arc<Chain>,
-        manager: Arc<HttpManager>,
+        manager: Arc<HttpConnectionManager>,
         stats: Arc<HttpStats>,
         remote: SocketAddr,
         local: SocketAddr,
@@ -68,7 +68,7 @@ impl Session {
             local,
             original_dst,
             http2,
-            alarm: Alarm::default(),
+            timer: DeadlineTimer::default(),
             routes: RefCell::new((0, inline)),
             in_flight: Cell::new(0),
             served: Cell::new(0),
@@ -103,7 +103,7 @@ impl Session {
                 .is_some_and(|most| self.served.get() >= most)
     }
 
-    /// Whether the connection shall take no further requests. If not, the task is woken when it shall.
+    /// Whether the connection must take no further requests. If not yet, the task is woken when it must.
     pub(crate) fn is_asked_to_close(&self, cx: &Context<'_>) -> bool {
         if self.closing.get() {
             return true;

@@ -3,46 +3,50 @@
 use std::rc::Rc;
 
 use super::Session;
-use super::relay::Terms;
-use crate::http1::Wire;
+use super::response_body::ResponseContext;
+use crate::http1::BufferedStream;
 use crate::metrics::GaugeGuard;
 use crate::tcp;
-use crate::upstream::pool::Lease;
+use crate::upstream::pool::PooledConnection;
 
 /// Two connections to be joined once the client has read that protocols are switched.
 pub(crate) struct Tunnel {
     session: Rc<Session>,
-    server: Wire,
-    lease: Lease,
-    terms: Terms,
+    server: BufferedStream,
+    pooled: PooledConnection,
+    context: ResponseContext,
 }
 
 impl Tunnel {
     /// `None` when the upstream's connection is not there any more.
-    pub(super) fn new(session: &Rc<Session>, lease: Lease, terms: Terms) -> Option<Box<Self>> {
-        let server = lease.take_wire()?;
+    pub(super) fn new(
+        session: &Rc<Session>,
+        pooled: PooledConnection,
+        context: ResponseContext,
+    ) -> Option<Box<Self>> {
+        let server = pooled.take_stream()?;
         Some(Box::new(Self {
             session: session.clone(),
             server,
-            lease,
-            terms,
+            pooled,
+            context,
         }))
     }
 
     /// Joins the two until either end closes, both fall silent or the proxy goes away. The client's connection stays
     /// counted meanwhile.
-    pub(crate) async fn run(self: Box<Self>, client: Wire) {
+    pub(crate) async fn run(self: Box<Self>, client: BufferedStream) {
         let Self {
             session,
             server,
-            lease: _lease,
-            terms,
+            pooled: _lease,
+            context,
         } = *self;
         session.stats.downstream_cx_upgrades_total.inc();
         let _active = GaugeGuard::new(&session.stats, |stats| &stats.downstream_cx_upgrades_active);
         let (mut client, mut server) = (client.into_stream(), server.into_stream());
         let stop = session.worker.closed();
-        let idle = terms.deadlines.idle;
+        let idle = context.deadlines.idle;
         let (ended, _) = tcp::join(&mut client, &mut server, idle, stop).await;
         tracing::debug!(?ended, "upgraded connection closed");
     }

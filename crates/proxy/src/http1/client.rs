@@ -1,4 +1,4 @@
-//! Our end of a connection to an upstream.
+//! The client side of an HTTP/1 connection.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,18 +10,18 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use hyper::body::{Body, Frame};
 
-use super::decode::{BadBody, Decoder, Piece};
-use super::departures::{Departure, Departures};
-use super::encode::{self, Encoder, Extent};
+use super::buffered_stream::BufferedStream;
+use super::decode::{BodyDecodeError, BodyPart, Decoder};
+use super::encode::{self, BodyLength, Encoder};
 use super::framing::Framing;
-use super::head::{self, Limits, ResponseHead, Search};
-use super::wire::Wire;
-use crate::http::inbound::Inbound;
-use crate::http::outgoing::Outgoing;
+use super::head::{self, HeadFinder, Limits, ResponseHead};
+use super::write_coalescer::{PendingWrite, WriteCoalescer};
+use crate::http::incoming::IncomingBody;
+use crate::http::outgoing::OutgoingBody;
 use crate::upstream::pool::ConnectionGuard;
 
 /// A connection to an upstream: one request at a time.
-pub(crate) struct Link {
+pub(crate) struct UpstreamConnection {
     state: RefCell<State>,
     limits: Limits,
     /// Counts the connection as open.
@@ -30,36 +30,36 @@ pub(crate) struct Link {
 
 struct State {
     /// `None` once handed over to a tunnel.
-    wire: Option<Wire>,
-    search: Search,
+    stream: Option<BufferedStream>,
+    search: HeadFinder,
     /// The request's body, until all of it is encoded.
-    body: Option<(Outgoing, Encoder)>,
+    body: Option<(OutgoingBody, Encoder)>,
     decoder: Decoder,
     /// The response was one after which another request may follow.
     keep_alive: bool,
     /// Nothing of the request has reached the socket, and nothing was taken from its body.
     unsent: bool,
-    /// The output is among the worker's departures.
-    departing: bool,
+    /// The output waits in the worker's [`WriteCoalescer`](super::write_coalescer::WriteCoalescer).
+    write_deferred: bool,
     /// Of the task that waits for the response.
     waker: Option<Waker>,
-    /// The upstream takes no more of the request; it may still answer.
-    deaf: bool,
+    /// Writing failed; the upstream may still respond.
+    write_closed: bool,
 }
 
 /// How far a request is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Filled {
-    Whole,
+enum FillStatus {
+    Complete,
     /// The output has to be written first.
-    Full,
+    BufferFull,
     /// More of the body has to arrive first.
-    Waiting,
+    BodyPending,
 }
 
 /// A request's head on its way out.
 #[derive(Clone, Copy)]
-pub(crate) struct Outbound<'a> {
+pub(crate) struct OutgoingHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) target: &'a Uri,
     pub(crate) host: &'a HeaderValue,
@@ -69,75 +69,75 @@ pub(crate) struct Outbound<'a> {
 /// Why no response came.
 pub(crate) enum SendError {
     /// Nothing of the request was written; its body comes back.
-    Unsent(Outgoing),
+    Unsent(OutgoingBody),
     /// The connection ended, or the request's body did not come to its end.
     Reset,
     /// What came is no HTTP response.
-    Malformed,
+    ParseError,
 }
 
-impl Link {
-    pub(crate) fn new(wire: Wire, limits: Limits, guard: ConnectionGuard) -> Self {
+impl UpstreamConnection {
+    pub(crate) fn new(stream: BufferedStream, limits: Limits, guard: ConnectionGuard) -> Self {
         Self {
             state: RefCell::new(State {
-                wire: Some(wire),
-                search: Search::default(),
+                stream: Some(stream),
+                search: HeadFinder::default(),
                 body: None,
                 decoder: Decoder::new(Framing::None),
                 keep_alive: true,
                 unsent: true,
-                departing: false,
+                write_deferred: false,
                 waker: None,
-                deaf: false,
+                write_closed: false,
             }),
             limits,
             _guard: guard,
         }
     }
 
-    /// Whether an idle connection is still good.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Whether an idle connection can be used.
+    pub(crate) fn is_alive(&self) -> bool {
         self.state
             .borrow()
-            .wire
+            .stream
             .as_ref()
-            .is_some_and(Wire::is_quiet)
+            .is_some_and(BufferedStream::is_alive)
     }
 
     /// Whether request and response are over and another request may follow.
     pub(crate) fn is_reusable(&self) -> bool {
         let state = self.state.borrow();
         state.keep_alive
-            && !state.deaf
+            && !state.write_closed
             && state.body.is_none()
             && state.decoder.is_end()
             && state
-                .wire
+                .stream
                 .as_ref()
-                .is_some_and(|wire| wire.input.is_empty() && wire.output.is_empty())
+                .is_some_and(|stream| stream.input.is_empty() && stream.output.is_empty())
     }
 
     /// Sends a request and waits for the head of its response. The rest of the request's body follows while the
     /// response's is read.
     pub(crate) async fn send(
         self: &Rc<Self>,
-        head: Outbound<'_>,
-        body: Outgoing,
-        departures: &Departures,
-    ) -> Result<Response<Inbound>, SendError> {
+        head: OutgoingHead<'_>,
+        body: OutgoingBody,
+        write_coalescer: &WriteCoalescer,
+    ) -> Result<Response<IncomingBody>, SendError> {
         {
             let state = &mut *self.state.borrow_mut();
-            let Some(wire) = &mut state.wire else {
+            let Some(stream) = &mut state.stream else {
                 return Err(SendError::Unsent(body));
             };
-            let extent = Extent::of(&body);
+            let body_length = BodyLength::of(&body);
             let encoder = encode::request(
                 head.method,
                 head.target,
                 head.host,
                 head.headers,
-                extent,
-                wire.output.tail(),
+                body_length,
+                stream.output.tail(),
             );
             state.keep_alive = false;
             state.unsent = true;
@@ -147,15 +147,15 @@ impl Link {
         let mut begun = false;
         let head = std::future::poll_fn(|cx| {
             if !std::mem::replace(&mut begun, true) && self.state.borrow_mut().prepare(cx) {
-                departures.add(Departure::Request(self.clone()));
+                write_coalescer.add(PendingWrite::Request(self.clone()));
             }
             self.state.borrow_mut().poll_head(cx, method, self.limits)
         })
         .await?;
         let body = if head.framing == Framing::None {
-            Inbound::Empty
+            IncomingBody::Empty
         } else {
-            Inbound::Response(self.clone())
+            IncomingBody::Response(self.clone())
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
@@ -167,7 +167,7 @@ impl Link {
     pub(crate) fn poll_body(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BadBody>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
         self.state.borrow_mut().poll_body(cx)
     }
 
@@ -179,21 +179,21 @@ impl Link {
         self.state.borrow().decoder.remaining()
     }
 
-    /// Sends on what is left of the request.
-    pub(crate) fn nudge(&self, cx: &mut Context<'_>) {
-        self.state.borrow_mut().send_on(cx);
+    /// Writes the rest of the request, as far as the socket takes it.
+    pub(crate) fn drive_request(&self, cx: &mut Context<'_>) {
+        self.state.borrow_mut().write_request(cx);
     }
 
-    /// Writes a request that waited. What the socket does not take, or an error, is left to the waiting task.
-    pub(super) fn depart(&self) {
+    /// Writes a deferred request. What the socket does not take, or an error, is left to the waiting task.
+    pub(super) fn flush_deferred(&self) {
         let state = &mut *self.state.borrow_mut();
-        let Some(wire) = state.wire.as_mut().filter(|_| state.departing) else {
+        let Some(stream) = state.stream.as_mut().filter(|_| state.write_deferred) else {
             return;
         };
-        state.departing = false;
-        let before = wire.output.len();
-        let flushed = wire.flush_now();
-        state.unsent &= wire.output.len() == before;
+        state.write_deferred = false;
+        let before = stream.output.len();
+        let flushed = stream.flush_now();
+        state.unsent &= stream.output.len() == before;
         if flushed.is_err()
             && let Some(waker) = &state.waker
         {
@@ -202,28 +202,35 @@ impl Link {
     }
 
     /// The socket and what was read from it, for a connection that has switched protocols.
-    pub(crate) fn take_wire(&self) -> Option<Wire> {
-        self.state.borrow_mut().wire.take()
+    pub(crate) fn take_stream(&self) -> Option<BufferedStream> {
+        self.state.borrow_mut().stream.take()
     }
 }
 
 impl State {
-    /// Sends what can be sent of the request now. What goes wrong shows when the response is read.
-    fn send_on(&mut self, cx: &mut Context<'_>) {
-        if (self.body.is_some() || !self.is_flushed()) && !self.deaf && self.write(cx).is_err() {
-            self.deaf = true;
+    /// Writes as much of the request as the socket takes. Errors show when the response is read.
+    fn write_request(&mut self, cx: &mut Context<'_>) {
+        if (self.body.is_some() || !self.is_flushed())
+            && !self.write_closed
+            && self.write(cx).is_err()
+        {
+            self.write_closed = true;
         }
     }
 
-    /// Nothing waits to be written, or somebody else will write it.
+    /// Whether nothing has to be written here: the buffer is empty, or the write coalescer flushes it.
     fn is_flushed(&self) -> bool {
-        self.departing || self.wire.as_ref().is_none_or(|wire| wire.output.is_empty())
+        self.write_deferred
+            || self
+                .stream
+                .as_ref()
+                .is_none_or(|stream| stream.output.is_empty())
     }
 
-    /// Makes the whole request ready to leave, if its body is here and small.
+    /// Encodes the whole request if its body was received and is small. Returns whether it did.
     fn prepare(&mut self, cx: &mut Context<'_>) -> bool {
-        let complete = matches!(self.fill(cx), Ok(Filled::Whole));
-        self.departing = complete;
+        let complete = matches!(self.fill(cx), Ok(FillStatus::Complete));
+        self.write_deferred = complete;
         if complete {
             match &mut self.waker {
                 Some(known) => known.clone_from(cx.waker()),
@@ -236,32 +243,32 @@ impl State {
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
             let filled = self.fill(cx)?;
-            let Some(wire) = &mut self.wire else {
+            let Some(stream) = &mut self.stream else {
                 return Ok(());
             };
-            let before = wire.output.len();
-            let flushed = wire.poll_flush(cx);
-            self.unsent &= wire.output.len() == before;
-            if flushed?.is_pending() || filled != Filled::Full {
+            let before = stream.output.len();
+            let flushed = stream.poll_flush(cx);
+            self.unsent &= stream.output.len() == before;
+            if flushed?.is_pending() || filled != FillStatus::BufferFull {
                 return Ok(());
             }
         }
     }
 
     /// Encodes as much of the request's body as is here and has room.
-    fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<Filled> {
-        let Some(wire) = &mut self.wire else {
-            return Ok(Filled::Whole);
+    fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<FillStatus> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(FillStatus::Complete);
         };
         while let Some((body, encoder)) = &mut self.body {
-            if wire.output.is_full() {
-                return Ok(Filled::Full);
+            if stream.output.is_full() {
+                return Ok(FillStatus::BufferFull);
             }
             let frame = if body.is_end_stream() {
                 None
             } else {
                 let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
-                    return Ok(Filled::Waiting);
+                    return Ok(FillStatus::BodyPending);
                 };
                 // What was taken from the body cannot be put back.
                 self.unsent &= frame.is_none();
@@ -269,16 +276,16 @@ impl State {
             };
             let ended = match frame.map(Frame::into_data) {
                 Some(Ok(data)) => {
-                    encoder.data(data, &mut wire.output);
+                    encoder.data(data, &mut stream.output);
                     continue;
                 }
-                Some(Err(frame)) => encoder.end(frame.trailers_ref(), &mut wire.output),
-                None => encoder.end(None, &mut wire.output),
+                Some(Err(frame)) => encoder.end(frame.trailers_ref(), &mut stream.output),
+                None => encoder.end(None, &mut stream.output),
             };
             self.body = None;
             ended.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         }
-        Ok(Filled::Whole)
+        Ok(FillStatus::Complete)
     }
 
     fn poll_head(
@@ -288,61 +295,67 @@ impl State {
         limits: Limits,
     ) -> Poll<Result<ResponseHead, SendError>> {
         if (self.body.is_some() || !self.is_flushed())
-            && !self.deaf
+            && !self.write_closed
             && let Err(error) = self.write(cx)
         {
-            self.deaf = true;
+            self.write_closed = true;
             if self.unsent {
-                let body = self.body.take().map_or(Outgoing::Empty, |(body, _)| body);
+                let body = self
+                    .body
+                    .take()
+                    .map_or(OutgoingBody::Empty, |(body, _)| body);
                 return Poll::Ready(Err(SendError::Unsent(body)));
             }
-            // A body that broke off leaves the upstream waiting; there is nothing to hear from it.
+            // The upstream waits for the rest of the body; no response will come.
             if error.kind() == io::ErrorKind::Other || error.kind() == io::ErrorKind::UnexpectedEof
             {
                 return Poll::Ready(Err(SendError::Reset));
             }
         }
-        let Some(wire) = &mut self.wire else {
+        let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(SendError::Reset));
         };
         loop {
-            if !wire.input.is_empty() {
-                match head::response(&mut wire.input, &mut self.search, limits, method) {
+            if !stream.input.is_empty() {
+                match head::response(&mut stream.input, &mut self.search, limits, method) {
                     Ok(Some(head)) => {
                         self.decoder = Decoder::new(head.framing);
                         self.keep_alive = head.keep_alive;
                         return Poll::Ready(Ok(head));
                     }
                     Ok(None) => {}
-                    Err(_) => return Poll::Ready(Err(SendError::Malformed)),
+                    Err(_) => return Poll::Ready(Err(SendError::ParseError)),
                 }
             }
-            match ready!(wire.poll_read(cx)) {
+            match ready!(stream.poll_read(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(SendError::Reset)),
                 Ok(_) => {}
             }
         }
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BadBody>>> {
-        self.send_on(cx);
-        let Some(wire) = &mut self.wire else {
-            return Poll::Ready(Some(Err(BadBody::Cut)));
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
+        self.write_request(cx);
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Some(Err(BodyDecodeError::UnexpectedEof)));
         };
         loop {
-            match self.decoder.decode(&mut wire.input) {
-                Ok(Some(Piece::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Some(Piece::Trailers(trailers))) => {
+            match self.decoder.decode(&mut stream.input) {
+                Ok(Some(BodyPart::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Some(BodyPart::Trailers(trailers))) => {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
-                Ok(Some(Piece::End)) => return Poll::Ready(None),
+                Ok(Some(BodyPart::End)) => return Poll::Ready(None),
                 Ok(None) => {}
                 Err(error) => {
                     self.keep_alive = false;
                     return Poll::Ready(Some(Err(error)));
                 }
             }
-            if !matches!(ready!(wire.poll_read(cx)), Ok(1..)) {
+            if !matches!(ready!(stream.poll_read(cx)), Ok(1..)) {
                 self.keep_alive = false;
                 return Poll::Ready(self.decoder.close().err().map(Err));
             }

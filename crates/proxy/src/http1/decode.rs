@@ -5,32 +5,32 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::framing::Framing;
 
-/// Chunk extensions of one body, all told. Nobody uses them, so that many are an attack.
+/// Bytes of all chunk extensions of one body. They are unused in practice; more are an attack.
 const MAX_EXTENSIONS: usize = 16 * 1024;
 /// What trailers may take, as Envoy's default for heads and trailers has it.
 pub(crate) const MAX_TRAILER_BYTES: usize = 60 * 1024;
 pub(crate) const MAX_TRAILER_FIELDS: usize = 100;
 
-/// What a body is made of.
+/// What a body consists of.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum BodyPart {
     Data(Bytes),
     /// The last piece.
     Trailers(HeaderMap),
     End,
 }
 
-/// Why a body cannot be read on.
+/// Why a body cannot be decoded further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadBody {
-    #[error("the body's chunks are malformed")]
+pub(crate) enum BodyDecodeError {
+    #[error("the body's chunks are parse_error")]
     Chunk,
-    #[error("the body's trailers are malformed")]
+    #[error("the body's trailers are parse_error")]
     Trailers,
     #[error("the body's trailers are too large")]
     TrailersTooLarge,
     #[error("the connection ended within the body")]
-    Cut,
+    UnexpectedEof,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Decoder(State);
 enum State {
     Length(u64),
     Chunked {
-        part: Part,
+        part: ChunkState,
         /// Of the chunk: read so far of its size line, then left of its data. In the trailers: bytes searched for
         /// their end.
         size: u64,
@@ -51,7 +51,7 @@ enum State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum ChunkState {
     /// The first digit of a size.
     Size,
     Digits,
@@ -70,7 +70,7 @@ impl Decoder {
             Framing::None => State::End,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Chunked {
-                part: Part::Size,
+                part: ChunkState::Size,
                 size: 0,
                 extensions: 0,
             },
@@ -92,17 +92,20 @@ impl Decoder {
     }
 
     /// The next piece; `None` asks for more bytes.
-    pub(super) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Piece>, BadBody> {
+    pub(super) fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+    ) -> Result<Option<BodyPart>, BodyDecodeError> {
         match &mut self.0 {
-            State::End => Ok(Some(Piece::End)),
+            State::End => Ok(Some(BodyPart::End)),
             _ if buffer.is_empty() => Ok(None),
-            State::UntilClose => Ok(Some(Piece::Data(buffer.split().freeze()))),
+            State::UntilClose => Ok(Some(BodyPart::Data(buffer.split().freeze()))),
             State::Length(left) => {
                 let data = take(buffer, left);
                 if *left == 0 {
                     self.0 = State::End;
                 }
-                Ok(Some(Piece::Data(data)))
+                Ok(Some(BodyPart::Data(data)))
             }
             State::Chunked {
                 part,
@@ -110,7 +113,7 @@ impl Decoder {
                 extensions,
             } => {
                 let piece = chunked(part, size, extensions, buffer)?;
-                if matches!(piece, Some(Piece::Trailers(_) | Piece::End)) {
+                if matches!(piece, Some(BodyPart::Trailers(_) | BodyPart::End)) {
                     self.0 = State::End;
                 }
                 Ok(piece)
@@ -119,13 +122,13 @@ impl Decoder {
     }
 
     /// The peer sends no more. An error if the body should have gone on.
-    pub(super) fn close(&mut self) -> Result<(), BadBody> {
+    pub(super) fn close(&mut self) -> Result<(), BodyDecodeError> {
         match self.0 {
             State::UntilClose | State::End => {
                 self.0 = State::End;
                 Ok(())
             }
-            State::Length(_) | State::Chunked { .. } => Err(BadBody::Cut),
+            State::Length(_) | State::Chunked { .. } => Err(BodyDecodeError::UnexpectedEof),
         }
     }
 }
@@ -137,42 +140,44 @@ fn take(buffer: &mut BytesMut, left: &mut u64) -> Bytes {
 }
 
 fn chunked(
-    part: &mut Part,
+    part: &mut ChunkState,
     size: &mut u64,
     extensions: &mut usize,
     buffer: &mut BytesMut,
-) -> Result<Option<Piece>, BadBody> {
+) -> Result<Option<BodyPart>, BodyDecodeError> {
     while let Some(byte) = buffer.first().copied() {
         *part = match (*part, byte) {
-            (Part::Data, _) => {
+            (ChunkState::Data, _) => {
                 let data = take(buffer, size);
                 if *size == 0 {
-                    *part = Part::DataCr;
+                    *part = ChunkState::DataCr;
                 }
-                return Ok(Some(Piece::Data(data)));
+                return Ok(Some(BodyPart::Data(data)));
             }
-            (Part::Trailers, _) => return trailers(buffer, size),
-            (Part::Size | Part::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                let digit = (byte as char).to_digit(16).ok_or(BadBody::Chunk)?;
-                *size = size.checked_mul(16).ok_or(BadBody::Chunk)? + u64::from(digit);
-                Part::Digits
+            (ChunkState::Trailers, _) => return trailers(buffer, size),
+            (ChunkState::Size | ChunkState::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                let digit = (byte as char).to_digit(16).ok_or(BodyDecodeError::Chunk)?;
+                *size = size.checked_mul(16).ok_or(BodyDecodeError::Chunk)? + u64::from(digit);
+                ChunkState::Digits
             }
-            (Part::Digits | Part::Blank, b' ' | b'\t') => Part::Blank,
-            (Part::Digits | Part::Blank, b';') => Part::Extension,
-            (Part::Digits | Part::Blank | Part::Extension, b'\r') => Part::SizeEnd,
-            (Part::Extension, b'\n') => return Err(BadBody::Chunk),
-            (Part::Extension, _) => {
+            (ChunkState::Digits | ChunkState::Blank, b' ' | b'\t') => ChunkState::Blank,
+            (ChunkState::Digits | ChunkState::Blank, b';') => ChunkState::Extension,
+            (ChunkState::Digits | ChunkState::Blank | ChunkState::Extension, b'\r') => {
+                ChunkState::SizeEnd
+            }
+            (ChunkState::Extension, b'\n') => return Err(BodyDecodeError::Chunk),
+            (ChunkState::Extension, _) => {
                 *extensions += 1;
                 if *extensions >= MAX_EXTENSIONS {
-                    return Err(BadBody::Chunk);
+                    return Err(BodyDecodeError::Chunk);
                 }
-                Part::Extension
+                ChunkState::Extension
             }
-            (Part::SizeEnd, b'\n') if *size == 0 => Part::Trailers,
-            (Part::SizeEnd, b'\n') => Part::Data,
-            (Part::DataCr, b'\r') => Part::DataLf,
-            (Part::DataLf, b'\n') => Part::Size,
-            _ => return Err(BadBody::Chunk),
+            (ChunkState::SizeEnd, b'\n') if *size == 0 => ChunkState::Trailers,
+            (ChunkState::SizeEnd, b'\n') => ChunkState::Data,
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => ChunkState::Size,
+            _ => return Err(BodyDecodeError::Chunk),
         };
         buffer.advance(1);
     }
@@ -180,10 +185,13 @@ fn chunked(
 }
 
 /// What follows the last chunk: fields, or only the empty line. `searched` bytes are known not to end them.
-fn trailers(buffer: &mut BytesMut, searched: &mut u64) -> Result<Option<Piece>, BadBody> {
+fn trailers(
+    buffer: &mut BytesMut,
+    searched: &mut u64,
+) -> Result<Option<BodyPart>, BodyDecodeError> {
     if buffer.starts_with(b"\r\n") {
         buffer.advance(2);
-        return Ok(Some(Piece::End));
+        return Ok(Some(BodyPart::End));
     }
     // The end may begin in what was searched already.
     let from = usize::try_from(*searched).map_or(0, |searched| searched.saturating_sub(3));
@@ -191,9 +199,9 @@ fn trailers(buffer: &mut BytesMut, searched: &mut u64) -> Result<Option<Piece>, 
     let Some(end) = memchr::memmem::find(&room[from..], b"\r\n\r\n").map(|end| from + end) else {
         *searched = room.len() as u64;
         return if buffer.len() >= MAX_TRAILER_BYTES {
-            Err(BadBody::TrailersTooLarge)
+            Err(BodyDecodeError::TrailersTooLarge)
         } else if buffer.starts_with(b"\n") {
-            Err(BadBody::Trailers)
+            Err(BodyDecodeError::Trailers)
         } else {
             Ok(None)
         };
@@ -201,25 +209,25 @@ fn trailers(buffer: &mut BytesMut, searched: &mut u64) -> Result<Option<Piece>, 
     let block = buffer.split_to(end + 4).freeze();
     // As between chunks, a line feed by itself ends no line.
     if memchr::memchr_iter(b'\n', &block).any(|at| !block[..at].ends_with(b"\r")) {
-        return Err(BadBody::Trailers);
+        return Err(BodyDecodeError::Trailers);
     }
     let mut room = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let (length, fields) = match httparse::parse_headers(&block, &mut room) {
         Ok(httparse::Status::Complete(parsed)) => parsed,
-        Err(httparse::Error::TooManyHeaders) => return Err(BadBody::TrailersTooLarge),
-        _ => return Err(BadBody::Trailers),
+        Err(httparse::Error::TooManyHeaders) => return Err(BodyDecodeError::TrailersTooLarge),
+        _ => return Err(BodyDecodeError::Trailers),
     };
     if length != block.len() {
-        return Err(BadBody::Trailers);
+        return Err(BodyDecodeError::Trailers);
     }
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
         let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(BadBody::Trailers);
+            return Err(BodyDecodeError::Trailers);
         };
         map.append(name, value);
     }
-    Ok(Some(Piece::Trailers(map)))
+    Ok(Some(BodyPart::Trailers(map)))
 }

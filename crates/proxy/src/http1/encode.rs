@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
+use super::buffered_stream::WriteBuffer;
 use super::date;
 use super::framing::{ContentLength, content_length, has_token, may_have_body};
-use super::wire::Output;
 
 /// How a body is being written.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ enum Kind {
 
 /// The body was shorter than its head said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooShort;
+pub(super) struct BodyTooShort;
 
 impl Encoder {
     fn length(length: u64) -> Self {
@@ -70,7 +70,7 @@ impl Encoder {
         self.kind == Kind::Length(0)
     }
 
-    pub(super) fn data(&mut self, mut data: Bytes, output: &mut Output) {
+    pub(super) fn data(&mut self, mut data: Bytes, output: &mut WriteBuffer) {
         match &mut self.kind {
             Kind::Length(left) => {
                 if let Ok(left) = usize::try_from(*left) {
@@ -95,11 +95,11 @@ impl Encoder {
     pub(super) fn end(
         &mut self,
         trailers: Option<&HeaderMap>,
-        output: &mut Output,
-    ) -> Result<(), TooShort> {
+        output: &mut WriteBuffer,
+    ) -> Result<(), BodyTooShort> {
         match self.kind {
             Kind::Length(0) | Kind::UntilClose => Ok(()),
-            Kind::Length(_) => Err(TooShort),
+            Kind::Length(_) => Err(BodyTooShort),
             Kind::Chunked => {
                 let out = output.tail();
                 out.extend_from_slice(b"0\r\n");
@@ -171,14 +171,14 @@ fn append_length(length: u64, out: &mut Vec<u8>) {
 
 /// What the body says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum BodyLength {
     Empty,
     /// Bytes.
     Exact(u64),
     Unknown,
 }
 
-impl Extent {
+impl BodyLength {
     pub(super) fn of(body: &impl hyper::body::Body) -> Self {
         if body.is_end_stream() {
             Self::Empty
@@ -189,10 +189,10 @@ impl Extent {
 }
 
 /// Whether a length can be that of such a body.
-fn fits(length: &ContentLength, extent: Extent) -> bool {
-    match (length, extent) {
-        (ContentLength::Agreed(length), Extent::Empty) => *length == 0,
-        (ContentLength::Agreed(_), Extent::Exact(_) | Extent::Unknown) => true,
+fn fits(length: &ContentLength, body_length: BodyLength) -> bool {
+    match (length, body_length) {
+        (ContentLength::Agreed(length), BodyLength::Empty) => *length == 0,
+        (ContentLength::Agreed(_), BodyLength::Exact(_) | BodyLength::Unknown) => true,
         (ContentLength::Absent | ContentLength::Wrong, _) => false,
     }
 }
@@ -203,7 +203,7 @@ pub(super) fn request(
     target: &Uri,
     host: &HeaderValue,
     headers: &HeaderMap,
-    extent: Extent,
+    body_length: BodyLength,
     out: &mut Vec<u8>,
 ) -> Encoder {
     out.extend_from_slice(method.as_str().as_bytes());
@@ -229,26 +229,26 @@ pub(super) fn request(
             }
             header::TRANSFER_ENCODING => {}
             // A length that is not the body's would make part of it the next request.
-            header::CONTENT_LENGTH if !fits(&content_length(headers), extent) => {}
+            header::CONTENT_LENGTH if !fits(&content_length(headers), body_length) => {}
             _ => append_field(name, value, out),
         }
     }
     if !hosted {
         append_field(&header::HOST, host, out);
     }
-    let encoder = if extent == Extent::Empty {
+    let encoder = if body_length == BodyLength::Empty {
         if has_body_by_definition(method) && !headers.contains_key(header::CONTENT_LENGTH) {
             append_length(0, out);
         }
         Encoder::length(0)
     } else {
-        match (content_length(headers), extent) {
+        match (content_length(headers), body_length) {
             (ContentLength::Agreed(length), _) => Encoder::length(length),
-            (_, Extent::Exact(length)) => {
+            (_, BodyLength::Exact(length)) => {
                 append_length(length, out);
                 Encoder::length(length)
             }
-            (_, Extent::Empty | Extent::Unknown) => {
+            (_, BodyLength::Empty | BodyLength::Unknown) => {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
                 Encoder::chunked(headers)
             }
@@ -266,10 +266,10 @@ fn has_body_by_definition(method: &Method) -> bool {
     )
 }
 
-/// What a response's head depends on beside itself.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) method: &'a Method,
+/// What writing a response needs to know of its request.
+#[derive(Debug, Clone)]
+pub(super) struct RequestMeta {
+    pub(super) method: Method,
     pub(super) version: Version,
     /// Whether the connection could carry another request.
     pub(super) keep_alive: bool,
@@ -281,15 +281,15 @@ pub(super) struct Asked<'a> {
 pub(super) fn response(
     status: StatusCode,
     headers: &HeaderMap,
-    asked: Asked<'_>,
-    extent: Extent,
+    request: &RequestMeta,
+    body_length: BodyLength,
     out: &mut Vec<u8>,
 ) -> (Option<Encoder>, bool) {
-    let old = asked.version == Version::HTTP_10;
+    let old = request.version == Version::HTTP_10;
     append_status(status, old, out);
     let switching = status == StatusCode::SWITCHING_PROTOCOLS;
-    let bodied = may_have_body(asked.method, status);
-    let mut stays = asked.keep_alive;
+    let bodied = may_have_body(&request.method, status);
+    let mut stays = request.keep_alive;
     // The body ends where the upstream's header says, if it says so.
     let mut sized = None;
     let (mut dated, mut alive, mut close) = (false, false, false);
@@ -297,7 +297,7 @@ pub(super) fn response(
         match *name {
             header::CONTENT_LENGTH => {
                 let told = super::framing::digits(value.as_bytes());
-                let lies = bodied && extent == Extent::Empty && told != Some(0);
+                let lies = bodied && body_length == BodyLength::Empty && told != Some(0);
                 let misplaced = status == StatusCode::NO_CONTENT || status.is_informational();
                 if sized.is_some() || told.is_none() || lies || misplaced {
                     continue;
@@ -317,26 +317,28 @@ pub(super) fn response(
     }
     stays &= !close;
     let encoder = if !bodied {
-        if let (None, Extent::Exact(length), &Method::HEAD) = (sized, extent, asked.method) {
+        if let (None, BodyLength::Exact(length), &Method::HEAD) =
+            (sized, body_length, &request.method)
+        {
             append_length(length, out);
         }
         None
     } else {
-        Some(match (sized, extent) {
+        Some(match (sized, body_length) {
             (Some(length), _) => Encoder::length(length),
-            (None, Extent::Empty) => {
+            (None, BodyLength::Empty) => {
                 append_length(0, out);
                 Encoder::length(0)
             }
-            (None, Extent::Exact(length)) => {
+            (None, BodyLength::Exact(length)) => {
                 append_length(length, out);
                 Encoder::length(length)
             }
-            (None, Extent::Unknown) if old => Encoder::until_close(),
-            (None, Extent::Unknown) => {
+            (None, BodyLength::Unknown) if old => Encoder::until_close(),
+            (None, BodyLength::Unknown) => {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
                 let mut encoder = Encoder::chunked(headers);
-                if !asked.trailers {
+                if !request.trailers {
                     encoder.trailers.clear();
                 }
                 encoder

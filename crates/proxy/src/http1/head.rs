@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use super::framing::{ContentLength, Framing, content_length, digits, has_token, is_chunked};
-use super::{spare, target};
+use super::{header_pool, target};
 
 /// Room for header fields on the stack; larger limits take it from the heap.
-const USUAL_FIELDS: usize = 100;
+const STACK_FIELDS: usize = 100;
 /// Fields that a proxy adds to a message; more make its map grow.
-const ADDED: usize = 4;
+const ADDED_FIELDS: usize = 4;
 /// Longest request target. `http::Uri` holds no more.
 const MAX_TARGET: usize = 65_534;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,7 +32,7 @@ impl Limits {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Malformed {
+pub(crate) enum ParseError {
     Syntax,
     /// Not HTTP/1.0 or HTTP/1.1.
     Version,
@@ -43,7 +43,7 @@ pub(crate) enum Malformed {
     TargetTooLong,
     /// The request target has a fragment.
     Fragment,
-    /// The client speaks HTTP/2; it would not understand an answer.
+    /// The client speaks HTTP/2 and would not understand an HTTP/1 response.
     Http2,
 }
 
@@ -72,11 +72,11 @@ pub(super) struct ResponseHead {
 
 /// Looks for the end of a head in bytes that arrive in pieces, without looking at any twice.
 #[derive(Debug, Default)]
-pub(super) struct Search {
+pub(super) struct HeadFinder {
     seen: usize,
 }
 
-impl Search {
+impl HeadFinder {
     /// The head's length including the empty line, and whether this was the first look at an incomplete head.
     fn find(&mut self, bytes: &[u8]) -> Result<usize, bool> {
         let first = self.seen == 0;
@@ -102,8 +102,8 @@ impl Search {
         &mut self,
         buffer: &mut BytesMut,
         limits: Limits,
-        check: impl Fn(&[u8]) -> Result<(), Malformed>,
-    ) -> Result<Option<Bytes>, Malformed> {
+        check: impl Fn(&[u8]) -> Result<(), ParseError>,
+    ) -> Result<Option<Bytes>, ParseError> {
         if self.seen == 0 {
             // Empty lines before a message are forgiven (RFC 9112 section 2.2), a carriage return by itself is not.
             let blank = empty_lines(buffer);
@@ -115,14 +115,14 @@ impl Search {
             }
         }
         match self.find(buffer) {
-            Ok(length) if length > limits.bytes => Err(Malformed::TooLarge),
+            Ok(length) if length > limits.bytes => Err(ParseError::TooLarge),
             Ok(length) => {
                 self.seen = 0;
                 Ok(Some(buffer.split_to(length).freeze()))
             }
-            Err(_) if buffer.len() >= limits.bytes => Err(Malformed::TooLarge),
+            Err(_) if buffer.len() >= limits.bytes => Err(ParseError::TooLarge),
             Err(first) => {
-                // Something that is not HTTP at all is told at once, not when its head fails to end.
+                // Bytes that are not HTTP are refused at once, not when the head exceeds its limit.
                 if first {
                     check(buffer)?;
                 }
@@ -144,21 +144,21 @@ fn empty_lines(bytes: &[u8]) -> usize {
     }
 }
 
-fn malformed(error: httparse::Error) -> Malformed {
+fn parse_error(error: httparse::Error) -> ParseError {
     match error {
-        httparse::Error::TooManyHeaders => Malformed::TooLarge,
-        httparse::Error::Version => Malformed::Version,
-        _ => Malformed::Syntax,
+        httparse::Error::TooManyHeaders => ParseError::TooLarge,
+        httparse::Error::Version => ParseError::Version,
+        _ => ParseError::Syntax,
     }
 }
 
 /// Runs `parse` with room for as many fields as are permitted.
-fn with_room<'b, T>(
+fn with_header_buffer<'b, T>(
     fields: usize,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> T,
 ) -> T {
-    if fields <= USUAL_FIELDS {
-        let mut room = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+    if fields <= STACK_FIELDS {
+        let mut room = [const { MaybeUninit::uninit() }; STACK_FIELDS];
         parse(&mut room[..fields])
     } else {
         let mut room: Vec<_> = (0..fields).map(|_| MaybeUninit::uninit()).collect();
@@ -169,10 +169,10 @@ fn with_room<'b, T>(
 fn field(
     head: &Bytes,
     parsed: &httparse::Header<'_>,
-) -> Result<(HeaderName, HeaderValue), Malformed> {
-    let name = HeaderName::from_bytes(parsed.name.as_bytes()).map_err(|_| Malformed::Syntax)?;
+) -> Result<(HeaderName, HeaderValue), ParseError> {
+    let name = HeaderName::from_bytes(parsed.name.as_bytes()).map_err(|_| ParseError::Syntax)?;
     let value = HeaderValue::from_maybe_shared(head.slice_ref(parsed.value))
-        .map_err(|_| Malformed::Syntax)?;
+        .map_err(|_| ParseError::Syntax)?;
     Ok((name, value))
 }
 
@@ -190,7 +190,7 @@ impl KeepAlive {
         }
     }
 
-    fn meet(&mut self, value: &HeaderValue) {
+    fn observe(&mut self, value: &HeaderValue) {
         if self.closed || has_token(value, "close") {
             self.closed = true;
             self.stays = false;
@@ -211,73 +211,73 @@ fn version(minor: Option<u8>) -> Version {
 /// Takes a request's head off the buffer; `None` asks for more bytes.
 pub(super) fn request(
     buffer: &mut BytesMut,
-    search: &mut Search,
+    search: &mut HeadFinder,
     limits: Limits,
-) -> Result<Option<RequestHead>, Malformed> {
+) -> Result<Option<RequestHead>, ParseError> {
     let head = search.take(buffer, limits, |bytes| {
         if PREFACE.starts_with(bytes) {
             return Ok(());
         }
-        with_room(limits.fields, |room| {
+        with_header_buffer(limits.fields, |room| {
             httparse::Request::new(&mut [])
                 .parse_with_uninit_headers(bytes, room)
                 .map(drop)
-                .map_err(malformed)
+                .map_err(parse_error)
         })
     })?;
     let Some(head) = head else {
         return Ok(None);
     };
     if PREFACE.starts_with(&head) {
-        return Err(Malformed::Http2);
+        return Err(ParseError::Http2);
     }
-    with_room(limits.fields, |room| parse_request(&head, room)).map(Some)
+    with_header_buffer(limits.fields, |room| parse_request(&head, room)).map(Some)
 }
 
 fn parse_request<'b>(
     head: &'b Bytes,
     room: &mut [MaybeUninit<httparse::Header<'b>>],
-) -> Result<RequestHead, Malformed> {
+) -> Result<RequestHead, ParseError> {
     let mut parsed = httparse::Request::new(&mut []);
     let status = parsed
         .parse_with_uninit_headers(head, room)
-        .map_err(malformed)?;
+        .map_err(parse_error)?;
     let (true, Some(method), Some(target)) = (status.is_complete(), parsed.method, parsed.path)
     else {
-        return Err(Malformed::Syntax);
+        return Err(ParseError::Syntax);
     };
     if target.len() > MAX_TARGET {
-        return Err(Malformed::TargetTooLong);
+        return Err(ParseError::TargetTooLong);
     }
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Syntax)?;
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Syntax)?;
     if !target::is_method(&method) {
-        return Err(Malformed::Syntax);
+        return Err(ParseError::Syntax);
     }
     let uri = target::parse(&method, head.slice_ref(target.as_bytes()))?;
     let version = version(parsed.version);
     let mut alive = KeepAlive::of(version);
-    let mut headers = spare::take(parsed.headers.len() + ADDED);
+    let mut headers = header_pool::take(parsed.headers.len() + ADDED_FIELDS);
     let (mut length, mut coded, mut chunked) = (None, false, false);
     let (mut expects, mut trailers, mut hosted) = (false, false, false);
     for parsed in parsed.headers.iter() {
         let (name, value) = field(head, parsed)?;
         match name {
             // RFC 9112 section 3.2: two hosts are for two servers.
-            header::HOST if std::mem::replace(&mut hosted, true) => return Err(Malformed::Syntax),
+            header::HOST if std::mem::replace(&mut hosted, true) => return Err(ParseError::Syntax),
             header::CONTENT_LENGTH => {
-                let number = digits(value.as_bytes()).ok_or(Malformed::Syntax)?;
+                let number = digits(value.as_bytes()).ok_or(ParseError::Syntax)?;
                 match length {
                     None => length = Some(number),
                     Some(before) if before == number => continue,
-                    Some(_) => return Err(Malformed::Syntax),
+                    Some(_) => return Err(ParseError::Syntax),
                 }
             }
             header::TRANSFER_ENCODING => {
-                // Twice is not once.
+                // A repeated coding is refused.
                 chunked = !coded && is_chunked(&value);
                 coded = true;
             }
-            header::CONNECTION => alive.meet(&value),
+            header::CONNECTION => alive.observe(&value),
             header::TE => trailers |= has_token(&value, "trailers"),
             header::EXPECT => {
                 expects = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
@@ -287,11 +287,11 @@ fn parse_request<'b>(
         headers.append(name, value);
     }
     if coded && (version == Version::HTTP_10 || length.is_some()) {
-        // Whoever sends both a coding and a length is smuggling.
-        return Err(Malformed::Syntax);
+        // Both a coding and a length: request smuggling.
+        return Err(ParseError::Syntax);
     }
     if coded && !chunked {
-        return Err(Malformed::Coding);
+        return Err(ParseError::Coding);
     }
     let framing = if coded {
         Framing::Chunked
@@ -313,13 +313,13 @@ fn parse_request<'b>(
 /// Takes a response's head off the buffer, interim ones (1xx other than 101) skipped; `None` asks for more bytes.
 pub(super) fn response(
     buffer: &mut BytesMut,
-    search: &mut Search,
+    search: &mut HeadFinder,
     limits: Limits,
     method: &Method,
-) -> Result<Option<ResponseHead>, Malformed> {
+) -> Result<Option<ResponseHead>, ParseError> {
     loop {
         let head = search.take(buffer, limits, |bytes| {
-            with_room(limits.fields, |room| {
+            with_header_buffer(limits.fields, |room| {
                 httparse::ParserConfig::default()
                     .parse_response_with_uninit_headers(
                         &mut httparse::Response::new(&mut []),
@@ -327,13 +327,14 @@ pub(super) fn response(
                         room,
                     )
                     .map(drop)
-                    .map_err(malformed)
+                    .map_err(parse_error)
             })
         })?;
         let Some(head) = head else {
             return Ok(None);
         };
-        let response = with_room(limits.fields, |room| parse_response(&head, room, method))?;
+        let response =
+            with_header_buffer(limits.fields, |room| parse_response(&head, room, method))?;
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
         {
             return Ok(Some(response));
@@ -345,29 +346,29 @@ fn parse_response<'b>(
     head: &'b Bytes,
     room: &mut [MaybeUninit<httparse::Header<'b>>],
     method: &Method,
-) -> Result<ResponseHead, Malformed> {
+) -> Result<ResponseHead, ParseError> {
     let mut parsed = httparse::Response::new(&mut []);
     let status = httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut parsed, head, room)
-        .map_err(malformed)?;
+        .map_err(parse_error)?;
     let (true, Some(code)) = (status.is_complete(), parsed.code) else {
-        return Err(Malformed::Syntax);
+        return Err(ParseError::Syntax);
     };
-    let status = StatusCode::from_u16(code).map_err(|_| Malformed::Syntax)?;
+    let status = StatusCode::from_u16(code).map_err(|_| ParseError::Syntax)?;
     let version = version(parsed.version);
     let mut alive = KeepAlive::of(version);
-    let mut headers = spare::take(parsed.headers.len() + ADDED);
+    let mut headers = header_pool::take(parsed.headers.len() + ADDED_FIELDS);
     let (mut sized, mut coded, mut chunked) = (false, false, false);
     for parsed in parsed.headers.iter() {
         let (name, value) = field(head, parsed)?;
         match name {
             header::CONTENT_LENGTH => sized = true,
             header::TRANSFER_ENCODING => {
-                // Twice is not once.
+                // A repeated coding is refused.
                 chunked = !coded && is_chunked(&value);
                 coded = true;
             }
-            header::CONNECTION => alive.meet(&value),
+            header::CONNECTION => alive.observe(&value),
             _ => {}
         }
         headers.append(name, value);
@@ -376,14 +377,14 @@ fn parse_response<'b>(
         Framing::None
     } else if coded {
         if version == Version::HTTP_10 {
-            return Err(Malformed::Syntax);
+            return Err(ParseError::Syntax);
         }
         if sized {
             headers.remove(header::CONTENT_LENGTH);
             alive.stays = false;
         }
         if !chunked {
-            return Err(Malformed::Coding);
+            return Err(ParseError::Coding);
         }
         Framing::Chunked
     } else {
@@ -403,7 +404,7 @@ fn parse_response<'b>(
                 }
                 Framing::length(length)
             }
-            ContentLength::Wrong => return Err(Malformed::Syntax),
+            ContentLength::Wrong => return Err(ParseError::Syntax),
             ContentLength::Absent => Framing::UntilClose,
         }
     };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{Method, Uri};
 
-use super::head::Malformed;
+use super::head::ParseError;
 
 /// Registered methods beside those that `http` names; the set that Envoy's parser accepts.
 const METHODS: [&str; 25] = [
@@ -53,12 +53,12 @@ pub(super) fn is_method(method: &Method) -> bool {
 
 /// A request target as a URI: a path (origin form), an `http` or `https` URI (absolute form), `host:port` of a
 /// CONNECT (authority form), or the `*` of an OPTIONS (asterisk form).
-pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, Malformed> {
+pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, ParseError> {
     let mut escape = false;
     for byte in &target {
         match byte {
-            b'#' if target[0] != b'#' => return Err(Malformed::Fragment),
-            0x7f.. => return Err(Malformed::Syntax),
+            b'#' if target[0] != b'#' => return Err(ParseError::Fragment),
+            0x7f.. => return Err(ParseError::Syntax),
             // Clients send these three, and `Uri` takes them only percent-encoded.
             b'<' | b'>' | b'`' => escape = true,
             _ => {}
@@ -66,7 +66,7 @@ pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, Malformed> {
     }
     let origin = target.first() == Some(&b'/');
     let target = if escape { escaped(&target) } else { target };
-    let uri = Uri::from_maybe_shared(target).map_err(|_| Malformed::Syntax)?;
+    let uri = Uri::from_maybe_shared(target).map_err(|_| ParseError::Syntax)?;
     let valid = if origin {
         true
     } else if method == Method::CONNECT {
@@ -80,7 +80,7 @@ pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, Malformed> {
     if valid {
         Ok(uri)
     } else {
-        Err(Malformed::Syntax)
+        Err(ParseError::Syntax)
     }
 }
 

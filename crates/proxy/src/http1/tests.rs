@@ -6,25 +6,25 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use proptest::prelude::*;
 
-use super::decode::{BadBody, Decoder, Piece};
-use super::encode::{self, Asked, Extent};
+use super::buffered_stream::WriteBuffer;
+use super::decode::{BodyDecodeError, BodyPart, Decoder};
+use super::encode::{self, BodyLength, RequestMeta};
 use super::framing::Framing;
-use super::head::{self, Limits, Malformed, RequestHead, ResponseHead, Search};
-use super::wire::Output;
+use super::head::{self, HeadFinder, Limits, ParseError, RequestHead, ResponseHead};
 
 const LIMITS: Limits = Limits {
     bytes: 8 * 1024,
     fields: 100,
 };
 
-fn request(raw: &str) -> Result<Option<RequestHead>, Malformed> {
-    head::request(&mut BytesMut::from(raw), &mut Search::default(), LIMITS)
+fn request(raw: &str) -> Result<Option<RequestHead>, ParseError> {
+    head::request(&mut BytesMut::from(raw), &mut HeadFinder::default(), LIMITS)
 }
 
-fn response(raw: &str, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
+fn response(raw: &str, method: &Method) -> Result<Option<ResponseHead>, ParseError> {
     head::response(
         &mut BytesMut::from(raw),
-        &mut Search::default(),
+        &mut HeadFinder::default(),
         LIMITS,
         method,
     )
@@ -35,7 +35,7 @@ fn decode(
     framing: Framing,
     bytes: &[u8],
     cuts: &[usize],
-) -> Result<(Vec<u8>, Option<HeaderMap>, BytesMut), BadBody> {
+) -> Result<(Vec<u8>, Option<HeaderMap>, BytesMut), BodyDecodeError> {
     let mut decoder = Decoder::new(framing);
     let (mut body, mut trailers, mut buffer) = (Vec::new(), None, BytesMut::new());
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
@@ -49,9 +49,9 @@ fn decode(
             && let Some(piece) = decoder.decode(&mut buffer)?
         {
             match piece {
-                Piece::Data(data) => body.extend_from_slice(&data),
-                Piece::Trailers(fields) => trailers = Some(fields),
-                Piece::End => break,
+                BodyPart::Data(data) => body.extend_from_slice(&data),
+                BodyPart::Trailers(fields) => trailers = Some(fields),
+                BodyPart::End => break,
             }
         }
     }
@@ -59,10 +59,10 @@ fn decode(
     Ok((body, trailers, buffer))
 }
 
-fn written(output: &mut Output) -> Vec<u8> {
+fn written(output: &mut WriteBuffer) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !output.is_empty() {
-        let mut slices = [std::io::IoSlice::new(&[]); super::wire::SLICES];
+        let mut slices = [std::io::IoSlice::new(&[]); super::buffered_stream::SLICES];
         let count = output.slices(&mut slices);
         let piece: Vec<u8> = slices[..count]
             .iter()
@@ -102,68 +102,68 @@ fn request_framing_follows_rfc_9112() {
         ),
         (
             "transfer-encoding: gzip, chunked\r\n",
-            Err(Malformed::Coding),
+            Err(ParseError::Coding),
         ),
         (
             "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
-            Err(Malformed::Coding),
+            Err(ParseError::Coding),
         ),
         (
             "content-length: 5\r\ntransfer-encoding: chunked\r\n",
-            Err(Malformed::Syntax),
+            Err(ParseError::Syntax),
         ),
         (
             "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
-            Err(Malformed::Syntax),
+            Err(ParseError::Syntax),
         ),
         (
             "content-length: 5\r\ncontent-length: 6\r\n",
-            Err(Malformed::Syntax),
+            Err(ParseError::Syntax),
         ),
-        ("content-length: 5, 5\r\n", Err(Malformed::Syntax)),
-        ("content-length: +5\r\n", Err(Malformed::Syntax)),
-        ("content-length: \r\n", Err(Malformed::Syntax)),
+        ("content-length: 5, 5\r\n", Err(ParseError::Syntax)),
+        ("content-length: +5\r\n", Err(ParseError::Syntax)),
+        ("content-length: \r\n", Err(ParseError::Syntax)),
         (
             "content-length: 18446744073709551616\r\n",
-            Err(Malformed::Syntax),
+            Err(ParseError::Syntax),
         ),
-        ("transfer-encoding: gzip\r\n", Err(Malformed::Coding)),
+        ("transfer-encoding: gzip\r\n", Err(ParseError::Coding)),
         (
             "transfer-encoding: chunked, gzip\r\n",
-            Err(Malformed::Coding),
+            Err(ParseError::Coding),
         ),
         (
             "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n",
-            Err(Malformed::Coding),
+            Err(ParseError::Coding),
         ),
-        ("x : y\r\n", Err(Malformed::Syntax)),
-        ("x: y\r\n folded\r\n", Err(Malformed::Syntax)),
-        ("x: y\rz\r\n", Err(Malformed::Syntax)),
+        ("x : y\r\n", Err(ParseError::Syntax)),
+        ("x: y\r\n folded\r\n", Err(ParseError::Syntax)),
+        ("x: y\rz\r\n", Err(ParseError::Syntax)),
     ] {
         assert_eq!(framed(fields), expected, "{fields:?}");
     }
     let old = "POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
-    assert_eq!(request(old).unwrap_err(), Malformed::Syntax);
+    assert_eq!(request(old).unwrap_err(), ParseError::Syntax);
 }
 
 #[test]
 fn heads_are_limited() {
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(LIMITS.bytes));
-    assert_eq!(request(&long).unwrap_err(), Malformed::TooLarge);
+    assert_eq!(request(&long).unwrap_err(), ParseError::TooLarge);
     assert_eq!(
         request(&long[..LIMITS.bytes]).unwrap_err(),
-        Malformed::TooLarge,
+        ParseError::TooLarge,
         "before its end"
     );
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
-    assert_eq!(request(&many).unwrap_err(), Malformed::TooLarge);
+    assert_eq!(request(&many).unwrap_err(), ParseError::TooLarge);
     let roomy = Limits {
         fields: 101,
         ..LIMITS
     };
     let head = head::request(
         &mut BytesMut::from(&many[..]),
-        &mut Search::default(),
+        &mut HeadFinder::default(),
         roomy,
     );
     assert_eq!(head.unwrap().unwrap().headers.len(), 101);
@@ -174,21 +174,21 @@ fn heads_are_limited() {
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(65_534));
     let head = head::request(
         &mut BytesMut::from(&long[..]),
-        &mut Search::default(),
+        &mut HeadFinder::default(),
         target,
     );
-    assert_eq!(head.unwrap_err(), Malformed::TargetTooLong);
+    assert_eq!(head.unwrap_err(), ParseError::TargetTooLong);
 }
 
 #[test]
 fn what_is_not_http_is_told_from_its_first_bytes() {
     for bytes in ["\x16\x03\x01", "\x00", "{\"a\":"] {
-        assert_eq!(request(bytes).unwrap_err(), Malformed::Syntax, "{bytes:?}");
+        assert_eq!(request(bytes).unwrap_err(), ParseError::Syntax, "{bytes:?}");
     }
-    assert_eq!(request("GET / HTTP/9").unwrap_err(), Malformed::Version);
+    assert_eq!(request("GET / HTTP/9").unwrap_err(), ParseError::Version);
     assert_eq!(
         request("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap_err(),
-        Malformed::Http2
+        ParseError::Http2
     );
     for bytes in [
         "",
@@ -206,7 +206,7 @@ fn what_is_not_http_is_told_from_its_first_bytes() {
     for bytes in ["\rGET / HTTP/1.1\r\n\r\n", "\r\n\rGET", "\r\r\n"] {
         assert_eq!(
             request(bytes).map(drop),
-            Err(Malformed::Syntax),
+            Err(ParseError::Syntax),
             "{bytes:?}"
         );
     }
@@ -231,7 +231,7 @@ fn response_framing_follows_rfc_9112() {
         ),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 7\r\ncontent-length: 8\r\n\r\n",
-            Err(Malformed::Syntax),
+            Err(ParseError::Syntax),
         ),
         (
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -243,7 +243,7 @@ fn response_framing_follows_rfc_9112() {
         ),
         (
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
-            Err(Malformed::Coding),
+            Err(ParseError::Coding),
         ),
         (
             "HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\n",
@@ -270,7 +270,7 @@ fn response_framing_follows_rfc_9112() {
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
             fine(Framing::None, false),
         ),
-        ("ICY 200 OK\r\n\r\n", Err(Malformed::Version)),
+        ("ICY 200 OK\r\n\r\n", Err(ParseError::Version)),
     ] {
         assert_eq!(framed(raw, &get), expected, "{raw:?}");
     }
@@ -313,12 +313,12 @@ fn malformed_chunks_are_refused() {
     let endless = format!("5;{}", "x".repeat(20_000));
     assert_eq!(
         decode(Framing::Chunked, endless.as_bytes(), &[]).unwrap_err(),
-        BadBody::Chunk
+        BodyDecodeError::Chunk
     );
     let trailers = format!("0\r\nx: {}", "x".repeat(70_000));
     assert_eq!(
         decode(Framing::Chunked, trailers.as_bytes(), &[]).unwrap_err(),
-        BadBody::TrailersTooLarge
+        BodyDecodeError::TrailersTooLarge
     );
     for cut in [
         "",
@@ -330,13 +330,13 @@ fn malformed_chunks_are_refused() {
     ] {
         assert_eq!(
             decode(Framing::Chunked, cut.as_bytes(), &[]).unwrap_err(),
-            BadBody::Cut,
+            BodyDecodeError::UnexpectedEof,
             "{cut:?}"
         );
     }
     assert_eq!(
         decode(Framing::Length(5), b"four", &[]).unwrap_err(),
-        BadBody::Cut
+        BodyDecodeError::UnexpectedEof
     );
 }
 
@@ -346,21 +346,21 @@ fn encoded(
     version: Version,
     status: u16,
     fields: &[(&'static str, &'static str)],
-    extent: Extent,
+    body_length: BodyLength,
 ) -> (String, bool, bool) {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         headers.append(*name, HeaderValue::from_static(value));
     }
-    let asked = Asked {
-        method,
+    let request = RequestMeta {
+        method: method.clone(),
         version,
         keep_alive: true,
         trailers: true,
     };
     let mut out = Vec::new();
     let status = StatusCode::from_u16(status).unwrap();
-    let (encoder, stays) = encode::response(status, &headers, asked, extent, &mut out);
+    let (encoder, stays) = encode::response(status, &headers, &request, body_length, &mut out);
     let text = String::from_utf8(out).unwrap();
     let date = text.find("date: ").expect("a date");
     let end = date + text[date..].find("\r\n").unwrap() + 2;
@@ -376,13 +376,13 @@ fn responses_say_where_they_end() {
     let (get, head) = (Method::GET, Method::HEAD);
     let (new, old) = (Version::HTTP_11, Version::HTTP_10);
     let known: &[(&str, &str)] = &[("content-length", "4")];
-    for (method, version, status, fields, extent, expected) in [
+    for (method, version, status, fields, body_length, expected) in [
         (
             &get,
             new,
             200,
             known,
-            Extent::Exact(4),
+            BodyLength::Exact(4),
             ("content-length: 4\r\n", true, true),
         ),
         (
@@ -390,7 +390,7 @@ fn responses_say_where_they_end() {
             new,
             200,
             &[],
-            Extent::Exact(4),
+            BodyLength::Exact(4),
             ("content-length: 4\r\n", true, true),
         ),
         (
@@ -398,7 +398,7 @@ fn responses_say_where_they_end() {
             new,
             200,
             &[],
-            Extent::Empty,
+            BodyLength::Empty,
             ("content-length: 0\r\n", true, true),
         ),
         (
@@ -406,7 +406,7 @@ fn responses_say_where_they_end() {
             new,
             200,
             known,
-            Extent::Empty,
+            BodyLength::Empty,
             ("content-length: 0\r\n", true, true),
         ),
         (
@@ -414,16 +414,16 @@ fn responses_say_where_they_end() {
             new,
             200,
             &[],
-            Extent::Unknown,
+            BodyLength::Unknown,
             ("transfer-encoding: chunked\r\n", true, true),
         ),
-        (&get, old, 200, &[], Extent::Unknown, ("", true, false)),
+        (&get, old, 200, &[], BodyLength::Unknown, ("", true, false)),
         (
             &get,
             old,
             200,
             known,
-            Extent::Exact(4),
+            BodyLength::Exact(4),
             (
                 "content-length: 4\r\nconnection: keep-alive\r\n",
                 true,
@@ -435,18 +435,18 @@ fn responses_say_where_they_end() {
             new,
             200,
             known,
-            Extent::Empty,
+            BodyLength::Empty,
             ("content-length: 4\r\n", false, true),
         ),
-        (&head, new, 200, &[], Extent::Empty, ("", false, true)),
-        (&get, new, 204, &[], Extent::Empty, ("", false, true)),
-        (&get, new, 204, known, Extent::Empty, ("", false, true)),
+        (&head, new, 200, &[], BodyLength::Empty, ("", false, true)),
+        (&get, new, 204, &[], BodyLength::Empty, ("", false, true)),
+        (&get, new, 204, known, BodyLength::Empty, ("", false, true)),
         (
             &get,
             new,
             304,
             known,
-            Extent::Empty,
+            BodyLength::Empty,
             ("content-length: 4\r\n", false, true),
         ),
         (
@@ -454,19 +454,19 @@ fn responses_say_where_they_end() {
             new,
             200,
             &[("connection", "close")],
-            Extent::Empty,
+            BodyLength::Empty,
             ("connection: close\r\ncontent-length: 0\r\n", true, false),
         ),
     ] {
-        let (text, bodied, stays) = encoded(method, version, status, fields, extent);
+        let (text, bodied, stays) = encoded(method, version, status, fields, body_length);
         let (_, rest) = text.split_once("\r\n").unwrap();
         let got = (rest.strip_suffix("\r\n").unwrap(), bodied, stays);
         assert_eq!(
             got, expected,
-            "{method} {version:?} {status} {fields:?} {extent:?}"
+            "{method} {version:?} {status} {fields:?} {body_length:?}"
         );
     }
-    let (text, ..) = encoded(&get, new, 299, &[], Extent::Empty);
+    let (text, ..) = encoded(&get, new, 299, &[], BodyLength::Empty);
     assert!(text.starts_with("HTTP/1.1 299 Unknown\r\n"), "{text}");
 }
 
@@ -477,13 +477,13 @@ fn trailers_are_sent_where_they_were_announced() {
         header::TRAILER,
         HeaderValue::from_static("x-sum, content-length"),
     );
-    let mut output = Output::default();
+    let mut output = WriteBuffer::default();
     let mut encoder = encode::request(
         &Method::POST,
         &Uri::from_static("/"),
         &HeaderValue::from_static("a"),
         &headers,
-        Extent::Unknown,
+        BodyLength::Unknown,
         output.tail(),
     );
     let mut trailers = HeaderMap::new();
@@ -510,11 +510,11 @@ proptest! {
         cuts in prop::collection::vec(any::<usize>(), 0..12),
     ) {
         let whole = chunks.concat();
-        let extent = if known { Extent::Exact(whole.len() as u64) } else { Extent::Unknown };
-        let mut output = Output::default();
+        let body_length = if known { BodyLength::Exact(whole.len() as u64) } else { BodyLength::Unknown };
+        let mut output = WriteBuffer::default();
         let mut encoder = encode::request(
             &Method::POST, &Uri::from_static("/p?q"), &HeaderValue::from_static("a.test"),
-            &HeaderMap::new(), extent, output.tail(),
+            &HeaderMap::new(), body_length, output.tail(),
         );
         for chunk in &chunks {
             encoder.data(Bytes::copy_from_slice(chunk), &mut output);
@@ -522,7 +522,7 @@ proptest! {
         prop_assert_eq!(encoder.end(None, &mut output), Ok(()));
         let mut bytes = BytesMut::from(&written(&mut output)[..]);
         bytes.extend_from_slice(b"GET /next");
-        let head = head::request(&mut bytes, &mut Search::default(), LIMITS).unwrap().unwrap();
+        let head = head::request(&mut bytes, &mut HeadFinder::default(), LIMITS).unwrap().unwrap();
         prop_assert_eq!(&head.uri, "/p?q");
         let (body, trailers, rest) = decode(head.framing, &bytes, &cuts).unwrap();
         prop_assert_eq!(body, whole);
@@ -539,7 +539,7 @@ proptest! {
         let fields: String = names.iter().map(|name| format!("x{name}: v{name}\r\n")).collect();
         let raw = format!("PUT /a/b HTTP/1.1\r\nhost: a\r\n{fields}\r\nrest");
         let whole = request(&raw).unwrap().unwrap();
-        let (mut buffer, mut search, mut at) = (BytesMut::new(), Search::default(), 0);
+        let (mut buffer, mut search, mut at) = (BytesMut::new(), HeadFinder::default(), 0);
         let mut cuts = cuts.iter().cycle();
         let pieced = loop {
             let end = (at + cuts.next().unwrap()).min(raw.len());
@@ -557,8 +557,8 @@ proptest! {
     /// Foreign bytes are refused or understood; they break nothing.
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cuts in prop::collection::vec(any::<usize>(), 0..4)) {
-        let _ = head::request(&mut BytesMut::from(&bytes[..]), &mut Search::default(), LIMITS);
-        let _ = head::response(&mut BytesMut::from(&bytes[..]), &mut Search::default(), LIMITS, &Method::GET);
+        let _ = head::request(&mut BytesMut::from(&bytes[..]), &mut HeadFinder::default(), LIMITS);
+        let _ = head::response(&mut BytesMut::from(&bytes[..]), &mut HeadFinder::default(), LIMITS, &Method::GET);
         for framing in [Framing::Chunked, Framing::Length(77), Framing::UntilClose] {
             let _ = decode(framing, &bytes, &cuts);
         }

@@ -16,26 +16,26 @@ use crate::random::Random;
 pub(crate) struct Balancer {
     epoch: u64,
     /// With the share of traffic, in percent, that goes to each priority.
-    levels: Vec<(u32, Level)>,
+    levels: Vec<(u32, PriorityLevel)>,
 }
 
 /// One priority.
-struct Level {
-    ring: Ring,
+struct PriorityLevel {
+    hosts: HostSet,
     panic: bool,
 }
 
 /// Hosts that take part, with relative weights.
 #[derive(Default)]
-struct Ring {
+struct HostSet {
     hosts: Vec<(Rc<Upstream>, f64)>,
     uniform: bool,
     next: usize,
     /// Earliest deadline first, used when weights differ.
-    schedule: BinaryHeap<Slot>,
+    schedule: BinaryHeap<ScheduleEntry>,
 }
 
-struct Slot {
+struct ScheduleEntry {
     deadline: f64,
     host: usize,
 }
@@ -67,7 +67,7 @@ impl Balancer {
                 } else {
                     usable(group)
                 };
-                let ring = Ring::build(
+                let hosts = HostSet::build(
                     &members,
                     runtime.config.locality_weighted,
                     upstreams,
@@ -75,8 +75,8 @@ impl Balancer {
                 );
                 (
                     share.percent,
-                    Level {
-                        ring,
+                    PriorityLevel {
+                        hosts,
                         panic: share.panic,
                     },
                 )
@@ -116,7 +116,7 @@ impl Balancer {
         if level.panic {
             stats.lb_healthy_panic.inc();
         }
-        level.ring.pick(policy, random)
+        level.hosts.pick(policy, random)
     }
 }
 
@@ -159,7 +159,7 @@ impl Shares {
             .collect();
         let total: u32 = health.iter().map(|(_, available)| *available).sum();
         if total == 0 {
-            // Nobody is healthy: everything goes to the first priority, in panic unless panic is switched off.
+            // No host is healthy: everything goes to the first priority, in panic unless panic is switched off.
             let panic = threshold > 0.0;
             return (0..groups.len())
                 .map(|i| Self {
@@ -193,7 +193,7 @@ impl Shares {
     }
 }
 
-impl Ring {
+impl HostSet {
     fn build(
         members: &[&Member],
         by_locality: bool,
@@ -225,7 +225,7 @@ impl Ring {
             BinaryHeap::new()
         } else {
             // Random phases, so that workers and proxies do not all begin with the same host.
-            let slot = |(host, (_, weight)): (usize, &(_, f64))| Slot {
+            let slot = |(host, (_, weight)): (usize, &(_, f64))| ScheduleEntry {
                 deadline: random.fraction() / weight,
                 host,
             };
@@ -304,7 +304,7 @@ impl Ring {
 }
 
 // Reversed, so that the heap's top is the earliest deadline. Ties go to the host declared first.
-impl Ord for Slot {
+impl Ord for ScheduleEntry {
     fn cmp(&self, other: &Self) -> Ordering {
         other
             .deadline
@@ -313,19 +313,19 @@ impl Ord for Slot {
     }
 }
 
-impl PartialOrd for Slot {
+impl PartialOrd for ScheduleEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Slot {
+impl PartialEq for ScheduleEntry {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Slot {}
+impl Eq for ScheduleEntry {}
 
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,11 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::config::cluster::{Cluster, Protocol};
 
-/// A silent HTTP/2 peer is probed so often, and is gone when it has acknowledged nothing for so long.
+/// Interval of TCP keep-alive probes on HTTP/2 connections, and how long a peer may acknowledge nothing.
 const PROBE: Duration = Duration::from_secs(10);
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
     Timeout,

@@ -16,11 +16,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Notify};
 
 use super::connect::ConnectError;
-use super::pool::{AcquireError, ConnectionGuard, Pending};
+use super::pool::{AcquireError, ConnectionGuard, PendingRequest};
 use super::{Cluster, Upstream};
 use crate::config::cluster;
-use crate::http::inbound::{HTTP2_FIELDS, Inbound, http2_header_list};
-use crate::http::outgoing::Outgoing;
+use crate::http::incoming::{HTTP2_FIELDS, IncomingBody, http2_header_list};
+use crate::http::outgoing::OutgoingBody;
 
 /// Flow-control windows: what a host may send ahead of the client, per request and per connection.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -39,7 +39,7 @@ pub(super) struct Connections {
 }
 
 struct Connection {
-    sender: http2::SendRequest<Outgoing>,
+    sender: http2::SendRequest<OutgoingBody>,
     /// Requests that the host takes at once; 0 until its first SETTINGS have come.
     permitted: Cell<usize>,
     active: Cell<u32>,
@@ -47,10 +47,10 @@ struct Connection {
     served: Cell<u32>,
     /// When the last request ended.
     idle_since: Cell<Instant>,
-    settled: Notify,
+    settings_changed: Notify,
 }
 
-/// A place for one request on a connection.
+/// One request's slot on a connection; released when dropped.
 pub(super) struct Stream {
     connection: Rc<Connection>,
     upstream: Rc<Upstream>,
@@ -64,7 +64,7 @@ impl Connection {
 }
 
 impl Stream {
-    /// A place on a connection with room; a new connection is opened if none has.
+    /// A slot on a connection with room; a new connection is opened if none has room.
     pub(super) async fn acquire(
         cluster: &Rc<Cluster>,
         upstream: &Rc<Upstream>,
@@ -77,7 +77,7 @@ impl Stream {
     }
 
     async fn wait(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
-        let _pending = Pending::take(cluster)?;
+        let _pending = PendingRequest::take(cluster)?;
         let connections = &upstream.pool.http2;
         loop {
             let opening = connections.opening.lock().await;
@@ -131,11 +131,11 @@ impl Stream {
     /// Sends a request. On error it comes back if nothing of it was sent.
     pub(super) async fn send(
         &self,
-        request: http::Request<Outgoing>,
-    ) -> Result<http::Response<Inbound>, TrySendError<http::Request<Outgoing>>> {
+        request: http::Request<OutgoingBody>,
+    ) -> Result<http::Response<IncomingBody>, TrySendError<http::Request<OutgoingBody>>> {
         let mut sender = self.connection.sender.clone();
         let response = sender.try_send_request(request).await?;
-        Ok(response.map(Inbound::Http2))
+        Ok(response.map(IncomingBody::Http2))
     }
 }
 
@@ -202,9 +202,9 @@ async fn handshake(
     config: &cluster::Cluster,
     guard: ConnectionGuard,
 ) -> io::Result<Rc<Connection>> {
-    let turns = Turns::default();
-    turns.0.guard.set(Some(guard));
-    let mut builder = http2::Builder::new(turns.clone());
+    let executor = ConnectionExecutor::default();
+    executor.0.guard.set(Some(guard));
+    let mut builder = http2::Builder::new(executor.clone());
     builder
         .timer(TokioTimer::new())
         // None before the host's SETTINGS.
@@ -229,32 +229,32 @@ async fn handshake(
         active: Cell::new(0),
         served: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
-        settled: Notify::new(),
+        settings_changed: Notify::new(),
     });
-    // Weak, because the connection ends when nobody holds it.
+    // Weak, because the connection closes when it is neither pooled nor in use.
     let weak = Rc::downgrade(&connection);
     tokio::task::spawn_local(async move {
         let ended = std::future::poll_fn(|cx| {
             let polled = Pin::new(&mut driver).poll(cx);
-            turns.0.waker.replace(Some(cx.waker().clone()));
+            executor.0.waker.replace(Some(cx.waker().clone()));
             if let Some(connection) = weak.upgrade() {
                 let permitted = driver.current_max_send_streams();
                 if connection.permitted.replace(permitted) != permitted {
-                    connection.settled.notify_waiters();
+                    connection.settings_changed.notify_waiters();
                 }
             }
             polled
         })
         .await;
         if let Some(connection) = weak.upgrade() {
-            connection.settled.notify_waiters();
+            connection.settings_changed.notify_waiters();
         }
         if let Err(error) = ended {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
     loop {
-        let settled = connection.settled.notified();
+        let settings_changed = connection.settings_changed.notified();
         if connection.sender.is_closed() {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -264,23 +264,23 @@ async fn handshake(
         if connection.permitted.get() > 0 {
             return Ok(connection.clone());
         }
-        settled.await;
+        settings_changed.await;
     }
 }
 
 /// Runs hyper's tasks on this thread. After each turn of the one that reads the connection it wakes the task that
 /// knows what the host permits.
 #[derive(Clone, Default)]
-struct Turns(Rc<TurnsState>);
+struct ConnectionExecutor(Rc<ExecutorState>);
 
 #[derive(Default)]
-struct TurnsState {
+struct ExecutorState {
     /// For the first task, which reads and writes the connection: counts it as open until it is closed.
     guard: Cell<Option<ConnectionGuard>>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl<F: Future<Output = ()> + 'static> Executor<F> for Turns {
+impl<F: Future<Output = ()> + 'static> Executor<F> for ConnectionExecutor {
     fn execute(&self, future: F) {
         let Some(guard) = self.0.guard.take() else {
             tokio::task::spawn_local(future);

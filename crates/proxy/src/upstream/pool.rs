@@ -15,25 +15,27 @@ use super::http2::{Connections, Stream};
 use super::{Cluster, Upstream};
 use crate::cluster_runtime::ClusterRuntime;
 use crate::descriptors::Descriptor;
-use crate::http::inbound::Inbound;
-use crate::http::outgoing::Outgoing;
-use crate::http1::{Departures, Limits, Link, Outbound, SendError, Wire};
+use crate::http::incoming::IncomingBody;
+use crate::http::outgoing::OutgoingBody;
+use crate::http1::{
+    BufferedStream, Limits, OutgoingHead, SendError, UpstreamConnection, WriteCoalescer,
+};
 use crate::local_arc::LocalArc;
 use crate::metrics::ClusterStats;
 
-/// What the head of a response may take, unless the cluster's buffer limit says otherwise.
-const USUAL_HEAD: Limits = Limits {
+/// Limits of a response head, unless the cluster's buffer limit sets others.
+const DEFAULT_HEAD_LIMITS: Limits = Limits {
     bytes: 400 * 1024,
     fields: 100,
 };
-/// No cluster's buffer limit makes it less.
-const SMALLEST_HEAD: usize = 8 * 1024;
+/// The least that a buffer limit can set.
+const MIN_HEAD_BYTES: usize = 8 * 1024;
 
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: RefCell<Vec<Idle>>,
-    /// Requests that wait because the connection ceiling is reached.
-    waiting: RefCell<VecDeque<oneshot::Sender<Option<Idle>>>>,
+    idle: RefCell<Vec<IdleConnection>>,
+    /// Requests that wait because the connection limit is reached.
+    waiting: RefCell<VecDeque<oneshot::Sender<Option<IdleConnection>>>>,
     pub(super) http2: Connections,
     connections: Cell<u32>,
     /// The host was removed: nothing returns to the pool.
@@ -41,13 +43,13 @@ pub(crate) struct Pool {
 }
 
 /// An HTTP/1 connection without a request on it.
-pub(crate) struct Idle {
-    link: Rc<Link>,
+pub(crate) struct IdleConnection {
+    connection: Rc<UpstreamConnection>,
     since: Instant,
     served: u32,
 }
 
-/// Why no connection could be had.
+/// Why no connection could be acquired.
 #[derive(Debug)]
 pub(crate) enum AcquireError {
     Overflow,
@@ -60,8 +62,8 @@ impl From<ConnectError> for AcquireError {
     }
 }
 
-/// A connection for one request. Dropping it closes an HTTP/1 connection; [`Lease::recycle`] keeps it.
-pub(crate) struct Lease {
+/// A connection for one request. Dropping it closes an HTTP/1 connection; [`PooledConnection::recycle`] keeps it.
+pub(crate) struct PooledConnection {
     cluster: Rc<Cluster>,
     runtime: LocalArc<ClusterRuntime>,
     pub(crate) upstream: Rc<Upstream>,
@@ -70,45 +72,45 @@ pub(crate) struct Lease {
 
 enum Connection {
     Http1 {
-        link: Rc<Link>,
+        connection: Rc<UpstreamConnection>,
         served: u32,
     },
     Http2(Stream),
     /// For one request only.
-    Dedicated(Rc<Link>),
+    Dedicated(Rc<UpstreamConnection>),
     None,
 }
 
-impl Lease {
-    /// Takes a place among the cluster's requests and a connection to the host.
+impl PooledConnection {
+    /// Counts the request against the cluster's limit and acquires a connection to the host.
     pub(crate) async fn acquire(
         cluster: &Rc<Cluster>,
         upstream: &Rc<Upstream>,
         http2: bool,
     ) -> Result<Self, AcquireError> {
-        let mut lease = Self::begin(cluster, upstream)?;
+        let mut pooled = Self::begin(cluster, upstream)?;
         if http2 {
-            lease.connection = Connection::Http2(Stream::acquire(cluster, upstream).await?);
+            pooled.connection = Connection::Http2(Stream::acquire(cluster, upstream).await?);
         } else {
-            let idle = exclusive(cluster, upstream).await?;
-            lease.connection = Connection::Http1 {
-                link: idle.link,
+            let idle = acquire_http1(cluster, upstream).await?;
+            pooled.connection = Connection::Http1 {
+                connection: idle.connection,
                 served: idle.served,
             };
         }
-        Ok(lease)
+        Ok(pooled)
     }
 
-    /// As [`Lease::acquire`], with a new HTTP/1 connection that may switch protocols and is never kept.
+    /// As [`PooledConnection::acquire`], with a new HTTP/1 connection that may switch protocols and is never kept.
     pub(crate) async fn dedicated(
         cluster: &Rc<Cluster>,
         upstream: &Rc<Upstream>,
     ) -> Result<Self, AcquireError> {
-        let mut lease = Self::begin(cluster, upstream)?;
-        let _pending = Pending::take(cluster)?;
+        let mut pooled = Self::begin(cluster, upstream)?;
+        let _pending = PendingRequest::take(cluster)?;
         let guard = ConnectionGuard::open(cluster, upstream)?;
-        lease.connection = Connection::Dedicated(link(cluster, upstream, guard).await?);
-        Ok(lease)
+        pooled.connection = Connection::Dedicated(connect_http1(cluster, upstream, guard).await?);
+        Ok(pooled)
     }
 
     fn begin(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
@@ -119,7 +121,7 @@ impl Lease {
         }
         upstream.active.set(upstream.active.get() + 1);
         cluster.stats.upstream_rq_active.inc();
-        // From here the drop of the lease gives the place back.
+        // From here on, dropping it releases the slot.
         Ok(Self {
             cluster: cluster.clone(),
             runtime,
@@ -139,13 +141,13 @@ impl Lease {
     /// Sends a request over HTTP/1.
     pub(crate) async fn send(
         &self,
-        head: Outbound<'_>,
-        body: Outgoing,
-        departures: &Departures,
-    ) -> Result<Response<Inbound>, SendError> {
+        head: OutgoingHead<'_>,
+        body: OutgoingBody,
+        write_coalescer: &WriteCoalescer,
+    ) -> Result<Response<IncomingBody>, SendError> {
         match &self.connection {
-            Connection::Http1 { link, .. } | Connection::Dedicated(link) => {
-                link.send(head, body, departures).await
+            Connection::Http1 { connection, .. } | Connection::Dedicated(connection) => {
+                connection.send(head, body, write_coalescer).await
             }
             Connection::Http2(_) | Connection::None => Err(SendError::Unsent(body)),
         }
@@ -155,8 +157,8 @@ impl Lease {
     /// connection.
     pub(crate) async fn send_http2(
         &self,
-        request: Request<Outgoing>,
-    ) -> Option<Result<Response<Inbound>, TrySendError<Request<Outgoing>>>> {
+        request: Request<OutgoingBody>,
+    ) -> Option<Result<Response<IncomingBody>, TrySendError<Request<OutgoingBody>>>> {
         match &self.connection {
             Connection::Http2(stream) => Some(stream.send(request).await),
             Connection::Http1 { .. } | Connection::Dedicated(_) | Connection::None => None,
@@ -164,36 +166,36 @@ impl Lease {
     }
 
     /// The connection itself, once it has switched protocols.
-    pub(crate) fn take_wire(&self) -> Option<Wire> {
+    pub(crate) fn take_stream(&self) -> Option<BufferedStream> {
         match &self.connection {
-            Connection::Dedicated(link) => link.take_wire(),
+            Connection::Dedicated(connection) => connection.take_stream(),
             _ => None,
         }
     }
 
-    /// The request is over and its connection intact: it may serve again.
+    /// Returns the connection to the pool after a complete exchange.
     pub(crate) fn recycle(&mut self) {
         if !matches!(self.connection, Connection::Http1 { .. }) {
             return;
         }
-        let Connection::Http1 { link, served } =
+        let Connection::Http1 { connection, served } =
             std::mem::replace(&mut self.connection, Connection::None)
         else {
             return;
         };
         let pool = &self.upstream.pool;
         let served = served + 1;
-        let worn = self
+        let exhausted = self
             .runtime
             .config
             .max_requests_per_connection
             .is_some_and(|most| served >= most);
-        if worn {
+        if exhausted {
             self.cluster.stats.upstream_cx_max_requests.inc();
         }
-        if !worn && !pool.retired.get() && link.is_reusable() {
-            pool.put(Idle {
-                link,
+        if !exhausted && !pool.retired.get() && connection.is_reusable() {
+            pool.put(IdleConnection {
+                connection,
                 since: Instant::now(),
                 served,
             });
@@ -201,7 +203,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         self.upstream.active.set(self.upstream.active.get() - 1);
         self.cluster.stats.upstream_rq_active.dec();
@@ -214,11 +216,11 @@ impl Pool {
         self.connections.get()
     }
 
-    fn put(&self, mut idle: Idle) {
+    fn put(&self, mut idle: IdleConnection) {
         while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
             match waiter.send(Some(idle)) {
                 Ok(()) => return,
-                // The waiter gave up; `send` hands the value back.
+                // The waiter is gone; `send` returns the value.
                 Err(Some(back)) => idle = back,
                 Err(None) => return,
             }
@@ -226,11 +228,11 @@ impl Pool {
         self.idle.borrow_mut().push(idle);
     }
 
-    fn take(&self) -> Option<Idle> {
+    fn take(&self) -> Option<IdleConnection> {
         let mut idle = self.idle.borrow_mut();
         loop {
             let candidate = idle.pop()?;
-            if candidate.link.is_quiet() {
+            if candidate.connection.is_alive() {
                 return Some(candidate);
             }
         }
@@ -246,7 +248,7 @@ impl Pool {
     /// Closes connections idle for too long; returns how many.
     pub(crate) fn maintain(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| idle.link.is_quiet());
+        idle.retain(|idle| idle.connection.is_alive());
         let before = idle.len();
         if let Some(timeout) = idle_timeout {
             idle.retain(|idle| now.duration_since(idle.since) < timeout);
@@ -261,7 +263,7 @@ impl Pool {
     fn connection_closed(&self) {
         self.connections.set(self.connections.get() - 1);
         self.http2.connection_closed();
-        // A place became free; the first waiter tries to use it.
+        // The limit has room; the first waiter tries to use it.
         while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
             if waiter.send(None).is_ok() {
                 return;
@@ -271,7 +273,10 @@ impl Pool {
 }
 
 /// An HTTP/1 connection for this request alone: an idle one, or a new one, or whichever comes free.
-async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idle, AcquireError> {
+async fn acquire_http1(
+    cluster: &Rc<Cluster>,
+    upstream: &Rc<Upstream>,
+) -> Result<IdleConnection, AcquireError> {
     let pool = &upstream.pool;
     loop {
         if let Some(idle) = pool.take() {
@@ -288,10 +293,10 @@ async fn exclusive(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Idl
 async fn open(
     cluster: &Rc<Cluster>,
     upstream: &Rc<Upstream>,
-) -> Result<Option<Idle>, AcquireError> {
+) -> Result<Option<IdleConnection>, AcquireError> {
     let pool = &upstream.pool;
     {
-        let _pending = Pending::take(cluster)?;
+        let _pending = PendingRequest::take(cluster)?;
         let guard = match ConnectionGuard::open(cluster, upstream) {
             Ok(guard) => guard,
             // Without a connection there is none to wait for.
@@ -302,8 +307,8 @@ async fn open(
             }
             Err(error) => return Err(error),
         };
-        Ok(Some(Idle {
-            link: link(cluster, upstream, guard).await?,
+        Ok(Some(IdleConnection {
+            connection: connect_http1(cluster, upstream, guard).await?,
             since: Instant::now(),
             served: 0,
         }))
@@ -311,19 +316,19 @@ async fn open(
 }
 
 /// A new HTTP/1 connection.
-async fn link(
+async fn connect_http1(
     cluster: &Cluster,
     upstream: &Upstream,
     guard: ConnectionGuard,
-) -> Result<Rc<Link>, ConnectError> {
+) -> Result<Rc<UpstreamConnection>, ConnectError> {
     let stream = cluster.connect(upstream).await?;
-    let mut limits = USUAL_HEAD;
+    let mut limits = DEFAULT_HEAD_LIMITS;
     if let Some(limit) = cluster.runtime().config.buffer_limit {
-        limits.bytes = (limit as usize).max(SMALLEST_HEAD);
+        limits.bytes = (limit as usize).max(MIN_HEAD_BYTES);
     }
     cluster.stats.upstream_cx_http1_total.inc();
-    Ok(Rc::new(Link::new(
-        Wire::new(stream, BytesMut::new()),
+    Ok(Rc::new(UpstreamConnection::new(
+        BufferedStream::new(stream, BytesMut::new()),
         limits,
         guard,
     )))
@@ -345,13 +350,13 @@ impl Cluster {
     }
 }
 
-/// A request's place among those that wait for a connection.
-pub(super) struct Pending {
+/// Counts a request as pending until dropped.
+pub(super) struct PendingRequest {
     cluster: Rc<Cluster>,
     runtime: LocalArc<ClusterRuntime>,
 }
 
-impl Pending {
+impl PendingRequest {
     pub(super) fn take(cluster: &Rc<Cluster>) -> Result<Self, AcquireError> {
         let runtime = cluster.runtime();
         if !runtime.state.breakers.pending.try_take() {
@@ -367,14 +372,14 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.cluster.stats.upstream_rq_pending_active.dec();
         self.runtime.state.breakers.pending.release();
     }
 }
 
-/// Counts one open upstream connection for as long as it lives.
+/// Counts one open upstream connection until dropped.
 pub(crate) struct ConnectionGuard {
     cluster: Rc<Cluster>,
     upstream: Rc<Upstream>,
@@ -383,8 +388,8 @@ pub(crate) struct ConnectionGuard {
 }
 
 impl ConnectionGuard {
-    /// Takes a place among the cluster's connections. A worker without any connection to this host may always open
-    /// one, limit or not, or it could never serve; Envoy does the same.
+    /// Counts a new connection against the cluster's limit. A worker without any connection to this host may always
+    /// open one, as in Envoy, or it could never serve.
     pub(crate) fn open(
         cluster: &Rc<Cluster>,
         upstream: &Rc<Upstream>,

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::Worker;
-use crate::config::http_manager::{Codec, HttpManager};
+use crate::config::http_connection_manager::{Codec, HttpConnectionManager};
 use crate::config::listener::Chain;
 use crate::detect;
 use crate::http::{Session, http2};
@@ -27,7 +27,7 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn http(
     worker: &Rc<Worker>,
     chain: &Arc<Chain>,
-    manager: &Arc<HttpManager>,
+    manager: &Arc<HttpConnectionManager>,
     mut stream: TcpStream,
     mut first: BytesMut,
     addresses: ConnectionAddresses,

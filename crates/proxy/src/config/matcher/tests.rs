@@ -16,7 +16,7 @@ fn matches(value: proto::RouteMatch, path: &str, headers: &[(&str, &str)]) -> bo
     let (path, query) = path
         .split_once('?')
         .map_or((path, None), |(path, query)| (path, Some(query)));
-    compiled.matches(&Subject {
+    compiled.matches(&RequestView {
         method: &Method::GET,
         authority: "example.test",
         path,

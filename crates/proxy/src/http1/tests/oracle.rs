@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::head::{self, Search};
+use super::super::head::{self, HeadFinder};
 use super::{LIMITS, decode};
 
 /// A message as it was understood.
@@ -20,13 +20,13 @@ struct Heard {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    /// `None` when it is malformed or cut.
+    /// `None` when it is parse_error or cut.
     body: Option<(Vec<u8>, Option<HeaderMap>)>,
 }
 
 fn ours(raw: &[u8]) -> Option<Heard> {
     let mut bytes = BytesMut::from(raw);
-    let head = head::request(&mut bytes, &mut Search::default(), LIMITS).ok()??;
+    let head = head::request(&mut bytes, &mut HeadFinder::default(), LIMITS).ok()??;
     let body = decode(head.framing, &bytes, &[]).ok();
     Some(Heard {
         method: head.method,

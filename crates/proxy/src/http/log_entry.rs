@@ -1,4 +1,4 @@
-//! What one request leaves in the access log, gathered only where a log is configured.
+//! The access log entry of one request, collected only where a log is configured.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::Frame;
 
-use crate::config::format::Facts;
-use crate::config::http_manager::HttpManager;
+use crate::config::format::LogFields;
+use crate::config::http_connection_manager::HttpConnectionManager;
 use crate::log::Logs;
 
 /// Written when dropped: whatever ends the request, its line appears.
-pub(crate) struct Record {
+pub(crate) struct AccessLogEntry {
     pub(crate) logs: Rc<Logs>,
-    pub(crate) manager: Arc<HttpManager>,
+    pub(crate) manager: Arc<HttpConnectionManager>,
     pub(crate) start: SystemTime,
     pub(crate) started: Instant,
     pub(crate) protocol: &'static str,
@@ -40,7 +40,7 @@ pub(crate) struct Record {
     pub(crate) attempts: u32,
 }
 
-impl Record {
+impl AccessLogEntry {
     pub(crate) fn flag(&mut self, flags: &'static str) {
         self.flags = flags;
     }
@@ -56,9 +56,9 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for AccessLogEntry {
     fn drop(&mut self) {
-        let facts = Facts {
+        let fields = LogFields {
             start: Some(self.start),
             protocol: Some(self.protocol),
             method: self.method.as_str(),
@@ -88,7 +88,7 @@ impl Drop for Record {
             attempts: self.attempts,
         };
         for log in &self.manager.access_logs {
-            self.logs.write(log, &facts);
+            self.logs.write(log, &fields);
         }
     }
 }

@@ -9,18 +9,18 @@ use http::HeaderValue;
 use super::access_log::AccessLog;
 use super::cluster::Http2Keepalive;
 use super::cluster::protocol::{MAX_CONCURRENT_STREAMS, http2_keepalive};
-use super::rejection::{Compiled, Rejection, Under, refuse_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::route::{self, RouteTable};
 use super::value::{any_name, decode_any, flag, number, timeout};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 
 #[derive(Debug)]
-pub(crate) struct HttpManager {
+pub(crate) struct HttpConnectionManager {
     pub(crate) codec: Codec,
     pub(crate) stat_prefix: Arc<str>,
     pub(crate) routes: Routes,
-    pub(crate) server: Server,
+    pub(crate) server: ServerHeader,
     /// Between two events of one stream.
     pub(crate) stream_idle_timeout: Option<Duration>,
     /// For the whole request to arrive.
@@ -66,9 +66,9 @@ pub(crate) enum Routes {
     Inline(Arc<RouteTable>),
 }
 
-/// What becomes of the `server` response header.
+/// How the `server` response header is set.
 #[derive(Debug)]
-pub(crate) enum Server {
+pub(crate) enum ServerHeader {
     Overwrite(HeaderValue),
     AppendIfAbsent(HeaderValue),
     PassThrough,
@@ -89,8 +89,10 @@ pub(crate) enum Underscores {
     DropHeader,
 }
 
-pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpManager> {
-    refuse_set!(config;
+pub(crate) fn compile(
+    config: &proto::HttpConnectionManager,
+) -> ConfigResult<HttpConnectionManager> {
+    reject_set!(config;
         add_user_agent, scheme_header_transformation, original_ip_detection_extensions,
         early_header_mutation_extensions, forward_client_cert_details, forward_client_cert_matcher,
         proxy_100_continue, represent_ipv4_remote_address_as_ipv4_mapped_ipv6, path_with_escaped_slashes_action,
@@ -104,7 +106,7 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
         Ok(CodecType::Http1) => Codec::Http1,
         Ok(CodecType::Http2) => Codec::Http2,
         _ => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "codec_type",
                 "only AUTO, HTTP1 and HTTP2 are supported",
             ));
@@ -113,9 +115,9 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
     let envoy_headers = filters(config)?;
     let mut websocket = false;
     for (index, upgrade) in config.upgrade_configs.iter().enumerate() {
-        refuse_set!(upgrade; filters);
+        reject_set!(upgrade; filters);
         if !upgrade.upgrade_type.eq_ignore_ascii_case("websocket") {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 format!("upgrade_configs[{index}].upgrade_type"),
                 format!("{:?} is not supported", upgrade.upgrade_type),
             ));
@@ -124,10 +126,10 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
     }
     let mut accept_http_10 = false;
     if let Some(options) = &config.http_protocol_options {
-        refuse_set!(options; header_key_format, default_host_for_http_10);
+        reject_set!(options; header_key_format, default_host_for_http_10);
         accept_http_10 = options.accept_http_10;
     }
-    let mut compiled = HttpManager {
+    let mut compiled = HttpConnectionManager {
         codec,
         stat_prefix: config.stat_prefix.as_str().into(),
         routes: routes(config)?,
@@ -173,20 +175,20 @@ pub(crate) fn compile(config: &proto::HttpConnectionManager) -> Compiled<HttpMan
             MAX_CONCURRENT_STREAMS,
         );
         compiled.max_concurrent_streams = streams.max(1);
-        compiled.http2_keepalive = http2_keepalive(options).under("http2_protocol_options")?;
+        compiled.http2_keepalive = http2_keepalive(options).context("http2_protocol_options")?;
     }
     if let Some(options) = &config.common_http_protocol_options {
-        common(options, &mut compiled).under("common_http_protocol_options")?;
+        common(options, &mut compiled).context("common_http_protocol_options")?;
     }
     Ok(compiled)
 }
 
 fn common(
     options: &envoy_types::pb::envoy::config::core::v3::HttpProtocolOptions,
-    compiled: &mut HttpManager,
-) -> Compiled<()> {
+    compiled: &mut HttpConnectionManager,
+) -> ConfigResult<()> {
     use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction as Action;
-    refuse_set!(options; max_stream_duration);
+    reject_set!(options; max_stream_duration);
     compiled.idle_timeout = timeout(
         options.idle_timeout.as_ref(),
         compiled.idle_timeout,
@@ -206,7 +208,7 @@ fn common(
         Ok(Action::RejectRequest) => Underscores::RejectRequest,
         Ok(Action::DropHeader) => Underscores::DropHeader,
         Err(_) => {
-            return Err(Rejection::new(
+            return Err(ConfigError::new(
                 "headers_with_underscores_action",
                 "is not a known action",
             ));
@@ -216,19 +218,19 @@ fn common(
 }
 
 /// The router must be the last filter, and is the only one understood. Returns whether it adds `x-envoy-*` headers.
-fn filters(config: &proto::HttpConnectionManager) -> Compiled<bool> {
+fn filters(config: &proto::HttpConnectionManager) -> ConfigResult<bool> {
     let mut envoy_headers = None;
     for (index, filter) in config.http_filters.iter().enumerate() {
-        let place = || format!("http_filters[{index}]");
+        let location = || format!("http_filters[{index}]");
         if filter.disabled {
             continue;
         }
         let name = match &filter.config_type {
             Some(proto::http_filter::ConfigType::TypedConfig(any)) => any_name(any),
             Some(proto::http_filter::ConfigType::ConfigDiscovery(_)) => {
-                return Err(Rejection::unsupported(format!(
+                return Err(ConfigError::unsupported(format!(
                     "{}.config_discovery",
-                    place()
+                    location()
                 )));
             }
             None => "",
@@ -236,26 +238,26 @@ fn filters(config: &proto::HttpConnectionManager) -> Compiled<bool> {
         match (name, &filter.config_type) {
             (ROUTER, Some(proto::http_filter::ConfigType::TypedConfig(any))) => {
                 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
-                let router: Router = decode_any(any).under(place())?;
-                refuse_set!(router; upstream_log, upstream_http_filters, strict_check_headers, respect_expected_rq_timeout);
+                let router: Router = decode_any(any).context(location())?;
+                reject_set!(router; upstream_log, upstream_http_filters, strict_check_headers, respect_expected_rq_timeout);
                 envoy_headers = Some(!router.suppress_envoy_headers);
             }
             // gRPC statistics only count.
             ("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", _) => {}
             _ if filter.is_optional => {}
             _ => {
-                return Err(Rejection::new(
-                    place(),
+                return Err(ConfigError::new(
+                    location(),
                     format!("filter {:?} is not supported", filter.name),
                 ));
             }
         }
     }
     envoy_headers
-        .ok_or_else(|| Rejection::new("http_filters", "must end with envoy.filters.http.router"))
+        .ok_or_else(|| ConfigError::new("http_filters", "must end with envoy.filters.http.router"))
 }
 
-fn routes(config: &proto::HttpConnectionManager) -> Compiled<Routes> {
+fn routes(config: &proto::HttpConnectionManager) -> ConfigResult<Routes> {
     match &config.route_specifier {
         Some(proto::http_connection_manager::RouteSpecifier::Rds(rds))
             if !rds.route_config_name.is_empty() =>
@@ -263,27 +265,27 @@ fn routes(config: &proto::HttpConnectionManager) -> Compiled<Routes> {
             Ok(Routes::Named(rds.route_config_name.as_str().into()))
         }
         Some(proto::http_connection_manager::RouteSpecifier::RouteConfig(table)) => Ok(
-            Routes::Inline(Arc::new(route::compile(table).under("route_config")?)),
+            Routes::Inline(Arc::new(route::compile(table).context("route_config")?)),
         ),
         Some(proto::http_connection_manager::RouteSpecifier::ScopedRoutes(_)) => {
-            Err(Rejection::unsupported("scoped_routes"))
+            Err(ConfigError::unsupported("scoped_routes"))
         }
-        _ => Err(Rejection::new(
+        _ => Err(ConfigError::new(
             "route_specifier",
             "rds.route_config_name or route_config is required",
         )),
     }
 }
 
-fn server(config: &proto::HttpConnectionManager) -> Compiled<Server> {
+fn server(config: &proto::HttpConnectionManager) -> ConfigResult<ServerHeader> {
     use proto::http_connection_manager::ServerHeaderTransformation as Transformation;
     let name = header_value(&config.server_name, "server_name")?
         .unwrap_or(HeaderValue::from_static("envoy"));
     match Transformation::try_from(config.server_header_transformation) {
-        Ok(Transformation::Overwrite) => Ok(Server::Overwrite(name)),
-        Ok(Transformation::AppendIfAbsent) => Ok(Server::AppendIfAbsent(name)),
-        Ok(Transformation::PassThrough) => Ok(Server::PassThrough),
-        Err(_) => Err(Rejection::new(
+        Ok(Transformation::Overwrite) => Ok(ServerHeader::Overwrite(name)),
+        Ok(Transformation::AppendIfAbsent) => Ok(ServerHeader::AppendIfAbsent(name)),
+        Ok(Transformation::PassThrough) => Ok(ServerHeader::PassThrough),
+        Err(_) => Err(ConfigError::new(
             "server_header_transformation",
             "is not a known transformation",
         )),
@@ -300,11 +302,11 @@ fn strip_port(config: &proto::HttpConnectionManager) -> StripPort {
     }
 }
 
-fn header_value(text: &str, field: &str) -> Compiled<Option<HeaderValue>> {
+fn header_value(text: &str, field: &str) -> ConfigResult<Option<HeaderValue>> {
     if text.is_empty() {
         return Ok(None);
     }
     HeaderValue::from_str(text)
         .map(Some)
-        .map_err(|_| Rejection::new(field, "is not a valid header value"))
+        .map_err(|_| ConfigError::new(field, "is not a valid header value"))
 }

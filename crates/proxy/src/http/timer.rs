@@ -14,13 +14,13 @@ use tokio::time::Sleep;
 
 /// One timer, re-used for the deadlines of one connection (HTTP/1) or one stream (HTTP/2).
 #[derive(Default)]
-pub(crate) struct Alarm(RefCell<Option<Pin<Box<Sleep>>>>);
+pub(crate) struct DeadlineTimer(RefCell<Option<Pin<Box<Sleep>>>>);
 
-/// The deadline passed first.
+/// The deadline passed before the future was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
-impl Alarm {
+impl DeadlineTimer {
     /// Ready when `at` has passed. Wakes the task at `at` or earlier.
     pub(crate) fn poll(&self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let at = tokio::time::Instant::from_std(at);
@@ -81,33 +81,33 @@ mod tests {
 
     #[tokio::test]
     async fn one_alarm_serves_growing_and_shrinking_deadlines() {
-        let alarm = Alarm::default();
+        let timer = DeadlineTimer::default();
         let never = std::future::pending::<()>;
         for millis in [5, 40, 10] {
             let deadline = Instant::now() + Duration::from_millis(millis);
             assert_eq!(
-                alarm.race(pin!(never()), |_| Some(deadline)).await,
+                timer.race(pin!(never()), |_| Some(deadline)).await,
                 Err(Elapsed)
             );
             assert!(Instant::now() >= deadline);
         }
         let past = Instant::now();
         assert_eq!(
-            alarm
+            timer
                 .race(pin!(std::future::ready(1)), |_| Some(past))
                 .await,
             Ok(1),
             "the future goes first"
         );
         assert_eq!(
-            alarm.race(pin!(tokio::task::yield_now()), |_| None).await,
+            timer.race(pin!(tokio::task::yield_now()), |_| None).await,
             Ok(())
         );
     }
 
     #[tokio::test]
     async fn a_deadline_that_moved_meanwhile_is_waited_for() {
-        let alarm = Alarm::default();
+        let timer = DeadlineTimer::default();
         let start = Instant::now();
         let mut asked = 0;
         let moving = |_: &Context<'_>| {
@@ -115,7 +115,7 @@ mod tests {
             Some(start + Duration::from_millis(if asked < 3 { 5 } else { 30 }))
         };
         assert_eq!(
-            alarm.race(pin!(std::future::pending::<()>()), moving).await,
+            timer.race(pin!(std::future::pending::<()>()), moving).await,
             Err(Elapsed)
         );
         assert!(start.elapsed() >= Duration::from_millis(30));

@@ -15,53 +15,53 @@ use crate::rewind::Rewind;
 const MIN_READ: usize = 4 * 1024;
 const MAX_READ: usize = 64 * 1024;
 /// Pieces up to this size are copied behind what is to be written, so that one plain write sends all.
-const COPIED: usize = 4 * 1024;
+const COPY_THRESHOLD: usize = 4 * 1024;
 /// Bytes that may wait to be written before more are made.
-const HIGH_WATER: usize = 64 * 1024;
+const HIGH_WATERMARK: usize = 64 * 1024;
 pub(super) const SLICES: usize = 16;
 
-pub(crate) struct Wire {
+pub(crate) struct BufferedStream {
     stream: TcpStream,
     /// Read, not yet used.
     pub(super) input: BytesMut,
-    pub(super) output: Output,
-    room: usize,
+    pub(super) output: WriteBuffer,
+    read_size: usize,
 }
 
-impl Wire {
+impl BufferedStream {
     /// `input` is what was read from the stream already.
     pub(crate) fn new(stream: TcpStream, input: BytesMut) -> Self {
         Self {
             stream,
             input,
-            output: Output::default(),
-            room: MIN_READ,
+            output: WriteBuffer::default(),
+            read_size: MIN_READ,
         }
     }
 
-    /// Reads what is there behind the input; 0 at the end of the stream.
+    /// Appends received bytes to the input; 0 at the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < self.room {
-            self.input.reserve(self.room.max(2 * MIN_READ));
+        if self.input.capacity() - self.input.len() < self.read_size {
+            self.input.reserve(self.read_size.max(2 * MIN_READ));
         }
         let room = self.input.capacity() - self.input.len();
         let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
         if read == room {
-            self.room = (self.room * 2).min(MAX_READ);
-        } else if read < self.room / 4 {
-            self.room = (self.room / 2).max(MIN_READ);
+            self.read_size = (self.read_size * 2).min(MAX_READ);
+        } else if read < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(MIN_READ);
         }
         Poll::Ready(Ok(read))
     }
 
-    /// Whether a connection on which nothing is due is still good. Costs a look at a flag, no system call, unless the
-    /// peer did something.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Whether an idle connection is still open and has no unread bytes. Makes no system call unless the socket is
+    /// readable.
+    pub(super) fn is_alive(&self) -> bool {
         self.input.is_empty()
             && matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Writes all that waits. Returns early, pending, when the socket takes no more.
+    /// Writes the whole buffer; pending when the socket takes no more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let stream = Pin::new(&mut self.stream);
@@ -80,7 +80,7 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes all that waits, if the socket takes it now. Nobody is woken when it does later.
+    /// Writes the whole buffer if the socket takes it now. Registers no waker.
     pub(super) fn flush_now(&mut self) -> io::Result<()> {
         while !self.output.is_empty() {
             let written = if self.output.queue.is_empty() {
@@ -99,18 +99,18 @@ impl Wire {
         Ok(())
     }
 
-    /// Gives back what a large message left behind, before the connection waits for its next.
-    pub(super) fn rest(&mut self) {
+    /// Frees the buffers of a large message before the connection waits for the next one.
+    pub(super) fn shrink(&mut self) {
         if self.input.is_empty() && self.input.capacity() > 4 * MIN_READ {
             self.input = BytesMut::new();
-            self.room = MIN_READ;
+            self.read_size = MIN_READ;
         }
         if self.output.is_empty() && self.output.tail.capacity() > 4 * MIN_READ {
             self.output.tail = Vec::new();
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts the write side down.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
@@ -129,7 +129,7 @@ impl Wire {
 
 /// Bytes to be written: small ones gathered in one buffer, large ones as they are.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(super) struct WriteBuffer {
     /// Before the tail.
     queue: VecDeque<Bytes>,
     tail: Vec<u8>,
@@ -138,7 +138,7 @@ pub(super) struct Output {
     queued: usize,
 }
 
-impl Output {
+impl WriteBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.sent == self.tail.len()
     }
@@ -149,7 +149,7 @@ impl Output {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= HIGH_WATER
+        self.len() >= HIGH_WATERMARK
     }
 
     /// The end of what is to be written, for appending.
@@ -158,7 +158,7 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, data: Bytes) {
-        if data.len() <= COPIED {
+        if data.len() <= COPY_THRESHOLD {
             self.tail.extend_from_slice(&data);
             return;
         }

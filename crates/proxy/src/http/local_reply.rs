@@ -14,8 +14,8 @@ pub(super) struct LocalReply {
     overloaded: bool,
     /// Stays HTTP for gRPC clients too.
     plain: bool,
-    /// The connection is of no further use.
-    last: bool,
+    /// The connection closes after this response.
+    closing: bool,
     pub(super) details: &'static str,
     pub(super) flags: &'static str,
 }
@@ -32,15 +32,15 @@ impl LocalReply {
             location: None,
             overloaded: false,
             plain: false,
-            last: false,
+            closing: false,
             details: "-",
             flags: "",
         }
     }
 
-    /// For what is no proper request; nothing after it is trusted to be one.
+    /// For a malformed request; closes the connection, because what follows cannot be trusted to be a request.
     pub(super) fn bad_request() -> Self {
-        Self::text(StatusCode::BAD_REQUEST, "Bad Request").last()
+        Self::text(StatusCode::BAD_REQUEST, "Bad Request").closing()
     }
 
     pub(super) fn direct(status: StatusCode, body: Bytes) -> Self {
@@ -59,7 +59,7 @@ impl LocalReply {
         }
     }
 
-    pub(super) fn because(self, details: &'static str, flags: &'static str) -> Self {
+    pub(super) fn with_details(self, details: &'static str, flags: &'static str) -> Self {
         Self {
             details,
             flags,
@@ -74,8 +74,11 @@ impl LocalReply {
         }
     }
 
-    pub(super) fn last(self) -> Self {
-        Self { last: true, ..self }
+    pub(super) fn closing(self) -> Self {
+        Self {
+            closing: true,
+            ..self
+        }
     }
 
     pub(super) fn into_response(self, grpc: bool) -> Response<Bytes> {
@@ -85,7 +88,7 @@ impl LocalReply {
         if let Some(location) = self.location {
             headers.insert(header::LOCATION, location);
         }
-        if self.last {
+        if self.closing {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.overloaded {

@@ -1,4 +1,4 @@
-//! Why a resource was not adopted: the field at fault and what is wrong with it.
+//! Why a resource was rejected: the field and the reason.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,14 +8,14 @@ use std::fmt;
 /// The text is sent back to the control plane as the NACK detail, so it is written for the operator who has to
 /// change that field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rejection {
+pub(crate) struct ConfigError {
     field: String,
     reason: String,
 }
 
-pub(crate) type Compiled<T> = Result<T, Rejection>;
+pub(crate) type ConfigResult<T> = Result<T, ConfigError>;
 
-impl Rejection {
+impl ConfigError {
     pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -29,9 +29,9 @@ impl Rejection {
         Self::new(field, "is set, but this proxy does not support it")
     }
 
-    /// Prefixes the path with the place where the nested message sits.
+    /// Prefixes the field's path with that of the enclosing message.
     #[must_use]
-    pub(crate) fn under(mut self, outer: impl fmt::Display) -> Self {
+    pub(crate) fn context(mut self, outer: impl fmt::Display) -> Self {
         self.field = if self.field.is_empty() {
             outer.to_string()
         } else {
@@ -47,7 +47,7 @@ impl Rejection {
     }
 }
 
-impl fmt::Display for Rejection {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.field.is_empty() {
             f.write_str(&self.reason)
@@ -57,74 +57,74 @@ impl fmt::Display for Rejection {
     }
 }
 
-impl std::error::Error for Rejection {}
+impl std::error::Error for ConfigError {}
 
-/// Adds the outer path to errors of nested messages.
-pub(crate) trait Under<T> {
-    fn under(self, outer: impl fmt::Display) -> Compiled<T>;
+/// Adds the path of the enclosing message to errors.
+pub(crate) trait ErrorContext<T> {
+    fn context(self, outer: impl fmt::Display) -> ConfigResult<T>;
 }
 
-impl<T> Under<T> for Compiled<T> {
-    fn under(self, outer: impl fmt::Display) -> Compiled<T> {
-        self.map_err(|rejection| rejection.under(outer))
+impl<T> ErrorContext<T> for ConfigResult<T> {
+    fn context(self, outer: impl fmt::Display) -> ConfigResult<T> {
+        self.map_err(|error| error.context(outer))
     }
 }
 
 /// Whether a protobuf field differs from its default.
-pub(crate) trait Presence {
+pub(crate) trait IsSet {
     fn is_set(&self) -> bool;
 }
 
-impl<T> Presence for Option<T> {
+impl<T> IsSet for Option<T> {
     fn is_set(&self) -> bool {
         self.is_some()
     }
 }
 
-impl<T> Presence for Vec<T> {
+impl<T> IsSet for Vec<T> {
     fn is_set(&self) -> bool {
         !self.is_empty()
     }
 }
 
-impl<K, V> Presence for HashMap<K, V> {
+impl<K, V> IsSet for HashMap<K, V> {
     fn is_set(&self) -> bool {
         !self.is_empty()
     }
 }
 
-impl Presence for String {
+impl IsSet for String {
     fn is_set(&self) -> bool {
         !self.is_empty()
     }
 }
 
-impl Presence for bool {
+impl IsSet for bool {
     fn is_set(&self) -> bool {
         *self
     }
 }
 
-impl Presence for i32 {
+impl IsSet for i32 {
     fn is_set(&self) -> bool {
         *self != 0
     }
 }
 
-impl Presence for u32 {
+impl IsSet for u32 {
     fn is_set(&self) -> bool {
         *self != 0
     }
 }
 
-/// Refuses a message when one of the listed fields is set.
-macro_rules! refuse_set {
+/// Rejects a message when one of the listed fields is set.
+macro_rules! reject_set {
     ($message:expr; $($field:ident),+ $(,)?) => {
-        $(if $crate::config::rejection::Presence::is_set(&$message.$field) {
-            return Err($crate::config::rejection::Rejection::unsupported(
+        $(if $crate::config::error::IsSet::is_set(&$message.$field) {
+            return Err($crate::config::error::ConfigError::unsupported(
                 stringify!($field).trim_start_matches("r#"),
             ));
         })+
     };
 }
-pub(crate) use refuse_set;
+pub(crate) use reject_set;

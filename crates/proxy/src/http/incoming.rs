@@ -1,4 +1,4 @@
-//! Bodies as they arrive, whichever protocol brings them.
+//! Bodies that are received, over HTTP/1 or HTTP/2.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -8,17 +8,20 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::http1::{BadBody, Downstream, Limits, Link, MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS};
+use crate::http1::{
+    BodyDecodeError, DownstreamConnection, Limits, MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS,
+    UpstreamConnection,
+};
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 
-/// A body that somebody else sends us.
-pub(crate) enum Inbound {
+/// A body that a peer sends.
+pub(crate) enum IncomingBody {
     Empty,
     /// A request's, read from the client's HTTP/1 connection.
-    Request(Rc<Downstream>),
-    /// A response's, read from an HTTP/1 upstream. Let go of at its end, when the connection may serve another.
-    Response(Rc<Link>),
+    Request(Rc<DownstreamConnection>),
+    /// A response's, read from an HTTP/1 upstream. Released at its end, so that the connection can serve another request.
+    Response(Rc<UpstreamConnection>),
     Http2(Incoming),
 }
 
@@ -38,16 +41,16 @@ pub(crate) const fn http2_header_list(permitted: usize) -> u32 {
     }
 }
 
-impl Inbound {
-    /// Moves on with what else goes over this body's connection, while nobody wants more of the body.
-    pub(crate) fn nudge(&self, cx: &mut Context<'_>) {
-        if let Self::Response(link) = self {
-            link.nudge(cx);
+impl IncomingBody {
+    /// Writes the rest of the request while the response body is not being read.
+    pub(crate) fn drive_request(&self, cx: &mut Context<'_>) {
+        if let Self::Response(connection) = self {
+            connection.drive_request(cx);
         }
     }
 }
 
-impl Body for Inbound {
+impl Body for IncomingBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -59,14 +62,16 @@ impl Body for Inbound {
         let (frame, ended) = match this {
             Self::Empty => return Poll::Ready(None),
             Self::Request(client) => (ready!(client.poll_body(cx)), client.is_body_read()),
-            Self::Response(link) => (ready!(link.poll_body(cx)), link.is_body_read()),
+            Self::Response(connection) => {
+                (ready!(connection.poll_body(cx)), connection.is_body_read())
+            }
             Self::Http2(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 if let Some(Ok(frame)) = &frame
                     && let Some(trailers) = frame.trailers_ref()
                     && !HTTP2_FIELDS.admit(trailers)
                 {
-                    return Poll::Ready(Some(Err(BadBody::TrailersTooLarge.into())));
+                    return Poll::Ready(Some(Err(BodyDecodeError::TrailersTooLarge.into())));
                 }
                 return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
             }
@@ -91,7 +96,7 @@ impl Body for Inbound {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Request(client) => known(client.body_remaining()),
-            Self::Response(link) => known(link.body_remaining()),
+            Self::Response(connection) => known(connection.body_remaining()),
             Self::Http2(body) => body.size_hint(),
         }
     }

@@ -9,19 +9,19 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::InFlight;
-use super::alarm::Alarm;
 use super::deadlines::{Deadlines, Expired};
 use super::http2::Stream;
-use super::inbound::{BodyError, Inbound};
-use super::outgoing::Progress;
-use super::record::Record;
+use super::incoming::{BodyError, IncomingBody};
+use super::log_entry::AccessLogEntry;
+use super::outgoing::BodyProgress;
+use super::timer::DeadlineTimer;
 use super::upgrade::Tunnel;
 use crate::config::matcher::is_grpc;
-use crate::upstream::pool::Lease;
+use crate::upstream::pool::PooledConnection;
 
-/// What a response carries: our own few bytes, or the upstream's body.
-pub(crate) struct Reply {
-    content: Content,
+/// The body of a response: a local reply's, or the upstream's.
+pub(crate) struct ResponseBody {
+    content: ResponseContent,
     /// Counts the request as active until its response is gone.
     _in_flight: Option<InFlight>,
 }
@@ -30,119 +30,119 @@ pub(crate) struct Reply {
     clippy::large_enum_variant,
     reason = "the large variant is the usual one"
 )]
-enum Content {
+enum ResponseContent {
     Local {
         body: Bytes,
-        record: Option<Box<Record>>,
+        log_entry: Option<Box<AccessLogEntry>>,
     },
-    Relay(Relay),
+    Forwarded(BodyForwarder),
     /// No content: the connection is handed over.
     Tunnel(Option<Box<Tunnel>>),
 }
 
 /// An upstream body together with the connection it comes from.
-pub(crate) struct Relay {
-    incoming: Inbound,
-    lease: Lease,
-    request: Progress,
+pub(crate) struct BodyForwarder {
+    incoming: IncomingBody,
+    pooled: PooledConnection,
+    request: BodyProgress,
     deadlines: Deadlines,
     finished: bool,
-    /// When the last piece came, once the next keeps us waiting.
+    /// When the last frame came; set once the next one is waited for.
     last: Option<Instant>,
-    alarm: Option<Alarm>,
-    record: Option<Box<Record>>,
+    timer: Option<DeadlineTimer>,
+    log_entry: Option<Box<AccessLogEntry>>,
     grpc: bool,
     random: u64,
     /// Of a client that speaks HTTP/2.
     stream: Option<Rc<Stream>>,
-    /// To be returned at the next poll.
+    /// Returned by the next poll.
     error: Option<BodyError>,
 }
 
-impl Reply {
+impl ResponseBody {
     pub(crate) fn local(
         body: Bytes,
-        record: Option<Box<Record>>,
+        log_entry: Option<Box<AccessLogEntry>>,
         in_flight: Option<InFlight>,
     ) -> Self {
         Self {
-            content: Content::Local { body, record },
+            content: ResponseContent::Local { body, log_entry },
             _in_flight: in_flight,
         }
     }
 
-    pub(crate) fn relay(relay: Relay, in_flight: Option<InFlight>) -> Self {
+    pub(crate) fn forwarded(forwarder: BodyForwarder, in_flight: Option<InFlight>) -> Self {
         Self {
-            content: Content::Relay(relay),
+            content: ResponseContent::Forwarded(forwarder),
             _in_flight: in_flight,
         }
     }
 
     pub(crate) fn tunnel(tunnel: Box<Tunnel>, in_flight: Option<InFlight>) -> Self {
         Self {
-            content: Content::Tunnel(Some(tunnel)),
+            content: ResponseContent::Tunnel(Some(tunnel)),
             _in_flight: in_flight,
         }
     }
 
     pub(crate) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
         match &mut self.content {
-            Content::Tunnel(tunnel) => tunnel.take(),
-            Content::Local { .. } | Content::Relay(_) => None,
+            ResponseContent::Tunnel(tunnel) => tunnel.take(),
+            ResponseContent::Local { .. } | ResponseContent::Forwarded(_) => None,
         }
     }
 
     /// Whether the upstream still sends it.
-    pub(crate) fn is_relayed(&self) -> bool {
-        matches!(self.content, Content::Relay(_))
+    pub(crate) fn is_forwarded(&self) -> bool {
+        matches!(self.content, ResponseContent::Forwarded(_))
     }
 
     /// For a client that is slow to take the response: lets the upstream have the rest of the request meanwhile.
     /// Ready when the response has taken too long.
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Content::Relay(relay) = &mut self.content else {
+        let ResponseContent::Forwarded(forwarder) = &mut self.content else {
             return Poll::Pending;
         };
-        relay.incoming.nudge(cx);
-        relay.poll_deadline(cx)
+        forwarder.incoming.drive_request(cx);
+        forwarder.poll_deadline(cx)
     }
 }
 
-/// What [`Relay::new`] needs beside the body.
-pub(crate) struct Terms {
+/// What [`BodyForwarder::new`] needs beside the body.
+pub(crate) struct ResponseContext {
     /// A connection is only used again once all of the request was sent.
-    pub(crate) request: Progress,
+    pub(crate) request: BodyProgress,
     pub(crate) deadlines: Deadlines,
-    pub(crate) record: Option<Box<Record>>,
+    pub(crate) log_entry: Option<Box<AccessLogEntry>>,
     pub(crate) random: u64,
     /// Of a client that speaks HTTP/2.
     pub(crate) stream: Option<Rc<Stream>>,
 }
 
-impl Relay {
+impl BodyForwarder {
     pub(crate) fn new(
-        incoming: Inbound,
-        lease: Lease,
+        incoming: IncomingBody,
+        pooled: PooledConnection,
         headers: &http::HeaderMap,
-        terms: Terms,
+        context: ResponseContext,
     ) -> Self {
-        let grpc = lease.runtime().config.outlier.is_some() && is_grpc(headers);
-        let relay = Self {
+        let grpc = pooled.runtime().config.outlier.is_some() && is_grpc(headers);
+        let forwarder = Self {
             incoming,
-            lease,
-            request: terms.request,
-            deadlines: terms.deadlines,
+            pooled,
+            request: context.request,
+            deadlines: context.deadlines,
             finished: false,
             last: None,
-            alarm: None,
-            record: terms.record,
+            timer: None,
+            log_entry: context.log_entry,
             grpc,
-            random: terms.random,
-            stream: terms.stream,
+            random: context.random,
+            stream: context.stream,
             error: None,
         };
-        relay.hand_over();
-        relay
+        forwarder.hand_over();
+        forwarder
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -155,8 +155,8 @@ impl Relay {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.last = None;
-                if let Some(record) = &mut self.record {
-                    record.sent(&frame);
+                if let Some(log_entry) = &mut self.log_entry {
+                    log_entry.sent(&frame);
                 }
                 if let Some(trailers) = frame.trailers_ref() {
                     self.trailers(trailers);
@@ -173,12 +173,12 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                self.lease.stats().upstream_rq_rx_reset.inc();
+                self.pooled.stats().upstream_rq_rx_reset.inc();
                 self.finished = true;
-                if let Some(record) = &mut self.record {
-                    record.flag("UR");
+                if let Some(log_entry) = &mut self.log_entry {
+                    log_entry.flag("UR");
                 }
-                self.break_off(error, cx)
+                self.abort(error, cx)
             }
             Poll::Pending => self.poll_timers(cx),
         }
@@ -186,7 +186,7 @@ impl Relay {
 
     /// Ends the body with an error. A reset HTTP/2 stream loses what waits to be written for it, so the client's
     /// connection has a turn first: a client that never saw the head would send its request again.
-    fn break_off(
+    fn abort(
         &mut self,
         error: BodyError,
         cx: &Context<'_>,
@@ -199,23 +199,23 @@ impl Relay {
         Poll::Pending
     }
 
-    /// From now on the client is to take what it was given.
+    /// Starts the deadline for the client to take what it was given.
     fn hand_over(&self) {
         if let Some(stream) = &self.stream {
             stream.hand_over(self.deadlines.next(&self.request, Instant::now()));
         }
     }
 
-    /// Timers start only once the upstream keeps us waiting: most bodies arrive with their header.
+    /// Timers start at the first wait: most bodies arrive with their head.
     fn poll_timers(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         ready!(self.poll_deadline(cx));
-        self.break_off("the upstream response took too long".into(), cx)
+        self.abort("the upstream response took too long".into(), cx)
     }
 
-    /// Ready when the response has taken too long, whoever is to blame.
+    /// Ready when the response has passed a deadline.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.finished {
             return Poll::Pending;
@@ -225,26 +225,26 @@ impl Relay {
         let Some(at) = self.deadlines.next(&self.request, last) else {
             return Poll::Pending;
         };
-        ready!(self.alarm.get_or_insert_default().poll(at, cx));
+        ready!(self.timer.get_or_insert_default().poll(at, cx));
         self.finished = true;
-        self.lease.stats().upstream_rq_timeout.inc();
-        if let Some(record) = &mut self.record {
+        self.pooled.stats().upstream_rq_timeout.inc();
+        if let Some(log_entry) = &mut self.log_entry {
             let idle = self.deadlines.expired(&self.request, last) == Expired::Idle;
-            record.flag(if idle { "SI" } else { "UT" });
+            log_entry.flag(if idle { "SI" } else { "UT" });
         }
         Poll::Ready(())
     }
 
     fn trailers(&mut self, trailers: &http::HeaderMap) {
-        if let Some(record) = &mut self.record {
-            record.trailers(trailers);
+        if let Some(log_entry) = &mut self.log_entry {
+            log_entry.trailers(trailers);
         }
         if self.grpc
-            && let Some(status) = super::local::grpc_status(trailers)
+            && let Some(status) = super::local_reply::grpc_status(trailers)
         {
-            self.lease.runtime().observe(
-                &self.lease.upstream.host,
-                super::local::http_from_grpc(status),
+            self.pooled.runtime().observe(
+                &self.pooled.upstream.host,
+                super::local_reply::http_from_grpc(status),
                 self.random,
             );
         }
@@ -254,27 +254,27 @@ impl Relay {
         if !self.finished {
             self.finished = true;
             if self.request.is_complete() {
-                self.lease.recycle();
+                self.pooled.recycle();
             }
         }
     }
 }
 
-impl Drop for Relay {
+impl Drop for BodyForwarder {
     fn drop(&mut self) {
         if self.incoming.is_end_stream() {
             self.finish();
         } else if !self.finished {
-            // The client went away; dropping the lease closes the upstream connection.
-            self.lease.stats().upstream_rq_tx_reset.inc();
-            if let Some(record) = &mut self.record {
-                record.flag("DC");
+            // The client has gone; dropping it closes the upstream connection.
+            self.pooled.stats().upstream_rq_tx_reset.inc();
+            if let Some(log_entry) = &mut self.log_entry {
+                log_entry.flag("DC");
             }
         }
     }
 }
 
-impl Body for Reply {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -283,32 +283,32 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.get_mut().content {
-            Content::Local { body, .. } if body.is_empty() => Poll::Ready(None),
-            Content::Local { body, record } => {
+            ResponseContent::Local { body, .. } if body.is_empty() => Poll::Ready(None),
+            ResponseContent::Local { body, log_entry } => {
                 let frame = Frame::data(std::mem::take(body));
-                if let Some(record) = record {
-                    record.sent(&frame);
+                if let Some(log_entry) = log_entry {
+                    log_entry.sent(&frame);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Content::Relay(relay) => relay.poll(cx),
-            Content::Tunnel(_) => Poll::Ready(None),
+            ResponseContent::Forwarded(forwarder) => forwarder.poll(cx),
+            ResponseContent::Tunnel(_) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Local { body, .. } => body.is_empty(),
-            Content::Relay(relay) => relay.incoming.is_end_stream(),
-            Content::Tunnel(_) => true,
+            ResponseContent::Local { body, .. } => body.is_empty(),
+            ResponseContent::Forwarded(forwarder) => forwarder.incoming.is_end_stream(),
+            ResponseContent::Tunnel(_) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Local { body, .. } => SizeHint::with_exact(body.len() as u64),
-            Content::Relay(relay) => relay.incoming.size_hint(),
-            Content::Tunnel(_) => SizeHint::with_exact(0),
+            ResponseContent::Local { body, .. } => SizeHint::with_exact(body.len() as u64),
+            ResponseContent::Forwarded(forwarder) => forwarder.incoming.size_hint(),
+            ResponseContent::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The attempts of one request: send, and try again where that is safe and asked for.
+//! The attempts of one request: send it, and retry it as the policy says.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -10,30 +10,30 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Body;
 
-use super::super::Exchange;
-use super::super::alarm::after;
-use super::super::inbound::{HTTP2_FIELDS, Inbound};
-use super::super::local::{grpc_status, http_from_grpc};
-use super::super::outgoing::{Outgoing, Progress, Recording};
+use super::super::RequestContext;
+use super::super::incoming::{HTTP2_FIELDS, IncomingBody};
+use super::super::local_reply::{grpc_status, http_from_grpc};
+use super::super::outgoing::{BodyProgress, OutgoingBody, ReplayBuffer};
+use super::super::timer::after;
 use super::{ATTEMPT_COUNT, target};
 use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::action::HostRewrite;
 use crate::config::matcher::is_grpc;
 use crate::config::retry::{Failure, RetryPolicy};
-use crate::http1::{Outbound, SendError};
+use crate::http1::{OutgoingHead, SendError};
 use crate::local_arc::LocalArc;
 use crate::upstream::connect::ConnectError;
-use crate::upstream::pool::{AcquireError, Lease};
+use crate::upstream::pool::{AcquireError, PooledConnection};
 use crate::upstream::{Cluster, Upstream};
 
 /// Attempts that cost the policy nothing because the request had not left the proxy.
-const FREE_ATTEMPTS: u32 = 5;
-/// Extra picks spent on another host when the policy names no number of its own.
-const AVOIDANCE: u32 = 3;
+const MAX_UNSENT_ATTEMPTS: u32 = 5;
+/// Picks spent on finding a host that was not tried yet, where the policy sets no number.
+const HOST_SELECTION_ATTEMPTS: u32 = 3;
 
 /// One request on its way to one cluster.
-pub(super) struct Trip<'a> {
-    pub(super) exchange: &'a Exchange<'a>,
+pub(super) struct UpstreamRequest<'a> {
+    pub(super) request: &'a RequestContext<'a>,
     pub(super) cluster: &'a Rc<Cluster>,
     pub(super) runtime: LocalArc<ClusterRuntime>,
     pub(super) policy: Option<&'a RetryPolicy>,
@@ -44,32 +44,32 @@ pub(super) struct Trip<'a> {
     pub(super) authority: HeaderValue,
     pub(super) http2: bool,
     pub(super) upgrade: bool,
-    pub(super) source: RefCell<Source>,
-    pub(super) progress: Progress,
+    pub(super) source: RefCell<RequestBody>,
+    pub(super) progress: BodyProgress,
     pub(super) count_attempts: bool,
     /// The host of the attempt under way, for blame when the whole request times out.
     pub(super) current: RefCell<Option<Rc<Upstream>>>,
 }
 
 /// The request's body between attempts.
-pub(super) enum Source {
+pub(super) enum RequestBody {
     None,
-    /// Good for one attempt; gone once that has begun to send it.
-    Once(Option<Inbound>),
-    Taped(Recording),
+    /// For one attempt; `None` once that has taken it.
+    Once(Option<IncomingBody>),
+    Replayable(ReplayBuffer),
 }
 
-/// A response that is worth passing on.
-pub(super) struct Answer {
-    pub(super) response: Response<Inbound>,
-    pub(super) lease: Lease,
+/// The response of an attempt.
+pub(super) struct UpstreamResponse {
+    pub(super) response: Response<IncomingBody>,
+    pub(super) pooled: PooledConnection,
     pub(super) sent: Instant,
     pub(super) attempts: u32,
 }
 
-/// Why an attempt, and in the end the request, got no response.
+/// Why an attempt got no response.
 #[derive(Debug)]
-pub(super) enum Mishap {
+pub(super) enum AttemptError {
     NoHost,
     Overflow,
     Connect(ConnectError),
@@ -82,23 +82,23 @@ pub(super) enum Mishap {
     PerTryTimeout,
 }
 
-pub(super) struct Failed {
-    pub(super) mishap: Mishap,
+pub(super) struct RequestFailure {
+    pub(super) error: AttemptError,
     pub(super) attempts: u32,
 }
 
-impl Trip<'_> {
-    /// Attempts until one brings a response that need not, or may not, be tried again.
-    pub(super) async fn run(&self) -> Result<Answer, Failed> {
-        let session = self.exchange.session;
+impl UpstreamRequest<'_> {
+    /// Makes attempts until one returns a response that must not, or cannot, be retried.
+    pub(super) async fn run(&self) -> Result<UpstreamResponse, RequestFailure> {
+        let session = self.request.session;
         let random = &session.worker.random;
         let stats = &self.cluster.stats;
-        let avoidance = self
-            .policy
-            .map_or(AVOIDANCE, |policy| policy.host_attempts.max(AVOIDANCE));
+        let avoidance = self.policy.map_or(HOST_SELECTION_ATTEMPTS, |policy| {
+            policy.host_attempts.max(HOST_SELECTION_ATTEMPTS)
+        });
         let mut tried: Vec<Arc<Host>> = Vec::new();
         let (mut attempts, mut retries, mut free) = (0, 0, 0);
-        let mut place: Option<RetryPlace> = None;
+        let mut permit: Option<RetryPermit> = None;
         loop {
             attempts += 1;
             let picked = self
@@ -106,40 +106,42 @@ impl Trip<'_> {
                 .pick(random, Some(session.original_dst), &tried, avoidance);
             let Some(upstream) = picked else {
                 stats.upstream_cx_none_healthy.inc();
-                return Err(Failed {
-                    mishap: Mishap::NoHost,
+                return Err(RequestFailure {
+                    error: AttemptError::NoHost,
                     attempts,
                 });
             };
             *self.current.borrow_mut() = Some(upstream.clone());
             let outcome = self.attempt(&upstream, attempts).await;
-            drop(place.take());
+            drop(permit.take());
             let again = match &outcome {
                 Ok(answer) => self.wants_retry(answer),
-                Err(mishap) => {
-                    let status = if matches!(mishap, Mishap::PerTryTimeout) {
+                Err(error) => {
+                    let status = if matches!(error, AttemptError::PerTryTimeout) {
                         504
                     } else {
                         503
                     };
                     let blamed = !matches!(
-                        mishap,
-                        Mishap::Overflow | Mishap::NoHost | Mishap::Reset { unsent: true }
+                        error,
+                        AttemptError::Overflow
+                            | AttemptError::NoHost
+                            | AttemptError::Reset { unsent: true }
                     );
                     if blamed {
                         self.runtime.observe(&upstream.host, status, random.next());
                     }
-                    if free < FREE_ATTEMPTS && self.is_free(mishap, &tried, &upstream) {
+                    if free < MAX_UNSENT_ATTEMPTS && self.is_unseen(error, &tried, &upstream) {
                         free += 1;
                         attempts -= 1;
                         // A connection that died while idle says nothing about its host.
-                        if matches!(mishap, Mishap::Connect(_)) {
+                        if matches!(error, AttemptError::Connect(_)) {
                             tried.push(upstream.host.clone());
                         }
                         continue;
                     }
                     self.policy.is_some_and(|policy| {
-                        mishap
+                        error
                             .failure()
                             .is_some_and(|failure| policy.retries_failure(failure))
                     })
@@ -151,27 +153,27 @@ impl Trip<'_> {
                     stats.upstream_rq_retry_limit_exceeded.inc();
                     return None;
                 }
-                let taken = RetryPlace::take(&self.runtime);
-                if taken.is_none() {
+                let permit_taken = RetryPermit::take(&self.runtime);
+                if permit_taken.is_none() {
                     stats.upstream_rq_retry_overflow.inc();
                 }
-                Some((policy, taken?))
+                Some((policy, permit_taken?))
             });
-            let Some((policy, taken)) = permitted else {
+            let Some((policy, permit_taken)) = permitted else {
                 if outcome.is_ok() && retries > 0 && !again {
                     stats.upstream_rq_retry_success.inc();
                 }
                 return match outcome {
-                    Ok(answer) => Ok(Answer { attempts, ..answer }),
-                    Err(mishap) => Err(Failed { mishap, attempts }),
+                    Ok(answer) => Ok(UpstreamResponse { attempts, ..answer }),
+                    Err(error) => Err(RequestFailure { error, attempts }),
                 };
             };
             if let Ok(mut answer) = outcome
                 && answer.response.body().is_end_stream()
             {
-                answer.lease.recycle();
+                answer.pooled.recycle();
             }
-            place = Some(taken);
+            permit = Some(permit_taken);
             retries += 1;
             stats.upstream_rq_retry.inc();
             tried.push(upstream.host.clone());
@@ -180,43 +182,51 @@ impl Trip<'_> {
         }
     }
 
-    async fn attempt(&self, upstream: &Rc<Upstream>, number: u32) -> Result<Answer, Mishap> {
+    async fn attempt(
+        &self,
+        upstream: &Rc<Upstream>,
+        number: u32,
+    ) -> Result<UpstreamResponse, AttemptError> {
         let per_try = self.policy.and_then(|policy| policy.per_try_timeout);
         let begun = Instant::now();
         let expiry = |_: &Context<'_>| {
             // Like the whole request's, an attempt's clock does not run while the client is still sending.
-            let read = self.progress.last_read(self.exchange.started);
+            let read = self.progress.last_read(self.request.started);
             after(read.max(begun), per_try).filter(|_| !self.progress.is_client_slow())
         };
         let send = pin!(self.send(upstream, number));
-        self.exchange
-            .alarm()
+        self.request
+            .timer()
             .race(send, expiry)
             .await
             .unwrap_or_else(|_| {
                 self.cluster.stats.upstream_rq_per_try_timeout.inc();
                 self.cluster.stats.upstream_rq_tx_reset.inc();
-                Err(Mishap::PerTryTimeout)
+                Err(AttemptError::PerTryTimeout)
             })
     }
 
-    async fn send(&self, upstream: &Rc<Upstream>, number: u32) -> Result<Answer, Mishap> {
-        let lease = if self.upgrade {
-            Box::pin(Lease::dedicated(self.cluster, upstream)).await
+    async fn send(
+        &self,
+        upstream: &Rc<Upstream>,
+        number: u32,
+    ) -> Result<UpstreamResponse, AttemptError> {
+        let pooled = if self.upgrade {
+            Box::pin(PooledConnection::dedicated(self.cluster, upstream)).await
         } else {
-            Lease::acquire(self.cluster, upstream, self.http2).await
+            PooledConnection::acquire(self.cluster, upstream, self.http2).await
         };
-        let lease = lease.map_err(|error| match error {
-            AcquireError::Overflow => Mishap::Overflow,
-            AcquireError::Connect(error) => Mishap::Connect(error),
+        let pooled = pooled.map_err(|error| match error {
+            AcquireError::Overflow => AttemptError::Overflow,
+            AcquireError::Connect(error) => AttemptError::Connect(error),
         })?;
         let stats = &self.cluster.stats;
         stats.upstream_rq_total.inc();
         let sent = Instant::now();
         let outcome = if self.http2 {
-            self.send_http2(&lease, upstream, number).await
+            self.send_http2(&pooled, upstream, number).await
         } else {
-            self.send_http1(&lease, upstream, number).await
+            self.send_http1(&pooled, upstream, number).await
         };
         match outcome {
             Ok(response) => {
@@ -231,33 +241,33 @@ impl Trip<'_> {
                 self.runtime.observe(
                     &upstream.host,
                     observed,
-                    self.exchange.session.worker.random.next(),
+                    self.request.session.worker.random.next(),
                 );
-                Ok(Answer {
+                Ok(UpstreamResponse {
                     response,
-                    lease,
+                    pooled,
                     sent,
                     attempts: number,
                 })
             }
-            Err(mishap) => {
-                if !matches!(mishap, Mishap::Reset { unsent: true }) {
+            Err(error) => {
+                if !matches!(error, AttemptError::Reset { unsent: true }) {
                     stats.upstream_rq_rx_reset.inc();
                 }
-                Err(mishap)
+                Err(error)
             }
         }
     }
 
     async fn send_http1(
         &self,
-        lease: &Lease,
+        pooled: &PooledConnection,
         upstream: &Upstream,
         number: u32,
-    ) -> Result<Response<Inbound>, Mishap> {
+    ) -> Result<Response<IncomingBody>, AttemptError> {
         let rewritten = self.rewritten_host(upstream);
         let counted;
-        let head = Outbound {
+        let head = OutgoingHead {
             method: self.method,
             target: &self.uri,
             host: rewritten.as_ref().unwrap_or(&self.authority),
@@ -268,27 +278,27 @@ impl Trip<'_> {
                 self.headers
             },
         };
-        let departures = &self.exchange.session.worker.departures;
-        let sent = lease.send(head, self.body()?, departures).await;
+        let write_coalescer = &self.request.session.worker.write_coalescer;
+        let sent = pooled.send(head, self.body()?, write_coalescer).await;
         sent.map_err(|error| match error {
             SendError::Unsent(body) => {
                 self.restore(body);
-                Mishap::Reset { unsent: true }
+                AttemptError::Reset { unsent: true }
             }
-            SendError::Reset => Mishap::Reset { unsent: false },
-            SendError::Malformed => Mishap::Protocol,
+            SendError::Reset => AttemptError::Reset { unsent: false },
+            SendError::ParseError => AttemptError::Protocol,
         })
     }
 
     async fn send_http2(
         &self,
-        lease: &Lease,
+        pooled: &PooledConnection,
         upstream: &Upstream,
         number: u32,
-    ) -> Result<Response<Inbound>, Mishap> {
+    ) -> Result<Response<IncomingBody>, AttemptError> {
         let mut uri = self.uri.clone();
         if let Some(host) = self.rewritten_host(upstream) {
-            uri = target(&uri, true, &host).ok_or(Mishap::Protocol)?;
+            uri = target(&uri, true, &host).ok_or(AttemptError::Protocol)?;
         }
         let mut request = Request::new(self.body()?);
         *request.method_mut() = self.method.clone();
@@ -300,9 +310,9 @@ impl Trip<'_> {
         };
         *request.version_mut() = Version::HTTP_2;
         // Boxed, because the state of every request would otherwise carry room for it.
-        let Some(sent) = Box::pin(lease.send_http2(request)).await else {
-            debug_assert!(false, "a lease is for the protocol that was asked for");
-            return Err(Mishap::Protocol);
+        let Some(sent) = Box::pin(pooled.send_http2(request)).await else {
+            debug_assert!(false, "a pooled is for the protocol that was asked for");
+            return Err(AttemptError::Protocol);
         };
         let response = sent.map_err(|mut error| {
             let back = error.take_message();
@@ -315,7 +325,7 @@ impl Trip<'_> {
         if HTTP2_FIELDS.admit(response.headers()) {
             Ok(response)
         } else {
-            Err(Mishap::Protocol)
+            Err(AttemptError::Protocol)
         }
     }
 
@@ -336,22 +346,22 @@ impl Trip<'_> {
     }
 
     /// The body for the next attempt.
-    fn body(&self) -> Result<Outgoing, Mishap> {
+    fn body(&self) -> Result<OutgoingBody, AttemptError> {
         Ok(match &mut *self.source.borrow_mut() {
-            Source::None => Outgoing::Empty,
-            Source::Once(body) => {
-                let body = body.take().ok_or(Mishap::Reset { unsent: false })?;
-                Outgoing::Stream {
+            RequestBody::None => OutgoingBody::Empty,
+            RequestBody::Once(body) => {
+                let body = body.take().ok_or(AttemptError::Reset { unsent: false })?;
+                OutgoingBody::Stream {
                     body,
                     progress: self.progress.clone(),
                 }
             }
-            Source::Taped(recording) => Outgoing::Replay(recording.attempt()),
+            RequestBody::Replayable(buffer) => OutgoingBody::Replay(buffer.attempt()),
         })
     }
 
-    fn restore(&self, body: Outgoing) {
-        if let (Source::Once(slot), Outgoing::Stream { body, .. }) =
+    fn restore(&self, body: OutgoingBody) {
+        if let (RequestBody::Once(slot), OutgoingBody::Stream { body, .. }) =
             (&mut *self.source.borrow_mut(), body)
         {
             *slot = Some(body);
@@ -361,13 +371,13 @@ impl Trip<'_> {
     /// Whether the whole request can be sent once more.
     fn can_replay(&self) -> bool {
         match &*self.source.borrow() {
-            Source::None => true,
-            Source::Once(body) => body.is_some(),
-            Source::Taped(recording) => recording.can_replay(),
+            RequestBody::None => true,
+            RequestBody::Once(body) => body.is_some(),
+            RequestBody::Replayable(buffer) => buffer.can_replay(),
         }
     }
 
-    fn wants_retry(&self, answer: &Answer) -> bool {
+    fn wants_retry(&self, answer: &UpstreamResponse) -> bool {
         self.policy.is_some_and(|policy| {
             let headers = answer.response.headers();
             policy.retries_response(answer.response.status(), grpc_status(headers))
@@ -376,13 +386,13 @@ impl Trip<'_> {
 
     /// Attempts that no policy need permit, because no server can have seen them: the connection was closed before
     /// anything was sent on it; or no connection came about and another host is there.
-    fn is_free(&self, mishap: &Mishap, tried: &[Arc<Host>], upstream: &Upstream) -> bool {
+    fn is_unseen(&self, error: &AttemptError, tried: &[Arc<Host>], upstream: &Upstream) -> bool {
         if !self.can_replay() {
             return false;
         }
-        match mishap {
-            Mishap::Reset { unsent } => *unsent,
-            Mishap::Connect(_) => {
+        match error {
+            AttemptError::Reset { unsent } => *unsent,
+            AttemptError::Connect(_) => {
                 let others = |host: &Arc<Host>| {
                     !Arc::ptr_eq(host, &upstream.host)
                         && !tried.iter().any(|known| Arc::ptr_eq(known, host))
@@ -398,21 +408,21 @@ impl Trip<'_> {
     }
 }
 
-fn classify(error: &hyper::Error, unsent: bool) -> Mishap {
+fn classify(error: &hyper::Error, unsent: bool) -> AttemptError {
     if let Some(h2) =
         std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>())
         && h2.reason() == Some(h2::Reason::REFUSED_STREAM)
     {
-        return Mishap::Refused;
+        return AttemptError::Refused;
     }
     if error.is_parse() {
-        Mishap::Protocol
+        AttemptError::Protocol
     } else {
-        Mishap::Reset { unsent }
+        AttemptError::Reset { unsent }
     }
 }
 
-impl Mishap {
+impl AttemptError {
     fn failure(&self) -> Option<Failure> {
         match self {
             Self::NoHost | Self::Overflow => None,
@@ -424,10 +434,10 @@ impl Mishap {
     }
 }
 
-/// A place among the cluster's concurrent retries.
-struct RetryPlace(LocalArc<ClusterRuntime>);
+/// One of the cluster's permitted concurrent retries; released when dropped.
+struct RetryPermit(LocalArc<ClusterRuntime>);
 
-impl RetryPlace {
+impl RetryPermit {
     fn take(runtime: &LocalArc<ClusterRuntime>) -> Option<Self> {
         runtime
             .state
@@ -438,7 +448,7 @@ impl RetryPlace {
     }
 }
 
-impl Drop for RetryPlace {
+impl Drop for RetryPermit {
     fn drop(&mut self) {
         self.0.state.breakers.retries.release();
     }

@@ -1,23 +1,23 @@
-//! One message of bytes that are all there, for the fuzz targets: nobody else has them.
+//! Parses one message from complete bytes, for the fuzz targets.
 
 use super::{
-    decode::{Decoder, Piece},
+    decode::{BodyPart, Decoder},
     framing::Framing,
-    head::{self, Limits, Malformed, Search},
+    head::{self, HeadFinder, Limits, ParseError},
 };
 use crate::fuzzing::{Body, Request, Response};
 use bytes::BytesMut;
 use http::{HeaderMap, Method};
 
 /// Bytes that arrive in pieces.
-struct Arriving<'a> {
+struct SplitReader<'a> {
     rest: &'a [u8],
     at: usize,
     cuts: &'a [usize],
     buffer: BytesMut,
 }
 
-impl<'a> Arriving<'a> {
+impl<'a> SplitReader<'a> {
     fn new(bytes: &'a [u8], cuts: &'a [usize]) -> Self {
         Self {
             rest: bytes,
@@ -51,9 +51,9 @@ impl<'a> Arriving<'a> {
 
     fn head<T>(
         &mut self,
-        mut read: impl FnMut(&mut BytesMut, &mut Search) -> Result<Option<T>, Malformed>,
+        mut read: impl FnMut(&mut BytesMut, &mut HeadFinder) -> Result<Option<T>, ParseError>,
     ) -> Option<T> {
-        let mut search = Search::default();
+        let mut search = HeadFinder::default();
         while self.more() {
             if let Some(head) = read(&mut self.buffer, &mut search).ok()? {
                 return Some(head);
@@ -62,15 +62,15 @@ impl<'a> Arriving<'a> {
         None
     }
 
-    /// None if it is malformed or cut.
+    /// None if it is malformed or ends early.
     fn body(&mut self, framing: Framing) -> Option<Body> {
         let mut decoder = Decoder::new(framing);
         let (mut body, mut trailers) = (Vec::new(), None::<HeaderMap>);
         loop {
             match decoder.decode(&mut self.buffer).ok()? {
-                Some(Piece::Data(data)) => body.extend_from_slice(&data),
-                Some(Piece::Trailers(fields)) => trailers = Some(fields),
-                Some(Piece::End) => return Some((body, trailers)),
+                Some(BodyPart::Data(data)) => body.extend_from_slice(&data),
+                Some(BodyPart::Trailers(fields)) => trailers = Some(fields),
+                Some(BodyPart::End) => return Some((body, trailers)),
                 None if self.more() => {}
                 None => {
                     decoder.close().ok()?;
@@ -82,10 +82,10 @@ impl<'a> Arriving<'a> {
 }
 
 pub(crate) fn read_request(bytes: &[u8], cuts: &[usize], limits: Limits) -> Option<Request> {
-    let mut arriving = Arriving::new(bytes, cuts);
-    let head = arriving.head(|buffer, search| head::request(buffer, search, limits))?;
-    let body = arriving.body(head.framing);
-    let left = arriving.buffer.len() + arriving.rest.len();
+    let mut reader = SplitReader::new(bytes, cuts);
+    let head = reader.head(|buffer, search| head::request(buffer, search, limits))?;
+    let body = reader.body(head.framing);
+    let left = reader.buffer.len() + reader.rest.len();
     Some(Request {
         method: head.method,
         uri: head.uri,
@@ -101,11 +101,11 @@ pub(crate) fn read_response(
     limits: Limits,
     method: &Method,
 ) -> Option<Response> {
-    let mut arriving = Arriving::new(bytes, cuts);
-    let head = arriving.head(|buffer, search| head::response(buffer, search, limits, method))?;
+    let mut reader = SplitReader::new(bytes, cuts);
+    let head = reader.head(|buffer, search| head::response(buffer, search, limits, method))?;
     Some(Response {
         status: head.status,
         headers: head.headers,
-        body: arriving.body(head.framing),
+        body: reader.body(head.framing),
     })
 }

@@ -1,0 +1,87 @@
+//! Writes of one scheduler round are made together.
+//!
+//! A worker that writes each message as soon as it is made wakes its peer each time, and is often pushed off its core
+//! by it, to be woken in turn for the next one. So what the tasks of one round have made waits until all of them have
+//! run; then it is written in one go, to peers that are awake. That took a seventh of the kernel's time per request.
+//! A worker with one request at hand writes it at once: its round is over.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use super::{DownstreamConnection, UpstreamConnection};
+
+/// Deferred writes at most, which bounds the delay they add.
+const MAX_PENDING: usize = 32;
+
+/// The connections of one worker whose output is written at the end of the round.
+#[derive(Default)]
+pub(crate) struct WriteCoalescer {
+    pending: RefCell<Vec<PendingWrite>>,
+    waker: RefCell<Option<Waker>>,
+    ended: Cell<bool>,
+}
+
+pub(super) enum PendingWrite {
+    Request(Rc<UpstreamConnection>),
+    Response(Rc<DownstreamConnection>),
+}
+
+impl WriteCoalescer {
+    /// Writes the connection's output at the end of the round, or now if there are too many.
+    pub(super) fn add(&self, write: PendingWrite) {
+        let count = {
+            let mut pending = self.pending.borrow_mut();
+            pending.push(write);
+            pending.len()
+        };
+        if count >= MAX_PENDING || self.ended.get() {
+            self.flush();
+        } else if count == 1
+            && let Some(waker) = self.waker.borrow().as_ref()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Writes everything deferred.
+    pub(crate) fn flush(&self) {
+        let mut writes = self.pending.take();
+        for write in writes.drain(..) {
+            match write {
+                PendingWrite::Request(connection) => connection.flush_deferred(),
+                PendingWrite::Response(client) => client.flush_deferred(),
+            }
+        }
+        let mut pending = self.pending.borrow_mut();
+        if pending.is_empty() {
+            // Its capacity is reused.
+            *pending = writes;
+        }
+    }
+
+    /// Flushes whenever it is polled. It is woken behind the tasks that are ready already, so it runs after them.
+    pub(crate) async fn run(&self) {
+        let _end = RunGuard(&self.ended);
+        std::future::poll_fn(|cx| {
+            let mut waker = self.waker.borrow_mut();
+            match waker.as_mut() {
+                Some(known) => known.clone_from(cx.waker()),
+                None => *waker = Some(cx.waker().clone()),
+            }
+            drop(waker);
+            self.flush();
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Once `run` has ended, writes are made at once.
+struct RunGuard<'a>(&'a Cell<bool>);
+
+impl Drop for RunGuard<'_> {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
