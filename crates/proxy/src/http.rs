@@ -41,7 +41,7 @@ use timer::DeadlineTimer;
 /// One request's own state.
 struct RequestContext<'a> {
     session: &'a Rc<Session>,
-    /// Of a client that speaks HTTP/2.
+    /// Set for clients that speak HTTP/2.
     stream: Option<Rc<Stream>>,
     started: Instant,
     /// Moves to the response body.

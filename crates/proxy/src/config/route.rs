@@ -271,7 +271,7 @@ impl Domains {
         if let Some(host) = self.exact.get(authority) {
             return Some(*host);
         }
-        // A wildcard stands for at least one character.
+        // A wildcard matches at least one character.
         let longer = |text: &str| authority.len() > text.len();
         self.suffix
             .iter()

@@ -35,7 +35,7 @@ impl Deadlines {
         earlier(self.limit, earlier(idle, total))
     }
 
-    /// Which deadline passed first.
+    /// The deadline that passes first.
     pub(crate) fn expired(&self, request: &BodyProgress, answered: Instant) -> Expired {
         let (idle, total) = self.both(request, answered);
         let at = earlier(self.limit, earlier(idle, total));

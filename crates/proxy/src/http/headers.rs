@@ -88,8 +88,8 @@ impl HeaderScan {
     }
 }
 
-/// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`remove_hop_headers`], because an
-/// upgrade is told by them.
+/// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`remove_hop_headers`], because
+/// they identify an upgrade.
 pub(super) fn sanitize_request(
     headers: &mut HeaderMap,
     session: &Session,

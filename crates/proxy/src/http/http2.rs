@@ -93,27 +93,27 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
 pub(crate) struct Stream {
     /// The request's timer.
     pub(super) timer: DeadlineTimer,
-    /// When the response is given up if the client takes no more of it; `None` while the client waits for it.
+    /// When the stream is reset if the client takes no more of the response; `None` while the client waits for it.
     give_up: Cell<Option<Instant>>,
 }
 
 thread_local! {
-    /// Of the task that runs.
+    /// The stream of the running task.
     static CURRENT: RefCell<Option<Rc<Stream>>> = const { RefCell::new(None) };
 }
 
 impl Stream {
-    /// The stream whose task this is; outside of one, a stream of its own.
+    /// The stream of the running task; a new one outside of such tasks.
     pub(super) fn current() -> Rc<Self> {
         CURRENT.with_borrow(|current| current.clone().unwrap_or_default())
     }
 
-    /// The client has to take the head, or a piece, of the response until then.
+    /// Sets until when the client has to take the head, or a frame, of the response.
     pub(super) fn hand_over(&self, until: Option<Instant>) {
         self.give_up.set(until);
     }
 
-    /// The client asks for more.
+    /// The client asked for more.
     pub(super) fn taken(&self) {
         self.give_up.set(None);
     }

@@ -25,13 +25,13 @@ pub(crate) enum IncomingBody {
     Http2(Incoming),
 }
 
-/// What a response's head, or trailers, may take over HTTP/2. Over HTTP/1 it is the codec that refuses more.
+/// Limits of a response head, and of trailers, over HTTP/2. Over HTTP/1 the codec enforces its own.
 pub(crate) const HTTP2_FIELDS: Limits = Limits {
     bytes: MAX_TRAILER_BYTES,
     fields: MAX_TRAILER_FIELDS,
 };
-/// What the HTTP/2 library is told that a header list may take. It drops what exceeds this from trailers without a
-/// word, so it is told more than is permitted, and what is permitted is checked where lists come in.
+/// The header list size that the HTTP/2 library is configured with. It silently drops the fields of trailers that exceed
+/// it, so it gets more than is permitted, and the permitted size is checked where headers and trailers are received.
 pub(crate) const fn http2_header_list(permitted: usize) -> u32 {
     let list = permitted.saturating_mul(4);
     if list > u32::MAX as usize {

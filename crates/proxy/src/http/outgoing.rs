@@ -23,7 +23,7 @@ struct Reading {
     last: Cell<Instant>,
     /// The client was asked for more and has not sent it. Else it is the upstream that does not take more.
     waiting: Cell<bool>,
-    /// Of the task whose deadline depends on this.
+    /// Wakes the task whose deadline depends on this.
     waker: RefCell<Option<Waker>>,
 }
 
@@ -45,7 +45,7 @@ impl BodyProgress {
         })))
     }
 
-    /// Notes a piece that was read, that none is there, or that the body is at its end.
+    /// Records the outcome of a poll of the body.
     fn observe(
         &self,
         frame: &Poll<Option<Result<Frame<Bytes>, BodyError>>>,

@@ -46,7 +46,7 @@ pub(crate) fn normalize(path: &str) -> Option<Cow<'_, str>> {
     Some(out.into())
 }
 
-/// What stands for a character that a path should not have as it is.
+/// The replacement of a character that a path must not contain literally.
 fn replacement(byte: u8) -> Option<&'static str> {
     Some(match byte {
         b'\\' => "/",
@@ -62,7 +62,7 @@ fn replacement(byte: u8) -> Option<&'static str> {
     })
 }
 
-/// The path with one spelling of each character. `None`: an encoded NUL.
+/// The path with each character in its canonical spelling. `None` for an encoded NUL.
 fn canonical(path: &str) -> Option<String> {
     let hex = |byte: Option<&u8>| (*byte? as char).to_digit(16);
     let bytes = path.as_bytes();

@@ -53,7 +53,7 @@ pub(crate) struct BodyForwarder {
     log_entry: Option<Box<AccessLogEntry>>,
     grpc: bool,
     random: u64,
-    /// Of a client that speaks HTTP/2.
+    /// Set for clients that speak HTTP/2.
     stream: Option<Rc<Stream>>,
     /// Returned by the next poll.
     error: Option<BodyError>,
@@ -115,7 +115,7 @@ pub(crate) struct ResponseContext {
     pub(crate) deadlines: Deadlines,
     pub(crate) log_entry: Option<Box<AccessLogEntry>>,
     pub(crate) random: u64,
-    /// Of a client that speaks HTTP/2.
+    /// Set for clients that speak HTTP/2.
     pub(crate) stream: Option<Rc<Stream>>,
 }
 

@@ -41,7 +41,7 @@ struct State {
     unsent: bool,
     /// The output waits in the worker's [`WriteCoalescer`](super::write_coalescer::WriteCoalescer).
     write_deferred: bool,
-    /// Of the task that waits for the response.
+    /// Wakes the task that waits for the response.
     waker: Option<Waker>,
     /// Writing failed; the upstream may still respond.
     write_closed: bool,

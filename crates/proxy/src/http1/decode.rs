@@ -7,7 +7,7 @@ use super::framing::Framing;
 
 /// Bytes of all chunk extensions of one body. They are unused in practice; more are an attack.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-/// What trailers may take, as Envoy's default for heads and trailers has it.
+/// Limits of trailers; Envoy's defaults for heads and trailers.
 pub(crate) const MAX_TRAILER_BYTES: usize = 60 * 1024;
 pub(crate) const MAX_TRAILER_FIELDS: usize = 100;
 

@@ -23,7 +23,7 @@ enum Kind {
     UntilClose,
 }
 
-/// The body was shorter than its head said.
+/// The body is shorter than its head says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BodyTooShort;
 
@@ -169,7 +169,7 @@ fn append_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What the body says of itself.
+/// The length of a body, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyLength {
     Empty,
@@ -188,7 +188,7 @@ impl BodyLength {
     }
 }
 
-/// Whether a length can be that of such a body.
+/// Whether a `content-length` can be that of such a body.
 fn fits(length: &ContentLength, body_length: BodyLength) -> bool {
     match (length, body_length) {
         (ContentLength::Agreed(length), BodyLength::Empty) => *length == 0,

@@ -16,7 +16,7 @@ const ADDED_FIELDS: usize = 4;
 const MAX_TARGET: usize = 65_534;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a head may take.
+/// Limits of a message head.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) bytes: usize,

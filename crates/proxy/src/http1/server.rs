@@ -30,14 +30,14 @@ pub(crate) struct DownstreamConnection(RefCell<State>);
 struct State {
     stream: BufferedStream,
     search: HeadFinder,
-    /// Of the current request's body.
+    /// Decodes the current request's body.
     decoder: Decoder,
     /// The client waits for `100 Continue`.
     expects: bool,
     error: Option<ConnectionError>,
     /// The output waits in the worker's [`WriteCoalescer`](super::write_coalescer::WriteCoalescer).
     write_deferred: bool,
-    /// Of the serving task, which the body wakes when another task reads it.
+    /// Wakes the serving task, when another task reads the body.
     waker: Option<Waker>,
 }
 
@@ -177,7 +177,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
             NextState::Close => return client.close().await,
             NextState::Broken => return,
             NextState::Tunnel(tunnel) => {
-                // Nobody else holds it: the request's body is gone.
+                // The only reference: the request's body was dropped.
                 if let Ok(client) = Rc::try_unwrap(client) {
                     // Boxed, because few connections become one.
                     Box::pin(tunnel.run(client.0.into_inner().stream)).await;

@@ -34,7 +34,7 @@ pub(super) struct Connections {
     open: RefCell<Vec<Rc<Connection>>>,
     /// LocalArc while connecting, so that requests that arrive together share what comes of it.
     opening: Mutex<()>,
-    /// A request is over, or a connection takes more of them.
+    /// Notified when a request ends or a connection opens or closes.
     freed: Notify,
 }
 
@@ -268,14 +268,14 @@ async fn handshake(
     }
 }
 
-/// Runs hyper's tasks on this thread. After each turn of the one that reads the connection it wakes the task that
-/// knows what the host permits.
+/// Runs hyper's tasks on this thread. After each poll of the task that reads the connection it wakes the task that reads
+/// the host's settings.
 #[derive(Clone, Default)]
 struct ConnectionExecutor(Rc<ExecutorState>);
 
 #[derive(Default)]
 struct ExecutorState {
-    /// For the first task, which reads and writes the connection: counts it as open until it is closed.
+    /// Moves into the first task, which reads and writes the connection, and counts it as open until it is closed.
     guard: Cell<Option<ConnectionGuard>>,
     waker: RefCell<Option<Waker>>,
 }

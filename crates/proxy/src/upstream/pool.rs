@@ -272,7 +272,7 @@ impl Pool {
     }
 }
 
-/// An HTTP/1 connection for this request alone: an idle one, or a new one, or whichever comes free.
+/// An HTTP/1 connection for one request: an idle one, a new one, or the first that is returned.
 async fn acquire_http1(
     cluster: &Rc<Cluster>,
     upstream: &Rc<Upstream>,
@@ -289,7 +289,7 @@ async fn acquire_http1(
     }
 }
 
-/// A new connection, or one that another request gives back; `None` asks to look at the idle ones again.
+/// A new connection, or one that another request returns; `None` asks to try the idle ones again.
 async fn open(
     cluster: &Rc<Cluster>,
     upstream: &Rc<Upstream>,

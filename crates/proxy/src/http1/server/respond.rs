@@ -53,8 +53,8 @@ impl DownstreamConnection {
     ) -> NextState {
         let (head, mut reply) = response.into_parts();
         let body_length = BodyLength::of(&reply);
-        // Of a request that is answered before it is complete, the rest is passed over if it is here and nobody else
-        // reads it; else the connection ends with the answer, and the answer says so.
+        // The rest of a request that is answered early is discarded if it was received and has no other reader; else the
+        // response says `connection: close`.
         let clean = self.is_body_read()
             || (!reply.is_forwarded()
                 && std::future::poll_fn(|cx| Poll::Ready(self.0.borrow_mut().skip_body(cx))).await);
