@@ -4,6 +4,7 @@
 
 mod bench;
 mod fuzz;
+mod logs;
 mod process;
 mod test;
 mod tidy;
@@ -15,6 +16,7 @@ const USAGE: &str = "\
 cargo xtask TASK
 
   tidy             check the architecture: who may use whom, sizes, documentation
+  logs             write the catalogue of log events (docs/reference/logs.md) from the source
   test [FILTER…]   fetch what the tests need, build, and run all tests; words after it go to `cargo test`
   tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3; etcd)
   fuzz [TARGET…] [--seconds N]
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["tidy"] => tidy::run(),
+        ["logs"] => logs::run(),
         ["test", rest @ ..] => test::run(rest),
         ["tools"] => tools::Tools::fetch().map(|tools| println!("{tools}")),
         ["fuzz", rest @ ..] => fuzz::run(rest),

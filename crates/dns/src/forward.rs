@@ -1,11 +1,11 @@
-//! Questions that no zone knows, asked elsewhere.
+//! Forwarding of queries that no zone answers.
 
 use crate::{
-    message::{Asked, Heard, Upstream},
+    message::{ForwardedQuery, ParsedResponse, UpstreamResponse},
     reply::Code,
     responder::Pending,
-    zone::Draw,
 };
+use fastrand::Rng;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -23,13 +23,13 @@ use tokio::{
 
 /// How many questions may wait for upstreams at once. Each holds a socket, so this also bounds those;
 /// a circle of servers that escapes every other check ends here.
-const MOST_WAITING: usize = 512;
+const MAX_PENDING: usize = 512;
 
 /// How many of these one client may have, so that nobody can take all.
-const MOST_WAITING_PER_CLIENT: usize = 256;
+const MAX_PENDING_PER_CLIENT: usize = 256;
 
 /// The longest answer taken over UDP; servers that ignore what was offered send no more either.
-const LONGEST_ANSWER: usize = 4096;
+const MAX_RESPONSE_LEN: usize = 4096;
 
 /// Asks upstream servers, in order, and takes the first answer.
 ///
@@ -42,7 +42,7 @@ pub struct Forwarder {
     by_client: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// Room for one question.
+/// Admission of one forwarded query; dropping it makes room for the next.
 pub(crate) struct Admission {
     client: IpAddr,
     by_client: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -55,7 +55,7 @@ impl Forwarder {
         Self {
             upstreams,
             timeout: Duration::from_secs(1),
-            waiting: Arc::new(Semaphore::new(MOST_WAITING)),
+            waiting: Arc::new(Semaphore::new(MAX_PENDING)),
             by_client: Arc::default(),
         }
     }
@@ -85,12 +85,12 @@ impl Forwarder {
         });
     }
 
-    /// Room for one more question of a client; `None` when too many are under way.
+    /// Admits a query of a client; `None` when too many are pending.
     pub(crate) fn admit(&self, client: IpAddr) -> Option<Admission> {
         let permit = self.waiting.clone().try_acquire_owned().ok()?;
         let mut by_client = self.by_client.lock();
         let count = by_client.entry(client).or_default();
-        if *count >= MOST_WAITING_PER_CLIENT {
+        if *count >= MAX_PENDING_PER_CLIENT {
             return None;
         }
         *count += 1;
@@ -101,20 +101,20 @@ impl Forwarder {
         })
     }
 
-    /// Asks until somebody answers. `None` if nobody does; if all answer that they cannot, the last of
-    /// these answers.
-    pub(crate) async fn ask(&self, pending: &Pending, seed: u64) -> Option<Upstream> {
-        let mut draw = Draw(seed);
+    /// Queries the upstreams in order. `None` if none responds; if all respond with an error, the last
+    /// response.
+    pub(crate) async fn ask(&self, pending: &Pending, seed: u64) -> Option<UpstreamResponse> {
+        let mut rng = Rng::with_seed(seed);
         let mut last = None;
         for upstream in &self.upstreams {
-            let exchange = ask_one(*upstream, pending, &mut draw);
+            let exchange = ask_one(*upstream, pending, &mut rng);
             match timeout(self.timeout, exchange).await {
-                Ok(Ok(said)) => {
-                    if ![Code::SERV_FAIL, Code::REFUSED].contains(&said.code()) {
-                        return Some(said);
+                Ok(Ok(response)) => {
+                    if ![Code::SERV_FAIL, Code::REFUSED].contains(&response.code()) {
+                        return Some(response);
                     }
                     // It is there but does not know; the next one may. If not, this stands.
-                    last = Some(said);
+                    last = Some(response);
                 }
                 Ok(Err(error)) => {
                     let name = &pending.target;
@@ -142,17 +142,21 @@ impl Drop for Admission {
     }
 }
 
-async fn ask_one(upstream: SocketAddr, pending: &Pending, draw: &mut Draw) -> io::Result<Upstream> {
-    let said = match over_udp(upstream, &Asked::new(pending, draw, true)).await? {
+async fn ask_one(
+    upstream: SocketAddr,
+    pending: &Pending,
+    rng: &mut Rng,
+) -> io::Result<UpstreamResponse> {
+    let response = match over_udp(upstream, &ForwardedQuery::new(pending, rng, true)).await? {
         // Some old servers know no EDNS and say so in this way (RFC 6891 §7).
-        Some(said) if [Code::FORM_ERR, Code::NOT_IMP].contains(&said.code()) => {
-            over_udp(upstream, &Asked::new(pending, draw, false)).await?
+        Some(response) if [Code::FORM_ERR, Code::NOT_IMP].contains(&response.code()) => {
+            over_udp(upstream, &ForwardedQuery::new(pending, rng, false)).await?
         }
-        said => said,
+        response => response,
     };
-    match said {
-        Some(said) => Ok(said),
-        None => over_tcp(upstream, &Asked::new(pending, draw, true)).await,
+    match response {
+        Some(response) => Ok(response),
+        None => over_tcp(upstream, &ForwardedQuery::new(pending, rng, true)).await,
     }
 }
 
@@ -160,7 +164,10 @@ async fn ask_one(upstream: SocketAddr, pending: &Pending, draw: &mut Draw) -> io
 /// and case is what an off-path forger has to guess (RFC 5452). `None` if the answer has to be asked for
 /// over TCP: it is cut, or its case is another, which a forger cannot help and some servers cannot
 /// either.
-async fn over_udp(upstream: SocketAddr, asked: &Asked) -> io::Result<Option<Upstream>> {
+async fn over_udp(
+    upstream: SocketAddr,
+    asked: &ForwardedQuery,
+) -> io::Result<Option<UpstreamResponse>> {
     let any: IpAddr = match upstream {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -168,18 +175,18 @@ async fn over_udp(upstream: SocketAddr, asked: &Asked) -> io::Result<Option<Upst
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(upstream).await?;
     socket.send(&asked.bytes).await?;
-    let mut answer = vec![0; LONGEST_ANSWER];
+    let mut answer = vec![0; MAX_RESPONSE_LEN];
     loop {
         let length = socket.recv(&mut answer).await?;
-        match asked.hear(&answer[..length], true) {
-            Heard::Noise => {}
-            Heard::Answer(said) => return Ok(Some(said)),
-            Heard::Cut | Heard::OtherCase => return Ok(None),
+        match asked.parse_response(&answer[..length], true) {
+            ParsedResponse::Ignored => {}
+            ParsedResponse::Answer(response) => return Ok(Some(response)),
+            ParsedResponse::Truncated | ParsedResponse::CaseMismatch => return Ok(None),
         }
     }
 }
 
-async fn over_tcp(upstream: SocketAddr, asked: &Asked) -> io::Result<Upstream> {
+async fn over_tcp(upstream: SocketAddr, asked: &ForwardedQuery) -> io::Result<UpstreamResponse> {
     let mut stream = TcpStream::connect(upstream).await?;
     // Invariant: a question is far below 65,536 bytes.
     let mut framed = (asked.bytes.len() as u16).to_be_bytes().to_vec();
@@ -188,8 +195,8 @@ async fn over_tcp(upstream: SocketAddr, asked: &Asked) -> io::Result<Upstream> {
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
     // A connection proves where the answer is from; its case proves nothing more.
-    match asked.hear(&answer, false) {
-        Heard::Answer(said) => Ok(said),
+    match asked.parse_response(&answer, false) {
+        ParsedResponse::Answer(response) => Ok(response),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "no answer to the question",
@@ -229,9 +236,9 @@ mod tests {
         let client = |last| IpAddr::from([10, 0, 0, last]);
         let admit = |last| forwarder.admit(client(last));
         let one: Vec<_> = (0..400).filter_map(|_| admit(1)).collect();
-        assert_eq!(one.len(), MOST_WAITING_PER_CLIENT);
+        assert_eq!(one.len(), MAX_PENDING_PER_CLIENT);
         let two: Vec<_> = (0..400).filter_map(|_| admit(2)).collect();
-        assert_eq!(one.len() + two.len(), MOST_WAITING);
+        assert_eq!(one.len() + two.len(), MAX_PENDING);
         assert!(admit(3).is_none());
         drop(one);
         assert!(admit(1).is_some());

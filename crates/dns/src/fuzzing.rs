@@ -1,12 +1,12 @@
-//! What the fuzz targets need of the inside (docs/decisions/0008). No part of the interface: it changes
+//! Internals for the fuzz targets (docs/decisions/0008). No part of the interface: it changes
 //! without notice.
 
 use crate::{
-    message::{Asked, Heard},
+    message::{ForwardedQuery, ParsedResponse},
     metrics::Shard,
     reply::Transport,
     responder::{Client, Responder, Step},
-    zone::{Draw, Zone},
+    zone::Zone,
 };
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -44,13 +44,16 @@ impl Forwarding {
             Step::Ignore => None,
             Step::Reply => Some(out),
             Step::Forward(pending) => {
-                let asked = Asked::new(&pending, &mut Draw(seed), true);
-                match asked.hear(&answer(&asked.bytes), over_udp) {
-                    Heard::Answer(said) => {
-                        self.0.finish(&pending, Some(said), &shard, &mut out);
+                let asked =
+                    ForwardedQuery::new(&pending, &mut fastrand::Rng::with_seed(seed), true);
+                match asked.parse_response(&answer(&asked.bytes), over_udp) {
+                    ParsedResponse::Answer(response) => {
+                        self.0.finish(&pending, Some(response), &shard, &mut out);
                         Some(out)
                     }
-                    Heard::Noise | Heard::OtherCase | Heard::Cut => None,
+                    ParsedResponse::Ignored
+                    | ParsedResponse::CaseMismatch
+                    | ParsedResponse::Truncated => None,
                 }
             }
         }

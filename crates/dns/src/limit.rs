@@ -1,4 +1,4 @@
-//! How often one network may ask over UDP.
+//! Rate limit of queries over UDP, per client network.
 //!
 //! The source of a datagram can be forged, so answers can be made to hit somebody who never asked. Beyond
 //! the limit a question gets an answer that says "ask over TCP", which is no longer than the question, and
@@ -10,20 +10,20 @@ use std::{
     time::Instant,
 };
 
-/// Networks that are told apart at once. Two that fall onto the same place push each other out, which
-/// lets them ask more, not less.
-const PLACES: usize = 4096;
+/// Networks that are counted at once. Two that hash to the same bucket replace each other, which lets them
+/// ask more, not less.
+const BUCKETS: usize = 4096;
 
 /// Counts the questions of each network in the current second. Each worker has its own.
 pub(crate) struct Limiter {
     per_second: u32,
     start: Instant,
     keys: RandomState,
-    places: Box<[Place]>,
+    buckets: Box<[Bucket]>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Bucket {
     network: u64,
     second: u64,
     count: u32,
@@ -35,7 +35,7 @@ impl Limiter {
             per_second,
             start: Instant::now(),
             keys: RandomState::new(),
-            places: vec![Place::default(); PLACES].into(),
+            buckets: vec![Bucket::default(); BUCKETS].into(),
         }
     }
 
@@ -47,17 +47,17 @@ impl Limiter {
             IpAddr::V6(address) => (address.to_bits() >> 72) as u64 | 1 << 63,
         };
         let second = now.saturating_duration_since(self.start).as_secs();
-        let index = self.keys.hash_one(network) as usize % PLACES;
-        let place = &mut self.places[index];
-        if (place.network, place.second) != (network, second) {
-            *place = Place {
+        let index = self.keys.hash_one(network) as usize % BUCKETS;
+        let bucket = &mut self.buckets[index];
+        if (bucket.network, bucket.second) != (network, second) {
+            *bucket = Bucket {
                 network,
                 second,
                 count: 0,
             };
         }
-        place.count = place.count.saturating_add(1);
-        place.count <= self.per_second
+        bucket.count = bucket.count.saturating_add(1);
+        bucket.count <= self.per_second
     }
 }
 

@@ -5,12 +5,12 @@
 
 use crate::{
     name::Name as OwnName,
-    question::{HEADER, TRAIL},
+    question::{HEADER, HOPS_OPTION},
     record::{CLASS_IN, RecordType},
     reply::{Code, UDP_LIMIT},
     responder::Pending,
-    zone::Draw,
 };
+use fastrand::Rng;
 use hickory_proto::{
     ProtoError,
     op::{Edns, Message, Metadata, ResponseCode, emit_message_parts},
@@ -21,51 +21,51 @@ use hickory_proto::{
 /// The bytes of the OPT record of our answers, which carries no options.
 const OPT_LENGTH: u16 = 11;
 
-/// A question to an upstream.
-pub(crate) struct Asked {
+/// A query to an upstream.
+pub(crate) struct ForwardedQuery {
     pub(crate) bytes: Vec<u8>,
-    /// Where its question section ends.
+    /// Offset of the end of the question section.
     end: usize,
 }
 
-/// What comes back.
-pub(crate) enum Heard {
-    /// Not the answer to this question, or no message at all.
-    Noise,
-    /// An answer to this question, but for the upper and lower case of its name.
-    OtherCase,
-    /// The answer, which is cut.
-    Cut,
-    /// The answer.
-    Answer(Upstream),
+/// What a datagram or message from an upstream is.
+pub(crate) enum ParsedResponse {
+    /// No response to this query, or no message at all.
+    Ignored,
+    /// A response whose name differs from the query's in upper and lower case.
+    CaseMismatch,
+    /// A truncated response: to be asked for over TCP.
+    Truncated,
+    /// The response.
+    Answer(UpstreamResponse),
 }
 
-/// The answer of an upstream.
-pub(crate) struct Upstream(pub(crate) Message);
+/// The response of an upstream.
+pub(crate) struct UpstreamResponse(pub(crate) Message);
 
-impl Upstream {
+impl UpstreamResponse {
     pub(crate) fn code(&self) -> Code {
         Code(u16::from(self.0.metadata.response_code))
     }
 }
 
-impl Asked {
+impl ForwardedQuery {
     /// A question with a random id, and with its name in random upper and lower case: both have to be
     /// guessed by whoever forges an answer (draft-vixie-dnsext-dns0x20). Without `edns`, it is one that
     /// every old server understands.
-    pub(crate) fn new(pending: &Pending, draw: &mut Draw, edns: bool) -> Self {
+    pub(crate) fn new(pending: &Pending, rng: &mut Rng, edns: bool) -> Self {
         let mut bytes = Vec::with_capacity(HEADER + 300);
         let mut flags = 0x0100;
         if pending.checking_disabled {
             flags |= 0x0010;
         }
-        for word in [draw.next() as u16, flags, 1, 0, 0, u16::from(edns)] {
+        for word in [rng.u64(..) as u16, flags, 1, 0, 0, u16::from(edns)] {
             bytes.extend_from_slice(&word.to_be_bytes());
         }
         let mut coins = 0;
         for (index, byte) in pending.target.as_wire().iter().enumerate() {
             if index % 64 == 0 {
-                coins = draw.next();
+                coins = rng.u64(..);
             }
             // Lengths are no letters.
             let flip = byte.is_ascii_alphabetic() && coins >> (index % 64) & 1 == 1;
@@ -82,58 +82,58 @@ impl Asked {
             let dnssec_ok = if pending.dnssec_ok { 0x80 } else { 0 };
             bytes.extend_from_slice(&[0, 0, dnssec_ok, 0]);
             // Invariant: a trail is at most eight servers long.
-            let trail = pending.trail.len() as u16;
-            for word in [trail + 4, TRAIL, trail] {
+            let hops = pending.hops.len() as u16;
+            for word in [hops + 4, HOPS_OPTION, hops] {
                 bytes.extend_from_slice(&word.to_be_bytes());
             }
-            bytes.extend_from_slice(&pending.trail);
+            bytes.extend_from_slice(&pending.hops);
         }
         Self { bytes, end }
     }
 
-    /// Reads what came back. With `exact`, the case of the name has to be the one that was asked in.
-    pub(crate) fn hear(&self, bytes: &[u8], exact: bool) -> Heard {
+    /// Parses a message from the upstream. With `exact`, the case of the name must be that of the query.
+    pub(crate) fn parse_response(&self, bytes: &[u8], exact: bool) -> ParsedResponse {
         let Some(front) = bytes.get(..self.end) else {
-            return Heard::Noise;
+            return ParsedResponse::Ignored;
         };
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         // An answer, to an ordinary question, with one question in it.
         let is_answer = word(2) & 0xf800 == 0x8000 && word(4) == 1;
         let (asked, heard) = (&self.bytes[HEADER..self.end], &front[HEADER..]);
         if front[..2] != self.bytes[..2] || !is_answer || !heard.eq_ignore_ascii_case(asked) {
-            return Heard::Noise;
+            return ParsedResponse::Ignored;
         }
         if exact && heard != asked {
-            return Heard::OtherCase;
+            return ParsedResponse::CaseMismatch;
         }
         if word(2) & 0x0200 != 0 {
-            return Heard::Cut;
+            return ParsedResponse::Truncated;
         }
         // Before anything is reserved by these counts: a record takes eleven bytes or more.
         let records: usize = [6, 8, 10].map(|at| usize::from(word(at))).iter().sum();
         if 11 * records > bytes.len() {
-            return Heard::Noise;
+            return ParsedResponse::Ignored;
         }
         match Message::from_vec(bytes) {
-            Ok(message) => Heard::Answer(Upstream(message)),
-            Err(_) => Heard::Noise,
+            Ok(message) => ParsedResponse::Answer(UpstreamResponse(message)),
+            Err(_) => ParsedResponse::Ignored,
         }
     }
 }
 
-/// Writes the answer to a forwarded question into `out`: what was known, and what the upstream said. A
-/// question that no upstream answered fails. Returns the code, and whether the answer had to be cut.
+/// Writes the response to a forwarded query into `out`: the aliases found here, then the upstream's records;
+/// SERVFAIL when no upstream answered. Returns the code, and whether the response was truncated.
 pub(crate) fn complete(
     pending: &Pending,
-    said: Option<Upstream>,
+    response: Option<UpstreamResponse>,
     out: &mut Vec<u8>,
 ) -> (Code, bool) {
-    let begun = Message::from_vec(&pending.begun).map_err(ProtoError::from);
-    let written = begun.and_then(|mut message| {
+    let partial = Message::from_vec(&pending.partial).map_err(ProtoError::from);
+    let written = partial.and_then(|mut message| {
         message.metadata.recursion_available = true;
         message.metadata.authoritative = false;
-        match said {
-            Some(Upstream(said)) => join(pending, &mut message, said)?,
+        match response {
+            Some(UpstreamResponse(response)) => join(pending, &mut message, response)?,
             None => {
                 message.answers.clear();
                 message.metadata.response_code = ResponseCode::ServFail;
@@ -146,21 +146,21 @@ pub(crate) fn complete(
         tracing::warn!(%error, "an upstream's answer cannot be passed on");
         // The client must not wait: what was begun, without its records, says that it failed.
         out.clear();
-        out.extend_from_slice(&pending.begun[..pending.question_end]);
+        out.extend_from_slice(&pending.partial[..pending.question_end]);
         out[3] = 0x80 | Code::SERV_FAIL.0 as u8;
         out[6..HEADER].fill(0);
         (Code::SERV_FAIL, false)
     })
 }
 
-/// Adds what the upstream said.
-fn join(pending: &Pending, message: &mut Message, said: Message) -> Result<(), ProtoError> {
-    message.metadata.response_code = said.metadata.response_code;
+/// Adds the records of the upstream's response.
+fn join(pending: &Pending, message: &mut Message, response: Message) -> Result<(), ProtoError> {
+    message.metadata.response_code = response.metadata.response_code;
     let target = name(&pending.target)?;
-    if pending.stands {
+    if pending.flattened {
         // Only the records that the name asked for is to have; where they came from is nobody's business.
         let asked = message.queries.first().map(|query| query.name.clone());
-        let wanted = said
+        let wanted = response
             .answers
             .into_iter()
             .filter(|record| u16::from(record.record_type()) == pending.kind.0);
@@ -168,7 +168,7 @@ fn join(pending: &Pending, message: &mut Message, said: Message) -> Result<(), P
             record.name = asked.clone().unwrap_or_default();
             record
         }));
-        if said.metadata.response_code == ResponseCode::NXDomain {
+        if response.metadata.response_code == ResponseCode::NXDomain {
             // The name asked for exists.
             message.metadata.response_code = ResponseCode::NoError;
         }
@@ -183,9 +183,9 @@ fn join(pending: &Pending, message: &mut Message, said: Message) -> Result<(), P
     };
     message
         .answers
-        .extend(said.answers.into_iter().map(restore));
-    message.authorities = said.authorities;
-    message.additionals = said.additionals.into_iter().map(restore).collect();
+        .extend(response.answers.into_iter().map(restore));
+    message.authorities = response.authorities;
+    message.additionals = response.additionals.into_iter().map(restore).collect();
     Ok(())
 }
 

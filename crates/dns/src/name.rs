@@ -3,10 +3,10 @@
 use std::{fmt, net::IpAddr};
 
 /// The longest name on the wire, without the root's zero byte.
-pub(crate) const LONGEST_NAME: usize = 254;
+pub(crate) const MAX_NAME_LEN: usize = 254;
 
 /// The longest label.
-pub(crate) const LONGEST_LABEL: usize = 63;
+pub(crate) const MAX_LABEL_LEN: usize = 63;
 
 /// A name as wire labels (length, bytes, length, bytes …) without the root's zero byte, in the upper and
 /// lower case that it was given.
@@ -18,13 +18,13 @@ impl Name {
     pub(crate) fn from_labels<'a>(labels: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut wire = Vec::new();
         for label in labels {
-            if label.is_empty() || label.len() > LONGEST_LABEL {
+            if label.is_empty() || label.len() > MAX_LABEL_LEN {
                 return None;
             }
             wire.push(label.len() as u8);
             wire.extend_from_slice(label);
         }
-        (wire.len() <= LONGEST_NAME).then(|| Self(wire.into()))
+        (wire.len() <= MAX_NAME_LEN).then(|| Self(wire.into()))
     }
 
     /// The name of a dotted text, with or without a dot at its end. There are no escapes: every dot
@@ -48,7 +48,7 @@ impl Name {
 
     /// The name of wire labels, which must be well-formed and not too long.
     pub(crate) fn from_wire(wire: &[u8]) -> Self {
-        debug_assert!(wire.len() <= LONGEST_NAME);
+        debug_assert!(wire.len() <= MAX_NAME_LEN);
         Self(wire.into())
     }
 
@@ -110,14 +110,14 @@ impl fmt::Display for Name {
 /// root costs no allocation, and labels that hold dots or any other byte need no escapes.
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
-    bytes: [u8; LONGEST_NAME],
+    bytes: [u8; MAX_NAME_LEN],
     length: u8,
 }
 
 impl Key {
     /// The key of wire labels, which must be well-formed; `None` if they are too long.
     pub(crate) fn of_wire(wire: &[u8]) -> Option<Self> {
-        let mut bytes = [0; LONGEST_NAME];
+        let mut bytes = [0; MAX_NAME_LEN];
         let place = bytes.get_mut(..wire.len())?;
         place.copy_from_slice(wire);
         // Lengths are at most 63, which is below every letter.

@@ -84,8 +84,8 @@ impl Probe {
             Step::Ignore => panic!("ignored"),
             Step::Reply => Some(Message::from_vec(&out).expect("a well-formed answer")),
             Step::Forward(pending) => {
-                let begun = Message::from_vec(&pending.begun).expect("a well-formed answer");
-                (!begun.answers.is_empty()).then_some(begun)
+                let partial = Message::from_vec(&pending.partial).expect("a well-formed answer");
+                (!partial.answers.is_empty()).then_some(partial)
             }
         }
     }

@@ -1,20 +1,20 @@
-//! Foreign bytes, read as one question.
+//! Parsing a query.
 //!
 //! The reader copies nothing and follows no compression pointer: the name of a question cannot hold one
 //! (only the header lies before it), and the names of other records are skipped, not read. So there is
 //! nothing that can loop, and the work is bounded by the bytes that came.
 
 use crate::{
-    name::{Key, LONGEST_LABEL, LONGEST_NAME},
+    name::{Key, MAX_LABEL_LEN, MAX_NAME_LEN},
     record::RecordType,
 };
 
 /// Bytes of a message's header.
 pub(crate) const HEADER: usize = 12;
 
-/// The option that carries the servers a forwarded question came through, eight bytes each; from the
+/// The EDNS option that lists the servers that forwarded a query, eight bytes each; from the
 /// range for local use (RFC 6891 §9).
-pub(crate) const TRAIL: u16 = 65_360;
+pub(crate) const HOPS_OPTION: u16 = 65_360;
 
 /// What is kept of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +69,11 @@ pub(crate) struct Edns<'a> {
 }
 
 impl<'a> Edns<'a> {
-    /// The servers that the question came through.
-    pub(crate) fn trail(&self) -> &'a [u8] {
+    /// The ids of the servers that forwarded the query, eight bytes each.
+    pub(crate) fn hops(&self) -> &'a [u8] {
         let mut reader = Reader(self.options);
         while let Some((code, value)) = reader.option() {
-            if code == TRAIL {
+            if code == HOPS_OPTION {
                 return value;
             }
         }
@@ -83,42 +83,42 @@ impl<'a> Edns<'a> {
 
 /// Why bytes are no [`Question`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Not even a header, or an answer: nobody waits for an answer to it.
-    Headless,
-    /// No well-formed question.
+pub(crate) enum QuestionError {
+    /// Without a header, or a response: no response is sent.
+    NoQuery,
+    /// Not one well-formed question: FORMERR.
     Malformed(Header),
-    /// Of a kind that is not answered here.
+    /// Another opcode: NOTIMP.
     Unsupported(Header),
 }
 
 impl<'a> Question<'a> {
     /// Reads a message.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, QuestionError> {
         let mut reader = Reader(bytes);
         let head: &[u8; HEADER] = reader
             .take(HEADER)
             .and_then(|head| head.try_into().ok())
-            .ok_or(Fault::Headless)?;
+            .ok_or(QuestionError::NoQuery)?;
         let word = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
         let header = Header {
             id: word(0),
             flags: word(2),
         };
         if header.is_response() {
-            return Err(Fault::Headless);
+            return Err(QuestionError::NoQuery);
         }
         if header.opcode() != 0 {
-            return Err(Fault::Unsupported(header));
+            return Err(QuestionError::Unsupported(header));
         }
         // One question, no answers. A client of IXFR shows its SOA in the authority section.
         let (questions, answers, authorities, additionals) = (word(4), word(6), word(8), word(10));
         if questions != 1 || answers != 0 {
-            return Err(Fault::Malformed(header));
+            return Err(QuestionError::Malformed(header));
         }
         Self::read_body(header, &mut reader, authorities, additionals)
             .filter(|_| reader.0.is_empty())
-            .ok_or(Fault::Malformed(header))
+            .ok_or(QuestionError::Malformed(header))
     }
 
     fn read_body(
@@ -165,8 +165,8 @@ impl<'a> Question<'a> {
     }
 }
 
-/// A record that is only looked at.
-struct Skimmed<'a> {
+/// The fixed fields of a record, and its data.
+struct RecordHeader<'a> {
     is_roots: bool,
     kind: RecordType,
     class: u16,
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             length += 1 + label;
-            if label > LONGEST_LABEL || length > LONGEST_NAME {
+            if label > MAX_LABEL_LEN || length > MAX_NAME_LEN {
                 return None;
             }
         }
@@ -219,11 +219,11 @@ impl<'a> Reader<'a> {
                     self.take(1)?;
                     return Some(false);
                 }
-                _ if usize::from(label) > LONGEST_LABEL => return None,
+                _ if usize::from(label) > MAX_LABEL_LEN => return None,
                 _ => {
                     self.take(usize::from(label))?;
                     length += 1 + usize::from(label);
-                    if length > LONGEST_NAME {
+                    if length > MAX_NAME_LEN {
                         return None;
                     }
                 }
@@ -231,13 +231,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn record(&mut self) -> Option<Skimmed<'a>> {
+    fn record(&mut self) -> Option<RecordHeader<'a>> {
         let is_roots = self.skip_name()?;
         let kind = RecordType(self.u16()?);
         let class = self.u16()?;
         let ttl = u32::from(self.u16()?) << 16 | u32::from(self.u16()?);
         let length = self.u16()?;
-        Some(Skimmed {
+        Some(RecordHeader {
             is_roots,
             kind,
             class,

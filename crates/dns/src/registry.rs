@@ -15,10 +15,11 @@ use crate::{
     range::Views,
     record::{RecordType, address_type},
     reply::Reply,
-    zone::{Draw, Query, Target, Verdict, Zone},
+    zone::{Query, Target, Verdict, Zone, sample},
 };
 use arc_swap::{ArcSwap, Guard};
-use names::{Names, Owner, Place, Site};
+use fastrand::Rng;
+use names::{Names, Node, NodeData, ServiceEntry};
 use parking_lot::Mutex;
 use pool::Pool;
 use reverse::Reverse;
@@ -27,7 +28,7 @@ use tombolo_model::{View, cloudmap::RoutingPolicy};
 use tombolo_store::Store;
 
 /// How many values a `MULTIVALUE` answer holds.
-const MOST_VALUES: usize = 8;
+const MAX_VALUES: usize = 8;
 
 /// Seconds for which the addresses of the name server and of aliases may be remembered.
 const STEADY_TTL: u32 = 60;
@@ -111,7 +112,7 @@ impl Registry {
             return Verdict::NotMine;
         };
         if !query.wants(RecordType::PTR) {
-            reply.negative(&first.site.zone.soa(view.revision));
+            reply.negative(&first.service_entry.zone.soa(view.revision));
             return Verdict::NoData;
         }
         for found in &found {
@@ -124,21 +125,21 @@ impl Registry {
     fn answer_apex(
         &self,
         query: &Query,
-        place: &Place,
+        node: &Node,
         revision: u64,
         reply: &mut Reply<'_>,
     ) -> Option<Verdict> {
-        if !place.is_apex {
+        if !node.is_apex {
             return None;
         }
         if query.wants(RecordType::SOA) {
-            reply.answer_soa(&place.zone.soa(revision));
+            reply.answer_soa(&node.zone.soa(revision));
             return Some(Verdict::Found);
         }
         if query.kind != RecordType::NS {
             return None;
         }
-        let server: &Name = &place.zone.name_server;
+        let server: &Name = &node.zone.name_server;
         reply.answer_name(RecordType::NS, STEADY_TTL, server);
         for address in &self.config.addresses {
             reply.additional_of(server, STEADY_TTL, *address);
@@ -151,40 +152,40 @@ impl Zone for Registry {
     fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let snapshot = self.snapshot();
         let revision = snapshot.view.revision;
-        let Some((place, rest)) = snapshot.names.find(query.view, &query.key) else {
+        let Some((node, rest)) = snapshot.names.find(query.view, &query.key) else {
             return self.answer_reverse(query, &snapshot, reply);
         };
-        let found = match &place.owner {
-            Owner::Service(site) => {
-                let pool = site.pool(&snapshot.view);
+        let found = match &node.data {
+            NodeData::Service(service_entry) => {
+                let pool = service_entry.pool(&snapshot.view);
                 if rest.is_empty() {
-                    if pool.is_empty() && !place.has_names_below && !place.is_apex {
+                    if pool.is_empty() && !node.has_children && !node.is_apex {
                         // As in Route 53, a service without instances has no records, hence no name.
-                        reply.negative(&place.zone.soa(revision));
+                        reply.negative(&node.zone.soa(revision));
                         return Verdict::NxDomain;
                     }
-                    let own = service(query, site, &pool, reply);
-                    own.or_else(|| self.answer_apex(query, place, revision, reply))
+                    let own = service(query, service_entry, &pool, reply);
+                    own.or_else(|| self.answer_apex(query, node, revision, reply))
                 } else if let Some(addresses) = pool.by_name.get(rest) {
-                    let ttl = site.ttls.srv.unwrap_or(STEADY_TTL);
+                    let ttl = service_entry.ttls.srv.unwrap_or(STEADY_TTL);
                     answer_addresses(query, addresses.iter(), ttl, reply)
                 } else {
-                    reply.negative(&place.zone.soa(revision));
+                    reply.negative(&node.zone.soa(revision));
                     return Verdict::NxDomain;
                 }
             }
             _ if !rest.is_empty() => {
-                reply.negative(&place.zone.soa(revision));
+                reply.negative(&node.zone.soa(revision));
                 return Verdict::NxDomain;
             }
-            Owner::NameServer => {
+            NodeData::NameServer => {
                 let addresses = self.config.addresses.iter().copied();
                 answer_addresses(query, addresses, STEADY_TTL, reply)
             }
-            Owner::Nobody => self.answer_apex(query, place, revision, reply),
+            NodeData::Empty => self.answer_apex(query, node, revision, reply),
         };
         found.unwrap_or_else(|| {
-            reply.negative(&place.zone.soa(revision));
+            reply.negative(&node.zone.soa(revision));
             Verdict::NoData
         })
     }
@@ -210,15 +211,20 @@ fn answer_addresses(
 
 /// The records of a service's own name; to `ANY`, those of one type (RFC 8482 §4.1). `None` if there are
 /// none of the type asked for.
-fn service(query: &Query, site: &Site, pool: &Pool, reply: &mut Reply<'_>) -> Option<Verdict> {
-    let mut draw = Draw(query.seed);
-    let most = match site.routing {
-        RoutingPolicy::MultiValue => MOST_VALUES,
+fn service(
+    query: &Query,
+    service_entry: &ServiceEntry,
+    pool: &Pool,
+    reply: &mut Reply<'_>,
+) -> Option<Verdict> {
+    let mut rng = Rng::with_seed(query.seed);
+    let most = match service_entry.routing {
+        RoutingPolicy::MultiValue => MAX_VALUES,
         RoutingPolicy::Weighted => 1,
     };
-    if let Some(ttl) = site.ttls.cname {
+    if let Some(ttl) = service_entry.ttls.cname {
         // An alias answers every type; two aliases would contradict each other.
-        let target = pool.aliases.get(draw.below(pool.aliases.len().max(1)))?;
+        let target = pool.aliases.get(rng.usize(..pool.aliases.len().max(1)))?;
         reply.alias(ttl, target);
         return Some(match query.wants(RecordType::CNAME) {
             true => Verdict::Found,
@@ -226,35 +232,38 @@ fn service(query: &Query, site: &Site, pool: &Pool, reply: &mut Reply<'_>) -> Op
         });
     }
     for (kind, ttl, records) in [
-        (RecordType::A, site.ttls.a, &pool.v4),
-        (RecordType::AAAA, site.ttls.aaaa, &pool.v6),
+        (RecordType::A, service_entry.ttls.a, &pool.v4),
+        (RecordType::AAAA, service_entry.ttls.aaaa, &pool.v6),
     ] {
-        if ttl.is_none() || !query.wants(kind) || records.is_empty() && pool.stands.is_empty() {
+        if ttl.is_none() || !query.wants(kind) || records.is_empty() && pool.flattened.is_empty() {
             continue;
         }
-        if pool.stands.is_empty() {
-            draw.sample(records.len(), most, |index| {
+        if pool.flattened.is_empty() {
+            sample(&mut rng, records.len(), most, |index| {
                 reply.answer(records.get(index))
             });
             return Some(Verdict::Found);
         }
         // Such a service is WEIGHTED: one of its addresses, or one alias that stands for an address.
-        let drawn = draw.below(records.len() + pool.stands.len());
+        let drawn = rng.usize(..records.len() + pool.flattened.len());
         return Some(match drawn.checked_sub(records.len()) {
             None => {
                 reply.answer(records.get(drawn));
                 Verdict::Found
             }
-            Some(stand) => Verdict::Stand(Target(pool.stands[stand].clone()), STEADY_TTL),
+            Some(stand) => Verdict::Flatten(Target(pool.flattened[stand].clone()), STEADY_TTL),
         });
     }
-    let ttl = site.ttls.srv.filter(|_| query.wants(RecordType::SRV))?;
+    let ttl = service_entry
+        .ttls
+        .srv
+        .filter(|_| query.wants(RecordType::SRV))?;
     if pool.srv.is_empty() {
         return None;
     }
-    let mut written = [(None, 0); MOST_VALUES];
+    let mut written = [(None, 0); MAX_VALUES];
     let mut count = 0;
-    draw.sample(pool.srv.len(), most, |index| {
+    sample(&mut rng, pool.srv.len(), most, |index| {
         written[count] = (reply.answer_srv(pool.srv.get(index)), index);
         count += 1;
     });

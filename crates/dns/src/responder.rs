@@ -1,10 +1,10 @@
 //! One packet in, one answer out, without I/O.
 
 use crate::{
-    message::{self, Upstream},
+    message::{self, UpstreamResponse},
     metrics::{Metrics, Shard},
     name::Name,
-    question::{Fault, Question},
+    question::{Question, QuestionError},
     range::Views,
     record::{CLASS_IN, RecordType},
     reply::{self, Code, Reply, Transport},
@@ -13,44 +13,44 @@ use crate::{
 use std::{net::IpAddr, sync::Arc};
 
 /// How many aliases are followed for one question; a longer chain is a mistake or a circle.
-const LONGEST_CHAIN: usize = 8;
+const MAX_ALIASES: usize = 8;
 
 /// How many servers a question may come through, ours included.
-const LONGEST_TRAIL: usize = 8;
+const MAX_HOPS: usize = 8;
 
-/// Decides what each packet gets.
+/// Turns each packet into a response, or into a query for an upstream.
 pub(crate) struct Responder {
     zones: Vec<Arc<dyn Zone>>,
     can_forward: bool,
     /// Whether there are no names beside those that the zones and upstreams know.
     pub(crate) is_resolver: bool,
-    /// A random name for this server, by which it knows questions that it forwarded itself.
+    /// A random id of this server: a query whose hops hold it is a forwarding loop.
     id: [u8; 8],
     views: Arc<Views>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Who sends a packet, and how.
+/// The sender of a packet, and its transport.
 #[derive(Clone, Copy)]
 pub(crate) struct Client {
     pub(crate) address: IpAddr,
     pub(crate) transport: Transport,
 }
 
-/// What is to be done with a packet.
+/// What to do with a packet.
 pub(crate) enum Step {
-    /// Nothing: whatever sent this does not wait for an answer.
+    /// Nothing: it is not a query.
     Ignore,
-    /// Send what was written.
+    /// Send the response that was written.
     Reply,
     /// Ask an upstream, then [`Responder::finish`].
     Forward(Box<Pending>),
 }
 
-/// A question that waits for an upstream.
+/// A query that waits for an upstream.
 pub(crate) struct Pending {
-    /// The answer as far as it is known: the question, and aliases that lead to the name to ask for.
-    pub(crate) begun: Vec<u8>,
+    /// The response so far: the question, and the aliases that lead to `target`.
+    pub(crate) partial: Vec<u8>,
     /// Where the question in it ends.
     pub(crate) question_end: usize,
     /// Bytes that the client takes.
@@ -59,10 +59,10 @@ pub(crate) struct Pending {
     pub(crate) target: Name,
     /// The type to ask for.
     pub(crate) kind: RecordType,
-    /// Whether the records of the target are to be shown as those of the name asked for.
-    pub(crate) stands: bool,
-    /// The servers it came through, with this one.
-    pub(crate) trail: Vec<u8>,
+    /// Whether the target's records are shown under the name asked for (CNAME flattening).
+    pub(crate) flattened: bool,
+    /// The ids of the servers that forwarded it, this one last.
+    pub(crate) hops: Vec<u8>,
     pub(crate) dnssec_ok: bool,
     pub(crate) checking_disabled: bool,
     pub(crate) client: IpAddr,
@@ -101,12 +101,12 @@ impl Responder {
             Ok(question) => question,
             Err(fault) => {
                 let (header, code) = match fault {
-                    Fault::Headless => {
+                    QuestionError::NoQuery => {
                         shard.ignored.add();
                         return Step::Ignore;
                     }
-                    Fault::Malformed(header) => (header, Code::FORM_ERR),
-                    Fault::Unsupported(header) => (header, Code::NOT_IMP),
+                    QuestionError::Malformed(header) => (header, Code::FORM_ERR),
+                    QuestionError::Unsupported(header) => (header, Code::NOT_IMP),
                 };
                 reply::bare(header, code, out);
                 shard.answered(view, None, code);
@@ -114,7 +114,7 @@ impl Responder {
             }
         };
         let mut reply = Reply::start(out, &question, client.transport);
-        let code = match refusal(&question) {
+        let code = match precheck(&question) {
             Some(code) => code,
             None => {
                 let query = Query {
@@ -133,8 +133,9 @@ impl Responder {
                         }
                         return Step::Reply;
                     }
-                    Outcome::Elsewhere(alias) => {
-                        return self.elsewhere(&question, client, view, alias, reply, shard);
+                    Outcome::External(alias) => {
+                        return self
+                            .forward_or_refuse(&question, client, view, alias, reply, shard);
                     }
                 }
             }
@@ -144,8 +145,8 @@ impl Responder {
         Step::Reply
     }
 
-    /// Tells a client that asks too often over UDP to come over TCP.
-    pub(crate) fn put_off(&self, bytes: &[u8], shard: &Shard, out: &mut Vec<u8>) -> Step {
+    /// Answers a rate-limited query over UDP with a truncated response, so that the client asks over TCP.
+    pub(crate) fn truncate(&self, bytes: &[u8], shard: &Shard, out: &mut Vec<u8>) -> Step {
         shard.received(Transport::Udp);
         shard.limited.add();
         let Ok(question) = Question::read(bytes) else {
@@ -157,8 +158,8 @@ impl Responder {
         Step::Reply
     }
 
-    /// Goes on with a name that no zone knows: the one asked for, or where its alias leads.
-    fn elsewhere(
+    /// Forwards or refuses a name that no zone has: the one asked for, or the target of its alias.
+    fn forward_or_refuse(
         &self,
         question: &Question<'_>,
         client: Client,
@@ -167,7 +168,7 @@ impl Responder {
         mut reply: Reply<'_>,
         shard: &Shard,
     ) -> Step {
-        let trail = question.edns.map_or(&[][..], |edns| edns.trail());
+        let hops = question.edns.map_or(&[][..], |edns| edns.hops());
         // Names of one label are in no public zone, and an upstream that is gone must not delay or hide a
         // misspelt service name.
         let is_recursive = question.header.recursion_desired();
@@ -176,7 +177,7 @@ impl Responder {
         if !self.can_forward || is_local || !is_recursive {
             if let Some(Alias {
                 target,
-                stands_for: Some(ttl),
+                flatten_ttl: Some(ttl),
             }) = &alias
             {
                 reply.alias(*ttl, target);
@@ -192,27 +193,27 @@ impl Responder {
             shard.answered(view, Some(question.kind), code);
             return Step::Reply;
         }
-        if trail.len() >= 8 * LONGEST_TRAIL || trail.chunks(8).any(|id| id == self.id) {
+        if hops.len() >= 8 * MAX_HOPS || hops.chunks(8).any(|id| id == self.id) {
             self.metrics.forward_loops.add();
             reply.clear();
             reply.finish(Code::SERV_FAIL, false, true);
             shard.answered(view, Some(question.kind), Code::SERV_FAIL);
             return Step::Reply;
         }
-        let stands = alias
+        let flattened = alias
             .as_ref()
-            .is_some_and(|alias| alias.stands_for.is_some());
+            .is_some_and(|alias| alias.flatten_ttl.is_some());
         // Invariant: the question's name was read as one.
         let asked = || Name::from_wire(question.name);
-        let (begun, question_end) = reply.set_aside();
+        let (partial, question_end) = reply.set_aside();
         Step::Forward(Box::new(Pending {
-            begun,
+            partial,
             question_end,
             limit: reply::limit(question, client.transport),
             target: alias.map_or_else(asked, |alias| alias.target),
             kind: question.kind,
-            stands,
-            trail: [trail, &self.id].concat(),
+            flattened,
+            hops: [hops, &self.id].concat(),
             dnssec_ok: question.edns.is_some_and(|edns| edns.dnssec_ok),
             checking_disabled: question.header.checking_disabled(),
             client: client.address,
@@ -220,15 +221,15 @@ impl Responder {
         }))
     }
 
-    /// Ends a forwarded question: with what the upstream said, or without (`None`).
+    /// Writes the response to a forwarded query; `None`: no upstream answered.
     pub(crate) fn finish(
         &self,
         pending: &Pending,
-        said: Option<Upstream>,
+        response: Option<UpstreamResponse>,
         shard: &Shard,
         out: &mut Vec<u8>,
     ) {
-        let (mut code, cut) = message::complete(pending, said, out);
+        let (mut code, cut) = message::complete(pending, response, out);
         if self.is_resolver && code == Code::REFUSED {
             // Nobody whom this resolver may ask knows the name. Told "refused", clients take it for a
             // failure that passes, and try again.
@@ -244,21 +245,21 @@ impl Responder {
     /// Asks the zones, and follows aliases from zone to zone.
     fn look_up(&self, mut query: Query, reply: &mut Reply<'_>) -> Outcome {
         let mut alias = None;
-        for _ in 0..LONGEST_CHAIN {
+        for _ in 0..MAX_ALIASES {
             let verdict = self
                 .zones
                 .iter()
                 .map(|zone| zone.answer(&query, reply))
                 .find(|verdict| *verdict != Verdict::NotMine);
             let next = match verdict {
-                None | Some(Verdict::NotMine) => return Outcome::Elsewhere(alias),
+                None | Some(Verdict::NotMine) => return Outcome::External(alias),
                 Some(Verdict::Found | Verdict::NoData) => {
                     return Outcome::Known(Code::NO_ERROR, true);
                 }
                 Some(Verdict::NxDomain) => {
                     // The name asked for exists; what stands for it does not.
-                    let stands = alias.is_some_and(|alias: Alias| alias.stands_for.is_some());
-                    let code = if stands {
+                    let flattened = alias.is_some_and(|alias: Alias| alias.flatten_ttl.is_some());
+                    let code = if flattened {
                         Code::NO_ERROR
                     } else {
                         Code::NX_DOMAIN
@@ -272,15 +273,15 @@ impl Responder {
                 Some(Verdict::Refused) => return Outcome::Known(Code::REFUSED, false),
                 Some(Verdict::Alias(Target(target))) => Alias {
                     target,
-                    stands_for: None,
+                    flatten_ttl: None,
                 },
-                Some(Verdict::Stand(Target(target), ttl)) if query.kind == RecordType::ANY => {
+                Some(Verdict::Flatten(Target(target), ttl)) if query.kind == RecordType::ANY => {
                     reply.alias(ttl, &target);
                     return Outcome::Known(Code::NO_ERROR, true);
                 }
-                Some(Verdict::Stand(Target(target), ttl)) => Alias {
+                Some(Verdict::Flatten(Target(target), ttl)) => Alias {
                     target,
-                    stands_for: Some(ttl),
+                    flatten_ttl: Some(ttl),
                 },
             };
             query.key = next.target.key();
@@ -291,20 +292,20 @@ impl Responder {
     }
 }
 
-/// Where an alias led at last.
+/// The last alias that was followed.
 struct Alias {
     target: Name,
     /// The TTL of the alias to add where the target's records are not to be had, if they are to be shown as
     /// those of the name that leads there.
-    stands_for: Option<u32>,
+    flatten_ttl: Option<u32>,
 }
 
-/// What the zones know.
+/// The result of a look-up in the zones.
 enum Outcome {
     /// Everything: the code, and whether it is authoritative.
     Known(Code, bool),
     /// The name asked for, or the one that its alias leads to, is in no zone.
-    Elsewhere(Option<Alias>),
+    External(Option<Alias>),
 }
 
 /// Whether a name, without the root's zero byte, is one label.
@@ -314,7 +315,7 @@ fn is_single_label(name: &[u8]) -> bool {
 }
 
 /// Why a well-formed question is not looked up.
-fn refusal(question: &Question<'_>) -> Option<Code> {
+fn precheck(question: &Question<'_>) -> Option<Code> {
     if question.edns.is_some_and(|edns| edns.version > 0) {
         return Some(Code::BAD_VERS);
     }

@@ -14,14 +14,7 @@ use crate::{
     responder::{Client, Pending, Responder, Step},
     zone::Zone,
 };
-use std::{
-    future::Future,
-    hash::{BuildHasher, Hasher, RandomState},
-    io,
-    net::IpAddr,
-    sync::Arc,
-    time::Instant,
-};
+use std::{future::Future, io, net::IpAddr, sync::Arc, time::Instant};
 use tokio::{
     net::{TcpListener, UdpSocket},
     task::JoinSet,
@@ -148,29 +141,29 @@ impl Server {
         let metrics = &self.responder.metrics;
         let forward = self.forward.as_ref();
         let admitted = forward.and_then(|forward| Some((forward, forward.admit(pending.client)?)));
-        let said = match admitted {
+        let response = match admitted {
             Some((forward, _admission)) => {
                 metrics.forwarded.add();
                 let start = Instant::now();
-                let said = forward.ask(&pending, random()).await;
-                match &said {
+                let response = forward.ask(&pending, random()).await;
+                match &response {
                     Some(_) => metrics.took(start.elapsed()),
                     None => metrics.forward_failures.add(),
                 }
-                said
+                response
             }
             None => {
                 metrics.forward_overflows.add();
                 None
             }
         };
-        self.responder.finish(&pending, said, shard, out);
+        self.responder.finish(&pending, response, shard, out);
     }
 }
 
-/// A number that nobody outside can guess: each `RandomState` has keys of its own.
+/// A number that nobody outside can guess.
 fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+    getrandom::u64().expect("the operating system gives random bytes")
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
-//! What a zone is asked, and what it says.
+//! Zones: what the server asks them, and how they answer.
 
 use crate::{
     name::{Key, Name},
     record::RecordType,
     reply::Reply,
 };
+use fastrand::Rng;
 use std::net::IpAddr;
 
-/// Whoever knows some of the names.
+/// A source of names.
 pub trait Zone: Send + Sync + 'static {
     /// Answers a question of class `IN` by adding to the reply. It runs on the thread that serves the
     /// socket, so it must not block for long; the state it reads is its own.
@@ -34,7 +35,7 @@ impl Query {
     }
 }
 
-/// What a zone says to a question.
+/// A zone's answer to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It added records.
@@ -43,7 +44,7 @@ pub enum Verdict {
     Alias(Target),
     /// The records of the target are to be shown as those of the name asked for; nothing was added. Where
     /// they cannot be had, the server adds an alias with this TTL instead.
-    Stand(Target, u32),
+    Flatten(Target, u32),
     /// The name exists without such records. It added the zone's SOA, which says for how long that may be
     /// remembered.
     NoData,
@@ -55,66 +56,48 @@ pub enum Verdict {
     NotMine,
 }
 
-/// Where an alias leads.
+/// The target of an alias.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target(pub(crate) Name);
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the few draws that an answer needs, from the query's seed.
-pub(crate) struct Draw(pub(crate) u64);
+/// Picks that are shuffled, at most.
+const MAX_SHUFFLED: usize = 64;
 
-/// Up to how many picks are put into random order.
-const MOST_SHUFFLED: usize = 64;
-
-impl Draw {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// Picks at most `max` different ones of `count` things, by index. Up to 64 come in random order;
+/// more come one after the other from a random start.
+pub(crate) fn sample(rng: &mut Rng, count: usize, max: usize, mut pick: impl FnMut(usize)) {
+    let picks = max.min(count);
+    if picks <= 1 {
+        if picks == 1 {
+            pick(if count == 1 { 0 } else { rng.usize(..count) });
+        }
+        return;
     }
-
-    /// Below `bound`, which must not be 0. Multiplying avoids the division; the bias is below 2^-32.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    if picks > MAX_SHUFFLED {
+        let start = rng.usize(..count);
+        (0..picks).for_each(|step| pick((start + step) % count));
+        return;
     }
-
-    /// Picks at most `most` different ones of `count` things, by index. Up to 64 come in random order;
-    /// more come one after the other from a random start.
-    pub(crate) fn sample(&mut self, count: usize, most: usize, mut pick: impl FnMut(usize)) {
-        let picks = most.min(count);
-        if picks <= 1 {
-            if picks == 1 {
-                pick(if count == 1 { 0 } else { self.below(count) });
-            }
-            return;
+    let mut picked = [0; MAX_SHUFFLED];
+    let picked = &mut picked[..picks];
+    if picks == count {
+        picked
+            .iter_mut()
+            .enumerate()
+            .for_each(|(index, slot)| *slot = index);
+    } else {
+        // Floyd's method: as many draws as picks, however many things there are.
+        for done in 0..picks {
+            let top = count - picks + done;
+            let drawn = rng.usize(..=top);
+            let is_taken = picked[..done].contains(&drawn);
+            picked[done] = if is_taken { top } else { drawn };
         }
-        if picks > MOST_SHUFFLED {
-            let start = self.below(count);
-            (0..picks).for_each(|step| pick((start + step) % count));
-            return;
-        }
-        let mut picked = [0; MOST_SHUFFLED];
-        let picked = &mut picked[..picks];
-        if picks == count {
-            picked
-                .iter_mut()
-                .enumerate()
-                .for_each(|(i, place)| *place = i);
-        } else {
-            // Floyd's method: as many draws as picks, however many things there are.
-            for done in 0..picks {
-                let top = count - picks + done;
-                let drawn = self.below(top + 1);
-                let is_taken = picked[..done].contains(&drawn);
-                picked[done] = if is_taken { top } else { drawn };
-            }
-        }
-        for last in (1..picks).rev() {
-            picked.swap(last, self.below(last + 1));
-        }
-        picked.iter().for_each(|index| pick(*index));
     }
+    for last in (1..picks).rev() {
+        picked.swap(last, rng.usize(..=last));
+    }
+    picked.iter().for_each(|index| pick(*index));
 }
 
 #[cfg(test)]
@@ -124,7 +107,9 @@ mod tests {
 
     fn sample(seed: u64, count: usize, most: usize) -> Vec<usize> {
         let mut picked = Vec::new();
-        Draw(seed).sample(count, most, |index| picked.push(index));
+        super::sample(&mut Rng::with_seed(seed), count, most, |index| {
+            picked.push(index)
+        });
         picked
     }
 

@@ -44,8 +44,8 @@ impl Metrics {
     }
 
     /// `None`: the check itself panicked.
-    pub(crate) fn checked(&self, is_well: Option<bool>) {
-        let result = match is_well {
+    pub(crate) fn checked(&self, is_healthy: Option<bool>) {
+        let result = match is_healthy {
             Some(true) => "healthy",
             Some(false) => "unhealthy",
             None => "panicked",

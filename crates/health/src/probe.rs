@@ -1,6 +1,6 @@
 //! Asking one instance.
 
-use crate::target::{Question, Target};
+use crate::target::{ProbeKind, Target};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use http::{Request, header};
@@ -15,11 +15,11 @@ use tokio_rustls::{
 };
 
 /// How long a connection alone may take to be accepted.
-const TCP: Duration = Duration::from_secs(10);
+const TCP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take that is to carry a request.
-const CONNECT: Duration = Duration::from_secs(4);
+const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long the answer to the request may take from then on.
-const ANSWER: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks instances; made once.
 pub(crate) struct Prober {
@@ -29,7 +29,7 @@ pub(crate) struct Prober {
 impl Prober {
     pub(crate) fn new() -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let trusting = Arc::new(trust::Anything(provider.clone()));
+        let trusting = Arc::new(tls::AcceptAnyCertificate(provider.clone()));
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider has the ciphers of its own versions")
@@ -42,12 +42,12 @@ impl Prober {
     }
 
     /// `Err` says why the instance is not well.
-    pub(crate) async fn ask(&self, target: &Target) -> Result<(), String> {
+    pub(crate) async fn probe(&self, target: &Target) -> Result<(), String> {
         let address = target.address;
-        match &target.question {
-            Question::Tcp => connect(address, TCP).await.map(drop),
-            Question::Http { path, tls } => {
-                let stream = connect(address, CONNECT).await?;
+        match &target.kind {
+            ProbeKind::Tcp => connect(address, TCP_CONNECT_TIMEOUT).await.map(drop),
+            ProbeKind::Http { path, tls } => {
+                let stream = connect(address, HTTP_CONNECT_TIMEOUT).await?;
                 let exchange = async {
                     if *tls {
                         let name = ServerName::IpAddress(address.ip().into());
@@ -57,9 +57,9 @@ impl Prober {
                         request(stream, address, path).await
                     }
                 };
-                timeout(ANSWER, exchange)
+                timeout(RESPONSE_TIMEOUT, exchange)
                     .await
-                    .map_err(|_| format!("no answer within {ANSWER:?}"))?
+                    .map_err(|_| format!("no answer within {RESPONSE_TIMEOUT:?}"))?
             }
         }
     }
@@ -103,7 +103,7 @@ async fn request(
 
 /// Route 53 does not look at certificates, and neither is identity the question here: whether the endpoint
 /// serves is. Nothing secret is sent.
-mod trust {
+mod tls {
     use std::sync::Arc;
     use tokio_rustls::rustls::{
         self, DigitallySignedStruct, SignatureScheme,
@@ -113,9 +113,9 @@ mod trust {
     };
 
     #[derive(Debug)]
-    pub(super) struct Anything(pub(super) Arc<CryptoProvider>);
+    pub(super) struct AcceptAnyCertificate(pub(super) Arc<CryptoProvider>);
 
-    impl ServerCertVerifier for Anything {
+    impl ServerCertVerifier for AcceptAnyCertificate {
         fn verify_server_cert(
             &self,
             _certificate: &CertificateDer<'_>,

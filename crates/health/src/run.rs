@@ -3,7 +3,7 @@
 use crate::{
     metrics::Metrics,
     probe::Prober,
-    schedule::{Due, Finding, Schedule},
+    schedule::{DueCheck, HealthChange, Schedule},
     target::Target,
 };
 use std::{
@@ -40,8 +40,8 @@ impl Default for Options {
 }
 
 /// A check that was made, and its result: `Err` says why the instance is not well.
-struct Checked {
-    due: Due,
+struct CompletedCheck {
+    due: DueCheck,
     /// `Err`: the check itself panicked, and says nothing about the instance.
     result: Result<Result<(), String>, String>,
 }
@@ -54,35 +54,35 @@ pub async fn run(store: Store, options: Options, metrics: Metrics) {
         let prober = prober.clone();
         async move {
             target.check_reach(options.loopback)?;
-            prober.ask(&target).await
+            prober.probe(&target).await
         }
     })
     .await;
 }
 
 /// As [`run`], asking instances in this way.
-async fn run_with<F>(store: Store, options: Options, metrics: Metrics, ask: impl Fn(Target) -> F)
+async fn run_with<F>(store: Store, options: Options, metrics: Metrics, probe: impl Fn(Target) -> F)
 where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
     let mut schedule = Schedule::new(options.interval);
     let mut watch = store.watch();
-    let mut under_way: JoinSet<Checked> = JoinSet::new();
+    let mut in_flight: JoinSet<CompletedCheck> = JoinSet::new();
     let mut recordings = JoinSet::new();
     loop {
-        while under_way.len() < options.concurrency
+        while in_flight.len() < options.concurrency
             && let Some(due) = schedule.take(Instant::now())
         {
-            let asked = ask(due.target.clone());
-            under_way.spawn(async move {
-                let result = catch_panic(asked).await;
-                Checked { due, result }
+            let probed = probe(due.target.clone());
+            in_flight.spawn(async move {
+                let result = catch_panic(probed).await;
+                CompletedCheck { due, result }
             });
         }
         metrics
             .instances
             .set(i64::try_from(schedule.len()).unwrap_or(i64::MAX));
-        let has_room = under_way.len() < options.concurrency;
+        let has_room = in_flight.len() < options.concurrency;
         let next = schedule.next().filter(|_| has_room);
         tokio::select! {
             event = watch.next() => match event {
@@ -95,22 +95,22 @@ where
                 }
                 None => return,
             },
-            Some(checked) = under_way.join_next(), if !under_way.is_empty() => {
-                let Checked { due, result } = checked.expect("panics are caught, and nobody aborts it");
+            Some(checked) = in_flight.join_next(), if !in_flight.is_empty() => {
+                let CompletedCheck { due, result } = checked.expect("panics are caught, and nobody aborts it");
                 metrics.checked(result.as_ref().ok().map(Result::is_ok));
                 match result {
                     Ok(result) => {
-                        let finding = schedule.result(due.number, result.is_ok(), Instant::now());
-                        if let Some(finding) = finding {
+                        let change = schedule.result(due.number, result.is_ok(), Instant::now());
+                        if let Some(change) = change {
                             // Beside the checks: those that turn together are made durable together.
                             let metrics = metrics.clone();
-                            recordings.spawn(record(store.clone(), finding, result.err(), metrics));
+                            recordings.spawn(record(store.clone(), change, result.err(), metrics));
                         }
                     }
                     Err(panic) => {
                         let address = due.target.address;
                         tracing::error!(%address, panic, "a health check panicked; it is made again");
-                        schedule.put_back(due.number, Instant::now());
+                        schedule.reschedule(due.number, Instant::now());
                     }
                 }
             }
@@ -130,12 +130,12 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn record(store: Store, finding: Finding, reason: Option<String>, metrics: Metrics) {
-    let Finding {
+async fn record(store: Store, change: HealthChange, reason: Option<String>, metrics: Metrics) {
+    let HealthChange {
         name,
         operation_id,
         health,
-    } = finding;
+    } = change;
     let command = cloudmap::Command::RecordHealth {
         service_id: name.service_id.to_string(),
         instance_id: name.instance_id.to_string(),

@@ -13,7 +13,7 @@ use tombolo_model::{
 
 /// An instance, by its scope, its service's id and its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Name {
+pub(crate) struct InstanceKey {
     pub(crate) scope: Scope,
     pub(crate) service_id: Arc<str>,
     pub(crate) instance_id: Arc<str>,
@@ -21,7 +21,7 @@ pub(crate) struct Name {
 
 /// A check to be made now.
 #[derive(Clone, Debug)]
-pub(crate) struct Due {
+pub(crate) struct DueCheck {
     pub(crate) target: Target,
     /// Tells this check from one of the same instance that was replaced meanwhile.
     pub(crate) number: u64,
@@ -29,8 +29,8 @@ pub(crate) struct Due {
 
 /// A result that has to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub(crate) name: Name,
+pub(crate) struct HealthChange {
+    pub(crate) name: InstanceKey,
     /// The registration that was checked.
     pub(crate) operation_id: String,
     pub(crate) health: Health,
@@ -49,15 +49,15 @@ struct Check {
     /// What discovery says now.
     health: Health,
     /// Results in a row that say otherwise.
-    against: u32,
+    contrary_results: u32,
 }
 
 pub(crate) struct Schedule {
     interval: Duration,
-    checks: HashMap<Name, Check>,
+    checks: HashMap<InstanceKey, Check>,
     queue: BTreeSet<(Instant, u64)>,
     /// The names of those that wait or are being made, by number.
-    names: BTreeMap<u64, Name>,
+    names: BTreeMap<u64, InstanceKey>,
     last_number: u64,
 }
 
@@ -80,24 +80,24 @@ impl Schedule {
     /// Takes a whole state: what is known goes on as it was, the rest begins, spread over an interval so
     /// that a start is no storm.
     pub(crate) fn resync(&mut self, view: &View, now: Instant) {
-        let mut gone: BTreeSet<Name> = self.checks.keys().cloned().collect();
-        let mut wanted = Vec::new();
+        let mut gone: BTreeSet<InstanceKey> = self.checks.keys().cloned().collect();
+        let mut desired = Vec::new();
         for (scope, state) in view.scopes() {
             for service in state.services().filter(|s| s.health_check.is_some()) {
                 let instances = state.instances(&service.id).into_iter();
                 for instance in instances.flat_map(|instances| instances.by_id.values()) {
                     let name = name(scope, instance);
                     gone.remove(&name);
-                    wanted.push((name, service.clone(), instance.clone()));
+                    desired.push((name, service.clone(), instance.clone()));
                 }
             }
         }
         for name in gone {
             self.remove(&name);
         }
-        let step = self.interval / u32::try_from(wanted.len()).unwrap_or(u32::MAX).max(1);
+        let step = self.interval / u32::try_from(desired.len()).unwrap_or(u32::MAX).max(1);
         let mut first = now;
-        for (name, service, instance) in wanted {
+        for (name, service, instance) in desired {
             self.put(name, &service, &instance, first);
             first += step;
         }
@@ -111,15 +111,15 @@ impl Schedule {
             };
             match change {
                 Change::Put(scope, Record::Instance(instance)) => {
-                    self.look(scope, state, &instance.service_id, &instance.id, now);
+                    self.sync_instance(scope, state, &instance.service_id, &instance.id, now);
                 }
                 Change::Delete(scope, RecordKey::Instance(service_id, id)) => {
-                    self.look(scope, state, service_id, id, now);
+                    self.sync_instance(scope, state, service_id, id, now);
                 }
                 Change::Put(scope, Record::Service(service)) => {
                     let instances = state.instances(&service.id).into_iter();
                     for instance in instances.flat_map(|instances| instances.by_id.values()) {
-                        self.look(scope, state, &service.id, &instance.id, now);
+                        self.sync_instance(scope, state, &service.id, &instance.id, now);
                     }
                 }
                 // A service goes when it has no instances.
@@ -134,7 +134,7 @@ impl Schedule {
     }
 
     /// The next check that is due at a time. It is not given again before its result is told.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<DueCheck> {
         let (at, number) = self.queue.first().copied()?;
         if at > now {
             return None;
@@ -142,7 +142,7 @@ impl Schedule {
         self.queue.remove(&(at, number));
         let check = self.checks.get_mut(self.names.get(&number)?)?;
         check.next = None;
-        Some(Due {
+        Some(DueCheck {
             target: check.target.clone(),
             number,
         })
@@ -150,21 +150,26 @@ impl Schedule {
 
     /// Takes the result of a check. `Some`: this turns the instance's health. It is told again with each
     /// further result until the view has it, so that a finding that could not be recorded is not lost.
-    pub(crate) fn result(&mut self, number: u64, is_well: bool, now: Instant) -> Option<Finding> {
-        self.put_back(number, now);
+    pub(crate) fn result(
+        &mut self,
+        number: u64,
+        is_healthy: bool,
+        now: Instant,
+    ) -> Option<HealthChange> {
+        self.reschedule(number, now);
         let name = self.names.get(&number)?;
         let check = self.checks.get_mut(name)?;
-        let seen = if is_well {
+        let seen = if is_healthy {
             Health::Healthy
         } else {
             Health::Unhealthy
         };
         if seen == check.health {
-            check.against = 0;
+            check.contrary_results = 0;
             return None;
         }
-        check.against = check.against.saturating_add(1);
-        (check.against >= check.threshold).then(|| Finding {
+        check.contrary_results = check.contrary_results.saturating_add(1);
+        (check.contrary_results >= check.threshold).then(|| HealthChange {
             name: name.clone(),
             operation_id: check.operation_id.clone(),
             health: seen,
@@ -172,7 +177,7 @@ impl Schedule {
     }
 
     /// Takes back a check that had no result: it is due again after an interval.
-    pub(crate) fn put_back(&mut self, number: u64, now: Instant) {
+    pub(crate) fn reschedule(&mut self, number: u64, now: Instant) {
         let next = now + self.interval;
         let name = self.names.get(&number);
         // Otherwise the instance went meanwhile.
@@ -183,13 +188,20 @@ impl Schedule {
     }
 
     /// Compares one instance with the view.
-    fn look(&mut self, scope: &Scope, state: &ScopeView, service: &str, id: &str, now: Instant) {
+    fn sync_instance(
+        &mut self,
+        scope: &Scope,
+        state: &ScopeView,
+        service: &str,
+        id: &str,
+        now: Instant,
+    ) {
         let found = state.service(service).zip(state.instance(service, id));
         match found {
             Some((service, instance)) => {
                 self.put(name(scope, instance), service, instance, now);
             }
-            None => self.remove(&Name {
+            None => self.remove(&InstanceKey {
                 scope: scope.clone(),
                 service_id: service.into(),
                 instance_id: id.into(),
@@ -197,7 +209,7 @@ impl Schedule {
         }
     }
 
-    fn put(&mut self, name: Name, service: &Service, instance: &Instance, first: Instant) {
+    fn put(&mut self, name: InstanceKey, service: &Service, instance: &Instance, first: Instant) {
         let Some(target) = Target::of(service, instance) else {
             self.remove(&name);
             return;
@@ -214,7 +226,7 @@ impl Schedule {
             known.threshold = threshold;
             if known.health != instance.health {
                 known.health = instance.health;
-                known.against = 0;
+                known.contrary_results = 0;
             }
             return;
         }
@@ -232,12 +244,12 @@ impl Schedule {
                 number,
                 next: Some(first),
                 health: instance.health,
-                against: 0,
+                contrary_results: 0,
             },
         );
     }
 
-    fn remove(&mut self, name: &Name) {
+    fn remove(&mut self, name: &InstanceKey) {
         let Some(check) = self.checks.remove(name) else {
             return;
         };
@@ -248,8 +260,8 @@ impl Schedule {
     }
 }
 
-fn name(scope: &Scope, instance: &Instance) -> Name {
-    Name {
+fn name(scope: &Scope, instance: &Instance) -> InstanceKey {
+    InstanceKey {
         scope: scope.clone(),
         service_id: instance.service_id.clone(),
         instance_id: instance.id.clone(),

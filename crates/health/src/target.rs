@@ -7,12 +7,12 @@ use tombolo_model::cloudmap::{HealthCheckType, Instance, Service};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    pub(crate) question: Question,
+    pub(crate) kind: ProbeKind,
 }
 
 /// How an instance shows that it is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
+pub(crate) enum ProbeKind {
     /// It accepts a connection.
     Tcp,
     /// It answers a request for this path with a status from 200 to 399.
@@ -32,16 +32,16 @@ impl Target {
             // The slash may be left out.
             format!("/{}", path.strip_prefix('/').unwrap_or(path))
         };
-        let question = match check.kind {
-            HealthCheckType::TCP => Question::Tcp,
-            kind => Question::Http {
+        let kind = match check.kind {
+            HealthCheckType::TCP => ProbeKind::Tcp,
+            kind => ProbeKind::Http {
                 path: path(),
                 tls: kind == HealthCheckType::HTTPS,
             },
         };
         Some(Self {
             address: SocketAddr::new(address, port),
-            question,
+            kind,
         })
     }
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_address_and_the_path_come_from_the_attributes_and_the_check() {
-        let http = |path: &str, tls| Question::Http {
+        let http = |path: &str, tls| ProbeKind::Http {
             path: path.into(),
             tls,
         };
@@ -119,9 +119,9 @@ mod tests {
         let of = |kind, path, attributes: &[(&str, &str)]| {
             Target::of(&service(kind, path), &instance(attributes))
         };
-        let target = |address: &str, question| {
+        let target = |address: &str, kind| {
             let address = address.parse().expect("an address");
-            Some(Target { address, question })
+            Some(Target { address, kind })
         };
         use HealthCheckType::{HTTP, HTTPS, TCP};
         for (kind, path, attributes, expected) in [
@@ -129,7 +129,7 @@ mod tests {
                 TCP,
                 None,
                 &[four, port][..],
-                target("10.0.0.1:81", Question::Tcp),
+                target("10.0.0.1:81", ProbeKind::Tcp),
             ),
             (
                 HTTP,
@@ -181,7 +181,7 @@ mod tests {
         ] {
             let target = Target {
                 address: SocketAddr::new(address.parse().expect("an address"), 80),
-                question: Question::Tcp,
+                kind: ProbeKind::Tcp,
             };
             let reached = target.check_reach(loopback);
             assert_eq!(reached.is_ok(), expected, "{address}: {reached:?}");

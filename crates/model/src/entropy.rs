@@ -5,22 +5,20 @@ use crate::Timestamp;
 /// A generator of identifiers. Two generators of one seed yield the same identifiers.
 #[derive(Clone, Debug)]
 pub struct Entropy {
-    state: u64,
+    rng: fastrand::Rng,
 }
 
 impl Entropy {
     /// A generator that starts at `seed`; the caller takes it from the operating system.
     pub fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+        }
     }
 
-    /// The next 64 bits (SplitMix64).
+    /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.rng.u64(..)
     }
 
     /// `length` characters of `a-z0-9`.

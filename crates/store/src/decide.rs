@@ -1,6 +1,6 @@
-//! What waits for the writer, and how one command is decided.
+//! Jobs of the writer, and how a command is decided.
 
-use crate::leader::Lead;
+use crate::election::Leadership;
 use crate::{
     state::State,
     store::{CommitError, Committed, ReplaceError},
@@ -29,7 +29,7 @@ pub(crate) struct Commit {
     pub(crate) limits: Limits,
     /// Carried out only while this lead lasts.
     #[cfg_attr(not(feature = "etcd"), expect(dead_code))]
-    pub(crate) fence: Option<Lead>,
+    pub(crate) fence: Option<Leadership>,
     /// The API call that it came with.
     pub(crate) request_id: Option<RequestId>,
     #[cfg_attr(not(feature = "etcd"), expect(dead_code))]

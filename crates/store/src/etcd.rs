@@ -6,6 +6,7 @@
 //! sequence by one watch, which gives the head and the records of a write at once. See [`layout`] for the
 //! keys, [`replica`] for the sequence, docs/decisions/0009 for the reasons.
 
+mod bulk_replace;
 mod campaign;
 mod client;
 mod compaction;
@@ -16,9 +17,8 @@ mod layout;
 mod options;
 mod proto;
 mod replica;
-mod stage;
-mod turns;
 mod write;
+mod write_pacer;
 
 pub(crate) use campaign::campaign;
 pub use options::{Options, Tls};
@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_model::View;
 
 /// How long a store may take to open.
-const OPENING: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Loads the state and starts to follow it, on a thread with a runtime of its own: callers that keep
 /// theirs busy must not delay what etcd expects in time.
@@ -44,7 +44,7 @@ pub(crate) async fn start(
     options: Arc<Options>,
     queue: mpsc::Receiver<Job>,
 ) -> Result<(Arc<Published>, watch::Receiver<Condition>), OpenError> {
-    let (condition, conditions) = watch::channel(Condition::fine("etcd"));
+    let (condition, conditions) = watch::channel(Condition::healthy("etcd"));
     let (opened, opening) = oneshot::channel();
     std::thread::Builder::new()
         .name("store-etcd".into())
@@ -77,7 +77,7 @@ async fn run(
         first,
         condition.clone(),
     );
-    let Ok(connected) = tokio::time::timeout(OPENING, search).await else {
+    let Ok(connected) = tokio::time::timeout(OPEN_TIMEOUT, search).await else {
         let problem = condition.borrow().problem.clone();
         let _ = opened.send(Err(OpenError::Cluster {
             cluster: options.to_string(),

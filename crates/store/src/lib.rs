@@ -13,10 +13,10 @@
 
 mod decide;
 pub mod dump;
+mod election;
 mod engine;
 #[cfg(feature = "etcd")]
 pub mod etcd;
-mod leader;
 mod metrics;
 mod row;
 mod state;
@@ -24,8 +24,8 @@ mod store;
 mod watch;
 mod writer;
 
+pub use election::{Election, Leadership};
 pub use engine::OpenError;
-pub use leader::{Lead, Leadership};
 pub use state::State;
 pub use store::{CommitError, Committed, Condition, ReplaceError, Store};
 pub use watch::{Event, Watch};

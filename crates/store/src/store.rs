@@ -2,8 +2,8 @@
 
 use crate::{
     decide::{Commit, Job, Replace},
+    election::{Election, Leadership},
     engine::{Engine, OpenError},
-    leader::{Lead, Leadership},
     metrics::Metrics,
     state::State,
     watch::{Watch, Watchers},
@@ -16,7 +16,7 @@ use tombolo_model::{Change, Command, Limits, Rejection, Reply, Scope, View};
 use tombolo_telemetry::{Causes, RequestId, metrics::Registry};
 
 /// Commands that wait for the writer; a caller beyond that waits to get into the queue.
-pub(crate) const QUEUE: usize = 1024;
+pub(crate) const QUEUE_LEN: usize = 1024;
 
 /// A handle on the state of everything. Clones share it.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub struct Store {
     cluster: Option<Arc<crate::etcd::Options>>,
 }
 
-/// What readers see.
+/// The state that readers see, and its watchers.
 pub(crate) struct Published {
     pub(crate) view: ArcSwap<View>,
     pub(crate) watchers: Watchers,
@@ -57,19 +57,19 @@ impl Published {
     }
 }
 
-/// How it goes with the place where the state is kept.
+/// Whether the state can be written, and where it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// `memory`, `redb` or `etcd`.
     pub kind: &'static str,
     /// The member of the cluster that serves this replica.
     pub member: Option<String>,
-    /// Why changes cannot be stored now. Readers go on with the last state.
+    /// Why changes cannot be stored now; `None` when they can. Reads serve the last state meanwhile.
     pub problem: Option<String>,
 }
 
 impl Condition {
-    pub(crate) fn fine(kind: &'static str) -> Self {
+    pub(crate) fn healthy(kind: &'static str) -> Self {
         Self {
             kind,
             member: None,
@@ -116,13 +116,17 @@ pub enum ReplaceError {
 impl Store {
     /// A store that forgets everything when the last handle is dropped.
     pub fn memory() -> Self {
-        Self::start(Engine::Memory, View::default(), Condition::fine("memory"))
+        Self::start(
+            Engine::Memory,
+            View::default(),
+            Condition::healthy("memory"),
+        )
     }
 
     /// The store in a directory, made when it is not there. What was acknowledged before is there again.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let (engine, view) = Engine::open(directory)?;
-        Ok(Self::start(engine, view, Condition::fine("redb")))
+        Ok(Self::start(engine, view, Condition::healthy("redb")))
     }
 
     /// The store in an etcd cluster, which it shares with other replicas. Fails when no member answers
@@ -130,7 +134,7 @@ impl Store {
     #[cfg(feature = "etcd")]
     pub async fn connect(options: crate::etcd::Options) -> Result<Self, OpenError> {
         let options = Arc::new(options);
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (jobs, queue) = mpsc::channel(QUEUE_LEN);
         let (published, condition) = crate::etcd::start(options.clone(), queue).await?;
         Ok(Self {
             jobs,
@@ -143,7 +147,7 @@ impl Store {
     }
 
     pub(crate) fn start(engine: Engine, view: View, condition: Condition) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (jobs, queue) = mpsc::channel(QUEUE_LEN);
         let published = Published::new(view);
         let (sender, condition) = watch::channel(condition);
         let writer = Writer {
@@ -178,7 +182,7 @@ impl Store {
         self.published.view.load_full()
     }
 
-    /// How it goes with the place where the state is kept.
+    /// Whether the state can be written, and where it is kept.
     pub fn condition(&self) -> Condition {
         self.condition.borrow().clone()
     }
@@ -219,10 +223,10 @@ impl Store {
         committed
     }
 
-    /// As [`Store::commit`], if this lead still lasts at the moment of the change.
-    pub async fn commit_leading(
+    /// As [`Store::commit`], if this leadership still holds at the moment of the change.
+    pub async fn commit_as_leader(
         &self,
-        lead: &Lead,
+        lead: &Leadership,
         scope: Scope,
         command: Command,
     ) -> Result<Committed, CommitError> {
@@ -233,7 +237,7 @@ impl Store {
         &self,
         scope: Scope,
         command: Command,
-        fence: Option<Lead>,
+        fence: Option<Leadership>,
         request_id: Option<RequestId>,
     ) -> Result<Committed, CommitError> {
         let asked = Instant::now();
@@ -284,13 +288,13 @@ impl Store {
             .add(Arc::new(move || published.view.load_full()))
     }
 
-    /// Takes part in the election of the replica that does some work, by name: lower-case letters and
-    /// dashes. Where there are no replicas, this process leads. Needs a tokio runtime.
-    pub fn leadership(&self, name: &str) -> Leadership {
+    /// Campaigns for some work, by name: lower-case letters and dashes. Without replicas, this process leads
+    /// at once. Needs a tokio runtime.
+    pub fn election(&self, name: &str) -> Election {
         #[cfg(feature = "etcd")]
         if let Some(options) = &self.cluster {
             return crate::etcd::campaign(options.clone(), name);
         }
-        Leadership::alone(name)
+        Election::alone(name)
     }
 }

@@ -1,4 +1,4 @@
-//! Announcing changes to readers that may be slow.
+//! Watches: changes announced to readers that may be slow.
 
 use parking_lot::Mutex;
 use std::{
@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use tombolo_model::{Change, View};
 use tombolo_telemetry::{Causes, metrics::Counter};
 
-/// Changes that are kept for one slow watcher; beyond that it is told to look at everything again.
-const PENDING: usize = 16_384;
+/// Changes that are kept for one slow watcher; beyond that it gets a resync.
+const MAX_PENDING: usize = 16_384;
 
-/// What a watcher is told.
+/// What a watcher receives.
 pub enum Event {
     /// These changes happened, in this order, since the last event. The view holds them, and perhaps
     /// newer ones, which will be told next.
@@ -47,27 +47,27 @@ impl fmt::Debug for Event {
     }
 }
 
-/// A reader's place in the stream of changes. Dropping it ends the announcements.
+/// A reader's position in the stream of changes. Dropping it unsubscribes.
 pub struct Watch {
-    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
     view: Arc<dyn Fn() -> Arc<View> + Send + Sync>,
 }
 
 #[derive(Default)]
-struct Inbox {
-    /// Guards what waits for this watcher; held only to add to it or to take it.
-    waiting: Mutex<Waiting>,
+struct Mailbox {
+    /// Guards the changes that this watcher has not taken yet; held only to add to them or to take them.
+    pending: Mutex<Pending>,
     wake: Notify,
 }
 
-struct Waiting {
+struct Pending {
     changes: Vec<Change>,
     causes: Causes,
     resync: bool,
     closed: bool,
 }
 
-impl Waiting {
+impl Pending {
     /// What waits is no longer told change by change.
     fn start_again(&mut self, resyncs: &Counter) {
         self.changes = Vec::new();
@@ -79,7 +79,7 @@ impl Waiting {
     }
 }
 
-impl Default for Waiting {
+impl Default for Pending {
     fn default() -> Self {
         Self {
             changes: Vec::new(),
@@ -94,41 +94,41 @@ impl Default for Waiting {
 #[derive(Default)]
 pub(crate) struct Watchers {
     /// Guards the list; held by the writer while it hands out changes.
-    inboxes: Mutex<Vec<Weak<Inbox>>>,
+    mailboxes: Mutex<Vec<Weak<Mailbox>>>,
     /// Watchers that were told to look at everything again.
     resyncs: Counter,
 }
 
 impl Watchers {
     pub(crate) fn add(&self, view: Arc<dyn Fn() -> Arc<View> + Send + Sync>) -> Watch {
-        let inbox = Arc::new(Inbox::default());
-        self.inboxes.lock().push(Arc::downgrade(&inbox));
-        Watch { inbox, view }
+        let mailbox = Arc::new(Mailbox::default());
+        self.mailboxes.lock().push(Arc::downgrade(&mailbox));
+        Watch { mailbox, view }
     }
 
     pub(crate) fn announce(&self, changes: &[Change], causes: &Causes) {
-        self.inboxes.lock().retain(|inbox| {
-            let Some(inbox) = inbox.upgrade() else {
+        self.mailboxes.lock().retain(|mailbox| {
+            let Some(mailbox) = mailbox.upgrade() else {
                 return false;
             };
-            let mut waiting = inbox.waiting.lock();
-            if waiting.changes.len() + changes.len() > PENDING {
-                waiting.start_again(&self.resyncs);
-            } else if !waiting.resync {
-                waiting.changes.extend_from_slice(changes);
-                waiting.causes.extend(causes);
+            let mut pending = mailbox.pending.lock();
+            if pending.changes.len() + changes.len() > MAX_PENDING {
+                pending.start_again(&self.resyncs);
+            } else if !pending.resync {
+                pending.changes.extend_from_slice(changes);
+                pending.causes.extend(causes);
             }
-            drop(waiting);
-            inbox.wake.notify_one();
+            drop(pending);
+            mailbox.wake.notify_one();
             true
         });
     }
 
     /// The state came from elsewhere as a whole: everybody looks at everything again.
     pub(crate) fn resync(&self) {
-        for inbox in self.inboxes.lock().iter().filter_map(Weak::upgrade) {
-            inbox.waiting.lock().start_again(&self.resyncs);
-            inbox.wake.notify_one();
+        for mailbox in self.mailboxes.lock().iter().filter_map(Weak::upgrade) {
+            mailbox.pending.lock().start_again(&self.resyncs);
+            mailbox.wake.notify_one();
         }
     }
 
@@ -138,18 +138,18 @@ impl Watchers {
 
     /// How many changes wait for the slowest watcher.
     pub(crate) fn most_pending(&self) -> usize {
-        let inboxes = self.inboxes.lock();
-        let pending = inboxes.iter().filter_map(Weak::upgrade);
+        let mailboxes = self.mailboxes.lock();
+        let pending = mailboxes.iter().filter_map(Weak::upgrade);
         pending
-            .map(|inbox| inbox.waiting.lock().changes.len())
+            .map(|mailbox| mailbox.pending.lock().changes.len())
             .max()
             .unwrap_or_default()
     }
 
     pub(crate) fn close(&self) {
-        for inbox in self.inboxes.lock().iter().filter_map(Weak::upgrade) {
-            inbox.waiting.lock().closed = true;
-            inbox.wake.notify_one();
+        for mailbox in self.mailboxes.lock().iter().filter_map(Weak::upgrade) {
+            mailbox.pending.lock().closed = true;
+            mailbox.wake.notify_one();
         }
     }
 }
@@ -161,31 +161,31 @@ impl Watch {
             if let Some(event) = self.take() {
                 return event;
             }
-            self.inbox.wake.notified().await;
+            self.mailbox.wake.notified().await;
         }
     }
 
     /// `None`: nothing to tell yet; `Some(None)`: the end.
     fn take(&self) -> Option<Option<Event>> {
-        let mut waiting = self.inbox.waiting.lock();
-        if std::mem::take(&mut waiting.resync) {
-            waiting.changes = Vec::new();
-            drop(waiting);
+        let mut pending = self.mailbox.pending.lock();
+        if std::mem::take(&mut pending.resync) {
+            pending.changes = Vec::new();
+            drop(pending);
             return Some(Some(Event::Resync {
                 view: (self.view)(),
             }));
         }
-        if !waiting.changes.is_empty() {
-            let changes = std::mem::take(&mut waiting.changes);
-            let causes = std::mem::take(&mut waiting.causes);
-            drop(waiting);
+        if !pending.changes.is_empty() {
+            let changes = std::mem::take(&mut pending.changes);
+            let causes = std::mem::take(&mut pending.causes);
+            drop(pending);
             return Some(Some(Event::Changed {
                 view: (self.view)(),
                 changes,
                 causes,
             }));
         }
-        waiting.closed.then_some(None)
+        pending.closed.then_some(None)
     }
 }
 

@@ -16,7 +16,7 @@ use tombolo_model::{Change, View, entropy::Entropy};
 use tombolo_telemetry::Causes;
 
 /// Commands that are written in one transaction: the cost of making them durable is shared.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// Delays between attempts to open the file again after an error.
 const REOPEN_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
@@ -42,8 +42,8 @@ type Answer = (
 impl Writer {
     pub(crate) fn run(mut self) {
         let mut entropy = entropy();
-        let mut jobs = Vec::with_capacity(BATCH);
-        while self.queue.blocking_recv_many(&mut jobs, BATCH) > 0 {
+        let mut jobs = Vec::with_capacity(MAX_BATCH);
+        while self.queue.blocking_recv_many(&mut jobs, MAX_BATCH) > 0 {
             if self.carry_out_all(&mut jobs, &mut entropy).is_err() {
                 self.recover();
             }

@@ -5,8 +5,9 @@ use crate::{
     name::{Key, Name, first_label, parents},
     record::{RecordType, Records, address_type, srv_data},
     reply::{Reply, Soa},
-    zone::{Draw, Query, Target, Verdict},
+    zone::{Query, Target, Verdict, sample},
 };
+use fastrand::Rng;
 use std::{collections::HashMap, net::IpAddr};
 
 /// Seconds for which anything in a cluster may be remembered, also that it is not there: pods come and
@@ -14,14 +15,14 @@ use std::{collections::HashMap, net::IpAddr};
 const TTL: u32 = 5;
 
 /// How many values one answer holds. It bounds what one question can cost, beyond what UDP carries.
-const MOST_VALUES: usize = 512;
+const MAX_VALUES: usize = 512;
 
 /// The names of one cluster.
 pub(super) struct Table {
     domain: Option<Domain>,
     /// Every name that exists, with its records; a name between others has none. Names for addresses
     /// (`in-addr.arpa`) are here too.
-    places: HashMap<Box<[u8]>, Place>,
+    nodes: HashMap<Box<[u8]>, Node>,
 }
 
 /// The name that all others are under, and those that its SOA names.
@@ -56,13 +57,13 @@ impl Domain {
 
 /// The records of one name.
 #[derive(Default)]
-struct Place {
+struct Node {
     alias: Option<Name>,
-    sets: Vec<Set>,
+    sets: Vec<RecordSet>,
 }
 
 /// The records of one type.
-struct Set {
+struct RecordSet {
     kind: RecordType,
     records: Records,
     /// Of `SRV` records, the addresses of each target, in their order.
@@ -103,7 +104,7 @@ impl Table {
     pub(super) fn compile(cluster: &Cluster) -> Self {
         let mut table = Self {
             domain: Domain::parse(&cluster.domain),
-            places: HashMap::new(),
+            nodes: HashMap::new(),
         };
         let Some(Domain {
             name, name_server, ..
@@ -146,13 +147,13 @@ impl Table {
             return Verdict::NotMine;
         };
         let key = query.key.as_bytes();
-        let Some(place) = self.places.get(key) else {
+        let Some(node) = self.nodes.get(key) else {
             return match self.holds(&query.key) {
                 true => self.pod(domain, query, reply),
                 false => Verdict::NotMine,
             };
         };
-        if let Some(alias) = &place.alias {
+        if let Some(alias) = &node.alias {
             reply.alias(TTL, alias);
             return match query.wants(RecordType::CNAME) {
                 true => Verdict::Found,
@@ -164,19 +165,19 @@ impl Table {
             return Verdict::Found;
         }
         // To ANY, the records of one type (RFC 8482 §4.1).
-        let Some(set) = place.sets.iter().find(|set| query.wants(set.kind)) else {
+        let Some(set) = node.sets.iter().find(|set| query.wants(set.kind)) else {
             reply.negative(&domain.soa());
             return Verdict::NoData;
         };
-        let mut draw = Draw(query.seed);
+        let mut rng = Rng::with_seed(query.seed);
         if set.kind != RecordType::SRV {
-            draw.sample(set.records.len(), MOST_VALUES, |index| {
+            sample(&mut rng, set.records.len(), MAX_VALUES, |index| {
                 reply.answer(set.records.get(index));
             });
             return Verdict::Found;
         }
         let mut written = Vec::new();
-        draw.sample(set.records.len(), MOST_VALUES, |index| {
+        sample(&mut rng, set.records.len(), MAX_VALUES, |index| {
             written.push((reply.answer_srv(set.records.get(index)), index));
         });
         for (target, index) in written {
@@ -196,9 +197,12 @@ impl Table {
         let is_pod = parent.is_some_and(|namespace| {
             let above = parents(namespace).nth(1);
             let under = above.and_then(|above| above.strip_suffix(&*domain.key));
-            under == Some(b"\x03pod") && self.places.contains_key(namespace)
+            under == Some(b"\x03pod") && self.nodes.contains_key(namespace)
         });
-        match first_label(key).filter(|_| is_pod).and_then(dashed) {
+        match first_label(key)
+            .filter(|_| is_pod)
+            .and_then(parse_dashed_address)
+        {
             Some(address) if query.wants(address_type(address)) => {
                 reply.answer_address(TTL, address);
                 Verdict::Found
@@ -244,7 +248,7 @@ impl Table {
                 }
             }
             Addresses::ExternalName(target) => match Name::parse(target) {
-                Some(target) => self.place(name).alias = Some(target),
+                Some(target) => self.node(name).alias = Some(target),
                 None => tracing::debug!(%name, target, "leads to what is no name"),
             },
         }
@@ -285,20 +289,20 @@ impl Table {
     }
 
     fn add(&mut self, name: &Name, values: impl IntoIterator<Item = Value>) {
-        let place = self.place(name);
+        let node = self.node(name);
         for value in values {
-            let index = match place.sets.iter().position(|set| set.kind == value.kind) {
+            let index = match node.sets.iter().position(|set| set.kind == value.kind) {
                 Some(index) => index,
                 None => {
-                    place.sets.push(Set {
+                    node.sets.push(RecordSet {
                         kind: value.kind,
                         records: Records::default(),
                         addresses: Vec::new(),
                     });
-                    place.sets.len() - 1
+                    node.sets.len() - 1
                 }
             };
-            let set = &mut place.sets[index];
+            let set = &mut node.sets[index];
             // The same address behind two ports, or the same pod twice, is still one record.
             if set.records.holds(&value.data) {
                 continue;
@@ -308,19 +312,19 @@ impl Table {
         }
     }
 
-    /// The place of a name. Within the domain, the names above it exist from then on (RFC 8020).
-    fn place(&mut self, name: &Name) -> &mut Place {
+    /// The node of a name. Within the domain, the names above it exist from then on (RFC 8020).
+    fn node(&mut self, name: &Name) -> &mut Node {
         let key = name.key();
         if self.holds(&key) {
             let domain = self.domain.as_ref().map_or(0, |domain| domain.key.len());
             let above = key.suffixes().skip(1);
             for suffix in above.take_while(|suffix| suffix.len() > domain) {
-                if !self.places.contains_key(suffix) {
-                    self.places.insert(suffix.into(), Place::default());
+                if !self.nodes.contains_key(suffix) {
+                    self.nodes.insert(suffix.into(), Node::default());
                 }
             }
         }
-        self.places.entry(key.as_bytes().into()).or_default()
+        self.nodes.entry(key.as_bytes().into()).or_default()
     }
 }
 
@@ -333,7 +337,7 @@ fn first_label_of(endpoint: &Endpoint) -> String {
 }
 
 /// The address in `10-0-1-5` or `fd00--1`.
-fn dashed(label: &[u8]) -> Option<IpAddr> {
+fn parse_dashed_address(label: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(label).ok()?;
     let v4 = text.replace('-', ".").parse().ok().map(IpAddr::V4);
     v4.or_else(|| text.replace('-', ":").parse().ok().map(IpAddr::V6))

@@ -33,13 +33,14 @@ fn cluster(sources: &[&str], services: Vec<Service>) -> Cluster {
 }
 
 fn ask(zone: &Arc<Clusters>, from: &str, name: &str, kind: RecordType) -> String {
-    let said = Probe::new(zone.clone()).from(address(from)).ask(name, kind);
+    let response = Probe::new(zone.clone()).from(address(from)).ask(name, kind);
     // Nothing here may be remembered for longer.
-    let is_record = |said: &&str| said.trim().contains(' ') && *said != "not mine";
-    for record in said.split([',', '+']).filter(is_record) {
-        assert!(record.trim().ends_with(" 5"), "{said}");
+    let is_record = |response: &&str| response.trim().contains(' ') && *response != "not mine";
+    for record in response.split([',', '+']).filter(is_record) {
+        assert!(record.trim().ends_with(" 5"), "{response}");
     }
-    said.replace(" 5,", ",")
+    response
+        .replace(" 5,", ",")
         .replace(" 5 +", " +")
         .trim_end_matches(" 5")
         .into()

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use std::net::Ipv4Addr;
 
 /// A question of a client for `Www.Example.com` that waits for an upstream.
-fn pending(stands: bool, limit: u16) -> Pending {
+fn pending(flattened: bool, limit: u16) -> Pending {
     let mut message = Message::new(4711, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(name("Www.Example.com"), Type::A));
@@ -24,15 +24,15 @@ fn pending(stands: bool, limit: u16) -> Pending {
     let question = Question::read(&bytes).unwrap_or_else(|fault| panic!("{fault:?}"));
     let mut out = Vec::new();
     let reply = Reply::start(&mut out, &question, Transport::Udp);
-    let (begun, question_end) = reply.set_aside();
+    let (partial, question_end) = reply.set_aside();
     Pending {
-        begun,
+        partial,
         question_end,
         limit,
         target: crate::name::Name::parse("Www.Example.com").expect("a name"),
         kind: RecordType::A,
-        stands,
-        trail: vec![9; 8],
+        flattened,
+        hops: vec![9; 8],
         dnssec_ok: true,
         checking_disabled: false,
         client: Ipv4Addr::LOCALHOST.into(),
@@ -47,11 +47,11 @@ fn address(last: u8) -> RData {
 #[test]
 fn a_question_is_well_formed_and_different_each_time() {
     let pending = pending(false, 512);
-    let mut draw = Draw(1);
+    let mut rng = fastrand::Rng::with_seed(1);
     let mut cases = std::collections::BTreeSet::new();
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..50 {
-        let asked = Asked::new(&pending, &mut draw, true);
+        let asked = ForwardedQuery::new(&pending, &mut rng, true);
         let message = Message::from_vec(&asked.bytes).expect("a message");
         assert!(message.metadata.recursion_desired);
         assert_eq!(message.queries[0].name, name("www.example.com"));
@@ -61,7 +61,7 @@ fn a_question_is_well_formed_and_different_each_time() {
         ids.insert(message.metadata.id);
     }
     assert!(cases.len() > 40 && ids.len() > 45, "{cases:?}");
-    let plain = Asked::new(&pending, &mut draw, false);
+    let plain = ForwardedQuery::new(&pending, &mut rng, false);
     let plain = Message::from_vec(&plain.bytes).expect("a message");
     assert!(plain.edns.is_none());
 }
@@ -69,7 +69,7 @@ fn a_question_is_well_formed_and_different_each_time() {
 #[test]
 fn only_the_answer_to_the_question_is_heard() {
     let pending = pending(false, 512);
-    let asked = Asked::new(&pending, &mut Draw(1), true);
+    let asked = ForwardedQuery::new(&pending, &mut fastrand::Rng::with_seed(1), true);
     let answer = |change: &dyn Fn(&mut Message)| {
         let mut message = Message::from_vec(&asked.bytes)
             .expect("a message")
@@ -77,11 +77,11 @@ fn only_the_answer_to_the_question_is_heard() {
         change(&mut message);
         message.to_vec().expect("a message")
     };
-    let heard = |bytes: &[u8], exact| match asked.hear(bytes, exact) {
-        Heard::Noise => "noise",
-        Heard::OtherCase => "other case",
-        Heard::Cut => "cut",
-        Heard::Answer(_) => "answer",
+    let heard = |bytes: &[u8], exact| match asked.parse_response(bytes, exact) {
+        ParsedResponse::Ignored => "noise",
+        ParsedResponse::CaseMismatch => "other case",
+        ParsedResponse::Truncated => "cut",
+        ParsedResponse::Answer(_) => "answer",
     };
     let right = answer(&|_| {});
     assert_eq!(heard(&right, true), "answer");
@@ -130,14 +130,16 @@ fn only_the_answer_to_the_question_is_heard() {
 #[test]
 fn what_the_upstream_said_is_passed_on() {
     let pending = pending(false, 1232);
-    let asked = Asked::new(&pending, &mut Draw(1), true);
-    let mut said = Message::from_vec(&asked.bytes)
+    let asked = ForwardedQuery::new(&pending, &mut fastrand::Rng::with_seed(1), true);
+    let mut response = Message::from_vec(&asked.bytes)
         .expect("a message")
         .into_response();
-    let owner = said.queries[0].name.clone();
-    said.metadata.authoritative = true;
-    said.add_answer(Record::from_rdata(owner, 60, address(1)));
-    let Heard::Answer(upstream) = asked.hear(&said.to_vec().expect("a message"), true) else {
+    let owner = response.queries[0].name.clone();
+    response.metadata.authoritative = true;
+    response.add_answer(Record::from_rdata(owner, 60, address(1)));
+    let ParsedResponse::Answer(upstream) =
+        asked.parse_response(&response.to_vec().expect("a message"), true)
+    else {
         panic!("not heard");
     };
     let mut out = Vec::new();
@@ -161,30 +163,30 @@ fn what_the_upstream_said_is_passed_on() {
 #[test]
 fn what_stands_for_an_alias_is_shown_under_its_name() {
     let pending = pending(true, 1232);
-    let mut said = Message::new(1, MessageType::Response, OpCode::Query);
+    let mut response = Message::new(1, MessageType::Response, OpCode::Query);
     let (lb, zone) = (name("lb.example.net"), name("zone.example.net"));
     let alias = RData::CNAME(CNAME(zone.clone()));
-    said.add_answer(Record::from_rdata(lb, 60, alias));
-    said.add_answer(Record::from_rdata(zone, 30, address(1)));
+    response.add_answer(Record::from_rdata(lb, 60, alias));
+    response.add_answer(Record::from_rdata(zone, 30, address(1)));
     let mut out = Vec::new();
-    complete(&pending, Some(Upstream(said)), &mut out);
+    complete(&pending, Some(UpstreamResponse(response)), &mut out);
     let answer = Message::from_vec(&out).expect("a message");
     let expected = Record::from_rdata(name("www.example.com"), 30, address(1));
     assert_eq!(answer.answers, [expected]);
 
     let mut gone = Message::new(1, MessageType::Response, OpCode::Query);
     gone.metadata.response_code = ResponseCode::NXDomain;
-    let (code, _) = complete(&pending, Some(Upstream(gone)), &mut out);
+    let (code, _) = complete(&pending, Some(UpstreamResponse(gone)), &mut out);
     assert_eq!(code, Code::NO_ERROR);
 }
 
 #[test]
 fn long_answers_are_cut() {
-    let said = |records: Vec<Record>, additionals: Vec<Record>| {
-        let mut said = Message::new(1, MessageType::Response, OpCode::Query);
-        said.answers = records;
-        said.additionals = additionals;
-        Some(Upstream(said))
+    let response = |records: Vec<Record>, additionals: Vec<Record>| {
+        let mut response = Message::new(1, MessageType::Response, OpCode::Query);
+        response.answers = records;
+        response.additionals = additionals;
+        Some(UpstreamResponse(response))
     };
     let records = |count| -> Vec<Record> {
         let owner = name("www.example.com");
@@ -195,7 +197,7 @@ fn long_answers_are_cut() {
     let mut out = Vec::new();
     for limit in [512, 700, 1232] {
         let pending = pending(false, limit);
-        let (_, cut) = complete(&pending, said(records(200), Vec::new()), &mut out);
+        let (_, cut) = complete(&pending, response(records(200), Vec::new()), &mut out);
         let answer = Message::from_vec(&out).expect("a message");
         assert!(cut && answer.metadata.truncation && answer.edns.is_some());
         let most = usize::from(limit);
@@ -205,7 +207,7 @@ fn long_answers_are_cut() {
             out.len()
         );
         // Additional records are left out without a word.
-        let (_, cut) = complete(&pending, said(records(1), records(200)), &mut out);
+        let (_, cut) = complete(&pending, response(records(1), records(200)), &mut out);
         let answer = Message::from_vec(&out).expect("a message");
         assert!(!cut && !answer.metadata.truncation);
         assert_eq!((answer.answers.len(), answer.additionals.len()), (1, 0));
@@ -215,7 +217,7 @@ fn long_answers_are_cut() {
     let impossible = Record::from_rdata(name("www.example.com"), 5, impossible);
     let (code, _) = complete(
         &pending(false, 1232),
-        said(vec![impossible], Vec::new()),
+        response(vec![impossible], Vec::new()),
         &mut out,
     );
     let answer = Message::from_vec(&out).expect("a message");
@@ -229,20 +231,20 @@ proptest! {
     fn damaged_answers_never_panic(
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         limit in 512_u16..2000,
-        stands: bool,
+        flattened: bool,
     ) {
-        let pending = pending(stands, limit);
-        let asked = Asked::new(&pending, &mut Draw(1), true);
-        let mut said = Message::from_vec(&asked.bytes).expect("a message").into_response();
+        let pending = pending(flattened, limit);
+        let asked = ForwardedQuery::new(&pending, &mut fastrand::Rng::with_seed(1), true);
+        let mut response = Message::from_vec(&asked.bytes).expect("a message").into_response();
         for last in 0..4 {
-            said.add_answer(Record::from_rdata(said.queries[0].name.clone(), 60, address(last)));
+            response.add_answer(Record::from_rdata(response.queries[0].name.clone(), 60, address(last)));
         }
-        let mut bytes = said.to_vec().expect("a message");
+        let mut bytes = response.to_vec().expect("a message");
         for (index, value) in damage {
             let index = 12 + index.index(bytes.len() - 12);
             bytes[index] = value;
         }
-        if let Heard::Answer(upstream) = asked.hear(&bytes, false) {
+        if let ParsedResponse::Answer(upstream) = asked.parse_response(&bytes, false) {
             let mut out = Vec::new();
             complete(&pending, Some(upstream), &mut out);
             prop_assert!(out.len() <= usize::from(limit));

@@ -118,7 +118,7 @@ fn what_is_said_is_read_and_what_lies_is_refused() {
                     id: 0x1267,
                     flags: 0,
                 };
-                assert_eq!(fault, Fault::Malformed(header), "{what}");
+                assert_eq!(fault, QuestionError::Malformed(header), "{what}");
             }
         }
     }
@@ -129,18 +129,21 @@ fn what_nobody_waits_for_is_ignored() {
     let whole = message(0, [1, 0, 0, 0], ASKED);
     for length in 0..HEADER {
         let fault = Question::read(&whole[..length]).err();
-        assert_eq!(fault, Some(Fault::Headless));
+        assert_eq!(fault, Some(QuestionError::NoQuery));
     }
     for length in HEADER..whole.len() {
         let fault = Question::read(&whole[..length]).err();
-        assert!(matches!(fault, Some(Fault::Malformed(_))));
+        assert!(matches!(fault, Some(QuestionError::Malformed(_))));
     }
     let answer = message(0x8000, [1, 0, 0, 0], ASKED);
-    assert_eq!(Question::read(&answer).err(), Some(Fault::Headless));
+    assert_eq!(Question::read(&answer).err(), Some(QuestionError::NoQuery));
     for opcode in 1..16 {
         let other = message(opcode << 11, [1, 0, 0, 0], ASKED);
         let fault = Question::read(&other).err();
-        assert!(matches!(fault, Some(Fault::Unsupported(_))), "{opcode}");
+        assert!(
+            matches!(fault, Some(QuestionError::Unsupported(_))),
+            "{opcode}"
+        );
     }
 }
 
@@ -152,7 +155,7 @@ fn edns_is_read_whole() {
     assert!(question.header.recursion_desired() && question.header.checking_disabled());
     let edns = question.edns.expect("EDNS");
     assert_eq!((edns.payload, edns.version, edns.dnssec_ok), (512, 1, true));
-    assert_eq!(edns.trail(), b"trai");
+    assert_eq!(edns.hops(), b"trai");
 }
 
 fn arbitrary_message() -> impl Strategy<Value = Message> {
@@ -173,7 +176,7 @@ fn arbitrary_message() -> impl Strategy<Value = Message> {
                 let mut edns = Edns::new();
                 edns.set_max_payload(payload).set_dnssec_ok(dnssec_ok);
                 if let Some(length) = option {
-                    let option = EdnsOption::Unknown(TRAIL, vec![7; length]);
+                    let option = EdnsOption::Unknown(HOPS_OPTION, vec![7; length]);
                     edns.options_mut().insert(option);
                 }
                 message.set_edns(edns);
@@ -239,8 +242,8 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         if let Ok(question) = Question::read(&bytes) {
-            let trail = question.edns.map_or(0, |edns| edns.trail().len());
-            prop_assert!(trail <= bytes.len());
+            let hops = question.edns.map_or(0, |edns| edns.hops().len());
+            prop_assert!(hops <= bytes.len());
         }
     }
 }

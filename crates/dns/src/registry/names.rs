@@ -25,51 +25,51 @@ const HTTP_TTL: u32 = 5;
 /// The names of one state of namespaces and services.
 #[derive(Default)]
 pub(super) struct Names {
-    /// What everybody sees, then what the clients of each VPC see besides.
-    layers: Vec<Layer>,
-    sites: Sites,
+    /// View 0, which every client sees, then what the clients of each VPC see in addition.
+    trees: Vec<NameTree>,
+    service_entries: ServiceEntries,
     /// What they were made of, in the view's order. Holding it keeps the addresses from being reused, so
     /// that comparing them is comparing the things.
     namespaces: Vec<Arc<Namespace>>,
     services: Vec<Arc<Service>>,
 }
 
-/// The services with names, by the address of what they were made of.
-type Sites = HashMap<usize, Arc<Site>>;
+/// Services with names, by the address of the `Service` they were compiled from.
+type ServiceEntries = HashMap<usize, Arc<ServiceEntry>>;
 
-/// Names that are seen together.
+/// The names of one view.
 #[derive(Default)]
-struct Layer {
-    places: HashMap<Box<[u8]>, Place>,
+struct NameTree {
+    nodes: HashMap<Box<[u8]>, Node>,
 }
 
-/// A name that exists.
-pub(super) struct Place {
+/// A node of the name tree (RFC 1034 §3.1).
+pub(super) struct Node {
     pub(super) zone: Arc<Authority>,
-    pub(super) owner: Owner,
-    pub(super) has_names_below: bool,
+    pub(super) data: NodeData,
+    pub(super) has_children: bool,
     pub(super) is_apex: bool,
 }
 
-impl Place {
-    fn between(zone: Arc<Authority>) -> Self {
+impl Node {
+    fn empty(zone: Arc<Authority>) -> Self {
         Self {
             zone,
-            owner: Owner::Nobody,
-            has_names_below: false,
+            data: NodeData::Empty,
+            has_children: false,
             is_apex: false,
         }
     }
 }
 
-/// Whose records a name has.
-pub(super) enum Owner {
-    /// It only lies between others, or it is an apex.
-    Nobody,
-    /// This server.
+/// What a node's records come from.
+pub(super) enum NodeData {
+    /// No service: an empty non-terminal, or an apex alone.
+    Empty,
+    /// The zone's name server, which is this server.
     NameServer,
     /// A service.
-    Service(Arc<Site>),
+    Service(Arc<ServiceEntry>),
 }
 
 /// A zone, which is a namespace.
@@ -113,27 +113,27 @@ pub(super) struct Ttls {
     pub(super) cname: Option<u32>,
 }
 
-/// A service with a name.
-pub(super) struct Site {
+/// A service whose name is in DNS.
+pub(super) struct ServiceEntry {
     scope: Scope,
     pub(super) service: Arc<Service>,
     pub(super) name: Name,
     pub(super) zone: Arc<Authority>,
     pub(super) routing: RoutingPolicy,
     pub(super) ttls: Ttls,
-    /// The layer that its name is in.
-    pub(super) layer: usize,
+    /// The index of the view that its name is in.
+    pub(super) tree: usize,
     pool: ArcSwap<Pool>,
 }
 
-impl Site {
+impl ServiceEntry {
     fn of(
         scope: &Scope,
         service: &Arc<Service>,
         name: Name,
         zone: Arc<Authority>,
         is_http: bool,
-        layer: usize,
+        tree: usize,
     ) -> Option<Self> {
         let mut ttls = Ttls::default();
         match &service.dns_config {
@@ -167,7 +167,7 @@ impl Site {
             zone,
             routing: routing.unwrap_or(RoutingPolicy::MultiValue),
             ttls,
-            layer,
+            tree,
             pool: ArcSwap::from_pointee(Pool::unknown()),
         })
     }
@@ -204,8 +204,8 @@ impl Names {
     /// services that stayed the same is taken over.
     pub(super) fn compile(view: &View, config: &Config, before: &Names) -> Self {
         let mut names = Self {
-            layers: Vec::new(),
-            sites: HashMap::new(),
+            trees: Vec::new(),
+            service_entries: HashMap::new(),
             namespaces: namespaces(view).cloned().collect(),
             services: services(view).cloned().collect(),
         };
@@ -213,36 +213,36 @@ impl Names {
             let published: Vec<_> = view
                 .scopes()
                 .flat_map(|(scope, state)| state.namespaces().map(move |of| (scope, state, of)))
-                .filter(|(.., namespace)| layer(namespace, config) == Some(index))
+                .filter(|(.., namespace)| tree(namespace, config) == Some(index))
                 .collect();
-            let mut layer = Layer::default();
+            let mut tree = NameTree::default();
             // All zones first: a service must know whether its name falls into an inner zone.
             for (.., namespace) in &published {
-                layer.add_zone(namespace);
+                tree.add_zone(namespace);
             }
-            layer.join_zones();
+            tree.add_empty_non_terminals();
             for (scope, state, namespace) in &published {
                 for service in state.services_of(&namespace.id) {
                     let address = Arc::as_ptr(service).addr();
-                    let known = before.sites.get(&address);
+                    let known = before.service_entries.get(&address);
                     let is_http = namespace.kind == NamespaceType::HTTP;
-                    let site = layer.add_service(namespace, service, |name, zone| {
-                        let known =
-                            known.filter(|site| site.zone.negative_ttl == zone.negative_ttl);
+                    let service_entry = tree.add_service(namespace, service, |name, zone| {
+                        let known = known.filter(|service_entry| {
+                            service_entry.zone.negative_ttl == zone.negative_ttl
+                        });
                         match known {
-                            Some(site) => Some(site.clone()),
-                            None => {
-                                Site::of(scope, service, name, zone, is_http, index).map(Arc::new)
-                            }
+                            Some(service_entry) => Some(service_entry.clone()),
+                            None => ServiceEntry::of(scope, service, name, zone, is_http, index)
+                                .map(Arc::new),
                         }
                     });
-                    if let Some(site) = site {
-                        names.sites.insert(address, site);
+                    if let Some(service_entry) = service_entry {
+                        names.service_entries.insert(address, service_entry);
                     }
                 }
             }
-            layer.add_name_servers();
-            names.layers.push(layer);
+            tree.add_name_servers();
+            names.trees.push(tree);
         }
         names
     }
@@ -263,20 +263,20 @@ impl Names {
     /// The longest name that exists and holds this one, with the labels that are left in front of it.
     /// `None` if the name lies in no zone that this view sees. As in Route 53, what a VPC sees besides
     /// hides public names, however long.
-    pub(super) fn find<'a>(&self, view: usize, key: &'a Key) -> Option<(&Place, &'a [u8])> {
-        let own = self.layers.get(view).filter(|_| view > 0);
-        let found = own.and_then(|layer| layer.find(key));
-        found.or_else(|| self.layers.first()?.find(key))
+    pub(super) fn find<'a>(&self, view: usize, key: &'a Key) -> Option<(&Node, &'a [u8])> {
+        let own = self.trees.get(view).filter(|_| view > 0);
+        let found = own.and_then(|tree| tree.find(key));
+        found.or_else(|| self.trees.first()?.find(key))
     }
 
     /// All services with names.
-    pub(super) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
-        self.sites.values()
+    pub(super) fn service_entries(&self) -> impl Iterator<Item = &Arc<ServiceEntry>> {
+        self.service_entries.values()
     }
 }
 
-/// In which layer the names of a namespace are, if they are in any.
-fn layer(namespace: &Namespace, config: &Config) -> Option<usize> {
+/// The view that the names of a namespace are in, if they are in any.
+fn tree(namespace: &Namespace, config: &Config) -> Option<usize> {
     match namespace.kind {
         NamespaceType::DNS_PUBLIC => Some(0),
         NamespaceType::HTTP => config.resolve_http_namespaces.then_some(0),
@@ -286,12 +286,12 @@ fn layer(namespace: &Namespace, config: &Config) -> Option<usize> {
     }
 }
 
-impl Layer {
-    fn find<'a>(&self, key: &'a Key) -> Option<(&Place, &'a [u8])> {
+impl NameTree {
+    fn find<'a>(&self, key: &'a Key) -> Option<(&Node, &'a [u8])> {
         let all = key.as_bytes();
         key.suffixes().find_map(|suffix| {
-            let place = self.places.get(suffix)?;
-            Some((place, &all[..all.len() - suffix.len()]))
+            let node = self.nodes.get(suffix)?;
+            Some((node, &all[..all.len() - suffix.len()]))
         })
     }
 
@@ -304,27 +304,26 @@ impl Layer {
             return;
         };
         let key = zone.name.key();
-        self.places
+        self.nodes
             .entry(key.as_bytes().into())
-            .or_insert_with(|| Place {
+            .or_insert_with(|| Node {
                 is_apex: true,
-                ..Place::between(Arc::new(zone))
+                ..Node::empty(Arc::new(zone))
             });
     }
 
-    /// Lets the names between an inner zone and the outer one that holds it exist (RFC 8020).
-    fn join_zones(&mut self) {
-        let apexes: Vec<Box<[u8]>> = self.places.keys().cloned().collect();
+    /// Adds the empty non-terminals between an inner zone and the outer zone that contains it (RFC 8020).
+    fn add_empty_non_terminals(&mut self) {
+        let apexes: Vec<Box<[u8]>> = self.nodes.keys().cloned().collect();
         for apex in apexes {
             let outer = parents(&apex)
                 .skip(1)
-                .find_map(|suffix| Some((suffix, self.places.get(suffix)?.zone.clone())));
+                .find_map(|suffix| Some((suffix, self.nodes.get(suffix)?.zone.clone())));
             let Some((outer, zone)) = outer else { continue };
             for suffix in parents(&apex).skip(1) {
-                let place = self.places.entry(suffix.into());
-                place
-                    .or_insert_with(|| Place::between(zone.clone()))
-                    .has_names_below = true;
+                let node = self.nodes.entry(suffix.into());
+                node.or_insert_with(|| Node::empty(zone.clone()))
+                    .has_children = true;
                 if suffix == outer {
                     break;
                 }
@@ -332,13 +331,13 @@ impl Layer {
         }
     }
 
-    /// Gives a service its name. Returns the site, if the name is in DNS.
+    /// Gives a service its name. Returns the entry, if the name is in DNS.
     fn add_service(
         &mut self,
         namespace: &Namespace,
         service: &Service,
-        site: impl FnOnce(Name, Arc<Authority>) -> Option<Arc<Site>>,
-    ) -> Option<Arc<Site>> {
+        service_entry: impl FnOnce(Name, Arc<Authority>) -> Option<Arc<ServiceEntry>>,
+    ) -> Option<Arc<ServiceEntry>> {
         let apex = Name::parse(&namespace.name)?;
         let name = match &*service.name {
             "." => apex.clone(),
@@ -348,48 +347,48 @@ impl Layer {
         let apex = apex.key();
         let holder = key
             .suffixes()
-            .find_map(|suffix| Some((suffix, self.places.get(suffix).filter(|at| at.is_apex)?)));
+            .find_map(|suffix| Some((suffix, self.nodes.get(suffix).filter(|at| at.is_apex)?)));
         // An inner zone hides what the outer one says about its names.
         let (_, holder) = holder.filter(|(suffix, _)| *suffix == apex.as_bytes())?;
         let zone = holder.zone.clone();
-        let site = site(name, zone.clone())?;
+        let service_entry = service_entry(name, zone.clone())?;
         // Every name between the service and its zone's apex exists too (RFC 8020).
         for (depth, suffix) in parents(key.as_bytes()).enumerate() {
-            let place = self
-                .places
+            let node = self
+                .nodes
                 .entry(suffix.into())
-                .or_insert_with(|| Place::between(zone.clone()));
+                .or_insert_with(|| Node::empty(zone.clone()));
             if depth > 0 {
-                place.has_names_below = true;
+                node.has_children = true;
             }
-            if place.is_apex {
+            if node.is_apex {
                 break;
             }
         }
-        let place = self.places.get_mut(key.as_bytes())?;
-        if !matches!(place.owner, Owner::Nobody) {
+        let node = self.nodes.get_mut(key.as_bytes())?;
+        if !matches!(node.data, NodeData::Empty) {
             return None;
         }
-        place.owner = Owner::Service(site.clone());
-        Some(site)
+        node.data = NodeData::Service(service_entry.clone());
+        Some(service_entry)
     }
 
     /// Gives each zone's name server its name, unless a service has it.
     fn add_name_servers(&mut self) {
         let zones: Vec<Arc<Authority>> = self
-            .places
+            .nodes
             .values()
-            .filter(|place| place.is_apex)
-            .map(|place| place.zone.clone())
+            .filter(|node| node.is_apex)
+            .map(|node| node.zone.clone())
             .collect();
         for zone in zones {
             let key = zone.name_server.key();
-            let place = self
-                .places
+            let node = self
+                .nodes
                 .entry(key.as_bytes().into())
-                .or_insert_with(|| Place::between(zone));
-            if matches!(place.owner, Owner::Nobody) && !place.is_apex {
-                place.owner = Owner::NameServer;
+                .or_insert_with(|| Node::empty(zone));
+            if matches!(node.data, NodeData::Empty) && !node.is_apex {
+                node.data = NodeData::NameServer;
             }
         }
     }

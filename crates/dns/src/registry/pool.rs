@@ -1,6 +1,6 @@
 //! What the instances of one service publish.
 
-use super::names::Site;
+use super::names::ServiceEntry;
 use crate::{
     name::{Name, parents},
     record::{RecordType, Records, srv_data},
@@ -28,8 +28,8 @@ pub(super) struct Pool {
     pub(super) checked: AtomicU64,
     pub(super) v4: Records,
     pub(super) v6: Records,
-    /// Names (`AWS_ALIAS_DNS_NAME`) whose addresses stand for the service's own, beside those.
-    pub(super) stands: Vec<Name>,
+    /// Names (`AWS_ALIAS_DNS_NAME`) whose addresses are answered as the service's own, beside those.
+    pub(super) flattened: Vec<Name>,
     pub(super) srv: Records,
     /// The addresses of the targets, in the order of `srv`.
     pub(super) targets: Vec<Addresses>,
@@ -84,16 +84,20 @@ impl Pool {
     pub(super) fn is_empty(&self) -> bool {
         self.v4.is_empty()
             && self.v6.is_empty()
-            && self.stands.is_empty()
+            && self.flattened.is_empty()
             && self.srv.is_empty()
             && self.aliases.is_empty()
     }
 
-    pub(super) fn of(instances: Option<&ServiceInstances>, site: &Site, revision: u64) -> Self {
-        let ttls = &site.ttls;
+    pub(super) fn of(
+        instances: Option<&ServiceInstances>,
+        service_entry: &ServiceEntry,
+        revision: u64,
+    ) -> Self {
+        let ttls = &service_entry.ttls;
         let mut v4 = Choice::default();
         let mut v6 = Choice::default();
-        let mut stands = Choice::default();
+        let mut flattened = Choice::default();
         let mut targets = Choice::default();
         let mut aliases = Choice::default();
         let mut by_name = HashMap::new();
@@ -101,7 +105,8 @@ impl Pool {
             .into_iter()
             .flat_map(|instances| instances.by_id.values());
         for instance in all {
-            let healthy = !site.service.is_health_checked() || instance.health == Health::Healthy;
+            let healthy =
+                !service_entry.service.is_health_checked() || instance.health == Health::Healthy;
             let addresses = Addresses::of(instance);
             let named = |key| instance.attribute(key).and_then(Name::parse);
             if ttls.a.is_some() {
@@ -111,17 +116,17 @@ impl Pool {
                 v6.extend(healthy, addresses.v6);
             }
             if ttls.a.is_some() || ttls.aaaa.is_some() {
-                stands.extend(healthy, named(ALIAS_DNS_NAME));
+                flattened.extend(healthy, named(ALIAS_DNS_NAME));
             }
             if ttls.cname.is_some() {
                 aliases.extend(healthy, named(INSTANCE_CNAME));
             }
             if ttls.srv.is_some()
                 && let Some(port) = instance.attributes.port()
-                && let Some(target) = instance_name(&instance.id, &site.name)
+                && let Some(target) = instance_name(&instance.id, &service_entry.name)
             {
                 let key = target.key();
-                let labels = key.as_bytes().len() - site.name.as_wire().len();
+                let labels = key.as_bytes().len() - service_entry.name.as_wire().len();
                 let labels = &key.as_bytes()[..labels];
                 // Names between the instance and the service exist too.
                 for parent in parents(labels).skip(1) {
@@ -132,7 +137,7 @@ impl Pool {
             }
         }
         // An alias stands beside addresses as one more of them, so health is compared among all.
-        let is_stand_healthy = !stands.healthy.is_empty();
+        let is_flattened_healthy = !flattened.healthy.is_empty();
         let is_address_healthy = !v4.healthy.is_empty() || !v6.healthy.is_empty();
         let mut pool = Self {
             of: instances.cloned(),
@@ -141,10 +146,10 @@ impl Pool {
             by_name,
             ..Self::default()
         };
-        if is_stand_healthy || !is_address_healthy {
-            pool.stands = stands.best();
+        if is_flattened_healthy || !is_address_healthy {
+            pool.flattened = flattened.best();
         }
-        if is_address_healthy || !is_stand_healthy {
+        if is_address_healthy || !is_flattened_healthy {
             for address in v4.best() {
                 pool.v4
                     .push_address(ttls.a.unwrap_or_default(), address.into());

@@ -5,7 +5,7 @@
 //! persistent maps of instances is looked at.
 
 use super::{
-    names::{Names, Site},
+    names::{Names, ServiceEntry},
     pool::{Addresses, instance_name},
 };
 use crate::name::Name;
@@ -14,7 +14,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use tombolo_model::{View, cloudmap::Instance, view::ServiceInstances};
 
 /// How many names one address is told to have; more would be a mistake, or a way to make long answers.
-const MOST_NAMES: usize = 8;
+const MAX_NAMES: usize = 8;
 
 /// Names by address.
 #[derive(Default)]
@@ -25,11 +25,11 @@ struct Index {
     revision: u64,
     by_address: HashMap<IpAddr, Vec<Entry>>,
     /// What is in `by_address`, by the address of its service.
-    held: HashMap<usize, (Arc<Site>, ServiceInstances)>,
+    held: HashMap<usize, (Arc<ServiceEntry>, ServiceInstances)>,
 }
 
 struct Entry {
-    site: Arc<Site>,
+    service_entry: Arc<ServiceEntry>,
     instance: Arc<Instance>,
 }
 
@@ -37,7 +37,7 @@ struct Entry {
 pub(super) struct Found {
     pub(super) name: Name,
     pub(super) ttl: u32,
-    pub(super) site: Arc<Site>,
+    pub(super) service_entry: Arc<ServiceEntry>,
 }
 
 impl Reverse {
@@ -58,16 +58,20 @@ impl Reverse {
         }
         let mut found: Vec<Found> = Vec::new();
         let entries = index.by_address.get(&address).into_iter().flatten();
-        for entry in entries.filter(|entry| [0, client_view].contains(&entry.site.layer)) {
+        for entry in entries.filter(|entry| [0, client_view].contains(&entry.service_entry.tree)) {
             let Some((name, ttl)) = entry.name() else {
                 continue;
             };
             // Several instances of one service can be at one address.
             if !found.iter().any(|known| known.name == name) {
-                let site = entry.site.clone();
-                found.push(Found { name, ttl, site });
+                let service_entry = entry.service_entry.clone();
+                found.push(Found {
+                    name,
+                    ttl,
+                    service_entry,
+                });
             }
-            if found.len() == MOST_NAMES {
+            if found.len() == MAX_NAMES {
                 break;
             }
         }
@@ -78,65 +82,70 @@ impl Reverse {
 impl Entry {
     /// The name that leads back to the address: the instance's where it has one, else its service's.
     fn name(&self) -> Option<(Name, u32)> {
-        let ttls = &self.site.ttls;
+        let ttls = &self.service_entry.ttls;
         if let Some(ttl) = ttls.srv {
-            return Some((instance_name(&self.instance.id, &self.site.name)?, ttl));
+            return Some((
+                instance_name(&self.instance.id, &self.service_entry.name)?,
+                ttl,
+            ));
         }
         let ttl = ttls.a.or(ttls.aaaa)?;
-        Some((self.site.name.clone(), ttl))
+        Some((self.service_entry.name.clone(), ttl))
     }
 }
 
 impl Index {
     fn follow(&mut self, view: &View, names: &Names) {
         let mut before = std::mem::take(&mut self.held);
-        for site in names.sites() {
-            let Some(now) = site.instances(view) else {
+        for service_entry in names.service_entries() {
+            let Some(now) = service_entry.instances(view) else {
                 continue;
             };
-            let address = Arc::as_ptr(site).addr();
+            let address = Arc::as_ptr(service_entry).addr();
             let then = before.remove(&address).map(|(_, then)| then.by_id);
             let then = then.unwrap_or_default();
             if !then.ptr_eq(&now.by_id) {
                 for (id, instance) in &now.by_id {
                     match then.get(id) {
                         Some(old) if Arc::ptr_eq(old, instance) => continue,
-                        Some(old) => self.remove(site, old),
+                        Some(old) => self.remove(service_entry, old),
                         None => {}
                     }
-                    self.add(site, instance);
+                    self.add(service_entry, instance);
                 }
                 let gone = then.iter().filter(|(id, _)| !now.by_id.contains_key(*id));
-                gone.for_each(|(_, instance)| self.remove(site, instance));
+                gone.for_each(|(_, instance)| self.remove(service_entry, instance));
             }
-            self.held.insert(address, (site.clone(), now.clone()));
+            self.held
+                .insert(address, (service_entry.clone(), now.clone()));
         }
         // What is left belongs to services that are gone or were made anew.
-        for (site, then) in before.into_values() {
+        for (service_entry, then) in before.into_values() {
             then.by_id
                 .values()
-                .for_each(|instance| self.remove(&site, instance));
+                .for_each(|instance| self.remove(&service_entry, instance));
         }
         self.revision = view.revision;
     }
 
-    fn add(&mut self, site: &Arc<Site>, instance: &Arc<Instance>) {
+    fn add(&mut self, service_entry: &Arc<ServiceEntry>, instance: &Arc<Instance>) {
         for address in Addresses::of(instance).iter() {
             let entries = self.by_address.entry(address).or_default();
             entries.push(Entry {
-                site: site.clone(),
+                service_entry: service_entry.clone(),
                 instance: instance.clone(),
             });
         }
     }
 
-    fn remove(&mut self, site: &Arc<Site>, instance: &Arc<Instance>) {
+    fn remove(&mut self, service_entry: &Arc<ServiceEntry>, instance: &Arc<Instance>) {
         for address in Addresses::of(instance).iter() {
             let Some(entries) = self.by_address.get_mut(&address) else {
                 continue;
             };
             entries.retain(|entry| {
-                !(Arc::ptr_eq(&entry.site, site) && entry.instance.id == instance.id)
+                !(Arc::ptr_eq(&entry.service_entry, service_entry)
+                    && entry.instance.id == instance.id)
             });
             if entries.is_empty() {
                 self.by_address.remove(&address);

@@ -75,7 +75,7 @@ impl Zone for Example {
             b"dangling" => alias(reply, "nobody.test"),
             b"circle" => alias(reply, "circle.test"),
             b"secretly" => alias(reply, "secret.test"),
-            b"stand" => Verdict::Stand(Target(own("one.test")), 60),
+            b"stand" => Verdict::Flatten(Target(own("one.test")), 60),
             b"one" => {
                 reply.negative(&soa);
                 Verdict::NoData
@@ -302,7 +302,7 @@ fn unknown_names_are_forwarded_when_asked_for() {
     let mut message = question("Example.com", Type::A);
     let pending = forward(&message).unwrap_or_else(|code| panic!("{code}"));
     assert_eq!(pending.target.to_string(), "Example.com.");
-    assert_eq!(pending.trail, 7u64.to_be_bytes());
+    assert_eq!(pending.hops, 7u64.to_be_bytes());
     let mut out = Vec::new();
     responder.finish(&pending, None, &responder.metrics.shard(), &mut out);
     let failed = Message::from_vec(&out).expect("an answer");
@@ -320,9 +320,9 @@ fn unknown_names_are_forwarded_when_asked_for() {
     let pending =
         forward(&question("outward.test", Type::A)).unwrap_or_else(|code| panic!("{code}"));
     assert_eq!(pending.target.to_string(), "example.com.");
-    let begun = Message::from_vec(&pending.begun).expect("a message");
-    assert_eq!(begun.answers[0].record_type(), Type::CNAME);
-    assert_eq!(begun.queries[0].name, name("outward.test"));
+    let partial = Message::from_vec(&pending.partial).expect("a message");
+    assert_eq!(partial.answers[0].record_type(), Type::CNAME);
+    assert_eq!(partial.queries[0].name, name("outward.test"));
 }
 
 #[test]
@@ -360,17 +360,17 @@ fn a_resolver_says_that_a_name_which_nobody_knows_does_not_exist() {
     let Step::Forward(pending) = respond(&forwarding, &bytes, Transport::Udp, &mut out) else {
         panic!("it is forwarded");
     };
-    for (said, expected) in [
+    for (response, expected) in [
         (Some(ResponseCode::Refused), ResponseCode::NXDomain),
         (Some(ResponseCode::ServFail), ResponseCode::ServFail),
         (None, ResponseCode::ServFail),
     ] {
-        let said = said.map(|code| {
-            let mut said = message.clone();
-            said.metadata.response_code = code;
-            Upstream(said)
+        let response = response.map(|code| {
+            let mut response = message.clone();
+            response.metadata.response_code = code;
+            UpstreamResponse(response)
         });
-        forwarding.finish(&pending, said, &forwarding.metrics.shard(), &mut out);
+        forwarding.finish(&pending, response, &forwarding.metrics.shard(), &mut out);
         let answer = Message::from_vec(&out).expect("an answer");
         assert_eq!(answer.metadata.response_code, expected);
     }
@@ -379,11 +379,10 @@ fn a_resolver_says_that_a_name_which_nobody_knows_does_not_exist() {
 #[test]
 fn a_question_that_comes_back_is_not_forwarded_again() {
     let responder = responder(true);
-    let came_through = |trail: Vec<u8>| {
+    let came_through = |hops: Vec<u8>| {
         let mut message = question("example.com", Type::A);
         let mut edns = Edns::new();
-        edns.options_mut()
-            .insert(EdnsOption::Unknown(65_360, trail));
+        edns.options_mut().insert(EdnsOption::Unknown(65_360, hops));
         message.set_edns(edns);
         let bytes = message.to_vec().expect("a message");
         let mut out = Vec::new();

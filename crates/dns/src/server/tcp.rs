@@ -8,8 +8,8 @@ use crate::{
     metrics::Shard,
     reply::Transport,
     responder::{Client, Step},
-    zone::Draw,
 };
+use fastrand::Rng;
 use parking_lot::Mutex;
 use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -19,59 +19,63 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// How many connections may be open at once.
-const MOST_CONNECTIONS: usize = 512;
+/// Open connections, at most.
+const MAX_CONNECTIONS: usize = 512;
 
-/// How many of these one client may have.
-const MOST_PER_CLIENT: usize = 64;
+/// Open connections of one client, at most.
+const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
 
-/// How many questions of one connection may wait for upstreams; its next ones are not read before.
-const MOST_WAITING: usize = 32;
+/// Queries of one connection that wait for upstreams, at most; further ones are not read until then.
+const MAX_PENDING: usize = 32;
 
-/// How long a connection may take for one message, or go without any.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for one message, and between two; then the connection is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Questions are short; a connection that announces a longer message speaks another protocol.
-const LONGEST_QUESTION: usize = 4096;
+/// Bytes of a query; a client that announces a longer message speaks another protocol.
+const MAX_QUERY_LEN: usize = 4096;
 
-/// Answers collected before they are written.
-const MOST_UNWRITTEN: usize = 65_536;
+/// Bytes of responses that are buffered before they are written.
+const MAX_UNWRITTEN: usize = 65_536;
 
 /// The open connections by client.
 #[derive(Default)]
-struct Room {
-    open: usize,
+struct ConnectionTable {
+    count: usize,
     by_client: HashMap<IpAddr, usize>,
 }
 
-/// A place in the room.
-struct Seat {
-    room: Arc<Mutex<Room>>,
+/// The right to one connection; dropping it gives the right back.
+struct ConnectionPermit {
+    table: Arc<Mutex<ConnectionTable>>,
     client: IpAddr,
 }
 
-impl Seat {
-    fn take(room: &Arc<Mutex<Room>>, client: IpAddr) -> Option<Self> {
-        let mut taken = room.lock();
-        let own = taken.by_client.get(&client).copied().unwrap_or_default();
-        if taken.open >= MOST_CONNECTIONS || own >= MOST_PER_CLIENT {
+impl ConnectionPermit {
+    fn acquire(table: &Arc<Mutex<ConnectionTable>>, client: IpAddr) -> Option<Self> {
+        let mut connections = table.lock();
+        let own = connections
+            .by_client
+            .get(&client)
+            .copied()
+            .unwrap_or_default();
+        if connections.count >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_PER_CLIENT {
             return None;
         }
-        taken.open += 1;
-        taken.by_client.insert(client, own + 1);
-        let room = room.clone();
-        Some(Self { room, client })
+        connections.count += 1;
+        connections.by_client.insert(client, own + 1);
+        let table = table.clone();
+        Some(Self { table, client })
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut taken = self.room.lock();
-        taken.open -= 1;
-        if let Some(own) = taken.by_client.get_mut(&self.client) {
+        let mut connections = self.table.lock();
+        connections.count -= 1;
+        if let Some(own) = connections.by_client.get_mut(&self.client) {
             *own -= 1;
             if *own == 0 {
-                taken.by_client.remove(&self.client);
+                connections.by_client.remove(&self.client);
             }
         }
     }
@@ -79,7 +83,7 @@ impl Drop for Seat {
 
 /// Accepts connections for as long as it is polled.
 pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
-    let room = Arc::<Mutex<Room>>::default();
+    let table = Arc::<Mutex<ConnectionTable>>::default();
     let shard = server.responder.metrics.shard();
     let mut connections = JoinSet::new();
     loop {
@@ -93,26 +97,26 @@ pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
             }
         };
         while connections.try_join_next().is_some() {}
-        let Some(seat) = Seat::take(&room, client.ip()) else {
+        let Some(permit) = ConnectionPermit::acquire(&table, client.ip()) else {
             server.responder.metrics.tcp_overflows.add();
             continue;
         };
-        let conversation = Conversation {
+        let connection = Connection {
             server: server.clone(),
             shard: shard.clone(),
             client: Client {
                 address: client.ip(),
                 transport: Transport::Tcp,
             },
-            draw: Draw(random()),
+            rng: Rng::with_seed(random()),
             stream,
-            unread: Vec::with_capacity(LONGEST_QUESTION),
+            unread: Vec::with_capacity(MAX_QUERY_LEN),
             unwritten: Vec::new(),
             waiting: JoinSet::new(),
         };
         connections.spawn(async move {
-            let _seat = seat;
-            if let Err(error) = conversation.run().await {
+            let _permit = permit;
+            if let Err(error) = connection.run().await {
                 tracing::debug!(%client, %error, "a connection ended early");
             }
         });
@@ -120,37 +124,37 @@ pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
 }
 
 /// One connection.
-struct Conversation {
+struct Connection {
     server: Arc<Server>,
     shard: Arc<Shard>,
     client: Client,
-    draw: Draw,
+    rng: Rng,
     stream: TcpStream,
-    /// Bytes that came and are not yet a whole question.
+    /// Received bytes that are not yet a whole query.
     unread: Vec<u8>,
-    /// Framed answers.
+    /// Responses with their length prefixes.
     unwritten: Vec<u8>,
-    /// Questions that wait for upstreams; each ends with its answer.
+    /// Queries that wait for upstreams; each task ends with its response.
     waiting: JoinSet<Vec<u8>>,
 }
 
-impl Conversation {
+impl Connection {
     async fn run(mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
-        let mut deadline = Instant::now() + PATIENCE;
+        let mut deadline = Instant::now() + IDLE_TIMEOUT;
         let mut is_open = true;
         while is_open || !self.waiting.is_empty() {
-            let may_read = is_open && self.waiting.len() < MOST_WAITING;
+            let may_read = is_open && self.waiting.len() < MAX_PENDING;
             tokio::select! {
                 Some(answer) = self.waiting.join_next() => {
                     // A question whose task failed gets no answer, as if it were lost.
                     self.frame(&answer.unwrap_or_default());
-                    deadline = Instant::now() + PATIENCE;
+                    deadline = Instant::now() + IDLE_TIMEOUT;
                 }
                 read = timeout_at(deadline, self.stream.read_buf(&mut self.unread)), if may_read => {
                     match read {
                         // Those who only wait for answers are patient.
-                        Err(_) if !self.waiting.is_empty() => deadline = Instant::now() + PATIENCE,
+                        Err(_) if !self.waiting.is_empty() => deadline = Instant::now() + IDLE_TIMEOUT,
                         Err(_) => return Ok(()),
                         Ok(read) => is_open = read? > 0,
                     }
@@ -161,12 +165,12 @@ impl Conversation {
                     return Ok(());
                 };
                 if answered {
-                    deadline = Instant::now() + PATIENCE;
+                    deadline = Instant::now() + IDLE_TIMEOUT;
                 }
                 if self.unwritten.is_empty() {
                     break;
                 }
-                let written = timeout(PATIENCE, self.stream.write_all(&self.unwritten)).await;
+                let written = timeout(IDLE_TIMEOUT, self.stream.write_all(&self.unwritten)).await;
                 written.map_err(|_| io::ErrorKind::TimedOut)??;
                 self.unwritten.clear();
             }
@@ -179,19 +183,19 @@ impl Conversation {
     fn answer_unread(&mut self) -> Option<bool> {
         let mut answer = Vec::new();
         let mut rest = 0;
-        while self.unwritten.len() < MOST_UNWRITTEN && self.waiting.len() < MOST_WAITING {
+        while self.unwritten.len() < MAX_UNWRITTEN && self.waiting.len() < MAX_PENDING {
             let Some(length) = self.unread.get(rest..rest + 2) else {
                 break;
             };
             let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-            if length > LONGEST_QUESTION {
+            if length > MAX_QUERY_LEN {
                 return None;
             }
             let Some(question) = self.unread.get(rest + 2..rest + 2 + length) else {
                 break;
             };
             rest += 2 + length;
-            let (client, seed) = (self.client, self.draw.next());
+            let (client, seed) = (self.client, self.rng.u64(..));
             let responder = &self.server.responder;
             match responder.respond(question, client, seed, &self.shard, &mut answer) {
                 Step::Ignore => return None,

@@ -11,9 +11,9 @@ use crate::{
     metrics::Shard,
     reply::Transport,
     responder::{Client, Pending, Step},
-    zone::Draw,
 };
 use batch::Batch;
+use fastrand::Rng;
 use nix::{errno::Errno, sys::socket::MsgFlags};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::{
@@ -27,18 +27,18 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::Notify};
 
-/// More workers than this share the work of one port no better.
-const MOST_WORKERS: usize = 16;
+/// Worker threads per port, at most: more do not increase throughput.
+const MAX_WORKERS: usize = 16;
 
-/// How long to wait before trying again what the system refused.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Delay after an error of the receiving call.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// How often a worker that has nothing to do looks whether it is time to stop. Sleeping in the receiving
+/// How often an idle worker checks whether it should stop. Sleeping in the receiving
 /// call alone costs a third of the system calls of sleeping until something is there to receive.
-const LOOK_UP: Duration = Duration::from_millis(500);
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Bytes of questions that the kernel keeps for a worker, as far as the system allows.
-const QUEUE: usize = 1 << 20;
+/// Socket receive buffer in bytes; the system may give less.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// The threads that answer on one address. They end when this is dropped.
 pub(super) struct Workers {
@@ -58,23 +58,23 @@ impl Workers {
             ended: Arc::default(),
         };
         let first = Arc::new(socket);
-        for index in 0..count.min(MOST_WORKERS) {
+        for index in 0..count.min(MAX_WORKERS) {
             let socket = match index {
                 0 => first.clone(),
-                _ => beside(&first).map_or_else(|_| first.clone(), Arc::new),
+                _ => bind_reuse_port(&first).map_or_else(|_| first.clone(), Arc::new),
             };
             socket.set_nonblocking(false)?;
-            socket.set_read_timeout(Some(LOOK_UP))?;
-            socket.set_write_timeout(Some(LOOK_UP))?;
+            socket.set_read_timeout(Some(STOP_CHECK_INTERVAL))?;
+            socket.set_write_timeout(Some(STOP_CHECK_INTERVAL))?;
             // What the system does not allow is left as it is.
-            let _ = SockRef::from(&*socket).set_recv_buffer_size(QUEUE);
+            let _ = SockRef::from(&*socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
             let worker = Worker {
                 server: server.clone(),
                 shard: server.responder.metrics.shard(),
                 socket,
                 runtime: Handle::current(),
                 stopping: workers.stopping.clone(),
-                _end: End(workers.ended.clone()),
+                _end: EndNotifier(workers.ended.clone()),
             };
             std::thread::Builder::new()
                 .name(format!("dns-{index}"))
@@ -96,9 +96,9 @@ impl Drop for Workers {
 }
 
 /// Tells that a worker ends, also by a panic.
-struct End(Arc<Notify>);
+struct EndNotifier(Arc<Notify>);
 
-impl Drop for End {
+impl Drop for EndNotifier {
     fn drop(&mut self) {
         self.0.notify_one();
     }
@@ -110,12 +110,12 @@ struct Worker {
     socket: Arc<UdpSocket>,
     runtime: Handle,
     stopping: Arc<AtomicBool>,
-    _end: End,
+    _end: EndNotifier,
 }
 
 impl Worker {
     fn run(self) {
-        let mut draw = Draw(random());
+        let mut rng = Rng::with_seed(random());
         let mut limiter = self.server.rate_limit.map(Limiter::new);
         let mut batch = Batch::new();
         while !self.stopping.load(Ordering::Relaxed) {
@@ -126,7 +126,7 @@ impl Worker {
                     // Errors of an unconnected socket belong to earlier answers or to a lack of memory;
                     // both pass, and without this pause the second would spin.
                     tracing::debug!(%error, "cannot receive");
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(RETRY_DELAY);
                     continue;
                 }
             };
@@ -138,18 +138,18 @@ impl Worker {
                     address: from.ip(),
                     transport: Transport::Udp,
                 };
-                let seed = draw.next();
+                let seed = rng.u64(..);
                 let responder = &self.server.responder;
-                let is_welcome = limiter
+                let is_admitted = limiter
                     .as_mut()
                     .is_none_or(|limiter| limiter.admits(from.ip(), Instant::now()));
-                let step = match is_welcome {
+                let step = match is_admitted {
                     true => responder.respond(question, client, seed, &self.shard, answer),
-                    false => responder.put_off(question, &self.shard, answer),
+                    false => responder.truncate(question, &self.shard, answer),
                 };
                 match step {
                     Step::Ignore => {}
-                    Step::Reply => batch.accept(index),
+                    Step::Reply => batch.queue(index),
                     Step::Forward(pending) => self.forward(pending, from),
                 }
             }
@@ -180,7 +180,7 @@ fn send_now(socket: SockRef<'_>, datagram: &[u8], to: &SockAddr) -> io::Result<u
 }
 
 /// Another socket on the same port.
-fn beside(first: &UdpSocket) -> io::Result<UdpSocket> {
+fn bind_reuse_port(first: &UdpSocket) -> io::Result<UdpSocket> {
     // Only now: when the first was bound, a port that somebody else uses had to be an error.
     let first = SockRef::from(first);
     first.set_reuse_port(true)?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::target::Question;
+use crate::target::ProbeKind;
 use tombolo_model::{
     Command, Context, Timestamp, apply,
     apply::cloudmap::{self, CreateNamespace, CreateService, RegisterInstance, UpdateService},
@@ -97,22 +97,22 @@ impl Stage {
     }
 
     /// Takes what is due now, in order.
-    fn due(&mut self) -> Vec<Due> {
+    fn due(&mut self) -> Vec<DueCheck> {
         std::iter::from_fn(|| self.schedule.take(self.now)).collect()
     }
 
     /// Makes the checks that are due, all with one result, records what they find, and goes on to the next
     /// time; answers with the findings.
-    fn round(&mut self, is_well: bool) -> Vec<(String, Health)> {
+    fn round(&mut self, is_healthy: bool) -> Vec<(String, Health)> {
         let mut found = Vec::new();
         for due in self.due() {
-            if let Some(finding) = self.schedule.result(due.number, is_well, self.now) {
-                found.push((finding.name.instance_id.to_string(), finding.health));
+            if let Some(change) = self.schedule.result(due.number, is_healthy, self.now) {
+                found.push((change.name.instance_id.to_string(), change.health));
                 self.commit(cloudmap::Command::RecordHealth {
-                    service_id: finding.name.service_id.to_string(),
-                    instance_id: finding.name.instance_id.to_string(),
-                    operation_id: finding.operation_id,
-                    health: finding.health,
+                    service_id: change.name.service_id.to_string(),
+                    instance_id: change.name.instance_id.to_string(),
+                    operation_id: change.operation_id,
+                    health: change.health,
                 });
             }
         }
@@ -126,8 +126,8 @@ fn as_many_equal_results_as_the_threshold_says_turn_the_health() {
     for (threshold, most) in [(None, 3), (Some(1), 1), (Some(10), 10)] {
         let mut stage = Stage::new(threshold);
         stage.register("one", 80);
-        for is_well in [false, true, false] {
-            let turned = if is_well {
+        for is_healthy in [false, true, false] {
+            let turned = if is_healthy {
                 Health::Healthy
             } else {
                 Health::Unhealthy
@@ -135,7 +135,7 @@ fn as_many_equal_results_as_the_threshold_says_turn_the_health() {
             for i in 1..=most + 2 {
                 let expected = (i == most).then(|| ("one".to_owned(), turned));
                 assert_eq!(
-                    stage.round(is_well),
+                    stage.round(is_healthy),
                     Vec::from_iter(expected),
                     "threshold {threshold:?}, result {i}"
                 );
@@ -148,8 +148,8 @@ fn as_many_equal_results_as_the_threshold_says_turn_the_health() {
 fn a_result_that_agrees_starts_the_count_anew() {
     let mut stage = Stage::new(Some(3));
     stage.register("one", 80);
-    for is_well in [false, false, true, false, false, true] {
-        assert_eq!(stage.round(is_well), []);
+    for is_healthy in [false, false, true, false, false, true] {
+        assert_eq!(stage.round(is_healthy), []);
     }
     assert_eq!(stage.round(false), []);
     assert_eq!(stage.round(false), []);
@@ -162,8 +162,8 @@ fn a_finding_is_told_until_it_is_recorded() {
     stage.register("one", 80);
     for _ in 0..3 {
         let due = stage.due().pop().expect("one is due");
-        let finding = stage.schedule.result(due.number, false, stage.now);
-        assert_eq!(finding.map(|f| f.health), Some(Health::Unhealthy));
+        let change = stage.schedule.result(due.number, false, stage.now);
+        assert_eq!(change.map(|f| f.health), Some(Health::Unhealthy));
         stage.now += INTERVAL;
     }
 }
@@ -176,8 +176,8 @@ fn an_instance_is_checked_at_once_and_then_at_the_interval() {
     let due = stage.due();
     assert_eq!(due.len(), 1);
     assert_eq!(
-        due[0].target.question,
-        Question::Http {
+        due[0].target.kind,
+        ProbeKind::Http {
             path: "/up".into(),
             tls: false
         }
@@ -240,7 +240,7 @@ fn a_change_of_the_service_changes_the_checks_of_its_instances() {
     let due = stage.due();
     let path = "/well".into();
     assert_eq!(due.len(), 1, "the new path is asked for at once");
-    assert_eq!(due[0].target.question, Question::Http { path, tls: false });
+    assert_eq!(due[0].target.kind, ProbeKind::Http { path, tls: false });
     update(&mut stage, None);
     assert_eq!(stage.schedule.len(), 0);
     update(&mut stage, Some(check("/well", 1)));

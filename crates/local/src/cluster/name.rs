@@ -1,8 +1,6 @@
 //! Names that Kubernetes makes up: template hashes, random suffixes, uids.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
@@ -14,33 +12,22 @@ const SUFFIX: usize = 5;
 
 /// Where made-up names come from. Not a secret source: names need to differ, not to be unguessable.
 #[derive(Debug)]
-pub struct Entropy(
-    /// The state of a SplitMix64 generator.
-    Mutex<u64>,
-);
+pub struct Entropy(Mutex<fastrand::Rng>);
 
 impl Entropy {
     /// A source that repeats itself for the same seed, so that a failing test can be run again.
     pub fn seeded(seed: u64) -> Self {
-        Self(Mutex::new(seed))
+        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
     }
 
     /// A source that differs from process to process.
     pub fn from_process() -> Self {
-        Self::seeded(RandomState::new().build_hasher().finish())
+        Self(Mutex::new(fastrand::Rng::new()))
     }
 
     /// The next 64 bits.
     pub fn next(&self) -> u64 {
-        let mut state = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.lock().u64(..)
     }
 
     /// A number below `bound`; zero for a bound of zero.

@@ -2,12 +2,12 @@
 //! lasts under which it was made.
 
 use super::{
-    client::{Failure, Member},
+    client::{CallError, Member},
     layout::Keys,
     options::Options,
     proto::{Compare, PutRequest, Request, RequestOp, TxnRequest},
 };
-use crate::leader::{Lead, Leadership};
+use crate::election::{Election, Leadership};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
@@ -15,17 +15,17 @@ use tokio::{
 };
 
 /// Seconds after which another may lead when this replica is gone.
-const LEASE: i64 = 8;
+const LEASE_TTL: i64 = 8;
 /// How long a lead lasts after the last sign of life was sent. Less than the lease: it must have ended here
 /// before it begins elsewhere.
-const VALID: Duration = Duration::from_secs(7);
+const LEADERSHIP_VALIDITY: Duration = Duration::from_secs(7);
 /// How long giving the lease back may take.
-const REVOKE: Duration = Duration::from_secs(2);
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two signs of life, and between two looks whether the place is free.
-const BEAT: Duration = Duration::from_secs(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Takes part until the answer is dropped or resigns.
-pub(crate) fn campaign(options: Arc<Options>, name: &str) -> Leadership {
+pub(crate) fn campaign(options: Arc<Options>, name: &str) -> Election {
     let (lead, leads) = watch::channel(None);
     let (resign, resigned) = oneshot::channel();
     let candidate = Candidate {
@@ -37,7 +37,7 @@ pub(crate) fn campaign(options: Arc<Options>, name: &str) -> Leadership {
         lease: None,
     };
     let task = tokio::spawn(candidate.run(lead, resigned));
-    Leadership::among(leads, resign, task)
+    Election::among(leads, resign, task)
 }
 
 struct Candidate {
@@ -52,7 +52,11 @@ struct Candidate {
 
 impl Candidate {
     /// Takes part until the sender of `resigned` is dropped, and lets another lead then.
-    async fn run(mut self, lead: watch::Sender<Option<Lead>>, mut resigned: oneshot::Receiver<()>) {
+    async fn run(
+        mut self,
+        lead: watch::Sender<Option<Leadership>>,
+        mut resigned: oneshot::Receiver<()>,
+    ) {
         loop {
             let term = async {
                 if let Err(failure) = self.term(&lead).await {
@@ -60,7 +64,7 @@ impl Candidate {
                     self.member = None;
                 }
                 lead.send_replace(None);
-                sleep(BEAT).await;
+                sleep(KEEPALIVE_INTERVAL).await;
             };
             tokio::select! {
                 _ = &mut resigned => break,
@@ -77,7 +81,7 @@ impl Candidate {
             return;
         };
         let revoked = async { self.member().await?.revoke(lease).await };
-        match timeout(REVOKE, revoked).await {
+        match timeout(REVOKE_TIMEOUT, revoked).await {
             Ok(Ok(())) => tracing::info!(work = self.name, "gave up the lead"),
             Ok(Err(failure)) => tracing::warn!(work = self.name, %failure, "lease not revoked"),
             Err(_) => tracing::warn!(work = self.name, "lease not revoked: no answer"),
@@ -85,38 +89,38 @@ impl Candidate {
     }
 
     /// Waits for the lead and holds it until it is lost.
-    async fn term(&mut self, lead: &watch::Sender<Option<Lead>>) -> Result<(), Failure> {
+    async fn term(&mut self, lead: &watch::Sender<Option<Leadership>>) -> Result<(), CallError> {
         let mut granted = Instant::now();
-        let lease = self.member().await?.grant(LEASE).await?;
+        let lease = self.member().await?.grant(LEASE_TTL).await?;
         self.lease = Some(lease);
         let token = loop {
             if let Some(token) = self.try_to_lead(lease).await? {
                 break token;
             }
-            sleep(BEAT).await;
+            sleep(KEEPALIVE_INTERVAL).await;
             granted = Instant::now();
             if !self.member().await?.keep_alive(lease).await? {
                 return Ok(());
             }
         };
         tracing::info!(work = self.name, token, "this replica leads");
-        lead.send_replace(Some(Lead {
+        lead.send_replace(Some(Leadership {
             name: self.name.clone(),
             token,
             lease,
         }));
-        let mut until = granted + VALID;
+        let mut until = granted + LEADERSHIP_VALIDITY;
         loop {
-            let beat = async {
-                sleep(BEAT).await;
+            let keep_alive = async {
+                sleep(KEEPALIVE_INTERVAL).await;
                 let sent = Instant::now();
                 let lasts = self.member().await?.keep_alive(lease).await?;
-                Ok::<_, Failure>((sent, lasts))
+                Ok::<_, CallError>((sent, lasts))
             };
-            match timeout_at(until, beat).await {
-                Ok(Ok((sent, true))) => until = sent + VALID,
+            match timeout_at(until, keep_alive).await {
+                Ok(Ok((sent, true))) => until = sent + LEADERSHIP_VALIDITY,
                 // The next member may know better, as long as there is time.
-                Ok(Err(Failure::Lost(_))) => self.member = None,
+                Ok(Err(CallError::Lost(_))) => self.member = None,
                 Ok(Ok((_, false)) | Err(_)) | Err(_) => {
                     tracing::warn!(work = self.name, token, "this replica leads no longer");
                     return Ok(());
@@ -126,7 +130,7 @@ impl Candidate {
     }
 
     /// The fencing token, when this replica leads: the revision at which the key was made.
-    async fn try_to_lead(&mut self, lease: i64) -> Result<Option<u64>, Failure> {
+    async fn try_to_lead(&mut self, lease: i64) -> Result<Option<u64>, CallError> {
         let (key, value) = (self.key.clone(), format!("{lease:x}").into_bytes());
         let request = TxnRequest {
             compare: vec![Compare::made_at(key.clone(), 0)],
@@ -150,7 +154,7 @@ impl Candidate {
         Ok(Some(u64::try_from(made).unwrap_or_default()))
     }
 
-    async fn member(&mut self) -> Result<&Member, Failure> {
+    async fn member(&mut self) -> Result<&Member, CallError> {
         if self.member.is_none() {
             self.number = (self.number + 1) % self.options.endpoints.len();
             let at = &self.options.endpoints[self.number];

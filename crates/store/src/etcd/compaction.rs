@@ -3,7 +3,7 @@
 
 use super::{
     campaign::campaign,
-    client::{Failure, Member},
+    client::{CallError, Member},
     layout::Keys,
     options::Options,
     proto::RangeRequest,
@@ -12,13 +12,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// A replica that was away for less long catches up; after longer it loads everything.
-const KEEP: Duration = Duration::from_secs(300);
+const RETENTION: Duration = Duration::from_secs(300);
 
 /// Runs until the sender of `ended` is dropped, and then gives up the lead.
 pub(super) async fn run(options: Arc<Options>, ended: oneshot::Receiver<()>) {
-    let leadership = campaign(options.clone(), "compaction");
+    let election = campaign(options.clone(), "compaction");
     let ended = async { drop(ended.await) };
-    leadership.run(ended, |_| compact(options.clone())).await;
+    election.run(ended, |_| compact(options.clone())).await;
 }
 
 async fn compact(options: Arc<Options>) {
@@ -29,13 +29,13 @@ async fn compact(options: Arc<Options>) {
             Ok(now) => old = Some(now),
             Err(failure) => tracing::debug!(%failure, "etcd was not compacted"),
         }
-        tokio::time::sleep(KEEP).await;
+        tokio::time::sleep(RETENTION).await;
     }
 }
 
 /// Forgets what was before `old`; answers with the revision of now.
-async fn step(options: &Options, keys: &Keys, old: Option<i64>) -> Result<i64, Failure> {
-    let mut last = Failure::Lost("there are no members".into());
+async fn step(options: &Options, keys: &Keys, old: Option<i64>) -> Result<i64, CallError> {
+    let mut last = CallError::Lost("there are no members".into());
     for at in &options.endpoints {
         match step_at(options, keys, old, at).await {
             Err(failure) => last = failure,
@@ -50,7 +50,7 @@ async fn step_at(
     keys: &Keys,
     old: Option<i64>,
     at: &str,
-) -> Result<i64, Failure> {
+) -> Result<i64, CallError> {
     let member = Member::connect(options, at).await?;
     if let Some(old) = old {
         match member.compact(old).await {

@@ -1,21 +1,25 @@
 //! Finding a member that serves us, and loading the state from it.
 
 use super::{
-    client::{Failure, Member, Watching},
+    client::{CallError, Member, Watching},
     layout::{Head, Keys},
     options::Options,
     proto::{KeyValue, RangeRequest, WatchCreateRequest},
 };
 use crate::{row, store::Condition};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tombolo_model::{Change, View};
 
-/// Between two rounds over all members, at first and at most.
-const PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Delays between two rounds over all members. With jitter: replicas that lost the same member come apart.
+const ROUND_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(1))
+    .with_jitter()
+    .without_max_times();
 /// Records that are asked for at once; fewer when those are too large together.
-const PAGE: i64 = 4096;
+const PAGE_RECORDS: i64 = 4096;
 
 /// A member that serves us, and a watch of the state on it.
 pub(super) struct Session {
@@ -23,9 +27,9 @@ pub(super) struct Session {
     pub(super) watching: Watching,
 }
 
-/// Up to where the state is known.
+/// The position in the sequence of writes up to which the state is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// The etcd revision of the last write; 0: there was none yet.
     pub(super) head: i64,
     /// The etcd revision up to which everything was seen.
@@ -39,7 +43,7 @@ pub(super) struct Place {
 /// A state as it was read.
 pub(super) struct Loaded {
     pub(super) view: View,
-    pub(super) place: Place,
+    pub(super) position: Position,
 }
 
 pub(super) struct Connected {
@@ -57,18 +61,18 @@ pub(super) struct Connected {
 pub(super) async fn connect(
     options: Arc<Options>,
     keys: Keys,
-    place: Option<Place>,
+    position: Option<Position>,
     first: usize,
     condition: Arc<watch::Sender<Condition>>,
 ) -> Connected {
-    let mut pause = PAUSE;
+    let mut delays = ROUND_DELAYS.build();
     let mut number = first;
     let mut problems: Vec<String> = vec![String::new(); options.endpoints.len()];
     loop {
         for _ in 0..options.endpoints.len() {
             number %= options.endpoints.len();
             let at = &options.endpoints[number];
-            match open(&options, &keys, place.as_ref(), at).await {
+            match open(&options, &keys, position.as_ref(), at).await {
                 Ok((session, loaded, newest)) => {
                     return Connected {
                         session,
@@ -87,26 +91,25 @@ pub(super) async fn connect(
             condition.member = None;
             condition.problem = Some(problem);
         });
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(delays.next().unwrap_or_default()).await;
     }
 }
 
 async fn open(
     options: &Options,
     keys: &Keys,
-    place: Option<&Place>,
+    position: Option<&Position>,
     at: &str,
-) -> Result<(Session, Option<Loaded>, i64), Failure> {
+) -> Result<(Session, Option<Loaded>, i64), CallError> {
     let member = Member::connect(options, at).await?;
     // Reading through the cluster's agreement proves that this member takes part in it.
     let head = member.range(RangeRequest::one(keys.head())).await?;
     let newest = head.kvs.first().map_or(0, |kv| kv.mod_revision);
-    let (loaded, seen) = match place {
-        Some(place) if goes_on(place, head.kvs.first()) => (None, place.seen),
+    let (loaded, seen) = match position {
+        Some(position) if goes_on(position, head.kvs.first()) => (None, position.seen),
         _ => {
             let loaded = load(&member, keys).await?;
-            let seen = loaded.place.seen;
+            let seen = loaded.position.seen;
             (Some(loaded), seen)
         }
     };
@@ -121,16 +124,16 @@ async fn open(
 }
 
 /// Whether what is there now may have come after a place.
-fn goes_on(place: &Place, head: Option<&KeyValue>) -> bool {
+fn goes_on(position: &Position, head: Option<&KeyValue>) -> bool {
     let Some(kv) = head else {
-        return place.head == 0;
+        return position.head == 0;
     };
-    let is_same = || Head::decode(kv).is_ok_and(|head| head.token == place.token);
-    kv.mod_revision > place.head || kv.mod_revision == place.head && is_same()
+    let is_same = || Head::decode(kv).is_ok_and(|head| head.token == position.token);
+    kv.mod_revision > position.head || kv.mod_revision == position.head && is_same()
 }
 
 /// Reads everything as it was at one moment.
-async fn load(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
+async fn load(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
     loop {
         match load_once(member, keys).await {
             // It took so long that the moment is forgotten: a newer one, then.
@@ -140,8 +143,8 @@ async fn load(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
     }
 }
 
-async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
-    let unreadable = |why: String| Failure::Refused {
+async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
+    let unreadable = |why: String| CallError::Refused {
         code: tonic::Code::DataLoss,
         why,
     };
@@ -150,7 +153,7 @@ async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
     let Some(kv) = answer.kvs.first() else {
         return Ok(Loaded {
             view: View::default(),
-            place: Place {
+            position: Position {
                 head: 0,
                 seen: now,
                 generation: "0".into(),
@@ -162,7 +165,7 @@ async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
     let (mut key, range_end) = keys.records(&head.generation);
     let mut view = View::default();
     view.revision = head.revision;
-    let mut limit = PAGE;
+    let mut limit = PAGE_RECORDS;
     loop {
         let request = RangeRequest {
             key: key.clone(),
@@ -191,7 +194,7 @@ async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, Failure> {
     }
     Ok(Loaded {
         view,
-        place: Place {
+        position: Position {
             head: kv.mod_revision,
             seen: now,
             generation: head.generation,

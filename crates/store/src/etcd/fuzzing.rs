@@ -5,7 +5,7 @@ use super::{
     layout::{Head, Keys},
     options::Options,
     proto::{RangeResponse, TxnResponse, WatchResponse},
-    replica::{End, Replica},
+    replica::{Replica, SessionEnd},
 };
 use crate::{
     row,
@@ -36,10 +36,10 @@ impl Follower {
             Arc::new(options),
             Keys::new("/t"),
             published.clone(),
-            Arc::new(watch::channel(Condition::fine("etcd")).0),
+            Arc::new(watch::channel(Condition::healthy("etcd")).0),
             mpsc::channel(1).1,
         );
-        replica.place.generation = "g".into();
+        replica.position.generation = "g".into();
         Self { replica, published }
     }
 
@@ -50,7 +50,7 @@ impl Follower {
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
         let told = WatchResponse::decode(bytes).map_err(|error| error.to_string())?;
         self.replica.take(told).map_err(|end| match end {
-            End::Lost(why) | End::Behind(why) => why,
+            SessionEnd::Lost(why) | SessionEnd::Behind(why) => why,
         })
     }
 

@@ -1,22 +1,22 @@
 //! One replica: follows the sequence of writes, and adds its own.
 //!
-//! The view is always the result of the sequence up to [`Place::head`]. It moves on in two ways: by what
+//! The view is always the result of the sequence up to [`Position::head`]. It moves on in two ways: by what
 //! the watch tells, and by an own write that etcd has accepted, whose echo is then skipped. Both only go
 //! forward.
 
 use super::{
-    client::{ANSWER, Failure},
-    connect::{Connected, Loaded, Place, Session, connect},
+    client::{CALL_TIMEOUT, CallError},
+    connect::{Connected, Loaded, Position, Session, connect},
     layout::{Head, Keys, changes_of},
     options::Options,
     proto::{Event, EventType, WatchResponse},
-    turns::Turns,
     write::Batch,
+    write_pacer::WritePacer,
 };
 use crate::{
     decide::{self, Commit, Job},
     row,
-    store::{CommitError, Condition, Published, QUEUE},
+    store::{CommitError, Condition, Published, QUEUE_LEN},
 };
 use std::{
     collections::VecDeque,
@@ -31,24 +31,24 @@ use tombolo_model::{Change, View, entropy::Entropy};
 use tombolo_telemetry::RequestId;
 
 /// How long a command may wait for etcd.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a member must show that it is alive.
-const PROBE: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often waiting commands are looked through while no member serves.
-const LOOK: Duration = Duration::from_millis(100);
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Jobs that are taken from the queue at once.
-const TAKE: usize = 256;
+const MAX_JOBS_PER_TURN: usize = 256;
 
 pub(super) struct Replica {
     pub(super) keys: Keys,
     pub(super) published: Arc<Published>,
     pub(super) entropy: Entropy,
-    pub(super) place: Place,
+    pub(super) position: Position,
     /// What is to be done, oldest first.
     pub(super) waiting: VecDeque<Job>,
     /// A write of which nobody knows whether etcd has it.
     pub(super) in_doubt: Option<Batch>,
-    pub(super) turns: Turns,
+    pub(super) pacer: WritePacer,
     options: Arc<Options>,
     condition: Arc<watch::Sender<Condition>>,
     queue: mpsc::Receiver<Job>,
@@ -60,19 +60,21 @@ pub(super) struct Replica {
 
 /// Why a session ends.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum SessionEnd {
     /// The member does not serve any more.
     Lost(String),
     /// The sequence cannot be followed from here: everything must be loaded.
     Behind(String),
 }
 
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
+impl From<CallError> for SessionEnd {
+    fn from(failure: CallError) -> Self {
         if failure.is_too_large() {
-            return End::Behind("there is more to catch up than fits into one message".into());
+            return SessionEnd::Behind(
+                "there is more to catch up than fits into one message".into(),
+            );
         }
-        End::Lost(failure.to_string())
+        SessionEnd::Lost(failure.to_string())
     }
 }
 
@@ -88,7 +90,7 @@ impl Replica {
             keys,
             published,
             entropy: decide::entropy(),
-            place: Place {
+            position: Position {
                 head: 0,
                 seen: 0,
                 generation: String::new(),
@@ -96,7 +98,7 @@ impl Replica {
             },
             waiting: VecDeque::new(),
             in_doubt: None,
-            turns: Turns::default(),
+            pacer: WritePacer::default(),
             options,
             condition,
             queue,
@@ -122,8 +124,8 @@ impl Replica {
             });
             let (reload, problem) = match self.online(&mut serving).await {
                 Ok(()) => break,
-                Err(End::Lost(why)) => (false, why),
-                Err(End::Behind(why)) => (true, why),
+                Err(SessionEnd::Lost(why)) => (false, why),
+                Err(SessionEnd::Behind(why)) => (true, why),
             };
             let at = &serving.member.at;
             tracing::warn!(member = %at, problem, reload, "connection to etcd ended");
@@ -140,18 +142,18 @@ impl Replica {
     /// store is closed.
     async fn offline(&mut self) -> Option<Session> {
         loop {
-            let place = (!self.reload).then(|| self.place.clone());
+            let position = (!self.reload).then(|| self.position.clone());
             let (options, keys) = (self.options.clone(), self.keys.clone());
             let condition = self.condition.clone();
-            let search = connect(options, keys, place, self.number, condition);
+            let search = connect(options, keys, position, self.number, condition);
             tokio::pin!(search);
-            let mut look = interval(LOOK);
+            let mut expiry = interval(EXPIRY_INTERVAL);
             let connected = loop {
-                let has_room = self.waiting.len() < QUEUE;
+                let has_room = self.waiting.len() < QUEUE_LEN;
                 tokio::select! {
                     connected = &mut search => break connected,
                     job = self.queue.recv(), if has_room => self.waiting.push_back(job?),
-                    _ = look.tick() => self.expire(),
+                    _ = expiry.tick() => self.expire(),
                 }
             };
             let Connected {
@@ -165,8 +167,8 @@ impl Replica {
                 Some(loaded) => self.adopt(loaded),
                 None => match self.follow_to(&mut session, newest).await {
                     Ok(()) => Ok(()),
-                    Err(End::Lost(why)) => Err(why),
-                    Err(End::Behind(why)) => {
+                    Err(SessionEnd::Lost(why)) => Err(why),
+                    Err(SessionEnd::Behind(why)) => {
                         self.reload = true;
                         Err(why)
                     }
@@ -180,7 +182,7 @@ impl Replica {
                         .send_modify(|condition| condition.problem = Some(problem));
                     self.number += 1;
                     self.expire();
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(EXPIRY_INTERVAL).await;
                 }
             }
         }
@@ -197,9 +199,9 @@ impl Replica {
             ));
         }
         if let Some(batch) = &mut self.in_doubt
-            && batch.base != loaded.place.head
+            && batch.base != loaded.position.head
         {
-            if loaded.place.token == batch.token {
+            if loaded.position.token == batch.token {
                 batch.landed = Some(true);
             } else {
                 // It may lie before the write that was found.
@@ -209,20 +211,20 @@ impl Replica {
                 batch.into_iter().for_each(|batch| batch.fail(why));
             }
         }
-        self.place = loaded.place;
+        self.position = loaded.position;
         self.reload = false;
         self.published.replace(loaded.view);
         Ok(())
     }
 
     /// Serves until the member does not. `Ok`: the store is closed.
-    async fn online(&mut self, session: &mut Session) -> Result<(), End> {
-        let mut probe = interval(PROBE);
+    async fn online(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
+        let mut probe = interval(PROGRESS_INTERVAL);
         probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut taken = Vec::with_capacity(TAKE);
+        let mut taken = Vec::with_capacity(MAX_JOBS_PER_TURN);
         loop {
             let has_work = self.in_doubt.is_some() || !self.waiting.is_empty();
-            let has_room = self.waiting.len() < QUEUE;
+            let has_room = self.waiting.len() < QUEUE_LEN;
             tokio::select! {
                 biased;
                 told = session.watching.next() => self.take(told?)?,
@@ -230,19 +232,19 @@ impl Replica {
                     session.watching.probe()?;
                     self.expire();
                 }
-                count = self.queue.recv_many(&mut taken, TAKE), if has_room => {
+                count = self.queue.recv_many(&mut taken, MAX_JOBS_PER_TURN), if has_room => {
                     if count == 0 {
                         return Ok(());
                     }
                     self.waiting.extend(taken.drain(..));
                 }
-                () = self.turns.come(), if has_work => self.work(session).await?,
+                () = self.pacer.wait_turn(), if has_work => self.work(session).await?,
             }
         }
     }
 
     /// Says whether etcd takes writes.
-    pub(super) fn tell(&self, problem: Option<&str>) {
+    pub(super) fn report_status(&self, problem: Option<&str>) {
         self.condition.send_if_modified(|condition| {
             let differs = condition.problem.as_deref() != problem;
             condition.problem = problem.map(str::to_owned);
@@ -255,41 +257,46 @@ impl Replica {
         &mut self,
         session: &mut Session,
         newest: i64,
-    ) -> Result<(), End> {
-        if newest == 0 && self.place.head != 0 {
-            return Err(End::Behind("the state has vanished from etcd".into()));
+    ) -> Result<(), SessionEnd> {
+        if newest == 0 && self.position.head != 0 {
+            return Err(SessionEnd::Behind(
+                "the state has vanished from etcd".into(),
+            ));
         }
-        while self.place.head < newest {
-            match timeout(ANSWER, session.watching.next()).await {
+        while self.position.head < newest {
+            match timeout(CALL_TIMEOUT, session.watching.next()).await {
                 Ok(told) => self.take(told?)?,
-                Err(_) => return Err(End::Lost("the watch has stopped".into())),
+                Err(_) => return Err(SessionEnd::Lost("the watch has stopped".into())),
             }
         }
         Ok(())
     }
 
     /// Takes what the watch tells: whole writes, in their order.
-    pub(super) fn take(&mut self, told: WatchResponse) -> Result<(), End> {
+    pub(super) fn take(&mut self, told: WatchResponse) -> Result<(), SessionEnd> {
         if told.compact_revision > 0 {
-            return Err(End::Behind(format!(
+            return Err(SessionEnd::Behind(format!(
                 "etcd has forgotten what happened after revision {}",
-                self.place.seen
+                self.position.seen
             )));
         }
         if told.canceled {
-            return Err(End::Lost(format!("watch refused: {}", told.cancel_reason)));
+            return Err(SessionEnd::Lost(format!(
+                "watch refused: {}",
+                told.cancel_reason
+            )));
         }
         for write in told.events.chunk_by(|a, b| revision(a) == revision(b)) {
             let at = write.first().map_or(0, revision);
-            if at > self.place.seen {
+            if at > self.position.seen {
                 self.take_write(at, write)?;
-                self.place.seen = at;
+                self.position.seen = at;
             }
         }
         Ok(())
     }
 
-    fn take_write(&mut self, at: i64, write: &[Event]) -> Result<(), End> {
+    fn take_write(&mut self, at: i64, write: &[Event]) -> Result<(), SessionEnd> {
         let head_key = self.keys.head();
         let is_head = |event: &&Event| event.kv.as_ref().is_some_and(|kv| kv.key == head_key);
         // Without the head it is part of another generation, which does not count.
@@ -298,14 +305,16 @@ impl Replica {
         };
         let kv = event.kv.as_ref().expect("found by its key");
         if event.kind == EventType::Delete as i32 {
-            return Err(End::Behind("the state has vanished from etcd".into()));
+            return Err(SessionEnd::Behind(
+                "the state has vanished from etcd".into(),
+            ));
         }
-        let head = Head::decode(kv).map_err(End::Behind)?;
-        if head.generation != self.place.generation {
-            return Err(End::Behind("the whole state was replaced".into()));
+        let head = Head::decode(kv).map_err(SessionEnd::Behind)?;
+        if head.generation != self.position.generation {
+            return Err(SessionEnd::Behind("the whole state was replaced".into()));
         }
-        if head.after != self.place.token {
-            return Err(End::Behind("this is not what came after".into()));
+        if head.after != self.position.token {
+            return Err(SessionEnd::Behind("this is not what came after".into()));
         }
         let (start, end) = self.keys.records(&head.generation);
         let written = write.iter().filter_map(|event| {
@@ -316,20 +325,20 @@ impl Replica {
                 Ok(Change::Put(scope, record))
             })
         });
-        let changes = changes_of(&head, written).map_err(End::Behind)?;
+        let changes = changes_of(&head, written).map_err(SessionEnd::Behind)?;
         let mut view = View::clone(&self.published.view.load());
         view.revision = head.revision;
         for change in &changes {
             view.apply(head.revision, change);
         }
         if let Some(batch) = &mut self.in_doubt
-            && batch.base == self.place.head
+            && batch.base == self.position.head
         {
             batch.landed = Some(batch.token == head.token);
         }
-        self.turns.other_wrote(Instant::now());
-        self.place.head = at;
-        self.place.token = head.token;
+        self.pacer.other_wrote(Instant::now());
+        self.position.head = at;
+        self.position.token = head.token;
         let causes = head.request_ids.into_iter().map(RequestId::new).collect();
         self.published.change(view, &changes, &causes);
         Ok(())
@@ -337,7 +346,7 @@ impl Replica {
 
     /// Answers commands that have waited too long.
     pub(super) fn expire(&mut self) {
-        let is_late = |commit: &Commit| commit.asked.elapsed() > PATIENCE;
+        let is_late = |commit: &Commit| commit.asked.elapsed() > COMMAND_TIMEOUT;
         let problem = || {
             let problem = self.condition.borrow().problem.clone();
             problem.unwrap_or_else(|| "there are too many writers".into())

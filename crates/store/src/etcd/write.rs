@@ -1,15 +1,15 @@
 //! Own writes: several commands in one transaction, made only if nobody else wrote meanwhile.
 
 use super::{
-    client::Failure,
+    client::CallError,
     connect::Session,
     layout::{Head, last_of_each},
     proto::{Compare, RequestOp, TxnRequest, TxnResponse},
-    replica::{End, Replica},
+    replica::{Replica, SessionEnd},
 };
 use crate::{
     decide::{Commit, Job, decide},
-    leader::Lead,
+    election::Leadership,
     row,
     store::{CommitError, Committed},
 };
@@ -18,13 +18,13 @@ use tombolo_model::{Change, Rejection, View};
 use tombolo_telemetry::Causes;
 
 /// Most commands in one transaction.
-const COMMANDS: usize = 256;
+const MAX_COMMANDS: usize = 256;
 /// Most keys in one transaction: etcd takes 128, and the head is one of them.
-pub(super) const KEYS: usize = 120;
+pub(super) const MAX_KEYS: usize = 120;
 /// Most bytes of records in one transaction of several commands: etcd takes 1.5 MiB in all.
-pub(super) const BYTES: usize = 1 << 20;
+pub(super) const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Most bytes of records of one command; more are written as a generation of their own.
-const BYTES_ALONE: usize = 1_400_000;
+const MAX_COMMAND_BYTES: usize = 1_400_000;
 
 type Decision = Result<Committed, Rejection>;
 
@@ -39,14 +39,14 @@ pub(super) struct Batch {
     pub(super) landed: Option<bool>,
     pub(super) view: View,
     changes: Vec<Change>,
-    fences: Vec<Lead>,
+    fences: Vec<Leadership>,
     /// One command that changes more than fits into a transaction.
     is_wide: bool,
 }
 
 impl Replica {
     /// Does what is next.
-    pub(super) async fn work(&mut self, session: &mut Session) -> Result<(), End> {
+    pub(super) async fn work(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
         if let Some(batch) = self.in_doubt.take() {
             return self.settle(session, batch).await;
         }
@@ -68,7 +68,7 @@ impl Replica {
     /// lead to.
     fn decide(&mut self) -> Batch {
         let mut batch = Batch {
-            base: self.place.head,
+            base: self.position.head,
             token: self.entropy.uuid(),
             decisions: Vec::new(),
             landed: None,
@@ -78,7 +78,7 @@ impl Replica {
             is_wide: false,
         };
         let mut bytes = 0;
-        while batch.decisions.len() < COMMANDS && !batch.is_wide {
+        while batch.decisions.len() < MAX_COMMANDS && !batch.is_wide {
             let commit = match self.waiting.pop_front() {
                 Some(Job::Commit(commit)) => commit,
                 Some(job) => {
@@ -94,12 +94,12 @@ impl Replica {
             };
             let more = changes.iter().map(size).sum::<usize>();
             let keys = batch.changes.len() + changes.len();
-            if !batch.changes.is_empty() && (keys > KEYS || bytes + more > BYTES) {
+            if !batch.changes.is_empty() && (keys > MAX_KEYS || bytes + more > MAX_BATCH_BYTES) {
                 batch.view = before;
                 self.waiting.push_front(Job::Commit(commit));
                 break;
             }
-            if keys > KEYS || more > BYTES_ALONE {
+            if keys > MAX_KEYS || more > MAX_COMMAND_BYTES {
                 if !batch.decisions.is_empty() {
                     batch.view = before;
                     self.waiting.push_front(Job::Commit(commit));
@@ -121,7 +121,7 @@ impl Replica {
 
     /// Brings a batch to its end, unless the member is lost meanwhile: then it stays in doubt. The same
     /// transaction may be sent several times; its base lets at most one of them through.
-    async fn settle(&mut self, session: &mut Session, batch: Batch) -> Result<(), End> {
+    async fn settle(&mut self, session: &mut Session, batch: Batch) -> Result<(), SessionEnd> {
         match batch.landed {
             Some(true) => {
                 batch.acknowledge();
@@ -138,11 +138,11 @@ impl Replica {
         match sent {
             Ok(answer) if answer.succeeded => {
                 if !batch.changes.is_empty() {
-                    self.tell(None);
-                    self.place.head = answer.revision();
-                    self.place.seen = answer.revision();
-                    self.place.token.clone_from(&batch.token);
-                    self.turns.wrote(Instant::now(), begin.elapsed());
+                    self.report_status(None);
+                    self.position.head = answer.revision();
+                    self.position.seen = answer.revision();
+                    self.position.token.clone_from(&batch.token);
+                    self.pacer.wrote(Instant::now(), begin.elapsed());
                     let causes = batch.causes();
                     self.published
                         .change(batch.view.clone(), &batch.changes, &causes);
@@ -159,13 +159,13 @@ impl Replica {
                 self.in_doubt = Some(batch);
                 self.follow_to(session, newest).await
             }
-            Err(Failure::Refused { why, .. }) => {
+            Err(CallError::Refused { why, .. }) => {
                 tracing::error!(why, "etcd refuses a write");
-                self.tell(Some(&why));
+                self.report_status(Some(&why));
                 batch.fail(&why);
                 Ok(())
             }
-            Err(failure @ Failure::Lost(_)) => {
+            Err(failure @ CallError::Lost(_)) => {
                 self.in_doubt = Some(batch);
                 Err(failure.into())
             }
@@ -175,14 +175,14 @@ impl Replica {
     /// What etcd is asked to do. Where nothing changes it only says whether the decisions, most of them
     /// refusals, were made on the newest state.
     fn transaction(&self, batch: &Batch) -> TxnRequest {
-        let generation = &self.place.generation;
+        let generation = &self.position.generation;
         let mut success = Vec::new();
         if !batch.changes.is_empty() {
             let mut head = Head::new(
                 batch.view.revision,
                 generation,
                 &batch.token,
-                &self.place.token,
+                &self.position.token,
             );
             let causes = batch.causes();
             head.request_ids = causes.ids().iter().map(ToString::to_string).collect();
@@ -216,7 +216,7 @@ impl Replica {
 
     /// Hold as long as the leads last under which the commands were given.
     pub(super) fn fences(&self, batch: &Batch) -> Vec<Compare> {
-        let hold = |lead: &Lead| {
+        let hold = |lead: &Leadership| {
             let token = i64::try_from(lead.token).unwrap_or(i64::MAX);
             Compare::made_at(self.keys.leader(&lead.name), token)
         };
@@ -225,7 +225,7 @@ impl Replica {
 
     /// Refuses the commands of leads that have ended; the others are decided again.
     fn drop_fenced(&mut self, batch: Batch, answer: &TxnResponse) {
-        let lasts = |lead: &Lead| {
+        let lasts = |lead: &Leadership| {
             let nth = batch.fences.iter().position(|fence| fence == lead);
             let kv = nth.and_then(|nth| answer.read(nth + 1));
             kv.is_some_and(|kv| u64::try_from(kv.create_revision) == Ok(lead.token))

@@ -63,7 +63,7 @@ impl Disk {
         let disk = self.clone();
         let opened = Engine::with(PathBuf::from("disk"), Box::new(move || disk.open()));
         let (engine, view) = opened.expect("the disk works");
-        Store::start(engine, view, Condition::fine("redb"))
+        Store::start(engine, view, Condition::healthy("redb"))
     }
 }
 

@@ -131,14 +131,14 @@ async fn one_replica_leads_and_the_next_follows_with_a_greater_token(etcd: &Etcd
         connect(etcd.at, "lead").await,
         connect(wire.at, "lead").await,
     );
-    let mut first = far.leadership("work");
+    let mut first = far.election("work");
     while first.lead().is_none() {
         first.changed().await;
     }
     let lead = first.lead().expect("just seen");
-    let mut second = b.leadership("work");
+    let mut second = b.election("work");
     assert_eq!(second.lead(), None);
-    a.commit_leading(&lead, scope(), create_mesh("a"))
+    a.commit_as_leader(&lead, scope(), create_mesh("a"))
         .await
         .expect("it leads");
     // Nobody says that it is over: the lease runs out.
@@ -148,12 +148,12 @@ async fn one_replica_leads_and_the_next_follows_with_a_greater_token(etcd: &Etcd
     }
     let next = second.lead().expect("just seen");
     assert!(next.token > lead.token, "{next:?} {lead:?}");
-    let late = a.commit_leading(&lead, scope(), create_mesh("b")).await;
+    let late = a.commit_as_leader(&lead, scope(), create_mesh("b")).await;
     assert!(
         matches!(&late, Err(CommitError::Unavailable(why)) if why.contains("another replica")),
         "{late:?}"
     );
-    b.commit_leading(&next, scope(), create_mesh("b"))
+    b.commit_as_leader(&next, scope(), create_mesh("b"))
         .await
         .expect("it leads");
 }
@@ -245,12 +245,12 @@ async fn leases_are_revoked_when_a_lead_or_the_store_ends() {
     };
     let store = connect(etcd.at, "graceful").await;
     until("compaction has a leader", || (leases() == 1).then_some(())).await;
-    let mut first = store.leadership("work");
+    let mut first = store.election("work");
     while first.lead().is_none() {
         first.changed().await;
     }
     assert_eq!(leases(), 2);
-    let mut second = store.leadership("work");
+    let mut second = store.election("work");
     first.resign().await;
     while second.lead().is_none() {
         second.changed().await;
@@ -262,7 +262,7 @@ async fn leases_are_revoked_when_a_lead_or_the_store_ends() {
     .await;
     let stopped = std::future::ready(());
     store
-        .leadership("work")
+        .election("work")
         .run(stopped, |_| std::future::pending())
         .await;
     store.close().await;

@@ -279,14 +279,14 @@ async fn a_command_may_change_more_than_fits_into_one_transaction(home: Home) {
 
 async fn somebody_leads(home: Home) {
     let store = home.open().await;
-    let mut leadership = store.leadership("test");
-    while leadership.lead().is_none() {
-        leadership.changed().await;
+    let mut election = store.election("test");
+    while election.lead().is_none() {
+        election.changed().await;
     }
-    let lead = leadership.lead().expect("just seen");
+    let lead = election.lead().expect("just seen");
     assert_eq!(lead.name, "test");
     store
-        .commit_leading(&lead, scope(), create_mesh("a"))
+        .commit_as_leader(&lead, scope(), create_mesh("a"))
         .await
         .expect("it leads");
 }

@@ -235,11 +235,11 @@ impl Server {
         };
         let store = store.clone();
         supervisor.spawn_restarting(stage, "health checks", restart_delays(), move |stop| {
-            let leadership = store.leadership("health-checks");
+            let election = store.election("health-checks");
             let (store, metrics) = (store.clone(), metrics.clone());
             async move {
                 let work = move |_| tombolo_health::run(store.clone(), options, metrics.clone());
-                leadership.run(stop.cancelled_owned(), work).await;
+                election.run(stop.cancelled_owned(), work).await;
                 Ok::<_, Infallible>(())
             }
         });

@@ -10,23 +10,23 @@ use std::{
     os::fd::AsRawFd,
 };
 
-/// How many are taken at once. More share a system call no better, and wait longer for each other.
-const MOST: usize = 32;
+/// Messages per system call, at most: more do not lower its cost further, and wait longer for each other.
+const MAX_MESSAGES: usize = 32;
 
-/// Questions are short; what is longer is cut by the kernel and then malformed.
-const LONGEST_QUESTION: usize = 4096;
+/// Bytes of a query; the kernel truncates longer ones, which are then malformed.
+const MAX_QUERY_LEN: usize = 4096;
 
 /// Buffers for questions that came together, and for their answers.
 pub(super) struct Batch {
     received: MultiHeaders<SockaddrStorage>,
     sent: MultiHeaders<SockaddrStorage>,
-    places: Box<[Place; MOST]>,
-    /// The places whose answers are to be sent.
-    accepted: Vec<usize>,
+    slots: Box<[Slot; MAX_MESSAGES]>,
+    /// The slots whose responses are to be sent.
+    queued: Vec<usize>,
     clients: Vec<Option<SockaddrStorage>>,
 }
 
-struct Place {
+struct Slot {
     question: Box<[u8]>,
     length: usize,
     client: Option<SockaddrStorage>,
@@ -35,27 +35,27 @@ struct Place {
 
 impl Batch {
     pub(super) fn new() -> Self {
-        let place = |_| Place {
-            question: vec![0; LONGEST_QUESTION].into(),
+        let slot = |_| Slot {
+            question: vec![0; MAX_QUERY_LEN].into(),
             length: 0,
             client: None,
             answer: Vec::new(),
         };
         Self {
-            received: MultiHeaders::preallocate(MOST, None),
-            sent: MultiHeaders::preallocate(MOST, None),
-            places: Box::new(std::array::from_fn(place)),
-            accepted: Vec::with_capacity(MOST),
-            clients: Vec::with_capacity(MOST),
+            received: MultiHeaders::preallocate(MAX_MESSAGES, None),
+            sent: MultiHeaders::preallocate(MAX_MESSAGES, None),
+            slots: Box::new(std::array::from_fn(slot)),
+            queued: Vec::with_capacity(MAX_MESSAGES),
+            clients: Vec::with_capacity(MAX_MESSAGES),
         }
     }
 
     /// Waits for a question, and takes those that are there by then. Returns how many.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> Result<usize, Errno> {
-        let mut heard = [(0, None); MOST];
+        let mut received = [(0, None); MAX_MESSAGES];
         let mut count = 0;
-        let places = self.places.each_mut();
-        let mut slices = places.map(|place| [IoSliceMut::new(&mut place.question)]);
+        let slots = self.slots.each_mut();
+        let mut slices = slots.map(|slot| [IoSliceMut::new(&mut slot.question)]);
         let messages = recvmmsg(
             socket.as_raw_fd(),
             &mut self.received,
@@ -64,38 +64,36 @@ impl Batch {
             None,
         )?;
         for message in messages {
-            heard[count] = (message.bytes, message.address);
+            received[count] = (message.bytes, message.address);
             count += 1;
         }
-        for (place, heard) in self.places.iter_mut().zip(&heard[..count]) {
-            (place.length, place.client) = *heard;
+        for (slot, received) in self.slots.iter_mut().zip(&received[..count]) {
+            (slot.length, slot.client) = *received;
         }
         Ok(count)
     }
 
     /// A question, who asks, and where its answer goes.
     pub(super) fn next(&mut self, index: usize) -> Option<(&[u8], SocketAddr, &mut Vec<u8>)> {
-        let place = &mut self.places[index];
-        let client = address(place.client.as_ref()?)?;
-        let question = place.question.get(..place.length)?;
-        Some((question, client, &mut place.answer))
+        let slot = &mut self.slots[index];
+        let client = address(slot.client.as_ref()?)?;
+        let question = slot.question.get(..slot.length)?;
+        Some((question, client, &mut slot.answer))
     }
 
     /// Sends the answer to a question with the others.
-    pub(super) fn accept(&mut self, index: usize) {
-        self.accepted.push(index);
-        self.clients.push(self.places[index].client);
+    pub(super) fn queue(&mut self, index: usize) {
+        self.queued.push(index);
+        self.clients.push(self.slots[index].client);
     }
 
-    /// Sends all accepted answers. Waiting for room is bounded by the socket's timeout; what cannot be
+    /// Sends all queued responses. Waiting for room is bounded by the socket's timeout; what cannot be
     /// sent is dropped, and its client asks again. Returns how many these were.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> u64 {
         let mut done = 0;
         let mut unsent = 0;
-        while done < self.accepted.len() {
-            let answers = self.accepted[done..]
-                .iter()
-                .map(|i| &self.places[*i].answer);
+        while done < self.queued.len() {
+            let answers = self.queued[done..].iter().map(|i| &self.slots[*i].answer);
             let slices: Vec<[IoSlice<'_>; 1]> =
                 answers.map(|answer| [IoSlice::new(answer)]).collect();
             let nothing: [ControlMessage<'_>; 0] = [];
@@ -117,7 +115,7 @@ impl Batch {
                 }
             };
         }
-        self.accepted.clear();
+        self.queued.clear();
         self.clients.clear();
         unsent
     }

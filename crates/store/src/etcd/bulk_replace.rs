@@ -1,28 +1,28 @@
-//! Writing more than one transaction takes: a whole generation of records beside the present one, and
-//! then the head, which makes it count.
+//! Replacing the whole state, which does not fit into one transaction: a generation of records is written
+//! beside the current one, and then the head, which makes it count.
 //!
 //! Only one replica does that at a time, under a lease: so it may remove what others left behind.
 
 use super::{
-    client::Failure,
-    connect::{Place, Session},
+    client::CallError,
+    connect::{Position, Session},
     layout::Head,
     proto::{Compare, DeleteRangeRequest, PutRequest, Request, RequestOp, TxnRequest, TxnResponse},
-    replica::{End, Replica},
-    write::{BYTES, Batch, KEYS},
+    replica::{Replica, SessionEnd},
+    write::{Batch, MAX_BATCH_BYTES, MAX_KEYS},
 };
 use crate::{decide::Replace, row, state::State, store::ReplaceError};
 use std::time::{Duration, Instant};
 use tombolo_model::View;
 
 /// Seconds after which another replica may begin when this one is gone.
-const LEASE: i64 = 30;
-const RENEW: Duration = Duration::from_secs(5);
+const LEASE_TTL: i64 = 30;
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a whole state is put in place although others write meanwhile.
-const ATTEMPTS: usize = 20;
+const MAX_ATTEMPTS: usize = 20;
 
 /// A generation that is being written.
-struct Staged {
+struct BulkWrite {
     generation: String,
     lease: i64,
     renewed: Instant,
@@ -30,31 +30,32 @@ struct Staged {
     mine: Compare,
 }
 
-/// Why it came to nothing.
-enum Stop {
+/// Why a bulk replacement failed.
+enum BulkError {
     Refused(String),
-    End(End),
+    SessionEnd(SessionEnd),
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
+impl From<CallError> for BulkError {
+    fn from(failure: CallError) -> Self {
         match failure {
-            Failure::Refused { why, .. } => Stop::Refused(why),
-            lost => Stop::End(lost.into()),
+            CallError::Refused { why, .. } => BulkError::Refused(why),
+            lost => BulkError::SessionEnd(lost.into()),
         }
     }
 }
 
-impl From<End> for Stop {
-    fn from(end: End) -> Self {
-        Stop::End(end)
+impl From<SessionEnd> for BulkError {
+    fn from(end: SessionEnd) -> Self {
+        BulkError::SessionEnd(end)
     }
 }
 
-impl From<&Stop> for ReplaceError {
-    fn from(stop: &Stop) -> Self {
-        ReplaceError::Unavailable(match stop {
-            Stop::Refused(why) | Stop::End(End::Lost(why) | End::Behind(why)) => why.clone(),
+impl From<&BulkError> for ReplaceError {
+    fn from(error: &BulkError) -> Self {
+        ReplaceError::Unavailable(match error {
+            BulkError::Refused(why)
+            | BulkError::SessionEnd(SessionEnd::Lost(why) | SessionEnd::Behind(why)) => why.clone(),
         })
     }
 }
@@ -65,7 +66,7 @@ impl Replica {
         &mut self,
         session: &mut Session,
         replace: Replace,
-    ) -> Result<(), End> {
+    ) -> Result<(), SessionEnd> {
         let view = self.published.view.load_full();
         if let Err(error) = replace.revision(&view) {
             let _ = replace.done.send(Err(error));
@@ -74,11 +75,11 @@ impl Replica {
         let result = self.put_in_place(session, &replace).await;
         let answer = match &result {
             Ok(answer) => answer.clone(),
-            Err(stop) => Err(stop.into()),
+            Err(error) => Err(error.into()),
         };
         let _ = replace.done.send(answer);
         match result {
-            Err(Stop::End(end)) => Err(end),
+            Err(BulkError::SessionEnd(end)) => Err(end),
             _ => Ok(()),
         }
     }
@@ -87,14 +88,14 @@ impl Replica {
         &mut self,
         session: &mut Session,
         replace: &Replace,
-    ) -> Result<Result<u64, ReplaceError>, Stop> {
-        let staged = self.stage(session, &replace.state).await?;
-        for _ in 0..ATTEMPTS {
+    ) -> Result<Result<u64, ReplaceError>, BulkError> {
+        let bulk = self.write_generation(session, &replace.state).await?;
+        for _ in 0..MAX_ATTEMPTS {
             let present = self.published.view.load_full();
             let revision = match replace.revision(&present) {
                 Ok(revision) => revision,
                 Err(error) => {
-                    self.discard(session, staged).await;
+                    self.discard(session, bulk).await;
                     return Ok(Err(error));
                 }
             };
@@ -103,15 +104,17 @@ impl Replica {
             let view = state.into_view();
             let token = self.entropy.uuid();
             if self
-                .switch(session, &staged, view, &token, Vec::new())
+                .switch(session, &bulk, view, &token, Vec::new())
                 .await?
             {
-                self.discard(session, staged).await;
+                self.discard(session, bulk).await;
                 return Ok(Ok(revision));
             }
         }
-        self.discard(session, staged).await;
-        Err(Stop::Refused("others write all the time; try again".into()))
+        self.discard(session, bulk).await;
+        Err(BulkError::Refused(
+            "others write all the time; try again".into(),
+        ))
     }
 
     /// Carries out the one command of a batch that changes more than fits into a transaction.
@@ -119,24 +122,24 @@ impl Replica {
         &mut self,
         session: &mut Session,
         batch: Batch,
-    ) -> Result<(), End> {
+    ) -> Result<(), SessionEnd> {
         let view = batch.view.clone();
         let written = async {
-            let staged = self.stage(session, &State::of(&view)).await?;
+            let bulk = self.write_generation(session, &State::of(&view)).await?;
             let fences = self.fences(&batch);
-            let is_newest = self.place.head == batch.base;
+            let is_newest = self.position.head == batch.base;
             let done = is_newest
                 && self
-                    .switch(session, &staged, view, &batch.token, fences)
+                    .switch(session, &bulk, view, &batch.token, fences)
                     .await?;
-            self.discard(session, staged).await;
+            self.discard(session, bulk).await;
             Ok(done)
         };
         match written.await {
             Ok(true) => batch.acknowledge(),
             Ok(false) => self.put_back(batch.decisions.into_iter().map(|(commit, _)| commit)),
-            Err(Stop::Refused(why)) => batch.fail(&why),
-            Err(Stop::End(end)) => {
+            Err(BulkError::Refused(why)) => batch.fail(&why),
+            Err(BulkError::SessionEnd(end)) => {
                 batch.fail("the connection to etcd broke; look before you try again");
                 return Err(end);
             }
@@ -145,8 +148,12 @@ impl Replica {
     }
 
     /// Writes a generation that does not count yet.
-    async fn stage(&mut self, session: &mut Session, state: &State) -> Result<Staged, Stop> {
-        let lease = session.member.grant(LEASE).await?;
+    async fn write_generation(
+        &mut self,
+        session: &mut Session,
+        state: &State,
+    ) -> Result<BulkWrite, BulkError> {
+        let lease = session.member.grant(LEASE_TTL).await?;
         let key = self.keys.replacing();
         let lock = TxnRequest {
             compare: vec![Compare::made_at(key.clone(), 0)],
@@ -162,50 +169,52 @@ impl Replica {
         };
         let locked = session.member.txn(lock).await?;
         if !locked.succeeded {
-            return Err(Stop::Refused(format!(
-                "another replica replaces the state; try again in {LEASE} s"
+            return Err(BulkError::Refused(format!(
+                "another replica replaces the state; try again in {LEASE_TTL} s"
             )));
         }
-        let mut staged = Staged {
+        let mut bulk = BulkWrite {
             generation: self.entropy.uuid(),
             lease,
             renewed: Instant::now(),
             mine: Compare::made_at(key, locked.revision()),
         };
-        self.sweep(session, &staged).await?;
+        self.sweep(session, &bulk).await?;
         let mut operations = Vec::new();
         let mut bytes = 0;
         for (scope, record) in &state.records {
             let row = row::encode(scope, record);
-            if operations.len() >= KEYS || bytes + row.len() > BYTES && !operations.is_empty() {
-                self.write_staged(session, &mut staged, std::mem::take(&mut operations))
+            if operations.len() >= MAX_KEYS
+                || bytes + row.len() > MAX_BATCH_BYTES && !operations.is_empty()
+            {
+                self.write_staged(session, &mut bulk, std::mem::take(&mut operations))
                     .await?;
                 bytes = 0;
             }
             bytes += row.len();
-            let key = self.keys.record(&staged.generation, scope, &record.key());
+            let key = self.keys.record(&bulk.generation, scope, &record.key());
             operations.push(RequestOp::put(key, row));
         }
-        self.write_staged(session, &mut staged, operations).await?;
-        Ok(staged)
+        self.write_staged(session, &mut bulk, operations).await?;
+        Ok(bulk)
     }
 
     async fn write_staged(
         &mut self,
         session: &mut Session,
-        staged: &mut Staged,
+        bulk: &mut BulkWrite,
         operations: Vec<RequestOp>,
-    ) -> Result<(), Stop> {
-        if staged.renewed.elapsed() > RENEW {
-            session.member.keep_alive(staged.lease).await?;
-            staged.renewed = Instant::now();
+    ) -> Result<(), BulkError> {
+        if bulk.renewed.elapsed() > RENEW_INTERVAL {
+            session.member.keep_alive(bulk.lease).await?;
+            bulk.renewed = Instant::now();
         }
-        under(session, &staged.mine, operations).await?;
+        under(session, &bulk.mine, operations).await?;
         // What others write goes on, and so does the echo of what is written here.
         loop {
             tokio::select! {
                 biased;
-                told = session.watching.next() => self.take(told.map_err(End::from)?)?,
+                told = session.watching.next() => self.take(told.map_err(SessionEnd::from)?)?,
                 () = std::future::ready(()) => return Ok(()),
             }
         }
@@ -215,15 +224,15 @@ impl Replica {
     async fn switch(
         &mut self,
         session: &mut Session,
-        staged: &Staged,
+        bulk: &BulkWrite,
         view: View,
         token: &str,
         fences: Vec<Compare>,
-    ) -> Result<bool, Stop> {
-        let head = Head::new(view.revision, &staged.generation, token, &self.place.token);
+    ) -> Result<bool, BulkError> {
+        let head = Head::new(view.revision, &bulk.generation, token, &self.position.token);
         let mut compare = vec![
-            Compare::written_at(self.keys.head(), self.place.head),
-            staged.mine.clone(),
+            Compare::written_at(self.keys.head(), self.position.head),
+            bulk.mine.clone(),
         ];
         compare.extend(fences);
         let request = TxnRequest {
@@ -233,40 +242,40 @@ impl Replica {
         };
         let answer = session.member.txn(request).await?;
         if answer.succeeded {
-            self.place = Place {
+            self.position = Position {
                 head: answer.revision(),
                 seen: answer.revision(),
-                generation: staged.generation.clone(),
+                generation: bulk.generation.clone(),
                 token: token.to_owned(),
             };
             self.published.replace(view);
             return Ok(true);
         }
         let newest = answer.read(0).map_or(0, |kv| kv.mod_revision);
-        if newest == self.place.head {
-            return Err(Stop::Refused(LOCK_LOST.into()));
+        if newest == self.position.head {
+            return Err(BulkError::Refused(LOCK_LOST.into()));
         }
         self.follow_to(session, newest).await?;
         Ok(false)
     }
 
     /// Removes what does not count, and lets others write generations.
-    async fn discard(&mut self, session: &mut Session, staged: Staged) {
-        let swept = self.sweep(session, &staged).await;
+    async fn discard(&mut self, session: &mut Session, bulk: BulkWrite) {
+        let swept = self.sweep(session, &bulk).await;
         if swept.is_err() {
             tracing::warn!("records that no longer count stay in etcd until the next import");
         }
         // It runs out by itself, too.
-        let _ = session.member.revoke(staged.lease).await;
+        let _ = session.member.revoke(bulk.lease).await;
     }
 
     /// Removes the records of all generations but the one that counts.
-    async fn sweep(&mut self, session: &mut Session, staged: &Staged) -> Result<(), Stop> {
+    async fn sweep(&mut self, session: &mut Session, bulk: &BulkWrite) -> Result<(), BulkError> {
         let (first, last) = self.keys.generations();
-        let (start, end) = self.keys.records(&self.place.generation);
+        let (start, end) = self.keys.records(&self.position.generation);
         let delete = |key, range_end| Request::DeleteRange(DeleteRangeRequest { key, range_end });
         let operations = vec![delete(first, start).into(), delete(end, last).into()];
-        under(session, &staged.mine, operations).await?;
+        under(session, &bulk.mine, operations).await?;
         Ok(())
     }
 }
@@ -278,7 +287,7 @@ async fn under(
     session: &Session,
     mine: &Compare,
     success: Vec<RequestOp>,
-) -> Result<TxnResponse, Stop> {
+) -> Result<TxnResponse, BulkError> {
     let request = TxnRequest {
         compare: vec![mine.clone()],
         success,
@@ -286,7 +295,7 @@ async fn under(
     };
     let answer = session.member.txn(request).await?;
     if !answer.succeeded {
-        return Err(Stop::Refused(LOCK_LOST.into()));
+        return Err(BulkError::Refused(LOCK_LOST.into()));
     }
     Ok(answer)
 }

@@ -1,4 +1,4 @@
-//! Work that one replica does at a time.
+//! Leader election: work that one replica does at a time.
 
 use std::future::Future;
 #[cfg(feature = "etcd")]
@@ -7,29 +7,29 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The right to do some work that no other replica does meanwhile.
+/// The right to do some work that no other replica does meanwhile, as won in an [`Election`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lead {
-    /// The work.
+pub struct Leadership {
+    /// The name of the work.
     pub name: String,
-    /// The fencing token: each lead of this work has a greater one than those before it.
+    /// The fencing token: each leadership of this work has a greater one than those before it.
     pub token: u64,
-    /// The lease under which the lead is held; 0 where there are no replicas.
+    /// The etcd lease under which it is held; 0 where there are no replicas.
     pub lease: i64,
 }
 
-/// One replica's part in the election of who does some work. Dropping it gives up: another replica may
+/// One replica's candidacy for some work. Dropping it resigns: another replica may
 /// lead at once if the runtime goes on, else when the lease has ended.
-pub struct Leadership {
+pub struct Election {
     campaign: Campaign,
 }
 
 enum Campaign {
     /// There are no replicas: this process always leads.
-    Alone(Lead),
+    Alone(Leadership),
     #[cfg(feature = "etcd")]
     Among {
-        lead: watch::Receiver<Option<Lead>>,
+        lead: watch::Receiver<Option<Leadership>>,
         /// Dropped to give up.
         resign: oneshot::Sender<()>,
         /// Ends when the lead is given up.
@@ -37,9 +37,9 @@ enum Campaign {
     },
 }
 
-impl Leadership {
+impl Election {
     pub(crate) fn alone(name: &str) -> Self {
-        let lead = Lead {
+        let lead = Leadership {
             name: name.to_owned(),
             token: 1,
             lease: 0,
@@ -52,7 +52,7 @@ impl Leadership {
     /// `task` takes part until the receiver of `resign` is told that its sender is gone.
     #[cfg(feature = "etcd")]
     pub(crate) fn among(
-        lead: watch::Receiver<Option<Lead>>,
+        lead: watch::Receiver<Option<Leadership>>,
         resign: oneshot::Sender<()>,
         task: JoinHandle<()>,
     ) -> Self {
@@ -63,8 +63,8 @@ impl Leadership {
 
     /// Whether this replica leads now. A process that was stopped for a while may believe so for a moment
     /// although another leads already: what must not be written twice is committed with
-    /// [`Store::commit_leading`](crate::Store::commit_leading).
-    pub fn lead(&self) -> Option<Lead> {
+    /// [`Store::commit_as_leader`](crate::Store::commit_as_leader).
+    pub fn lead(&self) -> Option<Leadership> {
         match &self.campaign {
             Campaign::Alone(lead) => Some(lead.clone()),
             #[cfg(feature = "etcd")]
@@ -105,7 +105,7 @@ impl Leadership {
     pub async fn run<F: Future<Output = ()>>(
         mut self,
         stop: impl Future<Output = ()>,
-        mut work: impl FnMut(Lead) -> F,
+        mut work: impl FnMut(Leadership) -> F,
     ) {
         let mut stop = std::pin::pin!(stop);
         loop {
