@@ -23,8 +23,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 tombolo-benches dns [--quick]        queries per second of CPU time: ours, unbound, dnsmasq
 tombolo-benches hop [--quick]        CPU time per request: ours, Envoy, HAProxy, nginx
-tombolo-benches propagate [--quick] [--clients N]
-                                     from the API's answer to proxies and to the first request served anew
+tombolo-benches propagate [--quick] [--clients N] [--services N] [--callers N] [--backends N] [--burst N]
+                                     from the API's answer to proxies and to the first request served anew;
+                                     CPU time for each push, memory for each proxy
 tombolo-benches api [--quick] [--instances N]
                                      DiscoverInstances against an etcd range read
 tombolo-benches registry [--quick] [--instances N] [--services N]

@@ -2,7 +2,9 @@
 //! is served the new way.
 //!
 //! A real control plane with durable storage, a number of proxies that only take configuration, and one
-//! real sidecar with traffic. Changes come one after the other, so nothing is batched away.
+//! real gateway with traffic. Changes come one after the other, so nothing is batched away; then, with
+//! `--burst`, a number of them as fast as the API takes them. CPU time is the server's, for each change and proxy;
+//! memory is what each proxy adds to the server.
 
 mod mesh;
 mod watchers;
@@ -17,19 +19,26 @@ use mesh::Mesh;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
+use tombolo_xds::Kind;
 use watchers::Watchers;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The port of a sidecar's outbound listener. The router listens there too: then a plain connection is
-/// one to the service, and no redirect rule is needed.
-const EGRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 15001);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is measured.
 pub(crate) struct Options {
     clients: usize,
     changes: usize,
+    /// How many services the mesh has.
+    services: usize,
+    /// How many nodes call them: each has plans of its own.
+    callers: usize,
+    /// How many services each of them calls.
+    backends: usize,
+    /// How many changes come at once in the end.
+    burst: usize,
 }
 
 impl Options {
@@ -37,16 +46,30 @@ impl Options {
         let mut options = Self {
             clients: 20,
             changes: 200,
+            services: 1,
+            callers: 4,
+            backends: usize::MAX,
+            burst: 0,
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            match *word {
-                "--quick" => options.changes = 40,
-                "--clients" => options.clients = words.next()?.parse().ok()?,
+            let number = match *word {
+                "--quick" => {
+                    options.changes = 40;
+                    continue;
+                }
+                "--clients" => &mut options.clients,
+                "--services" => &mut options.services,
+                "--callers" => &mut options.callers,
+                "--backends" => &mut options.backends,
+                "--burst" => &mut options.burst,
+                "--changes" => &mut options.changes,
                 _ => return None,
-            }
+            };
+            *number = words.next()?.parse().ok()?;
         }
-        Some(options)
+        let least = options.clients.min(options.services).min(options.callers);
+        (least > 0 && options.backends > 0).then_some(options)
     }
 }
 
@@ -59,6 +82,8 @@ struct Latencies {
     held_by_all: Vec<Duration>,
     /// To the first request served the new way.
     served: Vec<Duration>,
+    /// The server's CPU time for all of them.
+    cpu: Duration,
 }
 
 pub(crate) async fn run(options: Options) -> Result<()> {
@@ -75,42 +100,38 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             "--data-dir",
         ])
         .arg(directory.path().join("data"));
-    let _server = Child::start(&mut command, &directory.path().join("server.log"))?;
+    let server = Child::start(&mut command, &directory.path().join("server.log"))?;
 
     // Two origins on one port, told apart by address: two instances of one service. And one more node.
     let first = http::origin((Ipv4Addr::LOCALHOST, 0).into(), "aaaa").await?;
     let second = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), first.port());
     http::origin(second, "bbbb").await?;
     let other = http::origin((Ipv4Addr::LOCALHOST, 0).into(), "cccc").await?;
-    let mesh = Mesh::create(api, first, other, EGRESS.port()).await?;
+    let gateway = http::free_port()?;
+    let mesh = Mesh::create(api, first, other, gateway.port(), &options).await?;
+    // The plans are there before memory is looked at: all proxies share them.
+    let few = Watchers::start(xds, &mesh, options.callers.min(options.clients)).await?;
+    let (memory, cpu) = (server.memory()?, server.cpu()?);
     let mut watchers = Watchers::start(xds, &mesh, options.clients).await?;
+    let (added, connecting) = (server.memory()?.saturating_sub(memory), server.cpu()? - cpu);
+    drop(few);
+    let (_, bytes) = watchers.received();
 
     let mut command = Command::new(named("TOMBOLO_BIN")?);
     command
         .arg("proxy")
-        .env("APPMESH_RESOURCE_ARN", mesh.front(0))
+        .env("APPMESH_RESOURCE_ARN", mesh.gateway())
         .env("APPMESH_XDS_ENDPOINT", xds.to_string())
         .env(
             "ENVOY_ADMIN_ACCESS_PORT",
             http::free_port()?.port().to_string(),
         )
         .env("TOMBOLO_PROXY_WORKERS", "1");
-    let is_free = std::net::TcpListener::bind(EGRESS).is_ok();
-    let sidecar = if is_free {
-        Some(Child::start(
-            &mut command,
-            &directory.path().join("proxy.log"),
-        )?)
-    } else {
-        eprintln!("{EGRESS} is in use: requests are not measured");
-        None
-    };
-    let mut caller = match &sidecar {
-        Some(sidecar) => Some(connect(sidecar).await?),
-        None => None,
-    };
+    let sidecar = Child::start(&mut command, &directory.path().join("proxy.log"))?;
+    let mut caller = connect(&sidecar, gateway).await?;
 
     let mut routes = Latencies::default();
+    let cpu = server.cpu()?;
     for i in 0..options.changes {
         let to_other = i % 2 == 0;
         let before = mesh.revision().await?;
@@ -119,14 +140,17 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         let measured = measure(
             &mut routes,
             (before, answered),
-            &mut watchers,
-            caller.as_mut(),
+            (&mut watchers, Kind::Route),
+            &mut caller,
             Some(*word),
         )
         .await;
         measured.map_err(|error| format!("change {i} of routes: {error}"))?;
     }
+    routes.cpu = server.cpu()? - cpu;
+    watchers.quiet().await;
     let mut instances = Latencies::default();
+    let cpu = server.cpu()?;
     for i in 0..options.changes {
         let comes = i % 2 == 0;
         let before = mesh.revision().await?;
@@ -136,18 +160,39 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         let measured = measure(
             &mut instances,
             (before, answered),
-            &mut watchers,
-            caller.as_mut(),
+            (&mut watchers, Kind::Endpoint),
+            &mut caller,
             word,
         )
         .await;
         measured.map_err(|error| format!("change {i} of instances: {error}"))?;
     }
+    instances.cpu = server.cpu()? - cpu;
+    watchers.quiet().await;
     println!(
-        "{} proxies, {} changes of each kind, from the API's answer, ms\n",
-        options.clients, options.changes
+        "{} proxies of {} callers, {} services, {} changes of each kind\n",
+        options.clients, options.callers, options.services, options.changes
     );
-    println!("{:<44} {:>8} {:>8} {:>8}", "", "p50", "p99", "max");
+    let per_proxy = |total: u64| total / options.clients as u64;
+    println!(
+        "first configuration: {} KiB and {:.2} ms of CPU for each proxy; memory: {} MiB, and {} KiB for each proxy\n",
+        per_proxy(bytes as u64) / 1024,
+        connecting.as_secs_f64() * 1e3 / options.clients as f64,
+        memory / 1024,
+        per_proxy(added)
+    );
+    let pushes = (options.changes * options.clients) as f64;
+    for (name, latencies) in [("route", &routes), ("instance", &instances)] {
+        println!(
+            "{name}: {:.1} us of CPU for each proxy and change, {:.2} ms for each change",
+            latencies.cpu.as_secs_f64() * 1e6 / pushes,
+            latencies.cpu.as_secs_f64() * 1e3 / options.changes as f64
+        );
+    }
+    println!(
+        "\n{:<44} {:>8} {:>8} {:>8}",
+        "from the API's answer, ms", "p50", "p99", "max"
+    );
     for (name, latencies) in [("route", routes), ("instance", instances)] {
         show(&format!("{name}: held by a proxy"), latencies.held);
         show(
@@ -159,6 +204,34 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             latencies.served,
         );
     }
+    if options.burst > 0 {
+        burst(&options, &mesh, &server, &mut watchers).await?;
+    }
+    Ok(())
+}
+
+/// Many changes at once: how many messages they become, and what they cost.
+async fn burst(
+    options: &Options,
+    mesh: &Arc<Mesh>,
+    server: &Child,
+    watchers: &mut Watchers,
+) -> Result<()> {
+    let (cpu, (before, _), start) = (server.cpu()?, watchers.received(), Instant::now());
+    for i in 0..options.burst {
+        let at = SocketAddr::from((Ipv4Addr::new(10, 200, 0, 1), 9000));
+        mesh.second_instance(at, i % 2 == 0).await?;
+    }
+    let written = start.elapsed();
+    watchers.quiet().await;
+    let (messages, _) = watchers.received();
+    println!(
+        "\nburst: {} changes in {:.2} s are {:.1} messages for each proxy and {:.2} s of CPU",
+        options.burst,
+        written.as_secs_f64(),
+        (messages - before) as f64 / options.clients as f64,
+        (server.cpu()? - cpu).as_secs_f64()
+    );
     Ok(())
 }
 
@@ -166,19 +239,19 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 async fn measure(
     latencies: &mut Latencies,
     (before, answered): (u64, Instant),
-    watchers: &mut Watchers,
-    caller: Option<&mut Caller>,
+    (watchers, kind): (&mut Watchers, Kind),
+    caller: &mut Caller,
     word: Option<[u8; 4]>,
 ) -> Result<()> {
     let serve = async {
-        let (Some(caller), Some(word)) = (caller, word) else {
+        let Some(word) = word else {
             return Ok::<_, std::io::Error>(None);
         };
         while caller.call().await? != word {}
         Ok(Some(Instant::now()))
     };
     let in_time = |what: &'static str| move |_| format!("a change did not arrive: {what}");
-    let held = tokio::time::timeout(PATIENCE, watchers.after(before));
+    let held = tokio::time::timeout(PATIENCE, watchers.after(before, kind));
     let served = tokio::time::timeout(PATIENCE, serve);
     let (held, served) = tokio::join!(held, served);
     let held = held.map_err(in_time("a proxy does not hold it"))?;
@@ -192,11 +265,11 @@ async fn measure(
     Ok(())
 }
 
-async fn connect(sidecar: &Child) -> Result<Caller> {
+async fn connect(sidecar: &Child, gateway: SocketAddr) -> Result<Caller> {
     let start = Instant::now();
     loop {
-        match http::probe(EGRESS, mesh::SERVICE).await {
-            Ok(_) => return Ok(Caller::connect(EGRESS, mesh::SERVICE).await?),
+        match http::probe(gateway, mesh::SERVICE).await {
+            Ok(_) => return Ok(Caller::connect(gateway, mesh::SERVICE).await?),
             Err(error) if start.elapsed() > PATIENCE => {
                 return Err(
                     format!("the sidecar does not serve: {error}: {}", sidecar.printed()).into(),

@@ -1,12 +1,15 @@
-//! The mesh under change: fronts that call one service, whose route leads to one of two nodes.
+//! The mesh under change: fronts that call services. The route of the first leads to one of two nodes; the others
+//! are there because real meshes have them. A gateway lets requests in to the first.
 
-use super::PATIENCE;
+use super::{Options, PATIENCE};
 use crate::Result;
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::task::JoinSet;
 use tombolo_api::client::Client;
 use tombolo_model::{
     Scope,
@@ -17,8 +20,10 @@ use tombolo_model::{
 
 /// The name that fronts call.
 pub(super) const SERVICE: &str = "back.bench";
-/// How many nodes call it: each has plans of its own.
-pub(super) const FRONTS: usize = 4;
+/// The first port of a service; each has its own.
+const FIRST_PORT: usize = 20_000;
+/// Requests that are on their way to the API while the mesh is made.
+const AT_ONCE: usize = 32;
 const MESH: &str = "bench";
 const NAMESPACE: &str = "bench.local";
 
@@ -26,6 +31,7 @@ pub(super) struct Mesh {
     api: SocketAddr,
     client: Client,
     service_id: String,
+    fronts: usize,
 }
 
 impl Mesh {
@@ -34,8 +40,9 @@ impl Mesh {
         api: SocketAddr,
         first: SocketAddr,
         other: SocketAddr,
-        port: u16,
-    ) -> Result<Self> {
+        gateway: u16,
+        options: &Options,
+    ) -> Result<Arc<Self>> {
         let scope = Scope::new("000000000000", "us-west-2");
         let client = Client::new(&format!("http://{api}"), scope)?.with_patience(PATIENCE);
         let namespace = CreateNamespace {
@@ -55,17 +62,7 @@ impl Mesh {
             .ok_or("the namespace is not there")?;
         let mut ids = Vec::new();
         for (name, at) in [("one", first), ("two", other)] {
-            let service = CreateService {
-                name: name.into(),
-                namespace_id: namespace.id.clone(),
-                description: None,
-                dns_config: None,
-                health_check: None,
-                custom_health_check: false,
-                http_only: false,
-                creator_request_id: None,
-                tags: Vec::new(),
-            };
+            let service = registry_service(name, &namespace.id);
             let id = client.create_service(&service).await?.id;
             let operation = client
                 .register_instance(&instance(&id, "first", at))
@@ -73,47 +70,110 @@ impl Mesh {
             client.wait(&operation).await?;
             ids.push(id);
         }
-        let mesh = Self {
+        let mesh = Arc::new(Self {
             api,
             client,
             service_id: ids.swap_remove(0),
-        };
+            fronts: options.callers,
+        });
         mesh.put(ResourceKey::mesh(MESH), json!({})).await?;
         for (name, at) in [("one", first), ("two", other)] {
-            let spec = json!({
-                "listeners": [{"portMapping": {"port": at.port(), "protocol": "http"}}],
-                "serviceDiscovery": {"awsCloudMap": {"namespaceName": NAMESPACE, "serviceName": name}},
-            });
-            mesh.put(ResourceKey::new(MESH, Kind::VirtualNode, name), spec)
+            mesh.put(resource(Kind::VirtualNode, name), node(name, at.port()))
                 .await?;
         }
-        let listening = json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}]});
-        mesh.put(
-            ResourceKey::new(MESH, Kind::VirtualRouter, "back"),
-            listening,
-        )
-        .await?;
-        mesh.put(route(), route_to("one")).await?;
-        let provider = json!({"provider": {"virtualRouter": {"virtualRouterName": "back"}}});
-        mesh.put(
-            ResourceKey::new(MESH, Kind::VirtualService, SERVICE),
-            provider,
-        )
-        .await?;
-        for i in 0..FRONTS {
-            let spec = json!({"backends": [{"virtualService": {"virtualServiceName": SERVICE}}]});
-            mesh.put(
-                ResourceKey::new(MESH, Kind::VirtualNode, format!("front-{i}")),
-                spec,
-            )
-            .await?;
+        mesh.service("back", SERVICE, FIRST_PORT, "one").await?;
+        let rest: Vec<usize> = (1..options.services).collect();
+        for numbers in rest.chunks(AT_ONCE) {
+            let mut tasks = JoinSet::new();
+            for number in numbers {
+                let (mesh, number) = (mesh.clone(), *number);
+                let namespace_id = namespace.id.clone();
+                tasks.spawn(async move { mesh.other(number, &namespace_id).await });
+            }
+            while let Some(made) = tasks.join_next().await {
+                made??;
+            }
         }
+        let mut tasks = JoinSet::new();
+        for i in 0..options.callers {
+            let backends = options.backends.min(options.services);
+            // All call the first; of the others each calls its own share.
+            let others =
+                (1..backends).map(|n| 1 + (i * backends + n) % (options.services - 1).max(1));
+            let names = std::iter::once(SERVICE.to_owned()).chain(others.map(name_of));
+            let backends: Vec<Value> = names
+                .map(|name| json!({"virtualService": {"virtualServiceName": name}}))
+                .collect();
+            let mesh = mesh.clone();
+            tasks.spawn(async move {
+                let front = resource(Kind::VirtualNode, &format!("front-{i}"));
+                mesh.put(front, json!({ "backends": backends })).await
+            });
+        }
+        while let Some(made) = tasks.join_next().await {
+            made??;
+        }
+        let listening =
+            json!({"listeners": [{"portMapping": {"port": gateway, "protocol": "http"}}]});
+        mesh.put(resource(Kind::VirtualGateway, "edge"), listening)
+            .await?;
+        let target = json!({"target": {"virtualService": {"virtualServiceName": SERVICE}}});
+        let all = json!({"httpRoute": {"match": {"prefix": "/"}, "action": target}});
+        mesh.put(
+            ResourceKey::child(MESH, Kind::GatewayRoute, "edge", "all"),
+            all,
+        )
+        .await?;
         Ok(mesh)
+    }
+
+    /// A service that nothing is changed of, with two instances of its own.
+    async fn other(&self, number: usize, namespace_id: &str) -> Result<()> {
+        let name = format!("n{number}");
+        let id = self
+            .client
+            .create_service(&registry_service(&name, namespace_id))
+            .await?
+            .id;
+        let [_, _, high, low] = u32::try_from(number)?.to_be_bytes();
+        for (instance_id, last) in [("a", 1), ("b", 2)] {
+            let at = SocketAddr::from(([10, high, low, last], 8080));
+            let operation = self
+                .client
+                .register_instance(&instance(&id, instance_id, at))
+                .await?;
+            self.client.wait(&operation).await?;
+        }
+        self.put(resource(Kind::VirtualNode, &name), node(&name, 8080))
+            .await?;
+        let service = name_of(number);
+        self.service(&name, &service, FIRST_PORT + number, &name)
+            .await
+    }
+
+    /// A virtual service of a router of its own, whose route leads to a node.
+    async fn service(&self, router: &str, name: &str, port: usize, to: &str) -> Result<()> {
+        let listening = json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}]});
+        self.put(resource(Kind::VirtualRouter, router), listening)
+            .await?;
+        self.put(
+            ResourceKey::child(MESH, Kind::Route, router, "all"),
+            route_to(to),
+        )
+        .await?;
+        let provider = json!({"provider": {"virtualRouter": {"virtualRouterName": router}}});
+        self.put(resource(Kind::VirtualService, name), provider)
+            .await
     }
 
     /// The name by which the proxies of a front call themselves.
     pub(super) fn front(&self, i: usize) -> String {
-        format!("mesh/{MESH}/virtualNode/front-{}", i % FRONTS)
+        format!("mesh/{MESH}/virtualNode/front-{}", i % self.fronts)
+    }
+
+    /// The name by which the gateway calls itself.
+    pub(super) fn gateway(&self) -> String {
+        format!("mesh/{MESH}/virtualGateway/edge")
     }
 
     /// The revision of the control plane's state.
@@ -154,6 +214,35 @@ impl Mesh {
         let created = self.client.create(&key, &spec);
         tokio::time::timeout(PATIENCE + Duration::from_secs(1), created).await??;
         Ok(())
+    }
+}
+
+fn resource(kind: Kind, name: &str) -> ResourceKey {
+    ResourceKey::new(MESH, kind, name)
+}
+
+fn name_of(number: usize) -> String {
+    format!("s{number}.bench")
+}
+
+fn node(name: &str, port: u16) -> Value {
+    json!({
+        "listeners": [{"portMapping": {"port": port, "protocol": "http"}}],
+        "serviceDiscovery": {"awsCloudMap": {"namespaceName": NAMESPACE, "serviceName": name}},
+    })
+}
+
+fn registry_service(name: &str, namespace_id: &str) -> CreateService {
+    CreateService {
+        name: name.into(),
+        namespace_id: namespace_id.into(),
+        description: None,
+        dns_config: None,
+        health_check: None,
+        custom_health_check: false,
+        http_only: false,
+        creator_request_id: None,
+        tags: Vec::new(),
     }
 }
 

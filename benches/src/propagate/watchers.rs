@@ -1,14 +1,40 @@
-//! Proxies that take configuration and do nothing with it but note the time.
+//! Proxies that take configuration and do nothing with it but note the time: delta streams that subscribe to what
+//! they are told of, in Envoy's way, and acknowledge everything.
 
 use super::{PATIENCE, mesh::Mesh};
 use crate::Result;
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
-use tombolo_xds::{Client, ClientOptions, Node};
+use tokio_stream::wrappers::ReceiverStream;
+use tombolo_xds::{
+    Kind, Node, Resource,
+    envoy::pb::envoy::service::discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+        aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+    },
+};
+use tonic::transport::Endpoint;
 
-/// A number of them. Each reports when it holds a new configuration.
+/// A number of them.
 pub(super) struct Watchers {
-    reports: Vec<mpsc::UnboundedReceiver<(u64, Instant)>>,
+    reports: Vec<mpsc::UnboundedReceiver<Report>>,
+    messages: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// A response that a proxy got.
+struct Report {
+    kind: Kind,
+    revision: u64,
+    at: Instant,
 }
 
 impl Watchers {
@@ -16,46 +42,167 @@ impl Watchers {
     pub(super) async fn start(xds: SocketAddr, mesh: &Mesh, count: usize) -> Result<Self> {
         let mut watchers = Self {
             reports: Vec::new(),
+            messages: Arc::default(),
+            bytes: Arc::default(),
         };
         for i in 0..count {
-            let node = Node {
-                id: mesh.front(i),
-                cluster: mesh.front(i),
-                ..Node::default()
-            };
-            let (_client, mut updates) =
-                Client::start(ClientOptions::new(format!("http://{xds}"), node))?;
+            let proxy = Proxy::connect(xds, &mesh.front(i)).await?;
             let (report, reports) = mpsc::unbounded_channel();
+            let counters = (watchers.messages.clone(), watchers.bytes.clone());
             tokio::spawn(async move {
-                while let Some(update) = updates.next().await {
-                    let held = (update.snapshot.revision(), Instant::now());
-                    update.accept();
-                    if report.send(held).is_err() {
-                        return;
-                    }
+                if let Err(error) = proxy.follow(report, counters).await {
+                    eprintln!("a proxy ended: {error}");
                 }
             });
             watchers.reports.push(reports);
         }
-        let first = watchers.after(0);
-        tokio::time::timeout(PATIENCE, first)
-            .await
-            .map_err(|_| "no configuration arrives")??;
+        // The first configuration ends with the routes.
+        watchers.after(0, Kind::Route).await?;
+        watchers.quiet().await;
         Ok(watchers)
     }
 
-    /// When each of them had a revision after this one.
-    pub(super) async fn after(&mut self, revision: u64) -> Result<Vec<Instant>> {
-        let mut times = Vec::with_capacity(self.reports.len());
+    /// How many messages and bytes all of them got so far.
+    pub(super) fn received(&self) -> (usize, usize) {
+        (
+            self.messages.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// When each of them got a response of this kind that is newer than this revision.
+    pub(super) async fn after(&mut self, revision: u64, kind: Kind) -> Result<Vec<Instant>> {
+        let mut held = Vec::new();
         for reports in &mut self.reports {
             loop {
-                let (held, at) = reports.recv().await.ok_or("a proxy has stopped")?;
-                if held > revision {
-                    times.push(at);
+                let report = tokio::time::timeout(PATIENCE, reports.recv()).await;
+                let report = report.map_err(|_| "a proxy does not hold a change")?;
+                let report = report.ok_or("a proxy ended")?;
+                if report.kind == kind && report.revision > revision {
+                    held.push(report.at);
                     break;
                 }
             }
         }
-        Ok(times)
+        Ok(held)
+    }
+
+    /// Waits until nothing more comes.
+    pub(super) async fn quiet(&mut self) {
+        loop {
+            let before = self.received();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.received() == before {
+                break;
+            }
+        }
+        for reports in &mut self.reports {
+            while reports.try_recv().is_ok() {}
+        }
+    }
+}
+
+struct Proxy {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: tonic::Streaming<DeltaDiscoveryResponse>,
+    subscribed: HashSet<(Kind, String)>,
+}
+
+impl Proxy {
+    async fn connect(xds: SocketAddr, name: &str) -> Result<Self> {
+        // Windows as large as Envoy's, or flow control would be measured.
+        let channel = Endpoint::from_shared(format!("http://{xds}"))?
+            .initial_stream_window_size(1 << 24)
+            .initial_connection_window_size(1 << 24)
+            .connect()
+            .await?;
+        let mut client =
+            AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(1 << 28);
+        let (requests, outbound) = mpsc::channel(32);
+        let node = Node {
+            id: name.into(),
+            cluster: name.into(),
+            ..Node::default()
+        };
+        for kind in [Kind::Cluster, Kind::Listener] {
+            let request = DeltaDiscoveryRequest {
+                node: Some((&node).into()),
+                type_url: kind.type_url().into(),
+                ..Default::default()
+            };
+            requests.send(request).await?;
+        }
+        let responses = client
+            .delta_aggregated_resources(ReceiverStream::new(outbound))
+            .await?
+            .into_inner();
+        Ok(Self {
+            requests,
+            responses,
+            subscribed: HashSet::new(),
+        })
+    }
+
+    async fn follow(
+        mut self,
+        report: mpsc::UnboundedSender<Report>,
+        (messages, bytes): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    ) -> Result<()> {
+        while let Some(response) = self.responses.message().await? {
+            let at = Instant::now();
+            messages.fetch_add(1, Ordering::Relaxed);
+            bytes.fetch_add(prost::Message::encoded_len(&response), Ordering::Relaxed);
+            let kind = Kind::from_type_url(&response.type_url).ok_or("an unknown type")?;
+            let revision = response.system_version_info.parse()?;
+            let removed = response.removed_resources.clone();
+            if kind == Kind::Cluster {
+                self.unsubscribe(removed).await?;
+            }
+            let mut names: Vec<(Kind, String)> = Vec::new();
+            for wire in response.resources {
+                let resource = Resource::from_wire(wire)?;
+                let references = resource.references().iter();
+                names.extend(references.map(|to| (to.kind, to.name.to_string())));
+            }
+            names.retain(|name| self.subscribed.insert(name.clone()));
+            for kind in [Kind::Endpoint, Kind::Route] {
+                let new = names.iter().filter(|(of, _)| *of == kind);
+                let new: Vec<String> = new.map(|(_, name)| name.clone()).collect();
+                if !new.is_empty() {
+                    let request = DeltaDiscoveryRequest {
+                        type_url: kind.type_url().into(),
+                        resource_names_subscribe: new,
+                        ..Default::default()
+                    };
+                    self.requests.send(request).await?;
+                }
+            }
+            let ack = DeltaDiscoveryRequest {
+                type_url: response.type_url,
+                response_nonce: response.nonce,
+                ..Default::default()
+            };
+            self.requests.send(ack).await?;
+            // Nobody listens any more when the benchmark ends.
+            let _ = report.send(Report { kind, revision, at });
+        }
+        Ok(())
+    }
+
+    /// The endpoints of clusters that are gone; they have the same names.
+    async fn unsubscribe(&mut self, clusters: Vec<String>) -> Result<()> {
+        let names = clusters.into_iter();
+        let gone: Vec<String> = names
+            .filter(|name| self.subscribed.remove(&(Kind::Endpoint, name.clone())))
+            .collect();
+        if !gone.is_empty() {
+            let request = DeltaDiscoveryRequest {
+                type_url: Kind::Endpoint.type_url().into(),
+                resource_names_unsubscribe: gone,
+                ..Default::default()
+            };
+            self.requests.send(request).await?;
+        }
+        Ok(())
     }
 }
