@@ -138,6 +138,14 @@ impl ResourceKey {
     }
 }
 
+impl ResourceKey {
+    /// The key of the router of a route, of the gateway of a gateway route.
+    pub fn parent_key(&self) -> Option<Self> {
+        let kind = self.kind.parent()?;
+        Some(Self::new(self.mesh.clone(), kind, self.parent.clone()))
+    }
+}
+
 impl fmt::Display for ResourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&crate::arn::resource_path(self))

@@ -6,7 +6,7 @@ use crate::{
     cloudmap::{Instance, Namespace, Operation, Service},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Anything that is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,18 @@ pub enum RecordKey {
     Instance(Arc<str>, Arc<str>),
     /// An operation by id.
     Operation(Arc<str>),
+}
+
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordKey::Resource(key) => key.fmt(f),
+            RecordKey::Namespace(id) => write!(f, "namespace/{id}"),
+            RecordKey::Service(id) => write!(f, "service/{id}"),
+            RecordKey::Instance(service, id) => write!(f, "service/{service}/instance/{id}"),
+            RecordKey::Operation(id) => write!(f, "operation/{id}"),
+        }
+    }
 }
 
 impl Record {

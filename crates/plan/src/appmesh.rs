@@ -3,180 +3,140 @@
 //! The names of clusters are those of App Mesh, because people's dashboards and scripts look for them
 //! (facts/walkthroughs.md §2.10).
 
+mod cloudmap;
 mod cluster;
-mod endpoints;
 mod gateway;
 mod matching;
+mod node;
 mod retry;
 mod service;
 
-pub use endpoints::endpoints;
-
-use crate::plan::{
-    AccessLog, EGRESS_PORT, Handler, INGRESS_PORT, Inbound, LogFormat, Outbound, Plan,
-    UnknownDestination, VirtualHost, Warning,
+use crate::{
+    dialect::{Context, Dialect, Reads, ServicePlan, Topic},
+    plan::{AccessLog, Endpoint, EndpointQuery, LogFormat, Plan, Warning},
 };
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 use tombolo_model::{
-    ScopeView,
+    RecordKey, Scope, ScopeView,
     appmesh::{
         Kind, ResourceKey, Spec,
         spec::{
             self, MeshSpec, VirtualNodeSpec,
             listener::{FileAccessLog, Logging, LoggingFormat},
-            mesh::{EgressFilterType, IpPreference},
-            tls::{ListenerTls, TlsMode},
+            mesh::IpPreference,
+            tls::{ClientPolicy, ClientPolicyTls, ListenerTls, TlsMode},
         },
     },
+    arn,
+};
+use tombolo_xds::{
+    Node,
+    server::{Refusal, RefusalCode},
 };
 
-/// What a compilation looked at, so that a later change can be told to concern it or not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dependencies {
-    /// Resources that were read, also those that were not there.
-    resources: HashSet<ResourceKey>,
-    /// What was listed: the kind, the mesh and the parent.
-    lists: HashSet<(Kind, Arc<str>, Arc<str>)>,
+/// App Mesh: workloads are virtual nodes and virtual gateways, services are virtual services.
+pub struct AppMesh;
+
+impl Dialect for AppMesh {
+    /// A proxy's id is an ARN or the path in one, and so is its cluster where the id is something else.
+    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Refusal> {
+        let named = arn::parse_resource(&node.id).or_else(|| arn::parse_resource(&node.cluster));
+        let invalid = |message: String| Refusal::new(RefusalCode::InvalidArgument, message);
+        let Some(named) = named else {
+            return Err(invalid(format!(
+                "the node id {:?} is neither an App Mesh ARN nor mesh/MESH/virtualNode/NODE nor \
+                 mesh/MESH/virtualGateway/GATEWAY",
+                node.id
+            )));
+        };
+        if !matches!(named.key.kind, Kind::VirtualNode | Kind::VirtualGateway) {
+            return Err(invalid(format!(
+                "{} is a {}: proxies belong to virtual nodes and virtual gateways",
+                named.key, named.key.kind
+            )));
+        }
+        Ok((named.scope, RecordKey::Resource(named.key)))
+    }
+
+    fn compile(
+        &self,
+        scope: &ScopeView,
+        workload: &RecordKey,
+        context: &mut Context<'_>,
+    ) -> Option<Plan> {
+        let RecordKey::Resource(key) = workload else {
+            return None;
+        };
+        let objects = Objects::new(scope, &key.mesh, context.reads());
+        let mut compiler = Compiler {
+            objects,
+            context,
+            plan: Plan {
+                origin: key.to_string().into(),
+                ..Plan::default()
+            },
+        };
+        match compiler.read(key)? {
+            Spec::VirtualNode(spec) => compiler.node(key, spec),
+            Spec::VirtualGateway(spec) => compiler.gateway(key, spec),
+            _ => return None,
+        }
+        Some(compiler.plan)
+    }
+
+    fn compile_service(
+        &self,
+        scope: &ScopeView,
+        service: &RecordKey,
+        reads: &mut Reads,
+    ) -> ServicePlan {
+        match service {
+            RecordKey::Resource(key) => {
+                let objects = Objects::new(scope, &key.mesh, reads);
+                service::compile(objects, reads, key)
+            }
+            _ => ServicePlan::default(),
+        }
+    }
+
+    fn endpoints(
+        &self,
+        scope: &ScopeView,
+        query: &EndpointQuery,
+        reads: &mut Reads,
+    ) -> Vec<Endpoint> {
+        cloudmap::endpoints(scope, query, reads)
+    }
 }
 
-impl Dependencies {
-    /// Whether a change to this resource can change the plan.
-    pub fn concern(&self, key: &ResourceKey) -> bool {
-        self.resources.contains(key)
-            || key.kind.parent().is_some()
-                && self
-                    .lists
-                    .contains(&(key.kind, key.mesh.clone(), key.parent.clone()))
-    }
-
-    /// All children of this kind were looked at.
-    fn list(&mut self, kind: Kind, parent: &ResourceKey) {
-        self.lists
-            .insert((kind, parent.mesh.clone(), parent.name.clone()));
-    }
-}
-
-/// Compiles the plan of the proxies of a virtual node or a virtual gateway. `None`: there is none of this
-/// name.
-pub fn compile(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Dependencies)> {
-    let mut compiler = Compiler {
-        scope,
-        mesh: key.mesh.clone(),
-        mesh_spec: MeshSpec::default(),
-        plan: Plan::default(),
-        dependencies: Dependencies::default(),
-    };
-    if let Some(Spec::Mesh(spec)) = compiler.read(&ResourceKey::mesh(key.mesh.clone())) {
-        compiler.mesh_spec = spec.clone();
-    }
-    match compiler.read(key)? {
-        Spec::VirtualNode(spec) => compiler.node(key, spec),
-        Spec::VirtualGateway(spec) => compiler.gateway(key, spec),
-        _ => return None,
-    }
-    Some((compiler.plan, compiler.dependencies))
-}
-
-/// One compilation.
-struct Compiler<'a> {
+/// The objects of one mesh.
+struct Objects<'a> {
     scope: &'a ScopeView,
     mesh: Arc<str>,
     mesh_spec: MeshSpec,
-    plan: Plan,
-    dependencies: Dependencies,
 }
 
-/// What is planned for a port that the application calls, while backends are still being added.
-#[derive(Default)]
-struct Ports(BTreeMap<u16, Handler>);
+impl<'a> Objects<'a> {
+    fn new(scope: &'a ScopeView, mesh: &Arc<str>, reads: &mut Reads) -> Self {
+        let mut objects = Self {
+            scope,
+            mesh: mesh.clone(),
+            mesh_spec: MeshSpec::default(),
+        };
+        if let Some(Spec::Mesh(spec)) = objects.read(reads, &ResourceKey::mesh(mesh.clone())) {
+            objects.mesh_spec = spec.clone();
+        }
+        objects
+    }
 
-impl<'a> Compiler<'a> {
-    /// Reads a resource and remembers that the plan depends on it.
-    fn read(&mut self, key: &ResourceKey) -> Option<&'a Spec> {
-        self.dependencies.resources.insert(key.clone());
+    fn read(&self, reads: &mut Reads, key: &ResourceKey) -> Option<&'a Spec> {
+        reads.note(Topic::Record(RecordKey::Resource(key.clone())));
         self.scope.resource(key).map(|resource| &resource.spec)
     }
 
-    fn warn(&mut self, object: &ResourceKey, message: impl Into<String>) {
-        let warning = Warning {
-            object: object.to_string(),
-            message: message.into(),
-        };
-        if !self.plan.warnings.contains(&warning) {
-            self.plan.warnings.push(warning);
-        }
-    }
-
-    fn node(&mut self, key: &ResourceKey, spec: &VirtualNodeSpec) {
-        self.plan.access_log = spec.logging.as_ref().and_then(access_log);
-        self.plan.dual_stack = self.preference(spec).is_some();
-        for listener in spec.listeners() {
-            let port = listener.port_mapping.port;
-            if [INGRESS_PORT, EGRESS_PORT].contains(&port) {
-                let message = format!("port {port} is the sidecar's own: the listener is left out");
-                self.warn(key, message);
-                continue;
-            }
-            let cluster = cluster::ingress_name(&self.mesh, &key.name, listener.port_mapping);
-            let ipv6 = cluster::prefers_ipv6(self.preference(spec));
-            self.plan
-                .clusters
-                .insert(cluster.clone(), cluster::local(listener, ipv6));
-            self.plan.inbound.push(Inbound {
-                port: listener.port_mapping.port,
-                protocol: cluster::protocol(listener.port_mapping.protocol),
-                cluster,
-                timeout: cluster::listener_timeout(listener.timeout.as_ref()),
-            });
-            self.warn_of_tls(key, listener.port_mapping.port, listener.tls.as_ref());
-        }
-        self.outbound(key, spec);
-    }
-
-    fn warn_of_tls(&mut self, key: &ResourceKey, port: u16, tls: Option<&ListenerTls>) {
-        if tls.is_some_and(|tls| tls.mode != TlsMode::Disabled) {
-            let message = format!("TLS of listener {port} is not supported yet: it is plaintext");
-            self.warn(key, message);
-        }
-    }
-
-    fn outbound(&mut self, key: &ResourceKey, spec: &VirtualNodeSpec) {
-        let mut ports = Ports::default();
-        let defaults = spec
-            .backend_defaults
-            .as_ref()
-            .and_then(|defaults| defaults.client_policy.as_ref());
-        for backend in spec.backends() {
-            let service = ResourceKey::new(self.mesh.clone(), Kind::VirtualService, backend.name());
-            let policy = backend.client_policy.as_ref().or(defaults);
-            let added = self.service(key, &service, policy);
-            self.add(&mut ports, &service, added);
-        }
-        let passes = self.mesh_spec.egress_filter.map(|filter| filter.kind)
-            == Some(EgressFilterType::AllowAll);
-        if passes {
-            let name: Arc<str> = format!("cds_egress_{}_passthrough", self.mesh).into();
-            self.plan
-                .clusters
-                .insert(name.clone(), cluster::original_destination());
-            self.plan.unknown = UnknownDestination::PassThrough(name);
-        }
-        let amazon: Arc<str> = format!("cds_egress_{}_amazonaws", self.mesh).into();
-        self.plan
-            .clusters
-            .insert(amazon.clone(), cluster::original_destination());
-        for (port, mut handler) in ports.0 {
-            if let Handler::Http(hosts) = &mut handler {
-                hosts.push(open_host("amazonaws", "*.amazonaws.com", &amazon));
-                if let UnknownDestination::PassThrough(cluster) = &self.plan.unknown {
-                    hosts.push(open_host("passthrough", "*", cluster));
-                }
-            }
-            self.plan.outbound.push(Outbound { port, handler });
-        }
+    /// The key of a resource directly in the mesh.
+    fn key(&self, kind: Kind, name: &str) -> ResourceKey {
+        ResourceKey::new(self.mesh.clone(), kind, name)
     }
 
     /// The address-family preference of a node: its own, else the mesh's.
@@ -194,23 +154,84 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// A host whose requests go wherever they were going.
-fn open_host(name: &str, domain: &str, cluster: &Arc<str>) -> VirtualHost {
-    use crate::plan::{Changes, Match, Route, Target};
-    VirtualHost {
-        name: name.to_owned(),
-        domains: vec![domain.to_owned()],
-        routes: vec![Route {
-            name: name.to_owned(),
-            matcher: Match::everything(),
-            targets: vec![Target {
-                cluster: cluster.clone(),
-                weight: 1,
-            }],
-            timeout: cluster::DEFAULT_TIMEOUT,
-            retry: None,
-            changes: Changes::default(),
-        }],
+/// The compilation of one workload.
+struct Compiler<'a, 'c, 'x> {
+    objects: Objects<'a>,
+    context: &'c mut Context<'x>,
+    plan: Plan,
+}
+
+impl<'a> Compiler<'a, '_, '_> {
+    fn read(&mut self, key: &ResourceKey) -> Option<&'a Spec> {
+        self.objects.read(self.context.reads(), key)
+    }
+
+    fn warn(&mut self, object: &ResourceKey, message: impl Into<String>) {
+        warn(&mut self.plan.warnings, object, message);
+    }
+
+    /// A virtual service that `caller` calls; its clusters and warnings become the plan's.
+    fn service(&mut self, caller: &ResourceKey, name: &str) -> Arc<ServicePlan> {
+        let key = self.objects.key(Kind::VirtualService, name);
+        let service = self.context.service(&RecordKey::Resource(key));
+        if !service.exists {
+            let message = format!("virtual service {name} does not exist yet");
+            self.warn(caller, message);
+        }
+        for warning in &service.warnings {
+            if !self.plan.warnings.contains(warning) {
+                self.plan.warnings.push(warning.clone());
+            }
+        }
+        let clusters = service.clusters.iter();
+        self.plan
+            .clusters
+            .extend(clusters.map(|(name, cluster)| (name.clone(), cluster.clone())));
+        service
+    }
+
+    /// A policy that enforces TLS on a port refuses the calls of `caller`: TLS is not there yet, and
+    /// plaintext is what the policy forbids.
+    fn is_refused(
+        &mut self,
+        caller: &ResourceKey,
+        service: &str,
+        port: u16,
+        policy: Option<&ClientPolicy>,
+    ) -> bool {
+        let is_refused = policy
+            .and_then(|policy| policy.tls.as_ref())
+            .is_some_and(|tls| enforces(tls, port));
+        if is_refused {
+            let message = format!(
+                "its client policy enforces TLS towards {service} on port {port}, which is not supported \
+                 yet: calls are refused"
+            );
+            self.warn(caller, message);
+        }
+        is_refused
+    }
+
+    fn warn_of_tls(&mut self, key: &ResourceKey, port: u16, tls: Option<&ListenerTls>) {
+        if tls.is_some_and(|tls| tls.mode != TlsMode::Disabled) {
+            let message = format!("TLS of listener {port} is not supported yet: it is plaintext");
+            self.warn(key, message);
+        }
+    }
+}
+
+fn enforces(tls: &ClientPolicyTls, port: u16) -> bool {
+    let ports = tls.ports.as_deref().unwrap_or_default();
+    tls.enforce != Some(false) && (ports.is_empty() || ports.contains(&port))
+}
+
+fn warn(warnings: &mut Vec<Warning>, object: &ResourceKey, message: impl Into<String>) {
+    let warning = Warning {
+        object: object.to_string(),
+        message: message.into(),
+    };
+    if !warnings.contains(&warning) {
+        warnings.push(warning);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The dialect-free plan of one workload's proxies.
 
+use crate::shared::{Part, Shared};
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -13,6 +14,8 @@ pub const MARK: &str = "x-tombolo-virtual-service";
 /// Everything that the proxies of one workload should do. All proxies of a workload share it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Plan {
+    /// The object that the workload is.
+    pub origin: Arc<str>,
     /// What is accepted for the application, by port.
     pub inbound: Vec<Inbound>,
     /// Where the application's calls go, by port.
@@ -27,7 +30,7 @@ pub struct Plan {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dual_stack: bool,
     /// Everything that traffic can be sent to, by name.
-    pub clusters: BTreeMap<Arc<str>, Cluster>,
+    pub clusters: BTreeMap<Arc<str>, Shared<Cluster>>,
     /// Where access is logged.
     pub access_log: Option<AccessLog>,
     /// What the dialect's objects refer to in vain.
@@ -106,6 +109,9 @@ pub struct Timeout {
 pub struct Outbound {
     /// The port.
     pub port: u16,
+    /// The addresses whose connections it takes; empty: all that no other on the port takes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<IpAddr>,
     /// What is done with what comes.
     pub handler: Handler,
 }
@@ -114,20 +120,29 @@ pub struct Outbound {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Handler {
     /// HTTP of any version, by host.
-    Http(Vec<VirtualHost>),
+    Http(Vec<Shared<VirtualHost>>),
     /// Connections, to one set of targets.
     Tcp(TcpRoute),
 }
 
 impl Handler {
-    /// Sends nothing anywhere: requests get 503, connections are closed.
-    pub(crate) fn refuse(&mut self) {
+    /// The same, but sending nothing anywhere: requests get 503, connections are closed.
+    pub(crate) fn refused(&self) -> Self {
         match self {
             Handler::Http(hosts) => {
-                let routes = hosts.iter_mut().flat_map(|host| &mut host.routes);
-                routes.for_each(|route| route.targets.clear());
+                let refused = |host: &Shared<VirtualHost>| {
+                    let mut host = VirtualHost::clone(host);
+                    let routes = host.routes.iter_mut();
+                    routes.for_each(|route| route.targets.clear());
+                    host.into()
+                };
+                Handler::Http(hosts.iter().map(refused).collect())
             }
-            Handler::Tcp(route) => route.targets.clear(),
+            Handler::Tcp(route) => {
+                let mut route = route.clone();
+                route.targets.clear();
+                Handler::Tcp(route)
+            }
         }
     }
 }
@@ -135,6 +150,8 @@ impl Handler {
 /// Routes of one host name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VirtualHost {
+    /// The object that it comes from.
+    pub origin: Arc<str>,
     /// Unique on its port.
     pub name: String,
     /// The host names, without ports. May start with `*.`.
@@ -146,6 +163,8 @@ pub struct VirtualHost {
 /// A route of requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Route {
+    /// The object that it comes from.
+    pub origin: Arc<str>,
     /// The name, for logs and statistics.
     pub name: String,
     /// Which requests.
@@ -210,6 +229,8 @@ pub struct Target {
 /// A route of connections.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TcpRoute {
+    /// The object that it comes from.
+    pub origin: Arc<str>,
     /// The name, for logs and statistics.
     pub name: String,
     /// Where they go. Empty: they are closed.
@@ -298,6 +319,8 @@ pub struct Retry {
 /// Something that traffic can be sent to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cluster {
+    /// The object that it comes from.
+    pub origin: Arc<str>,
     /// How its endpoints are found.
     pub discovery: Discovery,
     /// What is spoken.
@@ -310,6 +333,14 @@ pub struct Cluster {
     pub health_check: Option<HealthCheck>,
     /// Passive checks.
     pub outlier: Option<Outlier>,
+}
+
+impl Part for VirtualHost {
+    type Encoded = tombolo_xds::resource::Part;
+}
+
+impl Part for Cluster {
+    type Encoded = Arc<tombolo_xds::Resource>;
 }
 
 /// How the endpoints of a cluster are found.

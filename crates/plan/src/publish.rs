@@ -1,32 +1,36 @@
 //! From changes in the store to snapshots for proxies.
 //!
-//! Each workload that has a proxy is compiled once and shared by all its proxies. A change recompiles
-//! only the workloads that looked at what changed; an instance that comes or goes touches only the
-//! endpoint sets that select it. A result that is as before wakes nobody.
+//! The [`Publisher`] takes what the store tells to the [`Planner`], on a thread where it may take its time, and
+//! answers the xDS server from what was published. A change goes out at once. While it is on its way to the
+//! proxies, the changes that follow are gathered, and go out together.
 
-mod workload;
-
-pub use workload::Workload;
-
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+use crate::{
+    Workload,
+    dialect::Dialect,
+    plan::Warning,
+    planner::{Planner, Published, VERIFY_STEPS},
 };
-use tokio::sync::watch;
-use tombolo_model::{Change, RecordKey, Scope, View};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tombolo_model::{Scope, View};
 use tombolo_store::{Event, Store};
+use tombolo_telemetry::Causes;
 use tombolo_xds::{
-    Node, Snapshot,
+    Node, Propagation, Snapshot,
     server::{Peer, Refusal, RefusalCode, Source},
 };
-use workload::{Compiled, EndpointSets, Touched};
 
-use crate::plan::Warning;
-
-/// How often everything is compiled again although nothing seems to have changed. What that finds
+/// Within this time every kept result is compiled again although nothing seems to have changed. What that finds
 /// different is a bug, and is logged as one.
-const RECHECK: Duration = Duration::from_secs(30);
+const VERIFY_ROUND: Duration = Duration::from_secs(30);
+/// How long a change may keep those behind it waiting. A proxy that stalls, or rejects what it gets, must not hold
+/// up the others.
+const MAX_GATHER: Duration = Duration::from_millis(50);
+/// How many proxies may wait for the first plan of their workload. Beyond that they are told to come back.
+const MAX_WAITING: usize = 16_384;
 
 /// Compiles plans as the store changes, and gives them to the xDS server. Clones share it.
 #[derive(Clone)]
@@ -36,52 +40,140 @@ pub struct Publisher {
 
 struct Inner {
     store: Store,
+    dialect: Arc<dyn Dialect>,
     /// The scope of proxies that name themselves without account and region.
     home: Scope,
-    /// Guards the compiled workloads; held while some of them are compiled, never across an await.
-    workloads: Mutex<HashMap<Workload, Published>>,
+    published: Arc<Published>,
+    /// Workloads that are to be compiled for their first proxy.
+    waiting: mpsc::Sender<Waiting>,
+    /// Taken by whoever runs the publisher.
+    receiver: Mutex<mpsc::Receiver<Waiting>>,
     /// The revision up to which all changes are in the snapshots.
     processed: watch::Sender<u64>,
+    max_gather: Duration,
 }
 
-/// A workload that has proxies, and what they hold.
-struct Published {
-    compiled: Compiled,
-    snapshot: watch::Sender<Arc<Snapshot>>,
+/// A proxy that waits for the first plan of its workload.
+struct Waiting {
+    workload: Workload,
+    answer: oneshot::Sender<Result<watch::Receiver<Arc<Snapshot>>, Refusal>>,
 }
 
 impl Publisher {
     /// A publisher that reads a store. Proxies that name themselves without account and region are
     /// looked for in `home`.
-    pub fn new(store: Store, home: Scope) -> Self {
+    pub fn new(store: Store, home: Scope, dialect: impl Dialect) -> Self {
+        let (waiting, receiver) = mpsc::channel(MAX_WAITING);
         let inner = Inner {
             store,
+            dialect: Arc::new(dialect),
             home,
-            workloads: Mutex::default(),
+            published: Arc::default(),
+            waiting,
+            receiver: Mutex::new(receiver),
             processed: watch::Sender::new(0),
+            max_gather: MAX_GATHER,
         };
         Self {
             inner: Arc::new(inner),
         }
     }
 
-    /// Follows the store until it is closed.
+    #[cfg(test)]
+    fn with_max_gather(mut self, max_gather: Duration) -> Self {
+        let inner = Arc::get_mut(&mut self.inner).expect("not shared yet");
+        inner.max_gather = max_gather;
+        self
+    }
+
+    /// Follows the store until it is closed. One call runs at a time; the others wait for its end.
+    ///
+    /// # Panics
+    ///
+    /// When the planner does outside of a compilation, which is a bug: what it keeps may not be whole then.
     pub async fn run(&self) {
+        let mut receiver = self.inner.receiver.lock().await;
+        let mut planner = Planner::new(self.inner.dialect.clone(), self.inner.published.clone());
         let mut watch = self.inner.store.watch();
-        let mut recheck = tokio::time::interval(RECHECK);
-        recheck.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut verify = interval(VERIFY_ROUND / VERIFY_STEPS as u32);
+        verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The change that is on its way to the proxies, and until when others wait for it.
+        let mut under_way: Option<(Arc<Propagation>, Instant)> = None;
         loop {
-            tokio::select! {
-                event = watch.next() => match event {
-                    Some(Event::Changed { view, changes, .. }) => self.update(&view, &changes),
-                    Some(Event::Resync { view }) => {
-                        self.recompile(&view);
+            let arrived = async {
+                if let Some((propagation, latest)) = &under_way {
+                    tokio::select! {
+                        () = propagation.done() => {}
+                        () = sleep_until(*latest) => {}
                     }
-                    None => return,
-                },
-                _ = recheck.tick() => self.recheck(),
+                } else {
+                    std::future::pending().await
+                }
+            };
+            tokio::select! {
+                Some(first) = receiver.recv() => {
+                    let mut waiting = vec![first];
+                    while let Ok(next) = receiver.try_recv() {
+                        waiting.push(next);
+                    }
+                    let view = self.inner.store.view();
+                    planner = blocking(planner, move |planner| {
+                        follow(planner, &view, waiting);
+                    })
+                    .await;
+                }
+                event = watch.next(), if under_way.is_none() => {
+                    let Some(event) = event else { return };
+                    let propagation = Arc::new(propagation_of(&event));
+                    let latest = Instant::now() + self.inner.max_gather;
+                    under_way = Some((propagation.clone(), latest));
+                    planner = self.apply(planner, event, propagation).await;
+                }
+                () = arrived => under_way = None,
+                _ = verify.tick() => planner = self.verify(planner).await,
             }
         }
+    }
+
+    async fn apply(
+        &self,
+        planner: Planner,
+        event: Event,
+        propagation: Arc<Propagation>,
+    ) -> Planner {
+        let revision = view_of(&event).revision;
+        let planner = blocking(planner, move |planner| {
+            let _in_span = propagation.span().enter();
+            match event {
+                Event::Changed { view, changes, .. } => {
+                    planner.update(&view, &changes, &propagation);
+                }
+                Event::Resync { view } => {
+                    planner.recompile(&view, &propagation);
+                }
+            }
+        })
+        .await;
+        self.inner.processed.send_replace(revision);
+        planner
+    }
+
+    async fn verify(&self, planner: Planner) -> Planner {
+        let view = self.inner.store.view();
+        if view.revision != *self.inner.processed.borrow() {
+            // Changes are on their way; what differs now is not a drift.
+            return planner;
+        }
+        blocking(planner, move |planner| {
+            let drifted = planner.verify(&view);
+            if drifted > 0 {
+                tracing::error!(
+                    drifted,
+                    "snapshots had drifted from the store and were replaced"
+                );
+            }
+        })
+        .await
     }
 
     /// Tells up to which revision every change is in the snapshots.
@@ -92,141 +184,28 @@ impl Publisher {
     /// The revision of the snapshot that a proxy should hold now; `None` when it names no workload that
     /// is published.
     pub fn wanted(&self, node: &Node) -> Option<u64> {
-        let workload = Workload::of_node(node, &self.inner.home).ok()?;
-        let workloads = self.workloads();
-        Some(workloads.get(&workload)?.snapshot.borrow().revision())
+        let workload = self.workload_of(node).ok()?;
+        let published = self.inner.published.lock();
+        Some(published.get(&workload)?.snapshots.borrow().revision())
     }
 
-    /// What the objects behind the published plans refer to in vain, by workload.
+    /// What the objects behind the published plans refer to although it is not there, by workload.
     pub fn warnings(&self) -> Vec<(Workload, Vec<Warning>)> {
-        let workloads = self.workloads();
-        let mut warnings: Vec<_> = workloads
+        let published = self.inner.published.lock();
+        let mut warnings: Vec<_> = published
             .iter()
-            .filter(|(_, published)| !published.compiled.warnings().is_empty())
-            .map(|(workload, published)| (workload.clone(), published.compiled.warnings().to_vec()))
+            .filter(|(_, published)| !published.warnings.is_empty())
+            .map(|(workload, published)| (workload.clone(), published.warnings.to_vec()))
             .collect();
+        drop(published);
         warnings.sort_by(|a, b| a.0.cmp(&b.0));
         warnings
     }
 
-    /// The snapshots of a workload, from now on. It is compiled when its first proxy asks.
-    fn follow(&self, workload: Workload) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
-        let mut workloads = self.workloads();
-        if let Some(published) = workloads.get(&workload) {
-            return Ok(published.snapshot.subscribe());
-        }
-        let view = self.inner.store.view();
-        let nothing = Snapshot::builder(0).build();
-        let compiled = Compiled::new(&view, &workload, &nothing, &mut EndpointSets::default());
-        let Some((compiled, snapshot)) = compiled else {
-            return Err(Refusal::new(
-                RefusalCode::NotFound,
-                format!("{workload} does not exist: create it, or correct APPMESH_RESOURCE_ARN"),
-            ));
-        };
-        let (sender, receiver) = watch::channel(Arc::new(snapshot));
-        workloads.insert(
-            workload,
-            Published {
-                compiled,
-                snapshot: sender,
-            },
-        );
-        Ok(receiver)
-    }
-
-    fn workloads(&self) -> MutexGuard<'_, HashMap<Workload, Published>> {
-        self.inner
-            .workloads
-            .lock()
-            .expect("compiling does not panic")
-    }
-
-    /// Brings the workloads that these changes concern to this view.
-    fn update(&self, view: &View, changes: &[Change]) {
-        let touched = Touches::of(view, changes);
-        let mut sets = EndpointSets::default();
-        self.workloads().retain(|workload, published| {
-            let Some(touched) = touched.scopes.get(&workload.scope) else {
-                return true;
-            };
-            let is_concerned = touched
-                .resources
-                .iter()
-                .any(|key| published.compiled.depends_on(key))
-                || touched.registry && published.compiled.reads_registry();
-            if is_concerned {
-                return published.compile(view, workload, &mut sets);
-            }
-            let next = published.compiled.with_endpoints(
-                view,
-                workload,
-                &published.snapshot.borrow(),
-                touched,
-                &mut sets,
-            );
-            if let Some(next) = next {
-                published.publish(next);
-            }
-            true
-        });
-        self.inner.processed.send_replace(view.revision);
-    }
-
-    /// Compiles everything again, and forgets workloads that have no proxy left. Answers how many
-    /// differed from what was published.
-    fn recompile(&self, view: &View) -> usize {
-        let mut sets = EndpointSets::default();
-        let mut differed = 0;
-        self.workloads().retain(|workload, published| {
-            if published.snapshot.receiver_count() == 0 {
-                return false;
-            }
-            let before = published.snapshot.borrow().clone();
-            let exists = published.compile(view, workload, &mut sets);
-            differed += usize::from(*published.snapshot.borrow() != before);
-            exists
-        });
-        self.inner.processed.send_replace(view.revision);
-        differed
-    }
-
-    fn recheck(&self) {
-        let view = self.inner.store.view();
-        if view.revision != *self.inner.processed.borrow() {
-            // Changes are on their way; what differs now is not a drift.
-            return;
-        }
-        let drifted = self.recompile(&view);
-        if drifted > 0 {
-            tracing::error!(
-                drifted,
-                "snapshots had drifted from the store and were replaced"
-            );
-        }
-    }
-}
-
-impl Published {
-    /// Compiles anew and publishes. `false`: the workload is gone. Its proxies keep what they have.
-    fn compile(&mut self, view: &View, workload: &Workload, sets: &mut EndpointSets) -> bool {
-        let previous = self.snapshot.borrow().clone();
-        let Some((compiled, next)) = Compiled::new(view, workload, &previous, sets) else {
-            return false;
-        };
-        self.compiled = compiled;
-        self.publish(next);
-        true
-    }
-
-    fn publish(&self, next: Snapshot) {
-        self.snapshot.send_if_modified(|current| {
-            let differs = **current != next;
-            if differs {
-                *current = Arc::new(next);
-            }
-            differs
-        });
+    fn workload_of(&self, node: &Node) -> Result<Workload, Refusal> {
+        let (scope, key) = self.inner.dialect.workload_of(node)?;
+        let scope = scope.unwrap_or_else(|| self.inner.home.clone());
+        Ok(Workload { scope, key })
     }
 }
 
@@ -236,41 +215,56 @@ impl Source for Publisher {
         node: &Node,
         _peer: &Peer,
     ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
-        self.follow(Workload::of_node(node, &self.inner.home)?)
+        let workload = self.workload_of(node)?;
+        if let Some(receiver) = self.inner.published.subscribe(&workload) {
+            return Ok(receiver);
+        }
+        let unavailable = |message| Refusal::new(RefusalCode::Unavailable, message);
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { workload, answer };
+        let queued = self.inner.waiting.try_send(waiting);
+        queued.map_err(|_| unavailable("too many proxies wait for their first plan"))?;
+        let answer = answered.await;
+        answer.map_err(|_| unavailable("the control plane is shutting down"))?
     }
 }
 
-/// What some changes are about, by scope.
-struct Touches {
-    scopes: HashMap<Scope, Touched>,
+fn propagation_of(event: &Event) -> Propagation {
+    match event {
+        Event::Changed { view, causes, .. } => Propagation::new(view.revision, causes),
+        Event::Resync { view } => Propagation::new(view.revision, &Causes::default()),
+    }
 }
 
-impl Touches {
-    fn of(view: &View, changes: &[Change]) -> Self {
-        let mut scopes: HashMap<Scope, Touched> = HashMap::new();
-        for change in changes {
-            let touched = scopes.entry(change.scope().clone()).or_default();
-            match change.key() {
-                RecordKey::Resource(key) => {
-                    touched.resources.insert(key);
-                }
-                RecordKey::Instance(service_id, _) => {
-                    let service = view
-                        .scope(change.scope())
-                        .and_then(|s| s.service(&service_id));
-                    match service {
-                        Some(service) => {
-                            touched.services.insert(service.id.clone());
-                        }
-                        None => touched.registry = true,
-                    }
-                }
-                // Names came or went: any query may mean something else now.
-                RecordKey::Namespace(_) | RecordKey::Service(_) => touched.registry = true,
-                RecordKey::Operation(_) => {}
-            }
-        }
-        Self { scopes }
+fn view_of(event: &Event) -> &View {
+    match event {
+        Event::Changed { view, .. } | Event::Resync { view } => view,
+    }
+}
+
+fn follow(planner: &mut Planner, view: &View, waiting: Vec<Waiting>) {
+    for Waiting { workload, answer } in waiting {
+        // Whoever asked may have left meanwhile.
+        let _ = answer.send(planner.follow(view, &workload));
+    }
+}
+
+/// Compiles on a thread that may block.
+async fn blocking(
+    mut planner: Planner,
+    work: impl FnOnce(&mut Planner) + Send + 'static,
+) -> Planner {
+    let work = tokio::task::spawn_blocking(move || {
+        work(&mut planner);
+        planner
+    });
+    match work.await {
+        Ok(planner) => planner,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down; nothing runs after this.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

@@ -1,9 +1,13 @@
 //! Small meshes for the tests of this crate, written as the APIs take them.
 
+use crate::{
+    AppMesh, Dialect, Plan,
+    dialect::{Context, Reads},
+};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use tombolo_model::{
-    Change, Command, Context, Rejection, Reply, Scope, ScopeView, Timestamp, View,
+    Change, Command, RecordKey, Rejection, Reply, Scope, ScopeView, Timestamp, View,
     apply::{
         appmesh,
         cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
@@ -45,6 +49,30 @@ pub(crate) fn gateway_route(gateway: &str, name: &str) -> ResourceKey {
     ResourceKey::child(MESH, Kind::GatewayRoute, gateway, name)
 }
 
+/// The plan of a workload, with nothing kept from before, and all that was looked at for it.
+pub(crate) fn compile(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Reads)> {
+    let (mut own, mut of_services) = (Reads::default(), Reads::default());
+    let mut services =
+        |service: &RecordKey| Arc::new(AppMesh.compile_service(scope, service, &mut of_services));
+    let mut context = Context {
+        reads: &mut own,
+        services: &mut services,
+    };
+    let plan = AppMesh.compile(scope, &RecordKey::Resource(key.clone()), &mut context)?;
+    of_services
+        .topics()
+        .for_each(|topic| own.note(topic.clone()));
+    Some((plan, own))
+}
+
+/// Whether a change of a resource concerns what looked at this.
+pub(crate) fn concerns(reads: &Reads, key: &ResourceKey) -> bool {
+    let mut found = false;
+    let key = RecordKey::Resource(key.clone());
+    Reads::touched(None, &key, &mut |topic| found |= reads.contains(&topic));
+    found
+}
+
 /// A state that is built command by command.
 pub(crate) struct Sample {
     pub(crate) view: View,
@@ -80,7 +108,7 @@ impl Sample {
     /// Carries out a command; answers with what it changed.
     pub(crate) fn run(&mut self, command: Command) -> Result<(Vec<Change>, Reply), Rejection> {
         self.commands += 1;
-        let context = Context {
+        let context = tombolo_model::Context {
             scope: scope(),
             now: Timestamp(1_700_000_000_000 + self.commands),
             seed: self.commands,

@@ -168,7 +168,7 @@ fn refused_resource_is_named_and_the_old_one_stays() {
     control.publish(good.edit(2).with(Resource::encode("app", &secured)).build());
     let nack = wait_for("the refusal", || {
         control
-            .registry
+            .proxies
             .proxies()
             .into_iter()
             .find_map(|proxy| proxy.kinds.get(&Kind::Cluster)?.nack.clone())

@@ -438,7 +438,7 @@ fn bad_resource_rejects_only_itself() {
         tombolo_xds::Kind::Route,
         "broken",
         "1",
-        vec![0xff, 0xff, 0xff].into(),
+        &[0xff, 0xff, 0xff],
     ));
     let proxy = Running::start(set);
     assert_eq!(client::get(proxy.address, "/x").status, 200);

@@ -12,7 +12,9 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod foreign;
 pub mod node;
+mod propagation;
 pub mod resource;
 pub mod server;
 pub mod snapshot;
@@ -21,9 +23,10 @@ pub use envoy_types as envoy;
 
 pub use client::{Client, ClientOptions};
 pub use node::Node;
+pub use propagation::Propagation;
 pub use resource::{Kind, Resource};
 pub use server::Server;
-pub use server::registry::Registry;
+pub use server::connected_proxies::ConnectedProxies;
 pub use snapshot::Snapshot;
 
 #[cfg(test)]
@@ -31,4 +34,4 @@ pub use snapshot::Snapshot;
 mod sample;
 
 #[cfg(test)]
-mod weather;
+mod test_rng;

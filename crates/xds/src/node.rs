@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value};
 use crate::envoy::pb::envoy::config::core::v3 as core;
 use crate::envoy::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use crate::envoy::pb::google::protobuf::{self, value::Kind};
+use crate::foreign;
 
 /// How a proxy introduces itself in the first request of a stream. All of it is a claim
 /// of the proxy: the source decides what to believe.
@@ -60,29 +61,48 @@ impl Node {
     }
 }
 
+/// The longest id or cluster that is kept. An ARN of a virtual node has 600 bytes at most.
+const MAX_ID_BYTES: usize = 1024;
+/// The longest of all other words.
+const MAX_WORD_BYTES: usize = 256;
+/// How many features are kept.
+const MAX_FEATURES: usize = 64;
+/// How many keys and values of the metadata are kept, and how many bytes of them.
+const MAX_METADATA: Budget = Budget {
+    values: 512,
+    bytes: 16 << 10,
+};
+
+/// What a proxy says is kept for as long as it is connected, and shown to operators: it is cut to what any
+/// real proxy says, and its control characters are escaped.
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Node {
+        let word = |text: String| foreign::text(text, MAX_WORD_BYTES);
         let locality = node.locality.unwrap_or_default();
         let user_agent_version = match node.user_agent_version_type {
-            Some(UserAgentVersionType::UserAgentVersion(version)) => version,
+            Some(UserAgentVersionType::UserAgentVersion(version)) => word(version),
             Some(UserAgentVersionType::UserAgentBuildVersion(build)) => build
                 .version
                 .map(|v| format!("{}.{}.{}", v.major_number, v.minor_number, v.patch))
                 .unwrap_or_default(),
             None => String::new(),
         };
+        let features = node.client_features.into_iter().take(MAX_FEATURES);
         Node {
-            id: node.id,
-            cluster: node.cluster,
-            metadata: node.metadata.map(object).unwrap_or_default(),
+            id: foreign::text(node.id, MAX_ID_BYTES),
+            cluster: foreign::text(node.cluster, MAX_ID_BYTES),
+            metadata: node
+                .metadata
+                .map(|metadata| MAX_METADATA.object(metadata))
+                .unwrap_or_default(),
             locality: Locality {
-                region: locality.region,
-                zone: locality.zone,
-                sub_zone: locality.sub_zone,
+                region: word(locality.region),
+                zone: word(locality.zone),
+                sub_zone: word(locality.sub_zone),
             },
-            user_agent: node.user_agent_name,
+            user_agent: word(node.user_agent_name),
             user_agent_version,
-            features: node.client_features,
+            features: features.map(word).collect(),
         }
     }
 }
@@ -113,24 +133,56 @@ impl From<&Node> for core::Node {
     }
 }
 
-/// Nesting is bounded: the decoder of the message refuses more than 100 levels.
-fn object(from: protobuf::Struct) -> Map<String, Value> {
-    let mut fields: Vec<_> = from.fields.into_iter().collect();
-    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-    fields
-        .into_iter()
-        .map(|(key, value)| (key, json(value)))
-        .collect()
+/// What may still be kept of some metadata. Nesting needs no bound of its own: the decoder of the message
+/// refuses more than 100 levels.
+struct Budget {
+    values: usize,
+    bytes: usize,
 }
 
-fn json(from: protobuf::Value) -> Value {
-    match from.kind {
-        Some(Kind::BoolValue(value)) => Value::Bool(value),
-        Some(Kind::NumberValue(value)) => number(value),
-        Some(Kind::StringValue(value)) => Value::String(value),
-        Some(Kind::StructValue(value)) => Value::Object(object(value)),
-        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
-        Some(Kind::NullValue(_)) | None => Value::Null,
+impl Budget {
+    fn object(mut self, from: protobuf::Struct) -> Map<String, Value> {
+        self.fields(from)
+    }
+
+    fn fields(&mut self, from: protobuf::Struct) -> Map<String, Value> {
+        let mut fields: Vec<_> = from.fields.into_iter().collect();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut object = Map::new();
+        for (key, value) in fields {
+            let Some(key) = self.text(key) else { break };
+            object.insert(key, self.json(value));
+        }
+        object
+    }
+
+    fn json(&mut self, from: protobuf::Value) -> Value {
+        match from.kind {
+            Some(Kind::BoolValue(value)) => Value::Bool(value),
+            Some(Kind::NumberValue(value)) => number(value),
+            Some(Kind::StringValue(value)) => self.text(value).map_or(Value::Null, Value::String),
+            Some(Kind::StructValue(value)) => Value::Object(self.fields(value)),
+            Some(Kind::ListValue(list)) => {
+                let mut values = Vec::new();
+                for value in list.values {
+                    if self.values == 0 {
+                        break;
+                    }
+                    self.values -= 1;
+                    values.push(self.json(value));
+                }
+                Value::Array(values)
+            }
+            Some(Kind::NullValue(_)) | None => Value::Null,
+        }
+    }
+
+    /// `None`: nothing more is kept.
+    fn text(&mut self, text: String) -> Option<String> {
+        self.values = self.values.checked_sub(1)?;
+        let text = foreign::text(text, MAX_ID_BYTES);
+        self.bytes = self.bytes.checked_sub(text.len())?;
+        Some(text)
     }
 }
 
@@ -215,5 +267,34 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(Node::from(node).user_agent_version, "1.40.2");
+    }
+    #[test]
+    fn a_node_that_says_too_much_is_cut() {
+        let text = |text: String| protobuf::Value {
+            kind: Some(Kind::StringValue(text)),
+        };
+        let list = protobuf::ListValue {
+            values: vec![text("x".into()); 100_000],
+        };
+        let fields = (0..10_000).map(|n| (format!("key{n}"), text("\u{1b}[2J".repeat(1000))));
+        let mut metadata: protobuf::Struct = protobuf::Struct {
+            fields: fields.collect(),
+        };
+        let list = protobuf::Value {
+            kind: Some(Kind::ListValue(list)),
+        };
+        metadata.fields.insert("a".into(), list);
+        let node = core::Node {
+            id: "x".repeat(70_000),
+            cluster: "\u{1b}]0;title\u{7}".into(),
+            metadata: Some(metadata),
+            client_features: vec!["f".repeat(1000); 1000],
+            ..Default::default()
+        };
+        let node = Node::from(node);
+        assert_eq!(node.cluster, r"\u{1b}]0;title\u{7}");
+        let kept = serde_json::to_string(&node).expect("JSON");
+        assert!(kept.len() < 64 << 10, "{} bytes", kept.len());
+        assert!(!kept.contains('\u{1b}'));
     }
 }

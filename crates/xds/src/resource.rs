@@ -1,11 +1,11 @@
 //! One named piece of configuration, encoded once and shared by everyone who needs it.
 
-mod canonical;
 mod reference;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wire;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -120,57 +120,100 @@ impl fmt::Display for Kind {
 pub trait Body: Message + Name + Default {
     /// The kind that carries this message.
     const KIND: Kind;
+
+    /// Adds the resources that this message needs to be complete.
+    fn refer(&self, _found: &mut Vec<Reference>) {}
 }
 
-macro_rules! bodies {
-    ($($message:ident => $kind:ident),* $(,)?) => {
-        $(impl Body for $message { const KIND: Kind = Kind::$kind; })*
-    };
+impl Body for Cluster {
+    const KIND: Kind = Kind::Cluster;
+
+    fn refer(&self, found: &mut Vec<Reference>) {
+        reference::in_cluster(self, found);
+    }
 }
 
-bodies! {
-    Cluster => Cluster,
-    ClusterLoadAssignment => Endpoint,
-    Listener => Listener,
-    RouteConfiguration => Route,
-    Secret => Secret,
+impl Body for ClusterLoadAssignment {
+    const KIND: Kind = Kind::Endpoint;
+}
+
+impl Body for Listener {
+    const KIND: Kind = Kind::Listener;
+
+    fn refer(&self, found: &mut Vec<Reference>) {
+        reference::in_listener(self, found);
+    }
+}
+
+impl Body for RouteConfiguration {
+    const KIND: Kind = Kind::Route;
+}
+
+impl Body for Secret {
+    const KIND: Kind = Kind::Secret;
 }
 
 /// A named, versioned, encoded message. Immutable: share it as `Arc<Resource>`.
 ///
 /// The body stays encoded because most holders (the server, a cache, a file) only pass it
-/// on; who needs the message calls [`Resource::decode`].
+/// on; who needs the message calls [`Resource::decode`]. It is kept in the form in which
+/// responses carry it, so that all proxies that hold it share the bytes.
 #[derive(Clone)]
 pub struct Resource {
     kind: Kind,
     name: Arc<str>,
     version: Arc<str>,
-    body: Bytes,
+    /// An encoded `envoy.service.discovery.v3.Resource`. Its `Any` comes last, and in that the body.
+    wire: Bytes,
+    any_len: usize,
+    body_len: usize,
     references: Arc<[Reference]>,
 }
 
 impl Resource {
-    /// Encodes a message; the version is a hash of the content.
+    /// Encodes a message; the version is a hash of the content. What it refers to is read from the
+    /// message.
     ///
-    /// Two equal messages give the same version in every process: entries of the map
-    /// fields that Envoy's configuration uses are sorted first, since the hash maps that
-    /// hold them have no stable order.
+    /// The generated types keep map fields in hash maps, which are encoded in another order each
+    /// time. Whoever wants equal versions for equal messages sets no map of more than one entry, or
+    /// encodes it in order and calls [`Resource::assemble`].
     pub fn encode<M: Body>(name: impl Into<Arc<str>>, message: &M) -> Resource {
-        Resource::from_encoded(M::KIND, name, message.encode_to_vec())
+        let references = reference::find(message);
+        Resource::assemble(M::KIND, name, &message.encode_to_vec(), &[], references)
     }
 
-    /// Like [`Resource::encode`], for a body that is already encoded. The bytes are taken
-    /// as they are if they are not a well-formed message.
-    pub fn from_encoded(kind: Kind, name: impl Into<Arc<str>>, body: Vec<u8>) -> Resource {
-        let body = canonical::sort_maps(kind, body);
-        let digest = Sha256::digest(&body);
+    /// A resource whose body is `head` and then `parts`, which may be shared with other resources: a
+    /// message may be cut between its fields. The version is a hash of the content. `references` are
+    /// what [`Resource::references`] answers, in any order.
+    pub fn assemble(
+        kind: Kind,
+        name: impl Into<Arc<str>>,
+        head: &[u8],
+        parts: &[&Part],
+        references: Vec<Reference>,
+    ) -> Resource {
+        let mut hasher = Sha256::new();
+        hasher.update(head);
+        let mut length = head.len();
+        for part in parts {
+            hasher.update(part.digest);
+            length += part.bytes.len();
+        }
         // 96 bits: a collision is out of reach by accident, and versions are compared and
         // sent per resource, so their length is paid for often.
-        let version: String = digest[..12]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Resource::received(kind, name, version, Bytes::from(body))
+        let mut version = String::with_capacity(24);
+        for byte in &hasher.finalize()[..12] {
+            let _ = write!(version, "{byte:02x}"); // Writing to a string does not fail.
+        }
+        let bodies = std::iter::once(head).chain(parts.iter().map(|part| &*part.bytes));
+        Resource::build(
+            kind,
+            name.into(),
+            version.into(),
+            length,
+            bodies,
+            references,
+        )
     }
 
     /// A resource whose version somebody else chose: what a client got from a server, or
@@ -180,15 +223,39 @@ impl Resource {
         kind: Kind,
         name: impl Into<Arc<str>>,
         version: impl Into<Arc<str>>,
-        body: Bytes,
+        body: &[u8],
     ) -> Resource {
-        let references = reference::find(kind, &body).into();
+        let references = reference::decode(kind, body);
+        let bodies = std::iter::once(body);
+        Resource::build(
+            kind,
+            name.into(),
+            version.into(),
+            body.len(),
+            bodies,
+            references,
+        )
+    }
+
+    fn build<'a>(
+        kind: Kind,
+        name: Arc<str>,
+        version: Arc<str>,
+        body_len: usize,
+        bodies: impl Iterator<Item = &'a [u8]>,
+        mut references: Vec<Reference>,
+    ) -> Resource {
+        references.sort();
+        references.dedup();
+        let (wire, any_len) = wire::resource(&name, &version, kind.type_url(), body_len, bodies);
         Resource {
             kind,
-            name: name.into(),
-            version: version.into(),
-            body,
-            references,
+            name,
+            version,
+            wire,
+            any_len,
+            body_len,
+            references: references.into(),
         }
     }
 
@@ -208,8 +275,19 @@ impl Resource {
     }
 
     /// The encoded message.
-    pub fn body(&self) -> &Bytes {
-        &self.body
+    pub fn body(&self) -> &[u8] {
+        &self.wire[self.wire.len() - self.body_len..]
+    }
+
+    /// The encoded `google.protobuf.Any` with the message, as state-of-the-world responses carry it.
+    pub fn any_bytes(&self) -> &[u8] {
+        &self.wire[self.wire.len() - self.any_len..]
+    }
+
+    /// The encoded `envoy.service.discovery.v3.Resource` with name, version and message, as delta
+    /// responses carry it.
+    pub fn wire_bytes(&self) -> &[u8] {
+        &self.wire
     }
 
     /// The resources that this one needs to be complete: the endpoints of an EDS cluster,
@@ -226,28 +304,18 @@ impl Resource {
                 wanted: M::KIND,
             });
         }
-        M::decode(self.body.clone()).map_err(DecodeError::Malformed)
+        M::decode(self.body()).map_err(DecodeError::Malformed)
     }
 
-    /// The body wrapped in an `Any`, as responses carry it. Copies the body.
+    /// The message in an `Any`, without knowing its type.
     pub fn any(&self) -> Any {
         Any {
             type_url: self.kind.type_url().to_owned(),
-            value: self.body.to_vec(),
+            value: self.body().to_vec(),
         }
     }
 
-    /// The resource as delta responses and files carry it.
-    pub fn to_wire(&self) -> discovery::Resource {
-        discovery::Resource {
-            name: self.name.to_string(),
-            version: self.version.to_string(),
-            resource: Some(self.any()),
-            ..Default::default()
-        }
-    }
-
-    /// The inverse of [`Resource::to_wire`]. The kind comes from the type URL of the body.
+    /// A resource as delta responses and files carry it. The kind comes from the type URL of the body.
     pub fn from_wire(wire: discovery::Resource) -> Result<Resource, DecodeError> {
         let any = wire.resource.ok_or(DecodeError::NoBody)?;
         let kind = Kind::from_type_url(&any.type_url).ok_or(DecodeError::UnknownType {
@@ -257,18 +325,35 @@ impl Resource {
             kind,
             wire.name,
             wire.version,
-            Bytes::from(any.value),
+            &any.value,
         ))
     }
 
-    /// One resource as bytes: an encoded `envoy.service.discovery.v3.Resource`.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.to_wire().encode_to_vec()
-    }
-
-    /// The inverse of [`Resource::to_bytes`]; foreign bytes give an error.
+    /// The inverse of [`Resource::wire_bytes`]; foreign bytes give an error.
     pub fn from_bytes(bytes: &[u8]) -> Result<Resource, DecodeError> {
         Resource::from_wire(discovery::Resource::decode(bytes).map_err(DecodeError::Malformed)?)
+    }
+}
+
+/// Encoded fields that several resources have in common: encoded, hashed and kept once.
+#[derive(Clone)]
+pub struct Part {
+    bytes: Bytes,
+    digest: [u8; 32],
+}
+
+impl Part {
+    /// A part of a body.
+    pub fn new(bytes: impl Into<Bytes>) -> Part {
+        let bytes = bytes.into();
+        let digest = Sha256::digest(&bytes).into();
+        Part { bytes, digest }
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes.len())
     }
 }
 
@@ -287,10 +372,7 @@ impl fmt::Debug for Resource {
         write!(
             f,
             "{} {:?}@{} ({} bytes)",
-            self.kind,
-            self.name,
-            self.version,
-            self.body.len()
+            self.kind, self.name, self.version, self.body_len
         )
     }
 }

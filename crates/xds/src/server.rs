@@ -3,33 +3,35 @@
 //! Each stream has its own task, its own [`session`] and a short queue, so a proxy that does
 //! not read holds up nobody: its snapshots coalesce in the `watch` channel until it does.
 
-pub mod registry;
+mod codec;
+pub mod connected_proxies;
+mod connection;
 pub mod session;
 mod source;
 mod stream;
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::TcpIncoming;
+use tonic::codegen::{BoxFuture, Service as TowerService, http};
+use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use source::{Peer, Refusal, RefusalCode, Source};
 
-use self::registry::Registry;
-use self::session::Dialect;
+use self::codec::XdsCodec;
+use self::connected_proxies::ConnectedProxies;
+use self::connection::{ConnectedPeer, Limits};
 use self::session::delta::Delta;
 use self::session::sotw::Sotw;
-use crate::envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
-};
-use crate::envoy::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use self::session::{ProtocolVariant, Push};
 
 /// Limits and timing of a server.
 #[derive(Clone, Debug)]
@@ -41,8 +43,10 @@ pub struct ServerOptions {
     /// The interval of HTTP/2 pings; a connection that does not answer within the same
     /// time is closed.
     pub keepalive: Duration,
-    /// How long a stream may take to introduce itself.
-    pub greeting: Duration,
+    /// How long a stream may take to say who it is, and how long a connection may be without a stream.
+    pub handshake_timeout: Duration,
+    /// How many connections may not have said who they are. Beyond that the oldest of them is closed.
+    pub max_silent_connections: usize,
     /// How long connections may take to close after a shutdown.
     pub drain: Duration,
 }
@@ -51,9 +55,10 @@ impl Default for ServerOptions {
     fn default() -> ServerOptions {
         ServerOptions {
             max_streams: 50_000,
-            max_message_bytes: 16 << 20,
+            max_message_bytes: 4 << 20,
             keepalive: Duration::from_secs(20),
-            greeting: Duration::from_secs(20),
+            handshake_timeout: Duration::from_secs(20),
+            max_silent_connections: 256,
             drain: Duration::from_secs(2),
         }
     }
@@ -63,7 +68,7 @@ impl Default for ServerOptions {
 #[derive(Debug)]
 pub struct Server<S> {
     source: Arc<S>,
-    registry: Registry,
+    proxies: ConnectedProxies,
     options: ServerOptions,
 }
 
@@ -72,14 +77,14 @@ impl<S: Source> Server<S> {
     pub fn new(source: S, options: ServerOptions) -> Server<S> {
         Server {
             source: Arc::new(source),
-            registry: Registry::default(),
+            proxies: ConnectedProxies::default(),
             options,
         }
     }
 
     /// The proxies that are connected to this server.
-    pub fn registry(&self) -> Registry {
-        self.registry.clone()
+    pub fn proxies(&self) -> ConnectedProxies {
+        self.proxies.clone()
     }
 
     /// Serves until `shutdown` is ready, then ends all streams; the proxies will look for
@@ -92,28 +97,30 @@ impl<S: Source> Server<S> {
         let (stop, stopping) = watch::channel(false);
         let Server {
             source,
-            registry,
+            proxies,
             options,
         } = self;
         let (keepalive, drain) = (options.keepalive, options.drain);
-        let limit = options.max_message_bytes;
+        let limits = Limits {
+            idle: options.handshake_timeout,
+            silent: options.max_silent_connections,
+        };
         let service = Service {
             source,
-            registry,
+            proxies,
             options,
             stopping: stopping.clone(),
         };
-        let service =
-            AggregatedDiscoveryServiceServer::new(service).max_decoding_message_size(limit);
-        let incoming = TcpIncoming::from(listener)
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(keepalive));
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(keepalive))
             .http2_keepalive_timeout(Some(keepalive))
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-            .add_service(service)
-            .serve_with_incoming_shutdown(incoming, until(stopping));
+            .serve_with_incoming_shutdown(
+                service,
+                connection::incoming(listener, limits),
+                until(stopping),
+            );
         tokio::pin!(serving);
         tokio::select! {
             result = &mut serving => return result,
@@ -127,6 +134,9 @@ impl<S: Source> Server<S> {
 /// A proxy needs one; a few more are in order while it reconnects.
 const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 
+/// The headers of a call: room for signatures and tokens.
+const MAX_HEADER_BYTES: u32 = 32 << 10;
+
 /// Responses that may wait for the connection, per stream.
 const QUEUE: usize = 2;
 
@@ -137,51 +147,97 @@ async fn until(mut stopping: watch::Receiver<bool>) {
 
 struct Service<S> {
     source: Arc<S>,
-    registry: Registry,
+    proxies: ConnectedProxies,
     options: ServerOptions,
     stopping: watch::Receiver<bool>,
+}
+
+impl<S> Clone for Service<S> {
+    fn clone(&self) -> Service<S> {
+        Service {
+            source: self.source.clone(),
+            proxies: self.proxies.clone(),
+            options: self.options.clone(),
+            stopping: self.stopping.clone(),
+        }
+    }
 }
 
 impl<S: Source> Service<S> {
     /// Answers at once, so that a proxy never waits for headers; everything else happens in
     /// the task of the stream.
-    fn open<D: Dialect>(
+    fn open<D: ProtocolVariant>(
         &self,
         request: Request<Streaming<D::Request>>,
-    ) -> Response<ReceiverStream<Result<D::Response, Status>>> {
-        let addr = request.remote_addr();
+    ) -> Response<ReceiverStream<Result<Push, Status>>> {
+        let connection = request.extensions().get::<ConnectedPeer>().cloned();
         let (headers, _, inbound) = request.into_parts();
         let (outbound, responses) = tokio::sync::mpsc::channel(QUEUE);
         let stream = stream::Stream::<S, D> {
             source: self.source.clone(),
-            registry: self.registry.clone(),
+            proxies: self.proxies.clone(),
             options: self.options.clone(),
             stopping: self.stopping.clone(),
-            peer: Peer::new(addr, headers),
+            peer: Peer::new(connection.as_ref().map(|peer| peer.addr), headers),
+            open: connection.map(|peer| peer.open_stream()),
             inbound,
             outbound,
         };
         tokio::spawn(stream.run());
         Response::new(ReceiverStream::new(responses))
     }
+
+    async fn serve<D: ProtocolVariant>(
+        self,
+        request: http::Request<tonic::body::Body>,
+    ) -> http::Response<tonic::body::Body> {
+        let limit = self.options.max_message_bytes;
+        let mut grpc = Grpc::new(XdsCodec::<D>::default()).max_decoding_message_size(limit);
+        let call = Call::<S, D> {
+            service: self,
+            variant: PhantomData,
+        };
+        grpc.streaming(call, request).await
+    }
 }
 
-#[tonic::async_trait]
-impl<S: Source> AggregatedDiscoveryService for Service<S> {
-    type StreamAggregatedResourcesStream = ReceiverStream<Result<DiscoveryResponse, Status>>;
-    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+/// A call of one of the two methods of `envoy.service.discovery.v3.AggregatedDiscoveryService`.
+struct Call<S, D> {
+    service: Service<S>,
+    variant: PhantomData<D>,
+}
 
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Ok(self.open::<Sotw>(request))
+impl<S: Source, D: ProtocolVariant> StreamingService<D::Request> for Call<S, D> {
+    type Response = Push;
+    type ResponseStream = ReceiverStream<Result<Push, Status>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<D::Request>>) -> Self::Future {
+        ready(Ok(self.service.open::<D>(request)))
+    }
+}
+
+// The generated service would demand responses as messages; these are encoded already.
+impl<S: Source> TowerService<http::Request<tonic::body::Body>> for Service<S> {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        Ok(self.open::<Delta>(request))
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            let path = request.uri().path();
+            Ok(
+                match path.strip_prefix("/envoy.service.discovery.v3.AggregatedDiscoveryService/") {
+                    Some("StreamAggregatedResources") => service.serve::<Sotw>(request).await,
+                    Some("DeltaAggregatedResources") => service.serve::<Delta>(request).await,
+                    _ => Status::unimplemented("only aggregated discovery is served").into_http(),
+                },
+            )
+        })
     }
 }

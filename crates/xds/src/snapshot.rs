@@ -1,26 +1,32 @@
 //! Everything one proxy should hold, at one revision.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use prost::Message;
 
 use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
-use crate::resource::{DecodeError, Kind, Reference, Resource};
+use crate::propagation::Propagation;
+use crate::resource::{DecodeError, Kind, Reference, Resource, wire};
 
-/// The resources of one kind, by name.
-pub type Resources = BTreeMap<Arc<str>, Arc<Resource>>;
+/// The resources of one kind, by name. A persistent map: a clone is a pointer, and versions of it that
+/// were made from one another share all but the path to what differs.
+pub type Resources = OrdMap<Arc<str>, Arc<Resource>>;
 
 /// An immutable, complete set of resources: what one proxy should hold at one revision.
 ///
-/// Cheap to clone and to compare: each kind is one shared map, so snapshots that were made
-/// from one another with [`Snapshot::edit`] share what did not change. Two snapshots are
+/// Cheap to clone, to edit and to compare: each kind is a persistent map, so snapshots that were
+/// made from one another with [`Snapshot::edit`] share what did not change, and
+/// [`Snapshot::difference`] looks at nothing that they share. Two snapshots are
 /// equal when they hold the same resources at the same versions; **the revision does not
 /// count**, so "equal" means "nobody needs to be woken".
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     revision: u64,
-    kinds: [Arc<Resources>; 5],
+    kinds: [Resources; 5],
+    /// Follows the change that made it.
+    propagation: Option<Arc<Propagation>>,
 }
 
 impl Snapshot {
@@ -40,6 +46,7 @@ impl Snapshot {
             snapshot: Snapshot {
                 revision,
                 kinds: self.kinds.clone(),
+                propagation: None,
             },
         }
     }
@@ -47,6 +54,11 @@ impl Snapshot {
     /// The revision of the store that this snapshot reflects.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Follows the change that made this snapshot, if anybody does.
+    pub fn propagation(&self) -> Option<&Arc<Propagation>> {
+        self.propagation.as_ref()
     }
 
     /// All resources of a kind.
@@ -78,8 +90,21 @@ impl Snapshot {
 
     /// Whether one kind is the same in both: by identity where shared, by versions else.
     pub fn same(&self, other: &Snapshot, kind: Kind) -> bool {
+        self.difference(other, kind).next().is_none()
+    }
+
+    /// The names of a kind that one of both does not have or has at another version, in order. Costs what
+    /// was edited between them, not what they hold.
+    pub fn difference<'a>(
+        &'a self,
+        other: &'a Snapshot,
+        kind: Kind,
+    ) -> impl Iterator<Item = &'a Arc<str>> {
         let (ours, theirs) = (&self.kinds[kind.index()], &other.kinds[kind.index()]);
-        Arc::ptr_eq(ours, theirs) || ours == theirs
+        ours.diff(theirs).map(|item| match item {
+            DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name,
+            DiffItem::Update { new: (name, _), .. } => name,
+        })
     }
 
     /// Every resource that another one needs but that is not there, in order.
@@ -106,12 +131,17 @@ impl Snapshot {
     /// The snapshot as bytes, for a file: one `DeltaDiscoveryResponse` that holds every
     /// resource, so that the field's own tools can read it. The order is stable.
     pub fn to_bytes(&self) -> Vec<u8> {
-        DeltaDiscoveryResponse {
+        let mut bytes = DeltaDiscoveryResponse {
             system_version_info: self.revision.to_string(),
-            resources: self.iter().map(|resource| resource.to_wire()).collect(),
             ..Default::default()
         }
-        .encode_to_vec()
+        .encode_to_vec();
+        for resource in self.iter() {
+            let resource = resource.wire_bytes();
+            wire::put_header(wire::RESPONSE_RESOURCES, resource.len(), &mut bytes);
+            bytes.extend_from_slice(resource);
+        }
+        bytes
     }
 
     /// The inverse of [`Snapshot::to_bytes`]; foreign bytes give an error.
@@ -146,7 +176,7 @@ impl Builder {
         let resource = resource.into();
         let resources = &mut self.snapshot.kinds[resource.kind().index()];
         if resources.get(resource.name()) != Some(&resource) {
-            Arc::make_mut(resources).insert(resource.name().clone(), resource);
+            resources.insert(resource.name().clone(), resource);
         }
         self
     }
@@ -160,22 +190,22 @@ impl Builder {
     /// Takes a resource out; nothing happens if it is not there.
     pub fn remove(&mut self, kind: Kind, name: &str) -> &mut Builder {
         let resources = &mut self.snapshot.kinds[kind.index()];
+        // Removing what is not there would copy the path to where it would be.
         if resources.contains_key(name) {
-            Arc::make_mut(resources).remove(name);
+            resources.remove(name);
         }
         self
     }
 
-    /// Replaces a whole kind with a map that may be shared with other snapshots. The map
-    /// must hold that kind only, each resource under its own name.
-    pub fn share(&mut self, kind: Kind, resources: Arc<Resources>) -> &mut Builder {
-        debug_assert!(
-            resources
-                .iter()
-                .all(|(n, r)| r.kind() == kind && r.name() == n)
-        );
-        self.snapshot.kinds[kind.index()] = resources;
+    /// Follows the change from here to the proxies.
+    pub fn follow(&mut self, propagation: Arc<Propagation>) -> &mut Builder {
+        self.snapshot.propagation = Some(propagation);
         self
+    }
+
+    /// What was collected so far.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// The snapshot.
@@ -272,8 +302,25 @@ mod tests {
             .insert(endpoints("b"))
             .remove(Kind::Listener, "none");
         let two = edit.build();
-        let shared = |kind: Kind| Arc::ptr_eq(&one.kinds[kind.index()], &two.kinds[kind.index()]);
+        let shared = |kind: Kind| one.kinds[kind.index()].ptr_eq(&two.kinds[kind.index()]);
         assert!(shared(Kind::Cluster) && shared(Kind::Listener) && !shared(Kind::Endpoint));
+    }
+
+    #[test]
+    fn the_difference_names_what_came_went_or_changed() {
+        let many = (0..500).map(|n| cluster(&format!("c{n:03}"), ""));
+        let one = many.fold(Snapshot::builder(1), Builder::with).build();
+        let mut edit = one.edit(2);
+        edit.insert(cluster("c100", "other"))
+            .insert(cluster("new", ""))
+            .remove(Kind::Cluster, "c400");
+        let two = edit.build();
+        let names: Vec<&str> = one
+            .difference(&two, Kind::Cluster)
+            .map(|name| &**name)
+            .collect();
+        assert_eq!(names, ["c100", "c400", "new"]);
+        assert_eq!(one.difference(&two, Kind::Endpoint).count(), 0);
     }
 
     #[test]

@@ -65,7 +65,7 @@ async fn next(updates: &mut Updates) -> Update {
 
 /// Accepts whatever comes until the proxy holds a revision; says what came.
 async fn catch_up(updates: &mut Updates, control: &Control, revision: u64) -> Vec<String> {
-    let done = control.registry.wait_acked(revision, 1);
+    let done = control.proxies.wait_acked(revision, 1);
     tokio::pin!(done);
     let mut lines = Vec::new();
     let accept = async {
@@ -108,10 +108,10 @@ async fn all_kinds_of_a_snapshot_arrive_as_one_update() {
     );
     assert!(update.removed.is_empty());
     update.accept();
-    within("the server hears of it", control.registry.wait_acked(5, 1)).await;
+    within("the server hears of it", control.proxies.wait_acked(5, 1)).await;
     assert!(client.status().borrow().connected);
 
-    let proxies = control.registry.proxies();
+    let proxies = control.proxies.proxies();
     let [proxy] = &proxies[..] else {
         panic!("one proxy: {proxies:?}")
     };
@@ -125,16 +125,16 @@ async fn a_change_brings_only_what_changed() {
     let control = Control::start(mesh(1, &["a", "b"], 1)).await;
     let (_client, mut updates) = start(&control, "one");
     next(&mut updates).await.accept();
-    within("the first revision", control.registry.wait_acked(1, 1)).await;
+    within("the first revision", control.proxies.wait_acked(1, 1)).await;
     let endpoints = Resource::encode("b", &sample::endpoints("b", &[at(2)]));
     control.publish(control.snapshot().edit(2).with(endpoints).build());
     let update = next(&mut updates).await;
     assert_eq!(changed(&update), ["EDS b"]);
     update.accept();
-    within("the second revision", control.registry.wait_acked(2, 1)).await;
+    within("the second revision", control.proxies.wait_acked(2, 1)).await;
     // A revision that changes nothing for this proxy counts as acknowledged at once.
     control.publish(control.snapshot().edit(9).build());
-    within("the ninth revision", control.registry.wait_acked(9, 1)).await;
+    within("the ninth revision", control.proxies.wait_acked(9, 1)).await;
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn a_rejected_resource_is_named_in_the_registry_and_the_rest_is_adopted() 
         reason: "cannot be done".into(),
     };
     update.reject(vec![rejection]);
-    let nack = until(&control.registry, "a rejection is shown", |registry| {
+    let nack = until(&control.proxies, "a rejection is shown", |registry| {
         registry
             .proxies()
             .first()?
@@ -190,7 +190,7 @@ async fn a_rejected_resource_is_named_in_the_registry_and_the_rest_is_adopted() 
     assert_eq!((&*nack.reason, nack.revision), ("b: cannot be done", 1));
     assert_eq!(nack.names, ["b".into()]);
     assert_eq!(
-        control.registry.spread(1).acked,
+        control.proxies.spread(1).acked,
         0,
         "one of them is not in place"
     );
@@ -202,7 +202,7 @@ async fn a_rejected_resource_is_named_in_the_registry_and_the_rest_is_adopted() 
     let update = next(&mut updates).await;
     assert_eq!(*update.snapshot, *control.snapshot());
     update.accept();
-    within("the second revision", control.registry.wait_acked(2, 1)).await;
+    within("the second revision", control.proxies.wait_acked(2, 1)).await;
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn an_update_that_is_dropped_counts_as_rejected() {
     let control = Control::start(mesh(1, &["a"], 1)).await;
     let (_client, mut updates) = start(&control, "one");
     drop(next(&mut updates).await);
-    let reason = until(&control.registry, "a rejection is shown", |registry| {
+    let reason = until(&control.proxies, "a rejection is shown", |registry| {
         Some(
             registry
                 .proxies()
@@ -231,7 +231,7 @@ async fn a_lost_control_plane_changes_nothing_and_a_new_one_sends_the_difference
     let control = Control::start(mesh(1, &["a", "b"], 1)).await;
     let (client, mut updates) = start(&control, "one");
     next(&mut updates).await.accept();
-    within("the first revision", control.registry.wait_acked(1, 1)).await;
+    within("the first revision", control.proxies.wait_acked(1, 1)).await;
     let (addr, old) = (control.addr, control.snapshot());
     control.stop().await;
     let mut status = client.status();
@@ -263,7 +263,7 @@ async fn what_was_saved_is_not_sent_again() {
         ..options(&control, "one")
     };
     let (_client, mut updates) = Client::start(options).expect("a good endpoint");
-    within("nothing has to be sent", control.registry.wait_acked(4, 1)).await;
+    within("nothing has to be sent", control.proxies.wait_acked(4, 1)).await;
     control.publish(mesh(5, &["a"], 2));
     assert_eq!(changed(&next(&mut updates).await), ["EDS a"]);
 }
@@ -278,7 +278,7 @@ async fn names_that_are_asked_for_come_beside_the_references() {
     let update = next(&mut updates).await;
     assert_eq!(changed(&update), ["RDS extra"]);
     update.accept();
-    within("the client is in step", control.registry.wait_acked(1, 1)).await;
+    within("the client is in step", control.proxies.wait_acked(1, 1)).await;
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn a_refused_proxy_learns_why() {
         );
         assert!(!status.connected);
     }
-    assert_eq!(control.registry.connected(), 0);
+    assert_eq!(control.proxies.connected(), 0);
 }
 
 #[tokio::test]
@@ -363,7 +363,7 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
         .delta_aggregated_resources(ReceiverStream::new(outbound))
         .await;
     let _stuck = stuck.expect("a stream").into_inner();
-    until(&control.registry, "the slow one is there", |r| {
+    until(&control.proxies, "the slow one is there", |r| {
         (r.connected() == 1).then_some(())
     })
     .await;
@@ -378,7 +378,7 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
             behind
         } {}
     }
-    let proxies = control.registry.proxies();
+    let proxies = control.proxies.proxies();
     let acked = |id: &str| {
         proxies
             .iter()
@@ -387,7 +387,7 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
             .revision_acked
     };
     assert_eq!(acked("slow"), 0);
-    until(&control.registry, "the quick one is done", |registry| {
+    until(&control.proxies, "the quick one is done", |registry| {
         (registry.spread(39).acked == 1).then_some(())
     })
     .await;
@@ -420,11 +420,11 @@ async fn a_client_without_a_consumer_leaves() {
     let (_client, mut updates) = start(&control, "one");
     next(&mut updates).await.accept();
     drop(updates);
-    until(&control.registry, "the stream ends", |r| {
+    until(&control.proxies, "the stream ends", |r| {
         (r.connected() == 0).then_some(())
     })
     .await;
-    assert!(!control.registry.proxies()[0].connected);
+    assert!(!control.proxies.proxies()[0].connected);
 }
 
 #[test]

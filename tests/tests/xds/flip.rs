@@ -13,7 +13,7 @@ use tombolo_model::{
     appmesh::{Kind, ResourceKey, Spec},
     cloudmap::NamespaceType,
 };
-use tombolo_plan::Publisher;
+use tombolo_plan::{AppMesh, Publisher};
 use tombolo_store::Store;
 use tombolo_tests::{ACCOUNT, REGION};
 use tombolo_xds::{
@@ -93,7 +93,7 @@ impl Mesh {
     /// A node `web` that calls a service whose route leads to one of two nodes, each with an instance.
     async fn new() -> Self {
         let (store, scope) = (Store::memory(), Scope::new(ACCOUNT, REGION));
-        let publisher = Publisher::new(store.clone(), scope.clone());
+        let publisher = Publisher::new(store.clone(), scope.clone(), AppMesh);
         let follow = publisher.clone();
         tokio::spawn(async move { follow.run().await });
         let mesh = Self {

@@ -15,11 +15,11 @@ use tombolo_linux::{
     netns::Netns,
 };
 use tombolo_model::{Scope, appmesh::ResourceKey, arn};
-use tombolo_plan::Publisher;
+use tombolo_plan::{AppMesh, Publisher};
 use tombolo_store::Store;
 use tombolo_tests::{ACCOUNT, Program, ProxyKind, REGION, mesh::Mesh, need};
 use tombolo_xds::{
-    Node, Registry, Server, Snapshot,
+    ConnectedProxies, Node, Server, Snapshot,
     server::{Peer, Refusal, Source},
 };
 
@@ -80,7 +80,7 @@ struct Sidecar {
     program: Program,
     address: Ipv4Addr,
     /// What its own xDS server knows of it: a server listens in one namespace.
-    registry: Registry,
+    registry: ConnectedProxies,
     /// Keeps the namespace.
     _pod: PodNet,
 }
@@ -90,7 +90,7 @@ impl Stage {
         let (binary, envoy) = (need("TOMBOLO_BIN")?, need("TOMBOLO_ENVOY")?);
         let scope = Scope::new(ACCOUNT, REGION);
         let store = Store::memory();
-        let publisher = Publisher::new(store.clone(), scope.clone());
+        let publisher = Publisher::new(store.clone(), scope.clone(), AppMesh);
         let follow = publisher.clone();
         tokio::spawn(async move { follow.run().await });
         let source = Observed {
@@ -161,7 +161,7 @@ impl Stage {
             .expect("sockets can be nonblocking");
         let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
         let server = Server::new(self.source.clone(), Default::default());
-        let registry = server.registry();
+        let registry = server.proxies();
         tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
 
         let state = self.directory.path().join(pod);

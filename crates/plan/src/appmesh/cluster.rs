@@ -5,12 +5,15 @@ use crate::plan::{
     Timeout,
 };
 use std::{sync::Arc, time::Duration};
-use tombolo_model::appmesh::spec::{
-    self, PortMapping,
-    listener::{ConnectionPool, ListenerTimeout, RequestTimeout},
-    mesh::IpPreference,
-    virtual_gateway::VirtualGatewayListener,
-    virtual_node::{DnsResponseType, Listener, ServiceDiscovery},
+use tombolo_model::appmesh::{
+    ResourceKey,
+    spec::{
+        self, PortMapping,
+        listener::{ConnectionPool, ListenerTimeout, RequestTimeout},
+        mesh::IpPreference,
+        virtual_gateway::VirtualGatewayListener,
+        virtual_node::{DnsResponseType, Listener, ServiceDiscovery},
+    },
 };
 
 /// How long a request may take where nobody says otherwise (facts/walkthroughs.md §2.2).
@@ -75,8 +78,9 @@ pub(super) fn protocol(protocol: spec::Protocol) -> Protocol {
 }
 
 /// The application beside the proxy. Its connection pool limits apply here and nowhere else.
-pub(super) fn local(listener: &Listener, ipv6: bool) -> Cluster {
+pub(super) fn local(node: &ResourceKey, listener: &Listener, ipv6: bool) -> Cluster {
     Cluster {
+        origin: node.to_string().into(),
         discovery: Discovery::Local {
             port: listener.port_mapping.port,
             ipv6,
@@ -90,8 +94,9 @@ pub(super) fn local(listener: &Listener, ipv6: bool) -> Cluster {
 }
 
 /// The way of a gateway back to itself, where the limits of its listener apply.
-pub(super) fn self_redirect(listener: &VirtualGatewayListener) -> Cluster {
+pub(super) fn self_redirect(gateway: &ResourceKey, listener: &VirtualGatewayListener) -> Cluster {
     Cluster {
+        origin: gateway.to_string().into(),
         discovery: Discovery::Local {
             port: SELF_REDIRECT_PORT,
             ipv6: false,
@@ -125,6 +130,7 @@ fn limits(pool: Option<ConnectionPool>) -> Limits {
 
 /// A node as its clients see it. Health checks and outlier detection are the clients' work.
 pub(super) fn remote(
+    node: &ResourceKey,
     discovery: &ServiceDiscovery,
     listener: &Listener,
     preference: Option<IpPreference>,
@@ -152,6 +158,7 @@ pub(super) fn remote(
         },
     };
     Cluster {
+        origin: node.to_string().into(),
         discovery,
         protocol: protocol(listener.port_mapping.protocol),
         connect_timeout: EGRESS_CONNECT_TIMEOUT,
@@ -173,8 +180,9 @@ pub(super) fn remote(
     }
 }
 
-pub(super) fn original_destination() -> Cluster {
+pub(super) fn original_destination(node: &ResourceKey) -> Cluster {
     Cluster {
+        origin: node.to_string().into(),
         discovery: Discovery::OriginalDestination,
         protocol: Protocol::Http1,
         connect_timeout: EGRESS_CONNECT_TIMEOUT,

@@ -1,21 +1,27 @@
 //! Virtual gateways and their routes.
 
-use super::{Compiler, access_log, cluster, matching};
-use crate::plan::{
-    Changes, EGRESS_PORT, Entrance, Gateway, Handler, HeaderMatch, MARK, PathChange, Route, Target,
-    Timeout, ValueMatch,
+use super::{Compiler, access_log, cluster, matching, node::client_policy};
+use crate::{
+    dialect::Topic,
+    plan::{
+        Changes, EGRESS_PORT, Entrance, Gateway, Handler, HeaderMatch, MARK, PathChange, Route,
+        Target, Timeout, ValueMatch,
+    },
 };
 use std::sync::Arc;
-use tombolo_model::appmesh::{
-    Kind, ResourceKey, Spec,
-    spec::{
-        GatewayRouteSpec, VirtualGatewaySpec,
-        gateway_route::{
-            GatewayRouteTarget, HostnameRewrite, HttpGatewayRouteMatch, HttpGatewayRouteRewrite,
-            Switch,
+use tombolo_model::{
+    RecordKey,
+    appmesh::{
+        Kind, ResourceKey, Spec,
+        spec::{
+            GatewayRouteSpec, VirtualGatewaySpec,
+            gateway_route::{
+                GatewayRouteTarget, HostnameRewrite, HttpGatewayRouteMatch,
+                HttpGatewayRouteRewrite, Switch,
+            },
+            matching::HostnameMatch,
+            tls::ClientPolicy,
         },
-        matching::HostnameMatch,
-        tls::ClientPolicy,
     },
 };
 
@@ -26,12 +32,13 @@ const UNLIMITED: Timeout = Timeout {
     idle: None,
 };
 
-impl Compiler<'_> {
+impl Compiler<'_, '_, '_> {
     pub(super) fn gateway(&mut self, key: &ResourceKey, spec: &VirtualGatewaySpec) {
         self.plan.access_log = spec.logging.as_ref().and_then(access_log);
-        self.plan.dual_stack = self.mesh_preference().is_some();
-        self.dependencies.list(Kind::GatewayRoute, key);
-        let scope = self.scope;
+        self.plan.dual_stack = self.objects.mesh_preference().is_some();
+        let children = Topic::Children(RecordKey::Resource(key.clone()));
+        self.context.reads().note(children);
+        let scope = self.objects.scope;
         let routes: Vec<(&ResourceKey, &GatewayRouteSpec)> = scope
             .members(&key.mesh, Kind::GatewayRoute, Some(&key.name))
             .filter_map(|route| match &route.spec {
@@ -41,10 +48,7 @@ impl Compiler<'_> {
             .collect();
         let mut gateway = Gateway::default();
         let is_only = spec.listeners.len() == 1;
-        let policy = spec
-            .backend_defaults
-            .as_ref()
-            .and_then(|defaults| defaults.client_policy.as_ref());
+        let policy = client_policy(spec.backend_defaults.as_ref());
         for listener in &spec.listeners {
             let mapping = listener.port_mapping;
             if mapping.port == EGRESS_PORT {
@@ -54,10 +58,10 @@ impl Compiler<'_> {
                 continue;
             }
             self.warn_of_tls(key, mapping.port, listener.tls.as_ref());
-            let back = cluster::self_redirect_name(&self.mesh, &key.name, mapping, is_only);
+            let back = cluster::self_redirect_name(&self.objects.mesh, &key.name, mapping, is_only);
             self.plan
                 .clusters
-                .insert(back.clone(), cluster::self_redirect(listener));
+                .insert(back.clone(), cluster::self_redirect(key, listener).into());
             let mut here: Vec<_> = routes
                 .iter()
                 .filter(|(_, spec)| spec.match_port().is_none_or(|port| port == mapping.port))
@@ -116,6 +120,7 @@ impl Compiler<'_> {
         matcher.headers.extend(hostname.and_then(host));
         changes.set.push((MARK.to_owned(), mark));
         Some(Route {
+            origin: key.to_string().into(),
             name: key.name.to_string(),
             matcher,
             targets: vec![Target {
@@ -137,17 +142,19 @@ impl Compiler<'_> {
         inside: &mut Vec<Route>,
     ) -> Option<String> {
         let name = target.virtual_service.virtual_service_name.as_str();
-        let service = ResourceKey::new(self.mesh.clone(), Kind::VirtualService, name);
-        let mut ports = self.service(route, &service, policy);
+        let service = self.service(route, name);
         let port = match target.port {
             Some(port) => port,
-            None => *ports.0.keys().next()?,
+            None => *service.ports.keys().next()?,
         };
-        let Some(handler) = ports.0.remove(&port) else {
+        let Some(mut handler) = service.ports.get(&port).cloned() else {
             let message = format!("virtual service {name} is not provided on port {port}");
             self.warn(route, message);
             return None;
         };
+        if self.is_refused(route, name, port, policy) {
+            handler = handler.refused();
+        }
         let Handler::Http(hosts) = handler else {
             let message = format!(
                 "virtual service {name} speaks TCP on port {port}: a gateway cannot choose by requests there"
@@ -165,7 +172,8 @@ impl Compiler<'_> {
             .iter()
             .any(|route| route.matcher.headers.contains(&is_marked))
         {
-            for mut route in hosts.into_iter().flat_map(|host| host.routes) {
+            for route in hosts.iter().flat_map(|host| &host.routes) {
+                let mut route = route.clone();
                 route.matcher.headers.push(is_marked.clone());
                 route.changes.remove.push(MARK.to_owned());
                 inside.push(route);

@@ -1,157 +1,119 @@
 //! Virtual services as their callers see them.
 
-use super::{Compiler, Ports, cluster, matching, retry};
-use crate::plan::{
-    Changes, Discovery, EGRESS_PORT, Handler, INGRESS_PORT, Match, Route, Target, TcpRoute,
-    VirtualHost,
+use super::{Objects, cloudmap, cluster, matching, retry, warn};
+use crate::{
+    dialect::{Reads, ServicePlan, Topic},
+    plan::{Changes, Discovery, Handler, Match, Route, Target, TcpRoute, VirtualHost},
 };
-use std::{collections::btree_map::Entry, sync::Arc};
-use tombolo_model::appmesh::{
-    Kind, ResourceKey, Spec,
-    spec::{
-        PortMapping, Protocol, RouteSpec, VirtualRouterSpec,
-        route::{RouteAction, WeightedTarget},
-        tls::ClientPolicy,
-        virtual_service::Provider,
+use std::sync::Arc;
+use tombolo_model::{
+    RecordKey,
+    appmesh::{
+        Kind, ResourceKey, Spec,
+        spec::{
+            PortMapping, Protocol, RouteSpec, VirtualRouterSpec,
+            route::{RouteAction, WeightedTarget},
+            virtual_service::Provider,
+        },
     },
 };
 
-impl Compiler<'_> {
-    /// Plans the calls of `caller` to a virtual service, on each port that its provider has. A policy that
-    /// enforces TLS refuses them: TLS is not there yet, and plaintext is what the policy forbids.
-    pub(super) fn service(
-        &mut self,
-        caller: &ResourceKey,
-        service: &ResourceKey,
-        policy: Option<&ClientPolicy>,
-    ) -> Ports {
-        let mut ports = Ports::default();
-        let Some(Spec::VirtualService(spec)) = self.read(service) else {
-            let message = format!("virtual service {} does not exist yet", service.name);
-            self.warn(caller, message);
-            return ports;
+/// Compiles a virtual service, on each port that its provider has.
+pub(super) fn compile(
+    objects: Objects<'_>,
+    reads: &mut Reads,
+    service: &ResourceKey,
+) -> ServicePlan {
+    let mut compiler = ServiceCompiler {
+        objects,
+        reads,
+        service,
+        plan: ServicePlan::default(),
+    };
+    compiler.compile();
+    compiler.plan
+}
+
+struct ServiceCompiler<'a, 'r> {
+    objects: Objects<'a>,
+    reads: &'r mut Reads,
+    service: &'r ResourceKey,
+    plan: ServicePlan,
+}
+
+impl<'a> ServiceCompiler<'a, '_> {
+    fn compile(&mut self) {
+        let Some(Spec::VirtualService(spec)) = self.read(self.service) else {
+            return;
         };
+        self.plan.exists = true;
         match &spec.provider {
             Some(Provider::VirtualNode { virtual_node_name }) => {
-                self.provided_by_node(service, virtual_node_name, &mut ports);
+                self.provided_by_node(virtual_node_name);
             }
             Some(Provider::VirtualRouter {
                 virtual_router_name,
             }) => {
-                let router = ResourceKey::new(
-                    self.mesh.clone(),
-                    Kind::VirtualRouter,
-                    virtual_router_name.as_str(),
-                );
+                let router = self.objects.key(Kind::VirtualRouter, virtual_router_name);
                 if let Some(Spec::VirtualRouter(spec)) = self.read(&router) {
-                    self.provided_by_router(service, &router, spec, &mut ports);
+                    self.provided_by_router(&router, spec);
                 }
             }
-            None => self.warn(service, "has no provider, so calls to it are refused"),
-        }
-        let enforced = policy.and_then(|policy| policy.tls.as_ref());
-        if let Some(tls) = enforced.filter(|tls| tls.enforce != Some(false)) {
-            let named = tls.ports.as_deref().unwrap_or_default();
-            for (port, handler) in &mut ports.0 {
-                if named.is_empty() || named.contains(port) {
-                    handler.refuse();
-                    let message = format!(
-                        "its client policy enforces TLS towards {} on port {port}, which is not supported \
-                         yet: calls are refused",
-                        service.name
-                    );
-                    self.warn(caller, message);
-                }
-            }
-        }
-        ports
-    }
-
-    /// Adds the ports of a service to those of the backends before it. A port that is taken stays what it is
-    /// unless both speak HTTP, which tells them apart by host.
-    pub(super) fn add(&mut self, ports: &mut Ports, service: &ResourceKey, added: Ports) {
-        for (port, handler) in added.0 {
-            if [INGRESS_PORT, EGRESS_PORT].contains(&port) {
-                let message = format!("port {port} is the sidecar's own: calls to it are refused");
-                self.warn(service, message);
-                continue;
-            }
-            let taken = match ports.0.entry(port) {
-                Entry::Vacant(entry) => {
-                    entry.insert(handler);
-                    continue;
-                }
-                Entry::Occupied(entry) => entry.into_mut(),
-            };
-            let message = match (taken, handler) {
-                (Handler::Http(hosts), Handler::Http(added)) => {
-                    for host in added {
-                        if !hosts.iter().any(|other| other.domains == host.domains) {
-                            hosts.push(host);
-                        }
-                    }
-                    continue;
-                }
-                (Handler::Tcp(other), Handler::Http(_)) => format!(
-                    "port {port} is already taken by the TCP route {}: requests on it cannot be told apart",
-                    other.name
-                ),
-                (_, Handler::Tcp(_)) => format!(
-                    "port {port} is already taken by another backend: connections cannot be told apart"
-                ),
-            };
-            self.warn(service, message);
+            None => self.warn(self.service, "has no provider, so calls to it are refused"),
         }
     }
 
-    fn provided_by_node(&mut self, service: &ResourceKey, node: &str, ports: &mut Ports) {
-        let key = ResourceKey::new(self.mesh.clone(), Kind::VirtualNode, node);
+    fn read(&mut self, key: &ResourceKey) -> Option<&'a Spec> {
+        self.objects.read(self.reads, key)
+    }
+
+    fn warn(&mut self, object: &ResourceKey, message: impl Into<String>) {
+        warn(&mut self.plan.warnings, object, message);
+    }
+
+    fn provided_by_node(&mut self, node: &str) {
+        let key = self.objects.key(Kind::VirtualNode, node);
         let Some(Spec::VirtualNode(spec)) = self.read(&key) else {
             return;
         };
-        let mappings: Vec<PortMapping> = spec.listeners().iter().map(|l| l.port_mapping).collect();
-        for mapping in mappings {
+        for mapping in spec.listeners().iter().map(|l| l.port_mapping) {
             let target = WeightedTarget {
                 virtual_node: node.to_owned(),
                 weight: 1,
                 port: Some(mapping.port),
             };
-            let targets = self.targets(service, std::slice::from_ref(&target), mapping);
-            if mapping.protocol == Protocol::Tcp {
-                let route = TcpRoute {
-                    name: service.name.to_string(),
+            let targets = self.targets(std::slice::from_ref(&target), mapping);
+            let name = self.service.name.to_string();
+            let handler = if mapping.protocol == Protocol::Tcp {
+                Handler::Tcp(TcpRoute {
+                    origin: self.service.to_string().into(),
+                    name,
                     targets,
                     idle: Some(cluster::IDLE_TIMEOUT),
-                };
-                ports.0.insert(mapping.port, Handler::Tcp(route));
-                continue;
-            }
-            let route = Route {
-                name: service.name.to_string(),
-                matcher: Match::everything(),
-                targets,
-                timeout: cluster::DEFAULT_TIMEOUT,
-                retry: Some(retry::default()),
-                changes: Changes::default(),
+                })
+            } else {
+                self.http(vec![Route {
+                    origin: self.service.to_string().into(),
+                    name,
+                    matcher: Match::everything(),
+                    targets,
+                    timeout: cluster::DEFAULT_TIMEOUT,
+                    retry: Some(retry::default()),
+                    changes: Changes::default(),
+                }])
             };
-            let handler = Self::http(service, vec![route]);
-            ports.0.insert(mapping.port, handler);
+            self.plan.ports.insert(mapping.port, handler);
         }
     }
 
-    fn provided_by_router(
-        &mut self,
-        service: &ResourceKey,
-        router: &ResourceKey,
-        spec: &VirtualRouterSpec,
-        ports: &mut Ports,
-    ) {
-        self.dependencies.list(Kind::Route, router);
-        let scope = self.scope;
-        let routes: Vec<(&str, &RouteSpec)> = scope
+    fn provided_by_router(&mut self, router: &ResourceKey, spec: &VirtualRouterSpec) {
+        self.reads
+            .note(Topic::Children(RecordKey::Resource(router.clone())));
+        let scope = self.objects.scope;
+        let routes: Vec<(&ResourceKey, &RouteSpec)> = scope
             .members(&router.mesh, Kind::Route, Some(&router.name))
             .filter_map(|route| match &route.spec {
-                Spec::Route(spec) => Some((&*route.key.name, &**spec)),
+                Spec::Route(spec) => Some((&route.key, &**spec)),
                 _ => None,
             })
             .collect();
@@ -160,42 +122,42 @@ impl Compiler<'_> {
                 .iter()
                 .copied()
                 .filter(|(_, route)| route.match_port().is_none_or(|port| port == mapping.port));
-            if mapping.protocol == Protocol::Tcp {
-                let mut found =
-                    here.filter_map(|(name, spec)| Some((name, spec, spec.tcp_route.as_ref()?)));
+            let handler = if mapping.protocol == Protocol::Tcp {
+                let found =
+                    here.filter_map(|(key, spec)| Some((key, spec, spec.tcp_route.as_ref()?)));
                 // Connections carry nothing to choose by: the first route by priority has them all.
-                let first = found.by_ref().min_by_key(|(name, spec, _)| {
-                    (spec.priority.unwrap_or(u32::MAX), name.to_owned())
+                let first = found.min_by_key(|(key, spec, _)| {
+                    (spec.priority.unwrap_or(u32::MAX), key.name.clone())
                 });
-                let Some((name, _, route)) = first else {
+                let Some((key, _, route)) = first else {
                     continue;
                 };
-                let route = TcpRoute {
-                    name: name.to_owned(),
-                    targets: self.targets(service, &route.action.weighted_targets, mapping),
+                Handler::Tcp(TcpRoute {
+                    origin: key.to_string().into(),
+                    name: key.name.to_string(),
+                    targets: self.targets(&route.action.weighted_targets, mapping),
                     idle: cluster::length(
                         route.timeout.and_then(|timeout| timeout.idle),
                         cluster::IDLE_TIMEOUT,
                     ),
-                };
-                ports.0.insert(mapping.port, Handler::Tcp(route));
+                })
             } else {
                 let mut planned: Vec<_> = here
-                    .filter_map(|(name, route)| self.http_route(service, name, route, mapping))
+                    .filter_map(|(key, route)| self.http_route(key, route, mapping))
                     .collect();
                 planned.sort_by_cached_key(|(priority, route)| {
                     matching::order(*priority, &route.matcher, &route.name)
                 });
                 let planned = planned.into_iter().map(|(_, route)| route).collect();
-                ports.0.insert(mapping.port, Self::http(service, planned));
-            }
+                self.http(planned)
+            };
+            self.plan.ports.insert(mapping.port, handler);
         }
     }
 
     fn http_route(
         &mut self,
-        service: &ResourceKey,
-        name: &str,
+        key: &ResourceKey,
         spec: &RouteSpec,
         mapping: PortMapping,
     ) -> Option<(Option<u32>, Route)> {
@@ -219,9 +181,10 @@ impl Compiler<'_> {
                 )
             };
         let route = Route {
-            name: name.to_owned(),
+            origin: key.to_string().into(),
+            name: key.name.to_string(),
             matcher,
-            targets: self.targets(service, &action.weighted_targets, mapping),
+            targets: self.targets(&action.weighted_targets, mapping),
             timeout: cluster::request_timeout(timeout),
             retry: Some(policy.map_or_else(retry::default, retry::explicit)),
             changes: Changes::default(),
@@ -230,16 +193,11 @@ impl Compiler<'_> {
     }
 
     /// The clusters of weighted targets. Their sum may be 0: then nobody is sent to.
-    fn targets(
-        &mut self,
-        service: &ResourceKey,
-        targets: &[WeightedTarget],
-        mapping: PortMapping,
-    ) -> Vec<Target> {
+    fn targets(&mut self, targets: &[WeightedTarget], mapping: PortMapping) -> Vec<Target> {
         let planned: Vec<Target> = targets
             .iter()
             .filter_map(|target| {
-                let cluster = self.target_cluster(service, target, mapping)?;
+                let cluster = self.target_cluster(target, mapping)?;
                 Some(Target {
                     cluster,
                     weight: target.weight,
@@ -255,20 +213,13 @@ impl Compiler<'_> {
     /// The cluster of a node's listener, added to the plan. `None`: the node has no such listener.
     fn target_cluster(
         &mut self,
-        service: &ResourceKey,
         target: &WeightedTarget,
         mapping: PortMapping,
     ) -> Option<Arc<str>> {
-        let key = ResourceKey::new(
-            self.mesh.clone(),
-            Kind::VirtualNode,
-            target.virtual_node.as_str(),
-        );
+        let key = self.objects.key(Kind::VirtualNode, &target.virtual_node);
         let Some(Spec::VirtualNode(spec)) = self.read(&key) else {
-            self.warn(
-                service,
-                format!("its target {} does not exist", target.virtual_node),
-            );
+            let message = format!("its target {} does not exist", target.virtual_node);
+            self.warn(self.service, message);
             return None;
         };
         let listeners = spec.listeners();
@@ -284,29 +235,29 @@ impl Compiler<'_> {
             self.warn(&key, "has no listener to send to, so it gets no traffic");
             return None;
         };
-        let name = cluster::egress_name(&self.mesh, &key.name, listener.port_mapping);
-        let preference = self.preference(spec);
-        let planned = cluster::remote(discovery, listener, preference);
+        let name = cluster::egress_name(&self.objects.mesh, &key.name, listener.port_mapping);
+        let preference = self.objects.preference(spec);
+        let planned = cluster::remote(&key, discovery, listener, preference);
         if let Discovery::Registry(query) = &planned.discovery
-            && self.scope.namespace_by_name(&query.namespace).is_none()
+            && !cloudmap::has_namespace(self.objects.scope, &query.namespace, self.reads)
         {
-            self.warn(
-                &key,
-                format!(
-                    "the Cloud Map namespace {} does not exist yet",
-                    query.namespace
-                ),
+            let message = format!(
+                "the Cloud Map namespace {} does not exist yet",
+                query.namespace
             );
+            self.warn(&key, message);
         }
-        self.plan.clusters.insert(name.clone(), planned);
+        self.plan.clusters.insert(name.clone(), planned.into());
         Some(name)
     }
 
-    fn http(service: &ResourceKey, routes: Vec<Route>) -> Handler {
-        Handler::Http(vec![VirtualHost {
-            name: service.name.to_string(),
-            domains: vec![service.name.to_ascii_lowercase()],
+    fn http(&self, routes: Vec<Route>) -> Handler {
+        let host = VirtualHost {
+            origin: self.service.to_string().into(),
+            name: self.service.name.to_string(),
+            domains: vec![self.service.name.to_ascii_lowercase()],
             routes,
-        }])
+        };
+        Handler::Http(vec![host.into()])
     }
 }

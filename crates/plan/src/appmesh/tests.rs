@@ -1,9 +1,10 @@
 use super::*;
 use crate::{
-    plan::{Discovery, PathMatch, Protocol},
+    Shared,
+    plan::{Discovery, Handler, PathMatch, Protocol, UnknownDestination, VirtualHost},
     sample::{
-        MESH, NAMESPACE, Sample, caller, listening, node, provided, registered, route, routed,
-        router, service, shares, weighted,
+        MESH, NAMESPACE, Sample, caller, compile, concerns, listening, node, provided, registered,
+        route, routed, router, service, shares, weighted,
     },
 };
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ fn drop_all() -> Value {
 }
 
 /// The virtual hosts of an outbound port.
-fn hosts(plan: &Plan, port: u16) -> &[VirtualHost] {
+fn hosts(plan: &Plan, port: u16) -> &[Shared<VirtualHost>] {
     let outbound = plan.outbound.iter().find(|outbound| outbound.port == port);
     match &outbound.expect("the port is planned").handler {
         Handler::Http(hosts) => hosts,
@@ -371,7 +372,7 @@ fn dependencies_are_what_the_plan_was_made_from_and_no_more() {
         route("shade", "not-there-yet"),
         node("light"),
     ] {
-        assert!(dependencies.concern(&key), "{key}");
+        assert!(concerns(&dependencies, &key), "{key}");
     }
     // "dark" exists, but no route leads to it.
     for key in [
@@ -382,7 +383,7 @@ fn dependencies_are_what_the_plan_was_made_from_and_no_more() {
         route("other", "all"),
         ResourceKey::mesh("other"),
     ] {
-        assert!(!dependencies.concern(&key), "{key}");
+        assert!(!concerns(&dependencies, &key), "{key}");
     }
 }
 
@@ -440,7 +441,7 @@ mod endpoints_of_the_registry {
     }
 
     fn found(sample: &Sample, query: &EndpointQuery) -> BTreeSet<String> {
-        let endpoints = endpoints(sample.scope(), query);
+        let endpoints = super::cloudmap::endpoints(sample.scope(), query, &mut Reads::default());
         endpoints
             .iter()
             .map(|endpoint| {
@@ -501,7 +502,11 @@ mod endpoints_of_the_registry {
         sample
             .run(Command::CloudMap(command))
             .expect("the service has a custom health check");
-        let endpoints = endpoints(sample.scope(), &query(&[], AddressFamily::Any));
+        let endpoints = super::cloudmap::endpoints(
+            sample.scope(),
+            &query(&[], AddressFamily::Any),
+            &mut Reads::default(),
+        );
         let healthy: Vec<bool> = endpoints.iter().map(|endpoint| endpoint.healthy).collect();
         assert_eq!(healthy, [false, true, true]);
     }
@@ -594,4 +599,75 @@ fn the_ports_of_the_sidecar_itself_are_nobody_elses() {
         warnings(&of_back),
         ["mesh/m/virtualNode/back: port 15001 is the sidecar's own: the listener is left out"]
     );
+}
+
+#[test]
+fn tcp_backends_on_one_port_are_told_apart_by_the_addresses_of_their_names() {
+    let of = |sample: &Sample| {
+        let plan = plan(sample, "web");
+        let outbound = plan.outbound.iter().map(|outbound| {
+            let Handler::Tcp(route) = &outbound.handler else {
+                panic!("TCP");
+            };
+            let destinations = outbound.destinations.iter().map(ToString::to_string);
+            (route.name.clone(), destinations.collect::<Vec<_>>())
+        });
+        (outbound.collect::<Vec<_>>(), warnings(&plan))
+    };
+    let mut sample = Sample::new(drop_all())
+        .with(&node("one"), registered(6379, "tcp", "one"))
+        .with(&node("two"), registered(6379, "tcp", "two"))
+        .with(&service("one.shop.local"), provided("one"))
+        .with(&service("two.shop.local"), provided("two"))
+        .with(&node("web"), caller(&["one.shop.local", "two.shop.local"]))
+        .with_namespace();
+    sample.registry_service("one");
+    sample.registry_service("two");
+    let (outbound, told) = of(&sample);
+    assert_eq!(outbound, [("one.shop.local".into(), vec![])]);
+    assert_eq!(told.len(), 1, "{told:?}");
+
+    sample.instance("two", "a", &[("AWS_INSTANCE_IPV4", "10.0.0.2")]);
+    let (outbound, told) = of(&sample);
+    assert_eq!(told, [""; 0]);
+    let expected = [
+        ("one.shop.local".into(), vec![]),
+        ("two.shop.local".into(), vec!["10.0.0.2".into()]),
+    ];
+    assert_eq!(outbound, expected);
+
+    // The order of the backends decides who takes the rest.
+    sample.instance("one", "a", &[("AWS_INSTANCE_IPV4", "10.0.0.1")]);
+    let sample = sample.with(&node("web"), caller(&["two.shop.local", "one.shop.local"]));
+    let (outbound, _) = of(&sample);
+    let expected = [
+        ("two.shop.local".into(), vec![]),
+        ("one.shop.local".into(), vec!["10.0.0.1".into()]),
+    ];
+    assert_eq!(outbound, expected);
+}
+
+#[test]
+fn requests_and_connections_share_a_port_where_addresses_tell_them_apart() {
+    let mut sample = Sample::new(drop_all())
+        .with(&node("cache"), registered(80, "tcp", "cache"))
+        .with(&node("back"), registered(80, "http", "back"))
+        .with(&service("cache.shop.local"), provided("cache"))
+        .with(&service("back.shop.local"), provided("back"))
+        .with(
+            &node("web"),
+            caller(&["cache.shop.local", "back.shop.local"]),
+        )
+        .with_namespace();
+    sample.registry_service("cache");
+    sample.instance("cache", "a", &[("AWS_INSTANCE_IPV6", "fd00::1")]);
+    let plan = plan(&sample, "web");
+    let by_address: Vec<_> = plan
+        .outbound
+        .iter()
+        .map(|outbound| (outbound.port, outbound.destinations.len()))
+        .collect();
+    assert_eq!(by_address, [(80, 1), (80, 0)]);
+    assert!(matches!(plan.outbound[1].handler, Handler::Http(_)));
+    assert_eq!(warnings(&plan), [""; 0]);
 }

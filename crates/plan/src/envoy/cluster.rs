@@ -2,7 +2,7 @@
 
 use super::{
     endpoint::{assignment, host},
-    protobuf::{ads, duration, no, number, pack, yes},
+    protobuf::{ads, duration, no, number, origin, pack, yes},
 };
 use crate::plan::{AddressFamily, Cluster, Discovery, HealthCheck, Outlier, Protocol};
 use tombolo_xds::{
@@ -50,6 +50,7 @@ pub(super) fn resource(name: &str, plan: &Cluster) -> Resource {
         // An endpoint that the registry took away gets nothing more, even while a check still says
         // that it is well.
         ignore_health_on_host_removal: true,
+        metadata: origin(&plan.origin),
         ..Default::default()
     };
     if let Some(protocol) = protocol_options(plan) {

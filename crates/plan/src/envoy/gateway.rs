@@ -3,23 +3,50 @@
 
 use super::{
     listener::{http, ingress_statistics},
-    protobuf::{any_address, socket},
-    route::{inbound_name, outbound_name, table},
+    protobuf::{any_address, origin, socket},
+    route::{self, inbound_name, outbound_name},
 };
 use crate::plan::{EGRESS_PORT, Entrance, Gateway, Plan};
+use prost::Message;
 use tombolo_xds::{
-    Resource,
+    Kind, Resource,
     envoy::pb::envoy::config::{
         core::v3::{Address, TrafficDirection},
         listener::v3::{Filter, FilterChain, Listener},
     },
+    snapshot::Builder,
 };
 
-pub(super) fn resources(plan: &Plan, gateway: &Gateway) -> Vec<Resource> {
-    if gateway.entrances.is_empty() {
-        return Vec::new();
+pub(super) fn update(
+    previous: Option<&Plan>,
+    plan: &Plan,
+    gateway: &Gateway,
+    snapshot: &mut Builder,
+) {
+    let before = previous.and_then(|plan| plan.gateway.as_ref());
+    let is_same = previous.is_some_and(|previous| {
+        previous.access_log == plan.access_log && previous.dual_stack == plan.dual_stack
+    });
+    if is_same && before == Some(gateway) {
+        return;
     }
-    let mut resources = Vec::new();
+    let listener = |port| format!("lds_ingress_0.0.0.0_{port}");
+    for entrance in before.into_iter().flat_map(|gateway| &gateway.entrances) {
+        if !gateway
+            .entrances
+            .iter()
+            .any(|other| other.port == entrance.port)
+        {
+            snapshot.remove(Kind::Listener, &listener(entrance.port));
+            snapshot.remove(Kind::Route, &inbound_name(entrance.port));
+        }
+    }
+    let back = format!("lds_egress_127.0.0.1_{EGRESS_PORT}");
+    if gateway.entrances.is_empty() {
+        snapshot.remove(Kind::Listener, &back);
+        snapshot.remove(Kind::Route, &outbound_name(EGRESS_PORT));
+        return;
+    }
     for entrance in &gateway.entrances {
         let Entrance {
             port,
@@ -27,32 +54,49 @@ pub(super) fn resources(plan: &Plan, gateway: &Gateway) -> Vec<Resource> {
             routes,
         } = entrance;
         let statistics = ingress_statistics(gateway.entrances.len(), *protocol, *port);
-        let filter = http(plan.access_log.as_ref(), statistics, inbound_name(*port));
-        let name = format!("lds_ingress_0.0.0.0_{port}");
-        let direction = TrafficDirection::Inbound;
+        let table = inbound_name(*port);
+        let filter = http(plan.access_log.as_ref(), statistics, table.clone());
         let address = any_address(plan.dual_stack, *port);
-        resources.push(listener(&name, address, *port, direction, filter));
-        resources.push(table(&inbound_name(*port), routes));
+        let direction = TrafficDirection::Inbound;
+        snapshot.insert(one(
+            plan,
+            listener(*port),
+            address,
+            *port,
+            direction,
+            filter,
+            &table,
+        ));
+        snapshot.insert(route::table(&plan.origin, &table, routes));
     }
     // Nobody but the gateway itself may mark requests. They were logged when they came in.
-    let filter = http(None, "egress".into(), outbound_name(EGRESS_PORT));
-    let name = format!("lds_egress_127.0.0.1_{EGRESS_PORT}");
-    let direction = TrafficDirection::Outbound;
+    let table = outbound_name(EGRESS_PORT);
+    let filter = http(None, "egress".into(), table.clone());
     let address = socket("127.0.0.1", EGRESS_PORT);
-    resources.push(listener(&name, address, EGRESS_PORT, direction, filter));
-    resources.push(table(&outbound_name(EGRESS_PORT), &gateway.inside));
-    resources
+    let direction = TrafficDirection::Outbound;
+    snapshot.insert(one(
+        plan,
+        back,
+        address,
+        EGRESS_PORT,
+        direction,
+        filter,
+        &table,
+    ));
+    snapshot.insert(route::table(&plan.origin, &table, &gateway.inside));
 }
 
-fn listener(
-    name: &str,
+fn one(
+    plan: &Plan,
+    name: String,
     address: Address,
     port: u16,
     direction: TrafficDirection,
     filter: Option<Filter>,
+    table: &str,
 ) -> Resource {
     let message = Listener {
-        name: name.to_owned(),
+        name: name.clone(),
         address: Some(address),
         traffic_direction: direction.into(),
         filter_chains: vec![FilterChain {
@@ -60,7 +104,15 @@ fn listener(
             filters: filter.into_iter().collect(),
             ..Default::default()
         }],
+        metadata: origin(&plan.origin),
         ..Default::default()
     };
-    Resource::encode(name, &message)
+    let references = vec![route::reference(table)];
+    Resource::assemble(
+        Kind::Listener,
+        name,
+        &message.encode_to_vec(),
+        &[],
+        references,
+    )
 }

@@ -3,21 +3,24 @@
 
 use super::{
     access_log::logs,
-    protobuf::{ads, any_address, duration, limit, number, pack, yes},
-    route::{inbound_name, outbound_name},
+    protobuf::{ads, any_address, duration, limit, number, origin, pack, yes},
+    route::{self, inbound_name, outbound_name},
 };
 use crate::plan::{
     AccessLog, EGRESS_PORT, Handler, INGRESS_PORT, Inbound, Outbound, Plan, Protocol, Target,
     UnknownDestination,
 };
-use std::time::Duration;
+use prost::Message;
+use std::{net::IpAddr, time::Duration};
 use tombolo_xds::{
-    Resource,
+    Kind, Resource,
     envoy::pb::{
         self,
         envoy::{
             config::{
-                core::v3::{Http1ProtocolOptions, HttpProtocolOptions, TrafficDirection},
+                core::v3::{
+                    CidrRange, Http1ProtocolOptions, HttpProtocolOptions, TrafficDirection,
+                },
                 listener::v3::{
                     self as listener, Filter, FilterChain, FilterChainMatch, ListenerFilter,
                     filter::ConfigType, listener_filter,
@@ -42,32 +45,63 @@ use tombolo_xds::{
             },
         },
     },
+    resource::Reference,
+    snapshot::Builder,
 };
 
-pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
-    let mut listeners = Vec::new();
-    if !plan.inbound.is_empty() {
-        let chains = plan
-            .inbound
-            .iter()
-            .map(|inbound| inbound_chain(plan, inbound))
-            .collect();
+pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
+    let is_same = previous.is_some_and(|previous| {
+        previous.access_log == plan.access_log && previous.dual_stack == plan.dual_stack
+    });
+    let before = previous.map_or(&[][..], |plan| &plan.inbound);
+    if !is_same || before != plan.inbound {
         let name = format!("lds_ingress_0.0.0.0_{INGRESS_PORT}");
-        let direction = TrafficDirection::Inbound;
-        listeners.push(redirected(
-            plan,
-            &name,
-            INGRESS_PORT,
-            direction,
-            chains,
-            None,
-        ));
+        if plan.inbound.is_empty() {
+            snapshot.remove(Kind::Listener, &name);
+        } else {
+            snapshot.insert(ingress(plan, name));
+        }
     }
+    let is_same = is_same
+        && previous.is_some_and(|previous| {
+            previous.unknown == plan.unknown && same_chains(&previous.outbound, &plan.outbound)
+        });
+    if !is_same {
+        snapshot.insert(egress(plan));
+    }
+}
+
+/// Whether both have the same chains. What hosts a port has is not seen in its chain.
+fn same_chains(one: &[Outbound], two: &[Outbound]) -> bool {
+    let same = |(one, two): (&Outbound, &Outbound)| {
+        one.port == two.port
+            && one.destinations == two.destinations
+            && match (&one.handler, &two.handler) {
+                (Handler::Http(_), Handler::Http(_)) => true,
+                (one, two) => one == two,
+            }
+    };
+    one.len() == two.len() && one.iter().zip(two).all(same)
+}
+
+fn ingress(plan: &Plan, name: String) -> Resource {
+    let chains = plan
+        .inbound
+        .iter()
+        .map(|inbound| inbound_chain(plan, inbound));
+    let tables = plan.inbound.iter();
+    let tables = tables.filter(|inbound| inbound.protocol != Protocol::Tcp);
+    let tables = tables.map(|inbound| route::reference(&inbound_name(inbound.port)));
+    let direction = TrafficDirection::Inbound;
+    let (chains, tables) = (chains.collect(), tables.collect());
+    redirected(plan, name, INGRESS_PORT, direction, chains, None, tables)
+}
+
+fn egress(plan: &Plan) -> Resource {
     let chains = plan
         .outbound
         .iter()
-        .map(|outbound| outbound_chain(plan, outbound))
-        .collect();
+        .map(|outbound| outbound_chain(plan, outbound));
     let default = match &plan.unknown {
         UnknownDestination::Refuse => None,
         UnknownDestination::PassThrough(cluster) => {
@@ -84,17 +118,17 @@ pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
             })
         }
     };
+    let tables = plan
+        .outbound
+        .iter()
+        .filter_map(|outbound| match outbound.handler {
+            Handler::Http(_) => Some(route::reference(&outbound_name(outbound.port))),
+            Handler::Tcp(_) => None,
+        });
     let name = format!("lds_egress_0.0.0.0_{EGRESS_PORT}");
     let direction = TrafficDirection::Outbound;
-    listeners.push(redirected(
-        plan,
-        &name,
-        EGRESS_PORT,
-        direction,
-        chains,
-        default,
-    ));
-    listeners
+    let (chains, tables) = (chains.collect(), tables.collect());
+    redirected(plan, name, EGRESS_PORT, direction, chains, default, tables)
 }
 
 /// A connection that was not redirected has the listener's own address as its original destination. Passing
@@ -102,15 +136,16 @@ pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
 /// descriptor is left. So the ports of both listeners come first, with chains that close whatever they are given.
 fn redirected(
     plan: &Plan,
-    name: &str,
+    name: String,
     port: u16,
     direction: TrafficDirection,
     chains: Vec<FilterChain>,
     default_filter_chain: Option<FilterChain>,
+    tables: Vec<Reference>,
 ) -> Resource {
-    let own = [INGRESS_PORT, EGRESS_PORT].map(|port| chain(port, None));
+    let own = [INGRESS_PORT, EGRESS_PORT].map(|port| chain(port, &[], None));
     let message = listener::Listener {
-        name: name.to_owned(),
+        name: name.clone(),
         address: Some(any_address(plan.dual_stack, port)),
         traffic_direction: direction.into(),
         listener_filters: vec![ListenerFilter {
@@ -122,9 +157,10 @@ fn redirected(
         }],
         filter_chains: own.into_iter().chain(chains).collect(),
         default_filter_chain,
+        metadata: origin(&plan.origin),
         ..Default::default()
     };
-    Resource::encode(name, &message)
+    Resource::assemble(Kind::Listener, name, &message.encode_to_vec(), &[], tables)
 }
 
 fn inbound_chain(plan: &Plan, inbound: &Inbound) -> FilterChain {
@@ -147,7 +183,7 @@ fn inbound_chain(plan: &Plan, inbound: &Inbound) -> FilterChain {
             inbound_name(inbound.port),
         ),
     };
-    chain(inbound.port, filter)
+    chain(inbound.port, &[], filter)
 }
 
 fn outbound_chain(plan: &Plan, outbound: &Outbound) -> FilterChain {
@@ -159,14 +195,23 @@ fn outbound_chain(plan: &Plan, outbound: &Outbound) -> FilterChain {
         ),
         Handler::Tcp(route) => tcp_proxy(plan, "egress", &route.targets, limit(route.idle)),
     };
-    chain(outbound.port, filter)
+    let mut chain = chain(outbound.port, &outbound.destinations, filter);
+    if let (Handler::Tcp(route), false) = (&outbound.handler, outbound.destinations.is_empty()) {
+        chain.name = format!("{}_{}", chain.name, route.name);
+    }
+    chain
 }
 
-fn chain(port: u16, filter: Option<Filter>) -> FilterChain {
+fn chain(port: u16, destinations: &[IpAddr], filter: Option<Filter>) -> FilterChain {
+    let ranges = destinations.iter().map(|address| CidrRange {
+        address_prefix: address.to_string(),
+        prefix_len: number(if address.is_ipv4() { 32 } else { 128 }),
+    });
     FilterChain {
         name: format!("port_{port}"),
         filter_chain_match: Some(FilterChainMatch {
             destination_port: number(port.into()),
+            prefix_ranges: ranges.collect(),
             ..Default::default()
         }),
         filters: filter.into_iter().collect(),

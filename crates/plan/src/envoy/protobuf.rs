@@ -2,10 +2,10 @@
 
 use tombolo_xds::envoy::pb::{
     envoy::config::core::v3::{
-        Address, AggregatedConfigSource, ApiVersion, ConfigSource, SocketAddress, address,
-        config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
+        Address, AggregatedConfigSource, ApiVersion, ConfigSource, Metadata, SocketAddress,
+        address, config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
     },
-    google::protobuf::{Any, BoolValue, Duration, UInt32Value},
+    google::protobuf::{Any, BoolValue, Duration, Struct, UInt32Value, Value, value},
 };
 
 pub(super) fn duration(length: std::time::Duration) -> Duration {
@@ -21,6 +21,23 @@ pub(super) fn duration(length: std::time::Duration) -> Duration {
 /// A limit on time; Envoy writes "no limit" as zero.
 pub(super) fn limit(length: Option<std::time::Duration>) -> Option<Duration> {
     Some(duration(length.unwrap_or_default()))
+}
+
+/// The key under which metadata says which object a resource comes from, in the field `object`. Documented in
+/// `docs/decisions/0045-versions-come-from-the-plan.md`.
+const ORIGIN: &str = "tombolo";
+
+/// Metadata that says which object a resource comes from. One entry in each map: hash maps of more are encoded in
+/// another order each time.
+pub(super) fn origin(object: &str) -> Option<Metadata> {
+    let object = Value {
+        kind: Some(value::Kind::StringValue(object.to_owned())),
+    };
+    let fields = [("object".to_owned(), object)].into();
+    Some(Metadata {
+        filter_metadata: [(ORIGIN.to_owned(), Struct { fields })].into(),
+        ..Default::default()
+    })
 }
 
 pub(super) fn number(value: u32) -> Option<UInt32Value> {

@@ -1,12 +1,17 @@
 //! Route configurations: one for each inbound and outbound HTTP port.
 
-use super::protobuf::{duration, limit, number, pack, yes};
-use crate::plan::{
-    Changes, Handler, HeaderMatch, Inbound, Match, PathChange, PathMatch, Plan, Protocol, Retry,
-    Route, Target, ValueMatch, VirtualHost,
+use super::protobuf::{self, duration, limit, number, pack, yes};
+use crate::{
+    plan::{
+        Changes, Handler, HeaderMatch, Inbound, Match, PathChange, PathMatch, Plan, Protocol,
+        Retry, Route, Target, ValueMatch, VirtualHost,
+    },
+    shared::Shared,
 };
+use prost::Message;
+use std::sync::Arc;
 use tombolo_xds::{
-    Resource,
+    Kind, Resource,
     envoy::pb::envoy::{
         config::{
             core::v3::{
@@ -33,6 +38,8 @@ use tombolo_xds::{
             v3::Int64Range,
         },
     },
+    resource::{Part, Reference},
+    snapshot::Builder,
 };
 
 pub(super) fn inbound_name(port: u16) -> String {
@@ -43,28 +50,63 @@ pub(super) fn outbound_name(port: u16) -> String {
     format!("rds_egress_http_{port}")
 }
 
-pub(super) fn resources(plan: &Plan) -> Vec<Resource> {
-    let inbound = plan
-        .inbound
-        .iter()
-        .filter(|inbound| inbound.protocol != Protocol::Tcp)
-        .map(inbound);
-    let outbound = plan
-        .outbound
+/// What a listener that takes its routes from a table needs.
+pub(super) fn reference(table: &str) -> Reference {
+    Reference {
+        kind: Kind::Route,
+        name: table.into(),
+    }
+}
+
+pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
+    let before = previous.map_or(&[][..], |plan| &plan.inbound);
+    for inbound in before {
+        if !plan
+            .inbound
+            .iter()
+            .any(|other| other.port == inbound.port && is_http(other))
+        {
+            snapshot.remove(Kind::Route, &inbound_name(inbound.port));
+        }
+    }
+    for inbound in plan.inbound.iter().filter(|inbound| is_http(inbound)) {
+        if !before.contains(inbound) {
+            snapshot.insert(table_of_application(&plan.origin, inbound));
+        }
+    }
+    let mut before = previous.into_iter().flat_map(tables).peekable();
+    for (port, hosts) in tables(plan) {
+        while let Some((gone, _)) = before.next_if(|(other, _)| *other < port) {
+            snapshot.remove(Kind::Route, &outbound_name(gone));
+        }
+        let other = before.next_if(|(other, _)| *other == port);
+        if other.is_none_or(|(_, other)| other != hosts) {
+            snapshot.insert(configuration(&plan.origin, &outbound_name(port), hosts));
+        }
+    }
+    for (gone, _) in before {
+        snapshot.remove(Kind::Route, &outbound_name(gone));
+    }
+}
+
+fn is_http(inbound: &Inbound) -> bool {
+    inbound.protocol != Protocol::Tcp
+}
+
+/// The hosts of the ports that carry HTTP, in the order of ports.
+fn tables(plan: &Plan) -> impl Iterator<Item = (u16, &Vec<Shared<VirtualHost>>)> {
+    plan.outbound
         .iter()
         .filter_map(|outbound| match &outbound.handler {
-            Handler::Http(hosts) => Some(configuration(
-                &outbound_name(outbound.port),
-                hosts.iter().map(virtual_host),
-            )),
+            Handler::Http(hosts) => Some((outbound.port, hosts)),
             Handler::Tcp(_) => None,
-        });
-    inbound.chain(outbound).collect()
+        })
 }
 
 /// Everything that reaches the port is for the application.
-fn inbound(inbound: &Inbound) -> Resource {
+fn table_of_application(origin: &Arc<str>, inbound: &Inbound) -> Resource {
     let route = Route {
+        origin: origin.clone(),
         name: "local".into(),
         matcher: Match::everything(),
         targets: vec![Target {
@@ -76,35 +118,45 @@ fn inbound(inbound: &Inbound) -> Resource {
         changes: Changes::default(),
     };
     let host = VirtualHost {
+        origin: origin.clone(),
         name: "local".into(),
         domains: vec!["*".into()],
         routes: vec![route],
     };
-    configuration(
-        &inbound_name(inbound.port),
-        std::iter::once(virtual_host(&host)),
-    )
+    configuration(origin, &inbound_name(inbound.port), &[host.into()])
 }
 
 /// A table for requests to any host.
-pub(super) fn table(name: &str, routes: &[Route]) -> Resource {
+pub(super) fn table(origin: &Arc<str>, name: &str, routes: &[Route]) -> Resource {
     let host = VirtualHost {
+        origin: origin.clone(),
         name: "all".into(),
         domains: vec!["*".into()],
         routes: routes.to_vec(),
     };
-    configuration(name, std::iter::once(virtual_host(&host)))
+    configuration(origin, name, &[host.into()])
 }
 
-fn configuration(name: &str, hosts: impl Iterator<Item = route::VirtualHost>) -> Resource {
-    let message = RouteConfiguration {
+/// A table of hosts that may be shared with other tables, encoded.
+fn configuration(origin: &str, name: &str, hosts: &[Shared<VirtualHost>]) -> Resource {
+    let head = RouteConfiguration {
         name: name.to_owned(),
-        virtual_hosts: hosts.collect(),
         validate_clusters: Some(Default::default()),
         ignore_port_in_host_matching: true,
+        metadata: protobuf::origin(origin),
         ..Default::default()
     };
-    Resource::encode(name, &message)
+    let hosts: Vec<&Part> = hosts.iter().map(|host| host.encoded(part)).collect();
+    Resource::assemble(Kind::Route, name, &head.encode_to_vec(), &hosts, Vec::new())
+}
+
+/// A table that has this host and nothing else: encoded messages that follow each other are merged.
+fn part(host: &VirtualHost) -> Part {
+    let only = RouteConfiguration {
+        virtual_hosts: vec![virtual_host(host)],
+        ..Default::default()
+    };
+    Part::new(only.encode_to_vec())
 }
 
 fn virtual_host(host: &VirtualHost) -> route::VirtualHost {
@@ -112,6 +164,7 @@ fn virtual_host(host: &VirtualHost) -> route::VirtualHost {
         name: host.name.clone(),
         domains: host.domains.clone(),
         routes: host.routes.iter().map(one_route).collect(),
+        metadata: protobuf::origin(&host.origin),
         ..Default::default()
     }
 }
@@ -154,6 +207,7 @@ fn one_route(route: &Route) -> route::Route {
         action: Some(action),
         request_headers_to_add: set.collect(),
         request_headers_to_remove: route.changes.remove.clone(),
+        metadata: protobuf::origin(&route.origin),
         ..Default::default()
     }
 }

@@ -1,10 +1,9 @@
 use super::*;
 use crate::{
-    appmesh,
     plan::Endpoint,
     sample::{
-        NAMESPACE, Sample, caller, gateway, listening, node, provided, registered, route, routed,
-        router, service, shares, weighted,
+        NAMESPACE, Sample, caller, compile, gateway, listening, node, provided, registered, route,
+        routed, router, service, shares, weighted,
     },
 };
 use prost::Message;
@@ -14,14 +13,21 @@ use tombolo_xds::{
     Kind, Snapshot,
     envoy::pb::envoy::{
         config::{
+            accesslog::v3::access_log,
             cluster::v3::{Cluster, cluster::ClusterDiscoveryType, cluster::DiscoveryType},
-            core::v3::{HealthStatus, address::Address},
+            core::v3::{HealthStatus, Metadata, address::Address, substitution_format_string},
             endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
             listener::v3::{Listener, filter::ConfigType},
             route::v3::{RouteConfiguration, route::Action, route_action::ClusterSpecifier},
         },
-        extensions::filters::network::tcp_proxy::v3::TcpProxy,
+        extensions::{
+            access_loggers::file::v3::{FileAccessLog, file_access_log},
+            filters::network::{
+                http_connection_manager::v3::HttpConnectionManager, tcp_proxy::v3::TcpProxy,
+            },
+        },
     },
+    envoy::pb::google::protobuf::value,
 };
 
 fn snapshot(sample: &Sample, name: &str) -> Snapshot {
@@ -29,11 +35,9 @@ fn snapshot(sample: &Sample, name: &str) -> Snapshot {
 }
 
 fn of(sample: &Sample, workload: &ResourceKey) -> Snapshot {
-    let (plan, _) = appmesh::compile(sample.scope(), workload).expect("it exists");
+    let (plan, _) = compile(sample.scope(), workload).expect("it exists");
     let mut snapshot = Snapshot::builder(1);
-    for resource in resources(&plan) {
-        snapshot.insert(resource);
-    }
+    update(None, &plan, &mut snapshot);
     for (name, cluster) in &plan.clusters {
         if matches!(cluster.discovery, crate::plan::Discovery::Registry(_)) {
             snapshot.insert(endpoints(name, &[]));
@@ -359,4 +363,104 @@ fn an_unhealthy_endpoint_is_marked_and_an_empty_set_is_a_resource() {
 #[test]
 fn the_same_plan_gives_the_same_versions() {
     assert_eq!(snapshot(&busy(), "web"), snapshot(&busy(), "web"));
+}
+
+#[test]
+fn a_json_log_of_many_members_is_encoded_in_order() {
+    let members: serde_json::Value = (0..20)
+        .map(|n| json!({"key": format!("key{n}"), "value": format!("%VALUE{n}%")}))
+        .collect();
+    let mut web = registered(8080, "http", "web");
+    web["logging"] = json!({"accessLog": {"file": {
+        "path": "/dev/stdout", "format": {"json": members},
+    }}});
+    let sample = Sample::new(json!({})).with(&node("web"), web);
+    let one = snapshot(&sample, "web");
+    for _ in 0..8 {
+        assert_eq!(one, snapshot(&sample, "web"));
+    }
+    let listener = listener(&one, "lds_ingress_0.0.0.0_15000");
+    let chain = listener.filter_chains.last().expect("a chain");
+    let Some(ConfigType::TypedConfig(any)) = &chain.filters[0].config_type else {
+        panic!("a filter has its configuration");
+    };
+    let manager = HttpConnectionManager::decode(&*any.value).expect("our own bytes");
+    let Some(access_log::ConfigType::TypedConfig(any)) = &manager.access_log[0].config_type else {
+        panic!("a log has its configuration");
+    };
+    let log = FileAccessLog::decode(&*any.value).expect("our own bytes");
+    let Some(file_access_log::AccessLogFormat::LogFormat(format)) = log.access_log_format else {
+        panic!("a format");
+    };
+    let Some(substitution_format_string::Format::JsonFormat(format)) = format.format else {
+        panic!("JSON");
+    };
+    assert_eq!(
+        (log.path.as_str(), format.fields.len()),
+        ("/dev/stdout", 20)
+    );
+}
+
+#[test]
+fn every_resource_names_the_object_that_it_comes_from() {
+    let snapshot = snapshot(&busy(), "web");
+    let object = |metadata: Option<Metadata>| {
+        let metadata = metadata.expect("metadata");
+        let Some(value::Kind::StringValue(object)) =
+            metadata.filter_metadata["tombolo"].fields["object"]
+                .kind
+                .clone()
+        else {
+            panic!("text");
+        };
+        object
+    };
+    let shade = cluster(&snapshot, "cds_egress_m_light_http_9000");
+    assert_eq!(object(shade.metadata), "mesh/m/virtualNode/light");
+    let egress = listener(&snapshot, "lds_egress_0.0.0.0_15001");
+    assert_eq!(object(egress.metadata), "mesh/m/virtualNode/web");
+    let table = routes(&snapshot, "rds_egress_http_8081");
+    assert_eq!(object(table.metadata), "mesh/m/virtualNode/web");
+    let host = &table.virtual_hosts[0];
+    assert_eq!(
+        object(host.metadata.clone()),
+        "mesh/m/virtualService/shade.shop"
+    );
+    let route = &host.routes[0];
+    assert_eq!(
+        object(route.metadata.clone()),
+        "mesh/m/virtualRouter/shade/route/all"
+    );
+}
+
+#[test]
+fn a_plan_that_changes_step_by_step_gives_the_resources_of_its_last_step() {
+    let quiet = Sample::new(json!({})).with(&node("web"), caller(&[]));
+    let plan = |sample: &Sample| compile(sample.scope(), &node("web")).expect("it exists").0;
+    let gateway_plan = compile(
+        Sample::new(json!({}))
+            .with(
+                &gateway("in"),
+                json!({"listeners": [{"portMapping": {"port": 8080, "protocol": "http"}}]}),
+            )
+            .scope(),
+        &gateway("in"),
+    );
+    let gateway_plan = gateway_plan.expect("it exists").0;
+    let steps = [
+        plan(&busy()),
+        plan(&quiet),
+        gateway_plan,
+        plan(&busy()),
+        plan(&quiet),
+    ];
+    let mut step_by_step = Snapshot::builder(1);
+    let mut previous = None;
+    for plan in &steps {
+        update(previous, plan, &mut step_by_step);
+        let mut at_once = Snapshot::builder(1);
+        update(None, plan, &mut at_once);
+        assert_eq!(*step_by_step.snapshot(), at_once.build());
+        previous = Some(plan);
+    }
 }

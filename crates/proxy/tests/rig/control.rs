@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tombolo_proxy::Options;
 use tombolo_xds::server::{Peer, Refusal, ServerOptions, Source};
-use tombolo_xds::{Node, Registry, Resource, Server, Snapshot};
+use tombolo_xds::{ConnectedProxies, Node, Resource, Server, Snapshot};
 
 use super::resources::*;
 use super::{Running, wait_for};
@@ -27,7 +27,7 @@ impl Source for Same {
 pub struct Control {
     pub address: SocketAddr,
     snapshots: watch::Sender<Arc<Snapshot>>,
-    pub registry: Registry,
+    pub proxies: ConnectedProxies,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -40,7 +40,7 @@ impl Control {
             .expect("runtime");
         let (snapshots, receiver) = watch::channel(Arc::new(first));
         let server = Server::new(Same(receiver), ServerOptions::default());
-        let registry = server.registry();
+        let proxies = server.proxies();
         let socket = runtime
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
             .expect("binds");
@@ -49,7 +49,7 @@ impl Control {
         Self {
             address,
             snapshots,
-            registry,
+            proxies,
             runtime: Some(runtime),
         }
     }
@@ -60,7 +60,7 @@ impl Control {
 
     pub fn wait_acked(&self, revision: u64) {
         wait_for("the acknowledgement", || {
-            (self.registry.spread(revision).acked >= 1).then_some(())
+            (self.proxies.spread(revision).acked >= 1).then_some(())
         });
     }
 

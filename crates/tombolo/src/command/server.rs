@@ -28,7 +28,7 @@ use tombolo_dns::{
     registry,
 };
 use tombolo_model::{Limit, Limits, Scope};
-use tombolo_plan::Publisher;
+use tombolo_plan::{AppMesh, Publisher};
 use tombolo_store::Store;
 use tombolo_telemetry::{
     ErrorChain, Supervisor,
@@ -164,7 +164,7 @@ impl Server {
             closing.close().await;
             Ok(())
         });
-        let publisher = Publisher::new(store.clone(), scope.clone());
+        let publisher = Publisher::new(store.clone(), scope.clone(), AppMesh);
         let follow = publisher.clone();
         supervisor.spawn(background, "publisher", |stop| async move {
             stop.run_until_cancelled(follow.run()).await;
@@ -185,7 +185,7 @@ impl Server {
         let status = status::Sources {
             store: store.clone(),
             publisher,
-            proxies: xds.registry(),
+            proxies: xds.proxies(),
             scope: scope.clone(),
         };
         announce("xds", sockets.xds.local_addr());

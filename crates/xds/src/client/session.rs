@@ -10,8 +10,6 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::envoy::pb::envoy::config::core::v3 as core;
 use crate::envoy::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as Wire,
@@ -289,7 +287,7 @@ impl Session {
             kind,
             wire.name,
             wire.version,
-            Bytes::from(body.value),
+            &body.value,
         )))
     }
 

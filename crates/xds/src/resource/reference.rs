@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prost::{Message, Name};
 
-use super::Kind;
+use super::{Body, Kind};
 use crate::envoy::pb::envoy::config::cluster::v3::Cluster;
 use crate::envoy::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use crate::envoy::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
@@ -30,33 +30,33 @@ pub struct Reference {
     pub name: Arc<str>,
 }
 
-/// Finds the references in an encoded resource. A body that does not decode has none: who
-/// decodes it in earnest will say what is wrong with it.
-pub(super) fn find(kind: Kind, body: &[u8]) -> Vec<Reference> {
+/// The references of a message.
+pub(super) fn find<M: Body>(message: &M) -> Vec<Reference> {
     let mut found = Vec::new();
-    match kind {
-        Kind::Cluster => {
-            if let Ok(cluster) = Cluster::decode(body) {
-                in_cluster(&cluster, &mut found);
-            }
-        }
-        Kind::Listener => {
-            if let Ok(listener) = Listener::decode(body) {
-                let chains = listener
-                    .filter_chains
-                    .iter()
-                    .chain(&listener.default_filter_chain);
-                chains.for_each(|chain| in_filter_chain(chain, &mut found));
-            }
-        }
-        Kind::Endpoint | Kind::Route | Kind::Secret => {}
-    }
-    found.sort();
-    found.dedup();
+    message.refer(&mut found);
     found
 }
 
-fn in_cluster(cluster: &Cluster, found: &mut Vec<Reference>) {
+/// The references of an encoded message, for a client, which is told none. A body that does not decode
+/// has none: who decodes it in earnest will say what is wrong with it.
+pub(super) fn decode(kind: Kind, body: &[u8]) -> Vec<Reference> {
+    match kind {
+        Kind::Cluster => Cluster::decode(body).map(|cluster| find(&cluster)),
+        Kind::Listener => Listener::decode(body).map(|listener| find(&listener)),
+        Kind::Endpoint | Kind::Route | Kind::Secret => Ok(Vec::new()),
+    }
+    .unwrap_or_default()
+}
+
+pub(super) fn in_listener(listener: &Listener, found: &mut Vec<Reference>) {
+    let chains = listener
+        .filter_chains
+        .iter()
+        .chain(&listener.default_filter_chain);
+    chains.for_each(|chain| in_filter_chain(chain, found));
+}
+
+pub(super) fn in_cluster(cluster: &Cluster, found: &mut Vec<Reference>) {
     let eds = DiscoveryType::Eds as i32;
     if cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(eds)) {
         let config = cluster.eds_cluster_config.as_ref();

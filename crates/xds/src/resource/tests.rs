@@ -3,51 +3,14 @@ use std::net::SocketAddr;
 use super::*;
 use crate::envoy::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use crate::envoy::pb::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
-use crate::envoy::pb::envoy::config::core::v3::{
-    ConfigSource, Metadata, PathConfigSource, TransportSocket,
-};
-use crate::envoy::pb::envoy::config::listener::v3::filter::ConfigType;
-use crate::envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, http_connection_manager::RouteSpecifier,
-};
+use crate::envoy::pb::envoy::config::core::v3::{ConfigSource, PathConfigSource, TransportSocket};
 use crate::envoy::pb::envoy::extensions::transport_sockets::tls::v3::{
     CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
     common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
 };
-use crate::envoy::pb::google::protobuf::{Struct, Value, value};
 use crate::sample;
 
 const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80);
-
-fn text(text: &str) -> Value {
-    Value {
-        kind: Some(value::Kind::StringValue(text.to_owned())),
-    }
-}
-
-fn fields(count: usize) -> Struct {
-    Struct {
-        fields: (0..count)
-            .map(|n| (format!("key{n}"), text(&n.to_string())))
-            .collect(),
-    }
-}
-
-/// Many entries in several maps, one inside the other: the chance that two hash maps agree
-/// on the order of all of them is nil.
-fn metadata() -> Metadata {
-    let nested = Value {
-        kind: Some(value::Kind::StructValue(fields(8))),
-    };
-    let mut outer = fields(8);
-    outer.fields.insert("nested".into(), nested);
-    Metadata {
-        filter_metadata: (0..8)
-            .map(|n| (format!("filter{n}"), outer.clone()))
-            .collect(),
-        ..Default::default()
-    }
-}
 
 #[test]
 fn every_type_url_leads_back_to_its_kind() {
@@ -63,41 +26,48 @@ fn every_type_url_leads_back_to_its_kind() {
 }
 
 #[test]
-fn equal_messages_have_equal_bytes_whatever_the_order_of_their_maps() {
-    let versions = (0..8).map(|_| {
-        let mut cluster = sample::cluster("a", "b", 100);
-        cluster.metadata = Some(metadata());
-        cluster.typed_extension_protocol_options = (0..8)
-            .map(|n| (format!("options{n}"), sample::any(&fields(6))))
-            .collect();
-        let resource = Resource::encode("a", &cluster);
-        let decoded = resource.decode::<Cluster>().unwrap();
-        assert!(
-            decoded.metadata == cluster.metadata,
-            "sorting lost something"
-        );
-        resource.version().clone()
-    });
-    let versions: std::collections::BTreeSet<_> = versions.collect();
-    assert_eq!(versions.len(), 1);
+fn a_resource_is_the_same_whether_it_is_encoded_at_once_or_in_parts() {
+    let mut routes = sample::routes("r", "first");
+    let part = |hosts: &RouteConfiguration| {
+        let virtual_hosts = hosts.virtual_hosts.clone();
+        let only = RouteConfiguration {
+            virtual_hosts,
+            ..Default::default()
+        };
+        Part::new(only.encode_to_vec())
+    };
+    let (one, two) = (part(&routes), part(&sample::routes("r", "second")));
+    let head = RouteConfiguration {
+        name: "r".into(),
+        ..Default::default()
+    }
+    .encode_to_vec();
+    let assemble = |parts: &[&Part]| Resource::assemble(Kind::Route, "r", &head, parts, Vec::new());
+    let both = assemble(&[&one, &two]);
+    routes
+        .virtual_hosts
+        .extend(sample::routes("r", "second").virtual_hosts);
+    assert_eq!(both.decode::<RouteConfiguration>().unwrap(), routes);
+    assert_eq!(both, assemble(&[&one, &two]));
+    assert_ne!(both, assemble(&[&two, &one]), "the order counts");
+    assert_ne!(both, assemble(&[&one]));
 }
 
 #[test]
-fn maps_inside_a_listener_s_filters_are_sorted_too() {
-    let versions = (0..8).map(|_| {
-        let mut listener = sample::listener("l", AT, "r", "s");
-        let mut routes = sample::routes("r", "c");
-        routes.virtual_hosts[0].routes[0].metadata = Some(metadata());
-        let manager = HttpConnectionManager {
-            route_specifier: Some(RouteSpecifier::RouteConfig(routes)),
-            ..Default::default()
-        };
-        let config = ConfigType::TypedConfig(sample::any(&manager));
-        listener.filter_chains[0].filters[0].config_type = Some(config);
-        Resource::encode("l", &listener).version().clone()
-    });
-    let versions: std::collections::BTreeSet<_> = versions.collect();
-    assert_eq!(versions.len(), 1);
+fn a_resource_is_kept_in_the_form_in_which_responses_carry_it() {
+    let resource = Resource::encode("a", &sample::cluster("a", "s", 1));
+    let wire = discovery::Resource::decode(resource.wire_bytes()).unwrap();
+    assert_eq!((&*wire.name, &*wire.version), ("a", &**resource.version()));
+    let any = Any::decode(resource.any_bytes()).unwrap();
+    assert_eq!(wire.resource, Some(any.clone()));
+    assert_eq!(
+        (any.type_url, &*any.value),
+        (Cluster::type_url(), resource.body())
+    );
+    assert_eq!(
+        resource.decode::<Cluster>().unwrap(),
+        sample::cluster("a", "s", 1)
+    );
 }
 
 #[test]
@@ -183,15 +153,13 @@ fn secrets_of_this_stream_are_references_and_others_are_not() {
 #[test]
 fn foreign_bytes_give_an_error_and_never_a_panic() {
     // Every prefix of a good message, and every message with one byte changed.
-    let mut listener = sample::listener("l", AT, "r", "s");
-    listener.metadata = Some(metadata());
-    let good = Resource::encode("l", &listener);
+    let good = Resource::encode("l", &sample::listener("l", AT, "r", "s"));
     for cut in 0..good.body().len() {
-        let body = good.body().slice(..cut);
-        drop(Resource::from_encoded(Kind::Listener, "l", body.to_vec()).decode::<Listener>());
+        let body = &good.body()[..cut];
+        drop(Resource::received(Kind::Listener, "l", "v", body).decode::<Listener>());
         let mut body = good.body().to_vec();
         body[cut] ^= 0xff;
-        drop(Resource::from_encoded(Kind::Listener, "l", body).decode::<Listener>());
+        drop(Resource::received(Kind::Listener, "l", "v", &body).decode::<Listener>());
     }
     assert!(Resource::from_bytes(b"\x0a\xff").is_err());
     assert!(matches!(
@@ -203,7 +171,7 @@ fn foreign_bytes_give_an_error_and_never_a_panic() {
 #[test]
 fn bytes_give_back_the_resource() {
     let one = Resource::encode("r", &sample::routes("r", "c"));
-    let two = Resource::from_bytes(&one.to_bytes()).unwrap();
+    let two = Resource::from_bytes(one.wire_bytes()).unwrap();
     assert_eq!((two.body(), &two), (one.body(), &one));
     let wrong = two.decode::<Cluster>().unwrap_err();
     assert_eq!(wrong.to_string(), "the resource is of kind RDS, not CDS");

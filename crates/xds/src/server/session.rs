@@ -12,39 +12,47 @@
 //! - while a client is stuck with a rejected listener, route table or cluster, what its
 //!   last good version may still use is not taken away from it;
 //! - a rejected version is not sent again; the next version is.
+//!
+//! What is remembered about a client is kept as exceptions from the snapshot, which all streams of a workload
+//! share (see `overlay`), and a change is looked at by the names that it touches. So a stream at rest
+//! takes little memory, and a push costs what changed, however large the snapshot is.
 
 pub mod delta;
+mod overlay;
 pub mod sotw;
-mod track;
+mod type_state;
 mod warming;
 
 #[cfg(test)]
-mod converge;
+mod convergence_test;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use self::track::{InFlight, Told, Track};
+use bytes::BufMut;
+
+use self::type_state::{InFlight, SentVersion, TypeState, Unsent};
 use self::warming::Warming;
+use crate::foreign;
 use crate::resource::{Kind, Resource};
 use crate::snapshot::Snapshot;
 
-/// How a protocol reads requests and writes responses.
-pub trait Dialect: Send + 'static {
+/// How one of the two protocols reads requests and writes responses.
+pub trait ProtocolVariant: Send + Sync + 'static {
     /// The messages of the client.
-    type Request: Send + 'static;
-    /// The messages of the server.
-    type Response: Send + 'static;
+    type Request: prost::Message + Default + Send + 'static;
     /// Which protocol it is.
     const PROTOCOL: Protocol;
 
     /// Takes the node out of a request: present in the first one only.
     fn node(request: &mut Self::Request) -> Option<crate::Node>;
     /// Applies a request to the session.
-    fn receive(session: &mut Session, request: Self::Request) -> Result<Receipt, Violation>;
-    /// Puts a push on the wire.
-    fn respond(push: Push) -> Self::Response;
+    fn receive(session: &mut Session, request: Self::Request) -> Result<AckOrNack, Violation>;
+    /// The length of an encoded response.
+    fn encoded_len(push: &Push) -> usize;
+    /// Encodes a response.
+    fn encode(push: &Push, buffer: &mut impl BufMut);
 }
 
 /// The two ways to speak xDS.
@@ -74,7 +82,7 @@ pub struct Push {
 
 /// What a request said about an earlier response.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Receipt {
+pub enum AckOrNack {
     /// Nothing: a subscription, or an answer that is out of date.
     None,
     /// ACK.
@@ -102,24 +110,29 @@ pub enum Receipt {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Violation {
     /// More names than a stream may ask for.
-    #[error("more than {MAX_NAMES} resource names on one stream")]
+    #[error("more than {MAX_NAMES} names of resources that do not exist on one stream")]
     TooManyNames,
     /// A name longer than any resource has.
     #[error("a resource name of {0} bytes; the limit is {MAX_NAME_BYTES}")]
     LongName(usize),
 }
 
-/// Bounds what one stream can make the server remember.
-pub const MAX_NAMES: usize = 100_000;
-/// The longest name that can be asked for.
-pub const MAX_NAME_BYTES: usize = 4096;
+/// How many names a stream may ask for that do not exist: those that do cost it nothing.
+pub const MAX_NAMES: usize = 10_000;
+/// The longest name that can be asked for. The planner's longest is a cluster's: the names of a mesh and
+/// of a node, 255 bytes each, and a little more.
+pub const MAX_NAME_BYTES: usize = 1024;
+/// A version that a client brings is one of ours, or not worth remembering.
+const MAX_VERSION_BYTES: usize = 64;
+/// As much of the reason of a NACK is searched for names, and as much is kept.
+const MAX_REASON_BYTES: usize = 16 << 10;
 
-/// One stream: subscriptions, what was told, what is in flight.
+/// One stream: subscriptions, what was sent, what is in flight.
 #[derive(Debug)]
 pub struct Session {
     protocol: Protocol,
     snapshot: Arc<Snapshot>,
-    tracks: [Track; 5],
+    types: [TypeState; 5],
     /// The number of responses; a nonce is the number of its response.
     serial: u64,
     /// `None` for a client that adopts a snapshot as a whole.
@@ -133,7 +146,7 @@ impl Session {
         Session {
             protocol,
             snapshot,
-            tracks: Default::default(),
+            types: Default::default(),
             serial: 0,
             warming,
         }
@@ -151,8 +164,8 @@ impl Session {
     /// Replaces what the client should hold.
     pub fn update(&mut self, snapshot: Arc<Snapshot>) {
         for kind in Kind::ALL {
-            if !self.snapshot.same(&snapshot, kind) {
-                self.track(kind).touch();
+            for name in self.snapshot.difference(&snapshot, kind) {
+                self.types[kind.index()].touch(name);
             }
         }
         self.snapshot = snapshot;
@@ -165,76 +178,84 @@ impl Session {
 
     /// The next response, if there is one to send now.
     pub fn pull(&mut self) -> Option<Push> {
-        Kind::PUSH_ORDER
+        let push = Kind::PUSH_ORDER
             .into_iter()
             .find_map(|kind| self.changes(kind))
             .or_else(|| {
-                let settled = self.tracks.iter().all(Track::is_settled);
+                let settled = self.types.iter().all(TypeState::is_settled);
                 let mut kinds = Kind::REMOVAL_ORDER.into_iter();
                 if settled {
                     kinds.find_map(|kind| self.removals(kind))
                 } else {
                     None
                 }
-            })
+            });
+        if push.is_none() {
+            self.share();
+        }
+        push
+    }
+
+    /// What is remembered of the client takes the current snapshot as its base.
+    fn share(&mut self) {
+        for kind in Kind::ALL {
+            let current = self.snapshot.resources(kind);
+            let state = &mut self.types[kind.index()];
+            state.names.rebase(current);
+            state.sent.rebase(current);
+        }
     }
 
     /// Whether the client holds the current snapshot: everything it asked for was sent and
     /// acknowledged, and nothing is left to send. To be asked when [`Session::pull`] has
     /// nothing.
     pub fn is_synced(&self) -> bool {
-        self.tracks.iter().any(|track| track.opened) && self.tracks.iter().all(Track::is_synced)
+        self.types.iter().any(|state| state.opened) && self.types.iter().all(TypeState::is_synced)
     }
 
     /// Whether the current snapshot was sent, though perhaps not answered yet. To be asked
     /// when [`Session::pull`] has nothing.
     pub fn is_sent(&self) -> bool {
-        self.tracks.iter().any(|track| track.opened) && self.tracks.iter().all(Track::is_sent)
+        self.types.iter().any(|state| state.opened) && self.types.iter().all(TypeState::is_sent)
     }
 
-    /// How many resources of a kind the client was told.
-    pub fn told(&self, kind: Kind) -> usize {
-        let told = &self.tracks[kind.index()].told;
-        told.values()
-            .filter(|told| matches!(told, Told::Present { .. }))
-            .count()
+    /// Whether every response was answered, one way or the other, and nothing is left to send. To be
+    /// asked when [`Session::pull`] has nothing.
+    pub fn is_answered(&self) -> bool {
+        self.is_sent() && self.types.iter().all(|state| state.in_flight.is_none())
     }
 
-    fn track(&mut self, kind: Kind) -> &mut Track {
-        &mut self.tracks[kind.index()]
+    /// How many resources of a kind the client was sent.
+    pub fn sent(&self, kind: Kind) -> usize {
+        self.types[kind.index()].sent.count(SentVersion::is_present)
+    }
+
+    fn state(&mut self, kind: Kind) -> &mut TypeState {
+        &mut self.types[kind.index()]
     }
 
     /// What is new or changed of a kind, and names that turn out not to exist.
     fn changes(&mut self, kind: Kind) -> Option<Push> {
-        let protocol = self.protocol;
         if matches!(kind, Kind::Listener | Kind::Route)
             && (self.owes_clusters() || self.is_held_back())
         {
             return None;
         }
         let current = self.snapshot.resources(kind);
-        let track = &mut self.tracks[kind.index()];
-        if track.in_flight.is_some() || !track.is_touched() {
+        let state = &mut self.types[kind.index()];
+        if state.in_flight.is_some() || !state.is_touched() {
             return None;
         }
-        let mut changed: Vec<Arc<Resource>> = Vec::new();
-        let mut absent: Vec<Arc<str>> = Vec::new();
-        if track.wildcard {
-            changed.extend(current.values().filter(|r| track.needs(r)).cloned());
+        let Unsent {
+            changed,
+            mut absent,
+            must_respond,
+        } = state.take_unsent(current);
+        if self.protocol == Protocol::Sotw {
+            // State of the world cannot say that something does not exist.
+            absent.clear();
         }
-        for name in &track.names {
-            match current.get(name) {
-                Some(resource) if !track.wildcard && track.needs(resource) => {
-                    changed.push(resource.clone());
-                }
-                None if protocol == Protocol::Delta && !track.told.contains_key(name) => {
-                    absent.push(name.clone());
-                }
-                _ => {}
-            }
-        }
-        let due = track.take_touched();
-        if changed.is_empty() && absent.is_empty() && !due {
+        if changed.is_empty() && absent.is_empty() && !must_respond {
             return None;
         }
         let names = changed
@@ -242,10 +263,10 @@ impl Session {
             .map(|resource| resource.name().clone())
             .collect();
         for resource in &changed {
-            track.tell(resource);
+            state.record_sent(resource);
         }
         for name in &absent {
-            track.told.insert(name.clone(), Told::Absent);
+            state.sent.insert(name.clone(), SentVersion::Absent);
         }
         if kind == Kind::Cluster {
             self.rewarm(&changed);
@@ -264,20 +285,18 @@ impl Session {
 
     /// What is gone, once nothing uses it any more.
     fn removals(&mut self, kind: Kind) -> Option<Push> {
-        let current = self.snapshot.resources(kind);
-        let track = &self.tracks[kind.index()];
-        if track.in_flight.is_some() || !track.may_hold_more || self.is_in_use(kind) {
+        let state = &self.types[kind.index()];
+        if state.in_flight.is_some() || state.unremoved.is_empty() || self.is_in_use(kind) {
             return None;
         }
-        let gone: Vec<Arc<str>> = track.gone(current).cloned().collect();
         let snapshot = self.snapshot.clone();
-        let track = self.track(kind);
-        track.may_hold_more = false;
+        let state = self.state(kind);
+        let gone = state.take_unremoved(snapshot.resources(kind));
         for name in &gone {
-            track.forget(name);
+            state.forget(name);
         }
-        track
-            .suspects
+        state
+            .nacked
             .retain(|name| snapshot.get(kind, name).is_some());
         let whole = self.is_whole(kind);
         // State of the world cannot say that endpoints or routes are gone. Nothing refers to
@@ -285,9 +304,9 @@ impl Session {
         if gone.is_empty() || (self.protocol == Protocol::Sotw && !whole) {
             return None;
         }
-        let track = self.track(kind);
-        for name in gone.iter().filter(|name| track.names.contains(*name)) {
-            track.told.insert(name.clone(), Told::Absent);
+        let state = self.state(kind);
+        for name in gone.iter().filter(|name| state.names.contains(name)) {
+            state.sent.insert(name.clone(), SentVersion::Absent);
         }
         let resources = if whole { self.whole(kind) } else { Vec::new() };
         let removed = if whole { Vec::new() } else { gone.clone() };
@@ -306,17 +325,16 @@ impl Session {
         };
         users
             .iter()
-            .any(|user| !self.tracks[user.index()].suspects.is_empty())
+            .any(|user| !self.types[user.index()].nacked.is_empty())
     }
 
     /// A changed cluster is warmed anew and waits for its endpoints, which the client asked
     /// for long ago and does not ask for again. So they are sent again.
     fn rewarm(&mut self, clusters: &[Arc<Resource>]) {
-        let endpoints = &mut self.tracks[Kind::Endpoint.index()];
+        let endpoints = &mut self.types[Kind::Endpoint.index()];
         for reference in clusters.iter().flat_map(|cluster| cluster.references()) {
-            if reference.kind == Kind::Endpoint && endpoints.told.remove(&*reference.name).is_some()
-            {
-                endpoints.touch();
+            if reference.kind == Kind::Endpoint && endpoints.sent.remove(&reference.name) {
+                endpoints.touch(&reference.name);
             }
         }
     }
@@ -324,7 +342,7 @@ impl Session {
     /// Whether clusters changed that cannot be sent yet, because an earlier response about clusters is
     /// not answered. A route that names one of them must not overtake it, whoever the client is.
     fn owes_clusters(&self) -> bool {
-        let clusters = &self.tracks[Kind::Cluster.index()];
+        let clusters = &self.types[Kind::Cluster.index()];
         clusters.in_flight.is_some() && clusters.is_touched()
     }
 
@@ -333,7 +351,7 @@ impl Session {
         let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoint].map(Kind::index);
         let current = self.snapshot.resources(Kind::Endpoint);
         self.warming.as_mut().is_some_and(|warming| {
-            warming.holds(&self.tracks[clusters], &self.tracks[endpoints], current)
+            warming.holds(&self.types[clusters], &self.types[endpoints], current)
         })
     }
 
@@ -346,8 +364,15 @@ impl Session {
     /// Everything the client should hold of a kind right now, including what is to be
     /// removed later.
     fn whole(&self, kind: Kind) -> Vec<Arc<Resource>> {
-        let told = self.tracks[kind.index()].told.values();
-        told.filter_map(Told::resource).cloned().collect()
+        let sent = self.types[kind.index()].sent.iter();
+        let mut whole: Vec<Arc<Resource>> = sent
+            .filter_map(|(_, sent)| match sent {
+                SentVersion::Resource(resource) => Some(resource),
+                SentVersion::Held(_) | SentVersion::Absent => None,
+            })
+            .collect();
+        whole.sort_by(|a, b| a.name().cmp(b.name()));
+        whole
     }
 
     fn push(
@@ -362,9 +387,9 @@ impl Session {
         let (serial, revision) = (self.serial, self.snapshot.revision());
         let nonce = serial.to_string();
         let whole = self.is_whole(kind);
-        let track = self.track(kind);
-        track.last_nonce.clone_from(&nonce);
-        track.in_flight = Some(InFlight {
+        let state = self.state(kind);
+        state.last_nonce.clone_from(&nonce);
+        state.in_flight = Some(InFlight {
             serial,
             nonce: nonce.clone(),
             revision,
@@ -382,10 +407,10 @@ impl Session {
     }
 
     /// Applies the nonce and the error of a request.
-    fn receipt(&mut self, kind: Kind, nonce: &str, error: Option<String>) -> Receipt {
-        let track = self.track(kind);
-        let Some(answered) = track.in_flight.take_if(|flight| flight.nonce == nonce) else {
-            return Receipt::None; // Stale: the answer to the newest response is on its way.
+    fn answered(&mut self, kind: Kind, nonce: &str, error: Option<String>) -> AckOrNack {
+        let state = self.state(kind);
+        let Some(answered) = state.in_flight.take_if(|flight| flight.nonce == nonce) else {
+            return AckOrNack::None; // Stale: the answer to the newest response is on its way.
         };
         let InFlight {
             serial,
@@ -400,29 +425,30 @@ impl Session {
                 .iter_mut()
                 .for_each(|warming| warming.answered(&names, serial));
         }
-        let track = self.track(kind);
+        let state = self.state(kind);
         // What the client keeps of a list that it rejected is not known.
-        track.list_rejected = whole && error.is_some();
+        state.list_rejected = whole && error.is_some();
         let Some(reason) = error else {
-            track
-                .suspects
-                .retain(|name| !whole && !names.contains(name));
-            return Receipt::Acked { kind, revision };
+            if !state.nacked.is_empty() {
+                state.nacked.retain(|name| !whole && !names.contains(name));
+            }
+            return AckOrNack::Acked { kind, revision };
         };
+        let reason = foreign::text(reason, MAX_REASON_BYTES);
         if names.iter().any(|name| mentions(&reason, name)) {
             names.retain(|name| mentions(&reason, name));
         }
         for name in &names {
             // It may have been unsubscribed meanwhile.
-            if track.wildcard || track.names.contains(name) {
-                track.suspects.insert(name.clone());
+            if state.wildcard || state.names.contains(name) {
+                state.nacked.insert(name.clone());
                 if removes {
                     // Not now, or it would be a loop; with the next change of this kind.
-                    track.told.insert(name.clone(), Told::stale());
+                    state.record_rejected_removal(name);
                 }
             }
         }
-        Receipt::Rejected {
+        AckOrNack::Rejected {
             kind,
             revision,
             names,
@@ -430,21 +456,26 @@ impl Session {
         }
     }
 
-    fn check_name(name: &str) -> Result<(), Violation> {
+    /// A name that the client sent: the snapshot's own where it has it, so that it takes no memory.
+    fn name(&self, kind: Kind, name: String) -> Result<Arc<str>, Violation> {
         if name.len() > MAX_NAME_BYTES {
-            Err(Violation::LongName(name.len()))
-        } else {
-            Ok(())
+            return Err(Violation::LongName(name.len()));
         }
+        let known = self.snapshot.resources(kind).get_key_value(&*name);
+        Ok(known.map_or_else(|| name.into(), |(name, _)| name.clone()))
     }
 
-    fn check_names(&self) -> Result<(), Violation> {
-        let names: usize = self.tracks.iter().map(|track| track.names.len()).sum();
-        if names > MAX_NAMES {
-            Err(Violation::TooManyNames)
-        } else {
-            Ok(())
+    /// Bounds what a client can make the server remember.
+    fn check_names(&self, kind: Kind) -> Result<(), Violation> {
+        let state = &self.types[kind.index()];
+        let current = self.snapshot.resources(kind);
+        let is_large = |exceptions: usize| exceptions > MAX_NAMES;
+        if is_large(state.names.exceptions()) && is_large(state.names.foreign(current))
+            || is_large(state.sent.exceptions()) && is_large(state.sent.foreign(current))
+        {
+            return Err(Violation::TooManyNames);
         }
+        Ok(())
     }
 }
 

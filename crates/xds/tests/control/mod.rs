@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tombolo_xds::server::{Peer, Refusal, RefusalCode, ServerOptions, Source};
-use tombolo_xds::{Node, Registry, Server, Snapshot};
+use tombolo_xds::{ConnectedProxies, Node, Server, Snapshot};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ impl Source for Same {
 
 pub(crate) struct Control {
     pub(crate) addr: SocketAddr,
-    pub(crate) registry: Registry,
+    pub(crate) proxies: ConnectedProxies,
     snapshots: watch::Sender<Arc<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -49,12 +49,20 @@ impl Control {
         Control::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), snapshot).await
     }
 
+    pub(crate) async fn start_with(options: ServerOptions, snapshot: Snapshot) -> Control {
+        Control::serve(SocketAddr::from(([127, 0, 0, 1], 0)), options, snapshot).await
+    }
+
     pub(crate) async fn start_at(addr: SocketAddr, snapshot: Snapshot) -> Control {
+        Control::serve(addr, ServerOptions::default(), snapshot).await
+    }
+
+    async fn serve(addr: SocketAddr, options: ServerOptions, snapshot: Snapshot) -> Control {
         let listener = TcpListener::bind(addr).await.expect("a port of loopback");
         let addr = listener.local_addr().expect("a bound socket");
         let (snapshots, source) = watch::channel(Arc::new(snapshot));
-        let server = Server::new(Same(source), ServerOptions::default());
-        let registry = server.registry();
+        let server = Server::new(Same(source), options);
+        let proxies = server.proxies();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
@@ -65,7 +73,7 @@ impl Control {
         });
         Control {
             addr,
-            registry,
+            proxies,
             snapshots,
             stop: Some(stop),
             task,
@@ -99,9 +107,9 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 
 /// Waits until the registry shows what is looked for.
 pub(crate) async fn until<T>(
-    registry: &Registry,
+    registry: &ConnectedProxies,
     what: &str,
-    find: impl Fn(&Registry) -> Option<T>,
+    find: impl Fn(&ConnectedProxies) -> Option<T>,
 ) -> T {
     let poll = async {
         loop {

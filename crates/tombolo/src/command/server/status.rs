@@ -8,7 +8,7 @@ use tombolo_plan::Publisher;
 use tombolo_store::Store;
 use tombolo_xds::{
     Kind,
-    server::{registry, session::Protocol},
+    server::{connected_proxies, session::Protocol},
 };
 
 /// The parts of the server that know its state.
@@ -16,7 +16,7 @@ use tombolo_xds::{
 pub(super) struct Sources {
     pub(super) store: Store,
     pub(super) publisher: Publisher,
-    pub(super) proxies: tombolo_xds::Registry,
+    pub(super) proxies: tombolo_xds::ConnectedProxies,
     pub(super) scope: Scope,
 }
 
@@ -63,7 +63,7 @@ impl Sources {
         warnings.map(of_workload).collect()
     }
 
-    fn proxy(&self, proxy: registry::Proxy) -> ProxyStatus {
+    fn proxy(&self, proxy: connected_proxies::Proxy) -> ProxyStatus {
         let revision_wanted = self.publisher.wanted(&proxy.node);
         let kinds = proxy.kinds.into_iter();
         ProxyStatus {
@@ -100,7 +100,7 @@ fn node(node: tombolo_xds::Node) -> Node {
     }
 }
 
-fn progress(progress: registry::Progress) -> TypeStatus {
+fn progress(progress: connected_proxies::Progress) -> TypeStatus {
     TypeStatus {
         resources: progress.resources,
         revision_sent: progress.revision_sent,

@@ -1,12 +1,15 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use prost::Message;
+
 use super::*;
 use crate::envoy::pb::google::protobuf::Any;
 use crate::sample;
 use crate::server::session::delta::Delta;
-use crate::server::session::{self as server, Dialect, Protocol, Receipt};
-use crate::weather::{Dice, Mesh, for_seeds, versions};
+use crate::server::session::tests::delta_response;
+use crate::server::session::{self as server, AckOrNack, Protocol, ProtocolVariant};
+use crate::test_rng::{Mesh, Rng, for_seeds, versions};
 
 use Kind::{Cluster, Endpoint, Listener, Route};
 
@@ -26,7 +29,7 @@ fn response(
         nonce: nonce.into(),
         resources: resources
             .iter()
-            .map(|resource| resource.to_wire())
+            .map(|resource| Wire::decode(resource.wire_bytes()).expect("our own bytes"))
             .collect(),
         removed_resources: removed.iter().map(|name| name.to_string()).collect(),
         ..Default::default()
@@ -211,7 +214,7 @@ fn a_resource_that_cannot_be_read_is_rejected_before_the_consumer_sees_it() {
     assert!(session.receive(unknown).is_empty() && !session.is_pending());
 }
 
-/// A server and a client with a network between them that delivers when the dice say so.
+/// A server and a client with a network between them that delivers when it is told at random.
 struct Pair {
     client: Session,
     server: server::Session,
@@ -252,10 +255,10 @@ impl Pair {
             return false;
         };
         match Delta::receive(&mut self.server, request).expect("a good request") {
-            Receipt::Acked { kind, .. } | Receipt::Rejected { kind, .. } => {
+            AckOrNack::Acked { kind, .. } | AckOrNack::Rejected { kind, .. } => {
                 assert!(self.in_flight.remove(&kind), "an answer to nothing");
             }
-            Receipt::None => {}
+            AckOrNack::None => {}
         }
         true
     }
@@ -275,7 +278,7 @@ impl Pair {
             push.resources.iter().all(is_new),
             "an old version: {push:?}"
         );
-        self.down.push_back(Delta::respond(push));
+        self.down.push_back(delta_response(&push));
         true
     }
 
@@ -288,7 +291,7 @@ impl Pair {
     }
 
     /// Adopts what is pending, rejecting one in `rejects` (0: none).
-    fn adopt(&mut self, dice: &mut Dice, rejects: usize) -> bool {
+    fn adopt(&mut self, rng: &mut Rng, rejects: usize) -> bool {
         if !self.client.is_pending() {
             return false;
         }
@@ -299,21 +302,21 @@ impl Pair {
             .unwrap_or_default();
         let bad = changed
             .iter()
-            .filter(|_| rejects > 0 && dice.one_in(rejects));
+            .filter(|_| rejects > 0 && rng.one_in(rejects));
         let rejections = bad.map(|resource| Rejection {
             kind: resource.kind(),
             name: resource.name().clone(),
-            reason: "the dice said no".into(),
+            reason: "rejected at random".into(),
         });
         let rejections = rejections.collect();
         self.up.extend(self.client.answer(rejections));
         true
     }
 
-    fn settle(&mut self, dice: &mut Dice) {
+    fn settle(&mut self, rng: &mut Rng) {
         for _ in 0..10_000 {
             let moved = self.deliver_up() | self.push() | self.deliver_down();
-            if !moved && !self.adopt(dice, 0) {
+            if !moved && !self.adopt(rng, 0) {
                 return;
             }
         }
@@ -324,22 +327,22 @@ impl Pair {
 #[test]
 fn any_client_converges_to_the_snapshot_of_the_server() {
     for_seeds(200, |seed| {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let mut mesh = Mesh::default();
-        mesh.change(&mut dice);
-        let mut pair = Pair::new(mesh.snapshot(), dice.one_in(2));
+        mesh.change(&mut rng);
+        let mut pair = Pair::new(mesh.snapshot(), rng.one_in(2));
         for _ in 0..200 {
-            match dice.below(14) {
+            match rng.below(14) {
                 0 => {
-                    mesh.change(&mut dice);
+                    mesh.change(&mut rng);
                     pair.server.update(Arc::new(mesh.snapshot()));
                 }
-                1 if dice.one_in(4) => pair.reconnect(),
-                2 => drop(pair.adopt(&mut dice, 4)),
-                3 if pair.client.is_complete() => drop(pair.adopt(&mut dice, 0)),
-                4 if dice.one_in(4) => {
+                1 if rng.one_in(4) => pair.reconnect(),
+                2 => drop(pair.adopt(&mut rng, 4)),
+                3 if pair.client.is_complete() => drop(pair.adopt(&mut rng, 0)),
+                4 if rng.one_in(4) => {
                     let mut extra_names: [BTreeSet<Arc<str>>; 5] = Default::default();
-                    extra_names[Endpoint.index()].insert(format!("e{}", dice.below(5)).into());
+                    extra_names[Endpoint.index()].insert(format!("e{}", rng.below(5)).into());
                     pair.up
                         .extend(pair.client.set_extra_names(extra_names, true));
                 }
@@ -348,7 +351,7 @@ fn any_client_converges_to_the_snapshot_of_the_server() {
                 _ => drop(pair.deliver_down()),
             }
         }
-        pair.settle(&mut dice);
+        pair.settle(&mut rng);
         assert!(
             pair.server.is_sent(),
             "held back for ever: {:?}",
@@ -359,7 +362,7 @@ fn any_client_converges_to_the_snapshot_of_the_server() {
         pair.server.update(Arc::new(mesh.snapshot()));
         pair.up
             .extend(pair.client.set_extra_names(Default::default(), true));
-        pair.settle(&mut dice);
+        pair.settle(&mut rng);
 
         assert!(pair.server.is_synced(), "{:?}", pair.server);
         // `pending` is what is adopted without what nothing refers to any more.

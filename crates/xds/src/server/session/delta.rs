@@ -5,20 +5,28 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::{Dialect, Protocol, Push, Receipt, Session, Told, Violation};
+use bytes::BufMut;
+
+use super::type_state::{SentVersion, Subscribed};
+use super::{AckOrNack, MAX_VERSION_BYTES, Protocol, ProtocolVariant, Push, Session, Violation};
 use crate::Node;
-use crate::envoy::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
-};
-use crate::resource::Kind;
+use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use crate::foreign;
+use crate::resource::wire::{RESPONSE_RESOURCES, field_len, put_header, put_text, text_len};
+use crate::resource::{Kind, Resource};
 
 /// `DeltaAggregatedResources`.
 #[derive(Debug)]
 pub struct Delta;
 
-impl Dialect for Delta {
+// The fields of `DeltaDiscoveryResponse`.
+const SYSTEM_VERSION: u32 = 1;
+const TYPE_URL: u32 = 4;
+const NONCE: u32 = 5;
+const REMOVED_RESOURCES: u32 = 6;
+
+impl ProtocolVariant for Delta {
     type Request = DeltaDiscoveryRequest;
-    type Response = DeltaDiscoveryResponse;
     const PROTOCOL: Protocol = Protocol::Delta;
 
     fn node(request: &mut DeltaDiscoveryRequest) -> Option<Node> {
@@ -29,95 +37,126 @@ impl Dialect for Delta {
     fn receive(
         session: &mut Session,
         request: DeltaDiscoveryRequest,
-    ) -> Result<Receipt, Violation> {
+    ) -> Result<AckOrNack, Violation> {
         let Some(kind) = Kind::from_type_url(&request.type_url) else {
             tracing::debug!(
-                type_url = request.type_url,
+                type_url = %foreign::shown(&request.type_url),
                 "ignored a request of unknown type"
             );
-            return Ok(Receipt::None);
+            return Ok(AckOrNack::None);
         };
         let error = request.error_detail.map(|status| status.message);
-        let receipt = session.receipt(kind, &request.response_nonce, error);
+        let answer = session.answered(kind, &request.response_nonce, error);
 
-        let snapshot = session.snapshot.clone();
-        let warming = session.warming.as_ref();
-        let track = &mut session.tracks[kind.index()];
-        let first = !std::mem::replace(&mut track.opened, true);
+        let state = session.state(kind);
+        let first = !std::mem::replace(&mut state.opened, true);
         let (subscribe, unsubscribe) = (
             request.resource_names_subscribe,
             request.resource_names_unsubscribe,
         );
         if !first && subscribe.is_empty() && unsubscribe.is_empty() {
-            return Ok(receipt);
+            return Ok(answer);
         }
-        track.touch();
         let initial = request.initial_resource_versions;
         // Legacy: a client that opens with no names at all wants everything.
         let all = first && kind.is_root() && subscribe.is_empty() && unsubscribe.is_empty();
         if all || subscribe.iter().any(|name| name == "*") {
             // Asking again means that the client may have forgotten what it had.
-            track.told.retain(|name, _| track.names.contains(name));
-            track.wildcard = true;
+            let names = &state.names;
+            state.sent.retain(|name| names.contains(name));
+            state.wildcard = true;
             // A client that holds nothing waits for an answer, even an empty one.
-            track.due = !first || initial.is_empty();
+            state.must_respond = !first || initial.is_empty();
+            state.touch_all();
         }
         for name in subscribe.into_iter().filter(|name| name != "*") {
-            Session::check_name(&name)?;
+            let name = session.name(kind, name)?;
+            let state = session.state(kind);
             // Again: the client may have forgotten it, so it is sent anew.
-            track.told.remove(name.as_str());
-            track.names.insert(Arc::from(name));
+            state.sent.remove(&name);
+            state.touch(&name);
+            state.names.insert(name, Subscribed);
         }
         if first {
             for (name, version) in initial {
                 // Held, but not for the cluster that was sent before this request came: it
                 // warms only with endpoints that come after it.
+                let warming = session.warming.as_ref();
                 let warming = warming.filter(|_| kind == Kind::Endpoint);
                 if warming.is_some_and(|warming| warming.awaits(&name)) {
                     continue;
                 }
-                if track.wildcard || track.names.contains(name.as_str()) {
-                    let told = Told::Present {
-                        version: version.into(),
-                        resource: None,
+                let name = session.name(kind, name)?;
+                let current = session.snapshot.get(kind, &name).cloned();
+                let state = session.state(kind);
+                if state.wildcard || state.names.contains(&name) {
+                    let sent = match current {
+                        Some(resource) if **resource.version() == *version => {
+                            SentVersion::Resource(resource)
+                        }
+                        _ if version.len() <= MAX_VERSION_BYTES => {
+                            SentVersion::Held(version.into())
+                        }
+                        _ => SentVersion::stale(),
                     };
-                    track.told.insert(name.into(), told);
+                    state.sent.insert(name, sent);
                 }
             }
         }
+        let snapshot = session.snapshot.clone();
+        let state = session.state(kind);
         for name in unsubscribe {
             if name == "*" {
-                track.wildcard = false;
-                track.told.retain(|name, _| track.names.contains(name));
-                track.suspects.retain(|name| track.names.contains(name));
+                state.wildcard = false;
+                let names = &state.names;
+                state.sent.retain(|name| names.contains(name));
+                state.nacked.retain(|name| names.contains(name));
+                state.touch_all();
                 continue;
             }
-            let Some(name) = track.names.take(name.as_str()) else {
+            if !state.names.remove(&name) {
                 continue;
-            };
-            track.forget(&name);
-            if track.wildcard && snapshot.get(kind, &name).is_none() {
+            }
+            state.forget(&name);
+            if state.wildcard {
                 // The client dropped the name and waits to hear whether the wildcard still
                 // covers it. If it exists it is sent as new; if not, it must be removed.
-                track.told.insert(name, Told::stale());
+                let name: Arc<str> = name.into();
+                if snapshot.get(kind, &name).is_none() {
+                    state.sent.insert(name.clone(), SentVersion::stale());
+                }
+                state.touch(&name);
             }
         }
-        session.check_names()?;
-        Ok(receipt)
+        session.check_names(kind)?;
+        Ok(answer)
     }
 
-    fn respond(push: Push) -> DeltaDiscoveryResponse {
-        DeltaDiscoveryResponse {
-            system_version_info: push.revision.to_string(),
-            type_url: push.kind.type_url().to_owned(),
-            nonce: push.nonce,
-            resources: push
-                .resources
-                .iter()
-                .map(|resource| resource.to_wire())
-                .collect(),
-            removed_resources: push.removed.iter().map(|name| name.to_string()).collect(),
-            ..Default::default()
+    fn encoded_len(push: &Push) -> usize {
+        let resources = push.resources.iter().map(|r| field_len(wire(r).len()));
+        let removed = push.removed.iter().map(|name| field_len(name.len()));
+        text_len(&push.revision.to_string())
+            + resources.sum::<usize>()
+            + text_len(push.kind.type_url())
+            + text_len(&push.nonce)
+            + removed.sum::<usize>()
+    }
+
+    fn encode(push: &Push, buffer: &mut impl BufMut) {
+        put_text(SYSTEM_VERSION, &push.revision.to_string(), buffer);
+        for resource in &push.resources {
+            put_header(RESPONSE_RESOURCES, wire(resource).len(), buffer);
+            buffer.put_slice(wire(resource));
+        }
+        put_text(TYPE_URL, push.kind.type_url(), buffer);
+        put_text(NONCE, &push.nonce, buffer);
+        for name in &push.removed {
+            put_header(REMOVED_RESOURCES, name.len(), buffer);
+            buffer.put_slice(name.as_bytes());
         }
     }
+}
+
+fn wire(resource: &Resource) -> &[u8] {
+    resource.wire_bytes()
 }

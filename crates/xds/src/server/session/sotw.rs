@@ -6,18 +6,27 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Dialect, Protocol, Push, Receipt, Session, Violation};
+use bytes::BufMut;
+
+use super::type_state::Subscribed;
+use super::{AckOrNack, Protocol, ProtocolVariant, Push, Session, Violation};
 use crate::Node;
-use crate::envoy::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use crate::envoy::pb::envoy::service::discovery::v3::DiscoveryRequest;
+use crate::foreign;
 use crate::resource::Kind;
+use crate::resource::wire::{RESPONSE_RESOURCES, field_len, put_header, put_text, text_len};
 
 /// `StreamAggregatedResources`.
 #[derive(Debug)]
 pub struct Sotw;
 
-impl Dialect for Sotw {
+// The fields of `DiscoveryResponse`.
+const VERSION: u32 = 1;
+const TYPE_URL: u32 = 4;
+const NONCE: u32 = 5;
+
+impl ProtocolVariant for Sotw {
     type Request = DiscoveryRequest;
-    type Response = DiscoveryResponse;
     const PROTOCOL: Protocol = Protocol::Sotw;
 
     fn node(request: &mut DiscoveryRequest) -> Option<Node> {
@@ -26,57 +35,82 @@ impl Dialect for Sotw {
 
     /// A request with an old nonce is dropped whole: the client repeats its names when it
     /// answers the newest response.
-    fn receive(session: &mut Session, request: DiscoveryRequest) -> Result<Receipt, Violation> {
+    fn receive(session: &mut Session, request: DiscoveryRequest) -> Result<AckOrNack, Violation> {
         let Some(kind) = Kind::from_type_url(&request.type_url) else {
             tracing::debug!(
-                type_url = request.type_url,
+                type_url = %foreign::shown(&request.type_url),
                 "ignored a request of unknown type"
             );
-            return Ok(Receipt::None);
+            return Ok(AckOrNack::None);
         };
         let nonce = request.response_nonce;
         // Without a nonce: the client has not seen a response yet.
-        if !nonce.is_empty() && nonce != session.track(kind).last_nonce {
-            return Ok(Receipt::None);
+        if !nonce.is_empty() && nonce != session.state(kind).last_nonce {
+            return Ok(AckOrNack::None);
         }
         let error = request.error_detail.map(|status| status.message);
-        let receipt = session.receipt(kind, &nonce, error);
+        let answer = session.answered(kind, &nonce, error);
 
-        let mut names = BTreeSet::new();
+        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
         for name in request.resource_names {
-            Session::check_name(&name)?;
-            names.insert(Arc::<str>::from(name));
+            names.insert(session.name(kind, name)?);
         }
-        let track = session.track(kind);
-        let first = !std::mem::replace(&mut track.opened, true);
-        track.named |= !names.is_empty();
-        let wildcard = names.remove("*") || (kind.is_root() && !track.named);
-        if first || wildcard != track.wildcard || names != track.names {
-            track.due |= wildcard && !track.wildcard;
-            track.wildcard = wildcard;
-            track.names = names;
-            if !wildcard {
-                // What it no longer asks for it no longer holds.
-                track.told.retain(|name, _| track.names.contains(name));
-                track.suspects.retain(|name| track.names.contains(name));
+        let state = session.state(kind);
+        let first = !std::mem::replace(&mut state.opened, true);
+        state.named |= !names.is_empty();
+        let wildcard = names.remove("*") || (kind.is_root() && !state.named);
+        if first {
+            state.touch_all();
+        }
+        if wildcard != state.wildcard {
+            state.must_respond |= wildcard;
+            state.wildcard = wildcard;
+            state.touch_all();
+        }
+        let dropped: Vec<Arc<str>> = state
+            .names
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !names.contains(*name))
+            .cloned()
+            .collect();
+        for name in &dropped {
+            state.names.remove(name);
+            state.touch(name);
+        }
+        for name in names {
+            if !state.names.contains(&name) {
+                state.touch(&name);
+                state.names.insert(name, Subscribed);
             }
-            track.touch();
-            session.check_names()?;
         }
-        Ok(receipt)
+        if !wildcard && (first || !dropped.is_empty() || !state.unsent.is_empty()) {
+            // What it no longer asks for it no longer holds.
+            let names = &state.names;
+            state.sent.retain(|name| names.contains(name));
+            state.nacked.retain(|name| names.contains(name));
+        }
+        session.check_names(kind)?;
+        Ok(answer)
     }
 
-    fn respond(push: Push) -> DiscoveryResponse {
-        DiscoveryResponse {
-            version_info: push.revision.to_string(),
-            type_url: push.kind.type_url().to_owned(),
-            nonce: push.nonce,
-            resources: push
-                .resources
-                .iter()
-                .map(|resource| resource.any())
-                .collect(),
-            ..Default::default()
+    fn encoded_len(push: &Push) -> usize {
+        let resources = push.resources.iter();
+        let resources = resources.map(|resource| field_len(resource.any_bytes().len()));
+        text_len(&push.revision.to_string())
+            + resources.sum::<usize>()
+            + text_len(push.kind.type_url())
+            + text_len(&push.nonce)
+    }
+
+    fn encode(push: &Push, buffer: &mut impl BufMut) {
+        put_text(VERSION, &push.revision.to_string(), buffer);
+        for resource in &push.resources {
+            let any = resource.any_bytes();
+            put_header(RESPONSE_RESOURCES, any.len(), buffer);
+            buffer.put_slice(any);
         }
+        put_text(TYPE_URL, push.kind.type_url(), buffer);
+        put_text(NONCE, &push.nonce, buffer);
     }
 }

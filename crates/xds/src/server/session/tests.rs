@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use prost::Message;
+
 use super::*;
+use crate::envoy::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use crate::envoy::pb::google::rpc;
 use crate::sample;
 
@@ -27,6 +30,22 @@ pub(super) fn mesh(revision: u64, clusters: &[(&str, u32)]) -> Snapshot {
         builder.insert(Resource::encode(*name, &sample::endpoints(name, &[at(81)])));
     }
     builder.build()
+}
+
+/// A push as a client gets it.
+pub(crate) fn delta_response(push: &Push) -> DeltaDiscoveryResponse {
+    let mut bytes = Vec::new();
+    delta::Delta::encode(push, &mut bytes);
+    assert_eq!(bytes.len(), delta::Delta::encoded_len(push));
+    DeltaDiscoveryResponse::decode(&*bytes).expect("our own bytes")
+}
+
+/// A push as a client of the other protocol gets it.
+pub(super) fn sotw_response(push: &Push) -> DiscoveryResponse {
+    let mut bytes = Vec::new();
+    sotw::Sotw::encode(push, &mut bytes);
+    assert_eq!(bytes.len(), sotw::Sotw::encoded_len(push));
+    DiscoveryResponse::decode(&*bytes).expect("our own bytes")
 }
 
 pub(super) fn refusal() -> Option<rpc::Status> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::track::Track;
+use super::type_state::TypeState;
 use crate::resource::{Kind, Resource};
 use crate::snapshot::Resources;
 
@@ -52,8 +52,8 @@ impl Warming {
     /// Whether listeners and routes have to wait.
     pub(super) fn holds(
         &mut self,
-        clusters: &Track,
-        endpoints: &Track,
+        clusters: &TypeState,
+        endpoints: &TypeState,
         current: &Resources,
     ) -> bool {
         // A client subscribes to the endpoints before it answers the cluster. So what is not

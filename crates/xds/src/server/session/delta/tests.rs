@@ -5,7 +5,8 @@ use std::sync::Arc;
 use Kind::{Cluster, Endpoint, Listener, Route};
 
 use super::*;
-use crate::server::session::tests::{at, kind, mesh, refusal};
+use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+use crate::server::session::tests::{at, delta_response, kind, mesh, refusal};
 use crate::server::session::{MAX_NAME_BYTES, MAX_NAMES};
 use crate::{Resource, Snapshot, sample};
 
@@ -17,7 +18,7 @@ impl Deltas {
         Deltas(Session::new(Protocol::Delta, Arc::new(snapshot)))
     }
 
-    fn send(&mut self, kind: Kind, edit: impl FnOnce(&mut DeltaDiscoveryRequest)) -> Receipt {
+    fn send(&mut self, kind: Kind, edit: impl FnOnce(&mut DeltaDiscoveryRequest)) -> AckOrNack {
         let mut request = DeltaDiscoveryRequest {
             type_url: kind.type_url().into(),
             ..Default::default()
@@ -36,11 +37,11 @@ impl Deltas {
         self.send(kind, |request| request.resource_names_unsubscribe = names);
     }
 
-    fn ack(&mut self, kind: Kind, nonce: &str) -> Receipt {
+    fn ack(&mut self, kind: Kind, nonce: &str) -> AckOrNack {
         self.send(kind, |request| request.response_nonce = nonce.into())
     }
 
-    fn nack(&mut self, kind: Kind, nonce: &str) -> Receipt {
+    fn nack(&mut self, kind: Kind, nonce: &str) -> AckOrNack {
         self.send(kind, |request| {
             request.response_nonce = nonce.into();
             request.error_detail = refusal();
@@ -48,7 +49,7 @@ impl Deltas {
     }
 
     fn pull(&mut self) -> Option<DeltaDiscoveryResponse> {
-        self.0.pull().map(Delta::respond)
+        self.0.pull().map(|push| delta_response(&push))
     }
 
     /// All responses there are, as text; each is acknowledged at once.
@@ -308,14 +309,14 @@ fn an_answer_with_an_old_nonce_is_ignored() {
     let mut stream = settled(&[("a", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("a", 2)])));
     let push = stream.pull().expect("a change");
-    assert_eq!(stream.nack(Cluster, "1"), Receipt::None);
-    assert_eq!(stream.ack(Cluster, "never sent"), Receipt::None);
-    let acked = Receipt::Acked {
+    assert_eq!(stream.nack(Cluster, "1"), AckOrNack::None);
+    assert_eq!(stream.ack(Cluster, "never sent"), AckOrNack::None);
+    let acked = AckOrNack::Acked {
         kind: Cluster,
         revision: 2,
     };
     assert_eq!(stream.ack(Cluster, &push.nonce), acked);
-    assert_eq!(stream.ack(Cluster, &push.nonce), Receipt::None);
+    assert_eq!(stream.ack(Cluster, &push.nonce), AckOrNack::None);
 }
 
 #[test]
@@ -323,7 +324,7 @@ fn a_rejected_version_is_not_sent_again_but_the_next_one_is() {
     let mut stream = settled(&[("a", 1), ("b", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("a", 2), ("b", 1)])));
     let push = stream.pull().expect("a change");
-    let Receipt::Rejected {
+    let AckOrNack::Rejected {
         names,
         reason,
         revision,
@@ -441,7 +442,7 @@ fn unknown_types_and_endless_names_do_no_harm() {
         type_url: "nonsense".into(),
         ..Default::default()
     };
-    assert_eq!(Delta::receive(&mut stream.0, unknown), Ok(Receipt::None));
+    assert_eq!(Delta::receive(&mut stream.0, unknown), Ok(AckOrNack::None));
     let mut request = DeltaDiscoveryRequest {
         type_url: Endpoint.type_url().into(),
         ..Default::default()

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use Kind::{Cluster, Endpoint, Listener, Route};
 
 use super::*;
-use crate::server::session::tests::{at, kind, mesh, refusal};
-use crate::weather::named;
+use crate::envoy::pb::envoy::service::discovery::v3::DiscoveryResponse;
+use crate::server::session::tests::{at, kind, mesh, refusal, sotw_response};
+use crate::test_rng::named;
 use crate::{Resource, Snapshot, sample};
 
 /// A state-of-the-world stream under test.
@@ -17,7 +18,7 @@ impl Worlds {
         Worlds(Session::new(Protocol::Sotw, Arc::new(snapshot)))
     }
 
-    fn send(&mut self, kind: Kind, nonce: &str, names: &[&str], error: bool) -> Receipt {
+    fn send(&mut self, kind: Kind, nonce: &str, names: &[&str], error: bool) -> AckOrNack {
         let request = DiscoveryRequest {
             type_url: kind.type_url().into(),
             response_nonce: nonce.into(),
@@ -29,7 +30,7 @@ impl Worlds {
     }
 
     fn pull(&mut self) -> Option<DiscoveryResponse> {
-        self.0.pull().map(Sotw::respond)
+        self.0.pull().map(|push| sotw_response(&push))
     }
 
     /// All responses, acknowledged at once with these names for endpoints and `r`.
@@ -119,9 +120,9 @@ fn sotw_takes_new_names_with_the_answer() {
     // The answer to the first response comes twice: out of date.
     assert_eq!(
         stream.send(Endpoint, &first.nonce, &["a"], true),
-        Receipt::None
+        AckOrNack::None
     );
-    let acked = Receipt::Acked {
+    let acked = AckOrNack::Acked {
         kind: Endpoint,
         revision: 1,
     };
@@ -143,7 +144,7 @@ fn sotw_does_not_repeat_what_was_rejected() {
     let receipt = stream.send(Cluster, &push.nonce, &[], true);
     assert!(matches!(
         receipt,
-        Receipt::Rejected {
+        AckOrNack::Rejected {
             kind: Cluster,
             revision: 2,
             ..
@@ -184,7 +185,7 @@ fn sotw_forgets_a_rejection_of_what_is_not_wanted_any_more() {
     // A request without a nonce counts too, and takes the name away before the NACK comes.
     stream.send(Endpoint, "", &[], false);
     let receipt = stream.send(Endpoint, &push.nonce, &[], true);
-    assert!(matches!(receipt, Receipt::Rejected { .. }));
+    assert!(matches!(receipt, AckOrNack::Rejected { .. }));
     stream.drain(&[]);
     assert!(stream.0.is_synced());
 }

@@ -1,14 +1,15 @@
 //! A model of a state-of-the-world Envoy against the session, with a network between them
-//! that delivers when the dice say so. (For delta, the real client plays this part.)
+//! that delivers when it is told at random. (For delta, the real client plays this part.)
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::sotw::Sotw;
+use super::tests::sotw_response;
 use super::*;
 use crate::envoy::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use crate::envoy::pb::google::rpc;
-use crate::weather::{Dice, Mesh, for_seeds, named, versions};
+use crate::test_rng::{Mesh, Rng, for_seeds, named, versions};
 
 use Kind::{Cluster, Endpoint, Listener, Route};
 
@@ -43,7 +44,7 @@ impl Envoy {
         if rejects {
             let error = rpc::Status {
                 code: 3,
-                message: "the dice said no".into(),
+                message: "rejected at random".into(),
                 details: Vec::new(),
             };
             return vec![self.request(kind, Some(error))];
@@ -150,7 +151,7 @@ impl Pair {
         let Some(push) = self.session.pull() else {
             return false;
         };
-        self.down.push_back(Sotw::respond(push));
+        self.down.push_back(sotw_response(&push));
         true
     }
 
@@ -175,20 +176,20 @@ impl Pair {
 #[test]
 fn any_envoy_converges_to_the_snapshot_and_warms_every_cluster() {
     for_seeds(200, |seed| {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let mut mesh = Mesh::default();
-        mesh.change(&mut dice);
+        mesh.change(&mut rng);
         let mut pair = Pair::new(mesh.snapshot());
         for _ in 0..200 {
-            match dice.below(10) {
+            match rng.below(10) {
                 0 => {
-                    mesh.change(&mut dice);
+                    mesh.change(&mut rng);
                     pair.session.update(Arc::new(mesh.snapshot()));
                 }
-                1 if dice.one_in(4) => pair.reconnect(),
+                1 if rng.one_in(4) => pair.reconnect(),
                 2..=4 => drop(pair.deliver_up()),
                 5..=7 => drop(pair.push()),
-                _ => drop(pair.deliver_down(dice.one_in(8))),
+                _ => drop(pair.deliver_down(rng.one_in(8))),
             }
         }
         pair.settle();

@@ -23,7 +23,7 @@ const MAX_NACK_BYTES: usize = 4096;
 
 /// All streams, present and recent. Cheap to clone; every clone sees the same.
 #[derive(Clone, Debug)]
-pub struct Registry(Arc<Inner>);
+pub struct ConnectedProxies(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -106,17 +106,17 @@ pub struct Spread {
     pub connected: usize,
 }
 
-impl Default for Registry {
-    fn default() -> Registry {
+impl Default for ConnectedProxies {
+    fn default() -> ConnectedProxies {
         let changes = watch::Sender::new(0);
-        Registry(Arc::new(Inner {
+        ConnectedProxies(Arc::new(Inner {
             streams: Mutex::default(),
             changes,
         }))
     }
 }
 
-impl Registry {
+impl ConnectedProxies {
     /// Every stream: the connected ones in the order in which they came, then the ended
     /// ones, newest first.
     pub fn proxies(&self) -> Vec<Proxy> {
@@ -151,7 +151,7 @@ impl Registry {
         }
     }
 
-    /// Ticks whenever [`Registry::spread`] may have changed.
+    /// Ticks whenever [`ConnectedProxies::spread`] may have changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
@@ -178,7 +178,7 @@ impl Registry {
         peer: Option<SocketAddr>,
         protocol: Protocol,
         limit: usize,
-    ) -> Option<Connection> {
+    ) -> Option<Entry> {
         let mut streams = lock(&self.0.streams);
         if streams.connected.len() >= limit {
             return None;
@@ -206,7 +206,7 @@ impl Registry {
         *streams.acked.entry(0).or_default() += 1;
         drop(streams);
         self.0.tick();
-        Some(Connection {
+        Some(Entry {
             registry: self.clone(),
             stream,
             proxy,
@@ -242,14 +242,19 @@ impl Streams {
 
 /// The entry of one stream; dropping it marks the stream as ended.
 #[derive(Debug)]
-pub(super) struct Connection {
-    registry: Registry,
+pub(super) struct Entry {
+    registry: ConnectedProxies,
     stream: u64,
     proxy: Arc<Mutex<Proxy>>,
     acked: u64,
 }
 
-impl Connection {
+impl Entry {
+    /// The number of the stream.
+    pub(super) fn stream(&self) -> u64 {
+        self.stream
+    }
+
     pub(super) fn sent(&self, kind: Kind, revision: u64, resources: usize) {
         let mut proxy = lock(&self.proxy);
         let progress = proxy.kinds.entry(kind).or_default();
@@ -304,7 +309,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for Entry {
     fn drop(&mut self) {
         let now = SystemTime::now();
         let mut proxy = lock(&self.proxy);
@@ -337,7 +342,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn connect(registry: &Registry, id: &str) -> Connection {
+    fn connect(registry: &ConnectedProxies, id: &str) -> Entry {
         let node = Node {
             id: id.into(),
             ..Node::default()
@@ -349,7 +354,7 @@ mod tests {
 
     #[test]
     fn the_spread_counts_connected_proxies_only() {
-        let registry = Registry::default();
+        let registry = ConnectedProxies::default();
         let (mut one, mut two) = (connect(&registry, "one"), connect(&registry, "two"));
         one.all_acked(5);
         assert_eq!(
@@ -392,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_proxy_that_is_back_is_not_shown_as_gone() {
-        let registry = Registry::default();
+        let registry = ConnectedProxies::default();
         drop(connect(&registry, "one"));
         drop(connect(&registry, "two"));
         let _one = connect(&registry, "one");
@@ -408,7 +413,7 @@ mod tests {
 
     #[test]
     fn ended_streams_are_bounded() {
-        let registry = Registry::default();
+        let registry = ConnectedProxies::default();
         for n in 0..MAX_ENDED + 10 {
             drop(connect(&registry, &n.to_string()));
         }
@@ -417,7 +422,7 @@ mod tests {
 
     #[test]
     fn streams_beyond_the_limit_are_turned_away() {
-        let registry = Registry::default();
+        let registry = ConnectedProxies::default();
         let _one = connect(&registry, "one");
         assert!(
             registry
@@ -428,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_rejection_is_shown_as_json() {
-        let registry = Registry::default();
+        let registry = ConnectedProxies::default();
         let one = connect(&registry, "one");
         one.sent(Kind::Listener, 3, 2);
         one.rejected(

@@ -13,14 +13,14 @@ use crate::{Kind, Resource, Snapshot, sample};
 
 /// SplitMix64: small, and the same sequence for the same seed everywhere.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
-        Dice(seed)
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed)
     }
 
-    pub(crate) fn roll(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ impl Dice {
 
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound as u64) as usize
+        (self.next() % bound as u64) as usize
     }
 
     /// True once in `n` times.
@@ -54,16 +54,16 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     /// One to four random changes.
-    pub(crate) fn change(&mut self, dice: &mut Dice) {
+    pub(crate) fn change(&mut self, rng: &mut Rng) {
         self.revision += 1;
-        for _ in 0..=dice.below(4) {
+        for _ in 0..=rng.below(4) {
             self.versions += 1;
             let version = self.versions;
-            let cluster = format!("c{}", dice.below(5));
-            let service = format!("e{}", dice.below(4));
-            let listener = format!("l{}", dice.below(3));
-            let routes = format!("r{}", dice.below(3));
-            match dice.below(9) {
+            let cluster = format!("c{}", rng.below(5));
+            let service = format!("e{}", rng.below(4));
+            let listener = format!("l{}", rng.below(3));
+            let routes = format!("r{}", rng.below(3));
+            match rng.below(9) {
                 0 | 1 => drop(self.clusters.insert(cluster, (service, version))),
                 2 => drop(self.clusters.remove(&cluster)),
                 3 | 4 => drop(self.endpoints.insert(service, version)),
@@ -71,7 +71,7 @@ impl Mesh {
                 6 => drop(self.listeners.remove(&listener)),
                 7 => drop(self.routes.insert(routes, version)),
                 // Also what is still referred to: the protocol must survive a bad planner.
-                _ if dice.one_in(2) => drop(self.endpoints.remove(&service)),
+                _ if rng.one_in(2) => drop(self.endpoints.remove(&service)),
                 _ => drop(self.routes.remove(&routes)),
             }
         }
@@ -137,7 +137,7 @@ pub(crate) fn versions(snapshot: &Snapshot, kind: Kind) -> BTreeMap<String, Stri
 /// A resource of a state-of-the-world response, which carries its name inside only.
 pub(crate) fn named(any: &Any) -> Resource {
     let kind = Kind::from_type_url(&any.type_url).expect("a known type");
-    let encoded = Resource::from_encoded(kind, "", any.value.clone());
+    let encoded = Resource::assemble(kind, "", &any.value, &[], Vec::new());
     let name = match kind {
         Kind::Cluster => encoded.decode::<Cluster>().unwrap().name,
         Kind::Endpoint => {
@@ -150,12 +150,7 @@ pub(crate) fn named(any: &Any) -> Resource {
         Kind::Route => encoded.decode::<RouteConfiguration>().unwrap().name,
         Kind::Secret => encoded.decode::<Secret>().unwrap().name,
     };
-    Resource::received(
-        kind,
-        name,
-        encoded.version().clone(),
-        encoded.body().clone(),
-    )
+    Resource::received(kind, name, encoded.version().clone(), encoded.body())
 }
 
 /// Runs a property for many seeds; a failing one is printed, and can be run alone with

@@ -1,0 +1,223 @@
+//! Virtual nodes: what their sidecars accept, and where their calls go.
+
+use super::{Compiler, access_log, cloudmap, cluster};
+use crate::plan::{
+    Changes, EGRESS_PORT, Handler, INGRESS_PORT, Inbound, Match, Outbound, Route, Target,
+    UnknownDestination, VirtualHost,
+};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use tombolo_model::appmesh::{
+    Kind, ResourceKey,
+    spec::{
+        VirtualNodeSpec,
+        mesh::EgressFilterType,
+        tls::ClientPolicy,
+        virtual_node::{BackendDefaults, VirtualServiceBackend},
+    },
+};
+
+impl Compiler<'_, '_, '_> {
+    pub(super) fn node(&mut self, key: &ResourceKey, spec: &VirtualNodeSpec) {
+        self.plan.access_log = spec.logging.as_ref().and_then(access_log);
+        let preference = self.objects.preference(spec);
+        self.plan.dual_stack = preference.is_some();
+        for listener in spec.listeners() {
+            let port = listener.port_mapping.port;
+            if is_reserved(port) {
+                let message = format!("port {port} is the sidecar's own: the listener is left out");
+                self.warn(key, message);
+                continue;
+            }
+            let name = cluster::ingress_name(&self.objects.mesh, &key.name, listener.port_mapping);
+            let local = cluster::local(key, listener, cluster::prefers_ipv6(preference));
+            self.plan.clusters.insert(name.clone(), local.into());
+            self.plan.inbound.push(Inbound {
+                port,
+                protocol: cluster::protocol(listener.port_mapping.protocol),
+                cluster: name,
+                timeout: cluster::listener_timeout(listener.timeout.as_ref()),
+            });
+            self.warn_of_tls(key, port, listener.tls.as_ref());
+        }
+        let defaults = client_policy(spec.backend_defaults.as_ref());
+        let mut ports = Ports::default();
+        for backend in spec.backends() {
+            self.backend(key, backend, defaults, &mut ports);
+        }
+        self.elsewhere(key, &mut ports);
+        ports.outbound.sort_by_key(|outbound| outbound.port);
+        self.plan.outbound = ports.outbound;
+    }
+
+    fn backend(
+        &mut self,
+        key: &ResourceKey,
+        backend: &VirtualServiceBackend,
+        defaults: Option<&ClientPolicy>,
+        ports: &mut Ports,
+    ) {
+        let name = backend.name();
+        let policy = backend.client_policy.as_ref().or(defaults);
+        let service = self.service(key, name);
+        for (port, handler) in &service.ports {
+            let mut handler = handler.clone();
+            if self.is_refused(key, name, *port, policy) {
+                handler = handler.refused();
+            }
+            if is_reserved(*port) {
+                let message = format!("port {port} is the sidecar's own: calls to it are refused");
+                let service = self.objects.key(Kind::VirtualService, name);
+                self.warn(&service, message);
+            } else {
+                self.add(name, *port, handler, ports);
+            }
+        }
+    }
+
+    /// Adds a port of a service to those of the backends before it. Requests are told apart by host.
+    /// Connections carry nothing to tell them apart by but the address that they were going to: where the
+    /// registry knows the addresses of a service, its connections are known by them.
+    fn add(&mut self, service: &str, port: u16, handler: Handler, ports: &mut Ports) {
+        let Some(taken) = ports.at(port) else {
+            return ports.push(port, service, handler);
+        };
+        if let (Handler::Http(hosts), Handler::Http(added)) = (&mut taken.handler, &handler) {
+            for host in added {
+                if !hosts.iter().any(|other| other.domains == host.domains) {
+                    hosts.push(host.clone());
+                }
+            }
+            return;
+        }
+        // The one that comes later gives way, or the one before, if its addresses are known.
+        let key = self.objects.key(Kind::VirtualService, service);
+        if let Handler::Tcp(_) = handler {
+            let addresses = self.addresses(service, port, ports);
+            if !addresses.is_empty() {
+                ports.outbound.push(Outbound {
+                    port,
+                    destinations: addresses,
+                    handler,
+                });
+                return;
+            }
+        }
+        let (index, other) = ports.owner(port);
+        if let Handler::Tcp(_) = ports.outbound[index].handler {
+            let addresses = self.addresses(&other, port, ports);
+            if !addresses.is_empty() {
+                ports.outbound[index].destinations = addresses;
+                return ports.push(port, service, handler);
+            }
+        }
+        let message = match handler {
+            Handler::Http(_) => format!(
+                "port {port} is already taken by the TCP service {other}: requests on it cannot be told apart, \
+                 and go there"
+            ),
+            Handler::Tcp(_) => format!(
+                "port {port} is already taken by {other}: connections cannot be told apart, and go there"
+            ),
+        };
+        self.warn(&key, message);
+    }
+
+    /// The addresses that the name of a service stands for, if it is a name of the registry, without those
+    /// that are another's on this port.
+    fn addresses(&mut self, service: &str, port: u16, ports: &Ports) -> Vec<IpAddr> {
+        let mut addresses = cloudmap::addresses(self.objects.scope, service, self.context.reads());
+        let others = || ports.outbound.iter().filter(|other| other.port == port);
+        addresses.retain(|address| !others().any(|other| other.destinations.contains(address)));
+        addresses
+    }
+
+    /// Calls to what is no backend.
+    fn elsewhere(&mut self, key: &ResourceKey, ports: &mut Ports) {
+        let mesh = self.objects.mesh.clone();
+        let open = |compiler: &mut Self, name: String| -> Arc<str> {
+            let name: Arc<str> = name.into();
+            let cluster = cluster::original_destination(key);
+            compiler.plan.clusters.insert(name.clone(), cluster.into());
+            name
+        };
+        let passes = self
+            .objects
+            .mesh_spec
+            .egress_filter
+            .map(|filter| filter.kind)
+            == Some(EgressFilterType::AllowAll);
+        if passes {
+            let name = open(self, format!("cds_egress_{mesh}_passthrough"));
+            self.plan.unknown = UnknownDestination::PassThrough(name);
+        }
+        let amazon = open(self, format!("cds_egress_{mesh}_amazonaws"));
+        for outbound in &mut ports.outbound {
+            if let Handler::Http(hosts) = &mut outbound.handler {
+                hosts.push(
+                    open_host(&self.plan.origin, "amazonaws", "*.amazonaws.com", &amazon).into(),
+                );
+                if let UnknownDestination::PassThrough(cluster) = &self.plan.unknown {
+                    hosts.push(open_host(&self.plan.origin, "passthrough", "*", cluster).into());
+                }
+            }
+        }
+    }
+}
+
+/// What is planned for the ports that the application calls, while backends are still being added.
+#[derive(Default)]
+struct Ports {
+    outbound: Vec<Outbound>,
+    /// Which of them takes all connections to a port that no other has by address, and whose it is.
+    owners: BTreeMap<u16, (usize, String)>,
+}
+
+impl Ports {
+    fn at(&mut self, port: u16) -> Option<&mut Outbound> {
+        let (index, _) = self.owners.get(&port)?;
+        Some(&mut self.outbound[*index])
+    }
+
+    fn owner(&self, port: u16) -> (usize, String) {
+        self.owners[&port].clone()
+    }
+
+    fn push(&mut self, port: u16, service: &str, handler: Handler) {
+        self.owners
+            .insert(port, (self.outbound.len(), service.to_owned()));
+        self.outbound.push(Outbound {
+            port,
+            destinations: Vec::new(),
+            handler,
+        });
+    }
+}
+
+fn is_reserved(port: u16) -> bool {
+    [INGRESS_PORT, EGRESS_PORT].contains(&port)
+}
+
+pub(super) fn client_policy(defaults: Option<&BackendDefaults>) -> Option<&ClientPolicy> {
+    defaults.and_then(|defaults| defaults.client_policy.as_ref())
+}
+
+/// A host whose requests go wherever they were going.
+fn open_host(origin: &Arc<str>, name: &str, domain: &str, cluster: &Arc<str>) -> VirtualHost {
+    VirtualHost {
+        origin: origin.clone(),
+        name: name.to_owned(),
+        domains: vec![domain.to_owned()],
+        routes: vec![Route {
+            origin: origin.clone(),
+            name: name.to_owned(),
+            matcher: Match::everything(),
+            targets: vec![Target {
+                cluster: cluster.clone(),
+                weight: 1,
+            }],
+            timeout: cluster::DEFAULT_TIMEOUT,
+            retry: None,
+            changes: Changes::default(),
+        }],
+    }
+}

@@ -1,0 +1,90 @@
+//! The way of a change to the proxies.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use tombolo_telemetry::Causes;
+use tracing::Span;
+
+/// Follows one published change from its publication to the answer of the last stream that got it.
+///
+/// A snapshot carries it to the streams; the publisher waits for its end, so that changes which come
+/// meanwhile travel together. Whatever is done for the change is done in its span, which names the API calls
+/// that caused it.
+#[derive(Debug)]
+pub struct Propagation {
+    span: Span,
+    begun: Instant,
+    /// How many streams got it; [`UNKNOWN`] until all did.
+    streams: AtomicUsize,
+    answered: AtomicUsize,
+    done: Notify,
+}
+
+const UNKNOWN: usize = usize::MAX;
+
+impl Propagation {
+    /// A change that led to this revision and is about to be planned.
+    pub fn new(revision: u64, causes: &Causes) -> Propagation {
+        Propagation {
+            span: tracing::info_span!("propagate", revision, request_id = %causes),
+            begun: Instant::now(),
+            streams: AtomicUsize::new(UNKNOWN),
+            answered: AtomicUsize::new(0),
+            done: Notify::new(),
+        }
+    }
+
+    /// The span of the change.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// It was published to this many streams.
+    pub fn published(&self, streams: usize) {
+        let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
+        self.span
+            .in_scope(|| tracing::debug!(streams, elapsed_ms, "published"));
+        self.streams.store(streams, Ordering::SeqCst);
+        self.finish_if(self.answered.load(Ordering::SeqCst));
+    }
+
+    /// A stream has nothing of it left to send or to wait for.
+    pub fn answered(&self) {
+        let answered = self.answered.fetch_add(1, Ordering::SeqCst) + 1;
+        self.finish_if(answered);
+    }
+
+    fn finish_if(&self, answered: usize) {
+        let streams = self.streams.load(Ordering::SeqCst);
+        if answered < streams {
+            return;
+        }
+        if answered == streams && streams > 0 {
+            let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
+            self.span
+                .in_scope(|| tracing::debug!(streams, elapsed_ms, "answered by every proxy"));
+        }
+        self.done.notify_waiters();
+    }
+
+    /// Whether every stream that got it has answered.
+    pub fn is_done(&self) -> bool {
+        self.answered.load(Ordering::SeqCst) >= self.streams.load(Ordering::SeqCst)
+    }
+
+    /// Waits until every stream that got it has answered. A stream that ends meanwhile never does, so
+    /// the caller has a deadline. Cancel safe.
+    pub async fn done(&self) {
+        loop {
+            let notified = self.done.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.is_done() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}

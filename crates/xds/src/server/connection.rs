@@ -1,0 +1,229 @@
+//! Connections of proxies, with limits for those that carry no stream.
+//!
+//! A proxy opens its stream at once. A peer that connects and is silent, or stops in the middle of the
+//! handshake, or opens no stream, or closes its last one and stays, is let go after a while; and as the
+//! number of such connections is limited too, they lock nobody out until then.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::Stream;
+use futures::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Sleep, sleep};
+use tonic::transport::server::Connected;
+
+/// The pause after a failed accept, such as one without a free descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Limits for connections without a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long a connection may be without a stream.
+    pub(super) idle: Duration,
+    /// How many connections may not have had a stream yet. Beyond that the oldest is closed.
+    pub(super) silent: usize,
+}
+
+/// Accepts connections for as long as it is polled.
+pub(super) fn incoming(
+    listener: TcpListener,
+    limits: Limits,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let silent = Silent::default();
+    futures::stream::unfold(
+        (listener, silent, false),
+        move |(listener, silent, mut fails)| async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, remote)) => {
+                        if fails {
+                            tracing::info!("proxies are accepted again");
+                            fails = false;
+                        }
+                        // It fails when the peer is gone already, which the first read will tell.
+                        let _ = stream.set_nodelay(true);
+                        let peer = ConnectedPeer::new(remote);
+                        silent.add(&peer.shared, limits.silent);
+                        let connection = Connection {
+                            stream,
+                            peer,
+                            idle: None,
+                            limit: limits.idle,
+                        };
+                        return Some((Ok(connection), (listener, silent, fails)));
+                    }
+                    Err(error) => {
+                        if !fails {
+                            tracing::warn!(%error, "proxies cannot be accepted");
+                            fails = true;
+                        }
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// The connections that have not had a stream yet, oldest first.
+#[derive(Clone, Default)]
+struct Silent(Arc<Mutex<VecDeque<Weak<Shared>>>>);
+
+impl Silent {
+    fn add(&self, connection: &Arc<Shared>, limit: usize) {
+        let mut silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|connection| {
+            let connection = connection.upgrade();
+            connection.is_some_and(|connection| !connection.introduced.load(Ordering::Relaxed))
+        });
+        while silent.len() >= limit.max(1) {
+            if let Some(oldest) = silent.pop_front().and_then(|oldest| oldest.upgrade()) {
+                oldest.evicted.store(true, Ordering::Relaxed);
+                oldest.reader.wake();
+            }
+        }
+        silent.push_back(Arc::downgrade(connection));
+    }
+}
+
+/// The other end of a connection, as streams on it see it.
+#[derive(Clone)]
+pub(super) struct ConnectedPeer {
+    pub(super) addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    streams: AtomicUsize,
+    /// Whether there ever was a stream.
+    introduced: AtomicBool,
+    evicted: AtomicBool,
+    /// Who reads the connection. Woken when it should look at the above again.
+    reader: AtomicWaker,
+}
+
+impl ConnectedPeer {
+    fn new(addr: SocketAddr) -> ConnectedPeer {
+        let shared = Shared {
+            streams: AtomicUsize::new(0),
+            introduced: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+        };
+        ConnectedPeer {
+            addr,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// A stream is open on the connection until the answer is dropped.
+    pub(super) fn open_stream(&self) -> OpenStream {
+        self.shared.streams.fetch_add(1, Ordering::Relaxed);
+        OpenStream(self.shared.clone())
+    }
+}
+
+/// See [`ConnectedPeer::open_stream`].
+pub(super) struct OpenStream(Arc<Shared>);
+
+impl OpenStream {
+    /// The stream has said who it is.
+    pub(super) fn introduced(&self) {
+        self.0.introduced.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.reader.wake();
+    }
+}
+
+/// A connection that ends when it has been without a stream for too long.
+pub(super) struct Connection {
+    stream: TcpStream,
+    peer: ConnectedPeer,
+    /// Runs while there is no stream.
+    idle: Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+}
+
+impl Connection {
+    /// Whether the connection has been useless for too long.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let shared = &self.peer.shared;
+        shared.reader.register(cx.waker());
+        if shared.evicted.load(Ordering::Relaxed) {
+            let reason = "too many connections without a stream";
+            return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, reason));
+        }
+        if shared.streams.load(Ordering::Relaxed) > 0 {
+            self.idle = None;
+            return Poll::Pending;
+        }
+        let limit = self.limit;
+        let idle = self.idle.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(idle.as_mut().poll(cx));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ConnectedPeer;
+
+    fn connect_info(&self) -> ConnectedPeer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => self.poll_expired(cx).map(Err),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
