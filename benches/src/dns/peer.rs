@@ -84,7 +84,7 @@ async fn ours(directory: &Path) -> Result<Peer> {
         .args(["--dns", &address.to_string()]);
     let peer = start("tombolo", address, &mut command, directory)?;
     let scope = Scope::new("000000000000", "us-west-2");
-    let client = Client::new(&format!("http://{api}"), scope)?.with_patience(PATIENCE);
+    let client = Client::new(&format!("http://{api}"), scope)?.with_timeout(PATIENCE);
     let operation = client
         .create_namespace(&CreateNamespace {
             name: zone::NAME.into(),

@@ -44,7 +44,7 @@ impl Mesh {
         options: &Options,
     ) -> Result<Arc<Self>> {
         let scope = Scope::new("000000000000", "us-west-2");
-        let client = Client::new(&format!("http://{api}"), scope)?.with_patience(PATIENCE);
+        let client = Client::new(&format!("http://{api}"), scope)?.with_timeout(PATIENCE);
         let namespace = CreateNamespace {
             name: NAMESPACE.into(),
             kind: NamespaceType::HTTP,

@@ -1,4 +1,4 @@
-//! The AWS doors over a store in memory, on loopback: `dev_server [port]`. Development only: callers are
+//! The AWS APIs over a store in memory, on loopback: `dev_server [port]`. Development only: callers are
 //! not authenticated.
 
 use std::{env, error::Error, net::Ipv4Addr};

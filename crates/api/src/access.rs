@@ -8,12 +8,12 @@
 
 mod file;
 mod glob;
+mod key_store;
 mod managed;
 mod operator;
-mod ring;
 
+pub(crate) use key_store::{KeyStore, User};
 pub(crate) use operator::OperatorAction;
-pub(crate) use ring::{Ring, User};
 
 use crate::watch;
 use arc_swap::ArcSwap;
@@ -26,20 +26,20 @@ use std::{
 #[derive(Clone)]
 pub struct Credentials {
     path: PathBuf,
-    ring: Arc<ArcSwap<Ring>>,
+    keys: Arc<ArcSwap<KeyStore>>,
 }
 
 /// Bytes of a credentials file: about five thousand keys.
-const LARGEST: usize = 1 << 20;
+const MAX_FILE: usize = 1 << 20;
 
 impl Credentials {
     /// Reads a file. The error names the line that is wrong.
     pub fn open(path: &Path) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let ring = read(path, &bytes)?;
+        let keys = read(path, &bytes)?;
         Ok(Self {
             path: path.to_owned(),
-            ring: Arc::new(ArcSwap::from_pointee(ring)),
+            keys: Arc::new(ArcSwap::from_pointee(keys)),
         })
     }
 
@@ -51,24 +51,24 @@ impl Credentials {
             let [bytes] = contents else {
                 return Err("the file is gone".into());
             };
-            let ring = read(&self.path, bytes)?;
-            let keys = ring.len();
-            self.ring.store(Arc::new(ring));
-            Ok(format!("{keys} keys"))
+            let keys = read(&self.path, bytes)?;
+            let count = keys.len();
+            self.keys.store(Arc::new(keys));
+            Ok(format!("{count} keys"))
         })
         .await;
     }
 
     /// The keys as they are now.
-    pub(crate) fn ring(&self) -> Arc<Ring> {
-        self.ring.load_full()
+    pub(crate) fn key_store(&self) -> Arc<KeyStore> {
+        self.keys.load_full()
     }
 }
 
-fn read(path: &Path, bytes: &[u8]) -> Result<Ring, String> {
+fn read(path: &Path, bytes: &[u8]) -> Result<KeyStore, String> {
     let at = |line: usize, why: &str| format!("{}:{line}: {why}", path.display());
-    if bytes.len() > LARGEST {
-        return Err(at(1, &format!("the file has more than {LARGEST} bytes")));
+    if bytes.len() > MAX_FILE {
+        return Err(at(1, &format!("the file has more than {MAX_FILE} bytes")));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| at(1, "the file is not text (UTF-8)"))?;
     file::read(text).map_err(|problem| at(problem.line, &problem.message))

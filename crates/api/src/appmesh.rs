@@ -268,7 +268,7 @@ impl Operation {
             Self::TagResource { resource_arn, .. }
             | Self::UntagResource { resource_arn, .. }
             | Self::ListTagsForResource { resource_arn, .. } => {
-                // In our own spelling: there are parts of ARNs that nothing here looks at.
+                // In our own spelling: there are parts of ARNs that nothing here state at.
                 match arn::parse_resource(resource_arn) {
                     Some(name) if name.scope.as_ref() == Some(scope) => of(&name.key),
                     _ => resource_arn.clone(),

@@ -6,7 +6,7 @@
 //! environment, unless others are given.
 //!
 //! The server may be restarting: connections that fail and answers that ask to come back are retried,
-//! with growing pauses, as long as the client's patience lasts. A retried deletion whose first answer
+//! with growing pauses, as long as the client's timeout lasts. A retried deletion whose first answer
 //! was lost finds nothing left to delete, so treat [`Error::is_not_found`] as done there.
 //!
 //! Read first: [`Client`].
@@ -52,12 +52,12 @@ impl Client {
         })
     }
 
-    /// The same client with another patience: how long a call is retried before it fails. 30 seconds
+    /// The same client with another timeout: how long a call is retried before it fails. 30 seconds
     /// unless changed here.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
+    pub fn with_timeout(self, timeout: Duration) -> Self {
         Self {
-            transport: Arc::new(self.transport.with_patience(patience)),
+            transport: Arc::new(self.transport.with_timeout(timeout)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the fuzz targets need of the inside (docs/decisions/0008). No part of the interface: it changes
 //! without notice.
 
-use crate::sigv4::{Claim, Refusal, Secret, Signer, authorize, canonical, has_normal_path};
+use crate::sigv4::{AuthError, Claim, Secret, Signer, authorize, canonical, has_normal_path};
 use bytes::Bytes;
 use http::request::Parts;
 
@@ -45,15 +45,15 @@ impl Key<'_> {
     /// # Errors
     /// Why the request is refused.
     pub fn verify(&self, request: &Parts, body: Bytes) -> Result<Bytes, String> {
-        let verified = || -> Result<Bytes, Refusal> {
-            let claim = Claim::read(request)?.ok_or(Refusal::Missing)?;
+        let verified = || -> Result<Bytes, AuthError> {
+            let claim = Claim::read(request)?.ok_or(AuthError::Missing)?;
             let token = claim.token(request)?;
             if claim.access_key != self.id || token.as_deref() != self.token {
-                return Err(Refusal::UnknownKey);
+                return Err(AuthError::UnknownKey);
             }
             let candidate = claim.check(request, self.service, self.now)?;
             if !has_normal_path(&request.uri) {
-                return Err(Refusal::Incomplete("not the normal path".into()));
+                return Err(AuthError::Incomplete("not the normal path".into()));
             }
             let secret = Secret::new(self.secret);
             if candidate.declares_payload() {

@@ -12,7 +12,7 @@ use crate::{
     cloudmap,
     error::ApiError,
     service::{Service, rpc_path},
-    sigv4::Refusal,
+    sigv4::AuthError,
     sts, tagging,
     wire::{Protocol, cbor, json},
 };
@@ -164,7 +164,7 @@ impl Operation {
     }
 
     /// Refuses what the policies of a user do not allow.
-    pub(crate) fn authorize(&self, user: &User, scope: &Scope) -> Result<(), Refusal> {
+    pub(crate) fn authorize(&self, user: &User, scope: &Scope) -> Result<(), AuthError> {
         match self.action() {
             Some(action) => user.check(&action, || self.resource(scope)),
             None => Ok(()),

@@ -1,10 +1,10 @@
-//! The listener: connections in, calls to their doors, answers out.
+//! The listener: connections in, calls to their services, answers out.
 
 mod admission;
 mod body;
 mod connections;
-mod stalls;
 mod tls;
+mod write_timeout;
 
 pub use tls::Tls;
 
@@ -15,7 +15,7 @@ use crate::{
     operation::{Operation, absent_service},
     random,
     service::{OPERATOR_SERVICE, Route, Service},
-    sigv4::Refusal,
+    sigv4::AuthError,
     wire::Protocol,
 };
 use admission::foreign_origin;
@@ -66,7 +66,7 @@ impl Default for Config {
     }
 }
 
-/// All doors behind one address. Clones share the store, so that several listeners can be served.
+/// All services behind one address. Clones share the store, so that several listeners can be served.
 #[derive(Clone)]
 pub struct Server {
     store: Store,
@@ -183,18 +183,18 @@ impl Server {
         body: Body,
         request_id: &RequestId,
     ) -> Result<Vec<u8>, ApiError> {
-        let refused = |refusal: Refusal| refusal.at(protocol);
+        let refused = |refusal: AuthError| refusal.at(protocol);
         let caller = self
             .admit(service.signing_name(), request)
             .map_err(refused)?;
         let (most, timeout) = (self.config.max_body_bytes, self.config.read_timeout);
-        let held = self.bodies.read(body, most, timeout).await?;
+        let buffered = self.bodies.read(body, most, timeout).await?;
         let body = caller
-            .confirm(request, held.bytes.clone())
+            .confirm(request, buffered.bytes.clone())
             .map_err(refused)?;
         protocol.check_headers(&request.headers, &body)?;
         let operation = Operation::read(service, protocol, request, &body)?;
-        drop((body, held));
+        drop((body, buffered));
         if let Some(user) = caller.user() {
             operation.authorize(user, &caller.scope).map_err(refused)?;
         }
@@ -224,7 +224,7 @@ impl Server {
     }
 
     async fn verify_operator(&self, parts: Parts, body: Body) -> Result<Request<Body>, ApiError> {
-        let refused = |refusal: Refusal| refusal.at(Protocol::Operator);
+        let refused = |refusal: AuthError| refusal.at(Protocol::Operator);
         let caller = self.admit(OPERATOR_SERVICE, &parts).map_err(refused)?;
         let action = OperatorAction::of(&parts);
         let authorize = || match caller.user() {
@@ -239,8 +239,8 @@ impl Server {
             caller.confirm(&parts, body).map_err(refused)?
         } else {
             let most = self.config.max_body_bytes;
-            let held = self.bodies.read(body, most, timeout).await?;
-            let body = caller.confirm(&parts, held.bytes).map_err(refused)?;
+            let buffered = self.bodies.read(body, most, timeout).await?;
+            let body = caller.confirm(&parts, buffered.bytes).map_err(refused)?;
             authorize()?;
             body
         };
@@ -248,7 +248,7 @@ impl Server {
     }
 }
 
-/// What the caller is not told goes to the log: our own failures as errors, refusals for whoever looks for them.
+/// What the caller is not told goes to the log: our own failures as errors, refusals for whoever state for them.
 fn log(error: &ApiError, request: &Parts, request_id: &RequestId) {
     let (method, path) = (&request.method, request.uri.path());
     let (code, cause) = (error.code, error.cause.as_deref());

@@ -6,19 +6,19 @@
 //!
 //! Read first: [`Claim`].
 
+mod auth_error;
 pub(crate) mod canonical;
 mod claim;
 pub(crate) mod date;
 mod hash;
 mod payload;
-mod refusal;
 mod sign;
 mod verify;
 
+pub(crate) use auth_error::AuthError;
 pub(crate) use canonical::has_normal_path;
 pub(crate) use claim::Claim;
 pub(crate) use hash::{is_equal, sha256};
-pub(crate) use refusal::Refusal;
 pub(crate) use sign::{Secret, Signer, authorize};
 pub(crate) use verify::Candidate;
 

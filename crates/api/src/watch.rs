@@ -11,14 +11,14 @@ type Contents = Result<Vec<Vec<u8>>, String>;
 
 /// What was found in the files so far.
 #[derive(Default)]
-struct Looks {
+struct FileState {
     seen: Option<Contents>,
     taken: Option<Contents>,
 }
 
-impl Looks {
+impl FileState {
     /// Contents that are new and whole. A file that somebody is writing reads well in the middle of it,
-    /// too: without the end of a list, or of a secret. So they count when two looks have seen the same; the
+    /// too: without the end of a list, or of a secret. So they count when two state have seen the same; the
     /// first look is the second one, as the files were read before.
     fn due(&mut self, now: Contents) -> Option<&Contents> {
         let is_settled = self.taken.is_none() || self.seen.as_ref() == Some(&now);
@@ -43,10 +43,10 @@ pub(crate) async fn follow(
         .map(|path| path.display().to_string())
         .collect();
     let names = names.join(", ");
-    let mut looks = Looks::default();
+    let mut state = FileState::default();
     loop {
-        let is_first = looks.taken.is_none();
-        if let Some(due) = looks.due(read(paths).await) {
+        let is_first = state.taken.is_none();
+        if let Some(due) = state.due(read(paths).await) {
             let taken = match due {
                 Ok(contents) => take(contents),
                 Err(why) => Err(why.clone()),
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn files_count_when_they_have_settled() {
-        let mut looks = Looks::default();
+        let mut state = FileState::default();
         for (text, is_due) in [
             ("whole", true),
             ("whole", false),
@@ -93,7 +93,7 @@ mod tests {
             ("new", false),
         ] {
             let now = Ok(vec![text.as_bytes().to_vec()]);
-            assert_eq!(looks.due(now).is_some(), is_due, "{text:?}");
+            assert_eq!(state.due(now).is_some(), is_due, "{text:?}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum NamespaceType {
 
 impl NamespaceType {
     /// The type as the API spells it.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             NamespaceType::DNS_PUBLIC => "DNS_PUBLIC",
             NamespaceType::DNS_PRIVATE => "DNS_PRIVATE",

@@ -2,7 +2,7 @@
 //!
 //! Everything that Tombolo knows is a [`Record`]; a [`View`] is one consistent state of all of them.
 //! [`apply()`] holds every rule: it takes a view and a [`Command`] and answers with the changes to make
-//! or with a [`Rejection`] that names the field and the reason. The REST doors, the Kubernetes controller
+//! or with a [`Rejection`] that names the field and the reason. The AWS APIs, the Kubernetes controller
 //! and the local runtime all go through it, so they cannot disagree.
 //!
 //! What this crate deliberately is not: it does no I/O, reads no clock and draws no random numbers. Time

@@ -5,7 +5,7 @@ use std::fmt;
 /// A command that was not carried out; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Rejection {
-    /// The class of the refusal; a door translates it into its own error code.
+    /// The class of the refusal; the API translates it into its own error code.
     pub reason: Reason,
     /// The offending field, in the caller's spelling: `spec.listeners[0].portMapping.port`.
     pub field: Option<String>,

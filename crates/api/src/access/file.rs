@@ -18,8 +18,8 @@
 //! ```
 
 use super::{
+    key_store::{Key, KeyStore, Statement, User},
     managed,
-    ring::{Key, Ring, Statement, User},
 };
 use crate::sigv4::{Secret, date};
 use serde_json::Value;
@@ -67,7 +67,7 @@ const SERVICES: &[&str] = &[
 ];
 
 /// Reads the text of a credentials file.
-pub(super) fn read(text: &str) -> Result<Ring> {
+pub(super) fn read(text: &str) -> Result<KeyStore> {
     let (documents, error) = yaml::read(text, &LIMITS);
     if let Some(error) = error {
         return Err(Problem {
@@ -86,11 +86,11 @@ pub(super) fn read(text: &str) -> Result<Ring> {
         lines: &document.lines,
     };
     let file = Fields::of(document, "the file", &["regions", "policies", "users"])?;
-    let mut ring = Ring::default();
+    let mut store = KeyStore::default();
     for region in file.list("regions")? {
         let name = text_of(region, "a region")?;
         Scope::parse("000000000000", name).map_err(|why| problem(region, why))?;
-        ring.regions.push(name.to_owned());
+        store.regions.push(name.to_owned());
     }
     let policies = match file.get("policies") {
         Some(node) => policies(node)?,
@@ -106,12 +106,12 @@ pub(super) fn read(text: &str) -> Result<Ring> {
         }
         for node in items(fields.need("keys")?, "keys")? {
             let (id, key) = key(node, user.clone())?;
-            if ring.keys.insert(id.clone(), key).is_some() {
+            if store.keys.insert(id.clone(), key).is_some() {
                 return Err(problem(node, format!("the key {id} is given twice")));
             }
         }
     }
-    Ok(ring)
+    Ok(store)
 }
 
 fn policies(node: Node<'_>) -> Result<HashMap<String, Vec<Statement>>> {

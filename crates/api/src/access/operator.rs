@@ -1,7 +1,7 @@
 //! What calls of our own paths do, in the words of policies.
 
 use super::User;
-use crate::{service::OPERATOR_SERVICE, sigv4::Refusal};
+use crate::{service::OPERATOR_SERVICE, sigv4::AuthError};
 use http::{Method, request::Parts};
 use tombolo_model::Scope;
 
@@ -26,7 +26,7 @@ impl OperatorAction {
     }
 
     /// Refuses what the policies of a user do not allow.
-    pub(crate) fn authorize(&self, user: &User, scope: &Scope) -> Result<(), Refusal> {
+    pub(crate) fn authorize(&self, user: &User, scope: &Scope) -> Result<(), AuthError> {
         let verb = if self.is_read { "Read" } else { "Write" };
         user.check(&format!("{OPERATOR_SERVICE}:{verb}"), || {
             let (region, account) = (&scope.region, &scope.account);

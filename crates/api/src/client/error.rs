@@ -95,7 +95,7 @@ impl Error {
     }
 
     /// Whether the same call may succeed later.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             Error::Transport(_) => true,
             Error::Service { status, code, .. } => {
@@ -130,6 +130,6 @@ mod tests {
     fn an_answer_of_another_server_is_kept_as_it_is() {
         let error = Error::read(StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>");
         assert_eq!(error.to_string(), "502: <html>");
-        assert!(error.is_passing());
+        assert!(error.is_transient());
     }
 }

@@ -35,12 +35,12 @@ pub(super) struct Transport {
     endpoint: Endpoint,
     scope: Scope,
     keys: Keys,
-    patience: Duration,
+    timeout: Duration,
 }
 
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Idle connections are closed well before the server would close them.
@@ -59,13 +59,13 @@ impl Transport {
             endpoint,
             scope,
             keys: Keys::from_environment(),
-            patience: DEFAULT_PATIENCE,
+            timeout: DEFAULT_TIMEOUT,
         })
     }
 
-    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+    pub(super) fn with_timeout(&self, timeout: Duration) -> Self {
         Self {
-            patience,
+            timeout,
             ..self.clone()
         }
     }
@@ -81,16 +81,16 @@ impl Transport {
         &self.scope
     }
 
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Sends a call and answers with the body of its success.
     pub(super) async fn send(&self, call: Outgoing) -> Result<Bytes, Error> {
-        let mut backoff = Backoff::new(self.patience);
+        let mut backoff = Backoff::new(self.timeout);
         loop {
             match self.attempt(&call).await {
-                Err(error) if error.is_passing() => {
+                Err(error) if error.is_transient() => {
                     if !backoff.pause().await {
                         return Err(error);
                     }
@@ -117,9 +117,11 @@ impl Transport {
             }
             Err(Error::read(head.status, &head.headers, &body))
         };
-        match timeout(ATTEMPT, exchange).await {
+        match timeout(ATTEMPT_TIMEOUT, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(transport(&format_args!("nothing within {ATTEMPT:?}"))),
+            Err(_) => Err(transport(&format_args!(
+                "nothing within {ATTEMPT_TIMEOUT:?}"
+            ))),
         }
     }
 
@@ -155,9 +157,9 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(timeout: Duration) -> Self {
         Self {
-            deadline: Instant::now() + patience,
+            deadline: Instant::now() + timeout,
             pause: FIRST_PAUSE,
         }
     }

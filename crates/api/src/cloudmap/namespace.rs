@@ -371,7 +371,7 @@ impl RpcOperation for ListNamespaces {
                 continue;
             }
             let member: fn(&Namespace) -> &str = match filter.name.as_str() {
-                "TYPE" => |namespace| namespace.kind.word(),
+                "TYPE" => |namespace| namespace.kind.as_str(),
                 "NAME" => |namespace| &namespace.name,
                 "HTTP_NAME" => |namespace| &namespace.http_name,
                 _ => return Err(filter.unknown()),

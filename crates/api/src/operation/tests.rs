@@ -153,7 +153,7 @@ fn calls_to_cloud_map_are_about_services_and_namespaces() {
             json!({"ServiceId": "srv-1", "Id": "x", "Attributes": {}}),
             format!("{registry}service/srv-1"),
         ),
-        // What the door does not read decides nothing.
+        // What the operation does not read decides nothing.
         (
             "DeleteService",
             json!({"Id": "srv-1", "ServiceId": "x", "ResourceARN": "x", "NamespaceId": "x"}),

@@ -3,7 +3,7 @@
 use super::Server;
 use crate::{
     access::User,
-    sigv4::{Candidate, Claim, Refusal, Secret, has_normal_path},
+    sigv4::{AuthError, Candidate, Claim, Secret, has_normal_path},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request::Parts, uri::Authority};
@@ -29,26 +29,26 @@ struct Verified {
 }
 
 impl Server {
-    /// Looks at the head of a request for a service.
-    pub(super) fn admit(&self, service: &str, request: &Parts) -> Result<Admission, Refusal> {
+    /// FileState at the head of a request for a service.
+    pub(super) fn admit(&self, service: &str, request: &Parts) -> Result<Admission, AuthError> {
         let claim = Claim::read(request)?;
         let Some(credentials) = &self.credentials else {
-            return self.admit_anybody(service, claim);
+            return self.admit_unverified(service, claim);
         };
-        let claim = claim.ok_or(Refusal::Missing)?;
+        let claim = claim.ok_or(AuthError::Missing)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
         let token = claim.token(request)?;
         let found =
             credentials
-                .ring()
+                .key_store()
                 .find(&claim.access_key, token.as_deref(), &claim.region, now);
         let (user, secret) = found?;
-        let scope = Scope::parse(&user.account, &claim.region).map_err(Refusal::Incomplete)?;
+        let scope = Scope::parse(&user.account, &claim.region).map_err(AuthError::Incomplete)?;
         let access_key = Some(claim.access_key.clone());
         let candidate = claim.check(request, service, now)?;
         if !has_normal_path(&request.uri) {
-            return Err(Refusal::Incomplete(
+            return Err(AuthError::Incomplete(
                 "A signed path must not have empty segments, '.' or '..'.".into(),
             ));
         }
@@ -67,14 +67,18 @@ impl Server {
     }
 
     /// Development mode: the region that a signature names is believed, and nothing else matters.
-    fn admit_anybody(&self, service: &str, claim: Option<Claim>) -> Result<Admission, Refusal> {
+    fn admit_unverified(
+        &self,
+        service: &str,
+        claim: Option<Claim>,
+    ) -> Result<Admission, AuthError> {
         let scope = match &claim {
             Some(claim) if claim.service != service => {
                 let why = format!("Credential should be scoped to correct service: '{service}'. ");
-                return Err(Refusal::Invalid(why));
+                return Err(AuthError::Invalid(why));
             }
             Some(claim) if claim.region != *self.default_scope.region => {
-                Scope::parse(&self.config.account, &claim.region).map_err(Refusal::Incomplete)?
+                Scope::parse(&self.config.account, &claim.region).map_err(AuthError::Incomplete)?
             }
             _ => self.default_scope.clone(),
         };
@@ -119,7 +123,7 @@ impl Admission {
     }
 
     /// Checks the signature together with the body; answers with the body that was meant.
-    pub(super) fn confirm(&self, request: &Parts, body: Bytes) -> Result<Bytes, Refusal> {
+    pub(super) fn confirm(&self, request: &Parts, body: Bytes) -> Result<Bytes, AuthError> {
         match &self.verified {
             Some(verified) => verified.candidate.verify(request, body, &verified.secret),
             None => Ok(body),

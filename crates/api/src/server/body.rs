@@ -16,7 +16,7 @@ use tokio::{
 pub(super) struct Budget(Arc<Semaphore>);
 
 /// A body, and the room that it takes until it is dropped.
-pub(super) struct Held {
+pub(super) struct BufferedBody {
     pub(super) bytes: Bytes,
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -32,7 +32,7 @@ impl Budget {
         body: Body,
         most: usize,
         timeout: Duration,
-    ) -> Result<Held, ApiError> {
+    ) -> Result<BufferedBody, ApiError> {
         let deadline = Instant::now() + timeout;
         let mut room: Option<OwnedSemaphorePermit> = None;
         let mut collector = Collector::new(most);
@@ -49,7 +49,7 @@ impl Budget {
                 (room, more) => *room = Some(more),
             }
         }
-        Ok(Held {
+        Ok(BufferedBody {
             bytes: collector.finish(),
             _room: room,
         })
@@ -155,11 +155,11 @@ mod tests {
     async fn bodies_share_a_bounded_room() {
         let budget = Budget::new(10);
         let read = |bytes: usize| budget.read(Body::from(vec![0; bytes]), 8, TIMEOUT);
-        let held = read(6).await.expect("there is room");
-        assert_eq!(held.bytes.len(), 6);
+        let buffered = read(6).await.expect("there is room");
+        assert_eq!(buffered.bytes.len(), 6);
         let refused = read(6).await.err().expect("there is none");
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-        drop(held);
+        drop(buffered);
         assert!(read(6).await.is_ok());
         let refused = read(9).await.err().expect("too large");
         assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -176,8 +176,8 @@ mod tests {
             &["abc", "d", ""],
         ] {
             let stream = in_pieces(pieces.iter().map(|text| piece(text)).collect());
-            let held = Budget::new(100).read(stream, 4, TIMEOUT).await;
-            assert_eq!(held.expect("read").bytes, "abcd");
+            let buffered = Budget::new(100).read(stream, 4, TIMEOUT).await;
+            assert_eq!(buffered.expect("read").bytes, "abcd");
         }
     }
 

@@ -1,6 +1,6 @@
-//! Accepting connections, and letting go of them in good order.
+//! Accepting connections, and closing them in order.
 
-use super::{Server, stalls::Stalls};
+use super::{Server, write_timeout::WriteTimeout};
 use axum::body::Body;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -13,6 +13,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tombolo_telemetry::Outage;
 
 /// Room for a request line and headers. SDKs send a few kilobytes, session tokens included.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -25,12 +26,13 @@ pub(super) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
-    tracing::info!(%address, "the AWS doors are open");
+    tracing::info!(%address, "listening");
     let drain = server.config.drain;
     let room = Arc::new(Semaphore::new(server.config.max_connections));
     let server = Arc::new(server);
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let mut outage = Outage::default();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
@@ -43,6 +45,9 @@ pub(super) async fn serve(
             Some(_) = connections.join_next() => {}
             (permit, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
+                    if let Some(failures) = outage.ended() {
+                        tracing::info!(%address, failures, "accepting connections again");
+                    }
                     let (server, stopping) = (server.clone(), stopping.clone());
                     connections.spawn(async move {
                         connection(server, stream, stopping).await;
@@ -50,7 +55,9 @@ pub(super) async fn serve(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%address, %error, "cannot accept a connection");
+                    if outage.begins() {
+                        tracing::warn!(%address, %error, "cannot accept a connection");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -94,7 +101,10 @@ async fn requests(
             .timer(TokioTimer::new())
             .header_read_timeout(read_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(Stalls::new(stream, read_timeout)), service)
+            .serve_connection(
+                TokioIo::new(WriteTimeout::new(stream, read_timeout)),
+                service
+            )
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

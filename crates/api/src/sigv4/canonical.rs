@@ -3,7 +3,7 @@
 //! Everything is done on the bytes that came over the wire: a path that was decoded first could not be
 //! told from another one with an encoded slash.
 
-use super::{Refusal, claim::incomplete};
+use super::{AuthError, claim::incomplete};
 use http::{HeaderMap, Method, Uri};
 
 /// The canonical request of AWS's documentation. `signed_headers` is the list as the signer wrote it; the
@@ -14,7 +14,7 @@ pub(crate) fn request(
     headers: &HeaderMap,
     signed_headers: &str,
     payload: &str,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, AuthError> {
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(method.as_str().as_bytes());
     text.push(b'\n');
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use http::Request;
 
-    fn canonical(uri: &str, headers: &[(&str, &str)], signed: &str) -> Result<String, Refusal> {
+    fn canonical(uri: &str, headers: &[(&str, &str)], signed: &str) -> Result<String, AuthError> {
         let mut request = Request::get(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -218,7 +218,7 @@ mod tests {
         let expected = "GET\n/\n\nhost:h:1\nx-amz-a:one two,three\n\nhost;x-amz-a\nPAYLOAD";
         assert_eq!(text, expected);
         let missing = canonical("/", &headers, "host;x-amz-b");
-        assert!(matches!(missing, Err(Refusal::Incomplete(why)) if why.contains("x-amz-b")));
+        assert!(matches!(missing, Err(AuthError::Incomplete(why)) if why.contains("x-amz-b")));
     }
 
     #[test]

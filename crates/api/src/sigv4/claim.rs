@@ -1,6 +1,6 @@
 //! What a request says about who signed it. It is read here, and believed only once it is verified.
 
-use super::{ALGORITHM, Refusal, TERMINATOR};
+use super::{ALGORITHM, AuthError, TERMINATOR};
 use crate::wire::percent;
 use http::{HeaderMap, header, request::Parts};
 use std::borrow::Cow;
@@ -26,7 +26,7 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// Reads a request's claim. None when it carries neither form.
-    pub(crate) fn read(request: &Parts) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn read(request: &Parts) -> Result<Option<Self>, AuthError> {
         if let Some(header) = only(&request.headers, header::AUTHORIZATION.as_str())? {
             return Self::from_header(header).map(Some);
         }
@@ -40,7 +40,7 @@ impl Claim {
     }
 
     /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; commas with or without blanks.
-    fn from_header(header: &str) -> Result<Self, Refusal> {
+    fn from_header(header: &str) -> Result<Self, AuthError> {
         let (algorithm, rest) = header.split_once(' ').unwrap_or((header, ""));
         check_algorithm(algorithm)?;
         let member = |name: &'static str| {
@@ -59,7 +59,7 @@ impl Claim {
         )
     }
 
-    fn from_query(query: &str) -> Result<Self, Refusal> {
+    fn from_query(query: &str) -> Result<Self, AuthError> {
         let member = |name: &'static str| {
             percent::query_value(query, name).ok_or_else(|| {
                 incomplete(format!(
@@ -81,7 +81,7 @@ impl Claim {
         signed_headers: &str,
         signature: &str,
         is_presigned: bool,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, AuthError> {
         let parts: Vec<&str> = credential.split('/').collect();
         let [access_key, date, region, service, TERMINATOR] = parts.as_slice() else {
             return Err(incomplete(
@@ -115,7 +115,7 @@ impl Claim {
         &self,
         request: &'a Parts,
         name: &str,
-    ) -> Result<Option<Cow<'a, str>>, Refusal> {
+    ) -> Result<Option<Cow<'a, str>>, AuthError> {
         if self.is_presigned {
             let query = request.uri.query().unwrap_or_default();
             return Ok(percent::query_value(query, name));
@@ -124,7 +124,7 @@ impl Claim {
     }
 
     /// The session token that came along.
-    pub(crate) fn token<'a>(&self, request: &'a Parts) -> Result<Option<Cow<'a, str>>, Refusal> {
+    pub(crate) fn token<'a>(&self, request: &'a Parts) -> Result<Option<Cow<'a, str>>, AuthError> {
         self.parameter(request, "X-Amz-Security-Token")
     }
 
@@ -138,7 +138,7 @@ impl Claim {
 }
 
 /// The value of a header that may be there once.
-pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, AuthError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -154,11 +154,11 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a 
         .map_err(|_| incomplete(format!("Header '{name}' is not text.")))
 }
 
-pub(super) fn incomplete(why: impl Into<String>) -> Refusal {
-    Refusal::Incomplete(why.into())
+pub(super) fn incomplete(why: impl Into<String>) -> AuthError {
+    AuthError::Incomplete(why.into())
 }
 
-fn check_algorithm(algorithm: &str) -> Result<(), Refusal> {
+fn check_algorithm(algorithm: &str) -> Result<(), AuthError> {
     match algorithm {
         ALGORITHM => Ok(()),
         "AWS4-ECDSA-P256-SHA256" => Err(incomplete(
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use http::Request;
 
-    fn read(authorization: &str) -> Result<Option<Claim>, Refusal> {
+    fn read(authorization: &str) -> Result<Option<Claim>, AuthError> {
         let request = Request::get("/v20190125/meshes").header("Authorization", authorization);
         Claim::read(&request.body(()).expect("a legal request").into_parts().0)
     }
@@ -211,7 +211,7 @@ mod tests {
             &header("a/20260101/r/appmesh/aws4_request").replace("0f0f", "xy"),
         ] {
             assert!(
-                matches!(read(broken), Err(Refusal::Incomplete(_))),
+                matches!(read(broken), Err(AuthError::Incomplete(_))),
                 "{broken}"
             );
         }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn the_asymmetric_algorithm_is_refused_by_name() {
         let header = header("a/20260101/appmesh/aws4_request");
-        let Err(Refusal::Incomplete(why)) =
+        let Err(AuthError::Incomplete(why)) =
             read(&header.replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"))
         else {
             panic!("it is not supported");
@@ -240,7 +240,7 @@ mod tests {
         let claim = read(&format!("{query}&X-Amz-Signature={signature}"));
         let claim = claim.expect("readable").expect("there");
         assert_eq!((claim.region.as_str(), claim.is_presigned), ("here", true));
-        assert!(matches!(read(query), Err(Refusal::Incomplete(_))));
+        assert!(matches!(read(query), Err(AuthError::Incomplete(_))));
         assert_eq!(read("X-Amz-Expires=1"), Ok(None));
     }
 
@@ -251,6 +251,9 @@ mod tests {
             .header("Authorization", &header)
             .header("Authorization", &header);
         let request = request.body(()).expect("legal").into_parts().0;
-        assert!(matches!(Claim::read(&request), Err(Refusal::Incomplete(_))));
+        assert!(matches!(
+            Claim::read(&request),
+            Err(AuthError::Incomplete(_))
+        ));
     }
 }

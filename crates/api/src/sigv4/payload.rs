@@ -1,7 +1,7 @@
 //! What of a body is signed: all of it, nothing, or each chunk of a stream on its own.
 
 use super::{
-    Refusal,
+    AuthError,
     claim::incomplete,
     hash::{is_equal, sha256},
     sign::SigningKey,
@@ -59,7 +59,7 @@ pub(super) struct Chain<'a> {
 
 impl Payload {
     /// Reads the declaration.
-    pub(super) fn declared(text: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn declared(text: Option<&str>) -> Result<Self, AuthError> {
         let Some(text) = text else {
             return Ok(Payload::Whole);
         };
@@ -101,14 +101,14 @@ impl Payload {
         body: Bytes,
         chain: Chain<'_>,
         decoded_length: Option<&str>,
-    ) -> Result<Bytes, Refusal> {
+    ) -> Result<Bytes, AuthError> {
         match self {
             Payload::Whole | Payload::Unsigned => Ok(body),
             Payload::Digest(digest) => {
                 if is_equal(&sha256(&body), &digest.to_ascii_lowercase()) {
                     return Ok(body);
                 }
-                Err(Refusal::Invalid(
+                Err(AuthError::Invalid(
                     "The provided 'x-amz-content-sha256' header does not match what was computed."
                         .into(),
                 ))
@@ -133,14 +133,14 @@ impl Payload {
 }
 
 impl Chain<'_> {
-    fn check(&mut self, what: &str, hashes: &str, given: Option<&str>) -> Result<(), Refusal> {
+    fn check(&mut self, what: &str, hashes: &str, given: Option<&str>) -> Result<(), AuthError> {
         let to_sign = format!(
             "AWS4-HMAC-SHA256-{what}\n{}\n{}\n{}\n{hashes}",
             self.timestamp, self.scope, self.previous
         );
         let signature = self.key.sign(&to_sign);
         if !given.is_some_and(|given| is_equal(&signature, given)) {
-            return Err(Refusal::Invalid(format!(
+            return Err(AuthError::Invalid(format!(
                 "The signature of a part of the body does not match. The String-to-Sign should have \
                  been\n'{to_sign}'\n"
             )));
@@ -155,7 +155,7 @@ fn chunks(
     mut body: Bytes,
     mut chain: Option<Chain<'_>>,
     has_trailer: bool,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, AuthError> {
     let broken = |what: &str| incomplete(format!("The aws-chunked body is broken: {what}."));
     let mut opened = BytesMut::with_capacity(body.len());
     loop {

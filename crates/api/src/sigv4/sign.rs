@@ -1,7 +1,7 @@
 //! Signing: the keys that are derived from a secret, and what our own client puts on its requests.
 
 use super::{
-    ALGORITHM, Refusal, TERMINATOR, canonical, date,
+    ALGORITHM, AuthError, TERMINATOR, canonical, date,
     hash::{hex, hmac, sha256},
 };
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
@@ -83,7 +83,7 @@ pub(crate) fn authorize(
     let signed_headers = names.join(";");
     let canonical = canonical::request(method, uri, headers, &signed_headers, &sha256(body));
     let canonical = canonical.map_err(|refusal| match refusal {
-        Refusal::Incomplete(why) => why,
+        AuthError::Incomplete(why) => why,
         refusal => format!("{refusal:?}"),
     })?;
     let date = &timestamp[..8];

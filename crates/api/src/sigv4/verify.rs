@@ -1,7 +1,7 @@
 //! The checks, in two steps: what the head of a request tells, before its body is read, and the signature.
 
 use super::{
-    Claim, Refusal, Secret, canonical,
+    AuthError, Claim, Secret, canonical,
     claim::{incomplete, only},
     date,
     hash::is_equal,
@@ -15,7 +15,7 @@ use http::{header, request::Parts};
 /// or 15.
 const SKEW_MINUTES: u64 = 15;
 /// The longest life of a presigned request: a week.
-const LONGEST_LIFE: u64 = 604_800;
+const MAX_EXPIRES: u64 = 604_800;
 
 /// A claim that fits its request and the time; only the signature is not checked yet.
 #[derive(Debug)]
@@ -32,15 +32,15 @@ impl Claim {
         request: &Parts,
         service: &str,
         now: u64,
-    ) -> Result<Candidate, Refusal> {
+    ) -> Result<Candidate, AuthError> {
         if self.service != service {
             let why = format!("Credential should be scoped to correct service: '{service}'. ");
-            return Err(Refusal::Invalid(why));
+            return Err(AuthError::Invalid(why));
         }
         self.check_signed_headers(request)?;
         let (timestamp, at) = self.timestamp(request)?;
         if self.date != timestamp[..8] {
-            return Err(Refusal::Invalid(format!(
+            return Err(AuthError::Invalid(format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
                  '{}' != '{}', from '{timestamp}'.",
                 self.date,
@@ -59,7 +59,7 @@ impl Claim {
 
     /// Whatever decides what a request means must be signed, so that nobody on the way can add it. Each
     /// header is named once, in order: otherwise a short list would make a canonical form without end.
-    fn check_signed_headers(&self, request: &Parts) -> Result<(), Refusal> {
+    fn check_signed_headers(&self, request: &Parts) -> Result<(), AuthError> {
         let is_in_order = self.signed_headers.split(';').is_sorted_by(|a, b| a < b);
         if !is_in_order || self.signed_headers.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(incomplete(
@@ -69,21 +69,21 @@ impl Claim {
         let is_signed = |name: &str| self.signed_headers.split(';').any(|signed| signed == name);
         only(&request.headers, header::HOST.as_str())?;
         if !is_signed("host") {
-            return Err(Refusal::Invalid(
+            return Err(AuthError::Invalid(
                 "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into(),
             ));
         }
         let mut names = request.headers.keys().map(|name| name.as_str());
         match names.find(|name| name.starts_with("x-amz-") && !is_signed(name)) {
             None => Ok(()),
-            Some(name) => Err(Refusal::Invalid(format!(
+            Some(name) => Err(AuthError::Invalid(format!(
                 "'{name}' must be a 'SignedHeader' in the AWS Authorization."
             ))),
         }
     }
 
     /// When it was signed: `X-Amz-Date`, or else the header `Date`.
-    fn timestamp(&self, request: &Parts) -> Result<(String, u64), Refusal> {
+    fn timestamp(&self, request: &Parts) -> Result<(String, u64), AuthError> {
         let missing = || {
             incomplete(
                 "A request needs a date: 'X-Amz-Date', or a 'Date' header beside the signature.",
@@ -115,10 +115,10 @@ impl Claim {
         timestamp: &str,
         at: u64,
         now: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AuthError> {
         let skew = SKEW_MINUTES * 60;
         if at > now + skew {
-            return Err(Refusal::Invalid(format!(
+            return Err(AuthError::Invalid(format!(
                 "Signature not yet current: {timestamp} is still later than {} ({} + {SKEW_MINUTES} min.)",
                 date::basic(now + skew),
                 date::basic(now)
@@ -127,17 +127,17 @@ impl Claim {
         if self.is_presigned {
             let life = self.parameter(request, "X-Amz-Expires")?;
             let life = life.and_then(|life| life.parse::<u64>().ok());
-            return match life.filter(|life| (1..=LONGEST_LIFE).contains(life)) {
+            return match life.filter(|life| (1..=MAX_EXPIRES).contains(life)) {
                 None => Err(incomplete(format!(
-                    "X-Amz-Expires must be a number of seconds between 1 and {LONGEST_LIFE}."
+                    "X-Amz-Expires must be a number of seconds between 1 and {MAX_EXPIRES}."
                 ))),
-                Some(life) if at + life < now => Err(Refusal::Expired),
+                Some(life) if at + life < now => Err(AuthError::Expired),
                 Some(_) => Ok(()),
             };
         }
         let oldest = now.saturating_sub(skew);
         if at < oldest {
-            return Err(Refusal::Invalid(format!(
+            return Err(AuthError::Invalid(format!(
                 "Signature expired: {timestamp} is now earlier than {} ({} - {SKEW_MINUTES} min.)",
                 date::basic(oldest),
                 date::basic(now)
@@ -155,7 +155,7 @@ impl Candidate {
     }
 
     /// Checks the signature of a request that declares its payload.
-    pub(crate) fn verify_head(&self, request: &Parts, secret: &Secret) -> Result<(), Refusal> {
+    pub(crate) fn verify_head(&self, request: &Parts, secret: &Secret) -> Result<(), AuthError> {
         self.verify_signature(request, &[], secret).map(drop)
     }
 
@@ -165,7 +165,7 @@ impl Candidate {
         request: &Parts,
         body: Bytes,
         secret: &Secret,
-    ) -> Result<Bytes, Refusal> {
+    ) -> Result<Bytes, AuthError> {
         let key = self.verify_signature(request, &body, secret)?;
         let chain = payload::Chain {
             key: &key,
@@ -182,7 +182,7 @@ impl Candidate {
         request: &Parts,
         body: &[u8],
         secret: &Secret,
-    ) -> Result<SigningKey, Refusal> {
+    ) -> Result<SigningKey, AuthError> {
         let claim = &self.claim;
         let canonical = canonical::request(
             &request.method,
@@ -194,7 +194,7 @@ impl Candidate {
         let to_sign = string_to_sign(&self.timestamp, &claim.scope(), &canonical);
         let key = secret.derive(&claim.date, &claim.region, &claim.service);
         if !is_equal(&key.sign(&to_sign), &claim.signature.to_ascii_lowercase()) {
-            return Err(Refusal::mismatch(&canonical, &to_sign));
+            return Err(AuthError::mismatch(&canonical, &to_sign));
         }
         Ok(key)
     }

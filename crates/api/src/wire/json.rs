@@ -1,6 +1,6 @@
 //! Reading the inputs of operations: unknown members are ignored, and a mistake is told with the path to it.
 //!
-//! A body becomes a [`Value`] once, and everything that looks at the call (policies, handlers, the log) looks
+//! A body becomes a [`Value`] once, and everything that state at the call (policies, handlers, the log) state
 //! at what was read from that value: no two readers can disagree about the same bytes.
 
 use super::strict::Strict;

@@ -56,7 +56,7 @@ fn client(address: SocketAddr, keys: Keys) -> Client {
     client
         .expect("an endpoint")
         .with_keys(keys)
-        .with_patience(PATIENCE)
+        .with_timeout(PATIENCE)
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> String {

@@ -1,6 +1,6 @@
 //! The App Mesh door.
 
-use crate::harness::{ACCOUNT, Doors, REGION};
+use crate::harness::{ACCOUNT, Api, REGION};
 use serde_json::{Value, json};
 
 struct Case {
@@ -110,22 +110,19 @@ impl Case {
     }
 }
 
-async fn filled() -> Doors {
-    let doors = Doors::new();
+async fn filled() -> Api {
+    let api = Api::new();
     for case in cases() {
-        doors
-            .mesh("PUT", case.collection, case.creation())
-            .await
-            .ok();
+        api.mesh("PUT", case.collection, case.creation()).await.ok();
     }
-    doors
+    api
 }
 
 #[tokio::test]
 async fn every_kind_is_created_described_updated_listed_and_deleted() {
-    let doors = Doors::new();
+    let api = Api::new();
     for case in cases() {
-        let created = doors.mesh("PUT", case.collection, case.creation()).await;
+        let created = api.mesh("PUT", case.collection, case.creation()).await;
         assert_eq!(created.header("content-type"), "application/json");
         assert_eq!(created.header("x-amzn-requestid").len(), 36);
         let created = created.ok();
@@ -142,16 +139,16 @@ async fn every_kind_is_created_described_updated_listed_and_deleted() {
         assert!(metadata["createdAt"].is_f64(), "{metadata}");
         assert!(metadata["uid"].is_string());
         assert_eq!(
-            doors.mesh("GET", &case.item(), Value::Null).await.ok(),
+            api.mesh("GET", &case.item(), Value::Null).await.ok(),
             created
         );
 
         let body = json!({ "spec": case.spec, "clientToken": "t-2" });
-        let updated = doors.mesh("PUT", &case.item(), body).await.ok();
+        let updated = api.mesh("PUT", &case.item(), body).await.ok();
         assert_eq!(updated["metadata"]["version"], 2);
         assert_eq!(updated["metadata"]["uid"], metadata["uid"]);
 
-        let list = doors.mesh("GET", case.collection, Value::Null).await.ok();
+        let list = api.mesh("GET", case.collection, Value::Null).await.ok();
         let item = &list[case.list][0];
         assert_eq!(item[case.name_member], case.name);
         assert_eq!((&item["arn"], &item["version"]), (&json!(arn), &json!(2)));
@@ -164,29 +161,26 @@ async fn every_kind_is_created_described_updated_listed_and_deleted() {
             continue;
         }
         if case.list == "virtualRouters" {
-            doors
-                .mesh(
-                    "DELETE",
-                    "/meshes/demo/virtualServices/front.default.svc.cluster.local",
-                    Value::Null,
-                )
-                .await
-                .ok();
-            doors
-                .mesh(
-                    "DELETE",
-                    "/meshes/demo/virtualRouter/router/routes/all",
-                    Value::Null,
-                )
-                .await
-                .ok();
+            api.mesh(
+                "DELETE",
+                "/meshes/demo/virtualServices/front.default.svc.cluster.local",
+                Value::Null,
+            )
+            .await
+            .ok();
+            api.mesh(
+                "DELETE",
+                "/meshes/demo/virtualRouter/router/routes/all",
+                Value::Null,
+            )
+            .await
+            .ok();
         }
-        let deleted = doors.mesh("DELETE", &case.item(), Value::Null).await.ok();
+        let deleted = api.mesh("DELETE", &case.item(), Value::Null).await.ok();
         assert_eq!(deleted["status"], json!({ "status": "DELETED" }));
         let version = if case.list == "meshes" { 2 } else { 3 };
         assert_eq!(deleted["metadata"]["version"], version);
-        doors
-            .mesh("GET", &case.item(), Value::Null)
+        api.mesh("GET", &case.item(), Value::Null)
             .await
             .failed(404, "NotFoundException");
     }
@@ -194,30 +188,26 @@ async fn every_kind_is_created_described_updated_listed_and_deleted() {
 
 #[tokio::test]
 async fn a_mesh_needs_no_spec_and_keeps_an_empty_one_empty() {
-    let doors = Doors::new();
-    let made = doors
+    let api = Api::new();
+    let made = api
         .mesh("PUT", "/meshes", json!({ "meshName": "a" }))
         .await
         .ok();
     assert_eq!(made["spec"], json!({}));
     let body = json!({ "meshName": "b", "spec": {}, "surprise": 1 });
-    let made = doors.mesh("PUT", "/meshes", body).await.ok();
+    let made = api.mesh("PUT", "/meshes", body).await.ok();
     assert_eq!(made["spec"], json!({}));
 }
 
 #[tokio::test]
 async fn a_repeated_call_is_answered_alike_and_another_one_conflicts() {
-    let doors = filled().await;
+    let api = filled().await;
     for case in cases() {
-        let again = doors
-            .mesh("PUT", case.collection, case.creation())
-            .await
-            .ok();
+        let again = api.mesh("PUT", case.collection, case.creation()).await.ok();
         assert_eq!(again["metadata"]["version"], 1);
         let mut other = case.creation();
         other["clientToken"] = "t-9".into();
-        doors
-            .mesh("PUT", case.collection, other)
+        api.mesh("PUT", case.collection, other)
             .await
             .failed(409, "ConflictException");
     }
@@ -225,7 +215,7 @@ async fn a_repeated_call_is_answered_alike_and_another_one_conflicts() {
 
 #[tokio::test]
 async fn what_is_still_needed_cannot_go() {
-    let doors = filled().await;
+    let api = filled().await;
     for path in [
         "/meshes/demo",
         "/meshes/demo/virtualNodes/front",
@@ -233,8 +223,7 @@ async fn what_is_still_needed_cannot_go() {
         "/meshes/demo/virtualServices/front.default.svc.cluster.local",
         "/meshes/demo/virtualGateways/door",
     ] {
-        doors
-            .mesh("DELETE", path, Value::Null)
+        api.mesh("DELETE", path, Value::Null)
             .await
             .failed(409, "ResourceInUseException");
     }
@@ -242,7 +231,7 @@ async fn what_is_still_needed_cannot_go() {
 
 #[tokio::test]
 async fn absent_parents_and_resources_are_named() {
-    let doors = filled().await;
+    let api = filled().await;
     for (method, path, text) in [
         (
             "GET",
@@ -281,7 +270,7 @@ async fn absent_parents_and_resources_are_named() {
             "Mesh with name a/b",
         ),
     ] {
-        let body = doors
+        let body = api
             .mesh(method, path, Value::Null)
             .await
             .failed(404, "NotFoundException");
@@ -292,7 +281,7 @@ async fn absent_parents_and_resources_are_named() {
 
 #[tokio::test]
 async fn input_that_breaks_the_model_is_refused_with_its_path() {
-    let doors = filled().await;
+    let api = filled().await;
     let node = |spec: Value| json!({ "virtualNodeName": "n", "spec": spec });
     let listener = |port: Value, protocol: &str| {
         node(json!({ "listeners": [{ "portMapping": { "port": port, "protocol": protocol } }] }))
@@ -322,7 +311,7 @@ async fn input_that_breaks_the_model_is_refused_with_its_path() {
         ),
         (node(json!({ "listeners": [{}] })), "spec.listeners[0]"),
     ] {
-        let failure = doors
+        let failure = api
             .mesh("PUT", "/meshes/demo/virtualNodes", body.clone())
             .await;
         let message = failure.failed(400, "BadRequestException")["message"].to_string();
@@ -332,7 +321,7 @@ async fn input_that_breaks_the_model_is_refused_with_its_path() {
 
 #[tokio::test]
 async fn what_is_not_the_json_of_the_operation_is_a_serialization_error() {
-    let doors = filled().await;
+    let api = filled().await;
     for body in [
         "{",
         "[]",
@@ -343,39 +332,37 @@ async fn what_is_not_the_json_of_the_operation_is_a_serialization_error() {
         r#"{"virtualNodeName":"n","spec":{}} {}"#,
     ] {
         let path = "/meshes/demo/virtualNodes";
-        let answer = doors.mesh_text("PUT", path, body.to_owned()).await;
+        let answer = api.mesh_text("PUT", path, body.to_owned()).await;
         answer.failed(400, "SerializationException");
     }
 }
 
 #[tokio::test]
 async fn only_ones_own_account_owns_meshes() {
-    let doors = filled().await;
+    let api = filled().await;
     let path = |owner| format!("/meshes/demo/virtualNodes/front?meshOwner={owner}");
-    doors.mesh("GET", &path(ACCOUNT), Value::Null).await.ok();
-    doors
-        .mesh("GET", &path("999999999999"), Value::Null)
+    api.mesh("GET", &path(ACCOUNT), Value::Null).await.ok();
+    api.mesh("GET", &path("999999999999"), Value::Null)
         .await
         .failed(404, "NotFoundException");
-    doors
-        .mesh("GET", &path("me"), Value::Null)
+    api.mesh("GET", &path("me"), Value::Null)
         .await
         .failed(400, "BadRequestException");
 }
 
 #[tokio::test]
 async fn pages_cover_a_list_that_changes_meanwhile() {
-    let doors = filled().await;
+    let api = filled().await;
     let path = "/meshes/demo/virtualServices";
     for name in ["a", "b", "c", "d", "e"] {
         let body = json!({ "virtualServiceName": name, "spec": {} });
-        doors.mesh("PUT", path, body).await.ok();
+        api.mesh("PUT", path, body).await.ok();
     }
     let page = |token: String| {
-        let doors = &doors;
+        let api = &api;
         async move {
             let target = format!("{path}?limit=2{token}");
-            doors.mesh("GET", &target, Value::Null).await.ok()
+            api.mesh("GET", &target, Value::Null).await.ok()
         }
     };
     let names = |page: &Value| -> Vec<String> {
@@ -386,8 +373,7 @@ async fn pages_cover_a_list_that_changes_meanwhile() {
     };
     let first = page(String::new()).await;
     assert_eq!(names(&first), ["a", "b"]);
-    doors
-        .mesh("DELETE", &format!("{path}/b"), Value::Null)
+    api.mesh("DELETE", &format!("{path}/b"), Value::Null)
         .await
         .ok();
     let token = first["nextToken"].as_str().expect("there is more");
@@ -401,43 +387,40 @@ async fn pages_cover_a_list_that_changes_meanwhile() {
 
     for query in ["limit=0", "limit=101", "limit=x", "nextToken=ffff"] {
         let target = format!("{path}?{query}");
-        doors
-            .mesh("GET", &target, Value::Null)
+        api.mesh("GET", &target, Value::Null)
             .await
             .failed(400, "BadRequestException");
     }
     let target = format!("/meshes?nextToken={token}");
-    doors
-        .mesh("GET", &target, Value::Null)
+    api.mesh("GET", &target, Value::Null)
         .await
         .failed(400, "BadRequestException");
 }
 
 #[tokio::test]
 async fn tags_are_added_overwritten_listed_and_removed() {
-    let doors = filled().await;
+    let api = filled().await;
     let arn =
         format!("arn%3Aaws%3Aappmesh%3A{REGION}%3A{ACCOUNT}%3Amesh%2Fdemo%2FvirtualNode%2Ffront");
     let tags = json!({ "tags": [{ "key": "b", "value": "1" }, { "key": "a", "value": "" }] });
     let put = format!("/tag?resourceArn={arn}");
-    assert_eq!(doors.mesh("PUT", &put, tags).await.ok(), json!({}));
+    assert_eq!(api.mesh("PUT", &put, tags).await.ok(), json!({}));
     let tags = json!({ "tags": [{ "key": "b", "value": "2" }] });
-    doors.mesh("PUT", &put, tags).await.ok();
+    api.mesh("PUT", &put, tags).await.ok();
     let list = format!("/tags?resourceArn={arn}&limit=1");
-    let first = doors.mesh("GET", &list, Value::Null).await.ok();
+    let first = api.mesh("GET", &list, Value::Null).await.ok();
     assert_eq!(first["tags"], json!([{ "key": "a", "value": "" }]));
     let token = first["nextToken"].as_str().expect("there is more");
-    let second = doors
+    let second = api
         .mesh("GET", &format!("{list}&nextToken={token}"), Value::Null)
         .await
         .ok();
     assert_eq!(second, json!({ "tags": [{ "key": "b", "value": "2" }] }));
     let untag = format!("/untag?resourceArn={arn}");
-    doors
-        .mesh("PUT", &untag, json!({ "tagKeys": ["a", "never"] }))
+    api.mesh("PUT", &untag, json!({ "tagKeys": ["a", "never"] }))
         .await
         .ok();
-    let left = doors
+    let left = api
         .mesh("GET", &format!("/tags?resourceArn={arn}"), Value::Null)
         .await
         .ok();
@@ -447,15 +430,14 @@ async fn tags_are_added_overwritten_listed_and_removed() {
         .map(|i| json!({ "key": format!("k{i}"), "value": "" }))
         .collect();
     let many = json!({ "tags": many });
-    doors
-        .mesh("PUT", &put, many)
+    api.mesh("PUT", &put, many)
         .await
         .failed(400, "TooManyTagsException");
 }
 
 #[tokio::test]
 async fn tags_of_nothing_are_refused() {
-    let doors = filled().await;
+    let api = filled().await;
     let arn = |region: &str, path: &str| format!("arn:aws:appmesh:{region}:{ACCOUNT}:{path}");
     for (arn, status, code) in [
         (arn(REGION, "mesh/none"), 404, "NotFoundException"),
@@ -464,31 +446,27 @@ async fn tags_of_nothing_are_refused() {
         ("nonsense".to_owned(), 400, "BadRequestException"),
     ] {
         let target = format!("/tags?resourceArn={arn}");
-        doors
-            .mesh("GET", &target, Value::Null)
+        api.mesh("GET", &target, Value::Null)
             .await
             .failed(status, code);
         let target = format!("/tag?resourceArn={arn}");
-        doors
-            .mesh("PUT", &target, json!({ "tags": [] }))
+        api.mesh("PUT", &target, json!({ "tags": [] }))
             .await
             .failed(status, code);
     }
-    doors
-        .mesh("GET", "/tags", Value::Null)
+    api.mesh("GET", "/tags", Value::Null)
         .await
         .failed(400, "BadRequestException");
 }
 
 #[tokio::test]
 async fn too_many_tags_at_creation_are_a_bad_request() {
-    let doors = Doors::new();
+    let api = Api::new();
     let tags: Vec<Value> = (0..51)
         .map(|i| json!({ "key": format!("k{i}"), "value": "" }))
         .collect();
     let body = json!({ "meshName": "m", "tags": tags });
-    doors
-        .mesh("PUT", "/meshes", body)
+    api.mesh("PUT", "/meshes", body)
         .await
         .failed(400, "BadRequestException");
 }

@@ -49,7 +49,7 @@ impl Served {
     fn client(&self) -> Client {
         let scope = Scope::new(ACCOUNT, REGION);
         let client = Client::new(&format!("http://{}", self.address), scope).expect("an endpoint");
-        client.with_patience(PATIENCE)
+        client.with_timeout(PATIENCE)
     }
 }
 
@@ -299,7 +299,7 @@ async fn patience_ends() {
     let scope = Scope::new(ACCOUNT, REGION);
     let client = Client::new(&format!("http://{address}/"), scope)
         .expect("an endpoint")
-        .with_patience(Duration::from_millis(60));
+        .with_timeout(Duration::from_millis(60));
     let error = timeout(PATIENCE, client.list_meshes())
         .await
         .expect("in time");
@@ -338,7 +338,7 @@ async fn answers_without_end_are_errors() {
     let scope = Scope::new(ACCOUNT, REGION);
     let client = Client::new(&format!("http://{address}"), scope)
         .expect("an endpoint")
-        .with_patience(Duration::from_millis(60));
+        .with_timeout(Duration::from_millis(60));
     let error = timeout(PATIENCE, client.list_meshes()).await;
     let error = error.expect("in time").expect_err("no end");
     assert!(matches!(error, Error::Protocol(_)), "{error:?}");

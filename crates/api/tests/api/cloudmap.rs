@@ -10,23 +10,22 @@ mod service_attributes;
 mod tag;
 mod update;
 
-use crate::harness::{ACCOUNT, Doors, REGION};
+use crate::harness::{ACCOUNT, Api, REGION};
 use serde_json::{Value, json};
 
 fn private(name: &str) -> Value {
     json!({ "Name": name, "Vpc": "vpc-1", "CreatorRequestId": format!("token-{name}") })
 }
 
-async fn private_namespace(doors: &Doors, name: &str) -> String {
-    doors
-        .namespace("CreatePrivateDnsNamespace", private(name))
+async fn private_namespace(api: &Api, name: &str) -> String {
+    api.namespace("CreatePrivateDnsNamespace", private(name))
         .await
 }
 
 /// A private namespace with a service of A records and custom health.
-async fn service(doors: &Doors) -> (String, String) {
-    let namespace = private_namespace(doors, "ns.local").await;
-    let service = doors
+async fn service(api: &Api) -> (String, String) {
+    let namespace = private_namespace(api, "ns.local").await;
+    let service = api
         .service(json!({
             "Name": "color",
             "NamespaceId": namespace,
@@ -44,17 +43,17 @@ fn arn(kind: &str, id: &str) -> String {
 }
 
 /// What an operation that was just begun is, in the words of its answer.
-async fn operation(doors: &Doors, begun: Value) -> Value {
+async fn operation(api: &Api, begun: Value) -> Value {
     let id = &begun["OperationId"];
-    let answer = doors.registry("GetOperation", json!({ "OperationId": id }));
+    let answer = api.registry("GetOperation", json!({ "OperationId": id }));
     answer.await.ok()["Operation"].take()
 }
 
-async fn register(doors: &Doors, service: &str, id: &str) {
+async fn register(api: &Api, service: &str, id: &str) {
     let input = json!({
         "ServiceId": service,
         "InstanceId": id,
         "Attributes": { "AWS_INSTANCE_IPV4": "10.1.2.3", "k8s.io/pod": id },
     });
-    doors.registry("RegisterInstance", input).await.ok();
+    api.registry("RegisterInstance", input).await.ok();
 }

@@ -1,7 +1,7 @@
 //! Recorded calls of public walkthroughs. The recordings lie outside of the project:
 //! `TOMBOLO_CORPUS` names their directory.
 
-use crate::harness::{Answer, Doors};
+use crate::harness::{Answer, Api};
 use serde_json::Value;
 use std::fs;
 
@@ -30,7 +30,7 @@ fn recordings() -> Vec<(String, Vec<Value>)> {
     recordings
 }
 
-async fn replay(doors: &Doors, step: &Value) -> Option<Answer> {
+async fn replay(api: &Api, step: &Value) -> Option<Answer> {
     let http = &step["http"];
     match step["service"].as_str() {
         Some("appmesh") => {
@@ -43,14 +43,13 @@ async fn replay(doors: &Doors, step: &Value) -> Option<Answer> {
                 false => format!("{path}?{}", query.join("&")),
             };
             Some(
-                doors
-                    .mesh(http["method"].as_str()?, &target, http["body"].clone())
+                api.mesh(http["method"].as_str()?, &target, http["body"].clone())
                     .await,
             )
         }
         Some("servicediscovery") => {
             let operation = step["operation"].as_str()?;
-            Some(doors.registry(operation, http["body"].clone()).await)
+            Some(api.registry(operation, http["body"].clone()).await)
         }
         _ => None,
     }
@@ -62,10 +61,10 @@ async fn self_contained_walkthroughs_run_to_their_end() {
         if !SELF_CONTAINED.contains(&name.as_str()) {
             continue;
         }
-        let doors = Doors::new();
+        let api = Api::new();
         for step in &steps {
             let what = format!("{name} step {} {}", step["n"], step["operation"]);
-            let answer = replay(&doors, step)
+            let answer = replay(&api, step)
                 .await
                 .unwrap_or_else(|| panic!("{what}: no call"));
             assert_eq!(answer.status, 200, "{what}: {}", answer.text);
@@ -73,7 +72,7 @@ async fn self_contained_walkthroughs_run_to_their_end() {
                 assert_eq!(answer.json()["spec"], *spec, "{what}: as it was sent");
             }
         }
-        let left = doors.mesh("GET", "/meshes", Value::Null).await.ok();
+        let left = api.mesh("GET", "/meshes", Value::Null).await.ok();
         assert_eq!(left["meshes"], serde_json::json!([]), "{name} cleans up");
     }
 }
@@ -81,10 +80,10 @@ async fn self_contained_walkthroughs_run_to_their_end() {
 #[tokio::test]
 async fn every_recorded_call_is_understood() {
     for (name, steps) in recordings() {
-        let doors = Doors::new();
+        let api = Api::new();
         for step in &steps {
             let what = format!("{name} step {} {}", step["n"], step["operation"]);
-            let answer = replay(&doors, step)
+            let answer = replay(&api, step)
                 .await
                 .unwrap_or_else(|| panic!("{what}: no call"));
             let code = answer.header("x-amzn-errortype");

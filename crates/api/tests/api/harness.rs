@@ -10,8 +10,8 @@ use tombolo_store::Store;
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const REGION: &str = "eu-north-1";
 
-/// All doors over an empty store.
-pub(crate) struct Doors {
+/// All api over an empty store.
+pub(crate) struct Api {
     pub(crate) server: Server,
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn authorization(region: &str, service: &str) -> String {
     )
 }
 
-impl Doors {
+impl Api {
     pub(crate) fn new() -> Self {
         Self {
             server: Server::new(Store::memory(), config()).expect("the names are legal"),

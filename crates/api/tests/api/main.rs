@@ -1,11 +1,11 @@
-//! The doors as their callers see them: requests in, answers out, nothing behind.
+//! The api as their callers see them: requests in, answers out, nothing behind.
 
 mod access;
 mod appmesh;
 mod client;
 mod cloudmap;
 mod corpus;
-mod foreign;
 mod harness;
+mod malformed_input;
 mod server;
 mod tagging;

@@ -1,6 +1,6 @@
-//! What all doors share: routing, regions, limits, connections.
+//! What all api share: routing, regions, limits, connections.
 
-use crate::harness::{ACCOUNT, Doors, REGION, authorization, config};
+use crate::harness::{ACCOUNT, Api, REGION, authorization, config};
 use axum::{Router, routing::get};
 use http::Request;
 use serde_json::{Value, json};
@@ -18,9 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn each_region_is_a_world_of_its_own() {
-    let doors = Doors::new();
-    doors
-        .mesh("PUT", "/meshes", json!({ "meshName": "here" }))
+    let api = Api::new();
+    api.mesh("PUT", "/meshes", json!({ "meshName": "here" }))
         .await
         .ok();
     let list = |region: Option<&str>| {
@@ -28,7 +27,7 @@ async fn each_region_is_a_world_of_its_own() {
         if let Some(region) = region {
             request = request.header("authorization", authorization(region, "appmesh"));
         }
-        doors.send(request, "")
+        api.send(request, "")
     };
     let names = |meshes: Value| meshes["meshes"].as_array().map(Vec::len);
     assert_eq!(names(list(Some(REGION)).await.ok()), Some(1));
@@ -41,15 +40,15 @@ async fn each_region_is_a_world_of_its_own() {
 
 #[tokio::test]
 async fn signatures_for_other_services_and_unreadable_ones_are_refused() {
-    let doors = Doors::new();
+    let api = Api::new();
     let request = |header: &str| Request::get("/v20190125/meshes").header("authorization", header);
-    let answer = doors.send(request(&authorization(REGION, "sts")), "").await;
+    let answer = api.send(request(&authorization(REGION, "sts")), "").await;
     answer.failed(403, "InvalidSignatureException");
-    let answer = doors.send(request("Bearer x"), "").await;
+    let answer = api.send(request("Bearer x"), "").await;
     answer.failed(400, "IncompleteSignatureException");
     let request = Request::post("/?Action=GetCallerIdentity")
         .header("authorization", authorization(REGION, "appmesh"));
-    let answer = doors.send(request, "").await;
+    let answer = api.send(request, "").await;
     assert_eq!(answer.status, 403);
     assert!(
         answer.text.contains("<Code>SignatureDoesNotMatch</Code>"),
@@ -61,7 +60,7 @@ async fn signatures_for_other_services_and_unreadable_ones_are_refused() {
 /// Tools that sign for a service that is not here learn that, not that they signed wrongly.
 #[tokio::test]
 async fn services_that_are_not_here_are_named() {
-    let doors = Doors::new();
+    let api = Api::new();
     let target = "AmazonEC2ContainerServiceV20141113.ListClusters";
     let ecs = Request::post("/").header("x-amz-target", target);
     let eks = Request::get("/clusters");
@@ -69,7 +68,7 @@ async fn services_that_are_not_here_are_named() {
         .header("smithy-protocol", "rpc-v2-cbor");
     for (request, service, status) in [(ecs, "ecs", 400), (eks, "eks", 404)] {
         let request = request.header("authorization", authorization(REGION, service));
-        let body = doors.send(request, "{}").await;
+        let body = api.send(request, "{}").await;
         let body = body.failed(status, "UnknownOperationException");
         let message = body.get("message").or_else(|| body.get("Message"));
         let message = message.and_then(Value::as_str).expect("a message");
@@ -77,7 +76,7 @@ async fn services_that_are_not_here_are_named() {
     }
     let iam = Request::post("/?Action=ListUsers");
     let iam = iam.header("authorization", authorization(REGION, "iam"));
-    let answer = doors.send(iam, "").await;
+    let answer = api.send(iam, "").await;
     assert_eq!(
         (answer.status, answer.header("content-type")),
         (400, "text/xml")
@@ -90,7 +89,7 @@ async fn services_that_are_not_here_are_named() {
     );
     let request = cbor.header("authorization", authorization(REGION, "monitoring"));
     let request = request.body(axum::body::Body::empty()).expect("legal");
-    let response = doors.server.handle(request).await;
+    let response = api.server.handle(request).await;
     assert_eq!(
         response.headers()["x-amzn-errortype"],
         "UnknownOperationException"
@@ -99,26 +98,25 @@ async fn services_that_are_not_here_are_named() {
     // A service that is here refuses a signature for another one.
     let request =
         Request::get("/v20190125/meshes").header("authorization", authorization(REGION, "ecs"));
-    doors
-        .send(request, "")
+    api.send(request, "")
         .await
         .failed(403, "InvalidSignatureException");
 }
 
 #[tokio::test]
 async fn callers_learn_who_they_are_from_form_or_query() {
-    let doors = Doors::new();
+    let api = Api::new();
     let form = Request::post("/")
         .header(
             "content-type",
             "application/x-www-form-urlencoded; charset=utf-8",
         )
         .header("authorization", authorization(REGION, "sts"));
-    let form = doors
+    let form = api
         .send(form, "Action=GetCallerIdentity&Version=2011-06-15")
         .await;
     let query = Request::post("/?Action=GetCallerIdentity&Version=2011-06-15");
-    let query = doors.send(query, "").await;
+    let query = api.send(query, "").await;
     for answer in [&form, &query] {
         assert_eq!(
             (answer.status, answer.header("content-type")),
@@ -139,7 +137,7 @@ async fn callers_learn_who_they_are_from_form_or_query() {
         );
     }
     assert!(form.text.contains("<UserId>AKID</UserId>"));
-    let unknown = doors.send(Request::get("/?Action=%3CJump%3E"), "").await;
+    let unknown = api.send(Request::get("/?Action=%3CJump%3E"), "").await;
     assert_eq!(unknown.status, 400);
     assert!(unknown.text.contains("<Code>InvalidAction</Code>"));
     assert!(unknown.text.contains("&lt;Jump&gt;"), "{}", unknown.text);
@@ -147,26 +145,26 @@ async fn callers_learn_who_they_are_from_form_or_query() {
 
 #[tokio::test]
 async fn bodies_beyond_the_limit_are_refused() {
-    let doors = Doors::new();
+    let api = Api::new();
     let body = format!("{{\"meshName\":\"{}\"}}", "x".repeat(1024 * 1024));
-    let answer = doors.mesh_text("PUT", "/meshes", body.clone()).await;
+    let answer = api.mesh_text("PUT", "/meshes", body.clone()).await;
     answer.failed(413, "RequestEntityTooLargeException");
-    let answer = doors.registry_text("ListNamespaces", body).await;
+    let answer = api.registry_text("ListNamespaces", body).await;
     answer.failed(413, "RequestEntityTooLargeException");
 }
 
 #[tokio::test]
 async fn bodies_nested_deeper_than_any_input_are_refused() {
-    let doors = Doors::new();
+    let api = Api::new();
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{}0{}", open.repeat(100_000), close.repeat(100_000));
         for body in [
             format!("{{\"meshName\":\"m\",\"spec\":{deep}}}"),
             format!("{{\"meshName\":\"m\",\"unknown\":{deep}}}"),
         ] {
-            let answer = doors.mesh_text("PUT", "/meshes", body.clone()).await;
+            let answer = api.mesh_text("PUT", "/meshes", body.clone()).await;
             answer.failed(400, "SerializationException");
-            let answer = doors.registry_text("ListNamespaces", body).await;
+            let answer = api.registry_text("ListNamespaces", body).await;
             answer.failed(400, "SerializationException");
         }
     }
@@ -189,19 +187,19 @@ async fn heads_beyond_the_limit_are_refused() {
 }
 
 #[tokio::test]
-async fn further_paths_are_served_beside_the_doors() {
-    let mut doors = Doors::new();
+async fn further_paths_are_served_beside_the_apis() {
+    let mut api = Api::new();
     let routes = Router::new().route("/tombolo/v1/status", get(async || "fine"));
-    doors.server = doors.server.with_routes(routes);
-    let answer = doors.send(Request::get("/tombolo/v1/status"), "").await;
+    api.server = api.server.with_routes(routes);
+    let answer = api.send(Request::get("/tombolo/v1/status"), "").await;
     assert_eq!((answer.status, answer.text.as_str()), (200, "fine"));
-    assert_eq!(doors.send(Request::get("/nothing"), "").await.status, 404);
-    doors.mesh("GET", "/meshes", Value::Null).await.ok();
+    assert_eq!(api.send(Request::get("/nothing"), "").await.status, 404);
+    api.mesh("GET", "/meshes", Value::Null).await.ok();
 }
 
 #[tokio::test]
 async fn web_pages_of_others_reach_nothing_in_development() {
-    let doors = Doors::new();
+    let api = Api::new();
     for (origin, status) in [
         ("http://127.0.0.1:8490", 200),
         ("http://evil.example", 403),
@@ -210,7 +208,7 @@ async fn web_pages_of_others_reach_nothing_in_development() {
         let request = Request::get("/v20190125/meshes")
             .header("host", "127.0.0.1:8490")
             .header("origin", origin);
-        let answer = doors.send(request, "").await;
+        let answer = api.send(request, "").await;
         assert_eq!(answer.status, status, "{origin}: {}", answer.text);
     }
 }

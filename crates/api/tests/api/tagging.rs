@@ -1,6 +1,6 @@
 //! The Resource Groups Tagging API.
 
-use crate::harness::{ACCOUNT, Answer, Doors, REGION, authorization};
+use crate::harness::{ACCOUNT, Answer, Api, REGION, authorization};
 use http::Request;
 use serde_json::{Value, json};
 
@@ -15,10 +15,10 @@ fn mesh_tags(pairs: &[(&str, &str)]) -> Value {
 }
 
 /// A mesh, a node, a router with a route, a namespace and a service with tags, and some without.
-async fn tagged(doors: &Doors) -> Vec<(String, Value)> {
+async fn tagged(api: &Api) -> Vec<(String, Value)> {
     let mesh = |path: &'static str, name: &'static str, value: &'static str, spec: Value| {
         let body = json!({ name: value, "spec": spec, "tags": mesh_tags(&[("team", value)]) });
-        doors.mesh("PUT", path, body)
+        api.mesh("PUT", path, body)
     };
     mesh("/meshes", "meshName", "m", json!({})).await.ok();
     let spec = json!({ "listeners": [{ "portMapping": { "port": 80, "protocol": "http" } }] });
@@ -33,17 +33,15 @@ async fn tagged(doors: &Doors) -> Vec<(String, Value)> {
     mesh("/meshes/m/virtualRouter/r/routes", "routeName", "x", spec)
         .await
         .ok();
-    doors
-        .mesh("PUT", "/meshes", json!({ "meshName": "bare" }))
+    api.mesh("PUT", "/meshes", json!({ "meshName": "bare" }))
         .await
         .ok();
     let input = json!({ "Name": "ns", "Tags": tags(&[("team", "m"), ("stage", "")]) });
-    let namespace = doors.namespace("CreateHttpNamespace", input).await;
-    doors
-        .namespace("CreateHttpNamespace", json!({ "Name": "bare" }))
+    let namespace = api.namespace("CreateHttpNamespace", input).await;
+    api.namespace("CreateHttpNamespace", json!({ "Name": "bare" }))
         .await;
     let input = json!({ "Name": "s", "NamespaceId": namespace, "Tags": tags(&[("team", "s")]) });
-    let service = doors.service(input).await;
+    let service = api.service(input).await;
     let arn = |service: &str, path: &str| format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{path}");
     let mut all = vec![
         (arn("appmesh", "mesh/m"), tags(&[("team", "m")])),
@@ -84,10 +82,10 @@ fn found(answer: &Answer) -> Vec<(String, Value)> {
 
 #[tokio::test]
 async fn resources_are_found_by_tags_types_and_arns() {
-    let doors = Doors::new();
-    let get = |input: Value| doors.tagging("GetResources", input);
+    let api = Api::new();
+    let get = |input: Value| api.tagging("GetResources", input);
     assert_eq!(found(&get(json!({})).await), []);
-    let all = tagged(&doors).await;
+    let all = tagged(&api).await;
     assert_eq!(found(&get(json!({})).await), all);
     let filter = |key: &str, values: &[&str]| json!({ "Key": key, "Values": values });
     for (input, expected) in [
@@ -141,8 +139,8 @@ async fn resources_are_found_by_tags_types_and_arns() {
 
 #[tokio::test]
 async fn pages_end_by_resources_or_by_tags() {
-    let doors = Doors::new();
-    let all = tagged(&doors).await;
+    let api = Api::new();
+    let all = tagged(&api).await;
     let many: Vec<_> = (0..49).map(|n| (format!("k{n}"), "v")).collect();
     let many: Vec<_> = many.iter().map(|(key, value)| (&**key, *value)).collect();
     for (arn, _) in &all[..3] {
@@ -150,8 +148,7 @@ async fn pages_end_by_resources_or_by_tags() {
             "/tag?resourceArn={}",
             arn.replace('/', "%2F").replace(':', "%3A")
         );
-        doors
-            .mesh("PUT", &path, json!({ "tags": mesh_tags(&many) }))
+        api.mesh("PUT", &path, json!({ "tags": mesh_tags(&many) }))
             .await
             .ok();
     }
@@ -170,7 +167,7 @@ async fn pages_end_by_resources_or_by_tags() {
         loop {
             let mut input = limits.clone();
             input["PaginationToken"] = token.into();
-            let page = doors.tagging("GetResources", input).await;
+            let page = api.tagging("GetResources", input).await;
             let found = found(&page);
             seen.push(found.len());
             arns.extend(found.into_iter().map(|(arn, _)| arn));
@@ -190,7 +187,7 @@ async fn pages_end_by_resources_or_by_tags() {
 
 #[tokio::test]
 async fn inputs_beyond_the_model_are_refused() {
-    let doors = Doors::new();
+    let api = Api::new();
     let arn = "arn:aws:appmesh:r:1:mesh/m";
     for input in [
         json!({ "PaginationToken": "x" }),
@@ -212,22 +209,22 @@ async fn inputs_beyond_the_model_are_refused() {
         json!({ "ResourceARNList": [arn], "TagFilters": [] }),
         json!({ "ExcludeCompliantResources": true }),
     ] {
-        let answer = doors.tagging("GetResources", input).await;
+        let answer = api.tagging("GetResources", input).await;
         answer.failed(400, "InvalidParameterException");
     }
-    let answer = doors
+    let answer = api
         .tagging("GetResources", json!({ "TagFilters": "x" }))
         .await;
     answer.failed(400, "SerializationException");
-    let answer = doors.tagging("GetTagKeys", json!({})).await;
+    let answer = api.tagging("GetTagKeys", json!({})).await;
     answer.failed(400, "UnknownOperationException");
 }
 
 /// What newer SDKs speak to this service.
 #[tokio::test]
 async fn cbor_says_the_same_as_json() {
-    let doors = Doors::new();
-    let all = tagged(&doors).await;
+    let api = Api::new();
+    let all = tagged(&api).await;
     let path = "/service/ResourceGroupsTaggingAPI_20170126/operation/GetResources";
     let send = async |body: Vec<u8>| {
         let request = Request::post(path)
@@ -235,7 +232,7 @@ async fn cbor_says_the_same_as_json() {
             .header("content-type", "application/cbor")
             .header("smithy-protocol", "rpc-v2-cbor");
         let request = request.body(body.into()).expect("legal");
-        let (head, body) = doors.server.handle(request).await.into_parts();
+        let (head, body) = api.server.handle(request).await.into_parts();
         let body = http_body_util::BodyExt::collect(body)
             .await
             .expect("read")

@@ -102,7 +102,7 @@ pub(crate) fn cells(found: &Found) -> Vec<String> {
     match &found.shape {
         Shape::Namespace(namespace) => vec![
             name,
-            namespace.kind.word().into(),
+            namespace.kind.as_str().into(),
             namespace.service_count.to_string(),
             namespace.id.clone(),
             age,

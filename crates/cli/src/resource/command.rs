@@ -134,7 +134,7 @@ fn change_namespace(
     now: &NamespaceSpec,
 ) -> Result<Option<Command>, Denial> {
     if spec.kind != now.kind {
-        let is = now.kind.word();
+        let is = now.kind.as_str();
         let message = format!("is {is} and cannot be changed; delete the namespace first");
         return Err(Denial::new("Type", message));
     }

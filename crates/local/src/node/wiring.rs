@@ -250,7 +250,7 @@ async fn build(
     let scope = Scope::parse(&options.account, &options.region)?;
     let client = Client::new(&format!("http://{CONTROL_ADDRESS}:{API_PORT}"), scope)
         .map_err(|error| error.to_string())?;
-    let client = client.with_patience(Duration::from_secs(2));
+    let client = client.with_timeout(Duration::from_secs(2));
     let runtime = Arc::new(Runtime {
         clusters: clusters.clone(),
         hosts,

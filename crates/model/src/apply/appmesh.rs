@@ -307,7 +307,7 @@ fn check_spec(key: &ResourceKey, spec: &Spec) -> Result<(), Rejection> {
     assert_eq!(
         key.kind,
         spec.kind(),
-        "the door pairs each key with the spec of its kind"
+        "the API pairs each key with the spec of its kind"
     );
     spec.check()
         .map_err(|problem| Rejection::invalid(problem.field, problem.message))

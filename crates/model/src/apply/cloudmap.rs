@@ -26,7 +26,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A command about the registry. Ids are bare, not ARNs: the doors translate.
+/// A command about the registry. Ids are bare, not ARNs: the API translates.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Makes a namespace; answers with an operation.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sigv4::Refusal;
+use crate::sigv4::AuthError;
 
 const GOOD: &str = r#"
 regions: [us-west-2, eu-north-1]
@@ -31,9 +31,9 @@ fn find(
     access_key: &str,
     token: Option<&str>,
     region: &str,
-) -> std::result::Result<Arc<User>, Refusal> {
-    let ring = read(GOOD).expect("a good file");
-    ring.find(access_key, token, region, NOW)
+) -> std::result::Result<Arc<User>, AuthError> {
+    let keys = read(GOOD).expect("a good file");
+    keys.find(access_key, token, region, NOW)
         .map(|(user, _)| user)
 }
 
@@ -52,12 +52,12 @@ fn keys_lead_to_their_owners() {
         ("444455556666", "arn:aws:iam::444455556666:user/team/bob")
     );
     for (key, token, region, expected) in [
-        ("EVE", None, "us-west-2", Refusal::UnknownKey),
-        ("alice", None, "us-west-2", Refusal::UnknownKey),
-        ("ALICE", Some("tok"), "us-west-2", Refusal::UnknownKey),
-        ("BOB", None, "us-west-2", Refusal::UnknownKey),
-        ("BOB", Some("to"), "us-west-2", Refusal::UnknownKey),
-        ("OLD", None, "us-west-2", Refusal::KeyExpired),
+        ("EVE", None, "us-west-2", AuthError::UnknownKey),
+        ("alice", None, "us-west-2", AuthError::UnknownKey),
+        ("ALICE", Some("tok"), "us-west-2", AuthError::UnknownKey),
+        ("BOB", None, "us-west-2", AuthError::UnknownKey),
+        ("BOB", Some("to"), "us-west-2", AuthError::UnknownKey),
+        ("OLD", None, "us-west-2", AuthError::KeyExpired),
     ] {
         assert_eq!(
             find(key, token, region).err(),
@@ -67,7 +67,7 @@ fn keys_lead_to_their_owners() {
     }
     assert!(matches!(
         find("ALICE", None, "us-west-1"),
-        Err(Refusal::Invalid(_))
+        Err(AuthError::Invalid(_))
     ));
 }
 
@@ -136,7 +136,7 @@ fn policies_allow_what_they_name() {
             "User: {} is not authorized to perform: {action} on resource: {resource}",
             user.arn
         );
-        let refusal = Err(Refusal::Denied(message));
+        let refusal = Err(AuthError::Denied(message));
         assert_eq!(allowed, if expected { Ok(()) } else { refusal });
     }
 }
@@ -149,7 +149,7 @@ fn names_that_are_longer_than_any_are_compared_with_nothing() {
         "arn:aws:appmesh:us-west-2:111122223333:mesh/color{}",
         "x".repeat(1 << 20)
     );
-    let Err(Refusal::Denied(why)) = alice.check("appmesh:DeleteMesh", || long) else {
+    let Err(AuthError::Denied(why)) = alice.check("appmesh:DeleteMesh", || long) else {
         panic!("allowed");
     };
     assert!(why.ends_with("on resource: *"), "{why:.200}");

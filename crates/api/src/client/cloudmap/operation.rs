@@ -26,9 +26,9 @@ impl Client {
     }
 
     /// Waits until an operation has succeeded. [`Error::Service`] with the operation's own code, and
-    /// status 200, when it failed; [`Error::Transport`] when the client's patience ended before it did.
+    /// status 200, when it failed; [`Error::Transport`] when the client's timeout ended before it did.
     pub async fn wait(&self, operation_id: &str) -> Result<Operation, Error> {
-        let mut backoff = Backoff::new(self.transport.patience());
+        let mut backoff = Backoff::new(self.transport.timeout());
         loop {
             let shape = self.operation(operation_id).await?;
             match shape.status.as_str() {

@@ -36,8 +36,8 @@ fn signed(method: &str, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> Par
     request
 }
 
-fn verify_at(now: u64, request: &Parts, body: &[u8]) -> Result<Bytes, Refusal> {
-    let claim = Claim::read(request)?.ok_or(Refusal::Missing)?;
+fn verify_at(now: u64, request: &Parts, body: &[u8]) -> Result<Bytes, AuthError> {
+    let claim = Claim::read(request)?.ok_or(AuthError::Missing)?;
     let service = claim.service.clone();
     claim
         .check(
@@ -52,14 +52,14 @@ fn verify_at(now: u64, request: &Parts, body: &[u8]) -> Result<Bytes, Refusal> {
         .verify(request, Bytes::copy_from_slice(body), &secret())
 }
 
-fn verify(request: &Parts, body: &[u8]) -> Result<Bytes, Refusal> {
+fn verify(request: &Parts, body: &[u8]) -> Result<Bytes, AuthError> {
     verify_at(NOW, request, body)
 }
 
 #[track_caller]
 fn invalid(request: &Parts, body: &[u8], words: &str) {
     match verify(request, body) {
-        Err(Refusal::Invalid(why) | Refusal::Incomplete(why)) => {
+        Err(AuthError::Invalid(why) | AuthError::Incomplete(why)) => {
             assert!(why.contains(words), "{why}")
         }
         other => panic!("not refused: {other:?}"),
@@ -118,7 +118,7 @@ fn the_documented_example_of_a_stream_is_accepted() {
         )
     };
     let open = |body: String| {
-        let claim = Claim::read(&request)?.ok_or(Refusal::Missing)?;
+        let claim = Claim::read(&request)?.ok_or(AuthError::Missing)?;
         let candidate = claim.check(&request, "s3", 1_369_353_600)?;
         candidate.verify(&request, body.into(), &secret)
     };
@@ -262,16 +262,16 @@ fn clocks_may_differ_by_a_quarter_of_an_hour() {
     ] {
         assert_eq!(
             verify_at(now, &request, b""),
-            Err(Refusal::Invalid(expected.into()))
+            Err(AuthError::Invalid(expected.into()))
         );
     }
     assert!(matches!(
         verify_at(0, &request, b""),
-        Err(Refusal::Invalid(_))
+        Err(AuthError::Invalid(_))
     ));
     assert!(matches!(
         verify_at(u64::MAX / 2, &request, b""),
-        Err(Refusal::Invalid(_))
+        Err(AuthError::Invalid(_))
     ));
 }
 
@@ -336,10 +336,13 @@ fn presigned_requests_live_as_long_as_they_say() {
     for now in [NOW - 900, NOW, NOW + 3600] {
         assert!(verify_at(now, &request, b"").is_ok(), "{now}");
     }
-    assert_eq!(verify_at(NOW + 3601, &request, b""), Err(Refusal::Expired));
+    assert_eq!(
+        verify_at(NOW + 3601, &request, b""),
+        Err(AuthError::Expired)
+    );
     assert!(matches!(
         verify_at(NOW - 901, &request, b""),
-        Err(Refusal::Invalid(_))
+        Err(AuthError::Invalid(_))
     ));
     invalid(&request, b"a body nobody signed", "does not match");
     for life in ["0", "604801", "-1", "x", ""] {

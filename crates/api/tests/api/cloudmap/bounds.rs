@@ -1,7 +1,7 @@
 //! The bounds of members that several operations have, and of those that only reading ones have.
 
 use super::{register, service};
-use crate::harness::{ACCOUNT, Doors};
+use crate::harness::{ACCOUNT, Api};
 use serde_json::{Value, json};
 
 /// An input with one member set; `None` takes it away.
@@ -63,25 +63,22 @@ fn legal(namespace: &str, service: &str) -> Vec<(&'static str, Value)> {
 
 #[tokio::test]
 async fn every_required_member_is_required_and_bounded() {
-    let doors = Doors::new();
-    let (namespace, service) = service(&doors).await;
-    register(&doors, &service, "a").await;
+    let api = Api::new();
+    let (namespace, service) = service(&api).await;
+    register(&api, &service, "a").await;
     let long = |count| json!("x".repeat(count));
     for (operation, input) in legal(&namespace, &service) {
         for member in input.as_object().expect("an object").keys() {
             let absent = with(&input, member, None);
-            doors
-                .registry(operation, absent)
+            api.registry(operation, absent)
                 .await
                 .failed(400, "InvalidInput");
             let null = with(&input, member, Some(Value::Null));
-            doors
-                .registry(operation, null)
+            api.registry(operation, null)
                 .await
                 .failed(400, "InvalidInput");
             let number = with(&input, member, Some(json!(1)));
-            doors
-                .registry(operation, number)
+            api.registry(operation, number)
                 .await
                 .failed(400, "SerializationException");
             let most = match member.as_str() {
@@ -93,22 +90,21 @@ async fn every_required_member_is_required_and_bounded() {
                 _ => continue,
             };
             let longer = with(&input, member, Some(long(most + 1)));
-            doors
-                .registry(operation, longer)
+            api.registry(operation, longer)
                 .await
                 .failed(400, "InvalidInput");
         }
         // What a newer client sends besides is nobody's.
         let more = with(&input, "Moon", Some(json!({ "Phase": 1 })));
-        doors.registry(operation, more).await.ok();
+        api.registry(operation, more).await.ok();
     }
 }
 
 #[tokio::test]
 async fn members_that_may_be_absent_are_bounded_too() {
-    let doors = Doors::new();
-    let (_, service) = service(&doors).await;
-    register(&doors, &service, "a").await;
+    let api = Api::new();
+    let (_, service) = service(&api).await;
+    register(&api, &service, "a").await;
     let long = |count: usize| "x".repeat(count);
     let names = json!({ "NamespaceName": "ns.local", "ServiceName": "color" });
     let of_service = json!({ "ServiceId": service });
@@ -250,20 +246,17 @@ async fn members_that_may_be_absent_are_bounded_too() {
         ),
     ] {
         let input = with(input, member, Some(value));
-        doors.registry(call, input).await.failed(400, code);
+        api.registry(call, input).await.failed(400, code);
     }
     // Members of other operations are unknown here.
     let input = with(&names, "MaxResults", Some(json!("many")));
-    doors
-        .registry("DiscoverInstancesRevision", input)
-        .await
-        .ok();
+    api.registry("DiscoverInstancesRevision", input).await.ok();
 }
 
 #[tokio::test]
 async fn creations_are_bounded() {
-    let doors = Doors::new();
-    let (namespace, _) = service(&doors).await;
+    let api = Api::new();
+    let (namespace, _) = service(&api).await;
     let long = |count: usize| json!("x".repeat(count));
     let plain = json!({ "Name": "a.example" });
     let private = json!({ "Name": "a.example", "Vpc": "v" });
@@ -366,12 +359,9 @@ async fn creations_are_bounded() {
         ),
     ] {
         let input = with(input, member, Some(value));
-        doors
-            .registry(call, input)
-            .await
-            .failed(400, "InvalidInput");
+        api.registry(call, input).await.failed(400, "InvalidInput");
     }
-    let http = doors
+    let http = api
         .namespace("CreateHttpNamespace", json!({ "Name": "http" }))
         .await;
     let of_http = json!({ "Name": "s", "NamespaceId": http });
@@ -383,22 +373,21 @@ async fn creations_are_bounded() {
         json!({ "Type": "UDP" }),
     ] {
         let input = with(&of_http, "HealthCheckConfig", Some(check));
-        doors
-            .registry("CreateService", input)
+        api.registry("CreateService", input)
             .await
             .failed(400, "InvalidInput");
     }
     // Members of the other types are unknown here.
     let input = json!({ "Name": "more", "Vpc": 1, "Properties": [] });
-    doors.registry("CreateHttpNamespace", input).await.ok();
+    api.registry("CreateHttpNamespace", input).await.ok();
     let input = json!({ "Name": "more.example", "Vpc": 1 });
-    doors.registry("CreatePublicDnsNamespace", input).await.ok();
+    api.registry("CreatePublicDnsNamespace", input).await.ok();
 }
 
 #[tokio::test]
 async fn services_are_listed_by_namespaces_that_are_named_by_arn() {
-    let doors = Doors::new();
-    let (namespace, _) = service(&doors).await;
+    let api = Api::new();
+    let (namespace, _) = service(&api).await;
     for (id, count) in [
         (namespace.clone(), 1),
         (super::arn("namespace", &namespace), 1),
@@ -409,7 +398,7 @@ async fn services_are_listed_by_namespaces_that_are_named_by_arn() {
         ),
     ] {
         let input = json!({ "Filters": [{ "Name": "NAMESPACE_ID", "Values": [id] }] });
-        let list = doors.registry("ListServices", input).await.ok();
+        let list = api.registry("ListServices", input).await.ok();
         assert_eq!(
             list["Services"].as_array().map(Vec::len),
             Some(count),

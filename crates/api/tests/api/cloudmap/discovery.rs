@@ -1,16 +1,16 @@
 //! Discovery.
 
-use crate::harness::Doors;
+use crate::harness::Api;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const NAMESPACE: &str = "howto.pvt.local";
 
 /// A service with instances that are versions of an application; `unhealthy` ones are reported so.
-async fn doors(health: bool, instances: &[(&str, &str)], unhealthy: &[&str]) -> (Doors, String) {
-    let doors = Doors::new();
+async fn api(health: bool, instances: &[(&str, &str)], unhealthy: &[&str]) -> (Api, String) {
+    let api = Api::new();
     let input = json!({ "Name": NAMESPACE, "Vpc": "vpc-1" });
-    let namespace = doors.namespace("CreatePrivateDnsNamespace", input).await;
+    let namespace = api.namespace("CreatePrivateDnsNamespace", input).await;
     let mut input = json!({
         "Name": "color",
         "NamespaceId": namespace,
@@ -19,7 +19,7 @@ async fn doors(health: bool, instances: &[(&str, &str)], unhealthy: &[&str]) -> 
     if health {
         input["HealthCheckCustomConfig"] = json!({});
     }
-    let service = doors.service(input).await;
+    let service = api.service(input).await;
     for (id, version) in instances {
         let status = if unhealthy.contains(id) {
             "UNHEALTHY"
@@ -32,17 +32,17 @@ async fn doors(health: bool, instances: &[(&str, &str)], unhealthy: &[&str]) -> 
             "version": version,
         });
         let input = json!({ "ServiceId": service, "InstanceId": id, "Attributes": attributes });
-        doors.registry("RegisterInstance", input).await.ok();
+        api.registry("RegisterInstance", input).await.ok();
     }
-    (doors, service)
+    (api, service)
 }
 
-async fn find(doors: &Doors, more: Value) -> Value {
+async fn find(api: &Api, more: Value) -> Value {
     let mut input = json!({ "NamespaceName": NAMESPACE, "ServiceName": "color" });
     for (member, value) in more.as_object().expect("members") {
         input[member] = value.clone();
     }
-    doors.registry("DiscoverInstances", input).await.ok()
+    api.registry("DiscoverInstances", input).await.ok()
 }
 
 fn ids(found: &Value) -> Vec<&str> {
@@ -60,8 +60,8 @@ fn sorted(found: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn instances_are_found_by_attributes() {
-    let (doors, _) = doors(true, &[("a", "blue"), ("b", "red"), ("c", "blue")], &[]).await;
-    let found = find(&doors, json!({ "QueryParameters": { "version": "red" } })).await;
+    let (api, _) = api(true, &[("a", "blue"), ("b", "red"), ("c", "blue")], &[]).await;
+    let found = find(&api, json!({ "QueryParameters": { "version": "red" } })).await;
     let expected = json!([{
         "InstanceId": "b",
         "NamespaceName": NAMESPACE,
@@ -74,35 +74,31 @@ async fn instances_are_found_by_attributes() {
         },
     }]);
     assert_eq!(found["Instances"], expected);
-    let found = find(&doors, json!({ "QueryParameters": { "version": "blue" } })).await;
+    let found = find(&api, json!({ "QueryParameters": { "version": "blue" } })).await;
     assert_eq!(sorted(&found), ["a", "c"]);
     let both = json!({ "QueryParameters": { "version": "blue", "AWS_INSTANCE_IPV4": "10.0.0.0" } });
-    assert!(ids(&find(&doors, both).await).is_empty());
+    assert!(ids(&find(&api, both).await).is_empty());
 }
 
 #[tokio::test]
 async fn optional_parameters_give_way_when_nobody_matches() {
-    let (doors, _) = doors(false, &[("a", "blue"), ("b", "red")], &[]).await;
-    let found = find(
-        &doors,
-        json!({ "OptionalParameters": { "version": "red" } }),
-    )
-    .await;
+    let (api, _) = api(false, &[("a", "blue"), ("b", "red")], &[]).await;
+    let found = find(&api, json!({ "OptionalParameters": { "version": "red" } })).await;
     assert_eq!(ids(&found), ["b"]);
     let found = find(
-        &doors,
+        &api,
         json!({ "OptionalParameters": { "version": "green" } }),
     )
     .await;
     assert_eq!(sorted(&found), ["a", "b"]);
     let input = json!({ "QueryParameters": { "version": "blue" }, "OptionalParameters": { "version": "red" } });
-    assert_eq!(ids(&find(&doors, input).await), ["a"]);
+    assert_eq!(ids(&find(&api, input).await), ["a"]);
 }
 
 #[tokio::test]
 async fn health_filters_choose_where_health_is_known() {
     let instances = [("a", "1"), ("b", "1"), ("c", "1")];
-    let (doors_known, service) = doors(true, &instances, &["b", "c"]).await;
+    let (known, service) = api(true, &instances, &["b", "c"]).await;
     for (filter, expected) in [
         (json!({}), vec!["a"]),
         (json!({ "HealthStatus": "HEALTHY" }), vec!["a"]),
@@ -110,24 +106,20 @@ async fn health_filters_choose_where_health_is_known() {
         (json!({ "HealthStatus": "ALL" }), vec!["a", "b", "c"]),
         (json!({ "HealthStatus": "HEALTHY_OR_ELSE_ALL" }), vec!["a"]),
     ] {
-        let found = find(&doors_known, filter.clone()).await;
+        let found = find(&known, filter.clone()).await;
         assert_eq!(sorted(&found), expected, "{filter}");
     }
     let input = json!({ "ServiceId": service, "InstanceId": "a", "Status": "UNHEALTHY" });
-    doors_known
+    known
         .registry("UpdateInstanceCustomHealthStatus", input)
         .await
         .ok();
-    assert!(ids(&find(&doors_known, json!({})).await).is_empty());
-    let open = find(
-        &doors_known,
-        json!({ "HealthStatus": "HEALTHY_OR_ELSE_ALL" }),
-    )
-    .await;
+    assert!(ids(&find(&known, json!({})).await).is_empty());
+    let open = find(&known, json!({ "HealthStatus": "HEALTHY_OR_ELSE_ALL" })).await;
     assert_eq!(sorted(&open), ["a", "b", "c"], "fails open");
 
-    let (doors_unknown, _) = doors(false, &instances, &["b"]).await;
-    let found = find(&doors_unknown, json!({ "HealthStatus": "UNHEALTHY" })).await;
+    let (unknown, _) = api(false, &instances, &["b"]).await;
+    let found = find(&unknown, json!({ "HealthStatus": "UNHEALTHY" })).await;
     assert_eq!(sorted(&found), ["a", "b", "c"], "the filter means nothing");
     assert_eq!(found["Instances"][0]["HealthStatus"], "UNKNOWN");
 }
@@ -136,19 +128,15 @@ async fn health_filters_choose_where_health_is_known() {
 async fn the_order_is_random_and_the_number_is_bounded() {
     let names: Vec<String> = (0..120).map(|i| format!("i{i:03}")).collect();
     let instances: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
-    let (doors, _) = doors(false, &instances, &[]).await;
+    let (api, _) = api(false, &instances, &[]).await;
+    assert_eq!(ids(&find(&api, json!({})).await).len(), 100, "the default");
     assert_eq!(
-        ids(&find(&doors, json!({})).await).len(),
-        100,
-        "the default"
-    );
-    assert_eq!(
-        ids(&find(&doors, json!({ "MaxResults": 1000 })).await).len(),
+        ids(&find(&api, json!({ "MaxResults": 1000 })).await).len(),
         120
     );
     let mut seen = BTreeSet::new();
     for _ in 0..200 {
-        let found = find(&doors, json!({ "MaxResults": 2 })).await;
+        let found = find(&api, json!({ "MaxResults": 2 })).await;
         assert_eq!(ids(&found).len(), 2);
         seen.insert(ids(&found)[0].to_owned());
     }
@@ -158,29 +146,29 @@ async fn the_order_is_random_and_the_number_is_bounded() {
 
 #[tokio::test]
 async fn the_revision_grows_with_registrations() {
-    let (doors, service) = doors(true, &[("a", "1")], &[]).await;
+    let (api, service) = api(true, &[("a", "1")], &[]).await;
     let input = json!({ "NamespaceName": NAMESPACE, "ServiceName": "color" });
     let revision = async || {
-        let answer = doors
+        let answer = api
             .registry("DiscoverInstancesRevision", input.clone())
             .await
             .ok();
         answer["InstancesRevision"].as_u64().expect("an integer")
     };
     let first = revision().await;
-    assert_eq!(find(&doors, json!({})).await["InstancesRevision"], first);
+    assert_eq!(find(&api, json!({})).await["InstancesRevision"], first);
     let instance = json!({ "ServiceId": service, "InstanceId": "b", "Attributes": { "AWS_INSTANCE_IPV4": "10.0.0.1" } });
-    doors.registry("RegisterInstance", instance).await.ok();
+    api.registry("RegisterInstance", instance).await.ok();
     let second = revision().await;
     assert!(second > first);
     let gone = json!({ "ServiceId": service, "InstanceId": "b" });
-    doors.registry("DeregisterInstance", gone).await.ok();
+    api.registry("DeregisterInstance", gone).await.ok();
     assert!(revision().await > second);
 }
 
 #[tokio::test]
 async fn unknown_names_and_broken_bounds_are_refused() {
-    let (doors, _) = doors(true, &[], &[]).await;
+    let (api, _) = api(true, &[], &[]).await;
     for operation in ["DiscoverInstances", "DiscoverInstancesRevision"] {
         for (input, code) in [
             (
@@ -205,7 +193,7 @@ async fn unknown_names_and_broken_bounds_are_refused() {
             ),
             (json!({ "NamespaceName": NAMESPACE }), "InvalidInput"),
         ] {
-            doors.registry(operation, input).await.failed(400, code);
+            api.registry(operation, input).await.failed(400, code);
         }
     }
     for more in [
@@ -216,19 +204,18 @@ async fn unknown_names_and_broken_bounds_are_refused() {
         let mut input = more;
         input["NamespaceName"] = NAMESPACE.into();
         input["ServiceName"] = "color".into();
-        doors
-            .registry("DiscoverInstances", input)
+        api.registry("DiscoverInstances", input)
             .await
             .failed(400, "InvalidInput");
     }
-    let found = find(&doors, json!({})).await;
+    let found = find(&api, json!({})).await;
     assert_eq!(found, json!({ "Instances": [], "InstancesRevision": 0 }));
 }
 
 #[tokio::test]
 async fn escaped_names_are_read() {
-    let (doors, _) = doors(false, &[("a", "1")], &[]).await;
+    let (api, _) = api(false, &[("a", "1")], &[]).await;
     let body = format!(r#"{{"NamespaceName":"{NAMESPACE}","ServiceName":"\u0063olor"}}"#);
-    let found = doors.registry_text("DiscoverInstances", body).await.ok();
+    let found = api.registry_text("DiscoverInstances", body).await.ok();
     assert_eq!(ids(&found), ["a"]);
 }

@@ -1,15 +1,15 @@
 //! Instances and their health.
 
 use super::{register, service};
-use crate::harness::{ACCOUNT, Doors};
+use crate::harness::{ACCOUNT, Api};
 use serde_json::json;
 
 #[tokio::test]
 async fn instances_are_registered_replaced_listed_and_deregistered() {
-    let doors = Doors::new();
-    let (_, service) = service(&doors).await;
+    let api = Api::new();
+    let (_, service) = service(&api).await;
     for id in ["a", "b", "c"] {
-        register(&doors, &service, id).await;
+        register(&api, &service, id).await;
     }
     let input = json!({
         "ServiceId": service,
@@ -17,21 +17,21 @@ async fn instances_are_registered_replaced_listed_and_deregistered() {
         "Attributes": { "AWS_INSTANCE_IPV4": "10.9.9.9" },
         "CreatorRequestId": "again",
     });
-    let operation = doors.registry("RegisterInstance", input.clone()).await.ok();
+    let operation = api.registry("RegisterInstance", input.clone()).await.ok();
     assert_eq!(
-        doors.registry("RegisterInstance", input.clone()).await.ok(),
+        api.registry("RegisterInstance", input.clone()).await.ok(),
         operation,
         "a retry"
     );
     let mut other = input.clone();
     other["Attributes"]["AWS_INSTANCE_IPV4"] = "10.9.9.8".into();
-    let body = doors
+    let body = api
         .registry("RegisterInstance", other)
         .await
         .failed(400, "DuplicateRequest");
     assert_eq!(body["DuplicateOperationId"], operation["OperationId"]);
 
-    let got = doors
+    let got = api
         .registry(
             "GetInstance",
             json!({ "ServiceId": service, "InstanceId": "a" }),
@@ -49,20 +49,19 @@ async fn instances_are_registered_replaced_listed_and_deregistered() {
     assert_eq!(got.ok(), expected);
 
     let input = json!({ "ServiceId": service, "MaxResults": 2 });
-    let first = doors.registry("ListInstances", input).await.ok();
+    let first = api.registry("ListInstances", input).await.ok();
     assert_eq!(
         (&first["Instances"][0]["Id"], &first["Instances"][1]["Id"]),
         (&json!("a"), &json!("b"))
     );
-    doors
-        .registry(
-            "DeregisterInstance",
-            json!({ "ServiceId": service, "InstanceId": "b" }),
-        )
-        .await
-        .ok();
+    api.registry(
+        "DeregisterInstance",
+        json!({ "ServiceId": service, "InstanceId": "b" }),
+    )
+    .await
+    .ok();
     let next = json!({ "ServiceId": service, "NextToken": first["NextToken"] });
-    let second = doors.registry("ListInstances", next).await.ok();
+    let second = api.registry("ListInstances", next).await.ok();
     assert_eq!(second["Instances"].as_array().map(Vec::len), Some(1));
     assert!(second.get("NextToken").is_none());
 
@@ -113,26 +112,25 @@ async fn instances_are_registered_replaced_listed_and_deregistered() {
             "SerializationException",
         ),
     ] {
-        doors.registry(operation, input).await.failed(400, code);
+        api.registry(operation, input).await.failed(400, code);
     }
 }
 
 #[tokio::test]
 async fn health_is_told_and_reported() {
-    let doors = Doors::new();
-    let (namespace, service) = service(&doors).await;
+    let api = Api::new();
+    let (namespace, service) = service(&api).await;
     for id in ["a", "b", "c"] {
-        register(&doors, &service, id).await;
+        register(&api, &service, id).await;
     }
     let report = json!({ "ServiceId": service, "InstanceId": "b", "Status": "UNHEALTHY" });
     assert_eq!(
-        doors
-            .registry("UpdateInstanceCustomHealthStatus", report)
+        api.registry("UpdateInstanceCustomHealthStatus", report)
             .await
             .ok(),
         json!({})
     );
-    let all = doors
+    let all = api
         .registry("GetInstancesHealthStatus", json!({ "ServiceId": service }))
         .await
         .ok();
@@ -141,21 +139,21 @@ async fn health_is_told_and_reported() {
         json!({ "Status": { "a": "HEALTHY", "b": "UNHEALTHY", "c": "HEALTHY" } })
     );
     let input = json!({ "ServiceId": service, "Instances": ["c", "b", "b"], "MaxResults": 1 });
-    let first = doors
+    let first = api
         .registry("GetInstancesHealthStatus", input.clone())
         .await
         .ok();
     assert_eq!(first["Status"], json!({ "b": "UNHEALTHY" }));
     let mut input = input;
     input["NextToken"] = first["NextToken"].clone();
-    let second = doors.registry("GetInstancesHealthStatus", input).await.ok();
+    let second = api.registry("GetInstancesHealthStatus", input).await.ok();
     assert_eq!(second, json!({ "Status": { "c": "HEALTHY" } }));
 
-    let plain = doors
+    let plain = api
         .service(json!({ "Name": "plain", "NamespaceId": namespace, "Type": "HTTP" }))
         .await;
-    register(&doors, &plain, "x").await;
-    let status = doors
+    register(&api, &plain, "x").await;
+    let status = api
         .registry("GetInstancesHealthStatus", json!({ "ServiceId": plain }))
         .await
         .ok();
@@ -192,6 +190,6 @@ async fn health_is_told_and_reported() {
             "InvalidInput",
         ),
     ] {
-        doors.registry(operation, input).await.failed(400, code);
+        api.registry(operation, input).await.failed(400, code);
     }
 }

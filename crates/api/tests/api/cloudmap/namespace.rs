@@ -1,12 +1,12 @@
 //! Namespaces.
 
 use super::{private, private_namespace};
-use crate::harness::{ACCOUNT, Doors, REGION};
+use crate::harness::{ACCOUNT, Api, REGION};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn all_three_types_of_namespace_have_the_documented_shape() {
-    let doors = Doors::new();
+    let api = Api::new();
     let input = json!({
         "Name": "private.local",
         "Vpc": "vpc-1",
@@ -15,8 +15,8 @@ async fn all_three_types_of_namespace_have_the_documented_shape() {
         "Tags": [{ "Key": "a", "Value": "" }],
         "Properties": { "DnsProperties": { "SOA": { "TTL": 30 } } },
     });
-    let id = doors.namespace("CreatePrivateDnsNamespace", input).await;
-    let answer = doors.registry("GetNamespace", json!({ "Id": id })).await;
+    let id = api.namespace("CreatePrivateDnsNamespace", input).await;
+    let answer = api.registry("GetNamespace", json!({ "Id": id })).await;
     assert_eq!(answer.header("content-type"), "application/x-amz-json-1.1");
     assert_eq!(answer.header("x-amzn-requestid").len(), 36);
     let mut namespace = answer.ok()["Namespace"].take();
@@ -41,23 +41,20 @@ async fn all_three_types_of_namespace_have_the_documented_shape() {
     });
     assert_eq!(namespace, expected);
 
-    let id = doors
+    let id = api
         .namespace("CreateHttpNamespace", json!({ "Name": "http" }))
         .await;
-    let namespace = doors
-        .registry("GetNamespace", json!({ "Id": id }))
-        .await
-        .ok();
+    let namespace = api.registry("GetNamespace", json!({ "Id": id })).await.ok();
     assert_eq!(namespace["Namespace"]["Type"], "HTTP");
     assert_eq!(
         namespace["Namespace"]["Properties"]["DnsProperties"],
         json!({ "SOA": {} })
     );
-    let id = doors
+    let id = api
         .namespace("CreatePublicDnsNamespace", json!({ "Name": "a.example" }))
         .await;
     let arn = format!("arn:aws:servicediscovery:{REGION}:{ACCOUNT}:namespace/{id}");
-    let namespace = doors
+    let namespace = api
         .registry("GetNamespace", json!({ "Id": arn }))
         .await
         .ok();
@@ -66,14 +63,14 @@ async fn all_three_types_of_namespace_have_the_documented_shape() {
 
 #[tokio::test]
 async fn an_existing_namespace_is_told_with_its_id_and_token() {
-    let doors = Doors::new();
-    let id = private_namespace(&doors, "a.local").await;
-    let again = doors
+    let api = Api::new();
+    let id = private_namespace(&api, "a.local").await;
+    let again = api
         .registry("CreatePrivateDnsNamespace", private("a.local"))
         .await
         .ok();
     assert!(again["OperationId"].is_string(), "the same call again");
-    let failure = doors
+    let failure = api
         .registry("CreateHttpNamespace", json!({ "Name": "a.local" }))
         .await;
     let body = failure.failed(400, "NamespaceAlreadyExists");
@@ -89,12 +86,11 @@ async fn an_existing_namespace_is_told_with_its_id_and_token() {
 
 #[tokio::test]
 async fn namespaces_are_filtered_and_paged() {
-    let doors = Doors::new();
+    let api = Api::new();
     for name in ["a.local", "b.local", "c.other"] {
-        private_namespace(&doors, name).await;
+        private_namespace(&api, name).await;
     }
-    doors
-        .namespace("CreateHttpNamespace", json!({ "Name": "http" }))
+    api.namespace("CreateHttpNamespace", json!({ "Name": "http" }))
         .await;
     let names = |answer: Value| -> Vec<String> {
         let items = answer["Namespaces"].as_array().expect("a list").iter();
@@ -135,7 +131,7 @@ async fn namespaces_are_filtered_and_paged() {
             vec![],
         ),
     ] {
-        let list = doors
+        let list = api
             .registry("ListNamespaces", json!({ "Filters": filters }))
             .await
             .ok();
@@ -149,7 +145,7 @@ async fn namespaces_are_filtered_and_paged() {
         json!({ "Name": "NAME", "Values": ["a"], "Condition": "LIKE" }),
         json!({ "Name": "NAME" }),
     ] {
-        let answer = doors
+        let answer = api
             .registry("ListNamespaces", json!({ "Filters": [filter] }))
             .await;
         answer.failed(400, "InvalidInput");
@@ -158,7 +154,7 @@ async fn namespaces_are_filtered_and_paged() {
     let mut seen = Vec::new();
     let mut input = json!({ "MaxResults": 3 });
     loop {
-        let page = doors.registry("ListNamespaces", input.clone()).await.ok();
+        let page = api.registry("ListNamespaces", input.clone()).await.ok();
         let token = page.get("NextToken").cloned();
         seen.extend(names(page));
         match token {
@@ -173,12 +169,11 @@ async fn namespaces_are_filtered_and_paged() {
         json!({ "MaxResults": 101 }),
         json!({ "NextToken": "x" }),
     ] {
-        doors
-            .registry("ListNamespaces", input)
+        api.registry("ListNamespaces", input)
             .await
             .failed(400, "InvalidInput");
     }
-    let text = doors
+    let text = api
         .registry("ListNamespaces", json!({ "MaxResults": "3" }))
         .await;
     text.failed(400, "SerializationException");
@@ -186,18 +181,16 @@ async fn namespaces_are_filtered_and_paged() {
 
 #[tokio::test]
 async fn too_many_tags_are_refused() {
-    let doors = Doors::new();
+    let api = Api::new();
     let tags: Vec<Value> = (0..51)
         .map(|i| json!({ "Key": format!("k{i}"), "Value": "" }))
         .collect();
     let input = json!({ "Name": "x", "Tags": tags });
-    doors
-        .registry("CreateHttpNamespace", input)
+    api.registry("CreateHttpNamespace", input)
         .await
         .failed(400, "TooManyTagsException");
     let input = json!({ "Name": "x", "Tags": [{ "Key": "k" }] });
-    doors
-        .registry("CreateHttpNamespace", input)
+    api.registry("CreateHttpNamespace", input)
         .await
         .failed(400, "InvalidInput");
 }

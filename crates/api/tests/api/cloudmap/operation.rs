@@ -1,16 +1,16 @@
 //! Operations, and what all operations have in common.
 
 use super::{arn, service};
-use crate::harness::{ACCOUNT, Doors};
+use crate::harness::{ACCOUNT, Api};
 use serde_json::json;
 
 #[tokio::test]
 async fn operations_are_told_with_their_targets() {
-    let doors = Doors::new();
-    let (namespace, service) = service(&doors).await;
+    let api = Api::new();
+    let (namespace, service) = service(&api).await;
     let input = json!({ "ServiceId": service, "InstanceId": "a", "Attributes": { "AWS_INSTANCE_IPV4": "10.0.0.1" } });
-    let id = doors.registry("RegisterInstance", input).await.ok()["OperationId"].take();
-    let operation = doors
+    let id = api.registry("RegisterInstance", input).await.ok()["OperationId"].take();
+    let operation = api
         .registry("GetOperation", json!({ "OperationId": id }))
         .await
         .ok();
@@ -23,8 +23,7 @@ async fn operations_are_told_with_their_targets() {
     let targets = json!({ "INSTANCE": "a", "NAMESPACE": namespace, "SERVICE": service });
     assert_eq!(operation["Targets"], targets);
     let input = json!({ "OperationId": id, "OwnerAccount": "999999999999" });
-    doors
-        .registry("GetOperation", input)
+    api.registry("GetOperation", input)
         .await
         .failed(400, "OperationNotFound");
 
@@ -69,7 +68,7 @@ async fn operations_are_told_with_their_targets() {
             2,
         ),
     ] {
-        let list = doors
+        let list = api
             .registry("ListOperations", json!({ "Filters": filters }))
             .await
             .ok();
@@ -96,7 +95,7 @@ async fn operations_are_told_with_their_targets() {
         ("TYPE", json!(vec!["X"; 101]), "IN"),
     ] {
         let filter = json!({ "Name": name, "Values": values, "Condition": condition });
-        let answer = doors
+        let answer = api
             .registry("ListOperations", json!({ "Filters": [filter] }))
             .await;
         answer.failed(400, "InvalidInput");
@@ -106,31 +105,30 @@ async fn operations_are_told_with_their_targets() {
 /// As at AWS: clients that delete a namespace still ask how the deletion ended.
 #[tokio::test]
 async fn operations_of_a_deleted_namespace_are_found_by_id_alone() {
-    let doors = Doors::new();
-    let (namespace, service) = service(&doors).await;
-    doors
-        .registry("DeleteService", json!({ "Id": service }))
+    let api = Api::new();
+    let (namespace, service) = service(&api).await;
+    api.registry("DeleteService", json!({ "Id": service }))
         .await
         .ok();
     let input = json!({ "Id": namespace });
-    let deletion = doors.registry("DeleteNamespace", input).await.ok()["OperationId"].take();
+    let deletion = api.registry("DeleteNamespace", input).await.ok()["OperationId"].take();
     let input = json!({ "Name": "another" });
-    let another = doors.registry("CreateHttpNamespace", input).await.ok()["OperationId"].take();
-    let all = doors.registry("ListOperations", json!({})).await.ok();
+    let another = api.registry("CreateHttpNamespace", input).await.ok()["OperationId"].take();
+    let all = api.registry("ListOperations", json!({})).await.ok();
     let expected = json!([{ "Id": another, "Status": "SUCCESS" }]);
     assert_eq!(all["Operations"], expected);
     let input = json!({ "Filters": [{ "Name": "NAMESPACE_ID", "Values": [namespace] }] });
-    let filtered = doors.registry("ListOperations", input).await.ok();
+    let filtered = api.registry("ListOperations", input).await.ok();
     assert_eq!(filtered["Operations"], json!([]));
     let input = json!({ "OperationId": deletion });
-    let operation = doors.registry("GetOperation", input).await.ok();
+    let operation = api.registry("GetOperation", input).await.ok();
     assert_eq!(operation["Operation"]["Status"], "SUCCESS");
 }
 
 /// Each item of a list is compared with each value of each filter.
 #[tokio::test]
 async fn filters_without_end_are_refused() {
-    let doors = Doors::new();
+    let api = Api::new();
     for (operation, filter) in [
         (
             "ListOperations",
@@ -146,15 +144,15 @@ async fn filters_without_end_are_refused() {
         ),
     ] {
         let filters = |many: usize| json!({ "Filters": vec![filter.clone(); many] });
-        doors.registry(operation, filters(100)).await.ok();
-        let answer = doors.registry(operation, filters(101)).await;
+        api.registry(operation, filters(100)).await.ok();
+        let answer = api.registry(operation, filters(101)).await;
         answer.failed(400, "InvalidInput");
     }
 }
 
 #[tokio::test]
 async fn every_operation_refuses_foreign_bytes_in_good_order() {
-    let doors = Doors::new();
+    let api = Api::new();
     for operation in [
         "CreateHttpNamespace",
         "CreatePrivateDnsNamespace",
@@ -188,11 +186,11 @@ async fn every_operation_refuses_foreign_bytes_in_good_order() {
         "UpdateInstanceCustomHealthStatus",
     ] {
         for body in ["{", "[]", "\u{0}", "null"] {
-            let answer = doors.registry_text(operation, body.to_owned()).await;
+            let answer = api.registry_text(operation, body.to_owned()).await;
             answer.failed(400, "SerializationException");
         }
         // SDKs send `{}`, some tools nothing at all; only lists need no member.
-        let empty = doors.registry_text(operation, String::new()).await;
+        let empty = api.registry_text(operation, String::new()).await;
         if matches!(
             operation,
             "ListNamespaces" | "ListServices" | "ListOperations"
@@ -202,8 +200,7 @@ async fn every_operation_refuses_foreign_bytes_in_good_order() {
             empty.failed(400, "InvalidInput");
         }
     }
-    doors
-        .registry("Juggle", json!({}))
+    api.registry("Juggle", json!({}))
         .await
         .failed(400, "UnknownOperationException");
 }

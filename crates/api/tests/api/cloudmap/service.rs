@@ -1,19 +1,15 @@
 //! Services.
 
 use super::{private_namespace, register, service};
-use crate::harness::{ACCOUNT, Doors, REGION};
+use crate::harness::{ACCOUNT, Api, REGION};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn services_echo_what_clients_compare() {
-    let doors = Doors::new();
-    let (namespace, id) = service(&doors).await;
+    let api = Api::new();
+    let (namespace, id) = service(&api).await;
     let arn = format!("arn:aws:servicediscovery:{REGION}:{ACCOUNT}:service/{id}");
-    let mut service = doors
-        .registry("GetService", json!({ "Id": arn }))
-        .await
-        .ok()["Service"]
-        .take();
+    let mut service = api.registry("GetService", json!({ "Id": arn })).await.ok()["Service"].take();
     assert!(service["CreateDate"].is_f64());
     service["CreateDate"] = Value::Null;
     let expected = json!({
@@ -35,7 +31,7 @@ async fn services_echo_what_clients_compare() {
         "CreatedByAccount": ACCOUNT,
     });
     assert_eq!(service, expected);
-    let namespace = doors
+    let namespace = api
         .registry("GetNamespace", json!({ "Id": namespace }))
         .await
         .ok();
@@ -44,18 +40,18 @@ async fn services_echo_what_clients_compare() {
 
 #[tokio::test]
 async fn a_namespace_may_be_named_in_the_old_place_and_by_arn() {
-    let doors = Doors::new();
-    let namespace = private_namespace(&doors, "ns.local").await;
+    let api = Api::new();
+    let namespace = private_namespace(&api, "ns.local").await;
     let arn = format!("arn:aws:servicediscovery:{REGION}:{ACCOUNT}:namespace/{namespace}");
     let dns = json!({ "NamespaceId": arn, "RoutingPolicy": "WEIGHTED", "DnsRecords": [{ "Type": "CNAME", "TTL": 0 }] });
     let input = json!({ "Name": "old", "DnsConfig": dns });
-    let made = doors.registry("CreateService", input).await.ok();
+    let made = api.registry("CreateService", input).await.ok();
     assert_eq!(
         made["Service"]["DnsConfig"]["NamespaceId"], namespace,
         "always the bare id"
     );
     let input = json!({ "Name": "http", "NamespaceId": arn, "Type": "HTTP" });
-    let made = doors.registry("CreateService", input).await.ok();
+    let made = api.registry("CreateService", input).await.ok();
     assert_eq!(
         (&made["Service"]["Type"], &made["Service"]["DnsConfig"]),
         (&json!("HTTP"), &json!({}))
@@ -64,9 +60,9 @@ async fn a_namespace_may_be_named_in_the_old_place_and_by_arn() {
 
 #[tokio::test]
 async fn services_that_cannot_be_are_refused() {
-    let doors = Doors::new();
-    let (namespace, id) = service(&doors).await;
-    let body = doors
+    let api = Api::new();
+    let (namespace, id) = service(&api).await;
+    let body = api
         .registry("CreateService", json!({ "Name": "COLOR", "NamespaceId": namespace, "DnsConfig": { "DnsRecords": [{ "Type": "A", "TTL": 1 }] } }))
         .await
         .failed(400, "ServiceAlreadyExists");
@@ -111,34 +107,29 @@ async fn services_that_cannot_be_are_refused() {
             "InvalidInput",
         ),
     ] {
-        doors
-            .registry("CreateService", input)
-            .await
-            .failed(400, code);
+        api.registry("CreateService", input).await.failed(400, code);
     }
 }
 
 #[tokio::test]
 async fn services_are_listed_by_namespace_in_pages() {
-    let doors = Doors::new();
-    let one = doors
+    let api = Api::new();
+    let one = api
         .namespace("CreateHttpNamespace", json!({ "Name": "one" }))
         .await;
-    let two = doors
+    let two = api
         .namespace("CreateHttpNamespace", json!({ "Name": "two" }))
         .await;
     for name in ["a", "b", "c"] {
-        doors
-            .service(json!({ "Name": name, "NamespaceId": one }))
+        api.service(json!({ "Name": name, "NamespaceId": one }))
             .await;
     }
-    doors
-        .service(json!({ "Name": "z", "NamespaceId": two }))
+    api.service(json!({ "Name": "z", "NamespaceId": two }))
         .await;
-    let list = doors.registry("ListServices", json!({})).await.ok();
+    let list = api.registry("ListServices", json!({})).await.ok();
     assert_eq!(list["Services"].as_array().map(Vec::len), Some(4));
     let filter = json!([{ "Name": "NAMESPACE_ID", "Values": [one], "Condition": "EQ" }]);
-    let first = doors
+    let first = api
         .registry(
             "ListServices",
             json!({ "Filters": filter, "MaxResults": 2 }),
@@ -151,10 +142,10 @@ async fn services_are_listed_by_namespace_in_pages() {
     );
     assert!(first["Services"][0].get("CreatorRequestId").is_none());
     let next = json!({ "Filters": filter, "NextToken": first["NextToken"] });
-    let second = doors.registry("ListServices", next).await.ok();
+    let second = api.registry("ListServices", next).await.ok();
     assert_eq!(second["Services"].as_array().map(Vec::len), Some(1));
     let filter = json!([{ "Name": "NAMESPACE_ID", "Values": ["ns-none"] }]);
-    let none = doors
+    let none = api
         .registry("ListServices", json!({ "Filters": filter }))
         .await
         .ok();
@@ -163,50 +154,42 @@ async fn services_are_listed_by_namespace_in_pages() {
 
 #[tokio::test]
 async fn parents_go_after_their_children() {
-    let doors = Doors::new();
-    let (namespace, service) = service(&doors).await;
-    register(&doors, &service, "a").await;
-    doors
-        .registry("DeleteNamespace", json!({ "Id": namespace }))
+    let api = Api::new();
+    let (namespace, service) = service(&api).await;
+    register(&api, &service, "a").await;
+    api.registry("DeleteNamespace", json!({ "Id": namespace }))
         .await
         .failed(400, "ResourceInUse");
-    doors
-        .registry("DeleteService", json!({ "Id": service }))
+    api.registry("DeleteService", json!({ "Id": service }))
         .await
         .failed(400, "ResourceInUse");
-    doors
-        .registry(
-            "DeregisterInstance",
-            json!({ "ServiceId": service, "InstanceId": "a" }),
-        )
-        .await
-        .ok();
+    api.registry(
+        "DeregisterInstance",
+        json!({ "ServiceId": service, "InstanceId": "a" }),
+    )
+    .await
+    .ok();
     assert_eq!(
-        doors
-            .registry("DeleteService", json!({ "Id": service }))
+        api.registry("DeleteService", json!({ "Id": service }))
             .await
             .ok(),
         json!({})
     );
-    doors
-        .registry("DeleteService", json!({ "Id": service }))
+    api.registry("DeleteService", json!({ "Id": service }))
         .await
         .failed(400, "ServiceNotFound");
-    doors
-        .registry("GetService", json!({ "Id": service }))
+    api.registry("GetService", json!({ "Id": service }))
         .await
         .failed(400, "ServiceNotFound");
-    let deleted = doors
+    let deleted = api
         .registry("DeleteNamespace", json!({ "Id": namespace }))
         .await
         .ok();
     assert!(deleted["OperationId"].is_string());
-    doors
-        .registry("DeleteNamespace", json!({ "Id": namespace }))
+    api.registry("DeleteNamespace", json!({ "Id": namespace }))
         .await
         .failed(400, "NamespaceNotFound");
-    doors
-        .registry("GetNamespace", json!({ "Id": namespace }))
+    api.registry("GetNamespace", json!({ "Id": namespace }))
         .await
         .failed(400, "NamespaceNotFound");
 }

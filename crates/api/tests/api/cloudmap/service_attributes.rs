@@ -1,7 +1,7 @@
 //! The attributes of services themselves.
 
 use super::{arn, service};
-use crate::harness::{ACCOUNT, Doors};
+use crate::harness::{ACCOUNT, Api};
 use serde_json::{Map, Value, json};
 
 fn numbered(count: usize) -> Value {
@@ -11,15 +11,15 @@ fn numbered(count: usize) -> Value {
 
 #[tokio::test]
 async fn attributes_are_added_changed_and_taken_away() {
-    let doors = Doors::new();
-    let (_, id) = service(&doors).await;
+    let api = Api::new();
+    let (_, id) = service(&api).await;
     let arn = arn("service", &id);
     let told = async || {
-        let by_id = doors
+        let by_id = api
             .registry("GetServiceAttributes", json!({ "ServiceId": id }))
             .await
             .ok();
-        let by_arn = doors
+        let by_arn = api
             .registry("GetServiceAttributes", json!({ "ServiceId": arn }))
             .await
             .ok();
@@ -50,31 +50,29 @@ async fn attributes_are_added_changed_and_taken_away() {
         ("DeleteServiceAttributes", &arn, json!(["b", "ä"]), None),
     ] {
         let input = json!({ "ServiceId": id, "Attributes": attributes });
-        assert_eq!(doors.registry(call, input).await.ok(), json!({}));
+        assert_eq!(api.registry(call, input).await.ok(), json!({}));
         let told = told().await;
         assert_eq!(told.get("Attributes"), left.as_ref(), "{call}");
     }
     assert_eq!(told().await, nothing);
     // They are no instances' attributes, and go with the service.
-    let described = doors.registry("GetService", json!({ "Id": id })).await.ok();
+    let described = api.registry("GetService", json!({ "Id": id })).await.ok();
     assert!(described["Service"].get("Attributes").is_none());
-    doors
-        .registry("DeleteService", json!({ "Id": id }))
+    api.registry("DeleteService", json!({ "Id": id }))
         .await
         .ok();
-    doors
-        .registry("GetServiceAttributes", json!({ "ServiceId": id }))
+    api.registry("GetServiceAttributes", json!({ "ServiceId": id }))
         .await
         .failed(400, "ServiceNotFound");
 }
 
 #[tokio::test]
 async fn a_service_has_as_many_attributes_as_it_may_have() {
-    let doors = Doors::new();
-    let (_, id) = service(&doors).await;
+    let api = Api::new();
+    let (_, id) = service(&api).await;
     let update = async |attributes: Value| {
         let input = json!({ "ServiceId": id, "Attributes": attributes });
-        doors.registry("UpdateServiceAttributes", input).await
+        api.registry("UpdateServiceAttributes", input).await
     };
     update(numbered(30)).await.ok();
     let limit = "ServiceAttributesLimitExceededException";
@@ -85,8 +83,8 @@ async fn a_service_has_as_many_attributes_as_it_may_have() {
 
 #[tokio::test]
 async fn attributes_that_cannot_be_are_refused() {
-    let doors = Doors::new();
-    let (_, id) = service(&doors).await;
+    let api = Api::new();
+    let (_, id) = service(&api).await;
     let long = |count| "x".repeat(count);
     let (key, value) = (long(256), long(1025));
     for (call, attributes, code) in [
@@ -127,7 +125,7 @@ async fn attributes_that_cannot_be_are_refused() {
         ("DeleteServiceAttributes", Value::Null, "InvalidInput"),
     ] {
         let input = json!({ "ServiceId": id, "Attributes": attributes });
-        doors.registry(call, input).await.failed(400, code);
+        api.registry(call, input).await.failed(400, code);
     }
     for (call, attributes) in [
         ("GetServiceAttributes", Value::Null),
@@ -141,7 +139,7 @@ async fn attributes_that_cannot_be_are_refused() {
             (Value::Null, "InvalidInput"),
         ] {
             let input = json!({ "ServiceId": id, "Attributes": attributes });
-            doors.registry(call, input).await.failed(400, code);
+            api.registry(call, input).await.failed(400, code);
         }
     }
 }

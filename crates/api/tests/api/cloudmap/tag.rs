@@ -1,12 +1,12 @@
 //! Tags of namespaces and services.
 
 use super::{arn, service};
-use crate::harness::{ACCOUNT, Doors, REGION};
+use crate::harness::{ACCOUNT, Api, REGION};
 use serde_json::{Value, json};
 
-async fn tags(doors: &Doors, arn: &str) -> Value {
+async fn tags(api: &Api, arn: &str) -> Value {
     let input = json!({ "ResourceARN": arn });
-    doors.registry("ListTagsForResource", input).await.ok()["Tags"].take()
+    api.registry("ListTagsForResource", input).await.ok()["Tags"].take()
 }
 
 fn numbered(count: usize) -> Value {
@@ -17,53 +17,51 @@ fn numbered(count: usize) -> Value {
 
 #[tokio::test]
 async fn tags_of_both_kinds_are_listed_changed_and_removed() {
-    let doors = Doors::new();
+    let api = Api::new();
     let born = json!([{ "Key": "born", "Value": "yes" }]);
-    let namespace = doors
+    let namespace = api
         .namespace("CreateHttpNamespace", json!({ "Name": "n", "Tags": born }))
         .await;
-    let service = doors
+    let service = api
         .service(json!({ "Name": "s", "NamespaceId": namespace, "Tags": born }))
         .await;
     for arn in [arn("namespace", &namespace), arn("service", &service)] {
-        assert_eq!(tags(&doors, &arn).await, born);
+        assert_eq!(tags(&api, &arn).await, born);
         let more = json!([{ "Key": "b", "Value": "" }, { "Key": "a", "Value": "1" }, { "Key": "born", "Value": "no" }]);
         let input = json!({ "ResourceARN": arn, "Tags": more });
-        assert_eq!(doors.registry("TagResource", input).await.ok(), json!({}));
+        assert_eq!(api.registry("TagResource", input).await.ok(), json!({}));
         let all = json!([{ "Key": "born", "Value": "no" }, { "Key": "b", "Value": "" }, { "Key": "a", "Value": "1" }]);
-        assert_eq!(tags(&doors, &arn).await, all);
+        assert_eq!(tags(&api, &arn).await, all);
         let input = json!({ "ResourceARN": arn, "TagKeys": ["b", "none", "born"] });
-        assert_eq!(doors.registry("UntagResource", input).await.ok(), json!({}));
+        assert_eq!(api.registry("UntagResource", input).await.ok(), json!({}));
         assert_eq!(
-            tags(&doors, &arn).await,
+            tags(&api, &arn).await,
             json!([{ "Key": "a", "Value": "1" }])
         );
         for (call, member) in [("TagResource", "Tags"), ("UntagResource", "TagKeys")] {
             let nothing = json!({ "ResourceARN": arn, member: [] });
-            doors.registry(call, nothing).await.ok();
+            api.registry(call, nothing).await.ok();
         }
     }
-    doors
-        .registry("DeleteService", json!({ "Id": service }))
+    api.registry("DeleteService", json!({ "Id": service }))
         .await
         .ok();
-    doors
-        .registry(
-            "ListTagsForResource",
-            json!({ "ResourceARN": arn("service", &service) }),
-        )
-        .await
-        .failed(400, "ResourceNotFoundException");
+    api.registry(
+        "ListTagsForResource",
+        json!({ "ResourceARN": arn("service", &service) }),
+    )
+    .await
+    .failed(400, "ResourceNotFoundException");
 }
 
 #[tokio::test]
 async fn a_resource_with_too_many_tags_is_named() {
-    let doors = Doors::new();
-    let (_, id) = service(&doors).await;
+    let api = Api::new();
+    let (_, id) = service(&api).await;
     let arn = arn("service", &id);
     let tag = async |tags: Value| {
         let input = json!({ "ResourceARN": arn, "Tags": tags });
-        doors.registry("TagResource", input).await
+        api.registry("TagResource", input).await
     };
     tag(numbered(50)).await.ok();
     for more in [json!([{ "Key": "more", "Value": "" }]), numbered(51)] {
@@ -75,8 +73,8 @@ async fn a_resource_with_too_many_tags_is_named() {
 
 #[tokio::test]
 async fn tags_that_cannot_be_are_refused() {
-    let doors = Doors::new();
-    let (_, id) = service(&doors).await;
+    let api = Api::new();
+    let (_, id) = service(&api).await;
     let resource = arn("service", &id);
     let long = "x".repeat(257);
     for (call, member, value, code) in [
@@ -146,7 +144,7 @@ async fn tags_that_cannot_be_are_refused() {
         ),
     ] {
         let input = json!({ "ResourceARN": resource, member: value });
-        doors.registry(call, input).await.failed(400, code);
+        api.registry(call, input).await.failed(400, code);
     }
     let foreign = format!("arn:aws:servicediscovery:{REGION}:999999999999:service/{id}");
     let longest = format!("{resource}{}", "x".repeat(1012));
@@ -171,7 +169,7 @@ async fn tags_that_cannot_be_are_refused() {
     ] {
         let input = json!({ "ResourceARN": arn, "Tags": [], "TagKeys": [] });
         for call in ["TagResource", "UntagResource", "ListTagsForResource"] {
-            doors.registry(call, input.clone()).await.failed(400, code);
+            api.registry(call, input.clone()).await.failed(400, code);
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Changes of namespaces and services.
 
 use super::{arn, operation, private_namespace, service};
-use crate::harness::Doors;
+use crate::harness::Api;
 use serde_json::{Value, json};
 
-async fn namespace(doors: &Doors, id: &str) -> Value {
-    let answer = doors.registry("GetNamespace", json!({ "Id": id })).await;
+async fn namespace(api: &Api, id: &str) -> Value {
+    let answer = api.registry("GetNamespace", json!({ "Id": id })).await;
     answer.ok()["Namespace"].take()
 }
 
-async fn described(doors: &Doors, id: &str) -> Value {
-    let answer = doors.registry("GetService", json!({ "Id": id })).await;
+async fn described(api: &Api, id: &str) -> Value {
+    let answer = api.registry("GetService", json!({ "Id": id })).await;
     answer.ok()["Service"].take()
 }
 
@@ -20,12 +20,12 @@ fn ttl(ttl: u32) -> Value {
 
 #[tokio::test]
 async fn namespaces_of_all_types_are_changed() {
-    let doors = Doors::new();
-    let http = doors
+    let api = Api::new();
+    let http = api
         .namespace("CreateHttpNamespace", json!({ "Name": "http" }))
         .await;
-    let private = private_namespace(&doors, "a.local").await;
-    let public = doors
+    let private = private_namespace(&api, "a.local").await;
+    let public = api
         .namespace("CreatePublicDnsNamespace", json!({ "Name": "a.example" }))
         .await;
     let all = json!({ "Description": "new", "Properties": ttl(7) });
@@ -65,28 +65,28 @@ async fn namespaces_of_all_types_are_changed() {
     ] {
         for id in [id.clone(), arn("namespace", id)] {
             let input = json!({ "Id": id, "Namespace": change });
-            let begun = doors.registry(call, input).await.ok();
-            let operation = operation(&doors, begun).await;
+            let begun = api.registry(call, input).await.ok();
+            let operation = operation(&api, begun).await;
             assert_eq!(operation["Type"], "UPDATE_NAMESPACE");
             assert_eq!(operation["Status"], "SUCCESS");
-            let changed = namespace(&doors, &id).await;
+            let changed = namespace(&api, &id).await;
             assert_eq!(operation["Targets"], json!({ "NAMESPACE": changed["Id"] }));
             assert_eq!(changed["Description"], "new", "{call} {change}");
             assert_eq!(changed["Properties"]["DnsProperties"]["SOA"], soa);
         }
     }
     let input = json!({ "Id": http, "Namespace": { "Description": "" } });
-    doors.registry("UpdateHttpNamespace", input).await.ok();
-    assert!(namespace(&doors, &http).await.get("Description").is_none());
+    api.registry("UpdateHttpNamespace", input).await.ok();
+    assert!(namespace(&api, &http).await.get("Description").is_none());
 }
 
 #[tokio::test]
 async fn changes_of_namespaces_that_cannot_be_are_refused() {
-    let doors = Doors::new();
-    let http = doors
+    let api = Api::new();
+    let http = api
         .namespace("CreateHttpNamespace", json!({ "Name": "http" }))
         .await;
-    let private = private_namespace(&doors, "a.local").await;
+    let private = private_namespace(&api, "a.local").await;
     let change = json!({ "Description": "x" });
     let long = "x".repeat(1025);
     for (call, id, change, code) in [
@@ -171,7 +171,7 @@ async fn changes_of_namespaces_that_cannot_be_are_refused() {
         ),
     ] {
         let input = json!({ "Id": id, "Namespace": change });
-        doors.registry(call, input).await.failed(400, code);
+        api.registry(call, input).await.failed(400, code);
     }
     for call in [
         "UpdateHttpNamespace",
@@ -182,27 +182,21 @@ async fn changes_of_namespaces_that_cannot_be_are_refused() {
             json!({ "Id": private }),
             json!({ "Namespace": { "Description": "x" } }),
         ] {
-            doors
-                .registry(call, input)
-                .await
-                .failed(400, "InvalidInput");
+            api.registry(call, input).await.failed(400, "InvalidInput");
         }
     }
 }
 
 #[tokio::test]
 async fn a_change_that_is_sent_again_is_one_change() {
-    let doors = Doors::new();
-    let id = private_namespace(&doors, "a.local").await;
+    let api = Api::new();
+    let id = private_namespace(&api, "a.local").await;
     let input = |token: &str, description: &str| json!({ "Id": id, "UpdaterRequestId": token, "Namespace": { "Description": description } });
-    let send = async |input| doors.registry("UpdatePrivateDnsNamespace", input).await;
+    let send = async |input| api.registry("UpdatePrivateDnsNamespace", input).await;
     let first = send(input("t", "one")).await.ok();
     assert_eq!(send(input("t", "one")).await.ok(), first);
     let description = async || {
-        let got = doors
-            .registry("GetNamespace", json!({ "Id": id }))
-            .await
-            .ok();
+        let got = api.registry("GetNamespace", json!({ "Id": id })).await.ok();
         got["Namespace"]["Description"].clone()
     };
     // One constant token for every change: each of them is made.
@@ -217,8 +211,8 @@ async fn a_change_that_is_sent_again_is_one_change() {
 
 #[tokio::test]
 async fn a_service_is_replaced_but_for_what_stays() {
-    let doors = Doors::new();
-    let (namespace, id) = service(&doors).await;
+    let api = Api::new();
+    let (namespace, id) = service(&api).await;
     let records = |ttl: u32| json!({ "DnsRecords": [{ "Type": "A", "TTL": ttl }] });
     let shown = |records: &Value| json!({ "NamespaceId": namespace, "RoutingPolicy": "MULTIVALUE", "DnsRecords": records["DnsRecords"] });
     for (change, description, dns) in [
@@ -241,9 +235,9 @@ async fn a_service_is_replaced_but_for_what_stays() {
     ] {
         for id in [id.clone(), arn("service", &id)] {
             let input = json!({ "Id": id, "Service": change });
-            let begun = doors.registry("UpdateService", input).await.ok();
-            let operation = operation(&doors, begun).await;
-            let changed = described(&doors, &id).await;
+            let begun = api.registry("UpdateService", input).await.ok();
+            let operation = operation(&api, begun).await;
+            let changed = described(&api, &id).await;
             assert_eq!(operation["Type"], "UPDATE_SERVICE");
             let targets = json!({ "SERVICE": changed["Id"], "NAMESPACE": namespace });
             assert_eq!(operation["Targets"], targets);
@@ -257,11 +251,11 @@ async fn a_service_is_replaced_but_for_what_stays() {
 
 #[tokio::test]
 async fn a_health_check_is_replaced_as_a_whole() {
-    let doors = Doors::new();
-    let namespace = doors
+    let api = Api::new();
+    let namespace = api
         .namespace("CreatePublicDnsNamespace", json!({ "Name": "a.example" }))
         .await;
-    let id = doors
+    let id = api
         .service(json!({ "Name": "s", "NamespaceId": namespace }))
         .await;
     for check in [
@@ -271,19 +265,19 @@ async fn a_health_check_is_replaced_as_a_whole() {
         json!({ "Type": "TCP", "FailureThreshold": 10 }),
     ] {
         let input = json!({ "Id": id, "Service": { "HealthCheckConfig": check } });
-        doors.registry("UpdateService", input).await.ok();
-        assert_eq!(described(&doors, &id).await["HealthCheckConfig"], check);
+        api.registry("UpdateService", input).await.ok();
+        assert_eq!(described(&api, &id).await["HealthCheckConfig"], check);
     }
 }
 
 #[tokio::test]
 async fn changes_of_services_that_cannot_be_are_refused() {
-    let doors = Doors::new();
-    let (_, id) = service(&doors).await;
-    let http = doors
+    let api = Api::new();
+    let (_, id) = service(&api).await;
+    let http = api
         .namespace("CreateHttpNamespace", json!({ "Name": "http" }))
         .await;
-    let of_http = doors
+    let of_http = api
         .service(json!({ "Name": "s", "NamespaceId": http }))
         .await;
     let records = |kind: &str, ttl: i64| json!({ "DnsConfig": { "DnsRecords": [{ "Type": kind, "TTL": ttl }] } });
@@ -321,14 +315,10 @@ async fn changes_of_services_that_cannot_be_are_refused() {
         (&arn("namespace", &id), json!({}), "ServiceNotFound"),
     ] {
         let input = json!({ "Id": id, "Service": change });
-        doors
-            .registry("UpdateService", input)
-            .await
-            .failed(400, code);
+        api.registry("UpdateService", input).await.failed(400, code);
     }
     for input in [json!({ "Id": id }), json!({ "Service": {} })] {
-        doors
-            .registry("UpdateService", input)
+        api.registry("UpdateService", input)
             .await
             .failed(400, "InvalidInput");
     }

@@ -91,7 +91,7 @@ impl Decide<'_> {
         }
         let namespace = self.namespace(&command.id)?.clone();
         if namespace.kind != command.kind {
-            let (is, wanted) = (namespace.kind.word(), command.kind.word());
+            let (is, wanted) = (namespace.kind.as_str(), command.kind.as_str());
             return Err(Rejection::invalid(
                 "Id",
                 format!("namespace {} is of type {is}, not {wanted}", namespace.name),

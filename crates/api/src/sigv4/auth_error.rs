@@ -5,7 +5,7 @@ use http::StatusCode;
 
 /// Why a request is refused before its operation is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum AuthError {
     /// It carries no signature.
     Missing,
     /// The signature cannot be read, or is one of a kind that is not verified here.
@@ -22,11 +22,11 @@ pub(crate) enum Refusal {
     Denied(String),
 }
 
-impl Refusal {
+impl AuthError {
     /// A signature that is not what the key's secret makes of this request.
     pub(super) fn mismatch(canonical: &[u8], to_sign: &str) -> Self {
         // As AWS does: nothing in them that the caller did not send, and they show where the two differ.
-        Refusal::Invalid(format!(
+        AuthError::Invalid(format!(
             "The request signature we calculated does not match the signature you provided. Check your AWS \
              Secret Access Key and signing method. Consult the service documentation for details.\n\n\
              The Canonical String for this request should have been\n'{}'\n\n\
@@ -47,43 +47,43 @@ impl Refusal {
         let invalid_key = "The security token included in the request is invalid.";
         let expired_key = "The security token included in the request is expired";
         let (status, json, query, message) = match self {
-            Refusal::Missing => (
+            AuthError::Missing => (
                 forbidden,
                 "MissingAuthenticationTokenException",
                 "MissingAuthenticationToken",
                 "Missing Authentication Token".to_owned(),
             ),
-            Refusal::Incomplete(why) => (
+            AuthError::Incomplete(why) => (
                 S::BAD_REQUEST,
                 "IncompleteSignatureException",
                 "IncompleteSignature",
                 why,
             ),
-            Refusal::Invalid(why) => (
+            AuthError::Invalid(why) => (
                 forbidden,
                 "InvalidSignatureException",
                 "SignatureDoesNotMatch",
                 why,
             ),
-            Refusal::Expired => (
+            AuthError::Expired => (
                 S::BAD_REQUEST,
                 "RequestExpiredException",
                 "RequestExpired",
                 "Request has expired.".to_owned(),
             ),
-            Refusal::UnknownKey => (
+            AuthError::UnknownKey => (
                 forbidden,
                 "UnrecognizedClientException",
                 "InvalidClientTokenId",
                 invalid_key.to_owned(),
             ),
-            Refusal::KeyExpired => (
+            AuthError::KeyExpired => (
                 forbidden,
                 "ExpiredTokenException",
                 "ExpiredToken",
                 expired_key.to_owned(),
             ),
-            Refusal::Denied(why) => (forbidden, "AccessDeniedException", "AccessDenied", why),
+            AuthError::Denied(why) => (forbidden, "AccessDeniedException", "AccessDenied", why),
         };
         ApiError::new(status, if is_query { query } else { json }, message)
     }

@@ -1,6 +1,6 @@
 //! Foreign bytes: whatever comes in, an answer goes out.
 
-use crate::harness::{Doors, REGION, authorization};
+use crate::harness::{Api, REGION, authorization};
 use http::Request;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,9 +33,8 @@ async fn damaged_requests_are_answered() {
         .map_or(0, |since| since.as_nanos() as u64);
     eprintln!("seed {seed}");
     let mut entropy = Entropy::new(seed);
-    let doors = Doors::new();
-    doors
-        .mesh("PUT", "/meshes", json!({ "meshName": "m" }))
+    let api = Api::new();
+    api.mesh("PUT", "/meshes", json!({ "meshName": "m" }))
         .await
         .ok();
     let node = json!({
@@ -101,7 +100,7 @@ async fn damaged_requests_are_answered() {
         if request.method_ref().is_none() {
             continue;
         }
-        let answer = doors.send(request, body).await;
+        let answer = api.send(request, body).await;
         assert!(
             (200..500).contains(&answer.status),
             "seed {seed}: {answer:?}"

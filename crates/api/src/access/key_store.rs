@@ -1,11 +1,11 @@
 //! Keys, whose they are, and what these may do.
 
 use super::glob;
-use crate::sigv4::{Refusal, Secret, is_equal, sha256};
+use crate::sigv4::{AuthError, Secret, is_equal, sha256};
 use std::{collections::HashMap, sync::Arc};
 
 /// Longest ARN that is compared with patterns: no resource has a longer one.
-const LONGEST_RESOURCE: usize = 2048;
+const MAX_RESOURCE: usize = 2048;
 
 /// What is allowed: each of these actions on each of these resources. Both are patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +39,13 @@ pub(super) struct Key {
 
 /// All keys by their ids.
 #[derive(Debug, Default)]
-pub(crate) struct Ring {
+pub(crate) struct KeyStore {
     pub(super) keys: HashMap<String, Key>,
     /// The regions that exist; all when empty.
     pub(super) regions: Vec<String>,
 }
 
-impl Ring {
+impl KeyStore {
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -57,21 +57,21 @@ impl Ring {
         token: Option<&str>,
         region: &str,
         now: u64,
-    ) -> Result<(Arc<User>, Secret), Refusal> {
-        let key = self.keys.get(access_key).ok_or(Refusal::UnknownKey)?;
+    ) -> Result<(Arc<User>, Secret), AuthError> {
+        let key = self.keys.get(access_key).ok_or(AuthError::UnknownKey)?;
         let is_token_right = match (&key.token, token) {
             (None, None) => true,
             (Some(expected), Some(given)) => is_equal(expected.expose(), given),
             _ => false,
         };
         if !is_token_right {
-            return Err(Refusal::UnknownKey);
+            return Err(AuthError::UnknownKey);
         }
         if key.expires.is_some_and(|expires| now >= expires) {
-            return Err(Refusal::KeyExpired);
+            return Err(AuthError::KeyExpired);
         }
         if !self.regions.is_empty() && !self.regions.iter().any(|known| known == region) {
-            return Err(Refusal::Invalid(format!(
+            return Err(AuthError::Invalid(format!(
                 "Credential should be scoped to a valid region: '{}'. ",
                 self.regions.join("', '")
             )));
@@ -97,7 +97,7 @@ impl User {
         &self,
         action: &str,
         resource: impl FnOnce() -> String,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AuthError> {
         let for_action = |statement: &&Statement| {
             let mut actions = statement.actions.iter();
             actions.any(|pattern| glob::matches_any_case(pattern, action))
@@ -108,7 +108,7 @@ impl User {
             return Ok(());
         }
         let mut resource = resource();
-        if resource.len() > LONGEST_RESOURCE {
+        if resource.len() > MAX_RESOURCE {
             resource = "*".to_owned();
         }
         let is_meant = |statement: &Statement| {
@@ -118,7 +118,7 @@ impl User {
         if statements().any(is_meant) {
             return Ok(());
         }
-        Err(Refusal::Denied(format!(
+        Err(AuthError::Denied(format!(
             "User: {} is not authorized to perform: {action} on resource: {resource}",
             self.arn
         )))
