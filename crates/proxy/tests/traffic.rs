@@ -141,7 +141,7 @@ fn websocket_passes_through_where_the_listener_allows_it() {
         upgrade_type: "websocket".to_owned(),
         ..Default::default()
     }];
-    let proxy = Running::start(resource_set(
+    let mut proxy = Running::start(resource_set(
         &ingress(0, http_filter(&config)),
         &[static_cluster("up", &[up.address])],
     ));
@@ -156,6 +156,12 @@ fn websocket_passes_through_where_the_listener_allows_it() {
         assert_eq!(connection.read_raw(word.len()), word.as_bytes());
     }
     assert_eq!(proxy.stat("http.ingress.downstream_cx_upgrades_active"), 1);
+    assert_eq!(proxy.stat("http.ingress.downstream_cx_active"), 1);
+    // It does not outlive the proxy, nor hold it up.
+    let ending = proxy.proxy.take().expect("running");
+    let ended = std::thread::spawn(move || ending.shutdown());
+    assert!(connection.is_closed());
+    ended.join().expect("no panic").expect("clean shutdown");
 }
 
 #[test]

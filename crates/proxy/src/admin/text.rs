@@ -182,6 +182,9 @@ pub(super) fn stats_json(stats: &[Stat], filter: &str) -> serde_json::Value {
     serde_json::json!({ "stats": list })
 }
 
+/// Envoy's names, whatever they count: dashboards of App Mesh read `envoy_cluster_upstream_rq`, not
+/// `envoy_cluster_upstream_rq_total_total`. The encoder that the control plane uses appends `_total` to every counter,
+/// so it cannot write these.
 pub(super) fn prometheus(stats: &[Stat]) -> String {
     let mut families: BTreeMap<String, (Type, Vec<&Stat>)> = BTreeMap::new();
     for stat in stats {
