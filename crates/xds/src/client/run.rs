@@ -193,8 +193,8 @@ impl ClientTask {
                 response = responses.message() => {
                     let response = response?.ok_or(StreamError::Closed)?;
                     if !std::mem::replace(answered, true) {
-                        let attempts = self.outage.ended();
-                        tracing::info!(endpoint = %endpoint.uri(), ?attempts, "connected to the control plane");
+                        let failures = self.outage.ended().unwrap_or(0);
+                        tracing::info!(endpoint = %endpoint.uri(), failures, "connected to the control plane");
                         self.report.send_modify(|status| {
                             status.connected = true;
                             status.attempts = 0;
