@@ -158,6 +158,7 @@ fn websocket_passes_through_where_the_listener_allows_it() {
     assert_eq!(proxy.stat("http.ingress.downstream_cx_upgrades_active"), 1);
     assert_eq!(proxy.stat("http.ingress.downstream_cx_active"), 1);
     // It does not outlive the proxy, nor hold it up.
+    proxy.admin("POST /quitquitquit");
     let ending = proxy.proxy.take().expect("running");
     let ended = std::thread::spawn(move || ending.shutdown());
     assert!(connection.is_closed());
