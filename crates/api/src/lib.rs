@@ -23,6 +23,7 @@ mod cloudmap;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod metrics;
 mod operation;
 mod random;
 pub mod server;

@@ -18,7 +18,7 @@ use crate::{
 };
 use http::{StatusCode, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
-use std::future::Future;
+use std::{borrow::Cow, future::Future};
 use tombolo_model::Scope;
 
 /// An operation of any service.
@@ -140,6 +140,16 @@ impl Operation {
                 }
                 tagging::Operation::read(&name, input, unknown).map(Self::Tagging)
             }
+        }
+    }
+
+    /// Its name, as in policies, without the service.
+    pub(crate) fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::AppMesh(request) => request.operation.name().into(),
+            Self::CloudMap(operation) => operation.name().into(),
+            Self::Tagging(operation) => operation.name().into(),
+            Self::Sts(sts::Operation::GetCallerIdentity) => "GetCallerIdentity".into(),
         }
     }
 

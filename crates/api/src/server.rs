@@ -12,6 +12,7 @@ use crate::{
     access::{Credentials, OperatorAction},
     call::Call,
     error::ApiError,
+    metrics::Metrics,
     operation::{Operation, absent_service},
     random,
     service::{OPERATOR_SERVICE, Route, Service},
@@ -23,11 +24,16 @@ use axum::{Router, body::Body, routing::MethodRouter};
 use body::Budget;
 use http::{Request, Response, StatusCode, request::Parts};
 use hyper_util::service::TowerToHyperService;
-use std::{future::Future, io, time::Duration};
+use std::{
+    borrow::Cow,
+    future::Future,
+    io,
+    time::{Duration, Instant},
+};
 use tokio::net::TcpListener;
 use tombolo_model::Scope;
 use tombolo_store::Store;
-use tombolo_telemetry::{ErrorChain, RequestId};
+use tombolo_telemetry::{ErrorChain, RequestId, metrics::Registry};
 
 /// Most bytes that a verified operator may send: a state to import.
 const MAX_OPERATOR_BODY: usize = 1 << 30;
@@ -80,6 +86,7 @@ pub struct Server {
     credentials: Option<Credentials>,
     tls: Option<Tls>,
     bodies: Budget,
+    metrics: Metrics,
 }
 
 impl Server {
@@ -92,9 +99,15 @@ impl Server {
             credentials: None,
             tls: None,
             bodies: Budget::new(config.max_bodies_bytes),
+            metrics: Metrics::default(),
             store,
             config,
         })
+    }
+
+    /// Lets a registry read what this server counts.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Adds paths that are not AWS calls, such as a console. `routes` must not have a fallback. AWS calls
@@ -155,8 +168,13 @@ impl Server {
             (Route::Operator, None) => self.answer_operator(parts.clone(), body).await,
             (Route::Absent(service, _), None) => Err(absent_service(&service, protocol)),
             (Route::Service(service, _), None) => {
-                let answer = self.answer(service, protocol, &parts, body, &request_id);
-                (answer.await).map(|body| protocol.success(body, request_id.as_str()))
+                let (begin, mut operation) = (Instant::now(), Cow::Borrowed(""));
+                let answer =
+                    self.answer(service, protocol, &parts, body, &request_id, &mut operation);
+                let answer = answer.await;
+                let name = service.signing_name();
+                (self.metrics).answered(name, operation, &answer, begin.elapsed());
+                answer.map(|body| protocol.success(body, request_id.as_str()))
             }
         };
         answer.unwrap_or_else(|error| {
@@ -174,7 +192,7 @@ impl Server {
     }
 
     /// Who calls is found out before what they send is read; what they want is read before they are asked for
-    /// their right to it; and only then is it done.
+    /// their right to it; and only then is it done. `name` becomes that of the operation once it is read.
     async fn answer(
         &self,
         service: Service,
@@ -182,6 +200,7 @@ impl Server {
         request: &Parts,
         body: Body,
         request_id: &RequestId,
+        name: &mut Cow<'static, str>,
     ) -> Result<Vec<u8>, ApiError> {
         let refused = |refusal: AuthError| refusal.at(protocol);
         let caller = self
@@ -195,6 +214,7 @@ impl Server {
         protocol.check_headers(&request.headers, &body)?;
         let operation = Operation::read(service, protocol, request, &body)?;
         drop((body, buffered));
+        *name = operation.name();
         if let Some(user) = caller.user() {
             operation.authorize(user, &caller.scope).map_err(refused)?;
         }

@@ -31,6 +31,9 @@ fn the_metrics_of_a_server_are_those_of_the_catalogue() {
         return;
     };
     let mut connection = Connection::open(server.api()).expect("it listens");
+    let mesh = serde_json::json!({"meshName": "m"});
+    let create = Request::app_mesh("PUT", "/v20190125/meshes", &mesh);
+    assert_eq!(connection.send(&create).expect("an answer").status, 200);
     let answer = connection
         .send(&Request::get("/tombolo/v1/metrics"))
         .expect("an answer");
@@ -39,6 +42,9 @@ fn the_metrics_of_a_server_are_those_of_the_catalogue() {
         Some("text/plain; version=0.0.4; charset=utf-8")
     );
     let text = answer.text();
+    let created =
+        "tombolo_api_calls_total{service=\"appmesh\",operation=\"CreateMesh\",outcome=\"ok\"} 1";
+    assert!(text.lines().any(|line| line == created), "{text}");
     let documented = documented();
     let mut shown = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

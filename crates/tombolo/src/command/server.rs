@@ -193,13 +193,16 @@ impl Server {
             xds.serve(sockets.xds, stop.cancelled_owned())
         });
 
+        let api = tombolo_api::Server::new(store.clone(), api_config)?;
+        api.register_metrics(&mut registry);
         let metrics = Router::new()
             .route(METRICS_PATH, get(serve_metrics))
             .with_state(Arc::new(registry));
-        let operator = tombolo_operator::routes(store.clone(), move || status.status());
+        let operator = tombolo_operator::routes(store, move || status.status());
         let routes = operator.merge(metrics);
-        let api = tombolo_api::Server::new(store, api_config)?.with_routes(routes);
-        let api = api.with_open_route(HEALTH_PATH, get(async || "ok\n"));
+        let api = api
+            .with_routes(routes)
+            .with_open_route(HEALTH_PATH, get(async || "ok\n"));
         let api = self.callers.guard(api, &mut supervisor, background)?;
         for listener in sockets.api {
             announce("api", listener.local_addr());
