@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 const MAX_HEADERS: usize = 64;
 
 /// A request. The body is sent as it is.
@@ -143,7 +143,7 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        Self::open_within(address, PATIENCE)
+        Self::open_within(address, DEADLINE)
     }
 
     /// Connects to a server that may be silent: each step takes at most this long, or is an error.

@@ -22,7 +22,7 @@ pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "us-west-2";
 
 /// How long it may take to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A `tombolo server` with a data directory of its own, or over an etcd cluster. It can be killed and
 /// started again at the same addresses with the same data.
@@ -187,7 +187,7 @@ impl Server {
     /// Waits for its end, and answers with its status and what it has printed.
     pub fn ended(&mut self) -> (ExitStatus, String) {
         let mut program = self.program.take().expect("it is running");
-        let status = program.wait(PATIENCE);
+        let status = program.wait(DEADLINE);
         (status, program.log())
     }
 

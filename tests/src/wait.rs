@@ -6,13 +6,13 @@ use std::{
 };
 
 /// How long things may take that take a moment on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Polls until there is an answer.
 #[track_caller]
 pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    until_within(PATIENCE, what, look)
+    until_within(DEADLINE, what, look)
 }
 
 /// Polls until there is an answer, for at most this long.

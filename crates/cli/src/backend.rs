@@ -17,8 +17,8 @@ pub(crate) trait Backend {
     /// The words mean nothing here, a name means several objects, or the place does not answer.
     async fn find(&self, query: &Query<'_>) -> Result<Found>;
 
-    /// Makes objects what files ask for, all or none of them as far as that can be told before, and prints
-    /// what became of each.
+    /// Applies files, all of them or none as far as that can be checked before, and prints the outcome of each
+    /// object.
     ///
     /// # Errors
     /// A file is wrong, or the place refuses.
@@ -77,7 +77,7 @@ pub(crate) struct Object {
     pub(crate) columns: Columns,
     /// A cell for each column.
     pub(crate) cells: Vec<String>,
-    /// The whole object.
+    /// The complete object.
     pub(crate) document: Value,
     /// What stays the same while the object exists.
     pub(crate) uid: String,

@@ -57,7 +57,7 @@ impl ApiArgs {
         }
     }
 
-    /// The server at an address; `no_run` when nobody named it.
+    /// The server at an address; `no_run` says why the default address is used.
     async fn at(&self, address: &str, no_run: Option<Error>) -> Result<Client> {
         let endpoint: Endpoint = address.parse().map_err(Error::usage)?;
         let no_answer = |why: &dyn std::fmt::Display| {
@@ -83,8 +83,8 @@ impl ApiArgs {
     }
 }
 
-/// The resources of a control plane. It is connected to when it is first asked, so that words that mean
-/// nothing are told first.
+/// The resources of a control plane. The connection is made by the first call, so that invalid arguments are
+/// reported first.
 pub(crate) struct ControlPlane<'a> {
     api: &'a ApiArgs,
     run: &'a RunArgs,

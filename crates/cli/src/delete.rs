@@ -132,7 +132,12 @@ impl Delete {
     }
 
     fn is_of_control_plane(&self, files: &Files) -> bool {
-        if self.kind.as_deref().is_some_and(resource::is_only_here) || self.containers.is_any() {
+        if self
+            .kind
+            .as_deref()
+            .is_some_and(resource::is_control_plane_only)
+            || self.containers.is_any()
+        {
             return true;
         }
         self.cluster.cluster.is_none()

@@ -11,16 +11,16 @@ use crate::{
     output::{Report, print_value},
     progress::during,
     resource::{
-        found::Found,
         id::Id,
         selection::{self, ContainerArgs, Selected},
+        view::ResourceView,
     },
     terminal,
 };
 use related::Table;
 use serde_json::{Map, Value, json};
 
-/// Show resources of a control plane with everything around them.
+/// Show resources of a control plane with everything that is related to them.
 ///
 /// That is what they refer to and what refers to them, the routes of a router, the nodes of a route with their
 /// weights, the instances of a node and of a service with their health, the services of a namespace.
@@ -63,13 +63,13 @@ struct Link {
     other: Id,
     /// Of a route's calls, this many of so many.
     weight: Option<(u32, u32)>,
-    /// In how far the other end is there; empty where that goes without saying.
+    /// State of the other end; empty where it is not looked up.
     state: String,
 }
 
-/// All that is told about a resource.
+/// Everything that is printed about a resource.
 struct Description {
-    found: Found,
+    found: ResourceView,
     refers_to: Vec<Link>,
     /// Absent where nothing can refer to a resource of the kind.
     referred_to_by: Option<Vec<Link>>,

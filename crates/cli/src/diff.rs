@@ -12,7 +12,7 @@ pub(crate) mod unified;
 
 /// Show what `tombolo apply` would change on a control plane.
 ///
-/// The exit code is 0 without differences, 1 with some, and 2 when that cannot be told.
+/// The exit code is 0 without differences, 1 with some, and 2 on errors.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +24,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Prints differences; the exit code tells of them, as that of `kubectl diff` does.
+    /// Prints differences; exit codes are those of `kubectl diff`.
     ///
     /// # Errors
     /// None: what is wrong is printed, and the exit code is 2.

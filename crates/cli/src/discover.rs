@@ -65,7 +65,7 @@ impl Discover {
                     namespace: self.namespace.clone(),
                     service: self.service.clone(),
                     id: instance.id,
-                    health: health_word(instance.health),
+                    health: health_name(instance.health),
                     attributes: instance.attributes,
                 })
                 .collect();
@@ -114,7 +114,7 @@ async fn of_service(
     service: &tombolo_api::client::Service,
 ) -> Result<Vec<Row>> {
     let instances = api.list_instances(&service.id).await?;
-    // The list is complete but tells no health; the question tells health of the first thousand.
+    // ListInstances is complete but without health; DiscoverInstances has the health of up to a thousand.
     let question = Question {
         health: Some(tombolo_api::client::HealthFilter::All),
         max_results: Some(1000),
@@ -128,14 +128,14 @@ async fn of_service(
     let rows = instances.into_iter().map(|instance| Row {
         namespace: namespace.to_owned(),
         service: service.name.clone(),
-        health: health_word(health.get(&instance.id).copied().flatten()),
+        health: health_name(health.get(&instance.id).copied().flatten()),
         id: instance.id,
         attributes: instance.attributes,
     });
     Ok(rows.collect())
 }
 
-fn health_word(health: Option<Health>) -> &'static str {
+fn health_name(health: Option<Health>) -> &'static str {
     match health {
         Some(Health::Healthy) => "HEALTHY",
         Some(Health::Unhealthy) => "UNHEALTHY",

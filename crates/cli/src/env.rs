@@ -75,7 +75,7 @@ fn variables(endpoint: &str, region: &str) -> [(&'static str, String); 9] {
     ]
 }
 
-/// The line that `/etc/hosts` lacks for SDKs that put `data-` before the host whatever they are told; none
+/// The line that `/etc/hosts` lacks for SDKs that always put `data-` before the host; none
 /// where it is there, or where the host is no IPv4 address. No name resolves on every machine with such a
 /// prefix: `*.localhost` needs a resolver that knows it.
 pub(crate) fn missing_hosts_line(endpoint: &str) -> Option<String> {

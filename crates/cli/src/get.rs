@@ -76,7 +76,7 @@ impl Get {
     /// The words mean nothing, or nothing answers.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
-            let of_control_plane = resource::is_only_here(&self.kind)
+            let of_control_plane = resource::is_control_plane_only(&self.kind)
                 || self.containers.is_any()
                 || self.cluster.cluster.is_none() && self.api.is_meant(&self.cluster.run);
             if of_control_plane {

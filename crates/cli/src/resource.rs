@@ -2,13 +2,13 @@
 
 mod cells;
 pub(crate) mod command;
-pub(crate) mod content;
-pub(crate) mod found;
+pub(crate) mod document_spec;
 pub(crate) mod id;
 pub(crate) mod kind;
 pub(crate) mod lookup;
 pub(crate) mod references;
 pub(crate) mod selection;
+pub(crate) mod view;
 
 pub(crate) use cells::{cells, columns, since};
 
@@ -16,12 +16,12 @@ use crate::{
     backend::Object,
     error::{Error, Result},
 };
-use found::Found;
 use std::collections::BTreeMap;
+use view::ResourceView;
 
 /// Whether a word of the command line can only mean resources of a control plane: they have routes, ARNs, and
 /// kinds with the name of their API behind them.
-pub(crate) fn is_only_here(word: &str) -> bool {
+pub(crate) fn is_control_plane_only(word: &str) -> bool {
     let kinds = word.split('/').next().unwrap_or_default();
     word.starts_with("arn:")
         || kinds.split(',').any(|kind| {
@@ -32,7 +32,7 @@ pub(crate) fn is_only_here(word: &str) -> bool {
 }
 
 /// A resource as commands print it.
-pub(crate) fn object(found: &Found) -> Object {
+pub(crate) fn object(found: &ResourceView) -> Object {
     let kind = found.id.kind();
     let document = found.document();
     let tags = found.tags.iter();

@@ -1,4 +1,4 @@
-//! `tombolo status` and `tombolo doctor`: how far everything has come, and what is wrong.
+//! `tombolo status` and `tombolo doctor`: proxies, workloads and problems.
 
 mod dead_targets;
 mod listening;
@@ -26,7 +26,7 @@ use tombolo_telemetry::ErrorChain;
 /// Deadline of the search for routes whose targets have no instances.
 const SEARCH: Duration = Duration::from_secs(5);
 
-/// Show how it goes: each proxy and what it acknowledged, workloads, and what is wrong.
+/// Show proxies with the revisions that they acknowledged, workloads, and problems.
 #[derive(clap::Args)]
 pub struct Status {
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub struct Status {
     output: Report,
 }
 
-/// Show only what is wrong and how to mend it; the exit code is 1 when something is.
+/// Show only problems and how to fix them; the exit code is 1 when there is one.
 #[derive(clap::Args)]
 pub struct Doctor {
     #[command(flatten)]
@@ -57,7 +57,7 @@ struct Subject {
     api: Option<Endpoint>,
 }
 
-/// What was seen.
+/// Everything that was read.
 struct StatusReport {
     /// The run; absent for a control plane alone.
     run: Option<control::Status>,

@@ -68,7 +68,7 @@ fn printable(cell: &str) -> String {
 const MAX_CELL: usize = 2_000;
 /// Space between columns, and the least width of one with that space.
 const PADDING: usize = 3;
-const LEAST_WIDTH: usize = 6;
+const MIN_WIDTH: usize = 6;
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +81,7 @@ impl fmt::Display for Table {
             .map(|column| {
                 let cells = lines.iter().filter_map(|line| line.get(column));
                 let widest = cells.map(|cell| cell.chars().count()).max();
-                (widest.unwrap_or(0) + PADDING).max(LEAST_WIDTH)
+                (widest.unwrap_or(0) + PADDING).max(MIN_WIDTH)
             })
             .collect();
         for line in lines {

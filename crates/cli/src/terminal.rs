@@ -82,14 +82,17 @@ pub fn error(error: &(dyn StdError + 'static)) {
     note("error", &ErrorChain(error).to_string());
 }
 
-/// Prints a warning to standard error.
+/// Prints a warning to standard error. Problems of manifests say `FILE:LINE: warning: …`; the word is said once.
 pub fn warning(text: impl Display) {
-    note("warning", &text.to_string());
+    note(
+        "warning",
+        &text.to_string().replacen(": warning: ", ": ", 1),
+    );
 }
 
 /// Prints a message to standard error, led by what it is.
 pub(crate) fn note(what: &str, text: &str) {
-    // Nobody is left to tell when standard error is closed.
+    // A closed standard error leaves nowhere to report to.
     let _ = writeln!(io::stderr().lock(), "{what}: {}", escaped(text));
 }
 

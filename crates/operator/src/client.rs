@@ -16,7 +16,7 @@ use tombolo_api::client::{Endpoint, Keys};
 const CONNECT: Duration = Duration::from_secs(5);
 /// Deadline of a status: ten thousand proxies take about ten megabytes.
 const STATUS: Duration = Duration::from_secs(5);
-/// Most bytes of an answer that is kept whole.
+/// Maximum size of a buffered answer.
 const MAX_ANSWER: usize = 256 << 20;
 
 /// A client of one server. Each call is a connection of its own: calls are rare and come from people.

@@ -34,7 +34,7 @@ pub fn routes(store: Store, status: impl Fn() -> Status + Clone + Send + Sync + 
         .route(OPENAPI_PATH, get(async move || (json, openapi)))
 }
 
-/// The text is written as it is read: it is never in memory as a whole.
+/// Streams the text; it is never in memory at once.
 async fn export(State(store): State<Store>) -> Response {
     let (chunks, mut written) = mpsc::channel(MAX_CHUNKS);
     tokio::task::spawn_blocking(move || {

@@ -67,7 +67,7 @@ pub(crate) fn start(default: Level) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // A standard error that takes no more, on a full disk, must not become a panic of whoever logs.
+        // A standard error that takes no more, on a full disk, must not make the logging thread panic.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();

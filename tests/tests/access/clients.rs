@@ -1,12 +1,14 @@
 //! Real clients with right and wrong keys, regions, clocks and wishes.
 
-use crate::guarded::{ADMIN, COLOR, Guarded, HERE, Key, OTHER, TEMPORARY, boto, python};
+use crate::authenticated::{
+    ADMIN, AuthenticatedServer, COLOR, HERE, Key, OTHER, TEMPORARY, boto, python,
+};
 use serde_json::{Value, json};
 use tombolo_tests::http::Request;
 
 #[test]
 fn callers_are_who_their_keys_say() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     for (key, arn, account) in [
@@ -44,7 +46,7 @@ fn callers_are_who_their_keys_say() {
 
 #[test]
 fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let list = || ("appmesh", "list_meshes", json!({}));
@@ -234,7 +236,7 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
 
 #[test]
 fn policies_decide_what_callers_may_do() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let make = |key, mesh: &str| {
@@ -315,7 +317,7 @@ fn policies_decide_what_callers_may_do() {
 
 #[test]
 fn accounts_and_regions_are_apart() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let names = |key, region| {
@@ -354,7 +356,7 @@ fn accounts_and_regions_are_apart() {
 
 #[test]
 fn a_presigned_url_proves_who_made_it() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let endpoint = format!("http://{}", server.api);
@@ -379,7 +381,7 @@ fn a_presigned_url_proves_who_made_it() {
 
 #[test]
 fn tombolo_commands_sign_with_the_callers_key() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let api = server.api.to_string();

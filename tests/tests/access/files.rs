@@ -1,12 +1,12 @@
 //! The credentials file: refused at start when it is wrong, followed while the server runs.
 
-use crate::guarded::{ADMIN, CREDENTIALS, Guarded, output};
+use crate::authenticated::{ADMIN, AuthenticatedServer, CREDENTIALS, output};
 use std::{fs, process::Command};
 use tombolo_tests::{need, until};
 
 #[test]
 fn changes_count_at_once_and_mistakes_change_nothing() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let api = server.api.to_string();

@@ -1,6 +1,6 @@
 //! Every request that botocore signs is accepted, and refused when anything in it is changed.
 
-use crate::guarded::{ADMIN, Guarded, HERE, TEMPORARY, python};
+use crate::authenticated::{ADMIN, AuthenticatedServer, HERE, TEMPORARY, python};
 use serde_json::{Value, json};
 use tombolo_model::entropy::Entropy;
 use tombolo_tests::http::{Connection, Request};
@@ -36,7 +36,7 @@ impl Signed {
     }
 
     /// The code with which the server refuses the caller; none when it takes the caller as known.
-    fn refusal(&self, server: &Guarded) -> Option<String> {
+    fn refusal(&self, server: &AuthenticatedServer) -> Option<String> {
         let mut request = Request::new(&self.method, &self.target).body(self.body.clone());
         for (name, value) in &self.headers {
             request = request.header(name, value.as_str());
@@ -198,7 +198,7 @@ fn seed() -> u64 {
 
 #[test]
 fn what_botocore_signs_is_accepted_and_no_other_version_of_it() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let seed = seed();
@@ -226,7 +226,7 @@ fn what_botocore_signs_is_accepted_and_no_other_version_of_it() {
 
 #[test]
 fn bodies_that_are_declared_unsigned_are_not_covered() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let seed = seed();

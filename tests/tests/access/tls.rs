@@ -1,6 +1,6 @@
 //! HTTPS from files, also under the host that SDKs invent for DiscoverInstances.
 
-use crate::guarded::{ADMIN, Guarded, HERE, output, python};
+use crate::authenticated::{ADMIN, AuthenticatedServer, HERE, output, python};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 use tombolo_tests::{http::get, until};
@@ -46,7 +46,12 @@ fn certificates(directory: &Path, authority: &str) -> bool {
 }
 
 /// A call over HTTPS that believes the authority in `ca.pem` alone.
-fn call(server: &Guarded, service: &str, operation: &str, params: Value) -> Option<Value> {
+fn call(
+    server: &AuthenticatedServer,
+    service: &str,
+    operation: &str,
+    params: Value,
+) -> Option<Value> {
     let answers = python(&json!({
         "do": "call", "endpoint": format!("https://api.mesh.test:{}", server.api.port()),
         "key": ADMIN.0, "secret": ADMIN.1, "region": HERE, "service": service, "operation": operation,
@@ -62,7 +67,7 @@ fn https_works_under_every_name_and_follows_its_files() {
         return;
     }
     let options = ["--api-cert", "{dir}/cert.pem", "--api-key", "{dir}/key.pem"];
-    let Some(server) = Guarded::start_in(directory, &options) else {
+    let Some(server) = AuthenticatedServer::start_in(directory, &options) else {
         return;
     };
     let Some(identity) = call(&server, "sts", "get_caller_identity", json!({})) else {

@@ -2,7 +2,7 @@
 
 use crate::{
     kinds::{everything, text},
-    tool::Tool,
+    tool::Cli,
 };
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn not_unchanged(lines: &[String]) -> Vec<&str> {
 
 #[test]
 fn one_field_of_each_kind_is_changed_and_nothing_else() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let mut documents = everything();
@@ -160,7 +160,7 @@ fn one_field_of_each_kind_is_changed_and_nothing_else() {
 
 #[test]
 fn a_dry_run_shows_what_comes_and_what_goes() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let document = |port: u32, tags: &str| {
@@ -213,7 +213,7 @@ fn a_dry_run_shows_what_comes_and_what_goes() {
 
 #[test]
 fn what_a_spec_leaves_out_goes_but_tags_and_attributes_that_are_not_named_stay() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
@@ -239,7 +239,7 @@ fn what_a_spec_leaves_out_goes_but_tags_and_attributes_that_are_not_named_stay()
 
 #[test]
 fn scripts_learn_of_every_resource() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let input = text(&everything());

@@ -1,7 +1,7 @@
 //! Texts of strangers: what proxies, manifests and servers say reaches no terminal as commands, breaks no table
 //! and takes nobody's screen.
 
-use crate::tool::Tool;
+use crate::tool::Cli;
 use serde_json::Map;
 use tombolo_tests::until;
 use tombolo_xds::{Client, ClientOptions, Node};
@@ -16,7 +16,7 @@ fn hostile() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_proxy_says_of_itself_is_printed_as_text() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(
@@ -58,7 +58,7 @@ async fn what_a_proxy_says_of_itself_is_printed_as_text() {
 
 #[test]
 fn names_and_tags_of_strangers_are_printed_as_text() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let documents = r#"{"apiVersion": "appmesh/2019-01-25", "kind": "Mesh",

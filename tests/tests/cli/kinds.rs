@@ -1,6 +1,6 @@
 //! The property that makes the rest worth anything: what is printed is what is there, for every kind.
 
-use crate::tool::Tool;
+use crate::tool::Cli;
 use serde_json::{Value, json};
 
 /// Texts that YAML would take for something else if they were not written with care.
@@ -232,7 +232,7 @@ const KINDS: [&str; 10] = [
 
 #[test]
 fn what_get_prints_apply_leaves_unchanged_for_every_kind() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let documents = everything();
@@ -268,11 +268,11 @@ fn what_get_prints_apply_leaves_unchanged_for_every_kind() {
 
 #[test]
 fn what_get_prints_makes_the_same_resources_anew() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
-    let specs = |tool: &Tool| -> Vec<Value> {
+    let specs = |tool: &Cli| -> Vec<Value> {
         let mut list = tool.json(&["get", "all", "-o", "json"])["items"].take();
         let items = list.as_array_mut().expect("a list").iter_mut();
         items

@@ -1,6 +1,6 @@
 //! Kubernetes manifests at a control plane alone: parts of what a cluster has, and what is not done yet.
 
-use crate::tool::Tool;
+use crate::tool::Cli;
 
 const BASE: &str = r#"
 apiVersion: v1
@@ -47,7 +47,7 @@ spec:
 
 #[test]
 fn a_router_by_itself_belongs_to_the_mesh_that_is_there() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let errors = tool.fails_with(&["apply", "-f", "-"], CANARY);
@@ -96,7 +96,7 @@ fn a_router_by_itself_belongs_to_the_mesh_that_is_there() {
 
 #[test]
 fn the_same_document_in_two_files_is_one_and_different_ones_are_refused() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let file = |name: &str, text: &str| {
@@ -134,7 +134,7 @@ fn the_same_document_in_two_files_is_one_and_different_ones_are_refused() {
 
 #[test]
 fn what_is_asked_for_and_not_done_is_said_when_it_is_applied() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let documents = r#"

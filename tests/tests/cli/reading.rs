@@ -3,7 +3,7 @@
 use crate::{
     clusters::MANIFESTS,
     kinds::{everything, text},
-    tool::Tool,
+    tool::Cli,
 };
 use serde_json::{Value, json};
 use tombolo_tests::{http::Request, until};
@@ -21,7 +21,7 @@ fn row<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn tables_say_what_matters() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
@@ -57,7 +57,7 @@ fn tables_say_what_matters() {
 
 #[test]
 fn whoever_watches_sees_what_changes() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
@@ -84,7 +84,7 @@ fn whoever_watches_sees_what_changes() {
 
 #[test]
 fn a_description_tells_what_is_around_a_resource() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
@@ -155,7 +155,7 @@ fn a_description_tells_what_is_around_a_resource() {
 
 #[test]
 fn what_the_aws_cli_takes_and_prints_is_applied_too() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let input = json!({"meshName": "m", "tags": [{"key": "a", "value": "b"}]});
@@ -182,7 +182,7 @@ fn what_the_aws_cli_takes_and_prints_is_applied_too() {
 
 #[test]
 fn manifests_of_the_controller_become_what_it_makes_of_them() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let more = r#"---

@@ -2,7 +2,7 @@
 
 use crate::{
     kinds::{everything, text},
-    tool::Tool,
+    tool::Cli,
 };
 
 /// The same resource in two languages.
@@ -31,7 +31,7 @@ fn has(text: &str, parts: &[&str]) {
 
 #[test]
 fn every_document_is_read_before_anything_is_done() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let node = |name: &str, rest: &str| {
@@ -105,7 +105,7 @@ fn every_document_is_read_before_anything_is_done() {
 
 #[test]
 fn what_the_server_would_refuse_is_found_out_before_anything_is_done() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
@@ -165,7 +165,7 @@ fn what_the_server_would_refuse_is_found_out_before_anything_is_done() {
 
 #[test]
 fn a_refusal_after_all_says_what_was_done_and_what_was_not() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
@@ -205,7 +205,7 @@ fn a_refusal_after_all_says_what_was_done_and_what_was_not() {
 
 #[test]
 fn a_misspelt_word_brings_the_right_one() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     for (words, part) in [

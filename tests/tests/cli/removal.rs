@@ -2,7 +2,7 @@
 
 use crate::{
     kinds::{everything, text},
-    tool::Tool,
+    tool::Cli,
 };
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn position(lines: &[&str], start: &str) -> usize {
 
 #[test]
 fn documents_are_deleted_in_an_order_in_which_nothing_is_needed() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     let documents = text(&everything());
@@ -48,7 +48,7 @@ fn documents_are_deleted_in_an_order_in_which_nothing_is_needed() {
 
 #[test]
 fn a_resource_is_deleted_by_its_name_wherever_it_is() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));
@@ -99,7 +99,7 @@ fn a_resource_is_deleted_by_its_name_wherever_it_is() {
 
 #[test]
 fn a_refusal_says_what_is_gone_and_what_is_not() {
-    let Some(tool) = Tool::start() else {
+    let Some(tool) = Cli::start() else {
         return;
     };
     tool.apply(&text(&everything()));

@@ -13,20 +13,20 @@ use tombolo_tests::{
 };
 
 /// A server and the program that talks to it.
-pub(crate) struct Tool {
+pub(crate) struct Cli {
     pub(crate) server: Server,
     binary: PathBuf,
 }
 
 /// What the program said.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) errors: String,
 }
 
-impl Tool {
+impl Cli {
     /// A server without anything; `None`, with a word about it, when there is no binary.
     pub(crate) fn start() -> Option<Self> {
         let server = Server::start()?;
@@ -52,7 +52,7 @@ impl Tool {
     }
 
     /// Runs the program with a text as its standard input.
-    pub(crate) fn run_with(&self, words: &[&str], input: &str) -> Said {
+    pub(crate) fn run_with(&self, words: &[&str], input: &str) -> CommandOutput {
         let mut child = self
             .command(words)
             .stdin(Stdio::piped())
@@ -64,10 +64,10 @@ impl Tool {
         // A program that does not read what it is given has ended with a message.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
-        Said::from(child.wait_with_output().expect("it was started"))
+        CommandOutput::from(child.wait_with_output().expect("it was started"))
     }
 
-    pub(crate) fn run(&self, words: &[&str]) -> Said {
+    pub(crate) fn run(&self, words: &[&str]) -> CommandOutput {
         self.run_with(words, "")
     }
 
@@ -116,7 +116,7 @@ impl Tool {
     }
 }
 
-impl From<Output> for Said {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("it prints text");
         Self {

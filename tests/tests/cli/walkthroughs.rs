@@ -1,12 +1,12 @@
 //! The public walkthroughs' manifests, sent to a control plane alone: what others wrote is richer than what a
 //! test makes up.
 
-use crate::tool::Tool;
+use crate::tool::Cli;
 use std::path::Path;
 use tombolo_tests::corpus::walkthroughs;
 
 /// Applies files together; whether that was possible. Where it was not, nothing has changed.
-fn apply(tool: &Tool, files: &[&Path]) -> bool {
+fn apply(tool: &Cli, files: &[&Path]) -> bool {
     let mut words = vec!["apply"];
     for file in files {
         words.extend(["-f", file.to_str().expect("a path of text")]);
@@ -35,7 +35,7 @@ fn what_walkthroughs_ask_for_is_printed_and_applied_without_a_difference() {
         if manifests.is_empty() {
             continue;
         }
-        let Some(tool) = Tool::start() else {
+        let Some(tool) = Cli::start() else {
             return;
         };
         // Those of several clusters do not belong together.

@@ -18,7 +18,7 @@ use tombolo_tests::{Etcd, Program, Server, need};
 use verified::Verified;
 
 /// How long one script may take on a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 #[test]
 fn boto3_drives_every_operation() {
@@ -113,7 +113,7 @@ fn run(mut command: Command, directory: &Path) {
     // The names that some clients are given exist here alone.
     command.env("NO_PROXY", "*").env("no_proxy", "*");
     let mut script = Program::start(&mut command, &directory.join("script"));
-    let status = script.wait(PATIENCE);
+    let status = script.wait(DEADLINE);
     assert!(status.success(), "{status}\n{}", script.log());
     print!("{}", script.log());
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     build::merge,
+    fixture::Exchange,
     report::Failure,
-    stage::Exchange,
     suite::{Suite, summary},
 };
 use serde_json::Value;

@@ -23,17 +23,17 @@ mod constraint;
 mod echo;
 mod errors;
 mod exceptions;
-mod fit;
-mod habits;
-mod itself;
+mod fixture;
+mod known_deviations;
 mod report;
-mod stage;
+mod self_check;
+mod shape_check;
 mod sts;
 mod suite;
 mod wire;
 
+use fixture::Fixture;
 use serde_json::{Value, json};
-use stage::Stage;
 use std::collections::BTreeSet;
 use suite::Suite;
 use tombolo_tests::{Server, model::Model};
@@ -49,8 +49,8 @@ fn conform(service: &str, version: &str, tables: &str) {
     let Some(server) = Server::start_with(&limits.collect::<Vec<_>>()) else {
         return;
     };
-    let mut suite = Suite::new(Stage::new(server.api(), &model, &tables));
-    habits::run(&mut suite);
+    let mut suite = Suite::new(Fixture::new(server.api(), &model, &tables));
+    known_deviations::run(&mut suite);
     suite.run();
     errors::run(&mut suite);
     suite.finish(service);
@@ -101,7 +101,7 @@ fn the_older_app_mesh_api_is_not_there() {
         return;
     };
     let tables = json!({});
-    let mut stage = Stage::new(server.api(), &model, &tables);
+    let mut stage = Fixture::new(server.api(), &model, &tables);
     for operation in model.operations() {
         let input = stage.builder.input(operation, &[]);
         let reply = stage.send(operation, &input).reply;

@@ -1,6 +1,6 @@
 //! STS, which answers in XML: one operation is there, the others are not.
 
-use crate::fit;
+use crate::shape_check;
 use serde_json::{Value, json};
 use tombolo_tests::{
     Server,
@@ -46,7 +46,7 @@ fn answer_flaws(operation: Operation<'_>, answer: &Answer) -> Option<String> {
     if answer.status != operation.status() || element(&text, "RequestId").is_none() {
         return Some(format!("status {}, or no RequestId", answer.status));
     }
-    let misfits = fit::misfits(output, &members(output, result));
+    let misfits = shape_check::misfits(output, &members(output, result));
     (!misfits.is_empty()).then(|| misfits.join("; "))
 }
 

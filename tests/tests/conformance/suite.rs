@@ -5,10 +5,9 @@ use crate::{
     constraint::{self, Constraint, show},
     echo,
     exceptions::Exceptions,
-    fit,
+    fixture::{Exchange, Fixture},
     report::{Failure, Report},
-    stage::{Exchange, Stage},
-    wire,
+    shape_check, wire,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,7 +21,7 @@ const BAD_BODY: &str = "SerializationException";
 /// Runs the cases of a service.
 pub(crate) struct Suite<'a> {
     /// The server.
-    pub(crate) stage: Stage<'a>,
+    pub(crate) stage: Fixture<'a>,
     /// What came of it.
     pub(crate) report: Report,
     exceptions: Exceptions<'a>,
@@ -32,7 +31,7 @@ pub(crate) struct Suite<'a> {
 
 impl<'a> Suite<'a> {
     /// One on this stage.
-    pub(crate) fn new(stage: Stage<'a>) -> Self {
+    pub(crate) fn new(stage: Fixture<'a>) -> Self {
         Self {
             exceptions: Exceptions::new(stage.tables),
             report: Report::default(),
@@ -260,7 +259,7 @@ impl<'a> Suite<'a> {
             None => Vec::new(),
             Some(output) => {
                 let shape = output.payload().map_or(output, |payload| payload.shape);
-                fit::misfits(shape, &reply.body)
+                shape_check::misfits(shape, &reply.body)
             }
         };
         let may_have_more = self.stage.tables["echo"] == "with more";
@@ -304,7 +303,7 @@ impl<'a> Suite<'a> {
             if let Some(body) = body.as_object_mut() {
                 body.shift_remove("__type");
             }
-            flaws.extend(fit::misfits(self.stage.model.shape(code), &body));
+            flaws.extend(shape_check::misfits(self.stage.model.shape(code), &body));
         }
         if reply.message().is_empty() {
             flaws.push("there is no message".into());

@@ -2,12 +2,13 @@
 //! sidecar and with a real Envoy.
 
 mod change;
+mod cleanup;
 mod demo;
+mod doctor;
 mod gateways;
 mod load;
 mod network;
 mod refusals;
-mod remains;
 mod sample;
 mod users;
 mod walkthroughs;

@@ -8,7 +8,7 @@
 mod call;
 mod cli;
 mod mesh;
-mod needs;
+mod preconditions;
 mod registry;
 
 use call::Call;

@@ -3,7 +3,7 @@
 use crate::{
     call::Call,
     cli::{Cli, Outcome},
-    needs::{about, member, name_param, needs, parent, population, verb_and_kind},
+    preconditions::{about, member, name_param, needs, parent, population, verb_and_kind},
 };
 use serde_json::{Map, Value, json};
 use tombolo_tests::{ACCOUNT, REGION};

@@ -4,8 +4,8 @@
 //!
 //! `TOMBOLO_ROUNDS` says how often; `TOMBOLO_SEED` runs the same choices again.
 
-mod away;
-mod behind;
+mod lagging_replica;
+mod partition;
 
 use std::{
     net::SocketAddr,

@@ -1,11 +1,11 @@
 //! Every public walkthrough's configuration, for every virtual node and every virtual gateway, at a real
 //! Envoy and at our own proxy: both must accept all of it.
 
-mod flip;
+mod fixture;
 mod own_ports;
-mod stage;
+mod route_flapping;
 
-use stage::Stage;
+use fixture::Fixture;
 use tombolo_tests::corpus;
 
 /// References that lead nowhere in the walkthroughs as published: this service names a node that no file
@@ -17,7 +17,7 @@ fn both_proxies_accept_every_state_of_every_walkthrough() {
     let Some(walkthroughs) = corpus::walkthroughs() else {
         return;
     };
-    let Some(runtime) = stage::runtime() else {
+    let Some(runtime) = fixture::runtime() else {
         return;
     };
     let (mut accepted, mut rejections) = (0, Vec::new());
@@ -26,7 +26,7 @@ fn both_proxies_accept_every_state_of_every_walkthrough() {
         if manifests.is_empty() {
             continue;
         }
-        let Some(mut stage) = runtime.block_on(Stage::new()) else {
+        let Some(mut stage) = runtime.block_on(Fixture::new()) else {
             return;
         };
         for manifest in manifests {

@@ -1,6 +1,6 @@
 //! Connections from other pods to the ports of a sidecar's own listeners.
 
-use crate::stage::{self, Stage};
+use crate::fixture::{self, Fixture};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -41,10 +41,10 @@ const MAX_DESCRIPTORS: usize = 200;
 /// on, it would come back to the listener, and so on until no descriptor is left.
 #[test]
 fn a_connection_to_a_listener_of_a_sidecar_is_closed_and_makes_no_other() {
-    let Some(runtime) = stage::runtime() else {
+    let Some(runtime) = fixture::runtime() else {
         return;
     };
-    let Some(mut stage) = runtime.block_on(Stage::new()) else {
+    let Some(mut stage) = runtime.block_on(Fixture::new()) else {
         return;
     };
     let directory = tempfile::tempdir().expect("a directory");
@@ -67,7 +67,7 @@ fn a_connection_to_a_listener_of_a_sidecar_is_closed_and_makes_no_other() {
 }
 
 /// Whether a connection to an address of the fabric ends without an answer.
-fn is_closed(stage: &Stage, address: Ipv4Addr, port: u16) -> bool {
+fn is_closed(stage: &Fixture, address: Ipv4Addr, port: u16) -> bool {
     stage.outside(|| {
         let address = SocketAddr::from((address, port));
         let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("it listens");

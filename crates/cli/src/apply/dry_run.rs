@@ -7,8 +7,8 @@
 use crate::{
     apply::plan::Step,
     resource::command,
-    resource::found::{Found, Shape},
     resource::id::Id,
+    resource::view::{Details, ResourceView},
 };
 use tombolo_model::{
     Change, Command, Limits, Record, Rejection, Scope, ScopeView, Timestamp, View, apply,
@@ -26,13 +26,13 @@ pub(super) struct DryRun {
 }
 
 impl DryRun {
-    pub(super) fn new<'a>(scope: Scope, known: impl Iterator<Item = &'a Found>) -> Self {
+    pub(super) fn new<'a>(scope: Scope, known: impl Iterator<Item = &'a ResourceView>) -> Self {
         let mut dry_run = Self {
             scope,
             view: View::default(),
             revision: 0,
         };
-        let mut known: Vec<&Found> = known.collect();
+        let mut known: Vec<&ResourceView> = known.collect();
         known.sort_by_key(|found| crate::apply::plan::rank(found.id.kind()));
         for found in known {
             let change = Change::Put(dry_run.scope.clone(), record(found));
@@ -105,7 +105,7 @@ impl DryRun {
     }
 }
 
-fn record(found: &Found) -> Record {
+fn record(found: &ResourceView) -> Record {
     let tags = || {
         let tag = |(key, value): (&String, &String)| Tag {
             key: key.clone(),
@@ -113,8 +113,8 @@ fn record(found: &Found) -> Record {
         };
         found.tags.iter().map(tag).collect()
     };
-    match &found.shape {
-        Shape::Namespace(namespace) => Record::Namespace(
+    match &found.details {
+        Details::Namespace(namespace) => Record::Namespace(
             Namespace {
                 id: namespace.id.as_str().into(),
                 name: namespace.name.as_str().into(),
@@ -131,7 +131,7 @@ fn record(found: &Found) -> Record {
             }
             .into(),
         ),
-        Shape::Service {
+        Details::Service {
             service,
             attributes,
         } => Record::Service(
@@ -150,7 +150,7 @@ fn record(found: &Found) -> Record {
             }
             .into(),
         ),
-        Shape::Instance {
+        Details::Instance {
             service_id,
             instance,
             health,
@@ -169,7 +169,7 @@ fn record(found: &Found) -> Record {
             }
             .into(),
         ),
-        Shape::Mesh(resource) => Record::Resource(
+        Details::Mesh(resource) => Record::Resource(
             Resource {
                 key: resource.key.clone(),
                 metadata: resource.metadata.clone(),

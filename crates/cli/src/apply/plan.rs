@@ -6,12 +6,12 @@ use crate::{
     apply::dry_run::DryRun,
     apply::read::{Desired, Problems, in_spec},
     resource::command,
-    resource::content::Content,
-    resource::found::{Found, document},
+    resource::document_spec::DocumentSpec,
     resource::id::Id,
     resource::kind::Kind,
     resource::lookup::Lookup,
     resource::references,
+    resource::view::{ResourceView, document},
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +20,9 @@ use tombolo_kube::{Denial, FieldPath, manifest::Problem};
 use tombolo_model::{Reason, Rejection, appmesh::Spec};
 
 /// What to do about something that is missing.
-const MAKE_IT: &str = "make it first, or put it into the same files";
+const CREATE_FIRST: &str = "make it first, or put it into the same files";
 
-/// What becomes of a resource.
+/// The outcome for a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Created,
@@ -40,10 +40,10 @@ impl Outcome {
     }
 }
 
-/// One resource to be made what a document asks for.
+/// One resource to be applied.
 pub(crate) struct Step {
     pub(crate) desired: Desired,
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Option<ResourceView>,
     pub(crate) outcome: Outcome,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Plan {
 }
 
 /// What is there of all that the documents speak of.
-pub(crate) type Known = BTreeMap<Id, Found>;
+pub(crate) type Known = BTreeMap<Id, ResourceView>;
 
 impl Step {
     /// The document of the resource as it is.
@@ -67,7 +67,7 @@ impl Step {
 
     /// The document of the resource as it is when the step is done.
     pub(crate) fn after(&self) -> Value {
-        let now = self.found.as_ref().map(Found::content);
+        let now = self.found.as_ref().map(ResourceView::content);
         let content = self.desired.content.over(now.as_ref());
         let tags = match (&self.desired.tags, &self.found) {
             (Some(tags), _) => tags.clone(),
@@ -90,9 +90,11 @@ pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> Result<P
         let outcome = match outcome(&desired, found.as_ref()) {
             Ok(outcome) => outcome,
             Err(denial) => {
-                let field = desired.place.in_spec(&denial.field);
+                let field = desired.location.in_spec(&denial.field);
                 let denial = Denial::new(field, denial.message);
-                problems.0.push(desired.place.problem(&desired.id, denial));
+                problems
+                    .0
+                    .push(desired.location.problem(&desired.id, denial));
                 failed.insert(desired.id);
                 continue;
             }
@@ -115,11 +117,11 @@ pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> Result<P
     })
 }
 
-/// What becomes of a resource, or why it cannot become that.
-fn outcome(desired: &Desired, found: Option<&Found>) -> Result<Outcome, Denial> {
+/// The outcome of applying a document, or why it cannot be applied.
+fn outcome(desired: &Desired, found: Option<&ResourceView>) -> Result<Outcome, Denial> {
     let Some(found) = found else {
         return match &desired.content {
-            Content::Namespace(spec) if spec.lacks_vpc() => {
+            DocumentSpec::Namespace(spec) if spec.is_missing_vpc() => {
                 let message = "must be given to make a private namespace; the API never tells it again, so no \
                                output has it";
                 Err(Denial::new("Vpc", message))
@@ -133,7 +135,7 @@ fn outcome(desired: &Desired, found: Option<&Found>) -> Result<Outcome, Denial> 
     })
 }
 
-/// The place of a kind in an order in which references lead backwards.
+/// The location of a kind in an order in which references lead backwards.
 pub(crate) fn rank(kind: Kind) -> usize {
     Kind::ALL
         .iter()
@@ -141,8 +143,8 @@ pub(crate) fn rank(kind: Kind) -> usize {
         .unwrap_or(0)
 }
 
-/// What is there of the resources themselves, of what they are in, and of what they refer to in their mesh. What
-/// they refer to in the registry need not be there, and whoever applies them need not be allowed to lookup.
+/// Existing resources: the desired ones themselves, of what they are in, and of what they refer to in their mesh. What
+/// they refer to in the registry need not be there, and whoever applies them need not be allowed to read it.
 async fn known(lookup: &Lookup, desired: &[Desired]) -> Result<Known, Error> {
     let mut ids = BTreeSet::new();
     for desired in desired {
@@ -151,7 +153,7 @@ async fn known(lookup: &Lookup, desired: &[Desired]) -> Result<Known, Error> {
             container = id.container();
             ids.insert(id);
         }
-        if let (Id::Mesh(key), Content::Mesh(spec)) = (&desired.id, &desired.content) {
+        if let (Id::Mesh(key), DocumentSpec::Mesh(spec)) = (&desired.id, &desired.content) {
             let targets = references::of(key, spec).into_iter().map(|it| it.target);
             ids.extend(targets.filter(|target| matches!(target, Id::Mesh(_))));
         }
@@ -198,7 +200,7 @@ fn dry_run_all(
             Some(container) if is_orphan(container) => Some(no_container(desired, container)),
             _ => match dry_run.step(step) {
                 Ok(()) => continue,
-                Err(rejection) if because_of(desired, &rejection, &failed) => None,
+                Err(rejection) if is_consequence_of(desired, &rejection, &failed) => None,
                 Err(rejection) => Some(refused(desired, rejection)),
             },
         };
@@ -209,8 +211,8 @@ fn dry_run_all(
 }
 
 /// Whether a step fails only because another one does.
-fn because_of(desired: &Desired, rejection: &Rejection, failed: &BTreeSet<Id>) -> bool {
-    let (Id::Mesh(key), Content::Mesh(spec)) = (&desired.id, &desired.content) else {
+fn is_consequence_of(desired: &Desired, rejection: &Rejection, failed: &BTreeSet<Id>) -> bool {
+    let (Id::Mesh(key), DocumentSpec::Mesh(spec)) = (&desired.id, &desired.content) else {
         return false;
     };
     let is_failed = |reference: references::Reference| failed.contains(&reference.target);
@@ -220,44 +222,44 @@ fn because_of(desired: &Desired, rejection: &Rejection, failed: &BTreeSet<Id>) -
 fn no_container(desired: &Desired, container: &Id) -> Problem {
     let members = Id::containers(desired.id.kind());
     let member = members.last().copied().unwrap_or_default();
-    let field = desired.place.member(member);
-    let message = format!("{container} is not there; {MAKE_IT}");
+    let field = desired.location.member(member);
+    let message = format!("{container} is not there; {CREATE_FIRST}");
     desired
-        .place
+        .location
         .problem(&desired.id, Denial::new(field, message))
 }
 
 /// A refusal by a rule of the model, at the field that it names.
 fn refused(desired: &Desired, rejection: Rejection) -> Problem {
-    let place = &desired.place;
+    let location = &desired.location;
     let Some(field) = &rejection.field else {
-        let denial = Denial::new(place.name().clone(), rejection.message);
-        return place.problem(&desired.id, denial);
+        let denial = Denial::new(location.name().clone(), rejection.message);
+        return location.problem(&desired.id, denial);
     };
     let message = rejection.message.as_str();
     let message = message
         .strip_prefix(&format!("{field}: "))
         .unwrap_or(message);
     let message = match message.strip_suffix(&format!(" (named in {field})")) {
-        Some(message) => format!("{message}; {MAKE_IT}"),
+        Some(message) => format!("{message}; {CREATE_FIRST}"),
         None => message.to_owned(),
     };
     let field = match (&desired.content, field.as_str()) {
-        (_, "Name" | "InstanceId") => place.name().clone(),
-        (_, "Tags" | "tags") => place.member("tags"),
-        (Content::Mesh(_), field) if field.starts_with("spec") => {
-            place.in_spec(&in_spec(field, "").field)
+        (_, "Name" | "InstanceId") => location.name().clone(),
+        (_, "Tags" | "tags") => location.member("tags"),
+        (DocumentSpec::Mesh(_), field) if field.starts_with("spec") => {
+            location.in_spec(&in_spec(field, "").field)
         }
-        (Content::Mesh(_), _) => place.name().clone(),
-        (Content::Namespace(_), field) => {
+        (DocumentSpec::Mesh(_), _) => location.name().clone(),
+        (DocumentSpec::Namespace(_), field) => {
             let field = field.strip_prefix("Namespace.").unwrap_or(field);
-            place.in_spec(&FieldPath::from(field))
+            location.in_spec(&FieldPath::from(field))
         }
-        (Content::Service(_), field) => {
+        (DocumentSpec::Service(_), field) => {
             let field = field.strip_prefix("Service.").unwrap_or(field);
-            place.in_spec(&FieldPath::from(field))
+            location.in_spec(&FieldPath::from(field))
         }
-        (Content::Instance(_), field) => place.in_spec(&FieldPath::from(field)),
+        (DocumentSpec::Instance(_), field) => location.in_spec(&FieldPath::from(field)),
     };
-    place.problem(&desired.id, Denial::new(field, message))
+    location.problem(&desired.id, Denial::new(field, message))
 }

@@ -4,7 +4,7 @@ mod aws;
 mod document;
 mod kubernetes;
 
-use crate::resource::{content::Content, id::Id, lookup::Lookup};
+use crate::resource::{document_spec::DocumentSpec, id::Id, lookup::Lookup};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tombolo_api::client::Error as ApiError;
@@ -26,25 +26,25 @@ const LIMITS: Limits = Limits {
 #[derive(Clone, Debug)]
 pub(crate) struct Desired {
     pub(crate) id: Id,
-    pub(crate) content: Content,
-    /// All the tags that it shall have; where absent they are left as they are.
+    pub(crate) content: DocumentSpec,
+    /// All tags of the resource; kept as they are when absent.
     pub(crate) tags: Option<BTreeMap<String, String>>,
-    pub(crate) place: Location,
+    pub(crate) location: Location,
 }
 
-/// Where a document stands, and where in it the spec is.
+/// Position of a document, and of the spec in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Location {
     origin: Origin,
-    /// The path of the member that holds the spec; the root where its members stand bare.
+    /// Path of the member that holds the spec.
     spec: FieldPath,
     /// The path of the name.
     name: FieldPath,
-    /// The path of what holds the name, the names of its containers, and the tags.
-    beside: FieldPath,
+    /// Path of the object with the name, the containers' names and the tags.
+    container: FieldPath,
 }
 
-/// What is wrong with documents, a line for each.
+/// Problems of documents, one for each line of the message.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
@@ -73,7 +73,7 @@ impl Location {
 
     /// The path of a neighbour of the name.
     pub(crate) fn member(&self, member: &str) -> FieldPath {
-        self.beside.clone().field(member)
+        self.container.clone().field(member)
     }
 
     pub(crate) fn name(&self) -> &FieldPath {
@@ -81,9 +81,9 @@ impl Location {
     }
 }
 
-/// What language a document is written in.
+/// The format of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+enum DocumentKind {
     /// What `tombolo get -o yaml` prints.
     Resource,
     /// An input or an output of the aws CLI.
@@ -114,18 +114,19 @@ fn items(document: Located<Value>) -> Vec<Located<Value>> {
     }
 }
 
-fn dialect(document: &Value) -> Dialect {
+fn document_kind(document: &Value) -> DocumentKind {
     match document["apiVersion"].as_str() {
-        None if document.get("kind").is_none() => Dialect::Aws,
-        Some(version) if !document::is_of_ours(version) => Dialect::Kubernetes,
-        _ => Dialect::Resource,
+        None if document.get("kind").is_none() => DocumentKind::Aws,
+        Some(version) if !document::is_aws_api(version) => DocumentKind::Kubernetes,
+        _ => DocumentKind::Resource,
     }
 }
 
 /// Whether all documents are Kubernetes manifests, as far as they can be read at all.
 pub(crate) fn are_manifests(sources: &[Source]) -> bool {
     documents(sources).map_or(true, |documents| {
-        let is_manifest = |it: &Located<Value>| dialect(&it.object) == Dialect::Kubernetes;
+        let is_manifest =
+            |it: &Located<Value>| document_kind(&it.object) == DocumentKind::Kubernetes;
         documents.iter().all(is_manifest)
     })
 }
@@ -190,7 +191,7 @@ pub(crate) fn parse(
     options: &manifest::Options,
 ) -> Result<(Parsed, Vec<String>), Problems> {
     let documents = documents(sources)?;
-    let is_manifest = |it: &Located<Value>| dialect(&it.object) == Dialect::Kubernetes;
+    let is_manifest = |it: &Located<Value>| document_kind(&it.object) == DocumentKind::Kubernetes;
     let (manifests, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_manifest);
     if others.is_empty() && !manifests.is_empty() {
         let (parsed, warnings) = kubernetes::parse(sources, options)?;
@@ -218,9 +219,9 @@ fn read(documents: &[Located<Value>]) -> Result<Vec<Desired>, Problems> {
     let mut desired = Vec::new();
     let mut problems = Problems::default();
     for document in documents {
-        let read = match dialect(&document.object) {
-            Dialect::Aws => aws::read(document),
-            Dialect::Resource | Dialect::Kubernetes => document::read(document),
+        let read = match document_kind(&document.object) {
+            DocumentKind::Aws => aws::read(document),
+            DocumentKind::Resource | DocumentKind::Kubernetes => document::read(document),
         };
         match read {
             Ok(read) => desired.push(read),
@@ -249,24 +250,24 @@ fn merged(all: Vec<Desired>) -> Result<Vec<Desired>, Problems> {
         };
         let first = &kept[*first];
         if first.content != one.content || first.tags != one.tags {
-            let line = first.place.line();
+            let line = first.location.line();
             let message = format!("is given twice, and differs from {line}; remove one of them");
-            let denial = Denial::new(one.place.name.clone(), message);
-            problems.0.push(one.place.problem(&one.id, denial));
+            let denial = Denial::new(one.location.name.clone(), message);
+            problems.0.push(one.location.problem(&one.id, denial));
         }
     }
     problems.none().map(|()| kept)
 }
 
 /// A document's content, read and checked by the rules that need no other resource.
-fn content(id: &Id, spec: &Value, place: &Location) -> Result<Content, Vec<Problem>> {
+fn content(id: &Id, spec: &Value, location: &Location) -> Result<DocumentSpec, Vec<Problem>> {
     let denied = |denial: Denial| {
-        let field = place.in_spec(&denial.field);
-        place.problem(id, Denial::new(field, denial.message))
+        let field = location.in_spec(&denial.field);
+        location.problem(id, Denial::new(field, denial.message))
     };
     let all = |denials: Vec<Denial>| denials.into_iter().map(denied).collect::<Vec<_>>();
-    let content = Content::read(id.kind(), spec).map_err(all)?;
-    if let Content::Mesh(spec) = &content
+    let content = DocumentSpec::read(id.kind(), spec).map_err(all)?;
+    if let DocumentSpec::Mesh(spec) = &content
         && let Err(broken) = spec.check()
     {
         return Err(all(vec![in_spec(&broken.field, &broken.message)]));

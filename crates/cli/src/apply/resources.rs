@@ -1,4 +1,4 @@
-//! Making the server's resources what documents ask for.
+//! Applying documents to a control plane.
 
 use super::{
     Files, Options,
@@ -66,7 +66,7 @@ fn is_different(steps: &[Step]) -> bool {
     steps.any(|step| step.outcome != Outcome::Unchanged)
 }
 
-/// Whether whoever reads sees colours, and wants them.
+/// Whether standard output is a terminal and `NO_COLOR` is unset.
 fn is_coloured() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !unwanted
@@ -107,7 +107,7 @@ pub(crate) fn refused(refusal: &Refusal, options: &Options) -> Error {
     }
 }
 
-/// What was done and what was not when the server refused a step after all, or fell silent.
+/// The message when the server refuses a step or does not answer: what was done and what was not.
 fn interrupted(steps: &[Step], at: usize, failure: &StepError) -> String {
     let (done, rest) = steps.split_at(at);
     let (open, rest) = rest.split_at(usize::from(failure.is_open));
@@ -162,7 +162,7 @@ fn difference(step: &Step) -> String {
     };
     unified::diff(
         &from,
-        &format!("{id} ({})", step.desired.place.line()),
+        &format!("{id} ({})", step.desired.location.line()),
         before.as_deref().unwrap_or_default(),
         &yaml::write(&step.after()),
     )

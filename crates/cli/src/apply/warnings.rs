@@ -1,9 +1,9 @@
-//! What applied documents ask for and will not get, told before anybody waits for it.
+//! Parts of documents that have no effect yet, as warnings.
 
 use super::plan::Step;
 use crate::{
     apply::dry_run::DryRun,
-    resource::{content::Content, id::Id},
+    resource::{document_spec::DocumentSpec, id::Id},
 };
 use std::collections::BTreeMap;
 use tombolo_model::{
@@ -18,11 +18,12 @@ use tombolo_model::{
 pub(super) fn of(steps: &[Step], dry_run: &DryRun) -> Vec<String> {
     let mut warnings = Vec::new();
     for step in steps {
-        let (Id::Mesh(key), Content::Mesh(spec)) = (&step.desired.id, &step.desired.content) else {
+        let (Id::Mesh(key), DocumentSpec::Mesh(spec)) = (&step.desired.id, &step.desired.content)
+        else {
             continue;
         };
         let mut warn = |field: &str, message: &str| {
-            let location = step.desired.place.line_in_spec(field);
+            let location = step.desired.location.line_in_spec(field);
             warnings.push(format!(
                 "{location}: {}: {field}: {message}",
                 step.desired.id

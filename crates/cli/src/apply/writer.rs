@@ -3,8 +3,8 @@
 use crate::{
     apply::plan::{Known, Step},
     resource::command,
-    resource::found::{Found, Shape},
     resource::id::Id,
+    resource::view::{Details, ResourceView},
 };
 use std::collections::BTreeMap;
 use tombolo_api::client::{Client, Error};
@@ -25,7 +25,7 @@ pub(crate) struct Writer<'a> {
 /// A step that was not done.
 pub(crate) struct StepError {
     pub(crate) error: Error,
-    /// Whether a part of it was done all the same, or may have been: an answer was lost.
+    /// Whether a part of the step was done, or may have been because an answer was lost.
     pub(crate) is_open: bool,
 }
 
@@ -35,10 +35,10 @@ type GeneratedId = Option<String>;
 impl<'a> Writer<'a> {
     pub(crate) fn new(client: &'a Client, known: &Known) -> Self {
         let ids = known.iter().filter_map(|(id, found)| {
-            let generated = match &found.shape {
-                Shape::Namespace(namespace) => namespace.id.clone(),
-                Shape::Service { service, .. } => service.id.clone(),
-                Shape::Instance { .. } | Shape::Mesh(_) => return None,
+            let generated = match &found.details {
+                Details::Namespace(namespace) => namespace.id.clone(),
+                Details::Service { service, .. } => service.id.clone(),
+                Details::Instance { .. } | Details::Mesh(_) => return None,
             };
             Some((id.clone(), generated))
         });
@@ -48,7 +48,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Takes a step; it is done when this answers.
+    /// Takes a step to its end.
     pub(crate) async fn step(&mut self, step: &Step) -> Result<(), StepError> {
         let id = &step.desired.id;
         let commands = match &step.found {
@@ -69,11 +69,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Sends commands one after the other. `is_begun` tells whether others were before.
+    /// Sends commands one after the other. `is_begun`: an earlier command of the same step was sent.
     async fn send_all(
         &self,
         commands: &[Command],
-        found: Option<&Found>,
+        found: Option<&ResourceView>,
         mut is_begun: bool,
     ) -> Result<GeneratedId, StepError> {
         let mut made = None;
@@ -89,14 +89,18 @@ impl<'a> Writer<'a> {
         Ok(made)
     }
 
-    /// Removes a resource; it is gone when this answers.
-    pub(crate) async fn delete(&self, found: &Found) -> Result<(), Error> {
+    /// Deletes a resource and waits until it is gone.
+    pub(crate) async fn delete(&self, found: &ResourceView) -> Result<(), Error> {
         self.send(&command::delete(found), Some(found)).await?;
         Ok(())
     }
 
-    async fn send(&self, command: &Command, found: Option<&Found>) -> Result<GeneratedId, Error> {
-        let arn = found.and_then(Found::arn).unwrap_or_default();
+    async fn send(
+        &self,
+        command: &Command,
+        found: Option<&ResourceView>,
+    ) -> Result<GeneratedId, Error> {
+        let arn = found.and_then(ResourceView::arn).unwrap_or_default();
         match command {
             Command::AppMesh(command) => self.send_mesh(command, arn).await.map(|()| None),
             Command::CloudMap(command) => self.send_registry(command, arn).await,
@@ -159,7 +163,7 @@ impl<'a> Writer<'a> {
                 service_id,
                 instance_id,
             } => client.deregister_instance(service_id, instance_id).await?,
-            // Health is reported by whoever knows it, not by documents.
+            // Health is reported by health checkers, not by documents.
             Command::SetHealth { .. } | Command::RecordHealth { .. } => return Ok(None),
         };
         client.wait(&operation).await?;

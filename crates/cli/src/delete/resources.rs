@@ -8,9 +8,9 @@ use crate::{
     output::{Report, print_value},
     progress::{Progress, during},
     resource::{
-        found::Found,
         lookup::Lookup,
         selection::{self, Selected, Target},
+        view::ResourceView,
     },
     terminal,
 };
@@ -70,7 +70,7 @@ async fn delete_files(
     let found = during("reading", lookup.find_all(&ids)).await?;
     let missing = desired.iter().zip(&found).filter(|(_, it)| it.is_none());
     let missing = missing
-        .map(|(one, _)| format!("{}: {} not found", one.place.line(), one.id))
+        .map(|(one, _)| format!("{}: {} not found", one.location.line(), one.id))
         .collect();
     let found = found.into_iter().flatten().collect();
     delete_found(&lookup, found, missing, options).await
@@ -78,7 +78,7 @@ async fn delete_files(
 
 async fn delete_found(
     lookup: &Lookup,
-    mut found: Vec<Found>,
+    mut found: Vec<ResourceView>,
     missing: Vec<String>,
     options: &Options,
 ) -> Result<()> {
@@ -110,7 +110,7 @@ async fn delete_found(
     show(&found, options.report)
 }
 
-fn show(found: &[Found], report: Report) -> Result<()> {
+fn show(found: &[ResourceView], report: Report) -> Result<()> {
     let Some(form) = report.data() else {
         return Ok(());
     };
@@ -122,7 +122,7 @@ fn show(found: &[Found], report: Report) -> Result<()> {
 }
 
 /// What was deleted and what was not when the server refused, or fell silent.
-fn interrupted(found: &[Found], at: usize, error: &ApiError) -> String {
+fn interrupted(found: &[ResourceView], at: usize, error: &ApiError) -> String {
     let is_open = matches!(error, ApiError::Transport(_));
     let (gone, rest) = found.split_at(at);
     let (open, rest) = rest.split_at(usize::from(is_open));

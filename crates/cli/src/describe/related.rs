@@ -3,11 +3,11 @@
 use super::{Description, Link};
 use crate::resource::{
     cells, columns,
-    found::{Found, Shape},
     id::Id,
     kind::Kind,
     lookup::{Filter, Lookup},
     references,
+    view::{Details, ResourceView},
 };
 use tombolo_api::client::{Error, Service};
 use tombolo_model::appmesh::{
@@ -26,7 +26,7 @@ pub(super) struct Table {
     pub(super) rows: Vec<Vec<String>>,
 }
 
-pub(super) async fn describe(lookup: &Lookup, found: Found) -> Result<Description> {
+pub(super) async fn describe(lookup: &Lookup, found: ResourceView) -> Result<Description> {
     Ok(Description {
         refers_to: refers_to(lookup, &found).await?,
         referred_to_by: referred_to_by(lookup, &found.id).await?,
@@ -35,7 +35,7 @@ pub(super) async fn describe(lookup: &Lookup, found: Found) -> Result<Descriptio
     })
 }
 
-async fn refers_to(lookup: &Lookup, found: &Found) -> Result<Vec<Link>> {
+async fn refers_to(lookup: &Lookup, found: &ResourceView) -> Result<Vec<Link>> {
     let mut links = Vec::new();
     let (Id::Mesh(key), Some(spec)) = (&found.id, found.spec()) else {
         return Ok(links);
@@ -65,8 +65,8 @@ async fn state(lookup: &Lookup, target: &Id) -> Result<String> {
     let Some(found) = lookup.find(target).await? else {
         return Ok("missing".into());
     };
-    let instances = match (target, &found.shape, found.spec()) {
-        (Id::Service { namespace, .. }, Shape::Service { service, .. }, _) => {
+    let instances = match (target, &found.details, found.spec()) {
+        (Id::Service { namespace, .. }, Details::Service { service, .. }, _) => {
             lookup.instances(namespace, service).await?
         }
         (_, _, Some(Spec::VirtualNode(spec))) => match &spec.service_discovery {
@@ -87,10 +87,10 @@ async fn state(lookup: &Lookup, target: &Id) -> Result<String> {
 }
 
 /// `2 of 3 instances healthy`.
-fn healthy(instances: &[Found]) -> String {
+fn healthy(instances: &[ResourceView]) -> String {
     let all = instances.len();
     let count = |desired: &str| {
-        let is = |found: &&Found| matches!(&found.shape, Shape::Instance { health, .. } if health == desired);
+        let is = |found: &&ResourceView| matches!(&found.details, Details::Instance { health, .. } if health == desired);
         instances.iter().filter(is).count()
     };
     match count("UNKNOWN") {
@@ -100,14 +100,17 @@ fn healthy(instances: &[Found]) -> String {
 }
 
 /// The instances that a virtual node finds; none where their service is not there.
-async fn behind(lookup: &Lookup, discovery: &CloudMapDiscovery) -> Result<Option<Vec<Found>>> {
+async fn behind(
+    lookup: &Lookup,
+    discovery: &CloudMapDiscovery,
+) -> Result<Option<Vec<ResourceView>>> {
     let (namespace, name) = (&discovery.namespace_name, &discovery.service_name);
     let Some(service) = lookup.service(namespace, name).await? else {
         return Ok(None);
     };
     let mut instances = lookup.instances(namespace, &service).await?;
     instances.retain(|found| {
-        let Shape::Instance { instance, .. } = &found.shape else {
+        let Details::Instance { instance, .. } = &found.details else {
             return false;
         };
         let mut desired = discovery.attributes.iter().flatten();
@@ -154,8 +157,8 @@ async fn referred_to_by(lookup: &Lookup, id: &Id) -> Result<Option<Vec<Link>>> {
     Ok(Some(links))
 }
 
-async fn tables(lookup: &Lookup, found: &Found) -> Result<Vec<Table>> {
-    match (&found.id, &found.shape) {
+async fn tables(lookup: &Lookup, found: &ResourceView) -> Result<Vec<Table>> {
+    match (&found.id, &found.details) {
         (Id::Namespace { name }, _) => {
             let filter = Filter {
                 namespace: Some(name.clone()),
@@ -169,7 +172,7 @@ async fn tables(lookup: &Lookup, found: &Found) -> Result<Vec<Table>> {
                 &services,
             )])
         }
-        (Id::Service { namespace, name }, Shape::Service { service, .. }) => {
+        (Id::Service { namespace, name }, Details::Service { service, .. }) => {
             let instances = lookup.instances(namespace, service).await?;
             Ok(vec![
                 records(namespace, name, service),
@@ -245,7 +248,7 @@ fn records(namespace: &str, name: &str, service: &Service) -> Table {
 }
 
 /// The same table that `tombolo get` prints, without what all rows have in common.
-fn listed(title: &'static str, member: &'static str, kind: Kind, all: &[Found]) -> Table {
+fn listed(title: &'static str, member: &'static str, kind: Kind, all: &[ResourceView]) -> Table {
     let places = Id::containers(kind).len();
     let columns = columns(kind);
     let is_shown = |at: usize| !columns[at].1 && !(1..=places).contains(&at);

@@ -3,8 +3,8 @@
 use super::{Description, Link};
 use crate::{
     resource::{
-        found::{Shape, time},
         since,
+        view::{Details, time},
     },
     table::{NONE, Table},
     terminal::escaped_line,
@@ -84,8 +84,8 @@ fn head(description: &Description) -> Vec<(String, Vec<String>)> {
     if let Some(arn) = found.arn() {
         line("ARN", arn.into());
     }
-    match &found.shape {
-        Shape::Namespace(namespace) => {
+    match &found.details {
+        Details::Namespace(namespace) => {
             line("ID", namespace.id.clone());
             line("HTTP name", namespace.http_name.clone());
             if let Some(zone) = &namespace.hosted_zone_id {
@@ -94,13 +94,13 @@ fn head(description: &Description) -> Vec<(String, Vec<String>)> {
             line("Services", namespace.service_count.to_string());
             line("Created", when(namespace.created_at));
         }
-        Shape::Service { service, .. } => {
+        Details::Service { service, .. } => {
             line("ID", service.id.clone());
             line("Instances", service.instance_count.to_string());
             line("Created", when(service.created_at));
         }
-        Shape::Instance { health, .. } => line("Health", health.clone()),
-        Shape::Mesh(resource) => {
+        Details::Instance { health, .. } => line("Health", health.clone()),
+        Details::Mesh(resource) => {
             let metadata = &resource.metadata;
             line("UID", metadata.uid.clone());
             line("Version", metadata.version.to_string());

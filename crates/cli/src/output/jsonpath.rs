@@ -1,6 +1,6 @@
 //! Templates of JSONPath as `kubectl -o jsonpath=…` takes them.
 //!
-//! Text stands for itself; `{…}` holds a path (`{.items[*].metadata.name}`), a text (`{"\n"}`), or the
+//! Text is printed as it is; `{…}` holds a path (`{.items[*].metadata.name}`), a text (`{"\n"}`), or the
 //! bounds of a loop (`{range .items[*]}…{end}`). What a path does not find prints nothing.
 
 mod path;

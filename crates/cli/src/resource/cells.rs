@@ -1,10 +1,10 @@
-//! What stands in the columns of `tombolo get`.
+//! Columns and cells of resources in `tombolo get`.
 
 use crate::table::age;
 use crate::{
-    resource::found::{Found, Shape},
     resource::kind::Kind,
     resource::references,
+    resource::view::{Details, ResourceView},
 };
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -93,14 +93,14 @@ pub(crate) fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
 }
 
 /// All cells of a resource, those of wide tables included.
-pub(crate) fn cells(found: &Found) -> Vec<String> {
+pub(crate) fn cells(found: &ResourceView) -> Vec<String> {
     let name = found.id.name().to_owned();
     let age = found.created_at().map(since).unwrap_or_default();
     let arn = found.arn().unwrap_or_default().to_owned();
     let places = found.id.metadata();
     let place = |member: &str| places.get(member).map(text).unwrap_or_default();
-    match &found.shape {
-        Shape::Namespace(namespace) => vec![
+    match &found.details {
+        Details::Namespace(namespace) => vec![
             name,
             namespace.kind.as_str().into(),
             namespace.service_count.to_string(),
@@ -108,7 +108,7 @@ pub(crate) fn cells(found: &Found) -> Vec<String> {
             age,
             arn,
         ],
-        Shape::Service { service, .. } => {
+        Details::Service { service, .. } => {
             let records = service.dns_config.iter().flat_map(|dns| &dns.dns_records);
             let records: Vec<String> = records.map(|record| format!("{:?}", record.kind)).collect();
             let check = match (&service.health_check, service.custom_health_check) {
@@ -127,7 +127,7 @@ pub(crate) fn cells(found: &Found) -> Vec<String> {
                 arn,
             ]
         }
-        Shape::Instance {
+        Details::Instance {
             instance, health, ..
         } => {
             let get = |key: &str| instance.attributes.get(key).cloned();
@@ -144,7 +144,7 @@ pub(crate) fn cells(found: &Found) -> Vec<String> {
                 pairs.join(","),
             ]
         }
-        Shape::Mesh(resource) => {
+        Details::Mesh(resource) => {
             let mut cells = vec![name];
             cells.extend(places.iter().skip(1).map(|(_, place)| text(place)));
             cells.extend(of_spec(&resource.spec));
@@ -248,7 +248,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// How long ago a time was.
+/// Time since `time`, as kubectl writes ages.
 pub(crate) fn since(time: Timestamp) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default();

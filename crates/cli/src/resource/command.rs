@@ -3,9 +3,9 @@
 
 use crate::{
     apply::read::Desired,
-    resource::content::{Content, NamespaceSpec, ServiceSpec},
-    resource::found::{Found, Shape},
+    resource::document_spec::{DocumentSpec, NamespaceSpec, ServiceSpec},
     resource::id::Id,
+    resource::view::{Details, ResourceView},
 };
 use std::collections::BTreeMap;
 use tombolo_kube::Denial;
@@ -23,7 +23,7 @@ use tombolo_model::{
 pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
     let tags = tags(desired.tags.as_ref());
     match (&desired.id, &desired.content) {
-        (Id::Namespace { name }, Content::Namespace(spec)) => {
+        (Id::Namespace { name }, DocumentSpec::Namespace(spec)) => {
             let create = cloudmap::CreateNamespace {
                 name: name.clone(),
                 kind: spec.kind,
@@ -35,7 +35,7 @@ pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
             };
             vec![of_registry(cloudmap::Command::CreateNamespace(create))]
         }
-        (Id::Service { name, .. }, Content::Service(spec)) => {
+        (Id::Service { name, .. }, DocumentSpec::Service(spec)) => {
             let create = cloudmap::CreateService {
                 name: name.clone(),
                 namespace_id: container.to_owned(),
@@ -49,10 +49,10 @@ pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
             };
             vec![of_registry(cloudmap::Command::CreateService(create))]
         }
-        (Id::Instance { name, .. }, Content::Instance(spec)) => {
+        (Id::Instance { name, .. }, DocumentSpec::Instance(spec)) => {
             vec![register(container, name, &spec.attributes)]
         }
-        (Id::Mesh(key), Content::Mesh(spec)) => {
+        (Id::Mesh(key), DocumentSpec::Mesh(spec)) => {
             vec![Command::AppMesh(mesh_apply::Command::Create {
                 key: key.clone(),
                 spec: spec.clone(),
@@ -67,7 +67,7 @@ pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
 /// The commands that follow the creation of a resource, by its generated id.
 pub(crate) fn complete(desired: &Desired, id: &str) -> Vec<Command> {
     match &desired.content {
-        Content::Service(spec) => change_attributes(id, spec.attributes.as_ref(), None),
+        DocumentSpec::Service(spec) => change_attributes(id, spec.attributes.as_ref(), None),
         _ => Vec::new(),
     }
 }
@@ -76,21 +76,33 @@ pub(crate) fn complete(desired: &Desired, id: &str) -> Vec<Command> {
 ///
 /// # Errors
 /// What cannot be changed, by its path in the spec.
-pub(crate) fn change(desired: &Desired, found: &Found) -> Result<Vec<Command>, Denial> {
+pub(crate) fn change(desired: &Desired, found: &ResourceView) -> Result<Vec<Command>, Denial> {
     let mut commands = Vec::new();
-    match (&desired.content, found.content(), &found.shape) {
-        (Content::Namespace(spec), Content::Namespace(now), Shape::Namespace(namespace)) => {
+    match (&desired.content, found.content(), &found.details) {
+        (
+            DocumentSpec::Namespace(spec),
+            DocumentSpec::Namespace(now),
+            Details::Namespace(namespace),
+        ) => {
             commands.extend(change_namespace(&namespace.id, spec, &now)?);
         }
-        (Content::Service(spec), Content::Service(now), Shape::Service { service, .. }) => {
+        (
+            DocumentSpec::Service(spec),
+            DocumentSpec::Service(now),
+            Details::Service { service, .. },
+        ) => {
             commands.extend(change_service(&service.id, spec, &now)?);
         }
-        (Content::Instance(spec), Content::Instance(now), Shape::Instance { service_id, .. })
-            if *spec != now =>
-        {
+        (
+            DocumentSpec::Instance(spec),
+            DocumentSpec::Instance(now),
+            Details::Instance { service_id, .. },
+        ) if *spec != now => {
             commands.push(register(service_id, desired.id.name(), &spec.attributes));
         }
-        (Content::Mesh(spec), Content::Mesh(now), Shape::Mesh(resource)) if *spec != now => {
+        (DocumentSpec::Mesh(spec), DocumentSpec::Mesh(now), Details::Mesh(resource))
+            if *spec != now =>
+        {
             commands.push(Command::AppMesh(mesh_apply::Command::Update {
                 key: resource.key.clone(),
                 spec: spec.clone(),
@@ -106,15 +118,15 @@ pub(crate) fn change(desired: &Desired, found: &Found) -> Result<Vec<Command>, D
 }
 
 /// The command that removes a resource.
-pub(crate) fn delete(found: &Found) -> Command {
-    match &found.shape {
-        Shape::Namespace(namespace) => of_registry(cloudmap::Command::DeleteNamespace {
+pub(crate) fn delete(found: &ResourceView) -> Command {
+    match &found.details {
+        Details::Namespace(namespace) => of_registry(cloudmap::Command::DeleteNamespace {
             id: namespace.id.clone(),
         }),
-        Shape::Service { service, .. } => of_registry(cloudmap::Command::DeleteService {
+        Details::Service { service, .. } => of_registry(cloudmap::Command::DeleteService {
             id: service.id.clone(),
         }),
-        Shape::Instance {
+        Details::Instance {
             service_id,
             instance,
             ..
@@ -122,7 +134,7 @@ pub(crate) fn delete(found: &Found) -> Command {
             service_id: service_id.clone(),
             instance_id: instance.id.clone(),
         }),
-        Shape::Mesh(resource) => Command::AppMesh(mesh_apply::Command::Delete {
+        Details::Mesh(resource) => Command::AppMesh(mesh_apply::Command::Delete {
             key: resource.key.clone(),
         }),
     }
@@ -214,12 +226,12 @@ fn change_attributes(
     commands
 }
 
-fn change_tags(found: &Found, desired: &BTreeMap<String, String>) -> Vec<Command> {
+fn change_tags(found: &ResourceView, desired: &BTreeMap<String, String>) -> Vec<Command> {
     let (set, gone) = difference(desired, &found.tags);
-    let tagged = match &found.shape {
-        Shape::Namespace(namespace) => Tagged::Namespace(namespace.id.clone()),
-        Shape::Service { service, .. } => Tagged::Service(service.id.clone()),
-        Shape::Mesh(resource) => {
+    let tagged = match &found.details {
+        Details::Namespace(namespace) => Tagged::Namespace(namespace.id.clone()),
+        Details::Service { service, .. } => Tagged::Service(service.id.clone()),
+        Details::Mesh(resource) => {
             let key = resource.key.clone();
             let mut commands = Vec::new();
             if !gone.is_empty() {
@@ -236,7 +248,7 @@ fn change_tags(found: &Found, desired: &BTreeMap<String, String>) -> Vec<Command
             }
             return commands;
         }
-        Shape::Instance { .. } => return Vec::new(),
+        Details::Instance { .. } => return Vec::new(),
     };
     let mut commands = Vec::new();
     if !gone.is_empty() {

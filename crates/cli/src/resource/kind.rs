@@ -27,7 +27,7 @@ impl Kind {
         Self::Mesh(appmesh::Kind::GatewayRoute),
     ];
 
-    /// Its name in documents: `VirtualNode`.
+    /// The `kind` of documents: `VirtualNode`.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Namespace => "Namespace",
@@ -37,9 +37,9 @@ impl Kind {
         }
     }
 
-    /// Its name on the command line: `virtualnode`.
+    /// The name on the command line: `virtualnode`.
     pub(crate) fn as_str(self) -> &'static str {
-        self.words()[0]
+        self.names()[0]
     }
 
     /// What documents of it say as their `apiVersion`: the id and the version of the AWS API whose shapes
@@ -52,7 +52,7 @@ impl Kind {
     }
 
     /// Singular, plural, and what is short for it.
-    fn words(self) -> &'static [&'static str] {
+    fn names(self) -> &'static [&'static str] {
         match self {
             Self::Namespace => &["namespace", "namespaces", "ns"],
             Self::Service => &["service", "services", "svc"],
@@ -70,7 +70,7 @@ impl Kind {
     }
 
     /// The kind of a document.
-    pub(crate) fn of_title(title: &str) -> Result<Self> {
+    pub(crate) fn from_title(title: &str) -> Result<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.title() == title)
@@ -86,7 +86,7 @@ impl Kind {
 
     /// The kind that one word of the command line means: in singular, plural or short, in any case, bare or
     /// followed by the API it is of (`services.servicediscovery`, `vn.appmesh`).
-    pub(crate) fn of_word(word: &str) -> Result<Self> {
+    pub(crate) fn parse(word: &str) -> Result<Self> {
         let lower = word.to_ascii_lowercase();
         let (bare, api) = match lower.split_once('.') {
             Some((bare, api)) => (bare, Some(api)),
@@ -94,12 +94,12 @@ impl Kind {
         };
         let known = Self::ALL.into_iter().find(|kind| {
             let of_api = api.is_none_or(|api| kind.api_version().split('/').next() == Some(api));
-            of_api && kind.words().contains(&bare)
+            of_api && kind.names().contains(&bare)
         });
         known.ok_or_else(|| {
             let words: Vec<&str> = Self::ALL
                 .iter()
-                .flat_map(|kind| kind.words())
+                .flat_map(|kind| kind.names())
                 .copied()
                 .collect();
             let hint = match nearest(bare, &words) {
@@ -114,15 +114,15 @@ impl Kind {
     }
 
     /// The kinds of `vn`, `routes,virtualnodes` or `all`.
-    pub(crate) fn of_words(words: &str) -> Result<Vec<Self>> {
+    pub(crate) fn parse_list(words: &str) -> Result<Vec<Self>> {
         if words == "all" {
             return Ok(Self::ALL.to_vec());
         }
-        words.split(',').map(Self::of_word).collect()
+        words.split(',').map(Self::parse).collect()
     }
 }
 
-/// The word that somebody may have meant: at most two letters are wrong, and at most half of them.
+/// The closest known word: at most two edits, and at most half of its letters.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     known
@@ -133,13 +133,13 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, known)| known)
 }
 
-/// How many letters must be put in, taken out or replaced to make one word of the other. Long words are not
-/// compared: nobody mistypes them into a kind.
+/// Levenshtein distance of two words. Long words are not
+/// compared: they are no misspelt kind.
 fn distance(a: &str, b: &str) -> usize {
-    const LONGEST: usize = 64;
-    let b: Vec<char> = b.chars().take(LONGEST).collect();
+    const MAX_LETTERS_COMPARED: usize = 64;
+    let b: Vec<char> = b.chars().take(MAX_LETTERS_COMPARED).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, letter) in a.chars().take(LONGEST).enumerate() {
+    for (line, letter) in a.chars().take(MAX_LETTERS_COMPARED).enumerate() {
         let mut before = row[0];
         row[0] = line + 1;
         for (column, other) in b.iter().enumerate() {
@@ -158,24 +158,20 @@ mod tests {
     #[test]
     fn kinds_are_known_by_every_word_that_kubectl_users_type() {
         for kind in Kind::ALL {
-            for word in kind.words() {
-                assert_eq!(Kind::of_word(word).ok(), Some(kind), "{word}");
-                assert_eq!(
-                    Kind::of_word(&word.to_uppercase()).ok(),
-                    Some(kind),
-                    "{word}"
-                );
+            for word in kind.names() {
+                assert_eq!(Kind::parse(word).ok(), Some(kind), "{word}");
+                assert_eq!(Kind::parse(&word.to_uppercase()).ok(), Some(kind), "{word}");
             }
-            assert_eq!(Kind::of_title(kind.title()).ok(), Some(kind));
+            assert_eq!(Kind::from_title(kind.title()).ok(), Some(kind));
         }
-        let of_word = |word| Kind::of_word(word).ok();
-        assert_eq!(of_word("services.servicediscovery"), Some(Kind::Service));
-        assert_eq!(of_word("vn.appmesh"), of_word("vn"));
-        assert!(Kind::of_word("vn.servicediscovery").is_err());
-        let of_words = |words| Kind::of_words(words).ok();
-        assert_eq!(of_words("all").map(|kinds| kinds.len()), Some(10));
+        let parse = |word| Kind::parse(word).ok();
+        assert_eq!(parse("services.servicediscovery"), Some(Kind::Service));
+        assert_eq!(parse("vn.appmesh"), parse("vn"));
+        assert!(Kind::parse("vn.servicediscovery").is_err());
+        let parse_list = |words| Kind::parse_list(words).ok();
+        assert_eq!(parse_list("all").map(|kinds| kinds.len()), Some(10));
         let both = vec![Kind::Namespace, Kind::Service];
-        assert_eq!(of_words("ns,svc"), Some(both));
+        assert_eq!(parse_list("ns,svc"), Some(both));
     }
 
     #[test]
@@ -187,14 +183,14 @@ mod tests {
             ("instnaces", "instances"),
             ("gatewayruote", "gatewayroute"),
         ] {
-            let message = Kind::of_word(wrong).expect_err("misspelt").to_string();
+            let message = Kind::parse(wrong).expect_err("misspelt").to_string();
             assert!(message.contains(&format!("mean {right}?")), "{message}");
         }
-        let message = Kind::of_word("deployments")
+        let message = Kind::parse("deployments")
             .expect_err("of Kubernetes")
             .to_string();
         assert!(message.contains("knows namespace"), "{message}");
-        let message = Kind::of_title("virtualNode")
+        let message = Kind::from_title("virtualNode")
             .expect_err("misspelt")
             .to_string();
         assert!(message.contains("write VirtualNode"), "{message}");

@@ -1,9 +1,9 @@
-//! Finding resources on a server.
+//! Finding resources on a server by name.
 
 use crate::{
-    resource::found::{Found, Shape, by_key},
     resource::id::Id,
     resource::kind::Kind,
+    resource::view::{Details, ResourceView, by_key},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 use tombolo_api::client::{Client, Error, Instance, Namespace, Resource, Service};
 use tombolo_model::appmesh::{self, ResourceKey};
 
-/// How many questions are under way at the same time.
+/// Calls in flight at the same time.
 const AT_ONCE: usize = 16;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Only what is in these: by the members of `metadata` that name them.
+/// Containers that results must be in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) mesh: Option<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Whether nothing of a kind can be in these.
+    /// Whether no resource of the kind can match.
     fn excludes(&self, kind: Kind) -> bool {
         let (router, gateway) = (self.router.is_some(), self.gateway.is_some());
         match kind {
@@ -48,7 +48,7 @@ impl Filter {
     }
 }
 
-/// A server to ask. What names stand for which ids is asked once.
+/// A client of a server that remembers the ids behind names.
 pub(crate) struct Lookup {
     pub(crate) client: Client,
     namespaces: Mutex<Option<Arc<Vec<Namespace>>>>,
@@ -64,8 +64,8 @@ impl Lookup {
         }
     }
 
-    /// A resource, when it is there.
-    pub(crate) async fn find(&self, id: &Id) -> Result<Option<Found>> {
+    /// One resource; `None` when it does not exist.
+    pub(crate) async fn find(&self, id: &Id) -> Result<Option<ResourceView>> {
         match id {
             Id::Mesh(key) => self.mesh_resource(key).await,
             Id::Namespace { name } => match self.namespace(name).await? {
@@ -90,8 +90,8 @@ impl Lookup {
         }
     }
 
-    /// All of these, in the same order.
-    pub(crate) async fn find_all(&self, ids: &[Id]) -> Result<Vec<Option<Found>>> {
+    /// The resources of `ids`, in the same order.
+    pub(crate) async fn find_all(&self, ids: &[Id]) -> Result<Vec<Option<ResourceView>>> {
         stream::iter(ids)
             .map(|id| self.find(id))
             .buffered(AT_ONCE)
@@ -105,7 +105,7 @@ impl Lookup {
         kind: Kind,
         filter: &Filter,
         word: Option<&str>,
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<ResourceView>> {
         if filter.excludes(kind) {
             return Ok(Vec::new());
         }
@@ -125,7 +125,7 @@ impl Lookup {
         mesh: &str,
         kind: appmesh::Kind,
         parent: &str,
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<ResourceView>> {
         let parent = Some(parent.to_owned());
         let filter = Filter {
             mesh: Some(mesh.to_owned()),
@@ -140,26 +140,26 @@ impl Lookup {
     pub(crate) async fn count(&self, mesh: &str, kind: appmesh::Kind) -> Result<usize> {
         let mut count = 0;
         for parent in self.parents(mesh, kind, &Filter::default()).await? {
-            count += gone_is_empty(self.client.list(mesh, kind, &parent).await)?.len();
+            count += empty_if_not_found(self.client.list(mesh, kind, &parent).await)?.len();
         }
         Ok(count)
     }
 
-    async fn mesh_resource(&self, key: &ResourceKey) -> Result<Option<Found>> {
+    async fn mesh_resource(&self, key: &ResourceKey) -> Result<Option<ResourceView>> {
         let Some(resource) = self.client.find(key).await? else {
             return Ok(None);
         };
         self.of_mesh(resource).await
     }
 
-    async fn of_mesh(&self, resource: Resource) -> Result<Option<Found>> {
+    async fn of_mesh(&self, resource: Resource) -> Result<Option<ResourceView>> {
         match self.client.tags_of(&resource.metadata.arn).await {
-            Ok(tags) => Ok(Some(Found {
+            Ok(tags) => Ok(Some(ResourceView {
                 id: Id::Mesh(resource.key.clone()),
                 tags: by_key(tags),
-                shape: Shape::Mesh(Box::new(resource)),
+                details: Details::Mesh(Box::new(resource)),
             })),
-            // It went away meanwhile.
+            // Deleted meanwhile.
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -170,7 +170,7 @@ impl Lookup {
         kind: appmesh::Kind,
         filter: &Filter,
         word: Option<&str>,
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<ResourceView>> {
         let is_wanted = |key: &ResourceKey| {
             let id = Id::Mesh(key.clone());
             word.is_none_or(|word| id.is_called(word))
@@ -189,12 +189,12 @@ impl Lookup {
                 continue;
             }
             for parent in self.parents(&mesh.name, kind, filter).await? {
-                let listed = gone_is_empty(self.client.list(&mesh.name, kind, &parent).await)?;
+                let listed = empty_if_not_found(self.client.list(&mesh.name, kind, &parent).await)?;
                 keys.extend(listed.into_iter().map(|one| one.key));
             }
         }
         keys.retain(is_wanted);
-        let found: Vec<Option<Found>> = stream::iter(&keys)
+        let found: Vec<Option<ResourceView>> = stream::iter(&keys)
             .map(|key| self.mesh_resource(key))
             .buffered(AT_ONCE)
             .try_collect()
@@ -217,7 +217,7 @@ impl Lookup {
         if let Some(desired) = desired {
             return Ok(vec![desired.clone()]);
         }
-        let listed = gone_is_empty(self.client.list(mesh, parent, "").await)?;
+        let listed = empty_if_not_found(self.client.list(mesh, parent, "").await)?;
         let names = listed.into_iter().map(|one| one.key.name.to_string());
         Ok(names.collect())
     }
@@ -259,37 +259,41 @@ impl Lookup {
             .cloned())
     }
 
-    async fn of_namespace(&self, namespace: Namespace) -> Result<Found> {
-        let tags = gone_is_empty(self.client.registry_tags(&namespace.arn).await)?;
-        Ok(Found {
+    async fn of_namespace(&self, namespace: Namespace) -> Result<ResourceView> {
+        let tags = empty_if_not_found(self.client.registry_tags(&namespace.arn).await)?;
+        Ok(ResourceView {
             id: Id::Namespace {
                 name: namespace.name.clone(),
             },
             tags: by_key(tags),
-            shape: Shape::Namespace(namespace),
+            details: Details::Namespace(namespace),
         })
     }
 
-    async fn of_service(&self, namespace: &str, service: Service) -> Result<Found> {
-        let tags = gone_is_empty(self.client.registry_tags(&service.arn).await)?;
+    async fn of_service(&self, namespace: &str, service: Service) -> Result<ResourceView> {
+        let tags = empty_if_not_found(self.client.registry_tags(&service.arn).await)?;
         let attributes = match self.client.service_attributes(&service.id).await {
             Err(error) if error.is_not_found() => BTreeMap::new(),
             attributes => attributes?,
         };
-        Ok(Found {
+        Ok(ResourceView {
             id: Id::Service {
                 namespace: namespace.to_owned(),
                 name: service.name.clone(),
             },
             tags: by_key(tags),
-            shape: Shape::Service {
+            details: Details::Service {
                 service,
                 attributes,
             },
         })
     }
 
-    async fn list_namespaces(&self, filter: &Filter, word: Option<&str>) -> Result<Vec<Found>> {
+    async fn list_namespaces(
+        &self,
+        filter: &Filter,
+        word: Option<&str>,
+    ) -> Result<Vec<ResourceView>> {
         let mut found = Vec::new();
         for namespace in self.wanted_namespaces(filter).await? {
             if word.is_none_or(|word| word == namespace.name) {
@@ -307,7 +311,11 @@ impl Lookup {
         Ok(namespaces)
     }
 
-    async fn list_services(&self, filter: &Filter, word: Option<&str>) -> Result<Vec<Found>> {
+    async fn list_services(
+        &self,
+        filter: &Filter,
+        word: Option<&str>,
+    ) -> Result<Vec<ResourceView>> {
         let mut found = Vec::new();
         for (namespace, service) in self.wanted_services(filter).await? {
             let id = Id::Service {
@@ -338,9 +346,13 @@ impl Lookup {
         Ok(desired)
     }
 
-    async fn list_instances(&self, filter: &Filter, word: Option<&str>) -> Result<Vec<Found>> {
+    async fn list_instances(
+        &self,
+        filter: &Filter,
+        word: Option<&str>,
+    ) -> Result<Vec<ResourceView>> {
         let services = self.wanted_services(filter).await?;
-        let lists: Vec<Vec<Found>> = stream::iter(services)
+        let lists: Vec<Vec<ResourceView>> = stream::iter(services)
             .map(|(namespace, service)| async move {
                 match word {
                     Some(word) => self.instances_called(&namespace, &service, word).await,
@@ -354,8 +366,12 @@ impl Lookup {
     }
 
     /// All instances of a service with their health.
-    pub(crate) async fn instances(&self, namespace: &str, service: &Service) -> Result<Vec<Found>> {
-        let instances = gone_is_empty(self.client.list_instances(&service.id).await)?;
+    pub(crate) async fn instances(
+        &self,
+        namespace: &str,
+        service: &Service,
+    ) -> Result<Vec<ResourceView>> {
+        let instances = empty_if_not_found(self.client.list_instances(&service.id).await)?;
         if instances.is_empty() {
             return Ok(Vec::new());
         }
@@ -370,13 +386,13 @@ impl Lookup {
         Ok(found.collect())
     }
 
-    /// The instance that a word means: it may be an id, and it may lead with what the instance is in.
+    /// The instance that a word names: an id, or a path that ends with one.
     async fn instances_called(
         &self,
         namespace: &str,
         service: &Service,
         word: &str,
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<ResourceView>> {
         let path = format!("{namespace}/{}/", service.name);
         let starts = word.match_indices('/').map(|(at, _)| at + 1);
         let names: Vec<&str> = std::iter::once(0)
@@ -404,7 +420,7 @@ impl Lookup {
         namespace: &str,
         service: &Service,
         name: &str,
-    ) -> Result<Option<Found>> {
+    ) -> Result<Option<ResourceView>> {
         let instance = match self.client.get_instance(&service.id, name).await {
             Err(error) if error.is_not_found() => return Ok(None),
             // A word that cannot be an id names no instance.
@@ -421,15 +437,15 @@ fn of_instance(
     service: &Service,
     instance: Instance,
     health: Option<String>,
-) -> Found {
-    Found {
+) -> ResourceView {
+    ResourceView {
         id: Id::Instance {
             namespace: namespace.to_owned(),
             service: service.name.clone(),
             name: instance.id.clone(),
         },
         tags: BTreeMap::new(),
-        shape: Shape::Instance {
+        details: Details::Instance {
             service_id: service.id.clone(),
             instance,
             health: health.unwrap_or_else(|| "UNKNOWN".into()),
@@ -437,8 +453,8 @@ fn of_instance(
     }
 }
 
-/// A list of what is in something that went away meanwhile.
-fn gone_is_empty<T>(listed: Result<Vec<T>>) -> Result<Vec<T>> {
+/// An empty list where the container was deleted meanwhile.
+fn empty_if_not_found<T>(listed: Result<Vec<T>>) -> Result<Vec<T>> {
     match listed {
         Err(error) if error.is_not_found() => Ok(Vec::new()),
         listed => listed,

@@ -1,10 +1,10 @@
 //! Which resources the words of a command line mean: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
 
 use super::{
-    found::Found,
     id::Id,
     kind::Kind,
     lookup::{Filter, Lookup},
+    view::ResourceView,
 };
 use crate::error::{Error, Result};
 use tombolo_api::client::Error as ApiError;
@@ -92,7 +92,7 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
         return words()
             .map(|word| match word.split_once('/') {
                 Some((kind, name)) if !kind.is_empty() && !name.is_empty() => {
-                    Ok(Target::Called(Kind::of_word(kind)?, name.to_owned()))
+                    Ok(Target::Called(Kind::parse(kind)?, name.to_owned()))
                 }
                 _ => Err(Error::usage(format!(
                     "{word:?} is not KIND/NAME, as the first one is"
@@ -100,7 +100,7 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
             })
             .collect();
     }
-    let kinds = Kind::of_words(kind)?;
+    let kinds = Kind::parse_list(kind)?;
     let targets = kinds.iter().flat_map(|kind| match names {
         [] => vec![Target::All(*kind)],
         names => names
@@ -126,7 +126,7 @@ fn of_arn(word: &str) -> Result<Target> {
 /// What a target's words led to.
 pub(crate) enum Selected {
     /// All that there is, or the one that is named.
-    Found(Vec<Found>),
+    Found(Vec<ResourceView>),
     /// Nothing is called so; what, in words.
     Missing(String),
 }
@@ -163,11 +163,11 @@ pub(crate) async fn find(lookup: &Lookup, filter: &Filter, target: &Target) -> R
     }
 }
 
-fn one(found: Found) -> Selected {
+fn one(found: ResourceView) -> Selected {
     Selected::Found(vec![found])
 }
 
-fn several(kind: Kind, word: &str, found: &[Found]) -> Error {
+fn several(kind: Kind, word: &str, found: &[ResourceView]) -> Error {
     const SHOWN: usize = 5;
     let mut paths: Vec<String> = found.iter().take(SHOWN).map(|it| it.id.path()).collect();
     if found.len() > SHOWN {
@@ -181,7 +181,7 @@ fn several(kind: Kind, word: &str, found: &[Found]) -> Error {
 }
 
 /// A namespace or service by its whole ARN.
-async fn by_arn(lookup: &Lookup, arn: &str) -> Result<Option<Found>, ApiError> {
+async fn by_arn(lookup: &Lookup, arn: &str) -> Result<Option<ResourceView>, ApiError> {
     for namespace in lookup.namespaces().await?.iter() {
         let name = namespace.name.clone();
         if namespace.arn == arn {

@@ -1,4 +1,4 @@
-//! What is wrong, in words.
+//! Problems of a run and its control plane.
 
 use crate::terminal::escaped_line;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tombolo_local::control::Status as RunStatus;
 use tombolo_operator::{Error, Status, SyncState};
 use tombolo_telemetry::ErrorChain;
 
-/// Something wrong, and the command that mends it or tells more; empty where there is none.
+/// A problem, and the command that fixes or explains it; empty where there is none.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) message: String,
@@ -23,7 +23,7 @@ impl Problem {
     }
 }
 
-/// Everything that the run and its control plane say is wrong.
+/// All problems that the run and its control plane report.
 pub(super) fn all(run: Option<&RunStatus>, control_plane: Result<&Status, &Error>) -> Vec<Problem> {
     let mut found = Vec::new();
     match control_plane {

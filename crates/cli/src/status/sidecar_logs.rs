@@ -1,4 +1,4 @@
-//! What sidecars warn of that nobody else can see: clients that wait for a server to speak first.
+//! Warnings that only sidecars can give: clients that wait for a server to speak first.
 
 use super::problem::Problem;
 use futures::{StreamExt, stream};

@@ -37,8 +37,8 @@ pub(super) async fn problems(dead: Vec<DeadTarget>, run: Option<&Client>) -> Vec
 fn message(dead: &DeadTarget) -> String {
     let service = &dead.service.name;
     let (way, failure) = match &dead.route {
-        Some(route) if route.is_tcp => (route_words(&route.key), "are closed"),
-        Some(route) => (route_words(&route.key), "get 503"),
+        Some(route) if route.is_tcp => (route_title(&route.key), "are closed"),
+        Some(route) => (route_title(&route.key), "get 503"),
         None => (String::new(), "fail"),
     };
     match &dead.reason {
@@ -59,7 +59,7 @@ fn message(dead: &DeadTarget) -> String {
     }
 }
 
-fn route_words(route: &ResourceKey) -> String {
+fn route_title(route: &ResourceKey) -> String {
     format!(" (route {} of router {})", route.name, route.parent)
 }
 

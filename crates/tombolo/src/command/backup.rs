@@ -64,7 +64,7 @@ impl Export {
         })
     }
 
-    /// Under its name the file is there whole or not at all.
+    /// Writes to a temporary name and renames: the file is complete or absent.
     async fn to_file(&self, file: &Path) -> Result<(), Error> {
         let failed = |error: io::Error| format!("{}: {error}", file.display());
         let mut name = file.file_name().unwrap_or_default().to_owned();

@@ -31,7 +31,7 @@ enum Sample {
 
 #[derive(clap::Args)]
 pub(crate) struct Color {
-    /// End after the tally; the exit code tells whether every request was answered and both colors came.
+    /// End after the tally; the exit code is 0 when every request was answered and both colors came.
     #[arg(long)]
     once: bool,
     /// How many requests are sent.
@@ -196,7 +196,7 @@ async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> 
     })
 }
 
-/// Status and body of a whole answer, with or without chunks.
+/// Status and body of a complete response, with or without chunks.
 fn parse(answer: &[u8]) -> Option<(u16, String)> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n")?;

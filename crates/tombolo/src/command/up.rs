@@ -24,7 +24,7 @@ pub(crate) struct Up {
     /// again for more files or more clusters.
     #[arg(long = "cluster", value_name = "NAME=PATH", required = true)]
     clusters: Vec<ClusterArgument>,
-    /// Which command each container image stands for.
+    /// The command that each container image is run as.
     #[arg(long, value_name = "FILE", required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub(crate) struct Place {
     /// Lets one cluster reach ports of another: cluster1:cluster2:8080 or cluster1:cluster2:8080-8090.
     #[arg(long = "allow", value_name = "FROM:TO:PORTS")]
     allow: Vec<Opening>,
-    /// How long a pod that should go still serves, after its callers were told.
+    /// How long a terminating pod still serves after its endpoints are withdrawn.
     #[arg(long, value_name = "MILLISECONDS", hide = true)]
     drain_ms: Option<u64>,
 }

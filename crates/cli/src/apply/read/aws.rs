@@ -1,4 +1,4 @@
-//! Inputs and outputs of the aws CLI, where they tell their kind: what `--cli-input-json` takes for the seven
+//! Inputs and outputs of the aws CLI whose members name their kind: what `--cli-input-json` takes for the seven
 //! kinds of App Mesh, bare as input or wrapped as `describe-…` prints it.
 
 use super::{Desired, Location, content, problem};
@@ -38,8 +38,8 @@ const NAMES: [(appmesh::Kind, &[&str]); 7] = [
     (appmesh::Kind::Mesh, &["meshName"]),
 ];
 
-/// Members that say nothing about what the resource shall be.
-const BESIDE: [&str; 5] = ["clientToken", "metadata", "status", "meshOwner", "tags"];
+/// Members that are no part of the desired state.
+const IGNORED: [&str; 5] = ["clientToken", "metadata", "status", "meshOwner", "tags"];
 
 pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     let refused = |denial| vec![problem(&document.origin, None, denial)];
@@ -50,7 +50,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
         .ok_or_else(|| refused(unknown()))?;
     let stray = members.keys().find(|member| {
         let member = member.as_str();
-        member != "spec" && !names.contains(&member) && !BESIDE.contains(&member)
+        member != "spec" && !names.contains(&member) && !IGNORED.contains(&member)
     });
     if let Some(member) = stray {
         let message = format!("a {} has no such member", kind.title());
@@ -60,11 +60,11 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     let mut names_given: Vec<String> = given.map(str::to_owned).collect();
     let name = names_given.pop().unwrap_or_default();
     let id = Id::new(Kind::Mesh(kind), &names_given, name).ok_or_else(|| refused(unknown()))?;
-    let place = Location {
+    let location = Location {
         origin: document.origin.clone(),
         spec: at.clone().field("spec"),
         name: at.clone().field(names.last().copied().unwrap_or_default()),
-        beside: at.clone(),
+        container: at.clone(),
     };
     let tags = tags(members.get("tags"), &at).map_err(refused)?;
     let empty = Value::Object(Map::new());
@@ -72,12 +72,12 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
         None | Some(Value::Null) => &empty,
         Some(spec) => spec,
     };
-    let content = content(&id, spec, &place)?;
+    let content = content(&id, spec, &location)?;
     Ok(Desired {
         id,
         content,
         tags,
-        place,
+        location,
     })
 }
 

@@ -13,7 +13,7 @@ use tombolo_kube::{
 };
 
 /// Whether a document with this `apiVersion` is about a resource of the AWS APIs, in whatever version.
-pub(super) fn is_of_ours(version: &str) -> bool {
+pub(super) fn is_aws_api(version: &str) -> bool {
     let api = |kind: Kind| kind.api_version().split('/').next();
     let group = version.split('/').next();
     Kind::ALL.iter().any(|kind| api(*kind) == group)
@@ -26,27 +26,27 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     };
     let kind = kind(&document.object).map_err(|denial| refused(vec![denial]))?;
     let (id, tags) = identity(kind, &document.object).map_err(refused)?;
-    let place = Location {
+    let location = Location {
         origin: document.origin.clone(),
         spec: "spec".into(),
         name: "metadata.name".into(),
-        beside: "metadata".into(),
+        container: "metadata".into(),
     };
-    let mut problems: Vec<Problem> = strays(&document.object)
+    let mut problems: Vec<Problem> = unknown_members(&document.object)
         .into_iter()
-        .map(|denial| place.problem(&id, denial))
+        .map(|denial| location.problem(&id, denial))
         .collect();
     let empty = Value::Object(serde_json::Map::new());
     let spec = match &document.object["spec"] {
         Value::Null => &empty,
         spec => spec,
     };
-    match content(&id, spec, &place) {
+    match content(&id, spec, &location) {
         Ok(content) if problems.is_empty() => Ok(Desired {
             id,
             content,
             tags,
-            place,
+            location,
         }),
         Ok(_) => Err(problems),
         Err(of_spec) => {
@@ -68,7 +68,7 @@ fn kind(document: &Value) -> Result<Kind, Denial> {
             format!("is missing; known are {known}"),
         ));
     };
-    let kind = Kind::of_title(title).map_err(|error| Denial::new("kind", error.to_string()))?;
+    let kind = Kind::from_title(title).map_err(|error| Denial::new("kind", error.to_string()))?;
     match document["apiVersion"].as_str() {
         Some(version) if version == kind.api_version() => Ok(kind),
         given => {
@@ -167,7 +167,7 @@ fn read_tags(tags: &Value) -> Result<Option<BTreeMap<String, String>>, Denial> {
 }
 
 /// Members of a document that mean nothing. The status is the server's, and read past.
-fn strays(document: &Value) -> Vec<Denial> {
+fn unknown_members(document: &Value) -> Vec<Denial> {
     const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
     let members = document.as_object().into_iter().flatten();
     members

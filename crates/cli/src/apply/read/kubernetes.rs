@@ -5,7 +5,7 @@
 
 use super::{Desired, Location, Problems, Refusal};
 use crate::resource::{
-    content::Content,
+    document_spec::DocumentSpec,
     id::Id,
     kind::Kind,
     lookup::{Filter, Lookup},
@@ -205,7 +205,7 @@ fn default_id(
     Some(Id::Mesh(ResourceKey::new(mesh, kind_of_api, name)))
 }
 
-/// An object that stands for one that is not in the files.
+/// A placeholder for an object that is not in the files.
 fn assumed(kind: crd::Kind, namespace: &str, name: &str, spec: Value) -> Resource {
     let object = json!({
         "apiVersion": crd::API_VERSION,
@@ -301,13 +301,13 @@ fn admit_all(
 fn of_item(item: Item, origin: &Origin) -> Desired {
     Desired {
         id: Id::Mesh(item.key),
-        content: Content::Mesh(item.spec),
+        content: DocumentSpec::Mesh(item.spec),
         tags: None,
-        place: Location {
+        location: Location {
             origin: origin.clone(),
             spec: "spec".into(),
             name: "metadata.name".into(),
-            beside: "spec".into(),
+            container: "spec".into(),
         },
     }
 }

@@ -171,7 +171,7 @@ fn bracket(text: &str) -> Option<usize> {
     None
 }
 
-/// What stands between brackets.
+/// The step in brackets.
 fn indexed(text: &str) -> Result<Step, TemplateError> {
     let number = |text: &str| {
         text.trim().parse::<i64>().map_err(|_| {

@@ -1,8 +1,8 @@
 //! A resource as the server has it.
 
 use crate::{
-    resource::content::{
-        Content, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType, not_empty,
+    resource::document_spec::{
+        DocumentSpec, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType, not_empty,
     },
     resource::id::Id,
 };
@@ -17,15 +17,15 @@ use tombolo_model::{
 
 /// A resource that is there.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct ResourceView {
     pub(crate) id: Id,
     pub(crate) tags: BTreeMap<String, String>,
-    pub(crate) shape: Shape,
+    pub(crate) details: Details,
 }
 
 /// What the API says of it.
 #[derive(Clone, Debug)]
-pub(crate) enum Shape {
+pub(crate) enum Details {
     Namespace(Namespace),
     Service {
         service: Service,
@@ -40,18 +40,18 @@ pub(crate) enum Shape {
     Mesh(Box<Resource>),
 }
 
-impl Found {
-    pub(crate) fn content(&self) -> Content {
-        match &self.shape {
-            Shape::Namespace(namespace) => Content::Namespace(NamespaceSpec::new(
+impl ResourceView {
+    pub(crate) fn content(&self) -> DocumentSpec {
+        match &self.details {
+            Details::Namespace(namespace) => DocumentSpec::Namespace(NamespaceSpec::new(
                 namespace.kind,
                 not_empty(namespace.description.clone()),
                 namespace.soa_ttl,
             )),
-            Shape::Service {
+            Details::Service {
                 service,
                 attributes,
-            } => Content::Service(Box::new(ServiceSpec {
+            } => DocumentSpec::Service(Box::new(ServiceSpec {
                 description: not_empty(service.description.clone()),
                 dns_config: service.dns_config.clone(),
                 health_check_config: service.health_check.clone(),
@@ -60,36 +60,36 @@ impl Found {
                 kind: service.dns_config.is_none().then_some(ServiceType::Http),
                 attributes: Some(attributes.clone()).filter(|all| !all.is_empty()),
             })),
-            Shape::Instance { instance, .. } => Content::Instance(InstanceSpec {
+            Details::Instance { instance, .. } => DocumentSpec::Instance(InstanceSpec {
                 attributes: instance.attributes.clone(),
             }),
-            Shape::Mesh(resource) => Content::Mesh(resource.spec.clone()),
+            Details::Mesh(resource) => DocumentSpec::Mesh(resource.spec.clone()),
         }
     }
 
     /// The spec of a resource of the mesh.
     pub(crate) fn spec(&self) -> Option<&Spec> {
-        match &self.shape {
-            Shape::Mesh(resource) => Some(&resource.spec),
+        match &self.details {
+            Details::Mesh(resource) => Some(&resource.spec),
             _ => None,
         }
     }
 
     pub(crate) fn arn(&self) -> Option<&str> {
-        match &self.shape {
-            Shape::Namespace(namespace) => Some(&namespace.arn),
-            Shape::Service { service, .. } => Some(&service.arn),
-            Shape::Instance { .. } => None,
-            Shape::Mesh(resource) => Some(&resource.metadata.arn),
+        match &self.details {
+            Details::Namespace(namespace) => Some(&namespace.arn),
+            Details::Service { service, .. } => Some(&service.arn),
+            Details::Instance { .. } => None,
+            Details::Mesh(resource) => Some(&resource.metadata.arn),
         }
     }
 
     pub(crate) fn created_at(&self) -> Option<Timestamp> {
-        match &self.shape {
-            Shape::Namespace(namespace) => Some(namespace.created_at),
-            Shape::Service { service, .. } => Some(service.created_at),
-            Shape::Instance { .. } => None,
-            Shape::Mesh(resource) => Some(resource.metadata.created_at),
+        match &self.details {
+            Details::Namespace(namespace) => Some(namespace.created_at),
+            Details::Service { service, .. } => Some(service.created_at),
+            Details::Instance { .. } => None,
+            Details::Mesh(resource) => Some(resource.metadata.created_at),
         }
     }
 
@@ -101,8 +101,8 @@ impl Found {
     }
 
     fn status(&self) -> Value {
-        match &self.shape {
-            Shape::Namespace(namespace) => json!({
+        match &self.details {
+            Details::Namespace(namespace) => json!({
                 "Id": namespace.id,
                 "Arn": namespace.arn,
                 "HttpName": namespace.http_name,
@@ -110,14 +110,14 @@ impl Found {
                 "ServiceCount": namespace.service_count,
                 "CreateDate": time(namespace.created_at),
             }),
-            Shape::Service { service, .. } => json!({
+            Details::Service { service, .. } => json!({
                 "Id": service.id,
                 "Arn": service.arn,
                 "InstanceCount": service.instance_count,
                 "CreateDate": time(service.created_at),
             }),
-            Shape::Instance { health, .. } => json!({ "HealthStatus": health }),
-            Shape::Mesh(resource) => {
+            Details::Instance { health, .. } => json!({ "HealthStatus": health }),
+            Details::Mesh(resource) => {
                 let metadata = &resource.metadata;
                 json!({
                     "arn": metadata.arn,
@@ -135,7 +135,7 @@ impl Found {
 }
 
 /// The document of a resource, without what only a server knows.
-pub(crate) fn document(id: &Id, content: &Content, tags: &BTreeMap<String, String>) -> Value {
+pub(crate) fn document(id: &Id, content: &DocumentSpec, tags: &BTreeMap<String, String>) -> Value {
     let mut metadata = id.metadata();
     if !tags.is_empty() {
         metadata.insert("tags".into(), json!(tags));

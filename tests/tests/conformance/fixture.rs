@@ -13,7 +13,7 @@ use tombolo_tests::{
 };
 
 /// A server, the model of one of its services and the tables that go with it.
-pub(crate) struct Stage<'a> {
+pub(crate) struct Fixture<'a> {
     /// The model.
     pub(crate) model: &'a Model,
     /// The tables.
@@ -38,7 +38,7 @@ pub(crate) struct Exchange {
     pub(crate) reply: Reply,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Fixture<'a> {
     /// Calls a server. What the tables name under `stage` is made first.
     pub(crate) fn new(server: SocketAddr, model: &'a Model, tables: &'a Value) -> Self {
         let mut stage = Self {

@@ -5,8 +5,8 @@ use crate::{
     build::Builder,
     change::{self, Change},
     constraint::{self, Rule, show},
-    fit,
-    stage::Stage,
+    fixture::Fixture,
+    shape_check,
     suite::Suite,
 };
 use serde_json::{Value, json};
@@ -89,10 +89,10 @@ fn what_is_broken_does_not_fit_and_what_is_kept_does() {
             change::is_at(&legal, &constraint.place.path),
             "{what}: {legal}"
         );
-        assert_eq!(fit::misfits(shape, &legal), [""; 0], "{what}");
+        assert_eq!(shape_check::misfits(shape, &legal), [""; 0], "{what}");
         for Change { name, input } in constraint.kept(&builder, &legal) {
             assert_eq!(
-                fit::misfits(shape, &input),
+                shape_check::misfits(shape, &input),
                 [""; 0],
                 "{what} {name}: {input}"
             );
@@ -101,7 +101,7 @@ fn what_is_broken_does_not_fit_and_what_is_kept_does() {
         assert!(!broken.is_empty(), "{what}");
         for Change { name, input } in broken {
             assert_eq!(name, constraint.rule.name());
-            let misfits = fit::misfits(shape, &input);
+            let misfits = shape_check::misfits(shape, &input);
             assert!(!misfits.is_empty(), "{what}: {input}");
             // A list or map that is too long may hold more than one misfit of its own.
             let is_one = misfits.len() == 1 || matches!(constraint.rule, Rule::Max(_));
@@ -114,7 +114,7 @@ fn what_is_broken_does_not_fit_and_what_is_kept_does() {
 fn answers_have_no_members_of_their_own() {
     let model = model();
     let shape = model.shape("Thing");
-    let misfits = |value: Value| fit::misfits(shape, &value);
+    let misfits = |value: Value| shape_check::misfits(shape, &value);
     assert_eq!(misfits(json!({"name": "ab"})), [""; 0]);
     let stranger = misfits(json!({"name": "ab", "other": 1}));
     assert_eq!(stranger, [".other: Thing has no such member"]);
@@ -168,7 +168,7 @@ fn a_server_that_takes_everything_breaks_every_rule() {
     let model = model();
     let tables = json!({"refusals": {"default": ["Invalid"]}});
     let address = serve(|body| (200, body.to_vec()));
-    let mut suite = Suite::new(Stage::new(address, &model, &tables));
+    let mut suite = Suite::new(Fixture::new(address, &model, &tables));
     suite.run();
     let failures = suite.report.failures();
     let failed: BTreeSet<(String, String)> = failures
@@ -194,7 +194,7 @@ fn a_server_that_takes_nothing_reaches_nothing() {
     let model = model();
     let tables = json!({"refusals": {"default": ["Invalid"]}});
     let address = serve(|_| (400, br#"{"__type":"Invalid","message":"no"}"#.to_vec()));
-    let mut suite = Suite::new(Stage::new(address, &model, &tables));
+    let mut suite = Suite::new(Fixture::new(address, &model, &tables));
     suite.run();
     let count = constraint::all(model.operation("Put")).len();
     assert_eq!(

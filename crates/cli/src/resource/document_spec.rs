@@ -1,7 +1,7 @@
-//! What a resource is asked to be: the `spec` of its document.
+//! The `spec` of a document: the desired state of a resource.
 //!
 //! Specs of the mesh are those of the App Mesh API. Those of the registry have the members of the Cloud Map
-//! API's inputs, under the same names. A spec is whole: what it leaves out is not there.
+//! API's inputs, under the same names. A spec is complete: what it leaves out is removed.
 
 use crate::resource::kind::Kind;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,7 +16,7 @@ use tombolo_model::{
 
 /// The spec of a resource of any kind.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Content {
+pub(crate) enum DocumentSpec {
     Mesh(Spec),
     Namespace(NamespaceSpec),
     Service(Box<ServiceSpec>),
@@ -28,7 +28,7 @@ pub(crate) enum Content {
 pub(crate) struct NamespaceSpec {
     #[serde(rename = "Type")]
     pub(crate) kind: NamespaceType,
-    /// Needed to make a private namespace; the API never tells it again.
+    /// Required to create a private namespace; no API call returns it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) vpc: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,12 +68,12 @@ pub(crate) struct ServiceSpec {
     pub(crate) health_check_custom_config: Option<CustomHealthCheck>,
     #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<ServiceType>,
-    /// What is known about the service itself; where absent it is left as it is.
+    /// Attributes of the service itself; kept as they are when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attributes: Option<BTreeMap<String, String>>,
 }
 
-/// How a service is found.
+/// How instances of a service are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum ServiceType {
@@ -90,7 +90,7 @@ pub(crate) struct CustomHealthCheck {
     failure_threshold: u32,
 }
 
-/// An empty description says as much as none.
+/// An empty description counts as absent.
 pub(crate) fn not_empty(description: Option<String>) -> Option<String> {
     description.filter(|text| !text.is_empty())
 }
@@ -127,12 +127,12 @@ impl NamespaceSpec {
         Some(properties.dns_properties.soa.ttl)
     }
 
-    /// Whether a namespace of this sort cannot be made for want of a VPC.
-    pub(crate) fn lacks_vpc(&self) -> bool {
+    /// Whether the namespace is private and names no VPC, so that it cannot be created.
+    pub(crate) fn is_missing_vpc(&self) -> bool {
         self.kind == NamespaceType::DNS_PRIVATE && self.vpc.is_none()
     }
 
-    /// What it becomes where this is: a VPC is not told again, and a TTL that is not given stays.
+    /// The spec after applying `self` to `now`: the VPC is never returned, and an absent TTL is kept.
     pub(crate) fn over(&self, now: &Self) -> Self {
         Self {
             vpc: now.vpc.clone(),
@@ -144,8 +144,8 @@ impl NamespaceSpec {
 }
 
 impl ServiceSpec {
-    /// The same with everything that the API would fill in.
-    fn filled(mut self) -> Self {
+    /// The spec with the API's defaults.
+    fn with_defaults(mut self) -> Self {
         self.description = not_empty(self.description);
         match &mut self.dns_config {
             Some(config) => {
@@ -158,9 +158,9 @@ impl ServiceSpec {
         self
     }
 
-    /// What it becomes where this is: attributes that are not given stay.
+    /// The spec after applying `self` to `now`: absent attributes are kept.
     pub(crate) fn over(&self, now: &Self) -> Self {
-        let mut over = self.clone().filled();
+        let mut over = self.clone().with_defaults();
         if over.attributes.is_none() {
             over.attributes.clone_from(&now.attributes);
         }
@@ -168,7 +168,7 @@ impl ServiceSpec {
         over
     }
 
-    /// Whether it says that it is found by the API alone.
+    /// Whether instances are found by the API alone, without DNS.
     pub(crate) fn is_http_only(&self) -> bool {
         self.kind == Some(ServiceType::Http)
     }
@@ -180,35 +180,35 @@ impl ServiceSpec {
     }
 }
 
-impl Content {
-    /// Reads a spec; every member that no shape has is refused, because the API would drop it.
+impl DocumentSpec {
+    /// Reads a spec; every member that no details has is refused, because the API would drop it.
     pub(crate) fn read(kind: Kind, value: &Value) -> Result<Self, Vec<Denial>> {
         let content = match kind {
-            Kind::Namespace => Self::Namespace(typed(value).map_err(|denial| vec![denial])?),
-            Kind::Service => Self::Service(typed(value).map_err(|denial| vec![denial])?),
-            Kind::Instance => Self::Instance(typed(value).map_err(|denial| vec![denial])?),
+            Kind::Namespace => Self::Namespace(decode(value).map_err(|denial| vec![denial])?),
+            Kind::Service => Self::Service(decode(value).map_err(|denial| vec![denial])?),
+            Kind::Instance => Self::Instance(decode(value).map_err(|denial| vec![denial])?),
             Kind::Mesh(kind) => Self::Mesh(match kind {
-                appmesh::Kind::Mesh => Spec::Mesh(typed(value).map_err(|denial| vec![denial])?),
+                appmesh::Kind::Mesh => Spec::Mesh(decode(value).map_err(|denial| vec![denial])?),
                 appmesh::Kind::VirtualNode => {
-                    Spec::VirtualNode(typed(value).map_err(|denial| vec![denial])?)
+                    Spec::VirtualNode(decode(value).map_err(|denial| vec![denial])?)
                 }
                 appmesh::Kind::VirtualRouter => {
-                    Spec::VirtualRouter(typed(value).map_err(|denial| vec![denial])?)
+                    Spec::VirtualRouter(decode(value).map_err(|denial| vec![denial])?)
                 }
-                appmesh::Kind::Route => Spec::Route(typed(value).map_err(|denial| vec![denial])?),
+                appmesh::Kind::Route => Spec::Route(decode(value).map_err(|denial| vec![denial])?),
                 appmesh::Kind::VirtualService => {
-                    Spec::VirtualService(typed(value).map_err(|denial| vec![denial])?)
+                    Spec::VirtualService(decode(value).map_err(|denial| vec![denial])?)
                 }
                 appmesh::Kind::VirtualGateway => {
-                    Spec::VirtualGateway(typed(value).map_err(|denial| vec![denial])?)
+                    Spec::VirtualGateway(decode(value).map_err(|denial| vec![denial])?)
                 }
                 appmesh::Kind::GatewayRoute => {
-                    Spec::GatewayRoute(typed(value).map_err(|denial| vec![denial])?)
+                    Spec::GatewayRoute(decode(value).map_err(|denial| vec![denial])?)
                 }
             }),
         };
         let mut fields = Vec::new();
-        dropped(value, &content.to_json(), &FieldPath::root(), &mut fields);
+        unknown_fields(value, &content.to_json(), &FieldPath::root(), &mut fields);
         if fields.is_empty() {
             return Ok(content);
         }
@@ -229,7 +229,7 @@ impl Content {
         json.expect("specs have string keys only")
     }
 
-    /// What becomes of a resource that is `now` when this is applied to it.
+    /// The spec of the resource after applying `self`; `now` is absent for a new resource.
     pub(crate) fn over(&self, now: Option<&Self>) -> Self {
         match (self, now) {
             (Self::Namespace(spec), Some(Self::Namespace(now))) => Self::Namespace(spec.over(now)),
@@ -242,7 +242,7 @@ impl Content {
     }
 }
 
-fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Denial> {
+fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Denial> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let mut field = FieldPath::root();
         for segment in error.path().iter() {
@@ -252,12 +252,12 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Denial> {
                 Segment::Enum { .. } | Segment::Unknown => field,
             };
         }
-        Denial::new(field, plain(&error.inner().to_string()))
+        Denial::new(field, readable(&error.inner().to_string()))
     })
 }
 
-/// A message of the decoder in the words of someone who writes YAML.
-fn plain(message: &str) -> String {
+/// A decoder's message in the terms of YAML instead of Rust types.
+fn readable(message: &str) -> String {
     let is_unquoted = (message.starts_with("invalid type: integer")
         || message.starts_with("invalid type: boolean")
         || message.starts_with("invalid type: floating point"))
@@ -274,30 +274,30 @@ fn plain(message: &str) -> String {
     }
 }
 
-/// The members that were written and that are not in what was read of them.
-fn dropped(written: &Value, read: &Value, at: &FieldPath, fields: &mut Vec<FieldPath>) {
+/// Paths of members that the decoder ignored.
+fn unknown_fields(written: &Value, read: &Value, at: &FieldPath, fields: &mut Vec<FieldPath>) {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => {
             for (member, value) in written {
                 let at = at.clone().field(member);
                 match read.get(member) {
-                    Some(read) => dropped(value, read, &at, fields),
-                    None if is_nothing(value) => {}
+                    Some(read) => unknown_fields(value, read, &at, fields),
+                    None if is_empty_value(value) => {}
                     None => fields.push(at),
                 }
             }
         }
         (Value::Array(written), Value::Array(read)) => {
             for (index, (written, read)) in written.iter().zip(read).enumerate() {
-                dropped(written, read, &at.clone().index(index), fields);
+                unknown_fields(written, read, &at.clone().index(index), fields);
             }
         }
         _ => {}
     }
 }
 
-/// Whether leaving a value out says the same.
-fn is_nothing(value: &Value) -> bool {
+/// Whether leaving the value out means the same.
+fn is_empty_value(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
@@ -312,7 +312,7 @@ mod tests {
     use serde_json::json;
 
     fn denied(kind: Kind, value: Value) -> (String, String) {
-        let mut denials = Content::read(kind, &value).expect_err("not a spec");
+        let mut denials = DocumentSpec::read(kind, &value).expect_err("not a spec");
         let denial = denials.remove(0);
         (denial.field.to_string(), denial.message)
     }
@@ -333,7 +333,7 @@ mod tests {
         let (field, _) = denied(Kind::Service, json!({"Descripton": "x"}));
         assert_eq!(field, "Descripton");
         let empty = json!({"listeners": [], "backends": null});
-        Content::read(node, &empty).expect("nothing is lost");
+        DocumentSpec::read(node, &empty).expect("nothing is lost");
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn what_the_api_fills_in_makes_no_difference() {
-        let read = |value: Value| Content::read(Kind::Service, &value).expect("a spec");
+        let read = |value: Value| DocumentSpec::read(Kind::Service, &value).expect("a spec");
         let records = json!([{"Type": "A", "TTL": 5}]);
         let short = read(json!({"DnsConfig": {"DnsRecords": records}}));
         let long = read(json!({

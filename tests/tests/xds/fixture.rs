@@ -23,7 +23,7 @@ use tombolo_xds::{
     server::{Peer, Refusal, Source},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Where xDS is in each sidecar's namespace.
 const XDS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 18000);
 
@@ -62,7 +62,7 @@ fn pod_of(node: &Node) -> &str {
     node.metadata_str("tombolo.io/pod").unwrap_or_default()
 }
 
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     pub(crate) mesh: Mesh,
     scope: Scope,
     store: Store,
@@ -85,7 +85,7 @@ struct Sidecar {
     _pod: PodNet,
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) async fn new() -> Option<Self> {
         let (binary, envoy) = (need("TOMBOLO_BIN")?, need("TOMBOLO_ENVOY")?);
         let scope = Scope::new(ACCOUNT, REGION);
@@ -198,7 +198,7 @@ impl Stage {
         let revision = self.store.view().revision;
         let mut processed = self.source.publisher.processed();
         let compiled = processed.wait_for(|processed| *processed >= revision);
-        let compiled = tokio::time::timeout(PATIENCE, compiled).await;
+        let compiled = tokio::time::timeout(DEADLINE, compiled).await;
         compiled
             .expect("changes are compiled in time")
             .expect("the publisher runs");
@@ -208,7 +208,7 @@ impl Stage {
             if missing.is_empty() {
                 return rejections;
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > DEADLINE {
                 let logs: Vec<String> = missing
                     .iter()
                     .map(|pod| self.sidecars[pod].program.log())

@@ -58,12 +58,12 @@ pub(crate) const COLOR: Key = Key("COLOR", "color-secret", "");
 pub(crate) const OTHER: Key = Key("OTHER", "other-secret", "");
 
 /// The server; it ends with its handle.
-pub(crate) struct Guarded {
+pub(crate) struct AuthenticatedServer {
     pub(crate) api: SocketAddr,
     server: Server,
 }
 
-impl Guarded {
+impl AuthenticatedServer {
     /// Starts one; `None`, with a word about it, when there is no binary.
     pub(crate) fn start() -> Option<Self> {
         Self::start_in(tempfile::tempdir().expect("a directory"), &[])
@@ -176,7 +176,7 @@ pub(crate) fn python(command: &Value) -> Option<Vec<Value>> {
 
 /// A call by boto3, signed with a clock that is wrong by `skew` seconds.
 pub(crate) fn boto(
-    server: &Guarded,
+    server: &AuthenticatedServer,
     key: Key,
     region: &str,
     skew: i64,

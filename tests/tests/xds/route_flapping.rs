@@ -22,7 +22,7 @@ use tombolo_xds::{
 };
 
 /// Long enough for a busy machine; a proxy that got stuck never comes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 const BURSTS: usize = 150;
 /// They answer at different paces, so that changes meet every phase of an exchange.
 const PROXIES: usize = 5;
@@ -47,7 +47,7 @@ async fn proxies_end_with_the_last_change_whatever_they_were_doing() {
         let (target, other) = (["one", "two"][turn % 2], ["two", "one"][turn % 2]);
         for (proxy, held) in held.iter_mut().enumerate() {
             let complete = held.wait_for(|snapshot| leads_to(snapshot, target, other));
-            let complete = timeout(PATIENCE, complete).await;
+            let complete = timeout(DEADLINE, complete).await;
             let complete =
                 complete.unwrap_or_else(|_| panic!("burst {burst}: proxy {proxy} is stuck"));
             complete.expect("the proxy runs");

@@ -1,0 +1,65 @@
+//! What `tombolo doctor` finds in a mesh that runs.
+
+use tombolo_tests::{ProxyKind, Up, until};
+
+const MANIFESTS: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: apps, labels: {mesh: shop, appmesh.k8s.aws/sidecarInjectorWebhook: enabled}}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: Mesh
+metadata: {name: shop}
+spec: {namespaceSelector: {matchLabels: {mesh: shop}}}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualNode
+metadata: {name: front, namespace: apps}
+spec:
+  podSelector: {matchLabels: {app: front}}
+  listeners: [{portMapping: {port: 8080, protocol: http}}]
+  serviceDiscovery: {dns: {hostname: front.apps.svc.cluster.local}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front, namespace: apps}
+spec:
+  selector: {matchLabels: {app: front}}
+  template:
+    metadata: {labels: {app: front}}
+    spec:
+      containers:
+      - name: app
+        image: app
+        ports: [{containerPort: 8080}]
+        env: [{name: ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+"#;
+
+/// Listens on the pod's address and on nothing else.
+const APPLICATION: &str = "import http.server, os
+http.server.HTTPServer((os.environ['ADDRESS'], 8080), http.server.SimpleHTTPRequestHandler).serve_forever()";
+
+#[test]
+fn an_application_that_its_sidecar_cannot_reach_is_named_with_its_address() {
+    let Some(up) = Up::new(ProxyKind::Tombolo) else {
+        return;
+    };
+    let Some(python) = tombolo_need::program("python3", "TOMBOLO_PYTHON") else {
+        return;
+    };
+    let command = serde_json::json!([python, "-c", APPLICATION]);
+    let images = format!("images: {{app: {{command: {command}}}}}");
+    let clusters = up.cluster("one", MANIFESTS).images(&images).start();
+    until("the address is named", || {
+        let problems = clusters.status()["problems"].take();
+        let problems = problems.as_array().into_iter().flatten();
+        let messages: Vec<String> = problems
+            .filter_map(|problem| problem["message"].as_str().map(str::to_owned))
+            .collect();
+        let of_pod = messages
+            .iter()
+            .find(|it| it.contains("an application in pod front-"))?;
+        assert!(of_pod.contains(":8080 alone"), "{of_pod}");
+        Some(())
+    });
+}
