@@ -407,7 +407,7 @@ fn tombolo_commands_sign_with_the_callers_key() {
 
 #[test]
 fn policies_say_who_may_read_tags() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let words = ["resourcegroupstaggingapi", "get-resources"];
@@ -426,7 +426,7 @@ fn policies_say_who_may_read_tags() {
 /// Scripts call more services than are here. They learn that, and not that their signature is wrong.
 #[test]
 fn services_that_are_not_here_are_named_to_real_clients() {
-    let Some(server) = Guarded::start() else {
+    let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let endpoint = format!("http://{}", server.api);

@@ -178,7 +178,7 @@ fn a_dry_run_shows_what_comes_and_what_goes() {
         "{}",
         new.out
     );
-    assert!(new.out.contains("\n+        port: 80\n"), "{}", new.out);
+    assert!(new.out.contains("\n+      port: 80\n"), "{}", new.out);
     assert!(
         new.out
             .ends_with("# 1 to create, 0 to change, 0 unchanged; nothing was sent (dry run)\n")
@@ -188,8 +188,8 @@ fn a_dry_run_shows_what_comes_and_what_goes() {
     for line in [
         "\n-    a: b\n",
         "\n+    a: c\n",
-        "\n-        port: 80\n",
-        "\n+        port: 81\n",
+        "\n-      port: 80\n",
+        "\n+      port: 81\n",
     ] {
         assert!(changed.out.contains(line), "{line}: {}", changed.out);
     }

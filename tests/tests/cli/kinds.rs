@@ -287,7 +287,7 @@ fn what_get_prints_makes_the_same_resources_anew() {
     tool.succeeds(&["delete", "all", "--all"]);
     assert_eq!(tool.json(&["get", "all", "-o", "json"])["items"], json!([]));
     // The API never tells the VPC of a private namespace.
-    let printed = printed.replace("Type: DNS_PRIVATE", "Type: DNS_PRIVATE\n      Vpc: vpc-1");
+    let printed = printed.replace("Type: DNS_PRIVATE", "Type: DNS_PRIVATE\n    Vpc: vpc-1");
     let lines = tool.apply(&printed);
     assert!(
         lines.iter().all(|line| line.ends_with(" created")),
