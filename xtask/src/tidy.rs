@@ -23,11 +23,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kube", &["model", "document"]),
     ("plan", &["model", "store", "xds", "telemetry"]),
     ("proxy", &["xds", "telemetry"]),
+    ("controller", &["model", "api", "kube", "telemetry"]),
     (
         "local",
         &[
             "model",
             "api",
+            "controller",
             "dns",
             "document",
             "kube",

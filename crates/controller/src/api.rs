@@ -1,0 +1,196 @@
+//! The APIs that a controller reconciles into.
+
+mod client;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use tombolo_kube::register::Instance;
+use tombolo_model::Timestamp;
+use tombolo_model::apply::registry::CreateService;
+use tombolo_model::mesh::{Kind, ResourceKey, Spec};
+use tombolo_model::registry::NamespaceType;
+
+/// Why a call failed. The cause is the client's own error, and is what `Display` shows.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// What the call was about does not exist.
+    #[error(transparent)]
+    NotFound(Box<dyn Error + Send + Sync>),
+    /// Something of this name exists already.
+    #[error(transparent)]
+    Exists(Box<dyn Error + Send + Sync>),
+    /// Refused for any other reason; the same call is refused again until something changes.
+    #[error(transparent)]
+    Refused(Box<dyn Error + Send + Sync>),
+    /// There was no answer.
+    #[error(transparent)]
+    Unreachable(Box<dyn Error + Send + Sync>),
+}
+
+impl ApiError {
+    /// How an attempt ended that this error ended.
+    pub(crate) fn outcome(&self) -> crate::Outcome {
+        match self {
+            Self::Unreachable(_) => crate::Outcome::Unreachable,
+            _ => crate::Outcome::Failed,
+        }
+    }
+}
+
+/// A state of a resource: it differs after each change, also when the resource was deleted and created anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// 1 at the creation, one more for each update.
+    pub number: u64,
+    /// The time of the last update.
+    pub updated: Timestamp,
+}
+
+/// A resource as the mesh API shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The ARN.
+    pub arn: String,
+    /// The version.
+    pub version: Version,
+    /// The spec.
+    pub spec: Spec,
+}
+
+/// A resource as a list of the mesh API shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Mesh, kind, parent and name.
+    pub key: ResourceKey,
+    /// The ARN.
+    pub arn: String,
+    /// The version.
+    pub version: Version,
+}
+
+/// The App Mesh API. Calls have deadlines of their own.
+pub trait MeshApi: Send + Sync + 'static {
+    /// A resource, if it exists.
+    fn describe(
+        &self,
+        key: &ResourceKey,
+    ) -> impl Future<Output = Result<Option<Found>, ApiError>> + Send;
+
+    /// Creates a resource, tagged with its [owner](crate::OWNER_TAG).
+    fn create(
+        &self,
+        key: &ResourceKey,
+        spec: &Spec,
+        owner: &str,
+    ) -> impl Future<Output = Result<Found, ApiError>> + Send;
+
+    /// Replaces the spec of a resource.
+    fn update(
+        &self,
+        key: &ResourceKey,
+        spec: &Spec,
+    ) -> impl Future<Output = Result<Found, ApiError>> + Send;
+
+    /// Deletes a resource. One that does not exist is no error.
+    fn delete(&self, key: &ResourceKey) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// The [owner](crate::OWNER_TAG) of a resource, if it carries one.
+    fn owner(&self, arn: &str) -> impl Future<Output = Result<Option<String>, ApiError>> + Send;
+
+    /// Every mesh of the account.
+    fn list_meshes(&self) -> impl Future<Output = Result<Vec<Listed>, ApiError>> + Send;
+
+    /// Every resource of a kind in a mesh. `parent`: the router of routes, the gateway of gateway routes, else empty.
+    fn list(
+        &self,
+        mesh: &str,
+        kind: Kind,
+        parent: &str,
+    ) -> impl Future<Output = Result<Vec<Listed>, ApiError>> + Send;
+}
+
+/// A service of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The id.
+    pub id: String,
+    /// The ARN.
+    pub arn: String,
+    /// The name within its namespace.
+    pub name: String,
+    /// How many instances it has.
+    pub instances: u64,
+}
+
+/// A namespace of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// How its instances are found.
+    pub kind: NamespaceType,
+}
+
+/// The Cloud Map API. Calls have deadlines of their own, and answer when their operation has ended.
+pub trait RegistryApi: Send + Sync + 'static {
+    /// Every namespace of the account.
+    fn list_namespaces(&self) -> impl Future<Output = Result<Vec<Namespace>, ApiError>> + Send;
+
+    /// Creates a private DNS namespace in this VPC.
+    fn create_namespace(
+        &self,
+        name: &str,
+        vpc: &str,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Every service of a namespace.
+    fn list_services(
+        &self,
+        namespace_id: &str,
+    ) -> impl Future<Output = Result<Vec<Service>, ApiError>> + Send;
+
+    /// A service of a namespace by name, if it exists.
+    fn find_service(
+        &self,
+        namespace_id: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Service>, ApiError>> + Send;
+
+    /// Creates a service.
+    fn create_service(
+        &self,
+        service: &CreateService,
+    ) -> impl Future<Output = Result<Service, ApiError>> + Send;
+
+    /// Deletes a service. One that does not exist is no error.
+    fn delete_service(&self, id: &str) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// The [owner](crate::OWNER_TAG) of a service, if it carries one.
+    fn service_owner(
+        &self,
+        arn: &str,
+    ) -> impl Future<Output = Result<Option<String>, ApiError>> + Send;
+
+    /// Every instance of a service, by id.
+    fn list_instances(
+        &self,
+        service_id: &str,
+    ) -> impl Future<Output = Result<BTreeMap<String, Instance>, ApiError>> + Send;
+
+    /// Registers an instance, or replaces the one of the same id.
+    fn register(
+        &self,
+        service_id: &str,
+        instance: &Instance,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Deregisters an instance. One that does not exist is no error.
+    fn deregister(
+        &self,
+        service_id: &str,
+        instance_id: &str,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+}

@@ -1,0 +1,109 @@
+//! Where objects come from and where their status goes.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::watch;
+use tombolo_kube::ClusterObjects;
+use tombolo_kube::crd::{Kind, Resource};
+
+use crate::Status;
+
+/// One cluster. Implementations keep objects in memory; reading them costs no I/O.
+pub trait Cluster: Send + Sync + 'static {
+    /// The name of the cluster; unique among those that share a control plane, and the same in the next run.
+    fn name(&self) -> &str;
+
+    /// Marked as changed after each change of a namespace, a mesh object or a pod. The value means nothing.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Namespaces and mesh objects now. The same `Arc` as before, as long as nothing but the status of an object has
+    /// changed.
+    fn objects(&self) -> Arc<ClusterObjects>;
+
+    /// Every pod now.
+    fn pods(&self) -> Vec<Arc<Pod>>;
+
+    /// Writes the status of an object, unless it is there already. An object that is gone is no error.
+    fn patch_status(
+        &self,
+        object: &ObjectRef,
+        status: &Status,
+    ) -> impl Future<Output = Result<(), PatchError>> + Send;
+
+    /// Sets a condition of a pod to `True` where the pod has it as a readiness gate and it is not. A pod that is gone is
+    /// no error.
+    fn open_gate(
+        &self,
+        namespace: &str,
+        pod: &str,
+        condition: &str,
+    ) -> impl Future<Output = Result<(), PatchError>> + Send;
+}
+
+/// A status that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the status")]
+pub struct PatchError(#[source] pub Box<dyn Error + Send + Sync>);
+
+/// A mesh object of one of a controller's clusters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Index of the cluster.
+    pub cluster: usize,
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; empty for a mesh.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// The reference to an object of the cluster with this index.
+    pub fn of(cluster: usize, resource: &Resource) -> Self {
+        Self {
+            cluster,
+            kind: resource.kind(),
+            namespace: resource.namespace().to_owned(),
+            name: resource.name().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// Waits for a change in any of several clusters.
+pub(crate) struct Changes(Vec<watch::Receiver<u64>>);
+
+impl Changes {
+    /// Changes of these clusters from now on.
+    pub(crate) fn of<C: Cluster>(clusters: &[Arc<C>]) -> Self {
+        Self(clusters.iter().map(|cluster| cluster.changes()).collect())
+    }
+
+    /// Resolves at the next change; at once if there was one since it resolved last. Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        let waiting = self
+            .0
+            .iter_mut()
+            .map(|receiver| Box::pin(receiver.changed()));
+        let (ended, _, rest) = futures::future::select_all(waiting).await;
+        drop(rest);
+        if ended.is_err() {
+            // A cluster that is gone never changes again.
+            std::future::pending::<()>().await;
+        }
+        self.0.iter_mut().for_each(watch::Receiver::mark_unchanged);
+    }
+}

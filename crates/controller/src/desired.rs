@@ -1,0 +1,155 @@
+//! What the mesh API should hold, decided from the objects of all clusters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tombolo_kube::ClusterObjects;
+use tombolo_kube::convert::{self, ConvertError};
+use tombolo_kube::crd::{Kind as ObjectKind, Resource as Object};
+use tombolo_model::mesh::{Kind, ResourceKey, Spec};
+
+use crate::{ObjectRef, Problem, Reason};
+
+/// One resource of the mesh API and the objects that ask for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// The spec.
+    pub spec: Arc<Spec>,
+    /// Who asks for it. A mesh of one name in two clusters is one mesh.
+    pub sources: Vec<ObjectRef>,
+}
+
+/// Everything that the clusters ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// Resources by key.
+    pub resources: BTreeMap<ResourceKey, Resource>,
+    /// Each object that asks for something: the resources that it asks for, and its generation.
+    pub objects: BTreeMap<ObjectRef, Asked>,
+    /// Objects that cannot be converted now, and why. What they asked for before stays as it is.
+    pub refused: BTreeMap<ObjectRef, RefusedObject>,
+    /// Resources of refused objects.
+    kept: BTreeSet<ResourceKey>,
+}
+
+/// What one object asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Its resources: one, and the routes of a virtual router. Empty for an object that is refused.
+    pub resources: Vec<ResourceKey>,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+}
+
+/// Why an object is refused.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RefusedObject {
+    /// It cannot be converted.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// An object of another cluster asks for something different under the same name, and came first.
+    #[error(
+        "{kind} {name} has a different spec in {cluster}; make both equal, or give this one another awsName"
+    )]
+    Conflict {
+        /// The kind of the resource.
+        kind: Kind,
+        /// The name of the resource.
+        name: Arc<str>,
+        /// The other cluster.
+        cluster: String,
+    },
+}
+
+impl From<&RefusedObject> for Problem {
+    fn from(refused: &RefusedObject) -> Self {
+        let reason = match refused {
+            RefusedObject::Convert(_) => Reason::InvalidReference,
+            RefusedObject::Conflict { .. } => Reason::Conflict,
+        };
+        Self {
+            reason,
+            message: refused.to_string(),
+        }
+    }
+}
+
+impl Desired {
+    /// Whether a resource that nobody asks for now must stay, because the object that asked for it is refused.
+    pub fn keeps(&self, key: &ResourceKey) -> bool {
+        let router = || ResourceKey::new(key.mesh.clone(), Kind::VirtualRouter, key.parent.clone());
+        self.kept.contains(key) || (key.kind == Kind::Route && self.kept.contains(&router()))
+    }
+}
+
+/// Merges what all clusters, given by name, ask for. Where two clusters ask for different things under one name, the
+/// first cluster gets it and the object of the other is refused.
+pub fn desired(clusters: &[(&str, &ClusterObjects)]) -> Desired {
+    let mut desired = Desired::default();
+    for (index, (_, objects)) in clusters.iter().enumerate() {
+        for object in ObjectKind::ALL
+            .into_iter()
+            .flat_map(|kind| objects.all(kind))
+        {
+            let source = ObjectRef::of(index, object);
+            let asked = Asked {
+                resources: Vec::new(),
+                generation: object.metadata().generation,
+            };
+            match convert::convert(object, objects) {
+                Ok(Some(converted)) => {
+                    desired.objects.insert(source.clone(), asked);
+                    for item in std::iter::once(converted.resource).chain(converted.routes) {
+                        desired.merge(clusters, item, &source);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    desired.objects.insert(source.clone(), asked);
+                    desired.keep(object, objects);
+                    desired.refused.insert(source, error.into());
+                }
+            }
+        }
+    }
+    desired
+}
+
+impl Desired {
+    fn merge(
+        &mut self,
+        clusters: &[(&str, &ClusterObjects)],
+        item: convert::Item,
+        source: &ObjectRef,
+    ) {
+        let convert::Item { key, spec } = item;
+        if let Some(known) = self.resources.get_mut(&key) {
+            if *known.spec != spec {
+                let first = known.sources.first().map_or(0, |first| first.cluster);
+                let conflict = RefusedObject::Conflict {
+                    kind: key.kind,
+                    name: key.name,
+                    cluster: clusters[first].0.to_owned(),
+                };
+                self.refused.entry(source.clone()).or_insert(conflict);
+                return;
+            }
+            known.sources.push(source.clone());
+        } else {
+            let resource = Resource {
+                spec: Arc::new(spec),
+                sources: vec![source.clone()],
+            };
+            self.resources.insert(key.clone(), resource);
+        }
+        if let Some(asked) = self.objects.get_mut(source) {
+            asked.resources.push(key);
+        }
+    }
+
+    /// An object whose mesh is gone has no key: its resources go.
+    fn keep(&mut self, object: &Object, objects: &ClusterObjects) {
+        self.kept
+            .extend(convert::key(object, objects).ok().flatten());
+    }
+}

@@ -1,0 +1,560 @@
+//! Mesh objects into the App Mesh API.
+
+mod listing;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tombolo_kube::ClusterObjects;
+use tombolo_model::mesh::{Kind, ResourceKey};
+use tombolo_telemetry::ErrorChain;
+
+pub use step::{Known, Observed, Owner, Step, step};
+
+use crate::cluster::Changes;
+use crate::desired::{self, Desired};
+use crate::{
+    ApiError, Cluster, Event, MeshApi, ObjectRef, Observer, Options, Outcome, Problem, Reason,
+    Status, WorkQueue,
+};
+use listing::Listing;
+
+/// Calls under way at a time.
+const CONCURRENT: usize = 16;
+
+/// Keeps the App Mesh API as the objects of all clusters ask for, and writes back what became of them.
+pub struct Controller<C, A> {
+    clusters: Vec<Arc<C>>,
+    api: Arc<A>,
+    options: Arc<Options>,
+    observer: Observer,
+    /// The objects that `desired` was computed from, by cluster.
+    seen: Vec<Arc<ClusterObjects>>,
+    desired: watch::Sender<Arc<Desired>>,
+    /// What the API holds, as far as it is known. Absent: unknown.
+    observed: BTreeMap<ResourceKey, Observed>,
+    problems: BTreeMap<ResourceKey, Problem>,
+    /// Resources that [`Event::Created`] was sent for.
+    announced: BTreeSet<ResourceKey>,
+    /// Resources to reconcile.
+    queue: WorkQueue<ResourceKey>,
+    /// Objects whose status is to be written.
+    statuses: WorkQueue<ObjectRef>,
+    /// What was written last.
+    written: BTreeMap<ObjectRef, Status>,
+    jobs: JoinSet<Done>,
+    /// What each job is about, for those that panic.
+    about: HashMap<Id, About>,
+    listed: Listed,
+}
+
+/// When everything was compared with the API.
+struct Listed {
+    /// When the next comparison starts; absent while one is under way.
+    due: Option<Instant>,
+    /// Comparisons in a row that failed.
+    failures: u32,
+    /// Whether one has succeeded: then only the meshes of ours are listed.
+    once: bool,
+}
+
+enum About {
+    Resource(ResourceKey),
+    Status(ObjectRef),
+    Listing,
+}
+
+enum Done {
+    Resource(ResourceKey, Observed, Result<(), Failure>),
+    Status(ObjectRef, Status, Outcome),
+    Listing(Result<Listing, ApiError>),
+}
+
+/// Why an attempt failed.
+struct Failure {
+    problem: Problem,
+    outcome: Outcome,
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self {
+            problem: Problem::from(&error),
+            outcome: error.outcome(),
+        }
+    }
+}
+
+impl<C: Cluster, A: MeshApi> Controller<C, A> {
+    /// A controller that knows nothing of the API yet.
+    pub fn new(clusters: Vec<Arc<C>>, api: Arc<A>, options: Options, observer: Observer) -> Self {
+        Self {
+            clusters,
+            api,
+            observer,
+            seen: Vec::new(),
+            desired: watch::channel(Arc::default()).0,
+            observed: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            announced: BTreeSet::new(),
+            queue: WorkQueue::new(options.backoff),
+            statuses: WorkQueue::new(options.backoff),
+            written: BTreeMap::new(),
+            jobs: JoinSet::new(),
+            about: HashMap::new(),
+            listed: Listed {
+                due: Some(Instant::now()),
+                failures: 0,
+                once: false,
+            },
+            options: Arc::new(options),
+        }
+    }
+
+    /// What the clusters ask for, as it changes. Computed once for everybody.
+    pub fn desired(&self) -> watch::Receiver<Arc<Desired>> {
+        self.desired.subscribe()
+    }
+
+    /// Reconciles at each change and on a timer, until dropped. `restarted` tells that the API was started again, so
+    /// that it is asked at once and what it may have lost is noticed.
+    pub async fn run(mut self, restarted: Arc<Notify>) {
+        let mut changes = Changes::of(&self.clusters);
+        let mut is_changed = true;
+        loop {
+            if std::mem::take(&mut is_changed) {
+                self.refresh();
+            }
+            self.start_jobs();
+            let due = [
+                self.queue.next_due(),
+                self.statuses.next_due(),
+                self.listed.due,
+            ];
+            let due = due.into_iter().flatten().min();
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changes.next() => is_changed = true,
+                () = restarted.notified() => {
+                    self.queue.reachable();
+                    self.listed.due = self.listed.due.map(|_| Instant::now());
+                }
+                Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+                () = timer => {}
+            }
+        }
+    }
+
+    /// Computes what is desired, if an object has changed, and queues what differs.
+    fn refresh(&mut self) {
+        let objects: Vec<_> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.objects())
+            .collect();
+        let unchanged =
+            |(old, new): (&Arc<ClusterObjects>, &Arc<ClusterObjects>)| Arc::ptr_eq(old, new);
+        if objects.len() == self.seen.len() && self.seen.iter().zip(&objects).all(unchanged) {
+            return;
+        }
+        let named: Vec<_> = (self.clusters.iter().zip(&objects))
+            .map(|(cluster, objects)| (cluster.name(), objects.as_ref()))
+            .collect();
+        let new = Arc::new(desired::desired(&named));
+        self.seen = objects;
+        let old = self.desired.send_replace(new.clone());
+        for (key, resource) in &new.resources {
+            let before = old.resources.get(key);
+            if before.is_none_or(|before| before.spec != resource.spec) {
+                self.queue.add(key.clone(), rank(key, true));
+            }
+        }
+        let gone = old
+            .resources
+            .keys()
+            .filter(|key| !new.resources.contains_key(*key));
+        for key in gone.filter(|key| !new.keeps(key)) {
+            self.problems.remove(key);
+            self.queue.add(key.clone(), rank(key, false));
+        }
+        self.written
+            .retain(|object, _| new.objects.contains_key(object));
+        for object in old
+            .objects
+            .keys()
+            .filter(|object| !new.objects.contains_key(*object))
+        {
+            self.statuses.remove(object);
+        }
+        for object in new.objects.keys() {
+            self.statuses.add(object.clone(), 0);
+        }
+    }
+
+    fn start_jobs(&mut self) {
+        let now = Instant::now();
+        while self.queue.running() < CONCURRENT
+            && let Some(key) = self.queue.pop(now)
+        {
+            let desired = self.desired.borrow().clone();
+            let resource = desired.resources.get(&key);
+            let spec = resource.map(|resource| resource.spec.clone());
+            if spec.is_none() && desired.keeps(&key) {
+                self.queue.finish(&key, Outcome::Done, now);
+                continue;
+            }
+            let observed = self
+                .observed
+                .get(&key)
+                .cloned()
+                .unwrap_or(Observed::Unknown);
+            let (api, owner) = (self.api.clone(), self.options.clone());
+            let about = About::Resource(key.clone());
+            self.spawn(about, async move {
+                let (observed, result) =
+                    reconcile(&*api, &key, spec.as_deref(), observed, &owner.owner).await;
+                Done::Resource(key, observed, result)
+            });
+        }
+        while self.statuses.running() < CONCURRENT
+            && let Some(object) = self.statuses.pop(now)
+        {
+            let status = self.status(&object);
+            let Some(status) = status.filter(|status| self.written.get(&object) != Some(status))
+            else {
+                self.statuses.finish(&object, Outcome::Done, now);
+                continue;
+            };
+            let cluster = self.clusters[object.cluster].clone();
+            self.spawn(About::Status(object.clone()), async move {
+                let outcome = match cluster.patch_status(&object, &status).await {
+                    Ok(()) => Outcome::Done,
+                    Err(error) => {
+                        tracing::warn!(%object, error = %ErrorChain(&error), "status not written");
+                        Outcome::Failed
+                    }
+                };
+                Done::Status(object, status, outcome)
+            });
+        }
+        if self.listed.due.is_some_and(|due| due <= now) {
+            self.listed.due = None;
+            let (api, desired) = (self.api.clone(), self.desired.borrow().clone());
+            let meshes = self.listed.once.then(|| self.own_meshes(&desired));
+            self.spawn(About::Listing, async move {
+                Done::Listing(listing::list(&*api, meshes).await)
+            });
+        }
+    }
+
+    fn spawn(&mut self, about: About, job: impl Future<Output = Done> + Send + 'static) {
+        let id = self.jobs.spawn(job).id();
+        self.about.insert(id, about);
+    }
+
+    /// Meshes that hold something of ours.
+    fn own_meshes(&self, desired: &Desired) -> BTreeSet<Arc<str>> {
+        let known = self.observed.iter().filter(|(_, observed)| match observed {
+            Observed::Present(known) => known.owner == Owner::Us,
+            Observed::Unknown | Observed::Absent => false,
+        });
+        let known = known.map(|(key, _)| key.mesh.clone());
+        known
+            .chain(desired.resources.keys().map(|key| key.mesh.clone()))
+            .collect()
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Done), tokio::task::JoinError>) {
+        let now = Instant::now();
+        match ended {
+            Ok((id, done)) => {
+                self.about.remove(&id);
+                self.done(done, now);
+            }
+            Err(error) => {
+                let about = self.about.remove(&error.id());
+                tracing::error!(
+                    error = %ErrorChain(&error),
+                    "a reconciliation failed"
+                );
+                match about {
+                    Some(About::Resource(key)) => {
+                        let problem = Problem {
+                            reason: Reason::InternalError,
+                            message: "the controller failed on this object; its log says why"
+                                .to_owned(),
+                        };
+                        let failure = Failure {
+                            problem,
+                            outcome: Outcome::Failed,
+                        };
+                        self.done(Done::Resource(key, Observed::Unknown, Err(failure)), now);
+                    }
+                    Some(About::Status(object)) => {
+                        self.statuses.finish(&object, Outcome::Failed, now)
+                    }
+                    Some(About::Listing) => self.listing_failed(now),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done, now: Instant) {
+        match done {
+            Done::Resource(key, observed, result) => self.reconciled(key, observed, result, now),
+            Done::Status(object, status, outcome) => {
+                if outcome == Outcome::Done {
+                    self.written.insert(object.clone(), status);
+                }
+                self.statuses.finish(&object, outcome, now);
+            }
+            Done::Listing(Ok(listing)) => self.compare(listing, now),
+            Done::Listing(Err(error)) => {
+                tracing::debug!(
+                    error = %ErrorChain(&error),
+                    "mesh resources not listed"
+                );
+                self.listing_failed(now);
+            }
+        }
+    }
+
+    fn reconciled(
+        &mut self,
+        key: ResourceKey,
+        observed: Observed,
+        result: Result<(), Failure>,
+        now: Instant,
+    ) {
+        let was_away = self.queue.is_outage();
+        let outcome = match result {
+            Ok(()) => {
+                self.problems.remove(&key);
+                Outcome::Done
+            }
+            Err(Failure { problem, outcome }) => {
+                if outcome == Outcome::Failed && self.problems.get(&key) != Some(&problem) {
+                    tracing::warn!(resource = %key, reason = problem.reason.as_str(), "{problem}");
+                }
+                self.problems.insert(key.clone(), problem);
+                outcome
+            }
+        };
+        self.queue.finish(&key, outcome, now);
+        match (was_away, self.queue.is_outage()) {
+            (false, true) => tracing::warn!("the mesh API does not answer; trying until it does"),
+            (true, false) => tracing::info!("the mesh API answers again"),
+            _ => {}
+        }
+        let desired = self.desired.borrow().clone();
+        let resource = desired.resources.get(&key);
+        for source in resource.iter().flat_map(|resource| &resource.sources) {
+            self.statuses.add(source.clone(), 0);
+        }
+        match (&observed, resource) {
+            (Observed::Present(_), Some(_)) => {
+                if self.announced.insert(key.clone()) {
+                    (self.observer)(Event::Created(key.clone()));
+                }
+            }
+            (Observed::Absent, None) => {
+                self.observed.remove(&key);
+                self.announced.remove(&key);
+                return;
+            }
+            _ => {}
+        }
+        self.observed.insert(key, observed);
+    }
+
+    /// Compares what is listed with what is known, and queues what differs.
+    fn compare(&mut self, listing: Listing, now: Instant) {
+        let desired = self.desired.borrow().clone();
+        for (key, observed) in &mut self.observed {
+            let is_listed = match (listing.resources.get(key), &*observed) {
+                (Some(listed), Observed::Present(known)) => listed.version == known.version,
+                (Some(_), _) => false,
+                (None, Observed::Present(_)) => !listing.covers(&key.mesh),
+                (None, _) => true,
+            };
+            if !is_listed {
+                *observed = Observed::Unknown;
+            }
+        }
+        self.observed.retain(|key, observed| {
+            listing.resources.contains_key(key)
+                || desired.resources.contains_key(key)
+                || matches!(observed, Observed::Present(_))
+        });
+        for key in desired.resources.keys() {
+            if !matches!(self.observed.get(key), Some(Observed::Present(_))) {
+                self.queue.add(key.clone(), rank(key, true));
+            }
+        }
+        for (key, listed) in listing.resources {
+            if desired.resources.contains_key(&key) || desired.keeps(&key) {
+                continue;
+            }
+            let known = self
+                .observed
+                .entry(key.clone())
+                .or_insert(Observed::Unknown);
+            if !matches!(known, Observed::Present(_)) {
+                *known = Observed::Present(Known::listed(listed.arn, listed.version));
+            }
+            if matches!(known, Observed::Present(known) if !known.owner.is_other()) {
+                self.queue.add(key.clone(), rank(&key, false));
+            }
+        }
+        // What somebody changed in a status is written again.
+        self.written.clear();
+        for object in desired.objects.keys() {
+            self.statuses.add(object.clone(), 0);
+        }
+        self.listed = Listed {
+            due: Some(now + self.options.recheck),
+            failures: 0,
+            once: true,
+        };
+    }
+
+    fn listing_failed(&mut self, now: Instant) {
+        self.listed.failures += 1;
+        let pause = self
+            .options
+            .backoff
+            .pause(self.listed.failures)
+            .min(self.options.recheck);
+        self.listed.due = Some(now + pause);
+    }
+
+    /// What an object's status should say; `None` when the object is gone.
+    fn status(&self, object: &ObjectRef) -> Option<Status> {
+        let desired = self.desired.borrow();
+        let asked = desired.objects.get(object)?;
+        let mut status = Status {
+            generation: asked.generation,
+            problem: desired.refused.get(object).map(Problem::from),
+            ..Status::default()
+        };
+        for key in &asked.resources {
+            if let Some(Observed::Present(known)) = self.observed.get(key) {
+                if key.kind == Kind::Route {
+                    status
+                        .routes
+                        .insert(key.name.to_string(), known.arn.clone());
+                } else {
+                    status.arn = Some(known.arn.clone());
+                }
+            }
+            match (&mut status.problem, self.problems.get(key)) {
+                (Some(problem), Some(further)) => {
+                    problem.message = format!("{}; {}", problem.message, further.message);
+                }
+                (none, further) => *none = none.take().or(further.cloned()),
+            }
+        }
+        Some(status)
+    }
+}
+
+/// The order of calls: parents are created before children, and deleted after them, when all else has changed.
+fn rank(key: &ResourceKey, desired: bool) -> u32 {
+    let position = Kind::ALL
+        .iter()
+        .position(|kind| *kind == key.kind)
+        .unwrap_or(0);
+    let kinds = Kind::ALL.len();
+    let rank = if desired {
+        position
+    } else {
+        2 * kinds - position
+    };
+    u32::try_from(rank).unwrap_or(u32::MAX)
+}
+
+/// Calls of one attempt, at most: look, ask for the owner, create, look again, update.
+const STEPS: usize = 6;
+
+/// One attempt: the calls that [`step`] names, until nothing is left or one fails. Also what was observed, which is
+/// worth keeping either way.
+async fn reconcile<A: MeshApi>(
+    api: &A,
+    key: &ResourceKey,
+    desired: Option<&tombolo_model::mesh::Spec>,
+    mut observed: Observed,
+    owner: &str,
+) -> (Observed, Result<(), Failure>) {
+    for _ in 0..STEPS {
+        let next = match (step(desired, &observed), desired) {
+            (Step::Done, _) => return (observed, Ok(())),
+            (Step::Describe, _) => api.describe(key).await.map(Observed::from),
+            (Step::ReadOwner { arn }, _) => api
+                .owner(&arn)
+                .await
+                .map(|found| observed.owned_by(found, owner)),
+            (Step::Create, Some(spec)) => match api.create(key, spec, owner).await {
+                // Somebody else was faster, or the answer to our own creation was lost.
+                Err(ApiError::Exists(_)) => Ok(Observed::Unknown),
+                created => created.map(|found| Observed::applied(found, spec, Owner::Us)),
+            },
+            (Step::Update { owner }, Some(spec)) => match api.update(key, spec).await {
+                Err(ApiError::NotFound(_)) => Ok(Observed::Unknown),
+                updated => updated.map(|found| Observed::applied(found, spec, owner)),
+            },
+            (Step::Create | Step::Update { .. }, None) => return (observed, Ok(())),
+            (Step::Delete, _) => api.delete(key).await.map(|()| Observed::Absent),
+            (Step::Conflict { owner }, _) => {
+                let problem = Problem {
+                    reason: Reason::Conflict,
+                    message: format!(
+                        "{} {} belongs to {owner} and has a different spec there; make both equal, or give this one another awsName",
+                        key.kind, key.name
+                    ),
+                };
+                return (
+                    observed,
+                    Err(Failure {
+                        problem,
+                        outcome: Outcome::Failed,
+                    }),
+                );
+            }
+        };
+        match next {
+            Ok(next) => observed = next,
+            Err(error) => {
+                // An answer that was lost may have been a success.
+                let observed = match error {
+                    ApiError::Unreachable(_) => Observed::Unknown,
+                    _ => observed,
+                };
+                return (observed, Err(error.into()));
+            }
+        }
+    }
+    let problem = Problem {
+        reason: Reason::Refused,
+        message: format!("{} {} changes while it is reconciled", key.kind, key.name),
+    };
+    (
+        observed,
+        Err(Failure {
+            problem,
+            outcome: Outcome::Failed,
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! The decision about one resource: what is desired and what was observed in, the next call out.
+
+use tombolo_model::mesh::Spec;
+
+use crate::api::{Found, Version};
+
+/// What the API holds, as far as it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed {
+    /// Nobody has looked, or it may have changed since.
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Present(Known),
+}
+
+/// A resource that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The ARN.
+    pub arn: String,
+    /// The version that this is about.
+    pub version: Version,
+    /// The spec: what was asked for last, or what was found. `None`: it was only listed.
+    pub spec: Option<Spec>,
+    /// Who created it.
+    pub owner: Owner,
+}
+
+/// Who created a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Its tags were not read.
+    Unknown,
+    /// This controller, in this run or an earlier one.
+    Us,
+    /// Somebody who leaves no tag: a person, a pipeline, another controller.
+    Untagged,
+    /// The controller of this identity.
+    Other(String),
+}
+
+impl Owner {
+    /// Whether it is known to be somebody else's: then it is never deleted.
+    pub fn is_other(&self) -> bool {
+        matches!(self, Self::Untagged | Self::Other(_))
+    }
+}
+
+impl Known {
+    /// A resource of which only this is known.
+    pub(super) fn listed(arn: String, version: Version) -> Self {
+        Self {
+            arn,
+            version,
+            spec: None,
+            owner: Owner::Unknown,
+        }
+    }
+}
+
+impl From<Option<Found>> for Observed {
+    fn from(found: Option<Found>) -> Self {
+        match found {
+            None => Self::Absent,
+            Some(found) => Self::Present(Known {
+                spec: Some(found.spec),
+                ..Known::listed(found.arn, found.version)
+            }),
+        }
+    }
+}
+
+impl Observed {
+    /// After a creation or an update to `spec`.
+    pub(super) fn applied(found: Found, spec: &Spec, owner: Owner) -> Self {
+        Self::Present(Known {
+            arn: found.arn,
+            version: found.version,
+            spec: Some(spec.clone()),
+            owner,
+        })
+    }
+
+    /// After the tags were read: `found` is the owner that they name, `us` this controller.
+    pub(super) fn owned_by(&self, found: Option<String>, us: &str) -> Self {
+        let owner = match found {
+            None => Owner::Untagged,
+            Some(found) if found == us => Owner::Us,
+            Some(found) => Owner::Other(found),
+        };
+        match self {
+            Self::Present(known) => Self::Present(Known {
+                owner,
+                ..known.clone()
+            }),
+            other => other.clone(),
+        }
+    }
+}
+
+/// The next call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// None: it is as desired, or not ours to change.
+    Done,
+    /// Look at it.
+    Describe,
+    /// Read the tags of the resource with this ARN.
+    ReadOwner {
+        /// The ARN.
+        arn: String,
+    },
+    /// Create it.
+    Create,
+    /// Replace its spec; it stays with its owner.
+    Update {
+        /// Who created it.
+        owner: Owner,
+    },
+    /// Delete it.
+    Delete,
+    /// None: another controller wants it otherwise, and came first.
+    Conflict {
+        /// The other controller.
+        owner: String,
+    },
+}
+
+/// Decides the next call. A resource that is not desired is deleted only if this controller created it; one that is
+/// desired is brought to the desired spec, unless another controller created it.
+pub fn step(desired: Option<&Spec>, observed: &Observed) -> Step {
+    match (desired, observed) {
+        (None, Observed::Absent) => Step::Done,
+        (_, Observed::Unknown) => Step::Describe,
+        (Some(_), Observed::Absent) => Step::Create,
+        (Some(_), Observed::Present(Known { spec: None, .. })) => Step::Describe,
+        (Some(spec), Observed::Present(known)) if known.spec.as_ref() == Some(spec) => Step::Done,
+        (_, Observed::Present(known)) => match (&known.owner, desired) {
+            (Owner::Unknown, _) => Step::ReadOwner {
+                arn: known.arn.clone(),
+            },
+            (Owner::Us, None) => Step::Delete,
+            (Owner::Untagged | Owner::Other(_), None) => Step::Done,
+            (Owner::Us | Owner::Untagged, Some(_)) => Step::Update {
+                owner: known.owner.clone(),
+            },
+            (Owner::Other(owner), Some(_)) => Step::Conflict {
+                owner: owner.clone(),
+            },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tombolo_model::Timestamp;
+
+    fn spec(filter: &str) -> Spec {
+        Spec::Mesh(serde_json::from_value(json!({"egressFilter": {"type": filter}})).unwrap())
+    }
+
+    fn present(spec: Option<Spec>, owner: Owner) -> Observed {
+        let version = Version {
+            number: 1,
+            updated: Timestamp::default(),
+        };
+        Observed::Present(Known {
+            spec,
+            owner,
+            ..Known::listed("arn:x".to_owned(), version)
+        })
+    }
+
+    #[test]
+    fn each_combination_has_its_call() {
+        let (a, b) = (spec("ALLOW_ALL"), spec("DROP_ALL"));
+        let other = || Owner::Other("west".to_owned());
+        let read = || Step::ReadOwner {
+            arn: "arn:x".to_owned(),
+        };
+        let cases = [
+            (None, Observed::Unknown, Step::Describe),
+            (Some(&a), Observed::Unknown, Step::Describe),
+            (None, Observed::Absent, Step::Done),
+            (Some(&a), Observed::Absent, Step::Create),
+            (
+                Some(&a),
+                present(Some(a.clone()), Owner::Unknown),
+                Step::Done,
+            ),
+            (Some(&a), present(Some(a.clone()), other()), Step::Done),
+            (Some(&a), present(None, Owner::Unknown), Step::Describe),
+            (Some(&a), present(Some(b.clone()), Owner::Unknown), read()),
+            (
+                Some(&a),
+                present(Some(b.clone()), Owner::Us),
+                Step::Update { owner: Owner::Us },
+            ),
+            (
+                Some(&a),
+                present(Some(b.clone()), Owner::Untagged),
+                Step::Update {
+                    owner: Owner::Untagged,
+                },
+            ),
+            (
+                Some(&a),
+                present(Some(b.clone()), other()),
+                Step::Conflict {
+                    owner: "west".to_owned(),
+                },
+            ),
+            (None, present(None, Owner::Unknown), read()),
+            (None, present(None, Owner::Us), Step::Delete),
+            (None, present(Some(a.clone()), Owner::Untagged), Step::Done),
+            (None, present(Some(a.clone()), other()), Step::Done),
+        ];
+        for (desired, observed, expected) in cases {
+            assert_eq!(
+                step(desired, &observed),
+                expected,
+                "{desired:?} {observed:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! A work queue of keys: each at most once, the failed ones with a growing pause, and none while the API is away.
+//!
+//! Sans-io: time is an argument. The size is bounded by the number of distinct keys, so by the number of objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Pauses between attempts: the first, doubled with each failure up to the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Pause after the first failure.
+    pub first: Duration,
+    /// The longest pause.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    /// 100 ms to 30 s.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Backoff {
+    /// The pause after so many failures in a row, at least one.
+    pub fn pause(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.max)
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is left to do.
+    Done,
+    /// It failed: try again after the key's own pause.
+    Failed,
+    /// Nobody answered. One key at a time is tried, a different one each time, until one is answered.
+    Unreachable,
+}
+
+#[derive(Debug)]
+struct Entry {
+    rank: u32,
+    failures: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    Delayed(Instant),
+    /// `again`: it was added once more meanwhile.
+    Running {
+        again: bool,
+    },
+}
+
+/// Keys to work on. Keys of a lower rank come first, and while one of them is running, none of a higher rank starts: so
+/// what others refer to is there before they are. A key that waits for its next attempt holds nobody up.
+#[derive(Debug)]
+pub struct WorkQueue<K> {
+    backoff: Backoff,
+    entries: BTreeMap<K, Entry>,
+    ready: BTreeSet<(u32, K)>,
+    delayed: BTreeSet<(Instant, K)>,
+    /// Running keys by the rank with which they started.
+    running: BTreeMap<K, u32>,
+    /// Attempts in a row that nobody answered, and when the next may start.
+    outage: Option<(u32, Instant)>,
+}
+
+/// Attempts in a row that were not answered after which the API counts as away rather than one key as unlucky.
+const AWAY: u32 = 3;
+
+/// Pauses while the API is away. The longest bounds how late its return is noticed.
+const OUTAGE: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    max: Duration::from_secs(2),
+};
+
+impl<K: Ord + Clone> WorkQueue<K> {
+    /// An empty queue.
+    pub fn new(backoff: Backoff) -> Self {
+        Self {
+            backoff,
+            entries: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            running: BTreeMap::new(),
+            outage: None,
+        }
+    }
+
+    /// Asks for an attempt as soon as possible, even if the key waits after a failure. A running key is tried again when
+    /// it has ended.
+    pub fn add(&mut self, key: K, rank: u32) {
+        let entry = self.entries.entry(key.clone()).or_insert(Entry {
+            rank,
+            failures: 0,
+            state: State::Running { again: false },
+        });
+        if self.running.contains_key(&key) {
+            entry.rank = rank;
+            entry.state = State::Running { again: true };
+            return;
+        }
+        match entry.state {
+            State::Ready => drop(self.ready.remove(&(entry.rank, key.clone()))),
+            State::Delayed(at) => drop(self.delayed.remove(&(at, key.clone()))),
+            State::Running { .. } => {}
+        }
+        entry.rank = rank;
+        entry.state = State::Ready;
+        self.ready.insert((rank, key));
+    }
+
+    /// Forgets a key that is not running.
+    pub fn remove(&mut self, key: &K) {
+        if self.running.contains_key(key) {
+            return;
+        }
+        if let Some(entry) = self.entries.remove(key) {
+            match entry.state {
+                State::Ready => drop(self.ready.remove(&(entry.rank, key.clone()))),
+                State::Delayed(at) => drop(self.delayed.remove(&(at, key.clone()))),
+                State::Running { .. } => {}
+            }
+        }
+    }
+
+    /// The next key to work on, if one may start now. It is running until [`finish`](Self::finish).
+    pub fn pop(&mut self, now: Instant) -> Option<K> {
+        if let Some((_, until)) = self.outage
+            && (now < until || !self.running.is_empty())
+        {
+            return None;
+        }
+        while let Some((at, _)) = self.delayed.first()
+            && (*at <= now || (self.outage.is_some() && self.ready.is_empty()))
+        {
+            let (_, key) = self.delayed.pop_first()?;
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.state = State::Ready;
+                self.ready.insert((entry.rank, key));
+            }
+        }
+        let (rank, _) = self.ready.first()?;
+        if self.running.values().any(|running| running < rank) {
+            return None;
+        }
+        let (rank, key) = self.ready.pop_first()?;
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.state = State::Running { again: false };
+        }
+        self.running.insert(key.clone(), rank);
+        Some(key)
+    }
+
+    /// Ends the attempt of a running key.
+    pub fn finish(&mut self, key: &K, outcome: Outcome, now: Instant) {
+        if self.running.remove(key).is_none() {
+            return;
+        }
+        match (outcome, self.outage) {
+            (Outcome::Unreachable, outage) => {
+                let failures = outage.map_or(0, |(failures, _)| failures) + 1;
+                self.outage = Some((failures, now + OUTAGE.pause(failures)));
+            }
+            (_, Some((failures, _))) if failures >= AWAY => self.reachable(),
+            _ => self.outage = None,
+        }
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let again = entry.state == State::Running { again: true };
+        if outcome == Outcome::Done && !again {
+            self.entries.remove(key);
+            return;
+        }
+        entry.failures = match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed | Outcome::Unreachable => entry.failures + 1,
+        };
+        if again {
+            entry.state = State::Ready;
+            self.ready.insert((entry.rank, key.clone()));
+        } else {
+            let at = now + self.backoff.pause(entry.failures);
+            entry.state = State::Delayed(at);
+            self.delayed.insert((at, key.clone()));
+        }
+    }
+
+    /// When [`pop`](Self::pop) may have a key that it has not now; `None` when only an addition or the end of a running
+    /// key can change that.
+    pub fn next_due(&self) -> Option<Instant> {
+        match self.outage {
+            Some((_, until)) if self.running.is_empty() && !self.entries.is_empty() => Some(until),
+            Some(_) => None,
+            None => self.delayed.first().map(|(at, _)| *at),
+        }
+    }
+
+    /// Whether the last attempt was not answered.
+    pub fn is_outage(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// Ends an outage, because somebody knows that the API is back: what waits is tried at once.
+    pub fn reachable(&mut self) {
+        self.outage = None;
+        while let Some((_, key)) = self.delayed.pop_first() {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.state = State::Ready;
+                entry.failures = 0;
+                self.ready.insert((entry.rank, key));
+            }
+        }
+    }
+
+    /// Keys that are running.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> (WorkQueue<&'static str>, Instant) {
+        (WorkQueue::new(Backoff::default()), Instant::now())
+    }
+
+    #[test]
+    fn a_key_that_fails_waits_longer_each_time_and_holds_nobody_up() {
+        let (mut queue, mut now) = queue();
+        queue.add("bad", 0);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            assert_eq!(queue.pop(now), Some("bad"));
+            queue.finish(&"bad", Outcome::Failed, now);
+            queue.add("good", 1);
+            assert_eq!(
+                queue.pop(now),
+                Some("good"),
+                "the failed key is not in the way"
+            );
+            queue.finish(&"good", Outcome::Done, now);
+            let due = queue.next_due().unwrap();
+            assert_eq!(queue.pop(due - Duration::from_millis(1)), None);
+            pauses.push(due - now);
+            now = due;
+        }
+        assert!(pauses.is_sorted() && pauses[0] == Duration::from_millis(100));
+        assert_eq!(pauses[11], Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_key_is_never_worked_on_twice_at_a_time_and_no_addition_is_lost() {
+        let (mut queue, now) = queue();
+        queue.add("a", 0);
+        queue.add("a", 0);
+        assert_eq!(queue.pop(now), Some("a"));
+        queue.add("a", 0);
+        assert_eq!(queue.pop(now), None);
+        queue.finish(&"a", Outcome::Done, now);
+        assert_eq!(queue.pop(now), Some("a"), "it was added while it ran");
+        queue.finish(&"a", Outcome::Done, now);
+        assert_eq!((queue.pop(now), queue.next_due()), (None, None));
+    }
+
+    #[test]
+    fn what_changes_while_it_waits_is_tried_at_once() {
+        let (mut queue, now) = queue();
+        queue.add("a", 0);
+        queue.pop(now);
+        queue.finish(&"a", Outcome::Failed, now);
+        assert_eq!(queue.pop(now), None);
+        queue.add("a", 0);
+        assert_eq!(queue.pop(now), Some("a"));
+    }
+
+    #[test]
+    fn higher_ranks_wait_for_running_keys_of_lower_ones() {
+        let (mut queue, now) = queue();
+        for (key, rank) in [("route", 2), ("mesh", 0), ("red", 1), ("blue", 1)] {
+            queue.add(key, rank);
+        }
+        assert_eq!(queue.pop(now), Some("mesh"));
+        assert_eq!(queue.pop(now), None);
+        queue.finish(&"mesh", Outcome::Done, now);
+        assert_eq!(
+            (queue.pop(now), queue.pop(now)),
+            (Some("blue"), Some("red"))
+        );
+        queue.finish(&"blue", Outcome::Done, now);
+        assert_eq!(queue.pop(now), None);
+        queue.finish(&"red", Outcome::Done, now);
+        assert_eq!(queue.pop(now), Some("route"));
+    }
+
+    #[test]
+    fn while_nobody_answers_one_key_is_tried_at_a_time_and_none_is_blamed() {
+        let (mut queue, mut now) = queue();
+        for key in ["a", "b", "c"] {
+            queue.add(key, 0);
+        }
+        assert!(queue.pop(now).is_some() && queue.pop(now).is_some());
+        queue.finish(&"a", Outcome::Unreachable, now);
+        queue.finish(&"b", Outcome::Unreachable, now);
+        let mut longest = Duration::ZERO;
+        let mut tried = BTreeSet::new();
+        for _ in 0..20 {
+            let due = queue.next_due().unwrap();
+            longest = longest.max(due - now);
+            now = due;
+            let key = queue.pop(now).unwrap();
+            tried.insert(key);
+            assert_eq!(queue.pop(now), None, "only one at a time");
+            queue.finish(&key, Outcome::Unreachable, now);
+        }
+        assert_eq!((longest, tried.len()), (OUTAGE.max, 3));
+        now = queue.next_due().unwrap();
+        let first = queue.pop(now).unwrap();
+        queue.finish(&first, Outcome::Done, now);
+        assert!(
+            queue.pop(now).is_some() && queue.pop(now).is_some(),
+            "all are tried at once"
+        );
+    }
+
+    #[test]
+    fn one_key_that_is_never_answered_does_not_stop_the_others() {
+        let (mut queue, mut now) = queue();
+        queue.add("stuck", 0);
+        let mut good = 0;
+        for _ in 0..50 {
+            queue.add("good", 0);
+            now = queue.next_due().map_or(now, |due| due.max(now)) + Duration::from_millis(1);
+            while let Some(key) = queue.pop(now) {
+                let stuck = key == "stuck";
+                good += u32::from(!stuck);
+                let outcome = if stuck {
+                    Outcome::Unreachable
+                } else {
+                    Outcome::Done
+                };
+                queue.finish(&key, outcome, now);
+            }
+        }
+        assert!(good >= 45, "{good}");
+    }
+
+    /// The queue against a model: whatever happens, each key that was added and has not succeeded since comes again.
+    #[test]
+    fn no_key_is_lost() {
+        for seed in 0..200_u64 {
+            let mut state = seed;
+            let mut random = |bound: u64| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % bound
+            };
+            let (mut queue, mut now) = (WorkQueue::new(Backoff::default()), Instant::now());
+            let (mut wanted, mut running) = (BTreeSet::new(), BTreeSet::new());
+            for _ in 0..300 {
+                match random(4) {
+                    0 => {
+                        let key = random(8);
+                        queue.add(key, u32::try_from(random(3)).unwrap());
+                        wanted.insert(key);
+                    }
+                    1 => now += Duration::from_millis(random(400)),
+                    2 => {
+                        if let Some(key) = queue.pop(now) {
+                            assert!(running.insert(key), "seed {seed}: {key} runs twice");
+                            wanted.remove(&key);
+                        }
+                    }
+                    _ => {
+                        if let Some(key) = running.pop_first() {
+                            let outcome = [Outcome::Done, Outcome::Failed, Outcome::Unreachable]
+                                [random(3) as usize];
+                            queue.finish(&key, outcome, now);
+                            if outcome != Outcome::Done {
+                                wanted.insert(key);
+                            }
+                        }
+                    }
+                }
+            }
+            for _ in 0..200 {
+                now += Duration::from_secs(60);
+                if let Some(key) = running.pop_first() {
+                    queue.finish(&key, Outcome::Done, now);
+                }
+                while let Some(key) = queue.pop(now) {
+                    wanted.remove(&key);
+                    queue.finish(&key, Outcome::Done, now);
+                }
+            }
+            assert!(wanted.is_empty(), "seed {seed}: lost {wanted:?}");
+        }
+    }
+}

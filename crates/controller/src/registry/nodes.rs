@@ -1,0 +1,268 @@
+//! The virtual nodes of all clusters that use the registry, and their pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use tombolo_kube::ClusterObjects;
+use tombolo_kube::crd::VirtualNode;
+use tombolo_kube::inject::CLOUD_MAP_GATE;
+use tombolo_kube::register::{self, Instance, Owner, PodClass};
+use tombolo_kube::selector;
+
+use crate::{CLUSTER_ATTRIBUTE, Cluster};
+
+/// A service by its names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceName {
+    /// The namespace.
+    pub namespace: String,
+    /// The service in it.
+    pub service: String,
+}
+
+/// A virtual node of one cluster, with the service that it registers in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeKey {
+    /// The service.
+    pub service: ServiceName,
+    /// Index of the cluster.
+    pub cluster: usize,
+    /// The mesh, as the mesh API names it.
+    pub mesh: String,
+    /// The node, as the mesh API names it.
+    pub node: String,
+}
+
+impl NodeKey {
+    /// The node of one of these clusters that registered an instance of a service.
+    pub(super) fn of_instance<'a>(
+        service: &ServiceName,
+        instance: &Instance,
+        mut clusters: impl Iterator<Item = &'a str>,
+    ) -> Option<Self> {
+        let attribute = |name: &str| instance.attributes.get(name);
+        let cluster = attribute(CLUSTER_ATTRIBUTE)?;
+        Some(Self {
+            service: service.clone(),
+            cluster: clusters.position(|name| name == cluster)?,
+            mesh: attribute(register::MESH)?.clone(),
+            node: attribute(register::VIRTUAL_NODE)?.clone(),
+        })
+    }
+}
+
+/// Namespace and name of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodRef {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl PodRef {
+    fn of(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            name: pod.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A pod of a node.
+#[derive(Clone, Debug)]
+pub struct NodePod {
+    /// What it means to the registry.
+    pub class: PodClass,
+    /// Its instance.
+    pub instance: Instance,
+    /// Which pod it is.
+    pub pod: PodRef,
+    /// Whether it has the gate of the registry, and that is closed.
+    pub awaits_gate: bool,
+}
+
+/// A virtual node that uses the registry.
+pub(super) struct Node {
+    object: Arc<VirtualNode>,
+    pub(super) uid: String,
+}
+
+/// Everything that the registry should hold, as it changes.
+#[derive(Default)]
+pub(super) struct Nodes {
+    seen: Vec<Arc<ClusterObjects>>,
+    nodes: BTreeMap<NodeKey, Node>,
+    /// Pods of each cluster.
+    pods: Vec<BTreeMap<PodRef, Arc<Pod>>>,
+    /// Names of the clusters, for the attribute of instances.
+    clusters: Vec<String>,
+}
+
+impl Nodes {
+    /// Takes in the present objects and pods; answers with the nodes to look at.
+    pub(super) fn refresh<C: Cluster>(&mut self, clusters: &[Arc<C>]) -> BTreeSet<NodeKey> {
+        let mut changed = BTreeSet::new();
+        self.clusters = clusters
+            .iter()
+            .map(|cluster| cluster.name().to_owned())
+            .collect();
+        let objects: Vec<_> = clusters.iter().map(|cluster| cluster.objects()).collect();
+        let same = self.seen.len() == objects.len()
+            && self
+                .seen
+                .iter()
+                .zip(&objects)
+                .all(|(old, new)| Arc::ptr_eq(old, new));
+        if !same {
+            let nodes = objects
+                .iter()
+                .enumerate()
+                .flat_map(|(index, objects)| in_cluster(index, objects));
+            let nodes: BTreeMap<NodeKey, Node> = nodes.collect();
+            let old = std::mem::replace(&mut self.nodes, nodes);
+            changed.extend(
+                old.keys()
+                    .filter(|key| !self.nodes.contains_key(*key))
+                    .cloned(),
+            );
+            let is_changed = |key: &NodeKey, node: &Node| {
+                old.get(key)
+                    .is_none_or(|old| old.object.spec != node.object.spec)
+            };
+            changed.extend(
+                self.nodes
+                    .iter()
+                    .filter(|(key, node)| is_changed(key, node))
+                    .map(|(key, _)| key.clone()),
+            );
+            self.seen = objects;
+        }
+        self.pods.resize_with(clusters.len(), BTreeMap::new);
+        for (index, cluster) in clusters.iter().enumerate() {
+            let new: BTreeMap<PodRef, Arc<Pod>> = cluster
+                .pods()
+                .into_iter()
+                .map(|pod| (PodRef::of(&pod), pod))
+                .collect();
+            let old = std::mem::replace(&mut self.pods[index], new);
+            let new = &self.pods[index];
+            let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
+            let moved = new
+                .iter()
+                .filter(|(key, pod)| old.get(*key).is_none_or(|old| !Arc::ptr_eq(old, pod)));
+            let before = moved.clone().filter_map(|(key, _)| old.get_key_value(key));
+            for (_, pod) in gone.chain(moved.clone()).chain(before) {
+                changed.extend(self.selecting(index, pod).cloned());
+            }
+        }
+        changed
+    }
+
+    /// Nodes of a cluster whose selector matches a pod.
+    fn selecting<'a>(&'a self, cluster: usize, pod: &'a Pod) -> impl Iterator<Item = &'a NodeKey> {
+        let selecting = self
+            .nodes
+            .iter()
+            .filter(move |(key, node)| key.cluster == cluster && node.selects(pod));
+        selecting.map(|(key, _)| key)
+    }
+
+    pub(super) fn contains(&self, key: &NodeKey) -> bool {
+        self.nodes.contains_key(key)
+    }
+
+    pub(super) fn get(&self, key: &NodeKey) -> Option<&Node> {
+        self.nodes.get(key)
+    }
+
+    /// Services that nodes use.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.nodes.keys().map(|key| &key.service)
+    }
+
+    /// Nodes that use a service.
+    pub(super) fn of_service(&self, service: &ServiceName) -> impl Iterator<Item = &NodeKey> {
+        self.nodes.keys().filter(move |key| key.service == *service)
+    }
+
+    /// A node that uses a service, if one does.
+    pub(super) fn user(&self, service: &ServiceName) -> Option<&Node> {
+        let key = self.of_service(service).next()?;
+        self.nodes.get(key)
+    }
+
+    /// The pods of a node that have an address.
+    pub(super) fn pods(&self, key: &NodeKey, node: &Node) -> Vec<NodePod> {
+        let owner = Owner {
+            mesh: key.mesh.clone(),
+            virtual_node: key.node.clone(),
+        };
+        let pods = self.pods[key.cluster]
+            .values()
+            .filter(|pod| node.selects(pod));
+        let pods = pods.filter_map(|pod| {
+            let mut instance = register::instance(pod, &node.object, &owner, None)?;
+            let cluster = self.clusters[key.cluster].clone();
+            instance
+                .attributes
+                .insert(CLUSTER_ATTRIBUTE.to_owned(), cluster);
+            Some(NodePod {
+                class: register::classify(pod),
+                instance,
+                pod: PodRef::of(pod),
+                awaits_gate: awaits_gate(pod),
+            })
+        });
+        pods.collect()
+    }
+}
+
+impl Node {
+    fn selects(&self, pod: &Pod) -> bool {
+        let selector = self.object.spec.pod_selector.as_ref();
+        pod.metadata.namespace == self.object.metadata.namespace
+            && selector.is_some_and(|selector| {
+                let empty = BTreeMap::new();
+                selector::matches(selector, pod.metadata.labels.as_ref().unwrap_or(&empty))
+            })
+    }
+}
+
+/// The nodes of a cluster that are found through the registry. One whose mesh is gone is in no mesh.
+fn in_cluster(index: usize, objects: &ClusterObjects) -> impl Iterator<Item = (NodeKey, Node)> {
+    objects.virtual_nodes().filter_map(move |node| {
+        let cloud_map = node.spec.cloud_map()?;
+        let mesh = objects.mesh(&node.spec.mesh_ref.as_ref()?.name)?;
+        let key = NodeKey {
+            service: ServiceName {
+                namespace: cloud_map.namespace_name.clone(),
+                service: cloud_map.service_name.clone(),
+            },
+            cluster: index,
+            mesh: mesh.spec.aws_name.clone()?,
+            node: node.spec.aws_name.clone()?,
+        };
+        let uid = node.metadata.uid.clone().unwrap_or_default();
+        let object = Arc::new(node.clone());
+        Some((key, Node { object, uid }))
+    })
+}
+
+fn awaits_gate(pod: &Pod) -> bool {
+    let gates = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.readiness_gates.iter().flatten());
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    gates
+        .into_iter()
+        .any(|gate| gate.condition_type == CLOUD_MAP_GATE)
+        && !conditions
+            .into_iter()
+            .any(|condition| condition.type_ == CLOUD_MAP_GATE && condition.status == "True")
+}
