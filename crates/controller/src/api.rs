@@ -7,9 +7,9 @@ use std::error::Error;
 
 use tombolo_kube::register::Instance;
 use tombolo_model::Timestamp;
-use tombolo_model::apply::registry::CreateService;
-use tombolo_model::mesh::{Kind, ResourceKey, Spec};
-use tombolo_model::registry::NamespaceType;
+use tombolo_model::apply::cloudmap::CreateService;
+use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
+use tombolo_model::cloudmap::NamespaceType;
 
 /// Why a call failed. The cause is the client's own error, and is what `Display` shows.
 #[derive(Debug, thiserror::Error)]

@@ -19,8 +19,8 @@ pub trait Cluster: Send + Sync + 'static {
     /// Marked as changed after each change of a namespace, a mesh object or a pod. The value means nothing.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// Namespaces and mesh objects now. The same `Arc` as before, as long as nothing but the status of an object has
-    /// changed.
+    /// Namespaces and mesh objects now: complete from the first call on, since what nobody asks for is deleted. The same
+    /// `Arc` as before, as long as nothing but the status of an object has changed.
     fn objects(&self) -> Arc<ClusterObjects>;
 
     /// Every pod now.
@@ -84,16 +84,16 @@ impl fmt::Display for ObjectRef {
 }
 
 /// Waits for a change in any of several clusters.
-pub(crate) struct Changes(Vec<watch::Receiver<u64>>);
+pub struct Changes(Vec<watch::Receiver<u64>>);
 
 impl Changes {
     /// Changes of these clusters from now on.
-    pub(crate) fn of<C: Cluster>(clusters: &[Arc<C>]) -> Self {
+    pub fn of<C: Cluster>(clusters: &[Arc<C>]) -> Self {
         Self(clusters.iter().map(|cluster| cluster.changes()).collect())
     }
 
     /// Resolves at the next change; at once if there was one since it resolved last. Cancel safe.
-    pub(crate) async fn next(&mut self) {
+    pub async fn next(&mut self) {
         let waiting = self
             .0
             .iter_mut()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tombolo_kube::ClusterObjects;
 use tombolo_kube::convert::{self, ConvertError};
 use tombolo_kube::crd::{Kind as ObjectKind, Resource as Object};
-use tombolo_model::mesh::{Kind, ResourceKey, Spec};
+use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
 
 use crate::{ObjectRef, Problem, Reason};
 

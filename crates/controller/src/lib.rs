@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{ApiError, MeshApi, RegistryApi};
-pub use cluster::{Cluster, ObjectRef, PatchError};
+pub use cluster::{Changes, Cluster, ObjectRef, PatchError};
 pub use desired::{Desired, desired};
 pub use queue::{Backoff, Outcome, WorkQueue};
 pub use status::{Problem, Reason, Status};
@@ -72,7 +72,7 @@ impl Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A resource is in the mesh API for the first time in this run.
-    Created(tombolo_model::mesh::ResourceKey),
+    Created(tombolo_model::appmesh::ResourceKey),
     /// A Cloud Map namespace did not exist and was created.
     NamespaceCreated {
         /// The name of the namespace.

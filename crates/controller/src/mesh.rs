@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tombolo_kube::ClusterObjects;
-use tombolo_model::mesh::{Kind, ResourceKey};
+use tombolo_model::appmesh::{Kind, ResourceKey};
 use tombolo_telemetry::ErrorChain;
 
 pub use step::{Known, Observed, Owner, Step, step};
@@ -491,7 +491,7 @@ const STEPS: usize = 6;
 async fn reconcile<A: MeshApi>(
     api: &A,
     key: &ResourceKey,
-    desired: Option<&tombolo_model::mesh::Spec>,
+    desired: Option<&tombolo_model::appmesh::Spec>,
     mut observed: Observed,
     owner: &str,
 ) -> (Observed, Result<(), Failure>) {

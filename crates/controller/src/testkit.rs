@@ -10,9 +10,9 @@ use tombolo_kube::crd::{Kind as ObjectKind, Resource};
 use tombolo_kube::register::Instance;
 use tombolo_kube::{ClusterObjects, admit};
 use tombolo_model::Timestamp;
-use tombolo_model::apply::registry::CreateService;
-use tombolo_model::mesh::{Kind, ResourceKey, Spec};
-use tombolo_model::registry::NamespaceType;
+use tombolo_model::apply::cloudmap::CreateService;
+use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
+use tombolo_model::cloudmap::NamespaceType;
 
 use crate::api::{Found, Listed, Namespace, Service, Version};
 use crate::{ApiError, Cluster, MeshApi, ObjectRef, PatchError, RegistryApi, Status};

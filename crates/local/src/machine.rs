@@ -18,14 +18,14 @@ use tokio::net::TcpStream;
 pub use tombolo_linux::container::FileContent;
 use tombolo_linux::fabric::{FabricRules, Refusal};
 
-/// A machine that can hold pods.
+/// A machine that can hold pods. Its methods block for as long as system calls do; those of pods and processes do not.
 pub trait Machine: Send + Sync + 'static {
     /// Makes the place of a pod: its network with its address.
-    fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String>;
+    fn open(&self, name: &str, address: Ipv4Addr) -> tombolo_linux::Result<Arc<dyn Place>>;
     /// Makes these rules the rules of the network, all at once; the same rules again cost nothing.
-    fn apply(&self, rules: &FabricRules) -> Result<(), String>;
+    fn apply(&self, rules: &FabricRules) -> tombolo_linux::Result<()>;
     /// Packets that the rules refused since the start.
-    fn refusals(&self) -> Result<Vec<Refusal>, String>;
+    fn refusals(&self) -> tombolo_linux::Result<Vec<Refusal>>;
 }
 
 /// The place of one pod. Dropped places are gone, with all that runs in them.

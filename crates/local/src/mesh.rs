@@ -1,40 +1,100 @@
-//! The mesh objects of all clusters, brought to the control plane as a real controller would.
-
-pub mod controller;
-pub mod registrar;
-pub mod wanted;
+//! A local cluster as the controller sees it: where mesh objects and pods come from, and where their status goes.
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
+use tombolo_controller::{Event, ObjectRef, Observer, Options, PatchError, Status};
+use tombolo_kube::{ClusterObjects, crd};
 
-use crate::cluster::Cluster;
+use crate::clock;
+use crate::cluster::{Cluster, Key, Kind, Objects};
+use crate::pod::state::open_gate;
+use crate::progress::{self, Progress};
 
-/// Waits for a change in any of several clusters.
-pub(crate) struct Changes(Vec<watch::Receiver<u64>>);
+/// What the controller of `tombolo up` signs its work with. All runs over one data directory are one controller.
+const OWNER: &str = "tombolo-up";
 
-impl Changes {
-    /// Changes of these clusters from now on.
-    pub(crate) fn of(clusters: &[Arc<Cluster>]) -> Self {
-        Self(
-            clusters
-                .iter()
-                .map(|cluster| cluster.objects.watch())
-                .collect(),
-        )
+/// The VPC that private namespaces are said to be in. A label: there is one network here.
+const VPC: &str = "vpc-local";
+
+/// Seconds that resolvers may keep an answer. The original's 300 suit a cloud; here pods come and go.
+const DNS_TTL: u32 = 5;
+
+/// The options of the controller of `tombolo up`.
+pub(crate) fn options() -> Options {
+    Options {
+        create_namespaces: Some(VPC.to_owned()),
+        dns_ttl: DNS_TTL,
+        ..Options::new(OWNER)
+    }
+}
+
+/// Passes what the controller tells on to whoever watches the run.
+pub(crate) fn observer(progress: Progress) -> Observer {
+    Arc::new(move |event| {
+        progress.send(match event {
+            Event::Created(key) => progress::Event::MeshObject {
+                kind: key.kind.to_string(),
+                name: key.name.to_string(),
+            },
+            Event::NamespaceCreated { name } => progress::Event::NamespaceCreated { name },
+            Event::AddressTaken { node, address } => progress::Event::Warning {
+                message: format!(
+                    "a pod of virtual node {node} is not registered: somebody else registered its address {address}; \
+                     deregister that instance"
+                ),
+            },
+        });
+    })
+}
+
+/// The key of a mesh object in the store of its cluster.
+pub(crate) fn key(object: &ObjectRef) -> Option<Key> {
+    let kind = Kind::read(crd::API_VERSION, object.kind.name())?;
+    Some(Key::new(kind, &object.namespace, &object.name))
+}
+
+impl tombolo_controller::Cluster for Cluster {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Resolves at the next change; at once if there was one since the last call.
-    pub(crate) async fn next(&mut self) {
-        let waiting = self
-            .0
-            .iter_mut()
-            .map(|receiver| Box::pin(receiver.changed()));
-        let (_, _, rest) = futures::future::select_all(waiting).await;
-        drop(rest);
-        for receiver in &mut self.0 {
-            receiver.mark_unchanged();
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.objects.watch()
+    }
+
+    fn objects(&self) -> Arc<ClusterObjects> {
+        self.objects.read(|objects| objects.mesh().clone())
+    }
+
+    fn pods(&self) -> Vec<Arc<Pod>> {
+        self.objects.read(Objects::list::<Pod>)
+    }
+
+    async fn patch_status(&self, object: &ObjectRef, status: &Status) -> Result<(), PatchError> {
+        if let Some(key) = key(object) {
+            self.objects.write(|objects| {
+                objects.edit_body(&key, |body| {
+                    body["status"] = status.to_json(object.kind, body.get("status"), clock::now());
+                })
+            });
         }
+        Ok(())
+    }
+
+    async fn open_gate(
+        &self,
+        namespace: &str,
+        pod: &str,
+        condition: &str,
+    ) -> Result<(), PatchError> {
+        self.objects.write(|objects| {
+            objects.edit::<Pod>(namespace, pod, |pod| {
+                open_gate(pod, condition, clock::now());
+            })
+        });
+        Ok(())
     }
 }
 

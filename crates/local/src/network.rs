@@ -11,19 +11,18 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tombolo_controller::{Changes, Desired};
 use tombolo_dns::Clusters;
 use tombolo_linux::fabric::{
     Allowed, ClusterPolicy, ClusterRange, FabricRules, Protocol, ServiceRule,
 };
+use tombolo_telemetry::ErrorChain;
 
 use crate::cluster::endpoint::{ServiceView, services};
-use crate::cluster::view::view;
 use crate::cluster::{Cluster, Kind};
 use crate::machine::Machine;
-use crate::mesh::Changes;
-use crate::mesh::wanted::wanted;
 use diagnosis::{Finding, Refused, findings, ways};
 use port_set::PortSet;
 pub use rules::Policy;
@@ -42,7 +41,11 @@ type Counts = BTreeMap<Refused, u64>;
 pub struct Network {
     machine: Arc<dyn Machine>,
     clusters: Vec<Arc<Cluster>>,
+    /// What the clusters ask the mesh API for.
+    desired: watch::Receiver<Arc<Desired>>,
     names: Arc<Clusters>,
+    /// Rules reach the kernel one set after the other, so that the newest is the last.
+    publishing: tokio::sync::Mutex<()>,
     /// Guards what people said about the ways between clusters.
     rules: Mutex<Rules>,
     said: Notify,
@@ -51,10 +54,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network that has done nothing yet. `names` is the zone that the clusters' DNS answers from.
+    /// A network that has done nothing yet. `desired` is what the clusters ask the mesh API for, `names` the zone that
+    /// the clusters' DNS answers from.
     pub fn new(
         machine: Arc<dyn Machine>,
         clusters: Vec<Arc<Cluster>>,
+        desired: watch::Receiver<Arc<Desired>>,
         names: Arc<Clusters>,
         rules: Rules,
     ) -> Self {
@@ -62,7 +67,9 @@ impl Network {
         Self {
             machine,
             clusters,
+            desired,
             names,
+            publishing: tokio::sync::Mutex::default(),
             rules,
             said,
             samples,
@@ -82,17 +89,27 @@ impl Network {
         let mut changes = Changes::of(&self.clusters);
         let mut sample = tokio::time::interval(SAMPLE);
         loop {
-            self.publish();
+            self.publish().await;
             tokio::select! {
                 () = changes.next() => {}
                 () = self.said.notified() => {}
-                _ = sample.tick() => self.sample(),
+                _ = sample.tick() => self.sample().await,
             }
         }
     }
 
     /// Sets the rules and names that follow from the objects of this moment.
-    pub fn publish(&self) {
+    pub async fn publish(&self) {
+        let _turn = self.publishing.lock().await;
+        let rules = self.compute();
+        let machine = self.machine.clone();
+        if let Err(error) = blocking(move || machine.apply(&rules)).await {
+            tracing::error!(error = %ErrorChain(&error), "network rules not applied");
+        }
+    }
+
+    /// Sets the names, and computes the rules that go with them.
+    fn compute(&self) -> FabricRules {
         let services: Vec<Vec<ServiceView>> = self
             .clusters
             .iter()
@@ -129,10 +146,7 @@ impl Network {
                 allowed,
             });
         }
-        drop(said);
-        if let Err(error) = self.machine.apply(&rules) {
-            tracing::error!(error, "network rules not applied");
-        }
+        rules
     }
 
     fn directions<'a>(
@@ -153,11 +167,11 @@ impl Network {
             })
     }
 
-    fn sample(&self) {
-        let counts = match self.counts() {
+    async fn sample(&self) {
+        let counts = match self.counts().await {
             Ok(counts) => counts,
             Err(error) => {
-                tracing::debug!(error, "refused packets not counted");
+                tracing::debug!(error = %ErrorChain(&error), "refused packets not counted");
                 return;
             }
         };
@@ -173,9 +187,10 @@ impl Network {
         }
     }
 
-    fn counts(&self) -> Result<Counts, String> {
+    async fn counts(&self) -> tombolo_linux::Result<Counts> {
         let mut counts = Counts::new();
-        for refusal in self.machine.refusals()? {
+        let machine = self.machine.clone();
+        for refusal in blocking(move || machine.refusals()).await? {
             *counts
                 .entry(Refused {
                     from: refusal.from,
@@ -188,8 +203,8 @@ impl Network {
     }
 
     /// Packets refused in the last minute.
-    fn refused_lately(&self) -> Counts {
-        let Ok(mut counts) = self.counts() else {
+    async fn refused_lately(&self) -> Counts {
+        let Ok(mut counts) = self.counts().await else {
             return Counts::new();
         };
         let samples = self.samples();
@@ -203,18 +218,9 @@ impl Network {
     }
 
     /// What is wrong between clusters, with what to type about it.
-    pub fn diagnose(&self) -> Vec<Finding> {
-        let views: Vec<_> = self
-            .clusters
-            .iter()
-            .map(|cluster| cluster.objects.read(view))
-            .collect();
-        let named: Vec<_> = self
-            .clusters
-            .iter()
-            .zip(&views)
-            .map(|(cluster, view)| (cluster.name.as_str(), view))
-            .collect();
+    pub async fn diagnose(&self) -> Vec<Finding> {
+        let refused = self.refused_lately().await;
+        let desired = self.desired.borrow().clone();
         let names: Vec<String> = self
             .clusters
             .iter()
@@ -228,7 +234,7 @@ impl Network {
                     .contains(port)
             })
         };
-        findings(&names, &ways(&wanted(&named)), open, &self.refused_lately())
+        findings(&names, &ways(&desired), open, &refused)
     }
 
     /// Every direction with what is open in it.
@@ -248,19 +254,23 @@ impl Network {
     ///
     /// # Errors
     /// When a cluster does not exist.
-    pub fn allow(&self, opening: &Opening) -> Result<(), String> {
-        self.change(opening, Rules::allow)
+    pub async fn allow(&self, opening: &Opening) -> Result<(), RuleError> {
+        self.change(opening, Rules::allow).await
     }
 
     /// Closes ports, for good.
     ///
     /// # Errors
     /// When a cluster does not exist.
-    pub fn deny(&self, opening: &Opening) -> Result<(), String> {
-        self.change(opening, Rules::deny)
+    pub async fn deny(&self, opening: &Opening) -> Result<(), RuleError> {
+        self.change(opening, Rules::deny).await
     }
 
-    fn change(&self, opening: &Opening, change: fn(&mut Rules, &Opening)) -> Result<(), String> {
+    async fn change(
+        &self,
+        opening: &Opening,
+        change: fn(&mut Rules, &Opening),
+    ) -> Result<(), RuleError> {
         let names: Vec<&str> = self
             .clusters
             .iter()
@@ -268,32 +278,57 @@ impl Network {
             .collect();
         check_opening(opening, &names)?;
         change(&mut self.rules_now(), opening);
-        self.publish();
+        self.publish().await;
         self.said.notify_one();
         Ok(())
     }
 }
 
+/// A rule that means nothing here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// It names a cluster that does not exist.
+    #[error("there is no cluster {name}; there are {known}")]
+    UnknownCluster {
+        /// The name.
+        name: String,
+        /// The clusters that exist, separated by commas.
+        known: String,
+    },
+    /// It is about one cluster alone.
+    #[error("rules are between clusters; inside of {0} everything is open")]
+    OneCluster(String),
+}
+
 /// Whether a rule speaks of two different clusters that exist.
 ///
 /// # Errors
-/// Says which name is wrong and which there are.
-pub fn check_opening(opening: &Opening, clusters: &[&str]) -> Result<(), String> {
+/// It names one that does not exist, or the same one twice.
+pub fn check_opening(opening: &Opening, clusters: &[&str]) -> Result<(), RuleError> {
     for name in [&opening.from, &opening.to] {
         if !clusters.contains(&name.as_str()) {
-            return Err(format!(
-                "there is no cluster {name}; there are {}",
-                clusters.join(", ")
-            ));
+            return Err(RuleError::UnknownCluster {
+                name: name.clone(),
+                known: clusters.join(", "),
+            });
         }
     }
     if opening.from == opening.to {
-        return Err(format!(
-            "rules are between clusters; inside of {} everything is open",
-            opening.from
-        ));
+        return Err(RuleError::OneCluster(opening.from.clone()));
     }
     Ok(())
+}
+
+/// Runs system calls that may take a while on a thread for such work.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that shuts down cancels such work, and with it whoever waits.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// The ports on which virtual nodes and gateways of a cluster listen.

@@ -3,6 +3,7 @@
 pub mod control_plane;
 pub mod runtime;
 mod wiring;
+mod xds_socket;
 
 use std::path::PathBuf;
 
@@ -63,7 +64,7 @@ pub fn main() -> Option<i32> {
     match runtime {
         Ok(runtime) => match runtime.block_on(wiring::run(inside, orders)) {
             Ok(()) => Some(0),
-            Err(message) => failed(message),
+            Err(failure) => failed(failure.to_string()),
         },
         Err(error) => failed(format!("cannot start threads: {error}")),
     }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use tombolo_telemetry::supervisor::catch_panic;
 
 use crate::cluster::Cluster;
 use crate::machine::{ExecSpec, Machine, Process};
@@ -179,7 +180,16 @@ impl Host {
         drop(workers);
         let host = self.clone();
         tokio::spawn(async move {
-            worker::run(host.clone(), pod, running).await;
+            let name = running.name.clone();
+            let life = worker::run(host.clone(), pod.clone(), running);
+            if let Err(panicked) = catch_panic(life).await {
+                tracing::error!(
+                    pod = name,
+                    panicked,
+                    "the worker of a pod failed; the pod is removed"
+                );
+                worker::forget(&host, &pod);
+            }
             host.workers().remove(&uid);
         });
     }

@@ -58,9 +58,10 @@ pub fn bootstrap(options: &Options) -> Value {
     let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
     if let Some(metrics) = options.metrics {
         listeners.push(metrics_listener(metrics));
-        clusters.push(cluster(ADMIN, &admin.ip().to_string(), admin.port()));
+        let admin = address(&admin.ip().to_string(), admin.port());
+        clusters.push(cluster(ADMIN, "STATIC", admin));
     }
-    if let Some((host, port)) = options.xds_address.as_deref().and_then(host_port) {
+    if let Some(control_plane) = options.xds_address.as_deref().and_then(control_plane) {
         let ads = json!({ "ads": {}, "resource_api_version": "V3" });
         config["dynamic_resources"] = json!({
             "lds_config": ads,
@@ -71,7 +72,7 @@ pub fn bootstrap(options: &Options) -> Value {
                 "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE } }],
             },
         });
-        clusters.push(control_plane(&host, port));
+        clusters.push(control_plane);
     }
     config["static_resources"] = json!({ "listeners": listeners, "clusters": clusters });
     config
@@ -114,8 +115,19 @@ fn metrics_listener(metrics: SocketAddr) -> Value {
     })
 }
 
-fn control_plane(host: &str, port: u16) -> Value {
-    let mut cluster = cluster(CONTROL_PLANE, host, port);
+/// The cluster of the control plane at `host:port` or `unix:///path`.
+fn control_plane(endpoint: &str) -> Option<Value> {
+    let mut cluster = if let Some(path) = endpoint.strip_prefix("unix://") {
+        let mut cluster = cluster(CONTROL_PLANE, "STATIC", json!({ "pipe": { "path": path } }));
+        // Source addresses and marks are for sockets of the Internet.
+        cluster["upstream_bind_config"] = json!({});
+        cluster
+    } else {
+        let (host, port) = host_port(endpoint)?;
+        let is_address = host.parse::<IpAddr>().is_ok();
+        let kind = if is_address { "STATIC" } else { "STRICT_DNS" };
+        cluster(CONTROL_PLANE, kind, address(&host, port))
+    };
     cluster["typed_extension_protocol_options"] = json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -128,22 +140,17 @@ fn control_plane(host: &str, port: u16) -> Value {
         },
     });
     cluster["upstream_connection_options"] = json!({ "tcp_keepalive": { "keepalive_time": 60 } });
-    cluster
+    Some(cluster)
 }
 
-fn cluster(name: &str, host: &str, port: u16) -> Value {
-    let kind = if host.parse::<IpAddr>().is_ok() {
-        "STATIC"
-    } else {
-        "STRICT_DNS"
-    };
+fn cluster(name: &str, kind: &str, address: Value) -> Value {
     json!({
         "name": name,
         "type": kind,
         "connect_timeout": "2s",
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(host, port) } }] }],
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
         },
     })
 }
@@ -180,6 +187,18 @@ mod tests {
         );
         assert_eq!(host_port("[::1]:9"), Some(("::1".to_owned(), 9)));
         assert_eq!(host_port("nowhere"), None);
+    }
+
+    #[test]
+    fn control_plane_behind_a_unix_socket_is_a_pipe() {
+        let options = Options {
+            xds_address: Some("unix:///run/xds.sock".to_owned()),
+            ..Options::default()
+        };
+        let config = bootstrap(&options);
+        let cluster = &config["static_resources"]["clusters"][0];
+        let path = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
+        assert_eq!(cluster.pointer(path), Some(&json!("/run/xds.sock")));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tombolo_api::client::{self, Client, Error};
 use tombolo_kube::register::Instance;
-use tombolo_model::apply::registry::{CreateService, RegisterInstance};
-use tombolo_model::mesh::{Kind, Metadata, ResourceKey, Spec, Tag};
+use tombolo_model::apply::cloudmap::{CreateService, RegisterInstance};
+use tombolo_model::appmesh::{Kind, Metadata, ResourceKey, Spec, Tag};
 
 use super::{ApiError, Found, Listed, MeshApi, Namespace, RegistryApi, Service, Version};
 use crate::OWNER_TAG;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use tombolo_model::mesh::{Kind, ResourceKey};
+use tombolo_model::appmesh::{Kind, ResourceKey};
 
 use crate::api::Listed;
 use crate::{ApiError, MeshApi};

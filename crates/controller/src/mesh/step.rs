@@ -1,6 +1,6 @@
 //! The decision about one resource: what is desired and what was observed in, the next call out.
 
-use tombolo_model::mesh::Spec;
+use tombolo_model::appmesh::Spec;
 
 use crate::api::{Found, Version};
 

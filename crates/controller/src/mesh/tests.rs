@@ -5,7 +5,7 @@ use crate::testkit::{FakeApi, FakeCluster, Fault, until};
 use serde_json::json;
 use std::time::Duration;
 use tombolo_kube::crd::Kind as ObjectKind;
-use tombolo_model::mesh::Spec;
+use tombolo_model::appmesh::Spec;
 
 const MESH: &str = "
 apiVersion: appmesh.k8s.aws/v1beta2

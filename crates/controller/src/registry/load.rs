@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tombolo_kube::register::Instance;
-use tombolo_model::apply::registry::CreateService;
-use tombolo_model::mesh::Tag;
-use tombolo_model::registry::{DnsConfig, DnsRecord, NamespaceType, RecordType, RoutingPolicy};
+use tombolo_model::apply::cloudmap::CreateService;
+use tombolo_model::appmesh::Tag;
+use tombolo_model::cloudmap::{DnsConfig, DnsRecord, NamespaceType, RecordType, RoutingPolicy};
 
 use super::nodes::ServiceName;
 use crate::api::{Namespace, Service};

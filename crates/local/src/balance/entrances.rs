@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use crate::cluster::endpoint::services;
 use crate::cluster::{Cluster, Entropy, Key, Kind};
 use crate::control::types::LoadBalancer;
-use crate::mesh::Changes;
 use crate::progress::{Event, Progress};
+use tombolo_controller::Changes;
 
 /// Opens a listening socket in the host's network. A function, so that tests listen where they are.
 pub type Listen =

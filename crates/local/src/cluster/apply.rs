@@ -9,7 +9,7 @@ use tombolo_kube::{Denial, FieldPath};
 
 use super::name::Entropy;
 use super::object::{Key, Objects};
-use super::view::{kind, resource, view};
+use super::view::{kind, resource};
 use super::workload::Inject;
 use super::workload::Moment;
 use super::{Kind, pods};
@@ -143,7 +143,7 @@ fn mesh(
 ) -> Result<Outcome, Vec<Denial>> {
     let admitted = match objects.object(key).and_then(|old| resource(old)) {
         Some(old) => admit::update(&old, new.clone(), IpFamily::V4),
-        None => admit::create(new.clone(), &view(objects), IpFamily::V4),
+        None => admit::create(new.clone(), objects.mesh(), IpFamily::V4),
     };
     let body = serialize(&admitted.map_err(|denials| denials.0)?)?;
     Ok(put(objects, key, body, moment))

@@ -11,9 +11,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
+use tombolo_kube::ClusterObjects;
 
 use super::kind::Kind;
 use super::name::Entropy;
+use super::view;
 
 /// Which object: unique within one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,12 +98,20 @@ impl<T: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any +
 pub struct Objects {
     revision: u64,
     items: BTreeMap<Key, Arc<Object>>,
+    /// Namespaces and mesh objects of `items`, typed. Status may be older than in `items`.
+    mesh: Arc<ClusterObjects>,
 }
 
 impl Objects {
     /// Grows with each change.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Namespaces and mesh objects, as admission, conversion and injection look at them. The same `Arc` as long as
+    /// nothing but the status of an object has changed.
+    pub fn mesh(&self) -> &Arc<ClusterObjects> {
+        &self.mesh
     }
 
     /// One object.
@@ -266,6 +276,7 @@ impl Objects {
     pub fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {
         let removed = self.items.remove(key)?;
         self.revision += 1;
+        view::remove(&mut self.mesh, key);
         Some(removed)
     }
 
@@ -299,7 +310,8 @@ impl Objects {
             body,
             typed: OnceLock::new(),
         });
-        self.items.insert(key, object.clone());
+        let old = self.items.insert(key, object.clone());
+        view::put(&mut self.mesh, old.as_deref(), &object);
         object
     }
 }

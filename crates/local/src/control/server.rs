@@ -242,14 +242,18 @@ async fn allow(
     State(runtime): State<Shared>,
     Input(opening): Input<Opening>,
 ) -> Result<Json<()>, Refusal> {
-    runtime.network.allow(&opening).map(Json).map_err(refusal)
+    let allowed = runtime.network.allow(&opening).await;
+    allowed
+        .map(Json)
+        .map_err(|error| refusal(error.to_string()))
 }
 
 async fn deny(
     State(runtime): State<Shared>,
     Input(opening): Input<Opening>,
 ) -> Result<Json<()>, Refusal> {
-    runtime.network.deny(&opening).map(Json).map_err(refusal)
+    let denied = runtime.network.deny(&opening).await;
+    denied.map(Json).map_err(|error| refusal(error.to_string()))
 }
 
 async fn stop(State(runtime): State<Shared>) -> Json<()> {

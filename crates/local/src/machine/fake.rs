@@ -69,7 +69,7 @@ impl FakeMachine {
 }
 
 impl Machine for FakeMachine {
-    fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String> {
+    fn open(&self, name: &str, address: Ipv4Addr) -> tombolo_linux::Result<Arc<dyn Place>> {
         let taken = self
             .0
             .places
@@ -86,12 +86,12 @@ impl Machine for FakeMachine {
         }))
     }
 
-    fn apply(&self, rules: &FabricRules) -> Result<(), String> {
+    fn apply(&self, rules: &FabricRules) -> tombolo_linux::Result<()> {
         *self.0.rules.lock().unwrap() = rules.clone();
         Ok(())
     }
 
-    fn refusals(&self) -> Result<Vec<Refusal>, String> {
+    fn refusals(&self) -> tombolo_linux::Result<Vec<Refusal>> {
         Ok(self.0.refusals.lock().unwrap().clone())
     }
 }

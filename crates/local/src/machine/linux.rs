@@ -28,23 +28,20 @@ impl LinuxMachine {
 }
 
 impl Machine for LinuxMachine {
-    fn open(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn Place>, String> {
-        let net = self
-            .fabric
-            .add_pod(name, address)
-            .map_err(|error| error.to_string())?;
+    fn open(&self, name: &str, address: Ipv4Addr) -> tombolo_linux::Result<Arc<dyn Place>> {
+        let net = self.fabric.add_pod(name, address)?;
         Ok(Arc::new(LinuxPlace {
             fabric: self.fabric.clone(),
             net,
         }))
     }
 
-    fn apply(&self, rules: &FabricRules) -> Result<(), String> {
-        self.fabric.apply(rules).map_err(|error| error.to_string())
+    fn apply(&self, rules: &FabricRules) -> tombolo_linux::Result<()> {
+        self.fabric.apply(rules)
     }
 
-    fn refusals(&self) -> Result<Vec<Refusal>, String> {
-        self.fabric.refusals().map_err(|error| error.to_string())
+    fn refusals(&self) -> tombolo_linux::Result<Vec<Refusal>> {
+        self.fabric.refusals()
     }
 }
 

@@ -7,13 +7,12 @@ use tombolo_api::client::{Client, Discover};
 use tombolo_model::Scope;
 use tombolo_model::appmesh::{Kind as MeshKind, ResourceKey};
 
-use super::controller::Controller;
-use super::registrar::Registrar;
 use super::*;
 use crate::cluster::testkit::{apply_to, cluster_of, pod_is_ready};
 use crate::cluster::{Key, Kind, collect};
 use crate::progress::Progress;
 use k8s_openapi::jiff::Timestamp;
+use tombolo_controller::{mesh, registry};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -59,11 +58,12 @@ async fn run(clusters: &[Arc<Cluster>]) -> Client {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(server.serve(listener, std::future::pending()));
     let client = Client::new(&endpoint, Scope::new("111122223333", "us-west-2")).unwrap();
-    let progress = Progress::new(|_| {});
-    let controller = Controller::new(clusters.to_vec(), client.clone(), progress.clone());
-    tokio::spawn(controller.run(Arc::new(Notify::new())));
-    let registrar = Registrar::new(clusters.to_vec(), client.clone(), progress);
-    tokio::spawn(registrar.run(Arc::new(Notify::new())));
+    let api = Arc::new(client.clone());
+    let observer = observer(Progress::new(|_| {}));
+    let mesh = mesh::Controller::new(clusters.to_vec(), api.clone(), options(), observer.clone());
+    tokio::spawn(mesh.run(Arc::new(Notify::new())));
+    let registry = registry::Controller::new(clusters.to_vec(), api, options(), observer);
+    tokio::spawn(registry.run(Arc::new(Notify::new())));
     client
 }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use tombolo_controller::Desired;
+use tombolo_controller::desired::Resource;
 use tombolo_model::appmesh::spec::virtual_service::Provider;
 use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
-
-use crate::mesh::wanted::{Item, Wanted};
 
 /// A way that the mesh's configuration asks for: a node of one cluster calls a node of another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,21 +31,21 @@ pub struct Finding {
 }
 
 /// Every way between clusters that virtual nodes and gateways need.
-pub fn ways(wanted: &Wanted) -> BTreeSet<Way> {
+pub fn ways(desired: &Desired) -> BTreeSet<Way> {
     let mut ways = BTreeSet::new();
-    for (key, item) in &wanted.items {
-        let services: Vec<String> = match &item.spec {
+    for (key, item) in &desired.resources {
+        let services: Vec<String> = match &*item.spec {
             Spec::VirtualNode(spec) => spec
                 .backends()
                 .map(|backend| backend.name().to_owned())
                 .collect(),
-            Spec::VirtualGateway(_) => gateway_targets(wanted, key),
+            Spec::VirtualGateway(_) => gateway_targets(desired, key),
             _ => continue,
         };
         for service in services {
-            for node in targets(wanted, &key.mesh, &service) {
+            for node in targets(desired, &key.mesh, &service) {
                 let node_key = ResourceKey::new(key.mesh.clone(), Kind::VirtualNode, node.as_str());
-                let Some(target) = wanted.items.get(&node_key) else {
+                let Some(target) = desired.resources.get(&node_key) else {
                     continue;
                 };
                 between(item, target, &node, &mut ways);
@@ -55,8 +55,8 @@ pub fn ways(wanted: &Wanted) -> BTreeSet<Way> {
     ways
 }
 
-fn between(caller: &Item, target: &Item, node: &str, ways: &mut BTreeSet<Way>) {
-    let Spec::VirtualNode(spec) = &target.spec else {
+fn between(caller: &Resource, target: &Resource, node: &str, ways: &mut BTreeSet<Way>) {
+    let Spec::VirtualNode(spec) = &*target.spec else {
         return;
     };
     for from in caller.sources.iter().map(|source| source.cluster) {
@@ -80,11 +80,11 @@ fn between(caller: &Item, target: &Item, node: &str, ways: &mut BTreeSet<Way>) {
     }
 }
 
-fn gateway_targets(wanted: &Wanted, gateway: &ResourceKey) -> Vec<String> {
-    let routes = wanted.items.iter().filter(|(key, _)| {
+fn gateway_targets(desired: &Desired, gateway: &ResourceKey) -> Vec<String> {
+    let routes = desired.resources.iter().filter(|(key, _)| {
         key.kind == Kind::GatewayRoute && key.mesh == gateway.mesh && key.parent == gateway.name
     });
-    let services = routes.filter_map(|(_, item)| match &item.spec {
+    let services = routes.filter_map(|(_, item)| match &*item.spec {
         // The three kinds of gateway route differ in their matches; their target is in one place in JSON.
         Spec::GatewayRoute(spec) => {
             let json = serde_json::to_value(spec).ok()?;
@@ -104,13 +104,10 @@ fn gateway_targets(wanted: &Wanted, gateway: &ResourceKey) -> Vec<String> {
 }
 
 /// The virtual nodes behind a virtual service.
-fn targets(wanted: &Wanted, mesh: &std::sync::Arc<str>, service: &str) -> BTreeSet<String> {
+fn targets(desired: &Desired, mesh: &std::sync::Arc<str>, service: &str) -> BTreeSet<String> {
     let key = ResourceKey::new(mesh.clone(), Kind::VirtualService, service);
-    let Some(Item {
-        spec: Spec::VirtualService(spec),
-        ..
-    }) = wanted.items.get(&key)
-    else {
+    let resource = desired.resources.get(&key);
+    let Some(Spec::VirtualService(spec)) = resource.map(|resource| &*resource.spec) else {
         return BTreeSet::new();
     };
     match &spec.provider {
@@ -120,10 +117,10 @@ fn targets(wanted: &Wanted, mesh: &std::sync::Arc<str>, service: &str) -> BTreeS
         Some(Provider::VirtualRouter {
             virtual_router_name,
         }) => {
-            let routes = wanted.items.iter().filter(|(key, _)| {
+            let routes = desired.resources.iter().filter(|(key, _)| {
                 key.kind == Kind::Route && key.mesh == *mesh && *key.parent == **virtual_router_name
             });
-            let actions = routes.filter_map(|(_, item)| match &item.spec {
+            let actions = routes.filter_map(|(_, item)| match &*item.spec {
                 Spec::Route(route) => Some(route.action()?.1.weighted_targets.clone()),
                 _ => None,
             });
@@ -199,24 +196,24 @@ fn closed(way: &Refused, count: u64, node: Option<&str>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Key, Kind as StoreKind};
-    use crate::mesh::wanted::Source;
     use serde_json::json;
+    use tombolo_controller::ObjectRef;
+    use tombolo_kube::crd::Kind as ObjectKind;
 
-    fn wanted() -> Wanted {
-        let mut wanted = Wanted::default();
+    fn desired() -> Desired {
+        let mut desired = Desired::default();
         let mut add = |cluster, key: ResourceKey, spec: Spec| {
-            let source = Source {
+            let source = ObjectRef {
                 cluster,
-                key: Key::new(StoreKind::VirtualNode, "shop", &key.name),
+                kind: ObjectKind::VirtualNode,
+                namespace: "shop".to_owned(),
+                name: key.name.to_string(),
             };
-            wanted.items.insert(
-                key,
-                Item {
-                    spec,
-                    sources: vec![source],
-                },
-            );
+            let resource = Resource {
+                spec: spec.into(),
+                sources: vec![source],
+            };
+            desired.resources.insert(key, resource);
         };
         let node = |value| Spec::VirtualNode(serde_json::from_value(value).unwrap());
         let key = |kind, name: &str| ResourceKey::new("m", kind, name);
@@ -244,12 +241,12 @@ mod tests {
         route.parent = "r".into();
         let spec = json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": [{"virtualNode": "red", "weight": 1}, {"virtualNode": "idle", "weight": 0}]}}});
         add(1, route, Spec::Route(serde_json::from_value(spec).unwrap()));
-        wanted
+        desired
     }
 
     #[test]
     fn closed_port_that_a_route_needs_is_explained_with_its_remedy() {
-        let ways = ways(&wanted());
+        let ways = ways(&desired());
         assert_eq!(
             ways,
             [Way {

@@ -43,9 +43,11 @@ spec:
 fn network() -> (FakeMachine, Network) {
     let machine = FakeMachine::default();
     let clusters = vec![cluster_of("east", 0, EAST), cluster_of("west", 1, WEST)];
+    let desired = watch::channel(Arc::default()).1;
     let network = Network::new(
         Arc::new(machine.clone()),
         clusters,
+        desired,
         Arc::new(Clusters::new()),
         Rules::default(),
     );
@@ -62,30 +64,35 @@ fn allowed(machine: &FakeMachine, from: &str) -> Allowed {
         .allowed
 }
 
-#[test]
-fn ports_of_virtual_nodes_are_open_until_denied() {
+#[tokio::test]
+async fn ports_of_virtual_nodes_are_open_until_denied() {
     let (machine, network) = network();
-    network.publish();
+    network.publish().await;
     assert_eq!(allowed(&machine, "west"), Allowed::Ports(vec![]));
     let open = |machine: &FakeMachine| matches!(allowed(machine, "east"), Allowed::Ports(ports) if ports.iter().any(|range| range.first == 7070));
     assert!(open(&machine));
-    network.deny(&"east:west:7070".parse().unwrap()).unwrap();
+    network
+        .deny(&"east:west:7070".parse().unwrap())
+        .await
+        .unwrap();
     assert!(!open(&machine));
     assert!(
         network
             .allow(&"east:south:1".parse().unwrap())
+            .await
             .unwrap_err()
+            .to_string()
             .contains("no cluster south")
     );
 }
 
-#[test]
-fn service_address_leads_to_pods_once_they_are_ready() {
+#[tokio::test]
+async fn service_address_leads_to_pods_once_they_are_ready() {
     let (machine, network) = network();
-    network.publish();
+    network.publish().await;
     assert!(machine.rules().services[0].endpoints.is_empty());
     pod_is_ready(&network.clusters[0], "shop", "web", "10.0.0.20");
-    network.publish();
+    network.publish().await;
     assert_eq!(
         machine.rules().services[0].endpoints,
         ["10.0.0.20:8081".parse().unwrap()]
@@ -103,9 +110,9 @@ async fn refused_packets_of_the_last_minute_are_a_finding_and_older_ones_are_not
         port: 81,
         packets,
     };
-    network.sample();
+    network.sample().await;
     machine.refuse(vec![refusal(3)]);
-    let findings = network.diagnose();
+    let findings = network.diagnose().await;
     assert!(
         findings[0]
             .message
@@ -114,7 +121,7 @@ async fn refused_packets_of_the_last_minute_are_a_finding_and_older_ones_are_not
     );
     for _ in 0..14 {
         tokio::time::advance(SAMPLE).await;
-        network.sample();
+        network.sample().await;
     }
-    assert!(network.diagnose().is_empty());
+    assert!(network.diagnose().await.is_empty());
 }

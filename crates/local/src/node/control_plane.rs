@@ -93,12 +93,13 @@ impl ControlPlane {
     pub async fn run(&self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         let mut failures = 0;
+        let mut was_running = false;
         loop {
             let begun = Instant::now();
             match self.start() {
                 Ok(mut child) => {
                     self.pid.send_replace(child.id());
-                    if failures > 0 || begun.elapsed() > Duration::ZERO {
+                    if std::mem::replace(&mut was_running, true) {
                         self.restarted.iter().for_each(|notify| notify.notify_one());
                     }
                     tokio::select! {

@@ -89,7 +89,7 @@ impl Runtime {
                 .iter()
                 .flat_map(|cluster| summary::mesh_problems(cluster))
                 .collect(),
-            findings: self.network.diagnose(),
+            findings: self.network.diagnose().await,
             events: self.progress.recent(),
         }
     }
@@ -149,7 +149,7 @@ impl Runtime {
 
     /// Tells how workloads come up, until dropped. Says [`Event::Ready`] once when all are there.
     pub async fn report(self: Arc<Self>) {
-        let mut changes = crate::mesh::Changes::of(&self.clusters);
+        let mut changes = tombolo_controller::Changes::of(&self.clusters);
         let mut told: Vec<Workload> = Vec::new();
         let mut ready = false;
         loop {

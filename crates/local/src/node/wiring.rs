@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::{Mutex, Notify};
 use tombolo_api::client::Client;
 use tombolo_dns::{Clusters, Forwarder};
@@ -15,10 +16,12 @@ use tombolo_linux::fabric::{Fabric, Ipv4Range};
 use tombolo_linux::host_link::HostLink;
 use tombolo_linux::sandbox::{Inside, Mode};
 use tombolo_model::Scope;
+use tombolo_telemetry::supervisor::{Stage, TaskError};
+use tombolo_telemetry::{ErrorChain, Supervisor};
 
-use super::Orders;
 use super::control_plane::{ControlPlane, Sockets};
 use super::runtime::Runtime;
+use super::{Orders, xds_socket};
 use crate::balance::entrances::{Entrances, Listen};
 use crate::clock;
 use crate::cluster::{Cluster, Entropy, Key, Kind, Shared, view};
@@ -27,19 +30,19 @@ use crate::control::types::{ClusterInfo, Info};
 use crate::images::Images;
 use crate::machine::Machine;
 use crate::machine::linux::LinuxMachine;
-use crate::mesh::controller::Controller;
-use crate::mesh::registrar::Registrar;
+use crate::mesh;
 use crate::network::rules::Rules;
 use crate::network::{Network, address};
 use crate::pod::Host;
 use crate::pod::log::Log;
-use crate::pod::process::Common;
+use crate::pod::process::{self, Common};
 use crate::progress::{Event, Progress, encode};
 use crate::up::options::Engine;
 use crate::up::{check, sidecar};
 
-/// The control plane's address in the fabric. Link-local, so that it is in no cluster's range.
-const CONTROL_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 2);
+/// The control plane's address inside of the sandbox: loopback of the runtime's network namespace, which no pod can
+/// reach. Proxies get their configuration through [`xds_socket`], names through the cluster DNS.
+const CONTROL_ADDRESS: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Its ports there.
 const API_PORT: u16 = 8490;
@@ -52,36 +55,118 @@ const MARK: u32 = 1337;
 /// How long everything may take to end when asked to stop. Then the sandbox ends it.
 const STOP: Duration = Duration::from_secs(5);
 
-/// Runs until a stop is asked for.
-pub(super) async fn run(inside: Inside, orders: Orders) -> Result<(), String> {
+/// Runs until a stop is asked for, or until a part of it fails: half a runtime helps nobody.
+pub(super) async fn run(inside: Inside, orders: Orders) -> Result<(), Failure> {
     let host = inside.host.clone();
     let sender = host.clone();
     let progress = Progress::new(move |event| sender.print(&encode(event)));
-    let (runtime, mut background) = build(inside, &orders, &progress).await?;
+    let Built {
+        runtime,
+        mut tasks,
+        mesh,
+        registry,
+    } = build(inside, &orders, &progress).await?;
     apply_manifests(&runtime, &orders)?;
     progress.send(Event::Serving {
         info: Box::new(runtime.info().await),
     });
-    // Only now: with no objects at all, everything would be ready.
-    background.tasks.spawn(runtime.clone().report());
+    // Only now: with no objects at all, everything would be ready, and all that an earlier run left would go.
+    tasks.spawn("mesh controller", mesh);
+    tasks.spawn("registry controller", registry);
+    tasks.spawn("report", runtime.clone().report());
     let stopped = async {
         tokio::select! {
             () = host.stop_requested() => {}
             () = runtime.stop.notified() => {}
         }
+        let message = "stopping".to_owned();
+        progress.send(Event::Step { message });
     };
-    stopped.await;
-    progress.send(Event::Step {
-        message: "stopping".to_owned(),
-    });
-    let ended = tokio::time::timeout(STOP, end(&runtime)).await;
-    if ended.is_err() {
-        tracing::debug!("not everything ended in time");
+    Ok(tasks.supervisor.run(stopped).await?)
+}
+
+/// The supervised tasks, in the order in which they end: pods, the control plane, all else.
+struct Tasks {
+    supervisor: Supervisor,
+    pods: Stage,
+    control_plane: Stage,
+    rest: Stage,
+}
+
+impl Tasks {
+    fn new() -> Self {
+        let mut supervisor = Supervisor::new();
+        Self {
+            pods: supervisor.stage("pods", STOP),
+            control_plane: supervisor.stage("control plane", STOP),
+            rest: supervisor.stage("rest", STOP),
+            supervisor,
+        }
     }
-    background.stop_control_plane.notify_one();
-    let _ = tokio::time::timeout(STOP, background.control_plane).await;
-    drop(background.tasks);
-    Ok(())
+
+    /// Runs a task that has nothing to do when everything stops.
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.try_spawn(name, async {
+            task.await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+    }
+
+    /// The same for a task that may fail.
+    fn try_spawn<E: std::error::Error + Send + Sync + 'static>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.supervisor.spawn(self.rest, name, |stop| async move {
+            tokio::select! {
+                ended = task => ended,
+                () = stop.cancelled() => Ok(()),
+            }
+        });
+    }
+}
+
+/// Why the runtime does not run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The options or manifests are wrong.
+    #[error(transparent)]
+    Options(#[from] crate::up::Problems),
+    /// The kernel refuses something.
+    #[error(transparent)]
+    Kernel(#[from] tombolo_linux::Error),
+    /// A socket or file cannot be opened.
+    #[error("{what}: {cause}")]
+    Open {
+        /// What for, and where.
+        what: String,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The address of the API makes no client.
+    #[error(transparent)]
+    Client(#[from] tombolo_api::client::Error),
+    /// The account or the region is not one.
+    #[error("{0}")]
+    Scope(String),
+    /// A part failed.
+    #[error("{}", ErrorChain(.0))]
+    Task(#[from] TaskError),
+}
+
+/// Names what cannot be opened.
+trait Opening<T> {
+    fn opening(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T> Opening<T> for std::io::Result<T> {
+    fn opening(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|cause| Failure::Open {
+            what: what(),
+            cause,
+        })
+    }
 }
 
 /// Ends every pod at once, without drain: nobody is left to drain for.
@@ -110,17 +195,15 @@ async fn end(runtime: &Runtime) {
     futures::future::join_all(drained).await;
 }
 
-struct Background {
-    tasks: tokio::task::JoinSet<()>,
-    control_plane: tokio::task::JoinHandle<()>,
-    stop_control_plane: Arc<Notify>,
+struct Built {
+    runtime: Arc<Runtime>,
+    tasks: Tasks,
+    /// The controllers, to be started when the objects are there.
+    mesh: BoxFuture<'static, ()>,
+    registry: BoxFuture<'static, ()>,
 }
 
-async fn build(
-    inside: Inside,
-    orders: &Orders,
-    progress: &Progress,
-) -> Result<(Arc<Runtime>, Background), String> {
+async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<Built, Failure> {
     let Orders {
         options,
         program,
@@ -128,16 +211,12 @@ async fn build(
     } = orders;
     let host = inside.host.clone();
     let rootless = inside.mode == Mode::Rootless;
-    let fabric = Arc::new(Fabric::new().map_err(|error| error.to_string())?);
-    let plan = check::plan(options).map_err(|problems| problems.to_string())?;
+    let fabric = Arc::new(Fabric::new()?);
+    let plan = check::plan(options)?;
     let dns = address::dns(plan.services);
-    for address in [CONTROL_ADDRESS, dns]
-        .into_iter()
-        .chain(plan.ranges.iter().map(|range| address::node(*range)))
-    {
-        fabric
-            .add_local_address(address)
-            .map_err(|error| error.to_string())?;
+    let nodes = plan.ranges.iter().map(|range| address::node(*range));
+    for address in std::iter::once(dns).chain(nodes) {
+        fabric.add_local_address(address)?;
     }
     if rootless {
         let message =
@@ -154,7 +233,9 @@ async fn build(
     let sockets = sockets(&host, options.api).await?;
     let api = sockets.api[0]
         .local_addr()
-        .map_err(|error| error.to_string())?;
+        .opening(|| "the API".to_owned())?;
+    let xds_path = inside.state_dir.join("xds.sock");
+    let xds_socket = xds_socket::bind(&xds_path).opening(|| xds_path.display().to_string())?;
 
     let machine: Arc<dyn Machine> = Arc::new(LinuxMachine::new(fabric));
     let entropy = Arc::new(Entropy::from_process());
@@ -168,9 +249,17 @@ async fn build(
             services: plan.services,
             objects: Shared::default(),
             entropy: entropy.clone(),
-            inject: view::injector(sidecar::config(options, &[dns, CONTROL_ADDRESS])),
+            inject: view::injector(sidecar::config(options, &[dns])),
         });
-        let common = common(options, program, &images, &source.name, dns, rootless);
+        let common = common(
+            options,
+            program,
+            &images,
+            &source.name,
+            dns,
+            rootless,
+            &xds_path,
+        );
         let state_dir = inside.state_dir.join("clusters").join(&source.name);
         let node = address::node(*range);
         hosts.push(Arc::new(Host::new(
@@ -189,10 +278,27 @@ async fn build(
         .allow
         .iter()
         .for_each(|opening| rules.allow(opening));
+    let scope = Scope::parse(&options.account, &options.region).map_err(Failure::Scope)?;
+    let client = Client::new(&format!("http://{CONTROL_ADDRESS}:{API_PORT}"), scope)?;
+    let client = Arc::new(client.with_patience(Duration::from_secs(2)));
+    let observer = mesh::observer(progress.clone());
+    let mesh = tombolo_controller::mesh::Controller::new(
+        clusters.clone(),
+        client.clone(),
+        mesh::options(),
+        observer.clone(),
+    );
+    let registry = tombolo_controller::registry::Controller::new(
+        clusters.clone(),
+        client.clone(),
+        mesh::options(),
+        observer,
+    );
     let names = Arc::new(Clusters::new());
     let network = Arc::new(Network::new(
         machine,
         clusters.clone(),
+        mesh.desired(),
         names.clone(),
         rules,
     ));
@@ -213,10 +319,9 @@ async fn build(
         .data_dir
         .clone()
         .unwrap_or_else(|| inside.state_dir.join("data"));
-    std::fs::create_dir_all(&data_dir)
-        .map_err(|error| format!("{}: {error}", data_dir.display()))?;
+    std::fs::create_dir_all(&data_dir).opening(|| data_dir.display().to_string())?;
     let log = Log::create(&inside.state_dir.join("control-plane.log"))
-        .map_err(|error| format!("control-plane.log: {error}"))?;
+        .opening(|| "control-plane.log".to_owned())?;
     let control_plane = Arc::new(ControlPlane::new(
         program.clone(),
         server_arguments(options, &data_dir),
@@ -230,7 +335,7 @@ async fn build(
         account: options.account.clone(),
         region: options.region.clone(),
         api: format!("http://{api}"),
-        xds: format!("{CONTROL_ADDRESS}:{XDS_PORT}"),
+        xds: process::XDS_ENDPOINT.to_owned(),
         proxy: if matches!(options.proxy, Engine::Tombolo) {
             "tombolo"
         } else {
@@ -247,17 +352,13 @@ async fn build(
             .collect(),
         load_balancers: Vec::new(),
     };
-    let scope = Scope::parse(&options.account, &options.region)?;
-    let client = Client::new(&format!("http://{CONTROL_ADDRESS}:{API_PORT}"), scope)
-        .map_err(|error| error.to_string())?;
-    let client = client.with_timeout(Duration::from_secs(2));
     let runtime = Arc::new(Runtime {
         clusters: clusters.clone(),
         hosts,
         network,
         entrances,
         control_plane,
-        api: client.clone(),
+        api: (*client).clone(),
         progress: progress.clone(),
         announced: AtomicBool::new(false),
         stop: Notify::new(),
@@ -266,95 +367,93 @@ async fn build(
         host_pids: Mutex::default(),
     });
 
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(
-        Controller::new(clusters.clone(), client.clone(), progress.clone()).run(restarted_mesh),
-    );
-    tasks.spawn(Registrar::new(clusters, client, progress.clone()).run(restarted_registry));
+    let mut tasks = Tasks::new();
     serve(&mut tasks, &runtime, names, dns, run_dir).await?;
-    let stop_control_plane = Arc::new(Notify::new());
-    let (running, stop) = (runtime.control_plane.clone(), stop_control_plane.clone());
-    let control_plane = tokio::spawn(async move { running.run(stop.notified()).await });
-    Ok((
+    let server = SocketAddr::from((CONTROL_ADDRESS, XDS_PORT));
+    tasks.spawn("xds socket", xds_socket::serve(xds_socket, server));
+    Ok(Built {
         runtime,
-        Background {
-            tasks,
-            control_plane,
-            stop_control_plane,
-        },
-    ))
+        tasks,
+        mesh: mesh.run(restarted_mesh).boxed(),
+        registry: registry.run(restarted_registry).boxed(),
+    })
 }
 
 async fn serve(
-    tasks: &mut tokio::task::JoinSet<()>,
+    tasks: &mut Tasks,
     runtime: &Arc<Runtime>,
     names: Arc<Clusters>,
     dns: Ipv4Addr,
     run_dir: &Path,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
+    let ending = runtime.clone();
+    let (pods, control_plane) = (tasks.pods, tasks.control_plane);
+    tasks.supervisor.spawn(pods, "pods", |stop| async move {
+        stop.cancelled().await;
+        end(&ending).await;
+        Ok::<(), std::convert::Infallible>(())
+    });
+    let running = runtime.control_plane.clone();
+    tasks
+        .supervisor
+        .spawn(control_plane, "control plane", |stop| async move {
+            running.run(stop.cancelled_owned()).await;
+            Ok::<(), std::convert::Infallible>(())
+        });
     for (cluster, host) in runtime.clusters.iter().zip(&runtime.hosts) {
-        tasks.spawn(cluster.clone().run());
-        tasks.spawn(host.clone().run());
+        tasks.spawn("workloads", cluster.clone().run());
+        tasks.spawn("pod workers", host.clone().run());
     }
-    tasks.spawn(runtime.network.clone().run());
-    tasks.spawn(runtime.entrances.clone().run());
+    tasks.spawn("network", runtime.network.clone().run());
+    tasks.spawn("load balancers", runtime.entrances.clone().run());
     let at = SocketAddr::from((dns, DNS_PORT));
-    let udp = tokio::net::UdpSocket::bind(at)
-        .await
-        .map_err(|error| format!("cluster DNS at {at}: {error}"))?;
-    let tcp = tokio::net::TcpListener::bind(at)
-        .await
-        .map_err(|error| format!("cluster DNS at {at}: {error}"))?;
+    let what = || format!("cluster DNS at {at}");
+    let udp = tokio::net::UdpSocket::bind(at).await.opening(what)?;
+    let tcp = tokio::net::TcpListener::bind(at).await.opening(what)?;
     let forward = Forwarder::new(vec![SocketAddr::from((CONTROL_ADDRESS, DNS_PORT))]);
     let server = tombolo_dns::Server::new(vec![names], Some(forward)).as_resolver();
-    tasks.spawn(async move {
-        if let Err(error) = server.serve(udp, tcp, std::future::pending()).await {
-            tracing::error!(%error, "cluster DNS ended");
-        }
+    tasks.try_spawn("cluster DNS", async move {
+        server.serve(udp, tcp, std::future::pending()).await
     });
     let socket = |name: &str| {
         let path = run_dir.join(name);
         let host = runtime.host.clone();
         async move {
-            let listener = host
-                .listen_unix(&path)
-                .await
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            tokio::net::UnixListener::from_std(listener)
-                .map_err(|error| format!("{}: {error}", path.display()))
+            let listener = host.listen_unix(&path).await;
+            let listener = listener.and_then(tokio::net::UnixListener::from_std);
+            listener.opening(|| path.display().to_string())
         }
     };
     let exec = socket(run_dir::EXEC).await?;
-    tasks.spawn(crate::control::reach::serve_exec(exec, runtime.clone()));
+    tasks.spawn(
+        "exec",
+        crate::control::reach::serve_exec(exec, runtime.clone()),
+    );
     let (control, served) = (socket(run_dir::CONTROL).await?, runtime.clone());
-    tasks.spawn(async move {
-        if let Err(error) = crate::control::server::serve(control, served).await {
-            tracing::error!(%error, "control socket ended");
-        }
+    tasks.try_spawn("control socket", async move {
+        crate::control::server::serve(control, served).await
     });
     Ok(())
 }
 
-async fn sockets(host: &HostLink, api: SocketAddr) -> Result<Sockets, String> {
-    let listening = |what: &str, at: SocketAddr, error: std::io::Error| {
-        format!("{what} cannot listen at {at}: {error}")
-    };
+async fn sockets(host: &HostLink, api: SocketAddr) -> Result<Sockets, Failure> {
     let on_host = host
         .listen_tcp(api)
         .await
-        .map_err(|error| listening("the API", api, error))?;
+        .opening(|| format!("the API cannot listen at {api}"))?;
     let inside = |port| SocketAddr::from((CONTROL_ADDRESS, port));
+    let what = |port| move || format!("the control plane cannot listen at {}", inside(port));
     let listen = |port| {
         let listener = std::net::TcpListener::bind(inside(port))
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-        listener.map_err(|error| listening("the control plane", inside(port), error))
+        listener.opening(what(port))
     };
     let udp = std::net::UdpSocket::bind(inside(DNS_PORT))
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
     Ok(Sockets {
         api: vec![on_host, listen(API_PORT)?],
         xds: listen(XDS_PORT)?,
-        dns_udp: udp.map_err(|error| listening("DNS", inside(DNS_PORT), error))?,
+        dns_udp: udp.opening(what(DNS_PORT))?,
         dns_tcp: listen(DNS_PORT)?,
     })
 }
@@ -366,6 +465,7 @@ fn common(
     cluster: &str,
     dns: Ipv4Addr,
     rootless: bool,
+    xds_socket: &Path,
 ) -> Common {
     Common {
         images: images.clone(),
@@ -374,7 +474,7 @@ fn common(
             Engine::Tombolo => None,
             Engine::Envoy(path) => Some(path.clone()),
         },
-        xds: format!("{CONTROL_ADDRESS}:{XDS_PORT}"),
+        xds_socket: xds_socket.to_owned(),
         mark: rootless.then_some(MARK),
         dns,
         cluster: cluster.to_owned(),
@@ -408,7 +508,7 @@ fn cluster_info(cluster: &Cluster, dns: Ipv4Addr) -> ClusterInfo {
 }
 
 /// Applies what each cluster was given. It was tried out before anything started, so a refusal is ours to explain.
-fn apply_manifests(runtime: &Runtime, orders: &Orders) -> Result<(), String> {
+fn apply_manifests(runtime: &Runtime, orders: &Orders) -> Result<(), Failure> {
     for (cluster, source) in runtime.clusters.iter().zip(&orders.options.clusters) {
         cluster
             .objects
@@ -418,15 +518,13 @@ fn apply_manifests(runtime: &Runtime, orders: &Orders) -> Result<(), String> {
             .iter()
             .map(|source| manifest::Source::new(&source.name, &source.text))
             .collect();
+        let texts = |problems: &[manifest::Problem]| {
+            crate::up::Problems(problems.iter().map(ToString::to_string).collect())
+        };
         let read = manifest::read(&sources, &manifest::Options::default())
-            .map_err(|problems| problems.to_string())?;
-        let applied = runtime.apply(cluster, read, false).map_err(|problems| {
-            problems
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n")
-        })?;
+            .map_err(|problems| texts(&problems.0))?;
+        let applied = runtime.apply(cluster, read, false);
+        let applied = applied.map_err(|problems| texts(&problems))?;
         runtime.progress.send(Event::Step {
             message: format!("{}: {} objects", cluster.name, applied.len()),
         });

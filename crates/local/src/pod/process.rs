@@ -23,6 +23,12 @@ const OWN_PROGRAM: &str = "/.tombolo-pod/tombolo";
 /// Where a container finds the Envoy binary, for the same reason.
 const ENVOY_PROGRAM: &str = "/.tombolo-pod/envoy";
 
+/// Where a proxy finds the socket of the xDS server. No other container has it.
+const XDS_SOCKET: &str = "/.tombolo-pod/xds.sock";
+
+/// The same as an endpoint.
+pub const XDS_ENDPOINT: &str = "unix:///.tombolo-pod/xds.sock";
+
 /// Where a proxy keeps its last good configuration.
 const PROXY_STATE: &str = "/.tombolo-pod/state";
 
@@ -35,8 +41,8 @@ pub struct Common {
     pub program: PathBuf,
     /// The Envoy binary, when Envoy is the proxy.
     pub envoy: Option<PathBuf>,
-    /// Where proxies find their configuration: `address:port`.
-    pub xds: String,
+    /// The socket of the xDS server on this machine.
+    pub xds_socket: PathBuf,
     /// Whether only one user id exists, so that proxies are told apart by this socket mark.
     pub mark: Option<u32>,
     /// Contents of every `resolv.conf`, but for the namespace.
@@ -184,8 +190,13 @@ fn proxy(
         read_only: false,
     });
     let meta = &pod.metadata;
+    mounts.push(MountSpec {
+        at: XDS_SOCKET.into(),
+        source: VolumeSource::Path(common.xds_socket.clone()),
+        read_only: false,
+    });
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
-    set("APPMESH_XDS_ENDPOINT", common.xds.clone());
+    set("APPMESH_XDS_ENDPOINT", XDS_ENDPOINT.to_owned());
     set("TOMBOLO_CLUSTER", common.cluster.clone());
     set(
         "TOMBOLO_NAMESPACE",
@@ -288,7 +299,7 @@ mod tests {
             images,
             program: "/root/tombolo".into(),
             envoy: None,
-            xds: "169.254.1.2:15010".into(),
+            xds_socket: "/state/xds.sock".into(),
             mark,
             dns: "10.100.0.10".parse().unwrap(),
             cluster: "east".into(),
@@ -330,7 +341,17 @@ mod tests {
             (spec.user, spec.env["TOMBOLO_SOCKET_MARK"].as_str()),
             (None, "1337")
         );
-        assert_eq!(spec.env["APPMESH_XDS_ENDPOINT"], "169.254.1.2:15010");
+        assert_eq!(spec.env["APPMESH_XDS_ENDPOINT"], XDS_ENDPOINT);
+        let has_socket = |spec: &ProcessSpec| {
+            let mut mounts = spec.mounts.iter();
+            mounts.any(|mount| mount.source == VolumeSource::Path("/state/xds.sock".into()))
+        };
+        assert!(has_socket(&spec));
+        let application = started(Some(1337), json!({"name": "web", "image": "x/web"}));
+        assert!(
+            !has_socket(&application),
+            "applications do not reach the xDS server"
+        );
     }
 
     #[test]

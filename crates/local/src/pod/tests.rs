@@ -34,7 +34,7 @@ fn world() -> World {
         images,
         program: "/tombolo".into(),
         envoy: None,
-        xds: "169.254.1.2:18000".into(),
+        xds_socket: "/state/xds.sock".into(),
         mark: Some(1337),
         dns: Ipv4Addr::new(10, 100, 0, 10),
         cluster: "east".into(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tombolo_telemetry::ErrorChain;
 
 use super::restart::{Backoff, Policy};
 use super::state::{ContainerRecord, Phase, PodRecord, Slot, restarts};
@@ -17,6 +18,7 @@ use super::{Host, RunningPod, process};
 use crate::clock;
 use crate::cluster::{Key, Kind};
 use crate::machine::{Place, Process};
+use crate::network::blocking;
 
 /// Pause before something that could not be set up is tried again.
 const SETUP_RETRY: Duration = Duration::from_secs(1);
@@ -48,11 +50,7 @@ pub(super) async fn run(host: Arc<Host>, pod: Arc<Pod>, handle: Arc<RunningPod>)
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let deleted = deletion(host.clone(), pod.clone());
     tokio::pin!(deleted);
-    let opened = tokio::select! {
-        opened = open(&host, &pod) => Some(opened),
-        () = &mut deleted => None,
-    };
-    let Some((address, place)) = opened else {
+    let Some((address, place)) = open(&host, &pod, deleted.as_mut()).await else {
         forget(&host, &pod);
         return;
     };
@@ -85,11 +83,20 @@ pub(super) async fn run(host: Arc<Host>, pod: Arc<Pod>, handle: Arc<RunningPod>)
         place,
     });
     worker.update(|_| {});
-    let life = tokio::spawn(worker.clone().live());
-    deleted.await;
+    let mut life = tokio::task::JoinSet::new();
+    life.spawn(worker.clone().live());
+    let panicked = loop {
+        tokio::select! {
+            () = &mut deleted => break None,
+            Some(ended) = life.join_next() => if let Err(error) = ended {
+                break error.try_into_panic().ok();
+            }
+        }
+    };
     worker.end().await;
-    life.abort();
-    worker.place.close();
+    drop(life);
+    let place = worker.place.clone();
+    blocking(move || place.close()).await;
     worker.host.addresses().give_back(address);
     if let Err(error) = fs::remove_dir_all(&worker.dir)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -97,10 +104,17 @@ pub(super) async fn run(host: Arc<Host>, pod: Arc<Pod>, handle: Arc<RunningPod>)
         tracing::warn!(dir = %worker.dir.display(), %error, "pod directory left behind");
     }
     forget(&worker.host, &worker.pod);
+    if let Some(panicked) = panicked {
+        std::panic::resume_unwind(panicked);
+    }
 }
 
-/// An address and a place for the pod, however long that takes.
-async fn open(host: &Host, pod: &Pod) -> (std::net::Ipv4Addr, Arc<dyn Place>) {
+/// An address and a place for the pod, however long that takes; `None` when it is deleted first.
+async fn open(
+    host: &Host,
+    pod: &Pod,
+    mut deleted: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Option<(std::net::Ipv4Addr, Arc<dyn Place>)> {
     let name = format!(
         "{}/{}",
         host.cluster.name,
@@ -108,16 +122,24 @@ async fn open(host: &Host, pod: &Pod) -> (std::net::Ipv4Addr, Arc<dyn Place>) {
     );
     loop {
         let address = host.addresses().take();
-        let problem = match address.map(|address| (address, host.machine.open(&name, address))) {
-            Some((address, Ok(place))) => return (address, place),
-            Some((address, Err(problem))) => {
-                host.addresses().give_back(address);
-                problem
+        if let Some(address) = address {
+            let (machine, pod_name) = (host.machine.clone(), name.clone());
+            // Not to be cancelled: what it made would stay behind.
+            match blocking(move || machine.open(&pod_name, address)).await {
+                Ok(place) => return Some((address, place)),
+                Err(error) => {
+                    host.addresses().give_back(address);
+                    tracing::warn!(pod = name, error = %ErrorChain(&error), "pod has no network yet");
+                }
             }
-            None => format!("no free address in {}", host.cluster.range),
-        };
-        tracing::warn!(pod = name, problem, "pod has no network yet");
-        tokio::time::sleep(SETUP_RETRY).await;
+        } else {
+            let range = host.cluster.range;
+            tracing::warn!(pod = name, %range, "pod has no network yet: no free address");
+        }
+        tokio::select! {
+            () = deleted.as_mut() => return None,
+            () = tokio::time::sleep(SETUP_RETRY) => {}
+        }
     }
 }
 
@@ -147,7 +169,7 @@ fn key(pod: &Pod) -> Key {
 }
 
 /// Removes the object, unless another pod took its name meanwhile.
-fn forget(host: &Host, pod: &Pod) {
+pub(super) fn forget(host: &Host, pod: &Pod) {
     let key = key(pod);
     host.cluster.objects.write(|objects| {
         if objects
@@ -198,7 +220,11 @@ impl Worker {
         for (index, container) in spec.containers.into_iter().enumerate() {
             beside.spawn(self.clone().keep(Slot::Main(index), container));
         }
-        while beside.join_next().await.is_some() {}
+        while let Some(ended) = beside.join_next().await {
+            if let Err(Ok(panicked)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
+                std::panic::resume_unwind(panicked);
+            }
+        }
     }
 
     async fn started(&self, slot: Slot) {

@@ -1,6 +1,6 @@
 //! Everything that can be known to be wrong before anything starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
+use tombolo_controller::desired;
 use tombolo_kube::FieldPath;
 use tombolo_kube::manifest::{self, Located, Object};
 use tombolo_linux::fabric::Ipv4Range;
@@ -17,11 +18,11 @@ use super::options::{Engine, Options, Problems};
 use super::sidecar;
 use crate::clock;
 use crate::cluster::apply;
-use crate::cluster::view::{injector, kind, view};
+use crate::cluster::view::{injector, kind};
 use crate::cluster::{Cluster, Entropy, Key, Kind, Objects, Shared};
 use crate::control::run_dir;
 use crate::images::Images;
-use crate::mesh::wanted::wanted;
+use crate::mesh;
 use crate::network::{address, check_opening};
 
 /// What follows from the options alone.
@@ -79,7 +80,8 @@ pub fn plan(options: &Options) -> Result<Plan, Problems> {
         options
             .allow
             .iter()
-            .filter_map(|opening| check_opening(opening, &names).err()),
+            .filter_map(|opening| check_opening(opening, &names).err())
+            .map(|error| error.to_string()),
     );
     let account = &options.account;
     if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -280,19 +282,18 @@ fn try_out(clusters: &[Cluster], places: &Places, problems: &mut Vec<String>) {
     }
     let views: Vec<_> = clusters
         .iter()
-        .map(|cluster| cluster.objects.read(view))
+        .map(|cluster| cluster.objects.read(|objects| objects.mesh().clone()))
         .collect();
     let named: Vec<_> = clusters
         .iter()
         .zip(&views)
-        .map(|(cluster, view)| (cluster.name.as_str(), view))
+        .map(|(cluster, view)| (cluster.name.as_str(), view.as_ref()))
         .collect();
-    let refused: BTreeSet<_> = wanted(&named).refused.into_iter().collect();
-    problems.extend(
-        refused
-            .into_iter()
-            .map(|(source, message)| format!("{}: {message}", place(source.cluster, &source.key))),
-    );
+    for (source, refused) in desired(&named).refused {
+        if let Some(key) = mesh::key(&source) {
+            problems.push(format!("{}: {refused}", place(source.cluster, &key)));
+        }
+    }
 }
 
 /// Images that no command is known for, with the line to add.

@@ -41,11 +41,11 @@ pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpo
     };
     let uri = match given.split_once("://") {
         None => format!("http://{given}"),
-        Some(("http", _)) => given.to_owned(),
+        Some(("http" | "unix", _)) => given.to_owned(),
         Some((scheme, _)) => return Err(invalid(format!("unknown scheme {scheme:?}"))),
     };
     let endpoint = Endpoint::from_shared(uri).map_err(|error| invalid(error.to_string()))?;
-    if endpoint.uri().port_u16().is_none() {
+    if !given.starts_with("unix:") && endpoint.uri().port_u16().is_none() {
         return Err(invalid("there is no port".to_owned()));
     }
     Ok(endpoint
