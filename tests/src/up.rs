@@ -229,30 +229,43 @@ impl Clusters {
     /// Runs a command of the CLI against it; answers with what it prints.
     #[track_caller]
     pub fn tombolo(&self, words: &[&str]) -> String {
-        let output = self
-            .home
-            .command(&self.binary)
-            .args(words)
-            .env("TOMBOLO_NAME", &self.name)
-            .output()
-            .expect("TOMBOLO_BIN can be run");
+        match self.try_tombolo(words) {
+            Ok(told) => told,
+            Err(told) => panic!("tombolo {}: {told}", words.join(" ")),
+        }
+    }
+
+    /// The same for a command that may fail: then all that it printed.
+    pub fn try_tombolo(&self, words: &[&str]) -> Result<String, String> {
+        let output = self.output(words);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(
-            output.status.success(),
-            "tombolo {}: {}{}",
-            words.join(" "),
-            text(&output.stdout),
-            text(&output.stderr)
-        );
-        text(&output.stdout)
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stdout) + &text(&output.stderr)),
+        }
+    }
+
+    fn output(&self, words: &[&str]) -> std::process::Output {
+        let mut command = self.home.command(&self.binary);
+        command.args(words).env("TOMBOLO_NAME", &self.name);
+        command.output().expect("TOMBOLO_BIN can be run")
     }
 
     /// Applies a manifest to a cluster.
     #[track_caller]
     pub fn apply(&self, cluster: &str, manifest: &str) {
+        self.apply_told(cluster, manifest);
+    }
+
+    /// The same; answers with the warnings.
+    #[track_caller]
+    pub fn apply_told(&self, cluster: &str, manifest: &str) -> String {
         let path = self.home.file("applied.yaml", manifest);
         let path = path.display().to_string();
-        self.tombolo(&["apply", "--cluster", cluster, "-f", &path]);
+        let output = self.output(&["apply", "--cluster", cluster, "-f", &path]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        told
     }
 
     /// Sends requests to a service's load balancer, each on its own connection; counts the answers by body,

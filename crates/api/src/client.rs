@@ -77,6 +77,10 @@ impl Client {
     /// Whether every change is published and every connected proxy has acknowledged what it should
     /// hold. Not an AWS call: see [`crate::STATUS_PATH`].
     pub async fn synced(&self) -> Result<bool, Error> {
+        Ok(self.status().await?["synced"] == true)
+    }
+
+    async fn status(&self) -> Result<serde_json::Value, Error> {
         let answer = self.transport.send(Outgoing {
             service: OPERATOR_SERVICE,
             content_type: Protocol::Operator.request_type(),
@@ -85,8 +89,24 @@ impl Client {
             operation: None,
             body: Vec::new(),
         });
-        let status: serde_json::Value = serde_json::from_slice(&answer.await?).map_err(protocol)?;
-        Ok(status["synced"] == true)
+        serde_json::from_slice(&answer.await?).map_err(protocol)
+    }
+
+    /// What the mesh asks for and proxies do not do, by workload. Not an AWS call: see [`crate::STATUS_PATH`].
+    pub async fn warnings(&self) -> Result<Vec<(String, Vec<String>)>, Error> {
+        let status = self.status().await?;
+        let texts = |value: &serde_json::Value| {
+            let warnings = value.as_array().into_iter().flatten();
+            warnings
+                .filter_map(|warning| warning["message"].as_str().map(str::to_owned))
+                .collect()
+        };
+        let warnings = status["warnings"].as_array().into_iter().flatten();
+        let warnings = warnings.map(|warning| {
+            let workload = warning["workload"].as_str().unwrap_or_default();
+            (workload.to_owned(), texts(&warning["warnings"]))
+        });
+        Ok(warnings.collect())
     }
 
     /// The account that the server puts this caller into.

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::netns::Netns;
 use crate::process::{PidNamespace, Process};
+use crate::rootfs::View;
 use crate::stage::{Step, c_path};
 use crate::{Error, Result};
 
@@ -36,8 +37,8 @@ pub struct ContainerSpec {
     pub netns: Option<Netns>,
     /// User and group; root by default. In a rootless sandbox only root exists.
     pub user: Option<User>,
-    /// Capabilities that root inside may have; all by default.
-    pub capabilities: Option<CapabilitySet>,
+    /// What it may do beyond its user's rights; nothing by default.
+    pub privileges: Privileges,
     /// Content of `/etc/resolv.conf`; the host's by default.
     pub resolv_conf: Option<Vec<u8>>,
     /// Content of `/etc/hosts`; the host's by default.
@@ -87,7 +88,25 @@ pub struct ExecSpec {
 pub struct Container {
     process: Arc<Killed>,
     netns: Option<Netns>,
-    capabilities: Option<CapabilitySet>,
+    privileges: Privileges,
+}
+
+/// What a program may do beyond its user's rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Privileges {
+    /// Capabilities that root inside may have. Another user than root never has any.
+    pub capabilities: CapabilitySet,
+    /// Whether executing a file may never give more privileges, as set-user-ID programs do.
+    pub no_new_privileges: bool,
+}
+
+impl Default for Privileges {
+    fn default() -> Self {
+        Self {
+            capabilities: CapabilitySet::empty(),
+            no_new_privileges: false,
+        }
+    }
 }
 
 /// A process run in a container. Clones are handles; the last one that is dropped kills it.
@@ -105,8 +124,11 @@ impl Drop for Killed {
 }
 
 impl Container {
-    /// Starts a container. The error names the program, the mount or the step that failed; its kind is `NotFound` if the
-    /// program does not exist.
+    /// Starts a container. Beside its mounts it sees the files of this machine, read-only and without devices; of
+    /// `/dev` the usual few, of `/run` nothing.
+    ///
+    /// # Errors
+    /// Names the program, the mount or the step that failed; its kind is `NotFound` if the program does not exist.
     pub async fn spawn(spec: ContainerSpec) -> Result<Self> {
         let mut mounts = spec.mounts;
         let name_files = [
@@ -134,14 +156,10 @@ impl Container {
         steps.extend(crate::rootfs::steps(
             &mounts,
             &[Path::new(crate::sandbox::STATE_DIRECTORY)],
+            View::Protected,
         )?);
         steps.extend([Step::Fork, Step::NewSession]);
-        finish(
-            &mut steps,
-            spec.capabilities,
-            spec.user,
-            spec.cwd.as_deref(),
-        )?;
+        finish(&mut steps, spec.privileges, spec.user, spec.cwd.as_deref())?;
         let command = command(&spec.argv, spec.env, [spec.stdin, spec.stdout, spec.stderr])?;
         let process = start(command, steps, PidNamespace::New, &spec.argv)
             .await
@@ -149,7 +167,7 @@ impl Container {
         Ok(Self {
             process: Arc::new(Killed(process)),
             netns: spec.netns,
-            capabilities: spec.capabilities,
+            privileges: spec.privileges,
         })
     }
 
@@ -192,12 +210,7 @@ impl Container {
         if spec.terminal {
             steps.push(Step::TakeTerminal);
         }
-        finish(
-            &mut steps,
-            self.capabilities,
-            spec.user,
-            spec.cwd.as_deref(),
-        )?;
+        finish(&mut steps, self.privileges, spec.user, spec.cwd.as_deref())?;
         let command = command(&spec.argv, spec.env, [spec.stdin, spec.stdout, spec.stderr])?;
         let process = start(command, steps, PidNamespace::Of(target), &spec.argv)
             .await
@@ -236,7 +249,7 @@ impl Executed {
 /// The steps after the namespaces stand: fewer rights come last.
 fn finish(
     steps: &mut Vec<Step>,
-    capabilities: Option<CapabilitySet>,
+    privileges: Privileges,
     user: Option<User>,
     cwd: Option<&Path>,
 ) -> Result<()> {
@@ -244,11 +257,14 @@ fn finish(
     let path = c_path(cwd)
         .map_err(|cause| Error::new(format!("use directory {}", cwd.display()), cause))?;
     steps.push(Step::WorkIn { path });
-    steps.extend(capabilities.map(Step::Bound));
+    steps.push(Step::Bound(privileges.capabilities));
     steps.extend(user.map(|user| Step::Become {
         uid: user.uid,
         gid: user.gid,
     }));
+    if privileges.no_new_privileges {
+        steps.push(Step::NoNewPrivileges);
+    }
     Ok(())
 }
 

@@ -117,7 +117,10 @@ impl Fabric {
 
     /// Makes a pod's network namespace and connects it. The name serves messages only; the address must be new.
     pub fn add_pod(&self, name: &str, address: Ipv4Addr) -> Result<PodNet> {
-        let (netns, links) = Netns::new_with(route::open)?;
+        let (netns, links) = Netns::new_with(|| {
+            open_to_everybody()?;
+            route::open()
+        })?;
         let mut pod_links = links?;
         let mut state = self.state.lock().expect("no step below panics");
         let link = state.next_link;
@@ -221,6 +224,31 @@ impl State {
             None => Ok(Vec::new()),
         }
     }
+}
+
+/// Lets programs without capabilities listen on low ports and send pings in the calling thread's network namespace, as
+/// container runtimes do.
+fn open_to_everybody() -> Result<()> {
+    // Where one group exists, a range of all is refused.
+    for (setting, values) in [
+        ("ip_unprivileged_port_start", &["0"][..]),
+        ("ping_group_range", &["0 2147483647", "0 0"]),
+    ] {
+        let path = format!("/proc/sys/net/ipv4/{setting}");
+        let mut written = Ok(());
+        for value in values {
+            written = fs::write(&path, value);
+            if written.is_ok() {
+                break;
+            }
+        }
+        match written {
+            // An old kernel, without this setting.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            written => written.attempt(|| format!("set net.ipv4.{setting}"))?,
+        }
+    }
+    Ok(())
 }
 
 /// A hardware address nobody else has: locally administered, then the side and the link.

@@ -1,4 +1,4 @@
-//! The file system a process sees: the host's, with mounts on top, and not one byte written to the host's.
+//! The file system a process sees: the host's, read-only and without devices, with mounts on top.
 //!
 //! The new root is a tmpfs that mirrors `/`: directories and files are bound, links are repeated. Where a mount point is
 //! missing, its deepest existing parent is mirrored the same way, one level down, so that the point can be made in the
@@ -65,10 +65,30 @@ const MOST_LINKS: usize = 40;
 /// Where file contents lie until they are bound to their places. Invisible in the end.
 const STAGED: &str = ".staged";
 
+/// Device files that every program may expect. No other device of the host is shown.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Links in `/dev` that every program may expect.
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// Parts of `/proc` by which root changes the machine, or a file tells what it must not.
+const PROTECTED_PROC: [&str; 7] = ["acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"];
+
+/// Directories of the host that are not shown: devices, and the sockets of its services, whose answers to root are not
+/// limited by a read-only file system.
+const NOT_SHOWN: [&str; 2] = ["/dev", "/run"];
+
 /// The steps from a private mount namespace to a root with these mounts. `hidden` are paths of the caller's that the
 /// new root must not show.
-pub(crate) fn steps(mounts: &[Mount], hidden: &[&Path]) -> Result<Vec<Step>> {
+pub(crate) fn steps(mounts: &[Mount], hidden: &[&Path], view: View) -> Result<Vec<Step>> {
     let mut plan = Plan {
+        view,
         steps: vec![Step::PrivateMounts, Step::NewRoot],
         sealed: Vec::new(),
         staged: 0,
@@ -87,8 +107,12 @@ pub(crate) fn steps(mounts: &[Mount], hidden: &[&Path]) -> Result<Vec<Step>> {
         .flat_map(|(_, place)| place.existing.ancestors().map(Path::to_path_buf))
         .chain([PathBuf::from("/")])
         .collect();
-    plan.mirror(Path::new("/"), &mirrored, hidden)
-        .attempt(|| "mirror the file system".into())?;
+    let whole = plan.mirror(Path::new("/"), &mirrored, hidden);
+    let whole = match view {
+        View::Whole => whole,
+        View::Protected => whole.and_then(|()| plan.own_directories()),
+    };
+    whole.attempt(|| "mirror the file system".into())?;
     for (mount, place) in &places {
         plan.mount(mount, place)
             .map_err(|cause| Error::new(format!("mount {}", mount.at.display()), cause))?;
@@ -168,7 +192,27 @@ impl Place {
     }
 }
 
+/// How much of the host is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// All of it, as it is.
+    Whole,
+    /// Files, read-only; no devices, no sockets of services.
+    Protected,
+}
+
+impl View {
+    /// Directories that are not the host's.
+    fn not_shown(self) -> &'static [&'static str] {
+        match self {
+            Self::Whole => &[],
+            Self::Protected => &NOT_SHOWN,
+        }
+    }
+}
+
 struct Plan {
+    view: View,
     steps: Vec<Step>,
     /// Mounts to make read-only once everything is in place.
     sealed: Vec<PathBuf>,
@@ -195,6 +239,14 @@ impl Plan {
             if hidden.contains(&path.as_path()) {
                 continue;
             }
+            if self
+                .view
+                .not_shown()
+                .iter()
+                .any(|own| path == Path::new(own))
+            {
+                continue;
+            }
             let at = c_path(inside(&path))?;
             // What vanishes meanwhile, or is closed to this user, is left out.
             let Ok(kind) = entry.file_type() else {
@@ -205,7 +257,9 @@ impl Plan {
                     at: at.clone(),
                     mode: 0o555,
                 });
-                self.steps.push(Step::Proc { at });
+                if self.view == View::Whole {
+                    self.steps.push(Step::Proc { at });
+                }
             } else if kind.is_symlink() {
                 if let Ok(target) = std::fs::read_link(&path) {
                     self.steps.push(Step::Link {
@@ -239,6 +293,59 @@ impl Plan {
         Ok(())
     }
 
+    /// Seals what was mirrored; then `/proc`, `/dev` and `/run`, each of the container's own.
+    fn own_directories(&mut self) -> io::Result<()> {
+        self.steps.push(Step::Protect);
+        self.steps.push(Step::Proc {
+            at: c"proc".to_owned(),
+        });
+        for name in PROTECTED_PROC {
+            let at = c_path(&Path::new("proc").join(name))?;
+            self.steps.push(Step::ReadOnlyIfThere { at });
+        }
+        for (at, mode) in [
+            (c"dev", 0o755),
+            (c"dev/pts", 0o755),
+            (c"dev/shm", 0o1777),
+            (c"run", 0o755),
+        ] {
+            let at = at.to_owned();
+            self.steps.push(Step::Directory { at, mode });
+        }
+        for name in DEVICES {
+            let at = c_path(&Path::new("dev").join(name))?;
+            let source = c_path(&Path::new("/dev").join(name))?;
+            self.steps.push(Step::EmptyFile { at: at.clone() });
+            self.steps.push(Step::BindIfThere { source, at });
+        }
+        for (name, target) in DEVICE_LINKS {
+            self.steps.push(Step::Link {
+                at: c_path(&Path::new("dev").join(name))?,
+                target: c_path(Path::new(target))?,
+            });
+        }
+        self.steps.push(Step::Terminals {
+            at: c"dev/pts".to_owned(),
+        });
+        self.steps.push(Step::Tmpfs {
+            at: c"dev/shm".to_owned(),
+        });
+        self.steps.push(Step::Directory {
+            at: c"dev/shm".to_owned(),
+            mode: 0o1777,
+        });
+        // Some distributions keep links to their programs there.
+        for entry in std::fs::read_dir("/run").into_iter().flatten().flatten() {
+            if let Ok(target) = std::fs::read_link(entry.path()) {
+                self.steps.push(Step::Link {
+                    at: c_path(inside(&entry.path()))?,
+                    target: c_path(&target)?,
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn mount(&mut self, mount: &Mount, place: &Place) -> io::Result<()> {
         let path = place.path();
         let is_file = match &mount.source {
@@ -246,13 +353,18 @@ impl Plan {
             MountSource::Path(source) => !std::fs::metadata(source)?.is_dir(),
             MountSource::Files(_) | MountSource::Scratch => false,
         };
-        if !place.missing.as_os_str().is_empty() {
+        let mut own = self.view.not_shown().iter().map(Path::new);
+        let (base, missing) = match own.find(|own| path.starts_with(own)) {
+            Some(own) => (own, path.strip_prefix(own).unwrap_or(Path::new(""))),
+            None => (place.existing.as_path(), place.missing.as_path()),
+        };
+        if !missing.as_os_str().is_empty() {
             let directories = if is_file {
-                place.missing.parent()
+                missing.parent()
             } else {
-                Some(place.missing.as_path())
+                Some(missing)
             };
-            self.directories(&place.existing, directories.unwrap_or(Path::new("")))?;
+            self.directories(base, directories.unwrap_or(Path::new("")))?;
             if is_file {
                 self.steps.push(Step::EmptyFile {
                     at: c_path(inside(&path))?,
@@ -334,6 +446,9 @@ impl Plan {
                 at: c_path(inside(path))?,
             });
         }
+        if self.view == View::Protected {
+            self.steps.push(Step::SealRoot);
+        }
         self.steps.push(Step::Pivot);
         Ok(self.steps)
     }
@@ -382,7 +497,9 @@ mod tests {
             source: MountSource::Files(files),
             read_only: false,
         };
-        let error = steps(&[mount], &[]).expect_err("is refused").to_string();
+        let error = steps(&[mount], &[], View::Protected)
+            .expect_err("is refused")
+            .to_string();
         assert!(error.contains("../escape"), "{error}");
     }
 }

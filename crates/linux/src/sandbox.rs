@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::error::Attempt as _;
 use crate::host_link::{HostEnd, HostLink, pair};
 use crate::process::{PidNamespace, Process};
-use crate::rootfs::{Mount, MountSource};
+use crate::rootfs::{Mount, MountSource, View};
 use crate::stage::{Stage, Step};
 use crate::{Error, Result};
 
@@ -193,7 +193,7 @@ fn steps(mode: Mode) -> Result<Vec<Step>> {
         source: MountSource::Scratch,
         read_only: false,
     };
-    steps.extend(crate::rootfs::steps(&[state], &[])?);
+    steps.extend(crate::rootfs::steps(&[state], &[], View::Whole)?);
     steps.extend([Step::Fork, Step::NewSession]);
     Ok(steps)
 }

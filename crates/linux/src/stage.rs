@@ -71,12 +71,22 @@ pub(crate) enum Step {
     Tmpfs { at: CString },
     /// The processes of this pid namespace; where the kernel forbids a fresh mount, those of the parent's.
     Proc { at: CString },
+    /// Terminals of this mount namespace alone; none where the kernel forbids a fresh mount.
+    Terminals { at: CString },
     /// Make the mounts at and below `at` read-only.
     ReadOnly { at: CString },
+    /// Make what is at `at` read-only by itself, if it is there.
+    ReadOnlyIfThere { at: CString },
+    /// Make every mount of the new root read-only and without devices, but for the new root itself.
+    Protect,
+    /// Make the new root itself read-only.
+    SealRoot,
     /// Make the new root the root and let go of the old one.
     Pivot,
     /// Never hold a capability outside this set again, not even as root.
     Bound(rustix::thread::CapabilitySet),
+    /// Gain no privilege by executing a file, whatever its mode says.
+    NoNewPrivileges,
     /// Become this user and group, with no other groups.
     Become { uid: u32, gid: u32 },
     /// Change the working directory.
@@ -119,9 +129,16 @@ impl Step {
             }
             Self::Tmpfs { at: path } => at("mount a tmpfs at", path),
             Self::Proc { at: path } => at("mount processes at", path),
-            Self::ReadOnly { at: path } => at("make read-only", path),
+            Self::Terminals { at: path } => at("mount terminals at", path),
+            Self::ReadOnly { at: path } | Self::ReadOnlyIfThere { at: path } => {
+                at("make read-only", path)
+            }
+            Self::Protect | Self::SealRoot => {
+                "make the file system read-only (Linux 5.12 or newer)".into()
+            }
             Self::Pivot => "change to the new root".into(),
             Self::Bound(_) => "limit capabilities".into(),
+            Self::NoNewPrivileges => "forbid new privileges".into(),
             Self::Become { uid, gid } => format!("become user {uid} and group {gid}"),
             Self::WorkIn { path } => format!("change to directory {}", path.to_string_lossy()),
             Self::Keep(_) => "keep a descriptor".into(),
@@ -206,13 +223,43 @@ impl Step {
                     rustix::mount::mount_bind_recursive(c"/proc", at)?;
                 }
             }
+            Self::Terminals { at } => {
+                let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+                rustix::mount::mount(
+                    c"devpts",
+                    at,
+                    c"devpts",
+                    flags,
+                    c"newinstance,ptmxmode=0666",
+                )
+                .ok();
+            }
             Self::ReadOnly { at } => kernel::set_read_only(at)?,
+            Self::ReadOnlyIfThere { at } => match rustix::mount::mount_bind_recursive(at, at) {
+                Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => {}
+                result => {
+                    result?;
+                    kernel::set_read_only(at)?;
+                }
+            },
+            Self::Protect => {
+                kernel::protect_tree(c".")?;
+                kernel::set_root_read_only(false)?;
+            }
+            Self::SealRoot => kernel::set_root_read_only(true)?,
             Self::Pivot => {
                 rustix::process::pivot_root(c".", c".")?;
                 rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
                 rustix::process::chdir(c"/")?;
             }
-            Self::Bound(kept) => kernel::bound_capabilities(*kept)?,
+            Self::Bound(kept) => {
+                kernel::bound_capabilities(*kept)?;
+                rustix::thread::clear_ambient_capability_set().ok();
+                let mut sets = rustix::thread::capabilities(None)?;
+                sets.inheritable = rustix::thread::CapabilitySet::empty();
+                rustix::thread::set_capabilities(None, sets)?;
+            }
+            Self::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Self::Become { uid, gid } => become_user(*uid, *gid)?,
             Self::WorkIn { path } => rustix::process::chdir(path)?,
             Self::Keep(fd) => kernel::keep_across_exec(*fd)?,

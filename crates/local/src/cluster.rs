@@ -5,6 +5,7 @@ pub mod collect;
 pub mod endpoint;
 pub mod environment;
 pub mod kind;
+pub mod limit;
 pub mod name;
 pub mod object;
 pub mod pods;

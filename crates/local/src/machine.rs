@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
-pub use tombolo_linux::container::FileContent;
+
+pub use tombolo_linux::container::{FileContent, Privileges};
 use tombolo_linux::fabric::{FabricRules, Refusal};
 
 /// A machine that can hold pods. Its methods block for as long as system calls do; those of pods and processes do not.
@@ -85,6 +86,8 @@ pub struct ProcessSpec {
     pub hostname: String,
     /// User and group id, where the machine maps more than one.
     pub user: Option<(u32, u32)>,
+    /// What it may do beyond the rights of its user.
+    pub privileges: Privileges,
     /// Contents of `/etc/resolv.conf`.
     pub resolv_conf: String,
     /// Contents of `/etc/hosts`.

@@ -4,8 +4,10 @@ pub mod log;
 pub mod probe;
 pub mod process;
 pub mod restart;
+pub mod security;
 pub mod state;
 pub mod volume;
+pub mod warning;
 mod worker;
 
 use std::collections::BTreeMap;

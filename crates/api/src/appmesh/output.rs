@@ -50,7 +50,7 @@ pub(crate) struct ResourceRef {
     #[serde(with = "epoch")]
     created_at: Timestamp,
     #[serde(with = "epoch")]
-    last_updated_at: Timestamp,
+    pub(crate) last_updated_at: Timestamp,
     mesh_owner: String,
     resource_owner: String,
     pub(crate) version: u64,

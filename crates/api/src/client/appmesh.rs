@@ -13,6 +13,7 @@ use crate::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tombolo_model::{
+    Timestamp,
     appmesh::{Kind, Metadata, ResourceKey, Spec, Tag},
     arn,
 };
@@ -37,6 +38,8 @@ pub struct ResourceRef {
     pub arn: String,
     /// 1 at creation, plus one for each update.
     pub version: u64,
+    /// When it was last updated.
+    pub last_updated_at: Timestamp,
 }
 
 impl Client {
@@ -118,6 +121,7 @@ impl Client {
                 key: collection.member(item.name(kind)?),
                 arn: item.arn,
                 version: item.version,
+                last_updated_at: item.last_updated_at,
             })
         };
         let nameless = || Error::Protocol("a list item lacks its name".into());

@@ -134,6 +134,15 @@ impl Reader<'_> {
             }
         };
         let mut located = Located { object, origin };
+        if let Object::NotRun(object) = &located.object
+            && object.metadata.name.is_none()
+        {
+            // Not all files beside manifests are objects: a Kustomization has no name.
+            let message = "is not run here".to_owned();
+            let told = located.at(Severity::Warning, FieldPath::root(), message);
+            self.problems.push(told);
+            return;
+        }
         let denials = name(&mut located.object, namespaced, &self.options.namespace);
         for field in unknown {
             self.unknown(&located, field);

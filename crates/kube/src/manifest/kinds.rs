@@ -51,6 +51,9 @@ const ISTIO_GROUPS: [&str; 4] = [
     "extensions.istio.io",
 ];
 
+/// Groups of which every kind is known here: another one is misspelt.
+const OWN_GROUPS: [&str; 2] = ["", "apps"];
+
 /// Group, kind, and whether it is namespaced. Any version: nothing inside is read.
 const NOT_RUN: [(&str, &str, bool); 33] = [
     ("", "ServiceAccount", true),
@@ -121,6 +124,10 @@ pub(super) fn treatment(api_version: &str, kind: &str) -> Result<Treatment, Stri
         return Ok(Treatment::Object(Reading::NotRun {
             namespaced: *namespaced,
         }));
+    }
+    // Kinds of others are theirs to know: Kustomization, HelmRelease, Rollout and whatever comes.
+    if !OWN_GROUPS.contains(&group) && !CORE.iter().any(|(_, name, _)| *name == kind) {
+        return Ok(Treatment::Object(Reading::NotRun { namespaced: true }));
     }
     if let Some((right, ..)) = CORE.iter().find(|(_, name, _)| *name == kind) {
         return Err(format!(

@@ -14,7 +14,8 @@ pub enum Severity {
     Error,
 }
 
-/// One thing that is wrong, written as `file:line: Kind ns/name: field: what is wrong; what to do`.
+/// One thing that is wrong, written as `file:line: Kind ns/name: field: what is wrong; what to do`. Whoever prints it
+/// says how severe it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Whether it stops the set from being used.
@@ -34,9 +35,6 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", self.file, self.line)?;
-        if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
-        }
         if let Some(object) = &self.object {
             write!(f, "{object}: ")?;
         }

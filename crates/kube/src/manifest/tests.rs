@@ -177,7 +177,7 @@ spec:
     .expect("a stray is no error");
     assert_eq!(
         manifests.warnings[0].to_string(),
-        "app.yaml:8: warning: VirtualRouter default/redis: spec.routes[0].tcpRoute.match.prefix: \
+        "app.yaml:8: VirtualRouter default/redis: spec.routes[0].tcpRoute.match.prefix: \
          a tcpRoute cannot match a path; the field is ignored"
     );
 }
@@ -528,6 +528,45 @@ spec: {servers: []}
     assert!(
         matches!(&manifests.objects[1].object, Object::Istio(object) if object.value["spec"]["servers"].is_array())
     );
+}
+
+#[test]
+fn kinds_of_others_are_warnings_and_misspelt_ones_of_ours_are_errors() {
+    let others = "apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [app.yaml]
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: shop}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: shop}
+---
+apiVersion: flagger.app/v1beta1
+kind: Canary
+metadata: {name: shop}
+";
+    let manifests = read_text(others).expect("they are accepted");
+    assert_eq!((manifests.warnings.len(), manifests.objects.len()), (4, 3));
+    for warning in &manifests.warnings {
+        let told = warning.to_string();
+        assert!(
+            told.contains("not run here") && !told.contains("warning"),
+            "{told}"
+        );
+    }
+    for (version, kind) in [
+        ("v1", "Servise"),
+        ("apps/v1", "Deploymnt"),
+        ("appmesh.k8s.aws/v1beta2", "VirtualNod"),
+        ("extensions/v1beta1", "Deployment"),
+    ] {
+        let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n");
+        let problems = read_text(&text).expect_err("it is misspelt");
+        assert!(problems.to_string().contains(kind), "{problems}");
+    }
 }
 
 #[test]

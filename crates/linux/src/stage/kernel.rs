@@ -42,10 +42,29 @@ pub(super) fn keep_across_exec(fd: RawFd) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })
 }
 
+/// Makes the mounts at and below a path read-only.
 pub(super) fn set_read_only(at: &CStr) -> io::Result<()> {
+    set_attributes(at, libc::AT_RECURSIVE, libc::MOUNT_ATTR_RDONLY, 0)
+}
+
+/// Makes the mounts at and below a path read-only, and device files in them useless.
+pub(super) fn protect_tree(at: &CStr) -> io::Result<()> {
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV;
+    set_attributes(at, libc::AT_RECURSIVE, set, 0)
+}
+
+/// Makes the working directory's own mount read-only, or writable again.
+pub(super) fn set_root_read_only(read_only: bool) -> io::Result<()> {
+    match read_only {
+        true => set_attributes(c".", 0, libc::MOUNT_ATTR_RDONLY, 0),
+        false => set_attributes(c".", 0, 0, libc::MOUNT_ATTR_RDONLY),
+    }
+}
+
+fn set_attributes(at: &CStr, flags: libc::c_int, set: u64, clear: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
-        attr_clr: 0,
+        attr_set: set,
+        attr_clr: clear,
         propagation: 0,
         userns_fd: 0,
     };
@@ -55,7 +74,7 @@ pub(super) fn set_read_only(at: &CStr) -> io::Result<()> {
             libc::SYS_mount_setattr,
             libc::AT_FDCWD,
             at.as_ptr(),
-            libc::AT_RECURSIVE,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )

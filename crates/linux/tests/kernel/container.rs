@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use tombolo_linux::container::{
-    Container, ContainerSpec, ExecSpec, FileContent, Mount, MountSource, User,
+    Container, ContainerSpec, ExecSpec, FileContent, Mount, MountSource, Privileges, User,
 };
 use tombolo_linux::fabric::Fabric;
 use tombolo_linux::sandbox::Mode;
@@ -269,7 +269,10 @@ fn capabilities_beyond_the_given_ones_are_gone() {
         let spec = ContainerSpec {
             argv,
             env: path(),
-            capabilities: Some(kept),
+            privileges: Privileges {
+                capabilities: kept,
+                ..Privileges::default()
+            },
             ..ContainerSpec::default()
         };
         let (code, output) = run(spec);
@@ -278,6 +281,96 @@ fn capabilities_beyond_the_given_ones_are_gone() {
             let bits = line.split_whitespace().last().expect("has a value");
             assert_eq!(u64::from_str_radix(bits, 16), Ok(kept.bits()), "{output}");
         }
+    });
+}
+
+#[test]
+fn a_container_has_no_capability_no_device_and_nothing_of_the_host_to_write() {
+    inside(|sandbox| {
+        let volume = sandbox.state_dir.join("volume");
+        fs::create_dir(&volume).expect("makes a directory");
+        let mount = |at: &str, source| Mount {
+            at: at.into(),
+            source,
+            read_only: false,
+        };
+        let script = r#"
+            grep Cap /proc/self/status | grep -v '0000000000000000'
+            for place in / /etc /usr /var /home /root /opt /sys /proc/sys/kernel /run /dev; do
+                touch $place/tombolo-was-here 2>/dev/null && echo "wrote in $place"
+            done
+            (echo 1 > /proc/sys/net/ipv4/ip_forward) 2>/dev/null && echo "wrote a setting"
+            test -w /proc/sysrq-trigger && echo "may write sysrq-trigger"
+            find /dev /run -type b; find /run -type s
+            mount -t tmpfs none /mnt 2>/dev/null && echo "mounted"
+            mknod /volume/device b 8 0 2>/dev/null && echo "made a device"
+            echo x > /dev/null && echo y > /dev/shm/y && echo z > /volume/z && echo t > /tmp/t && echo works
+            test -e /dev/pts && head -c 1 /dev/urandom > /dev/null && echo random
+            grep NoNewPrivs /proc/self/status
+        "#;
+        for no_new_privileges in [false, true] {
+            let (code, output) = run(ContainerSpec {
+                argv: shell(script),
+                env: path(),
+                mounts: vec![
+                    mount("/volume", MountSource::Path(volume.clone())),
+                    mount("/tmp", MountSource::Scratch),
+                ],
+                privileges: Privileges {
+                    no_new_privileges,
+                    ..Privileges::default()
+                },
+                ..ContainerSpec::default()
+            });
+            let flag = format!("NoNewPrivs:\t{}", u8::from(no_new_privileges));
+            assert_eq!(
+                output.lines().collect::<Vec<_>>(),
+                ["works", "random", &flag]
+            );
+            assert_eq!(code, 0);
+        }
+    });
+}
+
+#[test]
+fn ports_below_1024_need_no_capability() {
+    inside(|_| {
+        let fabric = Fabric::new().expect("makes a fabric");
+        let pod = fabric.add_pod("pod", ip("10.1.0.2")).expect("adds a pod");
+        let first = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+        let (code, output) = run(ContainerSpec {
+            argv: shell(&format!("cat {first}")),
+            env: path(),
+            netns: Some(pod.netns.clone()),
+            ..ContainerSpec::default()
+        });
+        assert_eq!((code, output.as_str()), (0, "0\n"));
+    });
+}
+
+#[test]
+fn mounts_below_dev_and_run_are_possible() {
+    inside(|_| {
+        let mounts = [
+            "/dev/shm",
+            "/dev/extra/deep",
+            "/run/app",
+            "/var/run/app/deeper",
+        ];
+        let mounts = mounts.map(|at| Mount {
+            at: at.into(),
+            source: MountSource::Scratch,
+            read_only: false,
+        });
+        let (code, output) = run(ContainerSpec {
+            argv: shell(
+                "echo 1 > /dev/shm/a && echo 2 > /dev/extra/deep/b && echo 3 > /run/app/c && echo ok",
+            ),
+            env: path(),
+            mounts: mounts.to_vec(),
+            ..ContainerSpec::default()
+        });
+        assert_eq!((code, output.as_str()), (0, "ok\n"));
     });
 }
 

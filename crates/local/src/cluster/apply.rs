@@ -12,7 +12,7 @@ use super::object::{Key, Objects};
 use super::view::{kind, resource};
 use super::workload::Inject;
 use super::workload::Moment;
-use super::{Kind, pods};
+use super::{Kind, limit, pods};
 
 /// The annotation that remembers what a pod's manifest said, because injection changes the pod.
 const APPLIED: &str = "tombolo.dev/applied";
@@ -110,14 +110,31 @@ fn one(
             return Err(vec![Denial::new("metadata.namespace", message)]);
         }
     }
+    if objects.object(&key).is_none() && objects.count() >= limit::MAX_OBJECTS {
+        let message = format!("a cluster has at most {} objects here", limit::MAX_OBJECTS);
+        return Err(vec![Denial::new(FieldPath::root(), message)]);
+    }
     let outcome = match object {
         manifest::Object::Mesh(new) => mesh(objects, &key, new, moment)?,
         manifest::Object::Pod(pod) => {
+            let denials = limit::pod(pod.spec.as_ref(), "spec");
+            if !denials.is_empty() {
+                return Err(denials);
+            }
             let body = serialize(pod)?;
             bare_pod(objects, &key, pod, &body, moment)?
         }
         manifest::Object::Namespace(object) => put(objects, &key, serialize(object)?, moment),
-        manifest::Object::Deployment(object) => put(objects, &key, serialize(object)?, moment),
+        manifest::Object::Deployment(object) => {
+            let spec = object.spec.as_ref();
+            let pod = spec.and_then(|spec| spec.template.spec.as_ref());
+            let mut denials = limit::pod(pod, "spec.template.spec");
+            denials.extend(limit::replicas(spec.and_then(|spec| spec.replicas)));
+            if !denials.is_empty() {
+                return Err(denials);
+            }
+            put(objects, &key, serialize(object)?, moment)
+        }
         manifest::Object::Service(object) => put(objects, &key, serialize(object)?, moment),
         manifest::Object::ConfigMap(object) => put(objects, &key, serialize(object)?, moment),
         manifest::Object::Secret(object) => put(objects, &key, serialize(object)?, moment),
@@ -336,6 +353,35 @@ data: {mode: slow}
         assert_eq!(
             configured,
             [&("configmap/settings".to_owned(), Outcome::Configured)]
+        );
+    }
+
+    #[test]
+    fn more_than_a_machine_can_hold_is_refused_with_the_bound() {
+        let deployment = |replicas: &str| {
+            format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{a: b}}}}\n  template: {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{{name: a, image: x}}]}}}}\n"
+            )
+        };
+        let problems = run(&mut Objects::default(), &deployment("2000000000")).unwrap_err();
+        assert!(
+            problems[0].contains("shop.yaml:9") && problems[0].contains("at most 1000 pods"),
+            "{problems:?}"
+        );
+        run(&mut Objects::default(), &deployment("1000")).unwrap();
+        let containers: Vec<String> = (0..=limit::MAX_CONTAINERS)
+            .map(|number| format!("{{name: c{number}, image: x}}"))
+            .collect();
+        let containers = containers.join(", ");
+        let pod = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: shop}}\nspec: {{containers: [{containers}]}}\n"
+        );
+        let problems = run(&mut Objects::default(), &pod).unwrap_err();
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.contains("at most 100")),
+            "{problems:?}"
         );
     }
 

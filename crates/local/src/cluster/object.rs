@@ -119,6 +119,11 @@ impl Objects {
         self.items.get(key)
     }
 
+    /// How many objects there are.
+    pub fn count(&self) -> usize {
+        self.items.len()
+    }
+
     /// Every object of a kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
         let start = Key {

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 
 use super::Kind;
+use super::limit::MAX_PODS;
 use super::object::{Key, Objects};
 use super::workload::Moment;
 
@@ -15,6 +16,10 @@ const GRACE_SECONDS: i64 = 30;
 /// # Errors
 /// The injector's denial, or a name that is taken.
 pub fn create(objects: &mut Objects, moment: &Moment<'_>, pod: Pod) -> Result<(), String> {
+    let pods = objects.of_kind(Kind::Pod).count();
+    if pods >= MAX_PODS {
+        return Err(format!("a cluster has at most {MAX_PODS} pods here"));
+    }
     let mut pod = (moment.inject)(objects, pod)?;
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let name = pod.metadata.name.clone().unwrap_or_default();

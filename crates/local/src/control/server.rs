@@ -14,7 +14,7 @@ use tombolo_kube::manifest::{self, Problem, Strictness};
 use super::query::{self, Selector, refusal};
 use super::types::*;
 use crate::clock;
-use crate::cluster::{Cluster, Key, apply, collect};
+use crate::cluster::{Cluster, Key, apply, collect, limit};
 use crate::node::runtime::Runtime;
 
 /// Bytes of a request.
@@ -115,7 +115,12 @@ async fn apply_manifests(
         }
     };
     let read = read(&request.sources, strictness, request.namespace.as_deref())?;
-    let warnings = read.warnings.iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
+    warnings.extend(
+        read.objects
+            .iter()
+            .flat_map(|located| runtime.warnings(located)),
+    );
     let applied = runtime
         .apply(cluster, read, request.dry_run)
         .map_err(problems)?;
@@ -220,8 +225,10 @@ async fn scale(
     let cluster = query::cluster(&runtime.clusters, request.cluster.as_deref())?;
     let namespace = request.namespace.as_deref().unwrap_or("default");
     let name = request.name.rsplit('/').next().unwrap_or_default();
-    let replicas =
-        i32::try_from(request.replicas).map_err(|_| refusal("that many pods do not fit"))?;
+    let replicas = i32::try_from(request.replicas).unwrap_or(i32::MAX);
+    if let Some(denial) = limit::replicas(Some(replicas)) {
+        return Err(refusal(format!("--replicas {}", denial.message)));
+    }
     let found = cluster.objects.write(|objects| {
         objects.edit::<Deployment>(namespace, name, |deployment| {
             deployment.spec.get_or_insert_default().replicas = Some(replicas);

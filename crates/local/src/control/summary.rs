@@ -15,28 +15,26 @@ pub fn status_word(pod: &Pod) -> String {
         return "Terminating".to_owned();
     }
     let init = status.init_container_statuses.unwrap_or_default();
-    let sidecars: Vec<&str> = pod
-        .spec
-        .iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten())
-        .filter(|container| container.restart_policy.as_deref() == Some("Always"))
-        .map(|container| container.name.as_str())
-        .collect();
+    let sidecars: Vec<&str> = sidecars(pod).collect();
     for (index, container) in init.iter().enumerate() {
         let state = container.state.clone().unwrap_or_default();
+        // A native sidecar that runs has done its part, as in kubectl's printer.
+        if sidecars.contains(&container.name.as_str()) && container.started == Some(true) {
+            continue;
+        }
         match (state.waiting, state.terminated) {
             (_, Some(ended)) if ended.exit_code == 0 => continue,
             (_, Some(ended)) => {
-                return format!(
-                    "Init:{}",
-                    ended.reason.unwrap_or_else(|| "Error".to_owned())
-                );
+                let signal = ended.signal.filter(|signal| *signal != 0);
+                let reason = ended.reason.filter(|reason| !reason.is_empty());
+                return match (reason, signal) {
+                    (Some(reason), _) => format!("Init:{reason}"),
+                    (None, Some(signal)) => format!("Init:Signal:{signal}"),
+                    (None, None) => format!("Init:ExitCode:{}", ended.exit_code),
+                };
             }
             (Some(waiting), _) if waiting.reason.as_deref() != Some("PodInitializing") => {
                 return format!("Init:{}", waiting.reason.unwrap_or_default());
-            }
-            _ if sidecars.contains(&container.name.as_str()) && container.started == Some(true) => {
-                continue;
             }
             _ => return format!("Init:{index}/{}", init.len()),
         }
@@ -53,9 +51,37 @@ pub fn status_word(pod: &Pod) -> String {
     status.phase.unwrap_or_else(|| "Pending".to_owned())
 }
 
+/// How many of the containers that keep running are ready, and how many there are: native sidecars count, as in kubectl.
+fn ready(pod: &Pod) -> (usize, usize) {
+    let spec = pod.spec.as_ref();
+    let sidecars: Vec<&str> = sidecars(pod).collect();
+    let all = spec.map_or(0, |spec| spec.containers.len()) + sidecars.len();
+    let init = pod
+        .status
+        .iter()
+        .flat_map(|status| status.init_container_statuses.iter().flatten());
+    let init = init.filter(|status| sidecars.contains(&status.name.as_str()));
+    let ready = statuses(pod)
+        .into_iter()
+        .chain(init)
+        .filter(|status| status.ready);
+    (ready.count(), all)
+}
+
+/// Names of init containers that keep running beside the others.
+fn sidecars(pod: &Pod) -> impl Iterator<Item = &str> {
+    let init = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.init_containers.iter().flatten());
+    init.filter(|container| container.restart_policy.as_deref() == Some("Always"))
+        .map(|container| container.name.as_str())
+}
+
 /// A pod without its processes, which only the runtime knows.
 pub fn pod_view(cluster: &str, pod: &Pod) -> PodView {
     let containers = statuses(pod);
+    let (ready, all) = ready(pod);
     let init = pod
         .status
         .iter()
@@ -66,11 +92,8 @@ pub fn pod_view(cluster: &str, pod: &Pod) -> PodView {
         name: pod.metadata.name.clone().unwrap_or_default(),
         status: status_word(pod),
         address: address(pod),
-        ready: containers
-            .iter()
-            .filter(|container| container.ready)
-            .count(),
-        containers: pod.spec.as_ref().map_or(0, |spec| spec.containers.len()),
+        ready,
+        containers: all,
         restarts: containers
             .iter()
             .copied()
@@ -271,6 +294,17 @@ mod tests {
             ),
             "CrashLoopBackOff"
         );
+        let running = |name: &str, ready: bool| json!({"name": name, "image": "", "imageID": "", "ready": ready, "started": true, "restartCount": 0, "state": {"running": {}}});
+        let done = json!({"name": "init", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
+        let native = json!({
+            "metadata": {},
+            "spec": {"initContainers": [{"name": "init"}, {"name": "proxy", "restartPolicy": "Always"}], "containers": [{"name": "a"}]},
+            "status": {"phase": "Running", "initContainerStatuses": [done, running("proxy", true)], "containerStatuses": [running("a", true)]},
+        });
+        let native: Pod = serde_json::from_value(native).unwrap();
+        assert_eq!((ready(&native), status_word(&native).as_str()), ((2, 2), "Running"));
+        let killed = json!({"metadata": {}, "status": {"initContainerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 137, "signal": 9}}}]}});
+        assert_eq!(word(killed), "Init:Signal:9");
         let init = json!({"metadata": {}, "status": {"initContainerStatuses": [waiting("PodInitializing")], "containerStatuses": [waiting("PodInitializing")]}});
         assert_eq!(word(init), "Init:0/1");
         assert_eq!(

@@ -24,6 +24,8 @@ struct State {
     next: AtomicU32,
     rules: Mutex<FabricRules>,
     refusals: Mutex<Vec<Refusal>>,
+    /// Starts that panic.
+    panics: AtomicU32,
 }
 
 impl FakeMachine {
@@ -55,6 +57,11 @@ impl FakeMachine {
     /// The rules applied last.
     pub(crate) fn rules(&self) -> FabricRules {
         self.0.rules.lock().unwrap().clone()
+    }
+
+    /// Makes so many starts panic.
+    pub(crate) fn panic_at_starts(&self, count: u32) {
+        self.0.panics.store(count, Ordering::Relaxed);
     }
 
     /// Makes the network count these as refused.
@@ -103,6 +110,11 @@ struct FakePlace {
 
 impl Place for FakePlace {
     fn start(&self, spec: ProcessSpec) -> BoxFuture<'_, Result<Arc<dyn Process>, StartError>> {
+        let panics = &self.machine.panics;
+        let panics = panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        assert!(panics.is_err(), "the test wants it");
         let process = Arc::new(FakeProcess {
             id: self.machine.next.fetch_add(1, Ordering::Relaxed) + 2,
             pod: spec.hostname,

@@ -62,6 +62,7 @@ impl Place for LinuxPlace {
                 user: user(spec.user),
                 resolv_conf: Some(spec.resolv_conf.into_bytes()),
                 hosts: Some(spec.hosts.into_bytes()),
+                privileges: spec.privileges,
                 mounts: spec.mounts.into_iter().map(mount).collect(),
                 stdout: spec.stdout,
                 stderr: spec.stderr,

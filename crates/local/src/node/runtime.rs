@@ -8,7 +8,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Mutex, Notify};
 use tombolo_api::client::Client;
+use tombolo_kube::manifest::{self, Located};
 use tombolo_linux::host_link::HostLink;
+use tombolo_linux::sandbox::Mode;
+use tombolo_telemetry::ErrorChain;
 
 use super::control_plane::ControlPlane;
 use crate::balance::entrances::Entrances;
@@ -16,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::control::summary;
 use crate::control::types::{Info, PodView, ProcessView, Status, Workload};
 use crate::network::Network;
-use crate::pod::Host;
+use crate::pod::{Host, warning};
 use crate::progress::{Event, Progress};
 
 /// How long "ready" waits for the last proxy, and how often it asks.
@@ -128,6 +131,30 @@ impl Runtime {
         views
     }
 
+    /// What of an object will not be as written.
+    pub(crate) fn warnings(&self, located: &Located<manifest::Object>) -> Vec<String> {
+        let rootless = self.info.mode == Mode::Rootless.to_string();
+        let images = self.hosts.first().map(|host| &host.common.images);
+        images.map_or_else(Vec::new, |images| {
+            warning::warnings(located, images, rootless)
+        })
+    }
+
+    /// Tells what the mesh asks for and the proxies do not do.
+    async fn tell_warnings(&self) {
+        match self.api.warnings().await {
+            Ok(warnings) => {
+                for (workload, messages) in warnings {
+                    for message in messages {
+                        let message = format!("{workload}: {message}");
+                        self.progress.send(Event::Warning { message });
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(error = %ErrorChain(&error), "warnings not read"),
+        }
+    }
+
     /// Waits until every proxy has acknowledged what it should hold, so that the first request of whoever
     /// was told "ready" finds its way. Bounded: a proxy that rejects its configuration must not hide the
     /// rest.
@@ -169,6 +196,7 @@ impl Runtime {
             if !ready && workloads.iter().all(|workload| workload.complete) {
                 ready = true;
                 self.synced().await;
+                self.tell_warnings().await;
                 self.announced.store(true, Ordering::Relaxed);
                 self.progress.send(Event::Ready {
                     info: Box::new(self.info().await),

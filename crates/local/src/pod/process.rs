@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use tombolo_linux::CapabilitySet;
+
+use super::security::{self, must_not_be_root};
 use super::volume;
 use crate::cluster::Objects;
 use crate::cluster::environment::{self, expand};
@@ -95,12 +98,18 @@ pub fn spec(
     let own = environment::resolve(objects, pod, container).map_err(config)?;
     env.insert("HOSTNAME".to_owned(), hostname(pod));
     env.extend(own);
+    let user = user(common, pod, container);
+    if user.is_none() && common.mark.is_none() && must_not_be_root(pod.spec.as_ref(), container) {
+        let why = "container has runAsNonRoot and would run as root; set securityContext.runAsUser";
+        return Err(config(why.to_owned()));
+    }
+    let mut privileges = security::privileges(container);
     let mut mounts = volume::mounts(objects, pod, container, &env, shared).map_err(config)?;
     if !mounts.iter().any(|mount| mount.at == Path::new("/tmp")) {
         mounts.push(MountSpec {
             at: "/tmp".into(),
             source: VolumeSource::Scratch,
-            read_only: false,
+            read_only: security::read_only_root(container),
         });
     }
     mounts.push(MountSpec {
@@ -110,6 +119,10 @@ pub fn spec(
     });
     if env.contains_key(PROXY) {
         proxy(common, pod, &container.name, shared, &mut env, &mut mounts).map_err(config)?;
+        if common.mark.is_some() {
+            // Where it has no user of its own, it marks its sockets.
+            privileges.capabilities |= CapabilitySet::NET_ADMIN;
+        }
     } else if env.contains_key(INTERCEPT)
         && let Some(mark) = common.mark
     {
@@ -137,7 +150,8 @@ pub fn spec(
         env,
         workdir,
         hostname: hostname(pod),
-        user: user(common, pod, container),
+        user,
+        privileges,
         resolv_conf: resolv_conf(
             common.dns,
             pod.metadata.namespace.as_deref().unwrap_or("default"),
@@ -352,6 +366,45 @@ mod tests {
             !has_socket(&application),
             "applications do not reach the xDS server"
         );
+    }
+
+    #[test]
+    fn containers_have_the_privileges_that_they_ask_for() {
+        let plain = started(None, json!({"name": "web", "image": "x/web"}));
+        assert_eq!(plain.privileges, Default::default());
+        let asked = started(
+            None,
+            json!({"name": "web", "image": "x/web", "securityContext": {"readOnlyRootFilesystem": true, "capabilities": {"add": ["NET_ADMIN"]}}}),
+        );
+        assert_eq!(asked.privileges.capabilities, CapabilitySet::NET_ADMIN);
+        let tmp = asked
+            .mounts
+            .iter()
+            .find(|mount| mount.at == Path::new("/tmp"));
+        assert!(tmp.unwrap().read_only);
+        let envoy = json!({"name": "envoy", "image": "x/envoy", "env": [{"name": PROXY, "value": "mesh/m/virtualNode/n"}]});
+        let marked = started(Some(1337), envoy).privileges.capabilities;
+        assert_eq!(marked, CapabilitySet::NET_ADMIN);
+    }
+
+    #[test]
+    fn container_that_must_not_be_root_needs_a_user() {
+        let run = |context: serde_json::Value| {
+            let container = json!({"name": "web", "image": "x/web", "securityContext": context});
+            let dir = tempfile::tempdir().unwrap();
+            spec(
+                &common(None),
+                &Objects::default(),
+                &Pod::default(),
+                &serde_json::from_value(container).unwrap(),
+                dir.path(),
+            )
+        };
+        let error = run(json!({"runAsNonRoot": true})).unwrap_err();
+        assert_eq!(error.reason, "CreateContainerConfigError");
+        assert!(error.message.contains("runAsUser"), "{}", error.message);
+        let user = json!({"runAsNonRoot": true, "runAsUser": 1000});
+        assert_eq!(run(user).unwrap().user, Some((1000, 1000)));
     }
 
     #[test]

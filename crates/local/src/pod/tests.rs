@@ -345,3 +345,23 @@ async fn program_whose_hook_took_all_the_time_is_still_asked_to_end() {
     world.until("the end", |world| world.pod().is_none()).await;
     assert_eq!(Process::wait(&*process).await, 143);
 }
+
+#[tokio::test(start_paused = true)]
+async fn pod_whose_worker_panics_is_removed_and_replaced() {
+    let world = world();
+    world.machine.panic_at_starts(1);
+    apply_to(
+        &world.cluster,
+        &format!(
+            "{NAMESPACE}apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  template: {{metadata: {{labels: {{app: web}}}}, spec: {{containers: [{{name: web, image: web}}]}}}}\n"
+        ),
+    );
+    world.running().await;
+    let pods = world.cluster.objects.read(|objects| objects.list::<Pod>());
+    assert_eq!(pods.len(), 1);
+    // The address of the first pod is free again, and its worker is gone.
+    assert_eq!(
+        (world.machine.places().len(), world.host.pods().len()),
+        (1, 1)
+    );
+}

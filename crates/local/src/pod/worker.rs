@@ -450,7 +450,10 @@ fn grace(pod: &Pod) -> Duration {
     seconds(own, 30)
 }
 
+/// A year stands for all that is longer: points in time further away cannot be named.
+const MAX_SECONDS: u64 = 366 * 24 * 3600;
+
 fn seconds(value: Option<i64>, default: u64) -> Duration {
     let value = value.and_then(|value| u64::try_from(value).ok());
-    Duration::from_secs(value.unwrap_or(default))
+    Duration::from_secs(value.unwrap_or(default).min(MAX_SECONDS))
 }

@@ -24,6 +24,7 @@ use crate::control::run_dir;
 use crate::images::Images;
 use crate::mesh;
 use crate::network::{address, check_opening};
+use crate::pod::warning;
 
 /// What follows from the options alone.
 #[derive(Debug, Clone)]
@@ -137,8 +138,14 @@ pub fn plan(options: &Options) -> Result<Plan, Problems> {
 pub fn check(options: &Options) -> Result<Checked, Problems> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
+    let mode = sandbox::probe()
+        .map_err(|error| problems.push(error.to_string()))
+        .ok();
     match plan(options) {
-        Ok(plan) => manifests(options, &plan, &mut problems, &mut warnings),
+        Ok(plan) => {
+            let rootless = mode == Some(Mode::Rootless);
+            manifests(options, &plan, rootless, &mut problems, &mut warnings);
+        }
         Err(found) => problems.extend(found.0),
     }
     if let Engine::Envoy(path) = &options.proxy
@@ -158,9 +165,6 @@ pub fn check(options: &Options) -> Result<Checked, Problems> {
         },
         Err(problem) => problems.push(problem),
     }
-    let mode = sandbox::probe()
-        .map_err(|error| problems.push(error.to_string()))
-        .ok();
     match (mode, api) {
         (Some(mode), Some(api)) if problems.is_empty() => Ok(Checked {
             mode,
@@ -186,6 +190,7 @@ type Places = BTreeMap<(usize, Key), Located<Object>>;
 fn manifests(
     options: &Options,
     plan: &Plan,
+    rootless: bool,
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) {
@@ -211,6 +216,7 @@ fn manifests(
                 warnings.extend(read.warnings.iter().map(ToString::to_string));
                 for located in &read.objects {
                     missing_images(located, &images, options, problems);
+                    warnings.extend(warning::warnings(located, &images, rootless));
                     if let Some(kind) = kind(&located.object) {
                         let key = Key::new(
                             kind,
@@ -377,6 +383,7 @@ mod tests {
         manifests(
             options,
             &plan(options).unwrap(),
+            false,
             &mut problems,
             &mut Vec::new(),
         );
