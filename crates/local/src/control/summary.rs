@@ -302,7 +302,10 @@ mod tests {
             "status": {"phase": "Running", "initContainerStatuses": [done, running("proxy", true)], "containerStatuses": [running("a", true)]},
         });
         let native: Pod = serde_json::from_value(native).unwrap();
-        assert_eq!((ready(&native), status_word(&native).as_str()), ((2, 2), "Running"));
+        assert_eq!(
+            (ready(&native), status_word(&native).as_str()),
+            ((2, 2), "Running")
+        );
         let killed = json!({"metadata": {}, "status": {"initContainerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 137, "signal": 9}}}]}});
         assert_eq!(word(killed), "Init:Signal:9");
         let init = json!({"metadata": {}, "status": {"initContainerStatuses": [waiting("PodInitializing")], "containerStatuses": [waiting("PodInitializing")]}});
