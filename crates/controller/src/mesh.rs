@@ -362,10 +362,8 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             self.statuses.add(source.clone(), 0);
         }
         match (&observed, resource) {
-            (Observed::Present(_), Some(_)) => {
-                if self.announced.insert(key.clone()) {
-                    (self.observer)(Event::Created(key.clone()));
-                }
+            (Observed::Present(_), Some(_)) if self.announced.insert(key.clone()) => {
+                (self.observer)(Event::Created(key.clone()));
             }
             (Observed::Absent, None) => {
                 self.observed.remove(&key);

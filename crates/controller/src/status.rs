@@ -150,7 +150,8 @@ mod tests {
             serde_json::to_value(typed).unwrap()
         }
         let now = Timestamp::UNIX_EPOCH;
-        let cases: [(Kind, fn(&Value) -> Value); 6] = [
+        type ReadBack = fn(&Value) -> Value;
+        let cases: [(Kind, ReadBack); 6] = [
             (Kind::Mesh, read_back::<crd::MeshStatus>),
             (Kind::VirtualNode, read_back::<crd::VirtualNodeStatus>),
             (Kind::VirtualRouter, read_back::<crd::VirtualRouterStatus>),
