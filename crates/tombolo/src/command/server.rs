@@ -1,6 +1,7 @@
 //! `tombolo server`: the control plane.
 
 mod callers;
+mod metrics;
 mod status;
 
 use super::storage::Storage;
@@ -32,7 +33,7 @@ use tombolo_plan::{AppMesh, Publisher};
 use tombolo_store::Store;
 use tombolo_telemetry::{
     ErrorChain, Supervisor,
-    metrics::{self, Format},
+    metrics::{Format, Registry, render},
     supervisor::{Signals, Stage, Stop, restart_delays},
 };
 
@@ -170,7 +171,7 @@ impl Server {
             stop.run_until_cancelled(follow.run()).await;
             Ok::<_, Infallible>(())
         });
-        let mut registry = metrics::registry();
+        let mut registry = tombolo_telemetry::metrics::registry();
         store.register_metrics(&mut registry);
         supervisor.register_metrics(&mut registry);
         let health = tombolo_health::Metrics::default();
@@ -193,6 +194,7 @@ impl Server {
             xds.serve(sockets.xds, stop.cancelled_owned())
         });
 
+        metrics::register(status.clone(), &mut registry);
         let api = tombolo_api::Server::new(store.clone(), api_config)?;
         api.register_metrics(&mut registry);
         let metrics = Router::new()
@@ -301,7 +303,7 @@ fn announce(what: &str, address: std::io::Result<SocketAddr>) {
 
 /// All metrics, in the format that the scraper takes.
 async fn serve_metrics(
-    State(registry): State<Arc<metrics::Registry>>,
+    State(registry): State<Arc<Registry>>,
     headers: HeaderMap,
 ) -> impl IntoResponse {
     let accept = headers
@@ -309,5 +311,5 @@ async fn serve_metrics(
         .and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept);
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
-    (content_type, metrics::render(&registry, format))
+    (content_type, render(&registry, format))
 }
