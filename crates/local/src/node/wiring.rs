@@ -280,7 +280,7 @@ async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<B
         .for_each(|opening| rules.allow(opening));
     let scope = Scope::parse(&options.account, &options.region).map_err(Failure::Scope)?;
     let client = Client::new(&format!("http://{CONTROL_ADDRESS}:{API_PORT}"), scope)?;
-    let client = Arc::new(client.with_patience(Duration::from_secs(2)));
+    let client = Arc::new(client.with_timeout(Duration::from_secs(2)));
     let observer = mesh::observer(progress.clone());
     let mesh = tombolo_controller::mesh::Controller::new(
         clusters.clone(),
