@@ -61,7 +61,7 @@ fn apply(object: Object, cluster: &mut ClusterObjects) {
             cluster.put_namespace(metadata.name.unwrap_or_default(), labels);
         }
         Object::Mesh(resource) => {
-            let _ = convert::check(&resource);
+            let _ = resource.check();
             if let Ok(admitted) = admit::create(*resource, cluster, IpFamily::V4) {
                 let again = admit::update(&admitted, admitted.clone(), IpFamily::V4);
                 assert_eq!(again.as_ref(), Ok(&admitted), "applied again");

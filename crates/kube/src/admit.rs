@@ -10,10 +10,11 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use tombolo_model::appmesh::spec::mesh::{IpPreference, MeshServiceDiscovery};
+
 use crate::cluster::ClusterObjects;
-use crate::convert;
-use crate::crd::{IpPreference, Kind, MeshServiceDiscovery, Resource};
-use crate::field::{Denial, Denials};
+use crate::crd::{Kind, Resource};
+use crate::{Violation, Violations};
 
 /// The address family of a cluster's pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub fn create(
     mut resource: Resource,
     objects: &ClusterObjects,
     family: IpFamily,
-) -> Result<Resource, Denials> {
+) -> Result<Resource, Violations> {
     let mut denials = violations(&resource);
     denials.extend(membership::written_by_hand(&resource));
     default_aws_name(&mut resource);
@@ -54,7 +55,7 @@ pub fn create(
 ///
 /// # Errors
 /// Bounds of the schema, rules between fields, or a change of something that cannot change.
-pub fn update(old: &Resource, mut new: Resource, family: IpFamily) -> Result<Resource, Denials> {
+pub fn update(old: &Resource, mut new: Resource, family: IpFamily) -> Result<Resource, Violations> {
     immutable::carry_over(old, &mut new);
     force_ip_family(&mut new, family);
     let mut denials = violations(&new);
@@ -63,25 +64,17 @@ pub fn update(old: &Resource, mut new: Resource, family: IpFamily) -> Result<Res
 }
 
 /// What is wrong with an object by itself.
-///
-/// Beyond what the original webhook asked, the mesh model's own rules are applied: it would refuse the object
-/// later, where the one who applied it no longer looks. They say one thing at a time, so they come last.
-fn violations(resource: &Resource) -> Vec<Denial> {
-    let mut denials = resource.check();
-    denials.extend(rules::check(resource));
-    if denials.is_empty()
-        && let Err(error) = convert::check(resource)
-    {
-        denials.push(error.denial());
-    }
-    denials
+fn violations(resource: &Resource) -> Vec<Violation> {
+    let mut violations = resource.check();
+    violations.extend(rules::check(resource));
+    violations
 }
 
-fn admitted(resource: Resource, denials: Vec<Denial>) -> Result<Resource, Denials> {
+fn admitted(resource: Resource, denials: Vec<Violation>) -> Result<Resource, Violations> {
     if denials.is_empty() {
         Ok(resource)
     } else {
-        Err(Denials(denials))
+        Err(Violations(denials))
     }
 }
 
@@ -114,8 +107,8 @@ fn force_ip_family(resource: &mut Resource, family: IpFamily) {
     };
     let discovery = &mut mesh.spec.mesh_service_discovery;
     let forced = match family {
-        IpFamily::V6 => IpPreference::Ipv6Only,
-        IpFamily::V4 if discovery.is_some() => IpPreference::Ipv4Only,
+        IpFamily::V6 => IpPreference::IPv6_ONLY,
+        IpFamily::V4 if discovery.is_some() => IpPreference::IPv4_ONLY,
         IpFamily::V4 => return,
     };
     *discovery = Some(MeshServiceDiscovery {

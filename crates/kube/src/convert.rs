@@ -1,20 +1,19 @@
 //! Admitted objects to resources of the mesh model.
 //!
-//! The kinds mirror the mesh API but for three things: a few acronyms are spelt otherwise, references name
-//! objects of the cluster where the API has names, and a router holds its routes. So the conversion goes over
-//! JSON: an object is written out, those three things are replaced, and the model reads the rest in its own
-//! shapes. A field that both sides learn needs no line here.
+//! The specs of the kinds are the model's own types with references in them (see [`crate::crd::Refs`]). Here each
+//! reference becomes a name of the mesh API; the rest is carried over by the compiler.
 
 mod references;
-mod spec;
 #[cfg(test)]
 mod tests;
 
+use tombolo_model::appmesh::spec::virtual_node::{Backend, VirtualServiceBackend};
+use tombolo_model::appmesh::spec::{Resolve, RouteSpec, VirtualNodeSpec};
 use tombolo_model::appmesh::{Kind as ModelKind, ResourceKey, Spec};
 
 use crate::cluster::ClusterObjects;
-use crate::crd::Resource;
-use crate::field::{Denial, FieldPath};
+use crate::crd::{Resource, VirtualRouter};
+use crate::{FieldPath, Violation};
 
 pub use references::ReferenceError;
 
@@ -53,19 +52,19 @@ pub enum ConvertError {
     /// [`ReferenceError::Missing`].
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// The spec breaks a rule of the model.
+    /// The spec breaks a rule that admission would have told.
     #[error(transparent)]
-    Spec(Denial),
+    Spec(#[from] Violation),
 }
 
 impl ConvertError {
-    /// The error as a denial, which names a field.
-    pub fn denial(&self) -> Denial {
+    /// The error as a violation, which names a field.
+    pub fn violation(&self) -> Violation {
         match self {
             Self::NotAdmitted { field } => {
-                Denial::new(field.clone(), "is not set; the object was not admitted")
+                Violation::new(field.clone(), "is not set; the object was not admitted")
             }
-            Self::Reference(error) => Denial::new(error.field().clone(), error.reason()),
+            Self::Reference(error) => Violation::new(error.field().clone(), error.reason()),
             Self::Spec(denial) => denial.clone(),
         }
     }
@@ -84,16 +83,19 @@ pub fn convert(
         return Ok(None);
     };
     let resolver = Resolver::new(resource, objects);
-    let spec = spec::of_object(resource, key.kind, &resolver)?;
+    let spec = spec(resource, &resolver)?;
     let routes = match resource {
-        Resource::VirtualRouter(router) => spec::of_routes(router, &resolver)?,
+        Resource::VirtualRouter(router) => routes(router, &resolver)?,
         _ => Vec::new(),
     };
-    let route = |(name, spec): (String, Spec)| Item {
+    let route = |(name, spec): (String, RouteSpec)| Item {
         key: ResourceKey::child(key.mesh.clone(), ModelKind::Route, key.name.clone(), name),
-        spec,
+        spec: Spec::Route(Box::new(spec)),
     };
     let routes = routes.into_iter().map(route).collect();
+    let Some(spec) = spec else {
+        return Ok(None);
+    };
     Ok(Some(Converted {
         mesh_owner,
         resource: Item { key, spec },
@@ -101,21 +103,64 @@ pub fn convert(
     }))
 }
 
-/// Applies the model's own rules to an object alone, as if every reference led somewhere. Admission asks this, so
-/// that whoever applies a manifest learns at once what the mesh API would refuse later.
-///
-/// # Errors
-/// The first rule that the object breaks, or an ARN of the wrong type.
-pub fn check(resource: &Resource) -> Result<(), ConvertError> {
-    let Some(kind) = model_kind(resource) else {
-        return Ok(());
-    };
-    let resolver = Resolver::believing(resource);
-    spec::of_object(resource, kind, &resolver)?;
-    if let Resource::VirtualRouter(router) = resource {
-        spec::of_routes(router, &resolver)?;
+/// The spec of an object in the mesh API; none for a backend group.
+fn spec(resource: &Resource, resolver: &Resolver<'_>) -> Result<Option<Spec>, ConvertError> {
+    let at = FieldPath::from("spec");
+    Ok(Some(match resource {
+        Resource::Mesh(mesh) => Spec::Mesh(mesh.spec.to_model()),
+        Resource::VirtualNode(node) => {
+            let mut spec = node.spec.to_model().resolve(&at, resolver)?;
+            let groups = node.spec.backend_groups.as_deref().unwrap_or_default();
+            add_backends(&mut spec, resolver.grouped_services(groups)?);
+            Spec::VirtualNode(Box::new(spec))
+        }
+        Resource::VirtualRouter(router) => Spec::VirtualRouter(router.spec.to_model()),
+        Resource::VirtualService(service) => {
+            Spec::VirtualService(service.spec.to_model().resolve(&at, resolver)?)
+        }
+        Resource::VirtualGateway(gateway) => {
+            Spec::VirtualGateway(Box::new(gateway.spec.to_model().resolve(&at, resolver)?))
+        }
+        Resource::GatewayRoute(route) => {
+            Spec::GatewayRoute(Box::new(route.spec.to_model().resolve(&at, resolver)?))
+        }
+        Resource::BackendGroup(_) => return Ok(None),
+    }))
+}
+
+/// Adds the services of a node's groups that it does not name itself.
+fn add_backends(spec: &mut VirtualNodeSpec, services: Vec<String>) {
+    for name in services {
+        let is_new = |spec: &VirtualNodeSpec| {
+            spec.backends()
+                .all(|backend| backend.virtual_service_name != name)
+        };
+        if is_new(spec) {
+            let backend = VirtualServiceBackend {
+                virtual_service_name: name,
+                client_policy: None,
+            };
+            let backends = spec.backends.get_or_insert_default();
+            backends.push(Backend::VirtualService(backend));
+        }
     }
-    Ok(())
+}
+
+/// The names and specs of a router's routes, sorted by name, so that one router always gives one list.
+fn routes(
+    router: &VirtualRouter,
+    resolver: &Resolver<'_>,
+) -> Result<Vec<(String, RouteSpec)>, ConvertError> {
+    let at = FieldPath::from("spec.routes");
+    let mut routes = Vec::new();
+    for (index, route) in router.spec.routes().iter().enumerate() {
+        let spec = route
+            .to_model()
+            .resolve(&at.clone().index(index), resolver)?;
+        routes.push((route.name.clone(), spec));
+    }
+    routes.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(routes)
 }
 
 /// The identity of an admitted object in the mesh model, and the owner of its mesh. `Ok(None)` for a backend

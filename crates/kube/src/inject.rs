@@ -21,8 +21,8 @@ pub use config::{
 };
 pub use workload::{Workload, WorkloadKind, workload_of};
 
+use crate::Violation;
 use crate::cluster::ClusterObjects;
-use crate::field::Denial;
 use crate::selector::Labels;
 
 /// Annotation of a pod and label of a namespace that switches injection: `enabled` or `disabled`.
@@ -77,7 +77,7 @@ pub fn inject(
     namespace: &str,
     objects: &ClusterObjects,
     config: &InjectConfig,
-) -> Result<Injection, Denial> {
+) -> Result<Injection, Violation> {
     let Some(namespace_switch) = objects.namespace(namespace).and_then(intercepted) else {
         return Ok(Injection::Untouched(Outside::NamespaceNotLabelled));
     };
@@ -95,7 +95,7 @@ pub fn inject(
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        return Err(Denial::new(
+        return Err(Violation::new(
             "metadata.labels",
             format!(
                 "sidecar injection is enabled, but no virtual node or gateway of namespace {namespace} selects a pod \
@@ -130,7 +130,7 @@ fn virtual_node(
     namespace: &str,
     objects: &ClusterObjects,
     config: &InjectConfig,
-) -> Result<(), Denial> {
+) -> Result<(), Violation> {
     let node = objects.virtual_node(namespace, &workload.key.name);
     let ports: Vec<u16> = node
         .map(|node| {
@@ -180,7 +180,7 @@ fn virtual_gateway(
     pod: &mut Pod,
     workload: &Workload,
     config: &InjectConfig,
-) -> Result<(), Denial> {
+) -> Result<(), Violation> {
     sidecar::adopt(pod, workload, config)?;
     xray::add(pod, config)
 }

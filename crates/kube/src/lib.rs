@@ -17,11 +17,12 @@ pub mod admit;
 pub mod cluster;
 pub mod convert;
 pub mod crd;
-pub mod field;
 pub mod inject;
 pub mod manifest;
 pub mod register;
 pub mod selector;
 
 pub use cluster::ClusterObjects;
-pub use field::{Denial, Denials, FieldPath};
+pub use tombolo_model::{FieldPath, Violation, Violations};
+/// The former names.
+pub use tombolo_model::{Violation as Denial, Violations as Denials};

@@ -26,7 +26,7 @@ pub use tombolo_document::Limits;
 use tombolo_document::{Lines, yaml};
 
 use crate::cluster::ObjectKey;
-use crate::field::{Denial, FieldPath};
+use crate::{FieldPath, Violation};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ impl Located<Object> {
     }
 
     /// A denial of this object as an error with file and line.
-    pub fn problem(&self, denial: &Denial) -> Problem {
+    pub fn problem(&self, denial: &Violation) -> Problem {
         self.at(
             Severity::Error,
             denial.field.clone(),

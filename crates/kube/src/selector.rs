@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-
-use crate::crd::check::Checker;
+use tombolo_model::validation::Validator;
 
 /// Labels of a pod, a namespace or a mesh object.
 pub type Labels = BTreeMap<String, String>;
@@ -47,15 +46,19 @@ fn satisfies(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool {
 }
 
 /// Reports the expressions of `selector` that no label could be tested against.
-pub(crate) fn check(checker: &mut Checker, name: &str, selector: Option<&LabelSelector>) {
+pub(crate) fn check(
+    validator: &mut Validator,
+    name: &'static str,
+    selector: Option<&LabelSelector>,
+) {
     let Some(expressions) = selector.and_then(|selector| selector.match_expressions.as_ref())
     else {
         return;
     };
-    checker.within(name, |checker| {
-        checker.each("matchExpressions", expressions, |checker, requirement| {
+    validator.within(name, |validator| {
+        validator.each("matchExpressions", expressions, |validator, requirement| {
             if requirement.key.is_empty() {
-                checker.deny("key", "is required");
+                validator.deny("key", "is required");
             }
             let has_values = requirement
                 .values
@@ -63,19 +66,19 @@ pub(crate) fn check(checker: &mut Checker, name: &str, selector: Option<&LabelSe
                 .is_some_and(|values| !values.is_empty());
             match requirement.operator.as_str() {
                 "In" | "NotIn" if !has_values => {
-                    checker.deny(
+                    validator.deny(
                         "values",
                         format!("operator {} needs at least one value", requirement.operator),
                     );
                 }
                 "Exists" | "DoesNotExist" if has_values => {
-                    checker.deny(
+                    validator.deny(
                         "values",
                         format!("operator {} takes no values", requirement.operator),
                     );
                 }
                 "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-                other => checker.deny(
+                other => validator.deny(
                     "operator",
                     format!("{other:?} is not an operator; use In, NotIn, Exists or DoesNotExist"),
                 ),

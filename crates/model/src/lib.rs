@@ -24,6 +24,7 @@ pub mod memo;
 pub mod rejection;
 pub mod scope;
 pub mod time;
+pub mod validation;
 pub mod view;
 
 pub use apply::{Applied, Command, Context, Reply, apply};
@@ -34,4 +35,5 @@ pub use memo::Memo;
 pub use rejection::{Reason, Rejection};
 pub use scope::Scope;
 pub use time::Timestamp;
+pub use validation::{Violation, Violations};
 pub use view::{ScopeView, View};

@@ -1,5 +1,6 @@
 //! Why a command was refused.
 
+use crate::{FieldPath, Violation, Violations};
 use std::fmt;
 
 /// A command that was not carried out; nothing changed.
@@ -7,9 +8,9 @@ use std::fmt;
 pub struct Rejection {
     /// The class of the refusal; the API translates it into its own error code.
     pub reason: Reason,
-    /// The offending field, in the caller's spelling: `spec.listeners[0].portMapping.port`.
-    pub field: Option<String>,
-    /// What is wrong and, where it helps, what to do. Shown to the caller as it is.
+    /// The offending fields, in the caller's spelling, and what is wrong with each. Empty when no field is at fault.
+    pub violations: Vec<Violation>,
+    /// What is wrong and, where it helps, what to do; fields included. Shown to the caller as it is.
     pub message: String,
 }
 
@@ -70,18 +71,29 @@ impl Rejection {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            field: None,
+            violations: Vec::new(),
             message: message.into(),
         }
     }
 
     /// An invalid field: the message is prefixed with the field's path.
-    pub fn invalid(field: impl Into<String>, message: impl fmt::Display) -> Self {
-        let field = field.into();
+    pub fn invalid(field: impl Into<FieldPath>, message: impl fmt::Display) -> Self {
+        Violations::from(Violation::new(field, message.to_string())).into()
+    }
+
+    /// The first of the offending fields.
+    pub fn field(&self) -> Option<String> {
+        let first = self.violations.first();
+        first.map(|violation| violation.field.to_string())
+    }
+}
+
+impl From<Violations> for Rejection {
+    fn from(violations: Violations) -> Self {
         Self {
             reason: Reason::Invalid,
-            message: format!("{field}: {message}"),
-            field: Some(field),
+            message: violations.to_string(),
+            violations: violations.0,
         }
     }
 }

@@ -128,19 +128,11 @@ fn assert_whole(view: &ScopeView) {
                         there(mesh, Kind::VirtualNode, &target.virtual_node);
                     }
                 }
-                Spec::VirtualService(spec) => match &spec.provider {
-                    Some(Provider::VirtualNode {
-                        virtual_node_name: name,
-                    }) => {
-                        there(mesh, Kind::VirtualNode, name);
+                Spec::VirtualService(spec) => {
+                    if let Some((kind, name)) = spec.provider.as_ref().map(Provider::target) {
+                        there(mesh, kind, name);
                     }
-                    Some(Provider::VirtualRouter {
-                        virtual_router_name: name,
-                    }) => {
-                        there(mesh, Kind::VirtualRouter, name);
-                    }
-                    None => {}
-                },
+                }
                 Spec::GatewayRoute(spec) => {
                     let (_, target) = spec.target().expect("it has one");
                     let name = &target.virtual_service.virtual_service_name;

@@ -21,8 +21,8 @@ use tombolo_model::{
     appmesh::{
         Kind, ResourceKey, Spec,
         spec::{
-            self, MeshSpec, VirtualNodeSpec,
-            listener::{FileAccessLog, Logging, LoggingFormat},
+            MeshSpec, VirtualNodeSpec,
+            logging::{AccessLog as AccessLogSpec, FileAccessLog, Logging, LoggingFormat},
             mesh::IpPreference,
             tls::{ClientPolicy, ClientPolicyTls, ListenerTls, TlsMode},
         },
@@ -141,12 +141,7 @@ impl<'a> Objects<'a> {
 
     /// The address-family preference of a node: its own, else the mesh's.
     fn preference(&self, spec: &VirtualNodeSpec) -> Option<IpPreference> {
-        let own = match &spec.service_discovery {
-            Some(spec::virtual_node::ServiceDiscovery::AwsCloudMap(d)) => d.ip_preference,
-            Some(spec::virtual_node::ServiceDiscovery::Dns(d)) => d.ip_preference,
-            None => None,
-        };
-        own.or(self.mesh_preference())
+        spec.ip_preference().or(self.mesh_preference())
     }
 
     fn mesh_preference(&self) -> Option<IpPreference> {
@@ -236,8 +231,7 @@ fn warn(warnings: &mut Vec<Warning>, object: &ResourceKey, message: impl Into<St
 }
 
 fn access_log(logging: &Logging) -> Option<AccessLog> {
-    let spec::listener::AccessLog::File(FileAccessLog { path, format }) =
-        logging.access_log.as_ref()?;
+    let AccessLogSpec::File(FileAccessLog { path, format }) = logging.access_log.as_ref()?;
     let format = format.as_ref().map(|format| match format {
         LoggingFormat::Text(line) => LogFormat::Text(line.clone()),
         LoggingFormat::Json(members) => LogFormat::Json(

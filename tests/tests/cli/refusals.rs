@@ -70,7 +70,7 @@ fn every_document_is_read_before_anything_is_done() {
             "nothing was changed",
             "standard input:11: virtualnode/m/a: spec.listeners[0].timeuot: a VirtualNode has no such field",
             "standard input:18: virtualnode/m/b: spec.listeners[0].portMapping.port:",
-            "standard input:25: virtualnode/m/c: spec.listeners[0].portMapping.port: 0 is not between 1 and 65535",
+            "standard input:25: virtualnode/m/c: spec.listeners[0].portMapping.port: 0 is out of range; it must be from 1 to 65535",
             "standard input:30: virtualnode/m/d: sepc: is not known; write spec",
             "standard input:33: kind: VirtualNod is not known; write VirtualNode",
             "standard input:36: apiVersion: appmesh/2018 has no kind Route; write apiVersion: appmesh/2019-01-25",

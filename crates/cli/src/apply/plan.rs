@@ -195,17 +195,17 @@ fn dry_run_all(
     let is_orphan = |id: &Id| !known.contains_key(id) && !made.contains(id);
     for step in steps {
         let desired = &step.desired;
-        let problem = match &desired.id.container() {
-            Some(container) if failed.contains(container) => None,
-            Some(container) if is_orphan(container) => Some(no_container(desired, container)),
+        let found = match &desired.id.container() {
+            Some(container) if failed.contains(container) => Vec::new(),
+            Some(container) if is_orphan(container) => vec![no_container(desired, container)],
             _ => match dry_run.step(step) {
                 Ok(()) => continue,
-                Err(rejection) if is_consequence_of(desired, &rejection, &failed) => None,
-                Err(rejection) => Some(refused(desired, rejection)),
+                Err(rejection) if is_consequence_of(desired, &rejection, &failed) => Vec::new(),
+                Err(rejection) => refused(desired, rejection),
             },
         };
         failed.insert(desired.id.clone());
-        problems.extend(problem);
+        problems.extend(found);
     }
     problems
 }
@@ -229,22 +229,31 @@ fn no_container(desired: &Desired, container: &Id) -> Problem {
         .problem(&desired.id, Denial::new(field, message))
 }
 
-/// A refusal by a rule of the model, at the field that it names.
-fn refused(desired: &Desired, rejection: Rejection) -> Problem {
+/// A refusal by a rule of the model, at the fields that it names.
+fn refused(desired: &Desired, rejection: Rejection) -> Vec<Problem> {
     let location = &desired.location;
-    let Some(field) = &rejection.field else {
+    if rejection.violations.is_empty() {
         let denial = Denial::new(location.name().clone(), rejection.message);
-        return location.problem(&desired.id, denial);
+        return vec![location.problem(&desired.id, denial)];
+    }
+    let advice = match rejection.reason {
+        Reason::NotFound => format!("; {CREATE_FIRST}"),
+        _ => String::new(),
     };
-    let message = rejection.message.as_str();
-    let message = message
-        .strip_prefix(&format!("{field}: "))
-        .unwrap_or(message);
-    let message = match message.strip_suffix(&format!(" (named in {field})")) {
-        Some(message) => format!("{message}; {CREATE_FIRST}"),
-        None => message.to_owned(),
-    };
-    let field = match (&desired.content, field.as_str()) {
+    let violations = rejection.violations.into_iter();
+    violations
+        .map(|violation| {
+            let field = at(desired, &violation.field.to_string());
+            let message = format!("{}{advice}", violation.message);
+            location.problem(&desired.id, Denial::new(field, message))
+        })
+        .collect()
+}
+
+/// Where a field of a command stands in the document.
+fn at(desired: &Desired, field: &str) -> FieldPath {
+    let location = &desired.location;
+    match (&desired.content, field) {
         (_, "Name" | "InstanceId") => location.name().clone(),
         (_, "Tags" | "tags") => location.member("tags"),
         (DocumentSpec::Mesh(_), field) if field.starts_with("spec") => {
@@ -260,6 +269,5 @@ fn refused(desired: &Desired, rejection: Rejection) -> Problem {
             location.in_spec(&FieldPath::from(field))
         }
         (DocumentSpec::Instance(_), field) => location.in_spec(&FieldPath::from(field)),
-    };
-    location.problem(&desired.id, Denial::new(field, message))
+    }
 }

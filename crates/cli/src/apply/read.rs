@@ -270,7 +270,8 @@ fn content(id: &Id, spec: &Value, location: &Location) -> Result<DocumentSpec, V
     if let DocumentSpec::Mesh(spec) = &content
         && let Err(broken) = spec.check()
     {
-        return Err(all(vec![in_spec(&broken.field, &broken.message)]));
+        let inside = |one: &Denial| in_spec(&one.field.to_string(), &one.message);
+        return Err(all(broken.0.iter().map(inside).collect()));
     }
     Ok(content)
 }

@@ -80,16 +80,10 @@ fn tcp_ports(scope: &ScopeView, caller: &ResourceKey, service: &str) -> Vec<u16>
     let Some(Spec::VirtualService(service)) = find(Kind::VirtualService, service) else {
         return Vec::new();
     };
-    let provider = match &service.provider {
-        None => return Vec::new(),
-        Some(Provider::VirtualNode { virtual_node_name }) => {
-            find(Kind::VirtualNode, virtual_node_name)
-        }
-        Some(Provider::VirtualRouter {
-            virtual_router_name,
-        }) => find(Kind::VirtualRouter, virtual_router_name),
+    let Some((kind, name)) = service.provider.as_ref().map(Provider::target) else {
+        return Vec::new();
     };
-    let mappings: Vec<_> = match provider {
+    let mappings: Vec<_> = match find(kind, name) {
         Some(Spec::VirtualNode(node)) => {
             node.listeners().iter().map(|it| it.port_mapping).collect()
         }

@@ -44,18 +44,11 @@ pub(crate) fn of(key: &ResourceKey, spec: &Spec) -> Vec<Reference> {
             }));
             references
         }
-        Spec::VirtualService(spec) => match &spec.provider {
-            None => Vec::new(),
-            Some(Provider::VirtualNode { virtual_node_name }) => {
-                vec![in_mesh("provider", Kind::VirtualNode, virtual_node_name)]
-            }
-            Some(Provider::VirtualRouter {
-                virtual_router_name,
-            }) => {
-                let name = virtual_router_name;
-                vec![in_mesh("provider", Kind::VirtualRouter, name)]
-            }
-        },
+        Spec::VirtualService(spec) => {
+            let provider = spec.provider.as_ref().map(Provider::target);
+            let provider = provider.map(|(kind, name)| in_mesh("provider", kind, name));
+            provider.into_iter().collect()
+        }
         Spec::Route(spec) => {
             let action = spec.action().map(|(_, action)| action);
             let targets = action.map(|it| it.weighted_targets.as_slice());

@@ -92,18 +92,21 @@ async fn calls_of(api: &ApiClient, service: Resource) -> Result<Vec<DeadTarget>>
     };
     match &spec.provider {
         None => Ok(Vec::new()),
-        Some(Provider::VirtualNode { virtual_node_name }) => Ok(vec![DeadTarget {
+        Some(Provider::VirtualNode(node)) => Ok(vec![DeadTarget {
             service: service.key.clone(),
             route: None,
             reason: Reason::NoInstance {
-                node: ResourceKey::new(mesh.clone(), Kind::VirtualNode, virtual_node_name.as_str()),
+                node: ResourceKey::new(
+                    mesh.clone(),
+                    Kind::VirtualNode,
+                    node.virtual_node_name.as_str(),
+                ),
                 share: (1, 1),
             },
         }]),
-        Some(Provider::VirtualRouter {
-            virtual_router_name,
-        }) => {
-            let routes = described(api, mesh, Kind::Route, virtual_router_name).await?;
+        Some(Provider::VirtualRouter(router)) => {
+            let router = &router.virtual_router_name;
+            let routes = described(api, mesh, Kind::Route, router).await?;
             let calls = routes
                 .iter()
                 .flat_map(|route| of_route(&service.key, &route.key, &route.spec));
@@ -165,13 +168,13 @@ async fn answers(api: &ApiClient, run: Option<&Client>, key: &ResourceKey) -> Re
     let Some(Spec::VirtualNode(spec)) = node.map(|node| node.spec) else {
         return Ok(false);
     };
-    match (&spec.service_discovery, run) {
-        (Some(ServiceDiscovery::AwsCloudMap(discovery)), _) => registered(api, discovery).await,
-        (Some(ServiceDiscovery::Dns(discovery)), Some(run)) => {
-            resolved(run, &discovery.hostname).await
-        }
-        (Some(ServiceDiscovery::Dns(_)), None) => Ok(true),
-        (None, _) => Ok(false),
+    match &spec.service_discovery {
+        Some(ServiceDiscovery::AwsCloudMap(discovery)) => registered(api, discovery).await,
+        Some(ServiceDiscovery::Dns(discovery)) => match run {
+            Some(run) => resolved(run, &discovery.hostname).await,
+            None => Ok(true),
+        },
+        None => Ok(false),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What cannot change once an object is admitted.
 
+use crate::Violation;
 use crate::crd::Resource;
-use crate::field::Denial;
 
 const RECREATE: &str = "cannot change; delete the object and create it anew";
 
@@ -27,31 +27,34 @@ pub(super) fn carry_over(old: &Resource, new: &mut Resource) {
     }
 }
 
-pub(super) fn check(old: &Resource, new: &Resource) -> Vec<Denial> {
+pub(super) fn check(old: &Resource, new: &Resource) -> Vec<Violation> {
     let mut denials = Vec::new();
     if old.kind() != new.kind() {
-        denials.push(Denial::new(
+        denials.push(Violation::new(
             "kind",
             format!("{} cannot become {}", old.kind(), new.kind()),
         ));
         return denials;
     }
     if old.aws_name() != new.aws_name() {
-        denials.push(Denial::new("spec.awsName", RECREATE));
+        denials.push(Violation::new("spec.awsName", RECREATE));
     }
     if old.mesh_ref() != new.mesh_ref() {
-        denials.push(Denial::new("spec.meshRef", RECREATE));
+        denials.push(Violation::new("spec.meshRef", RECREATE));
     }
     match (old, new) {
         (Resource::GatewayRoute(old), Resource::GatewayRoute(new))
             if old.spec.virtual_gateway_ref != new.spec.virtual_gateway_ref =>
         {
-            denials.push(Denial::new("spec.virtualGatewayRef", RECREATE));
+            denials.push(Violation::new("spec.virtualGatewayRef", RECREATE));
         }
         (Resource::VirtualNode(old), Resource::VirtualNode(new))
             if old.spec.cloud_map().is_some() && old.spec.cloud_map() != new.spec.cloud_map() =>
         {
-            denials.push(Denial::new("spec.serviceDiscovery.awsCloudMap", RECREATE));
+            denials.push(Violation::new(
+                "spec.serviceDiscovery.awsCloudMap",
+                RECREATE,
+            ));
         }
         _ => {}
     }

@@ -1,20 +1,20 @@
 //! Which mesh an object belongs to, and which gateway a gateway route belongs to.
 
+use crate::Violation;
 use crate::cluster::{ClusterObjects, ObjectKey};
 use crate::crd::{Mesh, MeshRef, Resource, VirtualGateway, VirtualGatewayRef};
-use crate::field::Denial;
 use crate::selector::{self, Labels};
 
 /// Membership is never written by hand: a stale uid in a manifest would bind an object to a mesh that is gone.
-pub(super) fn written_by_hand(resource: &Resource) -> Vec<Denial> {
+pub(super) fn written_by_hand(resource: &Resource) -> Vec<Violation> {
     let mut denials = Vec::new();
     if resource.mesh_ref().is_some() {
-        denials.push(Denial::new("spec.meshRef", "is read-only; remove it"));
+        denials.push(Violation::new("spec.meshRef", "is read-only; remove it"));
     }
     if let Resource::GatewayRoute(route) = resource
         && route.spec.virtual_gateway_ref.is_some()
     {
-        denials.push(Denial::new(
+        denials.push(Violation::new(
             "spec.virtualGatewayRef",
             "is read-only; remove it",
         ));
@@ -23,13 +23,13 @@ pub(super) fn written_by_hand(resource: &Resource) -> Vec<Denial> {
 }
 
 /// Writes the membership of a new object into it.
-pub(super) fn decide(resource: &mut Resource, objects: &ClusterObjects) -> Result<(), Denial> {
+pub(super) fn decide(resource: &mut Resource, objects: &ClusterObjects) -> Result<(), Violation> {
     if matches!(resource, Resource::Mesh(_)) {
         return Ok(());
     }
     let namespace = resource.namespace().to_owned();
     let Some(labels) = objects.namespace(&namespace) else {
-        return Err(Denial::new(
+        return Err(Violation::new(
             "metadata.namespace",
             format!("namespace {namespace} is not there; create it first"),
         ));
@@ -48,7 +48,7 @@ pub(super) fn decide(resource: &mut Resource, objects: &ClusterObjects) -> Resul
             uid: gateway.metadata.uid.clone().unwrap_or_default(),
         });
         if gateway.spec.mesh_ref.as_ref() != Some(&mesh_ref) {
-            return Err(Denial::new(
+            return Err(Violation::new(
                 "metadata.namespace",
                 format!(
                     "namespace {namespace} is in mesh {}, but gateway {} that selects this route is in mesh {}; \
@@ -74,7 +74,7 @@ fn mesh_of<'a>(
     namespace: &str,
     labels: &Labels,
     objects: &'a ClusterObjects,
-) -> Result<&'a Mesh, Denial> {
+) -> Result<&'a Mesh, Violation> {
     let selects = |mesh: &&Mesh| {
         let selector = mesh.spec.namespace_selector.as_ref();
         selector.is_some_and(|selector| selector::matches(selector, labels))
@@ -82,7 +82,7 @@ fn mesh_of<'a>(
     let meshes: Vec<&Mesh> = objects.meshes().filter(selects).collect();
     let name = |mesh: &Mesh| mesh.metadata.name.clone().unwrap_or_default();
     match meshes.as_slice() {
-        [mesh] if mesh.metadata.deletion_timestamp.is_some() => Err(Denial::new(
+        [mesh] if mesh.metadata.deletion_timestamp.is_some() => Err(Violation::new(
             "metadata.namespace",
             format!(
                 "mesh {} of namespace {namespace} is being deleted; wait until it is gone",
@@ -90,7 +90,7 @@ fn mesh_of<'a>(
             ),
         )),
         [mesh] => Ok(mesh),
-        [] => Err(Denial::new(
+        [] => Err(Violation::new(
             "metadata.namespace",
             format!(
                 "no mesh selects namespace {namespace}, labelled {}; create a Mesh whose spec.namespaceSelector does",
@@ -99,7 +99,7 @@ fn mesh_of<'a>(
         )),
         several => {
             let names: Vec<String> = several.iter().map(|mesh| name(mesh)).collect();
-            Err(Denial::new(
+            Err(Violation::new(
                 "metadata.namespace",
                 format!(
                     "several meshes select namespace {namespace}: {}; narrow their spec.namespaceSelector",
@@ -115,7 +115,7 @@ fn gateway_of<'a>(
     namespace_labels: &Labels,
     route_labels: &Labels,
     objects: &'a ClusterObjects,
-) -> Result<&'a VirtualGateway, Denial> {
+) -> Result<&'a VirtualGateway, Violation> {
     let selects = |gateway: &&VirtualGateway| {
         let namespaces = gateway.spec.namespace_selector.as_ref();
         let routes = gateway.spec.gateway_route_selector.as_ref();
@@ -125,7 +125,7 @@ fn gateway_of<'a>(
     let gateways: Vec<&VirtualGateway> = objects.virtual_gateways().filter(selects).collect();
     match gateways.as_slice() {
         [gateway] => Ok(gateway),
-        [] => Err(Denial::new(
+        [] => Err(Violation::new(
             "metadata.labels",
             format!(
                 "no virtual gateway selects this route: its namespace {namespace} is labelled {}, the route {}; \
@@ -139,7 +139,7 @@ fn gateway_of<'a>(
                 .iter()
                 .map(|gateway| key(gateway).to_string())
                 .collect();
-            Err(Denial::new(
+            Err(Violation::new(
                 "metadata.labels",
                 format!(
                     "several virtual gateways select this route: {}; narrow their spec.gatewayRouteSelector",

@@ -388,7 +388,7 @@ fn each_rule_denies_with_its_field() {
         (
             "GatewayRoute",
             http_gateway_route(json!({"match": {"prefix": "/", "path": {"exact": "/a"}}})),
-            "spec.httpRoute.match: prefix and path exclude each other",
+            "spec.httpRoute.match: must not have both prefix and path",
         ),
         (
             "GatewayRoute",
@@ -407,7 +407,7 @@ fn each_rule_denies_with_its_field() {
             http_gateway_route(
                 json!({"match": {"prefix": "/", "headers": [{"name": "h", "match": {"range": {"start": 2, "end": 2}}}]}}),
             ),
-            "spec.httpRoute.match.headers[0].match.range: end 2 must be greater than start 2",
+            "spec.httpRoute.match.headers[0].match.range: end must be greater than start; 2 is not",
         ),
         (
             "GatewayRoute",
@@ -426,7 +426,7 @@ fn each_rule_denies_with_its_field() {
             http_gateway_route(
                 json!({"match": {"prefix": "/"}, "rewrite": {"prefix": {"value": "/a/"}, "path": {"exact": "/b"}}}),
             ),
-            "spec.httpRoute.action.rewrite: prefix and path exclude each other",
+            "spec.httpRoute.action.rewrite: must not have both prefix and path",
         ),
         (
             "GatewayRoute",
@@ -601,10 +601,10 @@ fn the_address_family_of_the_cluster_overrules_the_mesh() {
     };
     let v6 = json!({"meshServiceDiscovery": {"ipPreference": "IPv6_ONLY"}});
     assert_eq!(preference(IpFamily::V4, json!({})), None);
-    assert_eq!(preference(IpFamily::V4, v6), Some(IpPreference::Ipv4Only));
+    assert_eq!(preference(IpFamily::V4, v6), Some(IpPreference::IPv4_ONLY));
     assert_eq!(
         preference(IpFamily::V6, json!({})),
-        Some(IpPreference::Ipv6Only)
+        Some(IpPreference::IPv6_ONLY)
     );
 }
 
@@ -633,7 +633,7 @@ fn what_the_mesh_api_would_refuse_later_is_denied_now() {
     );
     assert_eq!(
         message,
-        "spec.routes[1].httpRoute.match.prefix: must start with /"
+        "spec.routes[1].httpRoute.match.prefix: \"a\" must start with /"
     );
     let arn = json!({"virtualNode": {"virtualNodeARN": "arn:aws:s3:::bucket"}});
     let message = denied("VirtualService", json!({ "provider": arn }), &objects);

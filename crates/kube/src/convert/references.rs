@@ -1,11 +1,18 @@
 //! References between objects, resolved to names of the mesh API.
 
-use tombolo_model::appmesh::Kind as ModelKind;
-use tombolo_model::arn;
+use tombolo_model::appmesh::spec::gateway_route::GatewayRouteVirtualService;
+use tombolo_model::appmesh::spec::route::WeightedTarget;
+use tombolo_model::appmesh::spec::virtual_node::VirtualServiceBackend;
+use tombolo_model::appmesh::spec::virtual_service::{VirtualNodeProvider, VirtualRouterProvider};
+use tombolo_model::appmesh::spec::{self, Resolve};
 
+use super::ConvertError;
 use crate::cluster::{ClusterObjects, ObjectKey};
-use crate::crd::{Kind, Mesh, MeshRef, Reference, Resource, VirtualGatewayRef};
-use crate::field::FieldPath;
+use crate::crd::{
+    self, Kind, Mesh, MeshRef, NODE, ROUTER, Reference, Refs, Resource, SERVICE, Target,
+    VirtualGatewayRef,
+};
+use crate::{FieldPath, Violation};
 
 /// Why a reference leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,18 +55,6 @@ pub enum ReferenceError {
         /// Namespace and name of the target.
         target: ObjectKey,
     },
-    /// An ARN that names nothing of the expected type.
-    #[error(
-        "{field}: {arn:?} does not name a {expected}; write arn:aws:appmesh:<region>:<account>:mesh/<mesh>/{expected}/<name>"
-    )]
-    WrongArn {
-        /// The field that refers.
-        field: FieldPath,
-        /// What it holds.
-        arn: String,
-        /// The type it should name, as ARNs write it.
-        expected: &'static str,
-    },
 }
 
 impl ReferenceError {
@@ -68,8 +63,7 @@ impl ReferenceError {
         match self {
             Self::Missing { field, .. }
             | Self::OtherMesh { field, .. }
-            | Self::Recreated { field, .. }
-            | Self::WrongArn { field, .. } => field,
+            | Self::Recreated { field, .. } => field,
         }
     }
 
@@ -142,8 +136,74 @@ fn is_same(recorded: &str, uid: Option<&str>) -> bool {
 pub(super) struct Resolver<'a> {
     namespace: &'a str,
     mesh: Option<&'a MeshRef>,
-    /// `None` believes that every reference leads somewhere.
-    objects: Option<&'a ClusterObjects>,
+    objects: &'a ClusterObjects,
+}
+
+impl spec::Resolver<Refs> for Resolver<'_> {
+    type Error = ConvertError;
+
+    fn weighted_target(
+        &self,
+        at: &FieldPath,
+        target: crd::WeightedTarget,
+    ) -> Result<WeightedTarget, ConvertError> {
+        let (reference, arn) = (target.virtual_node_ref, target.virtual_node_arn);
+        Ok(WeightedTarget {
+            virtual_node: self.name(at, &NODE, reference, arn)?,
+            weight: target.weight,
+            port: target.port,
+        })
+    }
+
+    fn backend(
+        &self,
+        at: &FieldPath,
+        backend: crd::VirtualServiceBackend,
+    ) -> Result<VirtualServiceBackend, ConvertError> {
+        let (reference, arn) = (backend.virtual_service_ref, backend.virtual_service_arn);
+        let at_policy = at.clone().field("clientPolicy");
+        Ok(VirtualServiceBackend {
+            virtual_service_name: self.name(at, &SERVICE, reference, arn)?,
+            client_policy: backend.client_policy.resolve(&at_policy, self)?,
+        })
+    }
+
+    fn virtual_node(
+        &self,
+        at: &FieldPath,
+        node: crd::VirtualNodeProvider,
+    ) -> Result<VirtualNodeProvider, ConvertError> {
+        Ok(VirtualNodeProvider {
+            virtual_node_name: self.name(
+                at,
+                &NODE,
+                node.virtual_node_ref,
+                node.virtual_node_arn,
+            )?,
+        })
+    }
+
+    fn virtual_router(
+        &self,
+        at: &FieldPath,
+        router: crd::VirtualRouterProvider,
+    ) -> Result<VirtualRouterProvider, ConvertError> {
+        let (reference, arn) = (router.virtual_router_ref, router.virtual_router_arn);
+        Ok(VirtualRouterProvider {
+            virtual_router_name: self.name(at, &ROUTER, reference, arn)?,
+        })
+    }
+
+    fn virtual_service(
+        &self,
+        at: &FieldPath,
+        service: crd::GatewayRouteVirtualService,
+    ) -> Result<GatewayRouteVirtualService, ConvertError> {
+        let (reference, arn) = (service.virtual_service_ref, service.virtual_service_arn);
+        Ok(GatewayRouteVirtualService {
+            virtual_service_name: self.name(at, &SERVICE, reference, arn)?,
+        })
+    }
 }
 
 impl<'a> Resolver<'a> {
@@ -151,65 +211,29 @@ impl<'a> Resolver<'a> {
         Self {
             namespace: resource.namespace(),
             mesh: resource.mesh_ref(),
-            objects: Some(objects),
+            objects,
         }
     }
 
-    /// A resolver that takes every reference to lead somewhere, and its name for the target's.
-    pub(super) fn believing(resource: &'a Resource) -> Self {
-        Self {
-            namespace: resource.namespace(),
-            mesh: resource.mesh_ref(),
-            objects: None,
+    /// The name in the mesh API of what is referred to at `at`, by reference or by ARN. The ARN wins.
+    fn name(
+        &self,
+        at: &FieldPath,
+        target: &Target,
+        reference: Option<Reference>,
+        arn: Option<String>,
+    ) -> Result<String, ConvertError> {
+        if let Some(arn) = arn {
+            let wrong = |message| Violation::new(at.clone().field(target.arn), message);
+            return Ok(target.name_in(&arn).map_err(wrong)?);
         }
-    }
-
-    /// The name of the virtual service that stands at `at`, by reference or by ARN. The ARN wins.
-    pub(super) fn virtual_service(
-        &self,
-        at: &FieldPath,
-        reference: Option<&Reference>,
-        arn: Option<&str>,
-    ) -> Result<String, ReferenceError> {
-        self.resolve(
-            at,
-            Kind::VirtualService,
-            ModelKind::VirtualService,
-            reference,
-            arn,
-        )
-    }
-
-    /// As [`Self::virtual_service`], for a virtual node.
-    pub(super) fn virtual_node(
-        &self,
-        at: &FieldPath,
-        reference: Option<&Reference>,
-        arn: Option<&str>,
-    ) -> Result<String, ReferenceError> {
-        self.resolve(
-            at,
-            Kind::VirtualNode,
-            ModelKind::VirtualNode,
-            reference,
-            arn,
-        )
-    }
-
-    /// As [`Self::virtual_service`], for a virtual router.
-    pub(super) fn virtual_router(
-        &self,
-        at: &FieldPath,
-        reference: Option<&Reference>,
-        arn: Option<&str>,
-    ) -> Result<String, ReferenceError> {
-        self.resolve(
-            at,
-            Kind::VirtualRouter,
-            ModelKind::VirtualRouter,
-            reference,
-            arn,
-        )
+        let field = at.clone().field(target.reference);
+        let Some(reference) = reference else {
+            let message = format!("needs {} or {}", target.reference, target.arn);
+            return Err(Violation::new(at.clone(), message).into());
+        };
+        let (namespace, name) = reference.resolve(self.namespace);
+        Ok(self.name_of(&field, target.kind, namespace, name)?)
     }
 
     /// The names of the virtual services that the groups at `spec.backendGroups` hold, in the order of the
@@ -221,15 +245,12 @@ impl<'a> Resolver<'a> {
         &self,
         groups: &[Reference],
     ) -> Result<Vec<String>, ReferenceError> {
-        let Some(objects) = self.objects else {
-            return Ok(Vec::new());
-        };
         let mut names = Vec::new();
         for (index, reference) in groups.iter().enumerate() {
             let at = FieldPath::from("spec.backendGroups").index(index);
             let (namespace, name) = reference.resolve(self.namespace);
             if name == "*" {
-                let services = objects.virtual_services();
+                let services = self.objects.virtual_services();
                 let inside = services.filter(|service| {
                     service.metadata.namespace.as_deref() == Some(namespace)
                         && service.spec.mesh_ref.as_ref() == self.mesh
@@ -237,7 +258,7 @@ impl<'a> Resolver<'a> {
                 names.extend(inside.filter_map(|service| service.spec.aws_name.clone()));
                 continue;
             }
-            let group = self.find(objects, &at, Kind::BackendGroup, namespace, name)?;
+            let group = self.find(&at, Kind::BackendGroup, namespace, name)?;
             let Resource::BackendGroup(group) = group else {
                 continue;
             };
@@ -249,35 +270,6 @@ impl<'a> Resolver<'a> {
         Ok(names)
     }
 
-    fn resolve(
-        &self,
-        at: &FieldPath,
-        kind: Kind,
-        model_kind: ModelKind,
-        reference: Option<&Reference>,
-        arn: Option<&str>,
-    ) -> Result<String, ReferenceError> {
-        let expected = model_kind.path_word();
-        if let Some(arn) = arn {
-            let field = at.clone().field(format!("{expected}ARN"));
-            let named = arn::parse_resource(arn).filter(|named| named.key.kind == model_kind);
-            return match named {
-                // Mesh, owner and region of the ARN are dropped: the name is looked up in the referrer's mesh.
-                Some(named) => Ok(named.key.name.to_string()),
-                None => Err(ReferenceError::WrongArn {
-                    field,
-                    arn: arn.to_owned(),
-                    expected,
-                }),
-            };
-        }
-        let field = at.clone().field(format!("{expected}Ref"));
-        let (namespace, name) = reference.map_or((self.namespace, ""), |reference| {
-            reference.resolve(self.namespace)
-        });
-        self.name_of(&field, kind, namespace, name)
-    }
-
     fn name_of(
         &self,
         at: &FieldPath,
@@ -285,10 +277,7 @@ impl<'a> Resolver<'a> {
         namespace: &str,
         name: &str,
     ) -> Result<String, ReferenceError> {
-        let Some(objects) = self.objects else {
-            return Ok(name.to_owned());
-        };
-        let target = self.find(objects, at, kind, namespace, name)?;
+        let target = self.find(at, kind, namespace, name)?;
         target
             .aws_name()
             .map(str::to_owned)
@@ -302,14 +291,13 @@ impl<'a> Resolver<'a> {
     /// An object of the referrer's mesh.
     fn find(
         &self,
-        objects: &'a ClusterObjects,
         at: &FieldPath,
         kind: Kind,
         namespace: &str,
         name: &str,
     ) -> Result<&'a Resource, ReferenceError> {
         let key = || ObjectKey::new(namespace, name);
-        let Some(target) = objects.get(kind, namespace, name) else {
+        let Some(target) = self.objects.get(kind, namespace, name) else {
             return Err(ReferenceError::Missing {
                 field: at.clone(),
                 kind,

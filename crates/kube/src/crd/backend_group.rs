@@ -2,8 +2,8 @@
 
 use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
+use tombolo_model::validation::{Validate, Validator};
 
-use super::check::{Check, Checker};
 use super::resource::kind;
 use super::{MeshRef, Reference};
 
@@ -35,16 +35,8 @@ pub struct BackendGroupSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendGroupStatus {}
 
-impl Check for BackendGroupSpec {
-    fn check(&self, checker: &mut Checker) {
-        checker.each(
-            "virtualservices",
-            self.virtual_services.as_deref().unwrap_or_default(),
-            |checker, reference| {
-                if reference.name.is_empty() {
-                    checker.deny("name", "must not be empty");
-                }
-            },
-        );
+impl Validate for BackendGroupSpec {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("virtualservices", &self.virtual_services);
     }
 }

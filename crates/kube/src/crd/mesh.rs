@@ -4,7 +4,10 @@ use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::{Deserialize, Serialize};
 
-use super::check::{Check, Checker};
+use tombolo_model::appmesh::spec;
+use tombolo_model::appmesh::spec::mesh::{EgressFilter, MeshServiceDiscovery};
+use tombolo_model::validation::{Validate, Validator};
+
 use super::resource::kind;
 use super::status::MeshStatus;
 use crate::selector;
@@ -38,56 +41,29 @@ pub struct MeshSpec {
     pub mesh_service_discovery: Option<MeshServiceDiscovery>,
 }
 
-/// What happens to traffic that nobody modelled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EgressFilter {
-    /// Whether it passes.
-    #[serde(rename = "type")]
-    pub filter_type: EgressFilterType,
+impl MeshSpec {
+    /// The part that the mesh API has, too.
+    pub fn to_model(&self) -> spec::MeshSpec {
+        spec::MeshSpec {
+            egress_filter: self.egress_filter,
+            service_discovery: self.mesh_service_discovery,
+        }
+    }
 }
 
-/// Whether unmodelled traffic passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EgressFilterType {
-    /// It passes.
-    #[serde(rename = "ALLOW_ALL")]
-    AllowAll,
-    /// It is dropped.
-    #[serde(rename = "DROP_ALL")]
-    DropAll,
-}
-
-/// Address family preference.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MeshServiceDiscovery {
-    /// The family that addresses are taken from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ip_preference: Option<IpPreference>,
-}
-
-/// The family that addresses are taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum IpPreference {
-    /// Only IPv6.
-    #[serde(rename = "IPv6_ONLY")]
-    Ipv6Only,
-    /// Only IPv4.
-    #[serde(rename = "IPv4_ONLY")]
-    Ipv4Only,
-}
-
-impl Check for MeshSpec {
-    fn check(&self, checker: &mut Checker) {
+impl Validate for MeshSpec {
+    fn validate(&self, validator: &mut Validator) {
         selector::check(
-            checker,
+            validator,
             "namespaceSelector",
             self.namespace_selector.as_ref(),
         );
+        // Under its own name here.
+        validator.field("meshServiceDiscovery", &self.mesh_service_discovery);
         if let Some(owner) = &self.mesh_owner
             && (owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()))
         {
-            checker.deny(
+            validator.deny(
                 "meshOwner",
                 format!("{owner:?} is not an account id; it must be 12 digits, in quotes"),
             );

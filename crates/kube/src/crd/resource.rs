@@ -5,34 +5,13 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
+use tombolo_model::validation::{Form, Validator};
 
-use super::check::Checker;
 use super::{
     API_VERSION, BackendGroup, GatewayRoute, Mesh, VirtualGateway, VirtualNode, VirtualRouter,
     VirtualService,
 };
-use crate::field::Denial;
-
-/// A reference to another object of the cluster. An absent or empty namespace is the referrer's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reference {
-    /// Name of the object.
-    pub name: String,
-    /// Its namespace, unless it is the referrer's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-}
-
-impl Reference {
-    /// The namespace and name referred to from an object in `own_namespace`.
-    pub fn resolve<'a>(&'a self, own_namespace: &'a str) -> (&'a str, &'a str) {
-        let namespace = self
-            .namespace
-            .as_deref()
-            .filter(|namespace| !namespace.is_empty());
-        (namespace.unwrap_or(own_namespace), &self.name)
-    }
-}
+use crate::Violation;
 
 /// The mesh that an object was admitted into; written at admission, never by users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,9 +245,9 @@ impl Resource {
         }
     }
 
-    /// Every violation of the schema's bounds.
-    pub fn check(&self) -> Vec<Denial> {
-        each!(self, object => Checker::spec(&object.spec))
+    /// Everything that is wrong with the object's spec by itself.
+    pub fn check(&self) -> Vec<Violation> {
+        each!(self, object => Validator::spec(Form::Kubernetes, &object.spec))
     }
 }
 

@@ -4,12 +4,14 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::{Deserialize, Serialize};
 
-use super::check::{Check, Checker};
+use tombolo_model::appmesh::spec;
+use tombolo_model::appmesh::spec::logging::Logging;
+use tombolo_model::appmesh::spec::tls::BackendDefaults;
+use tombolo_model::appmesh::spec::virtual_gateway::VirtualGatewayListener;
+use tombolo_model::validation::{Validate, Validator};
+
 use super::resource::kind;
-use super::{
-    BackendDefaults, ConnectionPool, HealthCheck, ListenerTls, Logging, MeshRef, PortMapping,
-    Protocol, VirtualGatewayStatus,
-};
+use super::{MeshRef, Refs, VirtualGatewayStatus};
 use crate::selector;
 
 kind!(
@@ -38,84 +40,44 @@ pub struct VirtualGatewaySpec {
     pub gateway_route_selector: Option<LabelSelector>,
     /// What it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listeners: Option<Vec<GatewayListener>>,
+    pub listeners: Option<Vec<VirtualGatewayListener<Refs>>>,
     /// What its proxy logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging>,
+    pub logging: Option<Logging<Refs>>,
     /// How it calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_defaults: Option<BackendDefaults>,
+    pub backend_defaults: Option<BackendDefaults<Refs>>,
     /// Its mesh; written at admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh_ref: Option<MeshRef>,
 }
 
 impl VirtualGatewaySpec {
+    /// The part that the mesh API has, too.
+    pub fn to_model(&self) -> spec::VirtualGatewaySpec<Refs> {
+        spec::VirtualGatewaySpec {
+            // The API requires the list where the kind leaves it open.
+            listeners: self.listeners.clone().unwrap_or_default(),
+            backend_defaults: self.backend_defaults.clone(),
+            logging: self.logging.clone(),
+        }
+    }
+
     /// The listeners, none if absent.
-    pub fn listeners(&self) -> &[GatewayListener] {
+    pub fn listeners(&self) -> &[VirtualGatewayListener<Refs>] {
         self.listeners.as_deref().unwrap_or_default()
     }
 }
 
-/// One port that a gateway serves: http, http2 or grpc.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayListener {
-    /// The port and what is spoken on it.
-    pub port_mapping: PortMapping,
-    /// How it is probed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health_check: Option<HealthCheck>,
-    /// Limits towards the mesh.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_pool: Option<ConnectionPool>,
-    /// TLS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ListenerTls>,
-}
-
-impl Check for GatewayListener {
-    fn check(&self, checker: &mut Checker) {
-        let not_tcp = "tcp is not possible on a gateway; use http, http2 or grpc";
-        checker.field("portMapping", &self.port_mapping);
-        if self.port_mapping.protocol == Protocol::Tcp {
-            checker.within("portMapping", |checker| checker.deny("protocol", not_tcp));
+impl Validate for VirtualGatewaySpec {
+    fn validate(&self, validator: &mut Validator) {
+        for (name, selector) in [
+            ("namespaceSelector", &self.namespace_selector),
+            ("podSelector", &self.pod_selector),
+            ("gatewayRouteSelector", &self.gateway_route_selector),
+        ] {
+            selector::check(validator, name, selector.as_ref());
         }
-        checker.field("healthCheck", &self.health_check);
-        if self
-            .health_check
-            .as_ref()
-            .is_some_and(|check| check.protocol == Protocol::Tcp)
-        {
-            checker.within("healthCheck", |checker| checker.deny("protocol", not_tcp));
-        }
-        checker.field("connectionPool", &self.connection_pool);
-        if self
-            .connection_pool
-            .as_ref()
-            .is_some_and(|pool| pool.tcp.is_some())
-        {
-            checker.within("connectionPool", |checker| checker.deny("tcp", not_tcp));
-        }
-        checker.field("tls", &self.tls);
-    }
-}
-
-impl Check for VirtualGatewaySpec {
-    fn check(&self, checker: &mut Checker) {
-        selector::check(
-            checker,
-            "namespaceSelector",
-            self.namespace_selector.as_ref(),
-        );
-        selector::check(checker, "podSelector", self.pod_selector.as_ref());
-        selector::check(
-            checker,
-            "gatewayRouteSelector",
-            self.gateway_route_selector.as_ref(),
-        );
-        checker.field("listeners", &self.listeners);
-        checker.field("logging", &self.logging);
-        checker.field("backendDefaults", &self.backend_defaults);
+        self.to_model().validate(validator);
     }
 }

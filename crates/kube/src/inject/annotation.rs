@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use crate::field::{Denial, FieldPath};
+use crate::{FieldPath, Violation};
 
 pub(super) const CPU_REQUEST: &str = "appmesh.k8s.aws/cpuRequest";
 pub(super) const MEMORY_REQUEST: &str = "appmesh.k8s.aws/memoryRequest";
@@ -46,12 +46,15 @@ pub(super) fn is(pod: &Pod, name: &str, value: &str) -> bool {
 }
 
 /// A denial of one annotation.
-pub(super) fn deny(name: &str, message: impl Into<String>) -> Denial {
-    Denial::new(FieldPath::from("metadata.annotations").field(name), message)
+pub(super) fn deny(name: &str, message: impl Into<String>) -> Violation {
+    Violation::new(
+        FieldPath::from("metadata.annotations").field(name.to_owned()),
+        message,
+    )
 }
 
 /// `name:path` pairs with commas between, in the order written.
-pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Denial> {
+pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Violation> {
     let Some(text) = get(pod, name) else {
         return Ok(Vec::new());
     };
@@ -79,7 +82,7 @@ pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Den
 }
 
 /// Variables that the pod adds to its proxy, by name. JSON wins over the list.
-pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Denial> {
+pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Violation> {
     let mut variables = BTreeMap::new();
     for pair in get(pod, SIDECAR_ENV).unwrap_or_default().split(',') {
         let pair = pair.trim();
@@ -120,7 +123,7 @@ pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Denial>
     Ok(variables)
 }
 
-fn few(name: &str, count: usize) -> Result<(), Denial> {
+fn few(name: &str, count: usize) -> Result<(), Violation> {
     if count > MOST {
         return Err(deny(
             name,

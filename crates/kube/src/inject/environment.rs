@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod}
 use super::annotation;
 use super::config::{InjectConfig, Tracing};
 use super::workload::Workload;
-use crate::field::Denial;
+use crate::Violation;
 
 /// Stands for the address of the pod's host.
 const HOST_IP: &str = "ref:status.hostIP";
@@ -17,7 +17,7 @@ pub(super) fn controlled(
     pod: &Pod,
     workload: &Workload,
     config: &InjectConfig,
-) -> Result<Vec<EnvVar>, Denial> {
+) -> Result<Vec<EnvVar>, Violation> {
     let path = workload.resource_path(&config.account_id);
     let preview = config.preview || annotation::is(pod, annotation::PREVIEW, "enabled");
     let mut env = vec![
@@ -103,7 +103,7 @@ pub(super) fn of_sidecar(
     pod: &Pod,
     workload: &Workload,
     config: &InjectConfig,
-) -> Result<Vec<EnvVar>, Denial> {
+) -> Result<Vec<EnvVar>, Violation> {
     let mut env = controlled(pod, workload, config)?;
     for (name, value) in annotation::sidecar_env(pod)? {
         if !env.iter().any(|variable| variable.name == name) {
@@ -156,7 +156,7 @@ fn bit(on: bool) -> &'static str {
     if on { "1" } else { "0" }
 }
 
-fn sampling_rate(pod: &Pod, configured: &str) -> Result<String, Denial> {
+fn sampling_rate(pod: &Pod, configured: &str) -> Result<String, Violation> {
     let own = annotation::sidecar_env(pod)?.remove(SAMPLING_RATE);
     let written = own.as_deref().unwrap_or(configured);
     match written.trim().parse::<f64>() {

@@ -7,7 +7,7 @@ use super::environment::text;
 use super::{
     EGRESS_PORT, INGRESS_PORT, PROXY_INIT, PROXY_UID, SWITCH, annotation, named, sidecar, spec,
 };
-use crate::field::Denial;
+use crate::Violation;
 
 /// Pods of Fargate cannot have the capability that the init container needs.
 const FARGATE_PROFILE: &str = "eks.amazonaws.com/fargate-profile";
@@ -16,7 +16,7 @@ pub(super) fn apply(
     pod: &mut Pod,
     listener_ports: &[u16],
     config: &InjectConfig,
-) -> Result<(), Denial> {
+) -> Result<(), Violation> {
     let listeners: Vec<String> = listener_ports.iter().map(u16::to_string).collect();
     let own =
         |name: &str, default: String| annotation::get(pod, name).map_or(default, str::to_owned);
@@ -47,7 +47,7 @@ struct Rules {
 }
 
 /// Refuses what would otherwise fail inside the init container, where nobody sees why.
-fn ports(name: &str, list: &str) -> Result<(), Denial> {
+fn ports(name: &str, list: &str) -> Result<(), Violation> {
     for port in list
         .split(',')
         .map(str::trim)

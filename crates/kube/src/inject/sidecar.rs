@@ -12,12 +12,16 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::config::{InjectConfig, Resources};
 use super::workload::Workload;
 use super::{PROXY_UID, SIDECAR, annotation, environment, has_container, spec};
-use crate::field::Denial;
+use crate::Violation;
 
 const SDS_VOLUME: &str = "appmesh-sds-socket-volume";
 
 /// Adds the proxy to a virtual node's pod, unless the pod brings one.
-pub(super) fn add(pod: &mut Pod, workload: &Workload, config: &InjectConfig) -> Result<(), Denial> {
+pub(super) fn add(
+    pod: &mut Pod,
+    workload: &Workload,
+    config: &InjectConfig,
+) -> Result<(), Violation> {
     let secrets = annotation::mounts(pod, annotation::SECRET_MOUNTS)?;
     let mut mounts: Vec<VolumeMount> = secrets.iter().map(read_only).collect();
     mounts.extend(
@@ -62,7 +66,7 @@ pub(super) fn adopt(
     pod: &mut Pod,
     workload: &Workload,
     config: &InjectConfig,
-) -> Result<(), Denial> {
+) -> Result<(), Violation> {
     let env = environment::controlled(pod, workload, config)?;
     let keeps_image = annotation::is(pod, annotation::SKIP_IMAGE_OVERRIDE, "enabled");
     let Some(sidecar) = sidecar_of(pod) else {
@@ -82,7 +86,11 @@ pub(super) fn adopt(
     Ok(())
 }
 
-fn container(pod: &Pod, workload: &Workload, config: &InjectConfig) -> Result<Container, Denial> {
+fn container(
+    pod: &Pod,
+    workload: &Workload,
+    config: &InjectConfig,
+) -> Result<Container, Violation> {
     let post_start = config.post_start.as_ref().map(|command| LifecycleHandler {
         exec: Some(ExecAction {
             command: Some(command.clone()),

@@ -4,9 +4,9 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::Violation;
 use crate::cluster::{ClusterObjects, ObjectKey};
 use crate::crd::{Mesh, MeshRef};
-use crate::field::Denial;
 use crate::selector::{self, Labels};
 
 /// A node or a gateway.
@@ -75,7 +75,7 @@ pub fn workload_of(
     labels: &Labels,
     namespace: &str,
     objects: &ClusterObjects,
-) -> Result<Option<Workload>, Denial> {
+) -> Result<Option<Workload>, Violation> {
     let here = |own: Option<&String>| own.map_or("", String::as_str) == namespace;
     // An absent selector selects nothing here: such a node models something outside the cluster.
     let selects = |selector: Option<&LabelSelector>| {
@@ -112,7 +112,7 @@ pub fn workload_of(
                 .iter()
                 .map(|each| format!("{} {namespace}/{}", each.kind, each.name))
                 .collect();
-            Err(Denial::new(
+            Err(Violation::new(
                 "metadata.labels",
                 format!(
                     "the pod is selected by {}; it can be only one: narrow their spec.podSelector",
@@ -131,13 +131,13 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn admitted(&self, namespace: &str, objects: &ClusterObjects) -> Result<Workload, Denial> {
+    fn admitted(&self, namespace: &str, objects: &ClusterObjects) -> Result<Workload, Violation> {
         let mesh: Option<&Mesh> = self
             .mesh_ref
             .and_then(|mesh_ref| objects.mesh(&mesh_ref.name));
         let mesh_name = mesh.and_then(|mesh| mesh.spec.aws_name.clone());
         let (Some(mesh), Some(mesh_name), Some(aws_name)) = (mesh, mesh_name, self.aws_name) else {
-            return Err(Denial::new(
+            return Err(Violation::new(
                 "metadata.labels",
                 format!(
                     "{} {namespace}/{} selects the pod, but it is in no mesh; delete it and create it anew once its mesh is there",

@@ -5,12 +5,12 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod, SecurityContext}
 use super::config::{InjectConfig, Tracing};
 use super::environment::text;
 use super::{PROXY_UID, SIDECAR, XRAY_DAEMON, annotation, has_container, sidecar, spec};
-use crate::field::Denial;
+use crate::Violation;
 
 const LOG_LEVELS: [&str; 5] = ["dev", "debug", "info", "warn", "error"];
 
 /// Adds the daemon if traces go to one, unless the pod brings its own or has no proxy.
-pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Denial> {
+pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Violation> {
     let Tracing::Xray(daemon) = &config.tracing else {
         return Ok(());
     };

@@ -13,7 +13,7 @@ use super::{
     workload,
 };
 use crate::crd::{self, Kind, Resource};
-use crate::field::{Denial, FieldPath};
+use crate::{FieldPath, Violation};
 
 /// Reads all documents of a file.
 pub(super) fn file(
@@ -192,7 +192,7 @@ struct Decoded {
     unknown: Vec<FieldPath>,
 }
 
-fn core_object(core: Core, value: &Value) -> Result<Decoded, Denial> {
+fn core_object(core: Core, value: &Value) -> Result<Decoded, Violation> {
     match core {
         Core::Namespace => typed(value, |object| Object::Namespace(Box::new(object))),
         Core::Deployment => typed(value, |object| Object::Deployment(Box::new(object))),
@@ -203,8 +203,8 @@ fn core_object(core: Core, value: &Value) -> Result<Decoded, Denial> {
     }
 }
 
-fn mesh_object(kind: Kind, value: &Value) -> Result<Decoded, Denial> {
-    fn read<T: DeserializeOwned + Into<Resource>>(value: &Value) -> Result<Decoded, Denial> {
+fn mesh_object(kind: Kind, value: &Value) -> Result<Decoded, Violation> {
+    fn read<T: DeserializeOwned + Into<Resource>>(value: &Value) -> Result<Decoded, Violation> {
         typed(value, |object: T| Object::Mesh(Box::new(object.into())))
     }
     match kind {
@@ -223,11 +223,11 @@ fn untyped(
     kind: &str,
     value: &Value,
     wrap: impl FnOnce(Box<Untyped>) -> Object,
-) -> Result<Decoded, Denial> {
+) -> Result<Decoded, Violation> {
     let empty = Value::Object(serde_json::Map::new());
     let metadata = value.get("metadata").unwrap_or(&empty);
     let (metadata, unknown) = deserialize::<ObjectMeta>(metadata).map_err(|denial| {
-        Denial::new(
+        Violation::new(
             FieldPath::from("metadata").join(&denial.field),
             denial.message,
         )
@@ -248,7 +248,7 @@ fn untyped(
 fn typed<T: DeserializeOwned>(
     value: &Value,
     wrap: impl FnOnce(T) -> Object,
-) -> Result<Decoded, Denial> {
+) -> Result<Decoded, Violation> {
     let (object, unknown) = deserialize(value)?;
     Ok(Decoded {
         object: wrap(object),
@@ -257,10 +257,10 @@ fn typed<T: DeserializeOwned>(
 }
 
 /// The typed value, and the fields that its type does not have.
-fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<FieldPath>), Denial> {
+fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<FieldPath>), Violation> {
     match decode(value) {
         Ok(Typed { value, unknown }) => Ok((value, unknown)),
-        Err(error) => Err(Denial::new(error.field, plain(&error.message))),
+        Err(error) => Err(Violation::new(error.field, plain(&error.message))),
     }
 }
 
@@ -268,6 +268,10 @@ fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<FieldPath>)
 fn plain(message: &str) -> String {
     let message = message
         .replace("expected u16", "expected a port number from 1 to 65535")
+        .replace(
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        )
         .replace("expected i64", "expected a whole number")
         .replace("expected i32", "expected a whole number")
         .replace("a sequence", "a list");
@@ -297,11 +301,11 @@ fn written_title(kind: &str, value: &Value, default_namespace: Option<&str>) -> 
 }
 
 /// Gives every namespaced object a namespace, and checks its name.
-fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<Denial> {
+fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<Violation> {
     let metadata = object.metadata_mut();
     let mut denials = Vec::new();
     match metadata.name.as_deref() {
-        None | Some("") => denials.push(Denial::new("metadata.name", "is required")),
+        None | Some("") => denials.push(Violation::new("metadata.name", "is required")),
         Some(name) => {
             let legal = |byte: u8| {
                 byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
@@ -315,7 +319,7 @@ fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<D
                     "{name:?} is not a name; use lower case letters, digits, - and ., at most 253, \
                      a letter or digit at both ends"
                 );
-                denials.push(Denial::new("metadata.name", message));
+                denials.push(Violation::new("metadata.name", message));
             }
         }
     }
@@ -328,7 +332,7 @@ fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<D
     denials
 }
 
-fn check(object: &Object) -> Vec<Denial> {
+fn check(object: &Object) -> Vec<Violation> {
     match object {
         Object::Mesh(resource) => resource.check(),
         Object::Deployment(deployment) => workload::deployment(deployment),

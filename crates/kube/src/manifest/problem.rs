@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::field::FieldPath;
+use crate::FieldPath;
 
 /// Whether a problem stops the set from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

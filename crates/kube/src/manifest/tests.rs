@@ -31,6 +31,7 @@ spec:
     - portMapping:
         port: 8080
         protocol: http
+  serviceDiscovery: {dns: {hostname: front.shop}}
 ";
 
 #[test]
@@ -81,6 +82,7 @@ spec:
         .expect_err("both have errors")
         .to_string();
     insta::assert_snapshot!(problems, @r#"
+    nodes.yaml:6: VirtualNode shop/front: spec.serviceDiscovery: is required, because spec.listeners is given: give awsCloudMap or dns
     nodes.yaml:9: VirtualNode shop/front: spec.listeners[0].portMapping.port: 0 is out of range; it must be from 1 to 65535
     nodes.yaml:11: VirtualNode shop/front: spec.listeners[0].healthChek: VirtualNode has no such field; check its spelling and its indentation
     nodes.yaml:13: VirtualNode shop/front: spec.listeners[0].outlierDetection.maxServerErrors: 0 is out of range; it must be at least 1
@@ -643,4 +645,39 @@ fn documents_of_other_formats_are_read_with_their_lines() {
     );
     let problem = documents(&Source::new("x", "a: ["), &Limits::default());
     assert!(problem.expect_err("no YAML").message.contains("not YAML"));
+}
+
+#[test]
+fn members_that_a_union_does_not_have_are_found_and_null_ones_are_absent() {
+    let listener = NODE.replace(
+        "        protocol: http\n",
+        "        protocol: http\n      connectionPool:\n        tcp: null\n        http: {maxConnections: 1}\n        htpp: {}\n",
+    );
+    let problems = problems(&listener);
+    assert_eq!(
+        problems,
+        "app.yaml:14: VirtualNode shop/front: spec.listeners[0].connectionPool.htpp: VirtualNode has no such field; \
+         check its spelling and its indentation"
+    );
+    refused(
+        &listener.replace("maxConnections: 1", "maxConnections: many"),
+        "app.yaml:13: VirtualNode shop/front: spec.listeners[0].connectionPool.http.maxConnections: invalid type",
+    );
+}
+
+#[test]
+fn members_that_only_the_api_has_are_unknown_here() {
+    let node = NODE.replace(
+        "hostname: front.shop",
+        "hostname: front.shop, ipPreference: IPv6_ONLY",
+    );
+    refused(
+        &node,
+        "app.yaml:11: VirtualNode shop/front: spec.serviceDiscovery.dns.ipPreference: VirtualNode has no such field",
+    );
+    refused(
+        "apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\nmetadata: {name: m}\nspec:\n  meshServiceDiscovery:\n    \
+         ipPreference: IPv6_PREFERRED\n",
+        "app.yaml:6: Mesh m: spec.meshServiceDiscovery.ipPreference: must be IPv4_ONLY or IPv6_ONLY",
+    );
 }

@@ -7,22 +7,22 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service};
+use tombolo_model::validation::{Form, Validator};
 
-use crate::crd::check::Checker;
-use crate::field::Denial;
+use crate::Violation;
 use crate::selector;
 
-pub(super) fn deployment(deployment: &Deployment) -> Vec<Denial> {
-    let mut checker = Checker::default();
+pub(super) fn deployment(deployment: &Deployment) -> Vec<Violation> {
+    let mut validator = Validator::new(Form::Kubernetes);
     let Some(spec) = &deployment.spec else {
-        checker.deny("spec", "is required");
-        return checker.into_denials();
+        validator.deny("spec", "is required");
+        return validator.into_violations();
     };
-    checker.within("spec", |checker| {
+    validator.within("spec", |validator| {
         if spec.replicas.is_some_and(|replicas| replicas < 0) {
-            checker.deny("replicas", "must not be negative");
+            validator.deny("replicas", "must not be negative");
         }
-        selector::check(checker, "selector", Some(&spec.selector));
+        selector::check(validator, "selector", Some(&spec.selector));
         let labels = spec
             .template
             .metadata
@@ -30,36 +30,36 @@ pub(super) fn deployment(deployment: &Deployment) -> Vec<Denial> {
             .and_then(|metadata| metadata.labels.clone())
             .unwrap_or_default();
         if spec.selector.match_labels.is_none() && spec.selector.match_expressions.is_none() {
-            checker.deny(
+            validator.deny(
                 "selector",
                 "is required; repeat the labels of template.metadata",
             );
         } else if !selector::matches(&spec.selector, &labels) {
-            checker.deny(
+            validator.deny(
                 "selector",
                 "does not select template.metadata.labels; make them agree",
             );
         }
-        checker.within("template", |checker| match &spec.template.spec {
-            Some(pod) => checker.within("spec", |checker| pod_spec(checker, pod)),
-            None => checker.deny("spec", "is required"),
+        validator.within("template", |validator| match &spec.template.spec {
+            Some(pod) => validator.within("spec", |validator| pod_spec(validator, pod)),
+            None => validator.deny("spec", "is required"),
         });
     });
-    checker.into_denials()
+    validator.into_violations()
 }
 
-pub(super) fn pod(pod: &Pod) -> Vec<Denial> {
-    let mut checker = Checker::default();
+pub(super) fn pod(pod: &Pod) -> Vec<Violation> {
+    let mut validator = Validator::new(Form::Kubernetes);
     match &pod.spec {
-        Some(spec) => checker.within("spec", |checker| pod_spec(checker, spec)),
-        None => checker.deny("spec", "is required"),
+        Some(spec) => validator.within("spec", |validator| pod_spec(validator, spec)),
+        None => validator.deny("spec", "is required"),
     }
-    checker.into_denials()
+    validator.into_violations()
 }
 
-fn pod_spec(checker: &mut Checker, spec: &PodSpec) {
+fn pod_spec(validator: &mut Validator, spec: &PodSpec) {
     if spec.containers.is_empty() {
-        checker.deny("containers", "needs at least one container");
+        validator.deny("containers", "needs at least one container");
     }
     let volumes: BTreeSet<&str> = spec
         .volumes
@@ -70,9 +70,9 @@ fn pod_spec(checker: &mut Checker, spec: &PodSpec) {
     let mut names = BTreeSet::new();
     let init = spec.init_containers.as_deref().unwrap_or_default();
     for (field, containers) in [("initContainers", init), ("containers", &spec.containers)] {
-        checker.each(field, containers, |checker, each| {
+        validator.each(field, containers, |validator, each| {
             if !each.name.is_empty() && !names.insert(each.name.clone()) {
-                checker.deny(
+                validator.deny(
                     "name",
                     format!(
                         "{:?} is the name of another container of this pod",
@@ -80,40 +80,40 @@ fn pod_spec(checker: &mut Checker, spec: &PodSpec) {
                     ),
                 );
             }
-            container(checker, each, &volumes);
+            container(validator, each, &volumes);
         });
     }
 }
 
-fn container(checker: &mut Checker, container: &Container, volumes: &BTreeSet<&str>) {
+fn container(validator: &mut Validator, container: &Container, volumes: &BTreeSet<&str>) {
     if container.name.is_empty() {
-        checker.deny("name", "is required");
+        validator.deny("name", "is required");
     }
     if container.image.as_deref().unwrap_or_default().is_empty() {
-        checker.deny("image", "is required");
+        validator.deny("image", "is required");
     }
-    checker.each(
+    validator.each(
         "ports",
         container.ports.as_deref().unwrap_or_default(),
-        |checker, port| {
-            checker.range("containerPort", port.container_port, 1, 65535);
+        |validator, port| {
+            validator.range("containerPort", port.container_port, 1, 65535);
         },
     );
-    checker.each(
+    validator.each(
         "env",
         container.env.as_deref().unwrap_or_default(),
-        |checker, variable| {
+        |validator, variable| {
             if variable.name.is_empty() {
-                checker.deny("name", "is required");
+                validator.deny("name", "is required");
             }
         },
     );
-    checker.each(
+    validator.each(
         "volumeMounts",
         container.volume_mounts.as_deref().unwrap_or_default(),
-        |checker, mount| {
+        |validator, mount| {
             if !volumes.contains(mount.name.as_str()) {
-                checker.deny(
+                validator.deny(
                     "name",
                     format!("the pod has no volume {:?}; add it to volumes", mount.name),
                 );
@@ -122,16 +122,16 @@ fn container(checker: &mut Checker, container: &Container, volumes: &BTreeSet<&s
     );
 }
 
-pub(super) fn service(service: &Service) -> Vec<Denial> {
-    let mut checker = Checker::default();
+pub(super) fn service(service: &Service) -> Vec<Violation> {
+    let mut validator = Validator::new(Form::Kubernetes);
     let Some(spec) = &service.spec else {
-        checker.deny("spec", "is required");
-        return checker.into_denials();
+        validator.deny("spec", "is required");
+        return validator.into_violations();
     };
-    checker.within("spec", |checker| {
+    validator.within("spec", |validator| {
         let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
         if !["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"].contains(&kind) {
-            checker.deny(
+            validator.deny(
                 "type",
                 format!("{kind:?} is not a type of service; use ClusterIP, NodePort, LoadBalancer or ExternalName"),
             );
@@ -139,14 +139,14 @@ pub(super) fn service(service: &Service) -> Vec<Denial> {
         let ports = spec.ports.as_deref().unwrap_or_default();
         let headless = spec.cluster_ip.as_deref() == Some("None");
         if ports.is_empty() && !headless && kind != "ExternalName" {
-            checker.deny("ports", "needs at least one port");
+            validator.deny("ports", "needs at least one port");
         }
-        checker.each("ports", ports, |checker, port| {
-            checker.range("port", port.port, 1, 65535);
+        validator.each("ports", ports, |validator, port| {
+            validator.range("port", port.port, 1, 65535);
             if ports.len() > 1 && port.name.as_deref().unwrap_or_default().is_empty() {
-                checker.deny("name", "is required when a service has several ports");
+                validator.deny("name", "is required when a service has several ports");
             }
         });
     });
-    checker.into_denials()
+    validator.into_violations()
 }

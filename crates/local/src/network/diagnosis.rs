@@ -111,14 +111,11 @@ fn targets(desired: &Desired, mesh: &std::sync::Arc<str>, service: &str) -> BTre
         return BTreeSet::new();
     };
     match &spec.provider {
-        Some(Provider::VirtualNode { virtual_node_name }) => {
-            BTreeSet::from([virtual_node_name.clone()])
-        }
-        Some(Provider::VirtualRouter {
-            virtual_router_name,
-        }) => {
+        Some(Provider::VirtualNode(node)) => BTreeSet::from([node.virtual_node_name.clone()]),
+        Some(Provider::VirtualRouter(router)) => {
+            let router = router.virtual_router_name.as_str();
             let routes = desired.resources.iter().filter(|(key, _)| {
-                key.kind == Kind::Route && key.mesh == *mesh && *key.parent == **virtual_router_name
+                key.kind == Kind::Route && key.mesh == *mesh && *key.parent == *router
             });
             let actions = routes.filter_map(|(_, item)| match &*item.spec {
                 Spec::Route(route) => Some(route.action()?.1.weighted_targets.clone()),

@@ -309,8 +309,7 @@ fn check_spec(key: &ResourceKey, spec: &Spec) -> Result<(), Rejection> {
         spec.kind(),
         "the API pairs each key with the spec of its kind"
     );
-    spec.check()
-        .map_err(|problem| Rejection::invalid(problem.field, problem.message))
+    spec.check().map_err(Rejection::from)
 }
 
 /// Names are 1 to 255 letters, digits, dashes and underscores; virtual services are host names, so

@@ -2,13 +2,16 @@
 //!
 //! Field names and unions serialise exactly as in the API. Absent stays absent, so that a spec is
 //! answered as it was sent. Unknown members are dropped. Bounds are checked by [`Spec::check`].
+//!
+//! The `appmesh.k8s.aws` kinds are the same types in another form, see [`References`].
 
 pub mod gateway_route;
 pub mod listener;
-mod long;
+pub mod logging;
 pub mod matching;
 pub mod mesh;
-pub mod problem;
+pub mod references;
+pub mod resolve;
 pub mod retry;
 pub mod route;
 pub mod tls;
@@ -21,7 +24,8 @@ pub mod virtual_service;
 pub use gateway_route::GatewayRouteSpec;
 pub use listener::{Duration, DurationUnit, PortMapping, Protocol};
 pub use mesh::MeshSpec;
-pub use problem::Problem;
+pub use references::{Names, Part, References, Union, UnionOf};
+pub use resolve::{Resolve, Resolver};
 pub use route::RouteSpec;
 pub use tls_gaps::{TlsGap, tls_gaps};
 pub use virtual_gateway::VirtualGatewaySpec;
@@ -30,10 +34,11 @@ pub use virtual_router::VirtualRouterSpec;
 pub use virtual_service::VirtualServiceSpec;
 
 use super::Kind;
+use crate::validation::{Form, Validate, Validator, Violations};
 use serde::{Deserialize, Serialize};
 
 /// The spec of a resource of any kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Spec {
     /// Of a mesh.
@@ -52,6 +57,21 @@ pub enum Spec {
     GatewayRoute(Box<GatewayRouteSpec>),
 }
 
+/// Runs an expression on the spec of whatever kind.
+macro_rules! each {
+    ($spec:expr, $it:ident => $body:expr) => {
+        match $spec {
+            Spec::Mesh($it) => $body,
+            Spec::VirtualNode($it) => $body,
+            Spec::VirtualRouter($it) => $body,
+            Spec::Route($it) => $body,
+            Spec::VirtualService($it) => $body,
+            Spec::VirtualGateway($it) => $body,
+            Spec::GatewayRoute($it) => $body,
+        }
+    };
+}
+
 impl Spec {
     /// The kind this spec belongs to.
     pub fn kind(&self) -> Kind {
@@ -68,19 +88,14 @@ impl Spec {
 
     /// The bare spec as JSON, without the kind.
     pub fn to_json(&self) -> serde_json::Value {
-        let json = match self {
-            Spec::Mesh(spec) => serde_json::to_value(spec),
-            Spec::VirtualNode(spec) => serde_json::to_value(spec),
-            Spec::VirtualRouter(spec) => serde_json::to_value(spec),
-            Spec::Route(spec) => serde_json::to_value(spec),
-            Spec::VirtualService(spec) => serde_json::to_value(spec),
-            Spec::VirtualGateway(spec) => serde_json::to_value(spec),
-            Spec::GatewayRoute(spec) => serde_json::to_value(spec),
-        };
+        let json = each!(self, spec => serde_json::to_value(spec));
         json.expect("specs have string keys only")
     }
 
     /// Reads the bare spec of a kind.
+    ///
+    /// # Errors
+    /// The value has not the kind's shape. Bounds are not looked at.
     pub fn from_json(kind: Kind, json: serde_json::Value) -> Result<Self, serde_json::Error> {
         use serde_json::from_value as read;
         Ok(match kind {
@@ -96,15 +111,20 @@ impl Spec {
 
     /// Checks the bounds and the rules between fields of this spec alone; references to other resources
     /// are the business of `apply`. Paths start with `spec`.
-    pub fn check(&self) -> Result<(), Problem> {
-        match self {
-            Spec::Mesh(_) => Ok(()),
-            Spec::VirtualNode(spec) => spec.check(),
-            Spec::VirtualRouter(spec) => spec.check(),
-            Spec::Route(spec) => spec.check(),
-            Spec::VirtualService(spec) => spec.check(),
-            Spec::VirtualGateway(spec) => spec.check(),
-            Spec::GatewayRoute(spec) => spec.check(),
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn check(&self) -> Result<(), Violations> {
+        let violations = each!(self, spec => Validator::spec(Form::Api, spec));
+        match violations.is_empty() {
+            true => Ok(()),
+            false => Err(Violations(violations)),
         }
+    }
+}
+
+impl<T: Validate + ?Sized> Validate for Box<T> {
+    fn validate(&self, validator: &mut Validator) {
+        (**self).validate(validator);
     }
 }

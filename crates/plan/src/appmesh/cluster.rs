@@ -166,8 +166,8 @@ pub(super) fn remote(
         health_check: listener.health_check.as_ref().map(|check| HealthCheck {
             protocol: protocol(check.protocol),
             path: check.path.clone().unwrap_or_else(|| "/".into()),
-            interval: Duration::from_millis(check.interval_millis),
-            timeout: Duration::from_millis(check.timeout_millis),
+            interval: check.interval(),
+            timeout: check.timeout(),
             healthy_threshold: check.healthy_threshold,
             unhealthy_threshold: check.unhealthy_threshold,
         }),

@@ -11,8 +11,8 @@ use tombolo_model::appmesh::{
     spec::{
         VirtualNodeSpec,
         mesh::EgressFilterType,
-        tls::ClientPolicy,
-        virtual_node::{BackendDefaults, VirtualServiceBackend},
+        tls::{BackendDefaults, ClientPolicy},
+        virtual_node::VirtualServiceBackend,
     },
 };
 

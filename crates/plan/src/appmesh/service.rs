@@ -48,13 +48,12 @@ impl<'a> ServiceCompiler<'a, '_> {
         };
         self.plan.exists = true;
         match &spec.provider {
-            Some(Provider::VirtualNode { virtual_node_name }) => {
-                self.provided_by_node(virtual_node_name);
+            Some(Provider::VirtualNode(node)) => {
+                self.provided_by_node(&node.virtual_node_name);
             }
-            Some(Provider::VirtualRouter {
-                virtual_router_name,
-            }) => {
-                let router = self.objects.key(Kind::VirtualRouter, virtual_router_name);
+            Some(Provider::VirtualRouter(router)) => {
+                let router = &router.virtual_router_name;
+                let router = self.objects.key(Kind::VirtualRouter, router);
                 if let Some(Spec::VirtualRouter(spec)) = self.read(&router) {
                     self.provided_by_router(&router, spec);
                 }

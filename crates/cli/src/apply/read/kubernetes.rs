@@ -62,7 +62,7 @@ impl Parsed {
                 Ok(None) => {}
                 Err(error) => {
                     let title = format!("{} {}", resource.kind().name(), resource.name());
-                    let problem = super::problem(&origin, Some(title), error.denial());
+                    let problem = super::problem(&origin, Some(title), error.violation());
                     problems.0.push(problem);
                 }
             }

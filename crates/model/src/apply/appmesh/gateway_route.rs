@@ -35,14 +35,10 @@ pub(super) fn check(
     let Some(Spec::VirtualService(service)) = scope.resource(&service).map(|r| &r.spec) else {
         return Ok(());
     };
-    let (kind, provider) = match &service.provider {
-        Some(Provider::VirtualNode { virtual_node_name }) => (Kind::VirtualNode, virtual_node_name),
-        Some(Provider::VirtualRouter {
-            virtual_router_name,
-        }) => (Kind::VirtualRouter, virtual_router_name),
-        None => return Ok(()),
+    let Some((kind, provider)) = service.provider.as_ref().map(Provider::target) else {
+        return Ok(());
     };
-    let key = ResourceKey::new(key.mesh.clone(), kind, provider.as_str());
+    let key = ResourceKey::new(key.mesh.clone(), kind, provider);
     let ports = scope
         .resource(&key)
         .map(|provider| ports::of(&provider.spec));

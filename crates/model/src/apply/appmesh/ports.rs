@@ -4,11 +4,12 @@
 //! A listener may go although somebody names its port: whoever renumbers a router and its routes writes the
 //! router first. Such a route matches nothing until it is written, too.
 
+use super::references::provided_services;
 use crate::{
     Rejection, ScopeView,
     appmesh::{
         Kind, Resource, ResourceKey, Spec,
-        spec::{GatewayRouteSpec, RouteSpec, virtual_service::Provider},
+        spec::{GatewayRouteSpec, RouteSpec},
     },
 };
 use std::sync::Arc;
@@ -93,27 +94,20 @@ pub(super) fn check_listeners(
 pub(super) fn check_provider(
     scope: &ScopeView,
     service: &ResourceKey,
-    provider: &Provider,
+    provider: &ResourceKey,
     field: &str,
 ) -> Result<(), Rejection> {
-    let (kind, name) = match provider {
-        Provider::VirtualNode { virtual_node_name } => (Kind::VirtualNode, virtual_node_name),
-        Provider::VirtualRouter {
-            virtual_router_name,
-        } => (Kind::VirtualRouter, virtual_router_name),
-    };
-    let provider = ResourceKey::new(service.mesh.clone(), kind, name.as_str());
-    let provider = scope.resource(&provider);
-    if provider.is_none_or(|provider| of(&provider.spec).len() < 2) {
+    let resource = scope.resource(provider);
+    if resource.is_none_or(|provider| of(&provider.spec).len() < 2) {
         return Ok(());
     }
     match silent_gateway_route(scope, service) {
         Some(route) => Err(Rejection::invalid(
             field,
             format!(
-                "{name} has several listeners, which is not possible while a gateway route leads to the virtual \
+                "{} has several listeners, which is not possible while a gateway route leads to the virtual \
                  service without a port: gateway route {} of virtual gateway {}",
-                route.key.name, route.key.parent
+                provider.name, route.key.name, route.key.parent
             ),
         )),
         None => Ok(()),
@@ -121,23 +115,7 @@ pub(super) fn check_provider(
 }
 
 fn check_provided(scope: &ScopeView, provider: &ResourceKey) -> Result<(), Rejection> {
-    let services = scope
-        .members(&provider.mesh, Kind::VirtualService, None)
-        .filter(|service| match &service.spec {
-            Spec::VirtualService(spec) => match &spec.provider {
-                Some(Provider::VirtualNode { virtual_node_name }) => {
-                    provider.kind == Kind::VirtualNode && **virtual_node_name == *provider.name
-                }
-                Some(Provider::VirtualRouter {
-                    virtual_router_name,
-                }) => {
-                    provider.kind == Kind::VirtualRouter && **virtual_router_name == *provider.name
-                }
-                None => false,
-            },
-            _ => false,
-        });
-    for service in services {
+    for service in provided_services(scope, provider) {
         if let Some(route) = silent_gateway_route(scope, &service.key) {
             let message = format!(
                 "several listeners are not possible while a gateway route names no target port: gateway route {} \

@@ -2,12 +2,13 @@
 
 use super::{gateway_route, ports, route};
 use crate::{
-    Reason, Rejection, ScopeView,
+    Reason, Rejection, ScopeView, Violation,
     appmesh::{
-        Kind, ResourceKey, Spec,
-        spec::{VirtualServiceSpec, virtual_service::Provider},
+        Kind, Resource, ResourceKey, Spec,
+        spec::{Union, VirtualServiceSpec, virtual_service::Provider},
     },
 };
+use std::sync::Arc;
 
 /// Whether everything exists that a spec needs when it is written.
 pub(super) fn check_written(
@@ -72,12 +73,11 @@ pub(super) fn check_unused(scope: &ScopeView, key: &ResourceKey) -> Result<(), R
                     route.name, route.parent
                 ));
             }
-            match provided_service(
-                scope,
-                mesh,
-                |provider| matches!(provider, Provider::VirtualNode { virtual_node_name } if virtual_node_name == name),
-            ) {
-                Some(service) => in_use(format!("it is the provider of virtual service {service}")),
+            match provided_services(scope, key).next() {
+                Some(service) => in_use(format!(
+                    "it is the provider of virtual service {}",
+                    service.key.name
+                )),
                 None => Ok(()),
             }
         }
@@ -85,12 +85,11 @@ pub(super) fn check_unused(scope: &ScopeView, key: &ResourceKey) -> Result<(), R
             if let Some(route) = scope.members(mesh, Kind::Route, Some(name)).next() {
                 return in_use(format!("it still has route {}", route.key.name));
             }
-            match provided_service(
-                scope,
-                mesh,
-                |provider| matches!(provider, Provider::VirtualRouter { virtual_router_name } if virtual_router_name == name),
-            ) {
-                Some(service) => in_use(format!("it is a VirtualService provider: {service}")),
+            match provided_services(scope, key).next() {
+                Some(service) => {
+                    let name = &service.key.name;
+                    in_use(format!("it is a VirtualService provider: {name}"))
+                }
                 None => Ok(()),
             }
         }
@@ -118,21 +117,19 @@ pub(super) fn check_unused(scope: &ScopeView, key: &ResourceKey) -> Result<(), R
     }
 }
 
-/// The name of a virtual service whose provider is the one looked for.
-fn provided_service(
-    scope: &ScopeView,
-    mesh: &str,
-    is_wanted: impl Fn(&Provider) -> bool,
-) -> Option<String> {
-    scope
-        .members(mesh, Kind::VirtualService, None)
-        .find(|service| {
-            let Spec::VirtualService(spec) = &service.spec else {
-                return false;
-            };
-            spec.provider.as_ref().is_some_and(&is_wanted)
-        })
-        .map(|service| service.key.name.to_string())
+/// The virtual services that a node or a router provides.
+pub(super) fn provided_services<'a>(
+    scope: &'a ScopeView,
+    provider: &'a ResourceKey,
+) -> impl Iterator<Item = &'a Arc<Resource>> {
+    let services = scope.members(&provider.mesh, Kind::VirtualService, None);
+    services.filter(move |service| {
+        let Spec::VirtualService(spec) = &service.spec else {
+            return false;
+        };
+        let own = spec.provider.as_ref().map(Provider::target);
+        own == Some((provider.kind, &*provider.name))
+    })
 }
 
 fn check_provider(
@@ -143,23 +140,12 @@ fn check_provider(
     let Some(provider) = &spec.provider else {
         return Ok(());
     };
-    let (kind, name, field) = match provider {
-        Provider::VirtualNode { virtual_node_name } => (
-            Kind::VirtualNode,
-            virtual_node_name,
-            "spec.provider.virtualNode.virtualNodeName",
-        ),
-        Provider::VirtualRouter {
-            virtual_router_name,
-        } => (
-            Kind::VirtualRouter,
-            virtual_router_name,
-            "spec.provider.virtualRouter.virtualRouterName",
-        ),
-    };
-    let target = ResourceKey::new(key.mesh.clone(), kind, name.as_str());
-    require(scope, &target, field)?;
-    ports::check_provider(scope, key, provider, field)
+    let (kind, name) = provider.target();
+    let member = provider.member();
+    let field = format!("spec.provider.{member}.{member}Name");
+    let target = ResourceKey::new(key.mesh.clone(), kind, name);
+    require(scope, &target, &field)?;
+    ports::check_provider(scope, key, &target, &field)
 }
 
 /// A resource that a field names must exist.
@@ -167,12 +153,10 @@ pub(super) fn require(scope: &ScopeView, key: &ResourceKey, field: &str) -> Resu
     if scope.resource(key).is_some() {
         return Ok(());
     }
+    let missing = format!("{} with name {} is missing", key.kind, key.name);
     Err(Rejection {
         reason: Reason::NotFound,
-        field: Some(field.to_owned()),
-        message: format!(
-            "{} with name {} is missing (named in {field})",
-            key.kind, key.name
-        ),
+        message: format!("{missing} (named in {field})"),
+        violations: vec![Violation::new(field, missing)],
     })
 }

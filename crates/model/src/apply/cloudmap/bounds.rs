@@ -2,7 +2,7 @@
 //! command checks its own before it looks at the state: the caller of a broken input is told what is
 //! broken about it, whether or not what it names exists.
 
-use crate::Rejection;
+use crate::{FieldPath, Rejection};
 
 /// The longest time to live that DNS knows.
 const MAX_TTL: u32 = i32::MAX as u32;
@@ -32,7 +32,7 @@ pub(super) fn instance_id(value: &str) -> Result<(), Rejection> {
     too_long("InstanceId", Some(value), 64)
 }
 
-pub(super) fn ttl(field: impl Into<String>, value: u32) -> Result<(), Rejection> {
+pub(super) fn ttl(field: impl Into<FieldPath>, value: u32) -> Result<(), Rejection> {
     if value > MAX_TTL {
         let message = format!("{value} is not between 0 and {MAX_TTL}");
         return Err(Rejection::invalid(field, message));

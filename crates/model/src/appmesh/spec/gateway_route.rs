@@ -2,25 +2,26 @@
 
 use super::{
     matching::{
-        HeaderMatch, HostnameMatch, Method, PathMatch, QueryMatch, check_headers, check_queries,
+        HeaderMatch, HostnameMatch, Method, PathMatch, QueryMatch, check_leading_slash, check_list,
     },
-    problem::{Checked, Problem, exactly_one, number, text},
+    references::{Names, References},
 };
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 
 /// A route of a gateway: exactly one of the three route members is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayRouteSpec {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct GatewayRouteSpec<R: References = Names> {
     /// For gRPC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grpc_route: Option<GrpcGatewayRoute>,
+    pub grpc_route: Option<GrpcGatewayRoute<R>>,
     /// For HTTP/2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http2_route: Option<HttpGatewayRoute>,
+    pub http2_route: Option<HttpGatewayRoute<R>>,
     /// For HTTP/1.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_route: Option<HttpGatewayRoute>,
+    pub http_route: Option<HttpGatewayRoute<R>>,
     /// 0 to 1000; 0 is looked at first, absent last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
@@ -28,13 +29,20 @@ pub struct GatewayRouteSpec {
 
 /// Where a gateway sends matched requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayRouteTarget {
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct GatewayRouteTarget<R: References = Names> {
     /// The virtual service.
-    pub virtual_service: GatewayRouteVirtualService,
+    pub virtual_service: R::GatewayRouteVirtualService,
     /// Which of its ports; needed when its provider has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+}
+
+impl<R: References> Validate for GatewayRouteTarget<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("virtualService", &self.virtual_service);
+        validator.port("port", self.port);
+    }
 }
 
 /// A virtual service by name.
@@ -45,21 +53,29 @@ pub struct GatewayRouteVirtualService {
     pub virtual_service_name: String,
 }
 
+impl Validate for GatewayRouteVirtualService {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("virtualServiceName", &self.virtual_service_name, 1, 255);
+    }
+}
+
 /// A gateway route of gRPC calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrpcGatewayRoute {
+#[serde(bound = "")]
+pub struct GrpcGatewayRoute<R: References = Names> {
     /// Where they go.
-    pub action: GrpcGatewayRouteAction,
+    pub action: GrpcGatewayRouteAction<R>,
     /// Which calls.
     #[serde(rename = "match")]
-    pub matcher: GrpcGatewayRouteMatch,
+    pub matcher: GrpcGatewayRouteMatch<R>,
 }
 
 /// Where gRPC calls go and what is changed on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrpcGatewayRouteAction {
+#[serde(bound = "")]
+pub struct GrpcGatewayRouteAction<R: References = Names> {
     /// Where.
-    pub target: GatewayRouteTarget,
+    pub target: GatewayRouteTarget<R>,
     /// What is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<GrpcGatewayRouteRewrite>,
@@ -73,17 +89,17 @@ pub struct GrpcGatewayRouteRewrite {
     pub hostname: Option<HostnameRewrite>,
 }
 
-/// Which gRPC calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GrpcGatewayRouteMatch {
+/// Which gRPC calls: a service or a host, and all other given members must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct GrpcGatewayRouteMatch<R: References = Names> {
     /// The host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<HostnameMatch>,
     /// 1 to 10 entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Vec<HeaderMatch>>,
-    /// The gateway's port.
+    pub metadata: Option<Vec<HeaderMatch<R>>>,
+    /// The gateway's port; needed when it has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The fully qualified service.
@@ -93,19 +109,21 @@ pub struct GrpcGatewayRouteMatch {
 
 /// A gateway route of HTTP requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpGatewayRoute {
+#[serde(bound = "")]
+pub struct HttpGatewayRoute<R: References = Names> {
     /// Where they go.
-    pub action: HttpGatewayRouteAction,
+    pub action: HttpGatewayRouteAction<R>,
     /// Which requests.
     #[serde(rename = "match")]
-    pub matcher: HttpGatewayRouteMatch,
+    pub matcher: HttpGatewayRouteMatch<R>,
 }
 
 /// Where HTTP requests go and what is changed on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpGatewayRouteAction {
+#[serde(bound = "")]
+pub struct HttpGatewayRouteAction<R: References = Names> {
     /// Where.
-    pub target: GatewayRouteTarget,
+    pub target: GatewayRouteTarget<R>,
     /// What is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<HttpGatewayRouteRewrite>,
@@ -142,6 +160,16 @@ pub struct PathRewrite {
     pub exact: Option<String>,
 }
 
+impl Validate for PathRewrite {
+    fn validate(&self, validator: &mut Validator) {
+        match &self.exact {
+            Some(path) => validator.length("exact", path, 1, 255),
+            None if validator.is_kubernetes() => validator.deny("exact", "is required"),
+            None => {}
+        }
+    }
+}
+
 /// A new prefix: not both members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -149,9 +177,28 @@ pub struct PrefixRewrite {
     /// Whether the matched prefix becomes `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_prefix: Option<Switch>,
-    /// What it becomes; starts and ends with `/`.
+    /// What it becomes; starts and ends with `/`, 1 to 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+}
+
+impl Validate for PrefixRewrite {
+    fn validate(&self, validator: &mut Validator) {
+        let members = [
+            ("defaultPrefix", self.default_prefix.is_some()),
+            ("value", self.value.is_some()),
+        ];
+        if validator.is_kubernetes() {
+            validator.exactly_one(&members);
+        } else {
+            validator.not_both(members);
+        }
+        let Some(value) = &self.value else { return };
+        validator.length("value", value, 1, 255);
+        if !value.starts_with('/') || !value.ends_with('/') {
+            validator.deny("value", format!("{value:?} must start and end with /"));
+        }
+    }
 }
 
 /// On or off.
@@ -163,13 +210,13 @@ pub enum Switch {
     Disabled,
 }
 
-/// Which HTTP requests: all given members must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpGatewayRouteMatch {
+/// Which HTTP requests: a path, a host or a port, and all other given members must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct HttpGatewayRouteMatch<R: References = Names> {
     /// 1 to 10 headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub headers: Option<Vec<HeaderMatch>>,
+    pub headers: Option<Vec<HeaderMatch<R>>>,
     /// The host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<HostnameMatch>,
@@ -179,7 +226,7 @@ pub struct HttpGatewayRouteMatch {
     /// The whole path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathMatch>,
-    /// The gateway's port.
+    /// The gateway's port; needed when it has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// What the path begins with.
@@ -190,156 +237,134 @@ pub struct HttpGatewayRouteMatch {
     pub query_parameters: Option<Vec<QueryMatch>>,
 }
 
-impl GatewayRouteSpec {
+impl<R: References> GatewayRouteSpec<R> {
     /// The name of the given route member and its target.
-    pub fn target(&self) -> Option<(&'static str, &GatewayRouteTarget)> {
+    pub fn target(&self) -> Option<(&'static str, &GatewayRouteTarget<R>)> {
         let http = [
-            ("httpRoute", self.http_route.as_ref()),
-            ("http2Route", self.http2_route.as_ref()),
+            ("httpRoute", &self.http_route),
+            ("http2Route", &self.http2_route),
         ];
-        let http = http
-            .into_iter()
-            .find_map(|(member, route)| Some((member, &route?.action.target)));
-        let grpc = self.grpc_route.as_ref();
-        http.or(grpc.map(|route| ("grpcRoute", &route.action.target)))
+        http.into_iter()
+            .find_map(|(member, route)| Some((member, &route.as_ref()?.action.target)))
+            .or_else(|| Some(("grpcRoute", &self.grpc_route.as_ref()?.action.target)))
     }
 
     /// The gateway's port that the route is for, when it names one.
     pub fn match_port(&self) -> Option<u16> {
         let http = self.http_route.as_ref().or(self.http2_route.as_ref());
-        http.and_then(|route| route.matcher.port).or(self
-            .grpc_route
-            .as_ref()
-            .and_then(|route| route.matcher.port))
+        http.and_then(|route| route.matcher.port)
+            .or_else(|| self.grpc_route.as_ref()?.matcher.port)
     }
+}
 
-    pub(crate) fn check(&self) -> Checked {
-        exactly_one(
-            "spec",
-            &[
-                ("grpcRoute", self.grpc_route.is_some()),
-                ("http2Route", self.http2_route.is_some()),
-                ("httpRoute", self.http_route.is_some()),
-            ],
-        )?;
+impl<R: References> Validate for GatewayRouteSpec<R> {
+    fn validate(&self, validator: &mut Validator) {
         if let Some(priority) = self.priority {
-            number("spec.priority", priority, 0..=1000)?;
+            validator.range("priority", priority, 0, 1000);
         }
-        if let Some((member, target)) = self.target() {
-            let at = format!("spec.{member}.action.target");
-            let name = &target.virtual_service.virtual_service_name;
-            text(
-                &format!("{at}.virtualService.virtualServiceName"),
-                name,
-                1..=255,
-            )?;
-            if let Some(port) = target.port {
-                number(&format!("{at}.port"), port, 1..=u16::MAX)?;
-            }
-            if let Some(port) = self.match_port() {
-                number(&format!("spec.{member}.match.port"), port, 1..=u16::MAX)?;
-            }
-        }
-        let http = self
-            .http_route
-            .as_ref()
-            .map(|route| ("spec.httpRoute", route));
-        if let Some((at, route)) = http.or(self
-            .http2_route
-            .as_ref()
-            .map(|route| ("spec.http2Route", route)))
-        {
-            route.matcher.check(&format!("{at}.match"))?;
-            if let Some(rewrite) = &route.action.rewrite {
-                rewrite.check(&format!("{at}.action.rewrite"), &route.matcher)?;
-            }
-        }
-        if let Some(route) = &self.grpc_route {
-            let at = "spec.grpcRoute.match";
-            if route.matcher.service_name.is_none() && route.matcher.hostname.is_none() {
-                return Err(Problem::new(at, "must have serviceName or hostname"));
-            }
-            if let Some(hostname) = &route.matcher.hostname {
-                hostname.check(&format!("{at}.hostname"))?;
-            }
-            let service = route.matcher.service_name.as_deref();
-            let reserved = ["aws.app-mesh", "aws.appmesh"];
-            if service.is_some_and(|name| reserved.iter().any(|head| name.starts_with(head))) {
-                return Err(Problem::new(format!("{at}.serviceName"), "is reserved"));
-            }
-            check_headers(&format!("{at}.metadata"), route.matcher.metadata.as_deref())?;
-        }
-        Ok(())
+        validator.exactly_one(&[
+            ("grpcRoute", self.grpc_route.is_some()),
+            ("httpRoute", self.http_route.is_some()),
+            ("http2Route", self.http2_route.is_some()),
+        ]);
+        validator.field("grpcRoute", &self.grpc_route);
+        validator.field("httpRoute", &self.http_route);
+        validator.field("http2Route", &self.http2_route);
     }
 }
 
-impl HttpGatewayRouteMatch {
-    fn check(&self, at: &str) -> Checked {
-        if self.prefix.is_some() && self.path.is_some() {
-            return Err(Problem::new(at, "must not have both prefix and path"));
-        }
-        if self.prefix.is_none()
-            && self.path.is_none()
-            && self.hostname.is_none()
-            && self.port.is_none()
-        {
-            return Err(Problem::new(at, "must have prefix, path, hostname or port"));
-        }
-        if let Some(prefix) = &self.prefix {
-            if !prefix.starts_with('/') {
-                return Err(Problem::new(format!("{at}.prefix"), "must start with /"));
-            }
-            if prefix.starts_with("/aws-appmesh") || prefix.starts_with("/aws-app-mesh") {
-                return Err(Problem::new(format!("{at}.prefix"), "is reserved"));
-            }
-        }
-        if let Some(path) = &self.path {
-            path.check(&format!("{at}.path"))?;
-        }
-        if let Some(hostname) = &self.hostname {
-            hostname.check(&format!("{at}.hostname"))?;
-        }
-        check_headers(&format!("{at}.headers"), self.headers.as_deref())?;
-        check_queries(
-            &format!("{at}.queryParameters"),
-            self.query_parameters.as_deref(),
-        )
+impl<R: References> Validate for GrpcGatewayRoute<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("match", &self.matcher);
+        validator.within("action", |validator| {
+            validator.field("target", &self.action.target);
+        });
     }
 }
 
-impl HttpGatewayRouteRewrite {
-    fn check(&self, at: &str, matcher: &HttpGatewayRouteMatch) -> Checked {
-        if self.prefix.is_some() && self.path.is_some() {
-            return Err(Problem::new(at, "must not have both prefix and path"));
+impl<R: References> Validate for GrpcGatewayRouteMatch<R> {
+    fn validate(&self, validator: &mut Validator) {
+        if self.service_name.is_none() && self.hostname.is_none() {
+            validator.deny_here("needs serviceName or hostname");
         }
-        if self.path.is_some() && matcher.path.is_none() {
-            return Err(Problem::new(
-                format!("{at}.path"),
-                "needs a match on the path",
-            ));
-        }
-        if let Some(path) = self.path.as_ref().and_then(|path| path.exact.as_ref()) {
-            text(&format!("{at}.path.exact"), path, 1..=255)?;
-        }
-        let Some(prefix) = &self.prefix else {
-            return Ok(());
+        validator.field("hostname", &self.hostname);
+        let reserved = ["aws.app-mesh", "aws.appmesh"];
+        check_reserved(
+            validator,
+            "serviceName",
+            self.service_name.as_ref(),
+            reserved,
+        );
+        check_list(validator, "metadata", self.metadata.as_ref());
+        validator.port("port", self.port);
+    }
+}
+
+impl<R: References> Validate for HttpGatewayRoute<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("match", &self.matcher);
+        let Some(rewrite) = &self.action.rewrite else {
+            validator.within("action", |validator| {
+                validator.field("target", &self.action.target);
+            });
+            return;
         };
-        let at = format!("{at}.prefix");
-        if let Some(value) = &prefix.value {
-            text(&format!("{at}.value"), value, 1..=255)?;
+        if validator.is_kubernetes() && rewrite.prefix.is_some() && self.matcher.prefix.is_none() {
+            validator.within("match", |validator| {
+                let message = "is required, because the action rewrites the prefix";
+                validator.deny("prefix", message);
+            });
         }
-        if prefix.default_prefix.is_some() && prefix.value.is_some() {
-            return Err(Problem::new(
-                at,
-                "must not have both defaultPrefix and value",
-            ));
+        validator.within("action", |validator| {
+            validator.field("target", &self.action.target);
+            validator.field("rewrite", rewrite);
+            if rewrite.path.is_some() && self.matcher.path.is_none() {
+                validator.within("rewrite", |validator| {
+                    validator.deny("path", "needs a match on the path");
+                });
+            }
+        });
+    }
+}
+
+impl<R: References> Validate for HttpGatewayRouteMatch<R> {
+    fn validate(&self, validator: &mut Validator) {
+        let (prefix, path) = (self.prefix.is_some(), self.path.is_some());
+        if !prefix && !path && self.hostname.is_none() && self.port.is_none() {
+            validator.deny_here("needs at least one of prefix, path and hostname, or a port");
         }
-        match &prefix.value {
-            Some(value) if !value.starts_with('/') || !value.ends_with('/') => Err(Problem::new(
-                format!("{at}.value"),
-                "must start and end with /",
-            )),
-            _ => Ok(()),
+        validator.not_both([("prefix", prefix), ("path", path)]);
+        check_leading_slash(validator, "prefix", self.prefix.as_ref());
+        let reserved = ["/aws-appmesh", "/aws-app-mesh"];
+        check_reserved(validator, "prefix", self.prefix.as_ref(), reserved);
+        validator.field("path", &self.path);
+        validator.field("hostname", &self.hostname);
+        check_list(validator, "headers", self.headers.as_ref());
+        check_list(validator, "queryParameters", self.query_parameters.as_ref());
+        validator.port("port", self.port);
+    }
+}
+
+impl Validate for HttpGatewayRouteRewrite {
+    fn validate(&self, validator: &mut Validator) {
+        let (prefix, path) = (self.prefix.is_some(), self.path.is_some());
+        if validator.is_kubernetes() && !prefix && !path && self.hostname.is_none() {
+            let message = "is empty; give prefix, path or hostname, or leave rewrite out";
+            validator.deny_here(message);
         }
+        validator.not_both([("prefix", prefix), ("path", path)]);
+        validator.field("path", &self.path);
+        validator.field("prefix", &self.prefix);
+    }
+}
+
+fn check_reserved(
+    validator: &mut Validator,
+    name: &'static str,
+    text: Option<&String>,
+    reserved: [&str; 2],
+) {
+    if text.is_some_and(|text| reserved.iter().any(|head| text.starts_with(head))) {
+        validator.deny(name, "is reserved");
     }
 }

@@ -1,10 +1,9 @@
 //! What listeners of nodes, routers and gateways share: ports, pools, health checks, timeouts.
 
-use super::{
-    long,
-    problem::{Checked, Problem, number},
-};
+use super::references::{Union, UnionOf, union};
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A port and what is spoken on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,9 +14,24 @@ pub struct PortMapping {
     pub protocol: Protocol,
 }
 
-impl PortMapping {
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        number(&format!("{at}.port"), self.port, 1..=u16::MAX)
+impl Validate for PortMapping {
+    fn validate(&self, validator: &mut Validator) {
+        validator.port("port", self.port);
+    }
+}
+
+/// The ports of a list of listeners must differ. Called where the list stands.
+pub(super) fn check_ports(validator: &mut Validator, ports: impl Iterator<Item = u16>) {
+    let mut seen = Vec::new();
+    for (index, port) in ports.enumerate() {
+        if seen.contains(&port) {
+            validator.item(index, |validator| {
+                validator.within("portMapping", |validator| {
+                    validator.deny("port", format!("{port} is used by another listener"));
+                });
+            });
+        }
+        seen.push(port);
     }
 }
 
@@ -47,28 +61,43 @@ impl Protocol {
     }
 }
 
-/// A length of time as the API writes it. Both members are optional in the API.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A length of time. The API has both members optional, the Kubernetes kinds have them required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duration {
     /// The unit; absent means milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<DurationUnit>,
-    /// How many; absent means 0.
-    #[serde(
-        default,
-        deserialize_with = "long::read_optional",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub value: Option<u64>,
+    /// How many, at least 0; absent means 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<i64>,
 }
 
 impl Duration {
     /// The length. Saturates rather than overflows.
     pub fn length(self) -> std::time::Duration {
-        let value = self.value.unwrap_or(0);
+        let value = u64::try_from(self.value.unwrap_or(0)).unwrap_or(0);
         match self.unit {
             Some(DurationUnit::Seconds) => std::time::Duration::from_secs(value),
             Some(DurationUnit::Milliseconds) | None => std::time::Duration::from_millis(value),
+        }
+    }
+}
+
+impl Validate for Duration {
+    fn validate(&self, validator: &mut Validator) {
+        if validator.is_kubernetes() && self.unit.is_none() {
+            validator.deny("unit", "is required; write s or ms");
+        }
+        match self.value {
+            Some(value) => validator.range("value", value, 0, i64::MAX),
+            None if validator.is_kubernetes() => validator.deny("value", "is required"),
+            None => {}
         }
     }
 }
@@ -98,17 +127,12 @@ pub enum ListenerTimeout {
     Tcp(TcpTimeout),
 }
 
-impl ListenerTimeout {
-    /// The protocol it is for.
-    pub fn protocol(&self) -> Protocol {
-        match self {
-            ListenerTimeout::Http(_) => Protocol::Http,
-            ListenerTimeout::Http2(_) => Protocol::Http2,
-            ListenerTimeout::Grpc(_) => Protocol::Grpc,
-            ListenerTimeout::Tcp(_) => Protocol::Tcp,
-        }
-    }
-}
+union!(ListenerTimeout {
+    Tcp: "tcp",
+    Http: "http",
+    Http2: "http2",
+    Grpc: "grpc"
+});
 
 /// Timeouts of requests; 0 disables one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,12 +146,25 @@ pub struct RequestTimeout {
     pub per_request: Option<Duration>,
 }
 
+impl Validate for RequestTimeout {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("perRequest", &self.per_request);
+        validator.field("idle", &self.idle);
+    }
+}
+
 /// Timeout of TCP connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpTimeout {
-    /// How long a connection may be silent.
+    /// How long a connection may be silent; 0 disables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
+}
+
+impl Validate for TcpTimeout {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("idle", &self.idle);
+    }
 }
 
 /// Limits between a proxy and its own application, by protocol.
@@ -144,38 +181,12 @@ pub enum ConnectionPool {
     Tcp(TcpConnectionPool),
 }
 
-impl ConnectionPool {
-    /// The protocol it is for.
-    pub fn protocol(&self) -> Protocol {
-        match self {
-            ConnectionPool::Http(_) => Protocol::Http,
-            ConnectionPool::Http2(_) => Protocol::Http2,
-            ConnectionPool::Grpc(_) => Protocol::Grpc,
-            ConnectionPool::Tcp(_) => Protocol::Tcp,
-        }
-    }
-
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        let at_least_one = |field: &str, value: u32| {
-            number(
-                &format!("{at}.{}.{field}", self.protocol().word()),
-                value,
-                1..=i32::MAX as u32,
-            )
-        };
-        match self {
-            ConnectionPool::Http(pool) => {
-                at_least_one("maxConnections", pool.max_connections)?;
-                pool.max_pending_requests
-                    .map_or(Ok(()), |n| at_least_one("maxPendingRequests", n))
-            }
-            ConnectionPool::Http2(pool) | ConnectionPool::Grpc(pool) => {
-                at_least_one("maxRequests", pool.max_requests)
-            }
-            ConnectionPool::Tcp(pool) => at_least_one("maxConnections", pool.max_connections),
-        }
-    }
-}
+union!(ConnectionPool {
+    Tcp: "tcp",
+    Http: "http",
+    Http2: "http2",
+    Grpc: "grpc"
+});
 
 /// Limits of an HTTP/1.1 pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,19 +215,43 @@ pub struct TcpConnectionPool {
     pub max_connections: u32,
 }
 
+/// The API's `integer` has 32 bits with a sign.
+const MAX_POOL: i64 = i32::MAX as i64;
+
+impl Validate for HttpConnectionPool {
+    fn validate(&self, validator: &mut Validator) {
+        validator.range("maxConnections", self.max_connections, 1, MAX_POOL);
+        if let Some(pending) = self.max_pending_requests {
+            validator.range("maxPendingRequests", pending, 1, MAX_POOL);
+        }
+    }
+}
+
+impl Validate for RequestPool {
+    fn validate(&self, validator: &mut Validator) {
+        validator.range("maxRequests", self.max_requests, 1, MAX_POOL);
+    }
+}
+
+impl Validate for TcpConnectionPool {
+    fn validate(&self, validator: &mut Validator) {
+        validator.range("maxConnections", self.max_connections, 1, MAX_POOL);
+    }
+}
+
 /// An active health check, made by the clients of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheck {
-    /// 2 to 10.
+    /// Successes until an endpoint is healthy, 2 to 10.
     pub healthy_threshold: u32,
-    /// 5000 to 300000.
-    pub interval_millis: u64,
+    /// Milliseconds between probes, 5000 to 300000.
+    pub interval_millis: i64,
     /// What is asked.
     pub protocol: Protocol,
-    /// 2000 to 60000.
-    pub timeout_millis: u64,
-    /// 2 to 10.
+    /// Milliseconds until a probe has failed, 2000 to 60000.
+    pub timeout_millis: i64,
+    /// Failures until an endpoint is unhealthy, 2 to 10.
     pub unhealthy_threshold: u32,
     /// For HTTP and HTTP/2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,34 +262,57 @@ pub struct HealthCheck {
 }
 
 impl HealthCheck {
-    pub(crate) fn check(&self, at: &str, listener: &PortMapping) -> Checked {
-        number(
-            &format!("{at}.healthyThreshold"),
-            self.healthy_threshold,
-            2..=10,
-        )?;
-        number(
-            &format!("{at}.unhealthyThreshold"),
-            self.unhealthy_threshold,
-            2..=10,
-        )?;
-        number(
-            &format!("{at}.intervalMillis"),
-            self.interval_millis,
-            5000..=300_000,
-        )?;
-        number(
-            &format!("{at}.timeoutMillis"),
-            self.timeout_millis,
-            2000..=60_000,
-        )?;
-        match self.port {
-            Some(port) if port != listener.port => Err(Problem::new(
-                format!("{at}.port"),
-                format!("{port} must equal the listener's port {}", listener.port),
-            )),
-            _ => Ok(()),
-        }
+    /// Time between probes.
+    pub fn interval(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(u64::try_from(self.interval_millis).unwrap_or(0))
+    }
+
+    /// Time until a probe has failed.
+    pub fn timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(u64::try_from(self.timeout_millis).unwrap_or(0))
+    }
+}
+
+impl Validate for HealthCheck {
+    fn validate(&self, validator: &mut Validator) {
+        validator.range("healthyThreshold", self.healthy_threshold, 2, 10);
+        validator.range("unhealthyThreshold", self.unhealthy_threshold, 2, 10);
+        validator.range("intervalMillis", self.interval_millis, 5_000, 300_000);
+        validator.range("timeoutMillis", self.timeout_millis, 2_000, 60_000);
+    }
+}
+
+/// A health check is made at the listener's own port. Called where the listener stands.
+pub(super) fn check_health_port(
+    validator: &mut Validator,
+    listener: PortMapping,
+    health_check: Option<&HealthCheck>,
+) {
+    if let Some(port) = health_check.and_then(|check| check.port)
+        && port != listener.port
+    {
+        validator.within("healthCheck", |validator| {
+            let own = listener.port;
+            validator.deny(
+                "port",
+                format!("{port} must equal the listener's port {own}"),
+            );
+        });
+    }
+}
+
+/// A union by protocol, at `name`, must have the member of the listener's. Called where the listener stands.
+pub(super) fn check_protocol<T: Union>(
+    validator: &mut Validator,
+    listener: PortMapping,
+    name: &'static str,
+    union: Option<&impl UnionOf<T>>,
+) {
+    let protocol = listener.protocol;
+    let member = union.and_then(UnionOf::get).map(T::member);
+    if member.is_some_and(|member| member != protocol.word()) {
+        let message = format!("must be for the listener's protocol, {protocol}");
+        validator.deny(name, message);
     }
 }
 
@@ -269,93 +327,14 @@ pub struct OutlierDetection {
     /// 0 to 100; at least one host can be ejected whatever it says.
     pub max_ejection_percent: u32,
     /// Consecutive 5xx answers that eject; at least 1.
-    #[serde(deserialize_with = "long::read")]
-    pub max_server_errors: u64,
+    pub max_server_errors: i64,
 }
 
-impl OutlierDetection {
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        number(
-            &format!("{at}.maxEjectionPercent"),
-            self.max_ejection_percent,
-            0..=100,
-        )?;
-        number(
-            &format!("{at}.maxServerErrors"),
-            self.max_server_errors,
-            1..=u64::MAX,
-        )
-    }
-}
-
-/// Where a proxy writes its access log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Logging {
-    /// The access log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_log: Option<AccessLog>,
-}
-
-/// An access log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum AccessLog {
-    /// Written to a file.
-    File(FileAccessLog),
-}
-
-/// An access log in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileAccessLog {
-    /// For example `/dev/stdout`; 1 to 255 characters.
-    pub path: String,
-    /// Absent means Envoy's default format.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<LoggingFormat>,
-}
-
-/// The format of a log line, in Envoy's operators.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum LoggingFormat {
-    /// Members of a JSON object.
-    Json(Vec<JsonFormatMember>),
-    /// A line of text.
-    Text(String),
-}
-
-/// One member of a JSON log line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JsonFormatMember {
-    /// 1 to 100 characters.
-    pub key: String,
-    /// 1 to 100 characters.
-    pub value: String,
-}
-
-impl Logging {
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        use super::problem::text;
-        let Some(AccessLog::File(file)) = &self.access_log else {
-            return Ok(());
-        };
-        let at = format!("{at}.accessLog.file");
-        text(&format!("{at}.path"), &file.path, 1..=255)?;
-        match &file.format {
-            Some(LoggingFormat::Text(line)) => text(&format!("{at}.format.text"), line, 1..=1000),
-            Some(LoggingFormat::Json(members)) => {
-                for (i, member) in members.iter().enumerate() {
-                    text(&format!("{at}.format.json[{i}].key"), &member.key, 1..=100)?;
-                    text(
-                        &format!("{at}.format.json[{i}].value"),
-                        &member.value,
-                        1..=100,
-                    )?;
-                }
-                Ok(())
-            }
-            None => Ok(()),
-        }
+impl Validate for OutlierDetection {
+    fn validate(&self, validator: &mut Validator) {
+        validator.range("maxServerErrors", self.max_server_errors, 1, i64::MAX);
+        validator.field("interval", &self.interval);
+        validator.field("baseEjectionDuration", &self.base_ejection_duration);
+        validator.range("maxEjectionPercent", self.max_ejection_percent, 0, 100);
     }
 }

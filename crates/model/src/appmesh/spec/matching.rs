@@ -1,11 +1,13 @@
 //! How requests are matched by routes and gateway routes.
 
-use super::problem::{Checked, Problem, exactly_one, list, text};
+use super::references::{Names, References, Union};
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 
 /// A match on a header (or on gRPC metadata).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeaderMatch {
+#[serde(bound = "")]
+pub struct HeaderMatch<R: References = Names> {
     /// 1 to 50 characters.
     pub name: String,
     /// Whether the result is negated. Absent means false.
@@ -13,7 +15,14 @@ pub struct HeaderMatch {
     pub invert: Option<bool>,
     /// How the value is matched; absent means that the header must be present.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
-    pub matcher: Option<ValueMatch>,
+    pub matcher: Option<R::Union<ValueMatch>>,
+}
+
+impl<R: References> Validate for HeaderMatch<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("name", &self.name, 1, 50);
+        validator.field("match", &self.matcher);
+    }
 }
 
 /// How a value is matched.
@@ -30,6 +39,36 @@ pub enum ValueMatch {
     Regex(String),
     /// Ends with.
     Suffix(String),
+}
+
+impl Union for ValueMatch {
+    const MEMBERS: &'static [&'static str] = &["exact", "prefix", "regex", "suffix", "range"];
+
+    fn member(&self) -> &'static str {
+        match self {
+            ValueMatch::Exact(_) => "exact",
+            ValueMatch::Prefix(_) => "prefix",
+            ValueMatch::Range(_) => "range",
+            ValueMatch::Regex(_) => "regex",
+            ValueMatch::Suffix(_) => "suffix",
+        }
+    }
+}
+
+impl Validate for ValueMatch {
+    fn validate(&self, validator: &mut Validator) {
+        match self {
+            ValueMatch::Exact(text)
+            | ValueMatch::Prefix(text)
+            | ValueMatch::Regex(text)
+            | ValueMatch::Suffix(text) => validator.length(self.member(), text, 1, 255),
+            ValueMatch::Range(Range { start, end }) if end <= start => validator.deny(
+                self.member(),
+                format!("end must be greater than start; {end} is not greater than {start}"),
+            ),
+            ValueMatch::Range(_) => {}
+        }
+    }
 }
 
 /// From `start`, included, to `end`, excluded.
@@ -59,15 +98,56 @@ pub struct QueryValueMatch {
     pub exact: Option<String>,
 }
 
+impl Validate for QueryMatch {
+    fn validate(&self, validator: &mut Validator) {
+        if !validator.is_kubernetes() {
+            return;
+        }
+        validator.length("name", &self.name, 1, usize::MAX);
+        let matcher = self.matcher.as_ref();
+        if matcher.is_some_and(|matcher| matcher.exact.is_none()) {
+            let message = "needs exact; leave match out to ask for presence only";
+            validator.deny("match", message);
+        }
+    }
+}
+
 /// A match on the whole path: exactly one member is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathMatch {
-    /// Equal.
+    /// Equal; starts with `/`, 1 to 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exact: Option<String>,
-    /// Matched as a whole by a regular expression.
+    /// Matched as a whole by a regular expression, 1 to 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
+}
+
+impl Validate for PathMatch {
+    fn validate(&self, validator: &mut Validator) {
+        validator.exactly_one(&[
+            ("exact", self.exact.is_some()),
+            ("regex", self.regex.is_some()),
+        ]);
+        validator.optional_length("exact", self.exact.as_ref(), 1, 255);
+        validator.optional_length("regex", self.regex.as_ref(), 1, 255);
+        // What is empty is told already.
+        let exact = self.exact.as_ref().filter(|exact| !exact.is_empty());
+        check_leading_slash(validator, "exact", exact);
+    }
+}
+
+/// A path starts with `/`.
+pub(super) fn check_leading_slash(
+    validator: &mut Validator,
+    name: &'static str,
+    path: Option<&String>,
+) {
+    if let Some(path) = path
+        && !path.starts_with('/')
+    {
+        validator.deny(name, format!("{path:?} must start with /"));
+    }
 }
 
 /// An HTTP method.
@@ -106,81 +186,33 @@ impl Method {
 /// A match on the host of a request at a gateway: exactly one member is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostnameMatch {
-    /// Equal.
+    /// Equal; 1 to 253 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exact: Option<String>,
-    /// Ends with, usually starting with a dot.
+    /// Ends with, usually starting with a dot; 1 to 253 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suffix: Option<String>,
 }
 
-impl ValueMatch {
-    fn check(&self, at: &str) -> Checked {
-        match self {
-            ValueMatch::Exact(value) => text(&format!("{at}.exact"), value, 1..=255),
-            ValueMatch::Prefix(value) => text(&format!("{at}.prefix"), value, 1..=255),
-            ValueMatch::Regex(value) => text(&format!("{at}.regex"), value, 1..=255),
-            ValueMatch::Suffix(value) => text(&format!("{at}.suffix"), value, 1..=255),
-            ValueMatch::Range(range) if range.end > range.start => Ok(()),
-            ValueMatch::Range(_) => Err(Problem::new(
-                format!("{at}.range"),
-                "end must be greater than start",
-            )),
-        }
+impl Validate for HostnameMatch {
+    fn validate(&self, validator: &mut Validator) {
+        validator.exactly_one(&[
+            ("exact", self.exact.is_some()),
+            ("suffix", self.suffix.is_some()),
+        ]);
+        validator.optional_length("exact", self.exact.as_ref(), 1, 253);
+        validator.optional_length("suffix", self.suffix.as_ref(), 1, 253);
     }
 }
 
-pub(crate) fn check_headers(at: &str, headers: Option<&[HeaderMatch]>) -> Checked {
-    let Some(headers) = headers else {
-        return Ok(());
-    };
-    list(at, headers, 1..=10)?;
-    for (i, header) in headers.iter().enumerate() {
-        text(&format!("{at}[{i}].name"), &header.name, 1..=50)?;
-        if let Some(matcher) = &header.matcher {
-            matcher.check(&format!("{at}[{i}].match"))?;
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn check_queries(at: &str, queries: Option<&[QueryMatch]>) -> Checked {
-    queries.map_or(Ok(()), |queries| list(at, queries, 1..=10))
-}
-
-impl PathMatch {
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        exactly_one(
-            at,
-            &[
-                ("exact", self.exact.is_some()),
-                ("regex", self.regex.is_some()),
-            ],
-        )?;
-        for value in self.exact.iter().chain(&self.regex) {
-            text(at, value, 1..=255)?;
-        }
-        match &self.exact {
-            Some(path) if !path.starts_with('/') => {
-                Err(Problem::new(format!("{at}.exact"), "must start with /"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl HostnameMatch {
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        exactly_one(
-            at,
-            &[
-                ("exact", self.exact.is_some()),
-                ("suffix", self.suffix.is_some()),
-            ],
-        )?;
-        for value in self.exact.iter().chain(&self.suffix) {
-            text(at, value, 1..=253)?;
-        }
-        Ok(())
+/// Headers, metadata or query parameters at `name`: 1 to 10, when given.
+pub(super) fn check_list<T: Validate>(
+    validator: &mut Validator,
+    name: &'static str,
+    list: Option<&Vec<T>>,
+) {
+    validator.items(name, list.map(Vec::as_slice), 1, 10);
+    if let Some(list) = list {
+        validator.field(name, list);
     }
 }

@@ -1,5 +1,6 @@
 //! The spec of a mesh.
 
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 
 /// What applies to every node of a mesh.
@@ -49,4 +50,20 @@ pub enum IpPreference {
     IPv4_PREFERRED,
     IPv4_ONLY,
     IPv6_ONLY,
+}
+
+impl Validate for MeshSpec {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("serviceDiscovery", &self.service_discovery);
+    }
+}
+
+impl Validate for MeshServiceDiscovery {
+    fn validate(&self, validator: &mut Validator) {
+        let preferred = [IpPreference::IPv4_PREFERRED, IpPreference::IPv6_PREFERRED];
+        if validator.is_kubernetes() && self.ip_preference.is_some_and(|it| preferred.contains(&it))
+        {
+            validator.deny("ipPreference", "must be IPv4_ONLY or IPv6_ONLY");
+        }
+    }
 }

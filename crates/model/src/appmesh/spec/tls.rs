@@ -1,18 +1,37 @@
 //! TLS of listeners and of clients.
 
-use super::problem::{Checked, list, number, text};
+use super::references::{Names, References, Union, UnionOf, union};
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 
 /// How a listener uses TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerTls {
+#[serde(bound = "")]
+pub struct ListenerTls<R: References = Names> {
     /// The certificate it shows.
-    pub certificate: ServerCertificate,
+    pub certificate: R::Union<ServerCertificate<R>>,
     /// Whether TLS is demanded.
     pub mode: TlsMode,
     /// How client certificates are checked; absent means they are not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation: Option<Validation>,
+    pub validation: Option<Validation<R>>,
+}
+
+impl<R: References> Validate for ListenerTls<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("certificate", &self.certificate);
+        validator.field("validation", &self.validation);
+        let trust = self.validation.as_ref().and_then(|it| it.trust.get());
+        // The schema takes it on gateways, and the original controller dropped it: clients went unchecked.
+        if let Some(trust @ Trust::Acm(_)) = trust {
+            validator.within("validation", |validator| {
+                validator.within("trust", |validator| {
+                    let message = "is not possible on a listener; use file or sds";
+                    validator.deny(trust.member(), message);
+                });
+            });
+        }
+    }
 }
 
 /// Whether a listener demands TLS.
@@ -29,19 +48,17 @@ pub enum TlsMode {
 
 /// Where a listener's certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ServerCertificate {
+#[serde(bound = "", rename_all = "camelCase")]
+pub enum ServerCertificate<R: References = Names> {
     /// From a certificate manager.
-    #[serde(rename_all = "camelCase")]
-    Acm {
-        /// Its ARN.
-        certificate_arn: String,
-    },
+    Acm(R::AcmCertificate),
     /// From files of the proxy.
     File(FileCertificate),
     /// From a secret discovery service.
     Sds(SdsSecret),
 }
+
+union!(ServerCertificate<R> { Acm: "acm", File: "file", Sds: "sds" });
 
 /// Where a client's certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +70,24 @@ pub enum ClientCertificate {
     Sds(SdsSecret),
 }
 
-/// A certificate in files.
+union!(ClientCertificate {
+    File: "file",
+    Sds: "sds"
+});
+
+/// A certificate of a certificate manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcmCertificate {
+    /// Its ARN.
+    pub certificate_arn: String,
+}
+
+impl Validate for AcmCertificate {
+    fn validate(&self, _: &mut Validator) {}
+}
+
+/// A certificate chain and its key, as files in the proxy's container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileCertificate {
@@ -61,6 +95,13 @@ pub struct FileCertificate {
     pub certificate_chain: String,
     /// Path of the PEM key; 1 to 255 characters.
     pub private_key: String,
+}
+
+impl Validate for FileCertificate {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("certificateChain", &self.certificate_chain, 1, 255);
+        validator.length("privateKey", &self.private_key, 1, 255);
+    }
 }
 
 /// A secret by name.
@@ -71,35 +112,73 @@ pub struct SdsSecret {
     pub secret_name: String,
 }
 
+impl Validate for SdsSecret {
+    fn validate(&self, validator: &mut Validator) {
+        if validator.is_kubernetes() {
+            validator.length("secretName", &self.secret_name, 1, usize::MAX);
+        }
+    }
+}
+
 /// How a peer's certificate is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Validation {
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct Validation<R: References = Names> {
     /// Who may have signed it.
-    pub trust: Trust,
+    pub trust: R::Union<Trust<R>>,
     /// Whose it may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_alternative_names: Option<SubjectAlternativeNames>,
 }
 
+impl<R: References> Validate for Validation<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("trust", &self.trust);
+        validator.field("subjectAlternativeNames", &self.subject_alternative_names);
+    }
+}
+
 /// Which authorities are trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Trust {
+#[serde(bound = "", rename_all = "camelCase")]
+pub enum Trust<R: References = Names> {
     /// Authorities of a certificate manager.
-    #[serde(rename_all = "camelCase")]
-    Acm {
-        /// 1 to 3 ARNs.
-        certificate_authority_arns: Vec<String>,
-    },
+    Acm(R::AcmTrust),
     /// A file of PEM certificates.
-    #[serde(rename_all = "camelCase")]
-    File {
-        /// Its path; 1 to 255 characters.
-        certificate_chain: String,
-    },
+    File(FileTrust),
     /// A secret discovery service.
     Sds(SdsSecret),
+}
+
+union!(Trust<R> { Acm: "acm", File: "file", Sds: "sds" });
+
+/// Authorities of a certificate manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcmTrust {
+    /// 1 to 3 ARNs.
+    pub certificate_authority_arns: Vec<String>,
+}
+
+impl Validate for AcmTrust {
+    fn validate(&self, validator: &mut Validator) {
+        let arns = &self.certificate_authority_arns;
+        validator.items("certificateAuthorityArns", Some(arns), 1, 3);
+    }
+}
+
+/// Authorities in a file of the proxy's container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileTrust {
+    /// Path of the PEM certificates; 1 to 255 characters.
+    pub certificate_chain: String,
+}
+
+impl Validate for FileTrust {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("certificateChain", &self.certificate_chain, 1, 255);
+    }
 }
 
 /// Whose a certificate may be.
@@ -108,6 +187,16 @@ pub struct SubjectAlternativeNames {
     /// The matcher.
     #[serde(rename = "match")]
     pub matcher: SubjectAlternativeNameMatch,
+}
+
+impl Validate for SubjectAlternativeNames {
+    fn validate(&self, validator: &mut Validator) {
+        validator.within("match", |validator| {
+            validator.each("exact", &self.matcher.exact, |validator, name| {
+                validator.length_here(name, 1, 254);
+            });
+        });
+    }
 }
 
 /// Names of which one must be in the certificate.
@@ -119,18 +208,26 @@ pub struct SubjectAlternativeNameMatch {
 
 /// What a client demands of the servers it calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientPolicy {
+#[serde(bound = "")]
+pub struct ClientPolicy<R: References = Names> {
     /// TLS demands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientPolicyTls>,
+    pub tls: Option<ClientPolicyTls<R>>,
+}
+
+impl<R: References> Validate for ClientPolicy<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("tls", &self.tls);
+    }
 }
 
 /// TLS demands of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientPolicyTls {
+#[serde(bound = "")]
+pub struct ClientPolicyTls<R: References = Names> {
     /// The certificate it shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<ClientCertificate>,
+    pub certificate: Option<R::Union<ClientCertificate>>,
     /// Absent means true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforce: Option<bool>,
@@ -138,77 +235,31 @@ pub struct ClientPolicyTls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<u16>>,
     /// How the server's certificate is checked.
-    pub validation: Validation,
+    pub validation: Validation<R>,
 }
 
-impl FileCertificate {
-    fn check(&self, at: &str) -> Checked {
-        text(
-            &format!("{at}.certificateChain"),
-            &self.certificate_chain,
-            1..=255,
-        )?;
-        text(&format!("{at}.privateKey"), &self.private_key, 1..=255)
+impl<R: References> Validate for ClientPolicyTls<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("certificate", &self.certificate);
+        let ports = self.ports.as_deref().unwrap_or_default();
+        validator.each("ports", ports, |validator, port| {
+            validator.range_here(*port, 1, 65535);
+        });
+        validator.field("validation", &self.validation);
     }
 }
 
-impl Validation {
-    fn check(&self, at: &str) -> Checked {
-        let trust = format!("{at}.trust");
-        match &self.trust {
-            Trust::Acm {
-                certificate_authority_arns: arns,
-            } => {
-                list(
-                    &format!("{trust}.acm.certificateAuthorityArns"),
-                    arns,
-                    1..=3,
-                )?;
-            }
-            Trust::File { certificate_chain } => {
-                text(
-                    &format!("{trust}.file.certificateChain"),
-                    certificate_chain,
-                    1..=255,
-                )?;
-            }
-            Trust::Sds(_) => {}
-        }
-        let Some(names) = &self.subject_alternative_names else {
-            return Ok(());
-        };
-        for (i, name) in names.matcher.exact.iter().enumerate() {
-            text(
-                &format!("{at}.subjectAlternativeNames.match.exact[{i}]"),
-                name,
-                1..=254,
-            )?;
-        }
-        Ok(())
-    }
+/// What applies to each backend without a policy of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct BackendDefaults<R: References = Names> {
+    /// The client policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_policy: Option<ClientPolicy<R>>,
 }
 
-impl ListenerTls {
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        if let ServerCertificate::File(file) = &self.certificate {
-            file.check(&format!("{at}.certificate.file"))?;
-        }
-        self.validation
-            .as_ref()
-            .map_or(Ok(()), |v| v.check(&format!("{at}.validation")))
-    }
-}
-
-impl ClientPolicy {
-    pub(crate) fn check(&self, at: &str) -> Checked {
-        let Some(tls) = &self.tls else { return Ok(()) };
-        let at = format!("{at}.tls");
-        if let Some(ClientCertificate::File(file)) = &tls.certificate {
-            file.check(&format!("{at}.certificate.file"))?;
-        }
-        for (i, port) in tls.ports.iter().flatten().enumerate() {
-            number(&format!("{at}.ports[{i}]"), *port, 1..=u16::MAX)?;
-        }
-        tls.validation.check(&format!("{at}.validation"))
+impl<R: References> Validate for BackendDefaults<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("clientPolicy", &self.client_policy);
     }
 }

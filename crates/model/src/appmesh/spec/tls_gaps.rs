@@ -2,8 +2,7 @@
 
 use super::{
     Spec,
-    tls::{ClientPolicy, ListenerTls, TlsMode},
-    virtual_node::BackendDefaults,
+    tls::{BackendDefaults, ClientPolicy, ListenerTls, TlsMode},
 };
 
 /// A part of a spec that asks for TLS.

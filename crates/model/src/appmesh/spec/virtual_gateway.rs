@@ -1,79 +1,87 @@
 //! The spec of a virtual gateway.
 
 use super::{
-    listener::{ConnectionPool, HealthCheck, Logging, PortMapping, Protocol},
-    problem::{Checked, Problem},
-    tls::ListenerTls,
-    virtual_node::BackendDefaults,
+    listener::{
+        ConnectionPool, HealthCheck, PortMapping, Protocol, check_health_port, check_ports,
+        check_protocol,
+    },
+    logging::Logging,
+    references::{Names, References, UnionOf},
+    tls::{BackendDefaults, ListenerTls},
 };
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 
 /// A standalone proxy that lets traffic into the mesh.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualGatewaySpec {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct VirtualGatewaySpec<R: References = Names> {
     /// What it listens on; required, may be empty.
-    pub listeners: Vec<VirtualGatewayListener>,
+    pub listeners: Vec<VirtualGatewayListener<R>>,
     /// What applies to everything behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_defaults: Option<BackendDefaults>,
+    pub backend_defaults: Option<BackendDefaults<R>>,
     /// Its access log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging>,
+    pub logging: Option<Logging<R>>,
 }
 
 /// A port of a gateway.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualGatewayListener {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct VirtualGatewayListener<R: References = Names> {
     /// The port; not TCP.
     pub port_mapping: PortMapping,
     /// Limits towards what is behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_pool: Option<ConnectionPool>,
+    pub connection_pool: Option<R::Union<ConnectionPool>>,
     /// How it is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
     /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ListenerTls>,
+    pub tls: Option<ListenerTls<R>>,
 }
 
-impl VirtualGatewaySpec {
-    pub(crate) fn check(&self) -> Checked {
-        for (i, listener) in self.listeners.iter().enumerate() {
-            let at = format!("spec.listeners[{i}]");
-            listener.port_mapping.check(&format!("{at}.portMapping"))?;
-            let mapping = listener.port_mapping;
-            if mapping.protocol == Protocol::Tcp {
-                let at = format!("{at}.portMapping.protocol");
-                return Err(Problem::new(at, "tcp is not one of http, http2, grpc"));
-            }
-            if let Some(pool) = &listener.connection_pool {
-                let at = format!("{at}.connectionPool");
-                if pool.protocol() != mapping.protocol {
-                    let word = mapping.protocol.word();
-                    let message = format!("must be for the listener's protocol, {word}");
-                    return Err(Problem::new(at, message));
-                }
-                pool.check(&at)?;
-            }
-            if let Some(check) = &listener.health_check {
-                check.check(&format!("{at}.healthCheck"), &mapping)?;
-            }
-            if let Some(tls) = &listener.tls {
-                tls.check(&format!("{at}.tls"))?;
-            }
+impl<R: References> Validate for VirtualGatewaySpec<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("listeners", &self.listeners);
+        validator.within("listeners", |validator| {
+            let listeners = self.listeners.iter();
+            check_ports(validator, listeners.map(|l| l.port_mapping.port));
+        });
+        validator.field("logging", &self.logging);
+        validator.field("backendDefaults", &self.backend_defaults);
+    }
+}
+
+impl<R: References> Validate for VirtualGatewayListener<R> {
+    fn validate(&self, validator: &mut Validator) {
+        let mapping = self.port_mapping;
+        validator.field("portMapping", &mapping);
+        refuse_tcp(validator, "portMapping", mapping.protocol);
+        validator.field("healthCheck", &self.health_check);
+        check_health_port(validator, mapping, self.health_check.as_ref());
+        if let Some(check) = &self.health_check {
+            refuse_tcp(validator, "healthCheck", check.protocol);
         }
-        if let Some(policy) = self
-            .backend_defaults
-            .as_ref()
-            .and_then(|d| d.client_policy.as_ref())
-        {
-            policy.check("spec.backendDefaults.clientPolicy")?;
+        validator.field("connectionPool", &self.connection_pool);
+        let pool = self.connection_pool.as_ref();
+        if let Some(ConnectionPool::Tcp(_)) = pool.and_then(UnionOf::get) {
+            validator.within("connectionPool", |validator| {
+                validator.deny("tcp", NOT_TCP);
+            });
+        } else {
+            check_protocol::<ConnectionPool>(validator, mapping, "connectionPool", pool);
         }
-        self.logging
-            .as_ref()
-            .map_or(Ok(()), |logging| logging.check("spec.logging"))
+        validator.field("tls", &self.tls);
+    }
+}
+
+const NOT_TCP: &str = "tcp is not possible on a gateway; use http, http2 or grpc";
+
+fn refuse_tcp(validator: &mut Validator, name: &'static str, protocol: Protocol) {
+    if protocol == Protocol::Tcp {
+        validator.within(name, |validator| validator.deny("protocol", NOT_TCP));
     }
 }

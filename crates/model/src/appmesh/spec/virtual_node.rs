@@ -2,51 +2,47 @@
 
 use super::{
     listener::{
-        ConnectionPool, HealthCheck, ListenerTimeout, Logging, OutlierDetection, PortMapping,
+        ConnectionPool, HealthCheck, ListenerTimeout, OutlierDetection, PortMapping,
+        check_health_port, check_ports, check_protocol,
     },
+    logging::Logging,
     mesh::IpPreference,
-    problem::{Checked, Problem, text},
-    tls::{ClientPolicy, ListenerTls},
+    references::{Names, References, union},
+    tls::{BackendDefaults, ClientPolicy, ListenerTls},
 };
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 
 /// A workload: its listeners, how it is found, what it calls.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualNodeSpec {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct VirtualNodeSpec<R: References = Names> {
     /// What applies to each backend without a policy of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_defaults: Option<BackendDefaults>,
+    pub backend_defaults: Option<BackendDefaults<R>>,
     /// The virtual services that it calls. They need not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backends: Option<Vec<Backend>>,
+    pub backends: Option<Vec<R::Union<Backend<R>>>>,
     /// What it listens on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listeners: Option<Vec<Listener>>,
+    pub listeners: Option<Vec<Listener<R>>>,
     /// Its access log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging>,
+    pub logging: Option<Logging<R>>,
     /// How its endpoints are found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_discovery: Option<ServiceDiscovery>,
-}
-
-/// What applies to each backend without a policy of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackendDefaults {
-    /// The client policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_policy: Option<ClientPolicy>,
+    pub service_discovery: Option<R::Union<ServiceDiscovery<R>>>,
 }
 
 /// Something that a node calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Backend {
+#[serde(bound = "", rename_all = "camelCase")]
+pub enum Backend<R: References = Names> {
     /// A virtual service.
-    VirtualService(VirtualServiceBackend),
+    VirtualService(R::VirtualServiceBackend),
 }
+
+union!(Backend<R> { VirtualService: "virtualService" });
 
 /// A virtual service that a node calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,15 +65,21 @@ impl VirtualServiceBackend {
     }
 }
 
+impl Validate for VirtualServiceBackend {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("clientPolicy", &self.client_policy);
+    }
+}
+
 /// A port that a node serves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Listener {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct Listener<R: References = Names> {
     /// The port.
     pub port_mapping: PortMapping,
     /// Limits towards the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_pool: Option<ConnectionPool>,
+    pub connection_pool: Option<R::Union<ConnectionPool>>,
     /// How clients check it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
@@ -86,26 +88,28 @@ pub struct Listener {
     pub outlier_detection: Option<OutlierDetection>,
     /// Timeouts towards the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<ListenerTimeout>,
+    pub timeout: Option<R::Union<ListenerTimeout>>,
     /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ListenerTls>,
+    pub tls: Option<ListenerTls<R>>,
 }
 
 /// How the endpoints of a node are found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ServiceDiscovery {
-    /// In the registry.
-    AwsCloudMap(CloudMapDiscovery),
+#[serde(bound = "", rename_all = "camelCase")]
+pub enum ServiceDiscovery<R: References = Names> {
+    /// In Cloud Map.
+    AwsCloudMap(CloudMapDiscovery<R>),
     /// By a name.
-    Dns(DnsDiscovery),
+    Dns(DnsDiscovery<R>),
 }
+
+union!(ServiceDiscovery<R> { AwsCloudMap: "awsCloudMap", Dns: "dns" });
 
 /// Endpoints are the instances of a service that carry all of the attributes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CloudMapDiscovery {
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct CloudMapDiscovery<R: References = Names> {
     /// The namespace; 1 to 1024 characters.
     pub namespace_name: String,
     /// The service; 1 to 1024 characters.
@@ -114,8 +118,12 @@ pub struct CloudMapDiscovery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<CloudMapAttribute>>,
     /// Which address of an instance is used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ip_preference: Option<IpPreference>,
+    #[serde(
+        default,
+        deserialize_with = "R::read_ip_preference",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ip_preference: Option<R::IpPreference>,
 }
 
 /// An attribute that an instance must carry.
@@ -129,13 +137,17 @@ pub struct CloudMapAttribute {
 
 /// Endpoints are the addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DnsDiscovery {
-    /// The name.
+#[serde(bound = "", rename_all = "camelCase")]
+pub struct DnsDiscovery<R: References = Names> {
+    /// The name; 1 to 253 characters.
     pub hostname: String,
     /// Which address family is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ip_preference: Option<IpPreference>,
+    #[serde(
+        default,
+        deserialize_with = "R::read_ip_preference",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ip_preference: Option<R::IpPreference>,
     /// What the answer means. Absent means `LOADBALANCER`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_type: Option<DnsResponseType>,
@@ -152,12 +164,14 @@ pub enum DnsResponseType {
     Endpoints,
 }
 
-impl VirtualNodeSpec {
+impl<R: References> VirtualNodeSpec<R> {
     /// Its listeners; none when absent.
-    pub fn listeners(&self) -> &[Listener] {
+    pub fn listeners(&self) -> &[Listener<R>] {
         self.listeners.as_deref().unwrap_or_default()
     }
+}
 
+impl VirtualNodeSpec {
     /// The virtual services that it calls; none when absent.
     pub fn backends(&self) -> impl Iterator<Item = &VirtualServiceBackend> {
         self.backends
@@ -166,130 +180,90 @@ impl VirtualNodeSpec {
             .map(|Backend::VirtualService(service)| service)
     }
 
-    pub(crate) fn check(&self) -> Checked {
-        for (i, listener) in self.listeners().iter().enumerate() {
-            listener.check(&format!("spec.listeners[{i}]"))?;
-            let port = listener.port_mapping.port;
-            if self.listeners()[..i]
-                .iter()
-                .any(|other| other.port_mapping.port == port)
-            {
-                return Err(Problem::new(
-                    format!("spec.listeners[{i}].portMapping.port"),
-                    format!("{port} is used by another listener"),
-                ));
-            }
+    /// The address family that its discovery asks for, when it says one.
+    pub fn ip_preference(&self) -> Option<IpPreference> {
+        match self.service_discovery.as_ref()? {
+            ServiceDiscovery::AwsCloudMap(discovery) => discovery.ip_preference,
+            ServiceDiscovery::Dns(discovery) => discovery.ip_preference,
         }
-        if !self.listeners().is_empty() && self.service_discovery.is_none() {
-            return Err(Problem::new(
-                "spec.serviceDiscovery",
-                "must be given when there are listeners",
-            ));
-        }
-        match &self.service_discovery {
-            Some(ServiceDiscovery::AwsCloudMap(discovery)) => discovery.check()?,
-            Some(ServiceDiscovery::Dns(discovery)) => {
-                text(
-                    "spec.serviceDiscovery.dns.hostname",
-                    &discovery.hostname,
-                    1..=253,
-                )?;
-            }
-            None => {}
-        }
-        if let Some(policy) = self
-            .backend_defaults
-            .as_ref()
-            .and_then(|d| d.client_policy.as_ref())
-        {
-            policy.check("spec.backendDefaults.clientPolicy")?;
-        }
-        for (i, backend) in self.backends().enumerate() {
-            if let Some(policy) = &backend.client_policy {
-                policy.check(&format!("spec.backends[{i}].virtualService.clientPolicy"))?;
-            }
-        }
-        self.logging
-            .as_ref()
-            .map_or(Ok(()), |logging| logging.check("spec.logging"))
     }
 }
 
-impl Listener {
-    fn check(&self, at: &str) -> Checked {
-        self.port_mapping.check(&format!("{at}.portMapping"))?;
-        let protocol = self.port_mapping.protocol;
-        let same_protocol = |field: &str, other| {
-            if other == protocol {
-                return Ok(());
-            }
-            Err(Problem::new(
-                format!("{at}.{field}"),
-                format!("must be for the listener's protocol, {}", protocol.word()),
-            ))
+impl<R: References> Validate for VirtualNodeSpec<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("listeners", &self.listeners);
+        validator.within("listeners", |validator| {
+            let listeners = self.listeners().iter();
+            check_ports(validator, listeners.map(|l| l.port_mapping.port));
+        });
+        let has_listeners = match &self.listeners {
+            Some(listeners) => validator.is_kubernetes() || !listeners.is_empty(),
+            None => false,
         };
-        if let Some(pool) = &self.connection_pool {
-            same_protocol("connectionPool", pool.protocol())?;
-            pool.check(&format!("{at}.connectionPool"))?;
+        if has_listeners && self.service_discovery.is_none() {
+            let message = "is required, because spec.listeners is given: give awsCloudMap or dns";
+            validator.deny("serviceDiscovery", message);
         }
-        if let Some(timeout) = &self.timeout {
-            same_protocol("timeout", timeout.protocol())?;
-        }
-        if let Some(check) = &self.health_check {
-            check.check(&format!("{at}.healthCheck"), &self.port_mapping)?;
-        }
-        if let Some(detection) = &self.outlier_detection {
-            detection.check(&format!("{at}.outlierDetection"))?;
-        }
-        self.tls
-            .as_ref()
-            .map_or(Ok(()), |tls| tls.check(&format!("{at}.tls")))
+        validator.field("serviceDiscovery", &self.service_discovery);
+        validator.field("backends", &self.backends);
+        validator.field("backendDefaults", &self.backend_defaults);
+        validator.field("logging", &self.logging);
     }
 }
 
-impl CloudMapDiscovery {
-    fn check(&self) -> Checked {
-        let at = "spec.serviceDiscovery.awsCloudMap";
-        text(
-            &format!("{at}.namespaceName"),
-            &self.namespace_name,
-            1..=1024,
-        )?;
-        text(&format!("{at}.serviceName"), &self.service_name, 1..=1024)?;
-        for (i, attribute) in self.attributes.iter().flatten().enumerate() {
-            let at = format!("{at}.attributes[{i}]");
-            text(&format!("{at}.key"), &attribute.key, 1..=255)?;
-            text(&format!("{at}.value"), &attribute.value, 1..=1024)?;
-            attribute.check_characters(&at)?;
-            if attribute.key.starts_with("AWS_") {
-                return Err(Problem::new(
-                    format!("{at}.key"),
-                    format!(
-                        "{} is reserved: keys must not start with AWS_",
-                        attribute.key
-                    ),
-                ));
-            }
-        }
-        Ok(())
+impl<R: References> Validate for Listener<R> {
+    fn validate(&self, validator: &mut Validator) {
+        let mapping = self.port_mapping;
+        validator.field("portMapping", &mapping);
+        validator.field("healthCheck", &self.health_check);
+        check_health_port(validator, mapping, self.health_check.as_ref());
+        validator.field("outlierDetection", &self.outlier_detection);
+        validator.field("connectionPool", &self.connection_pool);
+        check_protocol::<ConnectionPool>(
+            validator,
+            mapping,
+            "connectionPool",
+            self.connection_pool.as_ref(),
+        );
+        validator.field("tls", &self.tls);
+        validator.field("timeout", &self.timeout);
+        check_protocol::<ListenerTimeout>(validator, mapping, "timeout", self.timeout.as_ref());
     }
 }
 
-impl CloudMapAttribute {
-    /// What the registry takes: printable characters, in values also blanks, but not at the beginning.
-    fn check_characters(&self, at: &str) -> Checked {
-        if !self.key.bytes().all(|b| b.is_ascii_graphic()) {
-            let message = format!("{:?} must be printable characters", self.key);
-            return Err(Problem::new(format!("{at}.key"), message));
+impl<R: References> Validate for DnsDiscovery<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("hostname", &self.hostname, 1, 253);
+    }
+}
+
+impl<R: References> Validate for CloudMapDiscovery<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("namespaceName", &self.namespace_name, 1, 1024);
+        validator.length("serviceName", &self.service_name, 1, 1024);
+        validator.field("attributes", &self.attributes);
+    }
+}
+
+impl Validate for CloudMapAttribute {
+    /// What Cloud Map takes: printable characters, in values also blanks, but not at the beginning.
+    fn validate(&self, validator: &mut Validator) {
+        let Self { key, value } = self;
+        validator.length("key", key, 1, 255);
+        validator.length("value", value, 1, 1024);
+        if !key.bytes().all(|b| b.is_ascii_graphic()) {
+            validator.deny("key", format!("{key:?} must be printable characters"));
         }
         let is_legal = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
-        if self.value.starts_with([' ', '\t']) || !self.value.bytes().all(is_legal) {
-            let message = format!(
-                "{:?} must be printable characters, and blanks after the first",
-                self.value
+        if value.starts_with([' ', '\t']) || !value.bytes().all(is_legal) {
+            validator.deny(
+                "value",
+                format!("{value:?} must be printable characters, and blanks after the first"),
             );
-            return Err(Problem::new(format!("{at}.value"), message));
         }
-        Ok(())
+        if key.starts_with("AWS_") {
+            let message = format!("{key} is reserved: keys must not start with AWS_");
+            validator.deny("key", message);
+        }
     }
 }

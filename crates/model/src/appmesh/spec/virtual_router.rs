@@ -1,9 +1,7 @@
 //! The spec of a virtual router.
 
-use super::{
-    listener::PortMapping,
-    problem::{Checked, Problem},
-};
+use super::listener::{PortMapping, check_ports};
+use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 
 /// A set of routes, reached on the ports of its listeners.
@@ -30,20 +28,19 @@ impl VirtualRouterSpec {
             .flatten()
             .map(|listener| listener.port_mapping)
     }
+}
 
-    pub(crate) fn check(&self) -> Checked {
-        let mut seen = Vec::new();
-        for (i, mapping) in self.listeners().enumerate() {
-            let at = format!("spec.listeners[{i}].portMapping");
-            mapping.check(&at)?;
-            if seen.contains(&mapping.port) {
-                return Err(Problem::new(
-                    format!("{at}.port"),
-                    format!("{} is used by another listener", mapping.port),
-                ));
-            }
-            seen.push(mapping.port);
+impl Validate for VirtualRouterSpec {
+    fn validate(&self, validator: &mut Validator) {
+        if validator.is_kubernetes() {
+            validator.items("listeners", self.listeners.as_deref(), 1, usize::MAX);
         }
-        Ok(())
+        let listeners = self.listeners.as_deref().unwrap_or_default();
+        validator.each("listeners", listeners, |validator, listener| {
+            validator.field("portMapping", &listener.port_mapping);
+        });
+        validator.within("listeners", |validator| {
+            check_ports(validator, self.listeners().map(|mapping| mapping.port));
+        });
     }
 }

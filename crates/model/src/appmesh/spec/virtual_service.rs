@@ -1,48 +1,73 @@
 //! The spec of a virtual service.
 
-use super::problem::{Checked, text};
+use super::references::{Names, References, union};
+use crate::{
+    appmesh::Kind,
+    validation::{Validate, Validator},
+};
 use serde::{Deserialize, Serialize};
 
 /// Who answers for a name that applications call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VirtualServiceSpec {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct VirtualServiceSpec<R: References = Names> {
     /// Absent means that nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<Provider>,
+    pub provider: Option<R::Union<Provider<R>>>,
 }
 
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Provider {
+#[serde(bound = "", rename_all = "camelCase")]
+pub enum Provider<R: References = Names> {
     /// One node.
-    #[serde(rename_all = "camelCase")]
-    VirtualNode {
-        /// Its name; 1 to 255 characters.
-        virtual_node_name: String,
-    },
+    VirtualNode(R::VirtualNodeProvider),
     /// The routes of a router.
-    #[serde(rename_all = "camelCase")]
-    VirtualRouter {
-        /// Its name; 1 to 255 characters.
-        virtual_router_name: String,
-    },
+    VirtualRouter(R::VirtualRouterProvider),
 }
 
-impl VirtualServiceSpec {
-    pub(crate) fn check(&self) -> Checked {
-        match &self.provider {
-            Some(Provider::VirtualNode {
-                virtual_node_name: name,
-            }) => text("spec.provider.virtualNode.virtualNodeName", name, 1..=255),
-            Some(Provider::VirtualRouter {
-                virtual_router_name: name,
-            }) => text(
-                "spec.provider.virtualRouter.virtualRouterName",
-                name,
-                1..=255,
-            ),
-            None => Ok(()),
+union!(Provider<R> { VirtualNode: "virtualNode", VirtualRouter: "virtualRouter" });
+
+/// A node that answers, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualNodeProvider {
+    /// 1 to 255 characters.
+    pub virtual_node_name: String,
+}
+
+/// A router that answers, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualRouterProvider {
+    /// 1 to 255 characters.
+    pub virtual_router_name: String,
+}
+
+impl Provider {
+    /// The kind and the name of the resource that answers.
+    pub fn target(&self) -> (Kind, &str) {
+        match self {
+            Provider::VirtualNode(node) => (Kind::VirtualNode, &node.virtual_node_name),
+            Provider::VirtualRouter(router) => (Kind::VirtualRouter, &router.virtual_router_name),
         }
+    }
+}
+
+impl<R: References> Validate for VirtualServiceSpec<R> {
+    fn validate(&self, validator: &mut Validator) {
+        validator.field("provider", &self.provider);
+    }
+}
+
+impl Validate for VirtualNodeProvider {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("virtualNodeName", &self.virtual_node_name, 1, 255);
+    }
+}
+
+impl Validate for VirtualRouterProvider {
+    fn validate(&self, validator: &mut Validator) {
+        validator.length("virtualRouterName", &self.virtual_router_name, 1, 255);
     }
 }

@@ -1,0 +1,291 @@
+//! How the objects of a cluster refer to each other, and what else their form has different from the API's.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
+use tombolo_model::appmesh::Kind as ModelKind;
+use tombolo_model::appmesh::spec::mesh::IpPreference;
+use tombolo_model::appmesh::spec::route::check_share;
+use tombolo_model::appmesh::spec::tls::{
+    AcmCertificate as ModelAcmCertificate, AcmTrust as ModelAcmTrust, ClientPolicy,
+};
+use tombolo_model::appmesh::spec::{References, Union};
+use tombolo_model::arn;
+use tombolo_model::validation::{Validate, Validator};
+
+use super::{Kind, OneOf};
+
+/// The form of the Kubernetes kinds: objects refer to objects of the cluster, or to anything by its ARN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refs;
+
+impl References for Refs {
+    type WeightedTarget = WeightedTarget;
+    type VirtualServiceBackend = VirtualServiceBackend;
+    type VirtualNodeProvider = VirtualNodeProvider;
+    type VirtualRouterProvider = VirtualRouterProvider;
+    type GatewayRouteVirtualService = GatewayRouteVirtualService;
+    type AcmCertificate = AcmCertificate;
+    type AcmTrust = AcmTrust;
+    type IpPreference = NoIpPreference;
+    type Union<T: Union> = OneOf<T>;
+
+    fn weight(target: &WeightedTarget) -> u32 {
+        target.weight
+    }
+
+    /// The kinds have no such member: it is passed over, which a strict reader reports.
+    fn read_ip_preference<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<NoIpPreference>, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| None)
+    }
+}
+
+/// There is none: only a Mesh has an address family in this form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum NoIpPreference {}
+
+impl From<NoIpPreference> for IpPreference {
+    fn from(none: NoIpPreference) -> Self {
+        match none {}
+    }
+}
+
+/// A reference to another object of the cluster. An absent or empty namespace is the referrer's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Name of the object.
+    pub name: String,
+    /// Its namespace, unless it is the referrer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+impl Reference {
+    /// The namespace and name referred to from an object in `own_namespace`.
+    pub fn resolve<'a>(&'a self, own_namespace: &'a str) -> (&'a str, &'a str) {
+        let namespace = self
+            .namespace
+            .as_deref()
+            .filter(|namespace| !namespace.is_empty());
+        (namespace.unwrap_or(own_namespace), &self.name)
+    }
+}
+
+impl Validate for Reference {
+    fn validate(&self, validator: &mut Validator) {
+        if self.name.is_empty() {
+            validator.deny("name", "must not be empty");
+        }
+    }
+}
+
+/// A virtual node and its share of the requests: by reference or by ARN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightedTarget {
+    /// A node of this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_node_ref: Option<Reference>,
+    /// One of another cluster or account.
+    #[serde(
+        rename = "virtualNodeARN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub virtual_node_arn: Option<String>,
+    /// 0 to 100, relative to the other targets.
+    pub weight: u32,
+    /// The node's port; needed when it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+impl Validate for WeightedTarget {
+    fn validate(&self, validator: &mut Validator) {
+        NODE.check(
+            validator,
+            self.virtual_node_ref.as_ref(),
+            self.virtual_node_arn.as_deref(),
+        );
+        check_share(validator, self.weight, self.port);
+    }
+}
+
+/// A virtual service that a node calls: by reference or by ARN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualServiceBackend {
+    /// An object of this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_service_ref: Option<Reference>,
+    /// One of another cluster or account.
+    #[serde(
+        rename = "virtualServiceARN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub virtual_service_arn: Option<String>,
+    /// How it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_policy: Option<ClientPolicy<Refs>>,
+}
+
+impl Validate for VirtualServiceBackend {
+    fn validate(&self, validator: &mut Validator) {
+        SERVICE.check(
+            validator,
+            self.virtual_service_ref.as_ref(),
+            self.virtual_service_arn.as_deref(),
+        );
+        validator.field("clientPolicy", &self.client_policy);
+    }
+}
+
+/// Declares a reference that is given as `<what>Ref` or as `<what>ARN`, and nothing else.
+macro_rules! reference {
+    ($(#[$doc:meta])* $name:ident, $reference:ident, $arn:ident, $arn_key:literal, $target:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            /// An object of this cluster.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub $reference: Option<Reference>,
+            /// One of another cluster or account.
+            #[serde(rename = $arn_key, default, skip_serializing_if = "Option::is_none")]
+            pub $arn: Option<String>,
+        }
+
+        impl Validate for $name {
+            fn validate(&self, validator: &mut Validator) {
+                $target.check(validator, self.$reference.as_ref(), self.$arn.as_deref());
+            }
+        }
+    };
+}
+
+reference!(
+    /// A virtual node that provides a virtual service.
+    VirtualNodeProvider,
+    virtual_node_ref,
+    virtual_node_arn,
+    "virtualNodeARN",
+    NODE
+);
+reference!(
+    /// A virtual router that provides a virtual service.
+    VirtualRouterProvider,
+    virtual_router_ref,
+    virtual_router_arn,
+    "virtualRouterARN",
+    ROUTER
+);
+reference!(
+    /// The virtual service that a gateway route leads to.
+    GatewayRouteVirtualService,
+    virtual_service_ref,
+    virtual_service_arn,
+    "virtualServiceARN",
+    SERVICE
+);
+
+/// What a reference may lead to.
+pub(crate) struct Target {
+    pub(crate) kind: Kind,
+    model_kind: ModelKind,
+    pub(crate) reference: &'static str,
+    pub(crate) arn: &'static str,
+}
+
+pub(crate) const NODE: Target = Target {
+    kind: Kind::VirtualNode,
+    model_kind: ModelKind::VirtualNode,
+    reference: "virtualNodeRef",
+    arn: "virtualNodeARN",
+};
+pub(crate) const ROUTER: Target = Target {
+    kind: Kind::VirtualRouter,
+    model_kind: ModelKind::VirtualRouter,
+    reference: "virtualRouterRef",
+    arn: "virtualRouterARN",
+};
+pub(crate) const SERVICE: Target = Target {
+    kind: Kind::VirtualService,
+    model_kind: ModelKind::VirtualService,
+    reference: "virtualServiceRef",
+    arn: "virtualServiceARN",
+};
+
+impl Target {
+    /// Both forms may be given: the ARN wins.
+    fn check(&self, validator: &mut Validator, reference: Option<&Reference>, arn: Option<&str>) {
+        match (arn, reference) {
+            (Some(arn), _) => {
+                if let Err(message) = self.name_in(arn) {
+                    validator.deny(self.arn, message);
+                }
+            }
+            (None, Some(reference)) => validator.field(self.reference, reference),
+            (None, None) => {
+                validator.deny_here(format!("needs {} or {}", self.reference, self.arn));
+            }
+        }
+    }
+
+    /// The name in an ARN of this kind. Mesh, owner and region of the ARN are dropped: the name is looked up in the
+    /// referrer's mesh.
+    ///
+    /// # Errors
+    /// What is wrong with the ARN.
+    pub(crate) fn name_in(&self, arn: &str) -> Result<String, String> {
+        let kind = self.model_kind.path_word();
+        let named = arn::parse_resource(arn).filter(|named| named.key.kind == self.model_kind);
+        named.map(|named| named.key.name.to_string()).ok_or_else(|| {
+            format!(
+                "{arn:?} does not name a {kind}; write arn:aws:appmesh:<region>:<account>:mesh/<mesh>/{kind}/<name>"
+            )
+        })
+    }
+}
+
+/// A certificate of the certificate manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmCertificate {
+    /// Its ARN.
+    #[serde(rename = "certificateARN")]
+    pub certificate_arn: String,
+}
+
+impl Validate for AcmCertificate {
+    fn validate(&self, _: &mut Validator) {}
+}
+
+impl From<AcmCertificate> for ModelAcmCertificate {
+    fn from(AcmCertificate { certificate_arn }: AcmCertificate) -> Self {
+        Self { certificate_arn }
+    }
+}
+
+/// Certificate authorities of the certificate manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmTrust {
+    /// Their ARNs, 1 to 3.
+    #[serde(rename = "certificateAuthorityARNs")]
+    pub certificate_authority_arns: Vec<String>,
+}
+
+impl Validate for AcmTrust {
+    fn validate(&self, validator: &mut Validator) {
+        let arns = &self.certificate_authority_arns;
+        validator.items("certificateAuthorityARNs", Some(arns), 1, 3);
+    }
+}
+
+impl From<AcmTrust> for ModelAcmTrust {
+    fn from(trust: AcmTrust) -> Self {
+        Self {
+            certificate_authority_arns: trust.certificate_authority_arns,
+        }
+    }
+}

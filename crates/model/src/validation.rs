@@ -1,0 +1,274 @@
+//! What is wrong with an object, and where: every rule that it breaks, each with the path of a field.
+//!
+//! [`Validator`] collects; [`Validate`] is implemented by what has rules. The rules of one object alone are checked
+//! this way; those between objects are in [`crate::apply`].
+
+use crate::{FieldPath, Segment};
+use std::fmt;
+
+/// One broken rule: the field at fault, and one sentence that says what is wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Violation {
+    /// The field at fault; the root when the object as a whole is.
+    pub field: FieldPath,
+    /// What is wrong, and what to do about it. Begins in lower case: it continues the path.
+    pub message: String,
+}
+
+impl Violation {
+    /// A violation at `field`, written as in `spec.listeners[0].tls`.
+    pub fn new(field: impl Into<FieldPath>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_root() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.field, self.message)
+        }
+    }
+}
+
+/// Every rule that an object breaks; never empty. As text they are separated by semicolons, which is the message
+/// of a `BadRequestException` and of an admission webhook's denial alike.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Violations(pub Vec<Violation>);
+
+impl From<Violation> for Violations {
+    fn from(violation: Violation) -> Self {
+        Self(vec![violation])
+    }
+}
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, violation) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            violation.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// In which form an object is written. Most rules hold in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As a call of the App Mesh API has it.
+    Api,
+    /// As an `appmesh.k8s.aws/v1beta2` object has it: bounds of the schema and rules of the webhook are added.
+    Kubernetes,
+}
+
+/// A value with rules that its type does not express.
+pub trait Validate {
+    /// Reports every violation below this value to `validator`.
+    fn validate(&self, validator: &mut Validator);
+}
+
+impl<T: Validate> Validate for Option<T> {
+    fn validate(&self, validator: &mut Validator) {
+        if let Some(value) = self {
+            value.validate(validator);
+        }
+    }
+}
+
+impl<T: Validate> Validate for [T] {
+    fn validate(&self, validator: &mut Validator) {
+        for (index, item) in self.iter().enumerate() {
+            validator.item(index, |validator| item.validate(validator));
+        }
+    }
+}
+
+impl<T: Validate> Validate for Vec<T> {
+    fn validate(&self, validator: &mut Validator) {
+        self.as_slice().validate(validator);
+    }
+}
+
+/// Collects violations, each with the path at which it was found.
+#[derive(Debug)]
+pub struct Validator {
+    form: Form,
+    path: FieldPath,
+    violations: Vec<Violation>,
+}
+
+impl Validator {
+    /// A validator that is at the root of an object.
+    pub fn new(form: Form) -> Self {
+        Self {
+            form,
+            path: FieldPath::root(),
+            violations: Vec::new(),
+        }
+    }
+
+    /// The violations of `value`, which stands at `spec`.
+    pub fn spec(form: Form, value: &(impl Validate + ?Sized)) -> Vec<Violation> {
+        let mut validator = Self::new(form);
+        validator.field("spec", value);
+        validator.violations
+    }
+
+    /// Whether the object is written as Kubernetes has it.
+    pub fn is_kubernetes(&self) -> bool {
+        self.form == Form::Kubernetes
+    }
+
+    /// The violations found so far.
+    pub fn into_violations(self) -> Vec<Violation> {
+        self.violations
+    }
+
+    /// Checks `value`, which stands at `name` below the current path.
+    pub fn field(&mut self, name: &'static str, value: &(impl Validate + ?Sized)) {
+        self.within(name, |validator| value.validate(validator));
+    }
+
+    /// Runs `check` with the current path one field further in.
+    pub fn within(&mut self, name: &'static str, check: impl FnOnce(&mut Self)) {
+        self.path.push(Segment::Field(name.into()));
+        check(self);
+        self.path.pop();
+    }
+
+    /// Runs `check` with the current path one list item further in.
+    pub fn item(&mut self, index: usize, check: impl FnOnce(&mut Self)) {
+        self.path.push(Segment::Index(index));
+        check(self);
+        self.path.pop();
+    }
+
+    /// Runs `check` on each item of the list that stands at `name`.
+    pub fn each<T>(
+        &mut self,
+        name: &'static str,
+        items: &[T],
+        mut check: impl FnMut(&mut Self, &T),
+    ) {
+        self.within(name, |validator| {
+            for (index, item) in items.iter().enumerate() {
+                validator.item(index, |validator| check(validator, item));
+            }
+        });
+    }
+
+    /// Reports a violation at `name`.
+    pub fn deny(&mut self, name: &'static str, message: impl Into<String>) {
+        self.within(name, |validator| validator.deny_here(message));
+    }
+
+    /// Reports a violation of the value at the current path.
+    pub fn deny_here(&mut self, message: impl Into<String>) {
+        let violation = Violation::new(self.path.clone(), message);
+        self.violations.push(violation);
+    }
+
+    /// `value` must lie in `min..=max`.
+    pub fn range(&mut self, name: &'static str, value: impl Into<i64>, min: i64, max: i64) {
+        self.within(name, |validator| validator.range_here(value, min, max));
+    }
+
+    /// As [`Self::range`], for the value at the current path.
+    pub fn range_here(&mut self, value: impl Into<i64>, min: i64, max: i64) {
+        let value = value.into();
+        if value < min || value > max {
+            let bounds = if max == i64::MAX {
+                format!("at least {min}")
+            } else {
+                format!("from {min} to {max}")
+            };
+            self.deny_here(format!("{value} is out of range; it must be {bounds}"));
+        }
+    }
+
+    /// A port, if any, is 1 to 65535; the type already holds the upper bound.
+    pub fn port(&mut self, name: &'static str, port: impl Into<Option<u16>>) {
+        if let Some(port) = port.into() {
+            self.range(name, port, 1, 65535);
+        }
+    }
+
+    /// `text` must have `min..=max` characters.
+    pub fn length(&mut self, name: &'static str, text: &str, min: usize, max: usize) {
+        self.within(name, |validator| validator.length_here(text, min, max));
+    }
+
+    /// As [`Self::length`], for the text at the current path.
+    pub fn length_here(&mut self, text: &str, min: usize, max: usize) {
+        let length = text.chars().count();
+        if length < min && length == 0 {
+            self.deny_here("must not be empty");
+        } else if length < min || length > max {
+            self.deny_here(format!(
+                "has {length} characters; it must have {min} to {max}"
+            ));
+        }
+    }
+
+    /// As [`Self::length`], when there is a text.
+    pub fn optional_length(
+        &mut self,
+        name: &'static str,
+        text: Option<&String>,
+        min: usize,
+        max: usize,
+    ) {
+        if let Some(text) = text {
+            self.length(name, text, min, max);
+        }
+    }
+
+    /// A list, if present, must have `min..=max` items.
+    pub fn items<T>(&mut self, name: &'static str, list: Option<&[T]>, min: usize, max: usize) {
+        if let Some(list) = list
+            && (list.len() < min || list.len() > max)
+        {
+            let bounds = match max {
+                usize::MAX => format!("at least {min}"),
+                max if max == min => format!("exactly {min}"),
+                max => format!("{min} to {max}"),
+            };
+            let count = list.len();
+            self.deny(name, format!("has {count} items; it must have {bounds}"));
+        }
+    }
+
+    /// Exactly one of `members` (name, present) of the value at the current path must be present.
+    pub fn exactly_one(&mut self, members: &[(&str, bool)]) {
+        let present = members.iter().filter(|(_, present)| *present).count();
+        let names = members.iter().map(|(name, _)| *name);
+        self.exactly_one_of(names, present);
+    }
+
+    /// Exactly one of `names` must be given at the current path; `given` are.
+    pub fn exactly_one_of<'a>(&mut self, names: impl IntoIterator<Item = &'a str>, given: usize) {
+        if given == 1 {
+            return;
+        }
+        let names: Vec<&str> = names.into_iter().collect();
+        let names = names.join(", ");
+        self.deny_here(if given == 0 {
+            format!("needs exactly one of {names}; none is given")
+        } else {
+            format!("needs exactly one of {names}; {given} are given")
+        });
+    }
+
+    /// The two `members` (name, present) of the value at the current path exclude each other.
+    pub fn not_both(&mut self, members: [(&str, bool); 2]) {
+        if let [(a, true), (b, true)] = members {
+            self.deny_here(format!("must not have both {a} and {b}; keep one"));
+        }
+    }
+}
