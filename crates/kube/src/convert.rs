@@ -26,7 +26,7 @@ pub struct Converted {
     pub mesh_owner: Option<String>,
     /// The resource itself.
     pub resource: Item,
-    /// The routes of a virtual router, by name; all that it shall have. Empty for every other kind.
+    /// The routes of a virtual router, by name; all that it has. Empty for every other kind.
     pub routes: Vec<Item>,
 }
 
@@ -52,7 +52,7 @@ pub enum ConvertError {
     /// [`ReferenceError::Missing`].
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// The spec breaks a rule that admission would have told.
+    /// The spec breaks a rule that admission checks.
     #[error(transparent)]
     Spec(#[from] Violation),
 }

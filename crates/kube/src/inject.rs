@@ -42,24 +42,24 @@ pub const EGRESS_PORT: u16 = 15001;
 /// The pod condition that says that the registry hands out the pod's address.
 pub const CLOUD_MAP_GATE: &str = "conditions.appmesh.k8s.aws/aws-cloudmap-healthy";
 
-/// What became of a pod.
+/// The result of injecting a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Injection {
     /// Nothing: the pod stays outside the mesh.
-    Untouched(Outside),
+    Untouched(NotInjected),
     /// It is part of the mesh.
     Injected {
-        /// The pod as it shall run.
+        /// The pod with its sidecar.
         pod: Box<Pod>,
-        /// What it is in the mesh.
+        /// Its virtual node or gateway.
         workload: Workload,
     },
 }
 
 /// Why a pod stays outside the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outside {
-    /// Its namespace is not labelled `enabled` or `disabled`, so nobody asks.
+pub enum NotInjected {
+    /// Its namespace is not labelled `enabled` or `disabled`, so the webhook is not called.
     NamespaceNotLabelled,
     /// Its annotation, or else its namespace, says `disabled`.
     Disabled,
@@ -79,17 +79,17 @@ pub fn inject(
     config: &InjectConfig,
 ) -> Result<Injection, Violation> {
     let Some(namespace_switch) = objects.namespace(namespace).and_then(intercepted) else {
-        return Ok(Injection::Untouched(Outside::NamespaceNotLabelled));
+        return Ok(Injection::Untouched(NotInjected::NamespaceNotLabelled));
     };
     let switch = annotation::get(pod, SWITCH).unwrap_or(namespace_switch);
     if switch.eq_ignore_ascii_case("disabled") {
-        return Ok(Injection::Untouched(Outside::Disabled));
+        return Ok(Injection::Untouched(NotInjected::Disabled));
     }
     let empty = Labels::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
     let Some(workload) = workload_of(labels, namespace, objects)? else {
         if !switch.eq_ignore_ascii_case("enabled") {
-            return Ok(Injection::Untouched(Outside::NotSelected));
+            return Ok(Injection::Untouched(NotInjected::NotSelected));
         }
         let labels: Vec<String> = labels
             .iter()

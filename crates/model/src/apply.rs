@@ -10,7 +10,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What somebody wants.
+/// A request to change the state.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// A command of App Mesh.
@@ -37,22 +37,22 @@ pub struct Context {
 pub struct Applied {
     /// To be made together, or not at all. Empty when the state already is as asked for.
     pub changes: Vec<Change>,
-    /// The answer.
+    /// What the caller is answered with.
     pub reply: Reply,
 }
 
-/// What a command answers with.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// The resource as it is now; for a deletion, as it was.
     Resource(Arc<Resource>),
-    /// The operation that stands for a registry command.
+    /// The id of the operation that a Cloud Map command starts.
     Operation(Arc<str>),
-    /// The new service.
+    /// The created or changed service.
     Service(Arc<Service>),
-    /// The changed instance.
+    /// The instance after the change.
     Instance(Arc<Instance>),
-    /// Nothing to tell.
+    /// No result.
     Done,
 }
 

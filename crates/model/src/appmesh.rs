@@ -90,9 +90,9 @@ impl fmt::Display for Kind {
 /// resources of one kind in one mesh are neighbours.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ResourceKey {
-    /// The mesh.
+    /// Name of the mesh.
     pub mesh: Arc<str>,
-    /// The kind.
+    /// Which of the seven kinds.
     pub kind: Kind,
     /// The router of a route, the gateway of a gateway route; empty for all other kinds.
     pub parent: Arc<str>,
@@ -155,7 +155,7 @@ impl fmt::Display for ResourceKey {
 /// What the control plane knows about a resource beside its spec (facts/appmesh-api.md §3).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// The resource's ARN.
+    /// Amazon Resource Name, unique among accounts and regions.
     pub arn: String,
     /// A UUID, new with each creation.
     pub uid: String,
@@ -183,9 +183,9 @@ pub struct Tag {
 /// One resource of a mesh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
-    /// Its identity.
+    /// Mesh, kind, parent and name.
     pub key: ResourceKey,
-    /// Its bookkeeping.
+    /// ARN, uid, version, times and owners.
     pub metadata: Metadata,
     /// What the user asked for, as it was sent: no default is filled in.
     pub spec: Spec,

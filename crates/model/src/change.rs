@@ -51,7 +51,7 @@ impl fmt::Display for RecordKey {
 }
 
 impl Record {
-    /// Its identity.
+    /// The key under which the record is stored.
     pub fn key(&self) -> RecordKey {
         match self {
             Record::Resource(resource) => RecordKey::Resource(resource.key.clone()),
@@ -68,21 +68,21 @@ impl Record {
 /// One change to one record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The record is now this.
+    /// Creates or replaces a record.
     Put(Scope, Record),
-    /// The record is gone.
+    /// Deletes a record.
     Delete(Scope, RecordKey),
 }
 
 impl Change {
-    /// The scope it happens in.
+    /// Account and region of the record.
     pub fn scope(&self) -> &Scope {
         match self {
             Change::Put(scope, _) | Change::Delete(scope, _) => scope,
         }
     }
 
-    /// The record it is about.
+    /// The key of the record.
     pub fn key(&self) -> RecordKey {
         match self {
             Change::Put(_, record) => record.key(),

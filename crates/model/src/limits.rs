@@ -1,5 +1,5 @@
-//! How many of each thing there may be. AWS has quotas of the same names; these are far above them, and
-//! are there so that nothing grows without bound.
+//! Maximum numbers of resources. AWS has quotas of the same names; these are far above them, and exist so that
+//! nothing grows without bound.
 
 use crate::{Reason, Rejection, appmesh::Kind};
 use std::str::FromStr;
@@ -51,7 +51,7 @@ impl Limit {
         }
     }
 
-    /// The number where nobody chose another.
+    /// The number without a configured one.
     pub fn default(self) -> usize {
         match self {
             Limit::MeshesPerAccount
@@ -98,7 +98,7 @@ impl Limits {
         self
     }
 
-    /// The most that there may be.
+    /// The configured maximum.
     pub fn most(&self, limit: Limit) -> usize {
         self.0[limit as usize]
     }

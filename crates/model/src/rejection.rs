@@ -23,7 +23,7 @@ pub enum Reason {
     NotFound,
     /// A mesh resource of this name exists, or a token was used for something else.
     Conflict,
-    /// Something still refers to what should go.
+    /// Something still refers to the resource to be deleted.
     InUse,
     /// A quota would be exceeded.
     LimitExceeded,
@@ -51,7 +51,7 @@ pub enum Reason {
     },
     /// No such instance.
     InstanceNotFound,
-    /// The service has no custom health check, so nobody can tell the health of its instances.
+    /// The service has no custom health check, so the health of its instances cannot be set.
     CustomHealthNotFound,
     /// The service would have more attributes than a service may have.
     ServiceAttributesLimit,

@@ -113,7 +113,7 @@ impl Validator {
         }
     }
 
-    /// The violations of `value`, which stands at `spec`.
+    /// The violations of `value`, whose path is `spec`.
     pub fn spec(form: Form, value: &(impl Validate + ?Sized)) -> Vec<Violation> {
         let mut validator = Self::new(form);
         validator.field("spec", value);
@@ -130,7 +130,7 @@ impl Validator {
         self.violations
     }
 
-    /// Checks `value`, which stands at `name` below the current path.
+    /// Checks `value`, the member `name` of the current path.
     pub fn field(&mut self, name: &'static str, value: &(impl Validate + ?Sized)) {
         self.within(name, |validator| value.validate(validator));
     }
@@ -149,7 +149,7 @@ impl Validator {
         self.path.pop();
     }
 
-    /// Runs `check` on each item of the list that stands at `name`.
+    /// Runs `check` on each item of the list `name`.
     pub fn each<T>(
         &mut self,
         name: &'static str,

@@ -77,7 +77,7 @@ impl ReferenceError {
     }
 }
 
-/// The mesh that an object was admitted into. An empty uid is not compared: whoever admitted it has none.
+/// The mesh that an object was admitted into. An empty uid is not compared: the local runtime has none.
 pub(super) fn mesh<'a>(
     mesh_ref: &MeshRef,
     objects: &'a ClusterObjects,

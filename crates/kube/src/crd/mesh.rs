@@ -30,7 +30,7 @@ pub struct MeshSpec {
     /// Which namespaces are inside. Absent selects none, `{}` selects all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
-    /// What happens to traffic that nobody modelled.
+    /// What happens to traffic to destinations outside the mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_filter: Option<EgressFilter>,
     /// Account that owns the mesh, when it is shared from another one.

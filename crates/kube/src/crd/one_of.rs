@@ -101,7 +101,7 @@ impl<'de, T: Union> Visitor<'de> for Members<T> {
 struct Entry<'a, A> {
     member: Option<&'static str>,
     map: &'a mut A,
-    /// Set when the value is null, which stands for a member that is absent.
+    /// Set when the value is null, which means that the member is absent.
     is_null: &'a mut bool,
 }
 

@@ -193,7 +193,7 @@ impl Resource {
         }
     }
 
-    /// Where the name in the mesh API stands; `None` for a backend group.
+    /// The name in the mesh API, to be set; `None` for a backend group.
     pub fn aws_name_mut(&mut self) -> Option<&mut Option<String>> {
         match self {
             Self::Mesh(object) => Some(&mut object.spec.aws_name),
@@ -206,7 +206,7 @@ impl Resource {
         }
     }
 
-    /// Where the membership stands; `None` for a mesh.
+    /// The membership, to be set; `None` for a mesh.
     pub fn mesh_ref_mut(&mut self) -> Option<&mut Option<MeshRef>> {
         match self {
             Self::Mesh(_) => None,

@@ -10,7 +10,7 @@ use super::resource::kind;
 use super::{MeshRef, OneOf, Refs, VirtualServiceStatus};
 
 kind!(
-    /// A name that applications call, and who answers.
+    /// A name that applications call, and what provides it.
     VirtualService,
     VirtualServiceSpec,
     VirtualServiceStatus,
@@ -24,7 +24,7 @@ pub struct VirtualServiceSpec {
     /// The name that applications call; by default `<name>.<namespace>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_name: Option<String>,
-    /// Who answers; nobody if absent.
+    /// A node or a router; without one, calls are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<OneOf<Provider<Refs>>>,
     /// Its mesh; written at admission.

@@ -46,7 +46,7 @@ struct Rules {
     ipv6: bool,
 }
 
-/// Refuses what would otherwise fail inside the init container, where nobody sees why.
+/// Refuses what would otherwise fail inside the init container, where the reason is hard to see.
 fn ports(name: &str, list: &str) -> Result<(), Violation> {
     for port in list
         .split(',')

@@ -19,46 +19,46 @@ use std::sync::Arc;
 pub enum Command {
     /// Makes a new resource.
     Create {
-        /// Its identity.
+        /// Mesh, kind, parent and name.
         key: ResourceKey,
-        /// What it should be.
+        /// The desired spec, of the key's kind.
         spec: Spec,
-        /// Its first tags.
+        /// At most 50.
         tags: Vec<Tag>,
         /// Recognises a retry of the same call.
         client_token: Option<String>,
     },
     /// Replaces a resource's spec.
     Update {
-        /// Its identity.
+        /// Mesh, kind, parent and name.
         key: ResourceKey,
-        /// What it should be now.
+        /// The desired spec, of the key's kind; replaces the old one as a whole.
         spec: Spec,
         /// Recognises a retry of the same call.
         client_token: Option<String>,
     },
     /// Removes a resource.
     Delete {
-        /// Its identity.
+        /// Mesh, kind, parent and name.
         key: ResourceKey,
     },
     /// Adds tags or overwrites their values.
     Tag {
-        /// Its identity.
+        /// Mesh, kind, parent and name.
         key: ResourceKey,
-        /// The tags.
+        /// At most 50 together with those that the resource has.
         tags: Vec<Tag>,
     },
     /// Removes tags; those that it does not have are ignored.
     Untag {
-        /// Its identity.
+        /// Mesh, kind, parent and name.
         key: ResourceKey,
-        /// The keys of the tags.
+        /// At most 50.
         tag_keys: Vec<String>,
     },
 }
 
-/// Most tags of one resource.
+/// Maximum number of tags of one resource.
 const MAX_TAGS: usize = 50;
 
 pub(super) fn apply(

@@ -1,8 +1,8 @@
 //! Ports that must be named because what is referred to has several listeners: checked where the reference is
 //! written (in [`super::route`] and [`super::gateway_route`]) and, here, where a listener is added.
 //!
-//! A listener may go although somebody names its port: whoever renumbers a router and its routes writes the
-//! router first. Such a route matches nothing until it is written, too.
+//! Removing a listener is allowed although a route names its port, because controllers that renumber a router and its
+//! routes update the router first. The route matches nothing until it is updated, too.
 
 use super::references::provided_services;
 use crate::{
@@ -51,21 +51,21 @@ pub(super) fn check_listeners(
     let mesh = &*key.mesh;
     match spec {
         Spec::VirtualRouter(_) => {
-            let silent = routes(scope, mesh, Some(&*key.name))
+            let portless = routes(scope, mesh, Some(&*key.name))
                 .find(|(_, route)| route.match_port().is_none());
-            if let Some((route, _)) = silent {
+            if let Some((route, _)) = portless {
                 let message = format!("{ROUTE}: route {} names no port", route.key.name);
                 return Err(Rejection::invalid(LISTENERS, message));
             }
             check_provided(scope, key)
         }
         Spec::VirtualNode(_) => {
-            let silent = routes(scope, mesh, None).find(|(_, route)| {
+            let portless = routes(scope, mesh, None).find(|(_, route)| {
                 let targets = route.action().into_iter();
                 let mut targets = targets.flat_map(|(_, action)| &action.weighted_targets);
                 targets.any(|target| *target.virtual_node == *key.name && target.port.is_none())
             });
-            if let Some((route, _)) = silent {
+            if let Some((route, _)) = portless {
                 let message = format!(
                     "several listeners are not possible while a route targets the node without a port: \
                      route {} of virtual router {}",
@@ -101,7 +101,7 @@ pub(super) fn check_provider(
     if resource.is_none_or(|provider| of(&provider.spec).len() < 2) {
         return Ok(());
     }
-    match silent_gateway_route(scope, service) {
+    match gateway_route_without_port(scope, service) {
         Some(route) => Err(Rejection::invalid(
             field,
             format!(
@@ -116,7 +116,7 @@ pub(super) fn check_provider(
 
 fn check_provided(scope: &ScopeView, provider: &ResourceKey) -> Result<(), Rejection> {
     for service in provided_services(scope, provider) {
-        if let Some(route) = silent_gateway_route(scope, &service.key) {
+        if let Some(route) = gateway_route_without_port(scope, &service.key) {
             let message = format!(
                 "several listeners are not possible while a gateway route names no target port: gateway route {} \
                  of virtual gateway {}, which leads to virtual service {}",
@@ -129,17 +129,17 @@ fn check_provided(scope: &ScopeView, provider: &ResourceKey) -> Result<(), Rejec
 }
 
 /// A gateway route that leads to a virtual service and does not say to which of its provider's ports.
-fn silent_gateway_route<'a>(
+fn gateway_route_without_port<'a>(
     scope: &'a ScopeView,
     service: &'a ResourceKey,
 ) -> Option<&'a Arc<Resource>> {
     let mut routes = gateway_routes(scope, &service.mesh, None);
-    let silent = routes.find(|(_, route)| {
+    let portless = routes.find(|(_, route)| {
         route.target().is_some_and(|(_, target)| {
             *target.virtual_service.virtual_service_name == *service.name && target.port.is_none()
         })
     });
-    silent.map(|(route, _)| route)
+    portless.map(|(route, _)| route)
 }
 
 fn routes<'a>(

@@ -63,7 +63,7 @@ impl Validate for GatewayRouteVirtualService {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct GrpcGatewayRoute<R: References = Names> {
-    /// Where they go.
+    /// Target and what goes with it.
     pub action: GrpcGatewayRouteAction<R>,
     /// Which calls.
     #[serde(rename = "match")]
@@ -74,9 +74,9 @@ pub struct GrpcGatewayRoute<R: References = Names> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct GrpcGatewayRouteAction<R: References = Names> {
-    /// Where.
+    /// The virtual service.
     pub target: GatewayRouteTarget<R>,
-    /// What is changed.
+    /// Changes to the request; absent means the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<GrpcGatewayRouteRewrite>,
 }
@@ -111,7 +111,7 @@ pub struct GrpcGatewayRouteMatch<R: References = Names> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct HttpGatewayRoute<R: References = Names> {
-    /// Where they go.
+    /// Target and what goes with it.
     pub action: HttpGatewayRouteAction<R>,
     /// Which requests.
     #[serde(rename = "match")]
@@ -122,9 +122,9 @@ pub struct HttpGatewayRoute<R: References = Names> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct HttpGatewayRouteAction<R: References = Names> {
-    /// Where.
+    /// The virtual service.
     pub target: GatewayRouteTarget<R>,
-    /// What is changed.
+    /// Changes to the request; absent means the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<HttpGatewayRouteRewrite>,
 }

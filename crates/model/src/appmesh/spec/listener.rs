@@ -5,12 +5,12 @@ use crate::validation::{Validate, Validator};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A port and what is spoken on it.
+/// A port and its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortMapping {
     /// 1 to 65535.
     pub port: u16,
-    /// What is spoken.
+    /// The protocol on it.
     pub protocol: Protocol,
 }
 
@@ -20,7 +20,7 @@ impl Validate for PortMapping {
     }
 }
 
-/// The ports of a list of listeners must differ. Called where the list stands.
+/// The ports of a list of listeners must differ. Called with the validator at the list.
 pub(super) fn check_ports(validator: &mut Validator, ports: impl Iterator<Item = u16>) {
     let mut seen = Vec::new();
     for (index, port) in ports.enumerate() {
@@ -35,7 +35,7 @@ pub(super) fn check_ports(validator: &mut Validator, ports: impl Iterator<Item =
     }
 }
 
-/// What is spoken on a port.
+/// The protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -247,7 +247,7 @@ pub struct HealthCheck {
     pub healthy_threshold: u32,
     /// Milliseconds between probes, 5000 to 300000.
     pub interval_millis: i64,
-    /// What is asked.
+    /// The protocol of the probe.
     pub protocol: Protocol,
     /// Milliseconds until a probe has failed, 2000 to 60000.
     pub timeout_millis: i64,
@@ -282,7 +282,7 @@ impl Validate for HealthCheck {
     }
 }
 
-/// A health check is made at the listener's own port. Called where the listener stands.
+/// A health check uses the listener's own port. Called with the validator at the listener.
 pub(super) fn check_health_port(
     validator: &mut Validator,
     listener: PortMapping,
@@ -301,7 +301,8 @@ pub(super) fn check_health_port(
     }
 }
 
-/// A union by protocol, at `name`, must have the member of the listener's. Called where the listener stands.
+/// A union by protocol, at `name`, must have the member of the listener's protocol. Called with the validator at the
+/// listener.
 pub(super) fn check_protocol<T: Union>(
     validator: &mut Validator,
     listener: PortMapping,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "camelCase")]
 pub struct Logging<R: References = Names> {
-    /// The access log.
+    /// Where requests are logged; absent means nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<R::Union<AccessLog<R>>>,
 }

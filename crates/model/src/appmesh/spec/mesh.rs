@@ -18,7 +18,7 @@ pub struct MeshSpec {
 /// What happens to traffic for names that the mesh does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EgressFilter {
-    /// The choice.
+    /// Whether it passes or is refused.
     #[serde(rename = "type")]
     pub kind: EgressFilterType,
 }
@@ -37,7 +37,7 @@ pub enum EgressFilterType {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MeshServiceDiscovery {
-    /// The preference.
+    /// Absent means IPv6, then IPv4, in DNS, and IPv4 elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_preference: Option<IpPreference>,
 }

@@ -16,7 +16,7 @@ use crate::validation::Validate;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use std::fmt;
 
-/// What every part of a spec can do.
+/// The bounds of every part of a spec.
 pub trait Part:
     Clone + fmt::Debug + PartialEq + Eq + Serialize + DeserializeOwned + Validate + 'static
 {
@@ -98,7 +98,7 @@ pub trait Union: Part {
     fn member(&self) -> &'static str;
 }
 
-/// What a form reads where a union stands.
+/// What a form reads as a union.
 pub trait UnionOf<T>: Part {
     /// The member that was given, when it was exactly one.
     fn get(&self) -> Option<&T>;

@@ -32,7 +32,7 @@ pub trait Resolver<R: References> {
     /// has it.
     type Error: From<Violation>;
 
-    /// The target of a route that stands at `at`.
+    /// The target of a route, at path `at`.
     ///
     /// # Errors
     /// The reference leads nowhere. The same holds of the other methods.
@@ -76,7 +76,7 @@ pub trait Resolve<R: References>: Sized {
     /// The same in the form of the API.
     type Resolved;
 
-    /// Looks up every name; the value stands at `at`.
+    /// Looks up every name; `at` is the path of the value.
     ///
     /// # Errors
     /// The first reference that has no name.
@@ -114,7 +114,7 @@ impl<R: References, T: Resolve<R>> Resolve<R> for Vec<T> {
     }
 }
 
-/// The one member of a union that stands at `at`.
+/// The one member of a union at path `at`.
 fn one<R: References, T: Union>(at: &FieldPath, union: R::Union<T>) -> Result<T, Violation> {
     let none = || {
         let members = T::MEMBERS.join(", ");
@@ -123,7 +123,7 @@ fn one<R: References, T: Union>(at: &FieldPath, union: R::Union<T>) -> Result<T,
     union.into_inner().ok_or_else(none)
 }
 
-/// The one member of a union that stands at `at`, with its names.
+/// The one member of a union at path `at`, with its names.
 fn named<R: References, T: Union + Resolve<R>, V: Resolver<R>>(
     at: &FieldPath,
     union: R::Union<T>,

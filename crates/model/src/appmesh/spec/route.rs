@@ -70,15 +70,15 @@ const MAX_WEIGHT: i64 = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "camelCase")]
 pub struct HttpRoute<R: References = Names> {
-    /// Where they go.
+    /// Weighted targets.
     pub action: RouteAction<R>,
-    /// Which requests.
+    /// The requests it applies to.
     #[serde(rename = "match")]
     pub matcher: HttpRouteMatch<R>,
     /// When they are tried again; absent means the default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
-    /// How long they may take.
+    /// Absent means 15 s a request and 300 s idle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<RequestTimeout>,
 }
@@ -123,15 +123,15 @@ pub enum Scheme {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "camelCase")]
 pub struct GrpcRoute<R: References = Names> {
-    /// Where they go.
+    /// Weighted targets.
     pub action: RouteAction<R>,
-    /// Which calls.
+    /// The calls it applies to.
     #[serde(rename = "match")]
     pub matcher: GrpcRouteMatch<R>,
     /// When they are tried again; absent means the default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
-    /// How long they may take.
+    /// Absent means 15 s a request and 300 s idle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<RequestTimeout>,
 }
@@ -158,12 +158,12 @@ pub struct GrpcRouteMatch<R: References = Names> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "camelCase")]
 pub struct TcpRoute<R: References = Names> {
-    /// Where they go.
+    /// Weighted targets.
     pub action: RouteAction<R>,
     /// Which connections; absent means all.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matcher: Option<TcpRouteMatch>,
-    /// How long they may be silent.
+    /// Idle timeout; absent means 300 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<TcpTimeout>,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct ListenerTls<R: References = Names> {
-    /// The certificate it shows.
+    /// The certificate it presents.
     pub certificate: R::Union<ServerCertificate<R>>,
     /// Whether TLS is demanded.
     pub mode: TlsMode,
@@ -108,7 +108,7 @@ impl Validate for FileCertificate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SdsSecret {
-    /// The name asked for.
+    /// The name in the request to the secret discovery service.
     pub secret_name: String,
 }
 
@@ -124,9 +124,9 @@ impl Validate for SdsSecret {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "camelCase")]
 pub struct Validation<R: References = Names> {
-    /// Who may have signed it.
+    /// Authorities that may have signed it.
     pub trust: R::Union<Trust<R>>,
-    /// Whose it may be.
+    /// Names of which it must have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_alternative_names: Option<SubjectAlternativeNames>,
 }
@@ -184,7 +184,7 @@ impl Validate for FileTrust {
 /// Whose a certificate may be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubjectAlternativeNames {
-    /// The matcher.
+    /// How the names are compared.
     #[serde(rename = "match")]
     pub matcher: SubjectAlternativeNameMatch,
 }
@@ -225,7 +225,7 @@ impl<R: References> Validate for ClientPolicy<R> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct ClientPolicyTls<R: References = Names> {
-    /// The certificate it shows.
+    /// The certificate it presents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<R::Union<ClientCertificate>>,
     /// Absent means true.

@@ -21,7 +21,7 @@ pub struct VirtualGatewaySpec<R: References = Names> {
     /// What applies to everything behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_defaults: Option<BackendDefaults<R>>,
-    /// Its access log.
+    /// The access log of its proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<Logging<R>>,
 }
@@ -35,7 +35,7 @@ pub struct VirtualGatewayListener<R: References = Names> {
     /// Limits towards what is behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_pool: Option<R::Union<ConnectionPool>>,
-    /// How it is checked.
+    /// Active health check of the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
     /// TLS.

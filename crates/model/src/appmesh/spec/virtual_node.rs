@@ -23,10 +23,10 @@ pub struct VirtualNodeSpec<R: References = Names> {
     /// The virtual services that it calls. They need not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<Vec<R::Union<Backend<R>>>>,
-    /// What it listens on.
+    /// The ports that it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listeners: Option<Vec<Listener<R>>>,
-    /// Its access log.
+    /// The access log of its proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<Logging<R>>,
     /// How its endpoints are found.
@@ -50,7 +50,7 @@ union!(Backend<R> { VirtualService: "virtualService" });
 pub struct VirtualServiceBackend {
     /// Its name, or its ARN.
     pub virtual_service_name: String,
-    /// What is demanded of it.
+    /// Overrides the defaults of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_policy: Option<ClientPolicy>,
 }
@@ -75,12 +75,12 @@ impl Validate for VirtualServiceBackend {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "camelCase")]
 pub struct Listener<R: References = Names> {
-    /// The port.
+    /// Port and protocol.
     pub port_mapping: PortMapping,
     /// Limits towards the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_pool: Option<R::Union<ConnectionPool>>,
-    /// How clients check it.
+    /// Active health check by the clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
     /// When clients stop using an endpoint of it.
@@ -114,7 +114,7 @@ pub struct CloudMapDiscovery<R: References = Names> {
     pub namespace_name: String,
     /// The service; 1 to 1024 characters.
     pub service_name: String,
-    /// What an instance must carry.
+    /// All must be among an instance's attributes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<CloudMapAttribute>>,
     /// Which address of an instance is used.

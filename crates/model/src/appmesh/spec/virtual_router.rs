@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A set of routes, reached on the ports of its listeners.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualRouterSpec {
-    /// The ports that clients call.
+    /// Ports and protocols that clients use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listeners: Option<Vec<VirtualRouterListener>>,
 }
@@ -16,7 +16,7 @@ pub struct VirtualRouterSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualRouterListener {
-    /// The port.
+    /// Port and protocol.
     pub port_mapping: PortMapping,
 }
 

@@ -7,16 +7,16 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Who answers for a name that applications call.
+/// What provides a name that applications call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct VirtualServiceSpec<R: References = Names> {
-    /// Absent means that nobody does.
+    /// Absent means that calls are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<R::Union<Provider<R>>>,
 }
 
-/// Who answers.
+/// What provides a virtual service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "", rename_all = "camelCase")]
 pub enum Provider<R: References = Names> {
@@ -28,7 +28,7 @@ pub enum Provider<R: References = Names> {
 
 union!(Provider<R> { VirtualNode: "virtualNode", VirtualRouter: "virtualRouter" });
 
-/// A node that answers, by name.
+/// A provider that is one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualNodeProvider {
@@ -36,7 +36,7 @@ pub struct VirtualNodeProvider {
     pub virtual_node_name: String,
 }
 
-/// A router that answers, by name.
+/// A provider that is a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualRouterProvider {
@@ -45,7 +45,7 @@ pub struct VirtualRouterProvider {
 }
 
 impl Provider {
-    /// The kind and the name of the resource that answers.
+    /// Kind and name of the providing resource.
     pub fn target(&self) -> (Kind, &str) {
         match self {
             Provider::VirtualNode(node) => (Kind::VirtualNode, &node.virtual_node_name),
