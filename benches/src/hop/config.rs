@@ -43,7 +43,7 @@ use tombolo_xds::{
         },
         google::protobuf::{Any, Duration as ProtoDuration},
     },
-    server::{Peer, Refusal, RefusalCode, Source},
+    server::{Peer, Source, SubscribeError, SubscribeErrorCode},
 };
 
 /// Gives each node its snapshot.
@@ -54,11 +54,11 @@ impl Source for Fixed {
         &self,
         node: &Node,
         _: &Peer,
-    ) -> std::result::Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+    ) -> std::result::Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
         let snapshot = self.0.get(node.id.as_str());
         let unknown = || {
-            Refusal::new(
-                RefusalCode::NotFound,
+            SubscribeError::new(
+                SubscribeErrorCode::NotFound,
                 format!("nobody is called {}", node.id),
             )
         };

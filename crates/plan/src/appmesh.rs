@@ -31,7 +31,7 @@ use tombolo_model::{
 };
 use tombolo_xds::{
     Node,
-    server::{Refusal, RefusalCode},
+    server::{SubscribeError, SubscribeErrorCode},
 };
 
 /// App Mesh: workloads are virtual nodes and virtual gateways, services are virtual services.
@@ -39,9 +39,10 @@ pub struct AppMesh;
 
 impl Dialect for AppMesh {
     /// A proxy's id is an ARN or the path in one, and so is its cluster where the id is something else.
-    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Refusal> {
+    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), SubscribeError> {
         let named = arn::parse_resource(&node.id).or_else(|| arn::parse_resource(&node.cluster));
-        let invalid = |message: String| Refusal::new(RefusalCode::InvalidArgument, message);
+        let invalid =
+            |message: String| SubscribeError::new(SubscribeErrorCode::InvalidArgument, message);
         let Some(named) = named else {
             return Err(invalid(format!(
                 "the node id {:?} is neither an App Mesh ARN nor mesh/MESH/virtualNode/NODE nor \

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 use tombolo_model::{RecordKey, Scope, ScopeView};
-use tombolo_xds::{Node, server::Refusal};
+use tombolo_xds::{Node, server::SubscribeError};
 
 /// A configuration language: how its objects become plans.
 ///
@@ -16,7 +16,7 @@ use tombolo_xds::{Node, server::Refusal};
 /// by itself: a service once for all workloads that call it.
 pub trait Dialect: Send + Sync + 'static {
     /// The workload that a proxy says it belongs to. The scope is `None` where it names none.
-    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Refusal>;
+    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), SubscribeError>;
 
     /// Compiles what the proxies of a workload should do. `None`: there is no such workload.
     fn compile(

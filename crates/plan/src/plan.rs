@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 pub const INGRESS_PORT: u16 = 15000;
 /// Where the redirect rules of a pod send what goes out, and where a gateway takes requests from itself.
 pub const EGRESS_PORT: u16 = 15001;
-/// The header that marks a request that a gateway sends back to itself, with the service and its port.
-pub const MARK: &str = "x-tombolo-virtual-service";
+/// The header in which a gateway names the service and its port in requests that it sends back to itself.
+pub const SERVICE_HEADER: &str = "x-tombolo-virtual-service";
 
 /// Everything that the proxies of one workload should do. All proxies of a workload share it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
     /// What happens to calls that `outbound` does not know.
-    pub unknown: UnknownDestination,
+    pub egress: EgressPolicy,
     /// Whether listeners take connections over IPv6 too, and not over IPv4 alone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dual_stack: bool,
@@ -33,16 +33,16 @@ pub struct Plan {
     pub clusters: BTreeMap<Arc<str>, Shared<Cluster>>,
     /// Where access is logged.
     pub access_log: Option<AccessLog>,
-    /// What the dialect's objects refer to in vain.
+    /// What the dialect's objects refer to although it does not exist, and what cannot be done as asked.
     pub warnings: Vec<Warning>,
 }
 
-/// What happens to a call for which nothing is planned.
+/// What happens to a call to a destination that no backend has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub enum UnknownDestination {
+pub enum EgressPolicy {
     /// HTTP on a known port gets 404, all else is closed.
     #[default]
-    Refuse,
+    Deny,
     /// It goes where it was going, through this cluster.
     PassThrough(Arc<str>),
 }
@@ -60,20 +60,20 @@ pub struct Inbound {
     pub timeout: Timeout,
 }
 
-/// What a gateway lets in. A request passes it twice: the routes of its entrance choose a service, change
-/// the request and send it back to the gateway itself, marked with the service; there the service's own
-/// routes see it as it then is.
+/// What a gateway lets in. A request passes it twice: the routes of its listener choose a service, rewrite
+/// the request and send it back to the gateway itself, with the service in a header; there the service's own
+/// routes match the rewritten request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Gateway {
-    /// Its ports.
-    pub entrances: Vec<Entrance>,
-    /// The routes of the services, each for marked requests alone.
-    pub inside: Vec<Route>,
+    /// The ports on which it accepts requests.
+    pub listeners: Vec<GatewayListener>,
+    /// The routes of the services, each for requests with its service in [`SERVICE_HEADER`].
+    pub service_routes: Vec<Route>,
 }
 
-/// A port of a gateway.
+/// A port on which a gateway accepts requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Entrance {
+pub struct GatewayListener {
     /// The port.
     pub port: u16,
     /// What is spoken.
@@ -175,37 +175,37 @@ pub struct Route {
     pub timeout: Timeout,
     /// When they are tried again.
     pub retry: Option<Retry>,
-    /// What is changed in them on the way.
-    #[serde(skip_serializing_if = "Changes::is_none")]
-    pub changes: Changes,
+    /// What is rewritten in them on the way.
+    #[serde(skip_serializing_if = "RequestRewrite::is_none")]
+    pub rewrite: RequestRewrite,
 }
 
-/// What is changed in a request before it is sent on.
+/// What is rewritten in a request before it is sent on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Changes {
+pub struct RequestRewrite {
     /// The host, to this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The path, without the query.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathChange>,
+    pub path: Option<PathRewrite>,
     /// Headers that are set, whatever they were.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub set: Vec<(String, String)>,
+    pub set_headers: Vec<(String, String)>,
     /// Headers that are taken out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remove: Vec<String>,
+    pub remove_headers: Vec<String>,
 }
 
-impl Changes {
+impl RequestRewrite {
     fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// How a path is changed.
+/// How a path is rewritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum PathChange {
+pub enum PathRewrite {
     /// What it begins with, and the slash that follows, are replaced.
     Prefix {
         /// What it begins with.
@@ -213,8 +213,8 @@ pub enum PathChange {
         /// What that becomes; ends with a slash.
         to: String,
     },
-    /// It is replaced as a whole.
-    Whole(String),
+    /// The full path is replaced.
+    Full(String),
 }
 
 /// A cluster and its share of the traffic.
@@ -271,7 +271,7 @@ pub enum PathMatch {
     Prefix(String),
     /// Equal.
     Exact(String),
-    /// As a whole, RE2.
+    /// Matches RE2 from its first to its last character.
     Regex(String),
 }
 
@@ -297,9 +297,9 @@ pub enum ValueMatch {
     Prefix(String),
     /// Ends with.
     Suffix(String),
-    /// As a whole, RE2.
+    /// Matches RE2 from its first to its last character.
     Regex(String),
-    /// A whole number from the first, included, to the second, excluded.
+    /// An integer from the first, inclusive, to the second, exclusive.
     Range(i64, i64),
 }
 
@@ -332,7 +332,7 @@ pub struct Cluster {
     /// Active checks.
     pub health_check: Option<HealthCheck>,
     /// Passive checks.
-    pub outlier: Option<Outlier>,
+    pub outlier: Option<OutlierDetection>,
 }
 
 impl Part for VirtualHost {
@@ -361,7 +361,7 @@ pub enum Discovery {
     },
     /// The application beside the proxy.
     Local {
-        /// Its port.
+        /// The port of the application.
         port: u16,
         /// Whether it is reached over IPv6.
         ipv6: bool,
@@ -442,7 +442,7 @@ pub struct HealthCheck {
 
 /// A passive health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Outlier {
+pub struct OutlierDetection {
     /// Consecutive errors that eject.
     pub errors: u32,
     /// How often ejected endpoints are looked at again.
@@ -471,7 +471,7 @@ pub enum LogFormat {
     Json(Vec<(String, String)>),
 }
 
-/// Something that an object refers to in vain, or that cannot be done as asked.
+/// Something that an object refers to although it does not exist, or that cannot be done as asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Warning {
     /// The object: `mesh/m/virtualNode/n`.

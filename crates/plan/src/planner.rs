@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tombolo_model::{Change, RecordKey, Scope, View};
 use tombolo_xds::{
     Propagation, Snapshot,
-    server::{Refusal, RefusalCode},
+    server::{SubscribeError, SubscribeErrorCode},
 };
 
 /// The published snapshots, for those who only read them.
@@ -89,13 +89,13 @@ impl Planner {
         &mut self,
         view: &View,
         workload: &Workload,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
         if let Some(receiver) = self.published.subscribe(workload) {
             return Ok(receiver);
         }
         let missing = || {
-            Refusal::new(
-                RefusalCode::NotFound,
+            SubscribeError::new(
+                SubscribeErrorCode::NotFound,
                 format!("{workload} does not exist: create it, or correct APPMESH_RESOURCE_ARN"),
             )
         };
@@ -108,7 +108,10 @@ impl Planner {
             Compiled::Failed => {
                 let message =
                     format!("{workload} cannot be planned: see the log of the control plane");
-                return Err(Refusal::new(RefusalCode::Unavailable, message));
+                return Err(SubscribeError::new(
+                    SubscribeErrorCode::Unavailable,
+                    message,
+                ));
             }
         }
         let (snapshot, warnings) = planner.result(&workload.key).ok_or_else(missing)?;

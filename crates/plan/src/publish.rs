@@ -20,7 +20,7 @@ use tombolo_store::{Event, Store};
 use tombolo_telemetry::Causes;
 use tombolo_xds::{
     Node, Propagation, Snapshot,
-    server::{Peer, Refusal, RefusalCode, Source},
+    server::{Peer, Source, SubscribeError, SubscribeErrorCode},
 };
 
 /// Within this time every kept result is compiled again although nothing seems to have changed. What that finds
@@ -56,7 +56,7 @@ struct Inner {
 /// A proxy that waits for the first plan of its workload.
 struct Waiting {
     workload: Workload,
-    answer: oneshot::Sender<Result<watch::Receiver<Arc<Snapshot>>, Refusal>>,
+    answer: oneshot::Sender<Result<watch::Receiver<Arc<Snapshot>>, SubscribeError>>,
 }
 
 impl Publisher {
@@ -161,7 +161,7 @@ impl Publisher {
     async fn verify(&self, planner: Planner) -> Planner {
         let view = self.inner.store.view();
         if view.revision != *self.inner.processed.borrow() {
-            // Changes are on their way; what differs now is not a drift.
+            // RequestRewrite are on their way; what differs now is not a drift.
             return planner;
         }
         blocking(planner, move |planner| {
@@ -202,7 +202,7 @@ impl Publisher {
         warnings
     }
 
-    fn workload_of(&self, node: &Node) -> Result<Workload, Refusal> {
+    fn workload_of(&self, node: &Node) -> Result<Workload, SubscribeError> {
         let (scope, key) = self.inner.dialect.workload_of(node)?;
         let scope = scope.unwrap_or_else(|| self.inner.home.clone());
         Ok(Workload { scope, key })
@@ -214,12 +214,12 @@ impl Source for Publisher {
         &self,
         node: &Node,
         _peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
         let workload = self.workload_of(node)?;
         if let Some(receiver) = self.inner.published.subscribe(&workload) {
             return Ok(receiver);
         }
-        let unavailable = |message| Refusal::new(RefusalCode::Unavailable, message);
+        let unavailable = |message| SubscribeError::new(SubscribeErrorCode::Unavailable, message);
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { workload, answer };
         let queued = self.inner.waiting.try_send(waiting);

@@ -23,7 +23,7 @@ struct Inner<T: Part> {
 }
 
 impl<T: Part> Shared<T> {
-    /// The encoded form; `encode` makes it when nobody has asked for it before.
+    /// The encoded form; `encode` makes it at the first call.
     pub(crate) fn encoded(&self, encode: impl FnOnce(&T) -> T::Encoded) -> &T::Encoded {
         self.0.encoded.get_or_init(|| encode(&self.0.value))
     }

@@ -24,7 +24,7 @@ use tonic::codegen::{BoxFuture, Service as TowerService, http};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
-pub use source::{Peer, Refusal, RefusalCode, Source};
+pub use source::{Peer, Source, SubscribeError, SubscribeErrorCode};
 
 use self::codec::XdsCodec;
 use self::connected_proxies::ConnectedProxies;
@@ -138,7 +138,7 @@ const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 const MAX_HEADER_BYTES: u32 = 32 << 10;
 
 /// Responses that may wait for the connection, per stream.
-const QUEUE: usize = 2;
+const RESPONSE_QUEUE: usize = 2;
 
 async fn until(mut stopping: watch::Receiver<bool>) {
     // An error means that the server is gone, which is a stop too.
@@ -172,7 +172,7 @@ impl<S: Source> Service<S> {
     ) -> Response<ReceiverStream<Result<Push, Status>>> {
         let connection = request.extensions().get::<ConnectedPeer>().cloned();
         let (headers, _, inbound) = request.into_parts();
-        let (outbound, responses) = tokio::sync::mpsc::channel(QUEUE);
+        let (outbound, responses) = tokio::sync::mpsc::channel(RESPONSE_QUEUE);
         let stream = stream::Stream::<S, D> {
             source: self.source.clone(),
             proxies: self.proxies.clone(),

@@ -108,7 +108,7 @@ async fn follow(protocol: Protocol) {
     .await;
     assert_eq!(nack.1, ["broken".into()], "{}", nack.0);
     assert!(nack.0.contains("no.such"), "{}", nack.0);
-    assert_eq!(control.proxies.spread(5).acked, 0);
+    assert_eq!(control.proxies.ack_counts(5).acked, 0);
     envoy.answers(front, "three").await;
 
     // Endpoints still follow while it is there, and taking it back heals the proxy.

@@ -190,7 +190,7 @@ async fn a_rejected_resource_is_named_in_the_registry_and_the_rest_is_adopted() 
     assert_eq!((&*nack.reason, nack.revision), ("b: cannot be done", 1));
     assert_eq!(nack.names, ["b".into()]);
     assert_eq!(
-        control.proxies.spread(1).acked,
+        control.proxies.ack_counts(1).acked,
         0,
         "one of them is not in place"
     );
@@ -388,7 +388,7 @@ async fn a_proxy_that_does_not_read_holds_up_nobody() {
     };
     assert_eq!(acked("slow"), 0);
     until(&control.proxies, "the quick one is done", |registry| {
-        (registry.spread(39).acked == 1).then_some(())
+        (registry.ack_counts(39).acked == 1).then_some(())
     })
     .await;
 }

@@ -20,7 +20,7 @@ use tombolo_store::Store;
 use tombolo_tests::{ACCOUNT, Program, ProxyKind, REGION, mesh::Mesh, need};
 use tombolo_xds::{
     ConnectedProxies, Node, Server, Snapshot,
-    server::{Peer, Refusal, Source},
+    server::{Peer, Source, SubscribeError},
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl Source for Observed {
         &self,
         node: &Node,
         peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
         let receiver = self.publisher.subscribe(node, peer).await?;
         let pod = pod_of(node).to_owned();
         self.given

@@ -1,8 +1,8 @@
 //! Clusters of App Mesh: their names and what is known of them from listeners.
 
 use crate::plan::{
-    AddressFamily, Cluster, Discovery, EndpointQuery, HealthCheck, Limits, Outlier, Protocol,
-    Timeout,
+    AddressFamily, Cluster, Discovery, EndpointQuery, HealthCheck, Limits, OutlierDetection,
+    Protocol, Timeout,
 };
 use std::{sync::Arc, time::Duration};
 use tombolo_model::appmesh::{
@@ -16,9 +16,9 @@ use tombolo_model::appmesh::{
     },
 };
 
-/// How long a request may take where nobody says otherwise (facts/walkthroughs.md §2.2).
+/// How long a request may take where nothing else is configured (facts/walkthroughs.md §2.2).
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a stream may be silent where nobody says otherwise.
+/// How long a stream may be silent where nothing else is configured.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Both.
 pub(super) const DEFAULT_TIMEOUT: Timeout = Timeout {
@@ -171,12 +171,15 @@ pub(super) fn remote(
             healthy_threshold: check.healthy_threshold,
             unhealthy_threshold: check.unhealthy_threshold,
         }),
-        outlier: listener.outlier_detection.as_ref().map(|outlier| Outlier {
-            errors: u32::try_from(outlier.max_server_errors).unwrap_or(u32::MAX),
-            interval: outlier.interval.length(),
-            ejection: outlier.base_ejection_duration.length(),
-            percent: outlier.max_ejection_percent,
-        }),
+        outlier: listener
+            .outlier_detection
+            .as_ref()
+            .map(|outlier| OutlierDetection {
+                errors: u32::try_from(outlier.max_server_errors).unwrap_or(u32::MAX),
+                interval: outlier.interval.length(),
+                ejection: outlier.base_ejection_duration.length(),
+                percent: outlier.max_ejection_percent,
+            }),
     }
 }
 

@@ -4,8 +4,8 @@ use super::{Compiler, access_log, cluster, matching, node::client_policy};
 use crate::{
     dialect::Topic,
     plan::{
-        Changes, EGRESS_PORT, Entrance, Gateway, Handler, HeaderMatch, MARK, PathChange, Route,
-        Target, Timeout, ValueMatch,
+        EGRESS_PORT, Gateway, GatewayListener, Handler, HeaderMatch, PathRewrite, RequestRewrite,
+        Route, SERVICE_HEADER, Target, Timeout, ValueMatch,
     },
 };
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use tombolo_model::{
     },
 };
 
-/// Nothing is timed on the way back to the gateway itself: the routes inside have their own limits, and
+/// Nothing is timed on the way back to the gateway itself: the routes of the service have their own limits, and
 /// the shorter of two would win.
 const UNLIMITED: Timeout = Timeout {
     request: None,
@@ -66,8 +66,13 @@ impl Compiler<'_, '_, '_> {
                 .iter()
                 .filter(|(_, spec)| spec.match_port().is_none_or(|port| port == mapping.port))
                 .filter_map(|(route, spec)| {
-                    let planned =
-                        self.gateway_route(route, spec, &back, policy, &mut gateway.inside)?;
+                    let planned = self.gateway_route(
+                        route,
+                        spec,
+                        &back,
+                        policy,
+                        &mut gateway.service_routes,
+                    )?;
                     Some((spec, planned))
                 })
                 .collect();
@@ -75,7 +80,7 @@ impl Compiler<'_, '_, '_> {
                 let order = matching::order(spec.priority, &route.matcher, &route.name);
                 (spec.priority.unwrap_or(u32::MAX), host_rank(spec), order)
             });
-            gateway.entrances.push(Entrance {
+            gateway.listeners.push(GatewayListener {
                 port: mapping.port,
                 protocol: cluster::protocol(mapping.protocol),
                 routes: here.into_iter().map(|(_, route)| route).collect(),
@@ -84,7 +89,7 @@ impl Compiler<'_, '_, '_> {
         self.plan.gateway = Some(gateway);
     }
 
-    /// A route of an entrance; the routes of its service are added to those inside. `None`: it leads
+    /// A route of a listener; the routes of its service are added to `service_routes`. `None`: it leads
     /// nowhere.
     fn gateway_route(
         &mut self,
@@ -92,33 +97,33 @@ impl Compiler<'_, '_, '_> {
         spec: &GatewayRouteSpec,
         back: &Arc<str>,
         policy: Option<&ClientPolicy>,
-        inside: &mut Vec<Route>,
+        service_routes: &mut Vec<Route>,
     ) -> Option<Route> {
         let (_, target) = spec.target()?;
-        let mark = self.inside(key, target, policy, inside)?;
+        let mark = self.service_routes(key, target, policy, service_routes)?;
         let service = &target.virtual_service.virtual_service_name;
-        let (mut matcher, hostname, mut changes) =
+        let (mut matcher, hostname, mut rewrite) =
             if let Some(route) = spec.http_route.as_ref().or(spec.http2_route.as_ref()) {
-                let rewrite = route.action.rewrite.as_ref();
-                let changes = Changes {
-                    host: new_host(service, rewrite.and_then(|rewrite| rewrite.hostname)),
-                    path: path_change(&route.matcher, rewrite),
-                    ..Changes::default()
+                let asked = route.action.rewrite.as_ref();
+                let rewrite = RequestRewrite {
+                    host: new_host(service, asked.and_then(|rewrite| rewrite.hostname)),
+                    path: path_rewrite(&route.matcher, asked),
+                    ..RequestRewrite::default()
                 };
                 let matcher = matching::gateway_http(&route.matcher);
-                (matcher, route.matcher.hostname.as_ref(), changes)
+                (matcher, route.matcher.hostname.as_ref(), rewrite)
             } else {
                 let route = spec.grpc_route.as_ref()?;
-                let rewrite = route.action.rewrite.as_ref();
-                let changes = Changes {
-                    host: new_host(service, rewrite.and_then(|rewrite| rewrite.hostname)),
-                    ..Changes::default()
+                let asked = route.action.rewrite.as_ref();
+                let rewrite = RequestRewrite {
+                    host: new_host(service, asked.and_then(|rewrite| rewrite.hostname)),
+                    ..RequestRewrite::default()
                 };
                 let matcher = matching::gateway_grpc(&route.matcher);
-                (matcher, route.matcher.hostname.as_ref(), changes)
+                (matcher, route.matcher.hostname.as_ref(), rewrite)
             };
         matcher.headers.extend(hostname.and_then(host));
-        changes.set.push((MARK.to_owned(), mark));
+        rewrite.set_headers.push((SERVICE_HEADER.to_owned(), mark));
         Some(Route {
             origin: key.to_string().into(),
             name: key.name.to_string(),
@@ -129,17 +134,17 @@ impl Compiler<'_, '_, '_> {
             }],
             timeout: UNLIMITED,
             retry: None,
-            changes,
+            rewrite,
         })
     }
 
     /// Adds the routes of a service for requests that carry its mark, once; answers with the mark.
-    fn inside(
+    fn service_routes(
         &mut self,
         route: &ResourceKey,
         target: &GatewayRouteTarget,
         policy: Option<&ClientPolicy>,
-        inside: &mut Vec<Route>,
+        service_routes: &mut Vec<Route>,
     ) -> Option<String> {
         let name = target.virtual_service.virtual_service_name.as_str();
         let service = self.service(route, name);
@@ -164,19 +169,19 @@ impl Compiler<'_, '_, '_> {
         };
         let mark = format!("{}:{port}", name.to_ascii_lowercase());
         let is_marked = HeaderMatch {
-            name: MARK.to_owned(),
+            name: SERVICE_HEADER.to_owned(),
             value: ValueMatch::Exact(mark.clone()),
             invert: false,
         };
-        if !inside
+        if !service_routes
             .iter()
             .any(|route| route.matcher.headers.contains(&is_marked))
         {
             for route in hosts.iter().flat_map(|host| &host.routes) {
                 let mut route = route.clone();
                 route.matcher.headers.push(is_marked.clone());
-                route.changes.remove.push(MARK.to_owned());
-                inside.push(route);
+                route.rewrite.remove_headers.push(SERVICE_HEADER.to_owned());
+                service_routes.push(route);
             }
         }
         Some(mark)
@@ -220,15 +225,15 @@ fn new_host(service: &str, rewrite: Option<HostnameRewrite>) -> Option<String> {
 
 /// A matched prefix becomes `/` unless something else is said; a matched path stays unless it is said what
 /// it becomes.
-fn path_change(
+fn path_rewrite(
     matcher: &HttpGatewayRouteMatch,
     rewrite: Option<&HttpGatewayRouteRewrite>,
-) -> Option<PathChange> {
+) -> Option<PathRewrite> {
     let whole = rewrite
         .and_then(|rewrite| rewrite.path.as_ref())
         .and_then(|path| path.exact.as_ref());
     if let Some(whole) = whole {
-        return Some(PathChange::Whole(whole.clone()));
+        return Some(PathRewrite::Full(whole.clone()));
     }
     let from = matcher.prefix.as_ref()?;
     let prefix = rewrite.and_then(|rewrite| rewrite.prefix.as_ref());
@@ -237,7 +242,7 @@ fn path_change(
         None if prefix.is_some_and(|p| p.default_prefix == Some(Switch::Disabled)) => return None,
         None => "/",
     };
-    (from != to).then(|| PathChange::Prefix {
+    (from != to).then(|| PathRewrite::Prefix {
         from: from.clone(),
         to: to.to_owned(),
     })

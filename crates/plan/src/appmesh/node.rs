@@ -2,8 +2,8 @@
 
 use super::{Compiler, access_log, cloudmap, cluster};
 use crate::plan::{
-    Changes, EGRESS_PORT, Handler, INGRESS_PORT, Inbound, Match, Outbound, Route, Target,
-    UnknownDestination, VirtualHost,
+    EGRESS_PORT, EgressPolicy, Handler, INGRESS_PORT, Inbound, Match, Outbound, RequestRewrite,
+    Route, Target, VirtualHost,
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use tombolo_model::appmesh::{
@@ -148,7 +148,7 @@ impl Compiler<'_, '_, '_> {
             == Some(EgressFilterType::AllowAll);
         if passes {
             let name = open(self, format!("cds_egress_{mesh}_passthrough"));
-            self.plan.unknown = UnknownDestination::PassThrough(name);
+            self.plan.egress = EgressPolicy::PassThrough(name);
         }
         let amazon = open(self, format!("cds_egress_{mesh}_amazonaws"));
         for outbound in &mut ports.outbound {
@@ -156,7 +156,7 @@ impl Compiler<'_, '_, '_> {
                 hosts.push(
                     open_host(&self.plan.origin, "amazonaws", "*.amazonaws.com", &amazon).into(),
                 );
-                if let UnknownDestination::PassThrough(cluster) = &self.plan.unknown {
+                if let EgressPolicy::PassThrough(cluster) = &self.plan.egress {
                     hosts.push(open_host(&self.plan.origin, "passthrough", "*", cluster).into());
                 }
             }
@@ -217,7 +217,7 @@ fn open_host(origin: &Arc<str>, name: &str, domain: &str, cluster: &Arc<str>) ->
             }],
             timeout: cluster::DEFAULT_TIMEOUT,
             retry: None,
-            changes: Changes::default(),
+            rewrite: RequestRewrite::default(),
         }],
     }
 }

@@ -3,7 +3,7 @@
 use super::{Objects, cloudmap, cluster, matching, retry, warn};
 use crate::{
     dialect::{Reads, ServicePlan, Topic},
-    plan::{Changes, Discovery, Handler, Match, Route, Target, TcpRoute, VirtualHost},
+    plan::{Discovery, Handler, Match, RequestRewrite, Route, Target, TcpRoute, VirtualHost},
 };
 use std::sync::Arc;
 use tombolo_model::{
@@ -98,7 +98,7 @@ impl<'a> ServiceCompiler<'a, '_> {
                     targets,
                     timeout: cluster::DEFAULT_TIMEOUT,
                     retry: Some(retry::default()),
-                    changes: Changes::default(),
+                    rewrite: RequestRewrite::default(),
                 }])
             };
             self.plan.ports.insert(mapping.port, handler);
@@ -186,12 +186,12 @@ impl<'a> ServiceCompiler<'a, '_> {
             targets: self.targets(&action.weighted_targets, mapping),
             timeout: cluster::request_timeout(timeout),
             retry: Some(policy.map_or_else(retry::default, retry::explicit)),
-            changes: Changes::default(),
+            rewrite: RequestRewrite::default(),
         };
         Some((spec.priority, route))
     }
 
-    /// The clusters of weighted targets. Their sum may be 0: then nobody is sent to.
+    /// The clusters of weighted targets. Their sum may be 0: then requests are refused.
     fn targets(&mut self, targets: &[WeightedTarget], mapping: PortMapping) -> Vec<Target> {
         let planned: Vec<Target> = targets
             .iter()

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Shared,
-    plan::{Discovery, Handler, PathMatch, Protocol, UnknownDestination, VirtualHost},
+    plan::{Discovery, EgressPolicy, Handler, PathMatch, Protocol, VirtualHost},
     sample::{
         MESH, NAMESPACE, Sample, caller, compile, concerns, listening, node, provided, registered,
         route, routed, router, service, shares, weighted,
@@ -180,7 +180,7 @@ fn allow_all_passes_what_no_backend_claims() {
 fn absent_egress_filter_refuses_as_drop_all_does() {
     for mesh in [json!({}), drop_all()] {
         let plan = plan(&two_shades(mesh), "web");
-        assert_eq!(plan.unknown, UnknownDestination::Refuse);
+        assert_eq!(plan.egress, EgressPolicy::Deny);
         let domains = hosts(&plan, 8081).iter().flat_map(|host| &host.domains);
         assert_eq!(
             domains.collect::<Vec<_>>(),

@@ -4,7 +4,7 @@ use super::{
     endpoint::{assignment, host},
     protobuf::{ads, duration, no, number, origin, pack, yes},
 };
-use crate::plan::{AddressFamily, Cluster, Discovery, HealthCheck, Outlier, Protocol};
+use crate::plan::{self, AddressFamily, Cluster, Discovery, HealthCheck, Protocol};
 use tombolo_xds::{
     Resource,
     envoy::pb::envoy::{
@@ -175,7 +175,7 @@ fn health_check(cluster: &str, check: &HealthCheck) -> core::HealthCheck {
     }
 }
 
-fn outlier(plan: &Outlier) -> OutlierDetection {
+fn outlier(plan: &plan::OutlierDetection) -> OutlierDetection {
     let zero = number(0);
     OutlierDetection {
         consecutive_5xx: number(plan.errors),

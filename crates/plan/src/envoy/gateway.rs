@@ -6,7 +6,7 @@ use super::{
     protobuf::{any_address, origin, socket},
     route::{self, inbound_name, outbound_name},
 };
-use crate::plan::{EGRESS_PORT, Entrance, Gateway, Plan};
+use crate::plan::{EGRESS_PORT, Gateway, GatewayListener, Plan};
 use prost::Message;
 use tombolo_xds::{
     Kind, Resource,
@@ -30,37 +30,37 @@ pub(super) fn update(
     if is_same && before == Some(gateway) {
         return;
     }
-    let listener = |port| format!("lds_ingress_0.0.0.0_{port}");
-    for entrance in before.into_iter().flat_map(|gateway| &gateway.entrances) {
+    let name_of = |port| format!("lds_ingress_0.0.0.0_{port}");
+    for listener in before.into_iter().flat_map(|gateway| &gateway.listeners) {
         if !gateway
-            .entrances
+            .listeners
             .iter()
-            .any(|other| other.port == entrance.port)
+            .any(|other| other.port == listener.port)
         {
-            snapshot.remove(Kind::Listener, &listener(entrance.port));
-            snapshot.remove(Kind::Route, &inbound_name(entrance.port));
+            snapshot.remove(Kind::Listener, &name_of(listener.port));
+            snapshot.remove(Kind::Route, &inbound_name(listener.port));
         }
     }
     let back = format!("lds_egress_127.0.0.1_{EGRESS_PORT}");
-    if gateway.entrances.is_empty() {
+    if gateway.listeners.is_empty() {
         snapshot.remove(Kind::Listener, &back);
         snapshot.remove(Kind::Route, &outbound_name(EGRESS_PORT));
         return;
     }
-    for entrance in &gateway.entrances {
-        let Entrance {
+    for listener in &gateway.listeners {
+        let GatewayListener {
             port,
             protocol,
             routes,
-        } = entrance;
-        let statistics = ingress_statistics(gateway.entrances.len(), *protocol, *port);
+        } = listener;
+        let statistics = ingress_statistics(gateway.listeners.len(), *protocol, *port);
         let table = inbound_name(*port);
         let filter = http(plan.access_log.as_ref(), statistics, table.clone());
         let address = any_address(plan.dual_stack, *port);
         let direction = TrafficDirection::Inbound;
         snapshot.insert(one(
             plan,
-            listener(*port),
+            name_of(*port),
             address,
             *port,
             direction,
@@ -83,7 +83,7 @@ pub(super) fn update(
         filter,
         &table,
     ));
-    snapshot.insert(route::table(&plan.origin, &table, &gateway.inside));
+    snapshot.insert(route::table(&plan.origin, &table, &gateway.service_routes));
 }
 
 fn one(

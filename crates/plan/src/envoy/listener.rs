@@ -7,8 +7,8 @@ use super::{
     route::{self, inbound_name, outbound_name},
 };
 use crate::plan::{
-    AccessLog, EGRESS_PORT, Handler, INGRESS_PORT, Inbound, Outbound, Plan, Protocol, Target,
-    UnknownDestination,
+    AccessLog, EGRESS_PORT, EgressPolicy, Handler, INGRESS_PORT, Inbound, Outbound, Plan, Protocol,
+    Target,
 };
 use prost::Message;
 use std::{net::IpAddr, time::Duration};
@@ -64,7 +64,7 @@ pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builde
     }
     let is_same = is_same
         && previous.is_some_and(|previous| {
-            previous.unknown == plan.unknown && same_chains(&previous.outbound, &plan.outbound)
+            previous.egress == plan.egress && same_chains(&previous.outbound, &plan.outbound)
         });
     if !is_same {
         snapshot.insert(egress(plan));
@@ -102,9 +102,9 @@ fn egress(plan: &Plan) -> Resource {
         .outbound
         .iter()
         .map(|outbound| outbound_chain(plan, outbound));
-    let default = match &plan.unknown {
-        UnknownDestination::Refuse => None,
-        UnknownDestination::PassThrough(cluster) => {
+    let default = match &plan.egress {
+        EgressPolicy::Deny => None,
+        EgressPolicy::PassThrough(cluster) => {
             let target = Target {
                 cluster: cluster.clone(),
                 weight: 1,
@@ -278,7 +278,7 @@ pub(super) fn http(
     })
 }
 
-/// `None` when there is nobody to send to: a chain without filters closes the connection.
+/// `None` when there is no target: a chain without filters closes the connection.
 fn tcp_proxy(
     plan: &Plan,
     stat_prefix: &str,

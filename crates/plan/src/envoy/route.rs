@@ -3,8 +3,8 @@
 use super::protobuf::{self, duration, limit, number, pack, yes};
 use crate::{
     plan::{
-        Changes, Handler, HeaderMatch, Inbound, Match, PathChange, PathMatch, Plan, Protocol,
-        Retry, Route, Target, ValueMatch, VirtualHost,
+        Handler, HeaderMatch, Inbound, Match, PathMatch, PathRewrite, Plan, Protocol,
+        RequestRewrite, Retry, Route, Target, ValueMatch, VirtualHost,
     },
     shared::Shared,
 };
@@ -115,7 +115,7 @@ fn table_of_application(origin: &Arc<str>, inbound: &Inbound) -> Resource {
         }],
         timeout: inbound.timeout,
         retry: None,
-        changes: Changes::default(),
+        rewrite: RequestRewrite::default(),
     };
     let host = VirtualHost {
         origin: origin.clone(),
@@ -189,8 +189,8 @@ fn one_route(route: &Route) -> route::Route {
         )),
     };
     let set = route
-        .changes
-        .set
+        .rewrite
+        .set_headers
         .iter()
         .map(|(name, value)| HeaderValueOption {
             header: Some(HeaderValue {
@@ -206,36 +206,36 @@ fn one_route(route: &Route) -> route::Route {
         r#match: Some(matcher(&route.matcher)),
         action: Some(action),
         request_headers_to_add: set.collect(),
-        request_headers_to_remove: route.changes.remove.clone(),
+        request_headers_to_remove: route.rewrite.remove_headers.clone(),
         metadata: protobuf::origin(&route.origin),
         ..Default::default()
     }
 }
 
 fn forward(to: ClusterSpecifier, route: &Route) -> RouteAction {
-    let changes = &route.changes;
+    let rewrite = &route.rewrite;
     RouteAction {
         cluster_specifier: Some(to),
         timeout: limit(route.timeout.request),
         idle_timeout: limit(route.timeout.idle),
         retry_policy: route.retry.as_ref().map(retry_policy),
-        host_rewrite_specifier: changes
+        host_rewrite_specifier: rewrite
             .host
             .clone()
             .map(HostRewriteSpecifier::HostRewriteLiteral),
-        regex_rewrite: changes.path.as_ref().map(path_change),
+        regex_rewrite: rewrite.path.as_ref().map(path_rewrite),
         ..Default::default()
     }
 }
 
 /// A prefix with the slash after it, if there is one: Envoy's own prefix rewrite would leave two.
-fn path_change(change: &PathChange) -> RegexMatchAndSubstitute {
-    let (pattern, to) = match change {
-        PathChange::Prefix { from, to } => {
+fn path_rewrite(rewrite: &PathRewrite) -> RegexMatchAndSubstitute {
+    let (pattern, to) = match rewrite {
+        PathRewrite::Prefix { from, to } => {
             let from = from.strip_suffix('/').unwrap_or(from);
             (format!("^{}/?", regex::escape(from)), to)
         }
-        PathChange::Whole(to) => ("^.+$".to_owned(), to),
+        PathRewrite::Full(to) => ("^.+$".to_owned(), to),
     };
     RegexMatchAndSubstitute {
         pattern: Some(regex_matcher(&pattern)),

@@ -286,7 +286,7 @@ impl Panicky {
 }
 
 impl Dialect for Panicky {
-    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Refusal> {
+    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), SubscribeError> {
         AppMesh.workload_of(node)
     }
 
@@ -366,7 +366,7 @@ fn a_compilation_that_panics_touches_its_own_workload_or_service_alone() {
     )
     .follow(&stage.sample.view, &workload("web"))
     .expect_err("it cannot be planned");
-    assert_eq!(refused.code, RefusalCode::Unavailable);
+    assert_eq!(refused.code, SubscribeErrorCode::Unavailable);
 
     // With the next change, or the next verification, all is as it should be.
     panics.store(false, std::sync::atomic::Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tombolo_proxy::Options;
-use tombolo_xds::server::{Peer, Refusal, ServerOptions, Source};
+use tombolo_xds::server::{Peer, ServerOptions, Source, SubscribeError};
 use tombolo_xds::{ConnectedProxies, Node, Resource, Server, Snapshot};
 
 use super::resources::*;
@@ -19,7 +19,7 @@ impl Source for Same {
         &self,
         _node: &Node,
         _peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
         Ok(self.0.clone())
     }
 }
@@ -60,7 +60,7 @@ impl Control {
 
     pub fn wait_acked(&self, revision: u64) {
         wait_for("the acknowledgement", || {
-            (self.proxies.spread(revision).acked >= 1).then_some(())
+            (self.proxies.ack_counts(revision).acked >= 1).then_some(())
         });
     }
 

@@ -15,7 +15,7 @@ use crate::resource::Kind;
 /// Streams that ended are remembered up to this number and age, so that an operator sees
 /// what was there a moment ago.
 const MAX_ENDED: usize = 1000;
-const MAX_ENDED_AGE: Duration = Duration::from_secs(3600);
+const ENDED_RETENTION: Duration = Duration::from_secs(3600);
 
 /// A rejection is cut to this many names and bytes: it comes from the proxy.
 const MAX_NACK_NAMES: usize = 20;
@@ -99,7 +99,7 @@ pub struct Nack {
 
 /// How many proxies have a revision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct Spread {
+pub struct AckCounts {
     /// Connected proxies that acknowledged it.
     pub acked: usize,
     /// All connected proxies.
@@ -139,9 +139,9 @@ impl ConnectedProxies {
     }
 
     /// How many of the connected proxies have acknowledged this revision or a later one.
-    pub fn spread(&self, revision: u64) -> Spread {
+    pub fn ack_counts(&self, revision: u64) -> AckCounts {
         let streams = lock(&self.0.streams);
-        Spread {
+        AckCounts {
             acked: streams
                 .acked
                 .range(revision..)
@@ -151,7 +151,7 @@ impl ConnectedProxies {
         }
     }
 
-    /// Ticks whenever [`ConnectedProxies::spread`] may have changed.
+    /// Ticks whenever [`ConnectedProxies::ack_counts`] may have changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
@@ -161,7 +161,7 @@ impl ConnectedProxies {
     pub async fn wait_acked(&self, revision: u64, proxies: usize) {
         let mut changes = self.changes();
         loop {
-            let Spread { acked, connected } = self.spread(revision);
+            let AckCounts { acked, connected } = self.ack_counts(revision);
             if connected >= proxies && acked == connected {
                 return;
             }
@@ -224,13 +224,16 @@ impl Inner {
 
 impl Streams {
     fn prune(&mut self, now: SystemTime) {
-        let is_old = |at: &SystemTime| now.duration_since(*at).is_ok_and(|age| age > MAX_ENDED_AGE);
+        let is_old = |at: &SystemTime| {
+            now.duration_since(*at)
+                .is_ok_and(|age| age > ENDED_RETENTION)
+        };
         while self.ended.len() > MAX_ENDED || self.ended.front().is_some_and(|(at, _)| is_old(at)) {
             self.ended.pop_front();
         }
     }
 
-    fn uncount(&mut self, revision: u64) {
+    fn forget_ack(&mut self, revision: u64) {
         if let Some(count) = self.acked.get_mut(&revision) {
             *count -= 1;
             if *count == 0 {
@@ -301,7 +304,7 @@ impl Entry {
         }
         lock(&self.proxy).revision_acked = revision;
         let mut streams = lock(&self.registry.0.streams);
-        streams.uncount(self.acked);
+        streams.forget_ack(self.acked);
         *streams.acked.entry(revision).or_default() += 1;
         drop(streams);
         self.acked = revision;
@@ -319,7 +322,7 @@ impl Drop for Entry {
         drop(proxy);
         let mut streams = lock(&self.registry.0.streams);
         streams.connected.remove(&self.stream);
-        streams.uncount(self.acked);
+        streams.forget_ack(self.acked);
         streams.ended.push_back((now, last));
         streams.prune(now);
         drop(streams);
@@ -353,36 +356,36 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_counts_connected_proxies_only() {
+    fn acks_are_counted_of_connected_proxies_only() {
         let registry = ConnectedProxies::default();
         let (mut one, mut two) = (connect(&registry, "one"), connect(&registry, "two"));
         one.all_acked(5);
         assert_eq!(
-            registry.spread(5),
-            Spread {
+            registry.ack_counts(5),
+            AckCounts {
                 acked: 1,
                 connected: 2
             }
         );
         two.all_acked(7);
         assert_eq!(
-            registry.spread(5),
-            Spread {
+            registry.ack_counts(5),
+            AckCounts {
                 acked: 2,
                 connected: 2
             }
         );
         assert_eq!(
-            registry.spread(6),
-            Spread {
+            registry.ack_counts(6),
+            AckCounts {
                 acked: 1,
                 connected: 2
             }
         );
         drop(two);
         assert_eq!(
-            registry.spread(6),
-            Spread {
+            registry.ack_counts(6),
+            AckCounts {
                 acked: 0,
                 connected: 1
             }

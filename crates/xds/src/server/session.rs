@@ -2,7 +2,7 @@
 //! told, and what to tell it next.
 //!
 //! [`Session`] is the same for both protocols; [`delta`] and [`sotw`] translate between it
-//! and the messages. Put requests and snapshots in, pull [`Push`]es out:
+//! and the messages. Put requests and snapshots in, next_push [`Push`]es out:
 //!
 //! - at most one response of a kind is in flight; changes meanwhile are coalesced;
 //! - additions and changes go in [`Kind::PUSH_ORDER`], and only when all of them have been
@@ -177,7 +177,7 @@ impl Session {
     }
 
     /// The next response, if there is one to send now.
-    pub fn pull(&mut self) -> Option<Push> {
+    pub fn next_push(&mut self) -> Option<Push> {
         let push = Kind::PUSH_ORDER
             .into_iter()
             .find_map(|kind| self.changes(kind))
@@ -207,20 +207,20 @@ impl Session {
     }
 
     /// Whether the client holds the current snapshot: everything it asked for was sent and
-    /// acknowledged, and nothing is left to send. To be asked when [`Session::pull`] has
+    /// acknowledged, and nothing is left to send. To be asked when [`Session::next_push`] has
     /// nothing.
     pub fn is_synced(&self) -> bool {
         self.types.iter().any(|state| state.opened) && self.types.iter().all(TypeState::is_synced)
     }
 
     /// Whether the current snapshot was sent, though perhaps not answered yet. To be asked
-    /// when [`Session::pull`] has nothing.
+    /// when [`Session::next_push`] has nothing.
     pub fn is_sent(&self) -> bool {
         self.types.iter().any(|state| state.opened) && self.types.iter().all(TypeState::is_sent)
     }
 
     /// Whether every response was answered, one way or the other, and nothing is left to send. To be
-    /// asked when [`Session::pull`] has nothing.
+    /// asked when [`Session::next_push`] has nothing.
     pub fn is_answered(&self) -> bool {
         self.is_sent() && self.types.iter().all(|state| state.in_flight.is_none())
     }
@@ -237,7 +237,7 @@ impl Session {
     /// What is new or changed of a kind, and names that turn out not to exist.
     fn changes(&mut self, kind: Kind) -> Option<Push> {
         if matches!(kind, Kind::Listener | Kind::Route)
-            && (self.owes_clusters() || self.is_held_back())
+            && (self.has_unsent_clusters() || self.waits_for_warming())
         {
             return None;
         }
@@ -275,8 +275,8 @@ impl Session {
                 .iter_mut()
                 .for_each(|warming| warming.begin(&changed, serial));
         }
-        let resources = if self.is_whole(kind) {
-            self.whole(kind)
+        let resources = if self.lists_everything(kind) {
+            self.everything_sent(kind)
         } else {
             changed
         };
@@ -298,7 +298,7 @@ impl Session {
         state
             .nacked
             .retain(|name| snapshot.get(kind, name).is_some());
-        let whole = self.is_whole(kind);
+        let whole = self.lists_everything(kind);
         // State of the world cannot say that endpoints or routes are gone. Nothing refers to
         // them any more, so forgetting them here is enough.
         if gone.is_empty() || (self.protocol == Protocol::Sotw && !whole) {
@@ -308,7 +308,11 @@ impl Session {
         for name in gone.iter().filter(|name| state.names.contains(name)) {
             state.sent.insert(name.clone(), SentVersion::Absent);
         }
-        let resources = if whole { self.whole(kind) } else { Vec::new() };
+        let resources = if whole {
+            self.everything_sent(kind)
+        } else {
+            Vec::new()
+        };
         let removed = if whole { Vec::new() } else { gone.clone() };
         Some(self.push(kind, gone, resources, removed, true))
     }
@@ -341,13 +345,13 @@ impl Session {
 
     /// Whether clusters changed that cannot be sent yet, because an earlier response about clusters is
     /// not answered. A route that names one of them must not overtake it, whoever the client is.
-    fn owes_clusters(&self) -> bool {
+    fn has_unsent_clusters(&self) -> bool {
         let clusters = &self.types[Kind::Cluster.index()];
         clusters.in_flight.is_some() && clusters.is_touched()
     }
 
     /// Whether listeners and routes have to wait until clusters are warm.
-    fn is_held_back(&mut self) -> bool {
+    fn waits_for_warming(&mut self) -> bool {
         let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoint].map(Kind::index);
         let current = self.snapshot.resources(Kind::Endpoint);
         self.warming.as_mut().is_some_and(|warming| {
@@ -357,13 +361,13 @@ impl Session {
 
     /// Whether responses of this kind must list everything: in state of the world, what a
     /// list of clusters or listeners does not contain is gone.
-    fn is_whole(&self, kind: Kind) -> bool {
+    fn lists_everything(&self, kind: Kind) -> bool {
         self.protocol == Protocol::Sotw && kind.is_root()
     }
 
     /// Everything the client should hold of a kind right now, including what is to be
     /// removed later.
-    fn whole(&self, kind: Kind) -> Vec<Arc<Resource>> {
+    fn everything_sent(&self, kind: Kind) -> Vec<Arc<Resource>> {
         let sent = self.types[kind.index()].sent.iter();
         let mut whole: Vec<Arc<Resource>> = sent
             .filter_map(|(_, sent)| match sent {
@@ -386,7 +390,7 @@ impl Session {
         self.serial += 1;
         let (serial, revision) = (self.serial, self.snapshot.revision());
         let nonce = serial.to_string();
-        let whole = self.is_whole(kind);
+        let whole = self.lists_everything(kind);
         let state = self.state(kind);
         state.last_nonce.clone_from(&nonce);
         state.in_flight = Some(InFlight {

@@ -20,7 +20,7 @@ pub trait Source: Send + Sync + 'static {
         &self,
         node: &Node,
         peer: &Peer,
-    ) -> impl Future<Output = Result<watch::Receiver<Arc<Snapshot>>, Refusal>> + Send;
+    ) -> impl Future<Output = Result<watch::Receiver<Arc<Snapshot>>, SubscribeError>> + Send;
 }
 
 /// The other end of a stream, as the transport sees it.
@@ -63,16 +63,16 @@ impl fmt::Debug for Peer {
 /// (`facts/appmesh-api.md` section 7).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Refusal {
+pub struct SubscribeError {
     /// The gRPC code.
-    pub code: RefusalCode,
+    pub code: SubscribeErrorCode,
     /// What the operator of the proxy should know.
     pub message: String,
 }
 
-/// The kinds of [`Refusal`].
+/// The kinds of [`SubscribeError`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RefusalCode {
+pub enum SubscribeErrorCode {
     /// The node names something malformed, or something that it depends on is missing (3).
     InvalidArgument,
     /// What the node claims to be does not exist (5).
@@ -87,25 +87,25 @@ pub enum RefusalCode {
     Unauthenticated,
 }
 
-impl Refusal {
+impl SubscribeError {
     /// A refusal with a message for the operator of the proxy.
-    pub fn new(code: RefusalCode, message: impl Into<String>) -> Refusal {
-        Refusal {
+    pub fn new(code: SubscribeErrorCode, message: impl Into<String>) -> SubscribeError {
+        SubscribeError {
             code,
             message: message.into(),
         }
     }
 }
 
-impl From<Refusal> for tonic::Status {
-    fn from(refusal: Refusal) -> tonic::Status {
+impl From<SubscribeError> for tonic::Status {
+    fn from(refusal: SubscribeError) -> tonic::Status {
         let code = match refusal.code {
-            RefusalCode::InvalidArgument => tonic::Code::InvalidArgument,
-            RefusalCode::NotFound => tonic::Code::NotFound,
-            RefusalCode::PermissionDenied => tonic::Code::PermissionDenied,
-            RefusalCode::ResourceExhausted => tonic::Code::ResourceExhausted,
-            RefusalCode::Unavailable => tonic::Code::Unavailable,
-            RefusalCode::Unauthenticated => tonic::Code::Unauthenticated,
+            SubscribeErrorCode::InvalidArgument => tonic::Code::InvalidArgument,
+            SubscribeErrorCode::NotFound => tonic::Code::NotFound,
+            SubscribeErrorCode::PermissionDenied => tonic::Code::PermissionDenied,
+            SubscribeErrorCode::ResourceExhausted => tonic::Code::ResourceExhausted,
+            SubscribeErrorCode::Unavailable => tonic::Code::Unavailable,
+            SubscribeErrorCode::Unauthenticated => tonic::Code::Unauthenticated,
         };
         tonic::Status::new(code, refusal.message)
     }

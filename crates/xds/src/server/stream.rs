@@ -87,7 +87,7 @@ impl<S: Source, D: ProtocolVariant> Stream<S, D> {
                 // A response is made only when there is room for it, from what is newest.
                 permit = self.outbound.reserve(), if may_send => {
                     let Ok(permit) = permit else { return Ok(()) };
-                    match session.pull() {
+                    match session.next_push() {
                         Some(push) => {
                             let (kind, revision) = (push.kind, push.revision);
                             trace(session.snapshot(), entry.stream(), "sent", kind);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tombolo_xds::server::{Peer, Refusal, RefusalCode, ServerOptions, Source};
+use tombolo_xds::server::{Peer, ServerOptions, Source, SubscribeError, SubscribeErrorCode};
 use tombolo_xds::{ConnectedProxies, Node, Server, Snapshot};
 
 /// How long a test waits for what must happen.
@@ -25,12 +25,16 @@ impl Source for Same {
         &self,
         node: &Node,
         peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, Refusal> {
+    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
         match &*node.id {
-            "nobody" => Err(Refusal::new(RefusalCode::NotFound, "there is no such node")),
-            "guarded" if peer.bearer() != Some("sesame") => {
-                Err(Refusal::new(RefusalCode::Unauthenticated, "say the word"))
-            }
+            "nobody" => Err(SubscribeError::new(
+                SubscribeErrorCode::NotFound,
+                "there is no such node",
+            )),
+            "guarded" if peer.bearer() != Some("sesame") => Err(SubscribeError::new(
+                SubscribeErrorCode::Unauthenticated,
+                "say the word",
+            )),
             _ => Ok(self.0.clone()),
         }
     }

@@ -1,7 +1,7 @@
 use crate::{
     plan::{
-        Entrance, Gateway, MARK, PathChange, PathMatch, Plan, Protocol, Route, UnknownDestination,
-        ValueMatch,
+        EgressPolicy, Gateway, GatewayListener, PathMatch, PathRewrite, Plan, Protocol, Route,
+        SERVICE_HEADER, ValueMatch,
     },
     sample::{
         Sample, compile, concerns, gateway, gateway_route, listening, node, provided, registered,
@@ -20,16 +20,16 @@ fn gateway_of(plan: &Plan) -> &Gateway {
     plan.gateway.as_ref().expect("it is a gateway's plan")
 }
 
-/// The entrance of a gateway that has one.
-fn entrance(plan: &Plan) -> &Entrance {
-    let [entrance] = gateway_of(plan).entrances.as_slice() else {
-        panic!("one entrance: {plan:?}");
+/// The listener of a gateway that has one.
+fn listener(plan: &Plan) -> &GatewayListener {
+    let [listener] = gateway_of(plan).listeners.as_slice() else {
+        panic!("one listener: {plan:?}");
     };
-    entrance
+    listener
 }
 
 fn only(plan: &Plan) -> &Route {
-    let [route] = entrance(plan).routes.as_slice() else {
+    let [route] = listener(plan).routes.as_slice() else {
         panic!("one route: {plan:?}");
     };
     route
@@ -82,12 +82,12 @@ fn a_gateway_sends_requests_back_to_itself_where_the_routes_of_the_service_wait(
 #[test]
 fn paths_and_hosts_are_rewritten_unless_somebody_says_otherwise() {
     let prefix = |from: &str, to: &str| {
-        Some(PathChange::Prefix {
+        Some(PathRewrite::Prefix {
             from: from.into(),
             to: to.into(),
         })
     };
-    let whole = |to: &str| Some(PathChange::Whole(to.into()));
+    let whole = |to: &str| Some(PathRewrite::Full(to.into()));
     let kept = json!({"hostname": {"defaultTargetHostname": "DISABLED"}});
     let regex = json!({"path": {"regex": "/a.*"}});
     for (matcher, rewrite, host, path) in [
@@ -128,7 +128,7 @@ fn paths_and_hosts_are_rewritten_unless_somebody_says_otherwise() {
     ] {
         let case = format!("{matcher} {rewrite:?}");
         let plan = plan(&to_shade(matcher, rewrite));
-        let changes = &only(&plan).changes;
+        let changes = &only(&plan).rewrite;
         assert_eq!(changes.path, path, "{case}");
         assert_eq!(
             changes.host.as_deref(),
@@ -195,7 +195,7 @@ fn routes_are_tried_by_priority_then_by_host_then_by_the_longest_prefix() {
         .with(&name("e-late"), spec(json!({"prefix": "/x"}), Some(1000)))
         .with(&name("f-first"), spec(json!({"prefix": "/"}), Some(0)));
     let plan = plan(&sample);
-    let names: Vec<_> = entrance(&plan).routes.iter().map(|r| &*r.name).collect();
+    let names: Vec<_> = listener(&plan).routes.iter().map(|r| &*r.name).collect();
     assert_eq!(
         names,
         [
@@ -203,7 +203,7 @@ fn routes_are_tried_by_priority_then_by_host_then_by_the_longest_prefix() {
         ]
     );
     // All lead to one service, whose routes are there once.
-    assert_eq!(gateway_of(&plan).inside.len(), 1);
+    assert_eq!(gateway_of(&plan).service_routes.len(), 1);
 }
 
 #[test]
@@ -220,15 +220,15 @@ fn each_listener_has_the_routes_of_its_port_and_its_own_way_back() {
         .with(&gateway_route("edge", "two"), to(8089, "store.shop"));
     let plan = plan(&sample);
     let found: Vec<_> = gateway_of(&plan)
-        .entrances
+        .listeners
         .iter()
-        .map(|entrance| {
-            let route = &entrance.routes[0];
-            let mark = &route.changes.set[0];
-            assert_eq!(mark.0, MARK);
+        .map(|listener| {
+            let route = &listener.routes[0];
+            let mark = &route.rewrite.set_headers[0];
+            assert_eq!(mark.0, SERVICE_HEADER);
             (
-                entrance.port,
-                entrance.protocol,
+                listener.port,
+                listener.protocol,
                 &*route.targets[0].cluster,
                 mark.1.as_str(),
             )
@@ -251,7 +251,7 @@ fn each_listener_has_the_routes_of_its_port_and_its_own_way_back() {
             ),
         ]
     );
-    assert_eq!(plan.unknown, UnknownDestination::Refuse);
+    assert_eq!(plan.egress, EgressPolicy::Deny);
 }
 
 #[test]
@@ -267,8 +267,8 @@ fn grpc_routes_match_the_service_and_change_the_host_alone() {
     let route = only(&plan);
     assert!(route.matcher.grpc);
     assert_eq!(route.matcher.path, PathMatch::Prefix("/a.B/".into()));
-    assert_eq!(route.changes.host.as_deref(), Some("store.shop"));
-    assert_eq!(route.changes.path, None);
+    assert_eq!(route.rewrite.host.as_deref(), Some("store.shop"));
+    assert_eq!(route.rewrite.path, None);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_target_that_cannot_be_served_is_left_out_and_reported() {
         sample = sample.with(&gateway_route("edge", name), spec);
     }
     let plan = plan(&sample);
-    assert_eq!(entrance(&plan).routes, []);
+    assert_eq!(listener(&plan).routes, []);
     let warnings: Vec<String> = plan
         .warnings
         .iter()

@@ -264,7 +264,7 @@ impl Pair {
     }
 
     fn push(&mut self) -> bool {
-        let Some(push) = self.server.pull() else {
+        let Some(push) = self.server.next_push() else {
             return false;
         };
         assert!(

@@ -148,7 +148,7 @@ impl Pair {
     }
 
     fn push(&mut self) -> bool {
-        let Some(push) = self.session.pull() else {
+        let Some(push) = self.session.next_push() else {
             return false;
         };
         self.down.push_back(sotw_response(&push));

@@ -48,14 +48,14 @@ impl Deltas {
         })
     }
 
-    fn pull(&mut self) -> Option<DeltaDiscoveryResponse> {
-        self.0.pull().map(|push| delta_response(&push))
+    fn next_push(&mut self) -> Option<DeltaDiscoveryResponse> {
+        self.0.next_push().map(|push| delta_response(&push))
     }
 
     /// All responses there are, as text; each is acknowledged at once.
     fn drain(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        while let Some(response) = self.pull() {
+        while let Some(response) = self.next_push() {
             lines.push(line(&response));
             self.ack(kind(&response.type_url), &response.nonce);
         }
@@ -64,7 +64,7 @@ impl Deltas {
 
     /// All responses there are; none is acknowledged.
     fn burst(&mut self) -> Vec<DeltaDiscoveryResponse> {
-        std::iter::from_fn(|| self.pull()).collect()
+        std::iter::from_fn(|| self.next_push()).collect()
     }
 }
 
@@ -139,7 +139,7 @@ fn additions_go_from_clusters_to_routes() {
     subscribe(&mut stream);
     assert_eq!(lines(&stream.burst()), ["CDS +a", "EDS +a"]);
     stream.ack(Cluster, "1");
-    assert!(stream.pull().is_none());
+    assert!(stream.next_push().is_none());
     stream.ack(Endpoint, "2");
     assert_eq!(lines(&stream.burst()), ["LDS +l", "RDS +r"]);
 }
@@ -149,8 +149,8 @@ fn removals_wait_until_everything_new_is_accepted() {
     let mut stream = settled(&[("a", 1)]);
     // The route moves from a to b; a goes away.
     stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
-    let clusters = stream.pull().expect("the new cluster");
-    assert!(stream.pull().is_none(), "b is not usable yet");
+    let clusters = stream.next_push().expect("the new cluster");
+    assert!(stream.next_push().is_none(), "b is not usable yet");
     stream.ack(Cluster, &clusters.nonce);
     let routes = stream.burst();
     assert_eq!(
@@ -158,7 +158,7 @@ fn removals_wait_until_everything_new_is_accepted() {
         ("CDS +b".into(), vec!["RDS +r".into()])
     );
     assert!(
-        stream.pull().is_none(),
+        stream.next_push().is_none(),
         "the route to a may still be in use"
     );
     stream.ack(Route, &routes[0].nonce);
@@ -176,7 +176,7 @@ fn a_route_does_not_overtake_a_cluster_that_comes_back_while_its_removal_is_in_f
         // The route moves from a to b, and everything new is accepted.
         stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
         let removal = loop {
-            let response = stream.pull().expect("the removal comes in the end");
+            let response = stream.next_push().expect("the removal comes in the end");
             if !response.removed_resources.is_empty() {
                 break response;
             }
@@ -212,7 +212,7 @@ fn routes_wait_for_the_endpoints_of_new_clusters_but_not_for_busy_ones() {
     // With a new cluster the next route waits, until its endpoints are there.
     let mut stream = settled(&[("a", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("b", 1), ("a", 1)])));
-    let clusters = stream.pull().expect("the new cluster");
+    let clusters = stream.next_push().expect("the new cluster");
     stream.subscribe(Endpoint, &["b"]);
     stream.ack(Cluster, &clusters.nonce);
     let endpoints = stream.burst();
@@ -249,9 +249,9 @@ fn clusters_that_never_rest_do_not_starve_routes() {
 fn what_a_rejected_route_replaced_is_not_taken_away() {
     let mut stream = settled(&[("a", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
-    let clusters = stream.pull().expect("the new cluster");
+    let clusters = stream.next_push().expect("the new cluster");
     stream.ack(Cluster, &clusters.nonce);
-    let routes = stream.pull().expect("the route to it");
+    let routes = stream.next_push().expect("the route to it");
     stream.nack(Route, &routes.nonce);
     assert!(stream.drain().is_empty(), "the old route still sends to a");
     assert!(!stream.0.is_synced());
@@ -294,10 +294,10 @@ fn changes_are_coalesced_while_a_response_is_in_flight() {
         stream
             .0
             .update(Arc::new(mesh(revision.into(), &[("a", revision)])));
-        assert!(stream.pull().is_none());
+        assert!(stream.next_push().is_none());
     }
     stream.ack(Cluster, &burst[0].nonce);
-    let next = stream.pull().expect("the newest version");
+    let next = stream.next_push().expect("the newest version");
     assert_eq!(
         (line(&next), &*next.system_version_info),
         ("CDS +a".into(), "8")
@@ -308,7 +308,7 @@ fn changes_are_coalesced_while_a_response_is_in_flight() {
 fn an_answer_with_an_old_nonce_is_ignored() {
     let mut stream = settled(&[("a", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("a", 2)])));
-    let push = stream.pull().expect("a change");
+    let push = stream.next_push().expect("a change");
     assert_eq!(stream.nack(Cluster, "1"), AckOrNack::None);
     assert_eq!(stream.ack(Cluster, "never sent"), AckOrNack::None);
     let acked = AckOrNack::Acked {
@@ -323,7 +323,7 @@ fn an_answer_with_an_old_nonce_is_ignored() {
 fn a_rejected_version_is_not_sent_again_but_the_next_one_is() {
     let mut stream = settled(&[("a", 1), ("b", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("a", 2), ("b", 1)])));
-    let push = stream.pull().expect("a change");
+    let push = stream.next_push().expect("a change");
     let AckOrNack::Rejected {
         names,
         reason,

@@ -29,14 +29,14 @@ impl Worlds {
         Sotw::receive(&mut self.0, request).expect("a good request")
     }
 
-    fn pull(&mut self) -> Option<DiscoveryResponse> {
-        self.0.pull().map(|push| sotw_response(&push))
+    fn next_push(&mut self) -> Option<DiscoveryResponse> {
+        self.0.next_push().map(|push| sotw_response(&push))
     }
 
     /// All responses, acknowledged at once with these names for endpoints and `r`.
     fn drain(&mut self, endpoints: &[&str]) -> Vec<String> {
         let mut lines = Vec::new();
-        while let Some(response) = self.pull() {
+        while let Some(response) = self.next_push() {
             lines.push(world(&response));
             let kind = kind(&response.type_url);
             let names: &[&str] = match kind {
@@ -95,12 +95,12 @@ fn sotw_sends_endpoints_again_with_their_cluster() {
 fn sotw_keeps_removed_clusters_listed_until_routes_have_moved() {
     let mut stream = settled_world(&[("a", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
-    let clusters = stream.pull().expect("clusters");
+    let clusters = stream.next_push().expect("clusters");
     assert_eq!(world(&clusters), "CDS a b");
     stream.send(Cluster, &clusters.nonce, &[], false);
-    let routes = stream.pull().expect("routes");
+    let routes = stream.next_push().expect("routes");
     assert_eq!(world(&routes), "RDS r");
-    assert!(stream.pull().is_none());
+    assert!(stream.next_push().is_none());
     stream.send(Route, &routes.nonce, &["r"], false);
     assert_eq!(stream.drain(&["b"]), ["CDS b"]);
     assert!(stream.0.is_synced());
@@ -110,9 +110,9 @@ fn sotw_keeps_removed_clusters_listed_until_routes_have_moved() {
 fn sotw_takes_new_names_with_the_answer() {
     let mut stream = Worlds::new(mesh(1, &[("a", 1), ("b", 1)]));
     stream.send(Endpoint, "", &["a"], false);
-    let first = stream.pull().expect("endpoints");
+    let first = stream.next_push().expect("endpoints");
     stream.send(Endpoint, &first.nonce, &["a", "b"], false);
-    let second = stream.pull().expect("more endpoints");
+    let second = stream.next_push().expect("more endpoints");
     assert_eq!(
         (world(&first), world(&second)),
         ("EDS a".into(), "EDS b".into())
@@ -133,14 +133,14 @@ fn sotw_takes_new_names_with_the_answer() {
     // A name that was dropped and comes back is sent again.
     stream.send(Endpoint, &second.nonce, &["a"], false);
     stream.send(Endpoint, &second.nonce, &["a", "b"], false);
-    assert_eq!(world(&stream.pull().expect("b again")), "EDS b");
+    assert_eq!(world(&stream.next_push().expect("b again")), "EDS b");
 }
 
 #[test]
 fn sotw_does_not_repeat_what_was_rejected() {
     let mut stream = settled_world(&[("a", 1)]);
     stream.0.update(Arc::new(mesh(2, &[("a", 2)])));
-    let push = stream.pull().expect("clusters");
+    let push = stream.next_push().expect("clusters");
     let receipt = stream.send(Cluster, &push.nonce, &[], true);
     assert!(matches!(
         receipt,
@@ -151,7 +151,7 @@ fn sotw_does_not_repeat_what_was_rejected() {
         }
     ));
     stream.drain(&["a"]);
-    assert!(stream.pull().is_none() && !stream.0.is_synced());
+    assert!(stream.next_push().is_none() && !stream.0.is_synced());
     stream.0.update(Arc::new(mesh(3, &[("a", 3)])));
     assert_eq!(stream.drain(&["a"]), ["CDS a", "EDS a"]);
     assert!(stream.0.is_synced());
@@ -161,12 +161,12 @@ fn sotw_does_not_repeat_what_was_rejected() {
 fn sotw_repeats_a_rejected_list_with_the_next_change_even_if_it_is_empty() {
     let mut stream = Worlds::new(Snapshot::default());
     stream.send(Listener, "", &[], false);
-    let empty = stream.pull().expect("an empty list");
+    let empty = stream.next_push().expect("an empty list");
     // The client had a listener from an earlier stream, and keeps it.
     stream.send(Listener, &empty.nonce, &[], true);
     stream.0.update(Arc::new(Snapshot::builder(2).build()));
     assert!(
-        stream.pull().is_none() && !stream.0.is_synced(),
+        stream.next_push().is_none() && !stream.0.is_synced(),
         "nothing has changed"
     );
     stream.0.update(Arc::new(mesh(3, &[])));
@@ -181,7 +181,7 @@ fn sotw_forgets_a_rejection_of_what_is_not_wanted_any_more() {
     let edit = stream.0.snapshot().edit(2);
     let moved = Resource::encode("a", &sample::endpoints("a", &[at(99)]));
     stream.0.update(Arc::new(edit.with(moved).build()));
-    let push = stream.pull().expect("endpoints");
+    let push = stream.next_push().expect("endpoints");
     // A request without a nonce counts too, and takes the name away before the NACK comes.
     stream.send(Endpoint, "", &[], false);
     let receipt = stream.send(Endpoint, &push.nonce, &[], true);
