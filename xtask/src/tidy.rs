@@ -1,6 +1,7 @@
 //! The picture of the architecture, checked against the tree.
 
 mod citations;
+mod decisions;
 
 use crate::process::{Result, cargo, output, root};
 use std::{
@@ -67,6 +68,7 @@ pub(crate) fn run() -> Result<()> {
         check_file(file, &mut problems)?;
     }
     citations::check(&files, &mut problems)?;
+    decisions::check(&mut problems)?;
     if problems.is_empty() {
         eprintln!(
             "tidy: {} crates, {} files, nothing to complain about",

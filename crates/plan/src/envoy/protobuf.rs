@@ -24,7 +24,7 @@ pub(super) fn limit(length: Option<std::time::Duration>) -> Option<Duration> {
 }
 
 /// The key under which metadata says which object a resource comes from, in the field `object`. Documented in
-/// `docs/decisions/0045-versions-come-from-the-plan.md`.
+/// `docs/decisions/0024-versions-come-from-the-plan.md`.
 const ORIGIN: &str = "tombolo";
 
 /// Metadata that says which object a resource comes from. One entry in each map: hash maps of more are encoded in
