@@ -42,8 +42,7 @@ mod tests {
 
     #[test]
     fn numbers_are_unique_and_all_are_in_the_index() {
-        let mut names =
-            ["README.md", "0001-a.md", "0002-b.md", "0002-c.md"].map(ToOwned::to_owned);
+        let mut names = ["README.md", "0001-a.md", "0002-b.md", "0002-c.md"].map(ToOwned::to_owned);
         let index = "| [1](0001-a.md) |\n| [2](0002-b.md) |";
         let complaints = complaints(&mut names, index);
         assert_eq!(complaints.len(), 2, "{complaints:?}");
