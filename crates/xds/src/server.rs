@@ -11,8 +11,7 @@ mod source;
 mod stream;
 
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
-use std::marker::PhantomData;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,12 +20,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::{BoxFuture, Service as TowerService, http};
-use tonic::server::{Grpc, StreamingService};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Status, Streaming};
 
 pub use source::{Peer, Source, SubscribeError, SubscribeErrorCode};
 
-use self::codec::XdsCodec;
+use self::codec::{RequestDecoder, ResponseBody};
 use self::connected_proxies::ConnectedProxies;
 use self::connection::{ConnectedPeer, Limits};
 use self::session::delta::Delta;
@@ -169,7 +168,7 @@ impl<S: Source> Service<S> {
     fn open<D: ProtocolVariant>(
         &self,
         request: Request<Streaming<D::Request>>,
-    ) -> Response<ReceiverStream<Result<Push, Status>>> {
+    ) -> ReceiverStream<Result<Push, Status>> {
         let connection = request.extensions().get::<ConnectedPeer>().cloned();
         let (headers, _, inbound) = request.into_parts();
         let (outbound, responses) = tokio::sync::mpsc::channel(RESPONSE_QUEUE);
@@ -184,36 +183,26 @@ impl<S: Source> Service<S> {
             outbound,
         };
         tokio::spawn(stream.run());
-        Response::new(ReceiverStream::new(responses))
+        ReceiverStream::new(responses)
     }
 
-    async fn serve<D: ProtocolVariant>(
-        self,
+    /// A call of one of the two methods of `envoy.service.discovery.v3.AggregatedDiscoveryService`.
+    fn serve<D: ProtocolVariant>(
+        &self,
         request: http::Request<tonic::body::Body>,
     ) -> http::Response<tonic::body::Body> {
-        let limit = self.options.max_message_bytes;
-        let mut grpc = Grpc::new(XdsCodec::<D>::default()).max_decoding_message_size(limit);
-        let call = Call::<S, D> {
-            service: self,
-            variant: PhantomData,
-        };
-        grpc.streaming(call, request).await
-    }
-}
-
-/// A call of one of the two methods of `envoy.service.discovery.v3.AggregatedDiscoveryService`.
-struct Call<S, D> {
-    service: Service<S>,
-    variant: PhantomData<D>,
-}
-
-impl<S: Source, D: ProtocolVariant> StreamingService<D::Request> for Call<S, D> {
-    type Response = Push;
-    type ResponseStream = ReceiverStream<Result<Push, Status>>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<D::Request>>) -> Self::Future {
-        ready(Ok(self.service.open::<D>(request)))
+        let (parts, body) = request.into_parts();
+        let limit = Some(self.options.max_message_bytes);
+        let requests = Streaming::new_request(RequestDecoder::<D>::default(), body, None, limit);
+        let metadata = MetadataMap::from_headers(parts.headers);
+        let call = Request::from_parts(metadata, parts.extensions, requests);
+        let body = ResponseBody::<D>::new(self.open::<D>(call));
+        let mut response = http::Response::new(tonic::body::Body::new(body));
+        let content = http::HeaderValue::from_static("application/grpc");
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, content);
+        response
     }
 }
 
@@ -233,8 +222,8 @@ impl<S: Source> TowerService<http::Request<tonic::body::Body>> for Service<S> {
             let path = request.uri().path();
             Ok(
                 match path.strip_prefix("/envoy.service.discovery.v3.AggregatedDiscoveryService/") {
-                    Some("StreamAggregatedResources") => service.serve::<Sotw>(request).await,
-                    Some("DeltaAggregatedResources") => service.serve::<Delta>(request).await,
+                    Some("StreamAggregatedResources") => service.serve::<Sotw>(request),
+                    Some("DeltaAggregatedResources") => service.serve::<Delta>(request),
                     _ => Status::unimplemented("only aggregated discovery is served").into_http(),
                 },
             )
