@@ -178,6 +178,10 @@ mod tests {
             if command.is_hide_set() || command.get_name() == "help" {
                 continue;
             }
+            // The page does not depend on the environment of whoever writes it.
+            let mut command = command
+                .clone()
+                .mut_args(|argument| argument.hide_env_values(true));
             let help = command.render_long_help().to_string();
             let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
             text += &format!(
