@@ -6,7 +6,6 @@ pub(crate) mod json;
 pub(crate) mod paging;
 pub(crate) mod percent;
 mod protocol;
-mod strict;
 pub(crate) mod xml;
 
 pub(crate) use paging::Paging;

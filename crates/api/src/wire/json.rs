@@ -3,10 +3,11 @@
 //! A body becomes a [`Value`] once, and everything that state at the call (policies, handlers, the log) state
 //! at what was read from that value: no two readers can disagree about the same bytes.
 
-use super::strict::Strict;
 use crate::error::ApiError;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use tombolo_document::decode_known;
+use tombolo_model::FieldPath;
 
 /// A JSON object.
 pub(crate) type Object = Map<String, Value>;
@@ -57,30 +58,19 @@ fn read<T: DeserializeOwned>(
     value: Value,
     bounds: &'static str,
 ) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
-        let inner = error.path().to_string();
-        let path = match (path, inner.as_str()) {
-            (path, ".") => path.to_owned(),
-            ("", inner) => inner.to_owned(),
-            (path, inner) => format!("{path}.{inner}"),
+    decode_known(&value).map_err(|error| {
+        let path = FieldPath::from(path).join(&error.field);
+        let message = if path.is_root() {
+            error.message
+        } else {
+            format!("{path}: {}", error.message)
         };
-        explain(&path, error.inner(), bounds)
+        if error.is_wrong_type {
+            ApiError::serialization(message)
+        } else {
+            ApiError::bad_request(bounds, message)
+        }
     })
-}
-
-/// serde_json tells a wrong type from a broken bound only in words, and these words are part of serde's
-/// interface (`serde::de::Error::invalid_type`); a test below holds them to it. A null stands for an
-/// absent member, so a null where a value must be is a missing value.
-fn explain(path: &str, error: &serde_json::Error, bounds: &'static str) -> ApiError {
-    let text = error.to_string();
-    let message = match path {
-        "" => text.clone(),
-        path => format!("{path}: {text}"),
-    };
-    if text.starts_with("invalid type") && !text.starts_with("invalid type: null") {
-        return ApiError::serialization(message);
-    }
-    ApiError::bad_request(bounds, message)
 }
 
 /// Writes an operation's output.

@@ -6,8 +6,8 @@
 use crate::resource::kind::Kind;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use serde_path_to_error::Segment;
 use std::collections::BTreeMap;
+use tombolo_document::decode_known;
 use tombolo_kube::{Denial, FieldPath};
 use tombolo_model::{
     appmesh::{self, Spec},
@@ -243,17 +243,7 @@ impl DocumentSpec {
 }
 
 fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Denial> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let mut field = FieldPath::root();
-        for segment in error.path().iter() {
-            field = match segment {
-                Segment::Seq { index } => field.index(*index),
-                Segment::Map { key } => field.field(key.clone()),
-                Segment::Enum { .. } | Segment::Unknown => field,
-            };
-        }
-        Denial::new(field, readable(&error.inner().to_string()))
-    })
+    decode_known(value).map_err(|error| Denial::new(error.field, readable(&error.message)))
 }
 
 /// A decoder's message in the terms of YAML instead of Rust types.
