@@ -2,10 +2,12 @@
 
 mod rig;
 
-use std::net::TcpStream;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
 use tombolo_proxy::{Error, Options, Proxy};
 
 use rig::client::Connection;
@@ -13,10 +15,25 @@ use rig::resources::*;
 use rig::upstream::Upstream;
 use rig::{Running, log, wait_for};
 
-fn open_files() -> u64 {
+/// The numbers of the descriptors that are open, without the one that reads the directory.
+fn open_files() -> BTreeSet<u64> {
     let directory = std::fs::read_dir("/proc/self/fd").expect("descriptors");
-    // One of them reads the directory.
-    directory.count() as u64 - 1
+    let named = directory.map(|entry| entry.expect("an entry").file_name());
+    let mut open: BTreeSet<u64> = named
+        .filter_map(|name| name.to_str()?.parse().ok())
+        .collect();
+    open.retain(|file| std::fs::exists(format!("/proc/self/fd/{file}")).expect("asks"));
+    open
+}
+
+/// The limit that leaves `free` descriptors. The limit is one of numbers, and the process may have
+/// inherited descriptors with gaps between them.
+fn limit_with(free: usize) -> u64 {
+    let open = open_files();
+    (0..)
+        .filter(|file| !open.contains(file))
+        .nth(free)
+        .expect("a number")
 }
 
 fn limit_to(files: u64) {
@@ -40,7 +57,7 @@ fn running_out_of_descriptors_is_told_once_and_survived() {
     started.shutdown().expect("clean shutdown");
     let before = getrlimit(Resource::Nofile).current.expect("a limit");
     let open = open_files();
-    limit_to(open + 12);
+    limit_to(limit_with(12));
     let outcome = Proxy::start(Options {
         workers: 8,
         ..Options::default()
@@ -74,12 +91,13 @@ fn running_out_of_descriptors_is_told_once_and_survived() {
         value.unwrap_or(0u64)
     };
     failures();
-    limit_to(open_files() + 1);
-    let waiting = TcpStream::connect_timeout(&proxy.address, Duration::from_secs(5));
-    let mut waiting = waiting.expect("the kernel completes the handshake");
+    // The client's socket exists before; from here on nothing in this process opens another one.
+    let mut waiting = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    limit_to(3);
+    let connected = waiting.connect_timeout(&proxy.address.into(), Duration::from_secs(5));
+    connected.expect("the kernel completes the handshake");
     wait_for("several failures", || (failures() >= 3).then_some(()));
     limit_to(before);
-    use std::io::{Read, Write};
     let request = b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     waiting.write_all(request).expect("writes");
     let mut answer = String::new();
