@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 use tombolo_kube::crd::{Kind as ObjectKind, Resource};
 use tombolo_kube::register::Instance;
-use tombolo_kube::{ClusterObjects, admit};
+use tombolo_kube::{ClusterObjects, Codec, admit};
 use tombolo_model::Timestamp;
 use tombolo_model::apply::cloudmap::CreateService;
 use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
@@ -99,7 +99,7 @@ impl FakeCluster {
             "spec": {"containers": [], "readinessGates": [{"conditionType": tombolo_kube::inject::CLOUD_MAP_GATE}]},
             "status": {"podIP": address, "phase": "Running", "conditions": [{"type": "ContainersReady", "status": "True"}]},
         });
-        let pod = serde_json::from_value(pod).unwrap();
+        let pod = Codec::from_json(&pod).unwrap();
         lock(&self.pods).insert(name.to_owned(), Arc::new(pod));
         self.changed.send_modify(|count| *count += 1);
     }

@@ -24,6 +24,16 @@ pub struct Decoded<T> {
     pub unknown: Vec<FieldPath>,
 }
 
+impl<T> Decoded<T> {
+    /// The same with another value.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Decoded<U> {
+        Decoded {
+            value: map(self.value),
+            unknown: self.unknown,
+        }
+    }
+}
+
 /// Why a value is not of the type asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct DecodeError {
@@ -76,14 +86,13 @@ fn read<T: DeserializeOwned>(
         path: Path::Root,
         unknown,
     };
-    T::deserialize(node).map_err(|error| DecodeError {
-        field: error.field.unwrap_or_default(),
-        message: error.message,
-        is_wrong_type: error.is_wrong_type,
-    })
+    T::deserialize(node).map_err(|error| *error.0)
 }
 
 /// A value on its way into a type.
+///
+/// Every method that is generic is compiled for each type and each field of it, some thousand times: they are short,
+/// and what can be done in a function that is not generic is done there.
 #[derive(Clone, Copy)]
 struct Node<'de, 'p> {
     value: &'de Value,
@@ -109,24 +118,30 @@ impl Path<'_, '_> {
     }
 }
 
-/// An error on its way out; the innermost node that sees it says where it is.
+/// An error on its way out; its field is the root until the innermost member or item that it passes says where it is.
 #[derive(Debug)]
-struct Error {
-    field: Option<FieldPath>,
-    message: String,
-    is_wrong_type: bool,
-}
+struct Error(Box<DecodeError>);
 
 impl Error {
-    fn at(mut self, path: Path<'_, '_>) -> Self {
-        self.field.get_or_insert_with(|| path.to_field_path());
-        self
+    #[cold]
+    fn locate(&mut self, path: Path<'_, '_>) {
+        if self.0.field.is_root() {
+            self.0.field = path.to_field_path();
+        }
+    }
+
+    fn new(message: fmt::Arguments<'_>, is_wrong_type: bool) -> Self {
+        Self(Box::new(DecodeError {
+            field: FieldPath::root(),
+            message: message.to_string(),
+            is_wrong_type,
+        }))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -134,27 +149,22 @@ impl std::error::Error for Error {}
 
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            field: None,
-            message: message.to_string(),
-            is_wrong_type: false,
-        }
+        Self::new(format_args!("{message}"), false)
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         if matches!(unexpected, Unexpected::Unit) {
             return Self::custom(format_args!("invalid type: null, expected {expected}"));
         }
-        Self {
-            is_wrong_type: true,
-            ..Self::custom(format_args!(
-                "invalid type: {unexpected}, expected {expected}"
-            ))
-        }
+        Self::new(
+            format_args!("invalid type: {unexpected}, expected {expected}"),
+            true,
+        )
     }
 }
 
-impl<'de> Node<'de, '_> {
+impl<'de, 'p> Node<'de, 'p> {
+    #[cold]
     fn wrong_type(&self, expected: &dyn Expected) -> Error {
         let unexpected = match self.value {
             Value::Null => Unexpected::Unit,
@@ -171,26 +181,42 @@ impl<'de> Node<'de, '_> {
         Error::invalid_type(unexpected, expected)
     }
 
-    fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn null<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.value {
             Value::Null => visitor.visit_unit(),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn boolean<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
             Value::Bool(value) => visitor.visit_bool(*value),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
             Value::Number(number) => match (number.as_u64(), number.as_i64()) {
                 (Some(value), _) => visitor.visit_u64(value),
                 (None, Some(value)) => visitor.visit_i64(value),
                 (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
             },
-            Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => self.visit_items(items, visitor),
-            Value::Object(members) => self.visit_members(members, visitor),
+            _ => Err(self.wrong_type(&visitor)),
         }
     }
 
-    fn visit_items<V: Visitor<'de>>(
-        self,
-        items: &'de [Value],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn text<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn array<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let Value::Array(items) = self.value else {
+            return Err(self.wrong_type(&visitor));
+        };
         let mut access = Items {
             node: self,
             items: items.iter().enumerate(),
@@ -205,11 +231,10 @@ impl<'de> Node<'de, '_> {
         }
     }
 
-    fn visit_members<V: Visitor<'de>>(
-        self,
-        members: &'de Map<String, Value>,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn object<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let Value::Object(members) = self.value else {
+            return Err(self.wrong_type(&visitor));
+        };
         visitor.visit_map(Members {
             node: self,
             members: members.iter(),
@@ -217,29 +242,64 @@ impl<'de> Node<'de, '_> {
         })
     }
 
-    /// Decodes what is in this node, one step further in.
-    fn descend<S: DeserializeSeed<'de>>(
-        &self,
-        path: Path<'de, '_>,
-        value: &'de Value,
-        seed: S,
-    ) -> Result<S::Value, Error> {
-        let node = Node {
-            value,
-            path,
-            unknown: self.unknown,
+    /// The member that names a variant of an enum, and its content.
+    fn variant(self) -> Result<Variant<'de, 'p>, Error> {
+        let (name, content) = match self.value {
+            Value::String(name) => (name, None),
+            Value::Object(members) => {
+                let mut entries = members.iter();
+                let (Some((name, content)), None) = (entries.next(), entries.next()) else {
+                    return Err(Error::invalid_value(
+                        Unexpected::Map,
+                        &"map with a single key",
+                    ));
+                };
+                (name, Some(content))
+            }
+            _ => return Err(self.wrong_type(&"string or map")),
         };
-        // Types that decode by a function of their own make errors that no node has seen.
-        seed.deserialize(node).map_err(|error| error.at(path))
+        Ok(Variant {
+            node: self,
+            name,
+            content,
+        })
     }
+}
+
+/// Deserializer methods, each by the function above for the one JSON type that the method asks for.
+macro_rules! ask_for {
+    ($($read:ident: $($method:ident)+;)+) => {$($(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            self.$read(visitor)
+        }
+    )+)+};
 }
 
 impl<'de> Deserializer<'de> for Node<'de, '_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.visit(visitor).map_err(|error| error.at(self.path))
+        match self.value {
+            Value::Null => self.null(visitor),
+            Value::Bool(_) => self.boolean(visitor),
+            Value::Number(_) => self.number(visitor),
+            Value::String(_) => self.text(visitor),
+            Value::Array(_) => self.array(visitor),
+            Value::Object(_) => self.object(visitor),
+        }
     }
+
+    ask_for! {
+        null: deserialize_unit;
+        boolean: deserialize_bool;
+        number: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
+            deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64;
+        text: deserialize_char deserialize_str deserialize_string deserialize_identifier;
+        array: deserialize_seq;
+        object: deserialize_map;
+    }
+
+    forward_to_deserialize_any! { bytes byte_buf unit_struct tuple tuple_struct }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.value.is_null() {
@@ -247,7 +307,6 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         } else {
             visitor.visit_some(self)
         }
-        .map_err(|error| error.at(self.path))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -255,9 +314,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         _name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor
-            .visit_newtype_struct(self)
-            .map_err(|error| error.at(self.path))
+        visitor.visit_newtype_struct(self)
     }
 
     /// serde takes an array for a structure, with the fields in their order; here it is a wrong type.
@@ -267,11 +324,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.value {
-            Value::Object(members) => self.visit_members(members, visitor),
-            _ => Err(self.wrong_type(&visitor)),
-        }
-        .map_err(|error| error.at(self.path))
+        self.object(visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -280,37 +333,13 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let (variant, content) = match self.value {
-            Value::String(variant) => (variant, None),
-            Value::Object(members) if members.len() == 1 => {
-                let (variant, content) = members.iter().next().expect("there is one");
-                (variant, Some(content))
-            }
-            Value::Object(_) => {
-                let error = Error::invalid_value(Unexpected::Map, &"map with a single key");
-                return Err(error.at(self.path));
-            }
-            _ => return Err(self.wrong_type(&"string or map").at(self.path)),
-        };
-        let variant = Variant {
-            node: self,
-            name: variant,
-            content,
-        };
-        visitor
-            .visit_enum(variant)
-            .map_err(|error| error.at(self.path))
+        visitor.visit_enum(self.variant()?)
     }
 
     /// serde asks for nothing in particular only where a type has no such field.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.unknown.borrow_mut().push(self.path.to_field_path());
         visitor.visit_unit()
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map identifier
     }
 }
 
@@ -330,7 +359,18 @@ impl<'de> SeqAccess<'de> for &mut Items<'de, '_> {
             return Ok(None);
         };
         let path = Path::Index(&self.node.path, index);
-        self.node.descend(path, value, seed).map(Some)
+        let item = Node {
+            value,
+            path,
+            unknown: self.node.unknown,
+        };
+        match seed.deserialize(item) {
+            Ok(value) => Ok(Some(value)),
+            Err(mut error) => {
+                error.locate(path);
+                Err(error)
+            }
+        }
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -356,16 +396,28 @@ impl<'de> MapAccess<'de> for Members<'de, '_> {
             return Ok(None);
         };
         self.next = Some((key, value));
-        let path = Path::Field(&self.node.path, key);
-        seed.deserialize(BorrowedStrDeserializer::new(key))
-            .map(Some)
-            .map_err(|error: Error| error.at(path))
+        match seed.deserialize(BorrowedStrDeserializer::<Error>::new(key)) {
+            Ok(key) => Ok(Some(key)),
+            Err(mut error) => {
+                error.locate(Path::Field(&self.node.path, key));
+                Err(error)
+            }
+        }
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
         let (key, value) = self.next.take().expect("serde takes the key first");
         let path = Path::Field(&self.node.path, key);
-        self.node.descend(path, value, seed)
+        let member = Node {
+            value,
+            path,
+            unknown: self.node.unknown,
+        };
+        let mut result = seed.deserialize(member);
+        if let Err(error) = &mut result {
+            error.locate(path);
+        }
+        result
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -385,7 +437,7 @@ impl<'de> EnumAccess<'de> for Variant<'de, '_> {
     type Variant = Self;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Error> {
-        let name = seed.deserialize(BorrowedStrDeserializer::new(self.name))?;
+        let name = seed.deserialize(BorrowedStrDeserializer::<Error>::new(self.name))?;
         Ok((name, self))
     }
 }
@@ -395,16 +447,24 @@ impl<'de> Variant<'de, '_> {
         Path::Field(&self.node.path, self.name)
     }
 
-    /// The content as a node; an error where there is none.
-    fn content<'p>(&'p self, expected: &str) -> Result<Node<'de, 'p>, Error> {
-        match self.content {
-            Some(value) => Ok(Node {
-                value,
-                path: self.path(),
-                unknown: self.node.unknown,
-            }),
-            None => Err(Error::invalid_type(Unexpected::UnitVariant, &expected)),
+    /// Decodes the content; an error where there is none.
+    fn content<T>(
+        &self,
+        expected: &str,
+        decode: impl FnOnce(Node<'de, '_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Some(value) = self.content else {
+            return Err(Error::invalid_type(Unexpected::UnitVariant, &expected));
+        };
+        let mut result = decode(Node {
+            value,
+            path: self.path(),
+            unknown: self.node.unknown,
+        });
+        if let Err(error) = &mut result {
+            error.locate(self.path());
         }
+        result
     }
 }
 
@@ -414,30 +474,24 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
     fn unit_variant(self) -> Result<(), Error> {
         match self.content {
             None | Some(Value::Null) => Ok(()),
-            Some(_) => Err(self
-                .content("unit variant")?
-                .wrong_type(&"unit variant")
-                .at(self.path())),
+            Some(_) => self.content("unit variant", |node| Err(node.wrong_type(&"unit variant"))),
         }
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Error> {
-        let node = self.content("newtype variant")?;
-        seed.deserialize(node)
-            .map_err(|error| error.at(self.path()))
+        self.content("newtype variant", |node| seed.deserialize(node))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _size: usize, visitor: V) -> Result<V::Value, Error> {
-        self.content("tuple variant")?.deserialize_seq(visitor)
+        self.content("tuple variant", |node| node.array(visitor))
     }
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        fields: &'static [&'static str],
+        _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.content("struct variant")?
-            .deserialize_struct("", fields, visitor)
+        self.content("struct variant", |node| node.object(visitor))
     }
 }
 

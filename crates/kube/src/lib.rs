@@ -15,6 +15,7 @@
 
 pub mod admit;
 pub mod cluster;
+mod codec;
 pub mod convert;
 pub mod crd;
 pub mod inject;
@@ -23,6 +24,7 @@ pub mod register;
 pub mod selector;
 
 pub use cluster::ClusterObjects;
+pub use codec::Codec;
 pub use tombolo_model::{FieldPath, Violation, Violations};
 /// The former names.
 pub use tombolo_model::{Violation as Denial, Violations as Denials};

@@ -3,8 +3,11 @@
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use tombolo_document::{DecodeError, Decoded, decode};
 use tombolo_model::validation::{Form, Validator};
 
 use super::{
@@ -245,15 +248,36 @@ impl Resource {
         }
     }
 
+    /// Decodes an object of this kind, and reports the fields that the kind does not have.
+    ///
+    /// # Errors
+    /// The first field that does not fit.
+    pub fn decode(kind: Kind, value: &Value) -> Result<Decoded<Self>, DecodeError> {
+        fn of<T: DeserializeOwned + Into<Resource>>(
+            value: &Value,
+        ) -> Result<Decoded<Resource>, DecodeError> {
+            decode::<T>(value).map(|decoded| decoded.map(Into::into))
+        }
+        match kind {
+            Kind::Mesh => of::<Mesh>(value),
+            Kind::VirtualNode => of::<VirtualNode>(value),
+            Kind::VirtualRouter => of::<VirtualRouter>(value),
+            Kind::VirtualService => of::<VirtualService>(value),
+            Kind::VirtualGateway => of::<VirtualGateway>(value),
+            Kind::GatewayRoute => of::<GatewayRoute>(value),
+            Kind::BackendGroup => of::<BackendGroup>(value),
+        }
+    }
+
+    /// The object as JSON, with its `apiVersion` and `kind`.
+    pub fn to_json(&self) -> Value {
+        each!(self, object => serde_json::to_value(object))
+            .expect("the keys of every map are strings")
+    }
+
     /// Everything that is wrong with the object's spec by itself.
     pub fn check(&self) -> Vec<Violation> {
         each!(self, object => Validator::spec(Form::Kubernetes, &object.spec))
-    }
-}
-
-impl Serialize for Resource {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        each!(self, object => object.serialize(serializer))
     }
 }
 

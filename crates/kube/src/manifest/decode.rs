@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tombolo_document::{Decoded as Typed, Document, decode, yaml};
+use tombolo_document::{DecodeError, Decoded, Document, yaml};
 
 use super::kinds::{self, Core, Reading, Treatment};
 use super::{
     Located, Object, Options, Origin, Problem, Severity, Source, Strictness, Untyped, strays,
     workload,
 };
-use crate::crd::{self, Kind, Resource};
-use crate::{FieldPath, Violation};
+use crate::crd::Resource;
+use crate::{Codec, FieldPath, Violation};
 
 /// Reads all documents of a file.
 pub(super) fn file(
@@ -105,18 +104,19 @@ impl Reader<'_> {
         value: Value,
         origin: Origin,
     ) {
-        let (decoded, namespaced) = match reading {
-            Reading::Core(core) => (core_object(core, &value), core != Core::Namespace),
-            Reading::Mesh(kind) => (mesh_object(kind, &value), kind.is_namespaced()),
-            Reading::Istio => (untyped(api_version, kind, &value, Object::Istio), true),
-            Reading::NotRun { namespaced } => (
-                untyped(api_version, kind, &value, Object::NotRun),
-                namespaced,
-            ),
+        let namespaced = match reading {
+            Reading::Core(core) => core != Core::Namespace,
+            Reading::Mesh(kind) => kind.is_namespaced(),
+            Reading::Istio => true,
+            Reading::NotRun { namespaced } => namespaced,
         };
-        let Decoded { object, unknown } = match decoded {
+        let decoded = object(reading, api_version, kind, &value);
+        let Decoded {
+            value: object,
+            unknown,
+        } = match decoded {
             Ok(decoded) => decoded,
-            Err(denial) => {
+            Err(error) => {
                 let object = Some(written_title(
                     kind,
                     &value,
@@ -125,10 +125,10 @@ impl Reader<'_> {
                 self.problems.push(Problem {
                     severity: Severity::Error,
                     file: self.file.clone(),
-                    line: origin.line_of(&denial.field),
+                    line: origin.line_of(&error.field),
                     object,
-                    field: denial.field,
-                    message: denial.message,
+                    message: plain(&error.message),
+                    field: error.field,
                 });
                 return;
             }
@@ -187,81 +187,54 @@ impl Reader<'_> {
     }
 }
 
-struct Decoded {
-    object: Object,
-    unknown: Vec<FieldPath>,
-}
-
-fn core_object(core: Core, value: &Value) -> Result<Decoded, Violation> {
-    match core {
-        Core::Namespace => typed(value, |object| Object::Namespace(Box::new(object))),
-        Core::Deployment => typed(value, |object| Object::Deployment(Box::new(object))),
-        Core::Service => typed(value, |object| Object::Service(Box::new(object))),
-        Core::ConfigMap => typed(value, |object| Object::ConfigMap(Box::new(object))),
-        Core::Secret => typed(value, |object| Object::Secret(Box::new(object))),
-        Core::Pod => typed(value, |object| Object::Pod(Box::new(object))),
-    }
-}
-
-fn mesh_object(kind: Kind, value: &Value) -> Result<Decoded, Violation> {
-    fn read<T: DeserializeOwned + Into<Resource>>(value: &Value) -> Result<Decoded, Violation> {
-        typed(value, |object: T| Object::Mesh(Box::new(object.into())))
-    }
-    match kind {
-        Kind::Mesh => read::<crd::Mesh>(value),
-        Kind::VirtualNode => read::<crd::VirtualNode>(value),
-        Kind::VirtualRouter => read::<crd::VirtualRouter>(value),
-        Kind::VirtualService => read::<crd::VirtualService>(value),
-        Kind::VirtualGateway => read::<crd::VirtualGateway>(value),
-        Kind::GatewayRoute => read::<crd::GatewayRoute>(value),
-        Kind::BackendGroup => read::<crd::BackendGroup>(value),
-    }
+/// The object, and the fields that its type does not have.
+fn object(
+    reading: Reading,
+    api_version: &str,
+    kind: &str,
+    value: &Value,
+) -> Result<Decoded<Object>, DecodeError> {
+    Ok(match reading {
+        Reading::Core(core) => match core {
+            Core::Namespace => Codec::decode(value)?.map(Box::new).map(Object::Namespace),
+            Core::Deployment => Codec::decode(value)?.map(Box::new).map(Object::Deployment),
+            Core::Service => Codec::decode(value)?.map(Box::new).map(Object::Service),
+            Core::ConfigMap => Codec::decode(value)?.map(Box::new).map(Object::ConfigMap),
+            Core::Secret => Codec::decode(value)?.map(Box::new).map(Object::Secret),
+            Core::Pod => Codec::decode(value)?.map(Box::new).map(Object::Pod),
+        },
+        Reading::Mesh(kind) => Resource::decode(kind, value)?
+            .map(Box::new)
+            .map(Object::Mesh),
+        Reading::Istio => untyped(api_version, kind, value)?.map(Object::Istio),
+        Reading::NotRun { .. } => untyped(api_version, kind, value)?.map(Object::NotRun),
+    })
 }
 
 fn untyped(
     api_version: &str,
     kind: &str,
     value: &Value,
-    wrap: impl FnOnce(Box<Untyped>) -> Object,
-) -> Result<Decoded, Violation> {
+) -> Result<Decoded<Box<Untyped>>, DecodeError> {
+    let at = FieldPath::from("metadata");
     let empty = Value::Object(serde_json::Map::new());
     let metadata = value.get("metadata").unwrap_or(&empty);
-    let (metadata, unknown) = deserialize::<ObjectMeta>(metadata).map_err(|denial| {
-        Violation::new(
-            FieldPath::from("metadata").join(&denial.field),
-            denial.message,
-        )
-    })?;
-    let unknown = unknown
-        .iter()
-        .map(|path| FieldPath::from("metadata").join(path))
-        .collect();
-    let object = wrap(Box::new(Untyped {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        metadata,
-        value: value.clone(),
-    }));
-    Ok(Decoded { object, unknown })
-}
-
-fn typed<T: DeserializeOwned>(
-    value: &Value,
-    wrap: impl FnOnce(T) -> Object,
-) -> Result<Decoded, Violation> {
-    let (object, unknown) = deserialize(value)?;
-    Ok(Decoded {
-        object: wrap(object),
+    let Decoded {
+        value: metadata,
         unknown,
+    } = ObjectMeta::decode(metadata).map_err(|error| DecodeError {
+        field: at.clone().join(&error.field),
+        ..error
+    })?;
+    Ok(Decoded {
+        value: Box::new(Untyped {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            metadata,
+            value: value.clone(),
+        }),
+        unknown: unknown.iter().map(|path| at.clone().join(path)).collect(),
     })
-}
-
-/// The typed value, and the fields that its type does not have.
-fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<FieldPath>), Violation> {
-    match decode(value) {
-        Ok(Typed { value, unknown }) => Ok((value, unknown)),
-        Err(error) => Err(Violation::new(error.field, plain(&error.message))),
-    }
 }
 
 /// A message of the decoder in the words of someone who writes YAML.

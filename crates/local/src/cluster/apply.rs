@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tombolo_kube::admit::{self, IpFamily};
 use tombolo_kube::manifest::{self, Located, Manifests, Problem};
-use tombolo_kube::{Denial, FieldPath};
+use tombolo_kube::{Codec as _, Denial, FieldPath};
 
 use super::name::Entropy;
 use super::object::{Key, Objects};
@@ -121,10 +121,9 @@ fn one(
             if !denials.is_empty() {
                 return Err(denials);
             }
-            let body = serialize(pod)?;
-            bare_pod(objects, &key, pod, &body, moment)?
+            bare_pod(objects, &key, pod, &pod.to_json(), moment)?
         }
-        manifest::Object::Namespace(object) => put(objects, &key, serialize(object)?, moment),
+        manifest::Object::Namespace(object) => put(objects, &key, object.to_json(), moment),
         manifest::Object::Deployment(object) => {
             let spec = object.spec.as_ref();
             let pod = spec.and_then(|spec| spec.template.spec.as_ref());
@@ -133,11 +132,11 @@ fn one(
             if !denials.is_empty() {
                 return Err(denials);
             }
-            put(objects, &key, serialize(object)?, moment)
+            put(objects, &key, object.to_json(), moment)
         }
-        manifest::Object::Service(object) => put(objects, &key, serialize(object)?, moment),
-        manifest::Object::ConfigMap(object) => put(objects, &key, serialize(object)?, moment),
-        manifest::Object::Secret(object) => put(objects, &key, serialize(object)?, moment),
+        manifest::Object::Service(object) => put(objects, &key, object.to_json(), moment),
+        manifest::Object::ConfigMap(object) => put(objects, &key, object.to_json(), moment),
+        manifest::Object::Secret(object) => put(objects, &key, object.to_json(), moment),
         manifest::Object::Istio(_) | manifest::Object::NotRun(_) => Outcome::Ignored,
     };
     Ok(Applied {
@@ -145,11 +144,6 @@ fn one(
         namespace: key.namespace,
         outcome,
     })
-}
-
-fn serialize(object: &impl Serialize) -> Result<Value, Vec<Denial>> {
-    serde_json::to_value(object)
-        .map_err(|error| vec![Denial::new(FieldPath::root(), error.to_string())])
 }
 
 fn mesh(
@@ -162,8 +156,8 @@ fn mesh(
         Some(old) => admit::update(&old, new.clone(), IpFamily::V4),
         None => admit::create(new.clone(), objects.mesh(), IpFamily::V4),
     };
-    let body = serialize(&admitted.map_err(|denials| denials.0)?)?;
-    Ok(put(objects, key, body, moment))
+    let admitted = admitted.map_err(|denials| denials.0)?;
+    Ok(put(objects, key, admitted.to_json(), moment))
 }
 
 fn bare_pod(

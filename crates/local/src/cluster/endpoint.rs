@@ -164,6 +164,7 @@ mod tests {
     use super::*;
     use serde_json::json;
     use std::sync::Arc;
+    use tombolo_kube::Codec;
 
     fn pod(name: &str, ip: &str, ready: &str, terminating: bool) -> Arc<Pod> {
         let mut body = json!({
@@ -174,14 +175,12 @@ mod tests {
         if terminating {
             body["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
-        Arc::new(serde_json::from_value(body).unwrap())
+        Arc::new(Codec::from_json(&body).unwrap())
     }
 
     fn service(spec: serde_json::Value) -> Service {
-        serde_json::from_value(
-            json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}),
-        )
-        .unwrap()
+        Codec::from_json(&json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}))
+            .unwrap()
     }
 
     #[test]

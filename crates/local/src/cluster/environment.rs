@@ -261,6 +261,7 @@ mod tests {
     use crate::cluster::{Entropy, Key, Kind};
     use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
+    use tombolo_kube::Codec;
 
     fn objects(bodies: &[(Kind, &str, Value)]) -> Objects {
         let mut objects = Objects::default();
@@ -278,7 +279,7 @@ mod tests {
     }
 
     fn pod() -> Pod {
-        serde_json::from_value(json!({
+        Codec::from_json(&json!({
             "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
             "status": {"podIP": "10.0.0.9"},
         }))
@@ -286,7 +287,7 @@ mod tests {
     }
 
     fn env(objects: &Objects, container: Value) -> Result<BTreeMap<String, String>, String> {
-        resolve(objects, &pod(), &serde_json::from_value(container).unwrap())
+        resolve(objects, &pod(), &Codec::from_json(&container).unwrap())
     }
 
     #[test]

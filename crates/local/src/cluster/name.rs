@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use tombolo_kube::Codec as _;
 
 /// Letters and digits that cannot form words, the alphabet of Kubernetes' generated names.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -64,7 +65,7 @@ impl Entropy {
 /// Kubernetes hashes a Go dump of the template, which nobody can repeat; ours hashes its JSON and spells
 /// the result in the same alphabet.
 pub fn template_hash(template: &PodTemplateSpec) -> String {
-    let text = serde_json::to_string(template).unwrap_or_default();
+    let text = template.to_json().to_string();
     let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
-use tombolo_kube::ClusterObjects;
+use tombolo_kube::{ClusterObjects, Codec};
 
 use super::kind::Kind;
 use super::name::Entropy;
@@ -61,8 +60,8 @@ pub struct Object {
 
 impl Object {
     /// The object as a type; `None` when the body does not have that shape.
-    pub fn read<T: DeserializeOwned + Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let typed = self.typed.get_or_init(|| match T::deserialize(&self.body) {
+    pub fn read<T: Codec + Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let typed = self.typed.get_or_init(|| match T::from_json(&self.body) {
             Ok(value) => Some(Arc::new(value)),
             Err(error) => {
                 tracing::error!(object = %self.key, %error, "stored object has an unexpected shape");
@@ -84,14 +83,8 @@ impl Object {
 }
 
 /// A Kubernetes type that the store holds.
-pub trait Stored:
-    Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync
-{
-}
-impl<T: Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Any + Send + Sync> Stored
-    for T
-{
-}
+pub trait Stored: Metadata<Ty = ObjectMeta> + Codec + Clone + Any + Send + Sync {}
+impl<T: Metadata<Ty = ObjectMeta> + Codec + Clone + Any + Send + Sync> Stored for T {}
 
 /// All objects of a cluster.
 #[derive(Debug, Clone, Default)]
@@ -235,13 +228,7 @@ impl Objects {
         };
         let mut typed = T::clone(&typed);
         edit(&mut typed);
-        match serde_json::to_value(&typed) {
-            Ok(body) => self.put(&old, body),
-            Err(error) => {
-                tracing::error!(object = %old.key, %error, "edited object cannot be written");
-                false
-            }
-        }
+        self.put(&old, typed.to_json())
     }
 
     /// Edits the JSON of an object; `false` when it is absent or unchanged.
@@ -307,7 +294,7 @@ impl Objects {
         metadata(&mut body).insert("resourceVersion".into(), self.revision.to_string().into());
         let meta = body
             .get("metadata")
-            .and_then(|meta| ObjectMeta::deserialize(meta).ok())
+            .and_then(|meta| ObjectMeta::from_json(meta).ok())
             .unwrap_or_default();
         let object = Arc::new(Object {
             key: key.clone(),

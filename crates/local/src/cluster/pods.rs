@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
+use tombolo_kube::Codec as _;
 
 use super::Kind;
 use super::limit::MAX_PODS;
@@ -27,9 +28,8 @@ pub fn create(objects: &mut Objects, moment: &Moment<'_>, pod: Pod) -> Result<()
         phase: Some("Pending".into()),
         ..PodStatus::default()
     });
-    let body = serde_json::to_value(&pod).map_err(|error| error.to_string())?;
     let key = Key::new(Kind::Pod, &namespace, &name);
-    match objects.create(key, body, moment.now, moment.entropy) {
+    match objects.create(key, pod.to_json(), moment.now, moment.entropy) {
         Some(_) => Ok(()),
         None => Err(format!("pods \"{name}\" already exists")),
     }

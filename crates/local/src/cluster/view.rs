@@ -9,7 +9,7 @@ use tombolo_kube::inject::{InjectConfig, Injection, inject};
 use tombolo_kube::{ClusterObjects, manifest};
 
 use super::Kind;
-use super::object::{Key, Object, Stored};
+use super::object::{Key, Object};
 use super::workload::Inject;
 
 /// Takes a new or changed object into the view, unless nothing but its status changed.
@@ -30,7 +30,7 @@ pub(super) fn put(view: &mut Arc<ClusterObjects>, old: Option<&Object>, new: &Ob
 pub(super) fn remove(view: &mut Arc<ClusterObjects>, key: &Key) {
     if key.kind == Kind::Namespace {
         Arc::make_mut(view).remove_namespace(&key.name);
-    } else if let Some(kind) = crd::Kind::from_name(key.kind.name()).filter(|_| key.kind.mesh()) {
+    } else if let Some(kind) = mesh_kind(key.kind) {
         Arc::make_mut(view).remove(kind, &key.namespace, &key.name);
     }
 }
@@ -54,19 +54,18 @@ fn is_same_but_for_status(old: &Value, new: &Value) -> bool {
 
 /// A stored mesh object as what it is.
 pub fn resource(object: &Object) -> Option<Resource> {
-    fn read<T: Stored + Into<Resource>>(object: &Object) -> Option<Resource> {
-        object.read::<T>().map(|typed| T::clone(&typed).into())
+    let kind = mesh_kind(object.key.kind)?;
+    match Resource::decode(kind, &object.body) {
+        Ok(decoded) => Some(decoded.value),
+        Err(error) => {
+            tracing::error!(object = %object.key, %error, "stored object has an unexpected shape");
+            None
+        }
     }
-    match object.key.kind {
-        Kind::Mesh => read::<crd::Mesh>(object),
-        Kind::VirtualNode => read::<crd::VirtualNode>(object),
-        Kind::VirtualRouter => read::<crd::VirtualRouter>(object),
-        Kind::VirtualService => read::<crd::VirtualService>(object),
-        Kind::VirtualGateway => read::<crd::VirtualGateway>(object),
-        Kind::GatewayRoute => read::<crd::GatewayRoute>(object),
-        Kind::BackendGroup => read::<crd::BackendGroup>(object),
-        _ => None,
-    }
+}
+
+fn mesh_kind(kind: Kind) -> Option<crd::Kind> {
+    crd::Kind::from_name(kind.name()).filter(|_| kind.mesh())
 }
 
 /// The injector of a cluster: pods that belong to the mesh get their sidecar, others stay as they are.

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, ObjectMeta, OwnerReference, Time,
 };
 use k8s_openapi::jiff::Timestamp;
+use tombolo_kube::Codec as _;
 
 use super::endpoint::{condition, serves};
 use super::name::{Entropy, template_hash};
@@ -202,14 +203,12 @@ fn create_set(
         status: None,
     };
     number(&mut set.metadata, revision);
-    if let Ok(body) = serde_json::to_value(&set) {
-        objects.create(
-            Key::new(Kind::ReplicaSet, &namespace, name),
-            body,
-            moment.now,
-            moment.entropy,
-        );
-    }
+    objects.create(
+        Key::new(Kind::ReplicaSet, &namespace, name),
+        set.to_json(),
+        moment.now,
+        moment.entropy,
+    );
 }
 
 fn number(meta: &mut ObjectMeta, revision: u64) {

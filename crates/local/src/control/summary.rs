@@ -279,9 +279,10 @@ pub fn mesh_problems(cluster: &Cluster) -> Vec<MeshProblem> {
 mod tests {
     use super::*;
     use serde_json::json;
+    use tombolo_kube::Codec;
 
     fn word(pod: serde_json::Value) -> String {
-        status_word(&serde_json::from_value(pod).unwrap())
+        status_word(&Codec::from_json(&pod).unwrap())
     }
 
     #[test]
@@ -301,7 +302,7 @@ mod tests {
             "spec": {"initContainers": [{"name": "init"}, {"name": "proxy", "restartPolicy": "Always"}], "containers": [{"name": "a"}]},
             "status": {"phase": "Running", "initContainerStatuses": [done, running("proxy", true)], "containerStatuses": [running("a", true)]},
         });
-        let native: Pod = serde_json::from_value(native).unwrap();
+        let native: Pod = Codec::from_json(&native).unwrap();
         assert_eq!(
             (ready(&native), status_word(&native).as_str()),
             ((2, 2), "Running")

@@ -308,18 +308,19 @@ mod tests {
     use super::*;
     use crate::machine::fake::FakeMachine;
     use serde_json::json;
+    use tombolo_kube::Codec;
 
     fn check(probe: serde_json::Value) -> Check {
-        let pod: Pod = serde_json::from_value(
-            json!({"metadata": {}, "spec": {"containers": []}, "status": {"podIP": "127.0.0.1"}}),
+        let pod: Pod = Codec::from_json(
+            &json!({"metadata": {}, "spec": {"containers": []}, "status": {"podIP": "127.0.0.1"}}),
         )
         .unwrap();
-        let container = serde_json::from_value(
-            json!({"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}),
+        let container = Codec::from_json(
+            &json!({"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}),
         )
         .unwrap();
         Check::read(
-            &serde_json::from_value(probe).unwrap(),
+            &Codec::from_json(&probe).unwrap(),
             &pod,
             &container,
             &ContainerHandle::default(),

@@ -302,6 +302,7 @@ fn hosts(pod: &Pod) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use tombolo_kube::Codec;
 
     fn common(mark: Option<u32>) -> Common {
         let images = Images::read(
@@ -321,8 +322,8 @@ mod tests {
     }
 
     fn started(mark: Option<u32>, container: serde_json::Value) -> ProcessSpec {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web-1", "namespace": "shop"}, "status": {"podIP": "10.0.0.9"}})).unwrap();
-        let container: Container = serde_json::from_value(container).unwrap();
+        let pod: Pod = Codec::from_json(&json!({"metadata": {"name": "web-1", "namespace": "shop"}, "status": {"podIP": "10.0.0.9"}})).unwrap();
+        let container: Container = Codec::from_json(&container).unwrap();
         let dir = tempfile::tempdir().unwrap();
         spec(
             &common(mark),
@@ -396,7 +397,7 @@ mod tests {
                 &common(None),
                 &Objects::default(),
                 &Pod::default(),
-                &serde_json::from_value(container).unwrap(),
+                &Codec::from_json(&container).unwrap(),
                 dir.path(),
             )
         };
@@ -414,7 +415,7 @@ mod tests {
             ..common(None)
         };
         let container: Container =
-            serde_json::from_value(json!({"name": "web", "image": "repo/web:v1"})).unwrap();
+            Codec::from_json(&json!({"name": "web", "image": "repo/web:v1"})).unwrap();
         let error = spec(
             &common,
             &Objects::default(),

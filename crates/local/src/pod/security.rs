@@ -176,14 +176,15 @@ fn told(
 mod tests {
     use super::*;
     use serde_json::json;
+    use tombolo_kube::Codec;
 
     fn container(context: serde_json::Value) -> Container {
-        serde_json::from_value(json!({"name": "web", "securityContext": context})).unwrap()
+        Codec::from_json(&json!({"name": "web", "securityContext": context})).unwrap()
     }
 
     #[test]
     fn nothing_is_given_that_was_not_asked_for() {
-        let plain: Container = serde_json::from_value(json!({"name": "web"})).unwrap();
+        let plain: Container = Codec::from_json(&json!({"name": "web"})).unwrap();
         assert_eq!(privileges(&plain), Privileges::default());
         let full = container(json!({
             "readOnlyRootFilesystem": true,
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn each_field_that_is_not_honoured_is_named() {
-        let pod: PodSpec = serde_json::from_value(json!({
+        let pod: PodSpec = Codec::from_json(&json!({
             "securityContext": {"fsGroup": 1, "runAsUser": 1000, "sysctls": [{"name": "a", "value": "b"}]},
             "containers": [
                 {"name": "a", "securityContext": {"runAsNonRoot": true, "privileged": true, "seccompProfile": {"type": "RuntimeDefault"}}},

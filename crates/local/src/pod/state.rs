@@ -354,9 +354,10 @@ pub fn restarts(policy: Policy, slot: Slot, record: &ContainerRecord, code: i32)
 mod tests {
     use super::*;
     use serde_json::json;
+    use tombolo_kube::Codec;
 
     fn record(init: usize, main: usize) -> PodRecord {
-        let container: Container = serde_json::from_value(json!({"name": "c"})).unwrap();
+        let container: Container = Codec::from_json(&json!({"name": "c"})).unwrap();
         PodRecord {
             since: Timestamp::UNIX_EPOCH,
             address: None,
@@ -417,7 +418,7 @@ mod tests {
     fn readiness_gate_holds_back_ready_but_not_containers_ready() {
         let mut record = record(0, 1);
         record.main[0].ready = true;
-        let mut pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [], "readinessGates": [{"conditionType": "gate"}]}})).unwrap();
+        let mut pod: Pod = Codec::from_json(&json!({"metadata": {}, "spec": {"containers": [], "readinessGates": [{"conditionType": "gate"}]}})).unwrap();
         let (_, conditions) = published(&record, &mut pod);
         assert!(is(&conditions, "ContainersReady") && !is(&conditions, "Ready"));
         open_gate(&mut pod, "gate", Timestamp::UNIX_EPOCH);

@@ -268,6 +268,7 @@ mod tests {
     use crate::cluster::{Entropy, Key, Kind};
     use k8s_openapi::jiff::Timestamp;
     use serde_json::json;
+    use tombolo_kube::Codec;
 
     fn mounted(
         volume: serde_json::Value,
@@ -283,9 +284,9 @@ mod tests {
                 &Entropy::seeded(1),
             )
             .unwrap();
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"namespace": "shop"}, "spec": {"containers": [], "volumes": [volume]}})).unwrap();
+        let pod: Pod = Codec::from_json(&json!({"metadata": {"namespace": "shop"}, "spec": {"containers": [], "volumes": [volume]}})).unwrap();
         let container: Container =
-            serde_json::from_value(json!({"name": "web", "volumeMounts": [mount]})).unwrap();
+            Codec::from_json(&json!({"name": "web", "volumeMounts": [mount]})).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let env = BTreeMap::from([("POD".to_owned(), "web-1".to_owned())]);
         let mounts = mounts(&objects, &pod, &container, &env, dir.path())?;
