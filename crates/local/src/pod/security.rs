@@ -107,7 +107,16 @@ fn of_pod(context: &PodSecurityContext, rootless: bool) -> Vec<(&'static str, St
         ("runAsNonRoot", context.run_as_non_root == Some(true)),
     ];
     let others = [
+        ("fsGroup", context.fs_group.is_some()),
+        (
+            "fsGroupChangePolicy",
+            context.fs_group_change_policy.is_some(),
+        ),
         ("supplementalGroups", context.supplemental_groups.is_some()),
+        (
+            "supplementalGroupsPolicy",
+            context.supplemental_groups_policy.is_some(),
+        ),
         ("sysctls", context.sysctls.is_some()),
         ("seccompProfile", context.seccomp_profile.is_some()),
         ("appArmorProfile", context.app_armor_profile.is_some()),
@@ -222,6 +231,7 @@ mod tests {
                 .collect()
         };
         let always = [
+            "spec.securityContext.fsGroup",
             "spec.securityContext.sysctls",
             "spec.containers[0].securityContext.seccompProfile",
             "spec.containers[0].securityContext.privileged",
