@@ -11,7 +11,7 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::{cell::RefCell, fmt};
 use tombolo_model::FieldPath;
 

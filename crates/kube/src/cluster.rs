@@ -95,8 +95,7 @@ impl ClusterObjects {
     }
 
     /// Adds an object, or replaces the one of the same kind, namespace and name, which is returned.
-    pub fn put(&mut self, resource: impl Into<Resource>) -> Option<Arc<Resource>> {
-        let resource = resource.into();
+    pub fn put(&mut self, resource: Resource) -> Option<Arc<Resource>> {
         let key = ObjectKey::of(&resource);
         self.resources
             .entry(resource.kind())

@@ -3,8 +3,7 @@
 //! What a kind shares with the mesh API are the model's own types, in the form [`Refs`]; here are the members that
 //! only Kubernetes knows, and how objects refer to each other.
 //!
-//! [`Resource`] is any one of them. `status` carries what the controller writes back: the ARN and one
-//! condition. The kinds implement the `k8s_openapi` traits, so a Kubernetes client can list and watch them.
+//! [`Resource`] is any one of them.
 
 mod backend_group;
 mod gateway_route;
@@ -12,13 +11,12 @@ mod mesh;
 mod one_of;
 mod references;
 mod resource;
-mod status;
 mod virtual_gateway;
 mod virtual_node;
 mod virtual_router;
 mod virtual_service;
 
-pub use backend_group::{BackendGroup, BackendGroupSpec, BackendGroupStatus};
+pub use backend_group::{BackendGroup, BackendGroupSpec};
 pub use gateway_route::{GatewayRoute, GatewayRouteSpec};
 pub use mesh::{Mesh, MeshSpec};
 pub use one_of::OneOf;
@@ -26,11 +24,7 @@ pub use references::{
     AcmCertificate, AcmTrust, GatewayRouteVirtualService, NoIpPreference, Reference, Refs,
     VirtualNodeProvider, VirtualRouterProvider, VirtualServiceBackend, WeightedTarget,
 };
-pub use resource::{Kind, MeshRef, Resource, VirtualGatewayRef};
-pub use status::{
-    Condition, GatewayRouteStatus, MeshStatus, VirtualGatewayStatus, VirtualNodeStatus,
-    VirtualRouterStatus, VirtualServiceStatus,
-};
+pub use resource::{Kind, MeshRef, Object, Resource, VirtualGatewayRef};
 pub use virtual_gateway::{VirtualGateway, VirtualGatewaySpec};
 pub use virtual_node::{VirtualNode, VirtualNodeSpec};
 pub use virtual_router::{Route, VirtualRouter, VirtualRouterSpec};

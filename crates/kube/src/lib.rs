@@ -22,6 +22,8 @@ pub mod inject;
 pub mod manifest;
 pub mod register;
 pub mod selector;
+#[cfg(test)]
+mod testkit;
 
 pub use cluster::ClusterObjects;
 pub use codec::Codec;

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::testkit;
 
 /// A mesh object from its parts.
 fn object(kind: &str, name: &str, labels: Value, spec: Value) -> Resource {
@@ -8,22 +9,7 @@ fn object(kind: &str, name: &str, labels: Value, spec: Value) -> Resource {
         "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "labels": labels},
         "spec": spec,
     });
-    match kind {
-        "Mesh" => Resource::Mesh(serde_json::from_value(value).expect("mesh")),
-        "VirtualNode" => Resource::VirtualNode(serde_json::from_value(value).expect("node")),
-        "VirtualRouter" => Resource::VirtualRouter(serde_json::from_value(value).expect("router")),
-        "VirtualService" => {
-            Resource::VirtualService(serde_json::from_value(value).expect("service"))
-        }
-        "VirtualGateway" => {
-            Resource::VirtualGateway(serde_json::from_value(value).expect("gateway"))
-        }
-        "GatewayRoute" => {
-            Resource::GatewayRoute(serde_json::from_value(value).expect("gateway route"))
-        }
-        "BackendGroup" => Resource::BackendGroup(serde_json::from_value(value).expect("group")),
-        other => panic!("{other} is none of the seven"),
-    }
+    testkit::resource(kind, value)
 }
 
 fn mesh(name: &str, selector: Value) -> Resource {
@@ -137,8 +123,7 @@ fn membership_is_denied_unless_exactly_one_mesh_selects_the_namespace() {
     );
 
     let mut ending = mesh("m", json!({}));
-    ending.metadata_mut().deletion_timestamp =
-        serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("time");
+    ending.metadata_mut().deletion_timestamp = Some(testkit::TIME);
     let mut objects = cluster();
     objects.put(ending);
     assert!(denied("VirtualNode", json!({}), &objects).contains("is being deleted"));
@@ -200,7 +185,7 @@ fn a_gateway_route_needs_exactly_one_gateway_of_its_own_mesh() {
     };
     let mut gateway = gateway;
     gateway.spec.mesh_ref.as_mut().expect("a member").name = "elsewhere".to_owned();
-    foreign.put(gateway);
+    foreign.put(Resource::VirtualGateway(gateway));
     let message = denied("GatewayRoute", route(), &foreign);
     assert!(
         message.contains("gateway shop/in that selects this route is in mesh elsewhere"),

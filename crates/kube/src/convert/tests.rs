@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::admit::{self, IpFamily};
 use crate::crd::Kind;
+use crate::testkit;
 
 /// A cluster with the mesh `demo`, called `demo-aws` in the mesh API, around the namespaces `shop` and `stock`.
 fn cluster() -> ClusterObjects {
@@ -22,16 +23,7 @@ fn cluster() -> ClusterObjects {
 fn read(kind: &str, key: &str, spec: Value) -> Resource {
     let (namespace, name) = key.split_once('/').expect("a namespace and a name");
     let value = json!({"metadata": {"name": name, "namespace": namespace, "uid": format!("uid-{key}")}, "spec": spec});
-    let read = match kind {
-        "Mesh" => serde_json::from_value(value).map(Resource::Mesh),
-        "VirtualNode" => serde_json::from_value(value).map(Resource::VirtualNode),
-        "VirtualRouter" => serde_json::from_value(value).map(Resource::VirtualRouter),
-        "VirtualService" => serde_json::from_value(value).map(Resource::VirtualService),
-        "VirtualGateway" => serde_json::from_value(value).map(Resource::VirtualGateway),
-        "GatewayRoute" => serde_json::from_value(value).map(Resource::GatewayRoute),
-        _ => serde_json::from_value(value).map(Resource::BackendGroup),
-    };
-    read.expect("the kind's shape")
+    testkit::resource(kind, value)
 }
 
 fn put(objects: &mut ClusterObjects, kind: &str, key: &str, spec: Value) -> Resource {
@@ -345,7 +337,7 @@ fn a_mesh_that_was_recreated_is_not_taken_for_the_old_one() {
     let node = put(&mut objects, "VirtualNode", "shop/n", json!({}));
     let mut mesh = objects.mesh("demo").expect("a mesh").clone();
     mesh.metadata.uid = Some("another".to_owned());
-    objects.put(mesh);
+    objects.put(Resource::Mesh(mesh));
     let error = convert(&node, &objects).expect_err("another mesh");
     assert!(
         matches!(

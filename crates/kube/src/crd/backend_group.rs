@@ -1,19 +1,12 @@
 //! `BackendGroup`: virtual services that nodes can call as one.
 
-use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::resource::kind;
-use super::{MeshRef, Reference};
+use super::{MeshRef, Object, Reference};
 
-kind!(
-    /// A list of virtual services that nodes refer to by one name.
-    BackendGroup,
-    BackendGroupSpec,
-    BackendGroupStatus,
-    NamespaceResourceScope
-);
+/// A list of virtual services that nodes refer to by one name.
+pub type BackendGroup = Object<BackendGroupSpec>;
 
 /// What a backend group is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +23,6 @@ pub struct BackendGroupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh_ref: Option<MeshRef>,
 }
-
-/// A backend group has nothing to report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackendGroupStatus {}
 
 impl Validate for BackendGroupSpec {
     fn validate(&self, validator: &mut Validator) {

@@ -1,21 +1,14 @@
 //! `GatewayRoute`: what a gateway does with a request that enters.
 
-use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::gateway_route::{GrpcGatewayRoute, HttpGatewayRoute};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::resource::kind;
-use super::{GatewayRouteStatus, MeshRef, Refs, VirtualGatewayRef};
+use super::{MeshRef, Object, Refs, VirtualGatewayRef};
 
-kind!(
-    /// A route from a gateway to a virtual service.
-    GatewayRoute,
-    GatewayRouteSpec,
-    GatewayRouteStatus,
-    NamespaceResourceScope
-);
+/// A route from a gateway to a virtual service.
+pub type GatewayRoute = Object<GatewayRouteSpec>;
 
 /// What a gateway route is. Exactly one of the three types.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! `Mesh`: the boundary inside which names are shared.
 
-use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::{Deserialize, Serialize};
 
@@ -8,17 +7,11 @@ use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::mesh::{EgressFilter, MeshServiceDiscovery};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::resource::kind;
-use super::status::MeshStatus;
+use super::Object;
 use crate::selector;
 
-kind!(
-    /// A mesh. Namespaces that its selector selects are inside.
-    Mesh,
-    MeshSpec,
-    MeshStatus,
-    ClusterResourceScope
-);
+/// A mesh. Namespaces that its selector selects are inside.
+pub type Mesh = Object<MeshSpec>;
 
 /// What a mesh is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

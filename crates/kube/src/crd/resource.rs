@@ -4,9 +4,8 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
-use serde::ser::SerializeStruct;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tombolo_document::{DecodeError, Decoded, decode};
 use tombolo_model::validation::{Form, Validator};
 
@@ -14,7 +13,7 @@ use super::{
     API_VERSION, BackendGroup, GatewayRoute, Mesh, VirtualGateway, VirtualNode, VirtualRouter,
     VirtualService,
 };
-use crate::Violation;
+use crate::{Codec as _, Violation};
 
 /// The mesh that an object was admitted into; written at admission, never by users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,19 +80,6 @@ impl Kind {
         }
     }
 
-    /// As `kubectl get` has it.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Mesh => "meshes",
-            Self::VirtualNode => "virtualnodes",
-            Self::VirtualRouter => "virtualrouters",
-            Self::VirtualService => "virtualservices",
-            Self::VirtualGateway => "virtualgateways",
-            Self::GatewayRoute => "gatewayroutes",
-            Self::BackendGroup => "backendgroups",
-        }
-    }
-
     /// Whether objects live in a namespace. Only a mesh does not.
     pub const fn is_namespaced(self) -> bool {
         !matches!(self, Self::Mesh)
@@ -109,6 +95,21 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// An object of one of the seven kinds, which its spec tells.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(
+    from = "Written<S>",
+    bound(deserialize = "S: Deserialize<'de> + Default")
+)]
+pub struct Object<S> {
+    /// Name, namespace, labels, uid.
+    pub metadata: ObjectMeta,
+    /// What the user wants.
+    pub spec: S,
+    /// What the controller wrote back, as written.
+    pub status: Option<Value>,
 }
 
 /// Any object of the seven kinds.
@@ -235,44 +236,41 @@ impl Resource {
         }
     }
 
-    /// The ARN that the controller wrote back, if any.
-    pub fn arn(&self) -> Option<&str> {
-        match self {
-            Self::Mesh(object) => object.status.as_ref()?.mesh_arn.as_deref(),
-            Self::VirtualNode(object) => object.status.as_ref()?.virtual_node_arn.as_deref(),
-            Self::VirtualRouter(object) => object.status.as_ref()?.virtual_router_arn.as_deref(),
-            Self::VirtualService(object) => object.status.as_ref()?.virtual_service_arn.as_deref(),
-            Self::VirtualGateway(object) => object.status.as_ref()?.virtual_gateway_arn.as_deref(),
-            Self::GatewayRoute(object) => object.status.as_ref()?.gateway_route_arn.as_deref(),
-            Self::BackendGroup(_) => None,
-        }
-    }
-
     /// Decodes an object of this kind, and reports the fields that the kind does not have.
     ///
     /// # Errors
     /// The first field that does not fit.
     pub fn decode(kind: Kind, value: &Value) -> Result<Decoded<Self>, DecodeError> {
-        fn of<T: DeserializeOwned + Into<Resource>>(
+        fn of<S: DeserializeOwned + Default>(
             value: &Value,
+            resource: fn(Object<S>) -> Resource,
         ) -> Result<Decoded<Resource>, DecodeError> {
-            decode::<T>(value).map(|decoded| decoded.map(Into::into))
+            Ok(decode::<Object<S>>(value)?.map(resource))
         }
         match kind {
-            Kind::Mesh => of::<Mesh>(value),
-            Kind::VirtualNode => of::<VirtualNode>(value),
-            Kind::VirtualRouter => of::<VirtualRouter>(value),
-            Kind::VirtualService => of::<VirtualService>(value),
-            Kind::VirtualGateway => of::<VirtualGateway>(value),
-            Kind::GatewayRoute => of::<GatewayRoute>(value),
-            Kind::BackendGroup => of::<BackendGroup>(value),
+            Kind::Mesh => of(value, Self::Mesh),
+            Kind::VirtualNode => of(value, Self::VirtualNode),
+            Kind::VirtualRouter => of(value, Self::VirtualRouter),
+            Kind::VirtualService => of(value, Self::VirtualService),
+            Kind::VirtualGateway => of(value, Self::VirtualGateway),
+            Kind::GatewayRoute => of(value, Self::GatewayRoute),
+            Kind::BackendGroup => of(value, Self::BackendGroup),
         }
     }
 
     /// The object as JSON, with its `apiVersion` and `kind`.
     pub fn to_json(&self) -> Value {
-        each!(self, object => serde_json::to_value(object))
-            .expect("the keys of every map are strings")
+        let spec = each!(self, object => serde_json::to_value(&object.spec));
+        let mut json = json!({
+            "apiVersion": API_VERSION,
+            "kind": self.kind().name(),
+            "metadata": self.metadata().to_json(),
+            "spec": spec.expect("the keys of every map are strings"),
+        });
+        if let Some(status) = each!(self, object => &object.status) {
+            json["status"] = status.clone();
+        }
+        json
     }
 
     /// Everything that is wrong with the object's spec by itself.
@@ -281,103 +279,27 @@ impl Resource {
     }
 }
 
-/// How an object of any kind is read. `apiVersion` and `kind` are optional because lists omit them; when
-/// present they were dispatched on already.
+/// How an object is written. `apiVersion` and `kind` are optional because lists omit them; when present they were
+/// dispatched on already.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Wire<Spec, Status> {
+struct Written<S> {
     #[serde(rename = "apiVersion")]
     _api_version: Option<String>,
     #[serde(rename = "kind")]
     _kind: Option<String>,
     #[serde(default)]
-    pub(super) metadata: ObjectMeta,
-    pub(super) spec: Option<Spec>,
-    pub(super) status: Option<Status>,
+    metadata: ObjectMeta,
+    spec: Option<S>,
+    status: Option<Value>,
 }
 
-/// Writes an object of any kind, with its `apiVersion` and `kind`.
-pub(super) fn serialize_object<S: Serializer>(
-    serializer: S,
-    kind: Kind,
-    metadata: &ObjectMeta,
-    spec: &impl Serialize,
-    status: Option<&impl Serialize>,
-) -> Result<S::Ok, S::Error> {
-    let mut object = serializer.serialize_struct(kind.name(), 4 + usize::from(status.is_some()))?;
-    object.serialize_field("apiVersion", API_VERSION)?;
-    object.serialize_field("kind", kind.name())?;
-    object.serialize_field("metadata", metadata)?;
-    object.serialize_field("spec", spec)?;
-    if let Some(status) = status {
-        object.serialize_field("status", status)?;
+impl<S: Default> From<Written<S>> for Object<S> {
+    fn from(written: Written<S>) -> Self {
+        Self {
+            metadata: written.metadata,
+            spec: written.spec.unwrap_or_default(),
+            status: written.status,
+        }
     }
-    object.end()
 }
-
-/// Declares one kind: the object around its spec and status, and the traits Kubernetes clients ask for.
-macro_rules! kind {
-    ($(#[$doc:meta])* $name:ident, $spec:ty, $status:ty, $scope:ty) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
-        #[serde(from = "crate::crd::resource::Wire<_, _>")]
-        pub struct $name {
-            /// Name, namespace, labels, uid.
-            pub metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-            /// What the user wants.
-            pub spec: $spec,
-            /// What the controller found.
-            pub status: Option<$status>,
-        }
-
-        impl From<crate::crd::resource::Wire<$spec, $status>> for $name {
-            fn from(wire: crate::crd::resource::Wire<$spec, $status>) -> Self {
-                Self {
-                    metadata: wire.metadata,
-                    spec: wire.spec.unwrap_or_default(),
-                    status: wire.status,
-                }
-            }
-        }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                crate::crd::resource::serialize_object(
-                    serializer,
-                    crate::crd::Kind::$name,
-                    &self.metadata,
-                    &self.spec,
-                    self.status.as_ref(),
-                )
-            }
-        }
-
-        impl From<$name> for crate::crd::Resource {
-            fn from(object: $name) -> Self {
-                Self::$name(object)
-            }
-        }
-
-        impl k8s_openapi::Resource for $name {
-            const API_VERSION: &'static str = crate::crd::API_VERSION;
-            const GROUP: &'static str = crate::crd::GROUP;
-            const KIND: &'static str = crate::crd::Kind::$name.name();
-            const VERSION: &'static str = crate::crd::VERSION;
-            const URL_PATH_SEGMENT: &'static str = crate::crd::Kind::$name.plural();
-            type Scope = $scope;
-        }
-
-        impl k8s_openapi::Metadata for $name {
-            type Ty = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-            fn metadata(&self) -> &Self::Ty {
-                &self.metadata
-            }
-
-            fn metadata_mut(&mut self) -> &mut Self::Ty {
-                &mut self.metadata
-            }
-        }
-    };
-}
-pub(super) use kind;

@@ -1,6 +1,5 @@
 //! `VirtualGateway`: where traffic enters the mesh.
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::{Deserialize, Serialize};
 
@@ -10,17 +9,11 @@ use tombolo_model::appmesh::spec::tls::BackendDefaults;
 use tombolo_model::appmesh::spec::virtual_gateway::VirtualGatewayListener;
 use tombolo_model::validation::{Validate, Validator};
 
-use super::resource::kind;
-use super::{MeshRef, Refs, VirtualGatewayStatus};
+use super::{MeshRef, Object, Refs};
 use crate::selector;
 
-kind!(
-    /// A gateway: the pods that its selector selects run a proxy of their own.
-    VirtualGateway,
-    VirtualGatewaySpec,
-    VirtualGatewayStatus,
-    NamespaceResourceScope
-);
+/// A gateway: the pods that its selector selects run a proxy of their own.
+pub type VirtualGateway = Object<VirtualGatewaySpec>;
 
 /// What a virtual gateway is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

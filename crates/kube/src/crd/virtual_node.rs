@@ -1,6 +1,5 @@
 //! `VirtualNode`: a workload, how it is found, and whom it calls.
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::{Deserialize, Serialize};
 use tombolo_model::appmesh::spec::logging::Logging;
@@ -11,17 +10,11 @@ use tombolo_model::appmesh::spec::virtual_node::{
 use tombolo_model::appmesh::spec::{self, UnionOf};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::resource::kind;
-use super::{MeshRef, OneOf, Reference, Refs, VirtualNodeStatus};
+use super::{MeshRef, Object, OneOf, Reference, Refs};
 use crate::selector;
 
-kind!(
-    /// A workload of the mesh: the pods that its selector selects.
-    VirtualNode,
-    VirtualNodeSpec,
-    VirtualNodeStatus,
-    NamespaceResourceScope
-);
+/// A workload of the mesh: the pods that its selector selects.
+pub type VirtualNode = Object<VirtualNodeSpec>;
 
 /// What a virtual node is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,23 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 use tombolo_model::appmesh::spec::route::{GrpcRoute, HttpRoute, TcpRoute};
 use tombolo_model::appmesh::spec::virtual_router::VirtualRouterListener;
 use tombolo_model::appmesh::spec::{self, RouteSpec};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::resource::kind;
-use super::{MeshRef, Refs, VirtualRouterStatus};
+use super::{MeshRef, Object, Refs};
 
-kind!(
-    /// A router with all of its routes.
-    VirtualRouter,
-    VirtualRouterSpec,
-    VirtualRouterStatus,
-    NamespaceResourceScope
-);
+/// A router with all of its routes.
+pub type VirtualRouter = Object<VirtualRouterSpec>;
 
 /// What a virtual router is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,21 +1,14 @@
 //! `VirtualService`: the name that applications call.
 
-use k8s_openapi::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::virtual_service::Provider;
 use tombolo_model::validation::{Validate, Validator};
 
-use super::resource::kind;
-use super::{MeshRef, OneOf, Refs, VirtualServiceStatus};
+use super::{MeshRef, Object, OneOf, Refs};
 
-kind!(
-    /// A name that applications call, and what provides it.
-    VirtualService,
-    VirtualServiceSpec,
-    VirtualServiceStatus,
-    NamespaceResourceScope
-);
+/// A name that applications call, and what provides it.
+pub type VirtualService = Object<VirtualServiceSpec>;
 
 /// What a virtual service is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,15 +2,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::admit::{self, IpFamily};
-use crate::crd::{VirtualGateway, VirtualNode};
+use crate::{Codec, testkit};
 
 /// A cluster with the node `front` for `app=front`, with Cloud Map, and the gateway `in` for `app=in`.
 fn cluster() -> ClusterObjects {
     let mut objects = ClusterObjects::new();
     objects.put_namespace("shop", [(SWITCH.to_owned(), "enabled".to_owned())].into());
     let mesh = json!({"metadata": {"name": "demo"}, "spec": {"meshOwner": "111122223333", "namespaceSelector": {}}});
-    let mesh: crate::crd::Mesh = serde_json::from_value(mesh).expect("mesh");
-    put(&mut objects, mesh);
+    put(&mut objects, "Mesh", mesh);
     node(
         &mut objects,
         "front",
@@ -27,20 +26,19 @@ fn cluster() -> ClusterObjects {
         "metadata": {"name": "in", "namespace": "shop"},
         "spec": {"podSelector": {"matchLabels": {"app": "in"}}},
     });
-    let gateway: VirtualGateway = serde_json::from_value(gateway).expect("gateway");
-    put(&mut objects, gateway);
+    put(&mut objects, "VirtualGateway", gateway);
     objects
 }
 
-fn put(objects: &mut ClusterObjects, resource: impl Into<crate::crd::Resource>) {
-    let admitted = admit::create(resource.into(), objects, IpFamily::V4).expect("admitted");
+fn put(objects: &mut ClusterObjects, kind: &str, value: Value) {
+    let admitted =
+        admit::create(testkit::resource(kind, value), objects, IpFamily::V4).expect("admitted");
     objects.put(admitted);
 }
 
 fn node(objects: &mut ClusterObjects, name: &str, spec: Value) {
     let node = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
-    let node: VirtualNode = serde_json::from_value(node).expect("node");
-    put(objects, node);
+    put(objects, "VirtualNode", node);
 }
 
 fn config() -> InjectConfig {
@@ -54,11 +52,10 @@ fn config() -> InjectConfig {
 }
 
 fn pod(labels: Value, annotations: Value) -> Pod {
-    let value = json!({
+    testkit::pod(json!({
         "metadata": {"name": "p", "labels": labels, "annotations": annotations},
         "spec": {"containers": [{"name": "app", "image": "app:1"}]},
-    });
-    serde_json::from_value(value).expect("pod")
+    }))
 }
 
 fn front(annotations: Value) -> Pod {
@@ -124,7 +121,7 @@ fn a_gateways_pod_has_its_own_proxy_fitted_out() {
         {"name": "ENVOY_LOG_LEVEL", "value": "trace"}, {"name": "OWN", "value": "kept"},
     ]});
     pod.spec.as_mut().expect("a spec").containers =
-        vec![serde_json::from_value(own).expect("container")];
+        vec![Codec::from_json(&own).expect("container")];
     insta::assert_yaml_snapshot!(injected(&pod, &config()));
 
     let skip = "appmesh.k8s.aws/virtualGatewaySkipImageOverride".to_owned();
@@ -266,8 +263,7 @@ fn a_selector_that_is_absent_selects_no_pod_and_other_namespaces_do_not_count() 
 fn a_node_outside_every_mesh_cannot_take_a_pod() {
     let mut objects = cluster();
     let stray = json!({"metadata": {"name": "s", "namespace": "shop"}, "spec": {"podSelector": {"matchLabels": {"app": "s"}}}});
-    let stray: VirtualNode = serde_json::from_value(stray).expect("node");
-    objects.put(stray);
+    objects.put(testkit::resource("VirtualNode", stray));
     let denial = inject(
         &pod(json!({"app": "s"}), json!({})),
         "shop",
@@ -475,8 +471,7 @@ fn containers_that_a_pod_brings_are_kept() {
     let mut pod = front(json!({"appmesh.k8s.aws/volumeMounts": "conf:/conf"}));
     let spec = pod.spec.as_mut().expect("a spec");
     let own = |name: &str| {
-        serde_json::from_value::<Container>(json!({"name": name, "image": "own:1"}))
-            .expect("container")
+        Container::from_json(&json!({"name": name, "image": "own:1"})).expect("container")
     };
     spec.containers.push(own(SIDECAR));
     spec.init_containers = Some(vec![own(PROXY_INIT)]);

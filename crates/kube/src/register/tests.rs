@@ -1,10 +1,8 @@
 use serde_json::json;
 
 use super::*;
-
-fn pod(value: serde_json::Value) -> Pod {
-    serde_json::from_value(value).expect("pod")
-}
+use crate::crd::Resource;
+use crate::testkit::{self, pod};
 
 fn running(ip: &str, ready: bool) -> Pod {
     pod(json!({
@@ -18,7 +16,7 @@ fn running(ip: &str, ready: bool) -> Pod {
 }
 
 fn node() -> VirtualNode {
-    serde_json::from_value(json!({
+    let node = json!({
         "metadata": {"name": "front", "namespace": "shop"},
         "spec": {
             "listeners": [
@@ -30,8 +28,11 @@ fn node() -> VirtualNode {
                 "attributes": [{"key": "app", "value": "overridden"}, {"key": "AVAILABILITY_ZONE", "value": "forged"}],
             }},
         },
-    }))
-    .expect("node")
+    });
+    match testkit::resource("VirtualNode", node) {
+        Resource::VirtualNode(node) => node,
+        other => unreachable!("{other:?}"),
+    }
 }
 
 fn owner() -> Owner {
@@ -56,8 +57,7 @@ fn pods_that_end_or_have_no_address_are_ignored() {
     assert_eq!(classify(&Pod::default()), PodClass::Ignored);
     assert_eq!(classify(&running("", true)), PodClass::Ignored);
     let mut ending = running("10.0.0.1", true);
-    ending.metadata.deletion_timestamp =
-        serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("time");
+    ending.metadata.deletion_timestamp = Some(testkit::TIME);
     assert_eq!(classify(&ending), PodClass::Ignored);
     for (policy, phase, class) in [
         ("Never", "Failed", PodClass::Ignored),
