@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "document",
             "kube",
             "linux",
+            "operator",
             "telemetry",
         ],
     ),

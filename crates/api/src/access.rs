@@ -15,61 +15,38 @@ mod operator;
 pub(crate) use key_store::{KeyStore, User};
 pub(crate) use operator::OperatorAction;
 
-use crate::watch;
-use arc_swap::ArcSwap;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use crate::watch::{FileError, Watched};
+use std::{path::Path, sync::Arc};
 
 /// The keys of a credentials file, as it was when it was last right. Clones share them.
 #[derive(Clone)]
-pub struct Credentials {
-    path: PathBuf,
-    keys: Arc<ArcSwap<KeyStore>>,
-}
-
-/// Bytes of a credentials file: about five thousand keys.
-const MAX_FILE: usize = 1 << 20;
+pub struct Credentials(Watched<KeyStore, 1>);
 
 impl Credentials {
-    /// Reads a file. The error names the line that is wrong.
-    pub fn open(path: &Path) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let keys = read(path, &bytes)?;
-        Ok(Self {
-            path: path.to_owned(),
-            keys: Arc::new(ArcSwap::from_pointee(keys)),
-        })
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line of it is wrong.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        Watched::open([path], read).map(Self)
     }
 
     /// Reads the file again whenever it changes, and never ends. A file that is wrong changes nothing; the
     /// log says what is wrong with it.
     pub async fn follow(self) {
-        let path = self.path.clone();
-        watch::follow(&[path], |contents| {
-            let [bytes] = contents else {
-                return Err("the file is gone".into());
-            };
-            let keys = read(&self.path, bytes)?;
-            let count = keys.len();
-            self.keys.store(Arc::new(keys));
-            Ok(format!("{count} keys"))
-        })
-        .await;
+        self.0.follow().await;
     }
 
     /// The keys as they are now.
     pub(crate) fn key_store(&self) -> Arc<KeyStore> {
-        self.keys.load_full()
+        self.0.load()
     }
 }
 
-fn read(path: &Path, bytes: &[u8]) -> Result<KeyStore, String> {
-    let at = |line: usize, why: &str| format!("{}:{line}: {why}", path.display());
-    if bytes.len() > MAX_FILE {
-        return Err(at(1, &format!("the file has more than {MAX_FILE} bytes")));
-    }
+fn read([(path, bytes)]: [(&Path, &[u8]); 1]) -> Result<KeyStore, FileError> {
+    let at = |line: usize, message: &str| {
+        FileError::invalid(format!("{}:{line}", path.display()), message)
+    };
     let text = std::str::from_utf8(bytes).map_err(|_| at(1, "the file is not text (UTF-8)"))?;
     file::read(text).map_err(|problem| at(problem.line, &problem.message))
 }

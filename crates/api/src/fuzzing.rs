@@ -38,6 +38,7 @@ impl Key<'_> {
         };
         let (method, uri) = (&request.method, &request.uri);
         authorize(&signer, method, uri, &mut request.headers, body)
+            .map_err(|error| error.to_string())
     }
 
     /// Verifies a request in the order in which the server does; answers with the body that was meant.

@@ -36,10 +36,7 @@ mod wire;
 
 pub use access::Credentials;
 pub use server::{Config, Server, Tls};
-
-/// Where the control plane tells how it goes, beside the AWS APIs. The page itself is mounted by whoever
-/// knows the proxies.
-pub const STATUS_PATH: &str = "/tombolo/v1/status";
+pub use watch::FileError;
 
 /// The names of all operations that are answered, by the name that signatures have for their service.
 pub fn operations() -> Vec<(&'static str, Vec<String>)> {

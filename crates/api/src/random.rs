@@ -1,26 +1,10 @@
-//! Random bits for request ids, shuffles and jitter. Nothing here keeps a secret.
+//! Random ids and choices. Nothing here keeps a secret, so the thread's generator serves.
 
-use std::{
-    cell::RefCell,
-    hash::{BuildHasher, Hasher, RandomState},
-};
 use tombolo_model::entropy::Entropy;
 
-thread_local! {
-    /// Seeded from the keys that the operating system gives the standard library's hash maps.
-    static ENTROPY: RefCell<Entropy> =
-        RefCell::new(Entropy::new(RandomState::new().build_hasher().finish()));
-}
-
-/// A fresh UUID.
+/// A version 4 UUID.
 pub(crate) fn uuid() -> String {
-    ENTROPY.with_borrow_mut(Entropy::uuid)
-}
-
-/// A number below `bound`, which is not zero. The bias of the remainder is below 2^-40 for every list
-/// that fits into memory.
-pub(crate) fn below(bound: usize) -> usize {
-    ENTROPY.with_borrow_mut(|entropy| (entropy.next_u64() % bound as u64) as usize)
+    Entropy::new(fastrand::u64(..)).uuid()
 }
 
 /// Shortens `items` to at most `most` of them, chosen and ordered at random: the first steps of a
@@ -28,7 +12,7 @@ pub(crate) fn below(bound: usize) -> usize {
 pub(crate) fn sample<T>(items: &mut Vec<T>, most: usize) {
     let kept = most.min(items.len());
     for i in 0..kept {
-        let j = i + below(items.len() - i);
+        let j = fastrand::usize(i..items.len());
         items.swap(i, j);
     }
     items.truncate(kept);

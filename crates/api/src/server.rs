@@ -21,9 +21,8 @@ use crate::{
 };
 use admission::foreign_origin;
 use axum::{Router, body::Body, routing::MethodRouter};
-use body::Budget;
-use http::{Request, Response, StatusCode, request::Parts};
-use hyper_util::service::TowerToHyperService;
+use body::{Budget, Limits};
+use http::{HeaderValue, Request, Response, StatusCode, request::Parts};
 use std::{
     borrow::Cow,
     future::Future,
@@ -38,7 +37,7 @@ use tombolo_telemetry::{ErrorChain, RequestId, metrics::Registry};
 /// Most bytes that a verified operator may send: a state to import.
 const MAX_OPERATOR_BODY: usize = 1 << 30;
 
-/// What a server needs to know beside its store.
+/// Accounts, bounds and deadlines of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The account that all callers belong to: twelve digits.
@@ -90,7 +89,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server over a store. The error says which name in the configuration is not legal.
+    /// A server over a store.
+    ///
+    /// # Errors
+    /// The account or the region of the configuration is none.
     pub fn new(store: Store, config: Config) -> Result<Self, String> {
         Ok(Self {
             default_scope: Scope::parse(&config.account, &config.default_region)?,
@@ -114,7 +116,10 @@ impl Server {
     /// go before: a route for `POST /` sees only those that no AWS client sends.
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
-        self.routes = self.routes.merge(routes);
+        self.routes = self
+            .routes
+            .merge(routes)
+            .method_not_allowed_fallback(unknown_method);
         self
     }
 
@@ -122,7 +127,7 @@ impl Server {
     /// and Kubernetes ask, which cannot sign.
     #[must_use]
     pub fn with_open_route(mut self, path: &'static str, route: MethodRouter) -> Self {
-        self.routes = self.routes.route(path, route);
+        self = self.with_routes(Router::new().route(path, route));
         self.open_routes.push(path);
         self
     }
@@ -174,13 +179,17 @@ impl Server {
                 let answer = answer.await;
                 let name = service.signing_name();
                 (self.metrics).answered(name, operation, &answer, begin.elapsed());
-                answer.map(|body| protocol.success(body, request_id.as_str()))
+                answer.map(|body| protocol.success(body))
             }
         };
-        answer.unwrap_or_else(|error| {
+        let mut answer = answer.unwrap_or_else(|error| {
             log(&error, &parts, &request_id);
-            protocol.failure(&error, request_id.as_str())
-        })
+            protocol.failure(&error, &request_id)
+        });
+        if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
+            answer.headers_mut().insert("x-amzn-requestid", id);
+        }
+        answer
     }
 
     /// The web page that sent a request in development mode, where it is not this server's own.
@@ -206,8 +215,7 @@ impl Server {
         let caller = self
             .admit(service.signing_name(), request)
             .map_err(refused)?;
-        let (most, timeout) = (self.config.max_body_bytes, self.config.read_timeout);
-        let buffered = self.bodies.read(body, most, timeout).await?;
+        let buffered = body::read(body, self.body_limits()).await?;
         let body = caller
             .confirm(request, buffered.bytes.clone())
             .map_err(refused)?;
@@ -236,11 +244,8 @@ impl Server {
         } else {
             Request::from_parts(parts, body)
         };
-        let routes = TowerToHyperService::new(self.routes.clone());
-        match hyper::service::Service::call(&routes, request).await {
-            Ok(response) => Ok(response),
-            Err(never) => match never {},
-        }
+        let Ok(response) = tower_service::Service::call(&mut self.routes.clone(), request).await;
+        Ok(response)
     }
 
     async fn verify_operator(&self, parts: Parts, body: Body) -> Result<Request<Body>, ApiError> {
@@ -251,24 +256,30 @@ impl Server {
             Some(user) => action.authorize(user, &caller.scope).map_err(refused),
             None => Ok(()),
         };
-        let timeout = self.config.read_timeout;
+        let mut limits = self.body_limits();
         // Bodies beyond all bounds are for those alone who may change everything anyway.
-        let body = if caller.is_confirmed() && !action.is_read() {
+        if caller.is_confirmed() && !action.is_read() {
             authorize()?;
-            let body = body::read_trusted(body, MAX_OPERATOR_BODY, timeout).await?;
-            caller.confirm(&parts, body).map_err(refused)?
-        } else {
-            let most = self.config.max_body_bytes;
-            let buffered = self.bodies.read(body, most, timeout).await?;
-            let body = caller.confirm(&parts, buffered.bytes).map_err(refused)?;
-            authorize()?;
-            body
-        };
+            limits.bytes = MAX_OPERATOR_BODY;
+            limits.budget = None;
+        }
+        let body = body::read(body, limits).await?.bytes;
+        let body = caller.confirm(&parts, body).map_err(refused)?;
+        authorize()?;
         Ok(Request::from_parts(parts, Body::from(body)))
+    }
+
+    /// What a caller's body may take.
+    fn body_limits(&self) -> Limits<'_> {
+        Limits {
+            bytes: self.config.max_body_bytes,
+            time: self.config.read_timeout,
+            budget: Some(&self.bodies),
+        }
     }
 }
 
-/// What the caller is not told goes to the log: our own failures as errors, refusals for whoever state for them.
+/// Logs what the caller is not told: failures of this server as errors, refusals for whoever looks for them.
 fn log(error: &ApiError, request: &Parts, request_id: &RequestId) {
     let (method, path) = (&request.method, request.uri.path());
     let (code, cause) = (error.code, error.cause.as_deref());
@@ -282,10 +293,16 @@ fn log(error: &ApiError, request: &Parts, request_id: &RequestId) {
     }
 }
 
-async fn unknown_path() -> (StatusCode, [(&'static str, &'static str); 1], &'static str) {
-    (
-        StatusCode::NOT_FOUND,
-        [("content-type", "application/json")],
-        r#"{"__type":"UnknownOperationException","code":"UnknownOperationException","message":"nothing answers at this path"}"#,
-    )
+async fn unknown_path() -> Response<Body> {
+    not_served(StatusCode::NOT_FOUND, "nothing answers at this path")
+}
+
+async fn unknown_method() -> Response<Body> {
+    let message = "this path does not answer this method";
+    not_served(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+fn not_served(status: StatusCode, message: &str) -> Response<Body> {
+    let error = ApiError::new(status, "UnknownOperationException", message);
+    Protocol::Operator.failure(&error, &RequestId::new(""))
 }

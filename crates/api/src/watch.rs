@@ -1,26 +1,156 @@
 //! Files that are read again when they change. They are compared by content, so that it does not matter
-//! whether they were written in place, replaced, or are links that now lead elsewhere (as in Kubernetes).
+//! whether they are written in place, replaced, or links that now lead elsewhere (as in Kubernetes).
 
-use std::{path::PathBuf, time::Duration};
+use arc_swap::ArcSwap;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tombolo_telemetry::ErrorChain;
 
-/// How often they are looked at.
+/// How often files are compared.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The contents of all files, or why one cannot be read.
-type Contents = Result<Vec<Vec<u8>>, String>;
-
-/// What was found in the files so far.
-#[derive(Default)]
-struct FileState {
-    seen: Option<Contents>,
-    taken: Option<Contents>,
+/// Why a file cannot be used; the message begins with its path.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("{}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its content is wrong.
+    #[error("{location}: {message}")]
+    Invalid {
+        /// The file, with the line where one is at fault.
+        location: String,
+        /// What is wrong, and what to do about it.
+        message: String,
+    },
 }
 
-impl FileState {
-    /// Contents that are new and whole. A file that somebody is writing reads well in the middle of it,
-    /// too: without the end of a list, or of a secret. So they count when two state have seen the same; the
-    /// first look is the second one, as the files were read before.
-    fn due(&mut self, now: Contents) -> Option<&Contents> {
+impl FileError {
+    pub(crate) fn invalid(location: impl ToString, message: impl ToString) -> Self {
+        Self::Invalid {
+            location: location.to_string(),
+            message: message.to_string(),
+        }
+    }
+
+    fn unreadable(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Unreadable { path, source }
+    }
+}
+
+/// What `N` files say, as they were when they were last right. Clones share it.
+pub(crate) struct Watched<T, const N: usize> {
+    paths: [PathBuf; N],
+    decode: Decode<T, N>,
+    value: Arc<ArcSwap<T>>,
+}
+
+/// Reads the value out of the files, each by its path and its bytes.
+pub(crate) type Decode<T, const N: usize> = fn([(&Path, &[u8]); N]) -> Result<T, FileError>;
+
+/// The bytes of all files, or why one cannot be read.
+type Contents<const N: usize> = Result<[Vec<u8>; N], String>;
+
+impl<T, const N: usize> Clone for Watched<T, N> {
+    fn clone(&self) -> Self {
+        Self {
+            paths: self.paths.clone(),
+            decode: self.decode,
+            value: self.value.clone(),
+        }
+    }
+}
+
+impl<T, const N: usize> Watched<T, N> {
+    /// Reads the files.
+    pub(crate) fn open(paths: [&Path; N], decode: Decode<T, N>) -> Result<Self, FileError> {
+        let mut contents = [const { Vec::new() }; N];
+        for (path, bytes) in paths.into_iter().zip(&mut contents) {
+            let read = std::fs::read(path);
+            *bytes = read.map_err(|error| FileError::unreadable(path, error))?;
+        }
+        let value = decode(std::array::from_fn(|i| (paths[i], contents[i].as_slice())))?;
+        Ok(Self {
+            paths: paths.map(Path::to_owned),
+            decode,
+            value: Arc::new(ArcSwap::from_pointee(value)),
+        })
+    }
+
+    /// The value now.
+    pub(crate) fn load(&self) -> Arc<T> {
+        self.value.load_full()
+    }
+
+    /// Replaces the value whenever a file has changed, and never ends. Files that are wrong change nothing; the
+    /// log says what is wrong with them.
+    pub(crate) async fn follow(&self) -> std::convert::Infallible {
+        let mut state = FileState::default();
+        loop {
+            let is_first = state.taken.is_none();
+            if let Some(due) = state.due(self.read().await) {
+                match self.take(due) {
+                    // It was read a moment ago, by `open`.
+                    Ok(()) if is_first => {}
+                    Ok(()) => tracing::info!(files = ?self.paths, "files read again"),
+                    Err(error) => {
+                        tracing::error!(%error, "what was read before stays in force");
+                    }
+                }
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    fn take(&self, contents: &Contents<N>) -> Result<(), String> {
+        let contents = contents.as_ref().map_err(String::clone)?;
+        let files = std::array::from_fn(|i| (&*self.paths[i], contents[i].as_slice()));
+        let value = (self.decode)(files).map_err(|error| ErrorChain(&error).to_string())?;
+        self.value.store(Arc::new(value));
+        Ok(())
+    }
+
+    async fn read(&self) -> Contents<N> {
+        let mut contents = [const { Vec::new() }; N];
+        for (path, bytes) in self.paths.iter().zip(&mut contents) {
+            let read = tokio::fs::read(path).await;
+            *bytes =
+                read.map_err(|error| ErrorChain(&FileError::unreadable(path, error)).to_string())?;
+        }
+        Ok(contents)
+    }
+}
+
+/// What was found in the files so far.
+struct FileState<C> {
+    seen: Option<C>,
+    taken: Option<C>,
+}
+
+impl<C> Default for FileState<C> {
+    fn default() -> Self {
+        Self {
+            seen: None,
+            taken: None,
+        }
+    }
+}
+
+impl<C: Clone + PartialEq> FileState<C> {
+    /// Contents that are new and whole. A file that is being written can be read half way, without the end of
+    /// a list or of a secret: so contents count when two looks in a row found the same. The first look is the
+    /// second one, because the files were read before.
+    fn due(&mut self, now: C) -> Option<&C> {
         let is_settled = self.taken.is_none() || self.seen.as_ref() == Some(&now);
         let is_new = self.taken.as_ref() != Some(&now);
         self.seen = Some(now);
@@ -30,45 +160,6 @@ impl FileState {
         self.taken.clone_from(&self.seen);
         self.taken.as_ref()
     }
-}
-
-/// Hands the contents of all files to `take` whenever one of them has changed. What `take` answers goes to
-/// the log: what is in force now, or why nothing has changed. Never ends.
-pub(crate) async fn follow(
-    paths: &[PathBuf],
-    take: impl Fn(&[Vec<u8>]) -> Result<String, String>,
-) -> std::convert::Infallible {
-    let names: Vec<String> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    let names = names.join(", ");
-    let mut state = FileState::default();
-    loop {
-        let is_first = state.taken.is_none();
-        if let Some(due) = state.due(read(paths).await) {
-            let taken = match due {
-                Ok(contents) => take(contents),
-                Err(why) => Err(why.clone()),
-            };
-            match taken {
-                // It was read a moment ago, before it was followed.
-                Ok(_) if is_first => {}
-                Ok(what) => tracing::info!("{names}: read again: {what}"),
-                Err(why) => tracing::error!("{why}; what was read before stays in force"),
-            }
-        }
-        tokio::time::sleep(INTERVAL).await;
-    }
-}
-
-async fn read(paths: &[PathBuf]) -> Contents {
-    let mut contents = Vec::with_capacity(paths.len());
-    for path in paths {
-        let bytes = tokio::fs::read(path).await;
-        contents.push(bytes.map_err(|error| format!("{}: {error}", path.display()))?);
-    }
-    Ok(contents)
 }
 
 #[cfg(test)]
@@ -81,7 +172,7 @@ mod tests {
         for (text, is_due) in [
             ("whole", true),
             ("whole", false),
-            // Somebody writes.
+            // The file is being written.
             ("", false),
             ("ne", false),
             ("new", false),
@@ -92,8 +183,7 @@ mod tests {
             ("new", false),
             ("new", false),
         ] {
-            let now = Ok(vec![text.as_bytes().to_vec()]);
-            assert_eq!(state.due(now).is_some(), is_due, "{text:?}");
+            assert_eq!(state.due(text).is_some(), is_due, "{text:?}");
         }
     }
 }

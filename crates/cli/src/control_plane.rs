@@ -59,7 +59,7 @@ impl ApiArgs {
 
     /// The server at an address; `no_run` says why the default address is used.
     async fn at(&self, address: &str, no_run: Option<Error>) -> Result<Client> {
-        let endpoint: Endpoint = address.parse().map_err(Error::usage)?;
+        let endpoint: Endpoint = address.parse()?;
         let no_answer = |why: &dyn std::fmt::Display| {
             Error::Unreachable(match &no_run {
                 None => format!("no server answers at {endpoint}: {why}"),

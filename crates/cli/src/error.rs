@@ -24,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Local(#[from] tombolo_local::control::Error),
     /// A control plane refused, or does not answer.
-    #[error("{}", with_credentials(.0))]
+    #[error(transparent)]
     Api(#[from] tombolo_api::client::Error),
     /// The operator API of a control plane refused, or does not answer.
     #[error(transparent)]
@@ -47,22 +47,5 @@ impl Error {
     /// Words that cannot be used.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
-    }
-}
-
-/// What a failed call says, and where the caller's credentials come from when they are at fault.
-pub(crate) fn with_credentials(error: &tombolo_api::client::Error) -> String {
-    match error.code() {
-        Some(
-            "UnrecognizedClientException"
-            | "InvalidSignatureException"
-            | "IncompleteSignatureException"
-            | "MissingAuthenticationTokenException"
-            | "ExpiredTokenException",
-        ) => format!(
-            "{error} (the credentials are those in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the region is \
-             that of --region or in AWS_REGION)"
-        ),
-        _ => error.to_string(),
     }
 }

@@ -113,11 +113,11 @@ impl Subject {
             None => {
                 let client = self.run.client()?;
                 let status = client.status().await?;
-                let endpoint = status.info.api.parse().map_err(Error::usage)?;
+                let endpoint = status.info.api.parse()?;
                 (Some(client), Some(status), endpoint)
             }
         };
-        let operator = operator::Client::from_environment(endpoint.clone(), DEFAULT_REGION);
+        let operator = operator::Client::from_environment(endpoint.clone(), DEFAULT_REGION)?;
         let control_plane = operator.status().await;
         let control_plane = match (&run, control_plane) {
             (None, Err(error)) => return Err(error.into()),

@@ -24,11 +24,11 @@ pub use server::routes;
 pub use types::*;
 
 /// `GET`: a [`Status`].
-pub const STATUS_PATH: &str = tombolo_api::STATUS_PATH;
+pub const STATUS_PATH: &str = "/tombolo/v1/status";
 /// `GET`: the whole state as YAML.
 pub const EXPORT_PATH: &str = "/tombolo/v1/export";
 /// `POST`: replaces the state by such YAML; `?overwrite=true` discards the state that is there. Answers with
-/// [`Imported`], or with [`Refusal`].
+/// [`Imported`], or with [`ErrorBody`].
 pub const IMPORT_PATH: &str = "/tombolo/v1/import";
 /// `GET`: this API as an OpenAPI document.
 pub const OPENAPI_PATH: &str = "/tombolo/v1/openapi.json";

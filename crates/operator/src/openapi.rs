@@ -1,6 +1,6 @@
 //! The OpenAPI document, generated from the types and compared with the one in the repository.
 
-use crate::{EXPORT_PATH, IMPORT_PATH, Imported, OPENAPI_PATH, Refusal, STATUS_PATH, Status};
+use crate::{EXPORT_PATH, ErrorBody, IMPORT_PATH, Imported, OPENAPI_PATH, STATUS_PATH, Status};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -25,8 +25,9 @@ fn document() -> Value {
         schemas.subschema_for::<Imported>(),
         "The state was replaced.",
     );
-    let refusal = schemas.subschema_for::<Refusal>();
-    let refused = |description: &str| of(refusal.clone(), description);
+    let error_body = schemas.subschema_for::<ErrorBody>();
+    let error = |description: &str| of(error_body.clone(), description);
+    let other = error("Any other error.");
     let yaml = json!({"application/yaml": {"schema": {"type": "string"}}});
     let metrics = json!({"text/plain": {"schema": {"type": "string"}}});
     json!({
@@ -41,17 +42,23 @@ fn document() -> Value {
             STATUS_PATH: {"get": {
                 "operationId": "getStatus",
                 "summary": "How far every change has come.",
-                "responses": {"200": status},
+                "responses": {"200": status, "default": other},
             }},
             "/tombolo/v1/metrics": {"get": {
                 "operationId": "getMetrics",
                 "summary": "Counters and gauges, as Prometheus reads them.",
-                "responses": {"200": {"description": "Prometheus text format.", "content": metrics}},
+                "responses": {
+                    "200": {"description": "Prometheus text format.", "content": metrics},
+                    "default": other,
+                },
             }},
             EXPORT_PATH: {"get": {
                 "operationId": "exportState",
                 "summary": "The whole state as YAML.",
-                "responses": {"200": {"description": "What an import takes.", "content": yaml}},
+                "responses": {
+                    "200": {"description": "What an import takes.", "content": yaml},
+                    "default": other,
+                },
             }},
             IMPORT_PATH: {"post": {
                 "operationId": "importState",
@@ -63,15 +70,16 @@ fn document() -> Value {
                 "requestBody": {"required": true, "content": yaml},
                 "responses": {
                     "200": imported,
-                    "400": refused("The text is wrong; `problems` has its lines."),
-                    "409": refused("There is a state already."),
-                    "503": refused("The store cannot be written."),
+                    "400": error("The text is wrong; `problems` has its lines."),
+                    "409": error("There is a state already."),
+                    "503": error("The store cannot be written."),
+                    "default": other,
                 },
             }},
             OPENAPI_PATH: {"get": {
                 "operationId": "getOpenApi",
                 "summary": "This document.",
-                "responses": {"200": {"description": "OpenAPI 3.0."}},
+                "responses": {"200": {"description": "OpenAPI 3.0."}, "default": other},
             }},
         },
         "components": {"schemas": schemas.take_definitions(true)},

@@ -1,18 +1,19 @@
 //! The routes of `/tombolo/v1`.
 
 use crate::{
-    EXPORT_PATH, IMPORT_PATH, ImportError, Imported, OPENAPI_PATH, Refusal, STATUS_PATH, Status,
+    EXPORT_PATH, ErrorBody, IMPORT_PATH, ImportError, Imported, OPENAPI_PATH, STATUS_PATH, Status,
     backup,
 };
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Query, Request, State},
+    extract::{Query, Request, State, rejection::QueryRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use std::{collections::HashMap, io};
+use serde::Deserialize;
+use std::io;
 use tokio::sync::mpsc;
 use tombolo_store::Store;
 
@@ -70,36 +71,59 @@ impl io::Write for ChunkWriter {
     }
 }
 
+#[derive(Deserialize)]
+struct ImportQuery {
+    #[serde(default)]
+    overwrite: bool,
+}
+
 async fn import(
     State(store): State<Store>,
-    Query(query): Query<HashMap<String, String>>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
     request: Request,
-) -> Response {
-    let overwrite = query.get("overwrite").is_some_and(|value| value == "true");
+) -> Result<Json<Imported>, Response> {
+    let query = query.map_err(|error| error_response(INVALID, error.body_text(), Vec::new()))?;
+    let Query(ImportQuery { overwrite }) = query;
     let imported = match axum::body::to_bytes(request.into_body(), MAX_IMPORT).await {
         Ok(body) => backup::import(&store, body.into(), overwrite).await,
         Err(error) => Err(ImportError::Invalid(vec![format!("1: {error}")])),
     };
-    let (status, refusal) = match imported {
+    match imported {
         Ok(revision) => {
             tracing::warn!(revision, overwrite, "a state was imported");
-            return Json(Imported { revision }).into_response();
+            Ok(Json(Imported { revision }))
         }
         Err(ImportError::Invalid(problems)) => {
             let message = "the text cannot be imported".into();
-            (StatusCode::BAD_REQUEST, Refusal { message, problems })
+            Err(error_response(INVALID, message, problems))
         }
-        Err(error @ ImportError::NotEmpty(_)) => (StatusCode::CONFLICT, refusal(&error)),
+        Err(error @ ImportError::NotEmpty(_)) => {
+            Err(error_response(NOT_EMPTY, error.to_string(), Vec::new()))
+        }
         Err(error @ ImportError::Unavailable(_)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, refusal(&error))
+            Err(error_response(UNAVAILABLE, error.to_string(), Vec::new()))
         }
-    };
-    (status, Json(refusal)).into_response()
+    }
 }
 
-fn refusal(error: &ImportError) -> Refusal {
-    Refusal {
-        message: error.to_string(),
-        problems: Vec::new(),
-    }
+/// The codes of errors.
+const INVALID: &str = "ValidationException";
+pub(crate) const NOT_EMPTY: &str = "ConflictException";
+const UNAVAILABLE: &str = "ServiceUnavailableException";
+
+/// An error as the API server writes it (`ErrorBody`).
+fn error_response(code: &'static str, message: String, problems: Vec<String>) -> Response {
+    let status = match code {
+        NOT_EMPTY => StatusCode::CONFLICT,
+        UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let headers = [("x-amzn-errortype", code)];
+    let code = code.to_owned();
+    let body = ErrorBody {
+        code,
+        message,
+        problems,
+    };
+    (status, headers, Json(body)).into_response()
 }

@@ -171,11 +171,16 @@ pub struct Imported {
     pub revision: u64,
 }
 
-/// Why a request was refused.
+/// The body of every error of this API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Refusal {
-    /// What is wrong.
+pub struct ErrorBody {
+    /// What went wrong, for programs; also in the header `x-amzn-errortype`. `AccessDeniedException` and the other
+    /// codes of AWS for callers that are not let in, `UnknownOperationException` for a path or method that is not
+    /// served, `ValidationException` for input that is wrong, `ConflictException` for a state that would be lost,
+    /// `ServiceUnavailableException` while the store cannot be written.
+    pub code: String,
+    /// What went wrong, for people.
     pub message: String,
     /// The lines of an import that are wrong, each as `LINE: MESSAGE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

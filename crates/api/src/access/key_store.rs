@@ -46,10 +46,6 @@ pub(crate) struct KeyStore {
 }
 
 impl KeyStore {
-    pub(super) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
     /// The owner and the secret of a key that is good for a region now.
     pub(crate) fn find(
         &self,

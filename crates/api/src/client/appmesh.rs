@@ -1,6 +1,6 @@
 //! Calls of App Mesh.
 
-use super::{Client, Error, Pages, protocol, transport::Outgoing};
+use super::{Client, Error, Pages, transport::Outgoing};
 use crate::{
     appmesh::{
         Collection, Operation, Page, names,
@@ -10,6 +10,7 @@ use crate::{
     service::Service,
     wire::Protocol,
 };
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tombolo_model::{
@@ -178,7 +179,7 @@ impl Client {
             };
             let mut answer: Value = self.app_mesh(&list(page)).await?;
             let items = answer.get_mut(member).map(Value::take).unwrap_or_default();
-            let items: Vec<T> = serde_json::from_value(items).map_err(protocol)?;
+            let items: Vec<T> = serde_json::from_value(items)?;
             all.extend(items);
             let next = answer.get("nextToken").and_then(Value::as_str);
             pages.turn(next.map(str::to_owned))?;
@@ -188,15 +189,15 @@ impl Client {
 
     async fn app_mesh<T: DeserializeOwned>(&self, operation: &Operation) -> Result<T, Error> {
         let (method, target, body) = operation.write();
-        let answer = self.transport.send(Outgoing {
+        let call = Outgoing {
             service: Service::AppMesh.signing_name(),
             content_type: Protocol::RestJson.request_type(),
             method,
             target,
             operation: None,
-            body: body.map_or_else(Vec::new, |body| body.to_string().into_bytes()),
-        });
-        serde_json::from_slice(&answer.await?).map_err(protocol)
+            body: body.map_or_else(Bytes::new, |body| body.to_string().into()),
+        };
+        Ok(serde_json::from_slice(&self.transport.send(&call).await?)?)
     }
 }
 
@@ -209,6 +210,6 @@ fn read(key: &ResourceKey, answer: ResourceData) -> Result<Resource, Error> {
     Ok(Resource {
         key: key.clone(),
         metadata,
-        spec: Spec::from_json(key.kind, answer.spec).map_err(protocol)?,
+        spec: Spec::from_json(key.kind, answer.spec)?,
     })
 }

@@ -10,7 +10,7 @@ pub use namespace::Namespace;
 pub use operation::Operation;
 pub use service::Service;
 
-use super::{Client, Error, protocol, transport::Outgoing};
+use super::{Client, Error, transport::Outgoing};
 use crate::{
     cloudmap::{ListTagsForResource, OperationId, TagResource, TagShape, UntagResource},
     operation::RpcOperation,
@@ -24,19 +24,19 @@ use tombolo_model::appmesh::Tag;
 impl Client {
     /// Calls an operation.
     async fn cloud_map<O: RpcOperation>(&self, operation: &O) -> Result<O::Output, Error> {
-        let mut input = serde_json::to_value(operation).map_err(protocol)?;
+        let mut input = serde_json::to_value(operation)?;
         remove_nulls(&mut input);
         let service = AwsService::CloudMap;
         let rpc_name = service.rpc_name().unwrap_or_default();
-        let answer = self.transport.send(Outgoing {
+        let call = Outgoing {
             service: service.signing_name(),
             content_type: Protocol::Json11.request_type(),
             method: Method::POST,
             target: "/".into(),
             operation: Some(format!("{rpc_name}.{}", O::NAME)),
-            body: input.to_string().into_bytes(),
-        });
-        serde_json::from_slice(&answer.await?).map_err(protocol)
+            body: input.to_string().into(),
+        };
+        Ok(serde_json::from_slice(&self.transport.send(&call).await?)?)
     }
 
     /// Calls an operation that answers with the id of an operation of the service.

@@ -1,5 +1,6 @@
-//! Where a server is, and connecting to it.
+//! The address of a server, and connections to it.
 
+use super::Error;
 use http::{Uri, uri::Authority};
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
@@ -17,13 +18,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
-    client::TlsStream,
     rustls::{
         ClientConfig, RootCertStore,
         crypto::aws_lc_rs,
@@ -39,7 +39,7 @@ pub struct Endpoint {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Where distributions keep the authorities that everybody trusts.
+/// Files in which distributions keep the certificate authorities.
 const AUTHORITIES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -47,11 +47,11 @@ const AUTHORITIES: &[&str] = &[
 ];
 
 impl FromStr for Endpoint {
-    type Err = String;
+    type Err = Error;
 
     /// For HTTPS the authorities are read: those in `AWS_CA_BUNDLE`, as AWS clients do, or the system's.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = |why: &str| Err(format!("endpoint {text:?} {why}"));
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let refuse = |why: &str| Err(Error::Endpoint(format!("endpoint {text:?} {why}")));
         let url = match text.contains("://") {
             true => text.to_owned(),
             false => format!("http://{text}"),
@@ -117,22 +117,24 @@ impl Endpoint {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
-            None => Stream::Plain(stream),
-            Some((tls, name)) => Stream::Tls(Box::new(tls.connect(name.clone(), stream).await?)),
+            None => Box::new(stream),
+            Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
         })
     }
 }
 
-fn config() -> Result<ClientConfig, String> {
+fn config() -> Result<ClientConfig, Error> {
     let given = env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
     let mut paths = AUTHORITIES.iter().map(Path::new);
     let path = match &given {
         Some(path) => Path::new(path),
-        None => paths.find(|path| path.exists()).ok_or(
-            "this system has no file with certificate authorities: name one in AWS_CA_BUNDLE",
-        )?,
+        None => paths.find(|path| path.exists()).ok_or_else(|| {
+            let why =
+                "this system has no file with certificate authorities: name one in AWS_CA_BUNDLE";
+            Error::Endpoint(why.into())
+        })?,
     };
-    let wrong = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
+    let wrong = |why: &dyn fmt::Display| Error::Endpoint(format!("{}: {why}", path.display()));
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
     let mut authorities = RootCertStore::empty();
     // The system's bundle may hold some that are not understood; those are not needed here.
@@ -142,7 +144,7 @@ fn config() -> Result<ClientConfig, String> {
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| error.to_string())?;
+    let builder = builder.map_err(|error| Error::Endpoint(error.to_string()))?;
     let mut config = builder
         .with_root_certificates(authorities)
         .with_no_client_auth();
@@ -151,12 +153,12 @@ fn config() -> Result<ClientConfig, String> {
 }
 
 /// A connection, encrypted or not.
-pub enum Stream {
-    /// As it is.
-    Plain(TcpStream),
-    /// By TLS.
-    Tls(Box<TlsStream<TcpStream>>),
-}
+pub type Stream = Box<dyn Io>;
+
+/// What connections of either kind do.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
@@ -182,45 +184,5 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Connecting {
         let endpoint = self.0.clone();
         Box::pin(async move { endpoint.connect().await.map(TokioIo::new) })
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
     }
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The server refused.
-    #[error("{code}: {message}")]
+    /// The server refused the call, or could not carry it out.
+    #[error("{code}: {message}{}", credentials_hint(code))]
     Service {
         /// The HTTP status.
         status: u16,
@@ -15,8 +15,10 @@ pub enum Error {
         code: String,
         /// The server's explanation.
         message: String,
-        /// What the server's log calls this request.
+        /// `x-amzn-requestid`: what the server's log calls this request.
         request_id: Option<String>,
+        /// Lines of an import that are wrong; empty for every other call.
+        problems: Vec<String>,
     },
     /// There was no answer, also after trying again.
     #[error("{0}")]
@@ -27,6 +29,31 @@ pub enum Error {
     /// The endpoint cannot be used.
     #[error("{0}")]
     Endpoint(String),
+    /// Nothing can be signed with the keys.
+    #[error("{0}")]
+    Credentials(String),
+}
+
+impl From<serde_json::Error> for Error {
+    /// An answer that is not what the operation answers.
+    fn from(error: serde_json::Error) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+/// Where the credentials of a call come from, for the errors that are about them.
+fn credentials_hint(code: &str) -> &'static str {
+    match code {
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredTokenException" => {
+            " (the credentials are those in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the region is that of \
+             --region or in AWS_REGION)"
+        }
+        _ => "",
+    }
 }
 
 impl Error {
@@ -91,11 +118,12 @@ impl Error {
                 .or_else(|| member("Message"))
                 .unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()),
             request_id: header("x-amzn-requestid"),
+            problems: serde_json::from_value(json["problems"].clone()).unwrap_or_default(),
         }
     }
 
     /// Whether the same call may succeed later.
-    pub(super) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Error::Transport(_) => true,
             Error::Service { status, code, .. } => {
@@ -105,7 +133,7 @@ impl Error {
                         "ThrottlingException" | "RequestLimitExceeded"
                     )
             }
-            Error::Protocol(_) | Error::Endpoint(_) => false,
+            Error::Protocol(_) | Error::Endpoint(_) | Error::Credentials(_) => false,
         }
     }
 }

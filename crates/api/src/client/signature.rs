@@ -1,5 +1,6 @@
 //! The caller's keys, and signing with them.
 
+use super::Error;
 use crate::{
     service::OPERATOR_SERVICE,
     sigv4::{Secret, Signer, authorize, sha256},
@@ -47,13 +48,16 @@ impl Keys {
     }
 
     /// Signs a request for one of the server's own paths, such as its status. It must have its `Host`, and
-    /// `body` is what will be sent. The error says what is wrong with the keys.
+    /// `body` is what will be sent.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`]: a key is no text for a header.
     pub fn sign_operator<B>(
         &self,
         region: &str,
         request: &mut Request<B>,
         body: &[u8],
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         self.sign(region, OPERATOR_SERVICE, request, body)
     }
 
@@ -64,7 +68,7 @@ impl Keys {
         service: &str,
         request: &mut Request<B>,
         body: &[u8],
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         let hash = HeaderValue::from_str(&sha256(body)).expect("digits are text");
         request.headers_mut().insert("x-amz-content-sha256", hash);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -77,6 +81,7 @@ impl Keys {
             now: now.map_or(0, |since| since.as_secs()),
         };
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        authorize(&signer, &method, &uri, request.headers_mut(), body)
+        let signed = authorize(&signer, &method, &uri, request.headers_mut(), body);
+        signed.map_err(|error| Error::Credentials(error.to_string()))
     }
 }

@@ -1,10 +1,11 @@
-//! Sending one call, as often as it takes.
+//! Requests to one server: signed, with deadlines and a bound on answers, and repeated while the server is away.
 
 use super::{Endpoint, Error, Keys, endpoint::Connector};
-use crate::random;
+use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::Client as Http,
     rt::{TokioExecutor, TokioTimer},
@@ -14,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tombolo_model::Scope;
 use tombolo_telemetry::ErrorChain;
 
-/// A call, ready to be sent as often as needed.
+/// A request, ready to be sent as often as needed.
 pub(super) struct Outgoing {
-    /// What it is signed for.
+    /// The service that it is signed for.
     pub(super) service: &'static str,
     /// The type of the body.
     pub(super) content_type: &'static str,
@@ -25,7 +26,7 @@ pub(super) struct Outgoing {
     pub(super) target: String,
     /// The value of `X-Amz-Target`.
     pub(super) operation: Option<String>,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 /// Connections to one server.
@@ -33,25 +34,30 @@ pub(super) struct Outgoing {
 pub(super) struct Transport {
     http: Http<Connector, Full<Bytes>>,
     endpoint: Endpoint,
-    scope: Scope,
-    keys: Keys,
-    timeout: Duration,
+    pub(super) scope: Scope,
+    pub(super) keys: Keys,
+    /// How long a call is repeated while it fails for reasons that pass.
+    pub(super) timeout: Duration,
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one attempt may take.
+/// Deadline of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses between attempts, each lengthened by up to its own length, so that the callers of a server that comes
+/// back do not come all at once.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(15))
+    .with_max_delay(Duration::from_millis(500))
+    .with_jitter()
+    .without_max_times();
 /// Idle connections are closed well before the server would close them.
 const POOL_IDLE: Duration = Duration::from_secs(20);
-/// A page of a thousand instances with all their attributes stays below this.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Bytes of an answer. A page of a thousand instances with all their attributes stays below this.
+const MAX_ANSWER: usize = 16 << 20;
 
 impl Transport {
-    pub(super) fn new(endpoint: &str, scope: Scope) -> Result<Self, Error> {
-        let endpoint: Endpoint = endpoint.parse().map_err(Error::Endpoint)?;
-        Ok(Self {
+    pub(super) fn new(endpoint: Endpoint, scope: Scope) -> Self {
+        Self {
             http: Http::builder(TokioExecutor::new())
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_timer(TokioTimer::new())
@@ -60,38 +66,19 @@ impl Transport {
             scope,
             keys: Keys::from_environment(),
             timeout: DEFAULT_TIMEOUT,
-        })
-    }
-
-    pub(super) fn with_timeout(&self, timeout: Duration) -> Self {
-        Self {
-            timeout,
-            ..self.clone()
         }
     }
 
-    pub(super) fn with_keys(&self, keys: Keys) -> Self {
-        Self {
-            keys,
-            ..self.clone()
-        }
-    }
-
-    pub(super) fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Sends a call and answers with the body of its success.
-    pub(super) async fn send(&self, call: Outgoing) -> Result<Bytes, Error> {
-        let mut backoff = Backoff::new(self.timeout);
+    /// Sends a call until it succeeds, is refused, or the client's timeout is over; answers with the body of its
+    /// success.
+    pub(super) async fn send(&self, call: &Outgoing) -> Result<Bytes, Error> {
+        let attempt = async || self.collect(self.open(call).await?, MAX_ANSWER).await;
+        let mut retries = Retries::new(self.timeout);
         loop {
-            match self.attempt(&call).await {
+            let result = self.within(ATTEMPT_TIMEOUT, attempt()).await;
+            match result {
                 Err(error) if error.is_transient() => {
-                    if !backoff.pause().await {
+                    if !retries.pause().await {
                         return Err(error);
                     }
                     tracing::debug!(%error, target = call.target, "trying again");
@@ -101,28 +88,38 @@ impl Transport {
         }
     }
 
-    async fn attempt(&self, call: &Outgoing) -> Result<Bytes, Error> {
-        let transport = |what: &dyn std::fmt::Display| {
-            Error::Transport(format!("no answer from {}: {what}", self.endpoint))
-        };
-        let exchange = async {
-            let response = (self.http.request(self.request(call)?).await)
-                .map_err(|error| transport(&ErrorChain(&error)))?;
-            let (head, body) = response.into_parts();
-            let body = (Limited::new(body, MAX_ANSWER).collect().await)
-                .map_err(|error| transport(&error))?
-                .to_bytes();
-            if head.status.is_success() {
-                return Ok(body);
-            }
-            Err(Error::read(head.status, &head.headers, &body))
-        };
-        match timeout(ATTEMPT_TIMEOUT, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(transport(&format_args!(
-                "nothing within {ATTEMPT_TIMEOUT:?}"
-            ))),
+    /// Sends a call once; answers with the body of its success, still on its way. Connecting has a deadline, the
+    /// answer has none.
+    pub(super) async fn open(&self, call: &Outgoing) -> Result<Incoming, Error> {
+        let response = self.http.request(self.request(call)?).await;
+        let response = response.map_err(|error| self.no_answer(&ErrorChain(&error)))?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
         }
+        let (head, body) = response.into_parts();
+        let body = self.collect(body, MAX_ANSWER).await?;
+        Err(Error::read(head.status, &head.headers, &body))
+    }
+
+    /// The whole body of an answer, at most `max` bytes.
+    pub(super) async fn collect(&self, body: Incoming, max: usize) -> Result<Bytes, Error> {
+        let body = Limited::new(body, max).collect().await;
+        let body = body.map_err(|error| self.no_answer(&ErrorChain(&*error)))?;
+        Ok(body.to_bytes())
+    }
+
+    /// What `call` answers, if it does in time.
+    pub(super) async fn within<T>(
+        &self,
+        deadline: Duration,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let late = |_| Err(self.no_answer(&format_args!("nothing within {deadline:?}")));
+        timeout(deadline, call).await.unwrap_or_else(late)
+    }
+
+    fn no_answer(&self, why: &dyn std::fmt::Display) -> Error {
+        Error::Transport(format!("no answer from {}: {why}", self.endpoint))
     }
 
     fn request(&self, call: &Outgoing) -> Result<Request<Full<Bytes>>, Error> {
@@ -142,38 +139,32 @@ impl Transport {
             .body(Full::from(call.body.clone()))
             .map_err(|error| Error::Protocol(error.to_string()))?;
         let region = &self.scope.region;
-        (self
-            .keys
-            .sign(region, call.service, &mut request, &call.body))
-        .map_err(Error::Endpoint)?;
-        Ok(request)
+        let signed = (self.keys).sign(region, call.service, &mut request, &call.body);
+        signed.map(|()| request)
     }
 }
 
 /// Growing pauses within a bounded time.
-pub(super) struct Backoff {
+pub(super) struct Retries {
     deadline: Instant,
-    pause: Duration,
+    pauses: backon::ExponentialBackoff,
 }
 
-impl Backoff {
+impl Retries {
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             deadline: Instant::now() + timeout,
-            pause: FIRST_PAUSE,
+            pauses: BACKOFF.build(),
         }
     }
 
-    /// Waits, or answers false when the time would be over. Each pause is half fixed and half random, so
-    /// that the callers of a server that comes back do not come all at once.
+    /// Waits before the next attempt; false, without waiting, when there is no time for one.
     pub(super) async fn pause(&mut self) -> bool {
-        let half = self.pause / 2;
-        let pause = half + half * (random::below(1000) as u32) / 1000;
+        let pause = self.pauses.next().unwrap_or_default();
         if Instant::now() + pause >= self.deadline {
             return false;
         }
         sleep(pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
     }
 }

@@ -3,22 +3,29 @@
 use crate::{error::ApiError, wire::Protocol};
 use http::StatusCode;
 
-/// Why a request is refused before its operation is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a request is refused before its operation is read. The message is the one that callers get.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthError {
     /// It carries no signature.
+    #[error("Missing Authentication Token")]
     Missing,
-    /// The signature cannot be read, or is one of a kind that is not verified here.
+    /// The signature cannot be read, or is of a kind that is not verified here.
+    #[error("{0}")]
     Incomplete(String),
     /// The signature is not one for this request, this service or this time.
+    #[error("{0}")]
     Invalid(String),
     /// A presigned request came after its time.
+    #[error("Request has expired.")]
     Expired,
-    /// Nobody has this access key, or the session token is not the key's.
+    /// No such access key, or the session token is not the key's.
+    #[error("The security token included in the request is invalid.")]
     UnknownKey,
-    /// The key's time is over.
+    /// The key has expired.
+    #[error("The security token included in the request is expired")]
     KeyExpired,
     /// The caller is known and may not do this.
+    #[error("{0}")]
     Denied(String),
 }
 
@@ -37,54 +44,29 @@ impl AuthError {
 
     /// The protocol's error for it (facts/aws-wire.md §2, "Error codes by failure").
     pub(crate) fn at(self, protocol: Protocol) -> ApiError {
-        use StatusCode as S;
-        let is_query = protocol == Protocol::Query;
-        // JSON 1.1 answers everything with 400.
-        let forbidden = match protocol {
-            Protocol::Json11 | Protocol::RpcV2Cbor => S::BAD_REQUEST,
-            Protocol::RestJson | Protocol::Query | Protocol::Operator => S::FORBIDDEN,
-        };
-        let invalid_key = "The security token included in the request is invalid.";
-        let expired_key = "The security token included in the request is expired";
-        let (status, json, query, message) = match self {
-            AuthError::Missing => (
-                forbidden,
+        let (json, query) = match self {
+            Self::Missing => (
                 "MissingAuthenticationTokenException",
                 "MissingAuthenticationToken",
-                "Missing Authentication Token".to_owned(),
             ),
-            AuthError::Incomplete(why) => (
-                S::BAD_REQUEST,
-                "IncompleteSignatureException",
-                "IncompleteSignature",
-                why,
-            ),
-            AuthError::Invalid(why) => (
-                forbidden,
-                "InvalidSignatureException",
-                "SignatureDoesNotMatch",
-                why,
-            ),
-            AuthError::Expired => (
-                S::BAD_REQUEST,
-                "RequestExpiredException",
-                "RequestExpired",
-                "Request has expired.".to_owned(),
-            ),
-            AuthError::UnknownKey => (
-                forbidden,
-                "UnrecognizedClientException",
-                "InvalidClientTokenId",
-                invalid_key.to_owned(),
-            ),
-            AuthError::KeyExpired => (
-                forbidden,
-                "ExpiredTokenException",
-                "ExpiredToken",
-                expired_key.to_owned(),
-            ),
-            AuthError::Denied(why) => (forbidden, "AccessDeniedException", "AccessDenied", why),
+            Self::Incomplete(_) => ("IncompleteSignatureException", "IncompleteSignature"),
+            Self::Invalid(_) => ("InvalidSignatureException", "SignatureDoesNotMatch"),
+            Self::Expired => ("RequestExpiredException", "RequestExpired"),
+            Self::UnknownKey => ("UnrecognizedClientException", "InvalidClientTokenId"),
+            Self::KeyExpired => ("ExpiredTokenException", "ExpiredToken"),
+            Self::Denied(_) => ("AccessDeniedException", "AccessDenied"),
         };
-        ApiError::new(status, if is_query { query } else { json }, message)
+        let status = match (&self, protocol) {
+            // JSON 1.1 answers everything with 400.
+            (Self::Incomplete(_) | Self::Expired, _)
+            | (_, Protocol::Json11 | Protocol::RpcV2Cbor) => StatusCode::BAD_REQUEST,
+            (_, Protocol::RestJson | Protocol::Query | Protocol::Operator) => StatusCode::FORBIDDEN,
+        };
+        let is_query = protocol == Protocol::Query;
+        ApiError::new(
+            status,
+            if is_query { query } else { json },
+            self.to_string(),
+        )
     }
 }

@@ -4,7 +4,12 @@
 //! told from another one with an encoded slash.
 
 use super::{AuthError, claim::incomplete};
+use crate::wire::percent::RESERVED;
 use http::{HeaderMap, Method, Uri};
+use percent_encoding::{AsciiSet, percent_decode_str, percent_encode, utf8_percent_encode};
+
+/// What is encoded in a path.
+const RESERVED_IN_PATHS: &AsciiSet = &RESERVED.remove(b'/');
 
 /// The canonical request of AWS's documentation. `signed_headers` is the list as the signer wrote it; the
 /// error names one that is not there.
@@ -19,12 +24,8 @@ pub(crate) fn request(
     text.extend_from_slice(method.as_str().as_bytes());
     text.push(b'\n');
     // Each segment is encoded again, although it is encoded already.
-    for byte in normal_path(uri.path()).bytes() {
-        match byte {
-            b'/' => text.push(b'/'),
-            byte => encode(byte, &mut text),
-        }
-    }
+    let path = normal_path(uri.path());
+    text.extend(utf8_percent_encode(&path, RESERVED_IN_PATHS).flat_map(str::bytes));
     text.push(b'\n');
     query(uri.query().unwrap_or_default(), &mut text);
     text.push(b'\n');
@@ -37,12 +38,10 @@ pub(crate) fn request(
         }
         text.extend_from_slice(name.as_bytes());
         text.push(b':');
-        let mut is_first = true;
-        for value in values {
-            if !is_first {
+        for (i, value) in values.enumerate() {
+            if i > 0 {
                 text.push(b',');
             }
-            is_first = false;
             trimmed(value.as_bytes(), &mut text);
         }
         text.push(b'\n');
@@ -85,57 +84,27 @@ fn normal_path(path: &str) -> String {
 
 /// Decoded, encoded again in the one way, and sorted. The signature itself is no part of what it signs.
 fn query(query: &str, text: &mut Vec<u8>) {
-    let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (recoded(key), recoded(value))
-        })
-        .filter(|(key, _)| key != b"X-Amz-Signature")
-        .collect();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (recoded(key), recoded(value))
+    });
+    let mut pairs: Vec<_> = pairs.filter(|(key, _)| key != "X-Amz-Signature").collect();
     pairs.sort_unstable();
     for (i, (key, value)) in pairs.iter().enumerate() {
         if i > 0 {
             text.push(b'&');
         }
-        text.extend_from_slice(key);
+        text.extend_from_slice(key.as_bytes());
         text.push(b'=');
-        text.extend_from_slice(value);
+        text.extend_from_slice(value.as_bytes());
     }
 }
 
 /// A percent sign that begins no escape stands for itself.
-fn recoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut recoded = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while let Some(&byte) = bytes.get(i) {
-        let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
-        match (byte, digit(i + 1), digit(i + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                encode((high * 16 + low) as u8, &mut recoded);
-                i += 3;
-            }
-            _ => {
-                encode(byte, &mut recoded);
-                i += 1;
-            }
-        }
-    }
-    recoded
-}
-
-fn encode(byte: u8, text: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte),
-        byte => text.extend([
-            b'%',
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ]),
-    }
+fn recoded(text: &str) -> String {
+    let decoded: Vec<u8> = percent_decode_str(text).collect();
+    percent_encode(&decoded, RESERVED).to_string()
 }
 
 /// Without blanks at the ends, and with one wherever there are several.

@@ -1,24 +1,16 @@
 //! The three things that SigV4 asks of cryptography.
 
 use aws_lc_rs::{constant_time, digest, hmac};
-use std::fmt::Write;
+use data_encoding::HEXLOWER;
 
 /// SHA-256, in lower-case hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+    HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 /// HMAC-SHA256.
 pub(super) fn hmac(key: &[u8], message: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("strings take everything");
-    }
-    text
 }
 
 /// Compares secrets in a time that tells nothing about where they differ.

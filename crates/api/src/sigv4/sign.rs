@@ -1,9 +1,12 @@
 //! Signing: the keys that are derived from a secret, and what our own client puts on its requests.
 
 use super::{
-    ALGORITHM, AuthError, TERMINATOR, canonical, date,
-    hash::{hex, hmac, sha256},
+    ALGORITHM, AuthError, TERMINATOR, canonical,
+    claim::incomplete,
+    date,
+    hash::{hmac, sha256},
 };
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use std::fmt;
 
@@ -41,7 +44,7 @@ pub(super) struct SigningKey(Vec<u8>);
 
 impl SigningKey {
     pub(super) fn sign(&self, to_sign: &str) -> String {
-        hex(hmac(&self.0, to_sign.as_bytes()).as_ref())
+        HEXLOWER.encode(hmac(&self.0, to_sign.as_bytes()).as_ref())
     }
 }
 
@@ -61,18 +64,21 @@ pub(crate) struct Signer<'a> {
 }
 
 /// Adds `X-Amz-Date`, `X-Amz-Security-Token` and `Authorization` to a request. All its headers are signed,
-/// and its `Host` must be among them. The error says which value is none of a header.
+/// and its `Host` must be among them.
+///
+/// # Errors
+/// [`AuthError::Incomplete`]: a key is no text for a header.
 pub(crate) fn authorize(
     signer: &Signer<'_>,
     method: &Method,
     uri: &Uri,
     headers: &mut HeaderMap,
     body: &[u8],
-) -> Result<(), String> {
+) -> Result<(), AuthError> {
     let timestamp = date::basic(signer.now);
     let value = |text: &str| {
         HeaderValue::from_str(text)
-            .map_err(|_| "the credentials are no text for a header".to_owned())
+            .map_err(|_| incomplete("the credentials are no text for a header"))
     };
     headers.insert("x-amz-date", value(&timestamp)?);
     if let Some(token) = signer.token {
@@ -81,11 +87,7 @@ pub(crate) fn authorize(
     let mut names: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
     let signed_headers = names.join(";");
-    let canonical = canonical::request(method, uri, headers, &signed_headers, &sha256(body));
-    let canonical = canonical.map_err(|refusal| match refusal {
-        AuthError::Incomplete(why) => why,
-        refusal => format!("{refusal:?}"),
-    })?;
+    let canonical = canonical::request(method, uri, headers, &signed_headers, &sha256(body))?;
     let date = &timestamp[..8];
     let scope = format!("{date}/{}/{}/{TERMINATOR}", signer.region, signer.service);
     let key = signer.secret.derive(date, signer.region, signer.service);

@@ -1,7 +1,7 @@
 //! Lists in pages. A token is the last key that the caller saw, so that it stays right whatever is
 //! written between two pages: nothing that existed all along is skipped or shown twice.
 
-use super::percent;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use std::ops::RangeInclusive;
 
 /// One request for a page of a list that is sorted by a text key.
@@ -19,12 +19,15 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
-/// Longest token that is looked at.
+/// Characters of a token; longer ones are refused.
 const MAX_TOKEN: usize = 4096;
 
 impl Paging {
-    /// Reads the caller's wishes. `list` names the list, so that a token of another one is refused;
-    /// the limit defaults to the most allowed. The error says what is wrong.
+    /// A page of at most `limit` items, or as many as `bounds` allow. `list` names the list, so that a token of
+    /// another one is refused.
+    ///
+    /// # Errors
+    /// For the caller: what is wrong with its limit or its token.
     pub(crate) fn new(
         list: &'static str,
         limit: Option<i64>,
@@ -82,25 +85,15 @@ impl Paging {
 
 /// A token is hexadecimal: opaque enough that nobody builds one, plain enough for every transport.
 fn seal(list: &str, key: &str) -> String {
-    use std::fmt::Write;
-    let mut token = String::with_capacity(2 * (list.len() + 1 + key.len()));
-    for byte in list.bytes().chain([b':']).chain(key.bytes()) {
-        write!(token, "{byte:02x}").expect("strings take everything");
-    }
-    token
+    HEXLOWER.encode(format!("{list}:{key}").as_bytes())
 }
 
 fn open(list: &str, token: &str) -> Option<String> {
-    if token.len() > MAX_TOKEN || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if token.len() > MAX_TOKEN {
         return None;
     }
-    let escaped: String = token
-        .as_bytes()
-        .chunks(2)
-        .flat_map(|pair| std::iter::once(b'%').chain(pair.iter().copied()))
-        .map(char::from)
-        .collect();
-    let plain = percent::decode(&escaped)?;
+    let plain = HEXLOWER_PERMISSIVE.decode(token.as_bytes()).ok()?;
+    let plain = String::from_utf8(plain).ok()?;
     Some(plain.strip_prefix(list)?.strip_prefix(':')?.to_owned())
 }
 

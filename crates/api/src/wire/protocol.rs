@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value};
+use tombolo_telemetry::RequestId;
 
 /// A protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,19 +85,19 @@ impl Protocol {
     }
 
     /// The answer to a call that succeeded. `body` is JSON, or XML in the query protocol.
-    pub(crate) fn success(self, body: Vec<u8>, request_id: &str) -> Response<Body> {
-        self.response(StatusCode::OK, body, request_id)
+    pub(crate) fn success(self, body: Vec<u8>) -> Response<Body> {
+        self.response(StatusCode::OK, body)
     }
 
     /// The answer to a call that failed.
-    pub(crate) fn failure(self, error: &ApiError, request_id: &str) -> Response<Body> {
+    pub(crate) fn failure(self, error: &ApiError, request_id: &RequestId) -> Response<Body> {
         let body = match self {
             Protocol::Json11 | Protocol::RpcV2Cbor => envelope(error, "__type", "Message"),
             Protocol::RestJson => envelope(error, "__type", "message"),
             Protocol::Operator => envelope(error, "code", "message"),
             Protocol::Query => xml::error_document(error, request_id).into_bytes(),
         };
-        let mut response = self.response(error.status, body, request_id);
+        let mut response = self.response(error.status, body);
         let headers = response.headers_mut();
         headers.insert("x-amzn-errortype", HeaderValue::from_static(error.code));
         if error.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -106,7 +107,7 @@ impl Protocol {
         response
     }
 
-    fn response(self, status: StatusCode, body: Vec<u8>, request_id: &str) -> Response<Body> {
+    fn response(self, status: StatusCode, body: Vec<u8>) -> Response<Body> {
         let (content_type, body) = match self {
             Protocol::Json11 => ("application/x-amz-json-1.1", body),
             Protocol::RpcV2Cbor => (CBOR, cbor::of_json(&body)),
@@ -119,9 +120,6 @@ impl Protocol {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if self == Protocol::RpcV2Cbor {
             headers.insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
-        }
-        if let Ok(id) = HeaderValue::from_str(request_id) {
-            headers.insert("x-amzn-requestid", id);
         }
         response
     }
@@ -190,10 +188,9 @@ mod tests {
     #[test]
     fn callers_are_told_when_to_come_back_and_not_why() {
         let error = ApiError::unavailable("ServiceUnavailableException", "/disk: no space");
-        let response = Protocol::RestJson.failure(&error, "id");
+        let response = Protocol::RestJson.failure(&error, &RequestId::new("id"));
         assert_eq!(response.headers()["x-amz-retry-after"], "500");
         assert_eq!(response.headers()["x-amzn-errortype"], error.code);
-        assert_eq!(response.headers()["x-amzn-requestid"], "id");
         let body = envelope(&error, "__type", "message");
         assert!(!String::from_utf8_lossy(&body).contains("disk"));
     }

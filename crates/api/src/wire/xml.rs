@@ -2,12 +2,13 @@
 
 use crate::error::ApiError;
 use std::fmt::Write;
+use tombolo_telemetry::RequestId;
 
 /// The namespace of STS's documents.
 pub(crate) const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// The envelope of an error.
-pub(super) fn error_document(error: &ApiError, request_id: &str) -> String {
+pub(super) fn error_document(error: &ApiError, request_id: &RequestId) -> String {
     let kind = if error.status.is_server_error() {
         "Receiver"
     } else {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     control_plane::ControlPlane,
     diff::unified,
-    error::{Error, Result, with_credentials},
+    error::{Error, Result},
     output::{Report, print_value},
     progress::{Progress, during},
     resource::lookup::Lookup,
@@ -100,10 +100,7 @@ async fn make(
 pub(crate) fn refused(refusal: &Refusal, options: &Options) -> Error {
     match refusal {
         Refusal::Problems(problems) => options.rejected(problems),
-        Refusal::Server(error) => {
-            let message = with_credentials(error);
-            Error::Rejected(format!("nothing was {}: {message}", options.verb))
-        }
+        Refusal::Server(error) => Error::Rejected(format!("nothing was {}: {error}", options.verb)),
     }
 }
 
@@ -111,11 +108,7 @@ pub(crate) fn refused(refusal: &Refusal, options: &Options) -> Error {
 fn interrupted(steps: &[Step], at: usize, failure: &StepError) -> String {
     let (done, rest) = steps.split_at(at);
     let (open, rest) = rest.split_at(usize::from(failure.is_open));
-    let mut message = format!(
-        "{}: {}",
-        steps[at].desired.id,
-        with_credentials(&failure.error)
-    );
+    let mut message = format!("{}: {}", steps[at].desired.id, failure.error);
     for (title, steps, with_outcome) in [
         ("done before", done, true),
         ("done in part, or perhaps done", open, false),

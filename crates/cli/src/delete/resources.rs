@@ -4,7 +4,7 @@ use super::{Objects, Options};
 use crate::{
     apply::{self, Files, Writer, rank},
     control_plane::ControlPlane,
-    error::{Error, Result, with_credentials},
+    error::{Error, Result},
     output::{Report, print_value},
     progress::{Progress, during},
     resource::{
@@ -126,7 +126,7 @@ fn interrupted(found: &[ResourceView], at: usize, error: &ApiError) -> String {
     let is_open = matches!(error, ApiError::Transport(_));
     let (gone, rest) = found.split_at(at);
     let (open, rest) = rest.split_at(usize::from(is_open));
-    let mut message = format!("{}: {}", found[at].id, with_credentials(error));
+    let mut message = format!("{}: {error}", found[at].id);
     for (title, some) in [
         ("deleted before", gone),
         ("perhaps deleted", open),

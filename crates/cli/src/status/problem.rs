@@ -174,14 +174,12 @@ mod tests {
 
     #[test]
     fn a_control_plane_that_is_silent_is_a_problem() {
-        let refused = Error::Refused {
-            endpoint: "http://a".into(),
-            message: "503".into(),
-        };
-        let found = all(None, Err(&refused));
+        let why = "no answer from http://a: connection refused";
+        let silent = tombolo_api::client::Error::Transport(why.into());
+        let found = all(None, Err(&Error::Api(silent)));
         assert_eq!(
             lines(&found),
-            "! the control plane does not answer: http://a: 503\n"
+            format!("! the control plane does not answer: {why}\n")
         );
         assert_eq!(lines(&[]), "nothing is wrong\n");
     }

@@ -12,12 +12,7 @@ use crate::OWNER_TAG;
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let is_away = match &error {
-            Error::Transport(_) => true,
-            Error::Service { status, .. } => *status >= 500 || *status == 429,
-            Error::Protocol(_) | Error::Endpoint(_) => false,
-        };
-        if is_away {
+        if error.is_transient() {
             Self::Unreachable(error.into())
         } else if error.is_not_found() {
             Self::NotFound(error.into())

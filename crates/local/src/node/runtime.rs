@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Mutex, Notify};
-use tombolo_api::client::Client;
 use tombolo_kube::manifest::{self, Located};
 use tombolo_linux::host_link::HostLink;
 use tombolo_linux::sandbox::Mode;
@@ -39,7 +38,7 @@ pub struct Runtime {
     /// The control plane.
     pub control_plane: Arc<ControlPlane>,
     /// Calls to it.
-    pub(crate) api: Client,
+    pub(crate) api: tombolo_operator::Client,
     /// What happened.
     pub progress: Progress,
     /// Whether [`Event::Ready`] was said. Before the manifests are in, nothing is missing, so this is what
@@ -142,11 +141,11 @@ impl Runtime {
 
     /// Tells what the mesh asks for and the proxies do not do.
     async fn tell_warnings(&self) {
-        match self.api.warnings().await {
-            Ok(warnings) => {
-                for (workload, messages) in warnings {
-                    for message in messages {
-                        let message = format!("{workload}: {message}");
+        match self.api.status().await {
+            Ok(status) => {
+                for of_workload in status.warnings {
+                    for warning in of_workload.warnings {
+                        let message = format!("{}: {}", of_workload.workload, warning.message);
                         self.progress.send(Event::Warning { message });
                     }
                 }
@@ -161,7 +160,7 @@ impl Runtime {
     async fn synced(&self) {
         let all = async {
             loop {
-                if matches!(self.api.synced().await, Ok(true)) {
+                if self.api.status().await.is_ok_and(|status| status.synced) {
                     return;
                 }
                 tokio::time::sleep(SYNC_POLL).await;

@@ -358,7 +358,7 @@ async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<B
         network,
         entrances,
         control_plane,
-        api: (*client).clone(),
+        api: (*client).clone().into(),
         progress: progress.clone(),
         announced: AtomicBool::new(false),
         stop: Notify::new(),

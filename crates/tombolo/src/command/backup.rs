@@ -120,8 +120,8 @@ impl Import {
 }
 
 impl Location {
-    fn client(&self) -> Client {
-        Client::from_environment(self.api.clone(), DEFAULT_REGION)
+    fn client(&self) -> Result<Client, Error> {
+        Ok(Client::from_environment(self.api.clone(), DEFAULT_REGION)?)
     }
 
     async fn export(&self, out: &mut impl Write) -> Result<(), Error> {
@@ -129,7 +129,7 @@ impl Location {
             let state = State::of(&self.storage.open().await?.view());
             return Ok(dump::write(&state, out)?);
         }
-        Ok(self.client().export(out).await?)
+        Ok(self.client()?.export(out).await?)
     }
 
     async fn import(&self, text: Vec<u8>, overwrite: bool) -> Result<u64, Error> {
@@ -137,7 +137,7 @@ impl Location {
             let store = self.storage.open().await?;
             return Ok(tombolo_operator::import(&store, text, overwrite).await?);
         }
-        match self.client().import(text, overwrite).await {
+        match self.client()?.import(text, overwrite).await {
             Err(tombolo_operator::Error::Import(error)) => Err(error.into()),
             imported => Ok(imported?),
         }

@@ -27,14 +27,10 @@ users:
 "#;
 const NOW: u64 = 1_700_000_000;
 
-fn find(
-    access_key: &str,
-    token: Option<&str>,
-    region: &str,
-) -> std::result::Result<Arc<User>, AuthError> {
-    let keys = read(GOOD).expect("a good file");
-    keys.find(access_key, token, region, NOW)
-        .map(|(user, _)| user)
+fn find(access_key: &str, token: Option<&str>, region: &str) -> Result<Arc<User>, AuthError> {
+    let found = read(GOOD).expect("a good file");
+    let found = found.find(access_key, token, region, NOW);
+    found.map(|(user, _)| user)
 }
 
 #[test]
@@ -73,71 +69,38 @@ fn keys_lead_to_their_owners() {
 
 #[test]
 fn policies_allow_what_they_name() {
-    let mesh = |name: &str| format!("arn:aws:appmesh:us-west-2:111122223333:mesh/{name}");
-    let service = "arn:aws:servicediscovery:us-west-2:444455556666:service/srv-1".to_owned();
-    for (key, token, action, resource, expected) in [
-        ("ALICE", None, "appmesh:DescribeMesh", mesh("other"), true),
-        ("ALICE", None, "appmesh:DeleteMesh", mesh("other"), false),
-        ("ALICE", None, "appmesh:DeleteMesh", mesh("color"), true),
-        (
-            "ALICE",
-            None,
-            "appmesh:CreateVirtualNode",
-            mesh("color/virtualNode/x"),
-            true,
-        ),
-        (
-            "ALICE",
-            None,
-            "servicediscovery:DiscoverInstances",
-            "*".into(),
-            true,
-        ),
-        (
-            "ALICE",
-            None,
-            "servicediscovery:DiscoverInstancesRevision",
-            "*".into(),
-            false,
-        ),
-        (
-            "ALICE",
-            None,
-            "servicediscovery:ListNamespaces",
-            "*".into(),
-            false,
-        ),
-        (
-            "BOB",
-            Some("tok"),
-            "servicediscovery:RegisterInstance",
-            service.clone(),
-            true,
-        ),
-        (
-            "BOB",
-            Some("tok"),
-            "servicediscovery:DeleteService",
-            service,
-            false,
-        ),
-        (
-            "BOB",
-            Some("tok"),
-            "tombolo:Write",
-            "arn:aws:tombolo:r:1:v1/import".into(),
-            false,
-        ),
-        ("NOBODY", None, "appmesh:ListMeshes", "*".into(), false),
+    let mesh = "arn:aws:appmesh:us-west-2:111122223333:mesh";
+    let service = "arn:aws:servicediscovery:us-west-2:444455556666:service";
+    for case in [
+        "allowed ALICE appmesh:DescribeMesh MESH/other",
+        "denied  ALICE appmesh:DeleteMesh MESH/other",
+        "allowed ALICE appmesh:DeleteMesh MESH/color",
+        "allowed ALICE appmesh:CreateVirtualNode MESH/color/virtualNode/x",
+        "allowed ALICE servicediscovery:DiscoverInstances *",
+        "denied  ALICE servicediscovery:DiscoverInstancesRevision *",
+        "denied  ALICE servicediscovery:ListNamespaces *",
+        "allowed BOB servicediscovery:RegisterInstance SERVICE/srv-1",
+        "denied  BOB servicediscovery:DeleteService SERVICE/srv-1",
+        "denied  BOB tombolo:Write arn:aws:tombolo:r:1:v1/import",
+        "denied  NOBODY appmesh:ListMeshes *",
     ] {
+        let words: Vec<&str> = case.split_whitespace().collect();
+        let [outcome, key, action, resource] = *words else {
+            panic!("{case}");
+        };
+        let resource = resource.replace("MESH", mesh).replace("SERVICE", service);
+        let token = (key == "BOB").then_some("tok");
         let user = find(key, token, "us-west-2").expect("known");
-        let allowed = user.check(action, || resource.clone());
-        let message = format!(
+        let denied = AuthError::Denied(format!(
             "User: {} is not authorized to perform: {action} on resource: {resource}",
             user.arn
-        );
-        let refusal = Err(AuthError::Denied(message));
-        assert_eq!(allowed, if expected { Ok(()) } else { refusal });
+        ));
+        let expected = if outcome == "allowed" {
+            Ok(())
+        } else {
+            Err(denied)
+        };
+        assert_eq!(user.check(action, || resource), expected, "{case}");
     }
 }
 
@@ -155,68 +118,50 @@ fn names_that_are_longer_than_any_are_compared_with_nothing() {
     assert!(why.ends_with("on resource: *"), "{why:.200}");
 }
 
-/// Changes a good file in one place; says on which line, and what must be said about it.
+/// What is replaced in a good file, by what, the line of the problem, and words that it is told in.
+const MISTAKES: &str = r#"
+regions: [us            | region: [us              | 2  | unknown field `region`, expected one of `regions`
+us-west-2,              | us west,                 | 2  | letters, digits and dashes
+  color-team:           |   AWSAppMeshReadOnly:    | 4  | AWS manages
+"appmesh:*"             | "appmsh:*"               | 5  | is no action
+"appmesh:*"             | ListMeshes               | 5  | is no action
+"arn:aws:appmesh:*      | "aws:appmesh:*           | 6  | neither an ARN nor *
+name: alice             | name: al ice             | 9  | letters, digits
+"111122223333"          | 111122223333             | 10 | put the number in quotes
+"111122223333"          | "11112222333"            | 10 | twelve digits
+color-team]             | colour-team]             | 11 | no policy is called "colour-team"
+        secret: hers    |                          | 13 | users[0].keys[0]: missing field `secret`
+secret: hers            | secret: ""               | 14 | must not be empty
+id: OLD                 | id: ALICE                | 15 | the key ALICE is given twice
+2000-01-01T00:00:00Z    | tomorrow                 | 17 | 2027-01-01T00:00:00Z
+team/bob\n    account: "444455556666" | alice\n    account: "111122223333" | 18 | given twice
+keys: [{                | key: [{                  | 23 | unknown field `key`
+users:                  | users                    | 8  | not YAML
+"#;
+
 #[test]
-fn mistakes_are_told_with_their_lines() {
-    for (from, to, line, words) in [
-        (
-            "regions: [us",
-            "region: [us",
-            2,
-            "no field \"region\"; there are: regions, policies, users",
-        ),
-        ("us-west-2,", "us west,", 2, "letters, digits and dashes"),
-        ("  color-team:", "  AWSAppMeshReadOnly:", 4, "AWS manages"),
-        ("\"appmesh:*\"", "\"appmsh:*\"", 5, "is no action"),
-        ("\"appmesh:*\"", "ListMeshes", 5, "is no action"),
-        (
-            "\"arn:aws:appmesh:*",
-            "\"aws:appmesh:*",
-            6,
-            "neither an ARN nor *",
-        ),
-        ("name: alice", "name: al ice", 9, "letters, digits"),
-        (
-            "\"111122223333\"",
-            "111122223333",
-            10,
-            "put the number in quotes",
-        ),
-        ("\"111122223333\"", "\"11112222333\"", 10, "twelve digits"),
-        (
-            "color-team]",
-            "colour-team]",
-            11,
-            "no policy is called \"colour-team\"",
-        ),
-        ("        secret: hers\n", "", 13, "a key needs 'secret:'"),
-        ("secret: hers", "secret: \"\"", 14, "must not be empty"),
-        ("id: OLD", "id: ALICE", 15, "the key ALICE is given twice"),
-        (
-            "2000-01-01T00:00:00Z",
-            "tomorrow",
-            17,
-            "2027-01-01T00:00:00Z",
-        ),
-        (
-            "name: team/bob\n    account: \"444455556666\"",
-            "name: alice\n    account: \"111122223333\"",
-            18,
-            "given twice",
-        ),
-        ("keys: [{", "key: [{", 23, "no field \"key\""),
-        ("users:", "users", 8, "not YAML"),
-    ] {
-        assert!(GOOD.contains(from), "{from}");
-        let problem = read(&GOOD.replacen(from, to, 1)).err();
-        let problem = problem.unwrap_or_else(|| panic!("{from} -> {to} is read"));
-        assert!(
-            problem.message.contains(words),
-            "{from} -> {to}: {problem:?}"
+fn mistakes_are_reported_with_their_lines() {
+    for mistake in MISTAKES.trim_matches('\n').lines() {
+        let columns: Vec<String> = mistake
+            .split('|')
+            .map(|column| column.trim_end().replace("\\n", "\n"))
+            .collect();
+        let [from, to, line, words] = columns.as_slice() else {
+            panic!("{mistake}");
+        };
+        let (to, line, words) = (
+            to.strip_prefix(' ').unwrap_or(to),
+            line.trim(),
+            words.trim(),
         );
+        assert!(GOOD.contains(from.as_str()), "{mistake}");
+        let problem = read(&GOOD.replacen(from, to, 1)).err();
+        let problem = problem.unwrap_or_else(|| panic!("not refused: {mistake}"));
+        let line: usize = line.parse().expect("a line");
+        let is_near = problem.line.abs_diff(line) <= usize::from(words == "not YAML");
         assert!(
-            problem.line.abs_diff(line) <= usize::from(words == "not YAML"),
-            "{from} -> {to}: {problem:?}"
+            is_near && problem.message.contains(words),
+            "{mistake}: {problem:?}"
         );
     }
     for text in [
@@ -235,6 +180,8 @@ fn mistakes_are_told_with_their_lines() {
 
 #[test]
 fn secrets_are_not_shown() {
+    let problem = read(&GOOD.replacen("secret: hers", "secret: 4711", 1)).expect_err("a number");
+    assert!(!problem.message.contains("4711"), "{problem:?}");
     let shown = format!("{:?}", read(GOOD).expect("good"));
     assert!(
         !shown.contains("\"hers\"") && !shown.contains("\"tok\""),

@@ -1,6 +1,6 @@
 //! Calls about operations of the service.
 
-use super::super::{Client, Error, transport::Backoff};
+use super::super::{Client, Error, transport::Retries};
 use crate::cloudmap::{GetOperation, OperationShape};
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl Client {
     /// Waits until an operation has succeeded. [`Error::Service`] with the operation's own code, and
     /// status 200, when it failed; [`Error::Transport`] when the client's timeout ended before it did.
     pub async fn wait(&self, operation_id: &str) -> Result<Operation, Error> {
-        let mut backoff = Backoff::new(self.transport.timeout());
+        let mut retries = Retries::new(self.transport.timeout);
         loop {
             let shape = self.operation(operation_id).await?;
             match shape.status.as_str() {
@@ -39,10 +39,11 @@ impl Client {
                         code: shape.error_code.unwrap_or_default(),
                         message: shape.error_message.unwrap_or_default(),
                         request_id: None,
+                        problems: Vec::new(),
                     });
                 }
                 status => {
-                    if !backoff.pause().await {
+                    if !retries.pause().await {
                         let message = format!("operation {operation_id} is still {status}");
                         return Err(Error::Transport(message));
                     }

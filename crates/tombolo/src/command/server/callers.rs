@@ -4,7 +4,7 @@ use crate::listen::Endpoint;
 use std::{convert::Infallible, path::PathBuf};
 use tombolo_api::{Credentials, Server, Tls};
 use tombolo_telemetry::{
-    Supervisor,
+    ErrorChain, Supervisor,
     supervisor::{Stage, restart_delays},
 };
 
@@ -65,8 +65,8 @@ impl Callers {
         stage: Stage,
     ) -> Result<Server, String> {
         if let Some(path) = &self.credentials {
-            let credentials =
-                Credentials::open(path).map_err(|why| format!("--credentials {why}"))?;
+            let credentials = Credentials::open(path)
+                .map_err(|error| format!("--credentials {}", ErrorChain(&error)))?;
             server = server.with_credentials(credentials.clone());
             let delays = restart_delays();
             supervisor.spawn_restarting(stage, "credentials file", delays, move |stop| {
@@ -78,8 +78,8 @@ impl Callers {
             });
         }
         if let (Some(cert), Some(key)) = (&self.api_cert, &self.api_key) {
-            let tls =
-                Tls::open(cert, key).map_err(|why| format!("--api-cert, --api-key: {why}"))?;
+            let tls = Tls::open(cert, key)
+                .map_err(|error| format!("--api-cert, --api-key: {}", ErrorChain(&error)))?;
             server = server.with_tls(tls.clone());
             let delays = restart_delays();
             supervisor.spawn_restarting(stage, "certificate files", delays, move |stop| {
