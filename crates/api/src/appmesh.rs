@@ -77,6 +77,14 @@ pub(crate) enum Operation {
     },
 }
 
+/// What an operation is about.
+enum Subject<'a> {
+    Resource(&'a ResourceKey),
+    Collection(&'a Collection),
+    /// The resource of an ARN, which is not read yet.
+    Arn(&'a str),
+}
+
 /// The page of a list that is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -252,65 +260,62 @@ impl Operation {
         of_kinds.chain(of_tags.map(str::to_owned)).collect()
     }
 
-    /// The ARN of what it is about, for policies.
-    pub(crate) fn resource(&self, scope: &Scope) -> String {
-        let of = |key: &ResourceKey| arn::of_resource(scope, key);
+    /// What it is about.
+    fn subject(&self) -> Subject<'_> {
         match self {
             Self::Create { key, .. }
             | Self::Describe(key)
             | Self::Update { key, .. }
-            | Self::Delete(key) => of(key),
+            | Self::Delete(key) => Subject::Resource(key),
+            Self::List { collection, .. } => Subject::Collection(collection),
+            Self::TagResource { resource_arn, .. }
+            | Self::UntagResource { resource_arn, .. }
+            | Self::ListTagsForResource { resource_arn, .. } => Subject::Arn(resource_arn),
+        }
+    }
+
+    /// The ARN of what it is about, for policies.
+    pub(crate) fn resource(&self, scope: &Scope) -> String {
+        let of = |key: &ResourceKey| arn::of_resource(scope, key);
+        match self.subject() {
+            Subject::Resource(key) => of(key),
             // A list is about what holds it.
-            Self::List { collection, .. } => {
+            Subject::Collection(collection) => {
                 let holder = collection.holder();
                 holder.map_or_else(|| ANY.to_owned(), |key| of(&key))
             }
-            Self::TagResource { resource_arn, .. }
-            | Self::UntagResource { resource_arn, .. }
-            | Self::ListTagsForResource { resource_arn, .. } => {
-                // In our own spelling: there are parts of ARNs that nothing here state at.
-                match arn::parse_resource(resource_arn) {
-                    Some(name) if name.scope.as_ref() == Some(scope) => of(&name.key),
-                    _ => resource_arn.clone(),
-                }
-            }
+            // In our own spelling: some parts of an ARN decide nothing here.
+            Subject::Arn(text) => match arn::parse_resource(text) {
+                Some(name) if name.scope.as_ref() == Some(scope) => of(&name.key),
+                _ => text.to_owned(),
+            },
         }
     }
 
     /// The mesh that it is about.
     fn mesh(&self) -> Option<&str> {
-        match self {
-            Self::Create { key, .. }
-            | Self::Describe(key)
-            | Self::Update { key, .. }
-            | Self::Delete(key) => Some(&key.mesh),
-            Self::List { collection, .. } => Some(&collection.mesh),
-            Self::TagResource { .. }
-            | Self::UntagResource { .. }
-            | Self::ListTagsForResource { .. } => None,
+        match self.subject() {
+            Subject::Resource(key) => Some(&key.mesh),
+            Subject::Collection(collection) => Some(&collection.mesh),
+            Subject::Arn(_) => None,
         }
     }
 
-    /// Whether the names in the path can be names: 1 to 255 characters. Those of virtual services have no
+    /// Checks that the names in the path can be names: 1 to 255 characters. Those of virtual services have no
     /// bounds in the API. What is created has its own name in the body, which the model checks.
     fn check_names(&self) -> Result<(), ApiError> {
-        let (collection, name) = match self {
-            Self::Create { key, .. } => (Collection::of(key), None),
-            Self::List { collection, .. } => (collection.clone(), None),
-            Self::Describe(key) | Self::Update { key, .. } | Self::Delete(key) => {
-                (Collection::of(key), Some(&*key.name))
-            }
-            Self::TagResource { .. }
-            | Self::UntagResource { .. }
-            | Self::ListTagsForResource { .. } => return Ok(()),
+        let (collection, own) = match self.subject() {
+            Subject::Resource(key) => (Collection::of(key), Some(&*key.name)),
+            Subject::Collection(collection) => (collection.clone(), None),
+            Subject::Arn(_) => return Ok(()),
         };
-        let own = name.filter(|_| collection.kind != Kind::VirtualService);
-        let mesh = (collection.kind != Kind::Mesh).then_some(&*collection.mesh);
-        let parent = collection.kind.parent();
+        let kind = collection.kind;
+        let is_checked = kind != Kind::VirtualService && !matches!(self, Self::Create { .. });
+        let mesh = (kind != Kind::Mesh).then_some(&*collection.mesh);
         let named = [
             mesh.map(|name| (Kind::Mesh, name)),
-            parent.map(|kind| (kind, &*collection.parent)),
-            own.map(|name| (collection.kind, name)),
+            kind.parent().map(|kind| (kind, &*collection.parent)),
+            own.filter(|_| is_checked).map(|name| (kind, name)),
         ];
         for (kind, name) in named.into_iter().flatten() {
             let length = name.chars().count();

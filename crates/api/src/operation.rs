@@ -88,7 +88,7 @@ macro_rules! operations {
                 }
             }
 
-            /// Its name, as in policies.
+            /// The name, as in policies.
             pub(crate) fn name(&self) -> &'static str {
                 match self {
                     $(Self::$name(_) => stringify!($name)),*
@@ -143,7 +143,7 @@ impl Operation {
         }
     }
 
-    /// Its name, as in policies, without the service.
+    /// The name, as in policies, without the service.
     pub(crate) fn name(&self) -> Cow<'static, str> {
         match self {
             Self::AppMesh(request) => request.operation.name().into(),
@@ -153,14 +153,15 @@ impl Operation {
         }
     }
 
-    /// Its action in policies: `appmesh:CreateMesh`. None for what everybody may do: ask who they are.
+    /// The action in policies: `appmesh:CreateMesh`. None for what everybody may do: ask who they are.
     fn action(&self) -> Option<String> {
-        match self {
-            Self::AppMesh(request) => Some(format!("appmesh:{}", request.operation.name())),
-            Self::CloudMap(operation) => Some(format!("servicediscovery:{}", operation.name())),
-            Self::Tagging(operation) => Some(format!("tag:{}", operation.name())),
-            Self::Sts(sts::Operation::GetCallerIdentity) => None,
-        }
+        let prefix = match self {
+            Self::AppMesh(_) => "appmesh",
+            Self::CloudMap(_) => "servicediscovery",
+            Self::Tagging(_) => "tag",
+            Self::Sts(sts::Operation::GetCallerIdentity) => return None,
+        };
+        Some(format!("{prefix}:{}", self.name()))
     }
 
     /// The ARN of what it is about.

@@ -139,23 +139,18 @@ impl RpcOperation for GetResources {
 
 impl GetResources {
     fn check(&self) -> Result<(), ApiError> {
-        let length = |name: &str, text: &str, bounds: RangeInclusive<usize>| {
-            let length = text.chars().count();
-            if bounds.contains(&length) {
+        let check = |name: &str, found: usize, unit: &str, bounds: RangeInclusive<usize>| {
+            if bounds.contains(&found) {
                 return Ok(());
             }
             let (least, most) = (bounds.start(), bounds.end());
-            let message = format!("{name}: has {length} characters, allowed are {least} to {most}");
+            let message = format!("{name}: has {found} {unit}, allowed are {least} to {most}");
             Err(invalid(message))
         };
-        let count = |name: &str, count: usize, bounds: RangeInclusive<usize>| {
-            if bounds.contains(&count) {
-                return Ok(());
-            }
-            let (least, most) = (bounds.start(), bounds.end());
-            let message = format!("{name}: has {count} items, allowed are {least} to {most}");
-            Err(invalid(message))
+        let length = |name: &str, text: &str, bounds| {
+            check(name, text.chars().count(), "characters", bounds)
         };
+        let count = |name: &str, count, bounds| check(name, count, "items", bounds);
         if let Some(token) = &self.pagination_token {
             length("PaginationToken", token, 0..=MAX_TOKEN)?;
         }

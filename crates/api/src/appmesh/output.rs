@@ -4,6 +4,7 @@ use super::names;
 use crate::wire::epoch;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use tombolo_model::{
     Timestamp,
     appmesh::{Kind, Metadata, Resource},
@@ -15,24 +16,25 @@ pub(crate) struct ResourceData {
     /// `meshName`, `virtualNodeName` and so on.
     #[serde(flatten)]
     names: Map<String, Value>,
-    pub(crate) metadata: MetadataShape,
+    #[serde(with = "ResourceMetadata")]
+    pub(crate) metadata: Metadata,
     pub(crate) spec: Value,
     status: Status,
 }
 
-/// `ResourceMetadata`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct MetadataShape {
-    pub(crate) arn: String,
+/// [`Metadata`] as `ResourceMetadata` is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Metadata", rename_all = "camelCase")]
+struct ResourceMetadata {
+    arn: String,
     #[serde(with = "epoch")]
-    pub(crate) created_at: Timestamp,
+    created_at: Timestamp,
     #[serde(with = "epoch")]
-    pub(crate) last_updated_at: Timestamp,
-    pub(crate) mesh_owner: String,
-    pub(crate) resource_owner: String,
-    pub(crate) uid: String,
-    pub(crate) version: u64,
+    last_updated_at: Timestamp,
+    mesh_owner: Arc<str>,
+    resource_owner: Arc<str>,
+    uid: String,
+    version: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,18 +61,9 @@ pub(crate) struct ResourceRef {
 impl ResourceData {
     /// `status` is `ACTIVE` or `DELETED`.
     pub(super) fn new(resource: &Resource, status: &str) -> Self {
-        let metadata = &resource.metadata;
         Self {
             names: own_names(resource),
-            metadata: MetadataShape {
-                arn: metadata.arn.clone(),
-                created_at: metadata.created_at,
-                last_updated_at: metadata.last_updated_at,
-                mesh_owner: metadata.mesh_owner.to_string(),
-                resource_owner: metadata.resource_owner.to_string(),
-                uid: metadata.uid.clone(),
-                version: metadata.version,
-            },
+            metadata: resource.metadata.clone(),
             spec: resource.spec.to_json(),
             status: Status {
                 status: status.to_owned(),
@@ -96,20 +89,6 @@ impl ResourceRef {
     /// The resource's own name.
     pub(crate) fn name(&self, kind: Kind) -> Option<&str> {
         self.names.get(names::name_member(kind))?.as_str()
-    }
-}
-
-impl From<MetadataShape> for Metadata {
-    fn from(shape: MetadataShape) -> Self {
-        Self {
-            arn: shape.arn,
-            uid: shape.uid,
-            version: shape.version,
-            created_at: shape.created_at,
-            last_updated_at: shape.last_updated_at,
-            mesh_owner: shape.mesh_owner.into(),
-            resource_owner: shape.resource_owner.into(),
-        }
     }
 }
 

@@ -202,7 +202,7 @@ impl Client {
 }
 
 fn read(key: &ResourceKey, answer: ResourceData) -> Result<Resource, Error> {
-    let metadata = Metadata::from(answer.metadata);
+    let metadata = answer.metadata;
     if arn::parse_resource(&metadata.arn).is_none_or(|name| name.key != *key) {
         let message = format!("asked for {key}, answered with {}", metadata.arn);
         return Err(Error::Protocol(message));
