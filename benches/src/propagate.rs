@@ -19,7 +19,7 @@ use mesh::Mesh;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     process::Command,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tombolo_xds::Kind;
@@ -115,7 +115,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let mut watchers = Watchers::start(xds, &mesh, options.clients).await?;
     let (added, connecting) = (server.memory()?.saturating_sub(memory), server.cpu()? - cpu);
     drop(few);
-    let (_, bytes) = watchers.received();
+    let received = &watchers.received().bytes_by_kind;
+    let bytes_by_kind = Kind::ALL.map(|kind| received[kind as usize].load(Ordering::Relaxed));
 
     let mut command = Command::new(named("TOMBOLO_BIN")?);
     command
@@ -174,9 +175,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         options.clients, options.callers, options.services, options.changes
     );
     let per_proxy = |total: u64| total / options.clients as u64;
+    let by_kind = Kind::ALL.map(|kind| {
+        let kib = per_proxy(bytes_by_kind[kind as usize] as u64) / 1024;
+        format!("{kind} {kib}")
+    });
     println!(
-        "first configuration: {} KiB and {:.2} ms of CPU for each proxy; memory: {} MiB, and {} KiB for each proxy\n",
-        per_proxy(bytes as u64) / 1024,
+        "first configuration: {} KiB ({}) and {:.2} ms of CPU for each proxy; memory: {} MiB, and {} KiB for each proxy\n",
+        per_proxy(bytes_by_kind.iter().sum::<usize>() as u64) / 1024,
+        by_kind.join(", "),
         connecting.as_secs_f64() * 1e3 / options.clients as f64,
         memory / 1024,
         per_proxy(added)
@@ -217,19 +223,19 @@ async fn burst(
     server: &Child,
     watchers: &mut Watchers,
 ) -> Result<()> {
-    let (cpu, (before, _), start) = (server.cpu()?, watchers.received(), Instant::now());
+    let messages = |watchers: &Watchers| watchers.received().messages.load(Ordering::Relaxed);
+    let (cpu, before, start) = (server.cpu()?, messages(watchers), Instant::now());
     for i in 0..options.burst {
         let at = SocketAddr::from((Ipv4Addr::new(10, 200, 0, 1), 9000));
         mesh.second_instance(at, i % 2 == 0).await?;
     }
     let written = start.elapsed();
     watchers.quiet().await;
-    let (messages, _) = watchers.received();
     println!(
         "\nburst: {} changes in {:.2} s are {:.1} messages for each proxy and {:.2} s of CPU",
         options.burst,
         written.as_secs_f64(),
-        (messages - before) as f64 / options.clients as f64,
+        (messages(watchers) - before) as f64 / options.clients as f64,
         (server.cpu()? - cpu).as_secs_f64()
     );
     Ok(())

@@ -48,7 +48,16 @@ impl Mesh {
     /// When the manifest is refused.
     pub async fn apply(&mut self, path: &Path) -> Vec<String> {
         let text = std::fs::read_to_string(path).expect("a readable file");
-        let name = crate::corpus::file_name(path);
+        self.apply_text(crate::corpus::file_name(path), text).await
+    }
+
+    /// As [`Mesh::apply`], with the text of the manifest.
+    pub async fn apply_text(
+        &mut self,
+        name: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Vec<String> {
+        let (name, text) = (name.into(), text.into());
         let manifests = read(&[Source::new(name, text)], &Options::default());
         let manifests = manifests.unwrap_or_else(|problems| panic!("{problems}"));
         for located in manifests.into_apply_order() {

@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::watch};
 use tombolo_xds::{
-    Node, Resource, Server, Snapshot,
+    Node, Resource, Server, Snapshot, Status,
     envoy::pb::{
         envoy::{
             config::{
@@ -43,25 +43,16 @@ use tombolo_xds::{
         },
         google::protobuf::{Any, Duration as ProtoDuration},
     },
-    server::{Peer, Source, SubscribeError, SubscribeErrorCode},
+    server::{Peer, Snapshots, Source},
 };
 
 /// Gives each node its snapshot.
 struct Fixed(HashMap<&'static str, watch::Sender<Arc<Snapshot>>>);
 
 impl Source for Fixed {
-    async fn subscribe(
-        &self,
-        node: &Node,
-        _: &Peer,
-    ) -> std::result::Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
+    async fn subscribe(&self, node: &Node, _: &Peer) -> std::result::Result<Snapshots, Status> {
         let snapshot = self.0.get(node.id.as_str());
-        let unknown = || {
-            SubscribeError::new(
-                SubscribeErrorCode::NotFound,
-                format!("nobody is called {}", node.id),
-            )
-        };
+        let unknown = || Status::not_found(format!("nobody is called {}", node.id));
         snapshot.map(watch::Sender::subscribe).ok_or_else(unknown)
     }
 }

@@ -12,7 +12,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tombolo_xds::{
     Kind, Node, Resource,
@@ -25,9 +25,17 @@ use tonic::transport::Endpoint;
 
 /// A number of them.
 pub(super) struct Watchers {
-    reports: Vec<mpsc::UnboundedReceiver<Report>>,
-    messages: Arc<AtomicUsize>,
-    bytes: Arc<AtomicUsize>,
+    reports: Vec<mpsc::UnboundedReceiver<Result<Report>>>,
+    received: Arc<Received>,
+    /// Ends them when it is dropped.
+    tasks: JoinSet<()>,
+}
+
+/// What all of them got so far.
+#[derive(Default)]
+pub(super) struct Received {
+    pub(super) messages: AtomicUsize,
+    pub(super) bytes_by_kind: [AtomicUsize; Kind::ALL.len()],
 }
 
 /// A response that a proxy got.
@@ -42,16 +50,17 @@ impl Watchers {
     pub(super) async fn start(xds: SocketAddr, mesh: &Mesh, count: usize) -> Result<Self> {
         let mut watchers = Self {
             reports: Vec::new(),
-            messages: Arc::default(),
-            bytes: Arc::default(),
+            received: Arc::default(),
+            tasks: JoinSet::new(),
         };
         for i in 0..count {
             let proxy = Proxy::connect(xds, &mesh.front(i)).await?;
             let (report, reports) = mpsc::unbounded_channel();
-            let counters = (watchers.messages.clone(), watchers.bytes.clone());
-            tokio::spawn(async move {
-                if let Err(error) = proxy.follow(report, counters).await {
-                    eprintln!("a proxy ended: {error}");
+            let received = watchers.received.clone();
+            watchers.tasks.spawn(async move {
+                if let Err(error) = proxy.follow(&report, &received).await {
+                    // Nobody listens any more when the benchmark ends.
+                    let _ = report.send(Err(error));
                 }
             });
             watchers.reports.push(reports);
@@ -62,12 +71,9 @@ impl Watchers {
         Ok(watchers)
     }
 
-    /// How many messages and bytes all of them got so far.
-    pub(super) fn received(&self) -> (usize, usize) {
-        (
-            self.messages.load(Ordering::Relaxed),
-            self.bytes.load(Ordering::Relaxed),
-        )
+    /// What all of them got so far.
+    pub(super) fn received(&self) -> &Received {
+        &self.received
     }
 
     /// When each of them got a response of this kind that is newer than this revision.
@@ -77,7 +83,7 @@ impl Watchers {
             loop {
                 let report = tokio::time::timeout(PATIENCE, reports.recv()).await;
                 let report = report.map_err(|_| "a proxy does not hold a change")?;
-                let report = report.ok_or("a proxy ended")?;
+                let report = report.ok_or("a proxy ended")??;
                 if report.kind == kind && report.revision > revision {
                     held.push(report.at);
                     break;
@@ -90,9 +96,10 @@ impl Watchers {
     /// Waits until nothing more comes.
     pub(super) async fn quiet(&mut self) {
         loop {
-            let before = self.received();
+            let messages = || self.received.messages.load(Ordering::Relaxed);
+            let before = messages();
             tokio::time::sleep(Duration::from_millis(100)).await;
-            if self.received() == before {
+            if messages() == before {
                 break;
             }
         }
@@ -145,14 +152,15 @@ impl Proxy {
 
     async fn follow(
         mut self,
-        report: mpsc::UnboundedSender<Report>,
-        (messages, bytes): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+        report: &mpsc::UnboundedSender<Result<Report>>,
+        received: &Received,
     ) -> Result<()> {
         while let Some(response) = self.responses.message().await? {
             let at = Instant::now();
-            messages.fetch_add(1, Ordering::Relaxed);
-            bytes.fetch_add(prost::Message::encoded_len(&response), Ordering::Relaxed);
             let kind = Kind::from_type_url(&response.type_url).ok_or("an unknown type")?;
+            let length = prost::Message::encoded_len(&response);
+            received.messages.fetch_add(1, Ordering::Relaxed);
+            received.bytes_by_kind[kind as usize].fetch_add(length, Ordering::Relaxed);
             let revision = response.system_version_info.parse()?;
             let removed = response.removed_resources.clone();
             if kind == Kind::Cluster {
@@ -184,7 +192,7 @@ impl Proxy {
             };
             self.requests.send(ack).await?;
             // Nobody listens any more when the benchmark ends.
-            let _ = report.send(Report { kind, revision, at });
+            let _ = report.send(Ok(Report { kind, revision, at }));
         }
         Ok(())
     }

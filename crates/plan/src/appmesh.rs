@@ -29,29 +29,24 @@ use tombolo_model::{
     },
     arn,
 };
-use tombolo_xds::{
-    Node,
-    server::{SubscribeError, SubscribeErrorCode},
-};
+use tombolo_xds::{Node, Status};
 
 /// App Mesh: workloads are virtual nodes and virtual gateways, services are virtual services.
 pub struct AppMesh;
 
 impl Dialect for AppMesh {
     /// A proxy's id is an ARN or the path in one, and so is its cluster where the id is something else.
-    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), SubscribeError> {
+    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Status> {
         let named = arn::parse_resource(&node.id).or_else(|| arn::parse_resource(&node.cluster));
-        let invalid =
-            |message: String| SubscribeError::new(SubscribeErrorCode::InvalidArgument, message);
         let Some(named) = named else {
-            return Err(invalid(format!(
+            return Err(Status::invalid_argument(format!(
                 "the node id {:?} is neither an App Mesh ARN nor mesh/MESH/virtualNode/NODE nor \
                  mesh/MESH/virtualGateway/GATEWAY",
                 node.id
             )));
         };
         if !matches!(named.key.kind, Kind::VirtualNode | Kind::VirtualGateway) {
-            return Err(invalid(format!(
+            return Err(Status::invalid_argument(format!(
                 "{} is a {}: proxies belong to virtual nodes and virtual gateways",
                 named.key, named.key.kind
             )));
@@ -133,6 +128,24 @@ impl<'a> Objects<'a> {
     fn read(&self, reads: &mut Reads, key: &ResourceKey) -> Option<&'a Spec> {
         reads.note(Topic::Record(RecordKey::Resource(key.clone())));
         self.scope.resource(key).map(|resource| &resource.spec)
+    }
+
+    /// The children of a resource, of one kind, whose specs `spec` picks.
+    fn children<'b, T>(
+        &self,
+        reads: &mut Reads,
+        parent: &'b ResourceKey,
+        kind: Kind,
+        spec: fn(&Spec) -> Option<&T>,
+    ) -> Vec<(&'b ResourceKey, &'b T)>
+    where
+        'a: 'b,
+    {
+        reads.note(Topic::Children(RecordKey::Resource(parent.clone())));
+        self.scope
+            .members(&parent.mesh, kind, Some(&parent.name))
+            .filter_map(|child| Some((&child.key, spec(&child.spec)?)))
+            .collect()
     }
 
     /// The key of a resource directly in the mesh.

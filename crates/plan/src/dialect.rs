@@ -1,13 +1,32 @@
 //! Between the objects of a configuration language and plans.
 
-use crate::plan::{Cluster, Endpoint, EndpointQuery, Handler, Plan, Warning};
-use crate::shared::Shared;
+use crate::plan::{Endpoint, EndpointQuery, Handler, Plan, SharedCluster, Warning};
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     sync::Arc,
 };
 use tombolo_model::{RecordKey, Scope, ScopeView};
-use tombolo_xds::{Node, server::SubscribeError};
+use tombolo_xds::{Node, Status};
+
+/// What a group of proxies stands for: an object of an account and region, such as a virtual node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Workload {
+    /// Whose it is.
+    pub scope: Scope,
+    /// Which it is.
+    pub key: RecordKey,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of account {} in {}",
+            self.key, self.scope.account, self.scope.region
+        )
+    }
+}
 
 /// A configuration language: how its objects become plans.
 ///
@@ -16,7 +35,7 @@ use tombolo_xds::{Node, server::SubscribeError};
 /// by itself: a service once for all workloads that call it.
 pub trait Dialect: Send + Sync + 'static {
     /// The workload that a proxy says it belongs to. The scope is `None` where it names none.
-    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), SubscribeError>;
+    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Status>;
 
     /// Compiles what the proxies of a workload should do. `None`: there is no such workload.
     fn compile(
@@ -69,7 +88,7 @@ pub struct ServicePlan {
     /// What is done with calls to it, by port.
     pub ports: BTreeMap<u16, Handler>,
     /// Where calls can be sent.
-    pub clusters: BTreeMap<Arc<str>, Shared<Cluster>>,
+    pub clusters: BTreeMap<Arc<str>, SharedCluster>,
     /// What it refers to although it is not there.
     pub warnings: Vec<Warning>,
 }

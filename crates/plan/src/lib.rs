@@ -20,14 +20,12 @@ pub mod plan;
 mod planner;
 mod publish;
 mod shared;
-mod workload;
 
 pub use appmesh::AppMesh;
-pub use dialect::Dialect;
+pub use dialect::{Dialect, Workload};
 pub use plan::Plan;
 pub use publish::Publisher;
-pub use shared::{Part, Shared};
-pub use workload::Workload;
+pub use shared::Shared;
 
 #[cfg(test)]
 mod sample;

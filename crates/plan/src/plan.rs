@@ -1,6 +1,6 @@
 //! The dialect-free plan of one workload's proxies.
 
-use crate::shared::{Part, Shared};
+use crate::shared::Shared;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ pub struct Plan {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dual_stack: bool,
     /// Everything that traffic can be sent to, by name.
-    pub clusters: BTreeMap<Arc<str>, Shared<Cluster>>,
+    pub clusters: BTreeMap<Arc<str>, SharedCluster>,
     /// Where access is logged.
     pub access_log: Option<AccessLog>,
     /// What the dialect's objects refer to although it does not exist, and what cannot be done as asked.
@@ -120,7 +120,7 @@ pub struct Outbound {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Handler {
     /// HTTP of any version, by host.
-    Http(Vec<Shared<VirtualHost>>),
+    Http(Vec<SharedVirtualHost>),
     /// Connections, to one set of targets.
     Tcp(TcpRoute),
 }
@@ -130,7 +130,7 @@ impl Handler {
     pub(crate) fn refused(&self) -> Self {
         match self {
             Handler::Http(hosts) => {
-                let refused = |host: &Shared<VirtualHost>| {
+                let refused = |host: &SharedVirtualHost| {
                     let mut host = VirtualHost::clone(host);
                     let routes = host.routes.iter_mut();
                     routes.for_each(|route| route.targets.clear());
@@ -150,8 +150,9 @@ impl Handler {
 /// Routes of one host name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VirtualHost {
-    /// The object that it comes from.
-    pub origin: Arc<str>,
+    /// The object that it comes from; `None`: the workload's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Arc<str>>,
     /// Unique on its port.
     pub name: String,
     /// The host names, without ports. May start with `*.`.
@@ -163,8 +164,9 @@ pub struct VirtualHost {
 /// A route of requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Route {
-    /// The object that it comes from.
-    pub origin: Arc<str>,
+    /// The object that it comes from; `None`: that of its virtual host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Arc<str>>,
     /// The name, for logs and statistics.
     pub name: String,
     /// Which requests.
@@ -335,13 +337,10 @@ pub struct Cluster {
     pub outlier: Option<OutlierDetection>,
 }
 
-impl Part for VirtualHost {
-    type Encoded = tombolo_xds::resource::Part;
-}
-
-impl Part for Cluster {
-    type Encoded = Arc<tombolo_xds::Resource>;
-}
+/// A cluster with its encoded resource.
+pub type SharedCluster = Shared<Cluster, Arc<tombolo_xds::Resource>>;
+/// A virtual host with its encoded part of a route table.
+pub type SharedVirtualHost = Shared<VirtualHost, tombolo_xds::resource::Part>;
 
 /// How the endpoints of a cluster are found.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -9,27 +9,25 @@
 //! All of it is synchronous and belongs to one owner: no lock is held while compiling. A compilation that panics
 //! is a bug; it is logged, and leaves what was there before, for that result alone.
 
-mod scope;
+mod cache;
 
 use crate::{Workload, dialect::Dialect, plan::Warning};
-use scope::ScopePlanner;
+use cache::{Cache, Inputs};
+use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use tokio::sync::watch;
 use tombolo_model::{Change, RecordKey, Scope, View};
-use tombolo_xds::{
-    Propagation, Snapshot,
-    server::{SubscribeError, SubscribeErrorCode},
-};
+use tombolo_xds::{Propagation, Snapshot, Status, server::Snapshots};
 
 /// The published snapshots, for those who only read them.
 #[derive(Default)]
 pub(crate) struct Published {
     /// Held for a lookup, or to put in one workload.
-    workloads: Mutex<HashMap<Workload, PublishedWorkload>>,
+    pub(crate) workloads: Mutex<HashMap<Workload, PublishedWorkload>>,
 }
 
 /// What the proxies of a workload get.
@@ -40,23 +38,17 @@ pub(crate) struct PublishedWorkload {
 }
 
 impl Published {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<Workload, PublishedWorkload>> {
-        // Every value behind it is whole between two statements.
-        self.workloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The snapshots of a workload that is published, from now on.
-    pub(crate) fn subscribe(&self, workload: &Workload) -> Option<watch::Receiver<Arc<Snapshot>>> {
-        Some(self.lock().get(workload)?.snapshots.subscribe())
+    pub(crate) fn subscribe(&self, workload: &Workload) -> Option<Snapshots> {
+        let workloads = self.workloads.lock();
+        Some(workloads.get(workload)?.snapshots.subscribe())
     }
 }
 
 /// Compiles the workloads that have proxies, and publishes what comes out.
 pub(crate) struct Planner {
     dialect: Arc<dyn Dialect>,
-    scopes: HashMap<Scope, ScopePlanner>,
+    scopes: HashMap<Scope, Cache>,
     published: Arc<Published>,
     /// The revision up to which everything was verified, and whose turn it is.
     verified: Verification,
@@ -85,42 +77,39 @@ impl Planner {
     }
 
     /// Compiles a workload for its first proxy, if that was not done before.
-    pub(crate) fn follow(
-        &mut self,
-        view: &View,
-        workload: &Workload,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
+    pub(crate) fn follow(&mut self, view: &View, workload: &Workload) -> Result<Snapshots, Status> {
         if let Some(receiver) = self.published.subscribe(workload) {
             return Ok(receiver);
         }
         let missing = || {
-            SubscribeError::new(
-                SubscribeErrorCode::NotFound,
-                format!("{workload} does not exist: create it, or correct APPMESH_RESOURCE_ARN"),
-            )
+            Status::not_found(format!(
+                "{workload} does not exist: create it, or correct APPMESH_RESOURCE_ARN"
+            ))
         };
-        let scope = view.scope(&workload.scope).ok_or_else(missing)?;
-        let planner = self.scopes.entry(workload.scope.clone()).or_default();
-        let dialect = &*self.dialect;
-        match planner.compile(dialect, scope, view.revision, &workload.key, None) {
+        if view.scope(&workload.scope).is_none() {
+            return Err(missing());
+        }
+        let inputs = Inputs::new(&*self.dialect, view, &workload.scope);
+        let cache = self.scopes.entry(workload.scope.clone()).or_default();
+        match cache.compile(inputs, &workload.key) {
             Compiled::Published => {}
             Compiled::Missing => return Err(missing()),
             Compiled::Failed => {
-                let message =
-                    format!("{workload} cannot be planned: see the log of the control plane");
-                return Err(SubscribeError::new(
-                    SubscribeErrorCode::Unavailable,
-                    message,
-                ));
+                return Err(Status::unavailable(format!(
+                    "{workload} cannot be compiled: see the log of the control plane"
+                )));
             }
         }
-        let (snapshot, warnings) = planner.result(&workload.key).ok_or_else(missing)?;
+        let (snapshot, warnings) = cache.result(&workload.key).ok_or_else(missing)?;
         let (snapshots, receiver) = watch::channel(snapshot);
         let published = PublishedWorkload {
             snapshots,
             warnings,
         };
-        self.published.lock().insert(workload.clone(), published);
+        self.published
+            .workloads
+            .lock()
+            .insert(workload.clone(), published);
         Ok(receiver)
     }
 
@@ -140,13 +129,8 @@ impl Planner {
         }
         let mut streams = 0;
         for (scope, keys) in by_scope {
-            let Some(planner) = self.scopes.get_mut(scope) else {
-                continue;
-            };
-            let empty = Default::default();
-            let state = view.scope(scope).unwrap_or(&empty);
-            let touched = planner.update(&*self.dialect, state, view.revision, &keys);
-            streams += self.publish(scope, touched, Some(propagation));
+            let update = |cache: &mut Cache, inputs: Inputs<'_>| cache.update(inputs, &keys);
+            streams += self.renew(view, scope, Some(propagation), update).1;
         }
         propagation.published(streams);
     }
@@ -158,14 +142,9 @@ impl Planner {
         let (mut differed, mut streams) = (0, 0);
         let scopes: Vec<Scope> = self.scopes.keys().cloned().collect();
         for scope in scopes {
-            let Some(planner) = self.scopes.get_mut(&scope) else {
-                continue;
-            };
-            let empty = Default::default();
-            let state = view.scope(&scope).unwrap_or(&empty);
-            let touched = planner.recompile(&*self.dialect, state, view.revision);
-            differed += touched.len();
-            streams += self.publish(&scope, touched, Some(propagation));
+            let renewed = self.renew(view, &scope, Some(propagation), Cache::recompile_all);
+            differed += renewed.0;
+            streams += renewed.1;
         }
         propagation.published(streams);
         differed
@@ -180,55 +159,60 @@ impl Planner {
             if self.verified.complete == Some(view.revision) {
                 return 0;
             }
-            let workloads = self.published.lock().keys().cloned().collect();
+            let workloads = self.published.workloads.lock().keys().cloned().collect();
             self.verified.round = Some((view.revision, workloads));
         }
         let Some((begun, workloads)) = &mut self.verified.round else {
             return 0;
         };
-        let count = self.published.lock().len().div_ceil(VERIFY_STEPS).max(1);
+        let count = self
+            .published
+            .workloads
+            .lock()
+            .len()
+            .div_ceil(VERIFY_STEPS)
+            .max(1);
         let rest = workloads.len().saturating_sub(count);
         let due = workloads.split_off(rest);
         if workloads.is_empty() {
             self.verified.complete = Some(*begun);
             self.verified.round = None;
         }
-        let mut differed = 0;
-        for workload in due {
-            let Some(planner) = self.scopes.get_mut(&workload.scope) else {
-                continue;
-            };
-            let empty = Default::default();
-            let state = view.scope(&workload.scope).unwrap_or(&empty);
-            let touched = planner.verify(&*self.dialect, state, view.revision, &workload.key);
-            differed += touched.len();
-            self.publish(&workload.scope, touched, None);
-        }
-        differed
+        due.iter()
+            .map(|workload| {
+                let recompile = |cache: &mut Cache, inputs: Inputs<'_>| {
+                    cache.recompile_workload(inputs, &workload.key)
+                };
+                self.renew(view, &workload.scope, None, recompile).0
+            })
+            .sum()
     }
 
-    /// Publishes workloads that came out different; answers how many streams get them.
-    fn publish(
+    /// Compiles in one scope, and publishes the workloads that differ. Answers how many those are, and how many streams
+    /// get a new snapshot.
+    fn renew(
         &mut self,
+        view: &View,
         scope: &Scope,
-        touched: Vec<RecordKey>,
         propagation: Option<&Arc<Propagation>>,
-    ) -> usize {
-        let mut streams = 0;
-        let Some(planner) = self.scopes.get(scope) else {
-            return 0;
+        compile: impl FnOnce(&mut Cache, Inputs<'_>) -> Vec<RecordKey>,
+    ) -> (usize, usize) {
+        let Some(cache) = self.scopes.get_mut(scope) else {
+            return (0, 0);
         };
-        for key in touched {
+        let differ = compile(cache, Inputs::new(&*self.dialect, view, scope));
+        let (differed, mut streams) = (differ.len(), 0);
+        for key in differ {
             let workload = Workload {
                 scope: scope.clone(),
                 key,
             };
-            let Some((snapshot, warnings)) = planner.result(&workload.key) else {
+            let Some((snapshot, warnings)) = cache.result(&workload.key) else {
                 // It is gone: dropping the sender ends the streams of its proxies, which keep what they have.
-                self.published.lock().remove(&workload);
+                self.published.workloads.lock().remove(&workload);
                 continue;
             };
-            let mut published = self.published.lock();
+            let mut published = self.published.workloads.lock();
             let Some(entry) = published.get_mut(&workload) else {
                 continue;
             };
@@ -245,23 +229,26 @@ impl Planner {
             streams += snapshots.receiver_count();
             snapshots.send_replace(Arc::new(edit.build()));
         }
-        streams
+        (differed, streams)
     }
 
     /// Forgets workloads that have no proxy left.
     fn forget_unused(&mut self) {
         let mut unused = Vec::new();
-        self.published.lock().retain(|workload, published| {
-            let is_used = published.snapshots.receiver_count() > 0;
-            if !is_used {
-                unused.push(workload.clone());
-            }
-            is_used
-        });
+        self.published
+            .workloads
+            .lock()
+            .retain(|workload, published| {
+                let is_used = published.snapshots.receiver_count() > 0;
+                if !is_used {
+                    unused.push(workload.clone());
+                }
+                is_used
+            });
         for workload in unused {
-            if let Some(planner) = self.scopes.get_mut(&workload.scope) {
-                planner.forget(&workload.key);
-                if planner.is_empty() {
+            if let Some(cache) = self.scopes.get_mut(&workload.scope) {
+                cache.forget(&workload.key);
+                if cache.is_empty() {
                     self.scopes.remove(&workload.scope);
                 }
             }
@@ -291,7 +278,7 @@ fn guarded<T>(what: &dyn std::fmt::Display, compile: impl FnOnce() -> T) -> Opti
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("a panic");
-            tracing::error!(object = %what, reason, "planning failed; its last plan stays");
+            tracing::error!(object = %what, reason, "compilation failed; the last plan stays");
             None
         }
     }

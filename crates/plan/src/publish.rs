@@ -1,8 +1,9 @@
 //! From changes in the store to snapshots for proxies.
 //!
-//! The [`Publisher`] takes what the store tells to the [`Planner`], on a thread where it may take its time, and
-//! answers the xDS server from what was published. A change goes out at once. While it is on its way to the
-//! proxies, the changes that follow are gathered, and go out together.
+//! The [`Publisher`] gives the changes of the store to the [`Planner`], on a thread that may block, and answers the xDS
+//! server from what was published. How changes that follow each other go out together is in [`debounce`].
+
+mod debounce;
 
 use crate::{
     Workload,
@@ -10,25 +11,32 @@ use crate::{
     plan::Warning,
     planner::{Planner, Published, VERIFY_STEPS},
 };
+use debounce::{Debounced, Delays};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tombolo_model::{Scope, View};
 use tombolo_store::{Event, Store};
-use tombolo_telemetry::Causes;
+use tombolo_telemetry::{
+    Causes,
+    metrics::{Histogram, Registry, seconds},
+};
 use tombolo_xds::{
-    Node, Propagation, Snapshot,
-    server::{Peer, Source, SubscribeError, SubscribeErrorCode},
+    Node, Propagation, Status,
+    server::{Peer, Snapshots, Source},
 };
 
 /// Within this time every kept result is compiled again although nothing seems to have changed. What that finds
 /// different is a bug, and is logged as one.
 const VERIFY_ROUND: Duration = Duration::from_secs(30);
-/// How long a change may keep those behind it waiting. A proxy that stalls, or rejects what it gets, must not hold
-/// up the others.
-const MAX_GATHER: Duration = Duration::from_millis(50);
+/// How long changes wait for others.
+const DELAYS: Delays = Delays {
+    push: Duration::from_millis(50),
+    quiet: Duration::from_millis(10),
+    max_quiet: Duration::from_millis(100),
+};
 /// How many proxies may wait for the first plan of their workload. Beyond that they are told to come back.
 const MAX_WAITING: usize = 16_384;
 
@@ -50,13 +58,17 @@ struct Inner {
     receiver: Mutex<mpsc::Receiver<Waiting>>,
     /// The revision up to which all changes are in the snapshots.
     processed: watch::Sender<u64>,
-    max_gather: Duration,
+    delays: Delays,
+    /// How long the compilation of a change takes.
+    compile_seconds: Histogram,
+    /// How long a change takes until the last proxy has answered.
+    propagation_seconds: Histogram,
 }
 
 /// A proxy that waits for the first plan of its workload.
 struct Waiting {
     workload: Workload,
-    answer: oneshot::Sender<Result<watch::Receiver<Arc<Snapshot>>, SubscribeError>>,
+    answer: oneshot::Sender<Result<Snapshots, Status>>,
 }
 
 impl Publisher {
@@ -72,17 +84,34 @@ impl Publisher {
             waiting,
             receiver: Mutex::new(receiver),
             processed: watch::Sender::new(0),
-            max_gather: MAX_GATHER,
+            delays: DELAYS,
+            compile_seconds: seconds(),
+            propagation_seconds: seconds(),
         };
         Self {
             inner: Arc::new(inner),
         }
     }
 
+    /// Shows what the publisher measures in this registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("plan");
+        registry.register(
+            "compile_seconds",
+            "Time to compile the changes of the store that go out together",
+            self.inner.compile_seconds.clone(),
+        );
+        registry.register(
+            "propagation_seconds",
+            "Time from the start of a compilation to the answer of the last proxy that it concerns",
+            self.inner.propagation_seconds.clone(),
+        );
+    }
+
     #[cfg(test)]
-    fn with_max_gather(mut self, max_gather: Duration) -> Self {
+    fn with_delays(mut self, delays: Delays) -> Self {
         let inner = Arc::get_mut(&mut self.inner).expect("not shared yet");
-        inner.max_gather = max_gather;
+        inner.delays = delays;
         self
     }
 
@@ -94,22 +123,10 @@ impl Publisher {
     pub async fn run(&self) {
         let mut receiver = self.inner.receiver.lock().await;
         let mut planner = Planner::new(self.inner.dialect.clone(), self.inner.published.clone());
-        let mut watch = self.inner.store.watch();
+        let mut events = Debounced::new(self.inner.store.watch(), self.inner.delays);
         let mut verify = interval(VERIFY_ROUND / VERIFY_STEPS as u32);
         verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The change that is on its way to the proxies, and until when others wait for it.
-        let mut under_way: Option<(Arc<Propagation>, Instant)> = None;
         loop {
-            let arrived = async {
-                if let Some((propagation, latest)) = &under_way {
-                    tokio::select! {
-                        () = propagation.done() => {}
-                        () = sleep_until(*latest) => {}
-                    }
-                } else {
-                    std::future::pending().await
-                }
-            };
             tokio::select! {
                 Some(first) = receiver.recv() => {
                     let mut waiting = vec![first];
@@ -122,14 +139,12 @@ impl Publisher {
                     })
                     .await;
                 }
-                event = watch.next(), if under_way.is_none() => {
+                event = events.next() => {
                     let Some(event) = event else { return };
-                    let propagation = Arc::new(propagation_of(&event));
-                    let latest = Instant::now() + self.inner.max_gather;
-                    under_way = Some((propagation.clone(), latest));
-                    planner = self.apply(planner, event, propagation).await;
+                    let propagation = Arc::new(self.propagation(&event));
+                    planner = self.apply(planner, event, propagation.clone()).await;
+                    events.pushing(propagation);
                 }
-                () = arrived => under_way = None,
                 _ = verify.tick() => planner = self.verify(planner).await,
             }
         }
@@ -142,6 +157,7 @@ impl Publisher {
         propagation: Arc<Propagation>,
     ) -> Planner {
         let revision = view_of(&event).revision;
+        let begun = Instant::now();
         let planner = blocking(planner, move |planner| {
             let _in_span = propagation.span().enter();
             match event {
@@ -154,6 +170,8 @@ impl Publisher {
             }
         })
         .await;
+        let elapsed = begun.elapsed().as_secs_f64();
+        self.inner.compile_seconds.observe(elapsed);
         self.inner.processed.send_replace(revision);
         planner
     }
@@ -161,7 +179,7 @@ impl Publisher {
     async fn verify(&self, planner: Planner) -> Planner {
         let view = self.inner.store.view();
         if view.revision != *self.inner.processed.borrow() {
-            // RequestRewrite are on their way; what differs now is not a drift.
+            // Changes are on their way; what differs now is not a drift.
             return planner;
         }
         blocking(planner, move |planner| {
@@ -185,13 +203,13 @@ impl Publisher {
     /// is published.
     pub fn wanted(&self, node: &Node) -> Option<u64> {
         let workload = self.workload_of(node).ok()?;
-        let published = self.inner.published.lock();
+        let published = self.inner.published.workloads.lock();
         Some(published.get(&workload)?.snapshots.borrow().revision())
     }
 
     /// What the objects behind the published plans refer to although it is not there, by workload.
     pub fn warnings(&self) -> Vec<(Workload, Vec<Warning>)> {
-        let published = self.inner.published.lock();
+        let published = self.inner.published.workloads.lock();
         let mut warnings: Vec<_> = published
             .iter()
             .filter(|(_, published)| !published.warnings.is_empty())
@@ -202,7 +220,30 @@ impl Publisher {
         warnings
     }
 
-    fn workload_of(&self, node: &Node) -> Result<Workload, SubscribeError> {
+    /// The snapshots of a workload, which is compiled if it was not.
+    async fn follow(&self, workload: Workload) -> Result<Snapshots, Status> {
+        if let Some(receiver) = self.inner.published.subscribe(&workload) {
+            return Ok(receiver);
+        }
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { workload, answer };
+        let queued = self.inner.waiting.try_send(waiting);
+        queued.map_err(|_| Status::unavailable("too many proxies wait for their first plan"))?;
+        let answer = answered.await;
+        answer.map_err(|_| Status::unavailable("the control plane is shutting down"))?
+    }
+
+    fn propagation(&self, event: &Event) -> Propagation {
+        let none = Causes::default();
+        let causes = match event {
+            Event::Changed { causes, .. } => causes,
+            Event::Resync { .. } => &none,
+        };
+        let seconds = self.inner.propagation_seconds.clone();
+        Propagation::new(view_of(event).revision, causes, seconds)
+    }
+
+    fn workload_of(&self, node: &Node) -> Result<Workload, Status> {
         let (scope, key) = self.inner.dialect.workload_of(node)?;
         let scope = scope.unwrap_or_else(|| self.inner.home.clone());
         Ok(Workload { scope, key })
@@ -210,29 +251,8 @@ impl Publisher {
 }
 
 impl Source for Publisher {
-    async fn subscribe(
-        &self,
-        node: &Node,
-        _peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
-        let workload = self.workload_of(node)?;
-        if let Some(receiver) = self.inner.published.subscribe(&workload) {
-            return Ok(receiver);
-        }
-        let unavailable = |message| SubscribeError::new(SubscribeErrorCode::Unavailable, message);
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { workload, answer };
-        let queued = self.inner.waiting.try_send(waiting);
-        queued.map_err(|_| unavailable("too many proxies wait for their first plan"))?;
-        let answer = answered.await;
-        answer.map_err(|_| unavailable("the control plane is shutting down"))?
-    }
-}
-
-fn propagation_of(event: &Event) -> Propagation {
-    match event {
-        Event::Changed { view, causes, .. } => Propagation::new(view.revision, causes),
-        Event::Resync { view } => Propagation::new(view.revision, &Causes::default()),
+    async fn subscribe(&self, node: &Node, _peer: &Peer) -> Result<Snapshots, Status> {
+        self.follow(self.workload_of(node)?).await
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     dialect::{Context, Reads},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use tombolo_model::{
     Change, Command, RecordKey, Rejection, Reply, Scope, ScopeView, Timestamp, View,
     apply::{
@@ -132,54 +132,17 @@ impl Sample {
 
     /// Creates a resource, or updates it where it exists.
     pub(crate) fn put(&mut self, key: &ResourceKey, spec: Value) -> Vec<Change> {
-        let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
-        let exists = self.view.resource(&scope(), key).is_some();
-        let (key, client_token) = (key.clone(), None);
-        let command = if exists {
-            appmesh::Command::Update {
-                key,
-                spec,
-                client_token,
-            }
-        } else {
-            appmesh::Command::Create {
-                key,
-                spec,
-                tags: Vec::new(),
-                client_token,
-            }
-        };
-        self.must(Command::AppMesh(command)).0
+        self.must(put(&self.view, key, spec)).0
     }
 
     /// Creates [`NAMESPACE`].
     pub(crate) fn namespace(&mut self) -> Vec<Change> {
-        let command = cloudmap::Command::CreateNamespace(CreateNamespace {
-            name: NAMESPACE.into(),
-            kind: NamespaceType::HTTP,
-            vpc: None,
-            description: None,
-            soa_ttl: None,
-            creator_request_id: None,
-            tags: Vec::new(),
-        });
-        self.must(Command::CloudMap(command)).0
+        self.must(create_namespace()).0
     }
 
     /// Creates a service in [`NAMESPACE`].
     pub(crate) fn registry_service(&mut self, name: &str) -> Vec<Change> {
-        let command = cloudmap::Command::CreateService(CreateService {
-            name: name.into(),
-            namespace_id: self.namespace_id(),
-            description: None,
-            dns_config: None,
-            health_check: None,
-            custom_health_check: true,
-            http_only: false,
-            creator_request_id: None,
-            tags: Vec::new(),
-        });
-        self.must(Command::CloudMap(command)).0
+        self.must(create_service(self.namespace_id(), name)).0
     }
 
     pub(crate) fn namespace_id(&self) -> String {
@@ -199,18 +162,70 @@ impl Sample {
         id: &str,
         attributes: &[(&str, &str)],
     ) -> Vec<Change> {
-        let attributes: BTreeMap<String, String> = attributes
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        let command = cloudmap::Command::RegisterInstance(RegisterInstance {
-            service_id: self.service_id(service),
-            instance_id: id.into(),
-            attributes,
-            creator_request_id: None,
-        });
-        self.must(Command::CloudMap(command)).0
+        self.must(register(self.service_id(service), id, attributes))
+            .0
     }
+}
+
+/// Creates a resource, or updates it where it exists.
+pub(crate) fn put(view: &View, key: &ResourceKey, spec: Value) -> Command {
+    let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
+    let exists = view.resource(&scope(), key).is_some();
+    let (key, client_token) = (key.clone(), None);
+    Command::AppMesh(if exists {
+        appmesh::Command::Update {
+            key,
+            spec,
+            client_token,
+        }
+    } else {
+        appmesh::Command::Create {
+            key,
+            spec,
+            tags: Vec::new(),
+            client_token,
+        }
+    })
+}
+
+/// Creates [`NAMESPACE`].
+pub(crate) fn create_namespace() -> Command {
+    Command::CloudMap(cloudmap::Command::CreateNamespace(CreateNamespace {
+        name: NAMESPACE.into(),
+        kind: NamespaceType::HTTP,
+        vpc: None,
+        description: None,
+        soa_ttl: None,
+        creator_request_id: None,
+        tags: Vec::new(),
+    }))
+}
+
+/// Creates a service of the registry.
+pub(crate) fn create_service(namespace_id: String, name: &str) -> Command {
+    Command::CloudMap(cloudmap::Command::CreateService(CreateService {
+        name: name.into(),
+        namespace_id,
+        description: None,
+        dns_config: None,
+        health_check: None,
+        custom_health_check: true,
+        http_only: false,
+        creator_request_id: None,
+        tags: Vec::new(),
+    }))
+}
+
+/// Registers an instance, or replaces it.
+pub(crate) fn register(service_id: String, id: &str, attributes: &[(&str, &str)]) -> Command {
+    let attributes = attributes.iter();
+    let attributes = attributes.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    Command::CloudMap(cloudmap::Command::RegisterInstance(RegisterInstance {
+        service_id,
+        instance_id: id.into(),
+        attributes: attributes.collect(),
+        creator_request_id: None,
+    }))
 }
 
 /// A node found in the registry, with one listener.

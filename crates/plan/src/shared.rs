@@ -7,24 +7,18 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// A part that can be shared, and what it is encoded to.
-pub trait Part {
-    /// The encoded form.
-    type Encoded;
-}
-
-/// A part of plans that is compiled once, encoded once and held by every plan that has it. A clone is a
+/// A part `T` of plans that is compiled once, encoded once, to `E`, and held by every plan that has it. A clone is a
 /// pointer; comparing a part with itself costs nothing.
-pub struct Shared<T: Part>(Arc<Inner<T>>);
+pub struct Shared<T, E>(Arc<Inner<T, E>>);
 
-struct Inner<T: Part> {
+struct Inner<T, E> {
     value: T,
-    encoded: OnceLock<T::Encoded>,
+    encoded: OnceLock<E>,
 }
 
-impl<T: Part> Shared<T> {
+impl<T, E> Shared<T, E> {
     /// The encoded form; `encode` makes it at the first call.
-    pub(crate) fn encoded(&self, encode: impl FnOnce(&T) -> T::Encoded) -> &T::Encoded {
+    pub(crate) fn encoded(&self, encode: impl FnOnce(&T) -> E) -> &E {
         self.0.encoded.get_or_init(|| encode(&self.0.value))
     }
 
@@ -39,20 +33,20 @@ impl<T: Part> Shared<T> {
     }
 }
 
-impl<T: Part> From<T> for Shared<T> {
+impl<T, E> From<T> for Shared<T, E> {
     fn from(value: T) -> Self {
         let encoded = OnceLock::new();
         Self(Arc::new(Inner { value, encoded }))
     }
 }
 
-impl<T: Part> Clone for Shared<T> {
+impl<T, E> Clone for Shared<T, E> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T: Part> Deref for Shared<T> {
+impl<T, E> Deref for Shared<T, E> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -60,19 +54,19 @@ impl<T: Part> Deref for Shared<T> {
     }
 }
 
-impl<T: Part + PartialEq> PartialEq for Shared<T> {
+impl<T: PartialEq, E> PartialEq for Shared<T, E> {
     fn eq(&self, other: &Self) -> bool {
         self.is_same(other) || **self == **other
     }
 }
 
-impl<T: Part + fmt::Debug> fmt::Debug for Shared<T> {
+impl<T: fmt::Debug, E> fmt::Debug for Shared<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
 }
 
-impl<T: Part + Serialize> Serialize for Shared<T> {
+impl<T: Serialize, E> Serialize for Shared<T, E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (**self).serialize(serializer)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tombolo_xds::client::{Rejection as Nack, Update, Updates};
+use tombolo_xds::client::{Rejection as Nack, Update};
 use tombolo_xds::{Client, ClientOptions, Kind, Node, Snapshot};
 
 use crate::config::error::ConfigError;
@@ -87,13 +87,13 @@ impl Control {
         if !initial.is_empty() {
             self.adopt(&initial).await;
         }
-        let mut updates = self.subscribe();
+        let mut client = self.subscribe();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // All branches are cancel safe.
             tokio::select! {
-                update = next(&mut updates) => match update {
+                update = next(&mut client) => match update {
                     Some(update) => {
                         let rejected = self.adopt(&update.snapshot).await;
                         if let Some(last_good) = &mut self.last_good {
@@ -104,7 +104,7 @@ impl Control {
                     None => {
                         tracing::error!("the client of the control plane ended; starting it again");
                         tokio::time::sleep(RESUBSCRIBE).await;
-                        updates = self.subscribe();
+                        client = self.subscribe();
                     }
                 },
                 Some(resolved) = self.resolved.recv() => {
@@ -135,8 +135,8 @@ impl Control {
         builder.build()
     }
 
-    /// Updates of the control plane, if there is one. The client ends when they are dropped.
-    fn subscribe(&self) -> Option<Updates> {
+    /// A client of the control plane, if there is one.
+    fn subscribe(&self) -> Option<Client> {
         let address = self.options.xds_address.as_ref()?;
         let endpoint = if address.contains("://") {
             address.clone()
@@ -158,13 +158,11 @@ impl Control {
         };
         let mut options = ClientOptions::new(endpoint, node);
         options.initial = self.effective.clone();
-        match Client::start(options) {
-            Ok((_client, updates)) => Some(updates),
-            Err(error) => {
+        Client::start(options)
+            .inspect_err(|error| {
                 tracing::error!(%address, %error, "the control plane's address is not usable; continuing without one");
-                None
-            }
-        }
+            })
+            .ok()
     }
 
     /// Compiles and publishes a snapshot; returns what was refused.
@@ -378,9 +376,9 @@ impl Control {
 }
 
 /// The next update, or never when there is no control plane. `None` when its client has ended.
-async fn next(updates: &mut Option<Updates>) -> Option<Update> {
-    match updates {
-        Some(updates) => updates.next().await,
+async fn next(client: &mut Option<Client>) -> Option<Update> {
+    match client {
+        Some(client) => client.next().await,
         None => std::future::pending().await,
     }
 }

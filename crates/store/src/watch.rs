@@ -165,6 +165,18 @@ impl Watch {
         }
     }
 
+    /// Whether [`Watch::next`] would answer at once.
+    pub fn is_pending(&self) -> bool {
+        let pending = self.mailbox.pending.lock();
+        pending.resync || pending.closed || !pending.changes.is_empty()
+    }
+
+    /// Waits until there is more than there was at the last call of this or of [`Watch::next`], without taking it. May
+    /// answer once too early. Cancel safe.
+    pub async fn announced(&mut self) {
+        self.mailbox.wake.notified().await;
+    }
+
     /// `None`: nothing to tell yet; `Some(None)`: the end.
     fn take(&self) -> Option<Option<Event>> {
         let mut pending = self.mailbox.pending.lock();

@@ -1,16 +1,13 @@
 //! The client inside a proxy: a delta stream that keeps itself alive and hands over
 //! complete, coherent updates.
 //!
-//! A sidecar prepares off the hot path and swaps once. So the client does what is
-//! tedious about xDS on its behalf: it subscribes to all clusters and listeners, follows
-//! what they refer to, waits until an update is complete across kinds, and turns the
-//! consumer's verdict into ACK and NACK. A lost control plane changes nothing that the
-//! proxy holds.
+//! The client subscribes to all clusters and listeners and to what they refer to, waits until an update is complete
+//! across kinds, and turns the consumer's verdict into ACK and NACK. A lost control plane changes nothing that
+//! the proxy holds.
 
 mod run;
 pub mod session;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,49 +75,36 @@ impl ClientOptions {
     }
 }
 
-/// A handle to a running client. Cheap to clone.
-///
-/// The client ends when its [`Updates`] are dropped, not when its handles are.
-#[derive(Clone, Debug)]
+/// A running client: its updates in order. It ends when this is dropped.
+#[derive(Debug)]
 pub struct Client {
-    extra_names: Arc<watch::Sender<ExtraNames>>,
+    updates: mpsc::Receiver<Update>,
     status: watch::Receiver<Status>,
 }
-
-/// Names that the consumer asked for, beyond the references, per kind.
-type ExtraNames = [BTreeSet<Arc<str>>; 5];
 
 impl Client {
     /// Starts a client as a task of the current tokio runtime.
     ///
+    /// # Errors
+    ///
+    /// The endpoint in the options is not one.
+    ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn start(options: ClientOptions) -> Result<(Client, Updates), InvalidEndpoint> {
+    pub fn start(options: ClientOptions) -> Result<Client, InvalidEndpoint> {
         let endpoint = run::endpoint(&options)?;
-        let (names, extra_names) = watch::channel(ExtraNames::default());
         let (report, status) = watch::channel(Status::default());
         // One update at a time: the next one is built on the verdict about this one.
         let (sender, updates) = mpsc::channel(1);
-        tokio::spawn(run::run(endpoint, options, extra_names, report, sender));
-        Ok((
-            Client {
-                extra_names: Arc::new(names),
-                status,
-            },
-            Updates(updates),
-        ))
+        tokio::spawn(run::run(endpoint, options, report, sender));
+        Ok(Client { updates, status })
     }
 
-    /// Asks for resources by name, beyond those that clusters and listeners refer to.
-    /// Replaces the names asked for earlier. Clusters and listeners come anyway.
-    pub fn subscribe<N: Into<Arc<str>>>(&self, kind: Kind, names: impl IntoIterator<Item = N>) {
-        let names: BTreeSet<Arc<str>> = names.into_iter().map(Into::into).collect();
-        self.extra_names.send_if_modified(|extra_names| {
-            let changed = extra_names[kind.index()] != names;
-            extra_names[kind.index()] = names;
-            changed
-        });
+    /// The next update. `None` only when the runtime shuts down or the client's task panicked:
+    /// a lost control plane makes the client try again, not end. Cancel safe.
+    pub async fn next(&mut self) -> Option<Update> {
+        self.updates.recv().await
     }
 
     /// The state of the connection, to be observed.
@@ -142,18 +126,6 @@ pub struct Status {
     pub revision: u64,
     /// How many resources the last update had rejected.
     pub rejected: usize,
-}
-
-/// The updates of a client, in order.
-#[derive(Debug)]
-pub struct Updates(mpsc::Receiver<Update>);
-
-impl Updates {
-    /// The next update. `None` only when the runtime shuts down or the client's task panicked:
-    /// a lost control plane makes the client try again, not end. Cancel safe.
-    pub async fn next(&mut self) -> Option<Update> {
-        self.0.recv().await
-    }
 }
 
 /// A complete change of what the proxy holds. Answer it with [`Update::accept`] or

@@ -12,14 +12,15 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
-mod foreign;
 pub mod node;
 mod propagation;
 pub mod resource;
+mod sanitize;
 pub mod server;
 pub mod snapshot;
 
 pub use envoy_types as envoy;
+pub use tonic::{Code, Status};
 
 pub use client::{Client, ClientOptions};
 pub use node::Node;
@@ -34,4 +35,4 @@ pub use snapshot::Snapshot;
 mod sample;
 
 #[cfg(test)]
-mod test_rng;
+mod random_mesh;

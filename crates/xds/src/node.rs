@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value};
 use crate::envoy::pb::envoy::config::core::v3 as core;
 use crate::envoy::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use crate::envoy::pb::google::protobuf::{self, value::Kind};
-use crate::foreign;
+use crate::sanitize;
 
 /// How a proxy introduces itself in the first request of a stream. All of it is a claim
 /// of the proxy: the source decides what to believe.
@@ -77,7 +77,7 @@ const MAX_METADATA: Budget = Budget {
 /// real proxy says, and its control characters are escaped.
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Node {
-        let word = |text: String| foreign::text(text, MAX_WORD_BYTES);
+        let word = |text: String| sanitize::text(text, MAX_WORD_BYTES);
         let locality = node.locality.unwrap_or_default();
         let user_agent_version = match node.user_agent_version_type {
             Some(UserAgentVersionType::UserAgentVersion(version)) => word(version),
@@ -89,8 +89,8 @@ impl From<core::Node> for Node {
         };
         let features = node.client_features.into_iter().take(MAX_FEATURES);
         Node {
-            id: foreign::text(node.id, MAX_ID_BYTES),
-            cluster: foreign::text(node.cluster, MAX_ID_BYTES),
+            id: sanitize::text(node.id, MAX_ID_BYTES),
+            cluster: sanitize::text(node.cluster, MAX_ID_BYTES),
             metadata: node
                 .metadata
                 .map(|metadata| MAX_METADATA.object(metadata))
@@ -180,7 +180,7 @@ impl Budget {
     /// `None`: nothing more is kept.
     fn text(&mut self, text: String) -> Option<String> {
         self.values = self.values.checked_sub(1)?;
-        let text = foreign::text(text, MAX_ID_BYTES);
+        let text = sanitize::text(text, MAX_ID_BYTES);
         self.bytes = self.bytes.checked_sub(text.len())?;
         Some(text)
     }

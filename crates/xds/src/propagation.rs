@@ -1,10 +1,11 @@
 //! The way of a change to the proxies.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 use tombolo_telemetry::Causes;
+use tombolo_telemetry::metrics::Histogram;
 use tracing::Span;
 
 /// Follows one published change from its publication to the answer of the last stream that got it.
@@ -16,22 +17,27 @@ use tracing::Span;
 pub struct Propagation {
     span: Span,
     begun: Instant,
+    seconds: Histogram,
     /// How many streams got it; [`UNKNOWN`] until all did.
     streams: AtomicUsize,
     answered: AtomicUsize,
+    observed: AtomicBool,
     done: Notify,
 }
 
 const UNKNOWN: usize = usize::MAX;
 
 impl Propagation {
-    /// A change that led to this revision and is about to be planned.
-    pub fn new(revision: u64, causes: &Causes) -> Propagation {
+    /// A change that led to this revision and is about to be compiled. `seconds` observes how long it takes until the
+    /// last stream has answered.
+    pub fn new(revision: u64, causes: &Causes, seconds: Histogram) -> Propagation {
         Propagation {
             span: tracing::info_span!("propagate", revision, request_id = %causes),
             begun: Instant::now(),
+            seconds,
             streams: AtomicUsize::new(UNKNOWN),
             answered: AtomicUsize::new(0),
+            observed: AtomicBool::new(false),
             done: Notify::new(),
         }
     }
@@ -47,22 +53,25 @@ impl Propagation {
         self.span
             .in_scope(|| tracing::debug!(streams, elapsed_ms, "published"));
         self.streams.store(streams, Ordering::SeqCst);
-        self.finish_if(self.answered.load(Ordering::SeqCst));
+        self.finish_if_done();
     }
 
     /// A stream has nothing of it left to send or to wait for.
     pub fn answered(&self) {
-        let answered = self.answered.fetch_add(1, Ordering::SeqCst) + 1;
-        self.finish_if(answered);
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        self.finish_if_done();
     }
 
-    fn finish_if(&self, answered: usize) {
-        let streams = self.streams.load(Ordering::SeqCst);
-        if answered < streams {
+    fn finish_if_done(&self) {
+        if !self.is_done() {
             return;
         }
-        if answered == streams && streams > 0 {
-            let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
+        let streams = self.streams.load(Ordering::SeqCst);
+        // Only once, though the last answer and the publication may both find that it is done.
+        if streams > 0 && !self.observed.swap(true, Ordering::SeqCst) {
+            let elapsed = self.begun.elapsed().as_secs_f64();
+            self.seconds.observe(elapsed);
+            let elapsed_ms = elapsed * 1e3;
             self.span
                 .in_scope(|| tracing::debug!(streams, elapsed_ms, "answered by every proxy"));
         }

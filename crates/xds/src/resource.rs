@@ -19,7 +19,6 @@ use crate::envoy::pb::envoy::config::listener::v3::Listener;
 use crate::envoy::pb::envoy::config::route::v3::RouteConfiguration;
 use crate::envoy::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use crate::envoy::pb::envoy::service::discovery::v3 as discovery;
-use crate::envoy::pb::google::protobuf::Any;
 
 pub use reference::Reference;
 
@@ -307,14 +306,6 @@ impl Resource {
         M::decode(self.body()).map_err(DecodeError::Malformed)
     }
 
-    /// The message in an `Any`, without knowing its type.
-    pub fn any(&self) -> Any {
-        Any {
-            type_url: self.kind.type_url().to_owned(),
-            value: self.body().to_vec(),
-        }
-    }
-
     /// A resource as delta responses and files carry it. The kind comes from the type URL of the body.
     pub fn from_wire(wire: discovery::Resource) -> Result<Resource, DecodeError> {
         let any = wire.resource.ok_or(DecodeError::NoBody)?;
@@ -327,11 +318,6 @@ impl Resource {
             wire.version,
             &any.value,
         ))
-    }
-
-    /// The inverse of [`Resource::wire_bytes`]; foreign bytes give an error.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Resource, DecodeError> {
-        Resource::from_wire(discovery::Resource::decode(bytes).map_err(DecodeError::Malformed)?)
     }
 }
 

@@ -1,36 +1,39 @@
-//! The control plane's end: one task per stream, driven by snapshots from a [`Source`].
+//! The control plane's end: streams of proxies, driven by snapshots from a [`Source`].
 //!
-//! Each stream has its own task, its own [`session`] and a short queue, so a proxy that does
-//! not read holds up nobody: its snapshots coalesce in the `watch` channel until it does.
+//! Each stream has a task and a [`session`] of its own, so a proxy that does not read holds up nobody: its
+//! snapshots coalesce in the `watch` channel until it does.
 
 mod codec;
 pub mod connected_proxies;
 mod connection;
+mod metrics;
 pub mod session;
 mod source;
 mod stream;
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::codegen::{BoxFuture, Service as TowerService, http};
+use tombolo_telemetry::metrics::Registry;
+use tonic::Status;
+use tonic::codegen::{Service as TowerService, http};
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Status, Streaming};
 
-pub use source::{Peer, Source, SubscribeError, SubscribeErrorCode};
+pub use source::{Peer, Snapshots, Source};
 
-use self::codec::{RequestDecoder, ResponseBody};
+use self::codec::Requests;
 use self::connected_proxies::ConnectedProxies;
 use self::connection::{ConnectedPeer, Limits};
+use self::metrics::Metrics;
+use self::session::ProtocolVariant;
 use self::session::delta::Delta;
 use self::session::sotw::Sotw;
-use self::session::{ProtocolVariant, Push};
+use self::stream::Stream;
 
 /// Limits and timing of a server.
 #[derive(Clone, Debug)]
@@ -64,11 +67,11 @@ impl Default for ServerOptions {
 }
 
 /// An aggregated discovery service.
-#[derive(Debug)]
 pub struct Server<S> {
     source: Arc<S>,
     proxies: ConnectedProxies,
     options: ServerOptions,
+    metrics: Metrics,
 }
 
 impl<S: Source> Server<S> {
@@ -78,7 +81,13 @@ impl<S: Source> Server<S> {
             source: Arc::new(source),
             proxies: ConnectedProxies::default(),
             options,
+            metrics: Metrics::new(),
         }
+    }
+
+    /// Shows what the server counts in this registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// The proxies that are connected to this server.
@@ -98,18 +107,20 @@ impl<S: Source> Server<S> {
             source,
             proxies,
             options,
+            metrics,
         } = self;
         let (keepalive, drain) = (options.keepalive, options.drain);
         let limits = Limits {
             idle: options.handshake_timeout,
             silent: options.max_silent_connections,
         };
-        let service = Service {
+        let service = Service(Arc::new(Inner {
             source,
             proxies,
             options,
+            metrics,
             stopping: stopping.clone(),
-        };
+        }));
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(keepalive))
             .http2_keepalive_timeout(Some(keepalive))
@@ -136,68 +147,47 @@ const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 /// The headers of a call: room for signatures and tokens.
 const MAX_HEADER_BYTES: u32 = 32 << 10;
 
-/// Responses that may wait for the connection, per stream.
-const RESPONSE_QUEUE: usize = 2;
-
 async fn until(mut stopping: watch::Receiver<bool>) {
     // An error means that the server is gone, which is a stop too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-struct Service<S> {
+/// What all streams share.
+struct Inner<S> {
     source: Arc<S>,
     proxies: ConnectedProxies,
     options: ServerOptions,
+    metrics: Metrics,
     stopping: watch::Receiver<bool>,
 }
 
+/// `envoy.service.discovery.v3.AggregatedDiscoveryService`. The generated service would demand responses as messages;
+/// these are encoded already.
+struct Service<S>(Arc<Inner<S>>);
+
 impl<S> Clone for Service<S> {
     fn clone(&self) -> Service<S> {
-        Service {
-            source: self.source.clone(),
-            proxies: self.proxies.clone(),
-            options: self.options.clone(),
-            stopping: self.stopping.clone(),
-        }
+        Service(self.0.clone())
     }
 }
 
 impl<S: Source> Service<S> {
-    /// Answers at once, so that a proxy never waits for headers; everything else happens in
-    /// the task of the stream.
-    fn open<D: ProtocolVariant>(
-        &self,
-        request: Request<Streaming<D::Request>>,
-    ) -> ReceiverStream<Result<Push, Status>> {
-        let connection = request.extensions().get::<ConnectedPeer>().cloned();
-        let (headers, _, inbound) = request.into_parts();
-        let (outbound, responses) = tokio::sync::mpsc::channel(RESPONSE_QUEUE);
-        let stream = stream::Stream::<S, D> {
-            source: self.source.clone(),
-            proxies: self.proxies.clone(),
-            options: self.options.clone(),
-            stopping: self.stopping.clone(),
-            peer: Peer::new(connection.as_ref().map(|peer| peer.addr), headers),
-            open: connection.map(|peer| peer.open_stream()),
-            inbound,
-            outbound,
-        };
-        tokio::spawn(stream.run());
-        ReceiverStream::new(responses)
-    }
-
-    /// A call of one of the two methods of `envoy.service.discovery.v3.AggregatedDiscoveryService`.
-    fn serve<D: ProtocolVariant>(
+    /// Answers at once, so that a proxy never waits for headers; everything else happens in the body of the answer.
+    fn open<V: ProtocolVariant>(
         &self,
         request: http::Request<tonic::body::Body>,
     ) -> http::Response<tonic::body::Body> {
         let (parts, body) = request.into_parts();
-        let limit = Some(self.options.max_message_bytes);
-        let requests = Streaming::new_request(RequestDecoder::<D>::default(), body, None, limit);
-        let metadata = MetadataMap::from_headers(parts.headers);
-        let call = Request::from_parts(metadata, parts.extensions, requests);
-        let body = ResponseBody::<D>::new(self.open::<D>(call));
-        let mut response = http::Response::new(tonic::body::Body::new(body));
+        let peer = parts.extensions.get::<ConnectedPeer>();
+        let stream = Stream::<S, V> {
+            server: self.0.clone(),
+            peer: peer.map(|peer| peer.addr),
+            headers: MetadataMap::from_headers(parts.headers),
+            open: peer.map(ConnectedPeer::open_stream),
+            requests: Requests::new(body, self.0.options.max_message_bytes),
+            proxy: None,
+        };
+        let mut response = http::Response::new(stream.into_body());
         let content = http::HeaderValue::from_static("application/grpc");
         response
             .headers_mut()
@@ -206,27 +196,22 @@ impl<S: Source> Service<S> {
     }
 }
 
-// The generated service would demand responses as messages; these are encoded already.
 impl<S: Source> TowerService<http::Request<tonic::body::Body>> for Service<S> {
     type Response = http::Response<tonic::body::Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move {
-            let path = request.uri().path();
-            Ok(
-                match path.strip_prefix("/envoy.service.discovery.v3.AggregatedDiscoveryService/") {
-                    Some("StreamAggregatedResources") => service.serve::<Sotw>(request),
-                    Some("DeltaAggregatedResources") => service.serve::<Delta>(request),
-                    _ => Status::unimplemented("only aggregated discovery is served").into_http(),
-                },
-            )
-        })
+        let path = request.uri().path();
+        let method = path.strip_prefix("/envoy.service.discovery.v3.AggregatedDiscoveryService/");
+        ready(Ok(match method {
+            Some("StreamAggregatedResources") => self.open::<Sotw>(request),
+            Some("DeltaAggregatedResources") => self.open::<Delta>(request),
+            _ => Status::unimplemented("only aggregated discovery is served").into_http(),
+        }))
     }
 }

@@ -88,11 +88,6 @@ impl Snapshot {
         self.kinds.iter().all(|resources| resources.is_empty())
     }
 
-    /// Whether one kind is the same in both: by identity where shared, by versions else.
-    pub fn same(&self, other: &Snapshot, kind: Kind) -> bool {
-        self.difference(other, kind).next().is_none()
-    }
-
     /// The names of a kind that one of both does not have or has at another version, in order. Costs what
     /// was edited between them, not what they hold.
     pub fn difference<'a>(
@@ -107,25 +102,11 @@ impl Snapshot {
         })
     }
 
-    /// Every resource that another one needs but that is not there, in order.
-    ///
-    /// A proxy that got such a snapshot would wait for the missing resource, so the planner
-    /// should not publish it.
-    pub fn check_consistency(&self) -> Result<(), Inconsistent> {
-        let missing: Vec<Missing> = self
-            .iter()
-            .flat_map(|resource| resource.references().iter().map(move |r| (resource, r)))
-            .filter(|(_, reference)| self.get(reference.kind, &reference.name).is_none())
-            .map(|(resource, reference)| Missing {
-                reference: reference.clone(),
-                needed_by: (resource.kind(), resource.name().clone()),
-            })
-            .collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Inconsistent { missing })
-        }
+    /// The resources that others need and that are not there, with what needs them, in order. A proxy waits for them.
+    pub fn missing(&self) -> impl Iterator<Item = (&Reference, &Arc<Resource>)> {
+        self.iter()
+            .flat_map(|resource| resource.references().iter().map(move |r| (r, resource)))
+            .filter(move |(reference, _)| self.get(reference.kind, &reference.name).is_none())
     }
 
     /// The snapshot as bytes, for a file: one `DeltaDiscoveryResponse` that holds every
@@ -137,9 +118,7 @@ impl Snapshot {
         }
         .encode_to_vec();
         for resource in self.iter() {
-            let resource = resource.wire_bytes();
-            wire::put_header(wire::RESPONSE_RESOURCES, resource.len(), &mut bytes);
-            bytes.extend_from_slice(resource);
+            wire::put_field(wire::RESPONSE_RESOURCES, resource.wire_bytes(), &mut bytes);
         }
         bytes
     }
@@ -157,7 +136,9 @@ impl Snapshot {
 
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Snapshot) -> bool {
-        Kind::ALL.into_iter().all(|kind| self.same(other, kind))
+        Kind::ALL
+            .into_iter()
+            .all(|kind| self.difference(other, kind).next().is_none())
     }
 }
 
@@ -211,43 +192,6 @@ impl Builder {
     /// The snapshot.
     pub fn build(self) -> Snapshot {
         self.snapshot
-    }
-}
-
-/// A snapshot in which something is needed that is not there.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{}", self.describe())]
-pub struct Inconsistent {
-    /// What is missing; never empty.
-    pub missing: Vec<Missing>,
-}
-
-/// One resource that is needed but missing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Missing {
-    /// The resource that is not there.
-    pub reference: Reference,
-    /// Kind and name of the resource that needs it.
-    pub needed_by: (Kind, Arc<str>),
-}
-
-impl Inconsistent {
-    fn describe(&self) -> String {
-        let lines = self.missing.iter().map(
-            |Missing {
-                 reference,
-                 needed_by: (kind, name),
-             }| {
-                format!(
-                    "{kind} {name:?} needs {} {:?}",
-                    reference.kind, reference.name
-                )
-            },
-        );
-        format!(
-            "the snapshot is incomplete: {}",
-            lines.collect::<Vec<_>>().join("; ")
-        )
     }
 }
 
@@ -324,18 +268,17 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_without_its_endpoints_is_inconsistent() {
+    fn a_cluster_misses_its_endpoints() {
         let snapshot = Snapshot::builder(1)
             .with(cluster("a", "b"))
             .with(endpoints("a"))
             .build();
-        let error = snapshot.check_consistency().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            r#"the snapshot is incomplete: CDS "a" needs EDS "b""#
-        );
+        let missing = snapshot
+            .missing()
+            .map(|(reference, by)| (&*reference.name, &**by.name()));
+        assert_eq!(missing.collect::<Vec<_>>(), [("b", "a")]);
         let fixed = snapshot.edit(2).with(endpoints("b")).build();
-        assert_eq!(fixed.check_consistency(), Ok(()));
+        assert_eq!(fixed.missing().count(), 0);
     }
 
     #[test]

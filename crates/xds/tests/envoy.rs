@@ -6,17 +6,15 @@ mod sample;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
-use tombolo_xds::server::connected_proxies::Proxy;
 use tombolo_xds::server::session::Protocol;
 use tombolo_xds::{Kind, Resource, Snapshot};
 
-use control::{Control, until, within};
+use control::{Control, within};
 
 #[tokio::test]
 async fn envoy_follows_over_delta() {
@@ -47,14 +45,14 @@ async fn follow(protocol: Protocol) {
         .with(cluster("a", 1000))
         .with(endpoints("a", one))
         .build();
-    mesh.check_consistency().expect("a complete mesh");
+    assert_eq!(mesh.missing().next(), None, "a complete mesh");
     let control = Control::start(mesh).await;
     let directory = tempfile::tempdir().expect("a directory");
     let mut envoy = Envoy::start(&binary, directory.path(), protocol, control.addr, admin).await;
 
     // It serves the first snapshot, and says who it is.
     envoy.answers(front, "one").await;
-    within("the first revision", control.proxies.wait_acked(1, 1)).await;
+    control.acked(1).await;
     let proxy = control.proxies.proxies().remove(0);
     assert_eq!((&*proxy.node.id, proxy.protocol), ("test-node", protocol));
     assert_eq!(
@@ -75,7 +73,7 @@ async fn follow(protocol: Protocol) {
         .contains(admin, dump, r#""connect_timeout": "1.500s""#)
         .await;
     envoy.answers(front, "two").await;
-    within("the third revision", control.proxies.wait_acked(3, 1)).await;
+    control.acked(3).await;
 
     // The route moves to a new cluster and the old one goes: no request may fail between.
     let routes = Resource::encode("routes", &sample::routes("routes", "b"));
@@ -97,25 +95,22 @@ async fn follow(protocol: Protocol) {
         }
     })
     .await;
-    within("the fourth revision", control.proxies.wait_acked(4, 1)).await;
+    control.acked(4).await;
 
     // A broken listener is refused by name; what works goes on working.
     let broken = Resource::encode("broken", &sample::broken_listener("broken", free().await));
     publish(&control, 5, &[broken], &[]);
-    let nack = until(&control.proxies, "the rejection is shown", |registry| {
-        listener_nack(registry.proxies().first()?)
-    })
-    .await;
-    assert_eq!(nack.1, ["broken".into()], "{}", nack.0);
-    assert!(nack.0.contains("no.such"), "{}", nack.0);
-    assert_eq!(control.proxies.ack_counts(5).acked, 0);
+    let nack = control.nack(Kind::Listener).await;
+    assert_eq!(nack.names, ["broken".into()], "{}", nack.reason);
+    assert!(nack.reason.contains("no.such"), "{}", nack.reason);
+    assert!(!control.is_acked(5));
     envoy.answers(front, "three").await;
 
     // Endpoints still follow while it is there, and taking it back heals the proxy.
     publish(&control, 6, &[endpoints("b", one)], &[]);
     envoy.answers(front, "one").await;
     publish(&control, 7, &[], &[(Kind::Listener, "broken")]);
-    within("the seventh revision", control.proxies.wait_acked(7, 1)).await;
+    control.acked(7).await;
 
     // Envoy comes back by itself to a control plane that was away.
     let (addr, last) = (control.addr, control.snapshot());
@@ -123,12 +118,7 @@ async fn follow(protocol: Protocol) {
     envoy.answers(front, "one").await;
     let control = Control::start_at(addr, last.edit(8).with(endpoints("b", two)).build()).await;
     envoy.answers(front, "two").await;
-    within("the eighth revision", control.proxies.wait_acked(8, 1)).await;
-}
-
-fn listener_nack(proxy: &Proxy) -> Option<(String, Vec<Arc<str>>)> {
-    let nack = proxy.kinds.get(&Kind::Listener)?.nack.clone()?;
-    Some((nack.reason, nack.names))
+    control.acked(8).await;
 }
 
 fn cluster(name: &str, timeout_ms: u32) -> Resource {

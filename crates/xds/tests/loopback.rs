@@ -7,13 +7,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use tokio_stream::wrappers::ReceiverStream;
 use tombolo_telemetry::supervisor::Delays;
-use tombolo_xds::client::{Rejection, Update, Updates};
+use tombolo_xds::client::{Rejection, Update};
+use tombolo_xds::server::connected_proxies::Proxy;
 use tombolo_xds::{Client, ClientOptions, Kind, Node, Resource, Snapshot};
 
-use control::{Control, until, within};
+use control::{Control, hello, within};
 
 fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -53,26 +52,26 @@ fn options(control: &Control, id: &str) -> ClientOptions {
     }
 }
 
-fn start(control: &Control, id: &str) -> (Client, Updates) {
+fn start(control: &Control, id: &str) -> Client {
     Client::start(options(control, id)).expect("a good endpoint")
 }
 
-async fn next(updates: &mut Updates) -> Update {
-    within("an update comes", updates.next())
+async fn next(client: &mut Client) -> Update {
+    within("an update comes", client.next())
         .await
         .expect("the client runs")
 }
 
 /// Accepts whatever comes until the proxy holds a revision; says what came.
-async fn catch_up(updates: &mut Updates, control: &Control, revision: u64) -> Vec<String> {
-    let done = control.proxies.wait_acked(revision, 1);
+async fn catch_up(client: &mut Client, control: &Control, revision: u64) -> Vec<String> {
+    let done = control.acked(revision);
     tokio::pin!(done);
     let mut lines = Vec::new();
     let accept = async {
         loop {
             tokio::select! {
                 () = &mut done => return lines,
-                update = updates.next() => {
+                update = client.next() => {
                     let update = update.expect("the client runs");
                     lines.extend(changed(&update));
                     let removed = update.removed.iter();
@@ -96,8 +95,8 @@ fn changed(update: &Update) -> Vec<String> {
 #[tokio::test]
 async fn all_kinds_of_a_snapshot_arrive_as_one_update() {
     let control = Control::start(mesh(5, &["a", "b"], 1)).await;
-    let (client, mut updates) = start(&control, "one");
-    let update = next(&mut updates).await;
+    let mut client = start(&control, "one");
+    let update = next(&mut client).await;
     assert_eq!(
         changed(&update),
         ["CDS a", "CDS b", "EDS a", "EDS b", "LDS l", "RDS r"]
@@ -108,7 +107,7 @@ async fn all_kinds_of_a_snapshot_arrive_as_one_update() {
     );
     assert!(update.removed.is_empty());
     update.accept();
-    within("the server hears of it", control.proxies.wait_acked(5, 1)).await;
+    control.acked(5).await;
     assert!(client.status().borrow().connected);
 
     let proxies = control.proxies.proxies();
@@ -123,29 +122,29 @@ async fn all_kinds_of_a_snapshot_arrive_as_one_update() {
 #[tokio::test]
 async fn a_change_brings_only_what_changed() {
     let control = Control::start(mesh(1, &["a", "b"], 1)).await;
-    let (_client, mut updates) = start(&control, "one");
-    next(&mut updates).await.accept();
-    within("the first revision", control.proxies.wait_acked(1, 1)).await;
+    let mut client = start(&control, "one");
+    next(&mut client).await.accept();
+    control.acked(1).await;
     let endpoints = Resource::encode("b", &sample::endpoints("b", &[at(2)]));
     control.publish(control.snapshot().edit(2).with(endpoints).build());
-    let update = next(&mut updates).await;
+    let update = next(&mut client).await;
     assert_eq!(changed(&update), ["EDS b"]);
     update.accept();
-    within("the second revision", control.proxies.wait_acked(2, 1)).await;
+    control.acked(2).await;
     // A revision that changes nothing for this proxy counts as acknowledged at once.
     control.publish(control.snapshot().edit(9).build());
-    within("the ninth revision", control.proxies.wait_acked(9, 1)).await;
+    control.acked(9).await;
 }
 
 #[tokio::test]
 async fn a_removed_cluster_leaves_after_the_route_to_it_has_moved() {
     let control = Control::start(mesh(1, &["a"], 1)).await;
-    let (_client, mut updates) = start(&control, "one");
-    next(&mut updates).await.accept();
+    let mut client = start(&control, "one");
+    next(&mut client).await.accept();
     control.publish(mesh(2, &["b"], 1));
     let mut held = Vec::new();
     loop {
-        let update = next(&mut updates).await;
+        let update = next(&mut client).await;
         let route = update
             .snapshot
             .get(Kind::Route, "r")
@@ -156,82 +155,57 @@ async fn a_removed_cluster_leaves_after_the_route_to_it_has_moved() {
             update.snapshot.get(Kind::Cluster, target).is_some(),
             "{update:?}"
         );
-        assert_eq!(update.snapshot.check_consistency(), Ok(()));
+        assert_eq!(update.snapshot.missing().next(), None);
         held.extend(update.removed.clone());
         update.accept();
         if held.contains(&(Kind::Cluster, "a".into())) {
             break;
         }
     }
-    catch_up(&mut updates, &control, 2).await;
+    catch_up(&mut client, &control, 2).await;
 }
 
 #[tokio::test]
 async fn a_rejected_resource_is_named_in_the_registry_and_the_rest_is_adopted() {
     let control = Control::start(mesh(1, &["a", "b"], 1)).await;
-    let (client, mut updates) = start(&control, "one");
-    let update = next(&mut updates).await;
+    let mut client = start(&control, "one");
+    let update = next(&mut client).await;
     let rejection = Rejection {
         kind: Kind::Cluster,
         name: "b".into(),
         reason: "cannot be done".into(),
     };
     update.reject(vec![rejection]);
-    let nack = until(&control.proxies, "a rejection is shown", |registry| {
-        registry
-            .proxies()
-            .first()?
-            .kinds
-            .get(&Kind::Cluster)?
-            .nack
-            .clone()
-    })
-    .await;
+    let nack = control.nack(Kind::Cluster).await;
     assert_eq!((&*nack.reason, nack.revision), ("b: cannot be done", 1));
     assert_eq!(nack.names, ["b".into()]);
-    assert_eq!(
-        control.proxies.ack_counts(1).acked,
-        0,
-        "one of them is not in place"
-    );
+    assert!(!control.is_acked(1), "one of them is not in place");
     assert_eq!(client.status().borrow().rejected, 1);
 
     // The next version of it is sent, and builds on what was kept.
     let fixed = Resource::encode("b", &sample::cluster("b", "b", 200));
     control.publish(control.snapshot().edit(2).with(fixed).build());
-    let update = next(&mut updates).await;
+    let update = next(&mut client).await;
     assert_eq!(*update.snapshot, *control.snapshot());
     update.accept();
-    within("the second revision", control.proxies.wait_acked(2, 1)).await;
+    control.acked(2).await;
 }
 
 #[tokio::test]
 async fn an_update_that_is_dropped_counts_as_rejected() {
     let control = Control::start(mesh(1, &["a"], 1)).await;
-    let (_client, mut updates) = start(&control, "one");
-    drop(next(&mut updates).await);
-    let reason = until(&control.proxies, "a rejection is shown", |registry| {
-        Some(
-            registry
-                .proxies()
-                .first()?
-                .kinds
-                .get(&Kind::Listener)?
-                .nack
-                .clone()?
-                .reason,
-        )
-    })
-    .await;
+    let mut client = start(&control, "one");
+    drop(next(&mut client).await);
+    let reason = control.nack(Kind::Listener).await.reason;
     assert_eq!(reason, "l: the proxy dropped the update");
 }
 
 #[tokio::test]
 async fn a_lost_control_plane_changes_nothing_and_a_new_one_sends_the_difference() {
     let control = Control::start(mesh(1, &["a", "b"], 1)).await;
-    let (client, mut updates) = start(&control, "one");
-    next(&mut updates).await.accept();
-    within("the first revision", control.proxies.wait_acked(1, 1)).await;
+    let mut client = start(&control, "one");
+    next(&mut client).await.accept();
+    control.acked(1).await;
     let (addr, old) = (control.addr, control.snapshot());
     control.stop().await;
     let mut status = client.status();
@@ -248,7 +222,7 @@ async fn a_lost_control_plane_changes_nothing_and_a_new_one_sends_the_difference
         .remove(Kind::Cluster, "b")
         .remove(Kind::Endpoint, "b");
     let control = Control::start_at(addr, edit.build()).await;
-    let mut lines = catch_up(&mut updates, &control, 2).await;
+    let mut lines = catch_up(&mut client, &control, 2).await;
     lines.truncate(2); // The endpoints of b may go now or with the next update.
     assert_eq!(lines, ["EDS a", "CDS -b"]);
 }
@@ -262,23 +236,10 @@ async fn what_was_saved_is_not_sent_again() {
         initial,
         ..options(&control, "one")
     };
-    let (_client, mut updates) = Client::start(options).expect("a good endpoint");
-    within("nothing has to be sent", control.proxies.wait_acked(4, 1)).await;
+    let mut client = Client::start(options).expect("a good endpoint");
+    control.acked(4).await;
     control.publish(mesh(5, &["a"], 2));
-    assert_eq!(changed(&next(&mut updates).await), ["EDS a"]);
-}
-
-#[tokio::test]
-async fn names_that_are_asked_for_come_beside_the_references() {
-    let extra = Resource::encode("extra", &sample::routes("extra", "a"));
-    let control = Control::start(mesh(1, &["a"], 1).edit(1).with(extra).build()).await;
-    let (client, mut updates) = start(&control, "one");
-    next(&mut updates).await.accept();
-    client.subscribe(Kind::Route, ["extra", "missing"]);
-    let update = next(&mut updates).await;
-    assert_eq!(changed(&update), ["RDS extra"]);
-    update.accept();
-    within("the client is in step", control.proxies.wait_acked(1, 1)).await;
+    assert_eq!(changed(&next(&mut client).await), ["EDS a"]);
 }
 
 #[tokio::test]
@@ -289,7 +250,7 @@ async fn a_server_that_never_answers_is_given_up() {
         open_timeout: Duration::from_millis(50),
         ..ClientOptions::new(endpoint, Node::default())
     };
-    let (client, _updates) = Client::start(options).expect("a good endpoint");
+    let client = Client::start(options).expect("a good endpoint");
     let mut status = client.status();
     let given_up = status.wait_for(|status| status.attempts >= 2);
     let status = within("two attempts", given_up).await.unwrap().clone();
@@ -300,7 +261,7 @@ async fn a_server_that_never_answers_is_given_up() {
 async fn a_refused_proxy_learns_why() {
     let control = Control::start(mesh(1, &["a"], 1)).await;
     for (id, reason) in [("nobody", "no such node"), ("guarded", "say the word")] {
-        let (client, _updates) = start(&control, id);
+        let client = start(&control, id);
         let mut status = client.status();
         let refused = status.wait_for(|status| status.last_error.is_some());
         let status = within("a refusal", refused)
@@ -313,7 +274,7 @@ async fn a_refused_proxy_learns_why() {
         );
         assert!(!status.connected);
     }
-    assert_eq!(control.proxies.connected(), 0);
+    assert!(control.proxies.proxies().is_empty());
 }
 
 #[tokio::test]
@@ -327,104 +288,55 @@ async fn the_token_is_read_anew_for_each_connection() {
         token_file,
         ..options(&control, "guarded")
     };
-    let (client, mut updates) = Client::start(options).expect("a good endpoint");
+    let mut client = Client::start(options).expect("a good endpoint");
     let mut status = client.status();
     within("a refusal", status.wait_for(|s| s.attempts > 1))
         .await
         .expect("the client runs");
     std::fs::write(&file, "sesame\n").expect("a file");
-    next(&mut updates).await.accept();
+    next(&mut client).await.accept();
 }
 
 #[tokio::test]
 async fn a_proxy_that_does_not_read_holds_up_nobody() {
     let control = Control::start(mesh(1, &["a"], 1)).await;
     // A stream that asks for everything, never reads and never answers.
-    let mut slow = AggregatedDiscoveryServiceClient::connect(format!("http://{}", control.addr))
-        .await
-        .expect("a connection");
-    let (requests, outbound) = tokio::sync::mpsc::channel(4);
-    for kind in [Kind::Cluster, Kind::Endpoint] {
-        let request = DeltaDiscoveryRequest {
-            node: Some(
-                (&Node {
-                    id: "slow".into(),
-                    ..Node::default()
-                })
-                    .into(),
-            ),
-            type_url: kind.type_url().into(),
-            resource_names_subscribe: vec!["*".into()],
-            ..Default::default()
-        };
-        requests.send(request).await.expect("room for it");
-    }
-    let stuck = slow
-        .delta_aggregated_resources(ReceiverStream::new(outbound))
-        .await;
-    let _stuck = stuck.expect("a stream").into_inner();
-    until(&control.proxies, "the slow one is there", |r| {
-        (r.connected() == 1).then_some(())
-    })
-    .await;
+    let everything = |kind| DeltaDiscoveryRequest {
+        resource_names_subscribe: vec!["*".into()],
+        ..hello("slow", kind)
+    };
+    let slow = control.open_stream(Some(everything(Kind::Cluster))).await;
+    slow.send(Kind::Endpoint, everything(Kind::Endpoint)).await;
+    let is_there = |proxies: &[Proxy]| (!proxies.is_empty()).then_some(());
+    control.until("the slow one is there", is_there).await;
 
-    let (_client, mut updates) = start(&control, "quick");
+    let mut client = start(&control, "quick");
     for port in 2..40 {
         control.publish(mesh(port.into(), &["a"], port));
         while {
-            let update = next(&mut updates).await;
+            let update = next(&mut client).await;
             let behind = update.snapshot.revision() < port.into();
             update.accept();
             behind
         } {}
     }
-    let proxies = control.proxies.proxies();
-    let acked = |id: &str| {
-        proxies
-            .iter()
-            .find(|p| p.node.id == id)
-            .unwrap()
-            .revision_acked
+    let acked = |proxies: &[Proxy], id: &str| {
+        let proxy = proxies.iter().find(|proxy| proxy.node.id == id);
+        proxy.expect("it is connected").revision_acked
     };
-    assert_eq!(acked("slow"), 0);
-    until(&control.proxies, "the quick one is done", |registry| {
-        (registry.ack_counts(39).acked == 1).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_stream_without_a_node_is_refused() {
-    let control = Control::start(mesh(1, &["a"], 1)).await;
-    let url = format!("http://{}", control.addr);
-    let mut client = AggregatedDiscoveryServiceClient::connect(url)
-        .await
-        .expect("a connection");
-    let request = DeltaDiscoveryRequest {
-        type_url: Kind::Cluster.type_url().into(),
-        ..Default::default()
-    };
-    let call = client
-        .delta_aggregated_resources(tokio_stream::once(request))
-        .await;
-    let status = match call {
-        Err(status) => status,
-        Ok(stream) => stream.into_inner().message().await.unwrap_err(),
-    };
-    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    let is_done = |proxies: &[Proxy]| (acked(proxies, "quick") == 39).then_some(());
+    control.until("the quick one is done", is_done).await;
+    assert_eq!(acked(&control.proxies.proxies(), "slow"), 0);
 }
 
 #[tokio::test]
 async fn a_client_without_a_consumer_leaves() {
     let control = Control::start(mesh(1, &["a"], 1)).await;
-    let (_client, mut updates) = start(&control, "one");
-    next(&mut updates).await.accept();
-    drop(updates);
-    until(&control.proxies, "the stream ends", |r| {
-        (r.connected() == 0).then_some(())
-    })
-    .await;
-    assert!(!control.proxies.proxies()[0].connected);
+    let mut client = start(&control, "one");
+    next(&mut client).await.accept();
+    drop(client);
+    let is_gone = |proxies: &[Proxy]| (!proxies[0].connected).then_some(());
+    control.until("the stream ends", is_gone).await;
 }
 
 #[test]

@@ -7,16 +7,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::google::rpc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tombolo_xds::server::ServerOptions;
 use tombolo_xds::{Client, ClientOptions, Kind, Node, Resource, Snapshot};
 
-use control::{Control, until, within};
+use control::{Control, hello, within};
 
 fn snapshot() -> Snapshot {
     Snapshot::builder(1)
@@ -49,13 +46,6 @@ async fn connect(at: SocketAddr) -> TcpStream {
     TcpStream::connect(at).await.expect("it listens")
 }
 
-fn node(id: &str) -> Node {
-    Node {
-        id: id.into(),
-        ..Node::default()
-    }
-}
-
 #[tokio::test]
 async fn connections_that_open_no_stream_are_closed() {
     let control = Control::start_with(strict(), snapshot()).await;
@@ -77,9 +67,9 @@ async fn silent_connections_lock_nobody_out() {
     for _ in 0..10 {
         silent.push(connect(control.addr).await);
     }
-    let options = ClientOptions::new(format!("http://{}", control.addr), node("one"));
-    let (_client, mut updates) = Client::start(options).expect("an address");
-    let update = within("a configuration", updates.next()).await;
+    let options = ClientOptions::new(format!("http://{}", control.addr), Node::default());
+    let mut client = Client::start(options).expect("an address");
+    let update = within("a configuration", client.next()).await;
     update.expect("the client runs").accept();
     // The oldest had to go; the others may wait.
     closed(silent.remove(0)).await;
@@ -88,81 +78,47 @@ async fn silent_connections_lock_nobody_out() {
 #[tokio::test]
 async fn a_stream_that_does_not_say_who_it_is_ends() {
     let control = Control::start_with(strict(), snapshot()).await;
-    let url = format!("http://{}", control.addr);
-    let mut client = AggregatedDiscoveryServiceClient::connect(url)
-        .await
-        .expect("a connection");
-    let (_requests, outbound) = mpsc::channel::<DeltaDiscoveryRequest>(1);
-    let call = client.delta_aggregated_resources(ReceiverStream::new(outbound));
-    let mut responses = within("an answer", call)
-        .await
-        .expect("a stream")
-        .into_inner();
-    let ended = within("the end of the stream", responses.message()).await;
-    assert_eq!(ended.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+    let mut stream = control.open_stream(None).await;
+    assert_eq!(stream.ended().await, tonic::Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_stream_without_a_node_is_refused() {
+    let control = Control::start(snapshot()).await;
+    let first = DeltaDiscoveryRequest {
+        node: None,
+        ..hello("", Kind::Cluster)
+    };
+    let mut stream = control.open_stream(Some(first)).await;
+    assert_eq!(stream.ended().await, tonic::Code::InvalidArgument);
 }
 
 #[tokio::test]
 async fn a_connection_with_a_stream_stays_open() {
     let control = Control::start_with(strict(), snapshot()).await;
-    let url = format!("http://{}", control.addr);
-    let mut client = AggregatedDiscoveryServiceClient::connect(url)
-        .await
-        .expect("a connection");
-    let (requests, outbound) = mpsc::channel(4);
-    let first = DeltaDiscoveryRequest {
-        node: Some((&node("one")).into()),
-        type_url: Kind::Cluster.type_url().into(),
-        ..Default::default()
-    };
-    requests.send(first).await.expect("room for it");
-    let call = client.delta_aggregated_resources(ReceiverStream::new(outbound));
-    let mut responses = within("an answer", call)
-        .await
-        .expect("a stream")
-        .into_inner();
-    let first = within("the clusters", responses.message()).await;
-    let first = first.expect("no error").expect("not the end");
+    let mut stream = control.open_stream(Some(hello("one", Kind::Cluster))).await;
+    let first = stream.next().await;
     // As long as others that came later are not let go, the limit has not passed.
     for _ in 0..3 {
         closed(connect(control.addr).await).await;
     }
-    let cluster = Resource::encode("a", &sample::cluster("a", "a", 2));
     let ack = DeltaDiscoveryRequest {
-        type_url: Kind::Cluster.type_url().into(),
         response_nonce: first.nonce,
         ..Default::default()
     };
-    requests.send(ack).await.expect("room for it");
+    stream.send(Kind::Cluster, ack).await;
+    let cluster = Resource::encode("a", &sample::cluster("a", "a", 2));
     control.publish(control.snapshot().edit(2).with(cluster).build());
-    let second = within("a change", responses.message()).await;
-    assert!(second.expect("no error").is_some());
+    stream.next().await;
 }
 
 #[tokio::test]
 async fn what_a_proxy_says_of_itself_is_cut_and_escaped() {
     let control = Control::start(snapshot()).await;
-    let url = format!("http://{}", control.addr);
-    let mut client = AggregatedDiscoveryServiceClient::connect(url)
-        .await
-        .expect("a connection");
-    let (requests, outbound) = mpsc::channel(4);
-    let first = DeltaDiscoveryRequest {
-        node: Some((&node(&"\u{1b}[2J".repeat(20_000))).into()),
-        type_url: Kind::Cluster.type_url().into(),
-        ..Default::default()
-    };
-    requests.send(first).await.expect("room for it");
-    let call = client.delta_aggregated_resources(ReceiverStream::new(outbound));
-    let mut responses = within("an answer", call)
-        .await
-        .expect("a stream")
-        .into_inner();
-    let response = within("the clusters", responses.message()).await;
-    let response = response.expect("no error").expect("not the end");
+    let first = hello(&"\u{1b}[2J".repeat(20_000), Kind::Cluster);
+    let mut stream = control.open_stream(Some(first)).await;
     let nack = DeltaDiscoveryRequest {
-        type_url: Kind::Cluster.type_url().into(),
-        response_nonce: response.nonce,
+        response_nonce: stream.next().await.nonce,
         error_detail: Some(rpc::Status {
             code: 3,
             message: "\u{1b}[31m".repeat(600_000),
@@ -170,70 +126,35 @@ async fn what_a_proxy_says_of_itself_is_cut_and_escaped() {
         }),
         ..Default::default()
     };
-    requests.send(nack).await.expect("room for it");
-    let reason = until(&control.proxies, "the rejection is shown", |proxies| {
-        let proxy = proxies.proxies().into_iter().next()?;
-        Some(proxy.kinds.get(&Kind::Cluster)?.nack.clone()?.reason)
-    })
-    .await;
+    stream.send(Kind::Cluster, nack).await;
+    let reason = control.nack(Kind::Cluster).await.reason;
+    let length = reason.len();
     assert!(
-        reason.len() <= 4096 && reason.starts_with(r"\u{1b}[31m"),
-        "{}",
-        reason.len()
+        length <= 4096 && reason.starts_with(r"\u{1b}[31m"),
+        "{length}"
     );
     let shown = serde_json::to_string(&control.proxies.proxies()).expect("JSON");
-    assert!(
-        shown.len() < 16 << 10 && !shown.contains("u001b"),
-        "{}",
-        shown.len()
-    );
+    let length = shown.len();
+    assert!(length < 16 << 10 && !shown.contains("u001b"), "{length}");
 }
 
 #[tokio::test]
 async fn a_stream_that_asks_for_too_much_ends() {
     let control = Control::start(snapshot()).await;
-    let many = (0..11_000).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let many: Vec<String> = (0..11_000).map(|n| format!("n{n}")).collect();
     let versions = many.iter().map(|name| (name.clone(), "v".to_owned()));
-    for (kind, request) in [
-        (
-            Kind::Endpoint,
-            DeltaDiscoveryRequest {
-                resource_names_subscribe: many.clone(),
-                ..Default::default()
-            },
-        ),
-        (
-            Kind::Endpoint,
-            DeltaDiscoveryRequest {
-                resource_names_subscribe: vec!["n".repeat(5000)],
-                ..Default::default()
-            },
-        ),
-        (
-            Kind::Cluster,
-            DeltaDiscoveryRequest {
-                initial_resource_versions: versions.collect(),
-                ..Default::default()
-            },
-        ),
+    let versions = versions.collect();
+    for (kind, names, versions) in [
+        (Kind::Endpoint, many, Default::default()),
+        (Kind::Endpoint, vec!["n".repeat(5000)], Default::default()),
+        (Kind::Cluster, Vec::new(), versions),
     ] {
-        let url = format!("http://{}", control.addr);
-        let mut client = AggregatedDiscoveryServiceClient::connect(url)
-            .await
-            .expect("a connection");
         let request = DeltaDiscoveryRequest {
-            node: Some((&node("greedy")).into()),
-            type_url: kind.type_url().into(),
-            ..request
+            resource_names_subscribe: names,
+            initial_resource_versions: versions,
+            ..hello("greedy", kind)
         };
-        let (requests, outbound) = mpsc::channel(1);
-        requests.send(request).await.expect("room for it");
-        let call = client.delta_aggregated_resources(ReceiverStream::new(outbound));
-        let mut responses = within("an answer", call)
-            .await
-            .expect("a stream")
-            .into_inner();
-        let ended = within("the end of the stream", responses.message()).await;
-        assert_eq!(ended.unwrap_err().code(), tonic::Code::InvalidArgument);
+        let mut stream = control.open_stream(Some(request)).await;
+        assert_eq!(stream.ended().await, tonic::Code::InvalidArgument);
     }
 }

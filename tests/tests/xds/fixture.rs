@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::runtime::Runtime;
 use tombolo_linux::{
     fabric::{Fabric, PodNet},
     netns::Netns,
@@ -19,8 +19,8 @@ use tombolo_plan::{AppMesh, Publisher};
 use tombolo_store::Store;
 use tombolo_tests::{ACCOUNT, Program, ProxyKind, REGION, mesh::Mesh, need};
 use tombolo_xds::{
-    ConnectedProxies, Node, Server, Snapshot,
-    server::{Peer, Source, SubscribeError},
+    ConnectedProxies, Node, Server, Status,
+    server::{Peer, Snapshots, Source},
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -39,15 +39,11 @@ pub(crate) fn runtime() -> Option<Runtime> {
 #[derive(Clone)]
 struct Observed {
     publisher: Publisher,
-    given: Arc<Mutex<HashMap<String, watch::Receiver<Arc<Snapshot>>>>>,
+    given: Arc<Mutex<HashMap<String, Snapshots>>>,
 }
 
 impl Source for Observed {
-    async fn subscribe(
-        &self,
-        node: &Node,
-        peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
+    async fn subscribe(&self, node: &Node, peer: &Peer) -> Result<Snapshots, Status> {
         let receiver = self.publisher.subscribe(node, peer).await?;
         let pod = pod_of(node).to_owned();
         self.given

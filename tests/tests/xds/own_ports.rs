@@ -47,11 +47,9 @@ fn a_connection_to_a_listener_of_a_sidecar_is_closed_and_makes_no_other() {
     let Some(mut stage) = runtime.block_on(Fixture::new()) else {
         return;
     };
-    let directory = tempfile::tempdir().expect("a directory");
-    let manifest = directory.path().join("mesh.yaml");
-    std::fs::write(&manifest, MANIFEST).expect("a file");
     runtime.block_on(async {
-        assert_eq!(stage.mesh.apply(&manifest).await, [""; 0]);
+        let dangling = stage.mesh.apply_text("mesh.yaml", MANIFEST).await;
+        assert_eq!(dangling, [""; 0]);
         stage.start_missing_sidecars().await;
         assert_eq!(stage.rejections("one node").await, [""; 0]);
     });

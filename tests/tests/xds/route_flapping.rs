@@ -1,25 +1,78 @@
 //! A route that turns back and forth faster than proxies answer: whatever the interleaving, they end with
 //! what the last change asks for, and soon.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tombolo_model::{
     Command, Scope,
-    apply::{
-        appmesh,
-        cloudmap::{self, CreateNamespace, CreateService, RegisterInstance},
-    },
+    apply::appmesh,
     appmesh::{Kind, ResourceKey, Spec},
-    cloudmap::NamespaceType,
 };
 use tombolo_plan::{AppMesh, Publisher};
 use tombolo_store::Store;
-use tombolo_tests::{ACCOUNT, REGION};
+use tombolo_tests::{ACCOUNT, REGION, mesh::Mesh};
 use tombolo_xds::{
-    self as xds, Client, ClientOptions, Node, Server, Snapshot, client::Updates,
+    self as xds, Client, ClientOptions, Node, Server, Snapshot,
     envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment,
 };
+
+/// A node `web` that calls a service whose route leads to one of two nodes, each with instances.
+const MANIFEST: &str = "
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: Mesh
+metadata: {name: m}
+spec: {namespaceSelector: {}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualNode
+metadata: {name: one, namespace: shop}
+spec:
+  awsName: one
+  podSelector: {matchLabels: {app: one}}
+  listeners: [{portMapping: {port: 9000, protocol: http}}]
+  serviceDiscovery: {awsCloudMap: {namespaceName: n, serviceName: one}}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualNode
+metadata: {name: two, namespace: shop}
+spec:
+  awsName: two
+  podSelector: {matchLabels: {app: two}}
+  listeners: [{portMapping: {port: 9000, protocol: http}}]
+  serviceDiscovery: {awsCloudMap: {namespaceName: n, serviceName: two}}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualRouter
+metadata: {name: r, namespace: shop}
+spec:
+  awsName: r
+  listeners: [{portMapping: {port: 80, protocol: http}}]
+  routes:
+  - name: x
+    httpRoute:
+      match: {prefix: /}
+      action: {weightedTargets: [{virtualNodeRef: {name: one}, weight: 1}]}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualService
+metadata: {name: back, namespace: shop}
+spec:
+  awsName: back.local
+  provider: {virtualRouter: {virtualRouterRef: {name: r}}}
+---
+apiVersion: appmesh.k8s.aws/v1beta2
+kind: VirtualNode
+metadata: {name: web, namespace: shop}
+spec:
+  awsName: web
+  podSelector: {matchLabels: {app: web}}
+  backends: [{virtualService: {virtualServiceRef: {name: back}}}]
+";
 
 /// Long enough for a busy machine; a proxy that got stuck never comes.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -29,16 +82,16 @@ const PROXIES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxies_end_with_the_last_change_whatever_they_were_doing() {
-    let mesh = Mesh::new().await;
+    let control_plane = ControlPlane::start().await;
     let mut held = Vec::new();
     for pace in 0..PROXIES {
-        held.push(follow(mesh.proxy().await, pace * 8));
+        held.push(follow(control_plane.proxy().await, pace * 8));
     }
     let mut turn = 0;
     for burst in 0..BURSTS {
         for _ in 0..=burst % 4 {
             turn += 1;
-            mesh.route(["one", "two"][turn % 2]).await;
+            control_plane.route(["one", "two"][turn % 2]).await;
             // Not a wait for anything: it moves the next change to another phase.
             for _ in 0..burst * 37 % 400 {
                 tokio::task::yield_now().await;
@@ -56,10 +109,10 @@ async fn proxies_end_with_the_last_change_whatever_they_were_doing() {
 }
 
 /// A proxy that adopts whatever comes, after some turns of the scheduler.
-fn follow(mut updates: Updates, turns: usize) -> watch::Receiver<Arc<Snapshot>> {
+fn follow(mut client: Client, turns: usize) -> watch::Receiver<Arc<Snapshot>> {
     let (sender, receiver) = watch::channel(Arc::new(Snapshot::builder(0).build()));
     tokio::spawn(async move {
-        while let Some(update) = updates.next().await {
+        while let Some(update) = client.next().await {
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }
@@ -83,48 +136,26 @@ fn leads_to(snapshot: &Snapshot, target: &str, other: &str) -> bool {
         && endpoints == Some(1)
 }
 
-struct Mesh {
+/// A control plane in this process.
+struct ControlPlane {
     store: Store,
     scope: Scope,
     publisher: Publisher,
 }
 
-impl Mesh {
-    /// A node `web` that calls a service whose route leads to one of two nodes, each with an instance.
-    async fn new() -> Self {
+impl ControlPlane {
+    async fn start() -> Self {
         let (store, scope) = (Store::memory(), Scope::new(ACCOUNT, REGION));
+        let mut mesh = Mesh::new(store.clone(), scope.clone());
+        assert_eq!(mesh.apply_text("mesh.yaml", MANIFEST).await, [""; 0]);
         let publisher = Publisher::new(store.clone(), scope.clone(), AppMesh);
-        let follow = publisher.clone();
-        tokio::spawn(async move { follow.run().await });
-        let mesh = Self {
+        let running = publisher.clone();
+        tokio::spawn(async move { running.run().await });
+        Self {
             store,
             scope,
             publisher,
-        };
-        mesh.put(ResourceKey::mesh("m"), json!({})).await;
-        mesh.instances().await;
-        for name in ["one", "two"] {
-            let spec = json!({
-                "listeners": [{"portMapping": {"port": 9000, "protocol": "http"}}],
-                "serviceDiscovery": {"awsCloudMap": {"namespaceName": "n", "serviceName": "s"}},
-            });
-            mesh.put(ResourceKey::new("m", Kind::VirtualNode, name), spec)
-                .await;
         }
-        let listening = json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
-        mesh.put(ResourceKey::new("m", Kind::VirtualRouter, "r"), listening)
-            .await;
-        mesh.route("one").await;
-        let provider = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
-        mesh.put(
-            ResourceKey::new("m", Kind::VirtualService, "back.local"),
-            provider,
-        )
-        .await;
-        let web = json!({"backends": [{"virtualService": {"virtualServiceName": "back.local"}}]});
-        mesh.put(ResourceKey::new("m", Kind::VirtualNode, "web"), web)
-            .await;
-        mesh
     }
 
     async fn route(&self, to: &str) {
@@ -132,88 +163,19 @@ impl Mesh {
             "match": {"prefix": "/"},
             "action": {"weightedTargets": [{"virtualNode": to, "weight": 1}]},
         }});
-        self.put(ResourceKey::child("m", Kind::Route, "r", "x"), spec)
-            .await;
-    }
-
-    async fn instances(&self) {
-        let namespace = CreateNamespace {
-            name: "n".into(),
-            kind: NamespaceType::HTTP,
-            vpc: None,
-            description: None,
-            soa_ttl: None,
-            creator_request_id: None,
-            tags: Vec::new(),
+        let update = appmesh::Command::Update {
+            key: ResourceKey::child("m", Kind::Route, "r", "x"),
+            spec: Spec::from_json(Kind::Route, spec).expect("a readable spec"),
+            client_token: None,
         };
-        self.run(Command::CloudMap(cloudmap::Command::CreateNamespace(
-            namespace,
-        )))
-        .await;
-        let view = self.store.view();
-        let scope = view.scope(&self.scope).expect("not empty");
-        let namespace_id = scope
-            .namespace_by_name("n")
-            .expect("made just now")
-            .id
-            .clone();
-        let service = CreateService {
-            name: "s".into(),
-            namespace_id: namespace_id.to_string(),
-            description: None,
-            dns_config: None,
-            health_check: None,
-            custom_health_check: false,
-            http_only: false,
-            creator_request_id: None,
-            tags: Vec::new(),
-        };
-        self.run(Command::CloudMap(cloudmap::Command::CreateService(service)))
-            .await;
-        let view = self.store.view();
-        let scope = view.scope(&self.scope).expect("not empty");
-        let service = scope
-            .service_by_name(&namespace_id, "s")
-            .expect("made just now");
-        let instance = RegisterInstance {
-            service_id: service.id.to_string(),
-            instance_id: "i".into(),
-            attributes: [("AWS_INSTANCE_IPV4".to_owned(), "10.0.0.1".to_owned())].into(),
-            creator_request_id: None,
-        };
-        self.run(Command::CloudMap(cloudmap::Command::RegisterInstance(
-            instance,
-        )))
-        .await;
-    }
-
-    async fn put(&self, key: ResourceKey, spec: Value) {
-        let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
-        let client_token = None;
-        let command = if self.store.view().resource(&self.scope, &key).is_some() {
-            appmesh::Command::Update {
-                key,
-                spec,
-                client_token,
-            }
-        } else {
-            appmesh::Command::Create {
-                key,
-                spec,
-                tags: Vec::new(),
-                client_token,
-            }
-        };
-        self.run(Command::AppMesh(command)).await;
-    }
-
-    async fn run(&self, command: Command) {
-        let committed = self.store.commit(self.scope.clone(), command).await;
-        committed.expect("a legal command");
+        let committed = self
+            .store
+            .commit(self.scope.clone(), Command::AppMesh(update));
+        committed.await.expect("a legal command");
     }
 
     /// A proxy of `web` over a real connection.
-    async fn proxy(&self) -> Updates {
+    async fn proxy(&self) -> Client {
         let server = Server::new(self.publisher.clone(), Default::default());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -227,6 +189,6 @@ impl Mesh {
             ..Node::default()
         };
         let options = ClientOptions::new(format!("http://{address}"), node);
-        Client::start(options).expect("an address").1
+        Client::start(options).expect("an address")
     }
 }

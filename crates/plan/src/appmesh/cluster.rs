@@ -1,8 +1,8 @@
 //! Clusters of App Mesh: their names and what is known of them from listeners.
 
 use crate::plan::{
-    AddressFamily, Cluster, Discovery, EndpointQuery, HealthCheck, Limits, OutlierDetection,
-    Protocol, Timeout,
+    AddressFamily, Cluster, Discovery, EGRESS_PORT, EndpointQuery, HealthCheck, Limits,
+    OutlierDetection, Protocol, Timeout,
 };
 use std::{sync::Arc, time::Duration};
 use tombolo_model::appmesh::{
@@ -28,28 +28,23 @@ pub(super) const DEFAULT_TIMEOUT: Timeout = Timeout {
 
 const EGRESS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const INGRESS_CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
-/// Where a gateway takes requests from itself: the port to which a sidecar's outgoing traffic is redirected.
-const SELF_REDIRECT_PORT: u16 = crate::plan::EGRESS_PORT;
 
+/// The name of [`local`].
 pub(super) fn ingress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
-    format!(
-        "cds_ingress_{mesh}_{node}_{}_{}",
-        mapping.protocol.word(),
-        mapping.port
-    )
-    .into()
+    name("ingress", mesh, node, mapping)
 }
 
+/// The name of [`remote`].
 pub(super) fn egress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
-    format!(
-        "cds_egress_{mesh}_{node}_{}_{}",
-        mapping.protocol.word(),
-        mapping.port
-    )
-    .into()
+    name("egress", mesh, node, mapping)
 }
 
-/// The name tells the listener when there are several (facts/appmesh-api.md §7).
+fn name(direction: &str, mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
+    let PortMapping { port, protocol } = mapping;
+    format!("cds_{direction}_{mesh}_{node}_{}_{port}", protocol.word()).into()
+}
+
+/// The name of [`self_redirect`]; it tells the listener where there are several (facts/appmesh-api.md §7).
 pub(super) fn self_redirect_name(
     mesh: &str,
     gateway: &str,
@@ -62,7 +57,7 @@ pub(super) fn self_redirect_name(
         format!("{}_", mapping.port)
     };
     format!(
-        "cds_ingress_{mesh}_{gateway}_self_redirect_{listener}{}_{SELF_REDIRECT_PORT}",
+        "cds_ingress_{mesh}_{gateway}_self_redirect_{listener}{}_{EGRESS_PORT}",
         mapping.protocol.word()
     )
     .into()
@@ -77,35 +72,38 @@ pub(super) fn protocol(protocol: spec::Protocol) -> Protocol {
     }
 }
 
-/// The application beside the proxy. Its connection pool limits apply here and nowhere else.
-pub(super) fn local(node: &ResourceKey, listener: &Listener, ipv6: bool) -> Cluster {
+/// A cluster without limits and checks.
+fn plain(origin: &ResourceKey, discovery: Discovery, protocol: Protocol) -> Cluster {
     Cluster {
-        origin: node.to_string().into(),
-        discovery: Discovery::Local {
-            port: listener.port_mapping.port,
-            ipv6,
-        },
-        protocol: protocol(listener.port_mapping.protocol),
-        connect_timeout: INGRESS_CONNECT_TIMEOUT,
-        limits: limits(listener.connection_pool),
+        origin: origin.to_string().into(),
+        discovery,
+        protocol,
+        connect_timeout: EGRESS_CONNECT_TIMEOUT,
+        limits: Limits::default(),
         health_check: None,
         outlier: None,
     }
 }
 
-/// The way of a gateway back to itself, where the limits of its listener apply.
-pub(super) fn self_redirect(gateway: &ResourceKey, listener: &VirtualGatewayListener) -> Cluster {
+/// The application beside the proxy. The limits of the listener's connection pool apply here and nowhere else.
+pub(super) fn local(node: &ResourceKey, listener: &Listener, ipv6: bool) -> Cluster {
+    let port = listener.port_mapping.port;
+    let discovery = Discovery::Local { port, ipv6 };
     Cluster {
-        origin: gateway.to_string().into(),
-        discovery: Discovery::Local {
-            port: SELF_REDIRECT_PORT,
-            ipv6: false,
-        },
-        protocol: protocol(listener.port_mapping.protocol),
         connect_timeout: INGRESS_CONNECT_TIMEOUT,
         limits: limits(listener.connection_pool),
-        health_check: None,
-        outlier: None,
+        ..plain(node, discovery, protocol(listener.port_mapping.protocol))
+    }
+}
+
+/// The gateway itself, as it sends requests back to itself. The limits of the listener apply here.
+pub(super) fn self_redirect(gateway: &ResourceKey, listener: &VirtualGatewayListener) -> Cluster {
+    let (port, ipv6) = (EGRESS_PORT, false);
+    let discovery = Discovery::Local { port, ipv6 };
+    Cluster {
+        connect_timeout: INGRESS_CONNECT_TIMEOUT,
+        limits: limits(listener.connection_pool),
+        ..plain(gateway, discovery, protocol(listener.port_mapping.protocol))
     }
 }
 
@@ -158,11 +156,6 @@ pub(super) fn remote(
         },
     };
     Cluster {
-        origin: node.to_string().into(),
-        discovery,
-        protocol: protocol(listener.port_mapping.protocol),
-        connect_timeout: EGRESS_CONNECT_TIMEOUT,
-        limits: Limits::default(),
         health_check: listener.health_check.as_ref().map(|check| HealthCheck {
             protocol: protocol(check.protocol),
             path: check.path.clone().unwrap_or_else(|| "/".into()),
@@ -180,19 +173,12 @@ pub(super) fn remote(
                 ejection: outlier.base_ejection_duration.length(),
                 percent: outlier.max_ejection_percent,
             }),
+        ..plain(node, discovery, protocol(listener.port_mapping.protocol))
     }
 }
 
 pub(super) fn original_destination(node: &ResourceKey) -> Cluster {
-    Cluster {
-        origin: node.to_string().into(),
-        discovery: Discovery::OriginalDestination,
-        protocol: Protocol::Http1,
-        connect_timeout: EGRESS_CONNECT_TIMEOUT,
-        limits: Limits::default(),
-        health_check: None,
-        outlier: None,
-    }
+    plain(node, Discovery::OriginalDestination, Protocol::Http1)
 }
 
 pub(super) fn prefers_ipv6(preference: Option<IpPreference>) -> bool {

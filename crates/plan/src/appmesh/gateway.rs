@@ -1,27 +1,21 @@
 //! Virtual gateways and their routes.
 
 use super::{Compiler, access_log, cluster, matching, node::client_policy};
-use crate::{
-    dialect::Topic,
-    plan::{
-        EGRESS_PORT, Gateway, GatewayListener, Handler, HeaderMatch, PathRewrite, RequestRewrite,
-        Route, SERVICE_HEADER, Target, Timeout, ValueMatch,
-    },
+use crate::plan::{
+    EGRESS_PORT, Gateway, GatewayListener, Handler, HeaderMatch, PathRewrite, RequestRewrite,
+    Route, SERVICE_HEADER, Target, Timeout, ValueMatch,
 };
 use std::sync::Arc;
-use tombolo_model::{
-    RecordKey,
-    appmesh::{
-        Kind, ResourceKey, Spec,
-        spec::{
-            GatewayRouteSpec, VirtualGatewaySpec,
-            gateway_route::{
-                GatewayRouteTarget, HostnameRewrite, HttpGatewayRouteMatch,
-                HttpGatewayRouteRewrite, Switch,
-            },
-            matching::HostnameMatch,
-            tls::ClientPolicy,
+use tombolo_model::appmesh::{
+    Kind, ResourceKey, Spec,
+    spec::{
+        GatewayRouteSpec, VirtualGatewaySpec,
+        gateway_route::{
+            GatewayRouteTarget, HostnameRewrite, HttpGatewayRouteMatch, HttpGatewayRouteRewrite,
+            Switch,
         },
+        matching::HostnameMatch,
+        tls::ClientPolicy,
     },
 };
 
@@ -36,16 +30,13 @@ impl Compiler<'_, '_, '_> {
     pub(super) fn gateway(&mut self, key: &ResourceKey, spec: &VirtualGatewaySpec) {
         self.plan.access_log = spec.logging.as_ref().and_then(access_log);
         self.plan.dual_stack = self.objects.mesh_preference().is_some();
-        let children = Topic::Children(RecordKey::Resource(key.clone()));
-        self.context.reads().note(children);
-        let scope = self.objects.scope;
-        let routes: Vec<(&ResourceKey, &GatewayRouteSpec)> = scope
-            .members(&key.mesh, Kind::GatewayRoute, Some(&key.name))
-            .filter_map(|route| match &route.spec {
-                Spec::GatewayRoute(spec) => Some((&route.key, &**spec)),
+        let reads = self.context.reads();
+        let routes = self
+            .objects
+            .children(reads, key, Kind::GatewayRoute, |spec| match spec {
+                Spec::GatewayRoute(spec) => Some(&**spec),
                 _ => None,
-            })
-            .collect();
+            });
         let mut gateway = Gateway::default();
         let is_only = spec.listeners.len() == 1;
         let policy = client_policy(spec.backend_defaults.as_ref());
@@ -125,7 +116,7 @@ impl Compiler<'_, '_, '_> {
         matcher.headers.extend(hostname.and_then(host));
         rewrite.set_headers.push((SERVICE_HEADER.to_owned(), mark));
         Some(Route {
-            origin: key.to_string().into(),
+            origin: Some(key.to_string().into()),
             name: key.name.to_string(),
             matcher,
             targets: vec![Target {
@@ -177,8 +168,12 @@ impl Compiler<'_, '_, '_> {
             .iter()
             .any(|route| route.matcher.headers.contains(&is_marked))
         {
-            for route in hosts.iter().flat_map(|host| &host.routes) {
+            for (host, route) in hosts
+                .iter()
+                .flat_map(|host| host.routes.iter().map(move |route| (host, route)))
+            {
                 let mut route = route.clone();
+                route.origin = route.origin.or_else(|| host.origin.clone());
                 route.matcher.headers.push(is_marked.clone());
                 route.rewrite.remove_headers.push(SERVICE_HEADER.to_owned());
                 service_routes.push(route);

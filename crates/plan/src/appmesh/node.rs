@@ -153,11 +153,9 @@ impl Compiler<'_, '_, '_> {
         let amazon = open(self, format!("cds_egress_{mesh}_amazonaws"));
         for outbound in &mut ports.outbound {
             if let Handler::Http(hosts) = &mut outbound.handler {
-                hosts.push(
-                    open_host(&self.plan.origin, "amazonaws", "*.amazonaws.com", &amazon).into(),
-                );
+                hosts.push(open_host("amazonaws", "*.amazonaws.com", &amazon).into());
                 if let EgressPolicy::PassThrough(cluster) = &self.plan.egress {
-                    hosts.push(open_host(&self.plan.origin, "passthrough", "*", cluster).into());
+                    hosts.push(open_host("passthrough", "*", cluster).into());
                 }
             }
         }
@@ -202,13 +200,13 @@ pub(super) fn client_policy(defaults: Option<&BackendDefaults>) -> Option<&Clien
 }
 
 /// A host whose requests go wherever they were going.
-fn open_host(origin: &Arc<str>, name: &str, domain: &str, cluster: &Arc<str>) -> VirtualHost {
+fn open_host(name: &str, domain: &str, cluster: &Arc<str>) -> VirtualHost {
     VirtualHost {
-        origin: origin.clone(),
+        origin: None,
         name: name.to_owned(),
         domains: vec![domain.to_owned()],
         routes: vec![Route {
-            origin: origin.clone(),
+            origin: None,
             name: name.to_owned(),
             matcher: Match::everything(),
             targets: vec![Target {

@@ -2,19 +2,15 @@
 
 use super::{Objects, cloudmap, cluster, matching, retry, warn};
 use crate::{
-    dialect::{Reads, ServicePlan, Topic},
+    dialect::{Reads, ServicePlan},
     plan::{Discovery, Handler, Match, RequestRewrite, Route, Target, TcpRoute, VirtualHost},
 };
 use std::sync::Arc;
-use tombolo_model::{
-    RecordKey,
-    appmesh::{
-        Kind, ResourceKey, Spec,
-        spec::{
-            PortMapping, Protocol, RouteSpec, VirtualRouterSpec,
-            route::{RouteAction, WeightedTarget},
-            virtual_service::Provider,
-        },
+use tombolo_model::appmesh::{
+    Kind, ResourceKey, Spec,
+    spec::{
+        PortMapping, Protocol, RouteSpec, VirtualRouterSpec, route::WeightedTarget,
+        virtual_service::Provider,
     },
 };
 
@@ -92,7 +88,7 @@ impl<'a> ServiceCompiler<'a, '_> {
                 })
             } else {
                 self.http(vec![Route {
-                    origin: self.service.to_string().into(),
+                    origin: None,
                     name,
                     matcher: Match::everything(),
                     targets,
@@ -106,16 +102,12 @@ impl<'a> ServiceCompiler<'a, '_> {
     }
 
     fn provided_by_router(&mut self, router: &ResourceKey, spec: &VirtualRouterSpec) {
-        self.reads
-            .note(Topic::Children(RecordKey::Resource(router.clone())));
-        let scope = self.objects.scope;
-        let routes: Vec<(&ResourceKey, &RouteSpec)> = scope
-            .members(&router.mesh, Kind::Route, Some(&router.name))
-            .filter_map(|route| match &route.spec {
-                Spec::Route(spec) => Some((&route.key, &**spec)),
+        let routes = self
+            .objects
+            .children(self.reads, router, Kind::Route, |spec| match spec {
+                Spec::Route(spec) => Some(&**spec),
                 _ => None,
-            })
-            .collect();
+            });
         for mapping in spec.listeners() {
             let here = routes
                 .iter()
@@ -160,27 +152,22 @@ impl<'a> ServiceCompiler<'a, '_> {
         spec: &RouteSpec,
         mapping: PortMapping,
     ) -> Option<(Option<u32>, Route)> {
-        let (matcher, action, policy, timeout): (_, &RouteAction, _, _) =
-            if let Some(route) = spec.http_route.as_ref().or(spec.http2_route.as_ref()) {
+        let http = spec.http_route.as_ref().or(spec.http2_route.as_ref());
+        let (matcher, action, policy, timeout) = match (http, &spec.grpc_route) {
+            (Some(route), _) => {
+                let policy = route.retry_policy.as_ref();
                 let matcher = matching::http(&route.matcher);
-                (
-                    matcher,
-                    &route.action,
-                    route.retry_policy.as_ref(),
-                    route.timeout,
-                )
-            } else {
-                let route = spec.grpc_route.as_ref()?;
+                (matcher, &route.action, policy, route.timeout)
+            }
+            (None, Some(route)) => {
+                let policy = route.retry_policy.as_ref();
                 let matcher = matching::grpc(&route.matcher);
-                (
-                    matcher,
-                    &route.action,
-                    route.retry_policy.as_ref(),
-                    route.timeout,
-                )
-            };
+                (matcher, &route.action, policy, route.timeout)
+            }
+            (None, None) => return None,
+        };
         let route = Route {
-            origin: key.to_string().into(),
+            origin: Some(key.to_string().into()),
             name: key.name.to_string(),
             matcher,
             targets: self.targets(&action.weighted_targets, mapping),
@@ -252,7 +239,7 @@ impl<'a> ServiceCompiler<'a, '_> {
 
     fn http(&self, routes: Vec<Route>) -> Handler {
         let host = VirtualHost {
-            origin: self.service.to_string().into(),
+            origin: Some(self.service.to_string().into()),
             name: self.service.name.to_string(),
             domains: vec![self.service.name.to_ascii_lowercase()],
             routes,

@@ -1,7 +1,6 @@
 use super::*;
 use crate::{
-    Shared,
-    plan::{Discovery, EgressPolicy, Handler, PathMatch, Protocol, VirtualHost},
+    plan::{Discovery, EgressPolicy, Handler, PathMatch, Protocol, SharedVirtualHost},
     sample::{
         MESH, NAMESPACE, Sample, caller, compile, concerns, listening, node, provided, registered,
         route, routed, router, service, shares, weighted,
@@ -19,7 +18,7 @@ fn drop_all() -> Value {
 }
 
 /// The virtual hosts of an outbound port.
-fn hosts(plan: &Plan, port: u16) -> &[Shared<VirtualHost>] {
+fn hosts(plan: &Plan, port: u16) -> &[SharedVirtualHost] {
     let outbound = plan.outbound.iter().find(|outbound| outbound.port == port);
     match &outbound.expect("the port is planned").handler {
         Handler::Http(hosts) => hosts,

@@ -50,7 +50,7 @@ pub(super) fn resource(name: &str, plan: &Cluster) -> Resource {
         // An endpoint that the registry took away gets nothing more, even while a check still says
         // that it is well.
         ignore_health_on_host_removal: true,
-        metadata: origin(&plan.origin),
+        metadata: Some(origin(&plan.origin)),
         ..Default::default()
     };
     if let Some(protocol) = protocol_options(plan) {

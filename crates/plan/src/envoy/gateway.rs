@@ -7,7 +7,6 @@ use super::{
     route::{self, inbound_name, outbound_name},
 };
 use crate::plan::{EGRESS_PORT, Gateway, GatewayListener, Plan};
-use prost::Message;
 use tombolo_xds::{
     Kind, Resource,
     envoy::pb::envoy::config::{
@@ -55,45 +54,33 @@ pub(super) fn update(
         } = listener;
         let statistics = ingress_statistics(gateway.listeners.len(), *protocol, *port);
         let table = inbound_name(*port);
-        let filter = http(plan.access_log.as_ref(), statistics, table.clone());
+        snapshot.insert(route::table(&table, routes));
+        let filter = http(plan.access_log.as_ref(), statistics, table);
         let address = any_address(plan.dual_stack, *port);
         let direction = TrafficDirection::Inbound;
-        snapshot.insert(one(
+        snapshot.insert(listener_of(
             plan,
             name_of(*port),
-            address,
-            *port,
+            (address, *port),
             direction,
             filter,
-            &table,
         ));
-        snapshot.insert(route::table(&plan.origin, &table, routes));
     }
     // Nobody but the gateway itself may mark requests. They were logged when they came in.
     let table = outbound_name(EGRESS_PORT);
-    let filter = http(None, "egress".into(), table.clone());
-    let address = socket("127.0.0.1", EGRESS_PORT);
+    snapshot.insert(route::table(&table, &gateway.service_routes));
+    let filter = http(None, "egress".into(), table);
+    let address = (socket("127.0.0.1", EGRESS_PORT), EGRESS_PORT);
     let direction = TrafficDirection::Outbound;
-    snapshot.insert(one(
-        plan,
-        back,
-        address,
-        EGRESS_PORT,
-        direction,
-        filter,
-        &table,
-    ));
-    snapshot.insert(route::table(&plan.origin, &table, &gateway.service_routes));
+    snapshot.insert(listener_of(plan, back, address, direction, filter));
 }
 
-fn one(
+fn listener_of(
     plan: &Plan,
     name: String,
-    address: Address,
-    port: u16,
+    (address, port): (Address, u16),
     direction: TrafficDirection,
     filter: Option<Filter>,
-    table: &str,
 ) -> Resource {
     let message = Listener {
         name: name.clone(),
@@ -104,15 +91,8 @@ fn one(
             filters: filter.into_iter().collect(),
             ..Default::default()
         }],
-        metadata: origin(&plan.origin),
+        metadata: Some(origin(&plan.origin)),
         ..Default::default()
     };
-    let references = vec![route::reference(table)];
-    Resource::assemble(
-        Kind::Listener,
-        name,
-        &message.encode_to_vec(),
-        &[],
-        references,
-    )
+    Resource::encode(name, &message)
 }

@@ -157,7 +157,7 @@ fn redirected(
         }],
         filter_chains: own.into_iter().chain(chains).collect(),
         default_filter_chain,
-        metadata: origin(&plan.origin),
+        metadata: Some(origin(&plan.origin)),
         ..Default::default()
     };
     Resource::assemble(Kind::Listener, name, &message.encode_to_vec(), &[], tables)
@@ -196,8 +196,11 @@ fn outbound_chain(plan: &Plan, outbound: &Outbound) -> FilterChain {
         Handler::Tcp(route) => tcp_proxy(plan, "egress", &route.targets, limit(route.idle)),
     };
     let mut chain = chain(outbound.port, &outbound.destinations, filter);
-    if let (Handler::Tcp(route), false) = (&outbound.handler, outbound.destinations.is_empty()) {
-        chain.name = format!("{}_{}", chain.name, route.name);
+    if let Handler::Tcp(route) = &outbound.handler {
+        chain.metadata = Some(origin(&route.origin));
+        if !outbound.destinations.is_empty() {
+            chain.name = format!("{}_{}", chain.name, route.name);
+        }
     }
     chain
 }

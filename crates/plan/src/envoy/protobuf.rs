@@ -1,5 +1,6 @@
 //! Protobuf's wrapped values.
 
+use std::sync::Arc;
 use tombolo_xds::envoy::pb::{
     envoy::config::core::v3::{
         Address, AggregatedConfigSource, ApiVersion, ConfigSource, Metadata, SocketAddress,
@@ -29,15 +30,15 @@ const ORIGIN: &str = "tombolo";
 
 /// Metadata that says which object a resource comes from. One entry in each map: hash maps of more are encoded in
 /// another order each time.
-pub(super) fn origin(object: &str) -> Option<Metadata> {
+pub(super) fn origin(object: &Arc<str>) -> Metadata {
     let object = Value {
-        kind: Some(value::Kind::StringValue(object.to_owned())),
+        kind: Some(value::Kind::StringValue(object.to_string())),
     };
     let fields = [("object".to_owned(), object)].into();
-    Some(Metadata {
+    Metadata {
         filter_metadata: [(ORIGIN.to_owned(), Struct { fields })].into(),
         ..Default::default()
-    })
+    }
 }
 
 pub(super) fn number(value: u32) -> Option<UInt32Value> {

@@ -1,15 +1,11 @@
 //! Route configurations: one for each inbound and outbound HTTP port.
 
-use super::protobuf::{self, duration, limit, number, pack, yes};
-use crate::{
-    plan::{
-        Handler, HeaderMatch, Inbound, Match, PathMatch, PathRewrite, Plan, Protocol,
-        RequestRewrite, Retry, Route, Target, ValueMatch, VirtualHost,
-    },
-    shared::Shared,
+use super::protobuf::{duration, limit, number, origin, pack, yes};
+use crate::plan::{
+    Handler, HeaderMatch, Inbound, Match, PathMatch, PathRewrite, Plan, Protocol, RequestRewrite,
+    Retry, Route, SharedVirtualHost, Target, ValueMatch, VirtualHost,
 };
 use prost::Message;
-use std::sync::Arc;
 use tombolo_xds::{
     Kind, Resource,
     envoy::pb::envoy::{
@@ -71,7 +67,7 @@ pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builde
     }
     for inbound in plan.inbound.iter().filter(|inbound| is_http(inbound)) {
         if !before.contains(inbound) {
-            snapshot.insert(table_of_application(&plan.origin, inbound));
+            snapshot.insert(table_of_application(inbound));
         }
     }
     let mut before = previous.into_iter().flat_map(tables).peekable();
@@ -81,7 +77,7 @@ pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builde
         }
         let other = before.next_if(|(other, _)| *other == port);
         if other.is_none_or(|(_, other)| other != hosts) {
-            snapshot.insert(configuration(&plan.origin, &outbound_name(port), hosts));
+            snapshot.insert(configuration(&outbound_name(port), hosts));
         }
     }
     for (gone, _) in before {
@@ -94,7 +90,7 @@ fn is_http(inbound: &Inbound) -> bool {
 }
 
 /// The hosts of the ports that carry HTTP, in the order of ports.
-fn tables(plan: &Plan) -> impl Iterator<Item = (u16, &Vec<Shared<VirtualHost>>)> {
+fn tables(plan: &Plan) -> impl Iterator<Item = (u16, &Vec<SharedVirtualHost>)> {
     plan.outbound
         .iter()
         .filter_map(|outbound| match &outbound.handler {
@@ -104,9 +100,9 @@ fn tables(plan: &Plan) -> impl Iterator<Item = (u16, &Vec<Shared<VirtualHost>>)>
 }
 
 /// Everything that reaches the port is for the application.
-fn table_of_application(origin: &Arc<str>, inbound: &Inbound) -> Resource {
+fn table_of_application(inbound: &Inbound) -> Resource {
     let route = Route {
-        origin: origin.clone(),
+        origin: None,
         name: "local".into(),
         matcher: Match::everything(),
         targets: vec![Target {
@@ -118,32 +114,31 @@ fn table_of_application(origin: &Arc<str>, inbound: &Inbound) -> Resource {
         rewrite: RequestRewrite::default(),
     };
     let host = VirtualHost {
-        origin: origin.clone(),
+        origin: None,
         name: "local".into(),
         domains: vec!["*".into()],
         routes: vec![route],
     };
-    configuration(origin, &inbound_name(inbound.port), &[host.into()])
+    configuration(&inbound_name(inbound.port), &[host.into()])
 }
 
 /// A table for requests to any host.
-pub(super) fn table(origin: &Arc<str>, name: &str, routes: &[Route]) -> Resource {
+pub(super) fn table(name: &str, routes: &[Route]) -> Resource {
     let host = VirtualHost {
-        origin: origin.clone(),
+        origin: None,
         name: "all".into(),
         domains: vec!["*".into()],
         routes: routes.to_vec(),
     };
-    configuration(origin, name, &[host.into()])
+    configuration(name, &[host.into()])
 }
 
 /// A table of hosts that may be shared with other tables, encoded.
-fn configuration(origin: &str, name: &str, hosts: &[Shared<VirtualHost>]) -> Resource {
+fn configuration(name: &str, hosts: &[SharedVirtualHost]) -> Resource {
     let head = RouteConfiguration {
         name: name.to_owned(),
         validate_clusters: Some(Default::default()),
         ignore_port_in_host_matching: true,
-        metadata: protobuf::origin(origin),
         ..Default::default()
     };
     let hosts: Vec<&Part> = hosts.iter().map(|host| host.encoded(part)).collect();
@@ -164,7 +159,7 @@ fn virtual_host(host: &VirtualHost) -> route::VirtualHost {
         name: host.name.clone(),
         domains: host.domains.clone(),
         routes: host.routes.iter().map(one_route).collect(),
-        metadata: protobuf::origin(&host.origin),
+        metadata: host.origin.as_ref().map(origin),
         ..Default::default()
     }
 }
@@ -207,7 +202,7 @@ fn one_route(route: &Route) -> route::Route {
         action: Some(action),
         request_headers_to_add: set.collect(),
         request_headers_to_remove: route.rewrite.remove_headers.clone(),
-        metadata: protobuf::origin(&route.origin),
+        metadata: route.origin.as_ref().map(origin),
         ..Default::default()
     }
 }

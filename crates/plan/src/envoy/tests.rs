@@ -28,6 +28,7 @@ use tombolo_xds::{
         },
     },
     envoy::pb::google::protobuf::value,
+    resource::Body,
 };
 
 fn snapshot(sample: &Sample, name: &str) -> Snapshot {
@@ -46,24 +47,8 @@ fn of(sample: &Sample, workload: &ResourceKey) -> Snapshot {
     snapshot.build()
 }
 
-fn listener(snapshot: &Snapshot, name: &str) -> Listener {
-    let resource = snapshot
-        .get(Kind::Listener, name)
-        .expect("the listener is there");
-    resource.decode().expect("our own bytes")
-}
-
-fn routes(snapshot: &Snapshot, name: &str) -> RouteConfiguration {
-    let resource = snapshot
-        .get(Kind::Route, name)
-        .expect("the routes are there");
-    resource.decode().expect("our own bytes")
-}
-
-fn cluster(snapshot: &Snapshot, name: &str) -> Cluster {
-    let resource = snapshot
-        .get(Kind::Cluster, name)
-        .expect("the cluster is there");
+fn get<M: Body>(snapshot: &Snapshot, name: &str) -> M {
+    let resource = snapshot.get(M::KIND, name).expect(name);
     resource.decode().expect("our own bytes")
 }
 
@@ -110,7 +95,7 @@ fn busy() -> Sample {
 #[test]
 fn a_plan_becomes_resources_that_refer_to_nothing_missing() {
     let snapshot = snapshot(&busy(), "web");
-    snapshot.check_consistency().expect("consistent");
+    assert_eq!(snapshot.missing().next(), None);
     let names = |kind| -> Vec<String> {
         snapshot
             .resources(kind)
@@ -143,7 +128,7 @@ fn a_plan_becomes_resources_that_refer_to_nothing_missing() {
 
 #[test]
 fn a_listener_tells_connections_apart_by_the_port_they_were_going_to() {
-    let listener = listener(&snapshot(&busy(), "web"), "lds_egress_0.0.0.0_15001");
+    let listener = get::<Listener>(&snapshot(&busy(), "web"), "lds_egress_0.0.0.0_15001");
     let ports: Vec<_> = listener
         .filter_chains
         .iter()
@@ -170,8 +155,8 @@ fn a_listener_tells_connections_apart_by_the_port_they_were_going_to() {
 fn a_node_that_calls_nobody_still_has_a_listener_that_refuses() {
     let sample = Sample::new(json!({})).with(&node("quiet"), caller(&[]));
     let snapshot = snapshot(&sample, "quiet");
-    snapshot.check_consistency().expect("consistent");
-    let listener = listener(&snapshot, "lds_egress_0.0.0.0_15001");
+    assert_eq!(snapshot.missing().next(), None);
+    let listener = get::<Listener>(&snapshot, "lds_egress_0.0.0.0_15001");
     assert!(listener.default_filter_chain.is_none());
     assert!(!listener.filter_chains.is_empty(), "Envoy demands one");
     assert!(
@@ -192,7 +177,7 @@ fn a_node_that_calls_nobody_still_has_a_listener_that_refuses() {
 fn connections_to_the_listeners_themselves_are_closed() {
     let snapshot = snapshot(&busy(), "web");
     for name in ["lds_ingress_0.0.0.0_15000", "lds_egress_0.0.0.0_15001"] {
-        let listener = listener(&snapshot, name);
+        let listener = get::<Listener>(&snapshot, name);
         for (chain, port) in listener.filter_chains.iter().zip([15000, 15001]) {
             let matcher = chain.filter_chain_match.as_ref().expect("it has a match");
             let matched = matcher.destination_port.as_ref().map(|port| port.value);
@@ -203,7 +188,7 @@ fn connections_to_the_listeners_themselves_are_closed() {
 
 #[test]
 fn what_passes_through_may_be_silent_for_as_long_as_envoy_allows_by_default() {
-    let listener = listener(&snapshot(&busy(), "web"), "lds_egress_0.0.0.0_15001");
+    let listener = get::<Listener>(&snapshot(&busy(), "web"), "lds_egress_0.0.0.0_15001");
     let chain = listener.default_filter_chain.expect("ALLOW_ALL");
     let Some(ConfigType::TypedConfig(any)) = &chain.filters[0].config_type else {
         panic!("a filter has its configuration");
@@ -250,7 +235,7 @@ fn a_host_stays_ejected_for_its_time_and_is_checked_as_often_without_traffic_as_
         "healthyThreshold": 2, "unhealthyThreshold": 2,
     });
     let snapshot = snapshot(&busy().with(&node("light"), backend), "web");
-    let cluster = cluster(&snapshot, "cds_egress_m_light_http_9000");
+    let cluster = get::<Cluster>(&snapshot, "cds_egress_m_light_http_9000");
     let check = &cluster.health_checks[0];
     assert_eq!(check.no_traffic_interval, check.interval);
     let outlier = cluster.outlier_detection.expect("it was asked for");
@@ -260,7 +245,7 @@ fn a_host_stays_ejected_for_its_time_and_is_checked_as_often_without_traffic_as_
 
 #[test]
 fn weights_are_passed_on_as_they_were_given() {
-    let routes = routes(&snapshot(&busy(), "web"), "rds_egress_http_8081");
+    let routes = get::<RouteConfiguration>(&snapshot(&busy(), "web"), "rds_egress_http_8081");
     let host = &routes.virtual_hosts[0];
     assert_eq!(host.domains, ["shade.shop"]);
     assert!(
@@ -298,7 +283,7 @@ fn a_route_that_leads_nowhere_answers_503() {
         &route("shade", "all"),
         weighted(&[("light", 0), ("dark", 0)]),
     );
-    let routes = routes(&snapshot(&sample, "web"), "rds_egress_http_8081");
+    let routes = get::<RouteConfiguration>(&snapshot(&sample, "web"), "rds_egress_http_8081");
     let Some(Action::DirectResponse(answer)) = &routes.virtual_hosts[0].routes[0].action else {
         panic!("it answers by itself");
     };
@@ -314,7 +299,7 @@ fn clusters_find_their_endpoints_where_the_plan_says() {
         ("cds_ingress_m_web_http_8080", DiscoveryType::Static),
         ("cds_egress_m_passthrough", DiscoveryType::OriginalDst),
     ] {
-        let found = cluster(&snapshot, name).cluster_discovery_type;
+        let found = get::<Cluster>(&snapshot, name).cluster_discovery_type;
         assert_eq!(
             found,
             Some(ClusterDiscoveryType::Type(expected.into())),
@@ -379,7 +364,7 @@ fn a_json_log_of_many_members_is_encoded_in_order() {
     for _ in 0..8 {
         assert_eq!(one, snapshot(&sample, "web"));
     }
-    let listener = listener(&one, "lds_ingress_0.0.0.0_15000");
+    let listener = get::<Listener>(&one, "lds_ingress_0.0.0.0_15000");
     let chain = listener.filter_chains.last().expect("a chain");
     let Some(ConfigType::TypedConfig(any)) = &chain.filters[0].config_type else {
         panic!("a filter has its configuration");
@@ -415,22 +400,31 @@ fn every_resource_names_the_object_that_it_comes_from() {
         };
         object
     };
-    let shade = cluster(&snapshot, "cds_egress_m_light_http_9000");
+    let shade = get::<Cluster>(&snapshot, "cds_egress_m_light_http_9000");
     assert_eq!(object(shade.metadata), "mesh/m/virtualNode/light");
-    let egress = listener(&snapshot, "lds_egress_0.0.0.0_15001");
-    assert_eq!(object(egress.metadata), "mesh/m/virtualNode/web");
-    let table = routes(&snapshot, "rds_egress_http_8081");
-    assert_eq!(object(table.metadata), "mesh/m/virtualNode/web");
-    let host = &table.virtual_hosts[0];
-    assert_eq!(
-        object(host.metadata.clone()),
-        "mesh/m/virtualService/shade.shop"
-    );
-    let route = &host.routes[0];
-    assert_eq!(
-        object(route.metadata.clone()),
-        "mesh/m/virtualRouter/shade/route/all"
-    );
+    let egress = get::<Listener>(&snapshot, "lds_egress_0.0.0.0_15001");
+    assert_eq!(object(egress.metadata.clone()), "mesh/m/virtualNode/web");
+    let cache = egress
+        .filter_chains
+        .iter()
+        .find(|chain| chain.name == "port_6379");
+    let cache = cache.expect("the chain is there").metadata.clone();
+    assert_eq!(object(cache), "mesh/m/virtualRouter/cache/route/all");
+    let table = get::<RouteConfiguration>(&snapshot, "rds_egress_http_8081");
+    assert_eq!(table.metadata, None, "its listener's");
+    let [shade, outside] = &table.virtual_hosts[..2] else {
+        panic!("more than one host");
+    };
+    let [route] = &shade.routes[..] else {
+        panic!("one route");
+    };
+    let service = "mesh/m/virtualService/shade.shop";
+    assert_eq!(object(shade.metadata.clone()), service);
+    let all = "mesh/m/virtualRouter/shade/route/all";
+    assert_eq!(object(route.metadata.clone()), all);
+    assert_eq!(outside.name, "amazonaws");
+    assert_eq!(outside.metadata, None, "its listener's");
+    assert_eq!(outside.routes[0].metadata, None, "its host's");
 }
 
 #[test]

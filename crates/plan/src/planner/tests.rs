@@ -1,7 +1,7 @@
 use super::*;
 use crate::sample::{
-    NAMESPACE, Sample, caller, listening, node, registered, route, routed, router, scope, service,
-    shares, weighted,
+    MESH, NAMESPACE, Sample, caller, create_namespace, create_service, listening, node, provided,
+    put, register, registered, route, routed, router, scope, service, shares, weighted,
 };
 use crate::{
     AppMesh, Plan,
@@ -15,12 +15,9 @@ use tombolo_model::{
     apply::{appmesh, cloudmap},
     appmesh::ResourceKey,
     cloudmap::Health,
-    entropy::Entropy,
 };
-use tombolo_telemetry::Causes;
-use tombolo_xds::Node;
-
-type Receiver = watch::Receiver<Arc<Snapshot>>;
+use tombolo_telemetry::{Causes, metrics::seconds};
+use tombolo_xds::{Code, Kind, Node, Resource};
 
 fn workload(name: &str) -> Workload {
     Workload {
@@ -34,19 +31,18 @@ fn planner() -> Planner {
 }
 
 /// What a proxy of this node is given.
-fn subscribe(planner: &mut Planner, sample: &Sample, name: &str) -> Receiver {
+fn subscribe(planner: &mut Planner, sample: &Sample, name: &str) -> Snapshots {
     let receiver = planner.follow(&sample.view, &workload(name));
     receiver.expect("the node exists")
 }
 
 fn update(planner: &mut Planner, sample: &Sample, changes: &[Change]) {
-    let propagation = Arc::new(Propagation::new(sample.view.revision, &Causes::default()));
-    planner.update(&sample.view, changes, &propagation);
+    planner.update(&sample.view, changes, &propagation(sample));
 }
 
-fn recompile(planner: &mut Planner, sample: &Sample) -> usize {
-    let propagation = Arc::new(Propagation::new(sample.view.revision, &Causes::default()));
-    planner.recompile(&sample.view, &propagation)
+fn propagation(sample: &Sample) -> Arc<Propagation> {
+    let revision = sample.view.revision;
+    Arc::new(Propagation::new(revision, &Causes::default(), seconds()))
 }
 
 /// A whole round.
@@ -57,7 +53,7 @@ fn verify(planner: &mut Planner, sample: &Sample) -> usize {
 }
 
 fn warnings(planner: &Planner, name: &str) -> Vec<Warning> {
-    let published = planner.published.lock();
+    let published = planner.published.workloads.lock();
     published[&workload(name)].warnings.to_vec()
 }
 
@@ -101,11 +97,14 @@ fn shop() -> Sample {
     sample
 }
 
+/// The cluster of the node `light`.
+const LIGHT: &str = "cds_egress_m_light_http_9000";
+
 /// A planner with a proxy for each of these nodes.
 struct Stage {
     planner: Planner,
     sample: Sample,
-    proxies: BTreeMap<&'static str, Receiver>,
+    proxies: BTreeMap<&'static str, Snapshots>,
 }
 
 impl Stage {
@@ -125,6 +124,29 @@ impl Stage {
         }
     }
 
+    /// Puts a resource and publishes the change; answers with those who were woken.
+    fn put(&mut self, key: &ResourceKey, spec: Value) -> Vec<&'static str> {
+        let changes = self.sample.put(key, spec);
+        self.publish(&changes)
+    }
+
+    /// Registers an instance and publishes the change; answers with those who were woken.
+    fn instance(
+        &mut self,
+        service: &str,
+        id: &str,
+        attributes: &[(&str, &str)],
+    ) -> Vec<&'static str> {
+        let changes = self.sample.instance(service, id, attributes);
+        self.publish(&changes)
+    }
+
+    /// A resource that a proxy has.
+    fn get(&self, proxy: &str, kind: Kind, name: &str) -> Arc<Resource> {
+        let snapshot = self.proxies[proxy].borrow().clone();
+        snapshot.get(kind, name).expect("it is there").clone()
+    }
+
     /// Publishes changes; answers with those who were woken.
     fn publish(&mut self, changes: &[Change]) -> Vec<&'static str> {
         update(&mut self.planner, &self.sample, changes);
@@ -140,26 +162,14 @@ impl Stage {
 #[test]
 fn a_change_wakes_those_who_depend_on_it_and_nobody_else() {
     let mut stage = Stage::new(shop(), &["web", "aside", "light"]);
-
-    let changes = stage.sample.put(
-        &route("shade", "all"),
-        weighted(&[("light", 9), ("dark", 1)]),
-    );
-    assert_eq!(stage.publish(&changes), ["web"]);
-
-    let changes = stage.sample.put(&router("other"), listening(1, "http"));
-    assert_eq!(stage.publish(&changes), [""; 0]);
-
-    let changes = stage
-        .sample
-        .put(&node("stock"), registered(9001, "http", "stock"));
-    assert_eq!(stage.publish(&changes), ["aside"]);
-
+    let shifted = weighted(&[("light", 9), ("dark", 1)]);
+    assert_eq!(stage.put(&route("shade", "all"), shifted), ["web"]);
+    assert_eq!(stage.put(&router("other"), listening(1, "http")), [""; 0]);
+    let moved = registered(9001, "http", "stock");
+    assert_eq!(stage.put(&node("stock"), moved), ["aside"]);
     let all = json!({"egressFilter": {"type": "ALLOW_ALL"}});
-    let changes = stage
-        .sample
-        .put(&ResourceKey::mesh(crate::sample::MESH), all);
-    assert_eq!(stage.publish(&changes), ["aside", "light", "web"]);
+    let woken = stage.put(&ResourceKey::mesh(MESH), all);
+    assert_eq!(woken, ["aside", "light", "web"]);
 }
 
 #[test]
@@ -175,97 +185,57 @@ fn an_update_that_changes_nothing_wakes_nobody() {
 fn an_instance_wakes_exactly_those_whose_endpoints_select_it() {
     let mut stage = Stage::new(shop(), &["web", "aside", "light"]);
     let light = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("tone", "light")];
-
-    let changes = stage.sample.instance("shade", "a", &light);
-    assert_eq!(stage.publish(&changes), ["web"]);
-
+    assert_eq!(stage.instance("shade", "a", &light), ["web"]);
     // Registered again as it was.
-    let changes = stage.sample.instance("shade", "a", &light);
-    assert_eq!(stage.publish(&changes), [""; 0]);
-
+    assert_eq!(stage.instance("shade", "a", &light), [""; 0]);
     // No node selects this tone.
     let other = [("AWS_INSTANCE_IPV4", "10.0.0.9"), ("tone", "neon")];
-    let changes = stage.sample.instance("shade", "z", &other);
-    assert_eq!(stage.publish(&changes), [""; 0]);
-
-    let changes = stage
-        .sample
-        .instance("stock", "a", &[("AWS_INSTANCE_IPV4", "10.0.0.2")]);
-    assert_eq!(stage.publish(&changes), ["aside"]);
+    assert_eq!(stage.instance("shade", "z", &other), [""; 0]);
+    let stock = [("AWS_INSTANCE_IPV4", "10.0.0.2")];
+    assert_eq!(stage.instance("stock", "a", &stock), ["aside"]);
 }
 
 #[test]
 fn an_instance_renews_its_endpoint_sets_and_shares_everything_else() {
-    use tombolo_xds::Kind;
     let mut stage = Stage::new(shop(), &["web"]);
     let before = stage.proxies["web"].borrow().clone();
     let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("tone", "light")];
-    let changes = stage.sample.instance("shade", "a", &attributes);
-    stage.publish(&changes);
+    stage.instance("shade", "a", &attributes);
     let after = stage.proxies["web"].borrow().clone();
     for kind in [Kind::Cluster, Kind::Listener, Kind::Route] {
-        assert!(after.same(&before, kind), "{kind}");
+        assert_eq!(after.difference(&before, kind).count(), 0, "{kind}");
     }
-    let changed: Vec<_> = after
-        .iter()
-        .filter(|resource| before.get(resource.kind(), resource.name()) != Some(resource))
-        .map(|resource| resource.name().to_string())
-        .collect();
-    assert_eq!(changed, ["cds_egress_m_light_http_9000"]);
+    let changed = after.difference(&before, Kind::Endpoint);
+    let changed: Vec<&str> = changed.map(|name| &**name).collect();
+    assert_eq!(changed, [LIGHT]);
 }
 
 #[test]
 fn proxies_of_one_node_share_one_snapshot() {
     let mut stage = Stage::new(shop(), &["web"]);
     let second = subscribe(&mut stage.planner, &stage.sample, "web");
-    assert!(Arc::ptr_eq(
-        &second.borrow(),
-        &stage.proxies["web"].borrow()
-    ));
+    let first = &stage.proxies["web"];
+    assert!(Arc::ptr_eq(&second.borrow(), &first.borrow()));
 }
 
 #[test]
-fn callers_of_one_node_share_its_endpoints() {
-    use tombolo_xds::Kind;
-    let sample = shop().with(&node("also"), caller(&["shade.shop"]));
-    let mut stage = Stage::new(sample, &["web", "also"]);
-    let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("tone", "light")];
-    let changes = stage.sample.instance("shade", "a", &attributes);
-    assert_eq!(stage.publish(&changes), ["also", "web"]);
-    let set = |name: &str| {
-        let snapshot = stage.proxies[name].borrow().clone();
-        let set = snapshot.get(Kind::Endpoint, "cds_egress_m_light_http_9000");
-        set.expect("the set is there").clone()
-    };
-    assert!(Arc::ptr_eq(&set("web"), &set("also")));
-}
-
-#[test]
-fn callers_of_one_service_share_its_clusters_and_each_route_is_encoded_once() {
-    use tombolo_xds::Kind;
+fn callers_of_one_service_share_its_clusters_and_endpoints_and_each_route_is_encoded_once() {
     let sample = shop().with(&node("also"), caller(&["shade.shop", "stock.shop"]));
     let mut stage = Stage::new(sample, &["web", "also"]);
-    let get = |stage: &Stage, name: &str, kind, resource: &str| {
-        let snapshot = stage.proxies[name].borrow().clone();
-        snapshot.get(kind, resource).expect("it is there").clone()
+    let is_shared = |stage: &Stage, kind| {
+        let [web, also] = ["web", "also"].map(|proxy| stage.get(proxy, kind, LIGHT));
+        Arc::ptr_eq(&web, &also)
     };
-    let light = "cds_egress_m_light_http_9000";
-    let shared = |stage: &Stage| {
-        Arc::ptr_eq(
-            &get(stage, "web", Kind::Cluster, light),
-            &get(stage, "also", Kind::Cluster, light),
-        )
-    };
-    assert!(shared(&stage));
-    let changes = stage.sample.put(
-        &route("shade", "all"),
-        weighted(&[("light", 9), ("dark", 1)]),
-    );
-    let table = get(&stage, "also", Kind::Route, "rds_egress_http_8082");
-    assert_eq!(stage.publish(&changes), ["also", "web"]);
-    assert!(shared(&stage));
-    let after = get(&stage, "also", Kind::Route, "rds_egress_http_8082");
-    assert!(Arc::ptr_eq(&table, &after), "another service's table");
+    assert!(is_shared(&stage, Kind::Cluster));
+    let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("tone", "light")];
+    assert_eq!(stage.instance("shade", "a", &attributes), ["also", "web"]);
+    assert!(is_shared(&stage, Kind::Endpoint));
+    let table = |stage: &Stage| stage.get("also", Kind::Route, "rds_egress_http_8082");
+    let before = table(&stage);
+    let shifted = weighted(&[("light", 9), ("dark", 1)]);
+    assert_eq!(stage.put(&route("shade", "all"), shifted), ["also", "web"]);
+    assert!(is_shared(&stage, Kind::Cluster));
+    assert!(Arc::ptr_eq(&before, &table(&stage)), "another service's");
 }
 
 /// App Mesh, except for what panics.
@@ -286,7 +256,7 @@ impl Panicky {
 }
 
 impl Dialect for Panicky {
-    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), SubscribeError> {
+    fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Status> {
         AppMesh.workload_of(node)
     }
 
@@ -353,8 +323,7 @@ fn a_compilation_that_panics_touches_its_own_workload_or_service_alone() {
     assert_eq!(*stage.proxies["web"].borrow().clone(), *before);
     // Its endpoints go on being what they are.
     let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("tone", "light")];
-    let changes = stage.sample.instance("shade", "a", &attributes);
-    assert_eq!(stage.publish(&changes), ["also", "web"]);
+    assert_eq!(stage.instance("shade", "a", &attributes), ["also", "web"]);
     // A proxy of another workload that cannot be planned is told to come back.
     let refused = Planner::new(
         Arc::new(Panicky {
@@ -366,7 +335,7 @@ fn a_compilation_that_panics_touches_its_own_workload_or_service_alone() {
     )
     .follow(&stage.sample.view, &workload("web"))
     .expect_err("it cannot be planned");
-    assert_eq!(refused.code, SubscribeErrorCode::Unavailable);
+    assert_eq!(refused.code(), Code::Unavailable);
 
     // With the next change, or the next verification, all is as it should be.
     panics.store(false, std::sync::atomic::Ordering::Relaxed);
@@ -398,7 +367,14 @@ fn a_workload_without_proxies_is_forgotten_at_the_next_recheck() {
     let mut stage = Stage::new(shop(), &["web", "aside"]);
     stage.proxies.remove("aside");
     assert_eq!(stage.planner.verify(&stage.sample.view), 0);
-    let known: Vec<_> = stage.planner.published.lock().keys().cloned().collect();
+    let known: Vec<_> = stage
+        .planner
+        .published
+        .workloads
+        .lock()
+        .keys()
+        .cloned()
+        .collect();
     assert_eq!(known, [workload("web")]);
     stage.proxies.clear();
     assert_eq!(stage.planner.verify(&stage.sample.view), 0);
@@ -409,16 +385,13 @@ fn a_workload_without_proxies_is_forgotten_at_the_next_recheck() {
 fn warnings_go_when_their_reason_goes() {
     let sample = Sample::new(json!({}))
         .with(&node("light"), registered(9000, "http", "shade"))
-        .with(&service("shade.shop"), crate::sample::provided("light"))
+        .with(&service("shade.shop"), provided("light"))
         .with(&node("web"), caller(&["shade.shop", "stock.shop"]));
     let mut stage = Stage::new(sample, &["web"]);
     let count = |stage: &Stage| warnings(&stage.planner, "web").len();
     assert_eq!(count(&stage), 2, "{:?}", warnings(&stage.planner, "web"));
 
-    let changes = stage
-        .sample
-        .put(&service("stock.shop"), crate::sample::provided("light"));
-    stage.publish(&changes);
+    stage.put(&service("stock.shop"), provided("light"));
     assert_eq!(count(&stage), 1, "{:?}", warnings(&stage.planner, "web"));
 
     let changes = stage.sample.namespace();
@@ -438,10 +411,10 @@ fn publishing_step_by_step_equals_compiling_from_scratch() {
 /// A random walk through small meshes: few names, so that commands meet.
 struct Walk {
     seed: u64,
-    entropy: Entropy,
+    rng: fastrand::Rng,
     planner: Planner,
     sample: Sample,
-    proxies: BTreeMap<&'static str, Receiver>,
+    proxies: BTreeMap<&'static str, Snapshots>,
 }
 
 const NODES: [&str; 4] = ["a", "b", "c", "d"];
@@ -453,7 +426,7 @@ impl Walk {
     fn new(seed: u64) -> Self {
         Self {
             seed,
-            entropy: Entropy::new(seed),
+            rng: fastrand::Rng::with_seed(seed),
             planner: planner(),
             sample: Sample::new(json!({})),
             proxies: BTreeMap::new(),
@@ -464,7 +437,7 @@ impl Walk {
         for step in 0..steps {
             // Several commands at once, as a watcher that is a little late sees them.
             let mut changes = Vec::new();
-            for _ in 0..self.below(3) + 1 {
+            for _ in 0..self.rng.u8(..3) + 1 {
                 let command = self.command();
                 if let Ok((more, _)) = self.sample.run(command) {
                     changes.extend(more);
@@ -486,7 +459,8 @@ impl Walk {
                 self.seed
             );
         }
-        assert_eq!(recompile(&mut self.planner, &self.sample), 0);
+        let propagation = propagation(&self.sample);
+        assert_eq!(self.planner.recompile(&self.sample.view, &propagation), 0);
         self.proxies.clear();
         self.planner.verify(&self.sample.view);
         assert!(self.planner.scopes.is_empty(), "nothing is kept");
@@ -501,7 +475,7 @@ impl Walk {
                     let now = proxy.borrow_and_update().clone();
                     let (told, expected) = expected.as_ref().expect(&place);
                     assert_eq!(*now, **expected, "{place}");
-                    now.check_consistency().expect(&place);
+                    assert_eq!(now.missing().next(), None, "{place}");
                     let before = before.expect("it was there before");
                     assert_eq!(woken, **before != *now, "{place}");
                     assert_eq!(warnings(&self.planner, name), *told, "{place}");
@@ -516,99 +490,75 @@ impl Walk {
         }
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
-        self.entropy.next_u64() % bound
-    }
-
     fn pick(&mut self, words: &[&'static str]) -> &'static str {
-        words[usize::try_from(self.below(words.len() as u64)).expect("small")]
+        self.rng.choice(words).expect("there are words")
     }
 
     fn command(&mut self) -> Command {
-        match self.below(20) {
+        match self.rng.u8(..20) {
             0..=3 => self.put_node(),
             4..=5 => {
                 let key = router(self.pick(&ROUTERS));
-                let port = [80, 8081][usize::from(self.below(2) == 1)];
-                self.put(key, listening(port, "http"))
+                let port = [80, 8081][self.rng.usize(..2)];
+                put(&self.sample.view, &key, listening(port, "http"))
             }
             6..=8 => self.put_route(),
             9..=10 => {
                 let key = service(self.pick(&SERVICES));
-                let provider = match self.below(4) {
+                let provider = match self.rng.u8(..4) {
                     0 => json!({}),
-                    1 => crate::sample::provided(self.pick(&NODES)),
+                    1 => provided(self.pick(&NODES)),
                     _ => routed(self.pick(&ROUTERS)),
                 };
-                self.put(key, provider)
+                put(&self.sample.view, &key, provider)
             }
             11..=12 => self.delete(),
             13 => {
-                let kind = ["ALLOW_ALL", "DROP_ALL"][usize::from(self.below(2) == 1)];
-                let key = ResourceKey::mesh(crate::sample::MESH);
-                self.put(key, json!({"egressFilter": {"type": kind}}))
+                let kind = ["ALLOW_ALL", "DROP_ALL"][self.rng.usize(..2)];
+                let key = ResourceKey::mesh(MESH);
+                put(
+                    &self.sample.view,
+                    &key,
+                    json!({"egressFilter": {"type": kind}}),
+                )
             }
             _ => self.registry(),
         }
     }
 
-    fn put(&mut self, key: ResourceKey, spec: Value) -> Command {
-        let spec =
-            tombolo_model::appmesh::Spec::from_json(key.kind, spec).expect("a readable spec");
-        let client_token = None;
-        Command::AppMesh(if self.sample.view.resource(&scope(), &key).is_some() {
-            appmesh::Command::Update {
-                key,
-                spec,
-                client_token,
-            }
-        } else {
-            appmesh::Command::Create {
-                key,
-                spec,
-                tags: Vec::new(),
-                client_token,
-            }
-        })
-    }
-
     fn put_node(&mut self) -> Command {
         let key = node(self.pick(&NODES));
-        let backends: Vec<&str> = SERVICES
-            .into_iter()
-            .filter(|_| self.below(2) == 0)
-            .collect();
+        let backends: Vec<&str> = SERVICES.into_iter().filter(|_| self.rng.bool()).collect();
         let mut spec = caller(&backends);
-        if self.below(4) > 0 {
-            let protocol =
-                ["http", "http", "tcp", "grpc"][usize::try_from(self.below(4)).expect("small")];
-            let port = 9000 + self.below(2);
+        if self.rng.u8(..4) > 0 {
+            let protocol = ["http", "http", "tcp", "grpc"][self.rng.usize(..4)];
+            let port = self.rng.u16(9000..9002);
             spec["listeners"] = json!([{"portMapping": {"port": port, "protocol": protocol}}]);
             let service = self.pick(&TONES);
             let mut discovery = json!({"namespaceName": NAMESPACE, "serviceName": service});
-            if self.below(2) == 0 {
+            if self.rng.bool() {
                 discovery["attributes"] = json!([{"key": "tone", "value": self.pick(&TONES)}]);
             }
             spec["serviceDiscovery"] = json!({ "awsCloudMap": discovery });
         }
-        self.put(key, spec)
+        put(&self.sample.view, &key, spec)
     }
 
     fn put_route(&mut self) -> Command {
         let key = route(self.pick(&ROUTERS), self.pick(&["all", "some"]));
         let (one, two) = (self.pick(&NODES), self.pick(&NODES));
-        let weight = u32::try_from(self.below(3)).expect("small");
+        let weight = self.rng.u32(..3);
         let mut targets = vec![(one, weight)];
         if two != one {
             targets.push((two, 1));
         }
-        let prefix = ["/", "/some"][usize::from(self.below(2) == 1)];
+        let prefix = ["/", "/some"][self.rng.usize(..2)];
         let spec = json!({"httpRoute": {"match": {"prefix": prefix}, "action": shares(&targets)}});
-        self.put(key, spec)
+        put(&self.sample.view, &key, spec)
     }
 
     fn delete(&mut self) -> Command {
-        let key = match self.below(4) {
+        let key = match self.rng.u8(..4) {
             0 => node(self.pick(&NODES)),
             1 => service(self.pick(&SERVICES)),
             2 => router(self.pick(&ROUTERS)),
@@ -620,52 +570,21 @@ impl Walk {
     fn registry(&mut self) -> Command {
         let namespace = self.sample.scope().namespace_by_name(NAMESPACE).cloned();
         let Some(namespace) = namespace else {
-            return Command::CloudMap(cloudmap::Command::CreateNamespace(
-                cloudmap::CreateNamespace {
-                    name: NAMESPACE.into(),
-                    kind: tombolo_model::cloudmap::NamespaceType::HTTP,
-                    vpc: None,
-                    description: None,
-                    soa_ttl: None,
-                    creator_request_id: None,
-                    tags: Vec::new(),
-                },
-            ));
+            return create_namespace();
         };
         let name = self.pick(&TONES);
-        let known = self
-            .sample
-            .scope()
-            .service_by_name(&namespace.id, name)
-            .cloned();
-        let Some(known) = known else {
-            return Command::CloudMap(cloudmap::Command::CreateService(cloudmap::CreateService {
-                name: name.into(),
-                namespace_id: namespace.id.to_string(),
-                description: None,
-                dns_config: None,
-                health_check: None,
-                custom_health_check: true,
-                http_only: false,
-                creator_request_id: None,
-                tags: Vec::new(),
-            }));
+        let scope = self.sample.scope();
+        let Some(known) = scope.service_by_name(&namespace.id, name) else {
+            return create_service(namespace.id.to_string(), name);
         };
         let service_id = known.id.to_string();
-        let instance_id = format!("i-{}", self.below(3));
-        Command::CloudMap(match self.below(10) {
+        let instance_id = format!("i-{}", self.rng.u8(..3));
+        Command::CloudMap(match self.rng.u8(..10) {
             0..=4 => {
-                let address = format!("10.0.0.{}", self.below(4) + 1);
-                let attributes = [
-                    ("AWS_INSTANCE_IPV4".to_owned(), address),
-                    ("tone".to_owned(), self.pick(&TONES).to_owned()),
-                ];
-                cloudmap::Command::RegisterInstance(cloudmap::RegisterInstance {
-                    service_id,
-                    instance_id,
-                    attributes: attributes.into(),
-                    creator_request_id: None,
-                })
+                let address = format!("10.0.0.{}", self.rng.u8(1..5));
+                let tone = self.pick(&TONES);
+                let attributes = [("AWS_INSTANCE_IPV4", &*address), ("tone", tone)];
+                return register(service_id, &instance_id, &attributes);
             }
             5..=6 => cloudmap::Command::DeregisterInstance {
                 service_id,
@@ -674,7 +593,7 @@ impl Walk {
             7 => cloudmap::Command::SetHealth {
                 service_id,
                 instance_id,
-                health: [Health::Healthy, Health::Unhealthy][usize::from(self.below(2) == 1)],
+                health: [Health::Healthy, Health::Unhealthy][self.rng.usize(..2)],
             },
             8 => cloudmap::Command::DeleteService { id: service_id },
             _ => cloudmap::Command::DeleteNamespace {

@@ -1,35 +1,18 @@
 use super::*;
 use crate::{
     AppMesh,
-    sample::{node, registered, scope},
+    sample::{self, MESH, node, registered, scope},
 };
-use serde_json::json;
-use tombolo_model::{
-    Command,
-    apply::appmesh,
-    appmesh::{ResourceKey, Spec},
-};
+use serde_json::{Value, json};
+use tombolo_model::appmesh::ResourceKey;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+const NEVER: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_millis(10);
 
-async fn put(store: &Store, key: &ResourceKey, spec: serde_json::Value) {
-    let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
-    let (key, client_token) = (key.clone(), None);
-    let command = if store.view().resource(&scope(), &key).is_some() {
-        appmesh::Command::Update {
-            key,
-            spec,
-            client_token,
-        }
-    } else {
-        appmesh::Command::Create {
-            key,
-            spec,
-            tags: Vec::new(),
-            client_token,
-        }
-    };
-    let committed = store.commit(scope(), Command::AppMesh(command)).await;
+async fn put(store: &Store, key: &ResourceKey, spec: Value) {
+    let command = sample::put(&store.view(), key, spec);
+    let committed = store.commit(scope(), command).await;
     committed.expect("a legal command");
 }
 
@@ -45,44 +28,43 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
         .expect("in time")
 }
 
+/// A single change goes out at once. Those that come while it is on its way go out together, after a pause between
+/// writes, or when there was none for long enough.
 #[tokio::test]
 async fn changes_gather_while_one_is_on_its_way_to_the_proxies() {
-    let store = Store::memory();
-    put(&store, &ResourceKey::mesh(crate::sample::MESH), json!({})).await;
-    turn(&store, false).await;
-    let publisher = Publisher::new(store.clone(), scope(), AppMesh).with_max_gather(DEADLINE * 10);
-    let running = publisher.clone();
-    let task = tokio::spawn(async move { running.run().await });
-    let mut processed = publisher.processed();
-    let revision = store.view().revision;
-    in_time(processed.wait_for(|processed| *processed >= revision))
-        .await
-        .expect("it runs");
-    let proxy = Node {
-        id: "mesh/m/virtualNode/web".into(),
-        ..Node::default()
-    };
-    let workload = publisher.workload_of(&proxy).expect("a name");
-    let (answer, answered) = oneshot::channel();
-    let waiting = Waiting { workload, answer };
-    publisher.inner.waiting.send(waiting).await.expect("room");
-    let mut proxy = in_time(answered)
-        .await
-        .expect("it runs")
-        .expect("it exists");
+    for (quiet, max_quiet) in [(SOON, NEVER), (NEVER, SOON)] {
+        let store = Store::memory();
+        put(&store, &ResourceKey::mesh(MESH), json!({})).await;
+        turn(&store, false).await;
+        let delays = Delays {
+            push: NEVER,
+            quiet,
+            max_quiet,
+        };
+        let publisher = Publisher::new(store.clone(), scope(), AppMesh).with_delays(delays);
+        let running = publisher.clone();
+        let task = tokio::spawn(async move { running.run().await });
+        let node = Node {
+            id: "mesh/m/virtualNode/web".into(),
+            ..Node::default()
+        };
+        let workload = publisher.workload_of(&node).expect("a name");
+        let mut proxy = in_time(publisher.follow(workload))
+            .await
+            .expect("it exists");
 
-    // The first goes out at once.
-    turn(&store, true).await;
-    in_time(proxy.changed()).await.expect("it is published");
-    let first = proxy.borrow_and_update().clone();
-    assert_eq!(first.revision(), store.view().revision);
-    // The proxy does not answer yet, so those that follow go out together, when it does.
-    for on in [false, true, false] {
-        turn(&store, on).await;
+        turn(&store, true).await;
+        let revision = store.view().revision;
+        let first = in_time(proxy.wait_for(|snapshot| snapshot.revision() == revision));
+        let first = first.await.expect("it is published").clone();
+        for on in [false, true, false] {
+            turn(&store, on).await;
+        }
+        // The proxy has not answered yet.
+        assert!(!proxy.has_changed().expect("it runs"));
+        first.propagation().expect("it is followed").answered();
+        in_time(proxy.changed()).await.expect("it is published");
+        assert_eq!(proxy.borrow_and_update().revision(), store.view().revision);
+        task.abort();
     }
-    assert!(!proxy.has_changed().expect("it runs"));
-    first.propagation().expect("it is followed").answered();
-    in_time(proxy.changed()).await.expect("it is published");
-    assert_eq!(proxy.borrow_and_update().revision(), store.view().revision);
-    task.abort();
 }

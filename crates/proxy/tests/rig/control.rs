@@ -5,21 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tombolo_proxy::Options;
-use tombolo_xds::server::{Peer, ServerOptions, Source, SubscribeError};
-use tombolo_xds::{ConnectedProxies, Node, Resource, Server, Snapshot};
+use tombolo_xds::server::connected_proxies::Proxy;
+use tombolo_xds::server::{Peer, ServerOptions, Snapshots, Source};
+use tombolo_xds::{ConnectedProxies, Node, Resource, Server, Snapshot, Status};
 
 use super::resources::*;
 use super::{Running, wait_for};
 
 /// Gives every proxy the same snapshot.
-struct Same(watch::Receiver<Arc<Snapshot>>);
+struct Same(Snapshots);
 
 impl Source for Same {
-    async fn subscribe(
-        &self,
-        _node: &Node,
-        _peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
+    async fn subscribe(&self, _node: &Node, _peer: &Peer) -> Result<Snapshots, Status> {
         Ok(self.0.clone())
     }
 }
@@ -60,7 +57,9 @@ impl Control {
 
     pub fn wait_acked(&self, revision: u64) {
         wait_for("the acknowledgement", || {
-            (self.proxies.ack_counts(revision).acked >= 1).then_some(())
+            let proxies = self.proxies.proxies();
+            let acked = |proxy: &Proxy| proxy.connected && proxy.revision_acked >= revision;
+            proxies.iter().any(acked).then_some(())
         });
     }
 

@@ -174,6 +174,7 @@ impl Server {
         let mut registry = tombolo_telemetry::metrics::registry();
         store.register_metrics(&mut registry);
         supervisor.register_metrics(&mut registry);
+        publisher.register_metrics(&mut registry);
         let health = tombolo_health::Metrics::default();
         health.register(&mut registry);
         self.check_health(&mut supervisor, background, &store, health);
@@ -183,6 +184,7 @@ impl Server {
             dns.metrics().register(&mut registry);
         }
         let xds = tombolo_xds::Server::new(publisher.clone(), xds_options);
+        xds.register_metrics(&mut registry);
         let status = status::Sources {
             store: store.clone(),
             publisher,

@@ -17,7 +17,7 @@ use tonic::transport::Endpoint;
 use tonic::{Request, Streaming};
 
 use super::session::{PendingUpdate, Rejection, Session};
-use super::{ClientOptions, ExtraNames, InvalidEndpoint, Status, Update};
+use super::{ClientOptions, InvalidEndpoint, Status, Update};
 use crate::envoy::pb::envoy::config::core::v3 as core;
 use crate::envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::envoy::pb::envoy::service::discovery::v3::{
@@ -102,7 +102,6 @@ impl From<tonic::Status> for StreamError {
 pub(super) async fn run(
     endpoint: Endpoint,
     options: ClientOptions,
-    extra_names: watch::Receiver<ExtraNames>,
     report: watch::Sender<Status>,
     updates: mpsc::Sender<Update>,
 ) {
@@ -112,7 +111,6 @@ pub(super) async fn run(
     let delays = options.delays;
     let mut client = ClientTask {
         options,
-        extra_names,
         report,
         updates,
         session,
@@ -151,7 +149,6 @@ pub(super) async fn run(
 
 struct ClientTask {
     options: ClientOptions,
-    extra_names: watch::Receiver<ExtraNames>,
     report: watch::Sender<Status>,
     updates: mpsc::Sender<Update>,
     session: Session,
@@ -174,8 +171,6 @@ impl ClientTask {
     }
 
     async fn drive(&mut self, endpoint: &Endpoint, answered: &mut bool) -> Result<(), StreamError> {
-        let names = self.extra_names.borrow_and_update().clone();
-        self.session.set_extra_names(names, false);
         let (requests, outbound) = mpsc::channel(REQUEST_QUEUE);
         // Queued before the call: a server may wait for them before it answers at all.
         send(&requests, self.session.connect()).await?;
@@ -215,12 +210,6 @@ impl ClientTask {
                         status.rejected = rejected;
                     });
                     send(&requests, answers).await?;
-                }
-                // An error means that all handles are gone, and with them new names.
-                Ok(()) = self.extra_names.changed() => {
-                    let names = self.extra_names.borrow_and_update().clone();
-                    let follow_up = self.session.set_extra_names(names, true);
-                    send(&requests, follow_up).await?;
                 }
             }
         }

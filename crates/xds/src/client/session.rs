@@ -48,8 +48,6 @@ pub struct Session {
     adopted: Snapshot,
     /// What it will hold, if nothing of the outstanding responses is rejected.
     pending: Snapshot,
-    /// The names that the consumer asked for.
-    extra_names: [BTreeSet<Arc<str>>; 5],
     /// What this stream has been asked for, per kind.
     streams: [Stream; 5],
     /// The responses that are neither acknowledged nor rejected yet.
@@ -90,7 +88,6 @@ impl Session {
             node,
             pending: initial.clone(),
             adopted: initial,
-            extra_names: Default::default(),
             streams: Default::default(),
             outstanding: Vec::new(),
             unreadable: Vec::new(),
@@ -123,22 +120,6 @@ impl Session {
         if let Some(first) = requests.first_mut() {
             first.node = Some(self.node.clone());
         }
-        requests
-    }
-
-    /// Sets the names to ask for beyond the references. Only for an open stream are there
-    /// requests to send.
-    pub fn set_extra_names(
-        &mut self,
-        extra_names: [BTreeSet<Arc<str>>; 5],
-        connected: bool,
-    ) -> Vec<DeltaDiscoveryRequest> {
-        self.extra_names = extra_names;
-        if !connected {
-            return Vec::new();
-        }
-        let mut requests = self.subscribe_to_references();
-        requests.extend(self.unsubscribe_unreferenced());
         requests
     }
 
@@ -198,7 +179,7 @@ impl Session {
         Kind::ALL.into_iter().all(|kind| {
             let absent = &self.streams[kind.index()].absent;
             let held = self.pending.resources(kind);
-            referenced(&self.extra_names, kind, [&self.pending])
+            referenced(kind, [&self.pending])
                 .iter()
                 .all(|name| held.contains_key(name) || absent.contains(name))
         })
@@ -296,7 +277,7 @@ impl Session {
         let mut requests = Vec::new();
         for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| !kind.is_root()) {
             // The old state counts as long as the new one may be rejected.
-            let referenced = referenced(&self.extra_names, kind, [&self.adopted, &self.pending]);
+            let referenced = referenced(kind, [&self.adopted, &self.pending]);
             let stream = &mut self.streams[kind.index()];
             let new: Vec<Arc<str>> = referenced.difference(&stream.subscribed).cloned().collect();
             if !new.is_empty() {
@@ -314,7 +295,7 @@ impl Session {
         let mut requests = Vec::new();
         let mut pending: Builder = self.pending.edit(self.pending.revision());
         for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| !kind.is_root()) {
-            let referenced = referenced(&self.extra_names, kind, [&self.adopted, &self.pending]);
+            let referenced = referenced(kind, [&self.adopted, &self.pending]);
             for name in self
                 .pending
                 .resources(kind)
@@ -357,16 +338,9 @@ impl Session {
     }
 }
 
-/// The names of a kind that snapshots refer to or that were asked for.
-fn referenced<const N: usize>(
-    extra_names: &[BTreeSet<Arc<str>>; 5],
-    kind: Kind,
-    snapshots: [&Snapshot; N],
-) -> BTreeSet<Arc<str>> {
-    if kind.is_root() {
-        return BTreeSet::new();
-    }
-    let mut names = extra_names[kind.index()].clone();
+/// The names of a kind that snapshots refer to.
+fn referenced<const N: usize>(kind: Kind, snapshots: [&Snapshot; N]) -> BTreeSet<Arc<str>> {
+    let mut names = BTreeSet::new();
     for snapshot in snapshots {
         // Only roots refer to anything.
         for root in Kind::ALL.into_iter().filter(|kind| kind.is_root()) {

@@ -8,6 +8,7 @@ use crate::envoy::pb::envoy::extensions::transport_sockets::tls::v3::{
     CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
     common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
 };
+use crate::envoy::pb::google::protobuf::Any;
 use crate::sample;
 
 const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80);
@@ -161,17 +162,15 @@ fn foreign_bytes_give_an_error_and_never_a_panic() {
         body[cut] ^= 0xff;
         drop(Resource::received(Kind::Listener, "l", "v", &body).decode::<Listener>());
     }
-    assert!(Resource::from_bytes(b"\x0a\xff").is_err());
-    assert!(matches!(
-        Resource::from_bytes(b""),
-        Err(DecodeError::NoBody)
-    ));
+    let empty = Resource::from_wire(discovery::Resource::default());
+    assert!(matches!(empty, Err(DecodeError::NoBody)));
 }
 
 #[test]
 fn bytes_give_back_the_resource() {
     let one = Resource::encode("r", &sample::routes("r", "c"));
-    let two = Resource::from_bytes(one.wire_bytes()).unwrap();
+    let wire = discovery::Resource::decode(one.wire_bytes()).unwrap();
+    let two = Resource::from_wire(wire).unwrap();
     assert_eq!((two.body(), &two), (one.body(), &one));
     let wrong = two.decode::<Cluster>().unwrap_err();
     assert_eq!(wrong.to_string(), "the resource is of kind RDS, not CDS");

@@ -5,27 +5,35 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
+/// The longest key of a field up to number 15, and length of its content.
+pub(crate) const MAX_FIELD_HEADER_BYTES: usize = 11;
+
 /// A length-delimited field, without its content.
-pub(crate) fn put_header(number: u32, length: usize, buffer: &mut impl BufMut) {
+fn put_header(number: u32, length: usize, buffer: &mut impl BufMut) {
     encode_key(number, WireType::LengthDelimited, buffer);
     encode_varint(length as u64, buffer);
 }
 
-/// A length-delimited field. Left out if it is empty, as proto3 has it.
+/// A length-delimited field.
+pub(crate) fn put_field(number: u32, content: &[u8], buffer: &mut impl BufMut) {
+    put_header(number, content.len(), buffer);
+    buffer.put_slice(content);
+}
+
+/// A string. Left out if it is empty, as proto3 has it.
 pub(crate) fn put_text(number: u32, text: &str, buffer: &mut impl BufMut) {
     if !text.is_empty() {
-        put_header(number, text.len(), buffer);
-        buffer.put_slice(text.as_bytes());
+        put_field(number, text.as_bytes(), buffer);
     }
 }
 
 /// The length of a length-delimited field with its header. Numbers up to 15, whose key is one byte.
-pub(crate) fn field_len(length: usize) -> usize {
+fn field_len(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
 /// The length of what [`put_text`] writes.
-pub(crate) fn text_len(text: &str) -> usize {
+fn text_len(text: &str) -> usize {
     if text.is_empty() {
         0
     } else {

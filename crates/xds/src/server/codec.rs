@@ -1,114 +1,111 @@
-//! Messages of both protocols on a gRPC stream. Responses are put together from the encoded bytes that
-//! resources hold, without building messages first, each in a buffer of its own size that goes when it is sent:
-//! tonic's encoder keeps the largest buffer that a stream ever needed, a megabyte for each idle proxy of a mesh with
-//! a thousand services.
+//! gRPC framing ([gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)): requests out of
+//! the body of a call, responses into the body of its answer.
+//!
+//! No buffer outlives its message. tonic's codec keeps the largest buffer that a stream ever needed: a proxy of a mesh
+//! with a thousand services subscribes to 33 KiB of names once, and gets a megabyte of configuration once.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures::Stream;
-use http_body::{Body, Frame};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body::Body;
 use prost::Message;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tonic::codec::{BufferSettings, DecodeBuf, Decoder};
 use tonic::codegen::http::HeaderMap;
 
-use super::session::{ProtocolVariant, Push};
+use super::session::{Protocol, Push};
 
-/// What a stream keeps for requests while nothing is on its way: ten thousand idle streams would have 80 MB of
-/// tonic's default, 8 KiB.
-const BUFFER_BYTES: usize = 512;
-/// Bytes of a request that are read at once, beyond which the buffer grows.
-const YIELD_BYTES: usize = 32 << 10;
+/// What precedes each message: whether it is compressed (1 byte), and its length (4 bytes).
+const PREFIX_BYTES: usize = 5;
 
-/// Decodes requests.
-pub(super) struct RequestDecoder<D>(PhantomData<D>);
-
-impl<D> Default for RequestDecoder<D> {
-    fn default() -> Self {
-        RequestDecoder(PhantomData)
-    }
+/// The requests of a stream.
+pub(super) struct Requests<M> {
+    body: tonic::body::Body,
+    /// The beginning of a request that is not complete. Without an allocation between requests.
+    received: BytesMut,
+    max_message_bytes: usize,
+    message: PhantomData<fn() -> M>,
 }
 
-impl<D: ProtocolVariant> Decoder for RequestDecoder<D> {
-    type Item = D::Request;
-    type Error = Status;
+impl<M: Message + Default> Requests<M> {
+    pub(super) fn new(body: tonic::body::Body, max_message_bytes: usize) -> Self {
+        Requests {
+            body,
+            received: BytesMut::new(),
+            max_message_bytes,
+            message: PhantomData,
+        }
+    }
 
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<D::Request>, Status> {
-        let request = D::Request::decode(buffer);
+    /// The next request; `None` once the proxy has closed its side. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// A malformed, compressed or too large request, and a broken connection. The stream ends with the status.
+    pub(super) async fn next(&mut self) -> Result<Option<M>, Status> {
+        loop {
+            if let Some(request) = self.take()? {
+                return Ok(Some(request));
+            }
+            match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.received.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(status)) => return Err(status),
+                None if self.received.is_empty() => return Ok(None),
+                None => return Err(Status::invalid_argument("the last request is incomplete")),
+            }
+        }
+    }
+
+    /// The first request of what was received, if it is complete.
+    fn take(&mut self) -> Result<Option<M>, Status> {
+        let Some(&[compressed, ref length @ ..]) = self.received.first_chunk::<PREFIX_BYTES>()
+        else {
+            return Ok(None);
+        };
+        if compressed != 0 {
+            return Err(Status::unimplemented("requests must not be compressed"));
+        }
+        let (length, limit) = (u32::from_be_bytes(*length) as usize, self.max_message_bytes);
+        if length > limit {
+            let message = format!("a request of {length} bytes; the limit is {limit}");
+            return Err(Status::out_of_range(message));
+        }
+        if self.received.len() < PREFIX_BYTES + length {
+            return Ok(None);
+        }
+        self.received.advance(PREFIX_BYTES);
+        let request = M::decode(self.received.split_to(length));
+        if self.received.is_empty() {
+            self.received = BytesMut::new();
+        }
         let malformed = |error| Status::invalid_argument(format!("malformed request: {error}"));
         request.map(Some).map_err(malformed)
     }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
-    }
 }
 
-/// The responses of a stream as the body of an HTTP response: a frame for each message, then the status as trailers.
-pub(super) struct ResponseBody<D> {
-    /// `None` once the status was given out.
-    pushes: Option<ReceiverStream<Result<Push, Status>>>,
-    variant: PhantomData<fn() -> D>,
-}
-
-impl<D> ResponseBody<D> {
-    pub(super) fn new(pushes: ReceiverStream<Result<Push, Status>>) -> Self {
-        ResponseBody {
-            pushes: Some(pushes),
-            variant: PhantomData,
-        }
-    }
-}
-
-impl<D: ProtocolVariant> Body for ResponseBody<D> {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        let Some(pushes) = &mut this.pushes else {
-            return Poll::Ready(None);
-        };
-        let status = match ready!(Pin::new(pushes).poll_next(cx)) {
-            Some(Ok(push)) => match message::<D>(&push) {
-                Ok(message) => return Poll::Ready(Some(Ok(Frame::data(message)))),
-                Err(status) => status,
-            },
-            Some(Err(status)) => status,
-            None => Status::ok(""),
-        };
-        this.pushes = None;
-        Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pushes.is_none()
-    }
-}
-
-/// A message with its prefix: not compressed, and its length
-/// ([gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)).
-fn message<D: ProtocolVariant>(push: &Push) -> Result<Bytes, Status> {
-    let length = D::encoded_len(push);
+/// A response with its prefix.
+///
+/// # Errors
+///
+/// The response does not fit into a message of gRPC, 4 GiB.
+pub(super) fn message(push: &Push, protocol: Protocol) -> Result<Bytes, Status> {
+    let mut buffer = BytesMut::with_capacity(PREFIX_BYTES + push.max_encoded_len(protocol));
+    buffer.put_bytes(0, PREFIX_BYTES);
+    push.encode(protocol, &mut buffer);
+    let length = buffer.len() - PREFIX_BYTES;
     let prefix = u32::try_from(length)
         .map_err(|_| Status::out_of_range(format!("a response of {length} bytes is too long")))?;
-    let mut buffer = BytesMut::with_capacity(5 + length);
-    buffer.put_u8(0);
-    buffer.put_u32(prefix);
-    D::encode(push, &mut buffer);
-    debug_assert_eq!(buffer.len(), 5 + length);
+    buffer[1..PREFIX_BYTES].copy_from_slice(&prefix.to_be_bytes());
     Ok(buffer.freeze())
 }
 
-fn trailers(status: &Status) -> HeaderMap {
+/// What ends the body of the answer: the status of the call.
+pub(super) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     if status.add_header(&mut trailers).is_err() {
         // A message that no header can hold: the code is what clients act on.
@@ -116,4 +113,63 @@ fn trailers(status: &Status) -> HeaderMap {
         let _ = Status::new(status.code(), "").add_header(&mut trailers);
     }
     trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envoy::pb::envoy::service::discovery::v3::DiscoveryRequest;
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    /// Requests out of a body that arrives in these pieces.
+    fn requests(pieces: Vec<Vec<u8>>) -> Requests<DiscoveryRequest> {
+        let frames = pieces.into_iter().map(|piece| Frame::data(piece.into()));
+        let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Status>)));
+        Requests::new(tonic::body::Body::new(body), 1000)
+    }
+
+    fn framed(names: usize) -> Vec<u8> {
+        let request = DiscoveryRequest {
+            resource_names: vec!["n".repeat(10); names],
+            ..Default::default()
+        };
+        let mut bytes = vec![0];
+        bytes.put_u32(request.encoded_len() as u32);
+        bytes.put(&*request.encode_to_vec());
+        bytes
+    }
+
+    #[tokio::test]
+    async fn requests_are_the_same_however_the_body_is_cut_and_leave_no_buffer() {
+        let bytes = [framed(3), framed(0), framed(50)].concat();
+        for size in [1, 4, 7, bytes.len()] {
+            let pieces = bytes.chunks(size).map(<[u8]>::to_vec).collect();
+            let mut requests = requests(pieces);
+            for names in [3, 0, 50] {
+                let request = requests.next().await.expect("well formed");
+                assert_eq!(request.expect("not the end").resource_names.len(), names);
+            }
+            assert!(requests.next().await.expect("well formed").is_none());
+            assert_eq!(requests.received.capacity(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_cannot_be_read_ends_the_stream() {
+        use tonic::Code::{InvalidArgument, OutOfRange, Unimplemented};
+        let compressed = [&[1][..], &framed(1)[1..]].concat();
+        let cut = framed(3)[..20].to_vec();
+        let malformed = vec![0, 0, 0, 0, 1, 0xff];
+        for (bytes, code) in [
+            (framed(100), OutOfRange),
+            (compressed, Unimplemented),
+            (cut, InvalidArgument),
+            (malformed, InvalidArgument),
+        ] {
+            let status = requests(vec![bytes]).next().await.expect_err("it is bad");
+            assert_eq!(status.code(), code, "{status}");
+        }
+    }
 }

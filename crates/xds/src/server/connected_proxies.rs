@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::watch;
 
 use super::session::Protocol;
 use crate::node::Node;
@@ -22,24 +22,14 @@ const MAX_NACK_NAMES: usize = 20;
 const MAX_NACK_BYTES: usize = 4096;
 
 /// All streams, present and recent. Cheap to clone; every clone sees the same.
-#[derive(Clone, Debug)]
-pub struct ConnectedProxies(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    streams: Mutex<Streams>,
-    /// Goes up whenever a proxy connects, ends, or acknowledges another revision.
-    changes: watch::Sender<u64>,
-}
+#[derive(Clone, Debug, Default)]
+pub struct ConnectedProxies(Arc<Mutex<Streams>>);
 
 #[derive(Debug, Default)]
 struct Streams {
     next: u64,
     connected: BTreeMap<u64, Arc<Mutex<Proxy>>>,
     ended: VecDeque<(SystemTime, Proxy)>,
-    /// How many connected streams have acknowledged which revision, so that asking "does
-    /// everybody have it?" after each of ten thousand ACKs is cheap.
-    acked: BTreeMap<u64, usize>,
 }
 
 /// One stream of a proxy, as `tombolo status` shows it.
@@ -97,31 +87,12 @@ pub struct Nack {
     pub names: Vec<Arc<str>>,
 }
 
-/// How many proxies have a revision.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct AckCounts {
-    /// Connected proxies that acknowledged it.
-    pub acked: usize,
-    /// All connected proxies.
-    pub connected: usize,
-}
-
-impl Default for ConnectedProxies {
-    fn default() -> ConnectedProxies {
-        let changes = watch::Sender::new(0);
-        ConnectedProxies(Arc::new(Inner {
-            streams: Mutex::default(),
-            changes,
-        }))
-    }
-}
-
 impl ConnectedProxies {
     /// Every stream: the connected ones in the order in which they came, then the ended
     /// ones, newest first.
     pub fn proxies(&self) -> Vec<Proxy> {
         let (connected, ended) = {
-            let mut streams = lock(&self.0.streams);
+            let mut streams = self.0.lock();
             streams.prune(SystemTime::now());
             let ended: Vec<Proxy> = streams.ended.iter().map(|(_, p)| p.clone()).collect();
             (
@@ -129,46 +100,8 @@ impl ConnectedProxies {
                 ended,
             )
         };
-        let connected = connected.into_iter().map(|proxy| lock(&proxy).clone());
+        let connected = connected.into_iter().map(|proxy| proxy.lock().clone());
         connected.chain(ended.into_iter().rev()).collect()
-    }
-
-    /// How many streams are open.
-    pub fn connected(&self) -> usize {
-        lock(&self.0.streams).connected.len()
-    }
-
-    /// How many of the connected proxies have acknowledged this revision or a later one.
-    pub fn ack_counts(&self, revision: u64) -> AckCounts {
-        let streams = lock(&self.0.streams);
-        AckCounts {
-            acked: streams
-                .acked
-                .range(revision..)
-                .map(|(_, count)| count)
-                .sum(),
-            connected: streams.connected.len(),
-        }
-    }
-
-    /// Ticks whenever [`ConnectedProxies::ack_counts`] may have changed.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
-    }
-
-    /// Waits until at least `proxies` are connected and all connected ones have
-    /// acknowledged `revision` or a later one.
-    pub async fn wait_acked(&self, revision: u64, proxies: usize) {
-        let mut changes = self.changes();
-        loop {
-            let AckCounts { acked, connected } = self.ack_counts(revision);
-            if connected >= proxies && acked == connected {
-                return;
-            }
-            if changes.changed().await.is_err() {
-                return std::future::pending().await; // We hold the sender: cannot happen.
-            }
-        }
     }
 
     /// Adds a stream. `None` if there are `limit` of them already.
@@ -179,7 +112,7 @@ impl ConnectedProxies {
         protocol: Protocol,
         limit: usize,
     ) -> Option<Entry> {
-        let mut streams = lock(&self.0.streams);
+        let mut streams = self.0.lock();
         if streams.connected.len() >= limit {
             return None;
         }
@@ -203,22 +136,11 @@ impl ConnectedProxies {
             kinds: BTreeMap::new(),
         }));
         streams.connected.insert(stream, proxy.clone());
-        *streams.acked.entry(0).or_default() += 1;
-        drop(streams);
-        self.0.tick();
         Some(Entry {
             registry: self.clone(),
             stream,
             proxy,
-            acked: 0,
         })
-    }
-}
-
-impl Inner {
-    fn tick(&self) {
-        self.changes
-            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -232,15 +154,6 @@ impl Streams {
             self.ended.pop_front();
         }
     }
-
-    fn forget_ack(&mut self, revision: u64) {
-        if let Some(count) = self.acked.get_mut(&revision) {
-            *count -= 1;
-            if *count == 0 {
-                self.acked.remove(&revision);
-            }
-        }
-    }
 }
 
 /// The entry of one stream; dropping it marks the stream as ended.
@@ -249,7 +162,6 @@ pub(super) struct Entry {
     registry: ConnectedProxies,
     stream: u64,
     proxy: Arc<Mutex<Proxy>>,
-    acked: u64,
 }
 
 impl Entry {
@@ -259,14 +171,15 @@ impl Entry {
     }
 
     pub(super) fn sent(&self, kind: Kind, revision: u64, resources: usize) {
-        let mut proxy = lock(&self.proxy);
+        let mut proxy = self.proxy.lock();
         let progress = proxy.kinds.entry(kind).or_default();
         progress.revision_sent = revision;
         progress.resources = resources;
     }
 
     pub(super) fn acked(&self, kind: Kind, revision: u64) {
-        lock(&self.proxy)
+        self.proxy
+            .lock()
             .kinds
             .entry(kind)
             .or_default()
@@ -289,56 +202,38 @@ impl Entry {
             revision,
             names,
         };
-        lock(&self.proxy).kinds.entry(kind).or_default().nack = Some(nack);
+        self.proxy.lock().kinds.entry(kind).or_default().nack = Some(nack);
     }
 
     /// Everything of this revision was sent.
     pub(super) fn all_sent(&self, revision: u64) {
-        lock(&self.proxy).revision_sent = revision;
+        self.proxy.lock().revision_sent = revision;
     }
 
     /// Everything of this revision was accepted.
-    pub(super) fn all_acked(&mut self, revision: u64) {
-        if revision == self.acked {
-            return;
-        }
-        lock(&self.proxy).revision_acked = revision;
-        let mut streams = lock(&self.registry.0.streams);
-        streams.forget_ack(self.acked);
-        *streams.acked.entry(revision).or_default() += 1;
-        drop(streams);
-        self.acked = revision;
-        self.registry.0.tick();
+    pub(super) fn all_acked(&self, revision: u64) {
+        self.proxy.lock().revision_acked = revision;
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         let now = SystemTime::now();
-        let mut proxy = lock(&self.proxy);
+        let mut proxy = self.proxy.lock();
         proxy.connected = false;
         proxy.disconnected_at_ms = Some(unix_ms(now));
         let last = proxy.clone();
         drop(proxy);
-        let mut streams = lock(&self.registry.0.streams);
+        let mut streams = self.registry.0.lock();
         streams.connected.remove(&self.stream);
-        streams.forget_ack(self.acked);
         streams.ended.push_back((now, last));
         streams.prune(now);
-        drop(streams);
-        self.registry.0.tick();
     }
 }
 
 fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Nothing panics while it holds one of these locks, and every value behind them is whole
-/// between two statements; so a poisoned lock is still good.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -356,62 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn acks_are_counted_of_connected_proxies_only() {
-        let registry = ConnectedProxies::default();
-        let (mut one, mut two) = (connect(&registry, "one"), connect(&registry, "two"));
-        one.all_acked(5);
-        assert_eq!(
-            registry.ack_counts(5),
-            AckCounts {
-                acked: 1,
-                connected: 2
-            }
-        );
-        two.all_acked(7);
-        assert_eq!(
-            registry.ack_counts(5),
-            AckCounts {
-                acked: 2,
-                connected: 2
-            }
-        );
-        assert_eq!(
-            registry.ack_counts(6),
-            AckCounts {
-                acked: 1,
-                connected: 2
-            }
-        );
-        drop(two);
-        assert_eq!(
-            registry.ack_counts(6),
-            AckCounts {
-                acked: 0,
-                connected: 1
-            }
-        );
-        let states: Vec<bool> = registry
-            .proxies()
-            .iter()
-            .map(|proxy| proxy.connected)
-            .collect();
-        assert_eq!(states, [true, false]);
-    }
-
-    #[test]
     fn a_proxy_that_is_back_is_not_shown_as_gone() {
         let registry = ConnectedProxies::default();
         drop(connect(&registry, "one"));
         drop(connect(&registry, "two"));
         let _one = connect(&registry, "one");
-        let shown = registry
-            .proxies()
-            .into_iter()
-            .map(|p| (p.node.id, p.connected));
-        assert_eq!(
-            shown.collect::<Vec<_>>(),
-            [("one".into(), true), ("two".into(), false)]
-        );
+        let proxies = registry.proxies();
+        let shown: Vec<_> = proxies.iter().map(|p| (&*p.node.id, p.connected)).collect();
+        assert_eq!(shown, [("one", true), ("two", false)]);
     }
 
     #[test]

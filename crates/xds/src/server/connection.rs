@@ -9,15 +9,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
+use tombolo_telemetry::Outage;
 use tonic::transport::server::Connected;
 
 /// The pause after a failed accept, such as one without a free descriptor.
@@ -37,40 +39,34 @@ pub(super) fn incoming(
     listener: TcpListener,
     limits: Limits,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let silent = Silent::default();
-    futures::stream::unfold(
-        (listener, silent, false),
-        move |(listener, silent, mut fails)| async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, remote)) => {
-                        if fails {
-                            tracing::info!("proxies are accepted again");
-                            fails = false;
-                        }
-                        // It fails when the peer is gone already, which the first read will tell.
-                        let _ = stream.set_nodelay(true);
-                        let peer = ConnectedPeer::new(remote);
-                        silent.add(&peer.shared, limits.silent);
-                        let connection = Connection {
-                            stream,
-                            peer,
-                            idle: None,
-                            limit: limits.idle,
-                        };
-                        return Some((Ok(connection), (listener, silent, fails)));
+    let state = (listener, Silent::default(), Outage::default());
+    futures::stream::unfold(state, move |(listener, silent, mut outage)| async move {
+        let (stream, remote) = loop {
+            match listener.accept().await {
+                Ok(accepted) => break accepted,
+                Err(error) => {
+                    if outage.begins() {
+                        tracing::warn!(%error, "proxies cannot be accepted");
                     }
-                    Err(error) => {
-                        if !fails {
-                            tracing::warn!(%error, "proxies cannot be accepted");
-                            fails = true;
-                        }
-                        sleep(ACCEPT_PAUSE).await;
-                    }
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
-        },
-    )
+        };
+        if let Some(failures) = outage.ended() {
+            tracing::info!(failures, "proxies are accepted again");
+        }
+        // It fails when the peer is gone already, which the first read will tell.
+        let _ = stream.set_nodelay(true);
+        let peer = ConnectedPeer::new(remote);
+        silent.add(&peer.shared, limits.silent);
+        let connection = Connection {
+            stream,
+            peer,
+            idle: None,
+            limit: limits.idle,
+        };
+        Some((Ok(connection), (listener, silent, outage)))
+    })
 }
 
 /// The connections that have not had a stream yet, oldest first.
@@ -79,7 +75,7 @@ struct Silent(Arc<Mutex<VecDeque<Weak<Shared>>>>);
 
 impl Silent {
     fn add(&self, connection: &Arc<Shared>, limit: usize) {
-        let mut silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut silent = self.0.lock();
         silent.retain(|connection| {
             let connection = connection.upgrade();
             connection.is_some_and(|connection| !connection.introduced.load(Ordering::Relaxed))

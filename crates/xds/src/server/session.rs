@@ -19,6 +19,7 @@
 
 pub mod delta;
 mod overlay;
+mod push;
 pub mod sotw;
 mod type_state;
 mod warming;
@@ -30,15 +31,14 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use bytes::BufMut;
-
+pub use self::push::Push;
 use self::type_state::{InFlight, SentVersion, TypeState, Unsent};
 use self::warming::Warming;
-use crate::foreign;
 use crate::resource::{Kind, Resource};
+use crate::sanitize;
 use crate::snapshot::Snapshot;
 
-/// How one of the two protocols reads requests and writes responses.
+/// How one of the two protocols reads requests.
 pub trait ProtocolVariant: Send + Sync + 'static {
     /// The messages of the client.
     type Request: prost::Message + Default + Send + 'static;
@@ -49,10 +49,6 @@ pub trait ProtocolVariant: Send + Sync + 'static {
     fn node(request: &mut Self::Request) -> Option<crate::Node>;
     /// Applies a request to the session.
     fn receive(session: &mut Session, request: Self::Request) -> Result<AckOrNack, Violation>;
-    /// The length of an encoded response.
-    fn encoded_len(push: &Push) -> usize;
-    /// Encodes a response.
-    fn encode(push: &Push, buffer: &mut impl BufMut);
 }
 
 /// The two ways to speak xDS.
@@ -63,21 +59,6 @@ pub enum Protocol {
     Delta,
     /// `StreamAggregatedResources`: state of the world.
     Sotw,
-}
-
-/// A response to send.
-#[derive(Clone, Debug)]
-pub struct Push {
-    /// The kind of all resources in it.
-    pub kind: Kind,
-    /// Unique within the stream.
-    pub nonce: String,
-    /// The revision of the snapshot that it comes from.
-    pub revision: u64,
-    /// The resources to send. In state of the world, for clusters and listeners: all.
-    pub resources: Vec<Arc<Resource>>,
-    /// Names that are gone or do not exist (delta only).
-    pub removed: Vec<Arc<str>>,
 }
 
 /// What a request said about an earlier response.
@@ -438,7 +419,7 @@ impl Session {
             }
             return AckOrNack::Acked { kind, revision };
         };
-        let reason = foreign::text(reason, MAX_REASON_BYTES);
+        let reason = sanitize::text(reason, MAX_REASON_BYTES);
         if names.iter().any(|name| mentions(&reason, name)) {
             names.retain(|name| mentions(&reason, name));
         }
@@ -458,6 +439,16 @@ impl Session {
             names,
             reason,
         }
+    }
+
+    /// The kind that a request is about. A request of a type that is not served is ignored, as the protocol says.
+    fn kind_of(type_url: &str) -> Option<Kind> {
+        let kind = Kind::from_type_url(type_url);
+        if kind.is_none() {
+            let type_url = sanitize::log_text(type_url);
+            tracing::debug!(type_url, "ignored a request of unknown type");
+        }
+        kind
     }
 
     /// A name that the client sent: the snapshot's own where it has it, so that it takes no memory.

@@ -6,21 +6,31 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::node::Node;
 use crate::snapshot::Snapshot;
 
+/// Always holds the newest snapshot of a workload.
+pub type Snapshots = watch::Receiver<Arc<Snapshot>>;
+
 /// Decides what a proxy gets.
 pub trait Source: Send + Sync + 'static {
-    /// Called once per stream, with what the first request said. The receiver always holds
-    /// the newest snapshot; proxies of one workload can share a sender. When the sender is
-    /// dropped the stream ends, and the proxy asks again.
+    /// Called once per stream, with what the first request said. Proxies of one workload can share a sender. When
+    /// the sender is dropped the stream ends, and the proxy asks again.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the stream ends. App Mesh answers with (`facts/appmesh-api.md` section 7): invalid
+    /// argument, for a node that names something malformed or that depends on something missing; not found; permission
+    /// denied; resource exhausted, for too many proxies; unavailable, for a proxy that should try again; and
+    /// unauthenticated.
     fn subscribe(
         &self,
         node: &Node,
         peer: &Peer,
-    ) -> impl Future<Output = Result<watch::Receiver<Arc<Snapshot>>, SubscribeError>> + Send;
+    ) -> impl Future<Output = Result<Snapshots, Status>> + Send;
 }
 
 /// The other end of a stream, as the transport sees it.
@@ -56,57 +66,5 @@ impl fmt::Debug for Peer {
         f.debug_struct("Peer")
             .field("addr", &self.addr)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a proxy gets nothing. The codes are those with which App Mesh answers
-/// (`facts/appmesh-api.md` section 7).
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct SubscribeError {
-    /// The gRPC code.
-    pub code: SubscribeErrorCode,
-    /// What the operator of the proxy should know.
-    pub message: String,
-}
-
-/// The kinds of [`SubscribeError`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SubscribeErrorCode {
-    /// The node names something malformed, or something that it depends on is missing (3).
-    InvalidArgument,
-    /// What the node claims to be does not exist (5).
-    NotFound,
-    /// The credentials do not allow it (7).
-    PermissionDenied,
-    /// Too many proxies (8).
-    ResourceExhausted,
-    /// The source is not ready; try again (14).
-    Unavailable,
-    /// There are no credentials, or bad ones (16).
-    Unauthenticated,
-}
-
-impl SubscribeError {
-    /// A refusal with a message for the operator of the proxy.
-    pub fn new(code: SubscribeErrorCode, message: impl Into<String>) -> SubscribeError {
-        SubscribeError {
-            code,
-            message: message.into(),
-        }
-    }
-}
-
-impl From<SubscribeError> for tonic::Status {
-    fn from(refusal: SubscribeError) -> tonic::Status {
-        let code = match refusal.code {
-            SubscribeErrorCode::InvalidArgument => tonic::Code::InvalidArgument,
-            SubscribeErrorCode::NotFound => tonic::Code::NotFound,
-            SubscribeErrorCode::PermissionDenied => tonic::Code::PermissionDenied,
-            SubscribeErrorCode::ResourceExhausted => tonic::Code::ResourceExhausted,
-            SubscribeErrorCode::Unavailable => tonic::Code::Unavailable,
-            SubscribeErrorCode::Unauthenticated => tonic::Code::Unauthenticated,
-        };
-        tonic::Status::new(code, refusal.message)
     }
 }

@@ -1,177 +1,219 @@
-//! The task of one stream.
+//! One stream: requests and snapshots in, responses out.
+//!
+//! A stream is the body of the answer to its call, and runs while hyper asks for the next frame. So a response is made
+//! when there is room for it, from what is newest then, and a proxy that does not read holds up nobody.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::time::timeout;
-use tonic::{Status, Streaming};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
 
-use super::connected_proxies::{ConnectedProxies, Entry};
+use super::codec::{Requests, message, trailers};
+use super::connected_proxies::Entry;
 use super::connection::OpenStream;
-use super::session::{AckOrNack, ProtocolVariant, Push, Session};
-use super::{Peer, ServerOptions, Source, until};
-use crate::foreign;
+use super::metrics::Metrics;
+use super::session::{AckOrNack, ProtocolVariant, Session};
+use super::{Inner, Peer, Snapshots, Source, until};
 use crate::node::{ADOPTS_WHOLE, Node};
 use crate::resource::Kind;
+use crate::sanitize;
 use crate::snapshot::Snapshot;
 
 /// Names of rejected resources in one line of the log.
 const MAX_LOGGED_NAMES: usize = 5;
 
-pub(super) struct Stream<S, D: ProtocolVariant> {
-    pub(super) source: Arc<S>,
-    pub(super) proxies: ConnectedProxies,
-    pub(super) options: ServerOptions,
-    pub(super) stopping: watch::Receiver<bool>,
-    pub(super) peer: Peer,
+pub(super) struct Stream<S, V: ProtocolVariant> {
+    pub(super) server: Arc<Inner<S>>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) headers: MetadataMap,
     pub(super) open: Option<OpenStream>,
-    pub(super) inbound: Streaming<D::Request>,
-    pub(super) outbound: mpsc::Sender<Result<Push, Status>>,
+    pub(super) requests: Requests<V::Request>,
+    /// `None` until the proxy has said who it is.
+    pub(super) proxy: Option<ConnectedProxy>,
 }
 
-impl<S: Source, D: ProtocolVariant> Stream<S, D> {
-    pub(super) async fn run(mut self) {
-        let outbound = self.outbound.clone();
-        let stopping = self.stopping.clone();
-        let result = tokio::select! {
-            result = self.drive() => result,
-            () = until(stopping) => Err(Status::unavailable("the server is shutting down")),
-            () = outbound.closed() => return,
-        };
-        if let Err(status) = result {
-            tracing::debug!(peer = ?self.peer.addr, %status, "ended an xDS stream");
-            // A proxy that does not even take its goodbye is cut off with the connection.
-            let _ = timeout(self.options.drain, outbound.send(Err(status))).await;
+/// A proxy that has said who it is.
+pub(super) struct ConnectedProxy {
+    entry: Entry,
+    session: Session,
+    snapshots: Snapshots,
+    /// The last snapshot of which everything was answered.
+    answered: Option<Arc<Snapshot>>,
+}
+
+impl<S: Source, V: ProtocolVariant> Stream<S, V> {
+    /// A frame for each response, then the status. The stream ends when the body is dropped.
+    pub(super) fn into_body(self) -> tonic::body::Body {
+        let frames = futures::stream::unfold(Some(Box::new(self)), |stream| async move {
+            let mut stream = stream?;
+            let status = match stream.next().await {
+                Ok(Some(response)) => {
+                    return Some((Ok::<_, Infallible>(Frame::data(response)), Some(stream)));
+                }
+                Ok(None) => Status::ok(""),
+                Err(status) => {
+                    tracing::debug!(peer = ?stream.peer, %status, "ended an xDS stream");
+                    status
+                }
+            };
+            Some((Ok(Frame::trailers(trailers(&status))), None))
+        });
+        tonic::body::Body::new(StreamBody::new(frames))
+    }
+
+    /// The next response; `None` once the proxy has closed its side.
+    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        let stopping = until(self.server.stopping.clone());
+        tokio::select! {
+            response = self.drive() => response,
+            () = stopping => Err(Status::unavailable("the server is shutting down")),
         }
     }
 
-    /// Drives the stream until the proxy ends it (`Ok`) or we do.
-    async fn drive(&mut self) -> Result<(), Status> {
-        let greeting = timeout(self.options.handshake_timeout, self.inbound.message()).await;
-        let greeting = greeting.map_err(|_| Status::deadline_exceeded("no request came"))?;
-        let Some(mut request) = greeting? else {
-            return Ok(());
+    async fn drive(&mut self) -> Result<Option<Bytes>, Status> {
+        if self.proxy.is_none() {
+            self.proxy = self.connect().await?;
+        }
+        let Some(proxy) = &mut self.proxy else {
+            return Ok(None);
         };
-        let node: Node = D::node(&mut request)
+        loop {
+            if let Some(push) = proxy.session.next_push() {
+                let (kind, revision) = (push.kind, push.revision);
+                proxy.trace("sent", kind);
+                let resources = proxy.session.sent(kind);
+                proxy.entry.sent(kind, revision, resources);
+                self.server.metrics.pushed(kind);
+                return message(&push, V::PROTOCOL).map(Some);
+            }
+            proxy.report_progress();
+            tokio::select! {
+                request = self.requests.next() => {
+                    let Some(request) = request? else { return Ok(None) };
+                    proxy.receive::<V>(request, &self.server.metrics)?;
+                }
+                changed = proxy.snapshots.changed() => {
+                    changed.map_err(|_| Status::unavailable("the source ended; ask again"))?;
+                    let snapshot = proxy.snapshots.borrow_and_update().clone();
+                    proxy.session.update(snapshot);
+                }
+            }
+        }
+    }
+
+    /// Waits for the first request, which says who the proxy is. `None` if the proxy leaves without one.
+    async fn connect(&mut self) -> Result<Option<ConnectedProxy>, Status> {
+        let options = &self.server.options;
+        let first = timeout(options.handshake_timeout, self.requests.next()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no request came"))?;
+        let Some(mut request) = first? else {
+            return Ok(None);
+        };
+        let node = V::node(&mut request)
             .ok_or_else(|| Status::invalid_argument("the first request has no node"))?;
-        let mut snapshots = self.source.subscribe(&node, &self.peer).await?;
+        // The headers are not needed any more afterwards.
+        let peer = Peer::new(self.peer, std::mem::take(&mut self.headers));
+        let mut snapshots = self.server.source.subscribe(&node, &peer).await?;
         let snapshot = snapshots.borrow_and_update().clone();
         if let Some(open) = &self.open {
             open.introduced();
         }
         tracing::info!(
-            node = %foreign::shown(&node.id),
-            peer = ?self.peer.addr,
-            protocol = ?D::PROTOCOL,
+            node = %sanitize::log_text(&node.id),
+            peer = ?self.peer,
+            protocol = ?V::PROTOCOL,
             revision = snapshot.revision(),
             "a proxy connected"
         );
-        let adopts_whole = node.features.iter().any(|feature| feature == ADOPTS_WHOLE);
-        let limit = self.options.max_streams;
-        let connected = self
-            .proxies
-            .connect(node, self.peer.addr, D::PROTOCOL, limit);
-        let mut entry = connected
-            .ok_or_else(|| Status::resource_exhausted("this server has too many proxies"))?;
-        let mut session = Session::new(D::PROTOCOL, snapshot);
-        if adopts_whole {
+        let mut session = Session::new(V::PROTOCOL, snapshot);
+        if node.features.iter().any(|feature| feature == ADOPTS_WHOLE) {
             session = session.adopting_whole();
         }
-        receive::<D>(&mut session, &entry, request)?;
+        let entry = self.enter(node)?;
+        let mut proxy = ConnectedProxy {
+            entry,
+            session,
+            snapshots,
+            answered: None,
+        };
+        proxy.receive::<V>(request, &self.server.metrics)?;
+        Ok(Some(proxy))
+    }
 
-        let mut may_send = true;
-        // The last snapshot of which everything was answered.
-        let mut answered: Option<Arc<Snapshot>> = None;
-        loop {
-            tokio::select! {
-                // A response is made only when there is room for it, from what is newest.
-                permit = self.outbound.reserve(), if may_send => {
-                    let Ok(permit) = permit else { return Ok(()) };
-                    match session.next_push() {
-                        Some(push) => {
-                            let (kind, revision) = (push.kind, push.revision);
-                            trace(session.snapshot(), entry.stream(), "sent", kind);
-                            entry.sent(kind, revision, session.sent(kind));
-                            permit.send(Ok(push));
-                        }
-                        None => {
-                            may_send = false;
-                            progress(&session, &mut entry, &mut answered);
-                        }
-                    }
-                }
-                request = self.inbound.message() => {
-                    let Some(request) = request? else { return Ok(()) };
-                    receive::<D>(&mut session, &entry, request)?;
-                    may_send = true;
-                }
-                changed = snapshots.changed() => {
-                    changed.map_err(|_| Status::unavailable("the source ended; ask again"))?;
-                    session.update(snapshots.borrow_and_update().clone());
-                    may_send = true;
-                }
+    fn enter(&self, node: Node) -> Result<Entry, Status> {
+        let (proxies, limit) = (&self.server.proxies, self.server.options.max_streams);
+        let entry = proxies.connect(node, self.peer, V::PROTOCOL, limit);
+        entry.ok_or_else(|| Status::resource_exhausted("this server has too many proxies"))
+    }
+}
+
+impl ConnectedProxy {
+    fn receive<V: ProtocolVariant>(
+        &mut self,
+        request: V::Request,
+        metrics: &Metrics,
+    ) -> Result<(), Status> {
+        let answer = V::receive(&mut self.session, request);
+        match answer.map_err(|violation| Status::invalid_argument(violation.to_string()))? {
+            AckOrNack::None => {}
+            AckOrNack::Acked { kind, revision } => {
+                self.trace("acknowledged", kind);
+                self.entry.acked(kind, revision);
+            }
+            AckOrNack::Rejected {
+                kind,
+                revision,
+                names,
+                reason,
+            } => {
+                let resources: Vec<_> = names.iter().take(MAX_LOGGED_NAMES).collect();
+                tracing::warn!(
+                    %kind,
+                    revision,
+                    ?resources,
+                    rejected = names.len(),
+                    reason = sanitize::log_text(&reason),
+                    "a proxy rejected configuration"
+                );
+                metrics.rejected(kind);
+                self.entry.rejected(kind, revision, names, reason);
             }
         }
+        Ok(())
     }
-}
 
-fn receive<D: ProtocolVariant>(
-    session: &mut Session,
-    entry: &Entry,
-    request: D::Request,
-) -> Result<(), Status> {
-    let answer = D::receive(session, request);
-    match answer.map_err(|violation| Status::invalid_argument(violation.to_string()))? {
-        AckOrNack::None => {}
-        AckOrNack::Acked { kind, revision } => {
-            trace(session.snapshot(), entry.stream(), "acknowledged", kind);
-            entry.acked(kind, revision);
-        }
-        AckOrNack::Rejected {
-            kind,
-            revision,
-            names,
-            reason,
-        } => {
-            let resources: Vec<_> = names.iter().take(MAX_LOGGED_NAMES).collect();
-            tracing::warn!(
-                %kind,
-                revision,
-                ?resources,
-                rejected = names.len(),
-                reason = foreign::shown(&reason),
-                "a proxy rejected configuration"
-            );
-            entry.rejected(kind, revision, names, reason);
+    /// Logs one step of a change, in the span of the change.
+    fn trace(&self, step: &'static str, kind: Kind) {
+        if let Some(propagation) = self.session.snapshot().propagation() {
+            let stream = self.entry.stream();
+            propagation
+                .span()
+                .in_scope(|| tracing::trace!(stream, %kind, "{step}"));
         }
     }
-    Ok(())
-}
 
-/// One step of a change on its way, in the span of the change.
-fn trace(snapshot: &Snapshot, stream: u64, step: &'static str, kind: Kind) {
-    if let Some(propagation) = snapshot.propagation() {
-        propagation
-            .span()
-            .in_scope(|| tracing::trace!(stream, %kind, "{step}"));
-    }
-}
-
-/// There is nothing more to send for now.
-fn progress(session: &Session, entry: &mut Entry, answered: &mut Option<Arc<Snapshot>>) {
-    let snapshot = session.snapshot();
-    let revision = snapshot.revision();
-    if session.is_sent() {
-        entry.all_sent(revision);
-    }
-    if session.is_synced() {
-        entry.all_acked(revision);
-    }
-    let is_new = |before: &Arc<Snapshot>| !Arc::ptr_eq(before, snapshot);
-    if session.is_answered() && answered.as_ref().is_none_or(is_new) {
-        if let Some(propagation) = snapshot.propagation() {
-            propagation.answered();
+    /// Notes how far the proxy is. To be called when there is nothing more to send for now.
+    fn report_progress(&mut self) {
+        let snapshot = self.session.snapshot();
+        let revision = snapshot.revision();
+        if self.session.is_sent() {
+            self.entry.all_sent(revision);
         }
-        *answered = Some(snapshot.clone());
+        if self.session.is_synced() {
+            self.entry.all_acked(revision);
+        }
+        let is_new = |before: &Arc<Snapshot>| !Arc::ptr_eq(before, snapshot);
+        if self.session.is_answered() && self.answered.as_ref().is_none_or(is_new) {
+            if let Some(propagation) = snapshot.propagation() {
+                propagation.answered();
+            }
+            self.answered = Some(snapshot.clone());
+        }
     }
 }

@@ -7,11 +7,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tombolo_xds::server::{Peer, ServerOptions, Source, SubscribeError, SubscribeErrorCode};
-use tombolo_xds::{ConnectedProxies, Node, Server, Snapshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tombolo_xds::server::connected_proxies::{Nack, Proxy};
+use tombolo_xds::server::{Peer, ServerOptions, Snapshots, Source};
+use tombolo_xds::{ConnectedProxies, Kind, Node, Server, Snapshot, Status};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,20 +27,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 struct Same(watch::Receiver<Arc<Snapshot>>);
 
 impl Source for Same {
-    async fn subscribe(
-        &self,
-        node: &Node,
-        peer: &Peer,
-    ) -> Result<watch::Receiver<Arc<Snapshot>>, SubscribeError> {
+    async fn subscribe(&self, node: &Node, peer: &Peer) -> Result<Snapshots, Status> {
         match &*node.id {
-            "nobody" => Err(SubscribeError::new(
-                SubscribeErrorCode::NotFound,
-                "there is no such node",
-            )),
-            "guarded" if peer.bearer() != Some("sesame") => Err(SubscribeError::new(
-                SubscribeErrorCode::Unauthenticated,
-                "say the word",
-            )),
+            "nobody" => Err(Status::not_found("there is no such node")),
+            "guarded" if peer.bearer() != Some("sesame") => {
+                Err(Status::unauthenticated("say the word"))
+            }
             _ => Ok(self.0.clone()),
         }
     }
@@ -92,6 +90,56 @@ impl Control {
         self.snapshots.borrow().clone()
     }
 
+    /// Waits until the proxies show what is looked for.
+    pub(crate) async fn until<T>(&self, what: &str, find: impl Fn(&[Proxy]) -> Option<T>) -> T {
+        let poll = async {
+            loop {
+                if let Some(found) = find(&self.proxies.proxies()) {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(what, poll).await
+    }
+
+    /// Whether there is a proxy, and all that are connected have acknowledged this revision.
+    pub(crate) fn is_acked(&self, revision: u64) -> bool {
+        let mut proxies = self.proxies.proxies();
+        proxies.retain(|proxy| proxy.connected);
+        !proxies.is_empty() && proxies.iter().all(|p| p.revision_acked >= revision)
+    }
+
+    /// Waits for that.
+    pub(crate) async fn acked(&self, revision: u64) {
+        let what = format!("revision {revision} is acknowledged");
+        self.until(&what, |_| self.is_acked(revision).then_some(()))
+            .await;
+    }
+
+    /// Waits until the only proxy has rejected resources of a kind.
+    pub(crate) async fn nack(&self, kind: Kind) -> Nack {
+        let nack = |proxies: &[Proxy]| proxies.first()?.kinds.get(&kind)?.nack.clone();
+        self.until("a rejection is shown", nack).await
+    }
+
+    /// Opens a delta stream with this as its first request, if any.
+    pub(crate) async fn open_stream(&self, first: Option<DeltaDiscoveryRequest>) -> DeltaStream {
+        let url = format!("http://{}", self.addr);
+        let client = AggregatedDiscoveryServiceClient::connect(url).await;
+        let (requests, outbound) = mpsc::channel(4);
+        if let Some(request) = first {
+            requests.send(request).await.expect("room for it");
+        }
+        let mut client = client.expect("a connection");
+        let call = client.delta_aggregated_resources(ReceiverStream::new(outbound));
+        let responses = within("an answer", call).await.expect("a stream");
+        DeltaStream {
+            requests,
+            responses: responses.into_inner(),
+        }
+    }
+
     /// Stops the server and frees its port.
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
@@ -101,29 +149,51 @@ impl Control {
     }
 }
 
+/// A delta stream, message by message.
+pub(crate) struct DeltaStream {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: tonic::Streaming<DeltaDiscoveryResponse>,
+}
+
+impl DeltaStream {
+    pub(crate) async fn send(&self, kind: Kind, request: DeltaDiscoveryRequest) {
+        let type_url = kind.type_url().into();
+        let request = DeltaDiscoveryRequest {
+            type_url,
+            ..request
+        };
+        self.requests.send(request).await.expect("room for it");
+    }
+
+    pub(crate) async fn next(&mut self) -> DeltaDiscoveryResponse {
+        let response = within("a response", self.responses.message()).await;
+        response.expect("no error").expect("not the end")
+    }
+
+    /// Waits for the error with which the server ends the stream.
+    pub(crate) async fn ended(&mut self) -> tonic::Code {
+        let ended = within("the end of the stream", self.responses.message()).await;
+        ended.expect_err("an error").code()
+    }
+}
+
+/// A first request, of a proxy with this id.
+pub(crate) fn hello(id: &str, kind: Kind) -> DeltaDiscoveryRequest {
+    let node = Node {
+        id: id.into(),
+        ..Node::default()
+    };
+    DeltaDiscoveryRequest {
+        node: Some((&node).into()),
+        type_url: kind.type_url().into(),
+        ..Default::default()
+    }
+}
+
 /// Waits for something that must happen, but not for ever.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => panic!("not within {PATIENCE:?}: {what}"),
     }
-}
-
-/// Waits until the registry shows what is looked for.
-pub(crate) async fn until<T>(
-    registry: &ConnectedProxies,
-    what: &str,
-    find: impl Fn(&ConnectedProxies) -> Option<T>,
-) -> T {
-    let poll = async {
-        loop {
-            if let Some(found) = find(registry) {
-                return found;
-            }
-            // Rejections do not tick, so look again anyway.
-            let mut changes = registry.changes();
-            drop(tokio::time::timeout(Duration::from_millis(20), changes.changed()).await);
-        }
-    };
-    within(what, poll).await
 }

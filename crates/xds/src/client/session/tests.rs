@@ -5,11 +5,12 @@ use prost::Message;
 
 use super::*;
 use crate::envoy::pb::google::protobuf::Any;
+use crate::random_mesh::{Mesh, for_seeds, versions};
 use crate::sample;
 use crate::server::session::delta::Delta;
 use crate::server::session::tests::delta_response;
 use crate::server::session::{self as server, AckOrNack, Protocol, ProtocolVariant};
-use crate::test_rng::{Mesh, Rng, for_seeds, versions};
+use fastrand::Rng;
 
 use Kind::{Cluster, Endpoint, Listener, Route};
 
@@ -164,28 +165,6 @@ fn what_is_held_is_told_on_the_next_stream() {
 }
 
 #[test]
-fn names_asked_for_are_subscribed_and_forgotten() {
-    let mut session = connected(Snapshot::default());
-    let mut extra_names: [BTreeSet<Arc<str>>; 5] = Default::default();
-    extra_names[Route.index()].insert("r".into());
-    assert_eq!(
-        asks(&session.set_extra_names(extra_names, true)),
-        ["RDS +r"]
-    );
-    let routes = Resource::encode("r", &sample::routes("r", "c"));
-    session.receive(response(Route, "1", &[&routes], &[]));
-    session.answer(Vec::new());
-    assert_eq!(
-        asks(&session.set_extra_names(Default::default(), true)),
-        ["RDS -r"]
-    );
-    assert_eq!(
-        session.pending_update().unwrap().removed,
-        [(Route, "r".into())]
-    );
-}
-
-#[test]
 fn a_resource_that_cannot_be_read_is_rejected_before_the_consumer_sees_it() {
     let mut session = connected(Snapshot::default());
     let mut bad = response(
@@ -302,7 +281,7 @@ impl Pair {
             .unwrap_or_default();
         let bad = changed
             .iter()
-            .filter(|_| rejects > 0 && rng.one_in(rejects));
+            .filter(|_| rejects > 0 && rng.usize(..rejects) == 0);
         let rejections = bad.map(|resource| Rejection {
             kind: resource.kind(),
             name: resource.name().clone(),
@@ -327,27 +306,21 @@ impl Pair {
 #[test]
 fn any_client_converges_to_the_snapshot_of_the_server() {
     for_seeds(200, |seed| {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::with_seed(seed);
         let mut mesh = Mesh::default();
         mesh.change(&mut rng);
-        let mut pair = Pair::new(mesh.snapshot(), rng.one_in(2));
+        let mut pair = Pair::new(mesh.snapshot(), rng.usize(..2) == 0);
         for _ in 0..200 {
-            match rng.below(14) {
+            match rng.usize(..13) {
                 0 => {
                     mesh.change(&mut rng);
                     pair.server.update(Arc::new(mesh.snapshot()));
                 }
-                1 if rng.one_in(4) => pair.reconnect(),
+                1 if rng.usize(..4) == 0 => pair.reconnect(),
                 2 => drop(pair.adopt(&mut rng, 4)),
                 3 if pair.client.is_complete() => drop(pair.adopt(&mut rng, 0)),
-                4 if rng.one_in(4) => {
-                    let mut extra_names: [BTreeSet<Arc<str>>; 5] = Default::default();
-                    extra_names[Endpoint.index()].insert(format!("e{}", rng.below(5)).into());
-                    pair.up
-                        .extend(pair.client.set_extra_names(extra_names, true));
-                }
-                5..=7 => drop(pair.deliver_up()),
-                8..=10 => drop(pair.push()),
+                4..=6 => drop(pair.deliver_up()),
+                7..=9 => drop(pair.push()),
                 _ => drop(pair.deliver_down()),
             }
         }
@@ -360,8 +333,6 @@ fn any_client_converges_to_the_snapshot_of_the_server() {
         // Rejected versions are replaced, or the client would rightly stay behind.
         mesh.renew();
         pair.server.update(Arc::new(mesh.snapshot()));
-        pair.up
-            .extend(pair.client.set_extra_names(Default::default(), true));
         pair.settle(&mut rng);
 
         assert!(pair.server.is_synced(), "{:?}", pair.server);
@@ -372,7 +343,7 @@ fn any_client_converges_to_the_snapshot_of_the_server() {
         }
         for kind in [Endpoint, Route] {
             let mut expected = versions(&mesh.snapshot(), kind);
-            let referenced = referenced(&pair.client.extra_names, kind, [held]);
+            let referenced = referenced(kind, [held]);
             expected.retain(|name, _| referenced.contains(name.as_str()));
             assert_eq!(versions(held, kind), expected);
         }

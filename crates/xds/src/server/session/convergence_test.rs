@@ -9,7 +9,8 @@ use super::tests::sotw_response;
 use super::*;
 use crate::envoy::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use crate::envoy::pb::google::rpc;
-use crate::test_rng::{Mesh, Rng, for_seeds, named, versions};
+use crate::random_mesh::{Mesh, for_seeds, named, versions};
+use fastrand::Rng;
 
 use Kind::{Cluster, Endpoint, Listener, Route};
 
@@ -176,20 +177,20 @@ impl Pair {
 #[test]
 fn any_envoy_converges_to_the_snapshot_and_warms_every_cluster() {
     for_seeds(200, |seed| {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::with_seed(seed);
         let mut mesh = Mesh::default();
         mesh.change(&mut rng);
         let mut pair = Pair::new(mesh.snapshot());
         for _ in 0..200 {
-            match rng.below(10) {
+            match rng.usize(..10) {
                 0 => {
                     mesh.change(&mut rng);
                     pair.session.update(Arc::new(mesh.snapshot()));
                 }
-                1 if rng.one_in(4) => pair.reconnect(),
+                1 if rng.usize(..4) == 0 => pair.reconnect(),
                 2..=4 => drop(pair.deliver_up()),
                 5..=7 => drop(pair.push()),
-                _ => drop(pair.deliver_down(rng.one_in(8))),
+                _ => drop(pair.deliver_down(rng.usize(..8) == 0)),
             }
         }
         pair.settle();

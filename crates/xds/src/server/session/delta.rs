@@ -5,25 +5,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use bytes::BufMut;
-
 use super::type_state::{SentVersion, Subscribed};
-use super::{AckOrNack, MAX_VERSION_BYTES, Protocol, ProtocolVariant, Push, Session, Violation};
-use crate::Node;
+use super::{AckOrNack, MAX_VERSION_BYTES, Protocol, ProtocolVariant, Session, Violation};
 use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use crate::foreign;
-use crate::resource::wire::{RESPONSE_RESOURCES, field_len, put_header, put_text, text_len};
-use crate::resource::{Kind, Resource};
+use crate::{Kind, Node};
 
 /// `DeltaAggregatedResources`.
 #[derive(Debug)]
 pub struct Delta;
-
-// The fields of `DeltaDiscoveryResponse`.
-const SYSTEM_VERSION: u32 = 1;
-const TYPE_URL: u32 = 4;
-const NONCE: u32 = 5;
-const REMOVED_RESOURCES: u32 = 6;
 
 impl ProtocolVariant for Delta {
     type Request = DeltaDiscoveryRequest;
@@ -38,11 +27,7 @@ impl ProtocolVariant for Delta {
         session: &mut Session,
         request: DeltaDiscoveryRequest,
     ) -> Result<AckOrNack, Violation> {
-        let Some(kind) = Kind::from_type_url(&request.type_url) else {
-            tracing::debug!(
-                type_url = %foreign::shown(&request.type_url),
-                "ignored a request of unknown type"
-            );
+        let Some(kind) = Session::kind_of(&request.type_url) else {
             return Ok(AckOrNack::None);
         };
         let error = request.error_detail.map(|status| status.message);
@@ -131,32 +116,4 @@ impl ProtocolVariant for Delta {
         session.check_names(kind)?;
         Ok(answer)
     }
-
-    fn encoded_len(push: &Push) -> usize {
-        let resources = push.resources.iter().map(|r| field_len(wire(r).len()));
-        let removed = push.removed.iter().map(|name| field_len(name.len()));
-        text_len(&push.revision.to_string())
-            + resources.sum::<usize>()
-            + text_len(push.kind.type_url())
-            + text_len(&push.nonce)
-            + removed.sum::<usize>()
-    }
-
-    fn encode(push: &Push, buffer: &mut impl BufMut) {
-        put_text(SYSTEM_VERSION, &push.revision.to_string(), buffer);
-        for resource in &push.resources {
-            put_header(RESPONSE_RESOURCES, wire(resource).len(), buffer);
-            buffer.put_slice(wire(resource));
-        }
-        put_text(TYPE_URL, push.kind.type_url(), buffer);
-        put_text(NONCE, &push.nonce, buffer);
-        for name in &push.removed {
-            put_header(REMOVED_RESOURCES, name.len(), buffer);
-            buffer.put_slice(name.as_bytes());
-        }
-    }
-}
-
-fn wire(resource: &Resource) -> &[u8] {
-    resource.wire_bytes()
 }

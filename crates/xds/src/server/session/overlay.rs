@@ -151,8 +151,9 @@ impl<V: Shared> Overlay<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random_mesh::for_seeds;
     use crate::resource::Kind;
-    use crate::test_rng::{Rng, for_seeds};
+    use fastrand::Rng;
 
     /// A version, as a stream remembers it.
     impl Shared for String {
@@ -164,13 +165,13 @@ mod tests {
     #[test]
     fn an_overlay_is_a_map_whatever_it_is_based_on() {
         for_seeds(100, |seed| {
-            let mut rng = Rng::new(seed);
+            let mut rng = Rng::with_seed(seed);
             let (mut overlay, mut map) = (Overlay::default(), BTreeMap::new());
             let mut current = Resources::new();
             for _ in 0..300 {
-                let name: Arc<str> = format!("n{}", rng.below(40)).into();
-                let version = format!("v{}", rng.below(3));
-                match rng.below(6) {
+                let name: Arc<str> = format!("n{}", rng.usize(..40)).into();
+                let version = format!("v{}", rng.usize(..3));
+                match rng.usize(..6) {
                     0 | 1 => {
                         overlay.insert(name.clone(), version.clone());
                         map.insert(name, version);

@@ -6,24 +6,14 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::BufMut;
-
 use super::type_state::Subscribed;
-use super::{AckOrNack, Protocol, ProtocolVariant, Push, Session, Violation};
+use super::{AckOrNack, Protocol, ProtocolVariant, Session, Violation};
 use crate::Node;
 use crate::envoy::pb::envoy::service::discovery::v3::DiscoveryRequest;
-use crate::foreign;
-use crate::resource::Kind;
-use crate::resource::wire::{RESPONSE_RESOURCES, field_len, put_header, put_text, text_len};
 
 /// `StreamAggregatedResources`.
 #[derive(Debug)]
 pub struct Sotw;
-
-// The fields of `DiscoveryResponse`.
-const VERSION: u32 = 1;
-const TYPE_URL: u32 = 4;
-const NONCE: u32 = 5;
 
 impl ProtocolVariant for Sotw {
     type Request = DiscoveryRequest;
@@ -36,11 +26,7 @@ impl ProtocolVariant for Sotw {
     /// A request with an old nonce is dropped whole: the client repeats its names when it
     /// answers the newest response.
     fn receive(session: &mut Session, request: DiscoveryRequest) -> Result<AckOrNack, Violation> {
-        let Some(kind) = Kind::from_type_url(&request.type_url) else {
-            tracing::debug!(
-                type_url = %foreign::shown(&request.type_url),
-                "ignored a request of unknown type"
-            );
+        let Some(kind) = Session::kind_of(&request.type_url) else {
             return Ok(AckOrNack::None);
         };
         let nonce = request.response_nonce;
@@ -92,25 +78,5 @@ impl ProtocolVariant for Sotw {
         }
         session.check_names(kind)?;
         Ok(answer)
-    }
-
-    fn encoded_len(push: &Push) -> usize {
-        let resources = push.resources.iter();
-        let resources = resources.map(|resource| field_len(resource.any_bytes().len()));
-        text_len(&push.revision.to_string())
-            + resources.sum::<usize>()
-            + text_len(push.kind.type_url())
-            + text_len(&push.nonce)
-    }
-
-    fn encode(push: &Push, buffer: &mut impl BufMut) {
-        put_text(VERSION, &push.revision.to_string(), buffer);
-        for resource in &push.resources {
-            let any = resource.any_bytes();
-            put_header(RESPONSE_RESOURCES, any.len(), buffer);
-            buffer.put_slice(any);
-        }
-        put_text(TYPE_URL, push.kind.type_url(), buffer);
-        put_text(NONCE, &push.nonce, buffer);
     }
 }

@@ -34,18 +34,20 @@ pub(super) fn mesh(revision: u64, clusters: &[(&str, u32)]) -> Snapshot {
 
 /// A push as a client gets it.
 pub(crate) fn delta_response(push: &Push) -> DeltaDiscoveryResponse {
-    let mut bytes = Vec::new();
-    delta::Delta::encode(push, &mut bytes);
-    assert_eq!(bytes.len(), delta::Delta::encoded_len(push));
-    DeltaDiscoveryResponse::decode(&*bytes).expect("our own bytes")
+    decoded(push, Protocol::Delta)
 }
 
 /// A push as a client of the other protocol gets it.
 pub(super) fn sotw_response(push: &Push) -> DiscoveryResponse {
+    decoded(push, Protocol::Sotw)
+}
+
+fn decoded<M: Message + Default>(push: &Push, protocol: Protocol) -> M {
     let mut bytes = Vec::new();
-    sotw::Sotw::encode(push, &mut bytes);
-    assert_eq!(bytes.len(), sotw::Sotw::encoded_len(push));
-    DiscoveryResponse::decode(&*bytes).expect("our own bytes")
+    push.encode(protocol, &mut bytes);
+    let bound = push.max_encoded_len(protocol);
+    assert!(bytes.len() <= bound, "{} > {bound}", bytes.len());
+    M::decode(&*bytes).expect("our own bytes")
 }
 
 pub(super) fn refusal() -> Option<rpc::Status> {

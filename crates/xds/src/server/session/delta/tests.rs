@@ -6,6 +6,7 @@ use Kind::{Cluster, Endpoint, Listener, Route};
 
 use super::*;
 use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
+use crate::random_mesh::versions;
 use crate::server::session::tests::{at, delta_response, kind, mesh, refusal};
 use crate::server::session::{MAX_NAME_BYTES, MAX_NAMES};
 use crate::{Resource, Snapshot, sample};
@@ -46,6 +47,10 @@ impl Deltas {
             request.response_nonce = nonce.into();
             request.error_detail = refusal();
         })
+    }
+
+    fn update(&mut self, snapshot: Snapshot) {
+        self.0.update(Arc::new(snapshot));
     }
 
     fn next_push(&mut self) -> Option<DeltaDiscoveryResponse> {
@@ -148,7 +153,7 @@ fn additions_go_from_clusters_to_routes() {
 fn removals_wait_until_everything_new_is_accepted() {
     let mut stream = settled(&[("a", 1)]);
     // The route moves from a to b; a goes away.
-    stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
+    stream.update(mesh(2, &[("b", 1)]));
     let clusters = stream.next_push().expect("the new cluster");
     assert!(stream.next_push().is_none(), "b is not usable yet");
     stream.ack(Cluster, &clusters.nonce);
@@ -174,7 +179,7 @@ fn a_route_does_not_overtake_a_cluster_that_comes_back_while_its_removal_is_in_f
             stream.0 = stream.0.adopting_whole();
         }
         // The route moves from a to b, and everything new is accepted.
-        stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
+        stream.update(mesh(2, &[("b", 1)]));
         let removal = loop {
             let response = stream.next_push().expect("the removal comes in the end");
             if !response.removed_resources.is_empty() {
@@ -184,7 +189,7 @@ fn a_route_does_not_overtake_a_cluster_that_comes_back_while_its_removal_is_in_f
         };
         assert_eq!(line(&removal), "CDS -a");
         // It turns back before the removal is answered.
-        stream.0.update(Arc::new(mesh(3, &[("a", 1)])));
+        stream.update(mesh(3, &[("a", 1)]));
         let early = lines(&stream.burst());
         assert!(!early.contains(&"RDS +r".into()), "{early:?}");
         stream.ack(Cluster, &removal.nonce);
@@ -200,18 +205,16 @@ fn routes_wait_for_the_endpoints_of_new_clusters_but_not_for_busy_ones() {
     let mut stream = settled(&[("a", 1)]);
     let busy = |port: u16| Resource::encode("a", &sample::endpoints("a", &[at(port)]));
     // a changes its endpoints all the time; its response is never answered.
-    stream
-        .0
-        .update(Arc::new(stream.0.snapshot().edit(2).with(busy(90)).build()));
+    stream.update(stream.0.snapshot().edit(2).with(busy(90)).build());
     assert_eq!(lines(&stream.burst()), ["EDS +a"]);
     let routes = Resource::encode("r", &sample::routes("r", "other"));
     let edit = stream.0.snapshot().edit(3).with(busy(91)).with(routes);
-    stream.0.update(Arc::new(edit.build()));
+    stream.update(edit.build());
     assert_eq!(lines(&stream.burst()), ["RDS +r"]);
 
     // With a new cluster the next route waits, until its endpoints are there.
     let mut stream = settled(&[("a", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("b", 1), ("a", 1)])));
+    stream.update(mesh(2, &[("b", 1), ("a", 1)]));
     let clusters = stream.next_push().expect("the new cluster");
     stream.subscribe(Endpoint, &["b"]);
     stream.ack(Cluster, &clusters.nonce);
@@ -230,15 +233,13 @@ fn clusters_that_never_rest_do_not_starve_routes() {
         let mesh = mesh(revision.into(), &[("a", revision)])
             .edit(revision.into())
             .with(routes);
-        stream.0.update(Arc::new(mesh.build()));
+        stream.update(mesh.build());
         // Whenever an answer comes there is a newer version already.
         for response in stream.burst() {
             routes_sent |= line(&response) == "RDS +r";
             let newer = sample::cluster("a", "a", revision + 1000);
             let edit = stream.0.snapshot().edit(revision.into());
-            stream
-                .0
-                .update(Arc::new(edit.with(Resource::encode("a", &newer)).build()));
+            stream.update(edit.with(Resource::encode("a", &newer)).build());
             stream.ack(kind(&response.type_url), &response.nonce);
         }
     }
@@ -248,7 +249,7 @@ fn clusters_that_never_rest_do_not_starve_routes() {
 #[test]
 fn what_a_rejected_route_replaced_is_not_taken_away() {
     let mut stream = settled(&[("a", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
+    stream.update(mesh(2, &[("b", 1)]));
     let clusters = stream.next_push().expect("the new cluster");
     stream.ack(Cluster, &clusters.nonce);
     let routes = stream.next_push().expect("the route to it");
@@ -257,12 +258,12 @@ fn what_a_rejected_route_replaced_is_not_taken_away() {
     assert!(!stream.0.is_synced());
     // A next version of the route is accepted: now a can go.
     let fixed = sample::routes("r", "c");
-    stream.0.update(Arc::new(
+    stream.update(
         mesh(3, &[("b", 1)])
             .edit(3)
             .with(Resource::encode("r", &fixed))
             .build(),
-    ));
+    );
     assert_eq!(stream.drain(), ["RDS +r", "CDS -a", "EDS -a"]);
     assert!(stream.0.is_synced());
 }
@@ -272,14 +273,14 @@ fn names_that_do_not_exist_are_answered_as_removed_and_sent_when_they_come() {
     let mut stream = Deltas::new(mesh(1, &[("a", 1)]));
     stream.subscribe(Endpoint, &["a", "b"]);
     assert_eq!(stream.drain(), ["EDS +a -b"]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 1), ("b", 1)])));
+    stream.update(mesh(2, &[("a", 1), ("b", 1)]));
     assert_eq!(stream.drain(), ["EDS +b"]);
 }
 
 #[test]
 fn an_unchanged_snapshot_sends_nothing() {
     let mut stream = settled(&[("a", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 1)])));
+    stream.update(mesh(2, &[("a", 1)]));
     assert!(stream.drain().is_empty());
     assert!(stream.0.is_synced());
 }
@@ -287,13 +288,11 @@ fn an_unchanged_snapshot_sends_nothing() {
 #[test]
 fn changes_are_coalesced_while_a_response_is_in_flight() {
     let mut stream = settled(&[("a", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 2)])));
+    stream.update(mesh(2, &[("a", 2)]));
     let burst = stream.burst();
     assert_eq!(lines(&burst), ["CDS +a", "EDS +a"]);
     for revision in 3..9 {
-        stream
-            .0
-            .update(Arc::new(mesh(revision.into(), &[("a", revision)])));
+        stream.update(mesh(revision.into(), &[("a", revision)]));
         assert!(stream.next_push().is_none());
     }
     stream.ack(Cluster, &burst[0].nonce);
@@ -307,7 +306,7 @@ fn changes_are_coalesced_while_a_response_is_in_flight() {
 #[test]
 fn an_answer_with_an_old_nonce_is_ignored() {
     let mut stream = settled(&[("a", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 2)])));
+    stream.update(mesh(2, &[("a", 2)]));
     let push = stream.next_push().expect("a change");
     assert_eq!(stream.nack(Cluster, "1"), AckOrNack::None);
     assert_eq!(stream.ack(Cluster, "never sent"), AckOrNack::None);
@@ -322,7 +321,7 @@ fn an_answer_with_an_old_nonce_is_ignored() {
 #[test]
 fn a_rejected_version_is_not_sent_again_but_the_next_one_is() {
     let mut stream = settled(&[("a", 1), ("b", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 2), ("b", 1)])));
+    stream.update(mesh(2, &[("a", 2), ("b", 1)]));
     let push = stream.next_push().expect("a change");
     let AckOrNack::Rejected {
         names,
@@ -335,12 +334,12 @@ fn a_rejected_version_is_not_sent_again_but_the_next_one_is() {
     };
     assert_eq!((names, &*reason, revision), (vec!["a".into()], "no", 2));
     stream.drain();
-    stream.0.update(Arc::new(mesh(3, &[("a", 2), ("b", 1)])));
+    stream.update(mesh(3, &[("a", 2), ("b", 1)]));
     assert!(stream.drain().is_empty());
-    stream.0.update(Arc::new(mesh(4, &[("a", 2), ("b", 2)])));
+    stream.update(mesh(4, &[("a", 2), ("b", 2)]));
     assert_eq!(stream.drain(), ["CDS +b", "EDS +b"]);
     assert!(!stream.0.is_synced(), "a is still rejected");
-    stream.0.update(Arc::new(mesh(5, &[("a", 3), ("b", 2)])));
+    stream.update(mesh(5, &[("a", 3), ("b", 2)]));
     assert_eq!(stream.drain(), ["CDS +a", "EDS +a"]);
     assert!(stream.0.is_synced());
 }
@@ -349,28 +348,17 @@ fn a_rejected_version_is_not_sent_again_but_the_next_one_is() {
 fn a_client_that_comes_back_gets_the_difference() {
     let old = mesh(1, &[("a", 1), ("b", 1), ("c", 1)]);
     let mut stream = Deltas::new(mesh(2, &[("a", 1), ("b", 2), ("d", 1)]));
-    for (kind, names) in [
-        (Cluster, vec!["*".into()]),
-        (Endpoint, vec!["a".into(), "c".into()]),
-    ] {
-        let held = old.resources(kind).values();
-        let initial = held
-            .map(|r| (r.name().to_string(), r.version().to_string()))
-            .collect();
+    let hold = |stream: &mut Deltas, kind, names: &[&str]| {
         stream.send(kind, |request| {
-            request.resource_names_subscribe = names;
-            request.initial_resource_versions = initial;
+            request.resource_names_subscribe = names.iter().map(|name| name.to_string()).collect();
+            request.initial_resource_versions = versions(&old, kind).into_iter().collect();
         });
-    }
+    };
+    hold(&mut stream, Cluster, &["*"]);
+    hold(&mut stream, Endpoint, &["a", "c"]);
     assert_eq!(stream.drain(), ["CDS +b +d", "CDS -c", "EDS -c"]);
     let mut same = Deltas::new(old.clone());
-    let held = old.resources(Cluster).values();
-    let initial = held
-        .map(|r| (r.name().to_string(), r.version().to_string()))
-        .collect();
-    same.send(Cluster, |request| {
-        request.initial_resource_versions = initial
-    });
+    hold(&mut same, Cluster, &[]);
     assert!(same.drain().is_empty(), "it has everything already");
     assert!(same.0.is_synced());
 }
@@ -411,7 +399,7 @@ fn an_unsubscribed_name_is_not_sent_any_more() {
     for name in ["a", "b"] {
         edit.insert(Resource::encode(name, &sample::endpoints(name, &[at(99)])));
     }
-    stream.0.update(Arc::new(edit.build()));
+    stream.update(edit.build());
     assert_eq!(stream.drain(), ["EDS +b"]);
 }
 
@@ -424,14 +412,14 @@ fn unsubscribing_a_name_under_a_wildcard_is_answered() {
     stream.unsubscribe(Cluster, &["a", "b"]);
     assert_eq!(stream.drain(), ["CDS +a", "CDS -b"]);
     stream.unsubscribe(Cluster, &["*"]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 2)])));
+    stream.update(mesh(2, &[("a", 2)]));
     assert!(stream.drain().is_empty(), "nothing is subscribed any more");
 }
 
 #[test]
 fn a_changed_cluster_brings_its_endpoints_again() {
     let mut stream = settled(&[("a", 1), ("b", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 2), ("b", 1)])));
+    stream.update(mesh(2, &[("a", 2), ("b", 1)]));
     assert_eq!(stream.drain(), ["CDS +a", "EDS +a"]);
 }
 

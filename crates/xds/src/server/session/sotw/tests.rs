@@ -6,9 +6,9 @@ use Kind::{Cluster, Endpoint, Listener, Route};
 
 use super::*;
 use crate::envoy::pb::envoy::service::discovery::v3::DiscoveryResponse;
+use crate::random_mesh::named;
 use crate::server::session::tests::{at, kind, mesh, refusal, sotw_response};
-use crate::test_rng::named;
-use crate::{Resource, Snapshot, sample};
+use crate::{Kind, Resource, Snapshot, sample};
 
 /// A state-of-the-world stream under test.
 struct Worlds(Session);
@@ -27,6 +27,10 @@ impl Worlds {
             ..Default::default()
         };
         Sotw::receive(&mut self.0, request).expect("a good request")
+    }
+
+    fn update(&mut self, snapshot: Snapshot) {
+        self.0.update(Arc::new(snapshot));
     }
 
     fn next_push(&mut self) -> Option<DiscoveryResponse> {
@@ -77,16 +81,16 @@ fn sotw_lists_all_clusters_but_only_changed_endpoints() {
     let mut stream = settled_world(&[("a", 1), ("b", 1)]);
     let mut edit = stream.0.snapshot().edit(2);
     edit.insert(Resource::encode("b", &sample::endpoints("b", &[at(99)])));
-    stream.0.update(Arc::new(edit.build()));
+    stream.update(edit.build());
     assert_eq!(stream.drain(&["a", "b"]), ["EDS b"]);
-    stream.0.update(Arc::new(mesh(3, &[("a", 1), ("b", 2)])));
+    stream.update(mesh(3, &[("a", 1), ("b", 2)]));
     assert_eq!(stream.drain(&["a", "b"]), ["CDS a b", "EDS b"]);
 }
 
 #[test]
 fn sotw_sends_endpoints_again_with_their_cluster() {
     let mut stream = settled_world(&[("a", 1), ("b", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 2), ("b", 1)])));
+    stream.update(mesh(2, &[("a", 2), ("b", 1)]));
     assert_eq!(stream.drain(&["a", "b"]), ["CDS a b", "EDS a"]);
     assert!(stream.0.is_synced());
 }
@@ -94,7 +98,7 @@ fn sotw_sends_endpoints_again_with_their_cluster() {
 #[test]
 fn sotw_keeps_removed_clusters_listed_until_routes_have_moved() {
     let mut stream = settled_world(&[("a", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("b", 1)])));
+    stream.update(mesh(2, &[("b", 1)]));
     let clusters = stream.next_push().expect("clusters");
     assert_eq!(world(&clusters), "CDS a b");
     stream.send(Cluster, &clusters.nonce, &[], false);
@@ -139,7 +143,7 @@ fn sotw_takes_new_names_with_the_answer() {
 #[test]
 fn sotw_does_not_repeat_what_was_rejected() {
     let mut stream = settled_world(&[("a", 1)]);
-    stream.0.update(Arc::new(mesh(2, &[("a", 2)])));
+    stream.update(mesh(2, &[("a", 2)]));
     let push = stream.next_push().expect("clusters");
     let receipt = stream.send(Cluster, &push.nonce, &[], true);
     assert!(matches!(
@@ -152,7 +156,7 @@ fn sotw_does_not_repeat_what_was_rejected() {
     ));
     stream.drain(&["a"]);
     assert!(stream.next_push().is_none() && !stream.0.is_synced());
-    stream.0.update(Arc::new(mesh(3, &[("a", 3)])));
+    stream.update(mesh(3, &[("a", 3)]));
     assert_eq!(stream.drain(&["a"]), ["CDS a", "EDS a"]);
     assert!(stream.0.is_synced());
 }
@@ -164,13 +168,13 @@ fn sotw_repeats_a_rejected_list_with_the_next_change_even_if_it_is_empty() {
     let empty = stream.next_push().expect("an empty list");
     // The client had a listener from an earlier stream, and keeps it.
     stream.send(Listener, &empty.nonce, &[], true);
-    stream.0.update(Arc::new(Snapshot::builder(2).build()));
+    stream.update(Snapshot::builder(2).build());
     assert!(
         stream.next_push().is_none() && !stream.0.is_synced(),
         "nothing has changed"
     );
-    stream.0.update(Arc::new(mesh(3, &[])));
-    stream.0.update(Arc::new(Snapshot::builder(4).build()));
+    stream.update(mesh(3, &[]));
+    stream.update(Snapshot::builder(4).build());
     assert_eq!(stream.drain(&[]), ["LDS"]);
     assert!(stream.0.is_synced());
 }
@@ -180,7 +184,7 @@ fn sotw_forgets_a_rejection_of_what_is_not_wanted_any_more() {
     let mut stream = settled_world(&[("a", 1)]);
     let edit = stream.0.snapshot().edit(2);
     let moved = Resource::encode("a", &sample::endpoints("a", &[at(99)]));
-    stream.0.update(Arc::new(edit.with(moved).build()));
+    stream.update(edit.with(moved).build());
     let push = stream.next_push().expect("endpoints");
     // A request without a nonce counts too, and takes the name away before the NACK comes.
     stream.send(Endpoint, "", &[], false);

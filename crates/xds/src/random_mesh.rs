@@ -1,7 +1,9 @@
-//! Seeded randomness for the property tests: random meshes that change at random.
+//! Random meshes that change at random, for the property tests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+use fastrand::Rng;
 
 use crate::envoy::pb::envoy::config::cluster::v3::Cluster;
 use crate::envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -10,34 +12,6 @@ use crate::envoy::pb::envoy::config::route::v3::RouteConfiguration;
 use crate::envoy::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use crate::envoy::pb::google::protobuf::Any;
 use crate::{Kind, Resource, Snapshot, sample};
-
-/// SplitMix64: small, and the same sequence for the same seed everywhere.
-#[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
-
-impl Rng {
-    pub(crate) fn new(seed: u64) -> Rng {
-        Rng(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// True once in `n` times.
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// A mesh as small tables; each entry has a version that is never used twice.
 #[derive(Clone, Debug, Default)]
@@ -56,14 +30,14 @@ impl Mesh {
     /// One to four random changes.
     pub(crate) fn change(&mut self, rng: &mut Rng) {
         self.revision += 1;
-        for _ in 0..=rng.below(4) {
+        for _ in 0..=rng.usize(..4) {
             self.versions += 1;
             let version = self.versions;
-            let cluster = format!("c{}", rng.below(5));
-            let service = format!("e{}", rng.below(4));
-            let listener = format!("l{}", rng.below(3));
-            let routes = format!("r{}", rng.below(3));
-            match rng.below(9) {
+            let cluster = format!("c{}", rng.usize(..5));
+            let service = format!("e{}", rng.usize(..4));
+            let listener = format!("l{}", rng.usize(..3));
+            let routes = format!("r{}", rng.usize(..3));
+            match rng.usize(..9) {
                 0 | 1 => drop(self.clusters.insert(cluster, (service, version))),
                 2 => drop(self.clusters.remove(&cluster)),
                 3 | 4 => drop(self.endpoints.insert(service, version)),
@@ -71,7 +45,7 @@ impl Mesh {
                 6 => drop(self.listeners.remove(&listener)),
                 7 => drop(self.routes.insert(routes, version)),
                 // Also what is still referred to: the protocol must survive a bad planner.
-                _ if rng.one_in(2) => drop(self.endpoints.remove(&service)),
+                _ if rng.bool() => drop(self.endpoints.remove(&service)),
                 _ => drop(self.routes.remove(&routes)),
             }
         }

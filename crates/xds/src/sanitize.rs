@@ -1,9 +1,9 @@
-//! Text that a peer chose: it may be long, and may hold what moves the cursor of a terminal.
+//! Makes text of a peer safe to keep, log and print: bounded, and without the control characters of terminals.
 
 use std::fmt::Write;
 
-/// As much of a foreign text is put into a line of a log.
-const MAX_SHOWN_BYTES: usize = 256;
+/// The longest text of a peer in a line of the log.
+const MAX_LOG_BYTES: usize = 256;
 
 /// The text with its control characters escaped, cut to about `max_bytes`. What is cut ends with `…`.
 pub(crate) fn text(text: String, max_bytes: usize) -> String {
@@ -13,9 +13,9 @@ pub(crate) fn text(text: String, max_bytes: usize) -> String {
     escaped(&text, max_bytes)
 }
 
-/// A short form for a line of a log.
-pub(crate) fn shown(text: &str) -> String {
-    escaped(text, MAX_SHOWN_BYTES)
+/// The same, cut for a line of the log.
+pub(crate) fn log_text(text: &str) -> String {
+    escaped(text, MAX_LOG_BYTES)
 }
 
 fn escaped(text: &str, max_bytes: usize) -> String {
