@@ -62,7 +62,7 @@ pub trait Dialect: Send + Sync + 'static {
     ) -> Vec<Endpoint>;
 }
 
-/// What the compilation of a workload may look at, beside the view.
+/// What the compilation of a workload may read beside the view.
 pub struct Context<'a> {
     pub(crate) reads: &'a mut Reads,
     pub(crate) services: &'a mut dyn FnMut(&RecordKey) -> Arc<ServicePlan>,
@@ -93,13 +93,13 @@ pub struct ServicePlan {
     pub warnings: Vec<Warning>,
 }
 
-/// What a compilation looked at: when that changes, the result may change.
+/// The topics that a compilation read: when one of them changes, the result may change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     topics: HashSet<Topic>,
 }
 
-/// Something that can be looked at.
+/// Something that a compilation can read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// A record, whether it is there or not.
@@ -115,22 +115,22 @@ pub enum Topic {
 }
 
 impl Reads {
-    /// This was looked at.
+    /// Adds a topic.
     pub fn note(&mut self, topic: Topic) {
         self.topics.insert(topic);
     }
 
-    /// What was looked at, in any order.
+    /// The topics, in any order.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter()
     }
 
-    /// Whether this was looked at.
+    /// Whether this topic was read.
     pub fn contains(&self, topic: &Topic) -> bool {
         self.topics.contains(topic)
     }
 
-    /// Which topics a change to this record touches. `scope` is the state after the change.
+    /// Calls `touch` with each topic that a change of this record concerns. `scope` is the state after the change.
     pub(crate) fn touched(
         scope: Option<&ScopeView>,
         key: &RecordKey,
@@ -142,7 +142,7 @@ impl Reads {
                     touch(Topic::Children(RecordKey::Resource(parent)));
                 }
             }
-            // An id that is gone was noted by whoever found it; who found nothing noted the name.
+            // Who found a record noted its id, which is how its deletion is noticed; who found none noted the name.
             RecordKey::Namespace(id) => {
                 if let Some(namespace) = scope.and_then(|scope| scope.namespace(id)) {
                     touch(Topic::Namespace(namespace.http_name.clone()));

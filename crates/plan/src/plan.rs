@@ -20,7 +20,7 @@ pub struct Plan {
     pub inbound: Vec<Inbound>,
     /// Where the application's calls go, by port.
     pub outbound: Vec<Outbound>,
-    /// For a proxy that lets traffic in on ports of its own: then nothing is redirected to it, and it has
+    /// For a gateway, which accepts requests on ports of its own: nothing is redirected to it, and it has
     /// no application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
@@ -60,7 +60,7 @@ pub struct Inbound {
     pub timeout: Timeout,
 }
 
-/// What a gateway lets in. A request passes it twice: the routes of its listener choose a service, rewrite
+/// The listeners and routes of a gateway. A request passes it twice: the routes of its listener choose a service, rewrite
 /// the request and send it back to the gateway itself, with the service in a header; there the service's own
 /// routes match the rewritten request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -407,7 +407,7 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// The port.
     pub port: u16,
-    /// Whether the registry thinks that it is well.
+    /// Whether the registry says that it is healthy.
     pub healthy: bool,
 }
 
@@ -444,9 +444,9 @@ pub struct HealthCheck {
 pub struct OutlierDetection {
     /// Consecutive errors that eject.
     pub errors: u32,
-    /// How often ejected endpoints are looked at again.
+    /// How often it is checked whether ejections have ended.
     pub interval: Duration,
-    /// How long a first ejection lasts.
+    /// How long the first ejection of an endpoint lasts.
     pub ejection: Duration,
     /// How many may be ejected, in percent.
     pub percent: u32,

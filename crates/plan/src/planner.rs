@@ -1,10 +1,9 @@
 //! What is compiled, and what has to be compiled again when something changes.
 //!
-//! Three kinds of results are kept, for as long as somebody needs them: services, as all their callers see them;
-//! sets of endpoints, as all clusters that select them have them; and the plans of workloads, put together from
-//! these. Each knows what it looked at ([`Reads`]). A change is taken to the results that looked at what
-//! changed, and from those that come out different on to the workloads that use them. Everything else
-//! costs nothing.
+//! Three kinds of results are kept in a [`Cache`]: services, as all their callers see them; the endpoints of clusters;
+//! and the plans and snapshots of workloads, put together from these. Each result has the topics that it read
+//! ([`Reads`](crate::dialect::Reads)). A change recompiles the results that read what changed, and then the
+//! workloads that use the results that differ.
 //!
 //! All of it is synchronous and belongs to one owner: no lock is held while compiling. A compilation that panics
 //! is a bug; it is logged, and leaves what was there before, for that result alone.
@@ -59,11 +58,11 @@ pub(crate) struct Planner {
 struct Verification {
     /// The revision at which the last complete round began.
     complete: Option<u64>,
-    /// What this round has still to look at, and the revision at which it began.
+    /// The revision at which this round began, and the workloads that are left to verify.
     round: Option<(u64, Vec<Workload>)>,
 }
 
-/// How many rounds of [`Planner::verify`] look at everything once.
+/// How many calls of [`Planner::verify`] verify everything once.
 pub(crate) const VERIFY_STEPS: usize = 30;
 
 impl Planner {
@@ -135,7 +134,7 @@ impl Planner {
         propagation.published(streams);
     }
 
-    /// Compiles everything again, because what changed is not known. Answers how many workloads differed from
+    /// Compiles everything again, because what changed is not known. Returns how many workloads differed from
     /// what was published.
     pub(crate) fn recompile(&mut self, view: &View, propagation: &Arc<Propagation>) -> usize {
         self.forget_unused();
@@ -151,8 +150,8 @@ impl Planner {
     }
 
     /// Compiles one part of everything again, although nothing seems to have changed: after
-    /// [`VERIFY_STEPS`] of them everything was. Answers how many workloads differed, which is a bug each. Nothing is
-    /// done while nothing changes.
+    /// [`VERIFY_STEPS`] calls everything was. Returns how many workloads differed, each of which is a bug. Does
+    /// nothing while nothing changes.
     pub(crate) fn verify(&mut self, view: &View) -> usize {
         self.forget_unused();
         if self.verified.round.is_none() {
@@ -188,7 +187,7 @@ impl Planner {
             .sum()
     }
 
-    /// Compiles in one scope, and publishes the workloads that differ. Answers how many those are, and how many streams
+    /// Compiles in one scope, and publishes the workloads that differ. Returns how many differ, and how many streams
     /// get a new snapshot.
     fn renew(
         &mut self,

@@ -37,7 +37,7 @@ const DELAYS: Delays = Delays {
     quiet: Duration::from_millis(10),
     max_quiet: Duration::from_millis(100),
 };
-/// How many proxies may wait for the first plan of their workload. Beyond that they are told to come back.
+/// How many proxies may wait for the first plan of their workload. Beyond that they get `UNAVAILABLE` and try again.
 const MAX_WAITING: usize = 16_384;
 
 /// Compiles plans as the store changes, and gives them to the xDS server. Clones share it.
@@ -54,7 +54,7 @@ struct Inner {
     published: Arc<Published>,
     /// Workloads that are to be compiled for their first proxy.
     waiting: mpsc::Sender<Waiting>,
-    /// Taken by whoever runs the publisher.
+    /// Locked by the call of [`Publisher::run`] that runs.
     receiver: Mutex<mpsc::Receiver<Waiting>>,
     /// The revision up to which all changes are in the snapshots.
     processed: watch::Sender<u64>,
@@ -194,7 +194,7 @@ impl Publisher {
         .await
     }
 
-    /// Tells up to which revision every change is in the snapshots.
+    /// The revision up to which every change is in the snapshots.
     pub fn processed(&self) -> watch::Receiver<u64> {
         self.inner.processed.subscribe()
     }
@@ -264,7 +264,7 @@ fn view_of(event: &Event) -> &View {
 
 fn follow(planner: &mut Planner, view: &View, waiting: Vec<Waiting>) {
     for Waiting { workload, answer } in waiting {
-        // Whoever asked may have left meanwhile.
+        // The proxy may have left meanwhile.
         let _ = answer.send(planner.follow(view, &workload));
     }
 }

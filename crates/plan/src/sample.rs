@@ -49,7 +49,7 @@ pub(crate) fn gateway_route(gateway: &str, name: &str) -> ResourceKey {
     ResourceKey::child(MESH, Kind::GatewayRoute, gateway, name)
 }
 
-/// The plan of a workload, with nothing kept from before, and all that was looked at for it.
+/// The plan of a workload, with nothing kept from before, and all that was read for it.
 pub(crate) fn compile(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Reads)> {
     let (mut own, mut of_services) = (Reads::default(), Reads::default());
     let mut services =
@@ -65,7 +65,7 @@ pub(crate) fn compile(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Rea
     Some((plan, own))
 }
 
-/// Whether a change of a resource concerns what looked at this.
+/// Whether a change of a resource concerns what read these topics.
 pub(crate) fn concerns(reads: &Reads, key: &ResourceKey) -> bool {
     let mut found = false;
     let key = RecordKey::Resource(key.clone());
@@ -105,7 +105,7 @@ impl Sample {
         self
     }
 
-    /// Carries out a command; answers with what it changed.
+    /// Applies a command; returns the changes.
     pub(crate) fn run(&mut self, command: Command) -> Result<(Vec<Change>, Reply), Rejection> {
         self.commands += 1;
         let context = tombolo_model::Context {

@@ -1,4 +1,4 @@
-//! The way of a change to the proxies.
+//! Follows a change from its publication to the acknowledgements of the proxies.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;

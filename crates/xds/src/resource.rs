@@ -174,8 +174,8 @@ impl Resource {
     /// message.
     ///
     /// The generated types keep map fields in hash maps, which are encoded in another order each
-    /// time. Whoever wants equal versions for equal messages sets no map of more than one entry, or
-    /// encodes it in order and calls [`Resource::assemble`].
+    /// time. Equal messages have equal versions only if no map has more than one entry; encode larger maps in
+    /// order and call [`Resource::assemble`].
     pub fn encode<M: Body>(name: impl Into<Arc<str>>, message: &M) -> Resource {
         let references = reference::find(message);
         Resource::assemble(M::KIND, name, &message.encode_to_vec(), &[], references)

@@ -129,7 +129,7 @@ impl Compiler<'_, '_, '_> {
         })
     }
 
-    /// Adds the routes of a service for requests that carry its mark, once; answers with the mark.
+    /// Adds the routes of a service for requests that carry its mark, once; returns the mark.
     fn service_routes(
         &mut self,
         route: &ResourceKey,

@@ -124,7 +124,7 @@ fn header(matcher: &matching::HeaderMatch) -> HeaderMatch {
     }
 }
 
-/// The place of a route among its siblings: by priority (0 first, absent last), then the more specific
+/// The sort key of a route among its siblings: by priority (0 first, absent last), then the more specific
 /// first, then by name so that the order does not depend on the time of creation.
 pub(super) fn order(priority: Option<u32>, matcher: &Match, name: &str) -> impl Ord + use<> {
     let (kind, length) = match &matcher.path {

@@ -74,9 +74,8 @@ impl Compiler<'_, '_, '_> {
         }
     }
 
-    /// Adds a port of a service to those of the backends before it. Requests are told apart by host.
-    /// Connections carry nothing to tell them apart by but the address that they were going to: where the
-    /// registry knows the addresses of a service, its connections are known by them.
+    /// Adds a port of a service to those of the backends before it. On a shared port, requests are matched by
+    /// host, and connections by their original destination, where the registry knows the addresses of the service.
     fn add(&mut self, service: &str, port: u16, handler: Handler, ports: &mut Ports) {
         let Some(taken) = ports.at(port) else {
             return ports.push(port, service, handler);

@@ -1,5 +1,5 @@
-//! The two listeners of a sidecar: what is redirected to them is told apart by the port that it was
-//! going to. Their names are App Mesh's (facts/appmesh-api.md §7).
+//! The two listeners of a sidecar. A filter chain for each destination port handles the connections that are redirected
+//! to them. Their names are App Mesh's (facts/appmesh-api.md §7).
 
 use super::{
     access_log::logs,
@@ -71,7 +71,7 @@ pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builde
     }
 }
 
-/// Whether both have the same chains. What hosts a port has is not seen in its chain.
+/// Whether both have the same filter chains. The virtual hosts of a port are in its route table, not in its chain.
 fn same_chains(one: &[Outbound], two: &[Outbound]) -> bool {
     let same = |(one, two): (&Outbound, &Outbound)| {
         one.port == two.port

@@ -46,7 +46,7 @@ pub(super) fn outbound_name(port: u16) -> String {
     format!("rds_egress_http_{port}")
 }
 
-/// What a listener that takes its routes from a table needs.
+/// The reference of a listener to a route table.
 pub(super) fn reference(table: &str) -> Reference {
     Reference {
         kind: Kind::Route,

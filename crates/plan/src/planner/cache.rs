@@ -33,7 +33,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// See the module.
+/// The compiled results. Each is kept for as long as a workload that has proxies uses it.
 #[derive(Default)]
 pub(super) struct Cache {
     services: Results<RecordKey, Arc<ServicePlan>>,
@@ -84,8 +84,7 @@ impl Cache {
         Some((workload.snapshot.clone(), workload.warnings.clone()))
     }
 
-    /// Compiles again what read one of these records, before or after the change; answers with the workloads that
-    /// differ.
+    /// Compiles again what read one of these records, before or after the change; returns the workloads that differ.
     pub(super) fn update(&mut self, inputs: Inputs<'_>, records: &[RecordKey]) -> Vec<RecordKey> {
         let mut items = HashSet::new();
         for record in records {
@@ -96,7 +95,7 @@ impl Cache {
         self.recompile(inputs, items)
     }
 
-    /// Compiles everything again; answers with the workloads that differ.
+    /// Compiles everything again; returns the workloads that differ.
     pub(super) fn recompile_all(&mut self, inputs: Inputs<'_>) -> Vec<RecordKey> {
         let services = self.services.0.keys().cloned().map(Item::Service);
         let endpoints = self.endpoints.0.keys().cloned().map(Item::Endpoints);
@@ -105,7 +104,7 @@ impl Cache {
         self.recompile(inputs, items)
     }
 
-    /// Compiles a workload and all that it uses again; answers with the workloads that differ.
+    /// Compiles a workload and all that it uses again; returns the workloads that differ.
     pub(super) fn recompile_workload(
         &mut self,
         inputs: Inputs<'_>,
@@ -295,7 +294,7 @@ impl Cache {
         self.services.0[key].value.clone()
     }
 
-    /// Compiles a service; answers whether it differs from before.
+    /// Compiles a service; true if it differs from before.
     fn compile_service(&mut self, inputs: Inputs<'_>, key: &RecordKey) -> bool {
         let mut reads = Reads::default();
         let compiled = guarded(key, || {
@@ -309,7 +308,7 @@ impl Cache {
         let failed = || {
             let warning = Warning {
                 object: key.to_string(),
-                message: "cannot be planned: see the log of the control plane".into(),
+                message: "cannot be compiled: see the log of the control plane".into(),
             };
             Arc::new(ServicePlan {
                 exists: true,
@@ -339,7 +338,7 @@ impl Cache {
         }
     }
 
-    /// Selects the endpoints of a cluster; answers whether they differ from before.
+    /// Selects the endpoints of a cluster; true if they differ from before.
     fn select_endpoints(&mut self, inputs: Inputs<'_>, key: &EndpointsKey) -> bool {
         let (cluster, query) = &**key;
         let mut reads = Reads::default();
@@ -401,8 +400,8 @@ impl<K: Clone + Eq + Hash, T: PartialEq> Results<K, T> {
         }
     }
 
-    /// Puts in what was compiled, with what was read; answers whether it differs from before. If the compilation
-    /// failed, what was there stays, or else `failed` takes its place.
+    /// Replaces a result, with what was read for it; true if it differs from before. If the compilation failed, the
+    /// result before stays; without one, `failed` is put in.
     fn put(
         &mut self,
         key: &K,
@@ -436,7 +435,7 @@ impl<K: Clone + Eq + Hash, T: PartialEq> Results<K, T> {
         differs
     }
 
-    /// A workload does not use it any more; answers whether it was dropped, because nobody does.
+    /// A workload does not use it any more; true if it was dropped, because none does.
     fn release(
         &mut self,
         key: &K,

@@ -49,7 +49,7 @@ impl Debounced {
         }
     }
 
-    /// What is done with the last event is followed by `propagation`; the next one waits for its end.
+    /// `propagation` follows the last event to the proxies; the next event waits for its end.
     pub(super) fn pushing(&mut self, propagation: Arc<Propagation>) {
         let deadline = Instant::now() + self.delays.push;
         self.state = State::Pushing {

@@ -61,10 +61,10 @@ pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpo
 enum StreamError {
     #[error("cannot connect")]
     Connect(#[source] tonic::transport::Error),
-    /// The transport failed, and tells its causes.
+    /// The transport failed.
     #[error("the connection broke")]
     Broken(#[source] Box<tonic::Status>),
-    /// The server says so.
+    /// The server ended the stream with a status.
     #[error("{:?}: {}", .0.code(), .0.message())]
     Refused(Box<tonic::Status>),
     #[error("the server closed the stream")]
@@ -164,7 +164,7 @@ impl ClientTask {
     ) -> Result<(), StreamError> {
         let updates = self.updates.clone();
         tokio::select! {
-            // Dropping the stream is all the goodbye that the server needs.
+            // Dropping the stream resets it at the server.
             () = updates.closed() => Ok(()),
             result = self.drive(endpoint, answered) => result,
         }

@@ -1,8 +1,7 @@
 //! The client's side of one delta stream, without I/O.
 //!
-//! Feed it responses; it says which requests to send, when an update is complete, and what
-//! is in it. It outlives its streams: [`Session::connect`] starts the next one from what
-//! the proxy holds.
+//! Responses go in; requests to send and complete updates come out. A session outlives its streams:
+//! [`Session::connect`] starts the next one from what the proxy holds.
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +47,7 @@ pub struct Session {
     adopted: Snapshot,
     /// What it will hold, if nothing of the outstanding responses is rejected.
     pending: Snapshot,
-    /// What this stream has been asked for, per kind.
+    /// The subscriptions of this stream, by kind.
     streams: [Stream; 5],
     /// The responses that are neither acknowledged nor rejected yet.
     outstanding: Vec<Outstanding>,
@@ -326,8 +325,8 @@ impl Session {
         let mut initial = HashMap::new();
         if !opened {
             let held = self.adopted.resources(kind).values();
-            let told = held.filter(|r| kind.is_root() || names.iter().any(|n| **n == **r.name()));
-            initial.extend(told.map(|r| (r.name().to_string(), r.version().to_string())));
+            let known = held.filter(|r| kind.is_root() || names.iter().any(|n| **n == **r.name()));
+            initial.extend(known.map(|r| (r.name().to_string(), r.version().to_string())));
         }
         DeltaDiscoveryRequest {
             type_url: kind.type_url().to_owned(),

@@ -37,8 +37,8 @@ pub(super) fn find<M: Body>(message: &M) -> Vec<Reference> {
     found
 }
 
-/// The references of an encoded message, for a client, which is told none. A body that does not decode
-/// has none: who decodes it in earnest will say what is wrong with it.
+/// The references of an encoded message, for a client. A body that does not decode has none; what is
+/// wrong with it shows where it is used.
 pub(super) fn decode(kind: Kind, body: &[u8]) -> Vec<Reference> {
     match kind {
         Kind::Cluster => Cluster::decode(body).map(|cluster| find(&cluster)),

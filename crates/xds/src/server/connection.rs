@@ -1,8 +1,8 @@
 //! Connections of proxies, with limits for those that carry no stream.
 //!
-//! A proxy opens its stream at once. A peer that connects and is silent, or stops in the middle of the
-//! handshake, or opens no stream, or closes its last one and stays, is let go after a while; and as the
-//! number of such connections is limited too, they lock nobody out until then.
+//! A proxy opens its stream at once. A connection that has no stream for a while is closed, whether its peer is silent,
+//! stops in the middle of the handshake, or closed its last stream; and the number of connections that never had a
+//! stream is limited.
 
 use std::collections::VecDeque;
 use std::io;
@@ -55,7 +55,7 @@ pub(super) fn incoming(
         if let Some(failures) = outage.ended() {
             tracing::info!(failures, "proxies are accepted again");
         }
-        // It fails when the peer is gone already, which the first read will tell.
+        // It fails when the peer is gone already; then the first read fails too.
         let _ = stream.set_nodelay(true);
         let peer = ConnectedPeer::new(remote);
         silent.add(&peer.shared, limits.silent);
@@ -102,7 +102,7 @@ struct Shared {
     /// Whether there ever was a stream.
     introduced: AtomicBool,
     evicted: AtomicBool,
-    /// Who reads the connection. Woken when it should look at the above again.
+    /// Wakes the task that reads the connection when one of the above changes.
     reader: AtomicWaker,
 }
 

@@ -1,8 +1,7 @@
-//! The server's side of one stream, without I/O: what the client asked for, what it was
-//! told, and what to tell it next.
+//! The server's side of one stream, without I/O: what the client subscribed to, what it was sent, and what to send next.
 //!
 //! [`Session`] is the same for both protocols; [`delta`] and [`sotw`] translate between it
-//! and the messages. Put requests and snapshots in, next_push [`Push`]es out:
+//! and the messages. Requests and snapshots go in, [`Push`]es come out of [`Session::next_push`]:
 //!
 //! - at most one response of a kind is in flight; changes meanwhile are coalesced;
 //! - additions and changes go in [`Kind::PUSH_ORDER`], and only when all of them have been
@@ -14,7 +13,7 @@
 //! - a rejected version is not sent again; the next version is.
 //!
 //! What is remembered about a client is kept as exceptions from the snapshot, which all streams of a workload
-//! share (see `overlay`), and a change is looked at by the names that it touches. So a stream at rest
+//! share (see `overlay`), and a change marks the names that it touches. So a stream at rest
 //! takes little memory, and a push costs what changed, however large the snapshot is.
 
 pub mod delta;
@@ -177,7 +176,7 @@ impl Session {
         push
     }
 
-    /// What is remembered of the client takes the current snapshot as its base.
+    /// Makes the current snapshot the base of what is remembered of the client.
     fn share(&mut self) {
         for kind in Kind::ALL {
             let current = self.snapshot.resources(kind);

@@ -124,7 +124,7 @@ impl<V: Shared> Overlay<V> {
     /// Shares with another map, without a change of the entries. Costs what differs between the old base
     /// and the new one.
     pub(super) fn rebase(&mut self, current: &Resources) {
-        // A client that asked for a few of many is better off with its own few.
+        // A few names of many take less memory as exceptions.
         let shares = !self.base.is_empty() || self.exceptions.len() * 2 > current.len();
         if self.exceptions.len() <= MAX_EXCEPTIONS || !shares || self.base.ptr_eq(current) {
             return;

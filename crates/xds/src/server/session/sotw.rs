@@ -23,7 +23,7 @@ impl ProtocolVariant for Sotw {
         request.node.take().map(Node::from)
     }
 
-    /// A request with an old nonce is dropped whole: the client repeats its names when it
+    /// A request with an old nonce is ignored: the client repeats its names when it
     /// answers the newest response.
     fn receive(session: &mut Session, request: DiscoveryRequest) -> Result<AckOrNack, Violation> {
         let Some(kind) = Session::kind_of(&request.type_url) else {

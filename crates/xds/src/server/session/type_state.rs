@@ -32,7 +32,7 @@ pub(super) struct TypeState {
     /// Whether a response is due even if it is empty: the first one of a wildcard, which
     /// the client waits for.
     pub(super) must_respond: bool,
-    /// What may have to be sent: everything that changed since it was last looked at.
+    /// Names that may have to be sent: all that changed since the last response.
     pub(super) unsent: NameSet,
     /// What the client may hold although the snapshot does not have it.
     pub(super) unremoved: NameSet,
@@ -50,7 +50,7 @@ impl Shared for Subscribed {
     }
 }
 
-/// What a client was told about a name.
+/// What a client was sent for a name.
 #[derive(Clone, Debug)]
 pub(super) enum SentVersion {
     /// This resource.
@@ -90,7 +90,7 @@ impl PartialEq for SentVersion {
     }
 }
 
-/// Names that are to be looked at: some, or all there are.
+/// Names that are marked: some, or all there are.
 #[derive(Debug, Default)]
 pub(super) struct NameSet {
     pub(super) all: bool,
@@ -118,14 +118,14 @@ pub(super) struct InFlight {
 }
 
 impl TypeState {
-    /// This name is to be looked at.
+    /// Marks a name.
     pub(super) fn touch(&mut self, name: &Arc<str>) {
         self.unsent.some.insert(name.clone());
         self.unremoved.some.insert(name.clone());
         self.touched();
     }
 
-    /// Every name is to be looked at.
+    /// Marks every name.
     pub(super) fn touch_all(&mut self) {
         self.unsent.all = true;
         self.unremoved.all = true;
@@ -142,8 +142,7 @@ impl TypeState {
         !self.unsent.is_empty() || self.must_respond
     }
 
-    /// What is new or changed for the client, and names that turn out not to exist, in order. Afterwards
-    /// nothing is left to look at.
+    /// What is new or changed for the client, and names that turn out not to exist, in order. Clears the marks.
     pub(super) fn take_unsent(&mut self, current: &Resources) -> Unsent {
         let NameSet { all, some } = std::mem::take(&mut self.unsent);
         let mut unsent = Unsent {
@@ -153,7 +152,7 @@ impl TypeState {
         if !all {
             for name in &some {
                 if self.wildcard || self.names.contains(name) {
-                    self.look_at(name, current, &mut unsent);
+                    self.check(name, current, &mut unsent);
                 }
             }
         } else if self.wildcard {
@@ -161,17 +160,17 @@ impl TypeState {
             unsent.changed = resources.filter(|r| self.needs(r)).cloned().collect();
             let names = self.names.iter().map(|(name, _)| name);
             for name in names.filter(|name| !current.contains_key(*name)) {
-                self.look_at(name, current, &mut unsent);
+                self.check(name, current, &mut unsent);
             }
         } else {
             for (name, _) in self.names.iter() {
-                self.look_at(name, current, &mut unsent);
+                self.check(name, current, &mut unsent);
             }
         }
         unsent
     }
 
-    fn look_at(&self, name: &Arc<str>, current: &Resources, unsent: &mut Unsent) {
+    fn check(&self, name: &Arc<str>, current: &Resources, unsent: &mut Unsent) {
         match current.get(name) {
             Some(resource) if self.needs(resource) => unsent.changed.push(resource.clone()),
             None if self.names.contains(name) && !self.sent.contains(name) => {
@@ -207,8 +206,7 @@ impl TypeState {
         self.nacked.remove(name);
     }
 
-    /// The names that the client holds and that do not exist any more, in order. Afterwards nothing is
-    /// left to look at.
+    /// The names that the client holds and that do not exist any more, in order. Clears the marks.
     pub(super) fn take_unremoved(&mut self, current: &Resources) -> Vec<Arc<str>> {
         let NameSet { all, some } = std::mem::take(&mut self.unremoved);
         let is_gone = |name: &Arc<str>, sent: Option<SentVersion>| {
@@ -250,7 +248,7 @@ impl TypeState {
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
     pub(super) changed: Vec<Arc<Resource>>,
-    /// Names that the client asked for, that do not exist, and of which it was not told so.
+    /// Names that the client asked for and that do not exist, if it does not know that yet.
     pub(super) absent: Vec<Arc<str>>,
     /// Whether a response is due in any case.
     pub(super) must_respond: bool,
