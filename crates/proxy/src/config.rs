@@ -12,6 +12,7 @@ pub(crate) mod action;
 pub(crate) mod cluster;
 pub(crate) mod endpoint;
 pub(crate) mod error;
+pub(crate) mod field;
 pub(crate) mod format;
 pub(crate) mod health_check;
 pub(crate) mod http_connection_manager;

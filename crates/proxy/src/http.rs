@@ -19,12 +19,13 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
 use crate::config::action::Action;
 use crate::config::format::LogFields;
-use crate::config::http_connection_manager::{ServerHeader, StripPort, Underscores};
+use crate::config::http_connection_manager::{ServerHeader, StripPort};
 use crate::config::matcher::{RequestView, is_grpc};
 use crate::config::route::{Route, without_port};
 use crate::http1::{Limits, header_pool};
@@ -120,8 +121,8 @@ impl RequestContext<'_> {
             headers::join_cookies(&mut parts.headers);
         }
         // Routes see the request as the upstream will, so these come before matching, as in Envoy.
-        if manager.underscores != Underscores::Allow {
-            let drop = manager.underscores == Underscores::DropHeader;
+        if manager.underscores != HeadersWithUnderscoresAction::Allow {
+            let drop = manager.underscores == HeadersWithUnderscoresAction::DropHeader;
             if !headers::without_underscores(&mut parts.headers, drop) {
                 return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
                     .with_details("unexpected_underscore", "DPE"));
@@ -385,7 +386,7 @@ fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
 
 fn mutate_response(route: &Route, headers: &mut HeaderMap, method: &str) {
     for mutation in &route.response_mutations {
-        mutation.apply_with(
+        mutation.apply(
             headers,
             &LogFields {
                 method,

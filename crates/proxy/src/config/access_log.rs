@@ -8,8 +8,9 @@ use envoy_types::pb::envoy::extensions::access_loggers::{file::v3 as file, strea
 use envoy_types::pb::google::protobuf;
 
 use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::field::field;
 use super::format::{DEFAULT_ACCESS_LOG, Format, LogFields};
-use super::value::{any_name, decode_any};
+use super::value::{any_name, decode_any, inline_data};
 
 /// One configured log: a file path and the line's shape.
 #[derive(Debug)]
@@ -41,9 +42,7 @@ impl AccessLog {
         match any_name(any) {
             "envoy.extensions.access_loggers.file.v3.FileAccessLog" => {
                 let config: file::FileAccessLog = decode_any(any).context("typed_config")?;
-                if config.path.is_empty() {
-                    return Err(ConfigError::new("typed_config.path", "is required"));
-                }
+                field!(config.path).required().context("typed_config")?;
                 Ok(Self {
                     path: config.path.as_str().into(),
                     line: file_line(&config).context("typed_config")?,
@@ -52,26 +51,14 @@ impl AccessLog {
             "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog" => {
                 use stream::stdout_access_log::AccessLogFormat::LogFormat;
                 let config: stream::StdoutAccessLog = decode_any(any).context("typed_config")?;
-                let format = config
-                    .access_log_format
-                    .as_ref()
-                    .map(|LogFormat(format)| format);
-                Ok(Self {
-                    path: "/dev/stdout".into(),
-                    line: substitution(format).context("typed_config.log_format")?,
-                })
+                let format = config.access_log_format;
+                Self::stream("/dev/stdout", format.map(|LogFormat(format)| format))
             }
             "envoy.extensions.access_loggers.stream.v3.StderrAccessLog" => {
                 use stream::stderr_access_log::AccessLogFormat::LogFormat;
                 let config: stream::StderrAccessLog = decode_any(any).context("typed_config")?;
-                let format = config
-                    .access_log_format
-                    .as_ref()
-                    .map(|LogFormat(format)| format);
-                Ok(Self {
-                    path: "/dev/stderr".into(),
-                    line: substitution(format).context("typed_config.log_format")?,
-                })
+                let format = config.access_log_format;
+                Self::stream("/dev/stderr", format.map(|LogFormat(format)| format))
             }
             other => Err(ConfigError::new(
                 "typed_config",
@@ -80,11 +67,12 @@ impl AccessLog {
         }
     }
 
-    pub(crate) fn compile_all(logs: &[proto::AccessLog]) -> ConfigResult<Vec<Self>> {
-        logs.iter()
-            .enumerate()
-            .map(|(index, log)| Self::compile(log).context(format!("access_log[{index}]")))
-            .collect()
+    fn stream(path: &str, format: Option<core::SubstitutionFormatString>) -> ConfigResult<Self> {
+        let line = substitution(format.as_ref()).context("typed_config.log_format")?;
+        Ok(Self {
+            path: path.into(),
+            line,
+        })
     }
 
     /// Appends one line.
@@ -102,43 +90,43 @@ impl AccessLog {
 fn file_line(config: &file::FileAccessLog) -> ConfigResult<Line> {
     use file::file_access_log::AccessLogFormat;
     match &config.access_log_format {
-        None => substitution(None),
-        Some(AccessLogFormat::Format(text)) if text.is_empty() => substitution(None),
-        Some(AccessLogFormat::Format(text)) => {
-            Ok(Line::Text(Format::parse(text).context("format")?))
+        Some(AccessLogFormat::Format(text)) if !text.is_empty() => text_line(text, "format"),
+        Some(AccessLogFormat::JsonFormat(json) | AccessLogFormat::TypedJsonFormat(json)) => {
+            json_line(json)
         }
-        Some(AccessLogFormat::JsonFormat(json) | AccessLogFormat::TypedJsonFormat(json)) => Ok(
-            Line::Json(Json::compile_object(json).context("json_format")?),
-        ),
         Some(AccessLogFormat::LogFormat(format)) => {
             substitution(Some(format)).context("log_format")
         }
+        None | Some(AccessLogFormat::Format(_)) => substitution(None),
     }
 }
 
 fn substitution(format: Option<&core::SubstitutionFormatString>) -> ConfigResult<Line> {
     use core::substitution_format_string::Format as Choice;
-    let Some(format) = format else {
-        return Ok(Line::Text(Format::parse(DEFAULT_ACCESS_LOG)?));
-    };
-    reject_set!(format; formatters);
-    match &format.format {
-        Some(Choice::TextFormat(text)) => {
-            Ok(Line::Text(Format::parse(text).context("text_format")?))
-        }
+    if let Some(format) = format {
+        reject_set!(format; formatters);
+    }
+    match format.and_then(|format| format.format.as_ref()) {
+        Some(Choice::TextFormat(text)) => text_line(text, "text_format"),
         Some(Choice::TextFormatSource(source)) => {
-            let text = super::value::inline_data(source).context("text_format_source")?;
+            let text = inline_data(source).context("text_format_source")?;
             let text = String::from_utf8(text)
                 .map_err(|_| ConfigError::new("text_format_source", "is not UTF-8"))?;
-            Ok(Line::Text(
-                Format::parse(&text).context("text_format_source")?,
-            ))
+            text_line(&text, "text_format_source")
         }
-        Some(Choice::JsonFormat(json)) => Ok(Line::Json(
-            Json::compile_object(json).context("json_format")?,
-        )),
-        None => Ok(Line::Text(Format::parse(DEFAULT_ACCESS_LOG)?)),
+        Some(Choice::JsonFormat(json)) => json_line(json),
+        None => text_line(DEFAULT_ACCESS_LOG, ""),
     }
+}
+
+fn text_line(text: &str, field: &str) -> ConfigResult<Line> {
+    Ok(Line::Text(Format::parse(text).context(field)?))
+}
+
+fn json_line(json: &protobuf::Struct) -> ConfigResult<Line> {
+    Ok(Line::Json(
+        Json::compile_object(json).context("json_format")?,
+    ))
 }
 
 impl Json {

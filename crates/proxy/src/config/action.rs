@@ -7,10 +7,11 @@ use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
-use super::mutation::Mutation;
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
+use super::field::{Wrapped, field};
+use super::mutation::{Mutations, mutations};
 use super::retry::RetryPolicy;
-use super::value::{Substitution, flag, inline_data, number, timeout};
+use super::value::{Substitution, Weighted, inline_data};
 
 /// Request bodies are kept for a retry up to this size, unless the route says otherwise.
 const DEFAULT_BUFFER_LIMIT: u64 = 64 * 1024;
@@ -46,19 +47,14 @@ pub(crate) struct Forward {
 #[derive(Debug)]
 pub(crate) enum Target {
     Cluster(Arc<str>),
-    Weighted {
-        choices: Vec<WeightedTarget>,
-        total: u64,
-    },
+    Weighted(Weighted<WeightedTarget>),
     Header(HeaderName),
 }
 
 #[derive(Debug)]
 pub(crate) struct WeightedTarget {
     pub(crate) cluster: Arc<str>,
-    pub(crate) weight: u32,
-    pub(crate) request: Mutation,
-    pub(crate) response: Mutation,
+    pub(crate) mutations: Mutations,
     pub(crate) host: Option<HeaderValue>,
 }
 
@@ -123,71 +119,43 @@ fn forward(
         metadata_match, path_rewrite_policy, early_data_policy, retry_policy_typed_config, request_mirror_policies,
         rate_limits, hash_policy, cors, internal_redirect_policy, hedge_policy, priority,
     );
-    let mut max_duration = None;
-    if let Some(limits) = &route.max_stream_duration {
-        reject_set!(limits; grpc_timeout_header_max, grpc_timeout_header_offset);
-        max_duration = timeout(
-            limits.max_stream_duration.as_ref(),
-            None,
-            "max_stream_duration.max_stream_duration",
-        )?;
-    }
     use proto::route_action::ClusterNotFoundResponseCode as NotFound;
-    let not_found_status = match NotFound::try_from(route.cluster_not_found_response_code) {
-        Ok(NotFound::ServiceUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
-        Ok(NotFound::NotFound) => StatusCode::NOT_FOUND,
-        Ok(NotFound::InternalServerError) => StatusCode::INTERNAL_SERVER_ERROR,
-        Err(_) => {
-            return Err(ConfigError::new(
-                "cluster_not_found_response_code",
-                "is not a known code",
-            ));
-        }
+    let max_duration = field!(route.max_stream_duration).compile(|limits| {
+        reject_set!(limits; grpc_timeout_header_max, grpc_timeout_header_offset);
+        field!(limits.max_stream_duration).timeout(None)
+    })?;
+    let not_found_status = match field!(route.cluster_not_found_response_code).variant("code")? {
+        NotFound::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        NotFound::NotFound => StatusCode::NOT_FOUND,
+        NotFound::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let mut websocket = None;
-    for (index, upgrade) in route.upgrade_configs.iter().enumerate() {
-        if !upgrade.upgrade_type.eq_ignore_ascii_case("websocket")
-            || upgrade.connect_config.is_some()
-        {
-            return Err(ConfigError::new(
-                format!("upgrade_configs[{index}]"),
-                "only websocket is supported",
-            ));
-        }
-        websocket = Some(flag(upgrade.enabled.as_ref(), true));
-    }
-    let retry = route
-        .retry_policy
-        .as_ref()
-        .map(RetryPolicy::compile)
-        .transpose()
-        .context("retry_policy")?;
-    let idle_timeout = match &route.idle_timeout {
-        None => None,
-        given => Some(timeout(given.as_ref(), None, "idle_timeout")?),
-    };
+    let websocket = field!(route.upgrade_configs).each(|upgrade| {
+        let is_websocket = upgrade.upgrade_type.eq_ignore_ascii_case("websocket")
+            && upgrade.connect_config.is_none();
+        ensure(is_websocket, "", "only websocket is supported")?;
+        Ok(upgrade.enabled.value_or(true))
+    })?;
+    let retry = field!(route.retry_policy).compile(RetryPolicy::compile)?;
+    let retry = retry.map(Arc::new).or_else(|| inherited.cloned());
     let limit = buffer_limit
         .unwrap_or(DEFAULT_BUFFER_LIMIT)
         .min(MAX_BUFFER_LIMIT);
-    let retry = retry.map(Arc::new).or_else(|| inherited.cloned());
-    let total = timeout(
-        route.timeout.as_ref(),
-        Some(Duration::from_secs(15)),
-        "timeout",
-    )?;
+    let total = field!(route.timeout).timeout(Some(Duration::from_secs(15)))?;
     let per_try = retry.as_ref().and_then(|retry| retry.per_try_timeout);
-    let expected = match (total, per_try) {
-        (Some(total), Some(per_try)) => Some(total.min(per_try)),
-        (total, per_try) => total.or(per_try),
-    };
-    let expected_timeout = expected
+    let expected_timeout = total
+        .into_iter()
+        .chain(per_try)
+        .min()
         .and_then(|expected| u64::try_from(expected.as_millis()).ok())
         .map(HeaderValue::from);
     Ok(Forward {
         target: target(route)?,
         timeout: total,
-        idle_timeout,
-        max_duration,
+        idle_timeout: match &route.idle_timeout {
+            None => None,
+            Some(_) => Some(field!(route.idle_timeout).timeout(None)?),
+        },
+        max_duration: max_duration.flatten(),
         retry,
         buffer_limit: usize::try_from(limit).unwrap_or(usize::MAX),
         path: path_rewrite(
@@ -197,7 +165,7 @@ fn forward(
         )?,
         host: host_rewrite(route.host_rewrite_specifier.as_ref())?,
         not_found_status,
-        websocket,
+        websocket: websocket.last().copied(),
         forwarded_host: route.append_x_forwarded_host,
         expected_timeout,
     })
@@ -209,11 +177,9 @@ fn target(route: &proto::RouteAction) -> ConfigResult<Target> {
         Some(ClusterSpecifier::Cluster(name)) if !name.is_empty() => {
             Ok(Target::Cluster(name.as_str().into()))
         }
-        Some(ClusterSpecifier::ClusterHeader(name)) => Ok(Target::Header(
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                ConfigError::new("cluster_header", format!("{name:?} is not a header name"))
-            })?,
-        )),
+        Some(ClusterSpecifier::ClusterHeader(name)) => {
+            Ok(Target::Header(header_name("cluster_header", name)?))
+        }
         Some(ClusterSpecifier::WeightedClusters(weighted)) => {
             weighted_target(weighted).context("weighted_clusters")
         }
@@ -226,46 +192,31 @@ fn target(route: &proto::RouteAction) -> ConfigResult<Target> {
 
 fn weighted_target(weighted: &proto::WeightedCluster) -> ConfigResult<Target> {
     reject_set!(weighted; random_value_specifier);
-    let mut choices = Vec::with_capacity(weighted.clusters.len());
-    for (index, entry) in weighted.clusters.iter().enumerate() {
-        choices.push(weighted_entry(entry).context(format!("clusters[{index}]"))?);
-    }
-    // `total_weight` is deprecated and ignored by Envoy too: weights are relative to their sum.
-    let total: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
-    if total == 0 || total > u64::from(u32::MAX) {
-        return Err(ConfigError::new(
-            "clusters",
-            "weights must add up to a number from 1 to 4294967295",
-        ));
-    }
-    Ok(Target::Weighted { choices, total })
+    let targets = field!(weighted.clusters).each(weighted_entry)?;
+    Ok(Target::Weighted(Weighted::new(targets)?))
 }
 
-fn weighted_entry(entry: &proto::weighted_cluster::ClusterWeight) -> ConfigResult<WeightedTarget> {
+fn weighted_entry(
+    entry: &proto::weighted_cluster::ClusterWeight,
+) -> ConfigResult<(u32, WeightedTarget)> {
     reject_set!(entry; cluster_header, metadata_match, typed_per_filter_config);
-    if entry.name.is_empty() {
-        return Err(ConfigError::new("name", "is required"));
-    }
+    field!(entry.name).required()?;
     use proto::weighted_cluster::cluster_weight::HostRewriteSpecifier;
     let host = match &entry.host_rewrite_specifier {
         Some(HostRewriteSpecifier::HostRewriteLiteral(literal)) => Some(authority(literal)?),
         None => None,
     };
-    Ok(WeightedTarget {
+    let target = WeightedTarget {
         cluster: entry.name.as_str().into(),
-        weight: number(entry.weight.as_ref(), 0),
-        request: Mutation::compile(
-            &entry.request_headers_to_add,
-            &entry.request_headers_to_remove,
-            "request",
-        )?,
-        response: Mutation::compile(
-            &entry.response_headers_to_add,
-            &entry.response_headers_to_remove,
-            "response",
-        )?,
+        mutations: mutations!(entry),
         host,
-    })
+    };
+    Ok((entry.weight.value_or(0), target))
+}
+
+fn header_name(field: &str, name: &str) -> ConfigResult<HeaderName> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| ConfigError::new(field, format!("{name:?} is not a header name")))
 }
 
 fn authority(literal: &str) -> ConfigResult<HeaderValue> {
@@ -283,12 +234,7 @@ fn host_rewrite(
         Some(Spec::AutoHostRewrite(auto)) if auto.value => HostRewrite::Upstream,
         Some(Spec::AutoHostRewrite(_)) => HostRewrite::Keep,
         Some(Spec::HostRewriteHeader(name)) => {
-            HostRewrite::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                ConfigError::new(
-                    "host_rewrite_header",
-                    format!("{name:?} is not a header name"),
-                )
-            })?)
+            HostRewrite::Header(header_name("host_rewrite_header", name)?)
         }
         Some(_) => return Err(ConfigError::unsupported("host_rewrite_specifier")),
     })
@@ -320,20 +266,14 @@ fn path_rewrite(
 
 fn compile_redirect(redirect: &proto::RedirectAction) -> ConfigResult<Redirect> {
     use proto::redirect_action::{
-        PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
+        PathRewriteSpecifier, RedirectResponseCode as Code, SchemeRewriteSpecifier,
     };
-    let status = match RedirectResponseCode::try_from(redirect.response_code) {
-        Ok(RedirectResponseCode::MovedPermanently) => StatusCode::MOVED_PERMANENTLY,
-        Ok(RedirectResponseCode::Found) => StatusCode::FOUND,
-        Ok(RedirectResponseCode::SeeOther) => StatusCode::SEE_OTHER,
-        Ok(RedirectResponseCode::TemporaryRedirect) => StatusCode::TEMPORARY_REDIRECT,
-        Ok(RedirectResponseCode::PermanentRedirect) => StatusCode::PERMANENT_REDIRECT,
-        Err(_) => {
-            return Err(ConfigError::new(
-                "response_code",
-                "is not a redirect status",
-            ));
-        }
+    let status = match field!(redirect.response_code).variant("redirect status")? {
+        Code::MovedPermanently => StatusCode::MOVED_PERMANENTLY,
+        Code::Found => StatusCode::FOUND,
+        Code::SeeOther => StatusCode::SEE_OTHER,
+        Code::TemporaryRedirect => StatusCode::TEMPORARY_REDIRECT,
+        Code::PermanentRedirect => StatusCode::PERMANENT_REDIRECT,
     };
     let path = match &redirect.path_rewrite_specifier {
         None => PathRewrite::Keep,
@@ -349,12 +289,10 @@ fn compile_redirect(redirect: &proto::RedirectAction) -> ConfigResult<Redirect> 
         Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) => Some(scheme.clone()),
         _ => None,
     };
-    let port = u16::try_from(redirect.port_redirect)
-        .map_err(|_| ConfigError::new("port_redirect", "is not a port number"))?;
     Ok(Redirect {
         scheme,
         host: (!redirect.host_redirect.is_empty()).then(|| redirect.host_redirect.clone()),
-        port: (port != 0).then_some(port),
+        port: field!(redirect.port_redirect).port()?,
         path,
         strip_query: redirect.strip_query,
         status,
@@ -368,16 +306,9 @@ fn direct_response(response: &proto::DirectResponseAction) -> ConfigResult<Actio
         .and_then(|status| StatusCode::from_u16(status).ok())
         .filter(|status| status.as_u16() >= 200)
         .ok_or_else(|| ConfigError::new("status", "is not a final HTTP status"))?;
-    let body = response
-        .body
-        .as_ref()
-        .map(inline_data)
-        .transpose()
-        .context("body")?
-        .unwrap_or_default();
-    if body.len() > 4096 {
-        return Err(ConfigError::new("body", "is larger than 4096 bytes"));
-    }
+    let body = field!(response.body).compile(inline_data)?;
+    let body = body.unwrap_or_default();
+    ensure(body.len() <= 4096, "body", "is larger than 4096 bytes")?;
     Ok(Action::DirectResponse {
         status,
         body: body.into(),

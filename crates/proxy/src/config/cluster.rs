@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as proto;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::LocalityConfigSpecifier;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, LbConfig, LbPolicy,
+};
 use envoy_types::pb::envoy::config::core::v3 as core;
 
 use super::endpoint::{self, Assignment};
-use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
+use super::field::{Field, Wrapped, field};
 use super::health_check::{self, HealthCheck};
-use super::value::{duration, duration_or, number};
 use protocol::MAX_CONCURRENT_STREAMS;
 
 #[derive(Debug)]
@@ -33,7 +37,8 @@ pub(crate) struct Cluster {
     pub(crate) http2_keepalive: Option<Http2Keepalive>,
     pub(crate) buffer_limit: Option<u32>,
     pub(crate) mark: Option<u32>,
-    pub(crate) keepalive: Option<Keepalive>,
+    /// Probes of the kernel's TCP.
+    pub(crate) keepalive: Option<core::TcpKeepalive>,
 }
 
 #[derive(Debug)]
@@ -55,16 +60,7 @@ pub(crate) enum Discovery {
 pub(crate) struct Dns {
     pub(crate) names: Arc<Assignment>,
     pub(crate) refresh: Duration,
-    pub(crate) family: Family,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4Only,
-    V6Only,
-    V4Preferred,
-    V6Preferred,
-    All,
+    pub(crate) family: DnsLookupFamily,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +77,17 @@ pub(crate) struct Limits {
     pub(crate) pending: u32,
     pub(crate) requests: u32,
     pub(crate) retries: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            pending: 1024,
+            requests: 1024,
+            retries: 3,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -110,173 +117,114 @@ pub(crate) struct Http2Keepalive {
     pub(crate) timeout: Duration,
 }
 
-/// Probes of the kernel's TCP. Times are in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Keepalive {
-    pub(crate) probes: Option<u32>,
-    pub(crate) time: Option<u32>,
-    pub(crate) interval: Option<u32>,
-}
-
 pub(crate) fn compile(cluster: &proto::Cluster) -> ConfigResult<Cluster> {
     reject_set!(cluster;
         transport_socket_matches, transport_socket_matcher, lb_subset_config, load_balancing_policy, filters,
         upstream_config, connection_pool_per_downstream_connection, lrs_server, use_tcp_for_dns_lookups,
         dns_resolvers, queuing_policies,
     );
-    if let Some(socket) = &cluster.transport_socket {
-        let raw = socket.name == "envoy.transport_sockets.raw_buffer";
-        if !raw {
-            return Err(ConfigError::new(
-                "transport_socket",
-                format!("{:?} is not supported: plaintext only", socket.name),
-            ));
-        }
-    }
-    if cluster.name.is_empty() {
-        return Err(ConfigError::new("name", "is required"));
-    }
+    plaintext(field!(cluster.transport_socket))?;
+    field!(cluster.name).required()?;
+    let common = cluster.common_lb_config.clone().unwrap_or_default();
+    let connection = cluster.upstream_connection_options.as_ref();
     let mut compiled = Cluster {
         name: cluster.name.as_str().into(),
         discovery: discovery(cluster)?,
-        connect_timeout: duration_or(
-            cluster.connect_timeout.as_ref(),
-            Duration::from_secs(5),
-            "connect_timeout",
-        )?,
+        connect_timeout: field!(cluster.connect_timeout).positive(Duration::from_secs(5))?,
         policy: policy(cluster)?,
-        limits: limits(cluster.circuit_breakers.as_ref()).context("circuit_breakers")?,
-        outlier: cluster
-            .outlier_detection
-            .as_ref()
-            .map(outlier)
-            .transpose()
-            .context("outlier_detection")?,
-        health_checks: health_checks(cluster)?,
+        limits: field!(cluster.circuit_breakers)
+            .compile(limits)?
+            .unwrap_or_default(),
+        outlier: field!(cluster.outlier_detection).compile(outlier)?,
+        health_checks: field!(cluster.health_checks).each(health_check::compile)?,
         protocol: Protocol::Http1,
-        panic_threshold: 50.0,
-        locality_weighted: false,
+        panic_threshold: common
+            .healthy_panic_threshold
+            .map_or(50.0, |percent| percent.value),
+        locality_weighted: matches!(
+            common.locality_config_specifier,
+            Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_))
+        ),
         idle_timeout: Some(Duration::from_secs(3600)),
-        max_requests_per_connection: ceiling(number(
-            cluster.max_requests_per_connection.as_ref(),
-            0,
-        )),
+        max_requests_per_connection: nonzero(cluster.max_requests_per_connection.value_or(0)),
         max_concurrent_streams: MAX_CONCURRENT_STREAMS,
         http2_keepalive: None,
-        buffer_limit: cluster
-            .per_connection_buffer_limit_bytes
-            .as_ref()
-            .map(|value| value.value),
-        mark: cluster
-            .upstream_bind_config
-            .as_ref()
-            .map(protocol::bind_mark)
-            .transpose()
-            .context("upstream_bind_config")?
+        buffer_limit: cluster.per_connection_buffer_limit_bytes.value(),
+        mark: field!(cluster.upstream_bind_config)
+            .compile(protocol::bind_mark)?
             .flatten(),
-        keepalive: cluster
-            .upstream_connection_options
-            .as_ref()
-            .and_then(|options| options.tcp_keepalive.as_ref())
-            .map(|keepalive| Keepalive {
-                probes: keepalive.keepalive_probes.as_ref().map(|value| value.value),
-                time: keepalive.keepalive_time.as_ref().map(|value| value.value),
-                interval: keepalive
-                    .keepalive_interval
-                    .as_ref()
-                    .map(|value| value.value),
-            }),
+        keepalive: connection.and_then(|options| options.tcp_keepalive),
     };
-    if compiled.connect_timeout.is_zero() {
-        return Err(ConfigError::new("connect_timeout", "must be positive"));
-    }
-    common_lb(cluster, &mut compiled)?;
-    protocol::read(cluster, &mut compiled)?;
+    protocol::compile(cluster, &mut compiled)?;
     Ok(compiled)
 }
 
-fn ceiling(value: u32) -> Option<u32> {
-    (value != 0).then_some(value)
+/// Rejects TLS, which this proxy does not speak.
+pub(super) fn plaintext(socket: Field<'_, Option<core::TransportSocket>>) -> ConfigResult<()> {
+    match socket.value {
+        Some(other) if other.name != "envoy.transport_sockets.raw_buffer" => Err(ConfigError::new(
+            socket.name,
+            format!("{:?} is not supported: plaintext only", other.name),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Envoy writes "no limit" as zero.
+pub(super) fn nonzero(limit: u32) -> Option<u32> {
+    (limit != 0).then_some(limit)
 }
 
 fn discovery(cluster: &proto::Cluster) -> ConfigResult<Discovery> {
-    use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
     let kind = match &cluster.cluster_discovery_type {
         None => DiscoveryType::Static,
         Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).map_err(|_| {
             ConfigError::new("type", format!("{kind} is not a known discovery type"))
         })?,
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            return Err(ConfigError::new(
-                "cluster_type",
-                format!("{:?} is not supported", custom.name),
-            ));
+            let reason = format!("{:?} is not supported", custom.name);
+            return Err(ConfigError::new("cluster_type", reason));
         }
     };
     let inline = || -> ConfigResult<Arc<Assignment>> {
-        let assignment = cluster
-            .load_assignment
-            .as_ref()
-            .map(endpoint::compile)
-            .transpose()
-            .context("load_assignment")?;
+        let assignment = field!(cluster.load_assignment).compile(endpoint::compile)?;
         Ok(Arc::new(assignment.unwrap_or_default()))
     };
     Ok(match kind {
         DiscoveryType::Eds => {
-            let service = cluster
-                .eds_cluster_config
-                .as_ref()
-                .map_or("", |eds| eds.service_name.as_str());
-            Discovery::Eds(
-                if service.is_empty() {
-                    cluster.name.as_str()
-                } else {
-                    service
-                }
-                .into(),
-            )
+            let config = cluster.eds_cluster_config.as_ref();
+            let service = config
+                .map(|eds| eds.service_name.as_str())
+                .filter(|service| !service.is_empty());
+            Discovery::Eds(service.unwrap_or(&cluster.name).into())
         }
         DiscoveryType::Static => {
             let assignment = inline()?;
             for (index, endpoint) in assignment.endpoints.iter().enumerate() {
-                if endpoint.host.parse::<std::net::IpAddr>().is_err() {
-                    return Err(ConfigError::new(
-                        format!("load_assignment.endpoints[{index}]"),
-                        format!(
-                            "{:?} is not an IP address, which a STATIC cluster needs",
-                            endpoint.host
-                        ),
-                    ));
-                }
+                let host = &endpoint.host;
+                ensure(
+                    host.parse::<std::net::IpAddr>().is_ok(),
+                    format!("load_assignment.endpoints[{index}]"),
+                    format!("{host:?} is not an IP address, which a STATIC cluster needs"),
+                )?;
             }
             Discovery::Static(assignment)
         }
         DiscoveryType::StrictDns => Discovery::StrictDns(dns(cluster, inline()?)?),
         DiscoveryType::LogicalDns => {
             let names = inline()?;
-            if names.endpoints.len() != 1 {
-                return Err(ConfigError::new(
-                    "load_assignment",
-                    "a LOGICAL_DNS cluster has exactly one endpoint",
-                ));
-            }
+            let reason = "a LOGICAL_DNS cluster has exactly one endpoint";
+            ensure(names.endpoints.len() == 1, "load_assignment", reason)?;
             Discovery::LogicalDns(dns(cluster, names)?)
         }
         DiscoveryType::OriginalDst => {
             let mut port_override = None;
-            if let Some(proto::cluster::LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config
-            {
+            if let Some(LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config {
                 reject_set!(config; use_http_header, metadata_key);
-                if let Some(port) = &config.upstream_port_override {
-                    let port = u16::try_from(port.value).map_err(|_| {
-                        ConfigError::new(
-                            "original_dst_lb_config.upstream_port_override",
-                            "is not a port number",
-                        )
-                    })?;
-                    port_override = (port != 0).then_some(port);
-                }
+                port_override = field!(config.upstream_port_override)
+                    .port()
+                    .context("original_dst_lb_config")?
+                    .filter(|port| *port != 0);
             }
             Discovery::OriginalDst { port_override }
         }
@@ -284,104 +232,70 @@ fn discovery(cluster: &proto::Cluster) -> ConfigResult<Discovery> {
 }
 
 fn dns(cluster: &proto::Cluster, names: Arc<Assignment>) -> ConfigResult<Dns> {
-    use proto::cluster::DnsLookupFamily;
-    let refresh = duration_or(
-        cluster.dns_refresh_rate.as_ref(),
-        Duration::from_secs(5),
+    let refresh = field!(cluster.dns_refresh_rate).duration(Duration::from_secs(5))?;
+    ensure(
+        refresh >= Duration::from_millis(1),
         "dns_refresh_rate",
+        "must be at least 1 ms",
     )?;
-    if refresh < Duration::from_millis(1) {
-        return Err(ConfigError::new(
-            "dns_refresh_rate",
-            "must be at least 1 ms",
-        ));
-    }
-    let family = match DnsLookupFamily::try_from(cluster.dns_lookup_family) {
-        Ok(DnsLookupFamily::Auto) => Family::V6Preferred,
-        Ok(DnsLookupFamily::V4Only) => Family::V4Only,
-        Ok(DnsLookupFamily::V6Only) => Family::V6Only,
-        Ok(DnsLookupFamily::V4Preferred) => Family::V4Preferred,
-        Ok(DnsLookupFamily::All) => Family::All,
-        Err(_) => {
-            return Err(ConfigError::new(
-                "dns_lookup_family",
-                "is not a known family",
-            ));
-        }
-    };
     Ok(Dns {
         names,
         refresh,
-        family,
+        family: field!(cluster.dns_lookup_family).variant("family")?,
     })
 }
 
 fn policy(cluster: &proto::Cluster) -> ConfigResult<Policy> {
-    use proto::cluster::{LbConfig, LbPolicy};
-    let original_dst = matches!(
-        cluster.cluster_discovery_type,
-        Some(proto::cluster::ClusterDiscoveryType::Type(kind)) if kind == proto::cluster::DiscoveryType::OriginalDst as i32
-    );
-    match LbPolicy::try_from(cluster.lb_policy) {
-        Ok(LbPolicy::RoundRobin) => {
+    let original_dst = ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into());
+    match field!(cluster.lb_policy).variant("policy")? {
+        LbPolicy::RoundRobin => {
             if let Some(LbConfig::RoundRobinLbConfig(config)) = &cluster.lb_config {
                 reject_set!(config; slow_start_config);
             }
             Ok(Policy::RoundRobin)
         }
-        Ok(LbPolicy::LeastRequest) => {
+        LbPolicy::LeastRequest => {
             let mut choices = 2;
             if let Some(LbConfig::LeastRequestLbConfig(config)) = &cluster.lb_config {
                 reject_set!(config; slow_start_config);
-                choices = number(config.choice_count.as_ref(), 2).clamp(2, 64);
+                choices = config.choice_count.value_or(2).clamp(2, 64);
             }
             Ok(Policy::LeastRequest { choices })
         }
-        Ok(LbPolicy::Random) => Ok(Policy::Random),
-        Ok(LbPolicy::ClusterProvided) if original_dst => Ok(Policy::RoundRobin),
-        Ok(other) => Err(ConfigError::new(
+        LbPolicy::Random => Ok(Policy::Random),
+        LbPolicy::ClusterProvided if cluster.cluster_discovery_type == Some(original_dst) => {
+            Ok(Policy::RoundRobin)
+        }
+        other => Err(ConfigError::new(
             "lb_policy",
             format!("{} is not supported", other.as_str_name()),
         )),
-        Err(_) => Err(ConfigError::new("lb_policy", "is not a known policy")),
     }
 }
 
-fn limits(breakers: Option<&proto::CircuitBreakers>) -> ConfigResult<Limits> {
-    let mut limits = Limits {
-        connections: 1024,
-        pending: 1024,
-        requests: 1024,
-        retries: 3,
-    };
-    let Some(breakers) = breakers else {
-        return Ok(limits);
-    };
+fn limits(breakers: &proto::CircuitBreakers) -> ConfigResult<Limits> {
     reject_set!(breakers; per_host_thresholds);
+    let mut limits = Limits::default();
     for (index, threshold) in breakers.thresholds.iter().enumerate() {
         // Routes of high priority are refused, so thresholds for them govern nothing.
         if threshold.priority != core::RoutingPriority::Default as i32 {
             continue;
         }
         if threshold.retry_budget.is_some() {
-            return Err(ConfigError::unsupported(format!(
-                "thresholds[{index}].retry_budget"
-            )));
+            let field = format!("thresholds[{index}].retry_budget");
+            return Err(ConfigError::unsupported(field));
         }
-        let read = |value: &Option<_>, default| {
-            let value = number(value.as_ref(), default);
-            // Envoy users write "no limit" as the largest signed number.
-            if value >= i32::MAX as u32 {
-                u32::MAX
-            } else {
-                value
-            }
+        // Envoy users write "no limit" as the largest signed number.
+        let read = |value: &Option<_>, default| match value.value_or(default) {
+            value if value >= i32::MAX as u32 => u32::MAX,
+            value => value,
         };
+        let default = Limits::default();
         limits = Limits {
-            connections: read(&threshold.max_connections, 1024),
-            pending: read(&threshold.max_pending_requests, 1024),
-            requests: read(&threshold.max_requests, 1024),
-            retries: read(&threshold.max_retries, 3),
+            connections: read(&threshold.max_connections, default.connections),
+            pending: read(&threshold.max_pending_requests, default.pending),
+            requests: read(&threshold.max_requests, default.requests),
+            retries: read(&threshold.max_retries, default.retries),
         };
     }
     Ok(limits)
@@ -391,85 +305,23 @@ fn outlier(outlier: &proto::OutlierDetection) -> ConfigResult<Outlier> {
     reject_set!(outlier; split_external_local_origin_errors, monitors, detect_degraded_hosts);
     // Success-rate ejection is on by default in Envoy (from five hosts and a hundred requests each); only an
     // explicit request for it is refused, since refusing the default would refuse every outlier configuration.
-    if number(outlier.enforcing_success_rate.as_ref(), 0) > 0 {
-        return Err(ConfigError::new(
-            "enforcing_success_rate",
-            "is not supported: set it to 0 or leave it unset",
-        ));
+    for enforcing in [
+        field!(outlier.enforcing_success_rate),
+        field!(outlier.enforcing_failure_percentage),
+    ] {
+        let reason = "is not supported: set it to 0 or leave it unset";
+        ensure(enforcing.value.value_or(0) == 0, enforcing.name, reason)?;
     }
-    if number(outlier.enforcing_failure_percentage.as_ref(), 0) > 0 {
-        return Err(ConfigError::new(
-            "enforcing_failure_percentage",
-            "is not supported: set it to 0 or leave it unset",
-        ));
-    }
-    let base_ejection = duration_or(
-        outlier.base_ejection_time.as_ref(),
-        Duration::from_secs(30),
-        "base_ejection_time",
-    )?;
-    let max_ejection = duration_or(
-        outlier.max_ejection_time.as_ref(),
-        Duration::from_secs(300),
-        "max_ejection_time",
-    )?;
-    let interval = duration_or(
-        outlier.interval.as_ref(),
-        Duration::from_secs(10),
-        "interval",
-    )?;
-    if interval.is_zero() {
-        return Err(ConfigError::new("interval", "must be positive"));
-    }
+    let base_ejection = field!(outlier.base_ejection_time).duration(Duration::from_secs(30))?;
+    let max_ejection = field!(outlier.max_ejection_time).duration(Duration::from_secs(300))?;
     Ok(Outlier {
-        consecutive_5xx: number(outlier.consecutive_5xx.as_ref(), 5),
-        enforcing_5xx: number(outlier.enforcing_consecutive_5xx.as_ref(), 100),
-        consecutive_gateway: number(outlier.consecutive_gateway_failure.as_ref(), 5),
-        enforcing_gateway: number(outlier.enforcing_consecutive_gateway_failure.as_ref(), 0),
-        interval,
+        consecutive_5xx: outlier.consecutive_5xx.value_or(5),
+        enforcing_5xx: outlier.enforcing_consecutive_5xx.value_or(100),
+        consecutive_gateway: outlier.consecutive_gateway_failure.value_or(5),
+        enforcing_gateway: outlier.enforcing_consecutive_gateway_failure.value_or(0),
+        interval: field!(outlier.interval).positive(Duration::from_secs(10))?,
         base_ejection,
         max_ejection: max_ejection.max(base_ejection),
-        max_ejection_percent: number(outlier.max_ejection_percent.as_ref(), 10).min(100),
+        max_ejection_percent: outlier.max_ejection_percent.value_or(10).min(100),
     })
-}
-
-fn health_checks(cluster: &proto::Cluster) -> ConfigResult<Vec<HealthCheck>> {
-    cluster
-        .health_checks
-        .iter()
-        .enumerate()
-        .map(|(index, check)| {
-            health_check::compile(check).context(format!("health_checks[{index}]"))
-        })
-        .collect()
-}
-
-fn common_lb(cluster: &proto::Cluster, compiled: &mut Cluster) -> ConfigResult<()> {
-    let Some(common) = &cluster.common_lb_config else {
-        return Ok(());
-    };
-    if let Some(percent) = &common.healthy_panic_threshold {
-        compiled.panic_threshold = percent.value;
-    }
-    compiled.locality_weighted = matches!(
-        common.locality_config_specifier,
-        Some(
-            proto::cluster::common_lb_config::LocalityConfigSpecifier::LocalityWeightedLbConfig(_)
-        )
-    );
-    Ok(())
-}
-
-/// Rejects zero, which would make a loop spin.
-pub(super) fn positive(
-    value: Option<&envoy_types::pb::google::protobuf::Duration>,
-    field: &str,
-) -> ConfigResult<Duration> {
-    let value = value.ok_or_else(|| ConfigError::new(field, "is required"))?;
-    let value = duration(value).context(field)?;
-    if value.is_zero() {
-        Err(ConfigError::new(field, "must be positive"))
-    } else {
-        Ok(value)
-    }
 }

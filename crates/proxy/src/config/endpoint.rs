@@ -5,8 +5,9 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3 as proto;
 
-use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
-use super::value::{host_port, number};
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
+use super::field::{Wrapped, field};
+use super::value::host_port;
 
 /// Endpoints of one cluster, in the order in which they were declared.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,51 +54,39 @@ pub(crate) enum Health {
 }
 
 pub(crate) fn compile(assignment: &proto::ClusterLoadAssignment) -> ConfigResult<Assignment> {
-    let mut overprovisioning = 140;
+    let mut compiled = Assignment::default();
     if let Some(policy) = &assignment.policy {
         reject_set!(policy; drop_overloads, weighted_priority_health);
-        overprovisioning = number(policy.overprovisioning_factor.as_ref(), 140);
-        if overprovisioning == 0 {
-            return Err(ConfigError::new(
-                "policy.overprovisioning_factor",
-                "must be positive",
-            ));
-        }
+        compiled.overprovisioning = policy
+            .overprovisioning_factor
+            .value_or(compiled.overprovisioning);
+        ensure(
+            compiled.overprovisioning > 0,
+            "policy.overprovisioning_factor",
+            "must be positive",
+        )?;
     }
-    let mut endpoints = Vec::new();
-    for (index, locality) in assignment.endpoints.iter().enumerate() {
-        compile_locality(index, locality, &mut endpoints).context(format!("endpoints[{index}]"))?;
-    }
-    Ok(Assignment {
-        endpoints,
-        overprovisioning,
-    })
+    let mut number = 0;
+    let localities = field!(assignment.endpoints).each(|locality| {
+        reject_set!(locality; lb_config);
+        ensure(locality.priority <= 128, "priority", "must be at most 128")?;
+        let endpoints =
+            field!(locality.lb_endpoints).each(|entry| endpoint(number, locality, entry));
+        number += 1;
+        endpoints
+    })?;
+    compiled.endpoints = localities.into_iter().flatten().collect();
+    Ok(compiled)
 }
 
-fn compile_locality(
-    index: usize,
-    locality: &proto::LocalityLbEndpoints,
-    out: &mut Vec<Endpoint>,
-) -> ConfigResult<()> {
-    reject_set!(locality; lb_config);
-    if locality.priority > 128 {
-        return Err(ConfigError::new("priority", "must be at most 128"));
-    }
-    for (position, endpoint) in locality.lb_endpoints.iter().enumerate() {
-        let compiled = compile_endpoint(index, locality, endpoint)
-            .context(format!("lb_endpoints[{position}]"))?;
-        out.push(compiled);
-    }
-    Ok(())
-}
-
-fn compile_endpoint(
-    index: usize,
+/// An endpoint of the locality with this number.
+fn endpoint(
+    number: u32,
     locality: &proto::LocalityLbEndpoints,
     entry: &proto::LbEndpoint,
 ) -> ConfigResult<Endpoint> {
-    let Some(proto::lb_endpoint::HostIdentifier::Endpoint(endpoint)) =
-        entry.host_identifier.as_ref()
+    use core::HealthStatus as Status;
+    let Some(proto::lb_endpoint::HostIdentifier::Endpoint(endpoint)) = &entry.host_identifier
     else {
         return Err(ConfigError::new(
             "endpoint",
@@ -106,47 +95,29 @@ fn compile_endpoint(
     };
     reject_set!(endpoint; additional_addresses);
     let (host, port) = host_port(endpoint.address.as_ref()).context("endpoint")?;
-    let check = endpoint.health_check_config.as_ref();
-    if let Some(check) = check {
-        reject_set!(check; address);
-    }
-    let check_port = check.map_or(0, |check| check.port_value);
-    let check_port = u16::try_from(check_port).map_err(|_| {
-        ConfigError::new(
-            "endpoint.health_check_config.port_value",
-            "is not a port number",
-        )
-    })?;
-    use core::HealthStatus as Status;
-    let health = match Status::try_from(entry.health_status) {
-        Ok(Status::Unknown | Status::Healthy) => Health::Healthy,
-        Ok(Status::Degraded) => Health::Degraded,
-        Ok(Status::Unhealthy | Status::Draining | Status::Timeout) => Health::Unhealthy,
-        Err(_) => {
-            return Err(ConfigError::new(
-                "health_status",
-                "is not a known health status",
-            ));
-        }
+    let check = endpoint.health_check_config.clone().unwrap_or_default();
+    reject_set!(check; address);
+    let health_check_port = field!(check.port_value)
+        .port()
+        .context("endpoint.health_check_config")?;
+    let health = match field!(entry.health_status).variant("health status")? {
+        Status::Unknown | Status::Healthy => Health::Healthy,
+        Status::Degraded => Health::Degraded,
+        Status::Unhealthy | Status::Draining | Status::Timeout => Health::Unhealthy,
     };
-    let weight = number(entry.load_balancing_weight.as_ref(), 1);
-    if weight == 0 {
-        return Err(ConfigError::new(
-            "load_balancing_weight",
-            "must be at least 1",
-        ));
-    }
+    let weight = entry.load_balancing_weight.value_or(1);
+    ensure(weight > 0, "load_balancing_weight", "must be at least 1")?;
     Ok(Endpoint {
         host: host.into(),
         port,
         hostname: endpoint.hostname.as_str().into(),
         weight,
         priority: locality.priority,
-        locality: u32::try_from(index).unwrap_or(u32::MAX),
-        locality_weight: number(locality.load_balancing_weight.as_ref(), 0),
+        locality: number,
+        locality_weight: locality.load_balancing_weight.value_or(0),
         health,
-        health_check_port: (check_port != 0).then_some(check_port),
-        health_check_hostname: check.map_or("", |check| check.hostname.as_str()).into(),
-        health_checked: !check.is_some_and(|check| check.disable_active_health_check),
+        health_check_port,
+        health_check_hostname: check.hostname.into(),
+        health_checked: !check.disable_active_health_check,
     })
 }

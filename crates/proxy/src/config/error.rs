@@ -1,6 +1,5 @@
 //! Why a resource was rejected: the field and the reason.
 
-use std::collections::HashMap;
 use std::fmt;
 
 /// Names the field (a path such as `virtual_hosts[2].routes[0].match`) and the reason.
@@ -70,60 +69,29 @@ impl<T> ErrorContext<T> for ConfigResult<T> {
     }
 }
 
-/// Whether a protobuf field differs from its default.
-pub(crate) trait IsSet {
-    fn is_set(&self) -> bool;
-}
-
-impl<T> IsSet for Option<T> {
-    fn is_set(&self) -> bool {
-        self.is_some()
+/// Rejects the resource unless `condition` holds.
+pub(crate) fn ensure(
+    condition: bool,
+    field: impl Into<String>,
+    reason: impl Into<String>,
+) -> ConfigResult<()> {
+    if condition {
+        Ok(())
+    } else {
+        Err(ConfigError::new(field, reason))
     }
 }
 
-impl<T> IsSet for Vec<T> {
-    fn is_set(&self) -> bool {
-        !self.is_empty()
-    }
-}
-
-impl<K, V> IsSet for HashMap<K, V> {
-    fn is_set(&self) -> bool {
-        !self.is_empty()
-    }
-}
-
-impl IsSet for String {
-    fn is_set(&self) -> bool {
-        !self.is_empty()
-    }
-}
-
-impl IsSet for bool {
-    fn is_set(&self) -> bool {
-        *self
-    }
-}
-
-impl IsSet for i32 {
-    fn is_set(&self) -> bool {
-        *self != 0
-    }
-}
-
-impl IsSet for u32 {
-    fn is_set(&self) -> bool {
-        *self != 0
-    }
+/// Whether a protobuf field differs from its default, and so was set by the control plane.
+pub(crate) fn is_set<T: Default + PartialEq>(value: &T) -> bool {
+    *value != T::default()
 }
 
 /// Rejects a message when one of the listed fields is set.
 macro_rules! reject_set {
     ($message:expr; $($field:ident),+ $(,)?) => {
-        $(if $crate::config::error::IsSet::is_set(&$message.$field) {
-            return Err($crate::config::error::ConfigError::unsupported(
-                stringify!($field).trim_start_matches("r#"),
-            ));
+        $(if $crate::config::error::is_set(&$message.$field) {
+            return Err($crate::config::error::ConfigError::unsupported(stringify!($field)));
         })+
     };
 }

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use super::error::{ConfigError, ConfigResult};
 use super::time;
+use super::value::RequestField;
 
 /// The values that a format can print, of one request or connection.
 #[derive(Default)]
@@ -51,29 +52,22 @@ enum Piece {
 #[derive(Debug, Clone)]
 enum Operator {
     StartTime(Option<String>),
-    Request(Lookup),
-    Response(Lookup),
-    Trailer(Lookup),
-    Protocol,
-    ResponseCode,
-    ResponseCodeDetails,
-    ResponseFlags,
-    BytesReceived,
-    BytesSent,
-    Duration,
-    RequestDuration,
-    ResponseDuration,
-    ResponseTxDuration,
-    UpstreamHost,
-    UpstreamCluster,
-    Local(Part),
-    Remote(Part),
-    RouteName,
+    Header(Source, Lookup),
+    /// A JSON number in JSON logs.
+    Number(fn(&LogFields<'_>) -> Option<u128>),
+    Text(for<'a> fn(&LogFields<'a>) -> &'a str),
+    Address(fn(&LogFields<'_>) -> Option<SocketAddr>, Part),
     GrpcStatus,
-    Attempts,
+    /// Empty for what Envoy knows and is never present here (dynamic metadata, TLS fields): prints `-`.
     Fixed(String),
-    /// Known to Envoy, never present here (dynamic metadata, TLS fields): prints `-`.
-    Absent,
+}
+
+/// Whose headers are printed.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Request,
+    Response,
+    Trailers,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,17 +80,8 @@ enum Part {
 /// A header with an optional alternative.
 #[derive(Debug, Clone)]
 struct Lookup {
-    first: Field,
-    second: Option<Field>,
-}
-
-#[derive(Debug, Clone)]
-enum Field {
-    Method,
-    Path,
-    Authority,
-    Scheme,
-    Header(HeaderName),
+    first: RequestField,
+    second: Option<RequestField>,
 }
 
 /// Envoy's own default for file access logs.
@@ -217,37 +202,56 @@ fn command_piece(command: &str) -> ConfigResult<Piece> {
         }
         None => (body, None),
     };
-    let lookup =
-        || -> ConfigResult<Lookup> { Lookup::parse(argument.unwrap_or_default(), command) };
+    let header = |source| {
+        let lookup = Lookup::parse(argument.unwrap_or_default()).ok_or_else(|| {
+            ConfigError::new(
+                "",
+                format!("format operator %{command}% does not name a valid header"),
+            )
+        })?;
+        Ok(Operator::Header(source, lookup))
+    };
     let operator = match name {
         "START_TIME" => Operator::StartTime(argument.map(str::to_owned)),
-        "REQ" => Operator::Request(lookup()?),
-        "RESP" => Operator::Response(lookup()?),
-        "TRAILER" => Operator::Trailer(lookup()?),
-        "PROTOCOL" => Operator::Protocol,
-        "RESPONSE_CODE" => Operator::ResponseCode,
-        "RESPONSE_CODE_DETAILS" => Operator::ResponseCodeDetails,
-        "RESPONSE_FLAGS" => Operator::ResponseFlags,
-        "BYTES_RECEIVED" => Operator::BytesReceived,
-        "BYTES_SENT" => Operator::BytesSent,
-        "DURATION" => Operator::Duration,
-        "REQUEST_DURATION" => Operator::RequestDuration,
-        "RESPONSE_DURATION" => Operator::ResponseDuration,
-        "RESPONSE_TX_DURATION" => Operator::ResponseTxDuration,
-        "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Operator::UpstreamHost,
-        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Operator::UpstreamCluster,
-        "DOWNSTREAM_LOCAL_ADDRESS" => Operator::Local(Part::Both),
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Operator::Local(Part::Address),
-        "DOWNSTREAM_LOCAL_PORT" => Operator::Local(Part::Port),
+        "REQ" => header(Source::Request)?,
+        "RESP" => header(Source::Response)?,
+        "TRAILER" => header(Source::Trailers)?,
+        "PROTOCOL" => Operator::Text(|fields| fields.protocol.unwrap_or_default()),
+        "RESPONSE_CODE" => Operator::Number(|fields| Some(fields.status.into())),
+        "RESPONSE_CODE_DETAILS" => Operator::Text(|fields| fields.details),
+        "RESPONSE_FLAGS" => Operator::Text(|fields| fields.flags),
+        "BYTES_RECEIVED" => Operator::Number(|fields| Some(fields.bytes_received.into())),
+        "BYTES_SENT" => Operator::Number(|fields| Some(fields.bytes_sent.into())),
+        "DURATION" => Operator::Number(|fields| millis(fields.duration.or(Some(Duration::ZERO)))),
+        "REQUEST_DURATION" => Operator::Number(|fields| millis(fields.request_duration)),
+        "RESPONSE_DURATION" => Operator::Number(|fields| millis(fields.response_duration)),
+        "RESPONSE_TX_DURATION" => Operator::Number(|fields| {
+            millis(Some(
+                fields.duration?.saturating_sub(fields.response_duration?),
+            ))
+        }),
+        "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => {
+            Operator::Address(|fields| fields.upstream_host, Part::Both)
+        }
+        "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => {
+            Operator::Text(|fields| fields.upstream_cluster)
+        }
+        "DOWNSTREAM_LOCAL_ADDRESS" => Operator::Address(|fields| fields.local, Part::Both),
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => {
+            Operator::Address(|fields| fields.local, Part::Address)
+        }
+        "DOWNSTREAM_LOCAL_PORT" => Operator::Address(|fields| fields.local, Part::Port),
         "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => {
-            Operator::Remote(Part::Both)
+            Operator::Address(|fields| fields.remote, Part::Both)
         }
         "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT"
-        | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Remote(Part::Address),
-        "DOWNSTREAM_REMOTE_PORT" => Operator::Remote(Part::Port),
-        "ROUTE_NAME" => Operator::RouteName,
+        | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
+            Operator::Address(|fields| fields.remote, Part::Address)
+        }
+        "DOWNSTREAM_REMOTE_PORT" => Operator::Address(|fields| fields.remote, Part::Port),
+        "ROUTE_NAME" => Operator::Text(|fields| fields.route),
         "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Operator::GrpcStatus,
-        "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Operator::Attempts,
+        "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Operator::Number(|fields| Some(fields.attempts.into())),
         "HOSTNAME" => Operator::Fixed(
             std::fs::read_to_string("/proc/sys/kernel/hostname")
                 .map(|s| s.trim().to_owned())
@@ -274,7 +278,7 @@ fn command_piece(command: &str) -> ConfigResult<Piece> {
         | "DOWNSTREAM_TLS_VERSION"
         | "DOWNSTREAM_TLS_CIPHER"
         | "FILTER_CHAIN_NAME"
-        | "TRACE_ID" => Operator::Absent,
+        | "TRACE_ID" => Operator::Fixed(String::new()),
         _ => {
             return Err(ConfigError::new(
                 "",
@@ -285,54 +289,36 @@ fn command_piece(command: &str) -> ConfigResult<Piece> {
     Ok(Piece::Operator(operator, limit))
 }
 
+fn millis(duration: Option<Duration>) -> Option<u128> {
+    duration.map(|duration| duration.as_millis())
+}
+
 impl Lookup {
-    fn parse(text: &str, command: &str) -> ConfigResult<Self> {
-        let (first, second) = text
-            .split_once('?')
-            .map_or((text, None), |(a, b)| (a, Some(b)));
-        Ok(Self {
-            first: Field::parse(first, command)?,
-            second: second.map(|s| Field::parse(s, command)).transpose()?,
-        })
+    fn parse(text: &str) -> Option<Self> {
+        let (first, second) = match text.split_once('?') {
+            Some((first, second)) => (first, Some(RequestField::parse(second)?)),
+            None => (text, None),
+        };
+        let first = RequestField::parse(first)?;
+        Some(Self { first, second })
     }
 
     fn render(&self, fields: &LogFields<'_>, headers: Option<&HeaderMap>, out: &mut String) {
         let before = out.len();
-        self.first.render(fields, headers, out);
-        if out.len() == before
-            && let Some(second) = &self.second
-        {
-            second.render(fields, headers, out);
-        }
-    }
-}
-
-impl Field {
-    fn parse(text: &str, command: &str) -> ConfigResult<Self> {
-        Ok(match text.to_ascii_lowercase().as_str() {
-            ":method" => Self::Method,
-            ":path" => Self::Path,
-            ":authority" | "host" => Self::Authority,
-            ":scheme" => Self::Scheme,
-            name => Self::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                ConfigError::new(
-                    "",
-                    format!("format operator %{command}% does not name a valid header"),
-                )
-            })?),
-        })
-    }
-
-    fn render(&self, fields: &LogFields<'_>, headers: Option<&HeaderMap>, out: &mut String) {
-        match self {
-            Self::Method => out.push_str(fields.method),
-            Self::Path => out.push_str(fields.path),
-            Self::Authority => out.push_str(fields.authority),
-            Self::Scheme => out.push_str(fields.scheme),
-            Self::Header(name) => {
-                if let Some(value) = headers.and_then(|headers| headers.get(name)) {
-                    out.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        for field in std::iter::once(&self.first).chain(&self.second) {
+            match field {
+                RequestField::Method => out.push_str(fields.method),
+                RequestField::Path => out.push_str(fields.path),
+                RequestField::Authority => out.push_str(fields.authority),
+                RequestField::Scheme => out.push_str(fields.scheme),
+                RequestField::Header(name) => {
+                    if let Some(value) = headers.and_then(|headers| headers.get(name)) {
+                        out.push_str(&String::from_utf8_lossy(value.as_bytes()));
+                    }
                 }
+            }
+            if out.len() > before {
+                break;
             }
         }
     }
@@ -340,65 +326,32 @@ impl Field {
 
 impl Operator {
     fn is_numeric(&self) -> bool {
-        matches!(
-            self,
-            Self::ResponseCode
-                | Self::BytesReceived
-                | Self::BytesSent
-                | Self::Duration
-                | Self::RequestDuration
-                | Self::ResponseDuration
-                | Self::ResponseTxDuration
-                | Self::GrpcStatus
-                | Self::Attempts
-        )
+        matches!(self, Self::Number(_) | Self::GrpcStatus)
     }
 
     fn render(&self, fields: &LogFields<'_>, out: &mut String) {
-        // Writing to a String cannot fail.
-        let mut number = |value: u128| {
-            let _ = write!(out, "{value}");
-        };
         match self {
             Self::StartTime(format) => {
                 if let Some(start) = fields.start {
                     time::render(start, format.as_deref(), out);
                 }
             }
-            Self::Request(lookup) => lookup.render(fields, fields.request, out),
-            Self::Response(lookup) => lookup.render(fields, fields.response, out),
-            Self::Trailer(lookup) => lookup.render(fields, fields.trailers, out),
-            Self::Protocol => out.push_str(fields.protocol.unwrap_or_default()),
-            Self::ResponseCode => number(fields.status.into()),
-            Self::ResponseCodeDetails => out.push_str(fields.details),
-            Self::ResponseFlags => out.push_str(fields.flags),
-            Self::BytesReceived => number(fields.bytes_received.into()),
-            Self::BytesSent => number(fields.bytes_sent.into()),
-            Self::Duration => number(fields.duration.unwrap_or_default().as_millis()),
-            Self::RequestDuration => {
-                if let Some(duration) = fields.request_duration {
-                    number(duration.as_millis());
+            Self::Header(source, lookup) => {
+                let headers = match source {
+                    Source::Request => fields.request,
+                    Source::Response => fields.response,
+                    Source::Trailers => fields.trailers,
+                };
+                lookup.render(fields, headers, out);
+            }
+            Self::Number(read) => {
+                if let Some(number) = read(fields) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(out, "{number}");
                 }
             }
-            Self::ResponseDuration => {
-                if let Some(duration) = fields.response_duration {
-                    number(duration.as_millis());
-                }
-            }
-            Self::ResponseTxDuration => {
-                if let (Some(all), Some(first)) = (fields.duration, fields.response_duration) {
-                    number(all.saturating_sub(first).as_millis());
-                }
-            }
-            Self::UpstreamHost => {
-                if let Some(address) = fields.upstream_host {
-                    let _ = write!(out, "{address}");
-                }
-            }
-            Self::UpstreamCluster => out.push_str(fields.upstream_cluster),
-            Self::Local(part) => part.render(fields.local, out),
-            Self::Remote(part) => part.render(fields.remote, out),
-            Self::RouteName => out.push_str(fields.route),
+            Self::Text(read) => out.push_str(read(fields)),
+            Self::Address(read, part) => part.render(read(fields), out),
             Self::GrpcStatus => {
                 let find = |headers: Option<&HeaderMap>| {
                     headers.and_then(|h| h.get("grpc-status")).cloned()
@@ -407,9 +360,7 @@ impl Operator {
                     out.push_str(&String::from_utf8_lossy(value.as_bytes()));
                 }
             }
-            Self::Attempts => number(fields.attempts.into()),
             Self::Fixed(text) => out.push_str(text),
-            Self::Absent => {}
         }
     }
 }
@@ -438,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn operators_print_their_facts_and_absent_ones_a_dash() {
+    fn operators_print_their_fields_and_absent_ones_a_dash() {
         let mut headers = HeaderMap::new();
         headers.insert("user-agent", "probe/1".parse().unwrap());
         let fields = LogFields {
@@ -468,17 +419,12 @@ mod tests {
             status: 200,
             ..LogFields::default()
         };
-        assert_eq!(
-            Format::parse("%RESPONSE_CODE%").unwrap().json(&fields),
-            serde_json::json!(200)
-        );
-        assert_eq!(
-            Format::parse("%UPSTREAM_HOST%").unwrap().json(&fields),
-            serde_json::Value::Null
-        );
-        assert_eq!(
-            Format::parse("code=%RESPONSE_CODE%").unwrap().json(&fields),
-            serde_json::json!("code=200")
-        );
+        for (format, expected) in [
+            ("%RESPONSE_CODE%", serde_json::json!(200)),
+            ("%UPSTREAM_HOST%", serde_json::Value::Null),
+            ("code=%RESPONSE_CODE%", serde_json::json!("code=200")),
+        ] {
+            assert_eq!(Format::parse(format).unwrap().json(&fields), expected);
+        }
     }
 }

@@ -7,9 +7,8 @@ use envoy_types::pb::envoy::config::core::v3 as proto;
 use envoy_types::pb::envoy::r#type::v3 as kind;
 use http::{HeaderName, HeaderValue};
 
-use super::cluster::positive;
-use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
-use super::value::{duration_or, number};
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
+use super::field::{Field, Wrapped, field};
 
 #[derive(Debug, Clone)]
 pub(crate) struct HealthCheck {
@@ -59,16 +58,6 @@ pub(crate) struct TcpProbe {
 pub(super) fn compile(check: &proto::HealthCheck) -> ConfigResult<HealthCheck> {
     use proto::health_check::HealthChecker;
     reject_set!(check; tls_options, transport_socket_match_criteria);
-    let unhealthy_threshold = check.unhealthy_threshold.as_ref();
-    let healthy_threshold = check.healthy_threshold.as_ref();
-    let port = check
-        .alt_port
-        .as_ref()
-        .map(|port| {
-            u16::try_from(port.value)
-                .map_err(|_| ConfigError::new("alt_port", "is not a port number"))
-        })
-        .transpose()?;
     let probe = match &check.health_checker {
         Some(HealthChecker::HttpHealthCheck(http)) => {
             http_probe(http).context("http_health_check")?
@@ -86,60 +75,49 @@ pub(super) fn compile(check: &proto::HealthCheck) -> ConfigResult<HealthCheck> {
         None => return Err(ConfigError::new("health_checker", "is required")),
     };
     // Other intervals only change how soon a verdict is reached, so `interval` is used for all of them.
-    let _ = duration_or(
-        check.no_traffic_interval.as_ref(),
-        Duration::ZERO,
-        "no_traffic_interval",
-    )?;
+    field!(check.no_traffic_interval).duration(Duration::ZERO)?;
+    field!(check.timeout).required()?;
+    field!(check.interval).required()?;
     Ok(HealthCheck {
-        timeout: positive(check.timeout.as_ref(), "timeout")?,
-        interval: positive(check.interval.as_ref(), "interval")?,
-        unhealthy_threshold: number(unhealthy_threshold, 1).max(1),
-        healthy_threshold: number(healthy_threshold, 1).max(1),
-        port,
+        timeout: field!(check.timeout).positive(Duration::ZERO)?,
+        interval: field!(check.interval).positive(Duration::ZERO)?,
+        unhealthy_threshold: check.unhealthy_threshold.value_or(1).max(1),
+        healthy_threshold: check.healthy_threshold.value_or(1).max(1),
+        port: field!(check.alt_port).port()?,
         probe,
     })
 }
 
 fn http_probe(http: &proto::health_check::HttpHealthCheck) -> ConfigResult<Probe> {
+    use kind::CodecClientType as Codec;
     reject_set!(http; send, receive, service_name_matcher);
-    if !http.path.starts_with('/') {
-        return Err(ConfigError::new("path", "must begin with /"));
-    }
-    let method = match proto::RequestMethod::try_from(http.method) {
-        Ok(proto::RequestMethod::MethodUnspecified) => http::Method::GET,
-        Ok(method) => http::Method::from_bytes(method.as_str_name().as_bytes())
+    ensure(http.path.starts_with('/'), "path", "must begin with /")?;
+    let method = match field!(http.method).variant("method")? {
+        proto::RequestMethod::MethodUnspecified => http::Method::GET,
+        method => http::Method::from_bytes(method.as_str_name().as_bytes())
             .map_err(|_| ConfigError::new("method", "is not an HTTP method"))?,
-        Err(_) => return Err(ConfigError::new("method", "is not a known method")),
     };
-    let http2 = match kind::CodecClientType::try_from(http.codec_client_type) {
-        Ok(kind::CodecClientType::Http1) => false,
-        Ok(kind::CodecClientType::Http2) => true,
+    let http2 = match Codec::try_from(http.codec_client_type) {
+        Ok(Codec::Http1) => false,
+        Ok(Codec::Http2) => true,
         _ => return Err(ConfigError::unsupported("codec_client_type")),
     };
-    let mut expected = Vec::new();
-    for (index, range) in http.expected_statuses.iter().enumerate() {
+    let mut expected = field!(http.expected_statuses).each(|range| {
         match (u16::try_from(range.start), u16::try_from(range.end)) {
-            (Ok(start), Ok(end)) if start < end => expected.push((start, end)),
-            _ => {
-                return Err(ConfigError::new(
-                    format!("expected_statuses[{index}]"),
-                    "is not a range of statuses",
-                ));
-            }
+            (Ok(start), Ok(end)) if start < end => Ok((start, end)),
+            _ => Err(ConfigError::new("", "is not a range of statuses")),
         }
-    }
+    })?;
     if expected.is_empty() {
         expected.push((200, 201));
     }
-    let headers = headers(&http.request_headers_to_add, "request_headers_to_add")?;
     Ok(Probe::Http(Arc::new(HttpProbe {
         method,
         path: http.path.clone(),
         host: http.host.clone(),
         http2,
         expected,
-        headers,
+        headers: headers(field!(http.request_headers_to_add))?,
     })))
 }
 
@@ -147,44 +125,31 @@ fn grpc_probe(grpc: &proto::health_check::GrpcHealthCheck) -> ConfigResult<Probe
     Ok(Probe::Grpc(Arc::new(GrpcProbe {
         service: grpc.service_name.clone(),
         authority: grpc.authority.clone(),
-        metadata: headers(&grpc.initial_metadata, "initial_metadata")?,
+        metadata: headers(field!(grpc.initial_metadata))?,
     })))
 }
 
 fn headers(
-    options: &[proto::HeaderValueOption],
-    field: &str,
+    options: Field<'_, Vec<proto::HeaderValueOption>>,
 ) -> ConfigResult<Vec<(HeaderName, HeaderValue)>> {
-    let one = |(index, option): (usize, &proto::HeaderValueOption)| {
-        let at = format!("{field}[{index}]");
+    options.each(|option| {
         let header = option.header.as_ref();
-        let header = header.ok_or_else(|| ConfigError::new(at.clone(), "is required"))?;
+        let header = header.ok_or_else(|| ConfigError::new("", "is required"))?;
         let name = HeaderName::from_bytes(header.key.as_bytes());
         let value = HeaderValue::from_str(&header.value);
         match (name, value) {
             (Ok(name), Ok(value)) => Ok((name, value)),
-            _ => Err(ConfigError::new(at, "is not a valid header")),
+            _ => Err(ConfigError::new("", "is not a valid header")),
         }
-    };
-    options.iter().enumerate().map(one).collect()
+    })
 }
 
 fn tcp_probe(tcp: &proto::health_check::TcpHealthCheck) -> ConfigResult<Probe> {
     reject_set!(tcp; proxy_protocol_config);
-    let send = tcp
-        .send
-        .as_ref()
-        .map(payload)
-        .transpose()
-        .context("send")?
-        .unwrap_or_default();
-    let receive = tcp
-        .receive
-        .iter()
-        .map(payload)
-        .collect::<ConfigResult<Vec<_>>>()
-        .context("receive")?;
-    Ok(Probe::Tcp(Arc::new(TcpProbe { send, receive })))
+    Ok(Probe::Tcp(Arc::new(TcpProbe {
+        send: field!(tcp.send).compile(payload)?.unwrap_or_default(),
+        receive: field!(tcp.receive).each(payload)?,
+    })))
 }
 
 /// A payload is either hexadecimal text or bytes.

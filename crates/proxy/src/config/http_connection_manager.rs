@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
 use http::HeaderValue;
 
 use super::access_log::AccessLog;
-use super::cluster::Http2Keepalive;
 use super::cluster::protocol::{MAX_CONCURRENT_STREAMS, http2_keepalive};
-use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::cluster::{Http2Keepalive, nonzero};
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
+use super::field::{Wrapped, field};
 use super::route::{self, RouteTable};
-use super::value::{any_name, decode_any, flag, number, timeout};
+use super::value::{any_name, decode_any};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+const GRPC_STATS: &str = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig";
 
 #[derive(Debug)]
 pub(crate) struct HttpConnectionManager {
@@ -47,7 +52,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) accept_http_10: bool,
     /// Whether the router adds `x-envoy-*` headers.
     pub(crate) envoy_headers: bool,
-    pub(crate) underscores: Underscores,
+    pub(crate) underscores: HeadersWithUnderscoresAction,
     pub(crate) access_logs: Vec<AccessLog>,
 }
 
@@ -82,13 +87,6 @@ pub(crate) enum StripPort {
     Any,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Underscores {
-    Allow,
-    RejectRequest,
-    DropHeader,
-}
-
 pub(crate) fn compile(
     config: &proto::HttpConnectionManager,
 ) -> ConfigResult<HttpConnectionManager> {
@@ -112,18 +110,15 @@ pub(crate) fn compile(
             ));
         }
     };
-    let envoy_headers = filters(config)?;
-    let mut websocket = false;
-    for (index, upgrade) in config.upgrade_configs.iter().enumerate() {
+    let websocket = field!(config.upgrade_configs).each(|upgrade| {
         reject_set!(upgrade; filters);
-        if !upgrade.upgrade_type.eq_ignore_ascii_case("websocket") {
-            return Err(ConfigError::new(
-                format!("upgrade_configs[{index}].upgrade_type"),
-                format!("{:?} is not supported", upgrade.upgrade_type),
-            ));
-        }
-        websocket = flag(upgrade.enabled.as_ref(), true);
-    }
+        ensure(
+            upgrade.upgrade_type.eq_ignore_ascii_case("websocket"),
+            "upgrade_type",
+            format!("{:?} is not supported", upgrade.upgrade_type),
+        )?;
+        Ok(upgrade.enabled.value_or(true))
+    })?;
     let mut accept_http_10 = false;
     if let Some(options) = &config.http_protocol_options {
         reject_set!(options; header_key_format, default_host_for_http_10);
@@ -134,142 +129,101 @@ pub(crate) fn compile(
         stat_prefix: config.stat_prefix.as_str().into(),
         routes: routes(config)?,
         server: server(config)?,
-        stream_idle_timeout: timeout(
-            config.stream_idle_timeout.as_ref(),
-            Some(Duration::from_secs(300)),
-            "stream_idle_timeout",
-        )?,
-        request_timeout: timeout(config.request_timeout.as_ref(), None, "request_timeout")?,
-        request_headers_timeout: timeout(
-            config.request_headers_timeout.as_ref(),
-            None,
-            "request_headers_timeout",
-        )?,
+        stream_idle_timeout: field!(config.stream_idle_timeout)
+            .timeout(Some(Duration::from_secs(300)))?,
+        request_timeout: field!(config.request_timeout).timeout(None)?,
+        request_headers_timeout: field!(config.request_headers_timeout).timeout(None)?,
         idle_timeout: Some(Duration::from_secs(3600)),
         max_connection_duration: None,
         max_requests_per_connection: None,
-        max_header_bytes: number(config.max_request_headers_kb.as_ref(), 60).clamp(8, 8192)
-            as usize
-            * 1024,
+        max_header_bytes: config.max_request_headers_kb.value_or(60).clamp(8, 8192) as usize * 1024,
         max_header_count: 100,
         max_concurrent_streams: MAX_CONCURRENT_STREAMS,
         http2_keepalive: None,
-        websocket,
-        normalize_path: flag(config.normalize_path.as_ref(), false),
+        websocket: websocket.last().copied().unwrap_or(false),
+        normalize_path: config.normalize_path.value_or(false),
         merge_slashes: config.merge_slashes,
-        generate_request_id: flag(config.generate_request_id.as_ref(), true),
+        generate_request_id: config.generate_request_id.value_or(true),
         preserve_request_id: config.preserve_external_request_id,
         request_id_in_response: config.always_set_request_id_in_response,
-        use_remote_address: flag(config.use_remote_address.as_ref(), false),
+        use_remote_address: config.use_remote_address.value_or(false),
         skip_xff_append: config.skip_xff_append,
         strip_port: strip_port(config),
-        via: header_value(&config.via, "via")?,
+        via: field!(config.via).header_value()?,
         accept_http_10,
-        envoy_headers,
-        underscores: Underscores::Allow,
-        access_logs: AccessLog::compile_all(&config.access_log)?,
+        envoy_headers: filters(config)?,
+        underscores: HeadersWithUnderscoresAction::Allow,
+        access_logs: field!(config.access_log).each(AccessLog::compile)?,
     };
     if let Some(options) = &config.http2_protocol_options {
-        let streams = number(
-            options.max_concurrent_streams.as_ref(),
-            MAX_CONCURRENT_STREAMS,
-        );
-        compiled.max_concurrent_streams = streams.max(1);
+        let streams = &options.max_concurrent_streams;
+        compiled.max_concurrent_streams = streams.value_or(MAX_CONCURRENT_STREAMS).max(1);
         compiled.http2_keepalive = http2_keepalive(options).context("http2_protocol_options")?;
     }
-    if let Some(options) = &config.common_http_protocol_options {
-        common(options, &mut compiled).context("common_http_protocol_options")?;
-    }
+    field!(config.common_http_protocol_options)
+        .compile(|options| common(options, &mut compiled))?;
     Ok(compiled)
 }
 
 fn common(
-    options: &envoy_types::pb::envoy::config::core::v3::HttpProtocolOptions,
+    options: &core::HttpProtocolOptions,
     compiled: &mut HttpConnectionManager,
 ) -> ConfigResult<()> {
-    use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction as Action;
     reject_set!(options; max_stream_duration);
-    compiled.idle_timeout = timeout(
-        options.idle_timeout.as_ref(),
-        compiled.idle_timeout,
-        "idle_timeout",
-    )?;
-    compiled.max_connection_duration = timeout(
-        options.max_connection_duration.as_ref(),
-        None,
-        "max_connection_duration",
-    )?;
-    compiled.max_header_count =
-        number(options.max_headers_count.as_ref(), 100).clamp(1, 4096) as usize;
-    let requests = number(options.max_requests_per_connection.as_ref(), 0);
-    compiled.max_requests_per_connection = (requests != 0).then_some(requests);
-    compiled.underscores = match Action::try_from(options.headers_with_underscores_action) {
-        Ok(Action::Allow) => Underscores::Allow,
-        Ok(Action::RejectRequest) => Underscores::RejectRequest,
-        Ok(Action::DropHeader) => Underscores::DropHeader,
-        Err(_) => {
-            return Err(ConfigError::new(
-                "headers_with_underscores_action",
-                "is not a known action",
-            ));
-        }
-    };
+    compiled.idle_timeout = field!(options.idle_timeout).timeout(compiled.idle_timeout)?;
+    compiled.max_connection_duration = field!(options.max_connection_duration).timeout(None)?;
+    compiled.max_header_count = options.max_headers_count.value_or(100).clamp(1, 4096) as usize;
+    compiled.max_requests_per_connection = nonzero(options.max_requests_per_connection.value_or(0));
+    compiled.underscores = field!(options.headers_with_underscores_action).variant("action")?;
     Ok(())
 }
 
 /// The router must be the last filter, and is the only one understood. Returns whether it adds `x-envoy-*` headers.
 fn filters(config: &proto::HttpConnectionManager) -> ConfigResult<bool> {
-    let mut envoy_headers = None;
-    for (index, filter) in config.http_filters.iter().enumerate() {
-        let location = || format!("http_filters[{index}]");
-        if filter.disabled {
-            continue;
-        }
-        let name = match &filter.config_type {
-            Some(proto::http_filter::ConfigType::TypedConfig(any)) => any_name(any),
-            Some(proto::http_filter::ConfigType::ConfigDiscovery(_)) => {
-                return Err(ConfigError::unsupported(format!(
-                    "{}.config_discovery",
-                    location()
-                )));
-            }
-            None => "",
-        };
-        match (name, &filter.config_type) {
-            (ROUTER, Some(proto::http_filter::ConfigType::TypedConfig(any))) => {
-                use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
-                let router: Router = decode_any(any).context(location())?;
-                reject_set!(router; upstream_log, upstream_http_filters, strict_check_headers, respect_expected_rq_timeout);
-                envoy_headers = Some(!router.suppress_envoy_headers);
-            }
-            // gRPC statistics only count.
-            ("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", _) => {}
-            _ if filter.is_optional => {}
-            _ => {
-                return Err(ConfigError::new(
-                    location(),
-                    format!("filter {:?} is not supported", filter.name),
-                ));
-            }
-        }
-    }
-    envoy_headers
+    let found = field!(config.http_filters).each(filter)?;
+    let router = found.into_iter().flatten().last();
+    router
         .ok_or_else(|| ConfigError::new("http_filters", "must end with envoy.filters.http.router"))
 }
 
+/// What the router says about `x-envoy-*` headers; `None` for a filter that does nothing here.
+fn filter(filter: &proto::HttpFilter) -> ConfigResult<Option<bool>> {
+    use proto::http_filter::ConfigType;
+    let any = match &filter.config_type {
+        _ if filter.disabled => return Ok(None),
+        Some(ConfigType::ConfigDiscovery(_)) => {
+            return Err(ConfigError::unsupported("config_discovery"));
+        }
+        Some(ConfigType::TypedConfig(any)) => Some(any),
+        None => None,
+    };
+    match any.map(|any| (any_name(any), any)) {
+        Some((ROUTER, any)) => {
+            let router: Router = decode_any(any)?;
+            reject_set!(router; upstream_log, upstream_http_filters, strict_check_headers, respect_expected_rq_timeout);
+            Ok(Some(!router.suppress_envoy_headers))
+        }
+        // gRPC statistics only count.
+        Some((GRPC_STATS, _)) => Ok(None),
+        _ if filter.is_optional => Ok(None),
+        _ => Err(ConfigError::new(
+            "",
+            format!("filter {:?} is not supported", filter.name),
+        )),
+    }
+}
+
 fn routes(config: &proto::HttpConnectionManager) -> ConfigResult<Routes> {
+    use proto::http_connection_manager::RouteSpecifier;
     match &config.route_specifier {
-        Some(proto::http_connection_manager::RouteSpecifier::Rds(rds))
-            if !rds.route_config_name.is_empty() =>
-        {
+        Some(RouteSpecifier::Rds(rds)) if !rds.route_config_name.is_empty() => {
             Ok(Routes::Named(rds.route_config_name.as_str().into()))
         }
-        Some(proto::http_connection_manager::RouteSpecifier::RouteConfig(table)) => Ok(
-            Routes::Inline(Arc::new(route::compile(table).context("route_config")?)),
-        ),
-        Some(proto::http_connection_manager::RouteSpecifier::ScopedRoutes(_)) => {
-            Err(ConfigError::unsupported("scoped_routes"))
+        Some(RouteSpecifier::RouteConfig(table)) => {
+            let table = route::compile(table).context("route_config")?;
+            Ok(Routes::Inline(Arc::new(table)))
         }
+        Some(RouteSpecifier::ScopedRoutes(_)) => Err(ConfigError::unsupported("scoped_routes")),
         _ => Err(ConfigError::new(
             "route_specifier",
             "rds.route_config_name or route_config is required",
@@ -279,17 +233,14 @@ fn routes(config: &proto::HttpConnectionManager) -> ConfigResult<Routes> {
 
 fn server(config: &proto::HttpConnectionManager) -> ConfigResult<ServerHeader> {
     use proto::http_connection_manager::ServerHeaderTransformation as Transformation;
-    let name = header_value(&config.server_name, "server_name")?
-        .unwrap_or(HeaderValue::from_static("envoy"));
-    match Transformation::try_from(config.server_header_transformation) {
-        Ok(Transformation::Overwrite) => Ok(ServerHeader::Overwrite(name)),
-        Ok(Transformation::AppendIfAbsent) => Ok(ServerHeader::AppendIfAbsent(name)),
-        Ok(Transformation::PassThrough) => Ok(ServerHeader::PassThrough),
-        Err(_) => Err(ConfigError::new(
-            "server_header_transformation",
-            "is not a known transformation",
-        )),
-    }
+    let name = field!(config.server_name).header_value()?;
+    let name = name.unwrap_or(HeaderValue::from_static("envoy"));
+    let transformation = field!(config.server_header_transformation).variant("transformation")?;
+    Ok(match transformation {
+        Transformation::Overwrite => ServerHeader::Overwrite(name),
+        Transformation::AppendIfAbsent => ServerHeader::AppendIfAbsent(name),
+        Transformation::PassThrough => ServerHeader::PassThrough,
+    })
 }
 
 fn strip_port(config: &proto::HttpConnectionManager) -> StripPort {
@@ -300,13 +251,4 @@ fn strip_port(config: &proto::HttpConnectionManager) -> StripPort {
         _ if config.strip_matching_host_port => StripPort::Matching,
         _ => StripPort::Keep,
     }
-}
-
-fn header_value(text: &str, field: &str) -> ConfigResult<Option<HeaderValue>> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    HeaderValue::from_str(text)
-        .map(Some)
-        .map_err(|_| ConfigError::new(field, "is not a valid header value"))
 }

@@ -6,16 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::listener::v3 as proto;
+use envoy_types::pb::envoy::config::listener::v3::filter_chain_match::ConnectionSourceType;
+use ipnet::IpNet;
 use prost::Message;
 
-use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::cluster::plaintext;
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
+use super::field::{Field, Wrapped, field};
 use super::http_connection_manager::{self, HttpConnectionManager};
 use super::tcp_proxy::{self, TcpProxy};
-use super::value::{Cidr, any_name, decode_any, flag, number, socket_address, timeout};
+use super::value::{any_name, cidr, decode_any, socket_address};
 
 const ORIGINAL_DST: &str = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
 const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
+const HTTP_CONNECTION_MANAGER: &str =
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const TCP_PROXY: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
 /// Envoy's default of `listener_filters_timeout`.
 const FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
@@ -59,21 +66,13 @@ pub(crate) enum Filter {
 #[derive(Debug, Default)]
 struct ChainMatch {
     destination_port: Option<u16>,
-    destinations: Vec<Cidr>,
+    destinations: Vec<IpNet>,
     server_names: Vec<String>,
     transport_protocol: String,
     application_protocols: Vec<String>,
-    sources: Vec<Cidr>,
+    sources: Vec<IpNet>,
     source_ports: Vec<u16>,
-    source_type: SourceType,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum SourceType {
-    #[default]
-    Any,
-    SameIpOrLoopback,
-    External,
+    source_type: ConnectionSourceType,
 }
 
 /// What is known about a connection when its chain is chosen.
@@ -97,143 +96,83 @@ pub(crate) fn compile(
         additional_addresses, fcds_config, filter_chain_matcher, socket_options, udp_listener_config, api_listener,
         access_log, enable_mptcp, listener_specifier,
     );
-    if flag(listener.transparent.as_ref(), false) {
+    if listener.transparent.value_or(false) {
         return Err(ConfigError::unsupported("transparent"));
     }
-    let mut original_dst = flag(listener.use_original_dst.as_ref(), false);
-    for (index, filter) in listener.listener_filters.iter().enumerate() {
-        let place = || format!("listener_filters[{index}]");
-        reject_set!(filter; filter_disabled);
-        let name = match &filter.config_type {
-            Some(proto::listener_filter::ConfigType::TypedConfig(any)) => any_name(any),
-            Some(proto::listener_filter::ConfigType::ConfigDiscovery(_)) => {
-                return Err(ConfigError::unsupported(format!(
-                    "{}.config_discovery",
-                    place()
-                )));
-            }
-            None => "",
-        };
-        match name {
-            ORIGINAL_DST => original_dst = true,
-            TLS_INSPECTOR | HTTP_INSPECTOR => {}
-            _ => {
-                return Err(ConfigError::new(
-                    place(),
-                    format!("listener filter {:?} is not supported", filter.name),
-                ));
-            }
-        }
-    }
+    let restores = field!(listener.listener_filters).each(restores_destination)?;
     let old: Vec<&Arc<Chain>> = previous.map_or_else(Vec::new, |old| {
         old.chains.iter().chain(&old.default_chain).collect()
     });
     let mut chains = Vec::with_capacity(listener.filter_chains.len());
     for (index, chain) in listener.filter_chains.iter().enumerate() {
-        let place = if chain.name.is_empty() {
-            index.to_string()
-        } else {
-            chain.name.clone()
+        let name = match chain.name.as_str() {
+            "" => index.to_string(),
+            name => name.to_owned(),
         };
-        chains.push(compile_chain(chain, &old).context(format!("filter_chains[{place}]"))?);
+        chains.push(compile_chain(chain, &old).context(format!("filter_chains[{name}]"))?);
     }
-    let default_chain = listener
-        .default_filter_chain
-        .as_ref()
-        .map(|chain| compile_chain(chain, &old))
-        .transpose()
-        .context("default_filter_chain")?;
-    if chains.is_empty() && default_chain.is_none() {
-        return Err(ConfigError::new(
-            "filter_chains",
-            "at least one filter chain is required",
-        ));
-    }
-    let inspects = chains.iter().any(|chain| chain.matcher.inspects());
-    #[allow(deprecated)]
-    let bound = listener.bind_to_port.as_ref().or(listener
-        .deprecated_v1
-        .as_ref()
-        .and_then(|v1| v1.bind_to_port.as_ref()));
+    let default_chain =
+        field!(listener.default_filter_chain).compile(|chain| compile_chain(chain, &old))?;
+    ensure(
+        !chains.is_empty() || default_chain.is_some(),
+        "filter_chains",
+        "at least one filter chain is required",
+    )?;
+    let older = listener.deprecated_v1.as_ref();
+    let bound = (listener.bind_to_port.value()).or(older.and_then(|v1| v1.bind_to_port.value()));
     Ok(Listener {
         name: listener.name.as_str().into(),
         address: socket_address(listener.address.as_ref())?,
-        bind: flag(bound, true),
-        original_dst,
-        backlog: number(listener.tcp_backlog_size.as_ref(), 4096),
+        bind: bound.unwrap_or(true),
+        original_dst: listener.use_original_dst.value_or(false) || restores.contains(&true),
+        backlog: listener.tcp_backlog_size.value_or(4096),
+        inspects: chains.iter().any(|chain| chain.matcher.inspects()),
         chains,
         default_chain,
-        inspects,
-        filters_timeout: timeout(
-            listener.listener_filters_timeout.as_ref(),
-            Some(FILTERS_TIMEOUT),
-            "listener_filters_timeout",
-        )?,
+        filters_timeout: field!(listener.listener_filters_timeout)
+            .timeout(Some(FILTERS_TIMEOUT))?,
         continue_on_timeout: listener.continue_on_listener_filters_timeout,
     })
 }
 
+/// Whether a listener filter restores the original destination; those that inspect the first bytes do not.
+fn restores_destination(filter: &proto::ListenerFilter) -> ConfigResult<bool> {
+    use proto::listener_filter::ConfigType;
+    reject_set!(filter; filter_disabled);
+    let name = match &filter.config_type {
+        Some(ConfigType::TypedConfig(any)) => any_name(any),
+        Some(ConfigType::ConfigDiscovery(_)) => {
+            return Err(ConfigError::unsupported("config_discovery"));
+        }
+        None => "",
+    };
+    match name {
+        ORIGINAL_DST => Ok(true),
+        TLS_INSPECTOR | HTTP_INSPECTOR => Ok(false),
+        _ => Err(ConfigError::new(
+            "",
+            format!("listener filter {:?} is not supported", filter.name),
+        )),
+    }
+}
+
 fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> ConfigResult<Arc<Chain>> {
     let source = chain.encode_to_vec();
-    if let Some(same) = old
-        .iter()
-        .find(|known| known.source == source && !known.is_retired())
-    {
+    let is_same = |known: &&&Arc<Chain>| known.source == source && !known.is_retired();
+    if let Some(same) = old.iter().find(is_same) {
         return Ok((*same).clone());
     }
     reject_set!(chain; use_proxy_proto);
-    if let Some(socket) = &chain.transport_socket
-        && socket.name != "envoy.transport_sockets.raw_buffer"
-    {
-        return Err(ConfigError::new(
-            "transport_socket",
-            format!("{:?} is not supported: plaintext only", socket.name),
-        ));
-    }
-    let matcher = chain
-        .filter_chain_match
-        .as_ref()
-        .map(ChainMatch::compile)
-        .transpose()
-        .context("filter_chain_match")?;
+    plaintext(field!(chain.transport_socket))?;
+    let matcher = field!(chain.filter_chain_match).compile(ChainMatch::compile)?;
     let filter = match chain.filters.as_slice() {
         // As Envoy: a chain without filters closes its connections.
-        [] => {
-            let matcher = matcher.unwrap_or_default();
-            return Ok(Arc::new(Chain {
-                matcher,
-                filter: Filter::Close,
-                source,
-                retired: AtomicBool::new(false),
-                silence_reported: AtomicBool::new(false),
-            }));
-        }
-        [filter] => filter,
+        [] => Filter::Close,
+        [filter] => network_filter(filter)?,
         _ => {
             return Err(ConfigError::new(
                 "filters",
                 "more than one of http_connection_manager and tcp_proxy is not supported",
-            ));
-        }
-    };
-    let Some(proto::filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
-        return Err(ConfigError::new("filters[0].typed_config", "is required"));
-    };
-    let filter = match any_name(any) {
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
-            let config = decode_any(any).context("filters[0]")?;
-            Filter::Http(Arc::new(
-                http_connection_manager::compile(&config).context("http_connection_manager")?,
-            ))
-        }
-        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
-            let config = decode_any(any).context("filters[0]")?;
-            Filter::Tcp(Arc::new(tcp_proxy::compile(&config).context("tcp_proxy")?))
-        }
-        other => {
-            return Err(ConfigError::new(
-                "filters[0]",
-                format!("network filter {other} is not supported"),
             ));
         }
     };
@@ -244,6 +183,29 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> ConfigResul
         retired: AtomicBool::new(false),
         silence_reported: AtomicBool::new(false),
     }))
+}
+
+fn network_filter(filter: &proto::Filter) -> ConfigResult<Filter> {
+    let Some(proto::filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
+        return Err(ConfigError::new("filters[0].typed_config", "is required"));
+    };
+    match any_name(any) {
+        HTTP_CONNECTION_MANAGER => {
+            let config = decode_any(any).context("filters[0]")?;
+            let compiled = http_connection_manager::compile(&config);
+            let compiled = compiled.context("http_connection_manager")?;
+            Ok(Filter::Http(Arc::new(compiled)))
+        }
+        TCP_PROXY => {
+            let config = decode_any(any).context("filters[0]")?;
+            let compiled = tcp_proxy::compile(&config).context("tcp_proxy")?;
+            Ok(Filter::Tcp(Arc::new(compiled)))
+        }
+        other => Err(ConfigError::new(
+            "filters[0]",
+            format!("network filter {other} is not supported"),
+        )),
+    }
 }
 
 impl Chain {
@@ -265,24 +227,13 @@ impl Chain {
 impl ChainMatch {
     fn compile(value: &proto::FilterChainMatch) -> ConfigResult<Self> {
         reject_set!(value; address_suffix, suffix_len, direct_source_prefix_ranges);
-        let cidrs = |ranges: &[_], field: &str| {
-            ranges
-                .iter()
-                .enumerate()
-                .map(|(index, range)| Cidr::compile(range).context(format!("{field}[{index}]")))
-                .collect::<ConfigResult<Vec<_>>>()
+        let port = |value: &u32| {
+            let (name, value) = ("source_ports", value);
+            Ok(Field { name, value }.port()?.unwrap_or_default())
         };
-        let port = |port: u32, field: &str| {
-            u16::try_from(port).map_err(|_| ConfigError::new(field, "is not a port number"))
-        };
-        use proto::filter_chain_match::ConnectionSourceType as Source;
         Ok(Self {
-            destination_port: value
-                .destination_port
-                .as_ref()
-                .map(|value| port(value.value, "destination_port"))
-                .transpose()?,
-            destinations: cidrs(&value.prefix_ranges, "prefix_ranges")?,
+            destination_port: field!(value.destination_port).port()?,
+            destinations: field!(value.prefix_ranges).each(cidr)?,
             server_names: value
                 .server_names
                 .iter()
@@ -290,23 +241,13 @@ impl ChainMatch {
                 .collect(),
             transport_protocol: value.transport_protocol.clone(),
             application_protocols: value.application_protocols.clone(),
-            sources: cidrs(&value.source_prefix_ranges, "source_prefix_ranges")?,
+            sources: field!(value.source_prefix_ranges).each(cidr)?,
             source_ports: value
                 .source_ports
                 .iter()
-                .map(|value| port(*value, "source_ports"))
+                .map(port)
                 .collect::<ConfigResult<Vec<_>>>()?,
-            source_type: match Source::try_from(value.source_type) {
-                Ok(Source::Any) => SourceType::Any,
-                Ok(Source::SameIpOrLoopback) => SourceType::SameIpOrLoopback,
-                Ok(Source::External) => SourceType::External,
-                Err(_) => {
-                    return Err(ConfigError::new(
-                        "source_type",
-                        "is not a known source type",
-                    ));
-                }
-            },
+            source_type: field!(value.source_type).variant("source type")?,
         })
     }
 
@@ -318,72 +259,51 @@ impl ChainMatch {
 
     /// How specific the match is, criterion by criterion in Envoy's order; `None` when it does not match.
     fn rank(&self, connection: &ConnectionInfo<'_>) -> Option<[u32; 8]> {
-        let port = rank_one(self.destination_port.as_ref(), |port| {
-            *port == connection.destination.port()
-        })?;
-        let destination = rank_cidrs(&self.destinations, connection.destination.ip())?;
-        let name = rank_names(&self.server_names, connection.server_name)?;
-        let transport = match self.transport_protocol.as_str() {
-            "" => 0,
-            wanted if wanted == connection.transport => 1,
-            _ => return None,
-        };
+        let (source, destination) = (connection.source, connection.destination);
+        let local = source.ip().is_loopback() || source.ip() == destination.ip();
         let protocols = &self.application_protocols;
-        let application = if protocols.is_empty() {
-            0
-        } else if protocols
-            .iter()
-            .any(|wanted| connection.application_protocols.contains(&wanted.as_str()))
-        {
-            1
-        } else {
-            return None;
-        };
-        let local = connection.source.ip().is_loopback()
-            || connection.source.ip() == connection.destination.ip();
-        let source_type = match self.source_type {
-            SourceType::Any => 0,
-            SourceType::SameIpOrLoopback if local => 1,
-            SourceType::External if !local => 1,
-            _ => return None,
-        };
-        let source = rank_cidrs(&self.sources, connection.source.ip())?;
-        let source_port = if self.source_ports.is_empty() {
-            0
-        } else if self.source_ports.contains(&connection.source.port()) {
-            1
-        } else {
-            return None;
-        };
+        let spoken = connection.application_protocols;
         Some([
-            port,
-            destination,
-            name,
-            transport,
-            application,
-            source_type,
-            source,
-            source_port,
+            rank_one(self.destination_port.is_some(), || {
+                self.destination_port == Some(destination.port())
+            })?,
+            rank_cidrs(&self.destinations, destination.ip())?,
+            rank_names(&self.server_names, connection.server_name)?,
+            rank_one(!self.transport_protocol.is_empty(), || {
+                self.transport_protocol == connection.transport
+            })?,
+            rank_one(!protocols.is_empty(), || {
+                protocols.iter().any(|name| spoken.contains(&name.as_str()))
+            })?,
+            rank_one(self.source_type != ConnectionSourceType::Any, || {
+                local == (self.source_type == ConnectionSourceType::SameIpOrLoopback)
+            })?,
+            rank_cidrs(&self.sources, source.ip())?,
+            rank_one(!self.source_ports.is_empty(), || {
+                self.source_ports.contains(&source.port())
+            })?,
         ])
     }
 }
 
-fn rank_one<T>(wanted: Option<&T>, test: impl Fn(&T) -> bool) -> Option<u32> {
-    match wanted {
-        None => Some(0),
-        Some(wanted) => test(wanted).then_some(1),
+/// A criterion that is met ranks above one that is not given.
+fn rank_one(is_given: bool, is_met: impl FnOnce() -> bool) -> Option<u32> {
+    match is_given {
+        false => Some(0),
+        true => is_met().then_some(1),
     }
 }
 
 /// Longer prefixes rank higher; no prefix at all ranks lowest.
-fn rank_cidrs(ranges: &[Cidr], ip: IpAddr) -> Option<u32> {
+fn rank_cidrs(ranges: &[IpNet], ip: IpAddr) -> Option<u32> {
     if ranges.is_empty() {
         return Some(0);
     }
-    ranges
-        .iter()
-        .filter(|range| range.contains(ip))
-        .map(|range| u32::from(range.length()) + 1)
+    // A socket of both families shows IPv4 clients as mapped addresses.
+    let ip = ip.to_canonical();
+    let matching = ranges.iter().filter(|range| range.contains(&ip));
+    matching
+        .map(|range| u32::from(range.prefix_len()) + 1)
         .max()
 }
 
@@ -407,14 +327,12 @@ fn rank_names(names: &[String], name: &str) -> Option<u32> {
 impl Listener {
     /// The most specific chain that matches, else the default chain.
     pub(crate) fn choose(&self, connection: &ConnectionInfo<'_>) -> Option<&Arc<Chain>> {
-        let mut best: Option<([u32; 8], &Arc<Chain>)> = None;
-        for chain in &self.chains {
-            if let Some(rank) = chain.matcher.rank(connection)
-                && best.as_ref().is_none_or(|(highest, _)| rank > *highest)
-            {
-                best = Some((rank, chain));
-            }
-        }
+        let ranked = self
+            .chains
+            .iter()
+            .filter_map(|chain| Some((chain.matcher.rank(connection)?, chain)));
+        // Of equals the first: `max_by_key` would take the last.
+        let best = ranked.rev().max_by_key(|(rank, _)| *rank);
         best.map(|(_, chain)| chain).or(self.default_chain.as_ref())
     }
 
@@ -443,22 +361,14 @@ mod tests {
             destination_port: Some(80),
             ..ChainMatch::default()
         };
-        let network = |prefix: &str, length| ChainMatch {
-            destinations: vec![
-                Cidr::compile(&envoy_types::pb::envoy::config::core::v3::CidrRange {
-                    address_prefix: prefix.to_owned(),
-                    prefix_len: Some(envoy_types::pb::google::protobuf::UInt32Value {
-                        value: length,
-                    }),
-                })
-                .unwrap(),
-            ],
+        let network = |prefix: &str| ChainMatch {
+            destinations: vec![prefix.parse().unwrap()],
             ..ChainMatch::default()
         };
-        assert!(rank(&port, "10.1.2.3:80") > rank(&network("10.0.0.0", 8), "10.1.2.3:80"));
+        assert!(rank(&port, "10.1.2.3:80") > rank(&network("10.0.0.0/8"), "10.1.2.3:80"));
         assert!(
-            rank(&network("10.1.0.0", 16), "10.1.2.3:80")
-                > rank(&network("10.0.0.0", 8), "10.1.2.3:80")
+            rank(&network("10.1.0.0/16"), "10.1.2.3:80")
+                > rank(&network("10.0.0.0/8"), "10.1.2.3:80")
         );
         assert_eq!(rank(&port, "10.1.2.3:81"), None);
     }

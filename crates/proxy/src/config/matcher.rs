@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use envoy_types::pb::envoy::config::route::v3 as proto;
-use http::{HeaderMap, HeaderName, Method, header};
-use regex::Regex;
-
 use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
-use super::value::{Text, flag, full_regex};
+use super::field::{Wrapped, field};
+use super::value::{Part, RequestField, Text, full_regex};
+use envoy_types::pb::envoy::config::route::v3 as proto;
+use http::{HeaderMap, Method, header};
 
 /// The parts of a request that routes look at.
 #[derive(Clone, Copy)]
@@ -31,16 +30,12 @@ pub(crate) struct Match {
 #[derive(Debug)]
 pub(crate) enum PathMatch {
     Any,
-    Prefix(String),
-    PrefixFolded(String),
-    Exact(String),
-    ExactFolded(String),
+    Text(Text),
     /// `/a` matches `/a` and `/a/b`, not `/ab`.
     Segments {
-        prefix: String,
-        case_sensitive: bool,
+        prefix: Text,
+        length: usize,
     },
-    Regex(Regex),
 }
 
 #[derive(Debug)]
@@ -52,19 +47,10 @@ struct Remainder {
 
 #[derive(Debug)]
 struct HeaderMatch {
-    field: Field,
+    field: RequestField,
     test: HeaderTest,
     invert: bool,
     missing_is_empty: bool,
-}
-
-#[derive(Debug)]
-enum Field {
-    Method,
-    Path,
-    Authority,
-    Scheme,
-    Header(HeaderName),
 }
 
 #[derive(Debug)]
@@ -86,22 +72,8 @@ impl Match {
     pub(crate) fn compile(value: &proto::RouteMatch) -> ConfigResult<Self> {
         reject_set!(value; runtime_fraction, cookies, tls_context, dynamic_metadata, filter_state);
         let path = path(value)?;
-        let headers = value
-            .headers
-            .iter()
-            .enumerate()
-            .map(|(index, header)| {
-                HeaderMatch::compile(header).context(format!("headers[{index}]"))
-            })
-            .collect::<ConfigResult<Vec<_>>>()?;
-        let query = value
-            .query_parameters
-            .iter()
-            .enumerate()
-            .map(|(index, parameter)| {
-                QueryMatch::compile(parameter).context(format!("query_parameters[{index}]"))
-            })
-            .collect::<ConfigResult<Vec<_>>>()?;
+        let headers = field!(value.headers).each(HeaderMatch::compile)?;
+        let query = field!(value.query_parameters).each(QueryMatch::compile)?;
         let grpc = value.grpc.is_some();
         let rest = (grpc || !headers.is_empty() || !query.is_empty()).then(|| {
             Box::new(Remainder {
@@ -121,26 +93,19 @@ impl Match {
 
 fn path(value: &proto::RouteMatch) -> ConfigResult<PathMatch> {
     use proto::route_match::PathSpecifier;
-    let sensitive = flag(value.case_sensitive.as_ref(), true);
+    let ignore_case = !value.case_sensitive.value_or(true);
+    let literal = |part, text: &str| Text::literal(part, text, ignore_case);
     Ok(match &value.path_specifier {
         Some(PathSpecifier::Prefix(prefix)) if prefix.is_empty() || prefix == "/" => PathMatch::Any,
-        Some(PathSpecifier::Prefix(prefix)) if sensitive => PathMatch::Prefix(prefix.clone()),
-        Some(PathSpecifier::Prefix(prefix)) => PathMatch::PrefixFolded(prefix.to_ascii_lowercase()),
-        Some(PathSpecifier::Path(path)) if sensitive => PathMatch::Exact(path.clone()),
-        Some(PathSpecifier::Path(path)) => PathMatch::ExactFolded(path.to_ascii_lowercase()),
-        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
-            let prefix = if sensitive {
-                prefix.clone()
-            } else {
-                prefix.to_ascii_lowercase()
-            };
-            PathMatch::Segments {
-                prefix,
-                case_sensitive: sensitive,
-            }
-        }
+        Some(PathSpecifier::Prefix(prefix)) => PathMatch::Text(literal(Part::Prefix, prefix)),
+        Some(PathSpecifier::Path(path)) => PathMatch::Text(literal(Part::Whole, path)),
+        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => PathMatch::Segments {
+            prefix: literal(Part::Prefix, prefix),
+            length: prefix.len(),
+        },
         Some(PathSpecifier::SafeRegex(regex)) => {
-            PathMatch::Regex(full_regex(regex, false).context("safe_regex")?)
+            let regex = full_regex(regex, false).context("safe_regex")?;
+            PathMatch::Text(Text::Regex(regex))
         }
         Some(PathSpecifier::ConnectMatcher(_)) => {
             return Err(ConfigError::unsupported("connect_matcher"));
@@ -156,22 +121,10 @@ impl PathMatch {
     fn matches(&self, path: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
-            Self::PrefixFolded(prefix) => starts_with_folded(path, prefix),
-            Self::Exact(exact) => path == exact,
-            Self::ExactFolded(exact) => path.eq_ignore_ascii_case(exact),
-            Self::Segments {
-                prefix,
-                case_sensitive,
-            } => {
-                let starts = if *case_sensitive {
-                    path.starts_with(prefix.as_str())
-                } else {
-                    starts_with_folded(path, prefix)
-                };
-                starts && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+            Self::Text(text) => text.matches(path),
+            Self::Segments { prefix, length } => {
+                prefix.matches(path) && matches!(path.as_bytes().get(*length), None | Some(b'/'))
             }
-            Self::Regex(regex) => regex.is_match(path),
         }
     }
 
@@ -179,18 +132,15 @@ impl PathMatch {
     pub(crate) fn rewritten_length(&self) -> Option<usize> {
         match self {
             Self::Any => Some(1),
-            Self::Prefix(prefix) | Self::PrefixFolded(prefix) | Self::Segments { prefix, .. } => {
-                Some(prefix.len())
-            }
-            Self::Exact(_) | Self::ExactFolded(_) | Self::Regex(_) => None,
+            Self::Segments { length, .. } => Some(*length),
+            Self::Text(Text::Literal {
+                text,
+                part: Part::Prefix,
+                ..
+            }) => Some(text.len()),
+            Self::Text(_) => None,
         }
     }
-}
-
-fn starts_with_folded(path: &str, prefix: &str) -> bool {
-    path.as_bytes()
-        .get(..prefix.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 impl Remainder {
@@ -213,29 +163,24 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 impl HeaderMatch {
     pub(crate) fn compile(value: &proto::HeaderMatcher) -> ConfigResult<Self> {
         use proto::header_matcher::HeaderMatchSpecifier as Spec;
-        let field =
-            match value.name.to_ascii_lowercase().as_str() {
-                ":method" => Field::Method,
-                ":path" => Field::Path,
-                ":authority" | "host" => Field::Authority,
-                ":scheme" => Field::Scheme,
-                name => Field::Header(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                    ConfigError::new("name", format!("{name:?} is not a header name"))
-                })?),
-            };
+        let field = RequestField::parse(&value.name).ok_or_else(|| {
+            ConfigError::new("name", format!("{:?} is not a header name", value.name))
+        })?;
+        let literal = |part, text: &str| HeaderTest::Text(Text::literal(part, text, false));
         let test = match &value.header_match_specifier {
             None => HeaderTest::Present(true),
             Some(Spec::PresentMatch(present)) => HeaderTest::Present(*present),
             Some(Spec::StringMatch(text)) => {
                 HeaderTest::Text(Text::compile(text).context("string_match")?)
             }
-            Some(Spec::ExactMatch(text)) => HeaderTest::Text(Text::Exact(text.clone())),
-            Some(Spec::PrefixMatch(text)) => HeaderTest::Text(Text::Prefix(text.clone())),
-            Some(Spec::SuffixMatch(text)) => HeaderTest::Text(Text::Suffix(text.clone())),
-            Some(Spec::ContainsMatch(text)) => HeaderTest::Text(Text::Contains(text.clone())),
-            Some(Spec::SafeRegexMatch(regex)) => HeaderTest::Text(Text::Regex(
-                full_regex(regex, false).context("safe_regex_match")?,
-            )),
+            Some(Spec::ExactMatch(text)) => literal(Part::Whole, text),
+            Some(Spec::PrefixMatch(text)) => literal(Part::Prefix, text),
+            Some(Spec::SuffixMatch(text)) => literal(Part::Suffix, text),
+            Some(Spec::ContainsMatch(text)) => literal(Part::Anywhere, text),
+            Some(Spec::SafeRegexMatch(regex)) => {
+                let regex = full_regex(regex, false).context("safe_regex_match")?;
+                HeaderTest::Text(Text::Regex(regex))
+            }
             Some(Spec::RangeMatch(range)) => HeaderTest::Range(range.start, range.end),
         };
         Ok(Self {
@@ -264,17 +209,16 @@ impl HeaderMatch {
     /// Several values of one name are compared as one, joined with commas.
     fn value<'a>(&self, request: &RequestView<'a>) -> Option<Cow<'a, str>> {
         match &self.field {
-            Field::Method => Some(request.method.as_str().into()),
-            Field::Path => Some(match request.query {
+            RequestField::Method => Some(request.method.as_str().into()),
+            RequestField::Path => Some(match request.query {
                 None => request.path.into(),
                 Some(query) => format!("{}?{query}", request.path).into(),
             }),
-            Field::Authority => Some(request.authority.into()),
-            Field::Scheme => Some(request.scheme.into()),
-            Field::Header(name) => {
+            RequestField::Authority => Some(request.authority.into()),
+            RequestField::Scheme => Some(request.scheme.into()),
+            RequestField::Header(name) => {
                 let mut values = request.headers.get_all(name).iter();
-                let first = String::from_utf8_lossy(values.next()?.as_bytes());
-                let mut joined = first;
+                let mut joined = String::from_utf8_lossy(values.next()?.as_bytes());
                 for value in values {
                     let joined = joined.to_mut();
                     joined.push(',');

@@ -1,9 +1,11 @@
 //! Headers to add and remove, at route-table, virtual-host, route and weighted-cluster level.
 
 use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::error::{ConfigError, ConfigResult, ErrorContext};
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure};
+use super::field::{Field, Wrapped, field};
 use super::format::{Format, LogFields};
 
 /// One level's changes; removals happen before additions.
@@ -17,7 +19,7 @@ pub(crate) struct Mutation {
 struct Addition {
     name: HeaderName,
     value: Value,
-    action: Action,
+    action: HeaderAppendAction,
     keep_empty: bool,
 }
 
@@ -27,44 +29,48 @@ enum Value {
     Format(Format),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Append,
-    AddIfAbsent,
-    Overwrite,
-    OverwriteIfPresent,
+/// One level's changes of requests and of responses.
+#[derive(Debug, Default)]
+pub(crate) struct Mutations {
+    pub(crate) request: Mutation,
+    pub(crate) response: Mutation,
 }
 
+/// Compiles the four lists of headers that route tables, virtual hosts, routes and weighted clusters have alike.
+macro_rules! mutations {
+    ($message:ident) => {{
+        use $crate::config::field::field;
+        $crate::config::mutation::Mutations {
+            request: $crate::config::mutation::Mutation::compile(
+                field!($message.request_headers_to_add),
+                field!($message.request_headers_to_remove),
+            )?,
+            response: $crate::config::mutation::Mutation::compile(
+                field!($message.response_headers_to_add),
+                field!($message.response_headers_to_remove),
+            )?,
+        }
+    }};
+}
+pub(crate) use mutations;
+
 impl Mutation {
-    pub(crate) fn compile(
-        add: &[core::HeaderValueOption],
-        remove: &[String],
-        prefix: &str,
+    pub(super) fn compile(
+        add: Field<'_, Vec<core::HeaderValueOption>>,
+        remove: Field<'_, Vec<String>>,
     ) -> ConfigResult<Self> {
-        let mut compiled = Self::default();
-        for (index, name) in remove.iter().enumerate() {
-            compiled
-                .remove
-                .push(header_name(name).context(format!("{prefix}_headers_to_remove[{index}]"))?);
-        }
-        for (index, option) in add.iter().enumerate() {
-            compiled
-                .add
-                .push(addition(option).context(format!("{prefix}_headers_to_add[{index}]"))?);
-        }
-        Ok(compiled)
+        Ok(Self {
+            remove: remove.each(|name| header_name(name))?,
+            add: add.each(addition)?,
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.add.is_empty()
     }
 
-    /// `fields` is called only when a value is not a constant.
-    pub(crate) fn apply(
-        &self,
-        headers: &mut HeaderMap,
-        fields: impl Fn(&HeaderMap, &Format) -> String,
-    ) {
+    /// Changes headers. Formats see the headers as they are then, where `fields` has no request headers.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap, fields: &LogFields<'_>) {
         for name in &self.remove {
             headers.remove(name);
         }
@@ -72,7 +78,13 @@ impl Mutation {
             let value = match &addition.value {
                 Value::Fixed(value) => value.clone(),
                 Value::Format(format) => {
-                    let text = fields(headers, format);
+                    let mut text = String::new();
+                    let fields = LogFields {
+                        request: fields.request.or(Some(headers)),
+                        response: Some(headers),
+                        ..*fields
+                    };
+                    format.render(&fields, &mut text);
                     match HeaderValue::from_str(&text) {
                         Ok(value) => value,
                         // A substituted value may hold anything the peer sent; what cannot be a header is dropped.
@@ -85,81 +97,27 @@ impl Mutation {
             }
             let present = headers.contains_key(&addition.name);
             match addition.action {
-                Action::Append => {
+                HeaderAppendAction::AppendIfExistsOrAdd => {
                     headers.append(&addition.name, value);
                 }
-                Action::AddIfAbsent if present => {}
-                Action::OverwriteIfPresent if !present => {}
-                Action::AddIfAbsent | Action::Overwrite | Action::OverwriteIfPresent => {
+                HeaderAppendAction::AddIfAbsent if present => {}
+                HeaderAppendAction::OverwriteIfExists if !present => {}
+                _ => {
                     headers.insert(&addition.name, value);
                 }
             }
         }
     }
-
-    /// Renders formats from the given fields, with the headers being changed as the request headers.
-    pub(crate) fn apply_with(&self, headers: &mut HeaderMap, fields: &LogFields<'_>) {
-        self.apply(headers, |current, format| {
-            let mut text = String::new();
-            let request = fields.request.or(Some(current));
-            format.render(
-                &LogFields {
-                    request,
-                    response: Some(current),
-                    ..clone(fields)
-                },
-                &mut text,
-            );
-            text
-        });
-    }
-}
-
-fn clone<'a>(fields: &LogFields<'a>) -> LogFields<'a> {
-    LogFields {
-        start: fields.start,
-        protocol: fields.protocol,
-        method: fields.method,
-        path: fields.path,
-        authority: fields.authority,
-        scheme: fields.scheme,
-        status: fields.status,
-        upstream_host: fields.upstream_host,
-        upstream_cluster: fields.upstream_cluster,
-        local: fields.local,
-        remote: fields.remote,
-        route: fields.route,
-        attempts: fields.attempts,
-        details: fields.details,
-        flags: fields.flags,
-        ..LogFields::default()
-    }
 }
 
 fn addition(option: &core::HeaderValueOption) -> ConfigResult<Addition> {
-    use core::header_value_option::HeaderAppendAction;
-    let header = option
-        .header
-        .as_ref()
-        .ok_or_else(|| ConfigError::new("header", "is required"))?;
+    let header = field!(option.header).required()?;
     let name = header_name(&header.key).context("header.key")?;
-    let action = match (
-        &option.append,
-        HeaderAppendAction::try_from(option.append_action),
-    ) {
-        // `append`, deprecated, still wins where a control plane sends it.
-        (Some(append), _) => {
-            if append.value {
-                Action::Append
-            } else {
-                Action::Overwrite
-            }
-        }
-        (None, Ok(HeaderAppendAction::AppendIfExistsOrAdd)) => Action::Append,
-        (None, Ok(HeaderAppendAction::AddIfAbsent)) => Action::AddIfAbsent,
-        (None, Ok(HeaderAppendAction::OverwriteIfExistsOrAdd)) => Action::Overwrite,
-        (None, Ok(HeaderAppendAction::OverwriteIfExists)) => Action::OverwriteIfPresent,
-        (None, Err(_)) => return Err(ConfigError::new("append_action", "is not a known action")),
+    // `append`, deprecated, still wins where a control plane sends it.
+    let action = match option.append.value() {
+        Some(true) => HeaderAppendAction::AppendIfExistsOrAdd,
+        Some(false) => HeaderAppendAction::OverwriteIfExistsOrAdd,
+        None => field!(option.append_action).variant("action")?,
     };
     let text = if header.raw_value.is_empty() {
         header.value.clone()
@@ -187,11 +145,10 @@ fn header_name(name: &str) -> ConfigResult<HeaderName> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         ConfigError::new("", format!("{name:?} is not a header that can be changed"))
     })?;
-    if parsed == header::HOST {
-        return Err(ConfigError::new(
-            "",
-            "host cannot be changed here; use host_rewrite_literal",
-        ));
-    }
+    ensure(
+        parsed != header::HOST,
+        "",
+        "host cannot be changed here; use host_rewrite_literal",
+    )?;
     Ok(parsed)
 }

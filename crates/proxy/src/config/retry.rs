@@ -1,38 +1,32 @@
 //! `RetryPolicy`: which failures are tried again, how often and how soon.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::route::v3 as proto;
+use envoy_types::pb::envoy::config::route::v3::retry_policy::RetryBackOff;
 use http::StatusCode;
 
-use super::error::{ConfigError, ConfigResult, reject_set};
-use super::value::{duration_or, number, timeout};
+use super::error::{ConfigError, ConfigResult, ensure, reject_set};
+use super::field::{Wrapped, field};
+
+/// Envoy's default of `base_interval`; `max_interval` is ten times as long.
+const BASE_INTERVAL: Duration = Duration::from_millis(25);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RetryPolicy {
-    pub(crate) on: RetryOn,
-    pub(crate) status_codes: Vec<u16>,
+    /// Attempts that failed so are repeated; a bit for each [`Failure`].
+    failures: u8,
+    /// Responses with these statuses are repeated.
+    statuses: Vec<RangeInclusive<u16>>,
+    /// Responses with these gRPC statuses are repeated; a bit for each.
+    grpc_statuses: u32,
     pub(crate) retries: u32,
     pub(crate) per_try_timeout: Option<Duration>,
-    pub(crate) base_interval: Duration,
-    pub(crate) max_interval: Duration,
+    base_interval: Duration,
+    max_interval: Duration,
     /// How many extra picks may be spent on avoiding hosts already tried.
     pub(crate) host_attempts: u32,
-}
-
-/// The conditions of `retry_on`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct RetryOn {
-    pub(crate) server_error: bool,
-    pub(crate) gateway_error: bool,
-    pub(crate) reset: bool,
-    pub(crate) reset_before_request: bool,
-    pub(crate) connect_failure: bool,
-    pub(crate) refused_stream: bool,
-    pub(crate) retriable_4xx: bool,
-    pub(crate) status_codes: bool,
-    /// Bit per gRPC status code.
-    pub(crate) grpc: u32,
 }
 
 /// How an attempt failed before any response header arrived.
@@ -52,82 +46,88 @@ impl RetryPolicy {
             retry_priority, retry_options_predicates, rate_limited_retry_back_off, retriable_headers,
             retriable_request_headers, per_try_idle_timeout, refresh_cluster_on_retry,
         );
-        let mut on = RetryOn::default();
-        for condition in policy
-            .retry_on
-            .split(',')
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
-            on.add(condition)?;
-        }
-        for (index, predicate) in policy.retry_host_predicate.iter().enumerate() {
-            if predicate.name != "envoy.retry_host_predicates.previous_hosts" {
-                return Err(ConfigError::new(
-                    format!("retry_host_predicate[{index}]"),
-                    format!("{:?} is not supported", predicate.name),
-                ));
-            }
-        }
-        let mut status_codes = Vec::new();
+        field!(policy.retry_host_predicate).each(|predicate| {
+            ensure(
+                predicate.name == "envoy.retry_host_predicates.previous_hosts",
+                "",
+                format!("{:?} is not supported", predicate.name),
+            )
+        })?;
+        let mut codes = Vec::new();
         for code in &policy.retriable_status_codes {
-            let code = u16::try_from(*code)
-                .ok()
-                .filter(|code| StatusCode::from_u16(*code).is_ok());
-            status_codes.push(code.ok_or_else(|| {
-                ConfigError::new("retriable_status_codes", "holds what is not a status")
-            })?);
+            let code = u16::try_from(*code).ok();
+            let code = code.filter(|code| StatusCode::from_u16(*code).is_ok());
+            let invalid =
+                || ConfigError::new("retriable_status_codes", "holds what is not a status");
+            codes.push(code.ok_or_else(invalid)?);
         }
-        let back_off = policy.retry_back_off.as_ref();
-        let base = back_off.and_then(|back_off| back_off.base_interval.as_ref());
-        let base = duration_or(
-            base,
-            Duration::from_millis(25),
-            "retry_back_off.base_interval",
-        )?;
-        let base = base.max(Duration::from_millis(1));
-        let max = back_off.and_then(|back_off| back_off.max_interval.as_ref());
-        let max = duration_or(max, base * 10, "retry_back_off.max_interval")?;
-        if max < base {
-            return Err(ConfigError::new(
-                "retry_back_off.max_interval",
-                "must not be below base_interval",
-            ));
-        }
+        let (base_interval, max_interval) = field!(policy.retry_back_off)
+            .compile(back_off)?
+            .unwrap_or((BASE_INTERVAL, BASE_INTERVAL * 10));
         let host_attempts =
             u32::try_from(policy.host_selection_retry_max_attempts.clamp(0, 64)).unwrap_or(0);
-        Ok(Self {
-            on,
-            status_codes,
-            retries: number(policy.num_retries.as_ref(), 1),
-            per_try_timeout: timeout(policy.per_try_timeout.as_ref(), None, "per_try_timeout")?,
-            base_interval: base,
-            max_interval: max,
+        let mut compiled = Self {
+            failures: 0,
+            statuses: Vec::new(),
+            grpc_statuses: 0,
+            retries: policy.num_retries.value_or(1),
+            per_try_timeout: field!(policy.per_try_timeout).timeout(None)?,
+            base_interval,
+            max_interval,
             host_attempts,
-        })
+        };
+        let conditions = policy.retry_on.split(',').map(str::trim);
+        for condition in conditions.filter(|condition| !condition.is_empty()) {
+            compiled.add(condition, &codes)?;
+        }
+        Ok(compiled)
+    }
+
+    /// Adds a condition of `retry_on`; `codes` are those of `retriable-status-codes`.
+    fn add(&mut self, condition: &str, codes: &[u16]) -> ConfigResult<()> {
+        const ALL: u8 = u8::MAX;
+        match condition {
+            "5xx" => {
+                self.failures = ALL;
+                self.statuses.push(500..=999);
+            }
+            "gateway-error" => {
+                self.failures = ALL;
+                self.statuses.push(502..=504);
+            }
+            "reset" => self.failures = ALL,
+            "reset-before-request" | "connect-failure" => self.failures |= Failure::Connect.bit(),
+            "refused-stream" => self.failures |= Failure::Refused.bit(),
+            "retriable-4xx" => self.statuses.push(409..=409),
+            "retriable-status-codes" => {
+                self.statuses.extend(codes.iter().map(|code| *code..=*code))
+            }
+            "cancelled" => self.grpc_statuses |= 1 << 1,
+            "deadline-exceeded" => self.grpc_statuses |= 1 << 4,
+            "resource-exhausted" => self.grpc_statuses |= 1 << 8,
+            "internal" => self.grpc_statuses |= 1 << 13,
+            "unavailable" => self.grpc_statuses |= 1 << 14,
+            other => {
+                let reason = format!("condition {other:?} is not supported");
+                return Err(ConfigError::new("retry_on", reason));
+            }
+        }
+        Ok(())
     }
 
     /// Whether a response with this status (and gRPC status, when the headers carry one) is tried again.
     pub(crate) fn retries_response(&self, status: StatusCode, grpc_status: Option<u32>) -> bool {
-        let code = status.as_u16();
-        (self.on.server_error && code >= 500)
-            || (self.on.gateway_error && (502..=504).contains(&code))
-            || (self.on.retriable_4xx && code == 409)
-            || (self.on.status_codes && self.status_codes.contains(&code))
-            || grpc_status.is_some_and(|grpc| grpc < 32 && self.on.grpc & (1 << grpc) != 0)
+        self.retries_status(status.as_u16())
+            || grpc_status.is_some_and(|grpc| grpc < 32 && self.grpc_statuses & (1 << grpc) != 0)
+    }
+
+    fn retries_status(&self, code: u16) -> bool {
+        self.statuses.iter().any(|range| range.contains(&code))
     }
 
     pub(crate) fn retries_failure(&self, failure: Failure) -> bool {
-        let on = &self.on;
-        let any = on.server_error || on.gateway_error;
-        match failure {
-            Failure::Connect => any || on.reset || on.connect_failure || on.reset_before_request,
-            Failure::Reset => any || on.reset,
-            Failure::Refused => any || on.reset || on.refused_stream,
-            Failure::PerTryTimeout => {
-                any || on.reset || (on.status_codes && self.status_codes.contains(&504))
-            }
-        }
+        self.failures & failure.bit() != 0
+            || failure == Failure::PerTryTimeout && self.retries_status(504)
     }
 
     /// A random wait below `base × (2^n − 1)`, capped, for retry number `n` from 1. `random` is any 64 bits.
@@ -142,30 +142,22 @@ impl RetryPolicy {
     }
 }
 
-impl RetryOn {
-    fn add(&mut self, condition: &str) -> ConfigResult<()> {
-        match condition {
-            "5xx" => self.server_error = true,
-            "gateway-error" => self.gateway_error = true,
-            "reset" => self.reset = true,
-            "reset-before-request" => self.reset_before_request = true,
-            "connect-failure" => self.connect_failure = true,
-            "refused-stream" => self.refused_stream = true,
-            "retriable-4xx" => self.retriable_4xx = true,
-            "retriable-status-codes" => self.status_codes = true,
-            "cancelled" => self.grpc |= 1 << 1,
-            "deadline-exceeded" => self.grpc |= 1 << 4,
-            "resource-exhausted" => self.grpc |= 1 << 8,
-            "internal" => self.grpc |= 1 << 13,
-            "unavailable" => self.grpc |= 1 << 14,
-            other => {
-                return Err(ConfigError::new(
-                    "retry_on",
-                    format!("condition {other:?} is not supported"),
-                ));
-            }
-        }
-        Ok(())
+/// The base and the maximum of the waits.
+fn back_off(back_off: &RetryBackOff) -> ConfigResult<(Duration, Duration)> {
+    let base = field!(back_off.base_interval).duration(BASE_INTERVAL)?;
+    let base = base.max(Duration::from_millis(1));
+    let max = field!(back_off.max_interval).duration(base * 10)?;
+    ensure(
+        max >= base,
+        "max_interval",
+        "must not be below base_interval",
+    )?;
+    Ok((base, max))
+}
+
+impl Failure {
+    fn bit(self) -> u8 {
+        1 << self as u8
     }
 }
 

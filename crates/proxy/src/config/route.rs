@@ -1,28 +1,26 @@
 //! `RouteConfiguration`: which virtual host a request belongs to, and which of its routes.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3 as proto;
 
 use super::action::{self, Action};
-use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
+use super::error::{ConfigResult, ErrorContext, ensure, reject_set};
+use super::field::{Wrapped, field};
 use super::matcher::{Match, RequestView};
-use super::mutation::Mutation;
+use super::mutation::{Mutation, mutations};
 use super::retry::RetryPolicy;
 
 #[derive(Debug)]
 pub(crate) struct RouteTable {
     pub(crate) name: Arc<str>,
-    hosts: Vec<VirtualHost>,
+    /// The routes of each virtual host.
+    hosts: Vec<Vec<Arc<Route>>>,
     domains: Domains,
     ignore_port: bool,
-}
-
-#[derive(Debug)]
-struct VirtualHost {
-    routes: Vec<Arc<Route>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +46,7 @@ struct Domains {
     any: Option<usize>,
 }
 
-/// What routes inherit from their virtual host.
+/// What routes inherit from their virtual host and their table.
 struct Inherited {
     request: Vec<Arc<Mutation>>,
     response: Vec<Arc<Mutation>>,
@@ -64,17 +62,8 @@ pub(crate) fn compile(table: &proto::RouteConfiguration) -> ConfigResult<RouteTa
         vhds, cluster_specifier_plugins, request_mirror_policies, typed_per_filter_config, vhost_header,
         ignore_path_parameters_in_path_matching, internal_only_headers, route_specifiers,
     );
-    let request = Mutation::compile(
-        &table.request_headers_to_add,
-        &table.request_headers_to_remove,
-        "request",
-    )?;
-    let response = Mutation::compile(
-        &table.response_headers_to_add,
-        &table.response_headers_to_remove,
-        "response",
-    )?;
-    let (request, response) = (Arc::new(request), Arc::new(response));
+    let mutations = mutations!(table);
+    let outer = (Arc::new(mutations.request), Arc::new(mutations.response));
     let mut domains = Domains::default();
     let mut hosts = Vec::with_capacity(table.virtual_hosts.len());
     for (index, host) in table.virtual_hosts.iter().enumerate() {
@@ -82,15 +71,9 @@ pub(crate) fn compile(table: &proto::RouteConfiguration) -> ConfigResult<RouteTa
         for domain in &host.domains {
             domains.insert(domain, index).context(location())?;
         }
-        let routes = virtual_host(table, host, &request, &response).context(location())?;
-        hosts.push(VirtualHost { routes });
+        hosts.push(virtual_host(table, host, &outer).context(location())?);
     }
-    domains
-        .suffix
-        .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-    domains
-        .prefix
-        .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    domains.sort();
     Ok(RouteTable {
         name: table.name.as_str().into(),
         hosts,
@@ -102,84 +85,49 @@ pub(crate) fn compile(table: &proto::RouteConfiguration) -> ConfigResult<RouteTa
 fn virtual_host(
     table: &proto::RouteConfiguration,
     host: &proto::VirtualHost,
-    table_request: &Arc<Mutation>,
-    table_response: &Arc<Mutation>,
+    (table_request, table_response): &(Arc<Mutation>, Arc<Mutation>),
 ) -> ConfigResult<Vec<Arc<Route>>> {
     reject_set!(host;
         matcher, require_tls, rate_limits, cors, typed_per_filter_config, hedge_policy, retry_policy_typed_config,
         request_mirror_policies, include_is_timeout_retry_header, route_specifiers,
     );
-    if host.domains.is_empty() {
-        return Err(ConfigError::new("domains", "must name at least one domain"));
-    }
-    let request = Mutation::compile(
-        &host.request_headers_to_add,
-        &host.request_headers_to_remove,
-        "request",
+    ensure(
+        !host.domains.is_empty(),
+        "domains",
+        "must name at least one domain",
     )?;
-    let response = Mutation::compile(
-        &host.response_headers_to_add,
-        &host.response_headers_to_remove,
-        "response",
-    )?;
+    let mutations = mutations!(host);
     let inherited = Inherited {
-        request: vec![Arc::new(request), table_request.clone()],
-        response: vec![Arc::new(response), table_response.clone()],
-        retry: host
-            .retry_policy
-            .as_ref()
-            .map(RetryPolicy::compile)
-            .transpose()
-            .context("retry_policy")?
+        request: vec![Arc::new(mutations.request), table_request.clone()],
+        response: vec![Arc::new(mutations.response), table_response.clone()],
+        retry: field!(host.retry_policy)
+            .compile(RetryPolicy::compile)?
             .map(Arc::new),
-        buffer_limit: host
-            .request_body_buffer_limit
-            .as_ref()
-            .map(|limit| limit.value)
-            .or(host
-                .per_request_buffer_limit_bytes
-                .as_ref()
-                .map(|limit| limit.value.into())),
+        buffer_limit: buffer_limit(
+            host.request_body_buffer_limit.value(),
+            host.per_request_buffer_limit_bytes.value(),
+        ),
         to_upstream: host.include_request_attempt_count,
         to_client: host.include_attempt_count_in_response,
         most_specific_wins: table.most_specific_header_mutations_wins,
     };
-    host.routes
-        .iter()
-        .enumerate()
-        .map(|(index, route)| {
-            compile_route(route, &inherited)
-                .map(Arc::new)
-                .context(format!("routes[{index}]"))
-        })
-        .collect()
+    field!(host.routes).each(|route| Ok(Arc::new(compile_route(route, &inherited)?)))
+}
+
+/// The newer field of the two wins.
+fn buffer_limit(newer: Option<u64>, older: Option<u32>) -> Option<u64> {
+    newer.or(older.map(u64::from))
 }
 
 fn compile_route(route: &proto::Route, inherited: &Inherited) -> ConfigResult<Route> {
     reject_set!(route; typed_per_filter_config, route_specifiers);
-    let matcher = route
-        .r#match
-        .as_ref()
-        .ok_or_else(|| ConfigError::new("match", "is required"))?;
-    let request = Mutation::compile(
-        &route.request_headers_to_add,
-        &route.request_headers_to_remove,
-        "request",
-    )?;
-    let response = Mutation::compile(
-        &route.response_headers_to_add,
-        &route.response_headers_to_remove,
-        "response",
-    )?;
-    let buffer_limit = route
-        .request_body_buffer_limit
-        .as_ref()
-        .map(|limit| limit.value)
-        .or(route
-            .per_request_buffer_limit_bytes
-            .as_ref()
-            .map(|limit| limit.value.into()))
-        .or(inherited.buffer_limit);
+    let matcher = field!(route.r#match).required()?;
+    let mutations = mutations!(route);
+    let buffer_limit = buffer_limit(
+        route.request_body_buffer_limit.value(),
+        route.per_request_buffer_limit_bytes.value(),
+    )
+    .or(inherited.buffer_limit);
     let levels = |own: Mutation, outer: &[Arc<Mutation>]| {
         let mut levels: Vec<_> = std::iter::once(Arc::new(own))
             .chain(outer.iter().cloned())
@@ -198,8 +146,8 @@ fn compile_route(route: &proto::Route, inherited: &Inherited) -> ConfigResult<Ro
             inherited.retry.as_ref(),
             buffer_limit,
         )?,
-        request_mutations: levels(request, &inherited.request),
-        response_mutations: levels(response, &inherited.response),
+        request_mutations: levels(mutations.request, &inherited.request),
+        response_mutations: levels(mutations.response, &inherited.response),
         attempt_count_to_upstream: inherited.to_upstream,
         attempt_count_to_client: inherited.to_client,
     })
@@ -208,49 +156,40 @@ fn compile_route(route: &proto::Route, inherited: &Inherited) -> ConfigResult<Ro
 impl RouteTable {
     /// The first route of the request's virtual host that matches.
     pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<&Arc<Route>> {
-        let host = self
-            .hosts
-            .get(self.domains.find(request.authority, self.ignore_port)?)?;
-        host.routes
-            .iter()
-            .find(|route| route.matcher.matches(request))
+        let host = self.domains.find(request.authority, self.ignore_port)?;
+        let mut routes = self.hosts.get(host)?.iter();
+        routes.find(|route| route.matcher.matches(request))
     }
 
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.hosts.iter().flat_map(|host| &host.routes)
+        self.hosts.iter().flatten()
     }
 }
 
 impl Domains {
     fn insert(&mut self, domain: &str, host: usize) -> ConfigResult<()> {
         let domain = domain.to_ascii_lowercase();
-        let duplicate = || {
-            ConfigError::new(
-                "domains",
-                format!("{domain:?} belongs to two virtual hosts"),
-            )
-        };
-        if domain == "*" {
-            return if self.any.replace(host).is_some() {
-                Err(duplicate())
-            } else {
-                Ok(())
-            };
-        }
-        if let Some(suffix) = domain.strip_prefix('*') {
-            if self.suffix.iter().any(|(known, _)| known == suffix) {
-                return Err(duplicate());
-            }
-            self.suffix.push((suffix.to_owned(), host));
+        let is_new = if domain == "*" {
+            self.any.replace(host).is_none()
+        } else if let Some(suffix) = domain.strip_prefix('*') {
+            insert_new(&mut self.suffix, suffix, host)
         } else if let Some(prefix) = domain.strip_suffix('*') {
-            if self.prefix.iter().any(|(known, _)| known == prefix) {
-                return Err(duplicate());
-            }
-            self.prefix.push((prefix.to_owned(), host));
-        } else if self.exact.insert(domain.clone(), host).is_some() {
-            return Err(duplicate());
+            insert_new(&mut self.prefix, prefix, host)
+        } else {
+            self.exact.insert(domain.clone(), host).is_none()
+        };
+        ensure(
+            is_new,
+            "domains",
+            format!("{domain:?} belongs to two virtual hosts"),
+        )
+    }
+
+    /// Brings wildcards into the order in which they are tried.
+    fn sort(&mut self) {
+        for wildcards in [&mut self.suffix, &mut self.prefix] {
+            wildcards.sort_by_key(|(text, _)| Reverse(text.len()));
         }
-        Ok(())
     }
 
     fn find(&self, authority: &str, ignore_port: bool) -> Option<usize> {
@@ -273,17 +212,24 @@ impl Domains {
         }
         // A wildcard matches at least one character.
         let longer = |text: &str| authority.len() > text.len();
-        self.suffix
-            .iter()
+        let mut suffixes = self.suffix.iter();
+        let mut prefixes = self.prefix.iter();
+        suffixes
             .find(|(suffix, _)| longer(suffix) && authority.ends_with(suffix.as_str()))
             .or_else(|| {
-                self.prefix
-                    .iter()
+                prefixes
                     .find(|(prefix, _)| longer(prefix) && authority.starts_with(prefix.as_str()))
             })
             .map(|(_, host)| *host)
             .or(self.any)
     }
+}
+
+/// Whether this wildcard was not there before.
+fn insert_new(wildcards: &mut Vec<(String, usize)>, text: &str, host: usize) -> bool {
+    let is_new = wildcards.iter().all(|(known, _)| known != text);
+    wildcards.push((text.to_owned(), host));
+    is_new
 }
 
 /// The authority without `:port`; an IPv6 literal keeps its brackets.
@@ -308,12 +254,7 @@ mod tests {
         for (index, domain) in domains.iter().enumerate() {
             compiled.insert(domain, index).expect("distinct");
         }
-        compiled
-            .suffix
-            .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-        compiled
-            .prefix
-            .sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        compiled.sort();
         compiled.find(authority, ignore_port)
     }
 

@@ -1,59 +1,29 @@
-//! The small protobuf values that many resources share: durations, addresses, string matchers, typed messages.
+//! The small protobuf values that many resources share: addresses, string matchers, typed messages.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 use envoy_types::pb::google::protobuf;
+use http::HeaderName;
+use ipnet::IpNet;
 use prost::{Message, Name};
 use regex::Regex;
 
-use super::error::{ConfigError, ConfigResult, ErrorContext};
+use super::error::{ConfigError, ConfigResult, ErrorContext, ensure};
+use super::field::{Wrapped, field};
 
-/// ConfigResult size of one regular expression, in bytes. RE2 in Envoy has a program-size limit of the same purpose.
+/// Largest compiled size of one regular expression, in bytes. RE2 in Envoy has a program-size limit of the same purpose.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
-
-pub(crate) fn duration(value: &protobuf::Duration) -> ConfigResult<Duration> {
-    let seconds =
-        u64::try_from(value.seconds).map_err(|_| ConfigError::new("", "is a negative duration"))?;
-    let nanos =
-        u32::try_from(value.nanos).map_err(|_| ConfigError::new("", "is a negative duration"))?;
-    if nanos >= 1_000_000_000 || seconds > 315_576_000_000 {
-        return Err(ConfigError::new("", "is not a valid duration"));
-    }
-    Ok(Duration::new(seconds, nanos))
-}
-
-/// An optional duration in which absence means `default` and zero means "disabled", as Envoy has it for timeouts.
-pub(crate) fn timeout(
-    value: Option<&protobuf::Duration>,
-    default: Option<Duration>,
-    field: &str,
-) -> ConfigResult<Option<Duration>> {
-    match value {
-        None => Ok(default),
-        Some(value) => Ok(Some(duration(value).context(field)?).filter(|d| !d.is_zero())),
-    }
-}
-
-pub(crate) fn duration_or(
-    value: Option<&protobuf::Duration>,
-    default: Duration,
-    field: &str,
-) -> ConfigResult<Duration> {
-    value.map_or(Ok(default), |value| duration(value).context(field))
-}
 
 /// Decodes an `Any` that must hold `M`; another type URL is refused by name.
 pub(crate) fn decode_any<M: Message + Name + Default>(any: &protobuf::Any) -> ConfigResult<M> {
-    let found = any.type_url.rsplit('/').next().unwrap_or_default();
-    if found != M::full_name() {
-        return Err(ConfigError::new(
-            "",
-            format!("has type {found}, expected {}", M::full_name()),
-        ));
-    }
+    let (found, expected) = (any_name(any), M::full_name());
+    ensure(
+        found == expected,
+        "",
+        format!("has type {found}, expected {expected}"),
+    )?;
     decode(&any.value)
 }
 
@@ -69,84 +39,44 @@ pub(crate) fn any_name(any: &protobuf::Any) -> &str {
 
 /// Host (an address or a DNS name) and port of a socket address.
 pub(crate) fn host_port(address: Option<&core::Address>) -> ConfigResult<(String, u16)> {
-    let Some(core::address::Address::SocketAddress(socket)) =
-        address.and_then(|a| a.address.as_ref())
-    else {
+    use core::address::Address;
+    use core::socket_address::{PortSpecifier, Protocol};
+    let Some(Address::SocketAddress(socket)) = address.and_then(|a| a.address.as_ref()) else {
         return Err(ConfigError::new("address", "must be a socket_address"));
     };
-    if socket.protocol != core::socket_address::Protocol::Tcp as i32 {
-        return Err(ConfigError::new(
-            "address.socket_address.protocol",
-            "must be TCP",
-        ));
-    }
-    let Some(core::socket_address::PortSpecifier::PortValue(port)) = socket.port_specifier.as_ref()
-    else {
-        return Err(ConfigError::new(
-            "address.socket_address.port_value",
-            "is required",
-        ));
+    let field = |name| format!("address.socket_address.{name}");
+    ensure(
+        socket.protocol == Protocol::Tcp as i32,
+        field("protocol"),
+        "must be TCP",
+    )?;
+    let Some(PortSpecifier::PortValue(port)) = &socket.port_specifier else {
+        return Err(ConfigError::new(field("port_value"), "is required"));
     };
-    let port = u16::try_from(*port).map_err(|_| {
-        ConfigError::new("address.socket_address.port_value", "is not a port number")
-    })?;
+    let port = u16::try_from(*port)
+        .map_err(|_| ConfigError::new(field("port_value"), "is not a port number"))?;
     Ok((socket.address.clone(), port))
 }
 
 pub(crate) fn socket_address(address: Option<&core::Address>) -> ConfigResult<SocketAddr> {
     let (host, port) = host_port(address)?;
-    let ip: IpAddr = host.parse().map_err(|_| {
-        ConfigError::new(
-            "address.socket_address.address",
-            format!("{host:?} is not an IP address"),
-        )
-    })?;
+    let ip = ip_address(&host).context("address.socket_address.address")?;
     Ok(SocketAddr::new(ip, port))
 }
 
-/// An address prefix such as `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cidr {
-    address: IpAddr,
-    length: u8,
+fn ip_address(text: &str) -> ConfigResult<IpAddr> {
+    text.parse()
+        .map_err(|_| ConfigError::new("", format!("{text:?} is not an IP address")))
 }
 
-impl Cidr {
-    pub(crate) fn compile(range: &core::CidrRange) -> ConfigResult<Self> {
-        let address: IpAddr = range.address_prefix.parse().map_err(|_| {
-            ConfigError::new(
-                "address_prefix",
-                format!("{:?} is not an IP address", range.address_prefix),
-            )
-        })?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let length = range.prefix_len.as_ref().map_or(0, |value| value.value);
-        let length = u8::try_from(length)
-            .ok()
-            .filter(|length| *length <= longest)
-            .ok_or_else(|| ConfigError::new("prefix_len", format!("must be at most {longest}")))?;
-        Ok(Self { address, length })
-    }
-
-    pub(crate) fn length(&self) -> u8 {
-        self.length
-    }
-
-    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(ip)) => {
-                let shift = 32 - u32::from(self.length);
-                u32::from(network).checked_shr(shift).unwrap_or(0)
-                    == u32::from(ip).checked_shr(shift).unwrap_or(0)
-            }
-            (IpAddr::V6(network), IpAddr::V6(ip)) => {
-                let shift = 128 - u32::from(self.length);
-                u128::from(network).checked_shr(shift).unwrap_or(0)
-                    == u128::from(ip).checked_shr(shift).unwrap_or(0)
-            }
-            _ => false,
-        }
-    }
+/// An address prefix such as `10.0.0.0/8`.
+pub(crate) fn cidr(range: &core::CidrRange) -> ConfigResult<IpNet> {
+    let address = ip_address(&range.address_prefix).context("address_prefix")?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = u8::try_from(range.prefix_len.value_or(0)).ok();
+    length
+        .and_then(|length| IpNet::new(address, length).ok())
+        .ok_or_else(|| ConfigError::new("prefix_len", format!("must be at most {longest}")))
 }
 
 /// A pattern that must match the whole value, as Envoy's `safe_regex` does.
@@ -172,10 +102,7 @@ pub(crate) struct Substitution {
 
 impl Substitution {
     pub(crate) fn compile(value: &matcher::RegexMatchAndSubstitute) -> ConfigResult<Self> {
-        let pattern = value
-            .pattern
-            .as_ref()
-            .ok_or_else(|| ConfigError::new("pattern", "is required"))?;
+        let pattern = field!(value.pattern).required()?;
         let pattern = regex(&pattern.regex).context("pattern")?;
         Ok(Self {
             pattern,
@@ -215,71 +142,136 @@ fn from_re2_replacement(substitution: &str) -> String {
 /// One string predicate.
 #[derive(Debug)]
 pub(crate) enum Text {
-    Exact(String),
-    Prefix(String),
-    Suffix(String),
-    Contains(String),
-    /// The same four without regard to case; the pattern is kept in lower case.
-    Folded(Box<Text>),
+    Literal {
+        text: String,
+        part: Part,
+        /// Of ASCII letters, as in Envoy.
+        ignore_case: bool,
+    },
     Regex(Regex),
 }
 
+/// The part of a value that a literal must equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    Prefix,
+    Suffix,
+    Anywhere,
+}
+
 impl Text {
+    pub(crate) fn literal(part: Part, text: &str, ignore_case: bool) -> Self {
+        Self::Literal {
+            text: text.to_owned(),
+            part,
+            ignore_case,
+        }
+    }
+
     pub(crate) fn compile(value: &matcher::StringMatcher) -> ConfigResult<Self> {
         use matcher::string_matcher::MatchPattern;
-        let fold = |text: &String| {
-            if value.ignore_case {
-                text.to_lowercase()
-            } else {
-                text.clone()
-            }
-        };
-        let plain = match value.match_pattern.as_ref() {
-            Some(MatchPattern::Exact(text)) => Self::Exact(fold(text)),
-            Some(MatchPattern::Prefix(text)) => Self::Prefix(fold(text)),
-            Some(MatchPattern::Suffix(text)) => Self::Suffix(fold(text)),
-            Some(MatchPattern::Contains(text)) => Self::Contains(fold(text)),
+        let literal = |part, text: &str| Ok(Self::literal(part, text, value.ignore_case));
+        match &value.match_pattern {
+            Some(MatchPattern::Exact(text)) => literal(Part::Whole, text),
+            Some(MatchPattern::Prefix(text)) => literal(Part::Prefix, text),
+            Some(MatchPattern::Suffix(text)) => literal(Part::Suffix, text),
+            Some(MatchPattern::Contains(text)) => literal(Part::Anywhere, text),
             Some(MatchPattern::SafeRegex(pattern)) => {
-                return Ok(Self::Regex(
-                    full_regex(pattern, value.ignore_case).context("safe_regex")?,
-                ));
+                let regex = full_regex(pattern, value.ignore_case).context("safe_regex")?;
+                Ok(Self::Regex(regex))
             }
-            Some(MatchPattern::Custom(_)) => return Err(ConfigError::unsupported("custom")),
-            None => return Err(ConfigError::new("match_pattern", "is required")),
-        };
-        Ok(if value.ignore_case {
-            Self::Folded(Box::new(plain))
-        } else {
-            plain
-        })
+            Some(MatchPattern::Custom(_)) => Err(ConfigError::unsupported("custom")),
+            None => Err(ConfigError::new("match_pattern", "is required")),
+        }
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
-        match self {
-            Self::Exact(text) => value == text,
-            Self::Prefix(text) => value.starts_with(text.as_str()),
-            Self::Suffix(text) => value.ends_with(text.as_str()),
-            Self::Contains(text) => value.contains(text.as_str()),
-            Self::Folded(inner) => inner.matches(&value.to_lowercase()),
-            Self::Regex(regex) => regex.is_match(value),
+        let (text, part, ignore_case) = match self {
+            Self::Regex(regex) => return regex.is_match(value),
+            Self::Literal {
+                text,
+                part,
+                ignore_case,
+            } => (text.as_bytes(), part, *ignore_case),
+        };
+        let value = value.as_bytes();
+        let is_text =
+            |bytes: &[u8]| bytes == text || ignore_case && bytes.eq_ignore_ascii_case(text);
+        match part {
+            Part::Whole => is_text(value),
+            Part::Prefix => value.get(..text.len()).is_some_and(is_text),
+            Part::Suffix => {
+                let start = value.len().checked_sub(text.len());
+                start.is_some_and(|start| is_text(&value[start..]))
+            }
+            Part::Anywhere if ignore_case => {
+                text.is_empty() || value.windows(text.len()).any(is_text)
+            }
+            Part::Anywhere => memchr::memmem::find(value, text).is_some(),
         }
     }
 }
 
-/// The value of a `uint32` wrapper, or the default when absent.
-pub(crate) fn number(value: Option<&protobuf::UInt32Value>, default: u32) -> u32 {
-    value.map_or(default, |value| value.value)
+/// A field of a request: a header, or a pseudo-header of HTTP/2.
+#[derive(Debug, Clone)]
+pub(crate) enum RequestField {
+    Method,
+    Path,
+    Authority,
+    Scheme,
+    Header(HeaderName),
 }
 
-/// The value of a `bool` wrapper, or the default when absent.
-pub(crate) fn flag(value: Option<&protobuf::BoolValue>, default: bool) -> bool {
-    value.map_or(default, |value| value.value)
+impl RequestField {
+    /// `None`: this is no name of a header.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            ":method" => Self::Method,
+            ":path" => Self::Path,
+            ":authority" | "host" => Self::Authority,
+            ":scheme" => Self::Scheme,
+            name => Self::Header(HeaderName::from_bytes(name.as_bytes()).ok()?),
+        })
+    }
+}
+
+/// Items of which each is chosen as often as its weight says.
+#[derive(Debug)]
+pub(crate) struct Weighted<T> {
+    items: Vec<(u32, T)>,
+    /// The sum of the weights; at least 1.
+    total: u64,
+}
+
+impl<T> Weighted<T> {
+    /// Weights are relative to their sum; `total_weight`, deprecated, is ignored by Envoy too.
+    pub(super) fn new(items: Vec<(u32, T)>) -> ConfigResult<Self> {
+        let total: u64 = items.iter().map(|(weight, _)| u64::from(*weight)).sum();
+        let reason = "weights must add up to a number from 1 to 4294967295";
+        let is_valid = (1..=u64::from(u32::MAX)).contains(&total);
+        ensure(is_valid, "clusters", reason)?;
+        Ok(Self { items, total })
+    }
+
+    /// The item at a random point; `random` is any 64 bits.
+    pub(crate) fn choose(&self, random: u64) -> &T {
+        let mut point = random % self.total;
+        for (weight, item) in &self.items {
+            match point.checked_sub(u64::from(*weight)) {
+                Some(rest) => point = rest,
+                None => return item,
+            }
+        }
+        // Unreachable while `total` is the sum of the weights; the first item is a safe answer.
+        &self.items[0].1
+    }
 }
 
 /// The bytes of an inline data source.
 pub(crate) fn inline_data(source: &core::DataSource) -> ConfigResult<Vec<u8>> {
     use core::data_source::Specifier;
-    match source.specifier.as_ref() {
+    match &source.specifier {
         Some(Specifier::InlineBytes(bytes)) => Ok(bytes.clone()),
         Some(Specifier::InlineString(text)) => Ok(text.clone().into_bytes()),
         Some(Specifier::Filename(_)) => Err(ConfigError::unsupported("filename")),
@@ -294,36 +286,30 @@ pub(crate) fn inline_data(source: &core::DataSource) -> ConfigResult<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn cidr(prefix: &str, length: u32) -> Cidr {
-        Cidr::compile(&core::CidrRange {
-            address_prefix: prefix.to_owned(),
-            prefix_len: Some(protobuf::UInt32Value { value: length }),
-        })
-        .expect("valid range")
-    }
-
-    #[test]
-    fn prefix_ranges_compare_only_their_leading_bits() {
-        assert!(cidr("10.1.0.0", 16).contains("10.1.255.3".parse().unwrap()));
-        assert!(!cidr("10.1.0.0", 16).contains("10.2.0.1".parse().unwrap()));
-        assert!(cidr("0.0.0.0", 0).contains("203.0.113.9".parse().unwrap()));
-        assert!(cidr("fd00::", 8).contains("fd12::1".parse().unwrap()));
-        assert!(cidr("10.0.0.1", 32).contains("::ffff:10.0.0.1".parse().unwrap()));
-    }
-
     #[test]
     fn re2_groups_become_regex_groups() {
         assert_eq!(from_re2_replacement(r"/\2/\1$x\\"), r"/${2}/${1}$$x\");
     }
 
     #[test]
-    fn negative_durations_are_rejected() {
-        assert!(
-            duration(&protobuf::Duration {
-                seconds: -1,
-                nanos: 0
-            })
-            .is_err()
-        );
+    fn literals_are_compared_with_a_part_of_the_value() {
+        use Part::{Anywhere, Prefix, Suffix, Whole};
+        for (part, text, ignore_case, value, expected) in [
+            (Whole, "red", false, "red", true),
+            (Whole, "red", false, "Red", false),
+            (Whole, "Red", true, "rED", true),
+            (Whole, "red", true, "reddish", false),
+            (Prefix, "re", true, "RED", true),
+            (Prefix, "red", true, "re", false),
+            (Suffix, "ed", false, "red", true),
+            (Suffix, "red", false, "ed", false),
+            (Anywhere, "e", false, "red", true),
+            (Anywhere, "E", false, "red", false),
+            (Anywhere, "E", true, "red", true),
+            (Anywhere, "", true, "", true),
+        ] {
+            let matched = Text::literal(part, text, ignore_case).matches(value);
+            assert_eq!(matched, expected, "{part:?} {text} {ignore_case} {value}");
+        }
     }
 }

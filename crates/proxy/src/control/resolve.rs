@@ -7,25 +7,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::cluster::v3::cluster::DnsLookupFamily;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::config::cluster::{Cluster, Discovery, Family};
+use crate::config::cluster::{Cluster, Discovery};
 
 /// Answers that may wait for the control thread; lookups wait when there are more.
 const ANSWERS: usize = 64;
 
-type Key = (Arc<str>, FamilyKey);
-
-/// `Family` as a map key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FamilyKey(u8);
-
-impl From<Family> for FamilyKey {
-    fn from(family: Family) -> Self {
-        Self(family as u8)
-    }
-}
+type Key = (Arc<str>, DnsLookupFamily);
 
 pub(super) struct Resolver {
     names: HashMap<Key, Name>,
@@ -36,7 +27,7 @@ struct Name {
     /// `None` until the first lookup ended, well or badly.
     addresses: Option<Vec<IpAddr>>,
     refresh: Duration,
-    family: Family,
+    family: DnsLookupFamily,
     task: JoinHandle<()>,
 }
 
@@ -75,7 +66,7 @@ impl Resolver {
 
     /// Looks up the names of these clusters from now on, and no others.
     pub(super) fn want<'a>(&mut self, clusters: impl Iterator<Item = &'a Cluster>) {
-        let mut wanted: HashMap<Key, (Duration, Family)> = HashMap::new();
+        let mut wanted: HashMap<Key, (Duration, DnsLookupFamily)> = HashMap::new();
         for cluster in clusters {
             let (Discovery::StrictDns(dns) | Discovery::LogicalDns(dns)) = &cluster.discovery
             else {
@@ -86,7 +77,7 @@ impl Resolver {
                     continue;
                 }
                 let entry = wanted
-                    .entry((endpoint.host.clone(), dns.family.into()))
+                    .entry((endpoint.host.clone(), dns.family))
                     .or_insert((dns.refresh, dns.family));
                 entry.0 = entry.0.min(dns.refresh);
             }
@@ -142,15 +133,20 @@ impl Resolver {
         }
     }
 
-    pub(super) fn addresses(&self, host: &Arc<str>, family: Family) -> &[IpAddr] {
+    pub(super) fn addresses(&self, host: &Arc<str>, family: DnsLookupFamily) -> &[IpAddr] {
         self.names
-            .get(&(host.clone(), family.into()))
+            .get(&(host.clone(), family))
             .and_then(|name| name.addresses.as_deref())
             .unwrap_or_default()
     }
 }
 
-async fn follow(key: Key, family: Family, refresh: Duration, sender: mpsc::Sender<Resolved>) {
+async fn follow(
+    key: Key,
+    family: DnsLookupFamily,
+    refresh: Duration,
+    sender: mpsc::Sender<Resolved>,
+) {
     loop {
         let addresses = match tokio::net::lookup_host((&*key.0, 0)).await {
             Ok(found) => Some(select(found.map(|address| address.ip()).collect(), family)),
@@ -174,7 +170,7 @@ async fn follow(key: Key, family: Family, refresh: Duration, sender: mpsc::Sende
 }
 
 /// The addresses of the wanted family, without repetition, in the resolver's order.
-fn select(found: Vec<IpAddr>, family: Family) -> Vec<IpAddr> {
+fn select(found: Vec<IpAddr>, family: DnsLookupFamily) -> Vec<IpAddr> {
     let mut unique: Vec<IpAddr> = Vec::new();
     for ip in found {
         if !unique.contains(&ip) {
@@ -183,13 +179,13 @@ fn select(found: Vec<IpAddr>, family: Family) -> Vec<IpAddr> {
     }
     let (four, six): (Vec<IpAddr>, Vec<IpAddr>) = unique.iter().partition(|ip| ip.is_ipv4());
     match family {
-        Family::V4Only => four,
-        Family::V6Only => six,
-        Family::V4Preferred if four.is_empty() => six,
-        Family::V4Preferred => four,
-        Family::V6Preferred if six.is_empty() => four,
-        Family::V6Preferred => six,
-        Family::All => unique,
+        DnsLookupFamily::V4Only => four,
+        DnsLookupFamily::V6Only => six,
+        DnsLookupFamily::V4Preferred if four.is_empty() => six,
+        DnsLookupFamily::V4Preferred => four,
+        DnsLookupFamily::Auto if six.is_empty() => four,
+        DnsLookupFamily::Auto => six,
+        DnsLookupFamily::All => unique,
     }
 }
 
@@ -202,7 +198,7 @@ mod tests {
         let (mut resolver, _answers) = Resolver::new();
         resolver.want([cluster(name, 5)].iter());
         resolver.note(Resolved {
-            key: (name.into(), Family::V4Only.into()),
+            key: (name.into(), DnsLookupFamily::V4Only),
             addresses: Some(vec![found.parse().expect("an address")]),
         });
         resolver
@@ -237,7 +233,7 @@ mod tests {
         crate::config::cluster::compile(&proto::Cluster {
             name: "app".to_owned(),
             cluster_discovery_type: Some(proto::cluster::ClusterDiscoveryType::Type(kind)),
-            dns_lookup_family: proto::cluster::DnsLookupFamily::V4Only as i32,
+            dns_lookup_family: DnsLookupFamily::V4Only as i32,
             dns_refresh_rate: Some(Duration {
                 seconds: refresh,
                 nanos: 0,
@@ -255,7 +251,7 @@ mod tests {
     async fn another_refresh_rate_keeps_the_addresses() {
         let mut resolver = resolver_with("app.invalid", "10.0.0.1");
         resolver.want([cluster("app.invalid", 60)].iter());
-        let found = resolver.addresses(&"app.invalid".into(), Family::V4Only);
+        let found = resolver.addresses(&"app.invalid".into(), DnsLookupFamily::V4Only);
         assert_eq!(found, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
         assert!(!resolver.is_waiting());
     }
@@ -266,12 +262,15 @@ mod tests {
             .iter()
             .map(|s| s.parse().unwrap())
             .collect();
-        assert_eq!(select(found.clone(), Family::V4Only), found[..1]);
-        assert_eq!(select(found.clone(), Family::V6Preferred), found[1..2]);
-        assert_eq!(select(found.clone(), Family::All), found[..2]);
-        assert_eq!(select(found[..1].to_vec(), Family::V6Preferred), found[..1]);
+        assert_eq!(select(found.clone(), DnsLookupFamily::V4Only), found[..1]);
+        assert_eq!(select(found.clone(), DnsLookupFamily::Auto), found[1..2]);
+        assert_eq!(select(found.clone(), DnsLookupFamily::All), found[..2]);
         assert_eq!(
-            select(found[..1].to_vec(), Family::V6Only),
+            select(found[..1].to_vec(), DnsLookupFamily::Auto),
+            found[..1]
+        );
+        assert_eq!(
+            select(found[..1].to_vec(), DnsLookupFamily::V6Only),
             Vec::<IpAddr>::new()
         );
     }

@@ -215,17 +215,8 @@ impl RequestContext<'_> {
                 let name = headers.get(name)?.to_str().ok()?;
                 Some((local.clusters.get(name)?.clone(), None))
             }
-            Target::Weighted { choices, total } => {
-                let mut point = self.session.worker.random.next() % total;
-                let choice = choices.iter().find(|choice| {
-                    match point.checked_sub(choice.weight.into()) {
-                        Some(rest) => {
-                            point = rest;
-                            false
-                        }
-                        None => true,
-                    }
-                })?;
+            Target::Weighted(targets) => {
+                let choice = targets.choose(self.session.worker.random.next());
                 Some((local.clusters.get(&choice.cluster)?.clone(), Some(choice)))
             }
         }
@@ -244,7 +235,7 @@ impl RequestContext<'_> {
         if envoy_headers && let Some(expected) = &forward.expected_timeout {
             parts.headers.insert(EXPECTED_TIMEOUT, expected.clone());
         }
-        if weighted.is_some_and(|weighted| !weighted.request.is_empty())
+        if weighted.is_some_and(|weighted| !weighted.mutations.request.is_empty())
             || !route.request_mutations.is_empty()
         {
             let authority = self.authority.clone();
@@ -259,9 +250,11 @@ impl RequestContext<'_> {
                 route: &route.name,
                 ..LogFields::default()
             };
-            let levels = weighted.map(|weighted| &weighted.request).into_iter();
+            let levels = weighted
+                .map(|weighted| &weighted.mutations.request)
+                .into_iter();
             for mutation in levels.chain(route.request_mutations.iter().map(|level| &**level)) {
-                mutation.apply_with(&mut parts.headers, &fields);
+                mutation.apply(&mut parts.headers, &fields);
             }
         }
         match (
@@ -326,7 +319,9 @@ impl RequestContext<'_> {
             head.headers
                 .insert(ATTEMPT_COUNT, HeaderValue::from(answer.attempts));
         }
-        let mutations = weighted.map(|weighted| &weighted.response).into_iter();
+        let mutations = weighted
+            .map(|weighted| &weighted.mutations.response)
+            .into_iter();
         for mutation in mutations.chain(route.response_mutations.iter().map(|level| &**level)) {
             let fields = LogFields {
                 method: method.as_str(),
@@ -336,7 +331,7 @@ impl RequestContext<'_> {
                 attempts: answer.attempts,
                 ..LogFields::default()
             };
-            mutation.apply_with(&mut head.headers, &fields);
+            mutation.apply(&mut head.headers, &fields);
         }
         if !switching {
             self.set_response_headers(&mut head.headers, false);

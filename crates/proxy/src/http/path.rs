@@ -129,6 +129,7 @@ pub(crate) fn rewrite(rewrite: &PathRewrite, matched: &PathMatch, path: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::value::{Part, Text};
 
     #[test]
     fn dot_segments_are_resolved() {
@@ -152,22 +153,15 @@ mod tests {
     #[test]
     fn prefixes_are_replaced_and_exact_paths_replaced_whole() {
         let prefix = PathRewrite::Prefix("/".to_owned());
-        assert_eq!(
-            rewrite(
-                &prefix,
-                &PathMatch::Prefix("/paths/".to_owned()),
-                "/paths/red"
-            ),
-            Some("/red".to_owned())
-        );
-        assert_eq!(
-            rewrite(&prefix, &PathMatch::Exact("/x".to_owned()), "/x"),
-            Some("/".to_owned())
-        );
-        assert_eq!(
-            rewrite(&prefix, &PathMatch::Prefix("/x".to_owned()), "/x"),
-            Some("/".to_owned())
-        );
+        let text = |part, text| PathMatch::Text(Text::literal(part, text, false));
+        for (matched, path, expected) in [
+            (text(Part::Prefix, "/paths/"), "/paths/red", "/red"),
+            (text(Part::Whole, "/x"), "/x", "/"),
+            (text(Part::Prefix, "/x"), "/x", "/"),
+        ] {
+            let rewritten = rewrite(&prefix, &matched, path);
+            assert_eq!(rewritten.as_deref(), Some(expected));
+        }
         assert_eq!(rewrite(&PathRewrite::Keep, &PathMatch::Any, "/x"), None);
     }
 }

@@ -8,6 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::config::cluster::{Cluster, Protocol};
+use crate::config::field::Wrapped;
 
 /// Interval of TCP keep-alive probes on HTTP/2 connections, and how long a peer may acknowledge nothing.
 const PROBE: Duration = Duration::from_secs(10);
@@ -53,13 +54,13 @@ async fn dial(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> io::
     }
     if let Some(keepalive) = cluster.keepalive {
         let mut options = TcpKeepalive::new();
-        if let Some(seconds) = keepalive.time {
+        if let Some(seconds) = keepalive.keepalive_time.value() {
             options = options.with_time(Duration::from_secs(seconds.into()));
         }
-        if let Some(seconds) = keepalive.interval {
+        if let Some(seconds) = keepalive.keepalive_interval.value() {
             options = options.with_interval(Duration::from_secs(seconds.into()));
         }
-        if let Some(probes) = keepalive.probes {
+        if let Some(probes) = keepalive.keepalive_probes.value() {
             options = options.with_retries(probes);
         }
         SockRef::from(&socket).set_tcp_keepalive(&options)?;
