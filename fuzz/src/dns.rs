@@ -13,7 +13,7 @@ use std::{
 use tombolo_dns::{
     Clusters, Registry, Server, Zone,
     cluster::{Addresses, Cluster, Endpoint, Port, Service},
-    range::{Range, Views},
+    range::{IpNet, Views},
     registry::Config,
 };
 use tombolo_model::View;
@@ -81,7 +81,7 @@ pub(crate) fn zones(views: &Arc<Views>) -> Vec<Arc<dyn Zone>> {
         addresses: vec![Ipv4Addr::new(10, 0, 0, 53).into()],
         views: views.clone(),
     };
-    let clusters = Clusters::new();
+    let clusters = Clusters::default();
     clusters.replace(&[cluster(1), cluster(3)]);
     let registry = Registry::over(move || view.clone(), config);
     vec![Arc::new(registry), Arc::new(clusters)]
@@ -111,10 +111,10 @@ fn cluster(number: u8) -> Cluster {
     let pods = (0..100).map(|last| pod(last, None));
     let named = vec![pod(200, Some("web-0")), pod(201, Some("web-1"))];
     Cluster {
-        sources: vec![Range {
-            address: Ipv4Addr::new(10, number, 0, 0).into(),
-            prefix: 16,
-        }],
+        sources: vec![IpNet::new_assert(
+            Ipv4Addr::new(10, number, 0, 0).into(),
+            16,
+        )],
         domain: "cluster.local".into(),
         namespaces: vec!["default".into(), "empty".into()],
         services: vec![

@@ -2,7 +2,10 @@
 
 use crate::error::ApiError;
 use std::{borrow::Cow, time::Duration};
-use tombolo_telemetry::metrics::{Counter, Family, Histogram, Label, Registry, seconds};
+use tombolo_telemetry::{
+    metrics::{Counter, Family, Histogram, Label, Registry, seconds},
+    register,
+};
 
 /// Name and value of a label; the value is one of the names that this crate knows.
 type Text = (&'static str, Cow<'static, str>);
@@ -26,16 +29,10 @@ impl Default for Metrics {
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("api");
-        registry.register(
-            "calls",
-            "Calls of AWS operations, by service, operation and outcome",
-            self.calls.clone(),
-        );
-        registry.register(
-            "call_seconds",
-            "Time from a call's head to its answer, by service",
-            self.seconds.clone(),
-        );
+        register! { registry;
+            "calls" => self.calls, "Calls of AWS operations, by service, operation and outcome";
+            "call_seconds" => self.seconds, "Time from a call's head to its answer, by service";
+        }
     }
 
     /// Counts a call that was answered after so long. `operation` is empty where none was read.

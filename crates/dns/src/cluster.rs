@@ -6,9 +6,10 @@
 
 mod table;
 
-pub use crate::range::Range;
+pub use crate::range::IpNet;
 
 use crate::{
+    range::RangeMap,
     reply::Reply,
     zone::{Query, Verdict, Zone},
 };
@@ -20,7 +21,7 @@ use table::Table;
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     /// Where its clients are. Where ranges of clusters overlap, the longest prefix decides.
-    pub sources: Vec<Range>,
+    pub sources: Vec<IpNet>,
     /// Under which all its names are, for example `cluster.local`.
     pub domain: String,
     /// Its namespaces; those of services need not be listed.
@@ -74,33 +75,26 @@ pub struct Port {
 }
 
 /// The names of all clusters.
+#[derive(Default)]
 pub struct Clusters {
     views: ArcSwap<Views>,
 }
 
 #[derive(Default)]
 struct Views {
-    /// Each range with the index of its table, longest prefix first.
-    sources: Vec<(Range, usize)>,
+    /// The index of the table of each client.
+    sources: RangeMap<usize>,
     tables: Vec<Table>,
 }
 
 impl Clusters {
-    /// No clusters yet.
-    pub fn new() -> Self {
-        Self {
-            views: ArcSwap::default(),
-        }
-    }
-
     /// Replaces everything, in one step. What cannot be a name is left out and logged.
     pub fn replace(&self, clusters: &[Cluster]) {
-        let mut sources: Vec<(Range, usize)> = clusters
+        let sources = clusters
             .iter()
             .enumerate()
             .flat_map(|(index, cluster)| cluster.sources.iter().map(move |range| (*range, index)))
             .collect();
-        sources.sort_by_key(|(range, _)| std::cmp::Reverse(range.prefix));
         self.views.store(
             Views {
                 sources,
@@ -111,20 +105,11 @@ impl Clusters {
     }
 }
 
-impl Default for Clusters {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Zone for Clusters {
     fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let views = self.views.load();
-        // A socket for both families shows IPv4 clients as mapped addresses.
-        let from = query.from.to_canonical();
-        let mine = views.sources.iter().find(|(range, _)| range.contains(from));
-        match mine {
-            Some((_, index)) => views.tables[*index].answer(query, reply),
+        match views.sources.get(query.from) {
+            Some(index) => views.tables[*index].answer(query, reply),
             None if views.tables.iter().any(|table| table.holds(&query.key)) => Verdict::Refused,
             None => Verdict::NotMine,
         }

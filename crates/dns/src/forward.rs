@@ -1,14 +1,13 @@
 //! Forwarding of queries that no zone answers.
 
 use crate::{
+    limit::{ClientLimit, ClientPermit},
     message::{ForwardedQuery, ParsedResponse, UpstreamResponse},
     reply::Code,
     responder::Pending,
 };
 use fastrand::Rng;
-use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -17,7 +16,6 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
@@ -38,15 +36,7 @@ const MAX_RESPONSE_LEN: usize = 4096;
 pub struct Forwarder {
     upstreams: Vec<SocketAddr>,
     timeout: Duration,
-    waiting: Arc<Semaphore>,
-    by_client: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// Admission of one forwarded query; dropping it makes room for the next.
-pub(crate) struct Admission {
-    client: IpAddr,
-    by_client: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    _permit: OwnedSemaphorePermit,
+    pending: Arc<ClientLimit>,
 }
 
 impl Forwarder {
@@ -55,8 +45,7 @@ impl Forwarder {
         Self {
             upstreams,
             timeout: Duration::from_secs(1),
-            waiting: Arc::new(Semaphore::new(MAX_PENDING)),
-            by_client: Arc::default(),
+            pending: ClientLimit::new(MAX_PENDING, MAX_PENDING_PER_CLIENT),
         }
     }
 
@@ -86,19 +75,8 @@ impl Forwarder {
     }
 
     /// Admits a query of a client; `None` when too many are pending.
-    pub(crate) fn admit(&self, client: IpAddr) -> Option<Admission> {
-        let permit = self.waiting.clone().try_acquire_owned().ok()?;
-        let mut by_client = self.by_client.lock();
-        let count = by_client.entry(client).or_default();
-        if *count >= MAX_PENDING_PER_CLIENT {
-            return None;
-        }
-        *count += 1;
-        Some(Admission {
-            client,
-            by_client: self.by_client.clone(),
-            _permit: permit,
-        })
+    pub(crate) fn admit(&self, client: IpAddr) -> Option<ClientPermit> {
+        self.pending.acquire(client)
     }
 
     /// Queries the upstreams in order. `None` if none responds; if all respond with an error, the last
@@ -117,28 +95,12 @@ impl Forwarder {
                     last = Some(response);
                 }
                 Ok(Err(error)) => {
-                    let name = &pending.target;
-                    tracing::debug!(%upstream, %name, %error, "an upstream does not answer");
+                    tracing::debug!(%upstream, name = %pending.target, %error, "upstream failed")
                 }
-                Err(_) => {
-                    let name = &pending.target;
-                    tracing::debug!(%upstream, %name, "an upstream does not answer in time");
-                }
+                Err(_) => tracing::debug!(%upstream, name = %pending.target, "upstream timed out"),
             }
         }
         last
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let mut by_client = self.by_client.lock();
-        if let Some(count) = by_client.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                by_client.remove(&self.client);
-            }
-        }
     }
 }
 
@@ -228,22 +190,6 @@ mod tests {
                     nameserver nonsense\nnameserver\noptions ndots:5\n";
         let found: Vec<String> = resolv_conf(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["10.0.0.2:53", "[::1]:53"]);
-    }
-
-    #[test]
-    fn no_client_can_take_all_room() {
-        let forwarder = Forwarder::new(Vec::new());
-        let client = |last| IpAddr::from([10, 0, 0, last]);
-        let admit = |last| forwarder.admit(client(last));
-        let one: Vec<_> = (0..400).filter_map(|_| admit(1)).collect();
-        assert_eq!(one.len(), MAX_PENDING_PER_CLIENT);
-        let two: Vec<_> = (0..400).filter_map(|_| admit(2)).collect();
-        assert_eq!(one.len() + two.len(), MAX_PENDING);
-        assert!(admit(3).is_none());
-        drop(one);
-        assert!(admit(1).is_some());
-        drop(two);
-        assert!(forwarder.by_client.lock().is_empty());
     }
 
     #[test]

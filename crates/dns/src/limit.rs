@@ -1,21 +1,79 @@
-//! Rate limit of queries over UDP, per client network.
-//!
-//! The source of a datagram can be forged, so answers can be made to hit somebody who never asked. Beyond
-//! the limit a question gets an answer that says "ask over TCP", which is no longer than the question, and
-//! which a real client follows.
+//! Limits of what clients may take: queries per second over UDP, connections, queries that wait for upstreams.
 
+use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     net::IpAddr,
+    sync::Arc,
     time::Instant,
 };
+
+/// How many of something clients may have at once: all together, and each.
+pub(crate) struct ClientLimit {
+    max: usize,
+    max_per_client: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    count: usize,
+    by_client: HashMap<IpAddr, usize>,
+}
+
+/// The right to one of what is limited; dropping it gives the right back.
+pub(crate) struct ClientPermit {
+    limit: Arc<ClientLimit>,
+    client: IpAddr,
+}
+
+impl ClientLimit {
+    pub(crate) fn new(max: usize, max_per_client: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            max_per_client,
+            held: Mutex::default(),
+        })
+    }
+
+    /// `None`: the client has its share already, or all are taken.
+    pub(crate) fn acquire(self: &Arc<Self>, client: IpAddr) -> Option<ClientPermit> {
+        let mut held = self.held.lock();
+        let own = held.by_client.get(&client).copied().unwrap_or_default();
+        if held.count >= self.max || own >= self.max_per_client {
+            return None;
+        }
+        held.count += 1;
+        held.by_client.insert(client, own + 1);
+        let limit = self.clone();
+        Some(ClientPermit { limit, client })
+    }
+}
+
+impl Drop for ClientPermit {
+    fn drop(&mut self) {
+        let mut held = self.limit.held.lock();
+        held.count -= 1;
+        if let Some(own) = held.by_client.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                held.by_client.remove(&self.client);
+            }
+        }
+    }
+}
 
 /// Networks that are counted at once. Two that hash to the same bucket replace each other, which lets them
 /// ask more, not less.
 const BUCKETS: usize = 4096;
 
-/// Counts the questions of each network in the current second. Each worker has its own.
-pub(crate) struct Limiter {
+/// Rate limit of queries over UDP, per client network: counts those of each network in the current second. Each worker
+/// has its own.
+///
+/// The source of a datagram can be forged, so answers can be made to hit somebody who never asked. Beyond the limit a
+/// query gets a truncated answer, which is no longer than the query, and after which a real client asks over TCP.
+pub(crate) struct RateLimiter {
     per_second: u32,
     start: Instant,
     keys: RandomState,
@@ -29,7 +87,7 @@ struct Bucket {
     count: u32,
 }
 
-impl Limiter {
+impl RateLimiter {
     pub(crate) fn new(per_second: u32) -> Self {
         Self {
             per_second,
@@ -67,8 +125,23 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    fn no_client_can_take_everything() {
+        let limit = ClientLimit::new(5, 3);
+        let acquire = |last| limit.acquire(IpAddr::from([10, 0, 0, last]));
+        let one: Vec<_> = (0..9).filter_map(|_| acquire(1)).collect();
+        assert_eq!(one.len(), 3);
+        let two: Vec<_> = (0..9).filter_map(|_| acquire(2)).collect();
+        assert_eq!(one.len() + two.len(), 5);
+        assert!(acquire(3).is_none());
+        drop(one);
+        assert!(acquire(1).is_some());
+        drop(two);
+        assert!(limit.held.lock().by_client.is_empty());
+    }
+
+    #[test]
     fn a_network_has_so_many_questions_each_second() {
-        let mut limiter = Limiter::new(2);
+        let mut limiter = RateLimiter::new(2);
         let now = limiter.start;
         let mut admits = |client: &str, second| {
             let client = client.parse().expect("an address");

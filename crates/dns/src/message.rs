@@ -72,12 +72,12 @@ impl ForwardedQuery {
             bytes.push(if flip { byte ^ 0x20 } else { *byte });
         }
         bytes.push(0);
-        bytes.extend_from_slice(&pending.kind.0.to_be_bytes());
+        bytes.extend_from_slice(&u16::from(pending.kind).to_be_bytes());
         bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
         let end = bytes.len();
         if edns {
             bytes.push(0);
-            bytes.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
+            bytes.extend_from_slice(&u16::from(RecordType::OPT).to_be_bytes());
             bytes.extend_from_slice(&UDP_LIMIT.to_be_bytes());
             let dnssec_ok = if pending.dnssec_ok { 0x80 } else { 0 };
             bytes.extend_from_slice(&[0, 0, dnssec_ok, 0]);
@@ -163,7 +163,7 @@ fn join(pending: &Pending, message: &mut Message, response: Message) -> Result<(
         let wanted = response
             .answers
             .into_iter()
-            .filter(|record| u16::from(record.record_type()) == pending.kind.0);
+            .filter(|record| record.record_type() == pending.kind);
         message.answers.extend(wanted.map(|mut record| {
             record.name = asked.clone().unwrap_or_default();
             record

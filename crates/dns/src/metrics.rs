@@ -13,30 +13,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
-use tombolo_telemetry::metrics::{
-    Collector, ConstCounter, DescriptorEncoder, EncodeMetric, MetricEncoder, MetricType,
-    NoLabelSet, Registry,
+use tombolo_telemetry::{
+    metrics::{Counter, Histogram, Registry, Samples, collect},
+    register,
 };
-
-/// A count that only grows.
-#[derive(Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    pub(crate) fn add(&self) {
-        self.add_many(1);
-    }
-
-    pub(crate) fn add_many(&self, count: u64) {
-        self.0.fetch_add(count, Relaxed);
-    }
-}
 
 /// The codes that are counted by name; all others are counted together.
 const CODES: [(Code, &str); 7] = [
@@ -53,66 +34,66 @@ const CODES: [(Code, &str); 7] = [
 const CODE_SLOTS: usize = CODES.len() + 1;
 const TYPE_SLOTS: usize = NAMED.len() + 1;
 
-/// Upper bounds of the latency buckets.
-const BUCKETS: [Duration; 9] = [
-    Duration::from_millis(1),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(1000),
-    Duration::from_millis(5000),
-];
+/// Upper bounds of the buckets of upstreams' times, in seconds.
+const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// What one worker counts.
+/// What a worker counts by itself alone.
+#[derive(Clone, Copy)]
+pub(crate) enum Event {
+    Udp,
+    Tcp,
+    Ignored,
+    Truncated,
+    Limited,
+    /// An answer over UDP that the system did not take.
+    Unsent,
+}
+
+/// The counters of one worker.
 pub(crate) struct Shard {
-    udp: Counter,
-    tcp: Counter,
-    pub(crate) ignored: Counter,
-    pub(crate) truncated: Counter,
-    pub(crate) limited: Counter,
-    /// Answers over UDP that the system did not take.
-    pub(crate) unsent: Counter,
+    /// By [`Event`].
+    events: [AtomicU64; Event::Unsent as usize + 1],
     /// By view, type and code.
-    answers: Box<[Counter]>,
+    answers: Box<[AtomicU64]>,
 }
 
 impl Shard {
     fn new(views: usize) -> Self {
-        let answers = std::iter::repeat_with(Counter::default);
+        let answers = std::iter::repeat_with(AtomicU64::default);
         Self {
-            udp: Counter::default(),
-            tcp: Counter::default(),
-            ignored: Counter::default(),
-            truncated: Counter::default(),
-            limited: Counter::default(),
-            unsent: Counter::default(),
+            events: Default::default(),
             answers: answers.take(views * TYPE_SLOTS * CODE_SLOTS).collect(),
         }
     }
 
-    /// One that nobody reads.
+    /// One that no registry reads.
     pub(crate) fn unshared() -> Self {
         Self::new(0)
     }
 
+    pub(crate) fn count(&self, event: Event) {
+        self.count_many(event, 1);
+    }
+
+    pub(crate) fn count_many(&self, event: Event, count: u64) {
+        self.events[event as usize].fetch_add(count, Relaxed);
+    }
+
     pub(crate) fn received(&self, transport: Transport) {
-        match transport {
-            Transport::Udp => self.udp.add(),
-            Transport::Tcp => self.tcp.add(),
-        }
+        self.count(match transport {
+            Transport::Udp => Event::Udp,
+            Transport::Tcp => Event::Tcp,
+        });
     }
 
     /// Counts an answer; `kind` is unknown where no question could be read.
     pub(crate) fn answered(&self, view: usize, kind: Option<RecordType>, code: Code) {
-        let kind = NAMED.iter().position(|(named, _)| Some(*named) == kind);
+        let kind = NAMED.iter().position(|named| Some(*named) == kind);
         let kind = kind.unwrap_or(NAMED.len());
         let code = CODES.iter().position(|(named, _)| *named == code);
         let code = code.unwrap_or(CODES.len());
         if let Some(counter) = self.answers.get(slot(view, kind, code)) {
-            counter.add();
+            counter.fetch_add(1, Relaxed);
         }
     }
 }
@@ -136,15 +117,8 @@ pub struct Metrics {
     pub(crate) forward_loops: Counter,
     /// TCP connections closed at once because too many were open.
     pub(crate) tcp_overflows: Counter,
-    latency: Latency,
-}
-
-/// How long upstreams took.
-#[derive(Default)]
-struct Latency {
-    /// By bucket; the last one is for what took longer than every bound.
-    buckets: [Counter; BUCKETS.len() + 1],
-    microseconds: AtomicU64,
+    /// How long upstreams took to answer, in seconds.
+    pub(crate) forward_seconds: Histogram,
 }
 
 impl Metrics {
@@ -160,49 +134,106 @@ impl Metrics {
             forward_overflows: Counter::default(),
             forward_loops: Counter::default(),
             tcp_overflows: Counter::default(),
-            latency: Latency::default(),
+            forward_seconds: Histogram::new(BUCKETS),
         }
     }
 
-    /// A place for one more worker to count in.
+    /// The counters of one more worker.
     pub(crate) fn shard(&self) -> Arc<Shard> {
         let shard = Arc::new(Shard::new(self.views.len()));
         self.shards.lock().push(shard.clone());
         shard
     }
 
-    pub(crate) fn took(&self, time: Duration) {
-        let bucket = BUCKETS.iter().position(|bound| time <= *bound);
-        self.latency.buckets[bucket.unwrap_or(BUCKETS.len())].add();
-        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.latency.microseconds.fetch_add(microseconds, Relaxed);
-    }
-
-    /// Lets a registry read what is counted, whenever it is asked.
+    /// Lets a registry read the counters.
     pub fn register(self: &Arc<Self>, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("dns");
-        registry.register_collector(Box::new(self.clone()));
+        register! { registry;
+            "forwarded" => self.forwarded, "Questions sent on to an upstream";
+            "forward_failures" => self.forward_failures, "Forwarded questions that no upstream answered";
+            "forward_seconds" => self.forward_seconds, "How long upstreams took to answer";
+            "tcp_overflows" => self.tcp_overflows, "TCP connections closed because too many were open";
+        }
+        let metrics = self.clone();
+        collect(registry, move |samples| metrics.collect(samples));
     }
 
-    fn encode_answers(&self, shards: &[Arc<Shard>], encoder: &mut MetricEncoder) -> fmt::Result {
-        for (view, vpc) in self.views.iter().enumerate() {
-            let kinds = NAMED.iter().map(|(_, name)| *name).chain(["other"]);
-            for (kind, kind_name) in kinds.enumerate() {
-                let codes = CODES.iter().map(|(_, name)| *name).chain(["other"]);
-                for (code, code_name) in codes.enumerate() {
-                    let slot = slot(view, kind, code);
-                    let counts = shards.iter().map(|shard| shard.answers[slot].get());
-                    let count: u64 = counts.sum();
-                    if count > 0 {
-                        let labels = [
-                            ("view", vpc.as_str()),
-                            ("type", kind_name),
-                            ("code", code_name),
-                        ];
-                        ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
-                    }
-                }
-            }
+    fn collect(&self, samples: &mut Samples<'_>) -> fmt::Result {
+        let shards = self.shards.lock();
+        let sum = |event: Event| -> u64 {
+            let counts = shards.iter().map(|shard| &shard.events[event as usize]);
+            counts.map(|count| count.load(Relaxed)).sum()
+        };
+        let answers = |slot: usize| -> u64 {
+            let counts = shards.iter().map(|shard| &shard.answers[slot]);
+            counts.map(|count| count.load(Relaxed)).sum()
+        };
+        let kinds: Vec<_> = NAMED.iter().map(|kind| <&str>::from(*kind)).collect();
+        let kinds = || kinds.iter().copied().chain(["other"]).enumerate();
+        let codes = || {
+            CODES
+                .iter()
+                .map(|(_, name)| *name)
+                .chain(["other"])
+                .enumerate()
+        };
+        let slots = self.views.iter().enumerate().flat_map(|(view, vpc)| {
+            kinds().flat_map(move |(kind, kind_name)| {
+                codes().map(move |(code, code_name)| {
+                    let labels = [
+                        ("view", vpc.as_str()),
+                        ("type", kind_name),
+                        ("code", code_name),
+                    ];
+                    (labels, slot(view, kind, code))
+                })
+            })
+        });
+        samples.counters(
+            "answers",
+            "Answers, by the client's VPC, the type asked for and the response code.",
+            slots
+                .map(|(labels, slot)| (labels, answers(slot)))
+                .filter(|(_, count)| *count > 0),
+        )?;
+        let by_transport = [("udp", Event::Udp), ("tcp", Event::Tcp)];
+        samples.counters(
+            "messages",
+            "Messages received, by transport.",
+            by_transport.map(|(name, event)| ([("transport", name)], sum(event))),
+        )?;
+        let by_reason = [
+            ("overflow", &self.forward_overflows),
+            ("loop", &self.forward_loops),
+        ];
+        samples.counters(
+            "forward_rejections",
+            "Questions not forwarded, by reason.",
+            by_reason.map(|(reason, count)| ([("reason", reason)], count.get())),
+        )?;
+        for (name, event, help) in [
+            (
+                "ignored",
+                Event::Ignored,
+                "Messages that got no answer: no header, or an answer themselves.",
+            ),
+            (
+                "truncated",
+                Event::Truncated,
+                "Answers that were cut to fit into UDP.",
+            ),
+            (
+                "rate_limited",
+                Event::Limited,
+                "Questions over UDP beyond the rate that one network may ask at.",
+            ),
+            (
+                "unsent",
+                Event::Unsent,
+                "Answers over UDP that were dropped because the system took none.",
+            ),
+        ] {
+            samples.counter(name, help, sum(event))?;
         }
         Ok(())
     }
@@ -234,100 +265,6 @@ impl fmt::Debug for Metrics {
     }
 }
 
-impl Collector for Metrics {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let shards = self.shards.lock();
-        let sum = |get: fn(&Shard) -> &Counter| -> u64 {
-            shards.iter().map(|shard| get(shard).get()).sum()
-        };
-        let counter = MetricType::Counter;
-        let help = "Answers, by the client's VPC, the type asked for and the response code.";
-        let mut answers = encoder.encode_descriptor("answers", help, None, counter)?;
-        self.encode_answers(&shards, &mut answers)?;
-        for (name, help, label, values) in [
-            (
-                "messages",
-                "Messages received, by transport.",
-                "transport",
-                [
-                    ("udp", sum(|shard| &shard.udp)),
-                    ("tcp", sum(|shard| &shard.tcp)),
-                ],
-            ),
-            (
-                "forward_rejections",
-                "Questions not forwarded, by reason.",
-                "reason",
-                [
-                    ("overflow", self.forward_overflows.get()),
-                    ("loop", self.forward_loops.get()),
-                ],
-            ),
-        ] {
-            let mut family = encoder.encode_descriptor(name, help, None, counter)?;
-            for (value, count) in values {
-                let labels = [(label, value)];
-                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        for (name, help, count) in [
-            (
-                "ignored",
-                "Messages that got no answer: no header, or an answer themselves.",
-                sum(|shard| &shard.ignored),
-            ),
-            (
-                "truncated",
-                "Answers that were cut to fit into UDP.",
-                sum(|shard| &shard.truncated),
-            ),
-            (
-                "rate_limited",
-                "Questions over UDP beyond the rate that one network may ask at.",
-                sum(|shard| &shard.limited),
-            ),
-            (
-                "unsent",
-                "Answers over UDP that were dropped because the system took none.",
-                sum(|shard| &shard.unsent),
-            ),
-            (
-                "forwarded",
-                "Questions sent on to an upstream.",
-                self.forwarded.get(),
-            ),
-            (
-                "forward_failures",
-                "Forwarded questions that no upstream answered.",
-                self.forward_failures.get(),
-            ),
-            (
-                "tcp_overflows",
-                "TCP connections closed because too many were open.",
-                self.tcp_overflows.get(),
-            ),
-        ] {
-            let encoder = encoder.encode_descriptor(name, help, None, counter)?;
-            ConstCounter::new(count).encode(encoder)?;
-        }
-        self.latency.encode(&mut encoder)
-    }
-}
-
-impl Latency {
-    fn encode(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let bounds = BUCKETS.iter().map(Duration::as_secs_f64).chain([f64::MAX]);
-        let counts = self.buckets.iter().map(Counter::get);
-        let buckets: Vec<_> = bounds.zip(counts).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let seconds = self.microseconds.load(Relaxed) as f64 / 1e6;
-        let (name, help) = ("forward_seconds", "How long upstreams took to answer.");
-        encoder
-            .encode_descriptor(name, help, None, MetricType::Histogram)?
-            .encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,11 +275,11 @@ mod tests {
         let (one, two) = (metrics.shard(), metrics.shard());
         one.answered(1, Some(RecordType::A), Code::NX_DOMAIN);
         two.answered(1, Some(RecordType::A), Code::NX_DOMAIN);
-        two.answered(0, Some(RecordType(4242)), Code(4000));
+        two.answered(0, Some(RecordType::Unknown(4242)), Code(4000));
         two.answered(7, None, Code::NO_ERROR);
         one.received(Transport::Tcp);
-        metrics.took(Duration::from_millis(7));
-        metrics.took(Duration::from_secs(60));
+        metrics.forward_seconds.observe(0.007);
+        metrics.forward_seconds.observe(60.0);
         let out = metrics.text();
         for line in [
             "tombolo_dns_answers_total{view=\"vpc-\\\"1\",type=\"A\",code=\"NXDOMAIN\"} 2",

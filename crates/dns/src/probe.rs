@@ -37,6 +37,16 @@ pub(crate) fn question(text: &str, kind: RecordType) -> Message {
     message
 }
 
+/// A message as bytes.
+pub(crate) fn wire(message: &Message) -> Vec<u8> {
+    message.to_vec().expect("a message")
+}
+
+/// The message in these bytes.
+pub(crate) fn read(bytes: &[u8]) -> Message {
+    Message::from_vec(bytes).expect("a well-formed message")
+}
+
 impl Probe {
     pub(crate) fn new(zone: Arc<dyn Zone>) -> Self {
         Self {
@@ -78,13 +88,12 @@ impl Probe {
             transport: Transport::Tcp,
         };
         let shard = responder.metrics.shard();
-        let bytes = asked.to_vec().expect("a message");
         let mut out = Vec::new();
-        match responder.respond(&bytes, client, self.seed, &shard, &mut out) {
+        match responder.respond(&wire(asked), client, self.seed, &shard, &mut out) {
             Step::Ignore => panic!("ignored"),
-            Step::Reply => Some(Message::from_vec(&out).expect("a well-formed answer")),
+            Step::Reply => Some(read(&out)),
             Step::Forward(pending) => {
-                let partial = Message::from_vec(&pending.partial).expect("a well-formed answer");
+                let partial = read(&pending.partial);
                 (!partial.answers.is_empty()).then_some(partial)
             }
         }

@@ -128,7 +128,7 @@ impl<'a> Question<'a> {
         additionals: u16,
     ) -> Option<Self> {
         let name = reader.question_name()?;
-        let kind = RecordType(reader.u16()?);
+        let kind = RecordType::from(reader.u16()?);
         let class = reader.u16()?;
         for _ in 0..authorities {
             let record = reader.record()?;
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
 
     fn record(&mut self) -> Option<RecordHeader<'a>> {
         let is_roots = self.skip_name()?;
-        let kind = RecordType(self.u16()?);
+        let kind = RecordType::from(self.u16()?);
         let class = self.u16()?;
         let ttl = u32::from(self.u16()?) << 16 | u32::from(self.u16()?);
         let length = self.u16()?;

@@ -1,60 +1,22 @@
 //! Records, ready to be copied into answers.
 
 use crate::name::Name;
-use std::{fmt, net::IpAddr};
-
-/// A type of record, as its number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RecordType(pub u16);
-
-#[allow(missing_docs)]
-impl RecordType {
-    pub const A: Self = Self(1);
-    pub const NS: Self = Self(2);
-    pub const CNAME: Self = Self(5);
-    pub const SOA: Self = Self(6);
-    pub const PTR: Self = Self(12);
-    pub const TXT: Self = Self(16);
-    pub const AAAA: Self = Self(28);
-    pub const SRV: Self = Self(33);
-    pub const OPT: Self = Self(41);
-    pub const TKEY: Self = Self(249);
-    pub const TSIG: Self = Self(250);
-    pub const IXFR: Self = Self(251);
-    pub const AXFR: Self = Self(252);
-    pub const MAILB: Self = Self(253);
-    pub const MAILA: Self = Self(254);
-    pub const ANY: Self = Self(255);
-}
+pub use hickory_proto::rr::RecordType;
+use std::net::IpAddr;
 
 /// The types that are counted and shown by name.
-pub(crate) const NAMED: [(RecordType, &str); 10] = [
-    (RecordType::A, "A"),
-    (RecordType::AAAA, "AAAA"),
-    (RecordType::SRV, "SRV"),
-    (RecordType::PTR, "PTR"),
-    (RecordType::CNAME, "CNAME"),
-    (RecordType::NS, "NS"),
-    (RecordType::SOA, "SOA"),
-    (RecordType::TXT, "TXT"),
-    (RecordType::ANY, "ANY"),
-    (RecordType::AXFR, "AXFR"),
+pub(crate) const NAMED: [RecordType; 10] = [
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::SRV,
+    RecordType::PTR,
+    RecordType::CNAME,
+    RecordType::NS,
+    RecordType::SOA,
+    RecordType::TXT,
+    RecordType::ANY,
+    RecordType::AXFR,
 ];
-
-impl fmt::Display for RecordType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match NAMED.iter().find(|(kind, _)| kind == self) {
-            Some((_, name)) => f.write_str(name),
-            None => write!(f, "TYPE{}", self.0),
-        }
-    }
-}
-
-impl fmt::Debug for RecordType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// The class of everything here.
 pub(crate) const CLASS_IN: u16 = 1;
@@ -80,7 +42,7 @@ impl Records {
             return;
         };
         self.bytes.extend_from_slice(&QUESTION_POINTER);
-        self.bytes.extend_from_slice(&kind.0.to_be_bytes());
+        self.bytes.extend_from_slice(&u16::from(kind).to_be_bytes());
         self.bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
         self.bytes.extend_from_slice(&ttl.to_be_bytes());
         self.bytes.extend_from_slice(&length.to_be_bytes());

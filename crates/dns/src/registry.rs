@@ -112,7 +112,7 @@ impl Registry {
             return Verdict::NotMine;
         };
         if !query.wants(RecordType::PTR) {
-            reply.negative(&first.service_entry.zone.soa(view.revision));
+            reply.negative(&first.service_entry.zone, view.revision as u32);
             return Verdict::NoData;
         }
         for found in &found {
@@ -126,14 +126,14 @@ impl Registry {
         &self,
         query: &Query,
         node: &Node,
-        revision: u64,
+        serial: u32,
         reply: &mut Reply<'_>,
     ) -> Option<Verdict> {
         if !node.is_apex {
             return None;
         }
         if query.wants(RecordType::SOA) {
-            reply.answer_soa(&node.zone.soa(revision));
+            reply.answer_soa(&node.zone, serial);
             return Some(Verdict::Found);
         }
         if query.kind != RecordType::NS {
@@ -151,7 +151,8 @@ impl Registry {
 impl Zone for Registry {
     fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let snapshot = self.snapshot();
-        let revision = snapshot.view.revision;
+        // Its serial is the revision, so that it grows with each change.
+        let serial = snapshot.view.revision as u32;
         let Some((node, rest)) = snapshot.names.find(query.view, &query.key) else {
             return self.answer_reverse(query, &snapshot, reply);
         };
@@ -161,31 +162,31 @@ impl Zone for Registry {
                 if rest.is_empty() {
                     if pool.is_empty() && !node.has_children && !node.is_apex {
                         // As in Route 53, a service without instances has no records, hence no name.
-                        reply.negative(&node.zone.soa(revision));
+                        reply.negative(&node.zone, serial);
                         return Verdict::NxDomain;
                     }
                     let own = service(query, service_entry, &pool, reply);
-                    own.or_else(|| self.answer_apex(query, node, revision, reply))
+                    own.or_else(|| self.answer_apex(query, node, serial, reply))
                 } else if let Some(addresses) = pool.by_name.get(rest) {
                     let ttl = service_entry.ttls.srv.unwrap_or(STEADY_TTL);
                     answer_addresses(query, addresses.iter(), ttl, reply)
                 } else {
-                    reply.negative(&node.zone.soa(revision));
+                    reply.negative(&node.zone, serial);
                     return Verdict::NxDomain;
                 }
             }
             _ if !rest.is_empty() => {
-                reply.negative(&node.zone.soa(revision));
+                reply.negative(&node.zone, serial);
                 return Verdict::NxDomain;
             }
             NodeData::NameServer => {
                 let addresses = self.config.addresses.iter().copied();
                 answer_addresses(query, addresses, STEADY_TTL, reply)
             }
-            NodeData::Empty => self.answer_apex(query, node, revision, reply),
+            NodeData::Empty => self.answer_apex(query, node, serial, reply),
         };
         found.unwrap_or_else(|| {
-            reply.negative(&node.zone.soa(revision));
+            reply.negative(&node.zone, serial);
             Verdict::NoData
         })
     }

@@ -92,7 +92,7 @@ impl<'o> Reply<'o> {
         out.extend_from_slice(&[0; HEADER - 2]);
         out.extend_from_slice(question.name);
         out.push(0);
-        out.extend_from_slice(&question.kind.0.to_be_bytes());
+        out.extend_from_slice(&u16::from(question.kind).to_be_bytes());
         out.extend_from_slice(&question.class.to_be_bytes());
         let edns = question.edns.map(|edns| edns.dnssec_ok);
         let reserved = if edns.is_some() { OPT_LENGTH } else { 0 };
@@ -177,14 +177,14 @@ impl<'o> Reply<'o> {
     }
 
     /// Adds the zone's SOA to the answers.
-    pub(crate) fn answer_soa(&mut self, soa: &Soa<'_>) {
+    pub(crate) fn answer_soa(&mut self, authority: &Authority, serial: u32) {
         let owner = Owner::At(self.owner);
-        self.soa(0, owner, soa);
+        self.soa(0, owner, authority, serial);
     }
 
     /// Says for how long it may be remembered that there is no answer (RFC 2308).
-    pub(crate) fn negative(&mut self, soa: &Soa<'_>) {
-        self.soa(1, Owner::Named(soa.zone), soa);
+    pub(crate) fn negative(&mut self, authority: &Authority, serial: u32) {
+        self.soa(1, Owner::Named(&authority.zone), authority, serial);
     }
 
     /// Adds an address to the answers.
@@ -217,12 +217,13 @@ impl<'o> Reply<'o> {
         });
     }
 
-    fn soa(&mut self, section: usize, owner: Owner<'_>, soa: &Soa<'_>) {
-        self.record(section, owner, RecordType::SOA, soa.ttl, |reply| {
-            reply.name(soa.name_server);
-            reply.name(soa.contact);
+    fn soa(&mut self, section: usize, owner: Owner<'_>, authority: &Authority, serial: u32) {
+        let ttl = authority.ttl;
+        self.record(section, owner, RecordType::SOA, ttl, |reply| {
+            reply.name(&authority.name_server);
+            reply.name(&authority.contact);
             // Refresh, retry and expiry are those of Route 53; nobody transfers these zones.
-            for number in [soa.serial, 7200, 900, 1_209_600, soa.ttl] {
+            for number in [serial, 7200, 900, 1_209_600, ttl] {
                 reply.out.extend_from_slice(&number.to_be_bytes());
             }
         });
@@ -245,7 +246,7 @@ impl<'o> Reply<'o> {
                 self.name(name);
             }
         }
-        self.out.extend_from_slice(&kind.0.to_be_bytes());
+        self.out.extend_from_slice(&u16::from(kind).to_be_bytes());
         self.out.extend_from_slice(&CLASS_IN.to_be_bytes());
         self.out.extend_from_slice(&ttl.to_be_bytes());
         self.out.extend_from_slice(&[0; 2]);
@@ -299,7 +300,8 @@ impl<'o> Reply<'o> {
             // The rest of the code goes where the header has no room for it.
             let high = (code.0 >> 4) as u8;
             self.out.push(0);
-            self.out.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
+            self.out
+                .extend_from_slice(&u16::from(RecordType::OPT).to_be_bytes());
             self.out.extend_from_slice(&UDP_LIMIT.to_be_bytes());
             let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
             self.out.extend_from_slice(&[high, 0, dnssec_ok, 0, 0, 0]);
@@ -322,14 +324,27 @@ impl<'o> Reply<'o> {
     }
 }
 
-/// The numbers and names of a zone's SOA record.
-pub(crate) struct Soa<'n> {
-    pub(crate) zone: &'n Name,
-    pub(crate) name_server: &'n Name,
-    pub(crate) contact: &'n Name,
-    pub(crate) serial: u32,
-    /// Seconds for which the record, and that something is not there, may be remembered.
+/// What a zone's SOA record says, but for its serial.
+pub(crate) struct Authority {
+    pub(crate) zone: Name,
+    pub(crate) name_server: Name,
+    pub(crate) contact: Name,
+    /// Seconds for which the record, and that something is not there, may be cached.
     pub(crate) ttl: u32,
+}
+
+impl Authority {
+    /// Of a zone with its name server under this name.
+    pub(crate) fn new(zone: Name, name_server: &str, ttl: u32) -> Self {
+        // A zone whose names grow too long by this is served without them.
+        let under = |text| Name::under(text, &zone).unwrap_or_else(|| zone.clone());
+        Self {
+            name_server: under(name_server),
+            contact: under("hostmaster"),
+            ttl,
+            zone,
+        }
+    }
 }
 
 fn pointer(offset: u16) -> [u8; 2] {

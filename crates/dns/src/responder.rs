@@ -2,7 +2,7 @@
 
 use crate::{
     message::{self, UpstreamResponse},
-    metrics::{Metrics, Shard},
+    metrics::{Event, Metrics, Shard},
     name::Name,
     question::{Question, QuestionError},
     range::Views,
@@ -102,7 +102,7 @@ impl Responder {
             Err(fault) => {
                 let (header, code) = match fault {
                     QuestionError::NoQuery => {
-                        shard.ignored.add();
+                        shard.count(Event::Ignored);
                         return Step::Ignore;
                     }
                     QuestionError::Malformed(header) => (header, Code::FORM_ERR),
@@ -129,7 +129,7 @@ impl Responder {
                         let cut = reply.finish(code, authoritative, self.can_forward);
                         shard.answered(view, Some(question.kind), code);
                         if cut {
-                            shard.truncated.add();
+                            shard.count(Event::Truncated);
                         }
                         return Step::Reply;
                     }
@@ -148,7 +148,7 @@ impl Responder {
     /// Answers a rate-limited query over UDP with a truncated response, so that the client asks over TCP.
     pub(crate) fn truncate(&self, bytes: &[u8], shard: &Shard, out: &mut Vec<u8>) -> Step {
         shard.received(Transport::Udp);
-        shard.limited.add();
+        shard.count(Event::Limited);
         let Ok(question) = Question::read(bytes) else {
             return Step::Ignore;
         };
@@ -194,7 +194,7 @@ impl Responder {
             return Step::Reply;
         }
         if hops.len() >= 8 * MAX_HOPS || hops.chunks(8).any(|id| id == self.id) {
-            self.metrics.forward_loops.add();
+            self.metrics.forward_loops.inc();
             reply.clear();
             reply.finish(Code::SERV_FAIL, false, true);
             shard.answered(view, Some(question.kind), Code::SERV_FAIL);
@@ -238,7 +238,7 @@ impl Responder {
         }
         shard.answered(pending.view, Some(pending.kind), code);
         if cut {
-            shard.truncated.add();
+            shard.count(Event::Truncated);
         }
     }
 
@@ -321,8 +321,9 @@ fn precheck(question: &Question<'_>) -> Option<Code> {
     }
     match question.kind {
         // These are no types of records.
-        RecordType(0) | RecordType::OPT | RecordType::TSIG => Some(Code::FORM_ERR),
-        RecordType::TKEY | RecordType::MAILA | RecordType::MAILB => Some(Code::NOT_IMP),
+        RecordType::ZERO | RecordType::OPT | RecordType::TSIG => Some(Code::FORM_ERR),
+        // TKEY, MAILB, MAILA.
+        RecordType::Unknown(249 | 253 | 254) => Some(Code::NOT_IMP),
         RecordType::AXFR | RecordType::IXFR => Some(Code::REFUSED),
         _ if question.class != CLASS_IN => Some(Code::REFUSED),
         _ => None,

@@ -143,17 +143,19 @@ impl Server {
         let admitted = forward.and_then(|forward| Some((forward, forward.admit(pending.client)?)));
         let response = match admitted {
             Some((forward, _admission)) => {
-                metrics.forwarded.add();
+                metrics.forwarded.inc();
                 let start = Instant::now();
                 let response = forward.ask(&pending, random()).await;
                 match &response {
-                    Some(_) => metrics.took(start.elapsed()),
-                    None => metrics.forward_failures.add(),
+                    Some(_) => metrics
+                        .forward_seconds
+                        .observe(start.elapsed().as_secs_f64()),
+                    None => drop(metrics.forward_failures.inc()),
                 }
                 response
             }
             None => {
-                metrics.forward_overflows.add();
+                metrics.forward_overflows.inc();
                 None
             }
         };

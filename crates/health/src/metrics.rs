@@ -1,13 +1,16 @@
-//! What the checks count.
+//! Metrics of health checks.
 
 use tombolo_model::cloudmap::Health;
-use tombolo_telemetry::metrics::{Counter, Family, Gauge, Label, Registry, counters};
+use tombolo_telemetry::{
+    metrics::{Counters, Gauge, Registry},
+    register,
+};
 
-/// What health checks count. Clones count together.
+/// Clones count together.
 #[derive(Clone)]
 pub struct Metrics {
-    checks: Family<[Label; 1], Counter>,
-    changes: Family<[Label; 1], Counter>,
+    checks: Counters,
+    changes: Counters,
     /// Instances that are checked.
     pub(crate) instances: Gauge,
 }
@@ -15,49 +18,37 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            checks: counters("result", ["healthy", "unhealthy", "panicked"]),
-            changes: counters("to", ["healthy", "unhealthy"]),
+            checks: Counters::new("result", ["healthy", "unhealthy", "panicked"]),
+            changes: Counters::new("to", ["healthy", "unhealthy"]),
             instances: Gauge::default(),
         }
     }
 }
 
 impl Metrics {
-    /// Lets a registry read what is counted.
+    /// Lets a registry read the metrics.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("health");
-        registry.register(
-            "checks",
-            "Health checks that were made, by result",
-            self.checks.clone(),
-        );
-        registry.register(
-            "changes",
-            "Instances whose health turned, by what it turned to",
-            self.changes.clone(),
-        );
-        registry.register(
-            "instances",
-            "Instances that this replica checks",
-            self.instances.clone(),
-        );
+        register! { registry;
+            "checks" => self.checks.family, "Health checks that were made, by result";
+            "changes" => self.changes.family, "Instances whose health turned, by what it turned to";
+            "instances" => self.instances, "Instances that this replica checks";
+        }
     }
 
     /// `None`: the check itself panicked.
     pub(crate) fn checked(&self, is_healthy: Option<bool>) {
-        let result = match is_healthy {
+        self.checks.inc(match is_healthy {
             Some(true) => "healthy",
             Some(false) => "unhealthy",
             None => "panicked",
-        };
-        self.checks.get_or_create(&[("result", result)]).inc();
+        });
     }
 
     pub(crate) fn changed(&self, health: Health) {
-        let to = match health {
+        self.changes.inc(match health {
             Health::Healthy => "healthy",
             Health::Unhealthy => "unhealthy",
-        };
-        self.changes.get_or_create(&[("to", to)]).inc();
+        });
     }
 }

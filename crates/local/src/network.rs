@@ -383,11 +383,10 @@ fn service_rules(cluster: &Cluster, service: &ServiceView) -> Vec<ServiceRule> {
 }
 
 /// The range of a cluster as DNS tells its clients apart.
-fn dns_range(cluster: &Cluster) -> tombolo_dns::cluster::Range {
-    tombolo_dns::cluster::Range {
-        address: IpAddr::V4(cluster.range.address()),
-        prefix: cluster.range.prefix(),
-    }
+fn dns_range(cluster: &Cluster) -> tombolo_dns::cluster::IpNet {
+    let address = IpAddr::V4(cluster.range.address());
+    // Invariant: the prefix of a range is at most 32.
+    tombolo_dns::cluster::IpNet::new_assert(address, cluster.range.prefix())
 }
 
 #[cfg(test)]

@@ -5,22 +5,16 @@
 //! lets everybody register, and serves [`render`]. The catalogue is docs/reference/metrics.md.
 
 pub use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
-    metrics::{
-        MetricType,
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-        histogram::Histogram,
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
 use prometheus_client::{
-    encoding::{prometheus_text, text},
-    metrics::histogram::exponential_buckets,
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text, text},
+    metrics::{counter::ConstCounter, gauge::ConstGauge, histogram::exponential_buckets},
 };
+use std::fmt;
 
 /// One label: its name and value. Values come from a fixed list, never from a caller.
 pub type Label = (&'static str, &'static str);
@@ -35,16 +29,115 @@ pub fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_25, 4.0, 9))
 }
 
-/// A counter for each of these values of a label, all of which are shown from the start.
-pub fn counters<const N: usize>(
+/// Registers metrics, one a line, under the registry's prefix and these names.
+///
+/// ```
+/// # use tombolo_telemetry::{metrics::{Counter, registry}, register};
+/// let (mut registry, calls) = (registry(), <Counter>::default());
+/// register! { registry;
+///     "calls" => calls, "Calls that were answered";
+/// }
+/// ```
+#[macro_export]
+macro_rules! register {
+    ($registry:expr; $($name:literal => $metric:expr, $help:literal;)+) => {
+        $($registry.register($name, $help, $metric.clone());)+
+    };
+}
+
+/// A counter for each value of one label, all of which are shown from the start. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Counters {
     label: &'static str,
-    values: [&'static str; N],
-) -> Family<[Label; 1], Counter> {
-    let family = Family::<[Label; 1], Counter>::default();
-    for value in values {
-        drop(family.get_or_create(&[(label, value)]));
+    /// What is registered.
+    pub family: Family<[Label; 1], Counter>,
+}
+
+impl Counters {
+    /// One for each of these values.
+    pub fn new<const N: usize>(label: &'static str, values: [&'static str; N]) -> Self {
+        let family = Family::<[Label; 1], Counter>::default();
+        for value in values {
+            drop(family.get_or_create(&[(label, value)]));
+        }
+        Self { label, family }
     }
-    family
+
+    /// Counts one of these.
+    pub fn inc(&self, value: &'static str) {
+        self.family.get_or_create(&[(self.label, value)]).inc();
+    }
+}
+
+/// Registers metrics whose values `read` writes whenever somebody asks.
+pub fn collect(
+    registry: &mut Registry,
+    read: impl Fn(&mut Samples<'_>) -> fmt::Result + Send + Sync + 'static,
+) {
+    registry.register_collector(Box::new(Collected(read)));
+}
+
+/// Where [`collect`] writes.
+pub struct Samples<'a>(DescriptorEncoder<'a>);
+
+impl Samples<'_> {
+    /// The value of a gauge.
+    ///
+    /// # Errors
+    /// Those of the text that is written to, as for all methods.
+    pub fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.metric(name, help, ConstGauge::new(value))
+    }
+
+    /// The value of a counter.
+    ///
+    /// # Errors
+    /// See [`Samples::gauge`].
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.metric(name, help, ConstCounter::new(value))
+    }
+
+    /// The values of a counter by its labels.
+    ///
+    /// # Errors
+    /// See [`Samples::gauge`].
+    pub fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let counter = ConstCounter::new(0_u64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, counter)?;
+        for (labels, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric(&mut self, name: &str, help: &str, metric: impl EncodeMetric) -> fmt::Result {
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+}
+
+struct Collected<F>(F);
+
+impl<F> fmt::Debug for Collected<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Collected")
+    }
+}
+
+impl<F> Collector for Collected<F>
+where
+    F: Fn(&mut Samples<'_>) -> fmt::Result + Send + Sync + 'static,
+{
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        (self.0)(&mut Samples(encoder))
+    }
 }
 
 /// The format of an exposition.
@@ -93,14 +186,25 @@ mod tests {
     fn both_formats_are_as_their_scrapers_expect() {
         let mut registry = registry();
         let crate_registry = registry.sub_registry_with_prefix("test");
-        let results = counters("result", ["ok", "failed"]);
-        crate_registry.register("things", "Things", results.clone());
-        results.get_or_create(&[("result", "ok")]).inc();
+        let results = Counters::new("result", ["ok", "failed"]);
+        register! { crate_registry;
+            "things" => results.family, "Things";
+        }
+        collect(crate_registry, |samples| {
+            samples.gauge("held", "Held.", 7)?;
+            samples.counter("read", "Read.", 8)?;
+            samples.counters("by", "By label.", [([("a", "b")], 9)])
+        });
+        results.inc("ok");
         let text = render(&registry, Format::PrometheusText);
         for line in [
             "# TYPE tombolo_test_things_total counter",
             "tombolo_test_things_total{result=\"ok\"} 1",
             "tombolo_test_things_total{result=\"failed\"} 0",
+            "# TYPE tombolo_test_held gauge",
+            "tombolo_test_held 7",
+            "tombolo_test_read_total 8",
+            "tombolo_test_by_total{a=\"b\"} 9",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -4,15 +4,21 @@ use super::{Addresses, Cluster, Endpoint, Service};
 use crate::{
     name::{Key, Name, first_label, parents},
     record::{RecordType, Records, address_type, srv_data},
-    reply::{Reply, Soa},
+    reply::{Authority, Reply},
     zone::{Query, Target, Verdict, sample},
 };
 use fastrand::Rng;
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 /// Seconds for which anything in a cluster may be remembered, also that it is not there: pods come and
 /// go in less.
 const TTL: u32 = 5;
+
+/// The serial of the SOA: nobody transfers these zones.
+const SERIAL: u32 = 1;
 
 /// How many values one answer holds. It bounds what one question can cost, beyond what UDP carries.
 const MAX_VALUES: usize = 512;
@@ -25,12 +31,10 @@ pub(super) struct Table {
     nodes: HashMap<Box<[u8]>, Node>,
 }
 
-/// The name that all others are under, and those that its SOA names.
+/// The name that all others are under.
 struct Domain {
-    name: Name,
+    authority: Authority,
     key: Box<[u8]>,
-    name_server: Name,
-    contact: Name,
 }
 
 impl Domain {
@@ -38,20 +42,8 @@ impl Domain {
         let name = Name::parse(text)?;
         Some(Self {
             key: name.key().as_bytes().into(),
-            name_server: Name::under("ns.dns", &name).unwrap_or_else(|| name.clone()),
-            contact: Name::under("hostmaster", &name).unwrap_or_else(|| name.clone()),
-            name,
+            authority: Authority::new(name, "ns.dns", TTL),
         })
-    }
-
-    fn soa(&self) -> Soa<'_> {
-        Soa {
-            zone: &self.name,
-            name_server: &self.name_server,
-            contact: &self.contact,
-            serial: 1,
-            ttl: TTL,
-        }
     }
 }
 
@@ -59,12 +51,12 @@ impl Domain {
 #[derive(Default)]
 struct Node {
     alias: Option<Name>,
-    sets: Vec<RecordSet>,
+    sets: BTreeMap<RecordType, RecordSet>,
 }
 
 /// The records of one type.
+#[derive(Default)]
 struct RecordSet {
-    kind: RecordType,
     records: Records,
     /// Of `SRV` records, the addresses of each target, in their order.
     addresses: Vec<Vec<IpAddr>>,
@@ -86,12 +78,12 @@ impl Value {
         }
     }
 
-    fn of_address(address: IpAddr) -> Self {
+    fn of_address(address: &IpAddr) -> Self {
         let data = match address {
             IpAddr::V4(address) => address.octets().to_vec(),
             IpAddr::V6(address) => address.octets().to_vec(),
         };
-        Self::of(address_type(address), data)
+        Self::of(address_type(*address), data)
     }
 
     fn of_name(kind: RecordType, name: &Name) -> Self {
@@ -106,17 +98,14 @@ impl Table {
             domain: Domain::parse(&cluster.domain),
             nodes: HashMap::new(),
         };
-        let Some(Domain {
-            name, name_server, ..
-        }) = &table.domain
-        else {
+        let Some(Domain { authority, .. }) = &table.domain else {
             tracing::warn!(
                 domain = cluster.domain,
                 "not a domain name, so nothing is under it"
             );
             return table;
         };
-        let (domain, server) = (name.clone(), name_server.clone());
+        let (domain, server) = (authority.zone.clone(), authority.name_server.clone());
         table.add(&domain, [Value::of_name(RecordType::NS, &server)]);
         let version = Value::of(RecordType::TXT, b"\x051.1.0".to_vec());
         table.add_under("dns-version", &domain, [version]);
@@ -161,16 +150,16 @@ impl Table {
             };
         }
         if *key == *domain.key && query.wants(RecordType::SOA) {
-            reply.answer_soa(&domain.soa());
+            reply.answer_soa(&domain.authority, SERIAL);
             return Verdict::Found;
         }
         // To ANY, the records of one type (RFC 8482 §4.1).
-        let Some(set) = node.sets.iter().find(|set| query.wants(set.kind)) else {
-            reply.negative(&domain.soa());
+        let Some((kind, set)) = node.sets.iter().find(|(kind, _)| query.wants(**kind)) else {
+            reply.negative(&domain.authority, SERIAL);
             return Verdict::NoData;
         };
         let mut rng = Rng::with_seed(query.seed);
-        if set.kind != RecordType::SRV {
+        if *kind != RecordType::SRV {
             sample(&mut rng, set.records.len(), MAX_VALUES, |index| {
                 reply.answer(set.records.get(index));
             });
@@ -208,7 +197,7 @@ impl Table {
                 Verdict::Found
             }
             found => {
-                reply.negative(&domain.soa());
+                reply.negative(&domain.authority, SERIAL);
                 match found {
                     Some(_) => Verdict::NoData,
                     None => Verdict::NxDomain,
@@ -225,10 +214,7 @@ impl Table {
     fn add_service(&mut self, service: &Service, name: &Name) {
         match &service.addresses {
             Addresses::ClusterIp(addresses) => {
-                self.add(
-                    name,
-                    addresses.iter().map(|address| Value::of_address(*address)),
-                );
+                self.add(name, addresses.iter().map(Value::of_address));
                 self.add_ports(service, name, name, addresses, 100);
                 for address in addresses {
                     self.add_reverse(*address, name);
@@ -238,11 +224,11 @@ impl Table {
                 self.add(name, []);
                 let share = 100 / endpoints.len().clamp(1, 100);
                 for endpoint in endpoints {
-                    self.add(name, [Value::of_address(endpoint.address)]);
+                    self.add(name, [Value::of_address(&endpoint.address)]);
                     let Some(pod) = Name::under(&first_label_of(endpoint), name) else {
                         continue;
                     };
-                    self.add(&pod, [Value::of_address(endpoint.address)]);
+                    self.add(&pod, [Value::of_address(&endpoint.address)]);
                     self.add_ports(service, name, &pod, &[endpoint.address], share as u16);
                     self.add_reverse(endpoint.address, &pod);
                 }
@@ -291,18 +277,7 @@ impl Table {
     fn add(&mut self, name: &Name, values: impl IntoIterator<Item = Value>) {
         let node = self.node(name);
         for value in values {
-            let index = match node.sets.iter().position(|set| set.kind == value.kind) {
-                Some(index) => index,
-                None => {
-                    node.sets.push(RecordSet {
-                        kind: value.kind,
-                        records: Records::default(),
-                        addresses: Vec::new(),
-                    });
-                    node.sets.len() - 1
-                }
-            };
-            let set = &mut node.sets[index];
+            let set = node.sets.entry(value.kind).or_default();
             // The same address behind two ports, or the same pod twice, is still one record.
             if set.records.holds(&value.data) {
                 continue;

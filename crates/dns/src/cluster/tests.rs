@@ -47,7 +47,7 @@ fn ask(zone: &Arc<Clusters>, from: &str, name: &str, kind: RecordType) -> String
 }
 
 fn two_clusters() -> Arc<Clusters> {
-    let clusters = Arc::new(Clusters::new());
+    let clusters = Arc::new(Clusters::default());
     let endpoint = |text, hostname: Option<&str>| Endpoint {
         address: address(text),
         hostname: hostname.map(Into::into),
@@ -161,7 +161,7 @@ fn the_client_decides_which_cluster_is_meant() {
 
 #[test]
 fn what_is_no_name_is_left_out() {
-    let clusters = Arc::new(Clusters::new());
+    let clusters = Arc::new(Clusters::default());
     let long = "a".repeat(64);
     let mut nameless = cluster(&["10.0.0.0/8"], Vec::new());
     nameless.domain = "..".into();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    probe::name,
+    probe::{name, read, wire},
     question::Question,
     reply::{Reply, Transport},
 };
@@ -20,7 +20,7 @@ fn pending(flattened: bool, limit: u16) -> Pending {
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(name("Www.Example.com"), Type::A));
     message.set_edns(Edns::new());
-    let bytes = message.to_vec().expect("a message");
+    let bytes = wire(&message);
     let question = Question::read(&bytes).unwrap_or_else(|fault| panic!("{fault:?}"));
     let mut out = Vec::new();
     let reply = Reply::start(&mut out, &question, Transport::Udp);
@@ -52,7 +52,7 @@ fn a_question_is_well_formed_and_different_each_time() {
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..50 {
         let asked = ForwardedQuery::new(&pending, &mut rng, true);
-        let message = Message::from_vec(&asked.bytes).expect("a message");
+        let message = read(&asked.bytes);
         assert!(message.metadata.recursion_desired);
         assert_eq!(message.queries[0].name, name("www.example.com"));
         let edns = message.edns.expect("EDNS");
@@ -62,7 +62,7 @@ fn a_question_is_well_formed_and_different_each_time() {
     }
     assert!(cases.len() > 40 && ids.len() > 45, "{cases:?}");
     let plain = ForwardedQuery::new(&pending, &mut rng, false);
-    let plain = Message::from_vec(&plain.bytes).expect("a message");
+    let plain = read(&plain.bytes);
     assert!(plain.edns.is_none());
 }
 
@@ -71,11 +71,9 @@ fn only_the_answer_to_the_question_is_heard() {
     let pending = pending(false, 512);
     let asked = ForwardedQuery::new(&pending, &mut fastrand::Rng::with_seed(1), true);
     let answer = |change: &dyn Fn(&mut Message)| {
-        let mut message = Message::from_vec(&asked.bytes)
-            .expect("a message")
-            .into_response();
+        let mut message = read(&asked.bytes).into_response();
         change(&mut message);
-        message.to_vec().expect("a message")
+        wire(&message)
     };
     let heard = |bytes: &[u8], exact| match asked.parse_response(bytes, exact) {
         ParsedResponse::Ignored => "noise",
@@ -131,21 +129,17 @@ fn only_the_answer_to_the_question_is_heard() {
 fn what_the_upstream_said_is_passed_on() {
     let pending = pending(false, 1232);
     let asked = ForwardedQuery::new(&pending, &mut fastrand::Rng::with_seed(1), true);
-    let mut response = Message::from_vec(&asked.bytes)
-        .expect("a message")
-        .into_response();
+    let mut response = read(&asked.bytes).into_response();
     let owner = response.queries[0].name.clone();
     response.metadata.authoritative = true;
     response.add_answer(Record::from_rdata(owner, 60, address(1)));
-    let ParsedResponse::Answer(upstream) =
-        asked.parse_response(&response.to_vec().expect("a message"), true)
-    else {
+    let ParsedResponse::Answer(upstream) = asked.parse_response(&wire(&response), true) else {
         panic!("not heard");
     };
     let mut out = Vec::new();
     let (code, cut) = complete(&pending, Some(upstream), &mut out);
     assert_eq!((code, cut), (Code::NO_ERROR, false));
-    let answer = Message::from_vec(&out).expect("a message");
+    let answer = read(&out);
     assert_eq!(answer.metadata.id, 4711);
     assert!(answer.metadata.recursion_available && !answer.metadata.authoritative);
     assert!(answer.queries[0].name.eq_case(&name("Www.Example.com")));
@@ -155,7 +149,7 @@ fn what_the_upstream_said_is_passed_on() {
 
     let (code, _) = complete(&pending, None, &mut out);
     assert_eq!(code, Code::SERV_FAIL);
-    let failed = Message::from_vec(&out).expect("a message");
+    let failed = read(&out);
     assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(failed.queries.len(), 1);
 }
@@ -170,7 +164,7 @@ fn what_stands_for_an_alias_is_shown_under_its_name() {
     response.add_answer(Record::from_rdata(zone, 30, address(1)));
     let mut out = Vec::new();
     complete(&pending, Some(UpstreamResponse(response)), &mut out);
-    let answer = Message::from_vec(&out).expect("a message");
+    let answer = read(&out);
     let expected = Record::from_rdata(name("www.example.com"), 30, address(1));
     assert_eq!(answer.answers, [expected]);
 
@@ -198,7 +192,7 @@ fn long_answers_are_cut() {
     for limit in [512, 700, 1232] {
         let pending = pending(false, limit);
         let (_, cut) = complete(&pending, response(records(200), Vec::new()), &mut out);
-        let answer = Message::from_vec(&out).expect("a message");
+        let answer = read(&out);
         assert!(cut && answer.metadata.truncation && answer.edns.is_some());
         let most = usize::from(limit);
         assert!(
@@ -208,7 +202,7 @@ fn long_answers_are_cut() {
         );
         // Additional records are left out without a word.
         let (_, cut) = complete(&pending, response(records(1), records(200)), &mut out);
-        let answer = Message::from_vec(&out).expect("a message");
+        let answer = read(&out);
         assert!(!cut && !answer.metadata.truncation);
         assert_eq!((answer.answers.len(), answer.additionals.len()), (1, 0));
     }
@@ -220,7 +214,7 @@ fn long_answers_are_cut() {
         response(vec![impossible], Vec::new()),
         &mut out,
     );
-    let answer = Message::from_vec(&out).expect("a message");
+    let answer = read(&out);
     assert_eq!(code, Code::SERV_FAIL);
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
 }
@@ -235,11 +229,11 @@ proptest! {
     ) {
         let pending = pending(flattened, limit);
         let asked = ForwardedQuery::new(&pending, &mut fastrand::Rng::with_seed(1), true);
-        let mut response = Message::from_vec(&asked.bytes).expect("a message").into_response();
+        let mut response = read(&asked.bytes).into_response();
         for last in 0..4 {
             response.add_answer(Record::from_rdata(response.queries[0].name.clone(), 60, address(last)));
         }
-        let mut bytes = response.to_vec().expect("a message");
+        let mut bytes = wire(&response);
         for (index, value) in damage {
             let index = 12 + index.index(bytes.len() - 12);
             bytes[index] = value;

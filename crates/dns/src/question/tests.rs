@@ -1,4 +1,5 @@
 use super::*;
+use crate::probe::wire;
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
     rr::{Name, RecordType as Type, rdata::opt::EdnsOption},
@@ -190,7 +191,7 @@ proptest! {
     /// Whatever another implementation writes is read as what it meant.
     #[test]
     fn questions_of_another_implementation_are_understood(message in arbitrary_message()) {
-        let bytes = message.to_vec().expect("a message");
+        let bytes = wire(&message);
         let question = Question::read(&bytes).expect("a question");
         let (asked, header) = (&message.queries[0], question.header);
         prop_assert_eq!(header.id, message.metadata.id);
@@ -199,7 +200,7 @@ proptest! {
         let labels = crate::name::parents(question.name).filter_map(crate::name::first_label);
         let name = Name::from_labels(labels).expect("a name");
         prop_assert!(name.eq_case(&asked.name));
-        prop_assert_eq!(question.kind.0, u16::from(asked.query_type));
+        prop_assert_eq!(question.kind, asked.query_type);
         prop_assert_eq!(question.class, u16::from(asked.query_class));
         prop_assert_eq!(question.edns.is_some(), message.edns.is_some());
         if let (Some(found), Some(meant)) = (question.edns, &message.edns) {
@@ -217,7 +218,7 @@ proptest! {
         end in any::<prop::sample::Index>(),
         is_cut: bool,
     ) {
-        let mut bytes = message.to_vec().expect("a message");
+        let mut bytes = wire(&message);
         for (index, value) in damage {
             let index = index.index(bytes.len());
             bytes[index] = value;
@@ -231,7 +232,7 @@ proptest! {
             // framed well may still say nonsense.
             if let Ok(read) = read {
                 prop_assert_eq!(read.queries.len(), 1);
-                prop_assert_eq!(u16::from(read.queries[0].query_type), question.kind.0);
+                prop_assert_eq!(read.queries[0].query_type, question.kind);
                 let labels = read.queries[0].name.iter().map(<[u8]>::len).sum::<usize>();
                 let own = crate::name::parents(question.name).count();
                 prop_assert_eq!(labels + own, question.name.len());

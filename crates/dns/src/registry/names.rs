@@ -3,7 +3,7 @@
 use super::{Config, pool::Pool};
 use crate::{
     name::{Key, Name, parents},
-    reply::Soa,
+    reply::Authority,
 };
 use arc_swap::{ArcSwap, Guard};
 use std::{
@@ -70,38 +70,6 @@ pub(super) enum NodeData {
     NameServer,
     /// A service.
     Service(Arc<ServiceEntry>),
-}
-
-/// A zone, which is a namespace.
-pub(super) struct Authority {
-    name: Name,
-    pub(super) name_server: Name,
-    contact: Name,
-    negative_ttl: u32,
-}
-
-impl Authority {
-    fn of(namespace: &Namespace) -> Option<Self> {
-        let name = Name::parse(&namespace.name)?;
-        Some(Self {
-            // Names that grow too long by this are not worth a zone less.
-            name_server: Name::under("ns", &name).unwrap_or_else(|| name.clone()),
-            contact: Name::under("hostmaster", &name).unwrap_or_else(|| name.clone()),
-            negative_ttl: namespace.soa_ttl.unwrap_or(NEGATIVE_TTL),
-            name,
-        })
-    }
-
-    /// The SOA record. Its serial is the revision, so that it grows with each change.
-    pub(super) fn soa(&self, revision: u64) -> Soa<'_> {
-        Soa {
-            zone: &self.name,
-            name_server: &self.name_server,
-            contact: &self.contact,
-            serial: revision as u32,
-            ttl: self.negative_ttl,
-        }
-    }
 }
 
 /// The TTL of each type that a service publishes.
@@ -227,9 +195,8 @@ impl Names {
                     let known = before.service_entries.get(&address);
                     let is_http = namespace.kind == NamespaceType::HTTP;
                     let service_entry = tree.add_service(namespace, service, |name, zone| {
-                        let known = known.filter(|service_entry| {
-                            service_entry.zone.negative_ttl == zone.negative_ttl
-                        });
+                        let known =
+                            known.filter(|service_entry| service_entry.zone.ttl == zone.ttl);
                         match known {
                             Some(service_entry) => Some(service_entry.clone()),
                             None => ServiceEntry::of(scope, service, name, zone, is_http, index)
@@ -296,14 +263,16 @@ impl NameTree {
     }
 
     fn add_zone(&mut self, namespace: &Namespace) {
-        let Some(zone) = Authority::of(namespace) else {
+        let Some(name) = Name::parse(&namespace.name) else {
             tracing::debug!(
                 namespace = &*namespace.name,
                 "not a domain name, so not in DNS"
             );
             return;
         };
-        let key = zone.name.key();
+        let key = name.key();
+        let ttl = namespace.soa_ttl.unwrap_or(NEGATIVE_TTL);
+        let zone = Authority::new(name, "ns", ttl);
         self.nodes
             .entry(key.as_bytes().into())
             .or_insert_with(|| Node {

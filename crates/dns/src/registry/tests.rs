@@ -125,8 +125,17 @@ impl Sample {
         })))
     }
 
+    fn healthy(&mut self, at: &str, id: &str, attributes: &[(&str, &str)]) -> &mut Self {
+        self.instance(at, id, attributes, Health::Healthy)
+    }
+
     fn v4(&mut self, at: &str, id: &str, address: &str) -> &mut Self {
-        self.instance(at, id, &[("AWS_INSTANCE_IPV4", address)], Health::Healthy)
+        self.healthy(at, id, &[("AWS_INSTANCE_IPV4", address)])
+    }
+
+    fn unhealthy_v4(&mut self, at: &str, id: &str, address: &str) -> &mut Self {
+        let attributes = [("AWS_INSTANCE_IPV4", address)];
+        self.instance(at, id, &attributes, Health::Unhealthy)
     }
 
     fn registry(&self, config: Config) -> Arc<Registry> {
@@ -159,14 +168,13 @@ fn names_exist_where_records_are_and_between() {
         .v4("Front@Color.local", "i", "10.0.0.1")
         .v4("a.b@Color.local", "i", "10.0.0.2")
         .v4("api@Color.local", "i", "10.0.0.3")
-        .instance(
+        .healthy(
             "_http._tcp@Color.local",
             "10.0.0.9",
             &[
                 ("AWS_INSTANCE_IPV4", "10.0.0.9"),
                 ("AWS_INSTANCE_PORT", "8080"),
             ],
-            Health::Healthy,
         );
     let srv = "SRV 1 1 8080 10.0.0.9._http._tcp.Color.local. 30 + A 10.0.0.9 30";
     let table = [
@@ -221,9 +229,7 @@ fn multivalue_answers_with_up_to_eight_healthy_instances() {
         sample.v4("s@n", &format!("i{last}"), &format!("10.0.0.{last}"));
     }
     for last in 100..140 {
-        let address = format!("10.0.0.{last}");
-        let attributes = [("AWS_INSTANCE_IPV4", address.as_str())];
-        sample.instance("s@n", &format!("i{last}"), &attributes, Health::Unhealthy);
+        sample.unhealthy_v4("s@n", &format!("i{last}"), &format!("10.0.0.{last}"));
     }
     let registry = sample.registry(Config::default());
     let mut seen = BTreeSet::new();
@@ -241,9 +247,7 @@ fn without_a_healthy_instance_all_are_answered() {
     let mut sample = Sample::new();
     sample.private("n").service("s@n", &[Published::A], None);
     for last in 1..=2 {
-        let address = format!("10.0.0.{last}");
-        let attributes = [("AWS_INSTANCE_IPV4", address.as_str())];
-        sample.instance("s@n", &format!("i{last}"), &attributes, Health::Unhealthy);
+        sample.unhealthy_v4("s@n", &format!("i{last}"), &format!("10.0.0.{last}"));
     }
     assert_eq!(
         sample.ask("s.n", RecordType::A),
@@ -275,46 +279,37 @@ fn aliases_are_answered_for_every_type() {
         .private("n")
         .service("c@n", &[Published::CNAME], Some(RoutingPolicy::Weighted))
         .service("elb@n", &[Published::A], Some(RoutingPolicy::Weighted))
-        .instance(
-            "c@n",
-            "i",
-            &[("AWS_INSTANCE_CNAME", "example.com")],
-            Health::Healthy,
-        )
-        .instance(
-            "elb@n",
-            "i",
-            &[("AWS_ALIAS_DNS_NAME", "lb.example.com.")],
-            Health::Healthy,
-        );
-    assert_eq!(sample.ask("c.n", RecordType::A), "CNAME example.com. 30");
-    assert_eq!(
-        sample.ask("c.n", RecordType::CNAME),
-        "CNAME example.com. 30"
-    );
-    assert_eq!(sample.ask("c.n", RecordType::ANY), "CNAME example.com. 30");
-    assert_eq!(sample.ask("c.n", RecordType::AAAA), "CNAME example.com. 30");
+        .healthy("c@n", "i", &[("AWS_INSTANCE_CNAME", "example.com")])
+        .healthy("elb@n", "i", &[("AWS_ALIAS_DNS_NAME", "lb.example.com.")]);
+    for kind in [
+        RecordType::A,
+        RecordType::CNAME,
+        RecordType::ANY,
+        RecordType::AAAA,
+    ] {
+        assert_eq!(sample.ask("c.n", kind), "CNAME example.com. 30", "{kind}");
+    }
 }
 
 #[test]
 fn an_alias_shows_its_targets_addresses_as_its_own() {
-    let alias = |target: &'static str| [("AWS_ALIAS_DNS_NAME", target)];
     let mut sample = Sample::new();
+    sample.private("n").service("lb@n", &[Published::A], None);
+    for (name, target) in [
+        ("in", "LB.n."),
+        ("gone", "nobody.n"),
+        ("out", "lb.example.com"),
+        ("circle", "circle.n"),
+        ("mixed", "lb.n"),
+    ] {
+        let at = format!("{name}@n");
+        sample
+            .service(&at, &[Published::A], Some(RoutingPolicy::Weighted))
+            .healthy(&at, "i", &[("AWS_ALIAS_DNS_NAME", target)]);
+    }
     sample
-        .private("n")
-        .service("in@n", &[Published::A], Some(RoutingPolicy::Weighted))
-        .service("gone@n", &[Published::A], Some(RoutingPolicy::Weighted))
-        .service("out@n", &[Published::A], Some(RoutingPolicy::Weighted))
-        .service("circle@n", &[Published::A], Some(RoutingPolicy::Weighted))
-        .service("mixed@n", &[Published::A], Some(RoutingPolicy::Weighted))
-        .service("lb@n", &[Published::A], None)
         .v4("lb@n", "i", "10.0.0.1")
-        .v4("mixed@n", "j", "10.0.0.2")
-        .instance("in@n", "i", &alias("LB.n."), Health::Healthy)
-        .instance("gone@n", "i", &alias("nobody.n"), Health::Healthy)
-        .instance("out@n", "i", &alias("lb.example.com"), Health::Healthy)
-        .instance("circle@n", "i", &alias("circle.n"), Health::Healthy)
-        .instance("mixed@n", "i", &alias("lb.n"), Health::Healthy);
+        .v4("mixed@n", "j", "10.0.0.2");
     let registry = sample.registry(Config::default());
     let alone = Probe::new(registry.clone()).alone();
     for (name, kind, expected) in [
@@ -406,14 +401,13 @@ fn http_namespaces_have_names_only_when_asked_for() {
         .namespace("web", NamespaceType::HTTP)
         .namespace("not a/../name", NamespaceType::HTTP)
         .service("s@web", &[], None)
-        .instance(
+        .healthy(
             "s@web",
             "i",
             &[
                 ("AWS_INSTANCE_IPV4", "10.0.0.1"),
                 ("AWS_INSTANCE_PORT", "80"),
             ],
-            Health::Healthy,
         );
     assert_eq!(sample.ask("s.web", RecordType::A), "not mine");
     let config = Config {
@@ -487,20 +481,36 @@ fn the_name_server_has_its_addresses() {
     assert_eq!(ask(&registry, "ns.n", RecordType::AAAA, 1), "nodata 15");
 }
 
+/// A registry over views that change.
+struct Changing {
+    current: Arc<ArcSwap<View>>,
+    registry: Arc<Registry>,
+}
+
+impl Changing {
+    fn new() -> Self {
+        let current = Arc::new(ArcSwap::from_pointee(View::default()));
+        let view = current.clone();
+        let registry = Registry::over(move || view.load_full(), Config::default());
+        Self {
+            current,
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// The answer when the view is this.
+    fn ask(&self, sample: &Sample, name: &str, kind: RecordType) -> String {
+        self.current.store(Arc::new(sample.view.clone()));
+        ask(&self.registry, name, kind, 1)
+    }
+}
+
 #[test]
 fn every_change_is_answered_at_once() {
-    let current = Arc::new(ArcSwap::from_pointee(View::default()));
-    let registry = {
-        let current = current.clone();
-        Arc::new(Registry::over(
-            move || current.load_full(),
-            Config::default(),
-        ))
-    };
+    let changing = Changing::new();
     let mut sample = Sample::new();
     let expect = |sample: &Sample, expected: &str| {
-        current.store(Arc::new(sample.view.clone()));
-        assert_eq!(ask(&registry, "s.n", RecordType::A, 1), expected);
+        assert_eq!(changing.ask(sample, "s.n", RecordType::A), expected);
     };
     expect(&sample, "not mine");
     expect(sample.private("n"), "nxdomain 15");
@@ -508,15 +518,10 @@ fn every_change_is_answered_at_once() {
     expect(sample.v4("s@n", "i", "10.0.0.1"), "A 10.0.0.1 30");
     expect(sample.v4("s@n", "i", "10.0.0.2"), "A 10.0.0.2 30");
     expect(sample.private("other"), "A 10.0.0.2 30");
-    let moved = [("AWS_INSTANCE_IPV4", "10.0.0.3")];
-    expect(
-        sample.instance("s@n", "j", &moved, Health::Healthy),
-        "A 10.0.0.2 30, A 10.0.0.3 30",
-    );
-    expect(
-        sample.instance("s@n", "j", &moved, Health::Unhealthy),
-        "A 10.0.0.2 30",
-    );
+    let both = "A 10.0.0.2 30, A 10.0.0.3 30";
+    expect(sample.v4("s@n", "j", "10.0.0.3"), both);
+    let moved = sample.unhealthy_v4("s@n", "j", "10.0.0.3");
+    expect(moved, "A 10.0.0.2 30");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 use super::*;
-use crate::record::{Records, srv_data};
+use crate::{
+    probe::{read, wire},
+    record::{Records, srv_data},
+};
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
     rr::{self, RData, RecordType as Type, rdata},
@@ -54,7 +57,7 @@ proptest! {
             edns.set_max_payload(payload).set_dnssec_ok(dnssec_ok);
             question.set_edns(edns);
         }
-        let bytes = question.to_vec().expect("a message");
+        let bytes = wire(&question);
         let question = Question::read(&bytes).expect("a question");
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
         let mut out = vec![9; 9];
@@ -89,13 +92,13 @@ proptest! {
             }
         }
         if is_negative {
-            reply.negative(&Soa {
-                zone: &zone,
-                name_server: &asked,
-                contact: &zone,
-                serial: 42,
+            let authority = Authority {
+                zone: zone.clone(),
+                name_server: asked.clone(),
+                contact: zone.clone(),
                 ttl: 15,
-            });
+            };
+            reply.negative(&authority, 42);
         }
         for (name, octets) in &additionals {
             reply.additional_of(name, 5, IpAddr::from(*octets));
@@ -104,7 +107,7 @@ proptest! {
         let cut = reply.finish(Code::NX_DOMAIN, true, false);
 
         prop_assert!(out.len() <= most);
-        let read = Message::from_vec(&out).expect("a well-formed answer");
+        let read = read(&out);
         prop_assert_eq!(read.metadata.truncation, cut);
         prop_assert_eq!(read.metadata.response_code, hickory_proto::op::ResponseCode::NXDomain);
         prop_assert!(read.queries[0].name.eq_case(&theirs(&asked)));
@@ -138,7 +141,7 @@ fn names_that_end_alike_are_pointers() {
     let mut question = Message::new(7, MessageType::Query, OpCode::Query);
     let asked = Name::parse("Web.Color.Local").expect("a name");
     question.add_query(Query::query(theirs(&asked), Type::A));
-    let bytes = question.to_vec().expect("a message");
+    let bytes = wire(&question);
     let question = Question::read(&bytes).unwrap_or_else(|fault| panic!("{fault:?}"));
     for (name, expected) in [
         ("web.color.local", b"\xc0\x0c".as_slice()),

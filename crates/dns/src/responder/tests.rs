@@ -1,9 +1,9 @@
 use super::*;
 use crate::{
     metrics::Shard,
-    probe::{name, question},
+    probe::{name, question, read, wire},
     record::Records,
-    reply::Soa,
+    reply::Authority,
 };
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, ResponseCode},
@@ -28,14 +28,7 @@ impl Zone for Example {
         let &[label, b"test"] = &labels[..] else {
             return Verdict::NotMine;
         };
-        let apex = own("test");
-        let soa = Soa {
-            zone: &apex,
-            name_server: &apex,
-            contact: &apex,
-            serial: 1,
-            ttl: 15,
-        };
+        let authority = Authority::new(own("test"), "ns", 15);
         let alias = |reply: &mut Reply<'_>, to: &str| {
             reply.alias(5, &own(to));
             match query.wants(RecordType::CNAME) {
@@ -77,12 +70,12 @@ impl Zone for Example {
             b"secretly" => alias(reply, "secret.test"),
             b"stand" => Verdict::Flatten(Target(own("one.test")), 60),
             b"one" => {
-                reply.negative(&soa);
+                reply.negative(&authority, 1);
                 Verdict::NoData
             }
             b"secret" => Verdict::Refused,
             _ => {
-                reply.negative(&soa);
+                reply.negative(&authority, 1);
                 Verdict::NxDomain
             }
         }
@@ -102,11 +95,11 @@ fn respond(responder: &Responder, bytes: &[u8], transport: Transport, out: &mut 
 }
 
 fn ask(responder: &Responder, message: &Message, transport: Transport) -> Message {
-    let bytes = message.to_vec().expect("a message");
+    let bytes = wire(message);
     let mut out = vec![1, 2, 3];
     let step = respond(responder, &bytes, transport, &mut out);
     assert!(matches!(step, Step::Reply));
-    let answer = Message::from_vec(&out).expect("a well-formed answer");
+    let answer = read(&out);
     assert_eq!(answer.metadata.id, message.metadata.id);
     assert_eq!(answer.metadata.message_type, MessageType::Response);
     answer
@@ -165,48 +158,30 @@ fn answers_carry_code_records_and_authority() {
 
 #[test]
 fn what_is_no_question_is_told_so_or_ignored() {
-    let mut status = question("one.test", Type::A);
-    status.metadata.op_code = OpCode::Status;
-    assert_eq!(
-        ask(&responder(false), &status, Transport::Udp)
-            .metadata
-            .response_code,
-        ResponseCode::NotImp
-    );
-    for opcode in [OpCode::Notify, OpCode::Update] {
-        let mut other = status.clone();
-        other.metadata.op_code = opcode;
-        let answer = ask(&responder(false), &other, Transport::Udp);
-        assert_eq!(answer.metadata.op_code, opcode);
-        assert_eq!(answer.metadata.response_code, ResponseCode::NotImp);
+    let with_opcode = |opcode| move |message: &mut Message| message.metadata.op_code = opcode;
+    let table: [(&dyn Fn(&mut Message), ResponseCode); 6] = [
+        (&with_opcode(OpCode::Status), ResponseCode::NotImp),
+        (&with_opcode(OpCode::Notify), ResponseCode::NotImp),
+        (&with_opcode(OpCode::Update), ResponseCode::NotImp),
+        (
+            &|message| message.queries.push(message.queries[0].clone()),
+            ResponseCode::FormErr,
+        ),
+        (&|message| message.queries.clear(), ResponseCode::FormErr),
+        (
+            &|message| message.queries[0].query_class = DNSClass::CH,
+            ResponseCode::Refused,
+        ),
+    ];
+    for (change, code) in table {
+        let mut message = question("one.test", Type::A);
+        change(&mut message);
+        for can_forward in [false, true] {
+            let answer = ask(&responder(can_forward), &message, Transport::Udp);
+            assert_eq!(answer.metadata.response_code, code, "{message}");
+            assert_eq!(answer.metadata.op_code, message.metadata.op_code);
+        }
     }
-
-    let mut two = question("one.test", Type::A);
-    two.add_query(two.queries[0].clone());
-    assert_eq!(
-        ask(&responder(false), &two, Transport::Udp)
-            .metadata
-            .response_code,
-        ResponseCode::FormErr
-    );
-
-    let mut none = question("one.test", Type::A);
-    none.queries.clear();
-    assert_eq!(
-        ask(&responder(false), &none, Transport::Udp)
-            .metadata
-            .response_code,
-        ResponseCode::FormErr
-    );
-
-    let mut chaos = question("version.bind", Type::TXT);
-    chaos.queries[0].query_class = DNSClass::CH;
-    assert_eq!(
-        ask(&responder(true), &chaos, Transport::Udp)
-            .metadata
-            .response_code,
-        ResponseCode::Refused
-    );
 
     let mut late = question("one.test", Type::A);
     let mut edns = Edns::new();
@@ -217,22 +192,17 @@ fn what_is_no_question_is_told_so_or_ignored() {
     assert_eq!(u16::from(answer.metadata.response_code), 16);
     assert_eq!(answer.edns.expect("EDNS").version(), 0);
 
-    let mut cut = question("one.test", Type::A).to_vec().expect("a message");
-    cut.truncate(20);
+    let cut = &wire(&question("one.test", Type::A))[..20];
     let mut out = Vec::new();
     let responder = responder(false);
-    assert!(matches!(
-        respond(&responder, &cut, Transport::Udp, &mut out),
-        Step::Reply
-    ));
-    let answer = Message::from_vec(&out).expect("an answer");
-    assert_eq!(
-        (answer.metadata.id, answer.metadata.response_code),
-        (4711, ResponseCode::FormErr)
-    );
+    let step = respond(&responder, cut, Transport::Udp, &mut out);
+    assert!(matches!(step, Step::Reply));
+    let found = read(&out).metadata;
+    let expected = (4711, ResponseCode::FormErr);
+    assert_eq!((found.id, found.response_code), expected);
 
     let answer = question("one.test", Type::A).into_response();
-    for bytes in [&answer.to_vec().expect("a message")[..], b"", b"short"] {
+    for bytes in [&wire(&answer)[..], b"", b"short"] {
         let step = respond(&responder, bytes, Transport::Udp, &mut out);
         assert!(matches!(step, Step::Ignore));
     }
@@ -255,14 +225,14 @@ fn long_answers_are_cut_over_udp_and_whole_over_tcp() {
         "{}",
         cut.answers.len()
     );
-    assert!(cut.to_vec().expect("a message").len() <= 512);
+    assert!(wire(&cut).len() <= 512);
 
     for (offered, most) in [(0, 512), (700, 700), (65_535, 1232)] {
         let mut edns = Edns::new();
         edns.set_max_payload(offered);
         plain.set_edns(edns);
         let answer = ask(&responder, &plain, Transport::Udp);
-        let length = answer.to_vec().expect("a message").len();
+        let length = wire(&answer).len();
         assert!(length <= most && length + 16 > most, "{length} of {most}");
         assert!(answer.edns.is_some() && answer.metadata.truncation);
     }
@@ -290,13 +260,9 @@ fn unknown_names_are_forwarded_when_asked_for() {
     let responder = responder(true);
     let forward = |message: &Message| {
         let mut out = Vec::new();
-        let bytes = message.to_vec().expect("a message");
-        match respond(&responder, &bytes, Transport::Udp, &mut out) {
+        match respond(&responder, &wire(message), Transport::Udp, &mut out) {
             Step::Forward(pending) => Ok(*pending),
-            _ => Err(Message::from_vec(&out)
-                .expect("an answer")
-                .metadata
-                .response_code),
+            _ => Err(read(&out).metadata.response_code),
         }
     };
     let mut message = question("Example.com", Type::A);
@@ -305,7 +271,7 @@ fn unknown_names_are_forwarded_when_asked_for() {
     assert_eq!(pending.hops, 7u64.to_be_bytes());
     let mut out = Vec::new();
     responder.finish(&pending, None, &responder.metrics.shard(), &mut out);
-    let failed = Message::from_vec(&out).expect("an answer");
+    let failed = read(&out);
     assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
     assert!(failed.metadata.recursion_available);
     let counted = ["type=\"A\"", "code=\"SERVFAIL\"", "view=\"\""];
@@ -320,44 +286,49 @@ fn unknown_names_are_forwarded_when_asked_for() {
     let pending =
         forward(&question("outward.test", Type::A)).unwrap_or_else(|code| panic!("{code}"));
     assert_eq!(pending.target.to_string(), "example.com.");
-    let partial = Message::from_vec(&pending.partial).expect("a message");
+    let partial = read(&pending.partial);
     assert_eq!(partial.answers[0].record_type(), Type::CNAME);
     assert_eq!(partial.queries[0].name, name("outward.test"));
 }
 
 #[test]
 fn a_resolver_says_that_a_name_which_nobody_knows_does_not_exist() {
-    let mut alone = responder(false);
-    alone.is_resolver = true;
-    for text in ["colorap", "colorap.example"] {
-        let mut message = question(text, Type::A);
-        let answer = ask(&alone, &message, Transport::Udp);
-        assert_eq!(
-            answer.metadata.response_code,
+    let resolver = |can_forward| {
+        let mut responder = responder(can_forward);
+        responder.is_resolver = true;
+        responder
+    };
+    let forwarding = resolver(true);
+    for (responder, text, recursive, expected) in [
+        (&resolver(false), "colorap", true, ResponseCode::NXDomain),
+        (&resolver(false), "colorap", false, ResponseCode::Refused),
+        (
+            &resolver(false),
+            "colorap.example",
+            true,
             ResponseCode::NXDomain,
-            "{text}"
-        );
-        message.metadata.recursion_desired = false;
-        let answer = ask(&alone, &message, Transport::Udp);
-        assert_eq!(
-            answer.metadata.response_code,
+        ),
+        (
+            &resolver(false),
+            "colorap.example",
+            false,
             ResponseCode::Refused,
-            "{text}"
+        ),
+        // Names of one label are not forwarded.
+        (&forwarding, "colorap", true, ResponseCode::NXDomain),
+    ] {
+        let mut message = question(text, Type::A);
+        message.metadata.recursion_desired = recursive;
+        let answer = ask(responder, &message, Transport::Udp);
+        assert_eq!(
+            answer.metadata.response_code, expected,
+            "{text} {recursive}"
         );
     }
-
-    let mut forwarding = responder(true);
-    forwarding.is_resolver = true;
-    let answer = ask(&forwarding, &question("colorap", Type::A), Transport::Udp);
-    assert_eq!(
-        answer.metadata.response_code,
-        ResponseCode::NXDomain,
-        "not forwarded"
-    );
     let message = question("colorap.example", Type::A);
     let mut out = Vec::new();
-    let bytes = message.to_vec().expect("a message");
-    let Step::Forward(pending) = respond(&forwarding, &bytes, Transport::Udp, &mut out) else {
+    let Step::Forward(pending) = respond(&forwarding, &wire(&message), Transport::Udp, &mut out)
+    else {
         panic!("it is forwarded");
     };
     for (response, expected) in [
@@ -371,7 +342,7 @@ fn a_resolver_says_that_a_name_which_nobody_knows_does_not_exist() {
             UpstreamResponse(response)
         });
         forwarding.finish(&pending, response, &forwarding.metrics.shard(), &mut out);
-        let answer = Message::from_vec(&out).expect("an answer");
+        let answer = read(&out);
         assert_eq!(answer.metadata.response_code, expected);
     }
 }
@@ -384,9 +355,8 @@ fn a_question_that_comes_back_is_not_forwarded_again() {
         let mut edns = Edns::new();
         edns.options_mut().insert(EdnsOption::Unknown(65_360, hops));
         message.set_edns(edns);
-        let bytes = message.to_vec().expect("a message");
         let mut out = Vec::new();
-        let step = respond(&responder, &bytes, Transport::Udp, &mut out);
+        let step = respond(&responder, &wire(&message), Transport::Udp, &mut out);
         matches!(step, Step::Forward(_))
     };
     assert!(came_through(8u64.to_be_bytes().to_vec()));
@@ -419,32 +389,16 @@ fn what_a_client_offers_comes_back_as_it_should() {
 
 #[test]
 fn names_after_an_alias_belong_to_its_target() {
-    let answer = ask(
-        &responder(false),
-        &question("Alias.Test", Type::A),
-        Transport::Udp,
-    );
-    let owners: Vec<_> = answer
-        .answers
-        .iter()
-        .map(|record| record.name.to_string())
-        .collect();
-    assert_eq!(owners, ["Alias.Test.", "One.Test."]);
+    let ask = |text, kind| ask(&responder(false), &question(text, kind), Transport::Udp);
+    let answer = ask("Alias.Test", Type::A);
+    let owners = answer.answers.iter().map(|record| record.name.to_string());
+    assert_eq!(owners.collect::<Vec<_>>(), ["Alias.Test.", "One.Test."]);
     assert_eq!(answer.answers[0].data.to_string(), "One.Test.");
-    let negative = ask(
-        &responder(false),
-        &question("alias.test", Type::AAAA),
-        Transport::Udp,
-    );
+    let negative = ask("alias.test", Type::AAAA);
     assert_eq!(negative.authorities[0].name, name("test"));
-    let stand = ask(
-        &responder(false),
-        &question("stand.test", Type::A),
-        Transport::Udp,
-    );
     let address = RData::A(A(Ipv4Addr::new(10, 0, 0, 0)));
     assert_eq!(
-        stand.answers,
+        ask("stand.test", Type::A).answers,
         [Record::from_rdata(name("stand.test"), 5, address)]
     );
 }
@@ -458,7 +412,7 @@ fn check(bytes: &[u8], transport: Transport, can_forward: bool) {
         Step::Reply => {}
         Step::Forward(pending) => responder.finish(&pending, None, &Shard::unshared(), &mut out),
     }
-    let answer = Message::from_vec(&out).expect("a well-formed answer");
+    let answer = read(&out);
     assert_eq!(answer.metadata.id.to_be_bytes(), bytes[..2]);
     assert_eq!(answer.metadata.message_type, MessageType::Response);
     assert!(transport == Transport::Tcp || out.len() <= 1232);
@@ -492,7 +446,7 @@ proptest! {
             edns.set_max_payload(payload);
             message.set_edns(edns);
         }
-        let mut bytes = message.to_vec().expect("a message");
+        let mut bytes = wire(&message);
         for (index, value) in damage {
             let index = index.index(bytes.len());
             bytes[index] = value;

@@ -5,19 +5,20 @@
 
 use super::{Server, random};
 use crate::{
+    limit::ClientLimit,
     metrics::Shard,
     reply::Transport,
     responder::{Client, Step},
 };
 use fastrand::Rng;
-use parking_lot::Mutex;
-use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
+use tombolo_telemetry::Outage;
 
 /// Open connections, at most.
 const MAX_CONNECTIONS: usize = 512;
@@ -37,68 +38,30 @@ const MAX_QUERY_LEN: usize = 4096;
 /// Bytes of responses that are buffered before they are written.
 const MAX_UNWRITTEN: usize = 65_536;
 
-/// The open connections by client.
-#[derive(Default)]
-struct ConnectionTable {
-    count: usize,
-    by_client: HashMap<IpAddr, usize>,
-}
-
-/// The right to one connection; dropping it gives the right back.
-struct ConnectionPermit {
-    table: Arc<Mutex<ConnectionTable>>,
-    client: IpAddr,
-}
-
-impl ConnectionPermit {
-    fn acquire(table: &Arc<Mutex<ConnectionTable>>, client: IpAddr) -> Option<Self> {
-        let mut connections = table.lock();
-        let own = connections
-            .by_client
-            .get(&client)
-            .copied()
-            .unwrap_or_default();
-        if connections.count >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_PER_CLIENT {
-            return None;
-        }
-        connections.count += 1;
-        connections.by_client.insert(client, own + 1);
-        let table = table.clone();
-        Some(Self { table, client })
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let mut connections = self.table.lock();
-        connections.count -= 1;
-        if let Some(own) = connections.by_client.get_mut(&self.client) {
-            *own -= 1;
-            if *own == 0 {
-                connections.by_client.remove(&self.client);
-            }
-        }
-    }
-}
-
 /// Accepts connections for as long as it is polled.
 pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
-    let table = Arc::<Mutex<ConnectionTable>>::default();
+    let limit = ClientLimit::new(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT);
     let shard = server.responder.metrics.shard();
     let mut connections = JoinSet::new();
+    let mut outage = Outage::default();
     loop {
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // A client that is gone already, or no file descriptor left; wait for one to be freed.
-                tracing::debug!(%error, "cannot accept");
+                if outage.begins() {
+                    tracing::warn!(%error, "cannot accept DNS connections");
+                }
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
             }
         };
+        if let Some(failures) = outage.ended() {
+            tracing::info!(failures, "accepting DNS connections again");
+        }
         while connections.try_join_next().is_some() {}
-        let Some(permit) = ConnectionPermit::acquire(&table, client.ip()) else {
-            server.responder.metrics.tcp_overflows.add();
+        let Some(permit) = limit.acquire(client.ip()) else {
+            server.responder.metrics.tcp_overflows.inc();
             continue;
         };
         let connection = Connection {

@@ -1,12 +1,12 @@
 use super::*;
 use crate::{
     name::{first_label, parents},
-    probe::name,
+    probe::{self, name, read as message, wire},
     reply::Reply,
     zone::{Query, Verdict},
 };
 use hickory_proto::{
-    op::{self, Message, MessageType, OpCode, ResponseCode},
+    op::{Message, ResponseCode},
     rr::{RData, Record, RecordType, rdata::A},
 };
 use std::{
@@ -49,21 +49,39 @@ struct Running {
     _stop: oneshot::Sender<()>,
 }
 
-/// Sockets for UDP and TCP on the same free port.
-async fn sockets() -> (UdpSocket, TcpListener) {
+/// Waits for something that must happen soon.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    let waited = timeout(Duration::from_secs(30), what).await;
+    waited.expect("it happens in time")
+}
+
+/// A UDP socket on a free port, and its address.
+async fn udp_socket() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+/// Sockets for UDP and TCP on the same free port, and their address.
+async fn sockets() -> (UdpSocket, TcpListener, SocketAddr) {
     loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        let address = udp.local_addr().expect("an address");
+        let (udp, address) = udp_socket().await;
         // Somebody else may have the same number for TCP.
         if let Ok(tcp) = TcpListener::bind(address).await {
-            return (udp, tcp);
+            return (udp, tcp, address);
         }
     }
 }
 
 async fn start(domain: &'static str, forward: Option<Forwarder>) -> Running {
-    let (udp, tcp) = sockets().await;
+    let (udp, tcp, _) = sockets().await;
     serve(udp, tcp, domain, forward)
+}
+
+/// A server that forwards to this upstream.
+async fn start_before(upstream: SocketAddr, wait: Duration) -> Running {
+    let forwarder = Forwarder::new(vec![upstream]).timeout(wait);
+    start("here", Some(forwarder)).await
 }
 
 fn serve(
@@ -87,27 +105,20 @@ fn serve(
 }
 
 fn question(name: &str) -> Message {
-    let mut message = Message::new(
-        op::Message::query().metadata.id,
-        MessageType::Query,
-        OpCode::Query,
-    );
-    message.metadata.recursion_desired = true;
-    message.add_query(op::Query::query(self::name(name), RecordType::A));
+    let mut message = probe::question(name, RecordType::A);
+    message.metadata.id = fastrand::u16(..);
     message
 }
 
 async fn over_udp(server: SocketAddr, question: &Message) -> Message {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let (socket, _) = udp_socket().await;
     socket.connect(server).await.expect("a route");
-    let bytes = question.to_vec().expect("a message");
     let mut answer = vec![0; 4096];
     // A datagram may be lost even here when the machine is busy: ask again, as every client does.
     for _ in 0..10 {
-        socket.send(&bytes).await.expect("room to send");
+        socket.send(&wire(question)).await.expect("room to send");
         if let Ok(length) = timeout(Duration::from_secs(3), socket.recv(&mut answer)).await {
-            let answer =
-                Message::from_vec(&answer[..length.expect("an answer")]).expect("a message");
+            let answer = message(&answer[..length.expect("an answer")]);
             assert_eq!(answer.metadata.id, question.metadata.id);
             return answer;
         }
@@ -115,30 +126,45 @@ async fn over_udp(server: SocketAddr, question: &Message) -> Message {
     panic!("no answer");
 }
 
-async fn write(stream: &mut TcpStream, question: &Message) {
-    let bytes = question.to_vec().expect("a message");
-    stream
-        .write_u16(bytes.len() as u16)
-        .await
-        .expect("an open connection");
-    stream.write_all(&bytes).await.expect("an open connection");
+async fn connect(server: SocketAddr) -> TcpStream {
+    TcpStream::connect(server).await.expect("a listener")
+}
+
+async fn write(stream: &mut TcpStream, message: &Message) {
+    let bytes = wire(message);
+    let framed = [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat();
+    stream.write_all(&framed).await.expect("an open connection");
 }
 
 async fn read(stream: &mut TcpStream) -> Message {
-    let answer = async {
+    soon(async {
         let mut bytes = vec![0; usize::from(stream.read_u16().await.expect("a length"))];
         stream.read_exact(&mut bytes).await.expect("a message");
-        Message::from_vec(&bytes).expect("a message")
-    };
-    timeout(Duration::from_secs(30), answer)
-        .await
-        .expect("an answer in time")
+        message(&bytes)
+    })
+    .await
 }
 
 async fn over_tcp(server: SocketAddr, question: &Message) -> Message {
-    let mut stream = TcpStream::connect(server).await.expect("a listener");
+    let mut stream = connect(server).await;
     write(&mut stream, question).await;
     read(&mut stream).await
+}
+
+/// A question that an upstream has received, and who asked it.
+async fn received(upstream: &UdpSocket) -> (Message, SocketAddr) {
+    let mut buffer = [0; 4096];
+    let received = soon(upstream.recv_from(&mut buffer)).await;
+    let (length, client) = received.expect("a question");
+    (message(&buffer[..length]), client)
+}
+
+/// What a connection receives until the server closes it.
+async fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let read = soon(stream.read_to_end(&mut rest)).await;
+    read.expect("closed in order");
+    rest
 }
 
 #[tokio::test]
@@ -157,9 +183,7 @@ async fn a_cut_answer_is_whole_over_tcp() {
 #[tokio::test]
 async fn one_connection_carries_many_questions() {
     let server = start("here", None).await;
-    let mut stream = TcpStream::connect(server.address)
-        .await
-        .expect("a listener");
+    let mut stream = connect(server.address).await;
     let questions: Vec<Message> = (1..=20).map(|n| question(&format!("{n}.here"))).collect();
     for question in &questions {
         write(&mut stream, question).await;
@@ -174,20 +198,13 @@ async fn one_connection_carries_many_questions() {
 #[tokio::test]
 async fn a_connection_of_another_protocol_is_closed() {
     let server = start("here", None).await;
-    let mut stream = TcpStream::connect(server.address)
-        .await
-        .expect("a listener");
+    let mut stream = connect(server.address).await;
     // Read as a length of 5 and an answer without a header.
     stream
         .write_all(b"\x00\x05hello")
         .await
         .expect("an open connection");
-    let mut rest = Vec::new();
-    timeout(Duration::from_secs(30), stream.read_to_end(&mut rest))
-        .await
-        .expect("closed in time")
-        .expect("closed in order");
-    assert!(rest.is_empty());
+    assert!(rest(stream).await.is_empty());
 }
 
 #[tokio::test]
@@ -209,18 +226,11 @@ async fn other_names_come_from_upstream() {
 
 #[tokio::test]
 async fn the_next_upstream_is_asked_when_one_is_silent_or_gone() {
-    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let gone = {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        socket.local_addr().expect("an address")
-    };
+    let (_silent, silent) = udp_socket().await;
+    let (_, gone) = udp_socket().await;
     let upstream = start("there", None).await;
-    let upstreams = vec![
-        silent.local_addr().expect("an address"),
-        gone,
-        upstream.address,
-    ];
-    let forwarder = Forwarder::new(upstreams).timeout(Duration::from_millis(500));
+    let forwarder = Forwarder::new(vec![silent, gone, upstream.address]);
+    let forwarder = forwarder.timeout(Duration::from_millis(500));
     let server = start("here", Some(forwarder)).await;
     let answer = over_udp(server.address, &question("2.there")).await;
     assert_eq!(answer.answers.len(), 2);
@@ -228,25 +238,16 @@ async fn the_next_upstream_is_asked_when_one_is_silent_or_gone() {
 
 #[tokio::test]
 async fn own_names_are_answered_while_upstreams_are_silent() {
-    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let upstream = silent.local_addr().expect("an address");
-    let forwarder = Forwarder::new(vec![upstream]).timeout(Duration::from_secs(2));
-    let server = start("here", Some(forwarder)).await;
+    let (silent, upstream) = udp_socket().await;
+    let server = start_before(upstream, Duration::from_secs(2)).await;
     let waiting = tokio::spawn({
         let address = server.address;
         async move { over_tcp(address, &question("1.there")).await }
     });
     // The upstream has the question, so it is being waited for.
-    let mut buffer = [0; 512];
-    let received = timeout(Duration::from_secs(30), silent.recv(&mut buffer)).await;
-    received.expect("forwarded in time").expect("a question");
-    assert_eq!(
-        over_udp(server.address, &question("1.here"))
-            .await
-            .answers
-            .len(),
-        1
-    );
+    received(&silent).await;
+    let own = over_udp(server.address, &question("1.here")).await;
+    assert_eq!(own.answers.len(), 1);
     assert!(!waiting.is_finished());
     let failed = waiting.await.expect("no panic");
     assert_eq!(failed.metadata.response_code, ResponseCode::ServFail);
@@ -255,10 +256,8 @@ async fn own_names_are_answered_while_upstreams_are_silent() {
 
 #[tokio::test]
 async fn two_servers_that_forward_to_each_other_do_not_circle() {
-    let (udp_a, tcp_a) = sockets().await;
-    let (udp_b, tcp_b) = sockets().await;
-    let address_a = udp_a.local_addr().expect("an address");
-    let address_b = udp_b.local_addr().expect("an address");
+    let (udp_a, tcp_a, address_a) = sockets().await;
+    let (udp_b, tcp_b, address_b) = sockets().await;
     let a = serve(udp_a, tcp_a, "a", Some(Forwarder::new(vec![address_b])));
     let b = serve(udp_b, tcp_b, "b", Some(Forwarder::new(vec![address_a])));
     let answer = over_udp(a.address, &question("nobody.knows")).await;
@@ -270,21 +269,14 @@ async fn two_servers_that_forward_to_each_other_do_not_circle() {
 
 #[tokio::test]
 async fn a_forged_answer_is_not_taken() {
-    let upstream = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let forwarder = Forwarder::new(vec![upstream.local_addr().expect("an address")]);
-    let server = start("here", Some(forwarder.timeout(Duration::from_secs(20)))).await;
+    let (upstream, address) = udp_socket().await;
+    let server = start_before(address, Duration::from_secs(20)).await;
     let asked = tokio::spawn({
         let address = server.address;
         async move { over_tcp(address, &question("1.there")).await }
     });
-    let mut buffer = [0; 4096];
-    let (length, client) = timeout(Duration::from_secs(30), upstream.recv_from(&mut buffer))
-        .await
-        .expect("forwarded in time")
-        .expect("a question");
-    let mut answer = Message::from_vec(&buffer[..length])
-        .expect("a message")
-        .into_response();
+    let (forwarded, client) = received(&upstream).await;
+    let mut answer = forwarded.into_response();
     let name = answer.queries[0].name.clone();
     let record =
         |last| Record::from_rdata(name.clone(), 5, RData::A(A(Ipv4Addr::new(10, 0, 0, last))));
@@ -296,11 +288,8 @@ async fn a_forged_answer_is_not_taken() {
     other.add_answer(record(67));
     answer.add_answer(record(1));
     for message in [forged, other, answer] {
-        let bytes = message.to_vec().expect("a message");
-        upstream
-            .send_to(&bytes, client)
-            .await
-            .expect("room to send");
+        let sent = upstream.send_to(&wire(&message), client).await;
+        sent.expect("room to send");
     }
     let taken = asked.await.expect("no panic");
     assert_eq!(taken.answers, [record(1)]);
@@ -308,52 +297,38 @@ async fn a_forged_answer_is_not_taken() {
 
 #[tokio::test]
 async fn serving_ends_when_told() {
-    let (udp, tcp) = sockets().await;
-    let address = udp.local_addr().expect("an address");
+    let (udp, tcp, address) = sockets().await;
     let server = Server::new(vec![Arc::new(Counting("here"))], None);
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(udp, tcp, async move {
         let _ = stopped.await;
     }));
-    assert_eq!(
-        over_udp(address, &question("1.here")).await.answers.len(),
-        1
-    );
+    let answer = over_udp(address, &question("1.here")).await;
+    assert_eq!(answer.answers.len(), 1);
     drop(stop);
-    let ended = timeout(Duration::from_secs(30), serving)
-        .await
-        .expect("ends in time");
+    let ended = soon(serving).await;
     ended.expect("no panic").expect("no error");
     // The port is free again.
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while UdpSocket::bind(address).await.is_err() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the socket is still open"
-        );
-        tokio::task::yield_now().await;
-    }
+    soon(async {
+        while UdpSocket::bind(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_question_that_waits_holds_up_no_other() {
-    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let upstream = silent.local_addr().expect("an address");
-    let forwarder = Forwarder::new(vec![upstream]).timeout(Duration::from_secs(20));
-    let server = start("here", Some(forwarder)).await;
-    let mut stream = TcpStream::connect(server.address)
-        .await
-        .expect("a listener");
+    let (silent, upstream) = udp_socket().await;
+    let server = start_before(upstream, Duration::from_secs(20)).await;
+    let mut stream = connect(server.address).await;
     let (waiting, quick) = (question("1.there"), question("2.here"));
     write(&mut stream, &waiting).await;
     write(&mut stream, &quick).await;
     assert_eq!(read(&mut stream).await.metadata.id, quick.metadata.id);
     // The other one is answered when its upstream has.
-    let mut buffer = [0; 4096];
-    let received = timeout(Duration::from_secs(30), silent.recv_from(&mut buffer)).await;
-    let (length, client) = received.expect("forwarded in time").expect("a question");
-    let answer = Message::from_vec(&buffer[..length]).expect("a message");
-    let bytes = answer.into_response().to_vec().expect("a message");
+    let (forwarded, client) = received(&silent).await;
+    let bytes = wire(&forwarded.into_response());
     silent.send_to(&bytes, client).await.expect("room to send");
     assert_eq!(read(&mut stream).await.metadata.id, waiting.metadata.id);
 }
@@ -362,9 +337,7 @@ async fn a_question_that_waits_holds_up_no_other() {
 async fn more_questions_than_may_wait_are_answered_in_the_end() {
     let upstream = start("there", None).await;
     let server = start("here", Some(Forwarder::new(vec![upstream.address]))).await;
-    let mut stream = TcpStream::connect(server.address)
-        .await
-        .expect("a listener");
+    let mut stream = connect(server.address).await;
     let questions: Vec<Message> = (0..100).map(|n| question(&format!("{n}.there"))).collect();
     for question in &questions {
         write(&mut stream, question).await;
@@ -380,18 +353,14 @@ async fn more_questions_than_may_wait_are_answered_in_the_end() {
 #[tokio::test]
 async fn a_message_that_is_announced_too_long_is_not_waited_for() {
     let server = start("here", None).await;
-    let mut stream = TcpStream::connect(server.address)
-        .await
-        .expect("a listener");
+    let mut stream = connect(server.address).await;
     stream
         .write_all(b"\xff\xff")
         .await
         .expect("an open connection");
-    let mut rest = Vec::new();
-    timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
-        .await
-        .expect("closed before its patience ends")
-        .expect("closed in order");
+    // Before the idle timeout of ten seconds.
+    let closed = timeout(Duration::from_secs(5), rest(stream)).await;
+    closed.expect("closed at once");
 }
 
 #[tokio::test]
@@ -400,10 +369,8 @@ async fn one_client_cannot_take_all_connections() {
     let mut open = Vec::new();
     let mut answered = 0;
     for _ in 0..80 {
-        let mut stream = TcpStream::connect(server.address)
-            .await
-            .expect("a listener");
-        let asked = question("1.here").to_vec().expect("a message");
+        let mut stream = connect(server.address).await;
+        let asked = wire(&question("1.here"));
         let framed = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
         // Connections beyond the limit are closed, sooner or later.
         if stream.write_all(&framed).await.is_ok() && stream.read_u16().await.is_ok() {
@@ -423,35 +390,23 @@ async fn one_client_cannot_take_all_connections() {
 
 #[tokio::test]
 async fn an_upstream_that_loses_the_case_is_asked_over_tcp() {
-    let (udp, tcp) = sockets().await;
-    let upstream = udp.local_addr().expect("an address");
-    let forwarder = Forwarder::new(vec![upstream]).timeout(Duration::from_secs(20));
-    let server = start("here", Some(forwarder)).await;
-    let lower = |bytes: &[u8]| {
-        let mut answer = Message::from_vec(bytes).expect("a message").into_response();
+    let (udp, tcp, upstream) = sockets().await;
+    let server = start_before(upstream, Duration::from_secs(20)).await;
+    let lower = |asked: Message| {
+        let mut answer = asked.into_response();
         let name = answer.queries[0].name.to_lowercase();
         answer.queries[0].name = name.clone();
         let address = RData::A(A(Ipv4Addr::LOCALHOST));
         answer.add_answer(Record::from_rdata(name, 5, address));
-        answer.to_vec().expect("a message")
+        answer
     };
     tokio::spawn(async move {
-        let mut buffer = [0; 4096];
-        let (length, client) = udp.recv_from(&mut buffer).await.expect("a question");
-        let answer = lower(&buffer[..length]);
+        let (forwarded, client) = received(&udp).await;
+        let answer = wire(&lower(forwarded));
         udp.send_to(&answer, client).await.expect("room to send");
         let (mut stream, _) = tcp.accept().await.expect("a connection");
-        let length = usize::from(stream.read_u16().await.expect("a length"));
-        stream
-            .read_exact(&mut buffer[..length])
-            .await
-            .expect("a question");
-        let answer = lower(&buffer[..length]);
-        stream
-            .write_u16(answer.len() as u16)
-            .await
-            .expect("an open connection");
-        stream.write_all(&answer).await.expect("an open connection");
+        let forwarded = read(&mut stream).await;
+        write(&mut stream, &lower(forwarded)).await;
     });
     // Letters enough that random case is hardly ever all lower.
     let asked = question("A-Name-With-Many-Letters-In-It.There");
@@ -463,21 +418,20 @@ async fn an_upstream_that_loses_the_case_is_asked_over_tcp() {
 
 #[tokio::test]
 async fn whoever_asks_too_often_is_sent_to_tcp() {
-    let (udp, tcp) = sockets().await;
-    let address = udp.local_addr().expect("an address");
+    let (udp, tcp, address) = sockets().await;
     let server = Server::new(vec![Arc::new(Counting("here"))], None).rate_limit(Some(1));
     let metrics = server.metrics();
     let serving = tokio::spawn(server.serve(udp, tcp, std::future::pending()));
     let asked = question("9.here");
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        let answer = over_udp(address, &asked).await;
-        if answer.metadata.truncation {
-            assert!(answer.answers.is_empty());
-            break;
+    let limited = soon(async {
+        loop {
+            let answer = over_udp(address, &asked).await;
+            if answer.metadata.truncation {
+                return answer;
+            }
         }
-        assert!(std::time::Instant::now() < deadline, "never limited");
-    }
+    });
+    assert!(limited.await.answers.is_empty());
     assert!(metrics.count(&["rate_limited"]) >= 1);
     assert_eq!(over_tcp(address, &asked).await.answers.len(), 9);
     serving.abort();
@@ -491,14 +445,9 @@ async fn both_families_are_served() {
     let server = serve(udp, tcp, "here", None);
     let client = UdpSocket::bind("[::1]:0").await.expect("a port");
     client.connect(server.address).await.expect("a route");
-    let bytes = question("3.here").to_vec().expect("a message");
+    let bytes = wire(&question("3.here"));
     client.send(&bytes).await.expect("room to send");
-    let mut answer = [0; 512];
-    let length = timeout(Duration::from_secs(30), client.recv(&mut answer))
-        .await
-        .expect("an answer in time")
-        .expect("an answer");
-    let answer = Message::from_vec(&answer[..length]).expect("a message");
+    let (answer, _) = received(&client).await;
     assert_eq!(answer.answers.len(), 3);
 }
 
@@ -507,9 +456,8 @@ fn what_is_answered_needs_no_socket() {
     let server = Server::new(vec![Arc::new(Counting("here"))], None);
     let mut out = Vec::new();
     let from = Ipv4Addr::LOCALHOST.into();
-    let bytes = question("3.here").to_vec().expect("a message");
-    assert!(server.answer(&bytes, from, &mut out));
-    assert_eq!(Message::from_vec(&out).expect("a message").answers.len(), 3);
+    assert!(server.answer(&wire(&question("3.here")), from, &mut out));
+    assert_eq!(message(&out).answers.len(), 3);
     assert!(!server.answer(b"nothing", from, &mut out));
 }
 
@@ -517,7 +465,7 @@ fn what_is_answered_needs_no_socket() {
 async fn a_burst_is_answered_whole() {
     let upstream = start("there", None).await;
     let server = start("here", Some(Forwarder::new(vec![upstream.address]))).await;
-    let client = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let (client, _) = udp_socket().await;
     client.connect(server.address).await.expect("a route");
     // More than are taken at once; some wait for the upstream, some get no answer at all.
     let domains = ["here", "there"];
@@ -525,7 +473,7 @@ async fn a_burst_is_answered_whole() {
         .map(|id| {
             let mut question = question(&format!("{id}.{}", domains[usize::from(id) % 2]));
             question.metadata.id = id;
-            (id, question.to_vec().expect("a message"))
+            (id, wire(&question))
         })
         .collect();
     let mut answer = vec![0; 4096];
@@ -537,8 +485,7 @@ async fn a_burst_is_answered_whole() {
         while !missing.is_empty()
             && let Ok(length) = timeout(Duration::from_secs(3), client.recv(&mut answer)).await
         {
-            let length = length.expect("an answer");
-            let answer = Message::from_vec(&answer[..length]).expect("a message");
+            let answer = message(&answer[..length.expect("an answer")]);
             let expected = usize::from(answer.metadata.id);
             let cut = answer.metadata.truncation;
             assert!(cut || answer.answers.len() == expected, "{expected}");

@@ -7,8 +7,8 @@ mod batch;
 
 use super::{Server, random};
 use crate::{
-    limit::Limiter,
-    metrics::Shard,
+    limit::RateLimiter,
+    metrics::{Event, Shard},
     reply::Transport,
     responder::{Client, Pending, Step},
 };
@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::Notify};
+use tombolo_telemetry::Outage;
 
 /// Worker threads per port, at most: more do not increase throughput.
 const MAX_WORKERS: usize = 16;
@@ -116,8 +117,9 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let mut rng = Rng::with_seed(random());
-        let mut limiter = self.server.rate_limit.map(Limiter::new);
+        let mut limiter = self.server.rate_limit.map(RateLimiter::new);
         let mut batch = Batch::new();
+        let mut outage = Outage::default();
         while !self.stopping.load(Ordering::Relaxed) {
             let count = match batch.receive(&self.socket) {
                 Ok(count) => count,
@@ -125,11 +127,16 @@ impl Worker {
                 Err(error) => {
                     // Errors of an unconnected socket belong to earlier answers or to a lack of memory;
                     // both pass, and without this pause the second would spin.
-                    tracing::debug!(%error, "cannot receive");
+                    if outage.begins() {
+                        tracing::warn!(%error, "cannot receive DNS queries");
+                    }
                     std::thread::sleep(RETRY_DELAY);
                     continue;
                 }
             };
+            if let Some(failures) = outage.ended() {
+                tracing::info!(failures, "receiving DNS queries again");
+            }
             for index in 0..count {
                 let Some((question, from, answer)) = batch.next(index) else {
                     continue;
@@ -154,7 +161,7 @@ impl Worker {
                 }
             }
             let unsent = batch.send(&self.socket);
-            self.shard.unsent.add_many(unsent);
+            self.shard.count_many(Event::Unsent, unsent);
         }
     }
 
@@ -166,7 +173,7 @@ impl Worker {
             let mut answer = Vec::new();
             server.forward(pending, &shard, &mut answer).await;
             if let Err(error) = send_now(SockRef::from(&*socket), &answer, &client.into()) {
-                shard.unsent.add();
+                shard.count(Event::Unsent);
                 tracing::debug!(%client, %error, "cannot answer");
             }
         });

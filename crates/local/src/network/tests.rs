@@ -48,7 +48,7 @@ fn network() -> (FakeMachine, Network) {
         Arc::new(machine.clone()),
         clusters,
         desired,
-        Arc::new(Clusters::new()),
+        Arc::new(Clusters::default()),
         Rules::default(),
     );
     (machine, network)

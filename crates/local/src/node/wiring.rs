@@ -294,7 +294,7 @@ async fn build(inside: Inside, orders: &Orders, progress: &Progress) -> Result<B
         mesh::options(),
         observer,
     );
-    let names = Arc::new(Clusters::new());
+    let names = Arc::new(Clusters::default());
     let network = Arc::new(Network::new(
         machine,
         clusters.clone(),
