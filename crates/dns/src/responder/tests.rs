@@ -159,7 +159,8 @@ fn answers_carry_code_records_and_authority() {
 #[test]
 fn what_is_no_question_is_told_so_or_ignored() {
     let with_opcode = |opcode| move |message: &mut Message| message.metadata.op_code = opcode;
-    let table: [(&dyn Fn(&mut Message), ResponseCode); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut Message);
+    let table: [(Change<'_>, ResponseCode); 6] = [
         (&with_opcode(OpCode::Status), ResponseCode::NotImp),
         (&with_opcode(OpCode::Notify), ResponseCode::NotImp),
         (&with_opcode(OpCode::Update), ResponseCode::NotImp),
