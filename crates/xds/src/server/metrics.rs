@@ -1,18 +1,21 @@
-//! What the server counts.
+//! Metrics of the xDS server.
 
 use crate::resource::Kind;
-use tombolo_telemetry::metrics::{Counter, Family, Label, Registry, counters};
+use tombolo_telemetry::{
+    metrics::{Counters, Registry},
+    register,
+};
 
 /// Counters by resource type.
 #[derive(Clone)]
 pub(super) struct Metrics {
-    pushes: Family<[Label; 1], Counter>,
-    nacks: Family<[Label; 1], Counter>,
+    pushes: Counters,
+    nacks: Counters,
 }
 
 impl Metrics {
     pub(super) fn new() -> Metrics {
-        let by_type = || counters("type", Kind::ALL.map(Kind::service));
+        let by_type = || Counters::new("type", Kind::ALL.map(Kind::service));
         Metrics {
             pushes: by_type(),
             nacks: by_type(),
@@ -20,22 +23,18 @@ impl Metrics {
     }
 
     pub(super) fn pushed(&self, kind: Kind) {
-        count(&self.pushes, kind);
+        self.pushes.inc(kind.service());
     }
 
     pub(super) fn rejected(&self, kind: Kind) {
-        count(&self.nacks, kind);
+        self.nacks.inc(kind.service());
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("xds");
-        let help = "Responses sent to proxies";
-        registry.register("pushes", help, self.pushes.clone());
-        let help = "Responses that proxies rejected";
-        registry.register("nacks", help, self.nacks.clone());
+        register! { registry;
+            "pushes" => self.pushes.family, "Responses sent to proxies";
+            "nacks" => self.nacks.family, "Responses that proxies rejected";
+        }
     }
-}
-
-fn count(counters: &Family<[Label; 1], Counter>, kind: Kind) {
-    counters.get_or_create(&[("type", kind.service())]).inc();
 }
