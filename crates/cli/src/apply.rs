@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Result},
     local::{ClusterArgs, Local},
     output::Report,
-    resource::lookup::Filter,
+    resource::filter::Filter,
 };
 use tombolo_kube::manifest::Strictness;
 

@@ -1,6 +1,6 @@
 //! Where the objects of a command are.
 
-use crate::{apply, delete, error::Result};
+use crate::{apply, columns::Column, delete, error::Result, json};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -55,11 +55,8 @@ pub(crate) struct Found {
     pub(crate) has_clusters: bool,
 }
 
-/// Columns of a table, and whether each is shown in wide tables only. The first holds the name.
-pub(crate) type Columns = &'static [(&'static str, bool)];
-
 /// An object as commands print it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Object {
     /// The kind; objects of one kind share a table.
     pub(crate) kind: String,
@@ -69,18 +66,31 @@ pub(crate) struct Object {
     pub(crate) short_name: String,
     /// The Kubernetes namespace, where the kind has one.
     pub(crate) namespace: Option<String>,
-    /// The cluster.
+    /// The cluster; empty for resources of a control plane.
     pub(crate) cluster: String,
-    /// Labels or tags: `app=front,version=v1`.
-    pub(crate) labels: String,
     /// Columns of its table.
-    pub(crate) columns: Columns,
-    /// A cell for each column.
-    pub(crate) cells: Vec<String>,
+    pub(crate) columns: &'static [Column],
     /// The complete object.
     pub(crate) document: Value,
-    /// What stays the same while the object exists.
-    pub(crate) uid: String,
-    /// What changes whenever the object does.
-    pub(crate) version: String,
+}
+
+impl Object {
+    /// Labels or tags: `app=front,version=v1`.
+    pub(crate) fn labels(&self) -> String {
+        let pointer = match self.is_of_control_plane() {
+            true => "/metadata/tags",
+            false => "/metadata/labels",
+        };
+        json::pairs(&self.document, pointer)
+    }
+
+    /// Whether it is a resource of a control plane, not an object of a cluster.
+    pub(crate) fn is_of_control_plane(&self) -> bool {
+        self.cluster.is_empty()
+    }
+
+    /// The text or number at a JSON pointer, or another text where there is none.
+    pub(crate) fn text_or(&self, pointer: &str, otherwise: &str) -> String {
+        json::text_or(&self.document, pointer, otherwise)
+    }
 }

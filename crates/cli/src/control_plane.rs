@@ -5,17 +5,20 @@ use crate::{
     backend::{Backend, Found, Query},
     delete as deletion,
     error::{Error, Result},
-    local::{RunArgs, api_of},
+    local::RunArgs,
     progress::during,
     resource::{
         self,
-        lookup::{Filter, Lookup},
+        filter::Filter,
+        lookup::Lookup,
         selection::{self, Selected, Target},
+        view::ResourceView,
     },
 };
 use std::time::Duration;
 use tokio::time::timeout;
 use tombolo_api::client::{Client, Endpoint};
+use tombolo_local::control::Selector;
 use tombolo_model::Scope;
 
 /// Deadline of a connection.
@@ -35,6 +38,18 @@ pub(crate) struct ApiArgs {
     region: Option<String>,
 }
 
+/// A server that accepts connections, and whose resources are meant.
+pub(crate) struct Server {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) scope: Scope,
+}
+
+impl Server {
+    pub(crate) fn client(&self) -> Result<Client> {
+        Ok(Client::new(&self.endpoint.to_string(), self.scope.clone())?)
+    }
+}
+
 impl ApiArgs {
     /// Whether the resources of a control plane are meant, not the objects of clusters that are up.
     pub(crate) fn is_meant(&self, run: &RunArgs) -> bool {
@@ -47,18 +62,27 @@ impl ApiArgs {
     }
 
     /// The server: the one named, that of the run, or the default one.
-    async fn connect(&self, run: &RunArgs) -> Result<Client> {
+    ///
+    /// # Errors
+    /// Nothing answers there.
+    pub(crate) async fn server(&self, run: &RunArgs) -> Result<Server> {
         if let Some(address) = self.address() {
             return self.at(address, None).await;
         }
         match run.client() {
-            Ok(client) => api_of(&client.info().await?),
+            Ok(client) => {
+                let info = client.info().await?;
+                Ok(Server {
+                    endpoint: info.api.parse()?,
+                    scope: Scope::parse(&info.account, &info.region).map_err(Error::usage)?,
+                })
+            }
             Err(no_run) => self.at(DEFAULT_URL, Some(no_run)).await,
         }
     }
 
     /// The server at an address; `no_run` says why the default address is used.
-    async fn at(&self, address: &str, no_run: Option<Error>) -> Result<Client> {
+    async fn at(&self, address: &str, no_run: Option<Error>) -> Result<Server> {
         let endpoint: Endpoint = address.parse()?;
         let no_answer = |why: &dyn std::fmt::Display| {
             Error::Unreachable(match &no_run {
@@ -79,7 +103,7 @@ impl ApiArgs {
         let region = region.filter(|region| !region.is_empty());
         let region = region.as_deref().unwrap_or(DEFAULT_REGION);
         let scope = Scope::parse(DEFAULT_ACCOUNT, region).map_err(Error::usage)?;
-        Ok(Client::new(&endpoint.to_string(), scope)?)
+        Ok(Server { endpoint, scope })
     }
 }
 
@@ -102,7 +126,7 @@ impl<'a> ControlPlane<'a> {
 
     /// The server, with nothing remembered of it.
     pub(crate) async fn lookup(&self) -> Result<Lookup> {
-        Ok(Lookup::new(self.api.connect(self.run).await?))
+        Ok(Lookup::new(self.api.server(self.run).await?.client()?))
     }
 
     /// Reads words of the command line.
@@ -114,6 +138,23 @@ impl<'a> ControlPlane<'a> {
             _ => error,
         })
     }
+
+    /// The resources that targets mean, and what is missing of them.
+    pub(crate) async fn select(
+        &self,
+        lookup: &Lookup,
+        targets: &[Target],
+    ) -> Result<(Vec<ResourceView>, Vec<String>)> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for target in targets {
+            let selected = selection::find(lookup, &self.filter, target);
+            match during("reading", selected).await? {
+                Selected::Found(more) => found.extend(more),
+                Selected::Missing(what) => missing.push(what),
+            }
+        }
+        Ok((found, missing))
+    }
 }
 
 impl Backend for ControlPlane<'_> {
@@ -121,31 +162,16 @@ impl Backend for ControlPlane<'_> {
 
     async fn find(&self, query: &Query<'_>) -> Result<Found> {
         let targets = self.targets(query)?;
-        let lookup = self.lookup().await?;
-        let mut found = Found {
-            is_single: matches!(
-                targets.as_slice(),
-                [Target::Called(..) | Target::Mesh(_) | Target::Registry(_)]
-            ),
-            ..Found::default()
-        };
-        let tags = query
-            .selector
-            .map(resource::TagSelector::read)
-            .transpose()?;
-        for target in &targets {
-            let selected = selection::find(&lookup, &self.filter, target);
-            match during("reading", selected).await? {
-                Selected::Found(resources) => {
-                    let resources = resources.iter();
-                    let matching = resources
-                        .filter(|it| tags.as_ref().is_none_or(|tags| tags.matches(&it.tags)));
-                    found.objects.extend(matching.map(resource::object));
-                }
-                Selected::Missing(what) => found.missing.push(what),
-            }
-        }
-        Ok(found)
+        let tags = query.selector.map(Selector::read).transpose();
+        let tags = tags.map_err(|refusal| Error::usage(refusal.message))?;
+        let (mut found, missing) = self.select(&self.lookup().await?, &targets).await?;
+        found.retain(|it| tags.as_ref().is_none_or(|tags| tags.matches(&it.tags)));
+        Ok(Found {
+            objects: found.iter().map(resource::object).collect(),
+            missing,
+            is_single: !matches!(targets.as_slice(), [] | [_, _, ..] | [Target::All(_)]),
+            has_clusters: false,
+        })
     }
 
     async fn apply(&self, files: apply::Files, options: &apply::Options) -> Result<()> {

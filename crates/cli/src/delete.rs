@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     local::{ClusterArgs, Local},
     output::Report,
-    resource::{self, selection::ContainerArgs},
+    resource::{self, filter::Filter},
 };
 use std::path::PathBuf;
 use tombolo_local::up::Source;
@@ -53,7 +53,7 @@ pub struct Delete {
     #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
-    containers: ContainerArgs,
+    filter: Filter,
     /// Only say what would be deleted; for resources of a control plane.
     #[arg(long)]
     dry_run: bool,
@@ -121,7 +121,7 @@ impl Delete {
                         "--selector is for objects of clusters, which have labels",
                     ));
                 }
-                let filter = self.containers.filter(self.cluster.namespace.as_deref());
+                let filter = self.filter.in_namespace(self.cluster.namespace.as_deref());
                 let control_plane = ControlPlane::new(&self.api, &self.cluster.run, filter);
                 control_plane.delete(objects, &options).await?;
             } else {
@@ -136,7 +136,7 @@ impl Delete {
             .kind
             .as_deref()
             .is_some_and(resource::is_control_plane_only)
-            || self.containers.is_any()
+            || self.filter.is_any()
         {
             return true;
         }

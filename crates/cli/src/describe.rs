@@ -10,11 +10,7 @@ use crate::{
     local::RunArgs,
     output::{Report, print_value},
     progress::during,
-    resource::{
-        id::Id,
-        selection::{self, ContainerArgs, Selected},
-        view::ResourceView,
-    },
+    resource::{filter::Filter, id::Id, view::ResourceView},
     terminal,
 };
 use related::Table;
@@ -48,7 +44,7 @@ pub struct Describe {
     #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
-    containers: ContainerArgs,
+    filter: Filter,
     /// Only resources of this Cloud Map namespace.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -83,7 +79,7 @@ impl Describe {
     /// # Errors
     /// The words mean nothing, or nothing answers.
     pub fn run(self) -> Result<i32> {
-        let filter = self.containers.filter(self.namespace.as_deref());
+        let filter = self.filter.in_namespace(self.namespace.as_deref());
         let control_plane = ControlPlane::new(&self.api, &self.run, filter);
         let query = Query {
             kind: &self.kind,
@@ -101,20 +97,11 @@ async fn describe(
 ) -> Result<i32> {
     let targets = control_plane.targets(query)?;
     let lookup = control_plane.lookup().await?;
-    let (mut descriptions, mut missing) = (Vec::new(), Vec::new());
-    for target in &targets {
-        let selected = selection::find(&lookup, control_plane.filter(), target);
-        let found = match during("reading", selected).await? {
-            Selected::Found(found) => found,
-            Selected::Missing(what) => {
-                missing.push(what);
-                continue;
-            }
-        };
-        for found in found {
-            let description = related::describe(&lookup, found);
-            descriptions.push(during("reading what is related", description).await?);
-        }
+    let (found, missing) = control_plane.select(&lookup, &targets).await?;
+    let mut descriptions = Vec::new();
+    for found in found {
+        let description = related::describe(&lookup, found);
+        descriptions.push(during("reading what is related", description).await?);
     }
     match report.data() {
         Some(form) => {

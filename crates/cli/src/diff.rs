@@ -4,7 +4,7 @@ use crate::{
     apply::{FileArgs, diff_resources},
     control_plane::ControlPlane,
     error::Result,
-    resource::lookup::Filter,
+    resource::filter::Filter,
     terminal,
 };
 

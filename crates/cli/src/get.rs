@@ -5,16 +5,15 @@ mod print;
 mod watch;
 
 use crate::{
-    backend::{Backend, Query},
+    backend::{Backend, Found, Query},
     control_plane::{ApiArgs, ControlPlane},
-    discover,
     error::{Error, Result},
     local::{ClusterArgs, Local},
     output::Format,
-    resource::{self, selection::ContainerArgs},
+    resource::{self, filter::Filter, kind::Kind, lookup::Lookup},
     terminal,
 };
-use print::Layout;
+pub(crate) use print::Layout;
 
 /// Print objects of clusters: pods, services, deployments, virtualnodes …, or resources of a control plane.
 #[derive(clap::Args)]
@@ -48,7 +47,7 @@ pub struct Get {
     #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
-    containers: ContainerArgs,
+    filter: Filter,
     /// All namespaces, with a column for them.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
@@ -77,7 +76,7 @@ impl Get {
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             let of_control_plane = resource::is_control_plane_only(&self.kind)
-                || self.containers.is_any()
+                || self.filter.is_any()
                 || self.cluster.cluster.is_none() && self.api.is_meant(&self.cluster.run);
             if of_control_plane {
                 if self.cluster.cluster.is_some() {
@@ -85,7 +84,7 @@ impl Get {
                         "--cluster is for objects of clusters, not for resources of a control plane",
                     ));
                 }
-                let filter = self.containers.filter(self.cluster.namespace.as_deref());
+                let filter = self.filter.in_namespace(self.cluster.namespace.as_deref());
                 let control_plane = ControlPlane::new(&self.api, &self.cluster.run, filter);
                 return self.from(&control_plane).await;
             }
@@ -96,36 +95,35 @@ impl Get {
         })
     }
 
+    fn layout(&self) -> Layout<'_> {
+        Layout {
+            output: &self.output,
+            namespace: self.cluster.namespace.as_deref(),
+            all_namespaces: self.all_namespaces,
+            labels: self.show_labels,
+            headers: !self.no_headers,
+        }
+    }
+
     async fn from(&self, backend: &impl Backend) -> Result<i32> {
         let query = Query {
             kind: &self.kind,
             names: &self.names,
             selector: self.selector.as_deref(),
         };
-        let layout = Layout {
-            output: &self.output,
-            all_namespaces: self.all_namespaces,
-            labels: self.show_labels,
-            headers: !self.no_headers,
-        };
         if self.watch {
-            return watch::run(backend, &query, &layout).await;
+            return watch::run(backend, &query, &self.layout()).await;
         }
         let found = backend.find(&query).await?;
-        if found.objects.is_empty() && !found.is_single && self.output.is_for_people() {
-            terminal::progress(match &self.cluster.namespace {
-                Some(namespace) => format!("No resources found in {namespace} namespace."),
-                None => "No resources found".into(),
-            });
-        } else {
-            layout.print(&found)?;
-        }
+        self.layout().print(&found)?;
         for missing in &found.missing {
             terminal::note("error", missing);
         }
         Ok(i32::from(!found.missing.is_empty()))
     }
 
+    /// The instances of all services, or of those of these names, whose pods are in a Kubernetes namespace where
+    /// one is given.
     async fn instances(&self) -> Result<i32> {
         if self.watch || self.selector.is_some() || self.cluster.cluster.is_some() {
             return Err(Error::usage(
@@ -133,9 +131,35 @@ impl Get {
                  with -n, or with `tombolo discover NAMESPACE SERVICE KEY=VALUE`",
             ));
         }
-        let namespace = self.cluster.namespace.as_deref();
-        let rows = discover::all(&self.cluster.run, &self.names, namespace).await?;
-        discover::show(&rows, &self.output, self.no_headers)?;
+        let server = self.api.server(&self.cluster.run).await?;
+        let lookup = Lookup::new(server.client()?);
+        let mut objects = Vec::new();
+        let services: Vec<Option<&String>> = match self.names.as_slice() {
+            [] => vec![None],
+            names => names.iter().map(Some).collect(),
+        };
+        for service in services {
+            let filter = Filter {
+                service: service.cloned(),
+                ..Filter::default()
+            };
+            if let Some(name) = service
+                && lookup.list(Kind::Service, &filter, None).await?.is_empty()
+            {
+                return Err(Error::Lookup(format!("no service is called {name}")));
+            }
+            let found = lookup.list(Kind::Instance, &filter, None).await?;
+            objects.extend(found.iter().map(resource::object));
+        }
+        if let Some(namespace) = &self.cluster.namespace {
+            let pointer = "/spec/Attributes/k8s.io~1namespace";
+            objects.retain(|object| object.text_or(pointer, "") == *namespace);
+        }
+        let found = Found {
+            objects,
+            ..Found::default()
+        };
+        self.layout().print(&found)?;
         Ok(0)
     }
 }

@@ -12,8 +12,10 @@
 
 #![forbid(unsafe_code)]
 
+mod age;
 mod apply;
 mod backend;
+mod columns;
 mod control_plane;
 mod delete;
 mod describe;
@@ -24,6 +26,7 @@ mod env;
 mod error;
 mod exec;
 mod get;
+mod json;
 mod local;
 mod logs;
 mod network;
@@ -33,6 +36,7 @@ mod resource;
 mod scale;
 mod status;
 mod table;
+mod target;
 pub mod terminal;
 
 pub use apply::Apply;

@@ -1,21 +1,18 @@
 //! The clusters of a running `tombolo up`.
 
-mod cells;
 mod delete;
-pub(crate) mod target;
 
 use crate::{
     apply,
     backend::{Backend, Found, Object, Query},
-    delete as deletion,
+    columns, delete as deletion,
     error::{Error, Result},
-    terminal,
+    json::text,
+    target, terminal,
 };
 use serde_json::Value;
 use std::time::Duration;
-use tombolo_api::client::Client as ApiClient;
-use tombolo_local::control::{self, ApplyReply, Client, ClusterObjects, Info, Outcome};
-use tombolo_model::Scope;
+use tombolo_local::control::{self, ApplyReply, Client, ClusterObjects, Outcome};
 
 /// Options of every command that talks to a running `tombolo up`.
 #[derive(clap::Args)]
@@ -38,20 +35,6 @@ impl RunArgs {
     pub(crate) fn client(&self) -> Result<Client> {
         Ok(Client::find(&self.run)?)
     }
-
-    /// The AWS APIs of the run.
-    ///
-    /// # Errors
-    /// None of this name is up, or it does not answer.
-    pub(crate) async fn api(&self) -> Result<ApiClient> {
-        api_of(&self.client()?.info().await?)
-    }
-}
-
-/// A client of the AWS APIs of a run.
-pub(crate) fn api_of(info: &Info) -> Result<ApiClient> {
-    let scope = Scope::parse(&info.account, &info.region).map_err(Error::usage)?;
-    Ok(ApiClient::new(&info.api, scope)?)
 }
 
 /// Options of commands about objects of clusters.
@@ -176,7 +159,7 @@ impl Backend for Local<'_> {
             is_single: query.names.len() == 1 || query.kind.contains('/'),
             ..Found::default()
         };
-        for target in target::read(query.kind, query.names)? {
+        for target in target::read_kubernetes(query.kind, query.names)? {
             let name = target.name.as_deref();
             let listed = self.args.list(&target.kind, name, query.selector);
             let listed = listed.await?;
@@ -233,33 +216,29 @@ fn show_applied(reply: &ApplyReply, options: &apply::Options) -> Result<()> {
     terminal::print(lines.collect::<String>())
 }
 
-/// An object as commands print it; none for kinds that are not listed.
+/// An object as commands print it; `None` for kinds that are not listed.
 fn object(cluster: &str, document: Value) -> Option<Object> {
     let kind = text(&document, "/kind");
-    let listing = cells::listing(&kind)?;
-    let name = cells::qualified_name(&document);
+    let name = qualified_name(&document);
+    let namespace = text(&document, "/metadata/namespace");
     Some(Object {
+        columns: columns::kubernetes::of(&kind)?,
         kind,
         qualified_name: name.clone(),
         short_name: name,
-        namespace: listing
-            .is_namespaced()
-            .then(|| text(&document, "/metadata/namespace")),
+        namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
         cluster: cluster.to_owned(),
-        labels: cells::labels(document.pointer("/metadata/labels")),
-        columns: listing.columns(),
-        cells: cells::cells(listing, &document, cluster),
-        uid: text(&document, "/metadata/uid"),
-        version: text(&document, "/metadata/resourceVersion"),
         document,
     })
 }
 
-/// A text in an object, or nothing.
-pub(crate) fn text(object: &Value, pointer: &str) -> String {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+/// `deployment.apps/front`, as kubectl writes names of several kinds.
+fn qualified_name(object: &Value) -> String {
+    let kind = text(object, "/kind").to_ascii_lowercase();
+    let version = text(object, "/apiVersion");
+    let name = text(object, "/metadata/name");
+    match version.split_once('/') {
+        Some((group, _)) => format!("{kind}.{group}/{name}"),
+        None => format!("{kind}/{name}"),
+    }
 }

@@ -53,13 +53,6 @@ pub(crate) enum Format {
     Path(Template),
 }
 
-impl Format {
-    /// Whether an empty result is said in words, not as empty data.
-    pub(crate) fn is_for_people(&self) -> bool {
-        matches!(self, Self::Name | Self::Table { .. })
-    }
-}
-
 impl FromStr for Format {
     type Err = Error;
 

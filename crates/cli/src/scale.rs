@@ -2,8 +2,8 @@
 
 use crate::{
     error::{Error, Result},
-    local::{ClusterArgs, ObjectRef, target},
-    terminal,
+    local::{ClusterArgs, ObjectRef},
+    target, terminal,
 };
 use tombolo_local::control::Scale as ScaleCall;
 
@@ -58,8 +58,10 @@ impl Scale {
 
     fn names(&self) -> Result<Vec<String>> {
         let targets = match self.deployments.as_slice() {
-            [name] if !name.contains('/') => target::read("deployment", &self.deployments)?,
-            [kind, names @ ..] => target::read(kind, names)?,
+            [name] if !name.contains('/') => {
+                target::read_kubernetes("deployment", &self.deployments)?
+            }
+            [kind, names @ ..] => target::read_kubernetes(kind, names)?,
             [] => Vec::new(),
         };
         targets

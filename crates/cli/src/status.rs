@@ -8,10 +8,13 @@ mod suggestions;
 mod tables;
 
 use crate::{
-    DEFAULT_REGION, env,
+    DEFAULT_REGION,
+    control_plane::ApiArgs,
+    env,
     error::{Error, Result},
-    local::{RunArgs, api_of},
+    local::RunArgs,
     output::{Report, print_value},
+    resource::lookup::Lookup,
     terminal,
 };
 use problem::Problem;
@@ -46,15 +49,13 @@ pub struct Doctor {
     output: Report,
 }
 
-/// What is looked at.
+/// What is looked at: a run, or a control plane alone.
 #[derive(clap::Args)]
 struct Subject {
     #[command(flatten)]
     run: RunArgs,
-    /// A control plane by its address, instead of a running `tombolo up`;
-    /// https:// where it speaks TLS.
-    #[arg(long, value_name = "URL")]
-    api: Option<Endpoint>,
+    #[command(flatten)]
+    api: ApiArgs,
 }
 
 /// Everything that was read.
@@ -108,15 +109,13 @@ impl Doctor {
 
 impl Subject {
     async fn report(&self) -> Result<StatusReport> {
-        let (client, run, endpoint) = match &self.api {
-            Some(endpoint) => (None, None, endpoint.clone()),
-            None => {
-                let client = self.run.client()?;
-                let status = client.status().await?;
-                let endpoint = status.info.api.parse()?;
-                (Some(client), Some(status), endpoint)
-            }
-        };
+        let (mut client, mut run) = (None, None);
+        if !self.api.is_meant(&self.run) {
+            let found = self.run.client()?;
+            run = Some(found.status().await?);
+            client = Some(found);
+        }
+        let endpoint = self.api.server(&self.run).await?.endpoint;
         let operator = operator::Client::from_environment(endpoint.clone(), DEFAULT_REGION)?;
         let control_plane = operator.status().await;
         let control_plane = match (&run, control_plane) {
@@ -129,7 +128,7 @@ impl Subject {
             problems.extend(sidecar_logs::problems(client, &run.pods).await);
         }
         if let Ok(status) = &control_plane {
-            problems.extend(search(client, run.as_ref(), &endpoint, status).await);
+            problems.extend(search(client, &endpoint, status).await);
         }
         Ok(StatusReport {
             run,
@@ -144,19 +143,13 @@ impl Subject {
 /// problem too.
 async fn search(
     client: Option<Client>,
-    run: Option<&control::Status>,
     endpoint: &Endpoint,
     status: &operator::Status,
 ) -> Vec<Problem> {
     let found = async {
-        let api = match run {
-            Some(run) => api_of(&run.info)?,
-            None => {
-                let scope = Scope::parse(&status.account, &status.region);
-                ApiClient::new(&endpoint.to_string(), scope.map_err(Error::usage)?)?
-            }
-        };
-        let dead = dead_targets::find(&api, client.as_ref()).await?;
+        let scope = Scope::parse(&status.account, &status.region).map_err(Error::usage)?;
+        let lookup = Lookup::new(ApiClient::new(&endpoint.to_string(), scope)?);
+        let dead = dead_targets::find(&lookup, client.as_ref()).await?;
         Ok::<_, Error>(suggestions::problems(dead, client.as_ref()).await)
     };
     let reason = match tokio::time::timeout(SEARCH, found).await {

@@ -1,13 +1,6 @@
 //! Tables as `kubectl get` prints them.
 
-mod age;
-
-#[cfg(test)]
-mod tests;
-
-pub(crate) use age::age;
-
-use crate::terminal::escaped_line;
+use crate::terminal::bounded_line;
 use std::fmt;
 
 /// What a cell without a value shows.
@@ -43,7 +36,7 @@ impl Table {
     pub(crate) fn push(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
         let mut cells = cells.into_iter();
         let row = self.header.iter().map(|_| match cells.next() {
-            Some(cell) if !cell.as_ref().is_empty() => printable(cell.as_ref()),
+            Some(cell) if !cell.as_ref().is_empty() => bounded_line(cell.as_ref(), MAX_CELL),
             _ => NONE.to_owned(),
         });
         self.rows.push(row.collect());
@@ -52,15 +45,6 @@ impl Table {
     /// Whether there is no row.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
-    }
-}
-
-/// A cell on one line, without control characters, cut to [`MAX_CELL`].
-fn printable(cell: &str) -> String {
-    let line = escaped_line(cell);
-    match line.char_indices().nth(MAX_CELL) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.into_owned(),
     }
 }
 
@@ -96,5 +80,36 @@ impl fmt::Display for Table {
             f.write_str("\n")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_missing_cells_say_so() {
+        let mut table = Table::new(["NAME", "READY", "STATUS", "AGE"]);
+        table.push(["front-7d4b9c-x2x", "3/3", "Running", "3m10s"]);
+        table.push(["b", "0/3", ""]);
+        assert_eq!(
+            table.to_string(),
+            "NAME               READY   STATUS    AGE\n\
+             front-7d4b9c-x2x   3/3     Running   3m10s\n\
+             b                  0/3     <none>    <none>\n"
+        );
+        assert!(table.without_header().to_string().starts_with("front"));
+    }
+
+    #[test]
+    fn a_cell_of_a_stranger_is_one_bounded_line_without_control_characters() {
+        let mut table = Table::new(["PROXY", "STATE"]);
+        table.push([&"x".repeat(70_000), "a\u{1b}[2J\nb"]);
+        table.push(["b", "c"]);
+        let text = table.to_string();
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows.len(), 3, "{text}");
+        assert!(rows[1].ends_with("…   a\\u{1b}[2J\\nb"), "{text}");
+        assert!(rows[1].chars().count() < 2 * MAX_CELL, "{text}");
     }
 }

@@ -26,6 +26,15 @@ pub fn escaped_line(text: &str) -> Cow<'_, str> {
     replaced(text, is_unsafe)
 }
 
+/// As [`escaped_line`], cut to a number of characters.
+pub(crate) fn bounded_line(text: &str, max: usize) -> String {
+    let line = escaped_line(text);
+    match line.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.into_owned(),
+    }
+}
+
 fn replaced(text: &str, is_replaced: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&is_replaced) {
         return Cow::Borrowed(text);

@@ -10,4 +10,5 @@ pub mod summary;
 pub mod types;
 
 pub use client::{Client, Error};
+pub use query::Selector;
 pub use types::*;

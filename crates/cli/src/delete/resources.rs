@@ -7,11 +7,7 @@ use crate::{
     error::{Error, Result},
     output::{Report, print_value},
     progress::{Progress, during},
-    resource::{
-        lookup::Lookup,
-        selection::{self, Selected, Target},
-        view::ResourceView,
-    },
+    resource::{lookup::Lookup, selection::Target, view::ResourceView},
     terminal,
 };
 use serde_json::{Value, json};
@@ -37,14 +33,7 @@ pub(crate) async fn delete(
         ));
     }
     let lookup = control_plane.lookup().await?;
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for target in &targets {
-        let selected = selection::find(&lookup, control_plane.filter(), target);
-        match during("reading", selected).await? {
-            Selected::Found(more) => found.extend(more),
-            Selected::Missing(what) => missing.push(what),
-        }
-    }
+    let (found, missing) = control_plane.select(&lookup, &targets).await?;
     delete_found(&lookup, found, missing, options).await
 }
 

@@ -1,13 +1,17 @@
 //! What is related to a resource: what it refers to, what refers to it, and what is in it or behind it.
 
 use super::{Description, Link};
-use crate::resource::{
-    cells, columns,
-    id::Id,
-    kind::Kind,
-    lookup::{Filter, Lookup},
-    references,
-    view::{Details, ResourceView},
+use crate::{
+    columns,
+    resource::{
+        self,
+        filter::Filter,
+        id::Id,
+        kind::Kind,
+        lookup::Lookup,
+        references,
+        view::{Details, ResourceView},
+    },
 };
 use tombolo_api::client::{Error, Service};
 use tombolo_model::appmesh::{
@@ -249,21 +253,19 @@ fn records(namespace: &str, name: &str, service: &Service) -> Table {
 
 /// The same table that `tombolo get` prints, without what all rows have in common.
 fn listed(title: &'static str, member: &'static str, kind: Kind, all: &[ResourceView]) -> Table {
-    let places = Id::containers(kind).len();
-    let columns = columns(kind);
-    let is_shown = |at: usize| !columns[at].1 && !(1..=places).contains(&at);
-    let keep = |cells: Vec<String>| {
-        let cells = cells.into_iter().enumerate();
-        cells
-            .filter(|(at, _)| is_shown(*at))
-            .map(|(_, cell)| cell)
-            .collect()
+    let containers = Id::containers(kind).len();
+    let columns = columns::aws::of(kind).iter().enumerate();
+    let is_shown = |at: usize| !(1..=containers).contains(&at);
+    let columns = columns.filter(|(at, column)| !column.is_wide && is_shown(*at));
+    let columns: Vec<_> = columns.map(|(_, column)| column).collect();
+    let row = |found: &ResourceView| {
+        let object = resource::object(found);
+        columns.iter().map(|column| column.cell(&object)).collect()
     };
-    let header = columns.iter().enumerate().filter(|(at, _)| is_shown(*at));
     Table {
         title,
         member,
-        header: header.map(|(_, (name, _))| *name).collect(),
-        rows: all.iter().map(|found| keep(cells(found))).collect(),
+        header: columns.iter().map(|column| column.name).collect(),
+        rows: all.iter().map(row).collect(),
     }
 }

@@ -2,10 +2,8 @@
 
 use super::{Description, Link};
 use crate::{
-    resource::{
-        since,
-        view::{Details, time},
-    },
+    age::since,
+    resource::view::{Details, time},
     table::{NONE, Table},
     terminal::escaped_line,
 };
@@ -145,7 +143,8 @@ fn title(member: &str) -> String {
 }
 
 fn when(at: Timestamp) -> String {
-    format!("{} ({} ago)", time(at), since(at))
+    let at = time(at);
+    format!("{at} ({} ago)", since(&at).unwrap_or_default())
 }
 
 fn links(links: &[Link]) -> String {

@@ -2,6 +2,7 @@
 
 use crate::{
     backend::{Found, Object},
+    columns::Column,
     error::Result,
     output::{Format, print_value},
     table::Table,
@@ -11,8 +12,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// What is shown of objects.
-pub(super) struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     pub(super) output: &'a Format,
+    /// The namespace that was asked for.
+    pub(super) namespace: Option<&'a str>,
     /// The namespace first, even when there is one alone.
     pub(super) all_namespaces: bool,
     /// Labels or tags last.
@@ -21,10 +24,28 @@ pub(super) struct Layout<'a> {
     pub(super) headers: bool,
 }
 
-impl Layout<'_> {
-    pub(super) fn print(&self, found: &Found) -> Result<()> {
+impl<'a> Layout<'a> {
+    /// Only what is asked for by the form.
+    pub(crate) fn of(output: &'a Format) -> Self {
+        Self {
+            output,
+            namespace: None,
+            all_namespaces: false,
+            labels: false,
+            headers: true,
+        }
+    }
+
+    pub(crate) fn print(&self, found: &Found) -> Result<()> {
         match self.output {
             _ if found.objects.is_empty() && found.is_single => Ok(()),
+            Format::Name | Format::Table { .. } if found.objects.is_empty() => {
+                terminal::progress(match self.namespace {
+                    Some(namespace) => format!("No resources found in {namespace} namespace."),
+                    None => "No resources found".into(),
+                });
+                Ok(())
+            }
             Format::Data(form) => print_value(*form, &document(found)),
             Format::Path(template) => terminal::print_data(&template.render(&document(found))),
             Format::Name => {
@@ -73,41 +94,33 @@ impl Layout<'_> {
             .filter_map(|object| object.namespace.as_deref())
             .collect();
         let namespace = namespaces.len() > 1 || self.all_namespaces && !namespaces.is_empty();
-        let columns = objects[0].columns;
-        let is_shown = |(_, only_wide): &(&str, bool)| wide || !only_wide;
+        let columns = objects[0].columns.iter();
+        let columns: Vec<&Column> = columns.filter(|column| wide || !column.is_wide).collect();
         let mut header: Vec<&str> = Vec::new();
         header.extend(namespace.then_some("NAMESPACE"));
-        header.extend(
-            columns
-                .iter()
-                .filter(|it| is_shown(it))
-                .map(|(name, _)| *name),
-        );
+        header.extend(columns.iter().map(|column| column.name));
         header.extend(clusters.then_some("CLUSTER"));
-        header.extend(self.labels.then_some(match objects[0].cluster.is_empty() {
+        let labels = match objects[0].is_of_control_plane() {
             true => "TAGS",
             false => "LABELS",
-        }));
+        };
+        header.extend(self.labels.then_some(labels));
         let mut table = Table::new(header);
         if !self.headers {
             table = table.without_header();
         }
         for object in objects {
-            let mut cells = object.cells.clone();
-            if let Some(name) = cells.first_mut()
-                && with_kind
-            {
-                name.clone_from(&object.short_name);
-            }
-            let shown = cells
-                .into_iter()
-                .zip(columns)
-                .filter(|(_, it)| is_shown(it));
+            let mut cells = columns.iter().map(|column| column.cell(object));
+            let name = cells.next().map(|name| match with_kind {
+                true => object.short_name.clone(),
+                false => name,
+            });
             let mut row: Vec<String> = Vec::new();
             row.extend(namespace.then(|| object.namespace.clone().unwrap_or_default()));
-            row.extend(shown.map(|(cell, _)| cell));
+            row.extend(name);
+            row.extend(cells);
             row.extend(clusters.then(|| object.cluster.clone()));
-            row.extend(self.labels.then(|| object.labels.clone()));
+            row.extend(self.labels.then(|| object.labels()));
             table.push(row);
         }
         table

@@ -7,6 +7,7 @@ use crate::{
     output::Format,
     terminal,
 };
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// Prints until the place is gone or the program is interrupted.
@@ -32,16 +33,27 @@ pub(super) async fn run<B: Backend>(
     }
 }
 
+/// Documents by cluster, namespace and name.
+type Known = HashMap<(String, Option<String>, String), Value>;
+
 /// Positions of objects that differ from the last look; `known` becomes this look.
-fn changed(known: &mut HashMap<String, String>, found: &Found) -> Vec<usize> {
+fn changed(known: &mut Known, found: &Found) -> Vec<usize> {
     let objects = found.objects.iter();
-    let now: HashMap<_, _> = objects
-        .map(|it| (it.uid.clone(), it.version.clone()))
+    let now: Vec<_> = objects
+        .map(|it| {
+            let key = (
+                it.cluster.clone(),
+                it.namespace.clone(),
+                it.qualified_name.clone(),
+            );
+            (key, it.document.clone())
+        })
         .collect();
-    let before = std::mem::replace(known, now);
-    let objects = found.objects.iter().enumerate();
-    let changed = objects.filter(|(_, object)| before.get(&object.uid) != Some(&object.version));
-    changed.map(|(position, _)| position).collect()
+    let is_changed = |(_, (key, document)): &(usize, &(_, Value))| known.get(key) != Some(document);
+    let changed = now.iter().enumerate().filter(is_changed);
+    let changed = changed.map(|(position, _)| position).collect();
+    *known = now.into_iter().collect();
+    changed
 }
 
 fn show(layout: &Layout<'_>, found: &Found, changed: &[usize], is_first: bool) -> Result<()> {
@@ -66,32 +78,23 @@ fn show(layout: &Layout<'_>, found: &Found, changed: &[usize], is_first: bool) -
 mod tests {
     use super::*;
     use crate::backend::Object;
-    use serde_json::Value;
 
     #[test]
     fn what_is_new_or_newer_is_shown() {
-        let object = |uid: &str, version: &str| Object {
-            kind: "Pod".into(),
-            qualified_name: uid.into(),
-            short_name: uid.into(),
-            namespace: None,
-            cluster: "c".into(),
-            labels: String::new(),
-            columns: &[],
-            cells: Vec::new(),
-            document: Value::Null,
-            uid: uid.into(),
-            version: version.into(),
+        let object = |name: &str, version: u64| Object {
+            qualified_name: name.into(),
+            document: version.into(),
+            ..Object::default()
         };
         let found = |objects: Vec<Object>| Found {
             objects,
             ..Found::default()
         };
         let mut known = HashMap::new();
-        let first = found(vec![object("a", "1"), object("b", "1")]);
+        let first = found(vec![object("a", 1), object("b", 1)]);
         assert_eq!(changed(&mut known, &first), [0, 1]);
         assert_eq!(changed(&mut known, &first), [0_usize; 0]);
-        let second = found(vec![object("b", "2"), object("c", "3")]);
+        let second = found(vec![object("b", 2), object("c", 3)]);
         assert_eq!(changed(&mut known, &second), [0, 1]);
         assert_eq!(known.len(), 2);
     }

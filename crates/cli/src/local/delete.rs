@@ -1,10 +1,11 @@
 //! Deleting objects of clusters.
 
-use super::{Local, ObjectRef, target, text};
+use super::{Local, ObjectRef};
 use crate::{
     delete::{Objects, Options},
     error::{Error, Result},
-    terminal,
+    json::text,
+    target, terminal,
 };
 use tombolo_local::control;
 
@@ -56,7 +57,7 @@ impl Local<'_> {
             Objects::Named(query) => query,
         };
         let mut requests = Vec::new();
-        for target in target::read(query.kind, query.names)? {
+        for target in target::read_kubernetes(query.kind, query.names)? {
             let Some(name) = target.name else {
                 return Err(Error::usage(
                     "name what to delete, or choose by labels with -l, or everything with --all",

@@ -5,6 +5,7 @@
 
 mod path;
 
+use crate::json::word;
 use path::Path;
 use serde_json::Value;
 use std::str::FromStr;
@@ -43,14 +44,6 @@ fn render(parts: &[Part], root: &Value, here: &Value, out: &mut String) {
                 }
             }
         }
-    }
-}
-
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Finding resources on a server by name.
 
-use crate::{
-    resource::id::Id,
-    resource::kind::Kind,
-    resource::view::{Details, ResourceView, by_key},
+use super::{
+    filter::Filter,
+    id::Id,
+    kind::Kind,
+    view::{Details, ResourceView, by_key},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
@@ -18,35 +19,6 @@ use tombolo_model::appmesh::{self, ResourceKey};
 const AT_ONCE: usize = 16;
 
 type Result<T> = std::result::Result<T, Error>;
-
-/// Containers that results must be in.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    pub(crate) mesh: Option<String>,
-    /// The router of routes.
-    pub(crate) router: Option<String>,
-    /// The gateway of gateway routes.
-    pub(crate) gateway: Option<String>,
-    /// The Cloud Map namespace.
-    pub(crate) namespace: Option<String>,
-    pub(crate) service: Option<String>,
-}
-
-impl Filter {
-    /// Whether no resource of the kind can match.
-    fn excludes(&self, kind: Kind) -> bool {
-        let (router, gateway) = (self.router.is_some(), self.gateway.is_some());
-        match kind {
-            Kind::Mesh(_) if self.namespace.is_some() || self.service.is_some() => true,
-            Kind::Mesh(appmesh::Kind::Route) => gateway,
-            Kind::Mesh(appmesh::Kind::GatewayRoute) => router,
-            Kind::Mesh(_) => router || gateway,
-            _ if self.mesh.is_some() || router || gateway => true,
-            Kind::Namespace => self.service.is_some(),
-            Kind::Service | Kind::Instance => false,
-        }
-    }
-}
 
 /// A client of a server that remembers the ids behind names.
 pub(crate) struct Lookup {

@@ -1,73 +1,12 @@
 //! Which resources the words of a command line mean: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
 
-use super::{
-    id::Id,
-    kind::Kind,
-    lookup::{Filter, Lookup},
-    view::ResourceView,
+use super::{filter::Filter, id::Id, kind::Kind, lookup::Lookup, view::ResourceView};
+use crate::{
+    error::{Error, Result},
+    target,
 };
-use crate::error::{Error, Result};
 use tombolo_api::client::Error as ApiError;
 use tombolo_model::{appmesh::ResourceKey, arn};
-
-/// Options that say where a resource is.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct ContainerArgs {
-    /// Only resources of this mesh.
-    #[arg(
-        long,
-        value_name = "MESH",
-        help_heading = "Resources of a control plane"
-    )]
-    mesh: Option<String>,
-    /// Only routes of this virtual router.
-    #[arg(
-        long,
-        value_name = "ROUTER",
-        help_heading = "Resources of a control plane"
-    )]
-    router: Option<String>,
-    /// Only gateway routes of this virtual gateway.
-    #[arg(
-        long,
-        value_name = "GATEWAY",
-        help_heading = "Resources of a control plane"
-    )]
-    gateway: Option<String>,
-    /// Only instances of this Cloud Map service.
-    #[arg(
-        long,
-        value_name = "SERVICE",
-        help_heading = "Resources of a control plane"
-    )]
-    service: Option<String>,
-}
-
-impl ContainerArgs {
-    /// With the Cloud Map namespace, which is an option of its own.
-    pub(crate) fn filter(&self, namespace: Option<&str>) -> Filter {
-        Filter {
-            mesh: self.mesh.clone(),
-            router: self.router.clone(),
-            gateway: self.gateway.clone(),
-            namespace: namespace.map(str::to_owned),
-            service: self.service.clone(),
-        }
-    }
-
-    /// Whether any is given: then no object of a cluster is meant.
-    pub(crate) fn is_any(&self) -> bool {
-        let Self {
-            mesh,
-            router,
-            gateway,
-            service,
-        } = self;
-        [mesh, router, gateway, service]
-            .iter()
-            .any(|it| it.is_some())
-    }
-}
 
 /// What is meant.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,31 +23,19 @@ pub(crate) enum Target {
 
 /// Reads the words of the command line.
 pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
-    let words = || std::iter::once(kind).chain(names.iter().map(String::as_str));
     if kind.starts_with("arn:") {
-        return words().map(of_arn).collect();
+        let words = std::iter::once(kind).chain(names.iter().map(String::as_str));
+        return words.map(of_arn).collect();
     }
-    if kind.contains('/') {
-        return words()
-            .map(|word| match word.split_once('/') {
-                Some((kind, name)) if !kind.is_empty() && !name.is_empty() => {
-                    Ok(Target::Called(Kind::parse(kind)?, name.to_owned()))
-                }
-                _ => Err(Error::usage(format!(
-                    "{word:?} is not KIND/NAME, as the first one is"
-                ))),
-            })
-            .collect();
+    let mut targets = Vec::new();
+    for target in target::read(kind, names)? {
+        let kinds = Kind::parse_list(&target.kind)?.into_iter();
+        targets.extend(kinds.map(|kind| match &target.name {
+            None => Target::All(kind),
+            Some(name) => Target::Called(kind, name.clone()),
+        }));
     }
-    let kinds = Kind::parse_list(kind)?;
-    let targets = kinds.iter().flat_map(|kind| match names {
-        [] => vec![Target::All(*kind)],
-        names => names
-            .iter()
-            .map(|name| Target::Called(*kind, name.clone()))
-            .collect(),
-    });
-    Ok(targets.collect())
+    Ok(targets)
 }
 
 fn of_arn(word: &str) -> Result<Target> {

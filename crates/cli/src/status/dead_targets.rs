@@ -3,12 +3,16 @@
 //! A route may give weight to a virtual node that has no instance: that share of the calls fails, and no
 //! single object looks wrong.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    json::pairs,
+    resource::{filter::Filter, id::Id, kind, lookup::Lookup, references, view::ResourceView},
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use tombolo_api::client::{Client as ApiClient, Discover, Resource};
-use tombolo_local::control::{Client, ClusterObjects, Query};
+use std::collections::{BTreeMap, BTreeSet};
+use tombolo_api::client::{Client as ApiClient, Discover};
+use tombolo_local::control::{Client, Query};
 use tombolo_model::appmesh::{
     Kind, ResourceKey, Spec,
     spec::{
@@ -53,25 +57,21 @@ pub(super) enum Reason {
 
 /// Finds them. `run` is asked about names of a cluster's DNS; without it nodes that are found by DNS are
 /// taken to have instances.
-pub(super) async fn find(api: &ApiClient, run: Option<&Client>) -> Result<Vec<DeadTarget>> {
+pub(super) async fn find(lookup: &Lookup, run: Option<&Client>) -> Result<Vec<DeadTarget>> {
     let mut calls = Vec::new();
-    for mesh in api.list_meshes().await? {
-        let services = described(api, &mesh.key.name, Kind::VirtualService, "").await?;
-        for service in services {
-            calls.extend(calls_of(api, service).await?);
-        }
+    let kind = kind::Kind::Mesh(Kind::VirtualService);
+    for service in lookup.list(kind, &Filter::default(), None).await? {
+        calls.extend(calls_of(lookup, &service).await?);
     }
     // Several routes share nodes: each is asked about once.
-    let mut nodes: BTreeMap<ResourceKey, bool> = BTreeMap::new();
-    for call in &calls {
-        if let Reason::NoInstance { node, .. } = &call.reason {
-            nodes.insert(node.clone(), false);
-        }
-    }
-    let keys: Vec<ResourceKey> = nodes.into_keys().collect();
-    let nodes: BTreeMap<ResourceKey, bool> = stream::iter(keys)
+    let nodes = calls.iter().filter_map(|call| match &call.reason {
+        Reason::NoInstance { node, .. } => Some(node.clone()),
+        Reason::NoWeight => None,
+    });
+    let nodes: BTreeSet<ResourceKey> = nodes.collect();
+    let nodes: BTreeMap<ResourceKey, bool> = stream::iter(nodes)
         .map(|key| async move {
-            let answers = answers(api, run, &key).await?;
+            let answers = answers(lookup, run, &key).await?;
             Ok::<_, Error>((key, answers))
         })
         .buffered(AT_ONCE)
@@ -85,91 +85,66 @@ pub(super) async fn find(api: &ApiClient, run: Option<&Client>) -> Result<Vec<De
 }
 
 /// All calls of a virtual service, as if none of its nodes had an instance.
-async fn calls_of(api: &ApiClient, service: Resource) -> Result<Vec<DeadTarget>> {
-    let mesh = &service.key.mesh;
-    let Spec::VirtualService(spec) = &service.spec else {
+async fn calls_of(lookup: &Lookup, service: &ResourceView) -> Result<Vec<DeadTarget>> {
+    let (Id::Mesh(service), Some(Spec::VirtualService(spec))) = (&service.id, service.spec())
+    else {
         return Ok(Vec::new());
     };
-    match &spec.provider {
+    let mesh = &service.mesh;
+    match spec.provider.as_ref().map(Provider::target) {
         None => Ok(Vec::new()),
-        Some(Provider::VirtualNode(node)) => Ok(vec![DeadTarget {
-            service: service.key.clone(),
+        Some((Kind::VirtualNode, name)) => Ok(vec![DeadTarget {
+            service: service.clone(),
             route: None,
             reason: Reason::NoInstance {
-                node: ResourceKey::new(
-                    mesh.clone(),
-                    Kind::VirtualNode,
-                    node.virtual_node_name.as_str(),
-                ),
+                node: ResourceKey::new(mesh.clone(), Kind::VirtualNode, name),
                 share: (1, 1),
             },
         }]),
-        Some(Provider::VirtualRouter(router)) => {
-            let router = &router.virtual_router_name;
-            let routes = described(api, mesh, Kind::Route, router).await?;
+        Some((_, router)) => {
+            let routes = lookup.members_of(mesh, Kind::Route, router).await?;
             let calls = routes
                 .iter()
-                .flat_map(|route| of_route(&service.key, &route.key, &route.spec));
-            Ok(calls.collect())
+                .filter_map(|route| match (&route.id, route.spec()) {
+                    (Id::Mesh(key), Some(spec)) => Some(of_route(service, key, spec)),
+                    _ => None,
+                });
+            Ok(calls.flatten().collect())
         }
     }
 }
 
 fn of_route(service: &ResourceKey, route: &ResourceKey, spec: &Spec) -> Vec<DeadTarget> {
-    let Spec::Route(spec) = spec else {
-        return Vec::new();
-    };
-    let Some((_, action)) = spec.action() else {
-        return Vec::new();
-    };
     let of = |reason| DeadTarget {
         service: service.clone(),
         route: Some(Route {
             key: route.clone(),
-            is_tcp: spec.tcp_route.is_some(),
+            is_tcp: matches!(spec, Spec::Route(spec) if spec.tcp_route.is_some()),
         }),
         reason,
     };
-    let targets = &action.weighted_targets;
-    let sum = targets.iter().map(|target| target.weight).sum();
-    if sum == 0 {
-        return vec![of(Reason::NoWeight)];
-    }
-    targets
-        .iter()
-        .filter(|target| target.weight > 0)
-        .map(|target| {
-            let name = target.virtual_node.as_str();
-            of(Reason::NoInstance {
-                node: ResourceKey::new(service.mesh.clone(), Kind::VirtualNode, name),
-                share: (target.weight, sum),
-            })
+    let targets = references::of(route, spec).into_iter();
+    let mut reasons: Vec<Reason> = targets
+        .filter_map(|it| match (it.target, it.weight) {
+            (Id::Mesh(_), Some((_, 0))) => Some(Reason::NoWeight),
+            (Id::Mesh(node), Some(share @ (1.., _))) => Some(Reason::NoInstance { node, share }),
+            _ => None,
         })
-        .collect()
-}
-
-/// All resources of a kind with their specs. One that goes away meanwhile is left out.
-async fn described(api: &ApiClient, mesh: &str, kind: Kind, parent: &str) -> Result<Vec<Resource>> {
-    let listed = match api.list(mesh, kind, parent).await {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        listed => listed?,
-    };
-    let found = stream::iter(listed)
-        .map(|listed| async move { api.find(&listed.key).await })
-        .buffered(AT_ONCE)
-        .try_filter_map(|found| async move { Ok(found) })
-        .try_collect();
-    Ok(found.await?)
+        .collect();
+    reasons.dedup();
+    reasons.into_iter().map(of).collect()
 }
 
 /// Whether a virtual node has an instance that takes calls.
-async fn answers(api: &ApiClient, run: Option<&Client>, key: &ResourceKey) -> Result<bool> {
-    let node = api.find(key).await?;
-    let Some(Spec::VirtualNode(spec)) = node.map(|node| node.spec) else {
+async fn answers(lookup: &Lookup, run: Option<&Client>, key: &ResourceKey) -> Result<bool> {
+    let node = lookup.find(&Id::Mesh(key.clone())).await?;
+    let Some(Spec::VirtualNode(spec)) = node.as_ref().and_then(ResourceView::spec) else {
         return Ok(false);
     };
     match &spec.service_discovery {
-        Some(ServiceDiscovery::AwsCloudMap(discovery)) => registered(api, discovery).await,
+        Some(ServiceDiscovery::AwsCloudMap(discovery)) => {
+            registered(&lookup.client, discovery).await
+        }
         Some(ServiceDiscovery::Dns(discovery)) => match run {
             Some(run) => resolved(run, &discovery.hostname).await,
             None => Ok(true),
@@ -211,36 +186,23 @@ async fn resolved(run: &Client, host: &str) -> Result<bool> {
         namespace: Some(namespace.to_owned()),
         ..Query::default()
     };
-    for found in list(run, &query).await? {
+    for found in run.list(&query).await? {
         let of_name = |item: &&Value| item["metadata"]["name"] == name;
         for service in found.items.iter().filter(of_name) {
-            let Some(selector) = selector(&service["spec"]["selector"]) else {
+            let selector = pairs(service, "/spec/selector");
+            if selector.is_empty() {
                 return Ok(true);
-            };
+            }
             query.kind = "pods".into();
             query.cluster = Some(found.cluster.clone());
             query.selector = Some(selector);
-            let pods = list(run, &query).await?;
+            let pods = run.list(&query).await?;
             if pods.iter().flat_map(|pods| &pods.items).any(is_ready) {
                 return Ok(true);
             }
         }
     }
     Ok(false)
-}
-
-async fn list(run: &Client, query: &Query) -> Result<Vec<ClusterObjects>> {
-    Ok(run.list(query).await?)
-}
-
-/// `app=front,version=v1`; `None` where there is no label.
-fn selector(labels: &Value) -> Option<String> {
-    let pairs: Vec<String> = labels
-        .as_object()?
-        .iter()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    (!pairs.is_empty()).then(|| pairs.join(","))
 }
 
 fn is_ready(pod: &Value) -> bool {
@@ -284,13 +246,5 @@ mod tests {
             [node("red", (90, 100)), node("blue", (10, 100))]
         );
         assert_eq!(reasons(&[("red", 0), ("blue", 0)]), [Reason::NoWeight]);
-    }
-
-    #[test]
-    fn labels_become_a_selector() {
-        let selected = selector(&json!({"app": "a", "v": "1"}));
-        assert_eq!(selected.as_deref(), Some("app=a,v=1"));
-        assert_eq!(selector(&json!({})), None);
-        assert_eq!(selector(&Value::Null), None);
     }
 }

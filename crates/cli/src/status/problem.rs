@@ -1,11 +1,14 @@
 //! Problems of a run and its control plane.
 
-use crate::terminal::escaped_line;
+use crate::terminal::bounded_line;
 use serde_json::{Value, json};
 use std::{collections::HashSet, fmt::Write as _};
 use tombolo_local::control::Status as RunStatus;
 use tombolo_operator::{Error, Status, SyncState};
 use tombolo_telemetry::ErrorChain;
+
+/// Most characters of a message: foreign words must not push the others off every screen.
+const MAX_MESSAGE: usize = 2_000;
 
 /// A problem, and the command that fixes or explains it; empty where there is none.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,22 +117,12 @@ pub(super) fn lines(problems: &[Problem]) -> String {
     }
     let mut lines = String::new();
     for problem in problems {
-        let _ = writeln!(lines, "! {}", bounded(&problem.message));
+        let _ = writeln!(lines, "! {}", bounded_line(&problem.message, MAX_MESSAGE));
         if !problem.fix.is_empty() {
-            let _ = writeln!(lines, "    {}", bounded(&problem.fix));
+            let _ = writeln!(lines, "    {}", bounded_line(&problem.fix, MAX_MESSAGE));
         }
     }
     lines
-}
-
-/// One line of bounded length.
-fn bounded(text: &str) -> String {
-    const MAX_LETTERS: usize = 2_000;
-    let line = escaped_line(text);
-    match line.char_indices().nth(MAX_LETTERS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.into_owned(),
-    }
 }
 
 /// For programs.

@@ -4,7 +4,7 @@ use super::{
     dead_targets::{DeadTarget, Reason},
     problem::Problem,
 };
-use crate::local::text;
+use crate::json::{pairs, text};
 use serde_json::Value;
 use tombolo_local::control::{Client, ClusterObjects, Query};
 use tombolo_model::appmesh::ResourceKey;
@@ -88,14 +88,10 @@ fn cause(
             && labels.is_some_and(|labels| desired.iter().all(|(key, value)| &labels[key] == value))
     });
     let Some(deployment) = deployment else {
-        let selector: Vec<String> = desired
-            .iter()
-            .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-            .collect();
         return Some((
             format!(
                 "; its podSelector ({}) selects the pods of no deployment in namespace {namespace} of {cluster}",
-                selector.join(",")
+                pairs(object, "/spec/podSelector/matchLabels")
             ),
             format!("tombolo get deployments -n {namespace} --cluster {cluster} -o wide"),
         ));

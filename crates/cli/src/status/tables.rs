@@ -1,7 +1,10 @@
 //! The tables of `tombolo status`.
 
 use super::StatusReport;
-use crate::{table::Table, terminal::escaped_line};
+use crate::{
+    table::Table,
+    terminal::{bounded_line, escaped_line},
+};
 use std::fmt::Write as _;
 use tombolo_local::control::Status as RunStatus;
 use tombolo_operator::{ProxyStatus, Status, StoreStatus};
@@ -39,7 +42,7 @@ fn run(run: &RunStatus) -> String {
             workload.object.clone(),
             workload.namespace.clone(),
             format!("{}/{}", workload.ready, workload.total),
-            workload.waiting.clone().unwrap_or_else(|| "-".into()),
+            workload.waiting.clone().unwrap_or_default(),
             workload.cluster.clone(),
         ]);
     }
@@ -89,38 +92,23 @@ fn proxy_cells(proxy: &ProxyStatus) -> [String; 8] {
     let node = &proxy.node;
     let agent = format!("{} {}", node.user_agent, node.user_agent_version);
     let nack = proxy.last_nack();
+    let wanted = proxy.revision_wanted.map(|it| it.to_string());
+    let nack = nack.map(|(kind, nack)| shortened(&format!("{kind}: {}", nack.reason)));
     [
         proxy.name().to_owned(),
         (node.id.rsplit_once("mesh/")).map_or(node.id.clone(), |(_, path)| path.to_owned()),
-        or_dash(agent.trim()),
+        agent.trim().to_owned(),
         proxy.sync_state().as_str().to_owned(),
-        or_dash(
-            &proxy
-                .revision_wanted
-                .map(|it| it.to_string())
-                .unwrap_or_default(),
-        ),
+        wanted.unwrap_or_default(),
         proxy.revision_acked.to_string(),
-        nack.map_or_else(
-            || "-".to_owned(),
-            |(kind, nack)| shortened(&format!("{kind}: {}", nack.reason)),
-        ),
-        or_dash(node.metadata_str("tombolo.io/cluster").unwrap_or_default()),
+        nack.unwrap_or_default(),
+        (node.metadata_str("tombolo.io/cluster").unwrap_or_default()).to_owned(),
     ]
-}
-
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-" } else { text }.to_owned()
 }
 
 /// The first line of a reason, cut between letters.
 fn shortened(text: &str) -> String {
-    const MAX_LETTERS: usize = 60;
-    let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(MAX_LETTERS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
+    bounded_line(text.lines().next().unwrap_or_default(), 60)
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ fn names(all: &[Arc<Cluster>]) -> String {
 
 /// A label selector as people type it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Selector(Vec<Requirement>);
+pub struct Selector(Vec<Requirement>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Requirement {
@@ -97,7 +97,10 @@ enum Requirement {
 
 impl Selector {
     /// Reads `app=web,tier!=db,zone in (a,b),canary,!old`.
-    pub(super) fn read(text: &str) -> Result<Self, Refusal> {
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn read(text: &str) -> Result<Self, Refusal> {
         let mut requirements = Vec::new();
         for part in split(text) {
             let part = part.trim();
@@ -133,7 +136,7 @@ impl Selector {
     }
 
     /// Whether labels satisfy it.
-    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => {
                 labels.get(key).is_some_and(|value| values.contains(value))

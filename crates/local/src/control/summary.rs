@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::types::{MeshProblem, PodView, Workload};
 use crate::cluster::endpoint::{address, condition};
@@ -76,6 +78,12 @@ fn sidecars(pod: &Pod) -> impl Iterator<Item = &str> {
         .flat_map(|spec| spec.init_containers.iter().flatten());
     init.filter(|container| container.restart_policy.as_deref() == Some("Always"))
         .map(|container| container.name.as_str())
+}
+
+/// A pod from its document; `None` where the document is none of a pod.
+pub fn pod_of_document(cluster: &str, document: &Value) -> Option<PodView> {
+    let pod = Pod::deserialize(document).ok()?;
+    Some(pod_view(cluster, &pod))
 }
 
 /// A pod without its processes, which only the runtime knows.

@@ -5,10 +5,7 @@
 
 use super::{Desired, Location, Problems, Refusal};
 use crate::resource::{
-    document_spec::DocumentSpec,
-    id::Id,
-    kind::Kind,
-    lookup::{Filter, Lookup},
+    document_spec::DocumentSpec, filter::Filter, id::Id, kind::Kind, lookup::Lookup,
 };
 use serde_json::{Value, json};
 use tombolo_api::client::Error as ApiError;

@@ -1,4 +1,4 @@
-//! Which objects are meant: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
+//! The words of a command line that choose objects: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
 
 use crate::error::{Error, Result};
 
@@ -11,7 +11,10 @@ pub(crate) struct Target {
     pub(crate) name: Option<String>,
 }
 
-/// Reads the words of the command line.
+/// Reads the words.
+///
+/// # Errors
+/// The first word is KIND/NAME, and another one is not.
 pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     if kind.contains('/') {
         let words = std::iter::once(kind).chain(names.iter().map(String::as_str));
@@ -27,11 +30,6 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
             })
             .collect();
     }
-    if let Some(word) = names.iter().find(|name| name.contains('/')) {
-        return Err(Error::usage(format!(
-            "{word:?} is no name: give KIND and names, or KIND/NAME each time"
-        )));
-    }
     let of = |name: Option<&String>| Target {
         kind: kind.to_owned(),
         name: name.cloned(),
@@ -42,11 +40,27 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     })
 }
 
+/// Reads the words where names have no slash, as those of Kubernetes objects.
+///
+/// # Errors
+/// As [`read`], or a name has a slash.
+pub(crate) fn read_kubernetes(kind: &str, names: &[String]) -> Result<Vec<Target>> {
+    match names.iter().find(|name| name.contains('/')) {
+        Some(word) if !kind.contains('/') => Err(Error::usage(format!(
+            "{word:?} is no name: give KIND and names, or KIND/NAME each time"
+        ))),
+        _ => read(kind, names),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    fn read(words: &[&str]) -> Result<Vec<(String, Option<String>)>, String> {
+    type Targets = Result<Vec<(String, Option<String>)>, String>;
+
+    fn read(words: &[&str]) -> Targets {
         let names: Vec<String> = words[1..].iter().map(|word| (*word).to_owned()).collect();
-        let targets = super::read(words[0], &names).map_err(|error| error.to_string())?;
+        let targets =
+            super::read_kubernetes(words[0], &names).map_err(|error| error.to_string())?;
         Ok(targets.into_iter().map(|t| (t.kind, t.name)).collect())
     }
 
