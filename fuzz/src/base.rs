@@ -1,4 +1,4 @@
-//! What the doors and the name server start from: a small mesh and registry, made once by requests.
+//! What the APIs and the DNS server start from: a small mesh and registry, made once by requests.
 
 use crate::message;
 use axum::body::Body;

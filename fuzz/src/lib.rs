@@ -9,8 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod dns;
-pub mod doors;
 pub mod etcd;
 pub mod export;
 pub mod http1;
@@ -26,7 +26,7 @@ pub type Body = fn(&[u8]);
 
 /// The name of each target, and its body.
 pub const TARGETS: [(&str, Body); 8] = [
-    ("doors", doors::run),
+    ("api", api::run),
     ("signature", signature::run),
     ("dns", dns::run),
     ("upstream", upstream::run),

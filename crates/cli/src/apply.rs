@@ -10,13 +10,13 @@ mod writer;
 
 pub(crate) use files::{FileArgs, Files};
 pub(crate) use plan::rank;
-pub(crate) use resources::{apply as apply_resources, diff as diff_resources, refused};
+pub(crate) use resources::{apply as apply_resources, diff as diff_resources, interrupted};
 pub(crate) use writer::Writer;
 
 use crate::{
     backend::Backend,
     control_plane::ControlPlane,
-    error::{Error, Result},
+    error::Result,
     local::{ClusterArgs, Local},
     output::Report,
     resource::filter::Filter,
@@ -70,48 +70,13 @@ pub struct Apply {
 pub(crate) struct Options {
     /// Only say what would change.
     pub(crate) dry_run: bool,
-    /// What happens to objects, in messages: `changed`, or `deleted`.
-    pub(crate) verb: &'static str,
     /// What happens to fields of Kubernetes manifests that are not known.
-    pub(crate) validate: Validate,
+    pub(crate) validate: Strictness,
     /// The Kubernetes namespace of objects that name none.
     pub(crate) namespace: Option<String>,
     /// The mesh of Kubernetes manifests that come without a Mesh object.
     pub(crate) mesh: Option<String>,
     pub(crate) report: Report,
-}
-
-impl Options {
-    /// The error of documents that are wrong, or were refused before anything was sent.
-    fn rejected(&self, problems: &dyn std::fmt::Display) -> Error {
-        Error::Rejected(format!("nothing was {}:\n{problems}", self.verb))
-    }
-}
-
-/// What happens to fields of Kubernetes manifests that are not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Validate {
-    Strict,
-    Warn,
-    Ignore,
-}
-
-impl Validate {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Warn => "warn",
-            Self::Ignore => "ignore",
-        }
-    }
-
-    fn strictness(self) -> Strictness {
-        match self {
-            Self::Strict => Strictness::Strict,
-            Self::Warn => Strictness::Warn,
-            Self::Ignore => Strictness::Ignore,
-        }
-    }
 }
 
 impl Apply {

@@ -48,4 +48,12 @@ impl Error {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
+
+    /// The error of a call that failed before anything was changed.
+    pub(crate) fn before_any_change(self) -> Self {
+        match self {
+            Self::Api(error) => Self::Rejected(format!("nothing was changed: {error}")),
+            other => other,
+        }
+    }
 }

@@ -176,7 +176,7 @@ impl Backend for Local<'_> {
         let request = control::Apply {
             cluster: self.args.cluster.clone(),
             sources: files.sources,
-            validate: Some(options.validate.as_str().into()),
+            validate: options.validate,
             namespace: self.args.namespace.clone(),
             dry_run: options.dry_run,
         };

@@ -1,6 +1,5 @@
 //! The subcommands: those of `tombolo_cli`, and those that run something here.
 
-mod app;
 mod backup;
 mod demo;
 mod proxy;
@@ -67,8 +66,24 @@ pub(crate) struct Arguments {
     command: Command,
 }
 
-#[derive(Subcommand)]
-enum Command {
+/// Declares the subcommands, each a struct of arguments with `run`, which answers with the exit code.
+macro_rules! commands {
+    ($($(#[$attribute:meta])* $name:ident($arguments:ty),)*) => {
+        #[derive(Subcommand)]
+        enum Command {
+            $($(#[$attribute])* $name($arguments),)*
+        }
+
+        /// Runs a subcommand; answers with the exit code.
+        pub(crate) fn run(arguments: Arguments) -> Result<i32, Error> {
+            Ok(match arguments.command {
+                $(Command::$name(command) => command.run()?,)*
+            })
+        }
+    };
+}
+
+commands! {
     Demo(demo::Demo),
     Up(up::Up),
     Down(tombolo_cli::Down),
@@ -92,53 +107,25 @@ enum Command {
     Envoy(proxy::Envoy),
     Init(proxy::Init),
     #[command(hide = true)]
-    App(app::App),
-}
-
-/// Runs a subcommand; answers with the exit code.
-pub(crate) fn run(arguments: Arguments) -> Result<i32, Error> {
-    Ok(match arguments.command {
-        Command::Demo(command) => command.run()?,
-        Command::Up(command) => command.run()?,
-        Command::Down(command) => command.run()?,
-        Command::Get(command) => command.run()?,
-        Command::Describe(command) => command.run()?,
-        Command::Status(command) => command.run()?,
-        Command::Doctor(command) => command.run()?,
-        Command::Logs(command) => command.run()?,
-        Command::Discover(command) => command.run()?,
-        Command::Apply(command) => command.run()?,
-        Command::Diff(command) => command.run()?,
-        Command::Delete(command) => command.run()?,
-        Command::Scale(command) => command.run()?,
-        Command::Exec(command) => command.run()?,
-        Command::Network(command) => command.run()?,
-        Command::Env(command) => command.run()?,
-        Command::Server(command) => command.run()?,
-        Command::Export(command) => command.run()?,
-        Command::Import(command) => command.run()?,
-        Command::Proxy(command) => command.run()?,
-        Command::Envoy(command) => command.run()?,
-        Command::Init(command) => command.run()?,
-        Command::App(command) => command.run()?,
-    })
+    App(demo::App),
 }
 
 /// Why a command failed. Nothing matches on it: it is printed.
-pub(crate) type Error = Box<dyn std::error::Error>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A runtime for commands that wait for many things.
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("cannot start threads: {error}"))
+        .map_err(|error| format!("cannot start threads: {error}").into())
 }
 
 /// This program, for the processes that it starts of itself. The link is kept: it names the running
 /// file even when that was replaced by a newer build.
-fn this_program() -> Result<PathBuf, String> {
-    std::env::current_exe().map_err(|error| format!("cannot find this program's file: {error}"))
+fn this_program() -> Result<PathBuf, Error> {
+    std::env::current_exe()
+        .map_err(|error| format!("cannot find this program's file: {error}").into())
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     os::fd::{FromRawFd, OwnedFd, RawFd},
     str::FromStr,
 };
+use tokio::net::{TcpListener, UdpSocket};
 use tombolo_telemetry::listen;
 
 /// Where to listen.
@@ -47,90 +48,101 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A socket of either kind.
-pub(crate) enum Socket {
-    /// A listening TCP socket.
-    Tcp(tokio::net::TcpListener),
-    /// A bound UDP socket.
-    Udp(tokio::net::UdpSocket),
+/// Why there is no socket at an endpoint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    /// The kernel refused.
+    #[error("{option} {endpoint}: cannot listen there: {}", hint(.source))]
+    Refused {
+        /// The option that names the endpoint.
+        option: &'static str,
+        endpoint: Endpoint,
+        source: io::Error,
+    },
+    /// The parent process left no such descriptor open.
+    #[error("fd://{0}: no such descriptor was inherited")]
+    NotInherited(RawFd),
 }
 
 impl Endpoint {
-    /// A listening TCP socket.
-    pub(crate) fn tcp(&self, option: &str) -> Result<tokio::net::TcpListener, String> {
+    /// A listening TCP socket; `option` is named in errors.
+    pub(crate) fn tcp(&self, option: &'static str) -> Result<TcpListener, ListenError> {
         let listener = match self {
-            Endpoint::Address(address) => {
-                listen::tcp(*address).map_err(|e| self.refused(option, &e))?
-            }
-            Endpoint::Inherited(fd) => TcpListener::from(inherited(*fd)?),
+            Endpoint::Address(address) => self.checked(option, listen::tcp(*address))?,
+            Endpoint::Inherited(fd) => inherited(*fd)?.into(),
         };
-        listener
-            .set_nonblocking(true)
-            .and_then(|()| tokio::net::TcpListener::from_std(listener))
-            .map_err(|error| self.refused(option, &error))
+        self.checked(option, asynchronous_tcp(listener))
     }
 
-    /// The sockets for datagrams and connections at this endpoint: both for an address, the one that
+    /// Opens the sockets for datagrams and connections at this endpoint: both for an address, the one that
     /// it is for an inherited socket.
-    pub(crate) fn udp_and_tcp(&self, option: &str) -> Result<Vec<Socket>, String> {
+    pub(crate) fn udp_and_tcp(
+        &self,
+        option: &'static str,
+        udp: &mut Vec<UdpSocket>,
+        tcp: &mut Vec<TcpListener>,
+    ) -> Result<(), ListenError> {
         match self {
             Endpoint::Address(address) => {
-                let udp = listen::udp(*address).map_err(|e| self.refused(option, &e))?;
+                let socket = self.checked(option, listen::udp(*address))?;
                 // Port 0 took any that was free: connections come to the same.
-                let at = udp.local_addr().map_err(|e| self.refused(option, &e))?;
-                let tcp = Endpoint::Address(at).tcp(option)?;
-                Ok(vec![
-                    Socket::Udp(self.asynchronous(option, udp)?),
-                    Socket::Tcp(tcp),
-                ])
+                let at = self.checked(option, socket.local_addr())?;
+                udp.push(self.checked(option, asynchronous_udp(socket))?);
+                tcp.push(Endpoint::Address(at).tcp(option)?);
             }
             Endpoint::Inherited(fd) => {
                 let socket = inherited(*fd)?;
-                let kind = rustix::net::sockopt::socket_type(&socket)
-                    .map_err(|error| self.refused(option, &error.into()))?;
-                if kind == rustix::net::SocketType::DGRAM {
-                    let udp = UdpSocket::from(socket);
-                    return Ok(vec![Socket::Udp(self.asynchronous(option, udp)?)]);
+                let kind = rustix::net::sockopt::socket_type(&socket).map_err(io::Error::from);
+                match self.checked(option, kind)? {
+                    rustix::net::SocketType::DGRAM => {
+                        udp.push(self.checked(option, asynchronous_udp(socket.into()))?);
+                    }
+                    _ => tcp.push(self.checked(option, asynchronous_tcp(socket.into()))?),
                 }
-                let listener = TcpListener::from(socket);
-                listener
-                    .set_nonblocking(true)
-                    .and_then(|()| tokio::net::TcpListener::from_std(listener))
-                    .map(|listener| vec![Socket::Tcp(listener)])
-                    .map_err(|error| self.refused(option, &error))
             }
         }
+        Ok(())
     }
 
-    fn asynchronous(&self, option: &str, udp: UdpSocket) -> Result<tokio::net::UdpSocket, String> {
-        udp.set_nonblocking(true)
-            .and_then(|()| tokio::net::UdpSocket::from_std(udp))
-            .map_err(|error| self.refused(option, &error))
+    fn checked<T>(&self, option: &'static str, result: io::Result<T>) -> Result<T, ListenError> {
+        result.map_err(|source| ListenError::Refused {
+            option,
+            endpoint: self.clone(),
+            source,
+        })
     }
+}
 
-    fn refused(&self, option: &str, error: &io::Error) -> String {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another process uses it: stop that one, or choose another port"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need privileges: choose a higher one"
-            }
-            io::ErrorKind::AddrNotAvailable => "no interface of this machine has it",
-            _ => "choose another",
-        };
-        format!("{option} {self}: cannot listen there: {error}; {hint}")
+fn asynchronous_tcp(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+fn asynchronous_udp(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// What to do about an address where nothing can listen.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process uses it; stop that one, or choose another port"
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; choose a higher one",
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has it",
+        _ => "choose another",
     }
 }
 
 /// Takes over a descriptor that the parent process left open for this one.
 #[allow(unsafe_code)]
-fn inherited(fd: RawFd) -> Result<OwnedFd, String> {
+fn inherited(fd: RawFd) -> Result<OwnedFd, ListenError> {
     rustix::io::fcntl_getfd(
         // SAFETY: the borrow lives for this call alone; a number that is not open is reported by it.
         unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) },
     )
-    .map_err(|_| format!("fd://{fd}: no such descriptor was inherited"))?;
+    .map_err(|_| ListenError::NotInherited(fd))?;
     // SAFETY: it is open (just asked), the parent passed it for this purpose, and each number is named
     // by one option only, so nothing else in this process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -151,9 +163,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_explained() {
-        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let endpoint = Endpoint::Address(taken.local_addr().expect("bound"));
-        let error = endpoint.tcp("--api").expect_err("taken");
+        let error = endpoint.tcp("--api").expect_err("taken").to_string();
         assert!(error.starts_with("--api 127.0.0.1:"), "{error}");
         assert!(error.contains("another process uses it"), "{error}");
     }

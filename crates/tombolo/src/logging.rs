@@ -1,56 +1,27 @@
 //! Logs of the long-running commands, to standard error.
 
-use std::{env, fmt, io::IsTerminal};
+use std::{env, io::IsTerminal};
 use tracing_subscriber::EnvFilter;
+pub(crate) use tracing_subscriber::filter::LevelFilter as Level;
 
-/// How much is logged: Envoy's levels, which `ENVOY_LOG_LEVEL` names, and those of `TOMBOLO_LOG`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-    Off,
+/// The level that a word of Envoy's or of `tracing`'s names; `critical` is `error`, as nothing is above it.
+pub(crate) fn level(word: &str) -> Option<Level> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "trace" => Level::TRACE,
+        "debug" => Level::DEBUG,
+        "info" => Level::INFO,
+        "warn" | "warning" => Level::WARN,
+        "error" | "critical" => Level::ERROR,
+        "off" => Level::OFF,
+        _ => return None,
+    })
 }
 
-impl Level {
-    /// The level that a word names; `critical` is `error`, as there is nothing above it.
-    pub(crate) fn of(word: &str) -> Option<Self> {
-        Some(match word.to_ascii_lowercase().as_str() {
-            "trace" => Self::Trace,
-            "debug" => Self::Debug,
-            "info" => Self::Info,
-            "warn" | "warning" => Self::Warn,
-            "error" | "critical" => Self::Error,
-            "off" => Self::Off,
-            _ => return None,
-        })
-    }
-
-    /// The word that Envoy takes.
-    pub(crate) fn envoy(self) -> &'static str {
-        match self {
-            Self::Warn => "warning",
-            level => level.as_str(),
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-            Self::Off => "off",
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+/// The word that Envoy takes for a level.
+pub(crate) fn envoy_word(level: Level) -> String {
+    match level {
+        Level::WARN => "warning".into(),
+        level => level.to_string(),
     }
 }
 
@@ -60,9 +31,9 @@ pub(crate) fn start(default: Level) {
     let filter = match env::var("TOMBOLO_LOG") {
         Ok(text) if !text.is_empty() => filter(&text).unwrap_or_else(|why| {
             eprintln!("warning: TOMBOLO_LOG={text:?}: {why}; {default} is logged");
-            EnvFilter::new(default.as_str())
+            EnvFilter::new(default.to_string())
         }),
-        _ => EnvFilter::new(default.as_str()),
+        _ => EnvFilter::new(default.to_string()),
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -77,11 +48,11 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     let directives = text.split(',').map(|directive| {
         let directive = directive.trim();
         match directive.rsplit_once('=') {
-            Some((module, level)) => match Level::of(level) {
+            Some((module, level)) => match self::level(level) {
                 Some(level) => Ok(format!("{module}={level}")),
                 None => Err(format!("{level:?} is no level")),
             },
-            None => match Level::of(directive) {
+            None => match self::level(directive) {
                 Some(level) => Ok(level.to_string()),
                 // A word that is no level would be taken for a module, and silence everything else.
                 None if directive.contains(['[', ':']) || directive.starts_with("tombolo") => {
@@ -113,11 +84,14 @@ mod tests {
             ("critical", "error", "error"),
             ("off", "off", "off"),
         ] {
-            let level = Level::of(word).expect(word);
-            assert_eq!((level.as_str(), level.envoy()), (ours, envoy));
+            let level = level(word).expect(word);
+            assert_eq!(
+                (level.to_string().as_str(), envoy_word(level).as_str()),
+                (ours, envoy)
+            );
             assert_eq!(filter(word).expect(word).to_string(), ours);
         }
-        assert_eq!(Level::of("verbose"), None);
+        assert_eq!(level("verbose"), None);
     }
 
     #[test]

@@ -48,16 +48,7 @@ impl DryRun {
 
     /// Takes a step.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Rejection> {
-        let commands = match &step.found {
-            // What cannot be changed was found out before.
-            Some(found) => command::change(&step.desired, found).unwrap_or_default(),
-            None => {
-                let container = step.desired.id.container();
-                let container = container.and_then(|id| self.id(&id)).unwrap_or_default();
-                command::create(&step.desired, &container)
-            }
-        };
-        for command in &commands {
+        for command in &step.commands(|id| self.id(id)) {
             self.run(command)?;
         }
         if step.found.is_none()

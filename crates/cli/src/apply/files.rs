@@ -1,7 +1,7 @@
 //! The files of `apply` and `diff`.
 
 use super::{
-    Options, Validate,
+    Options,
     read::{self, Parsed},
 };
 use crate::{
@@ -11,8 +11,9 @@ use crate::{
     output::Report,
     terminal,
 };
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::{Path, PathBuf};
-use tombolo_kube::manifest;
+use tombolo_kube::manifest::{self, Strictness};
 use tombolo_local::up::Source;
 
 /// Options about files, and where they go.
@@ -32,11 +33,19 @@ pub(crate) struct FileArgs {
     #[command(flatten)]
     pub(crate) api: ApiArgs,
     /// What happens to fields of Kubernetes manifests that are not known.
-    #[arg(long, value_enum, default_value_t = Validate::Strict)]
-    validate: Validate,
+    #[arg(long, default_value = "strict", value_parser = strictness())]
+    validate: Strictness,
     /// How: a line for each object or a diff, JSON or YAML.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
     output: Report,
+}
+
+fn strictness() -> impl TypedValueParser<Value = Strictness> {
+    PossibleValuesParser::new(["strict", "warn", "ignore"]).map(|word| match word.as_str() {
+        "warn" => Strictness::Warn,
+        "ignore" => Strictness::Ignore,
+        _ => Strictness::Strict,
+    })
 }
 
 impl FileArgs {
@@ -47,7 +56,6 @@ impl FileArgs {
     pub(crate) fn options(&self, dry_run: bool) -> Options {
         Options {
             dry_run,
-            verb: "changed",
             validate: self.validate,
             namespace: self.namespace.clone(),
             mesh: self.mesh.clone(),
@@ -97,14 +105,14 @@ impl Files {
     /// Everything that is wrong with them.
     pub(crate) fn parse(&self, options: &Options) -> Result<Parsed> {
         let mut reading = manifest::Options {
-            strictness: options.validate.strictness(),
+            strictness: options.validate,
             ..manifest::Options::default()
         };
         if let Some(namespace) = &options.namespace {
             namespace.clone_into(&mut reading.namespace);
         }
         let parsed = read::parse(&self.manifests(), &reading);
-        let (parsed, warnings) = parsed.map_err(|problems| options.rejected(&problems))?;
+        let (parsed, warnings) = parsed?;
         for warning in warnings {
             terminal::warning(warning);
         }

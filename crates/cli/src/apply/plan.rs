@@ -1,10 +1,11 @@
 //! What applying documents would do. Everything is decided, and tried on a copy of what the server has,
 //! before anything is sent.
 
-use crate::apply::{read::Refusal, warnings};
 use crate::{
     apply::dry_run::DryRun,
     apply::read::{Desired, Problems, in_spec},
+    apply::warnings,
+    error,
     resource::command,
     resource::document_spec::DocumentSpec,
     resource::id::Id,
@@ -17,7 +18,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_api::client::Error;
 use tombolo_kube::{Denial, FieldPath, manifest::Problem};
-use tombolo_model::{Reason, Rejection, appmesh::Spec};
+use tombolo_model::{Command, Reason, Rejection, appmesh::Spec};
 
 /// What to do about something that is missing.
 const CREATE_FIRST: &str = "make it first, or put it into the same files";
@@ -59,6 +60,18 @@ pub(crate) struct Plan {
 pub(crate) type Known = BTreeMap<Id, ResourceView>;
 
 impl Step {
+    /// The commands of the step. `id` gives the generated id of what the resource is in.
+    pub(super) fn commands(&self, id: impl FnOnce(&Id) -> Option<String>) -> Vec<Command> {
+        match &self.found {
+            // What cannot be changed was found out before.
+            Some(found) => command::change(&self.desired, found).unwrap_or_default(),
+            None => {
+                let container = self.desired.id.container().and_then(|it| id(&it));
+                command::create(&self.desired, &container.unwrap_or_default())
+            }
+        }
+    }
+
     /// The document of the resource as it is.
     pub(crate) fn before(&self) -> Option<Value> {
         let found = self.found.as_ref()?;
@@ -79,7 +92,7 @@ impl Step {
 }
 
 /// Decides what to do, with the server's state as it is now.
-pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> Result<Plan, Refusal> {
+pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> error::Result<Plan> {
     desired.sort_by_key(|one| rank(one.id.kind()));
     let known = known(lookup, &desired).await?;
     let mut problems = Problems::default();

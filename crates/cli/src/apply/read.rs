@@ -4,10 +4,12 @@ mod aws;
 mod document;
 mod kubernetes;
 
-use crate::resource::{document_spec::DocumentSpec, id::Id, lookup::Lookup};
+use crate::{
+    error::Error,
+    resource::{document_spec::DocumentSpec, id::Id, lookup::Lookup},
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tombolo_api::client::Error as ApiError;
 use tombolo_kube::{
     Denial, FieldPath,
     manifest::{self, Limits, Located, Origin, Problem, Severity, Source},
@@ -139,23 +141,9 @@ pub(crate) enum Parsed {
     Manifests(kubernetes::Parsed),
 }
 
-/// Why documents cannot be applied.
-pub(crate) enum Refusal {
-    /// They are wrong.
-    Problems(Problems),
-    /// The server refused, or does not answer.
-    Server(ApiError),
-}
-
-impl From<Problems> for Refusal {
+impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
-        Self::Problems(problems)
-    }
-}
-
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        Self::Server(error)
+        Self::Rejected(format!("nothing was changed:\n{problems}"))
     }
 }
 
@@ -176,7 +164,7 @@ impl Parsed {
         self,
         lookup: &Lookup,
         mesh: Option<&str>,
-    ) -> Result<Vec<Desired>, Refusal> {
+    ) -> Result<Vec<Desired>, Error> {
         match self {
             Self::Resources(desired) => Ok(desired),
             Self::Manifests(manifests) => Ok(merged(manifests.resolve(lookup, mesh).await?)?),

@@ -3,7 +3,6 @@
 use super::{
     Files, Options,
     plan::{self, Outcome, Plan, Step},
-    read::Refusal,
     writer::{StepError, Writer},
 };
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     error::{Error, Result},
     output::{Report, print_value},
     progress::{Progress, during},
-    resource::lookup::Lookup,
+    resource::{id::Id, lookup::Lookup},
     terminal,
 };
 use serde_json::{Map, Value, json};
@@ -34,7 +33,7 @@ pub(crate) async fn apply(
     for (at, step) in plan.steps.iter().enumerate() {
         if let Err(error) = writer.step(step).await {
             show(&plan.steps[..at], options.report)?;
-            return Err(Error::Rejected(interrupted(&plan.steps, at, &error)));
+            return Err(Error::Rejected(interrupted_step(&plan.steps, at, &error)));
         }
         if options.report.data().is_none() {
             let (id, outcome) = (&step.desired.id, step.outcome.as_str());
@@ -89,40 +88,39 @@ async fn make(
         plan::make(&lookup, desired).await
     };
     let plan = during("reading what the server has", planned).await;
-    let plan = plan.map_err(|refusal| refused(&refusal, options))?;
+    let plan = plan.map_err(Error::before_any_change)?;
     for warning in &plan.warnings {
         terminal::warning(warning);
     }
     Ok((lookup, plan))
 }
 
-/// The error of documents that were refused before anything was sent.
-pub(crate) fn refused(refusal: &Refusal, options: &Options) -> Error {
-    match refusal {
-        Refusal::Problems(problems) => options.rejected(problems),
-        Refusal::Server(error) => Error::Rejected(format!("nothing was {}: {error}", options.verb)),
+/// The error of a server that refused something, or does not answer: what was done before and what was not.
+/// Parts without lines are left out.
+pub(crate) fn interrupted<const N: usize>(
+    id: &Id,
+    error: &tombolo_api::client::Error,
+    parts: [(&str, Vec<String>); N],
+) -> String {
+    let mut message = format!("{id}: {error}");
+    for (title, lines) in parts.iter().filter(|(_, lines)| !lines.is_empty()) {
+        message += &format!("\n{title}:\n  {}", lines.join("\n  "));
     }
+    message
 }
 
-/// The message when the server refuses a step or does not answer: what was done and what was not.
-fn interrupted(steps: &[Step], at: usize, failure: &StepError) -> String {
+fn interrupted_step(steps: &[Step], at: usize, failure: &StepError) -> String {
     let (done, rest) = steps.split_at(at);
     let (open, rest) = rest.split_at(usize::from(failure.is_open));
-    let mut message = format!("{}: {}", steps[at].desired.id, failure.error);
-    for (title, steps, with_outcome) in [
-        ("done before", done, true),
-        ("done in part, or perhaps done", open, false),
-        ("not done", rest, false),
-    ] {
-        let lines = steps.iter().map(|step| match with_outcome {
-            true => format!("\n  {} {}", step.desired.id, step.outcome.as_str()),
-            false => format!("\n  {}", step.desired.id),
-        });
-        if !steps.is_empty() {
-            message.push_str(&format!("\n{title}:{}", lines.collect::<String>()));
-        }
-    }
-    message + "\ncorrect it and apply the same files again: what is done stays as it is"
+    let ids = |steps: &[Step]| steps.iter().map(|it| it.desired.id.to_string()).collect();
+    let outcome = |step: &Step| format!("{} {}", step.desired.id, step.outcome.as_str());
+    let parts = [
+        ("done before", done.iter().map(outcome).collect()),
+        ("done in part, or perhaps done", ids(open)),
+        ("not done", ids(rest)),
+    ];
+    interrupted(&steps[at].desired.id, &failure.error, parts)
+        + "\ncorrect it and apply the same files again: what is done stays as it is"
 }
 
 /// The differences, as people read them: a diff for each resource, and a last line that counts.
@@ -204,7 +202,7 @@ mod tests {
         let steps: Vec<Step> = desired.into_iter().map(step).collect();
         let message = |is_open| {
             let error = Error::Transport("no answer".into());
-            interrupted(&steps, 1, &StepError { error, is_open })
+            interrupted_step(&steps, 1, &StepError { error, is_open })
         };
         let told = message(true);
         assert!(told.starts_with("mesh/b: no answer\n"), "{told}");

@@ -51,14 +51,7 @@ impl<'a> Writer<'a> {
     /// Takes a step to its end.
     pub(crate) async fn step(&mut self, step: &Step) -> Result<(), StepError> {
         let id = &step.desired.id;
-        let commands = match &step.found {
-            // What cannot be changed was found out before.
-            Some(found) => command::change(&step.desired, found).unwrap_or_default(),
-            None => {
-                let container = id.container().and_then(|id| self.ids.get(&id).cloned());
-                command::create(&step.desired, &container.unwrap_or_default())
-            }
-        };
+        let commands = step.commands(|id| self.ids.get(id).cloned());
         let found = step.found.as_ref();
         let made = self.send_all(&commands, found, false).await?;
         if let Some(made) = made {

@@ -13,6 +13,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{cmp::Reverse, collections::BTreeMap};
 use tombolo_api::client::Error as ApiError;
+use tombolo_kube::manifest::Strictness;
 use tombolo_local::up::Source;
 
 /// Deletes resources.
@@ -45,8 +46,7 @@ async fn delete_files(
 ) -> Result<()> {
     let reading = apply::Options {
         dry_run: options.dry_run,
-        verb: "deleted",
-        validate: apply::Validate::Strict,
+        validate: Strictness::Strict,
         namespace: control_plane.filter().namespace.clone(),
         mesh: control_plane.filter().mesh.clone(),
         report: options.report,
@@ -54,7 +54,7 @@ async fn delete_files(
     let parsed = Files { sources }.parse(&reading)?;
     let lookup = control_plane.lookup().await?;
     let desired = parsed.resolve(&lookup, reading.mesh.as_deref()).await;
-    let desired = desired.map_err(|refusal| apply::refused(&refusal, &reading))?;
+    let desired = desired.map_err(Error::before_any_change)?;
     let ids: Vec<_> = desired.iter().map(|one| one.id.clone()).collect();
     let found = during("reading", lookup.find_all(&ids)).await?;
     let missing = desired.iter().zip(&found).filter(|(_, it)| it.is_none());
@@ -115,16 +115,11 @@ fn interrupted(found: &[ResourceView], at: usize, error: &ApiError) -> String {
     let is_open = matches!(error, ApiError::Transport(_));
     let (gone, rest) = found.split_at(at);
     let (open, rest) = rest.split_at(usize::from(is_open));
-    let mut message = format!("{}: {error}", found[at].id);
-    for (title, some) in [
-        ("deleted before", gone),
-        ("perhaps deleted", open),
-        ("not deleted", rest),
-    ] {
-        if !some.is_empty() {
-            let lines = some.iter().map(|one| format!("\n  {}", one.id));
-            message.push_str(&format!("\n{title}:{}", lines.collect::<String>()));
-        }
-    }
-    message
+    let ids = |some: &[ResourceView]| some.iter().map(|one| one.id.to_string()).collect();
+    let parts = [
+        ("deleted before", ids(gone)),
+        ("perhaps deleted", ids(open)),
+        ("not deleted", ids(rest)),
+    ];
+    apply::interrupted(&found[at].id, error, parts)
 }

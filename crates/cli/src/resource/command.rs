@@ -227,43 +227,39 @@ fn change_attributes(
 }
 
 fn change_tags(found: &ResourceView, desired: &BTreeMap<String, String>) -> Vec<Command> {
-    let (set, gone) = difference(desired, &found.tags);
-    let tagged = match &found.details {
-        Details::Namespace(namespace) => Tagged::Namespace(namespace.id.clone()),
-        Details::Service { service, .. } => Tagged::Service(service.id.clone()),
+    let (set, tag_keys) = difference(desired, &found.tags);
+    let (has_keys, tags) = (!tag_keys.is_empty(), tags(Some(&set)));
+    let has_tags = !tags.is_empty();
+    let of_registry = |resource: Tagged| {
+        let untag = cloudmap::Command::Untag {
+            resource: resource.clone(),
+            tag_keys: tag_keys.clone(),
+        };
+        let tag = cloudmap::Command::Tag {
+            resource,
+            tags: tags.clone(),
+        };
+        (Command::CloudMap(untag), Command::CloudMap(tag))
+    };
+    let (untag, tag) = match &found.details {
+        Details::Instance { .. } => return Vec::new(),
+        Details::Namespace(namespace) => of_registry(Tagged::Namespace(namespace.id.clone())),
+        Details::Service { service, .. } => of_registry(Tagged::Service(service.id.clone())),
         Details::Mesh(resource) => {
             let key = resource.key.clone();
-            let mut commands = Vec::new();
-            if !gone.is_empty() {
-                commands.push(Command::AppMesh(mesh_apply::Command::Untag {
-                    key: key.clone(),
-                    tag_keys: gone,
-                }));
-            }
-            if !set.is_empty() {
-                commands.push(Command::AppMesh(mesh_apply::Command::Tag {
-                    key,
-                    tags: tags(Some(&set)),
-                }));
-            }
-            return commands;
+            let untag = mesh_apply::Command::Untag {
+                key: key.clone(),
+                tag_keys: tag_keys.clone(),
+            };
+            let tag = mesh_apply::Command::Tag {
+                key,
+                tags: tags.clone(),
+            };
+            (Command::AppMesh(untag), Command::AppMesh(tag))
         }
-        Details::Instance { .. } => return Vec::new(),
     };
-    let mut commands = Vec::new();
-    if !gone.is_empty() {
-        commands.push(of_registry(cloudmap::Command::Untag {
-            resource: tagged.clone(),
-            tag_keys: gone,
-        }));
-    }
-    if !set.is_empty() {
-        commands.push(of_registry(cloudmap::Command::Tag {
-            resource: tagged,
-            tags: tags(Some(&set)),
-        }));
-    }
-    commands
+    let untag = has_keys.then_some(untag);
+    untag.into_iter().chain(has_tags.then_some(tag)).collect()
 }
 
 type Pairs = BTreeMap<String, String>;

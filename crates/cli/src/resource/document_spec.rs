@@ -7,7 +7,6 @@ use crate::resource::kind::Kind;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tombolo_document::decode_known;
 use tombolo_kube::{Denial, FieldPath};
 use tombolo_model::{
     appmesh::{self, Spec},
@@ -181,42 +180,35 @@ impl ServiceSpec {
 }
 
 impl DocumentSpec {
-    /// Reads a spec; every member that no details has is refused, because the API would drop it.
+    /// Reads a spec. A member that the kind does not have is refused, because the API would drop it.
     pub(crate) fn read(kind: Kind, value: &Value) -> Result<Self, Vec<Denial>> {
-        let content = match kind {
-            Kind::Namespace => Self::Namespace(decode(value).map_err(|denial| vec![denial])?),
-            Kind::Service => Self::Service(decode(value).map_err(|denial| vec![denial])?),
-            Kind::Instance => Self::Instance(decode(value).map_err(|denial| vec![denial])?),
-            Kind::Mesh(kind) => Self::Mesh(match kind {
-                appmesh::Kind::Mesh => Spec::Mesh(decode(value).map_err(|denial| vec![denial])?),
-                appmesh::Kind::VirtualNode => {
-                    Spec::VirtualNode(decode(value).map_err(|denial| vec![denial])?)
-                }
-                appmesh::Kind::VirtualRouter => {
-                    Spec::VirtualRouter(decode(value).map_err(|denial| vec![denial])?)
-                }
-                appmesh::Kind::Route => Spec::Route(decode(value).map_err(|denial| vec![denial])?),
-                appmesh::Kind::VirtualService => {
-                    Spec::VirtualService(decode(value).map_err(|denial| vec![denial])?)
-                }
-                appmesh::Kind::VirtualGateway => {
-                    Spec::VirtualGateway(decode(value).map_err(|denial| vec![denial])?)
-                }
-                appmesh::Kind::GatewayRoute => {
-                    Spec::GatewayRoute(decode(value).map_err(|denial| vec![denial])?)
-                }
-            }),
-        };
-        let mut fields = Vec::new();
-        unknown_fields(value, &content.to_json(), &FieldPath::root(), &mut fields);
-        if fields.is_empty() {
+        let mut unknown = Vec::new();
+        let content = Self::decode(kind, value, &mut unknown).map_err(|denial| vec![denial])?;
+        if unknown.is_empty() {
             return Ok(content);
         }
         let title = kind.title();
         let message =
             format!("a {title} has no such field; check its spelling and its indentation");
         let denial = |field| Denial::new(field, message.as_str());
-        Err(fields.into_iter().map(denial).collect())
+        Err(unknown.into_iter().map(denial).collect())
+    }
+
+    fn decode(kind: Kind, value: &Value, unknown: &mut Vec<FieldPath>) -> Result<Self, Denial> {
+        Ok(match kind {
+            Kind::Namespace => Self::Namespace(decode(value, unknown)?),
+            Kind::Service => Self::Service(decode(value, unknown)?),
+            Kind::Instance => Self::Instance(decode(value, unknown)?),
+            Kind::Mesh(kind) => Self::Mesh(match kind {
+                appmesh::Kind::Mesh => Spec::Mesh(decode(value, unknown)?),
+                appmesh::Kind::VirtualNode => Spec::VirtualNode(decode(value, unknown)?),
+                appmesh::Kind::VirtualRouter => Spec::VirtualRouter(decode(value, unknown)?),
+                appmesh::Kind::Route => Spec::Route(decode(value, unknown)?),
+                appmesh::Kind::VirtualService => Spec::VirtualService(decode(value, unknown)?),
+                appmesh::Kind::VirtualGateway => Spec::VirtualGateway(decode(value, unknown)?),
+                appmesh::Kind::GatewayRoute => Spec::GatewayRoute(decode(value, unknown)?),
+            }),
+        })
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -242,8 +234,11 @@ impl DocumentSpec {
     }
 }
 
-fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Denial> {
-    decode_known(value).map_err(|error| Denial::new(error.field, readable(&error.message)))
+fn decode<T: DeserializeOwned>(value: &Value, unknown: &mut Vec<FieldPath>) -> Result<T, Denial> {
+    let decoded = tombolo_document::decode(value);
+    let decoded = decoded.map_err(|error| Denial::new(error.field, readable(&error.message)))?;
+    unknown.extend(decoded.unknown);
+    Ok(decoded.value)
 }
 
 /// A decoder's message in the terms of YAML instead of Rust types.
@@ -261,38 +256,6 @@ fn readable(message: &str) -> String {
         format!("{message}; put it in quotes")
     } else {
         message
-    }
-}
-
-/// Paths of members that the decoder ignored.
-fn unknown_fields(written: &Value, read: &Value, at: &FieldPath, fields: &mut Vec<FieldPath>) {
-    match (written, read) {
-        (Value::Object(written), Value::Object(read)) => {
-            for (member, value) in written {
-                let at = at.clone().field(member);
-                match read.get(member) {
-                    Some(read) => unknown_fields(value, read, &at, fields),
-                    None if is_empty_value(value) => {}
-                    None => fields.push(at),
-                }
-            }
-        }
-        (Value::Array(written), Value::Array(read)) => {
-            for (index, (written, read)) in written.iter().zip(read).enumerate() {
-                unknown_fields(written, read, &at.clone().index(index), fields);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Whether leaving the value out means the same.
-fn is_empty_value(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
     }
 }
 

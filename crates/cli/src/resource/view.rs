@@ -84,15 +84,6 @@ impl ResourceView {
         }
     }
 
-    pub(crate) fn created_at(&self) -> Option<Timestamp> {
-        match &self.details {
-            Details::Namespace(namespace) => Some(namespace.created_at),
-            Details::Service { service, .. } => Some(service.created_at),
-            Details::Instance { .. } => None,
-            Details::Mesh(resource) => Some(resource.metadata.created_at),
-        }
-    }
-
     /// Its document, with what the server adds under `status`.
     pub(crate) fn document(&self) -> Value {
         let mut document = document(&self.id, &self.content(), &self.tags);

@@ -104,17 +104,11 @@ async fn apply_manifests(
     Input(request): Input<Apply>,
 ) -> Result<Json<ApplyReply>, Refusal> {
     let cluster = query::cluster(&runtime.clusters, request.cluster.as_deref())?;
-    let strictness = match request.validate.as_deref() {
-        None | Some("strict" | "true") => Strictness::Strict,
-        Some("warn") => Strictness::Warn,
-        Some("ignore" | "false") => Strictness::Ignore,
-        Some(other) => {
-            return Err(refusal(format!(
-                "--validate={other}: use strict, warn or ignore"
-            )));
-        }
-    };
-    let read = read(&request.sources, strictness, request.namespace.as_deref())?;
+    let read = read(
+        &request.sources,
+        request.validate,
+        request.namespace.as_deref(),
+    )?;
     let mut warnings: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
     warnings.extend(
         read.objects

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tombolo_kube::manifest::Strictness;
 
 pub use crate::cluster::apply::{Applied, Outcome};
 pub use crate::network::diagnosis::Finding;
@@ -190,9 +191,9 @@ pub struct Apply {
     pub cluster: Option<String>,
     /// The files.
     pub sources: Vec<Source>,
-    /// What happens to unknown fields: `strict` (default), `warn`, `ignore`.
+    /// What happens to unknown fields.
     #[serde(default)]
-    pub validate: Option<String>,
+    pub validate: Strictness,
     /// The namespace of objects that name none.
     #[serde(default)]
     pub namespace: Option<String>,

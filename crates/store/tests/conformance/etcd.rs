@@ -121,7 +121,7 @@ impl Wire {
     }
 }
 
-/// Asks etcd by its JSON door.
+/// Asks etcd by its JSON gateway.
 pub(crate) fn ask(at: SocketAddr, path: &str, body: &serde_json::Value) -> serde_json::Value {
     let body = body.to_string();
     let mut stream = std::net::TcpStream::connect(at).expect("etcd listens");

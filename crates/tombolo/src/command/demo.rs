@@ -1,16 +1,17 @@
-//! `tombolo demo`: a mesh over two clusters, in one command.
+//! `tombolo demo`: a mesh over two clusters, in one command; and the programs of its pods.
 
-use super::up::Place;
+use super::{Error, up::RunArgs};
+use axum::http::{Request, header::HOST};
+use http_body_util::{BodyExt, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use std::{
     collections::BTreeMap,
     io::Write,
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tombolo_local::up::{
     self, ClusterSource, Running, Source,
     show::{Output, Show},
@@ -38,13 +39,15 @@ pub(crate) struct Color {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
     #[command(flatten)]
-    place: Place,
+    run: RunArgs,
 }
 
 /// How long the clusters may take to be ready before that counts as a failure.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// How long one request may take.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
+/// Most bytes of an answer: it is a word.
+const MAX_BODY: usize = 64 << 10;
 
 impl Demo {
     pub(crate) fn run(self) -> Result<i32, super::Error> {
@@ -54,13 +57,13 @@ impl Demo {
 }
 
 impl Color {
-    async fn run(self) -> Result<i32, String> {
+    async fn run(self) -> Result<i32, Error> {
         let manifests = tombolo_example_color::manifests();
         let source = |name: &str, text: &str| Source {
             name: name.into(),
             text: text.into(),
         };
-        let mut options = self.place.options()?;
+        let mut options = self.run.options()?;
         let run_name = options.name.clone();
         options.images = vec![source("examples/color/images.yaml", manifests.images)];
         options.clusters = vec![
@@ -82,7 +85,7 @@ impl Color {
         .map_err(|problems| problems.to_string())?;
         let outcome = match running.ready(READY_DEADLINE).await {
             Ok(_) => self.tally(&running, started).await,
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         match outcome {
             Ok(complete) if self.once => {
@@ -101,7 +104,7 @@ impl Color {
     }
 
     /// Sends the requests and prints the tally. `false`: one failed, or a color is missing.
-    async fn tally(&self, running: &Running, started: Instant) -> Result<bool, String> {
+    async fn tally(&self, running: &Running, started: Instant) -> Result<bool, Error> {
         let address = front(running).await?;
         println!(
             "ready after {:.1} s; sending {} requests to http://{address}/color",
@@ -139,15 +142,13 @@ impl Color {
         if !complete {
             println!("a color is missing: `tombolo status` tells more");
         }
-        std::io::stdout()
-            .flush()
-            .map_err(|error| error.to_string())?;
+        std::io::stdout().flush()?;
         Ok(complete && failures.is_empty())
     }
 }
 
 /// Where the load balancer of the front is.
-async fn front(running: &Running) -> Result<SocketAddr, String> {
+async fn front(running: &Running) -> Result<SocketAddr, Error> {
     let info = running.info();
     let balancer = info
         .load_balancers
@@ -184,59 +185,36 @@ It stays up until Ctrl-C. Try in another terminal:
 }
 
 /// A GET on a connection of its own, so that every request passes the load balancer anew.
-async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    // The answer is a word; more than this is not from our front.
-    stream.take(64 * 1024).read_to_end(&mut answer).await?;
-    parse(&answer).ok_or_else(|| {
-        std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer is not HTTP")
-    })
+async fn get(address: SocketAddr, path: &str) -> Result<(u16, String), Error> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(path).header(HOST, address.to_string());
+    let request = request.body(String::new())?;
+    let answer = async move {
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+        Ok((
+            head.status.as_u16(),
+            String::from_utf8_lossy(&body).into_owned(),
+        ))
+    };
+    // The connection ends when the answer is read; what goes wrong on it, the answer says too.
+    let (answer, _) = tokio::join!(answer, connection);
+    answer
 }
 
-/// Status and body of a complete response, with or without chunks.
-fn parse(answer: &[u8]) -> Option<(u16, String)> {
-    let text = String::from_utf8_lossy(answer);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.split_whitespace().nth(1)?.parse().ok()?;
-    let is_chunked = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .any(|(name, value)| {
-            name.eq_ignore_ascii_case("transfer-encoding") && value.trim() == "chunked"
-        });
-    if !is_chunked {
-        return Some((status, body.to_owned()));
-    }
-    let (mut whole, mut rest) = (String::new(), body);
-    loop {
-        let (size, after) = rest.split_once("\r\n")?;
-        let size = usize::from_str_radix(size.trim(), 16).ok()?;
-        if size == 0 {
-            return Some((status, whole));
-        }
-        whole.push_str(after.get(..size)?);
-        rest = after.get(size + 2..)?;
-    }
+/// Run a program of the sample applications, so that a demo needs nothing else.
+#[derive(clap::Args)]
+pub(crate) struct App {
+    /// Which one.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(tombolo_example_color::PROGRAMS))]
+    program: String,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_are_read_with_and_without_chunks() {
-        let plain = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nred";
-        assert_eq!(parse(plain), Some((200, "red".into())));
-        let chunked =
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbl\r\n2\r\nue\r\n0\r\n\r\n";
-        assert_eq!(parse(chunked), Some((200, "blue".into())));
-        assert_eq!(
-            parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nx"),
-            None
-        );
-        assert_eq!(parse(b"no http"), None);
+impl App {
+    pub(crate) fn run(self) -> Result<i32, Error> {
+        let environment = |name: &str| std::env::var(name).ok();
+        tombolo_example_color::run(&self.program, &environment)?;
+        Ok(0)
     }
 }

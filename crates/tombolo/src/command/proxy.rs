@@ -31,7 +31,11 @@ impl Envoy {
         let bootstrap = tombolo_proxy::envoy::bootstrap(&options);
         let error = std::process::Command::new(&self.program)
             .args(["--config-yaml", &bootstrap.to_string()])
-            .args(["--log-level", log_level().envoy(), "--use-dynamic-base-id"])
+            .args([
+                "--log-level",
+                &logging::envoy_word(log_level()),
+                "--use-dynamic-base-id",
+            ])
             .args(["--concurrency", &options.worker_count().to_string()])
             .args(["--drain-time-s", "5", "--parent-shutdown-time-s", "10"])
             .exec();
@@ -62,5 +66,5 @@ fn environment(name: &str) -> Option<String> {
 /// The level in `ENVOY_LOG_LEVEL`; warnings where it names none.
 fn log_level() -> Level {
     let word = environment("ENVOY_LOG_LEVEL").unwrap_or_default();
-    Level::of(&word).unwrap_or(Level::Warn)
+    logging::level(&word).unwrap_or(Level::WARN)
 }

@@ -4,11 +4,8 @@ mod callers;
 mod metrics;
 mod status;
 
-use super::storage::Storage;
-use crate::{
-    listen::{Endpoint, Socket},
-    logging,
-};
+use super::{Error, storage::Storage};
+use crate::{listen::Endpoint, logging};
 use axum::{
     Router,
     extract::State,
@@ -32,7 +29,7 @@ use tombolo_model::{Limit, Limits, Scope};
 use tombolo_plan::{AppMesh, Publisher};
 use tombolo_store::Store;
 use tombolo_telemetry::{
-    ErrorChain, Supervisor,
+    Supervisor,
     metrics::{Format, Registry, render},
     supervisor::{Signals, Stage, Stop, restart_delays},
 };
@@ -103,8 +100,8 @@ struct Sockets {
 }
 
 impl Server {
-    pub(crate) fn run(self) -> Result<i32, super::Error> {
-        logging::start(logging::Level::Info);
+    pub(crate) fn run(self) -> Result<i32, Error> {
+        logging::start(logging::Level::INFO);
         let scope = Scope::parse(&self.account, &self.region)?;
         self.callers.check(&self.api, &self.xds)?;
         let runtime = super::runtime()?;
@@ -121,7 +118,7 @@ impl Server {
         })
     }
 
-    async fn serve(self, scope: Scope) -> Result<(), String> {
+    async fn serve(self, scope: Scope) -> Result<(), Error> {
         let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
         let sockets = self.open()?;
         let store = self.storage.open().await?.with_limits(self.limits());
@@ -135,14 +132,14 @@ impl Server {
             signals.received().await
         };
         tokio::select! {
-            ended = supervisor.run(stopped) => ended.map_err(|error| ErrorChain(&error).to_string()),
-            signal = interrupted => Err(format!("ended by {signal} before everything was drained")),
+            ended = supervisor.run(stopped) => Ok(ended?),
+            signal = interrupted => Err(format!("ended by {signal} before everything was drained").into()),
         }
     }
 
     /// Starts all tasks. When the process ends, calls are answered first, then proxies are told to go
     /// elsewhere, then names are answered no longer, and the store is closed last.
-    fn start(self, scope: Scope, sockets: Sockets, store: Store) -> Result<Supervisor, String> {
+    fn start(self, scope: Scope, sockets: Sockets, store: Store) -> Result<Supervisor, Error> {
         let api_config = tombolo_api::Config {
             account: scope.account.to_string(),
             default_region: scope.region.to_string(),
@@ -268,26 +265,18 @@ impl Server {
         tombolo_dns::Server::with_views(vec![zone], forward, views).rate_limit(self.dns_rate_limit)
     }
 
-    fn open(&self) -> Result<Sockets, String> {
+    fn open(&self) -> Result<Sockets, Error> {
         let (mut dns_udp, mut dns_tcp) = (Vec::new(), Vec::new());
         for endpoint in &self.dns {
-            for socket in endpoint.udp_and_tcp("--dns")? {
-                match socket {
-                    Socket::Udp(socket) => dns_udp.push(socket),
-                    Socket::Tcp(listener) => dns_tcp.push(listener),
-                }
-            }
+            endpoint.udp_and_tcp("--dns", &mut dns_udp, &mut dns_tcp)?;
         }
         if dns_udp.len() != dns_tcp.len() {
             return Err(
                 "--dns: inherited sockets come in pairs, one for UDP and one for TCP".into(),
             );
         }
-        let api = self
-            .api
-            .iter()
-            .map(|endpoint| endpoint.tcp("--api"))
-            .collect::<Result<_, String>>()?;
+        let api = self.api.iter().map(|endpoint| endpoint.tcp("--api"));
+        let api = api.collect::<Result<_, _>>()?;
         let xds = self.xds.tcp("--xds")?;
         Ok(Sockets {
             api,

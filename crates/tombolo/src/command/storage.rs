@@ -1,5 +1,6 @@
 //! Where a control plane keeps its state: the options, and opening it.
 
+use super::Error;
 use std::path::PathBuf;
 use tombolo_store::Store;
 
@@ -37,10 +38,10 @@ impl Storage {
     }
 
     /// The store at the named place; one that forgets everything when none is named.
-    pub(crate) async fn open(&self) -> Result<Store, String> {
+    pub(crate) async fn open(&self) -> Result<Store, Error> {
         match (&self.data_dir, &self.store) {
             (Some(directory), _) => {
-                Store::open(directory).map_err(|error| format!("--data-dir: {error}"))
+                Store::open(directory).map_err(|error| format!("--data-dir: {error}").into())
             }
             (None, Some(address)) => self.connect(address).await,
             (None, None) => Ok(Store::memory()),
@@ -48,12 +49,13 @@ impl Storage {
     }
 
     #[cfg(feature = "etcd")]
-    async fn connect(&self, address: &str) -> Result<Store, String> {
+    async fn connect(&self, address: &str) -> Result<Store, Error> {
         use tombolo_store::etcd::{Options, Tls};
         let read = |option: &str, path: &PathBuf| {
             std::fs::read(path).map_err(|error| format!("{option} {}: {error}", path.display()))
         };
-        let mut options: Options = address.parse().map_err(|why| format!("--store: {why}"))?;
+        let options: Result<Options, _> = address.parse();
+        let mut options = options.map_err(|why| format!("--store: {why}"))?;
         if let Some(ca) = &self.etcd_ca {
             let identity = match (&self.etcd_cert, &self.etcd_key) {
                 (Some(certificate), Some(key)) => {
@@ -72,11 +74,11 @@ impl Storage {
         }
         Store::connect(options)
             .await
-            .map_err(|error| format!("--store: {error}"))
+            .map_err(|error| format!("--store: {error}").into())
     }
 
     #[cfg(not(feature = "etcd"))]
-    async fn connect(&self, _address: &str) -> Result<Store, String> {
+    async fn connect(&self, _address: &str) -> Result<Store, Error> {
         Err("--store: this program was built without the feature etcd".into())
     }
 }

@@ -1,5 +1,7 @@
 //! `tombolo up`: clusters on this machine.
 
+use super::Error;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -28,22 +30,15 @@ pub(crate) struct Up {
     #[arg(long, value_name = "FILE", required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    run: RunArgs,
     /// How progress is shown: alive on a terminal and as lines elsewhere, as lines, or as JSON.
-    #[arg(short, long, value_enum, default_value_t = Progress::Auto)]
-    output: Progress,
+    #[arg(short, long, default_value = "auto", value_parser = output())]
+    output: Output,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Progress {
-    Auto,
-    Plain,
-    Json,
-}
-
-/// What `up` and the demos have in common.
+/// Options of a run, which `up` and the demos have in common.
 #[derive(clap::Args)]
-pub(crate) struct Place {
+pub(crate) struct RunArgs {
     /// The sidecar: Tombolo's own, or a real Envoy (found on the path or by TOMBOLO_ENVOY).
     #[arg(long, value_enum, default_value_t = Proxy::Tombolo)]
     proxy: Proxy,
@@ -69,8 +64,8 @@ pub(crate) struct Place {
     #[arg(long, value_name = "CIDR")]
     vpc_cidr: Option<String>,
     /// What clusters let in from each other: the ports of virtual nodes, nothing, or everything.
-    #[arg(long, value_enum, default_value_t = Network::Auto)]
-    network: Network,
+    #[arg(long, default_value = "auto", value_parser = policy())]
+    network: Policy,
     /// Lets one cluster reach ports of another: cluster1:cluster2:8080 or cluster1:cluster2:8080-8090.
     #[arg(long = "allow", value_name = "FROM:TO:PORTS")]
     allow: Vec<Opening>,
@@ -85,11 +80,20 @@ enum Proxy {
     Envoy,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Network {
-    Auto,
-    Closed,
-    Open,
+fn output() -> impl TypedValueParser<Value = Output> {
+    PossibleValuesParser::new(["auto", "plain", "json"]).map(|word| match word.as_str() {
+        "plain" => Output::Plain,
+        "json" => Output::Json,
+        _ => Output::Auto,
+    })
+}
+
+fn policy() -> impl TypedValueParser<Value = Policy> {
+    PossibleValuesParser::new(["auto", "closed", "open"]).map(|word| match word.as_str() {
+        "closed" => Policy::Closed,
+        "open" => Policy::Open,
+        _ => Policy::Auto,
+    })
 }
 
 /// `NAME=PATH`.
@@ -114,7 +118,7 @@ impl std::str::FromStr for ClusterArgument {
 }
 
 impl Up {
-    pub(crate) fn run(self) -> Result<i32, super::Error> {
+    pub(crate) fn run(self) -> Result<i32, Error> {
         let mut clusters: BTreeMap<String, Vec<Source>> = BTreeMap::new();
         let mut problems = Vec::new();
         let standard_inputs = self.clusters.iter().map(|argument| &argument.path);
@@ -145,7 +149,7 @@ impl Up {
         if !problems.is_empty() {
             return Err((problems.join("\nerror: ") + "\nnothing was started").into());
         }
-        let mut options = self.place.options()?;
+        let mut options = self.run.options()?;
         if let Some(parent) = self.images.first().and_then(|path| path.parent()) {
             options.images_dir = parent.to_owned();
         }
@@ -155,18 +159,13 @@ impl Up {
             .map(|(name, manifests)| ClusterSource { name, manifests })
             .collect();
         let program = super::this_program()?;
-        let output = match self.output {
-            Progress::Auto => Output::Auto,
-            Progress::Plain => Output::Plain,
-            Progress::Json => Output::Json,
-        };
-        Ok(super::runtime()?.block_on(up::run(options, program, output)))
+        Ok(super::runtime()?.block_on(up::run(options, program, self.output)))
     }
 }
 
-impl Place {
+impl RunArgs {
     /// The options of a run, without its clusters and images.
-    pub(crate) fn options(&self) -> Result<Options, String> {
+    pub(crate) fn options(&self) -> Result<Options, Error> {
         Scope::parse(&self.account, &self.region)
             .map_err(|problem| format!("{problem}\nnothing was started"))?;
         let mut options = Options::new(&self.name);
@@ -185,11 +184,7 @@ impl Place {
         if let Some(range) = &self.vpc_cidr {
             options.vpc.clone_from(range);
         }
-        options.network = match self.network {
-            Network::Auto => Policy::Auto,
-            Network::Closed => Policy::Closed,
-            Network::Open => Policy::Open,
-        };
+        options.network = self.network;
         options.allow.clone_from(&self.allow);
         if let Some(milliseconds) = self.drain_ms {
             options.drain = Duration::from_millis(milliseconds);
@@ -198,10 +193,10 @@ impl Place {
     }
 }
 
-fn find_envoy(given: Option<&Path>) -> Result<PathBuf, String> {
+fn find_envoy(given: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(file) = given {
         if !file.is_file() {
-            return Err(format!("--envoy {}: no such file", file.display()));
+            return Err(format!("--envoy {}: no such file", file.display()).into());
         }
         let known = resolve_script(file);
         return known.ok_or_else(|| {
@@ -209,6 +204,7 @@ fn find_envoy(given: Option<&Path>) -> Result<PathBuf, String> {
                 "--envoy {}: a script that starts no Envoy known here",
                 file.display()
             )
+            .into()
         });
     }
     let path = std::env::var_os("PATH").unwrap_or_default();

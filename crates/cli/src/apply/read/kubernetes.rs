@@ -3,7 +3,8 @@
 //! Files need not hold everything that their objects refer to. A Mesh, a gateway or a target that is not in them
 //! is looked for on the server, under the name that the controller gives such an object by default.
 
-use super::{Desired, Location, Problems, Refusal};
+use super::{Desired, Location, Problems};
+use crate::error::Error;
 use crate::resource::{
     document_spec::DocumentSpec, filter::Filter, id::Id, kind::Kind, lookup::Lookup,
 };
@@ -43,7 +44,7 @@ impl Parsed {
         self,
         lookup: &Lookup,
         mesh: Option<&str>,
-    ) -> Result<Vec<Desired>, Refusal> {
+    ) -> Result<Vec<Desired>, Error> {
         let mut objects = namespaces(&self.0);
         self.assume_mesh(lookup, mesh, &mut objects).await?;
         self.assume_gateway(lookup, &mut objects).await?;
@@ -85,7 +86,7 @@ impl Parsed {
         lookup: &Lookup,
         named: Option<&str>,
         objects: &mut ClusterObjects,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let Some(first) = self.mesh_objects().next() else {
             return Ok(());
         };
@@ -122,7 +123,7 @@ impl Parsed {
         &self,
         lookup: &Lookup,
         objects: &mut ClusterObjects,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let Some(route) = self.first_of(crd::Kind::GatewayRoute) else {
             return Ok(());
         };

@@ -1,6 +1,6 @@
 //! Who may call the APIs, and how they are encrypted.
 
-use crate::listen::Endpoint;
+use crate::{command::Error, listen::Endpoint};
 use std::{convert::Infallible, path::PathBuf};
 use tombolo_api::{Credentials, Server, Tls};
 use tombolo_telemetry::{
@@ -29,7 +29,7 @@ pub(crate) struct Callers {
 impl Callers {
     /// Refuses addresses that callers who are not authenticated could reach. Inherited sockets are the
     /// parent's responsibility.
-    pub(super) fn check(&self, api: &[Endpoint], xds: &Endpoint) -> Result<(), String> {
+    pub(super) fn check(&self, api: &[Endpoint], xds: &Endpoint) -> Result<(), Error> {
         let is_reachable = |endpoint: &&Endpoint| match endpoint {
             Endpoint::Address(address) => !address.ip().is_loopback(),
             Endpoint::Inherited(_) => false,
@@ -40,13 +40,15 @@ impl Callers {
             return Err(format!(
                 "--api {address}: without --credentials anybody may do anything, so only loopback addresses \
                  are served; give a credentials file (docs/operate/access.md), or --api 127.0.0.1:8490"
-            ));
+            )
+            .into());
         }
         if is_reachable(&xds) && !self.allow_unauthenticated {
             return Err(format!(
                 "--xds {xds}: proxies are not authenticated in this version, so only loopback addresses are \
                  served; --allow-unauthenticated lifts this where the network is trusted"
-            ));
+            )
+            .into());
         }
         Ok(())
     }
@@ -63,7 +65,7 @@ impl Callers {
         mut server: Server,
         supervisor: &mut Supervisor,
         stage: Stage,
-    ) -> Result<Server, String> {
+    ) -> Result<Server, Error> {
         if let Some(path) = &self.credentials {
             let credentials = Credentials::open(path)
                 .map_err(|error| format!("--credentials {}", ErrorChain(&error)))?;
@@ -98,7 +100,7 @@ impl Callers {
 mod tests {
     use super::*;
 
-    fn check(api: &str, xds: &str, credentials: bool, allowed: bool) -> Result<(), String> {
+    fn check(api: &str, xds: &str, credentials: bool, allowed: bool) -> Result<(), Error> {
         let callers = Callers {
             credentials: credentials.then(PathBuf::new),
             api_cert: None,
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_reaches_an_open_door() {
+    fn an_address_that_others_reach_needs_authentication() {
         for (api, xds, credentials, allowed, expected) in [
             ("127.0.0.1:1", "[::1]:1", false, false, ""),
             ("fd://3", "fd://4", false, false, ""),
@@ -127,6 +129,7 @@ mod tests {
         ] {
             let refusal = check(api, xds, credentials, allowed)
                 .err()
+                .map(|error| error.to_string())
                 .unwrap_or_default();
             assert_eq!(
                 refusal.is_empty(),
