@@ -1,8 +1,8 @@
 //! What applying changes, and what a dry run says about it.
 
 use crate::{
+    fixture::Cli,
     kinds::{everything, text},
-    tool::Cli,
 };
 use serde_json::{Value, json};
 

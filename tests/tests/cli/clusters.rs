@@ -1,39 +1,20 @@
 //! While clusters are up: which words mean their objects, and which their control plane's resources.
 
-use tombolo_tests::{ProxyKind, Up, until};
-
-/// A mesh, and a node of it that a pod could be.
-pub(crate) const MANIFESTS: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps, labels: {mesh: shop}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: Mesh
-metadata: {name: shop}
-spec: {namespaceSelector: {matchLabels: {mesh: shop}}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: VirtualNode
-metadata: {name: front, namespace: apps}
-spec:
-  podSelector: {matchLabels: {app: front}}
-  listeners: [{portMapping: {port: 8080, protocol: http}}]
-  serviceDiscovery: {dns: {hostname: front.apps.svc.cluster.local}}
-"#;
+use tombolo_tests::{ProxyKind, Up, manifests::shop, until};
 
 #[test]
 fn objects_of_clusters_and_resources_of_their_control_plane_are_told_apart() {
     let Some(up) = Up::new(ProxyKind::Tombolo) else {
         return;
     };
-    let manifests = up.file("again.yaml", MANIFESTS);
+    let manifests = up.file("again.yaml", &shop(&["front"]));
     let router = up.file(
         "router.yaml",
         "{apiVersion: appmesh/2019-01-25, kind: VirtualRouter, metadata: {name: r, mesh: shop}, \
          spec: {listeners: [{portMapping: {port: 80, protocol: http}}]}}",
     );
-    let clusters = up.cluster("one", MANIFESTS).images("images: {}").start();
+    let clusters = up.cluster("one", &shop(&["front"]));
+    let clusters = clusters.images("images: {}").start();
     until("the mesh is there", || {
         let nodes = clusters.tombolo(&["get", "vn.appmesh", "-o", "name"]);
         (nodes == "virtualnode/shop/front_apps\n").then_some(())

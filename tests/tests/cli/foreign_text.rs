@@ -1,7 +1,7 @@
 //! Texts of strangers: what proxies, manifests and servers say reaches no terminal as commands, breaks no table
 //! and takes nobody's screen.
 
-use crate::tool::Cli;
+use crate::fixture::Cli;
 use serde_json::Map;
 use tombolo_tests::until;
 use tombolo_xds::{Client, ClientOptions, Node};

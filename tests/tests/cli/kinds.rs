@@ -1,6 +1,6 @@
 //! The property that makes the rest worth anything: what is printed is what is there, for every kind.
 
-use crate::tool::Cli;
+use crate::fixture::Cli;
 use serde_json::{Value, json};
 
 /// Texts that YAML would take for something else if they were not written with care.

@@ -2,6 +2,7 @@
 
 mod changes;
 mod clusters;
+mod fixture;
 mod foreign_text;
 mod kinds;
 mod logging;
@@ -9,5 +10,4 @@ mod manifests;
 mod reading;
 mod refusals;
 mod removal;
-mod tool;
 mod walkthroughs;

@@ -1,33 +1,7 @@
 //! Kubernetes manifests at a control plane alone: parts of what a cluster has, and what is not done yet.
 
-use crate::tool::Cli;
-
-const BASE: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps, labels: {mesh: shop}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: Mesh
-metadata: {name: shop}
-spec: {namespaceSelector: {matchLabels: {mesh: shop}}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: VirtualNode
-metadata: {name: v1, namespace: apps}
-spec:
-  podSelector: {matchLabels: {app: v1}}
-  listeners: [{portMapping: {port: 8080, protocol: http}}]
-  serviceDiscovery: {dns: {hostname: v1.apps.svc.cluster.local}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: VirtualNode
-metadata: {name: v2, namespace: apps}
-spec:
-  podSelector: {matchLabels: {app: v2}}
-  listeners: [{portMapping: {port: 8080, protocol: http}}]
-  serviceDiscovery: {dns: {hostname: v2.apps.svc.cluster.local}}
-"#;
+use crate::fixture::Cli;
+use tombolo_tests::manifests::shop;
 
 const CANARY: &str = r#"
 apiVersion: appmesh.k8s.aws/v1beta2
@@ -55,7 +29,7 @@ fn a_router_by_itself_belongs_to_the_mesh_that_is_there() {
         errors.contains("no mesh selects namespace apps"),
         "{errors}"
     );
-    tool.apply(BASE);
+    tool.apply(&shop(&["v1", "v2"]));
     assert_eq!(
         tool.apply(CANARY),
         [
@@ -104,11 +78,12 @@ fn the_same_document_in_two_files_is_one_and_different_ones_are_refused() {
         std::fs::write(&path, text).expect("the directory can be written");
         path.display().to_string()
     };
-    let first = file("a.yaml", BASE);
-    let second = file("b.yaml", BASE);
+    let base = shop(&["v1", "v2"]);
+    let first = file("a.yaml", &base);
+    let second = file("b.yaml", &base);
     let out = tool.succeeds(&["apply", "-f", &first, "-f", &second]);
     assert_eq!(out.lines().count(), 3, "{out}");
-    let other = file("c.yaml", &BASE.replace("port: 8080", "port: 8081"));
+    let other = file("c.yaml", &base.replace("port: 8080", "port: 8081"));
     let errors = tool.fails_with(&["apply", "-f", &first, "-f", &other], "");
     let places = ["c.yaml:13: VirtualNode apps/v1", "a.yaml:13; remove one"];
     for place in places {

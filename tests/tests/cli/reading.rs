@@ -1,12 +1,11 @@
 //! Looking: tables, descriptions, and documents in other languages.
 
 use crate::{
-    clusters::MANIFESTS,
+    fixture::Cli,
     kinds::{everything, text},
-    tool::Cli,
 };
 use serde_json::{Value, json};
-use tombolo_tests::{http::Request, until};
+use tombolo_tests::{http::Request, manifests::shop, until};
 
 #[track_caller]
 fn row<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
@@ -206,7 +205,7 @@ spec:
     metadata: {labels: {app: front}}
     spec: {containers: [{name: app, image: front}]}
 "#;
-    let manifests = &format!("{MANIFESTS}{more}");
+    let manifests = &(shop(&["front"]) + more);
     let said = tool.run_with(&["apply", "-f", "-"], manifests);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(

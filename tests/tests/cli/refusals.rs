@@ -1,8 +1,8 @@
 //! Bad input: everything that is wrong is told at once, where it stands, and nothing is done.
 
 use crate::{
+    fixture::Cli,
     kinds::{everything, text},
-    tool::Cli,
 };
 
 /// The same resource in two languages.

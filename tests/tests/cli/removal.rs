@@ -1,8 +1,8 @@
 //! Deleting.
 
 use crate::{
+    fixture::Cli,
     kinds::{everything, text},
-    tool::Cli,
 };
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! The public walkthroughs' manifests, sent to a control plane alone: what others wrote is richer than what a
 //! test makes up.
 
-use crate::tool::Cli;
+use crate::fixture::Cli;
 use std::path::Path;
 use tombolo_tests::corpus::walkthroughs;
 

@@ -1,25 +1,8 @@
 //! What `tombolo doctor` finds in a mesh that runs.
 
-use tombolo_tests::{ProxyKind, Up, until};
+use tombolo_tests::{ProxyKind, Up, manifests::shop, until};
 
-const MANIFESTS: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: apps, labels: {mesh: shop, appmesh.k8s.aws/sidecarInjectorWebhook: enabled}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: Mesh
-metadata: {name: shop}
-spec: {namespaceSelector: {matchLabels: {mesh: shop}}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: VirtualNode
-metadata: {name: front, namespace: apps}
-spec:
-  podSelector: {matchLabels: {app: front}}
-  listeners: [{portMapping: {port: 8080, protocol: http}}]
-  serviceDiscovery: {dns: {hostname: front.apps.svc.cluster.local}}
----
+const DEPLOYMENT: &str = "---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: front, namespace: apps}
@@ -33,7 +16,7 @@ spec:
         image: app
         ports: [{containerPort: 8080}]
         env: [{name: ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
-"#;
+";
 
 /// Listens on the pod's address and on nothing else.
 const APPLICATION: &str = "import http.server, os
@@ -49,7 +32,8 @@ fn an_application_that_its_sidecar_cannot_reach_is_named_with_its_address() {
     };
     let command = serde_json::json!([python, "-c", APPLICATION]);
     let images = format!("images: {{app: {{command: {command}}}}}");
-    let clusters = up.cluster("one", MANIFESTS).images(&images).start();
+    let clusters = up.cluster("one", &(shop(&["front"]) + DEPLOYMENT));
+    let clusters = clusters.images(&images).start();
     until("the address is named", || {
         let problems = clusters.status()["problems"].take();
         let problems = problems.as_array().into_iter().flatten();

@@ -1,7 +1,6 @@
 //! Whole meshes over clusters on this machine, end to end: `tombolo up` as users run it, both with our own
 //! sidecar and with a real Envoy.
 
-mod again;
 mod change;
 mod cleanup;
 mod demo;
@@ -12,5 +11,6 @@ mod load;
 mod network;
 mod refusals;
 mod sample;
+mod second_run;
 mod users;
 mod walkthroughs;
