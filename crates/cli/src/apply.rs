@@ -48,7 +48,7 @@ controller makes of them. Manifests without a Mesh object belong to the only mes
 plane has, or to the one that --mesh names.
 
 Everything is read and tried before anything is sent. With --dry-run a diff is shown for resources;
-`tombolo diff` shows the same and tells by its exit code whether there is a difference.
+`tombolo diff` shows the same and reports by its exit code whether there is a difference.
 
 Examples:
   tombolo apply -f color.yaml --cluster cluster2

@@ -1,42 +1,42 @@
-//! Where the objects of a command are.
+//! The trait of what has objects: local clusters, or a control plane.
 
 use crate::{apply, columns::Column, delete, error::Result, json};
 use serde_json::Value;
 use std::time::Duration;
 
-/// A place with objects: [`crate::local::Local`], the clusters of a running `tombolo up`, or
+/// What has objects: [`crate::local::Local`], the clusters of a running `tombolo up`, or
 /// [`crate::control_plane::ControlPlane`], what the AWS APIs of a server have. A context of a kubeconfig would be
 /// a third.
 pub(crate) trait Backend {
-    /// Pause between two looks of `get --watch`.
+    /// Pause between two polls of `get --watch`.
     const POLL: Duration;
 
-    /// Objects that words of the command line mean, in the order of the words.
+    /// The objects that a query selects, in the order of its arguments.
     ///
     /// # Errors
-    /// The words mean nothing here, a name means several objects, or the place does not answer.
+    /// The kind is unknown, a name is ambiguous, or the backend does not answer.
     async fn find(&self, query: &Query<'_>) -> Result<Found>;
 
     /// Applies files, all of them or none as far as that can be checked before, and prints the outcome of each
     /// object.
     ///
     /// # Errors
-    /// A file is wrong, or the place refuses.
+    /// A file is invalid, or the backend refuses.
     async fn apply(&self, files: apply::Files, options: &apply::Options) -> Result<()>;
 
     /// Deletes objects, found before anything is deleted, and prints each.
     ///
     /// # Errors
-    /// Something is not there, or the place refuses.
+    /// An object does not exist, or the backend refuses.
     async fn delete(&self, objects: delete::Objects<'_>, options: &delete::Options) -> Result<()>;
 }
 
-/// Words of the command line that choose objects.
+/// Arguments of the command line that select objects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Query<'a> {
     /// A kind, several with commas, `all`, KIND/NAME, or an ARN.
     pub(crate) kind: &'a str,
-    /// Names, or more words like the first; all objects where there are none.
+    /// Names, or more arguments like the first; all objects where there are none.
     pub(crate) names: &'a [String],
     /// Labels or tags that must match: `app=front,version!=v1`.
     pub(crate) selector: Option<&'a str>,
@@ -47,11 +47,11 @@ pub(crate) struct Query<'a> {
 pub(crate) struct Found {
     /// The objects.
     pub(crate) objects: Vec<Object>,
-    /// What was named and is not there, as messages.
+    /// Messages about named objects that do not exist.
     pub(crate) missing: Vec<String>,
     /// Whether one object was named, which is printed bare and not as a list.
     pub(crate) is_single: bool,
-    /// Whether the place has several clusters, so that tables say which.
+    /// Whether there are several clusters, so that tables have a column for them.
     pub(crate) has_clusters: bool,
 }
 

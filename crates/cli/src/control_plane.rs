@@ -38,7 +38,7 @@ pub(crate) struct ApiArgs {
     region: Option<String>,
 }
 
-/// A server that accepts connections, and whose resources are meant.
+/// A server that accepts connections, and the account and region of the resources.
 pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     pub(crate) scope: Scope,
@@ -124,22 +124,22 @@ impl<'a> ControlPlane<'a> {
         &self.filter
     }
 
-    /// The server, with nothing remembered of it.
+    /// A connection to the server, with an empty cache.
     pub(crate) async fn lookup(&self) -> Result<Lookup> {
         Ok(Lookup::new(self.api.server(self.run).await?.client()?))
     }
 
-    /// Reads words of the command line.
+    /// Parses arguments of the command line.
     pub(crate) fn targets(&self, query: &Query<'_>) -> Result<Vec<Target>> {
         let targets = selection::read(query.kind, query.names);
         targets.map_err(|error| match (self.api.address(), self.run.client()) {
-            // Whoever asks for pods wants a run, not a control plane alone.
+            // Kubernetes kinds exist in a run only.
             (None, Err(no_run)) => Error::usage(format!("{no_run}; without one: {error}")),
             _ => error,
         })
     }
 
-    /// The resources that targets mean, and what is missing of them.
+    /// The resources that targets select, and messages about missing ones.
     pub(crate) async fn select(
         &self,
         lookup: &Lookup,

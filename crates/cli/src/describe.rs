@@ -14,6 +14,7 @@ use crate::{
     terminal,
 };
 use related::Table;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Show resources of a control plane with everything that is related to them.
@@ -26,7 +27,7 @@ Kinds: meshes, virtualnodes (vn), virtualrouters (vr), routes, virtualservices (
 virtualgateways (vg), gatewayroutes (gr), and of Cloud Map namespaces (ns), services (svc),
 instances.
 
-A name that is there several times is told apart by what it is in: front/all, shop/front/all.
+An ambiguous name is qualified by its containers: front/all, shop/front/all.
 
 Examples:
   tombolo describe virtualnode front
@@ -54,13 +55,32 @@ pub struct Describe {
 }
 
 /// A reference, and what is at its other end.
+#[derive(Serialize)]
 struct Link {
     role: &'static str,
-    other: Id,
-    /// Of a route's calls, this many of so many.
-    weight: Option<(u32, u32)>,
-    /// State of the other end; empty where it is not looked up.
-    state: String,
+    /// The other end: `virtualnode/shop/front`.
+    resource: String,
+    /// Of a route's calls, this many …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    /// … of so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<u32>,
+    /// State of the other end; absent where it is not looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+}
+
+impl Link {
+    fn new(role: &'static str, other: &Id, weight: Option<(u32, u32)>) -> Self {
+        Self {
+            role,
+            resource: other.to_string(),
+            weight: weight.map(|(weight, _)| weight),
+            weights: weight.map(|(_, weights)| weights),
+            state: None,
+        }
+    }
 }
 
 /// Everything that is printed about a resource.
@@ -127,9 +147,8 @@ async fn describe(
 
 fn to_json(description: &Description) -> Value {
     let mut json = description.found.document();
-    json["refersTo"] = description.refers_to.iter().map(link).collect();
-    let referred_to_by = description.referred_to_by.iter().flatten();
-    json["referredToBy"] = referred_to_by.map(link).collect();
+    json["refersTo"] = json!(description.refers_to);
+    json["referredToBy"] = json!(description.referred_to_by.as_deref().unwrap_or_default());
     for table in &description.tables {
         let row = |row: &Vec<String>| -> Value {
             let pairs = table.header.iter().zip(row);
@@ -150,16 +169,4 @@ fn member(column: &str) -> String {
         head.to_owned() + &tail.to_lowercase()
     });
     first + &rest.collect::<String>()
-}
-
-fn link(link: &Link) -> Value {
-    let mut json = json!({ "role": link.role, "resource": link.other.to_string() });
-    if let Some((weight, sum)) = link.weight {
-        json["weight"] = weight.into();
-        json["weights"] = sum.into();
-    }
-    if !link.state.is_empty() {
-        json["state"] = link.state.as_str().into();
-    }
-    json
 }

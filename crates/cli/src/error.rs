@@ -8,13 +8,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a command failed. The message says what to do next where something can be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Words of the command line, or what they name, cannot be used.
+    /// An argument of the command line is invalid.
     #[error("{0}")]
     Usage(String),
-    /// What is named is not there, or is there several times.
+    /// A named object does not exist, or the name is ambiguous.
     #[error("{0}")]
     Lookup(String),
-    /// Documents are wrong, or a change was refused; the message lists everything.
+    /// Documents are invalid, or a change was refused; the message lists everything.
     #[error("{0}")]
     Rejected(String),
     /// No server answers.
@@ -44,7 +44,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Words that cannot be used.
+    /// An invalid argument.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }

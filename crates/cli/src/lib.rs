@@ -4,9 +4,9 @@
 //! Each verb is a module named after it: a struct of arguments with `run()`, which answers with the exit code.
 //! Objects come from a [`backend::Backend`]: the clusters of a running `tombolo up`, or a control plane by its AWS
 //! APIs; a kubeconfig context would be the third. What a control plane has is in [`resource`]. Everything that is
-//! printed passes [`terminal`], because names and messages come from strangers.
+//! printed passes [`terminal`], because names and messages come from untrusted sources.
 //!
-//! This crate starts nothing and stores nothing: servers, sidecars and clusters are the binary's business.
+//! This crate starts nothing and stores nothing: the binary starts servers, sidecars and clusters.
 //!
 //! Read first: [`backend::Backend`], then [`Get`].
 
@@ -59,7 +59,7 @@ pub const DEFAULT_ACCOUNT: &str = "111122223333";
 /// The region where none is given.
 pub const DEFAULT_REGION: &str = "us-west-2";
 
-/// Runs a command to its end on threads of its own.
+/// Runs a command on a multi-threaded runtime.
 fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

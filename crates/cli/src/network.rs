@@ -60,20 +60,12 @@ impl Network {
             match self.action {
                 Action::List(list) => list.run().await?,
                 Action::Allow(rule) => {
-                    let call = rule.run.client()?;
-                    call.allow(&rule.opening()?).await?;
-                    terminal::print(format_args!(
-                        "{} may reach port {} of {}\n",
-                        rule.from, rule.port, rule.to
-                    ))?;
+                    rule.run.client()?.allow(&rule.opening()?).await?;
+                    rule.show("may")?;
                 }
                 Action::Deny(rule) => {
-                    let call = rule.run.client()?;
-                    call.deny(&rule.opening()?).await?;
-                    terminal::print(format_args!(
-                        "{} may no longer reach port {} of {}\n",
-                        rule.from, rule.port, rule.to
-                    ))?;
+                    rule.run.client()?.deny(&rule.opening()?).await?;
+                    rule.show("may no longer")?;
                 }
             }
             Ok(0)
@@ -92,6 +84,11 @@ impl Rule {
             to: self.to.clone(),
             ports,
         })
+    }
+
+    fn show(&self, may: &str) -> Result<()> {
+        let Self { from, to, port, .. } = self;
+        terminal::print(format_args!("{from} {may} reach port {port} of {to}\n"))
     }
 }
 

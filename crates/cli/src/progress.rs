@@ -9,7 +9,7 @@ use std::{
 /// Pause before the first message, and between two.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Does something; says what, when it takes long.
+/// Awaits `work`; prints `what` when it takes longer than [`INTERVAL`].
 pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     tokio::select! {
@@ -19,11 +19,11 @@ pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     work.await
 }
 
-/// Many things, one after the other.
+/// Counts finished items, and prints the count now and then.
 pub(crate) struct Progress {
     total: usize,
     done: usize,
-    told: Instant,
+    reported: Instant,
 }
 
 impl Progress {
@@ -31,15 +31,15 @@ impl Progress {
         Self {
             total,
             done: 0,
-            told: Instant::now(),
+            reported: Instant::now(),
         }
     }
 
-    /// One more is done.
+    /// Counts one more finished item.
     pub(crate) fn step(&mut self) {
         self.done += 1;
-        if self.told.elapsed() >= INTERVAL && self.done < self.total {
-            self.told = Instant::now();
+        if self.reported.elapsed() >= INTERVAL && self.done < self.total {
+            self.reported = Instant::now();
             terminal::progress(format_args!("{} of {} …", self.done, self.total));
         }
     }

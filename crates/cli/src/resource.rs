@@ -13,7 +13,7 @@ pub(crate) mod view;
 use crate::{backend::Object, columns};
 use view::ResourceView;
 
-/// Whether a word of the command line can only mean resources of a control plane: they have routes, ARNs, and
+/// Whether an argument of the command line can only mean resources of a control plane: they have routes, ARNs, and
 /// kinds with the name of their API behind them.
 pub(crate) fn is_control_plane_only(word: &str) -> bool {
     let kinds = word.split('/').next().unwrap_or_default();

@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-/// Most letters of a cell: one that a stranger filled must not push the others off every screen.
+/// Maximum characters of a cell: a long foreign value must not push the other columns off the screen.
 const MAX_CELL: usize = 2_000;
 /// Space between columns, and the least width of one with that space.
 const PADDING: usize = 3;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_of_a_stranger_is_one_bounded_line_without_control_characters() {
+    fn a_foreign_cell_is_one_bounded_line_without_control_characters() {
         let mut table = Table::new(["PROXY", "STATE"]);
         table.push([&"x".repeat(70_000), "a\u{1b}[2J\nb"]);
         table.push(["b", "c"]);

@@ -1,4 +1,4 @@
-//! The words of a command line that choose objects: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
+//! The arguments of a command line that select objects: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
 
 use crate::error::{Error, Result};
 
@@ -11,10 +11,10 @@ pub(crate) struct Target {
     pub(crate) name: Option<String>,
 }
 
-/// Reads the words.
+/// Parses the arguments.
 ///
 /// # Errors
-/// The first word is KIND/NAME, and another one is not.
+/// The first argument is KIND/NAME, and another one is not.
 pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     if kind.contains('/') {
         let words = std::iter::once(kind).chain(names.iter().map(String::as_str));
@@ -40,7 +40,7 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     })
 }
 
-/// Reads the words where names have no slash, as those of Kubernetes objects.
+/// Parses the arguments where names have no slash, as those of Kubernetes objects.
 ///
 /// # Errors
 /// As [`read`], or a name has a slash.

@@ -1,8 +1,8 @@
 //! What reaches the terminal.
 //!
-//! Names, labels, messages and reasons come from manifests, proxies and servers, that is from strangers. A control
-//! character among them would let a stranger move the cursor, hide lines or answer questions on the reader's
-//! behalf, so everything that is printed passes [`escaped`].
+//! Names, labels, messages and reasons come from manifests, proxies and servers, which are not trusted. A control
+//! character in them could move the cursor, hide lines or type on the reader's behalf, so everything that is
+//! printed passes [`escaped`].
 
 use crate::error::{Error, Result};
 use std::{

@@ -28,11 +28,11 @@ Start here:
   up         Kubernetes manifests with mesh objects, run on this machine
   down       Stop a running `tombolo up`
 
-Look:
+Inspect:
   get        Objects of clusters, or resources of a control plane
   describe   Resources with everything that is related to them
   status     Every proxy and what it acknowledged
-  doctor     What is wrong, and how to mend it
+  doctor     What is wrong, and how to fix it
   logs       The log of a container
   discover   Instances of a service in the registry
 
@@ -59,7 +59,7 @@ In a pod:
 
 {options}
 
-`tombolo COMMAND --help` says more, with examples."
+`tombolo COMMAND --help` has details and examples."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -1,8 +1,8 @@
 //! Trying commands on a copy of what the server has, by the rules of the model, so that nothing is sent that
 //! would be refused half way.
 //!
-//! The copy holds only what the documents speak of. What else there is on the server can make it refuse
-//! something after all; the server has the last word.
+//! The copy holds only resources that the documents name or refer to. Others on the server can make it refuse a
+//! change that succeeds here.
 
 use crate::{
     apply::plan::Step,

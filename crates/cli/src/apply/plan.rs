@@ -11,7 +11,6 @@ use crate::{
     resource::id::Id,
     resource::kind::Kind,
     resource::lookup::Lookup,
-    resource::references,
     resource::view::{ResourceView, document},
 };
 use serde_json::Value;
@@ -56,7 +55,7 @@ pub(crate) struct Plan {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What is there of all that the documents speak of.
+/// Existing resources that the documents name or refer to.
 pub(crate) type Known = BTreeMap<Id, ResourceView>;
 
 impl Step {
@@ -135,7 +134,7 @@ fn outcome(desired: &Desired, found: Option<&ResourceView>) -> Result<Outcome, D
     let Some(found) = found else {
         return match &desired.content {
             DocumentSpec::Namespace(spec) if spec.is_missing_vpc() => {
-                let message = "must be given to make a private namespace; the API never tells it again, so no \
+                let message = "must be given to make a private namespace; the API never returns it, so no \
                                output has it";
                 Err(Denial::new("Vpc", message))
             }
@@ -166,23 +165,17 @@ async fn known(lookup: &Lookup, desired: &[Desired]) -> Result<Known, Error> {
             container = id.container();
             ids.insert(id);
         }
-        if let (Id::Mesh(key), DocumentSpec::Mesh(spec)) = (&desired.id, &desired.content) {
-            let targets = references::of(key, spec).into_iter().map(|it| it.target);
-            ids.extend(targets.filter(|target| matches!(target, Id::Mesh(_))));
-        }
+        let targets = desired.references().into_iter().map(|it| it.target);
+        ids.extend(targets.filter(|target| matches!(target, Id::Mesh(_))));
     }
     let mut known = Known::new();
     find(lookup, ids, &mut known).await?;
     // A gateway route must fit what is behind the virtual service that it leads to.
-    let services = known
-        .values()
-        .filter_map(|found| match (&found.id, found.spec()) {
-            (Id::Mesh(key), Some(spec @ Spec::VirtualService(_))) => {
-                Some(references::of(key, spec))
-            }
-            _ => None,
-        });
-    let providers = services.flatten().map(|it| it.target);
+    let is_service = |it: &&ResourceView| matches!(it.spec(), Some(Spec::VirtualService(_)));
+    let services = known.values().filter(is_service);
+    let providers = services
+        .flat_map(ResourceView::references)
+        .map(|it| it.target);
     let providers = providers.filter(|id| !known.contains_key(id)).collect();
     find(lookup, providers, &mut known).await?;
     Ok(known)
@@ -225,11 +218,8 @@ fn dry_run_all(
 
 /// Whether a step fails only because another one does.
 fn is_consequence_of(desired: &Desired, rejection: &Rejection, failed: &BTreeSet<Id>) -> bool {
-    let (Id::Mesh(key), DocumentSpec::Mesh(spec)) = (&desired.id, &desired.content) else {
-        return false;
-    };
-    let is_failed = |reference: references::Reference| failed.contains(&reference.target);
-    rejection.reason == Reason::NotFound && references::of(key, spec).into_iter().any(is_failed)
+    let mut references = desired.references().into_iter();
+    rejection.reason == Reason::NotFound && references.any(|it| failed.contains(&it.target))
 }
 
 fn no_container(desired: &Desired, container: &Id) -> Problem {

@@ -6,7 +6,12 @@ mod kubernetes;
 
 use crate::{
     error::Error,
-    resource::{document_spec::DocumentSpec, id::Id, lookup::Lookup},
+    resource::{
+        document_spec::DocumentSpec,
+        id::Id,
+        lookup::Lookup,
+        references::{self, Reference},
+    },
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,6 +37,16 @@ pub(crate) struct Desired {
     /// All tags of the resource; kept as they are when absent.
     pub(crate) tags: Option<BTreeMap<String, String>>,
     pub(crate) location: Location,
+}
+
+impl Desired {
+    /// What it refers to.
+    pub(crate) fn references(&self) -> Vec<Reference> {
+        match (&self.id, &self.content) {
+            (Id::Mesh(key), DocumentSpec::Mesh(spec)) => references::of(key, spec),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Position of a document, and of the spec in it.
@@ -225,7 +240,7 @@ fn read(documents: &[Located<Value>]) -> Result<Vec<Desired>, Problems> {
 }
 
 /// The resources, each once. The same document given twice is one, as for `kubectl apply`; different documents
-/// of one resource are a slip of copying.
+/// of one resource are an error.
 fn merged(all: Vec<Desired>) -> Result<Vec<Desired>, Problems> {
     let mut seen: BTreeMap<Id, usize> = BTreeMap::new();
     let mut kept: Vec<Desired> = Vec::new();

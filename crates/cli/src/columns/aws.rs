@@ -50,7 +50,7 @@ const INSTANCES: &[Column] = &[
     }),
     Column::at("PORT", "/spec/Attributes/AWS_INSTANCE_PORT"),
     Column::at("HEALTH", "/status/HealthStatus"),
-    Column::at("POD", "/spec/Attributes/k8s.io~1pod").wide(),
+    Column::at("POD", "/spec/Attributes/k8s.io~1pod"),
     Column::at(
         "VIRTUAL-NODE",
         "/spec/Attributes/appmesh.k8s.aws~1virtualNode",

@@ -83,7 +83,7 @@ async fn delete_found(
         if !options.dry_run {
             let deleted = during("waiting until it is gone", writer.delete(one)).await;
             match deleted {
-                // The answer to a first attempt was lost, or somebody else was faster.
+                // The answer to a first attempt was lost, or another client deleted it.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(Error::Rejected(interrupted(&found, at, &error))),
                 Ok(()) => {}
@@ -110,7 +110,7 @@ fn show(found: &[ResourceView], report: Report) -> Result<()> {
     print_value(form, &json!({ "resources": rows }))
 }
 
-/// What was deleted and what was not when the server refused, or fell silent.
+/// The error of a server that refused a deletion, or does not answer: what was deleted and what was not.
 fn interrupted(found: &[ResourceView], at: usize, error: &ApiError) -> String {
     let is_open = matches!(error, ApiError::Transport(_));
     let (gone, rest) = found.split_at(at);

@@ -9,7 +9,6 @@ use crate::{
         id::Id,
         kind::Kind,
         lookup::Lookup,
-        references,
         view::{Details, ResourceView},
     },
 };
@@ -41,16 +40,11 @@ pub(super) async fn describe(lookup: &Lookup, found: ResourceView) -> Result<Des
 
 async fn refers_to(lookup: &Lookup, found: &ResourceView) -> Result<Vec<Link>> {
     let mut links = Vec::new();
-    let (Id::Mesh(key), Some(spec)) = (&found.id, found.spec()) else {
-        return Ok(links);
-    };
-    for reference in references::of(key, spec) {
+    for reference in found.references() {
+        let state = allowed(state(lookup, &reference.target).await)?;
         links.push(Link {
-            role: reference.role,
-            state: allowed(state(lookup, &reference.target).await)?
-                .unwrap_or_else(|| "not to be seen with these credentials".into()),
-            other: reference.target,
-            weight: reference.weight,
+            state: state.or_else(|| Some("not visible with these credentials".into())),
+            ..Link::new(reference.role, &reference.target, reference.weight)
         });
     }
     Ok(links)
@@ -146,16 +140,9 @@ async fn referred_to_by(lookup: &Lookup, id: &Id) -> Result<Option<Vec<Link>>> {
     for kind in kinds {
         let found = allowed(lookup.list(Kind::Mesh(*kind), &filter, None).await)?;
         for found in found.unwrap_or_default() {
-            let (Id::Mesh(key), Some(spec)) = (&found.id, found.spec()) else {
-                continue;
-            };
-            let references = references::of(key, spec).into_iter();
-            links.extend(references.filter(|it| it.target == *id).map(|it| Link {
-                role: it.role,
-                other: found.id.clone(),
-                weight: it.weight,
-                state: String::new(),
-            }));
+            let references = found.references().into_iter();
+            let references = references.filter(|it| it.target == *id);
+            links.extend(references.map(|it| Link::new(it.role, &found.id, it.weight)));
         }
     }
     Ok(Some(links))

@@ -3,13 +3,12 @@
 use super::{Description, Link};
 use crate::{
     age::since,
-    resource::view::{Details, time},
+    json,
     table::{NONE, Table},
     terminal::escaped_line,
 };
 use std::fmt::Write;
 use tombolo_document::yaml;
-use tombolo_model::Timestamp;
 
 /// Where values begin.
 const COLUMN: usize = 17;
@@ -68,53 +67,30 @@ fn section(text: &mut String, title: &str, body: &str) {
     }
 }
 
-/// Names and values of the first lines; a value has several lines where there are several.
+/// Names and values of the first lines; a value has several lines where there are several. They are the metadata
+/// and the status of the document.
 fn head(description: &Description) -> Vec<(String, Vec<String>)> {
     let found = &description.found;
-    let mut lines: Vec<(String, String)> = vec![
-        ("Name".into(), found.id.name().into()),
-        ("Kind".into(), found.id.kind().title().into()),
+    let document = found.document();
+    let mut head: Vec<(String, Vec<String>)> = vec![
+        ("Name".into(), vec![found.id.name().into()]),
+        ("Kind".into(), vec![found.id.kind().title().into()]),
     ];
-    for (member, place) in found.id.metadata().iter().skip(1) {
-        lines.push((title(member), place.as_str().unwrap_or_default().into()));
-    }
-    let mut line = |name: &str, value: String| lines.push((name.into(), value));
-    if let Some(arn) = found.arn() {
-        line("ARN", arn.into());
-    }
-    match &found.details {
-        Details::Namespace(namespace) => {
-            line("ID", namespace.id.clone());
-            line("HTTP name", namespace.http_name.clone());
-            if let Some(zone) = &namespace.hosted_zone_id {
-                line("Hosted zone", zone.clone());
-            }
-            line("Services", namespace.service_count.to_string());
-            line("Created", when(namespace.created_at));
-        }
-        Details::Service { service, .. } => {
-            line("ID", service.id.clone());
-            line("Instances", service.instance_count.to_string());
-            line("Created", when(service.created_at));
-        }
-        Details::Instance { health, .. } => line("Health", health.clone()),
-        Details::Mesh(resource) => {
-            let metadata = &resource.metadata;
-            line("UID", metadata.uid.clone());
-            line("Version", metadata.version.to_string());
-            line("Created", when(metadata.created_at));
-            line("Updated", when(metadata.last_updated_at));
-            line("Owner", metadata.resource_owner.to_string());
-            if metadata.mesh_owner != metadata.resource_owner {
-                line("Mesh owner", metadata.mesh_owner.to_string());
-            }
-            line("Status", "ACTIVE".into());
-        }
-    }
-    let mut head: Vec<(String, Vec<String>)> = lines
+    let containers = found.id.metadata().into_iter().skip(1);
+    let status = document["status"]
+        .as_object()
+        .cloned()
         .into_iter()
-        .map(|(name, value)| (name, vec![value]))
-        .collect();
+        .flatten();
+    for (member, value) in containers.chain(status) {
+        let text = json::word(&value);
+        let is_time = member.ends_with("At") || member.ends_with("Date");
+        let age = since(&text).filter(|_| is_time);
+        if !text.is_empty() {
+            let text = age.map_or(text.clone(), |age| format!("{text} ({age} ago)"));
+            head.push((title(&member), vec![text]));
+        }
+    }
     if found.arn().is_some() {
         let tags = found.tags.iter();
         let mut tags: Vec<String> = tags.map(|(key, value)| format!("{key}={value}")).collect();
@@ -126,8 +102,11 @@ fn head(description: &Description) -> Vec<(String, Vec<String>)> {
     head
 }
 
-/// `virtualRouter` as `Virtual router`.
+/// `virtualRouter` as `Virtual router`; short ones in capitals, as `arn`, `Id` and `uid` are.
 fn title(member: &str) -> String {
+    if member.len() <= 3 {
+        return member.to_uppercase();
+    }
     let mut title = String::new();
     for (at, letter) in member.chars().enumerate() {
         if at == 0 {
@@ -142,28 +121,23 @@ fn title(member: &str) -> String {
     title
 }
 
-fn when(at: Timestamp) -> String {
-    let at = time(at);
-    format!("{at} ({} ago)", since(&at).unwrap_or_default())
-}
-
 fn links(links: &[Link]) -> String {
     if links.is_empty() {
         return String::new();
     }
     let has_weights = links.iter().any(|link| link.weight.is_some());
-    let has_states = links.iter().any(|link| !link.state.is_empty());
+    let has_states = links.iter().any(|link| link.state.is_some());
     let mut header = vec!["ROLE", "RESOURCE"];
     header.extend(has_weights.then_some("WEIGHT"));
     header.extend(has_states.then_some("STATE"));
     let mut table = Table::new(header);
     for link in links {
-        let mut row = vec![link.role.to_owned(), link.other.to_string()];
+        let mut row = vec![link.role.to_owned(), link.resource.clone()];
         if has_weights {
-            row.push(link.weight.map(share).unwrap_or_default());
+            row.push(link.weight.zip(link.weights).map(share).unwrap_or_default());
         }
         if has_states {
-            row.push(link.state.clone());
+            row.push(link.state.clone().unwrap_or_default());
         }
         table.push(row);
     }
@@ -187,6 +161,7 @@ mod tests {
     fn members_become_titles_and_weights_shares() {
         assert_eq!(title("virtualRouter"), "Virtual router");
         assert_eq!(title("mesh"), "Mesh");
+        assert_eq!(title("arn"), "ARN");
         assert_eq!(share((1, 3)), "1 of 3 (33.3%)");
         assert_eq!(share((0, 0)), "0 of 0 (0.0%)");
     }

@@ -10,7 +10,7 @@ use crate::{
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Prints until the place is gone or the program is interrupted.
+/// Prints until the backend does not answer or the program is interrupted.
 pub(super) async fn run<B: Backend>(
     backend: &B,
     query: &Query<'_>,
@@ -36,7 +36,7 @@ pub(super) async fn run<B: Backend>(
 /// Documents by cluster, namespace and name.
 type Known = HashMap<(String, Option<String>, String), Value>;
 
-/// Positions of objects that differ from the last look; `known` becomes this look.
+/// Positions of objects that differ from the last poll; `known` becomes this poll.
 fn changed(known: &mut Known, found: &Found) -> Vec<usize> {
     let objects = found.objects.iter();
     let now: Vec<_> = objects

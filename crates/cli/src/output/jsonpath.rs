@@ -87,7 +87,7 @@ fn read(text: &str) -> Result<Template, TemplateError> {
         if plain.len() == rest.len() {
             break;
         }
-        let end = closing(after).ok_or("a { has no }")?;
+        let end = closing(after, '{', '}').ok_or("a { has no }")?;
         let inside = after[..end].trim();
         rest = &after[end + 1..];
         if inside == "end" {
@@ -108,17 +108,21 @@ fn read(text: &str) -> Result<Template, TemplateError> {
     }
 }
 
-/// Where the brace closes that was opened just before `text`; those in quotes do not count.
-fn closing(text: &str) -> Option<usize> {
-    let (mut quote, mut escaped) = (None, false);
-    for (place, letter) in text.char_indices() {
+/// Position of the character that closes a pair whose first one stands just before `text`; those in quotes or behind
+/// a backslash do not count.
+fn closing(text: &str, open: char, close: char) -> Option<usize> {
+    let (mut depth, mut quote, mut is_escaped) = (0, None, false);
+    for (position, letter) in text.char_indices() {
         match quote {
-            _ if escaped => escaped = false,
-            _ if letter == '\\' => escaped = true,
-            Some(open) if letter == open => quote = None,
+            _ if is_escaped => is_escaped = false,
+            _ if letter == '\\' => is_escaped = true,
+            Some(opened) if letter == opened => quote = None,
+            Some(_) => {}
             None if matches!(letter, '"' | '\'') => quote = Some(letter),
-            None if letter == '}' => return Some(place),
-            _ => {}
+            None if letter == open => depth += 1,
+            None if letter == close && depth == 0 => return Some(position),
+            None if letter == close => depth -= 1,
+            None => {}
         }
     }
     None

@@ -102,7 +102,7 @@ impl Id {
         words.join("/")
     }
 
-    /// Whether a word of the command line means it: its name, alone or behind what it is in.
+    /// Whether an argument of the command line names it: its name, alone or after its containers.
     pub(crate) fn is_called(&self, word: &str) -> bool {
         let path = self.path();
         self.name() == word

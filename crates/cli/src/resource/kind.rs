@@ -122,33 +122,19 @@ impl Kind {
     }
 }
 
-/// The closest known word: at most two edits, and at most half of its letters.
+/// The closest known word: at most two edits, and at most half of its letters. Words of more than 64 bytes are not
+/// compared: they are no misspelt kind.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
     let lower = word.to_lowercase();
     known
         .iter()
-        .map(|known| (distance(&lower, &known.to_lowercase()), *known))
+        .map(|known| (strsim::levenshtein(&lower, &known.to_lowercase()), *known))
         .filter(|(distance, known)| *distance <= 2 && distance * 2 <= known.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
-}
-
-/// Levenshtein distance of two words. Long words are not
-/// compared: they are no misspelt kind.
-fn distance(a: &str, b: &str) -> usize {
-    const MAX_LETTERS_COMPARED: usize = 64;
-    let b: Vec<char> = b.chars().take(MAX_LETTERS_COMPARED).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, letter) in a.chars().take(MAX_LETTERS_COMPARED).enumerate() {
-        let mut before = row[0];
-        row[0] = line + 1;
-        for (column, other) in b.iter().enumerate() {
-            let replaced = before + usize::from(letter != *other);
-            before = row[column + 1];
-            row[column + 1] = replaced.min(before + 1).min(row[column] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

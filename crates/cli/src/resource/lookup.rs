@@ -56,19 +56,14 @@ impl Lookup {
                 let Some(service) = self.service(namespace, service).await? else {
                     return Ok(None);
                 };
-                let found = self.instance_called(namespace, &service, name);
-                found.await
+                self.instance_called(namespace, &service, name).await
             }
         }
     }
 
     /// The resources of `ids`, in the same order.
     pub(crate) async fn find_all(&self, ids: &[Id]) -> Result<Vec<Option<ResourceView>>> {
-        stream::iter(ids)
-            .map(|id| self.find(id))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
+        at_once(ids, |id| self.find(id)).await
     }
 
     /// All resources of a kind, or those that a word means, sorted by their paths.
@@ -112,7 +107,7 @@ impl Lookup {
     pub(crate) async fn count(&self, mesh: &str, kind: appmesh::Kind) -> Result<usize> {
         let mut count = 0;
         for parent in self.parents(mesh, kind, &Filter::default()).await? {
-            count += empty_if_not_found(self.client.list(mesh, kind, &parent).await)?.len();
+            count += found_or_default(self.client.list(mesh, kind, &parent).await)?.len();
         }
         Ok(count)
     }
@@ -143,10 +138,6 @@ impl Lookup {
         filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<ResourceView>> {
-        let is_wanted = |key: &ResourceKey| {
-            let id = Id::Mesh(key.clone());
-            word.is_none_or(|word| id.is_called(word))
-        };
         let meshes = match &filter.mesh {
             Some(name) => vec![ResourceKey::mesh(name.as_str())],
             None => {
@@ -161,16 +152,12 @@ impl Lookup {
                 continue;
             }
             for parent in self.parents(&mesh.name, kind, filter).await? {
-                let listed = empty_if_not_found(self.client.list(&mesh.name, kind, &parent).await)?;
+                let listed = found_or_default(self.client.list(&mesh.name, kind, &parent).await)?;
                 keys.extend(listed.into_iter().map(|one| one.key));
             }
         }
-        keys.retain(is_wanted);
-        let found: Vec<Option<ResourceView>> = stream::iter(&keys)
-            .map(|key| self.mesh_resource(key))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+        keys.retain(|key| word.is_none_or(|word| Id::Mesh(key.clone()).is_called(word)));
+        let found = at_once(&keys, |key| self.mesh_resource(key)).await?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -189,7 +176,7 @@ impl Lookup {
         if let Some(desired) = desired {
             return Ok(vec![desired.clone()]);
         }
-        let listed = empty_if_not_found(self.client.list(mesh, parent, "").await)?;
+        let listed = found_or_default(self.client.list(mesh, parent, "").await)?;
         let names = listed.into_iter().map(|one| one.key.name.to_string());
         Ok(names.collect())
     }
@@ -232,7 +219,7 @@ impl Lookup {
     }
 
     async fn of_namespace(&self, namespace: Namespace) -> Result<ResourceView> {
-        let tags = empty_if_not_found(self.client.registry_tags(&namespace.arn).await)?;
+        let tags = found_or_default(self.client.registry_tags(&namespace.arn).await)?;
         Ok(ResourceView {
             id: Id::Namespace {
                 name: namespace.name.clone(),
@@ -243,11 +230,8 @@ impl Lookup {
     }
 
     async fn of_service(&self, namespace: &str, service: Service) -> Result<ResourceView> {
-        let tags = empty_if_not_found(self.client.registry_tags(&service.arn).await)?;
-        let attributes = match self.client.service_attributes(&service.id).await {
-            Err(error) if error.is_not_found() => BTreeMap::new(),
-            attributes => attributes?,
-        };
+        let tags = found_or_default(self.client.registry_tags(&service.arn).await)?;
+        let attributes = found_or_default(self.client.service_attributes(&service.id).await)?;
         Ok(ResourceView {
             id: Id::Service {
                 namespace: namespace.to_owned(),
@@ -266,13 +250,9 @@ impl Lookup {
         filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<ResourceView>> {
-        let mut found = Vec::new();
-        for namespace in self.wanted_namespaces(filter).await? {
-            if word.is_none_or(|word| word == namespace.name) {
-                found.push(self.of_namespace(namespace).await?);
-            }
-        }
-        Ok(found)
+        let mut namespaces = self.wanted_namespaces(filter).await?;
+        namespaces.retain(|namespace| word.is_none_or(|word| word == namespace.name));
+        at_once(namespaces, |namespace| self.of_namespace(namespace)).await
     }
 
     async fn wanted_namespaces(&self, filter: &Filter) -> Result<Vec<Namespace>> {
@@ -288,21 +268,18 @@ impl Lookup {
         filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<ResourceView>> {
-        let mut found = Vec::new();
-        for (namespace, service) in self.wanted_services(filter).await? {
+        let mut services = self.wanted_services(filter).await?;
+        services.retain(|(namespace, service)| {
             let id = Id::Service {
                 namespace: namespace.clone(),
                 name: service.name.clone(),
             };
-            if word.is_none_or(|word| id.is_called(word)) {
-                found.push((namespace, service));
-            }
-        }
-        stream::iter(found)
-            .map(|(namespace, service)| async move { self.of_service(&namespace, service).await })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
+            word.is_none_or(|word| id.is_called(word))
+        });
+        at_once(services, |(namespace, service)| async move {
+            self.of_service(&namespace, service).await
+        })
+        .await
     }
 
     /// Namespaces' names and services.
@@ -324,17 +301,13 @@ impl Lookup {
         word: Option<&str>,
     ) -> Result<Vec<ResourceView>> {
         let services = self.wanted_services(filter).await?;
-        let lists: Vec<Vec<ResourceView>> = stream::iter(services)
-            .map(|(namespace, service)| async move {
-                match word {
-                    Some(word) => self.instances_called(&namespace, &service, word).await,
-                    None => self.instances(&namespace, &service).await,
-                }
-            })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(lists.into_iter().flatten().collect())
+        let lists = at_once(services, |(namespace, service)| async move {
+            match word {
+                Some(word) => self.instances_called(&namespace, &service, word).await,
+                None => self.instances(&namespace, &service).await,
+            }
+        });
+        Ok(lists.await?.into_iter().flatten().collect())
     }
 
     /// All instances of a service with their health.
@@ -343,14 +316,11 @@ impl Lookup {
         namespace: &str,
         service: &Service,
     ) -> Result<Vec<ResourceView>> {
-        let instances = empty_if_not_found(self.client.list_instances(&service.id).await)?;
+        let instances = found_or_default(self.client.list_instances(&service.id).await)?;
         if instances.is_empty() {
             return Ok(Vec::new());
         }
-        let health = match self.client.instances_health(&service.id).await {
-            Err(error) if error.is_not_found() => BTreeMap::new(),
-            health => health?,
-        };
+        let health = found_or_default(self.client.instances_health(&service.id).await)?;
         let found = instances.into_iter().map(|instance| {
             let health = health.get(&instance.id).cloned();
             of_instance(namespace, service, instance, health)
@@ -425,10 +395,22 @@ fn of_instance(
     }
 }
 
-/// An empty list where the container was deleted meanwhile.
-fn empty_if_not_found<T>(listed: Result<Vec<T>>) -> Result<Vec<T>> {
-    match listed {
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
-        listed => listed,
+/// Nothing where the container was deleted meanwhile.
+fn found_or_default<T: Default>(answer: Result<T>) -> Result<T> {
+    match answer {
+        Err(error) if error.is_not_found() => Ok(T::default()),
+        answer => answer,
     }
+}
+
+/// Makes a call for each item, [`AT_ONCE`] in flight; the results are in the order of the items.
+pub(crate) async fn at_once<I, T, E, F>(
+    items: impl IntoIterator<Item = I>,
+    call: impl Fn(I) -> F,
+) -> std::result::Result<Vec<T>, E>
+where
+    F: Future<Output = std::result::Result<T, E>>,
+{
+    let calls = stream::iter(items).map(call).buffered(AT_ONCE);
+    calls.try_collect().await
 }

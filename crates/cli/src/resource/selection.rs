@@ -1,4 +1,4 @@
-//! Which resources the words of a command line mean: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
+//! Which resources the arguments of a command line select: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
 
 use super::{filter::Filter, id::Id, kind::Kind, lookup::Lookup, view::ResourceView};
 use crate::{
@@ -8,12 +8,12 @@ use crate::{
 use tombolo_api::client::Error as ApiError;
 use tombolo_model::{appmesh::ResourceKey, arn};
 
-/// What is meant.
+/// One or all resources of a kind.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// All resources of a kind.
     All(Kind),
-    /// The resource that a word means.
+    /// The resource of this name or path.
     Called(Kind, String),
     /// A resource of the mesh, by its ARN.
     Mesh(ResourceKey),
@@ -21,7 +21,7 @@ pub(crate) enum Target {
     Registry(String),
 }
 
-/// Reads the words of the command line.
+/// Parses the arguments of the command line.
 pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     if kind.starts_with("arn:") {
         let words = std::iter::once(kind).chain(names.iter().map(String::as_str));
@@ -50,15 +50,15 @@ fn of_arn(word: &str) -> Result<Target> {
     )))
 }
 
-/// What a target's words led to.
+/// The outcome of looking up a target.
 pub(crate) enum Selected {
     /// All that there is, or the one that is named.
     Found(Vec<ResourceView>),
-    /// Nothing is called so; what, in words.
+    /// Nothing has this name; a message.
     Missing(String),
 }
 
-/// Finds what is meant.
+/// Looks up a target.
 ///
 /// # Errors
 /// The server refused, or a name means several resources.
@@ -101,7 +101,7 @@ fn several(kind: Kind, word: &str, found: &[ResourceView]) -> Error {
         paths.push("…".into());
     }
     Error::Lookup(format!(
-        "{} \"{word}\" is there several times: name one of {}",
+        "{} \"{word}\" is ambiguous: name one of {}",
         kind.as_str(),
         paths.join(", ")
     ))

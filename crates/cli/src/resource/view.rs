@@ -5,6 +5,7 @@ use crate::{
         DocumentSpec, InstanceSpec, NamespaceSpec, ServiceSpec, ServiceType, not_empty,
     },
     resource::id::Id,
+    resource::references::{self, Reference},
 };
 use k8s_openapi::jiff;
 use serde_json::{Map, Value, json};
@@ -72,6 +73,14 @@ impl ResourceView {
         match &self.details {
             Details::Mesh(resource) => Some(&resource.spec),
             _ => None,
+        }
+    }
+
+    /// What it refers to.
+    pub(crate) fn references(&self) -> Vec<Reference> {
+        match &self.details {
+            Details::Mesh(resource) => references::of(&resource.key, &resource.spec),
+            _ => Vec::new(),
         }
     }
 

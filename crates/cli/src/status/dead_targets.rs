@@ -6,11 +6,17 @@
 use crate::{
     error::{Error, Result},
     json::pairs,
-    resource::{filter::Filter, id::Id, kind, lookup::Lookup, references, view::ResourceView},
+    resource::{
+        filter::Filter,
+        id::Id,
+        kind,
+        lookup::{Lookup, at_once},
+        references,
+        view::ResourceView,
+    },
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use tombolo_api::client::{Client as ApiClient, Discover};
 use tombolo_local::control::{Client, Query};
 use tombolo_model::appmesh::{
@@ -20,9 +26,6 @@ use tombolo_model::appmesh::{
         virtual_service::Provider,
     },
 };
-
-/// How many questions are under way at the same time.
-const AT_ONCE: usize = 16;
 
 /// Calls that fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,17 +72,14 @@ pub(super) async fn find(lookup: &Lookup, run: Option<&Client>) -> Result<Vec<De
         Reason::NoWeight => None,
     });
     let nodes: BTreeSet<ResourceKey> = nodes.collect();
-    let nodes: BTreeMap<ResourceKey, bool> = stream::iter(nodes)
-        .map(|key| async move {
-            let answers = answers(lookup, run, &key).await?;
-            Ok::<_, Error>((key, answers))
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let answering = at_once(nodes, |node| async move {
+        let answers = answers(lookup, run, &node).await?;
+        Ok::<_, Error>(answers.then_some(node))
+    });
+    let answering: BTreeSet<_> = answering.await?.into_iter().flatten().collect();
     calls.retain(|call| match &call.reason {
         Reason::NoWeight => true,
-        Reason::NoInstance { node, .. } => nodes.get(node) == Some(&false),
+        Reason::NoInstance { node, .. } => !answering.contains(node),
     });
     Ok(calls)
 }

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_who_listens_where() {
+    fn listening_sockets_are_read_from_proc() {
         let v4 = TcpListener::bind("127.0.0.1:0").expect("a port");
         let v4 = v4.local_addr().map(|address| (address, v4)).expect("bound");
         let sockets = sockets(Path::new("/proc/self"));

@@ -7,7 +7,7 @@ use tombolo_local::control::Status as RunStatus;
 use tombolo_operator::{Error, Status, SyncState};
 use tombolo_telemetry::ErrorChain;
 
-/// Most characters of a message: foreign words must not push the others off every screen.
+/// Maximum characters of a message.
 const MAX_MESSAGE: usize = 2_000;
 
 /// A problem, and the command that fixes or explains it; empty where there is none.

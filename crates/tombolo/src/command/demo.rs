@@ -46,13 +46,13 @@ pub(crate) struct Color {
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// How long one request may take.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
-/// Most bytes of an answer: it is a word.
+/// Maximum bytes of an answer, which is one word.
 const MAX_BODY: usize = 64 << 10;
 
 impl Demo {
     pub(crate) fn run(self) -> Result<i32, super::Error> {
         let Sample::Color(color) = self.sample;
-        Ok(super::runtime()?.block_on(color.run())?)
+        super::runtime()?.block_on(color.run())
     }
 }
 
@@ -140,7 +140,7 @@ impl Color {
             .iter()
             .all(|color| tally.contains_key(*color));
         if !complete {
-            println!("a color is missing: `tombolo status` tells more");
+            println!("a color is missing: `tombolo doctor` says why");
         }
         std::io::stdout().flush()?;
         Ok(complete && failures.is_empty())

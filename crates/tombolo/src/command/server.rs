@@ -49,20 +49,20 @@ const BLOCKING_DRAIN: Duration = Duration::from_secs(1);
 /// Run the control plane: the AWS APIs, xDS and DNS over one store.
 #[derive(clap::Args)]
 pub(crate) struct Server {
-    /// Where the AWS APIs are served: an address or fd://N; may be given several times.
+    /// The address of the AWS APIs, or an inherited socket as fd://N; may be given several times.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8490")]
     api: Vec<Endpoint>,
-    /// Where proxies get their configuration (xDS).
+    /// The address of xDS, which configures proxies; or fd://N.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:18000")]
     xds: Endpoint,
-    /// Where names of Cloud Map namespaces are answered, over UDP and TCP. Not served when absent.
+    /// The address of DNS for Cloud Map namespaces, over UDP and TCP; or fd://N. Not served when absent.
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<Endpoint>,
-    /// Where DNS questions for other names go; may be given several times.
+    /// The resolver for other names; may be given several times.
     #[arg(long, value_name = "ADDRESS")]
     dns_forward: Vec<SocketAddr>,
-    /// How many questions per second one network (/24 or /56) may ask over UDP, in each of the workers; the
-    /// others are told to ask over TCP. Unlimited when absent.
+    /// Maximum queries per second of one network (/24 or /56) over UDP, for each worker; further ones are
+    /// answered truncated, so that clients retry over TCP. Unlimited when absent.
     #[arg(long, value_name = "N")]
     dns_rate_limit: Option<u32>,
     /// Answer names of HTTP namespaces too, which Cloud Map does not.
@@ -71,8 +71,8 @@ pub(crate) struct Server {
     /// Seconds between two health checks of an instance, for services with a HealthCheckConfig.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     health_check_interval: u32,
-    /// Whose DNS questions come from a VPC, as vpc-1=10.0.0.0/16; may be given several times. A private
-    /// namespace is answered to the clients of its VPC alone. Without any, it is answered to everybody.
+    /// The client addresses of a VPC, as vpc-1=10.0.0.0/16; may be given several times. A private namespace is
+    /// answered to clients of its VPC only; to all clients when the option is absent.
     #[arg(long, value_name = "VPC=RANGE")]
     vpc: Vec<VpcRange>,
     /// Where the state is kept. Without --data-dir or --store it is gone when the server ends.
@@ -81,11 +81,11 @@ pub(crate) struct Server {
     /// The account whose resources these are: twelve digits.
     #[arg(long, default_value = super::DEFAULT_ACCOUNT)]
     account: String,
-    /// The region of callers that name none.
+    /// The region of requests that name none.
     #[arg(long, default_value = super::DEFAULT_REGION)]
     region: String,
-    /// How many of something there may be, as virtual-nodes-per-mesh=20000 or instances-per-service=500000;
-    /// may be given several times. The names are those of AWS's quotas (docs/operate/access.md)
+    /// A quota, as virtual-nodes-per-mesh=20000 or instances-per-service=500000; may be given several times.
+    /// The names are those of AWS's quotas (docs/operate/access.md).
     #[arg(long, value_name = "NAME=NUMBER", value_parser = tombolo_model::limits::parse)]
     limit: Vec<(Limit, usize)>,
     #[command(flatten)]
@@ -188,7 +188,9 @@ impl Server {
             proxies: xds.proxies(),
             scope: scope.clone(),
         };
-        announce("xds", sockets.xds.local_addr());
+        if let Ok(address) = sockets.xds.local_addr() {
+            tracing::info!(service = "xds", %address, "listening");
+        }
         supervisor.spawn(xds_stage, "xds", |stop| {
             xds.serve(sockets.xds, stop.cancelled_owned())
         });
@@ -206,7 +208,6 @@ impl Server {
             .with_open_route(HEALTH_PATH, get(async || "ok\n"));
         let api = self.callers.guard(api, &mut supervisor, background)?;
         for listener in sockets.api {
-            announce("api", listener.local_addr());
             let api = api.clone();
             supervisor.spawn(api_stage, "api", |stop| {
                 api.serve(listener, stop.cancelled_owned())
@@ -214,9 +215,6 @@ impl Server {
         }
 
         if let Some(dns) = dns {
-            for (udp, _) in &sockets.dns {
-                announce("dns", udp.local_addr());
-            }
             supervisor.spawn(dns_stage, "dns", |stop| {
                 dns.serve_all(sockets.dns, stop.cancelled_owned())
             });
@@ -251,7 +249,7 @@ impl Server {
 
     fn dns(&self, store: Store, sockets: &[(UdpSocket, TcpListener)]) -> tombolo_dns::Server {
         let own = sockets.iter().filter_map(|(udp, _)| udp.local_addr().ok());
-        // An address that means any, or this machine, leads nobody here from elsewhere.
+        // An unspecified or loopback address is of no use to other machines.
         let reachable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_loopback();
         let views = Arc::new(Views::new(self.vpc.clone()));
         let config = registry::Config {
@@ -283,12 +281,6 @@ impl Server {
             xds,
             dns: dns_udp.into_iter().zip(dns_tcp).collect(),
         })
-    }
-}
-
-fn announce(what: &str, address: std::io::Result<SocketAddr>) {
-    if let Ok(address) = address {
-        tracing::info!("{what} listens on {address}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a control plane keeps its state: the options, and opening it.
+//! The options of a control plane's store, and opening it.
 
 use super::Error;
 use std::path::PathBuf;
@@ -14,30 +14,30 @@ pub(crate) struct Storage {
     /// etcd://host:2379,host:2379/prefix. The prefix may be left out.
     #[arg(long, value_name = "ADDRESS")]
     store: Option<String>,
-    /// PEM file of the authority that vouches for etcd; turns TLS on.
+    /// PEM file of the CA of etcd's certificates; enables TLS.
     #[arg(long, value_name = "FILE", requires = "store")]
     etcd_ca: Option<PathBuf>,
-    /// PEM file of our certificate, where etcd asks for one.
+    /// PEM file of the client certificate, where etcd requires one.
     #[arg(long, value_name = "FILE", requires = "etcd_ca", requires = "etcd_key")]
     etcd_cert: Option<PathBuf>,
-    /// PEM file of the key of our certificate.
+    /// PEM file of the client certificate's private key.
     #[arg(long, value_name = "FILE", requires = "etcd_cert")]
     etcd_key: Option<PathBuf>,
-    /// The user that we are to etcd.
+    /// The user name for etcd.
     #[arg(long, value_name = "NAME", requires = "etcd_password_file")]
     etcd_user: Option<String>,
-    /// File with the password of that user.
+    /// File with the password of the user.
     #[arg(long, value_name = "FILE", requires = "etcd_user")]
     etcd_password_file: Option<PathBuf>,
 }
 
 impl Storage {
-    /// Whether any place is named.
+    /// Whether a store is named.
     pub(crate) fn is_named(&self) -> bool {
         self.data_dir.is_some() || self.store.is_some()
     }
 
-    /// The store at the named place; one that forgets everything when none is named.
+    /// The named store; one in memory when none is named.
     pub(crate) async fn open(&self) -> Result<Store, Error> {
         match (&self.data_dir, &self.store) {
             (Some(directory), _) => {

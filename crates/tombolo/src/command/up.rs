@@ -31,7 +31,7 @@ pub(crate) struct Up {
     images: Vec<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
-    /// How progress is shown: alive on a terminal and as lines elsewhere, as lines, or as JSON.
+    /// The form of progress: live on a terminal and lines elsewhere, lines, or JSON.
     #[arg(short, long, default_value = "auto", value_parser = output())]
     output: Output,
 }
@@ -45,13 +45,13 @@ pub(crate) struct RunArgs {
     /// The Envoy program, with --proxy envoy.
     #[arg(long, value_name = "FILE", env = "TOMBOLO_ENVOY")]
     envoy: Option<PathBuf>,
-    /// What this run is called: several can run beside each other under different names.
+    /// The name of the run; several can run beside each other.
     #[arg(long, env = "TOMBOLO_NAME", default_value = "default")]
     name: String,
-    /// Where the AWS APIs are served. Without it: 127.0.0.1:8490, or another port when that is taken.
+    /// The address of the AWS APIs. Without it: 127.0.0.1:8490, or another port when that is in use.
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
-    /// Where the control plane keeps its state. Without it the state is gone when the run ends.
+    /// The directory of the control plane's state. Without it the state is lost when the run ends.
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
     /// The account whose resources these are: twelve digits.
@@ -63,7 +63,7 @@ pub(crate) struct RunArgs {
     /// The range of all pod addresses; each cluster has a part of it.
     #[arg(long, value_name = "CIDR")]
     vpc_cidr: Option<String>,
-    /// What clusters let in from each other: the ports of virtual nodes, nothing, or everything.
+    /// Traffic between clusters: to the ports of virtual nodes, none, or all.
     #[arg(long, default_value = "auto", value_parser = policy())]
     network: Policy,
     /// Lets one cluster reach ports of another: cluster1:cluster2:8080 or cluster1:cluster2:8080-8090.

@@ -11,32 +11,29 @@ use tombolo_kube::{
 };
 use tombolo_model::appmesh;
 
-/// How the members of each kind are called that hold the names, outermost first, and last its own.
-const NAMES: [(appmesh::Kind, &[&str]); 7] = [
-    // Kinds with more names come first: their documents have those of the others too.
-    (
-        appmesh::Kind::Route,
-        &["meshName", "virtualRouterName", "routeName"],
-    ),
-    (
-        appmesh::Kind::GatewayRoute,
-        &["meshName", "virtualGatewayName", "gatewayRouteName"],
-    ),
-    (appmesh::Kind::VirtualNode, &["meshName", "virtualNodeName"]),
-    (
-        appmesh::Kind::VirtualRouter,
-        &["meshName", "virtualRouterName"],
-    ),
-    (
-        appmesh::Kind::VirtualService,
-        &["meshName", "virtualServiceName"],
-    ),
-    (
-        appmesh::Kind::VirtualGateway,
-        &["meshName", "virtualGatewayName"],
-    ),
-    (appmesh::Kind::Mesh, &["meshName"]),
+/// Kinds with more names come first: their documents have the names of the others too.
+const KINDS: [appmesh::Kind; 7] = [
+    appmesh::Kind::Route,
+    appmesh::Kind::GatewayRoute,
+    appmesh::Kind::VirtualNode,
+    appmesh::Kind::VirtualRouter,
+    appmesh::Kind::VirtualService,
+    appmesh::Kind::VirtualGateway,
+    appmesh::Kind::Mesh,
 ];
+
+/// The members that hold the names of a resource, outermost first, and last its own: `meshName`,
+/// `virtualRouterName`, `routeName`.
+fn names(kind: appmesh::Kind) -> Vec<String> {
+    let mut kinds = vec![appmesh::Kind::Mesh];
+    kinds.extend(kind.parent());
+    kinds.extend(Some(kind).filter(|kind| *kind != appmesh::Kind::Mesh));
+    let member = |kind: &appmesh::Kind| {
+        let (first, rest) = kind.title().split_at(1);
+        format!("{}{rest}Name", first.to_lowercase())
+    };
+    kinds.iter().map(member).collect()
+}
 
 /// Members that are no part of the desired state.
 const IGNORED: [&str; 5] = ["clientToken", "metadata", "status", "meshOwner", "tags"];
@@ -44,13 +41,14 @@ const IGNORED: [&str; 5] = ["clientToken", "metadata", "status", "meshOwner", "t
 pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     let refused = |denial| vec![problem(&document.origin, None, denial)];
     let (at, members) = unwrap(&document.object).ok_or_else(|| refused(unknown()))?;
-    let (kind, names) = NAMES
+    let (kind, names) = KINDS
         .into_iter()
+        .map(|kind| (kind, names(kind)))
         .find(|(_, names)| names.iter().all(|name| text_of(members, name).is_some()))
         .ok_or_else(|| refused(unknown()))?;
     let stray = members.keys().find(|member| {
         let member = member.as_str();
-        member != "spec" && !names.contains(&member) && !IGNORED.contains(&member)
+        member != "spec" && !names.iter().any(|name| name == member) && !IGNORED.contains(&member)
     });
     if let Some(member) = stray {
         let message = format!("a {} has no such member", kind.title());
@@ -63,7 +61,9 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     let location = Location {
         origin: document.origin.clone(),
         spec: at.clone().field("spec"),
-        name: at.clone().field(names.last().copied().unwrap_or_default()),
+        name: at
+            .clone()
+            .field(names.last().map(String::as_str).unwrap_or_default()),
         container: at.clone(),
     };
     let tags = tags(members.get("tags"), &at).map_err(refused)?;

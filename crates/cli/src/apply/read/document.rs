@@ -5,7 +5,7 @@ use crate::resource::{
     id::Id,
     kind::{Kind, nearest},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use tombolo_kube::{
     Denial, FieldPath,
@@ -32,11 +32,14 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
         name: "metadata.name".into(),
         container: "metadata".into(),
     };
-    let mut problems: Vec<Problem> = unknown_members(&document.object)
-        .into_iter()
+    // The status is the server's, and ignored.
+    const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let members = document.object.as_object().into_iter();
+    let mut problems: Vec<Problem> = members
+        .flat_map(|members| unknown_members(members, &KNOWN, &FieldPath::root()))
         .map(|denial| location.problem(&id, denial))
         .collect();
-    let empty = Value::Object(serde_json::Map::new());
+    let empty = Value::Object(Map::new());
     let spec = match &document.object["spec"] {
         Value::Null => &empty,
         spec => spec,
@@ -115,14 +118,7 @@ fn identity(kind: Kind, document: &Value) -> Result<Identity, Vec<Denial>> {
     if takes_tags {
         known.push("tags");
     }
-    for member in members.keys().filter(|it| !known.contains(&it.as_str())) {
-        let message = match nearest(member, &known) {
-            Some(near) => format!("is not known; write {near}"),
-            None if member == "tags" => "instances have no tags, but attributes".into(),
-            None => format!("is not known; known are {}", known.join(", ")),
-        };
-        denials.push(Denial::new(metadata.clone().field(member), message));
-    }
+    denials.extend(unknown_members(members, &known, &metadata));
     let tags = members.get("tags").filter(|_| takes_tags);
     let tags = tags.and_then(|tags| match read_tags(tags) {
         Ok(tags) => tags,
@@ -166,18 +162,16 @@ fn read_tags(tags: &Value) -> Result<Option<BTreeMap<String, String>>, Denial> {
     }
 }
 
-/// Members of a document that mean nothing. The status is the server's, and read past.
-fn unknown_members(document: &Value) -> Vec<Denial> {
-    const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-    let members = document.as_object().into_iter().flatten();
-    members
-        .filter(|(member, _)| !KNOWN.contains(&member.as_str()))
-        .map(|(member, _)| {
-            let message = match nearest(member, &KNOWN) {
-                Some(near) => format!("is not known; write {near}"),
-                None => format!("is not known; known are {}", KNOWN.join(", ")),
-            };
-            Denial::new(FieldPath::root().field(member), message)
-        })
-        .collect()
+/// A denial for each member that is not known.
+fn unknown_members(members: &Map<String, Value>, known: &[&str], at: &FieldPath) -> Vec<Denial> {
+    let unknown = members.keys().filter(|it| !known.contains(&it.as_str()));
+    let denial = |member: &String| {
+        let message = match nearest(member, known) {
+            Some(near) => format!("is not known; write {near}"),
+            None if member == "tags" => "instances have no tags, but attributes".into(),
+            None => format!("is not known; known are {}", known.join(", ")),
+        };
+        Denial::new(at.clone().field(member), message)
+    };
+    unknown.map(denial).collect()
 }

@@ -1,6 +1,6 @@
 //! A path through a JSON value.
 
-use super::TemplateError;
+use super::{TemplateError, closing};
 use serde_json::Value;
 use std::str::FromStr;
 
@@ -56,19 +56,14 @@ impl Step {
                 found.extend(names.iter().filter_map(|name| map.get(name)));
             }
             (Self::Index(index), Value::Array(items)) => {
-                let place = place(*index, items.len());
-                found.extend(
-                    usize::try_from(place)
-                        .ok()
-                        .and_then(|place| items.get(place)),
-                );
+                let position = usize::try_from(position(*index, items.len())).ok();
+                found.extend(position.and_then(|position| items.get(position)));
             }
             (Self::Slice(first, end), Value::Array(items)) => {
                 let bound = |index: Option<i64>, otherwise: usize| {
-                    let place = index.map(|index| place(index, items.len()).max(0));
-                    place.map_or(otherwise, |place| {
-                        usize::try_from(place).unwrap_or(otherwise)
-                    })
+                    let position = index.map(|index| position(index, items.len()).max(0));
+                    let position = position.and_then(|position| position.try_into().ok());
+                    position.unwrap_or(otherwise)
                 };
                 let (first, end) = (bound(*first, 0), bound(*end, items.len()));
                 found.extend(items.iter().take(end).skip(first));
@@ -91,7 +86,8 @@ impl Step {
     }
 }
 
-fn place(index: i64, length: usize) -> i64 {
+/// An index from the start of a list.
+fn position(index: i64, length: usize) -> i64 {
     match index {
         0.. => index,
         _ => i64::try_from(length)
@@ -120,7 +116,8 @@ impl FromStr for Path {
         let mut steps = Vec::new();
         while !rest.is_empty() {
             if let Some(inside) = rest.strip_prefix('[') {
-                let end = bracket(inside).ok_or_else(|| format!("a [ has no ] in {text}"))?;
+                let end =
+                    closing(inside, '[', ']').ok_or_else(|| format!("a [ has no ] in {text}"))?;
                 steps.push(indexed(inside[..end].trim())?);
                 rest = &inside[end + 1..];
                 continue;
@@ -144,31 +141,14 @@ impl FromStr for Path {
 fn name(text: &str) -> (String, &str) {
     let mut name = String::new();
     let mut letters = text.char_indices();
-    while let Some((place, letter)) = letters.next() {
+    while let Some((position, letter)) = letters.next() {
         match letter {
-            '.' | '[' => return (name, &text[place..]),
+            '.' | '[' => return (name, &text[position..]),
             '\\' => name.extend(letters.next().map(|(_, escaped)| escaped)),
             letter => name.push(letter),
         }
     }
     (name, "")
-}
-
-/// Where the bracket closes that was opened just before `text`.
-fn bracket(text: &str) -> Option<usize> {
-    let (mut depth, mut quote) = (0, None);
-    for (place, letter) in text.char_indices() {
-        match (quote, letter) {
-            (Some(open), _) if letter == open => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(letter),
-            (None, '[') => depth += 1,
-            (None, ']') if depth == 0 => return Some(place),
-            (None, ']') => depth -= 1,
-            _ => {}
-        }
-    }
-    None
 }
 
 /// The step in brackets.

@@ -1,4 +1,4 @@
-//! Who may call the APIs, and how they are encrypted.
+//! Authentication and TLS of the AWS APIs.
 
 use crate::{command::Error, listen::Endpoint};
 use std::{convert::Infallible, path::PathBuf};
@@ -11,8 +11,8 @@ use tombolo_telemetry::{
 /// Options about callers.
 #[derive(clap::Args)]
 pub(crate) struct Callers {
-    /// Who may call: keys, accounts and policies, a YAML file that is read again when it changes. Without it
-    /// any credentials are accepted, and --api must be on loopback.
+    /// YAML file of access keys, accounts and policies, read again when it changes. Without it any credentials
+    /// are accepted, and --api must be on loopback.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
     /// Serve the AWS APIs over HTTPS with this certificate and its chain (PEM). Read again when it changes.

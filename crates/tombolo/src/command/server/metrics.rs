@@ -1,4 +1,4 @@
-//! Metrics of what the parts of the server know together, read when somebody asks.
+//! Metrics of the rollout: how far the connected proxies are, computed at each scrape.
 
 use super::status::Sources;
 use tombolo_telemetry::metrics::{Registry, collect};
