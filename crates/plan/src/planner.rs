@@ -218,11 +218,13 @@ impl Planner {
             entry.warnings = warnings;
             let snapshots = entry.snapshots.clone();
             drop(published);
-            if **snapshots.borrow() == *snapshot {
+            let before = snapshots.borrow().clone();
+            if *before == *snapshot {
                 continue;
             }
             let mut edit = snapshot.edit(snapshot.revision());
-            if let Some(propagation) = propagation {
+            let unanswered = before.propagations().iter().filter(|p| !p.is_done());
+            for propagation in unanswered.chain(propagation) {
                 edit.follow(propagation.clone());
             }
             streams += snapshots.receiver_count();

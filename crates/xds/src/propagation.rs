@@ -15,6 +15,7 @@ use tracing::Span;
 /// that caused it.
 #[derive(Debug)]
 pub struct Propagation {
+    revision: u64,
     span: Span,
     begun: Instant,
     seconds: Histogram,
@@ -32,6 +33,7 @@ impl Propagation {
     /// last stream has answered.
     pub fn new(revision: u64, causes: &Causes, seconds: Histogram) -> Propagation {
         Propagation {
+            revision,
             span: tracing::info_span!("propagate", revision, request_id = %causes),
             begun: Instant::now(),
             seconds,
@@ -42,6 +44,11 @@ impl Propagation {
         }
     }
 
+    /// The revision that the change led to.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// The span of the change.
     pub fn span(&self) -> &Span {
         &self.span
@@ -50,14 +57,19 @@ impl Propagation {
     /// It was published to this many streams.
     pub fn published(&self, streams: usize) {
         let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
-        self.span
-            .in_scope(|| tracing::debug!(streams, elapsed_ms, "published"));
+        tracing::debug!(parent: &self.span, streams, elapsed_ms, "published");
         self.streams.store(streams, Ordering::SeqCst);
         self.finish_if_done();
     }
 
-    /// A stream has nothing of it left to send or to wait for.
-    pub fn answered(&self) {
+    /// A stream has nothing of it left to send or to wait for; `acknowledged` unless the proxy rejects a part of it.
+    pub fn answered(&self, stream: u64, acknowledged: bool) {
+        let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
+        if acknowledged {
+            tracing::debug!(parent: &self.span, stream, elapsed_ms, "acknowledged");
+        } else {
+            tracing::debug!(parent: &self.span, stream, elapsed_ms, "answered with a rejection");
+        }
         self.answered.fetch_add(1, Ordering::SeqCst);
         self.finish_if_done();
     }
@@ -72,8 +84,7 @@ impl Propagation {
             let elapsed = self.begun.elapsed().as_secs_f64();
             self.seconds.observe(elapsed);
             let elapsed_ms = elapsed * 1e3;
-            self.span
-                .in_scope(|| tracing::debug!(streams, elapsed_ms, "answered by every proxy"));
+            tracing::debug!(parent: &self.span, streams, elapsed_ms, "answered by every proxy");
         }
         self.done.notify_waiters();
     }

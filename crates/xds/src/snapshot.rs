@@ -10,6 +10,9 @@ use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use crate::propagation::Propagation;
 use crate::resource::{DecodeError, Kind, Reference, Resource, wire};
 
+/// How many changes a snapshot follows: a proxy that is this far behind is not waited for in the log.
+const MAX_FOLLOWED: usize = 16;
+
 /// The resources of one kind, by name. A persistent map: a clone is a pointer, and versions of it that
 /// were made from one another share all but the path to what differs.
 pub type Resources = OrdMap<Arc<str>, Arc<Resource>>;
@@ -25,8 +28,8 @@ pub type Resources = OrdMap<Arc<str>, Arc<Resource>>;
 pub struct Snapshot {
     revision: u64,
     kinds: [Resources; 5],
-    /// Follows the change that made it.
-    propagation: Option<Arc<Propagation>>,
+    /// Follow the change that made it, and those before it that some proxy has not answered; oldest first.
+    propagations: Vec<Arc<Propagation>>,
 }
 
 impl Snapshot {
@@ -46,7 +49,7 @@ impl Snapshot {
             snapshot: Snapshot {
                 revision,
                 kinds: self.kinds.clone(),
-                propagation: None,
+                propagations: Vec::new(),
             },
         }
     }
@@ -56,9 +59,10 @@ impl Snapshot {
         self.revision
     }
 
-    /// Follows the change that made this snapshot, if anybody does.
-    pub fn propagation(&self) -> Option<&Arc<Propagation>> {
-        self.propagation.as_ref()
+    /// What follows the change that made this snapshot and the changes before it that some proxy had not answered
+    /// then, oldest first: a proxy that answers this snapshot answers all of them.
+    pub fn propagations(&self) -> &[Arc<Propagation>] {
+        &self.propagations
     }
 
     /// All resources of a kind.
@@ -178,9 +182,14 @@ impl Builder {
         self
     }
 
-    /// Follows the change from here to the proxies.
+    /// Follows a change from here to the proxies: later than those that are followed already, of which the newest
+    /// 16 are kept.
     pub fn follow(&mut self, propagation: Arc<Propagation>) -> &mut Builder {
-        self.snapshot.propagation = Some(propagation);
+        let propagations = &mut self.snapshot.propagations;
+        if propagations.len() == MAX_FOLLOWED {
+            propagations.remove(0);
+        }
+        propagations.push(propagation);
         self
     }
 

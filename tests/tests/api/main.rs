@@ -5,6 +5,7 @@ mod cloud_map;
 mod command_line;
 mod health;
 mod metrics;
+mod request_id;
 mod tagging;
 
 use tombolo_tests::{Server, boto::Boto};

@@ -62,7 +62,10 @@ async fn changes_gather_while_one_is_on_its_way_to_the_proxies() {
         }
         // The proxy has not answered yet.
         assert!(!proxy.has_changed().expect("it runs"));
-        first.propagation().expect("it is followed").answered();
+        let [propagation] = first.propagations() else {
+            panic!("it is followed");
+        };
+        propagation.answered(1, true);
         in_time(proxy.changed()).await.expect("it is published");
         assert_eq!(proxy.borrow_and_update().revision(), store.view().revision);
         task.abort();

@@ -43,8 +43,8 @@ pub(super) struct ConnectedProxy {
     entry: Entry,
     session: Session,
     snapshots: Snapshots,
-    /// The last snapshot of which everything was answered.
-    answered: Option<Arc<Snapshot>>,
+    /// Changes up to this revision are answered, or were made before this stream was there.
+    answered: u64,
 }
 
 impl<S: Source, V: ProtocolVariant> Stream<S, V> {
@@ -131,6 +131,7 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
             revision = snapshot.revision(),
             "a proxy connected"
         );
+        let answered = newest_change(&snapshot);
         let mut session = Session::new(V::PROTOCOL, snapshot);
         if node.features.iter().any(|feature| feature == ADOPTS_WHOLE) {
             session = session.adopting_whole();
@@ -140,7 +141,7 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
             entry,
             session,
             snapshots,
-            answered: None,
+            answered,
         };
         proxy.receive::<V>(request, &self.server.metrics)?;
         Ok(Some(proxy))
@@ -174,6 +175,8 @@ impl ConnectedProxy {
             } => {
                 let resources: Vec<_> = names.iter().take(MAX_LOGGED_NAMES).collect();
                 tracing::warn!(
+                    parent: self.span(),
+                    stream = self.entry.stream(),
                     %kind,
                     revision,
                     ?resources,
@@ -190,12 +193,12 @@ impl ConnectedProxy {
 
     /// Logs one step of a change, in the span of the change.
     fn trace(&self, step: &'static str, kind: Kind) {
-        if let Some(propagation) = self.session.snapshot().propagation() {
-            let stream = self.entry.stream();
-            propagation
-                .span()
-                .in_scope(|| tracing::trace!(stream, %kind, "{step}"));
-        }
+        tracing::trace!(parent: self.span(), stream = self.entry.stream(), %kind, "{step}");
+    }
+
+    /// The span of the newest change in the snapshot, which names the API calls behind it.
+    fn span(&self) -> Option<tracing::Id> {
+        self.session.snapshot().propagations().last()?.span().id()
     }
 
     /// Notes how far the proxy is. To be called when there is nothing more to send for now.
@@ -208,12 +211,20 @@ impl ConnectedProxy {
         if self.session.is_synced() {
             self.entry.all_acked(revision);
         }
-        let is_new = |before: &Arc<Snapshot>| !Arc::ptr_eq(before, snapshot);
-        if self.session.is_answered() && self.answered.as_ref().is_none_or(is_new) {
-            if let Some(propagation) = snapshot.propagation() {
-                propagation.answered();
+        if self.session.is_answered() {
+            let acknowledged = self.session.is_synced();
+            for propagation in snapshot.propagations() {
+                if propagation.revision() > self.answered {
+                    propagation.answered(self.entry.stream(), acknowledged);
+                }
             }
-            self.answered = Some(snapshot.clone());
+            self.answered = self.answered.max(newest_change(snapshot));
         }
     }
+}
+
+/// The revision of the newest change that a snapshot follows.
+fn newest_change(snapshot: &Snapshot) -> u64 {
+    let newest = snapshot.propagations().last();
+    newest.map_or(0, |propagation| propagation.revision())
 }
