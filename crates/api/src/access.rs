@@ -1,6 +1,6 @@
-//! Who may call, and what they may do: keys, accounts and policies from one file that an operator writes.
+//! Authentication and authorization: keys, accounts and policies from one file that an operator writes.
 //!
-//! Policies only allow; what nothing allows is refused. There are no conditions, no denials and no
+//! Policies only allow; what no policy allows is refused. There are no conditions, no denials and no
 //! boundaries. What this deliberately is not: it checks no signatures (see [`crate::sigv4`]), and it makes
 //! no keys.
 //!

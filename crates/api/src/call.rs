@@ -6,10 +6,10 @@ use tombolo_model::{Command, Reply, Scope, View};
 use tombolo_store::{CommitError, Store};
 use tombolo_telemetry::RequestId;
 
-/// What the handlers of operations work with, beside the operation itself. The bytes of the request are not
-/// among it: what they mean was decided once.
+/// What the handlers of operations get beside the operation itself. The request's bytes are not part of it: they
+/// were decoded once.
 pub(crate) struct Call<'a> {
-    /// Where state lives.
+    /// The state.
     pub(crate) store: &'a Store,
     /// The caller's account and region.
     pub(crate) scope: Scope,

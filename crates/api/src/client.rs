@@ -1,4 +1,4 @@
-//! A client of the APIs, for whoever acts on behalf of a cluster.
+//! A client of the APIs, for controllers and commands.
 //!
 //! It sends what an AWS SDK would send, so that the APIs are used the way their other callers use them, and
 //! writes the same operations that the server reads. Its inputs and outputs are the nouns of `tombolo_model`.

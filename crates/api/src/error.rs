@@ -1,8 +1,8 @@
 //! A call that is answered with an error.
 //!
-//! What a caller is told and what the operator must know are two texts. `message` goes out as it is: it says
-//! which part of the input is wrong, and what to do. `cause` is for the log alone: what failed on our side
-//! names files, addresses and peers, which help an operator and tell a caller nothing that it could act on.
+//! Caller and operator get two texts. `message` goes out as it is: it says which part of the input is wrong, and
+//! what to do. `cause` is for the log alone: it names files, addresses and peers, which help an operator and not
+//! a caller.
 
 use http::StatusCode;
 use std::error::Error;
@@ -33,7 +33,7 @@ impl ApiError {
         }
     }
 
-    /// An error with status 400, which is most of them.
+    /// An error with status 400.
     pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -43,7 +43,7 @@ impl ApiError {
         Self::bad_request("SerializationException", message)
     }
 
-    /// Something on our side failed and may work again soon. `code` is the API's own.
+    /// A failure of the server that may pass. `code` is the API's own.
     pub(crate) fn unavailable(
         code: &'static str,
         cause: impl Into<Box<dyn Error + Send + Sync>>,

@@ -1,22 +1,21 @@
-//! What the fuzz targets need of the inside (docs/decisions/0008). No part of the interface: it changes
-//! without notice.
+//! What the fuzz targets call (docs/decisions/0008). Not part of the interface: it changes without notice.
 
 use crate::sigv4::{AuthError, Claim, Secret, Signer, authorize, canonical, has_normal_path};
 use bytes::Bytes;
 use http::request::Parts;
 
-/// A key, and what it signs for.
+/// A key and the scope that it signs for.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
-    /// Its id.
+    /// The access key id.
     pub id: &'a str,
-    /// What only its owner knows.
+    /// The secret access key.
     pub secret: &'a str,
-    /// Comes with each request.
+    /// The session token, if the key has one.
     pub token: Option<&'a str>,
-    /// The region that is meant.
+    /// The region of the credential scope.
     pub region: &'a str,
-    /// The service that is meant.
+    /// The service of the credential scope.
     pub service: &'a str,
     /// Seconds since 1970.
     pub now: u64,

@@ -1,7 +1,7 @@
 //! Operations: what a request asks for, as a type.
 //!
 //! A request is read once, into an [`Operation`]. Policies decide on it, it carries itself out, and our own
-//! client sends the same types. The operations of the services that are called by name stand in the table of
+//! client sends the same types. The operations of the services that are called by name are in the table of
 //! their service (see [`operations!`]): a new one is a type that implements [`RpcOperation`] and a line in the
 //! table, and the compiler asks for the rest: what policies protect, what it answers, what it does.
 

@@ -7,10 +7,10 @@ pub(crate) fn uuid() -> String {
     Entropy::new(fastrand::u64(..)).uuid()
 }
 
-/// Shortens `items` to at most `most` of them, chosen and ordered at random: the first steps of a
+/// Shortens `items` to at most `max` of them, chosen and ordered at random: the first steps of a
 /// Fisher-Yates shuffle, so that the work is bounded by what is kept.
-pub(crate) fn sample<T>(items: &mut Vec<T>, most: usize) {
-    let kept = most.min(items.len());
+pub(crate) fn sample<T>(items: &mut Vec<T>, max: usize) {
+    let kept = max.min(items.len());
     for i in 0..kept {
         let j = fastrand::usize(i..items.len());
         items.swap(i, j);

@@ -34,7 +34,7 @@ use tombolo_model::Scope;
 use tombolo_store::Store;
 use tombolo_telemetry::{ErrorChain, RequestId, metrics::Registry};
 
-/// Most bytes that a verified operator may send: a state to import.
+/// Bytes that a verified operator may send: a state to import.
 const MAX_OPERATOR_BODY: usize = 1 << 30;
 
 /// Accounts, bounds and deadlines of a server.
@@ -44,16 +44,16 @@ pub struct Config {
     pub account: String,
     /// The region of calls that carry no signature.
     pub default_region: String,
-    /// Most bytes of a request body. The largest legal inputs are specs of a few hundred kilobytes.
+    /// Maximum size of a request body in bytes. The largest legal inputs are specs of a few hundred kilobytes.
     pub max_body_bytes: usize,
-    /// Most bytes of all request bodies at a time; callers beyond are told to come back.
+    /// Maximum size of all request bodies in memory, in bytes; calls beyond it are answered with 503.
     pub max_bodies_bytes: usize,
-    /// Most connections at a time; more wait to be accepted.
+    /// Maximum number of connections; more wait in the kernel's queue.
     pub max_connections: usize,
-    /// How long a caller may take to send a request's head or body, and to take any part of an answer. Idle
-    /// connections are closed after it.
+    /// Deadline for a request's head, for its body, and for each write of an answer. Idle connections are closed
+    /// after it.
     pub read_timeout: Duration,
-    /// How long calls in progress may go on once the server is told to stop.
+    /// Deadline of calls in progress when the server shuts down.
     pub drain: Duration,
 }
 
@@ -77,11 +77,11 @@ pub struct Server {
     store: Store,
     config: Config,
     default_scope: Scope,
-    /// Everything that is not an AWS call.
+    /// Paths that are not AWS calls.
     routes: Router,
-    /// What of it anybody may ask.
+    /// Those of them that need no signature.
     open_routes: Vec<&'static str>,
-    /// Without them any caller is believed.
+    /// Absent in development mode: callers are not verified.
     credentials: Option<Credentials>,
     tls: Option<Tls>,
     bodies: Budget,
@@ -107,7 +107,7 @@ impl Server {
         })
     }
 
-    /// Lets a registry read what this server counts.
+    /// Adds this server's metrics to a registry.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }
@@ -123,8 +123,8 @@ impl Server {
         self
     }
 
-    /// As [`Server::with_routes`], for one path that is answered without a signature too: what load balancers
-    /// and Kubernetes ask, which cannot sign.
+    /// As [`Server::with_routes`], for one path that needs no signature: the health checks of load balancers and
+    /// Kubernetes cannot sign.
     #[must_use]
     pub fn with_open_route(mut self, path: &'static str, route: MethodRouter) -> Self {
         self = self.with_routes(Router::new().route(path, route));
@@ -200,8 +200,8 @@ impl Server {
         }
     }
 
-    /// Who calls is found out before what they send is read; what they want is read before they are asked for
-    /// their right to it; and only then is it done. `name` becomes that of the operation once it is read.
+    /// Authenticates by the head, reads and decodes the body, authorizes, executes: in this order. `name` becomes
+    /// that of the operation once it is decoded.
     async fn answer(
         &self,
         service: Service,
@@ -236,7 +236,7 @@ impl Server {
         operation.execute(&call).await
     }
 
-    /// Answers what is no AWS call. Where callers are verified, they sign these too.
+    /// Answers paths that are not AWS calls. Where callers are verified, they sign these too.
     async fn answer_operator(&self, parts: Parts, body: Body) -> Result<Response<Body>, ApiError> {
         let is_open = self.open_routes.contains(&parts.uri.path());
         let request = if self.credentials.is_some() && !is_open {
@@ -257,7 +257,7 @@ impl Server {
             None => Ok(()),
         };
         let mut limits = self.body_limits();
-        // Bodies beyond all bounds are for those alone who may change everything anyway.
+        // Only callers who may replace the whole state may send bodies beyond the bound.
         if caller.is_confirmed() && !action.is_read() {
             authorize()?;
             limits.bytes = MAX_OPERATOR_BODY;
@@ -279,11 +279,11 @@ impl Server {
     }
 }
 
-/// Logs what the caller is not told: failures of this server as errors, refusals for whoever looks for them.
+/// Logs the cause, which the caller does not get: failures of this server at level `error`, refusals at `debug`.
 fn log(error: &ApiError, request: &Parts, request_id: &RequestId) {
     let (method, path) = (&request.method, request.uri.path());
     let (code, cause) = (error.code, error.cause.as_deref());
-    // What follows about signatures shows what was signed, session tokens too.
+    // Further lines of signature errors show what was signed, session tokens included.
     let message = error.message.lines().next().unwrap_or_default();
     if let Some(cause) = cause {
         let cause = ErrorChain(cause);

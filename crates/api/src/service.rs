@@ -63,17 +63,16 @@ impl Service {
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// To a service.
+    /// A service.
     Service(Service, Protocol),
-    /// Nowhere: it is for a service of AWS that is not answered here, called as its signature or else the
-    /// request calls it.
+    /// An AWS service that is not served here, by the name in the signature or else in the request.
     Absent(String, Protocol),
-    /// To the paths that are no AWS calls.
+    /// Paths that are not AWS calls.
     Operator,
 }
 
 impl Route {
-    /// The route of a request. The host never matters: clients put prefixes before it.
+    /// The route of a request. The host does not matter: clients put prefixes before it.
     pub(crate) fn of(request: &Parts) -> Self {
         let path = request.uri.path();
         if let Some(target) = request.headers.get("x-amz-target") {
@@ -134,7 +133,7 @@ pub(crate) fn rpc_path(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix("/service/")?.split_once("/operation/")
 }
 
-/// The service that a request is signed for. It is not verified: it only chooses who refuses the request.
+/// The service that a request is signed for, not verified: it only decides how the request is refused.
 fn signed_for(request: &Parts) -> Option<String> {
     Some(Claim::read(request).ok()??.service)
 }

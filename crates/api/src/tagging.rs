@@ -1,8 +1,8 @@
 //! The Resource Groups Tagging API, as far as it reads: which resources carry which tags. Generic tools look
 //! there for what App Mesh and Cloud Map know each for itself.
 //!
-//! Resources that carry no tags are not told, also when they had some before: nothing remembers that. There
-//! are no tag policies, so every resource complies.
+//! Resources without tags are not listed, also when they had some before (AWS lists those). There are no tag
+//! policies, so every resource complies.
 
 use crate::{
     call::Call,
@@ -117,8 +117,8 @@ impl RpcOperation for GetResources {
         };
         found.retain(|resource| self.matches(resource));
         found.sort_unstable_by(|a, b| a.arn.cmp(&b.arn));
-        if let Some(most) = self.tags_per_page {
-            let fitting = resources_of(&found, paging.after(), most);
+        if let Some(max) = self.tags_per_page {
+            let fitting = resources_of(&found, paging.after(), max);
             paging = paging.at_most(fitting);
         }
         let page = paging.page(found.iter(), |resource| &resource.arn);
@@ -143,8 +143,8 @@ impl GetResources {
             if bounds.contains(&found) {
                 return Ok(());
             }
-            let (least, most) = (bounds.start(), bounds.end());
-            let message = format!("{name}: has {found} {unit}, allowed are {least} to {most}");
+            let (min, max) = (bounds.start(), bounds.end());
+            let message = format!("{name}: has {found} {unit}, allowed are {min} to {max}");
             Err(invalid(message))
         };
         let length = |name: &str, text: &str, bounds| {
@@ -173,8 +173,8 @@ impl GetResources {
                 length("ResourceTypeFilters", kind, 0..=MAX_TYPE)?;
             }
         }
-        if let Some(most) = self.tags_per_page.filter(|n| !TAGS_PER_PAGE.contains(n)) {
-            let message = format!("TagsPerPage: {most} is not between 100 and 500");
+        if let Some(count) = self.tags_per_page.filter(|n| !TAGS_PER_PAGE.contains(n)) {
+            let message = format!("TagsPerPage: {count} is not between 100 and 500");
             return Err(invalid(message));
         }
         if self.exclude_compliant_resources == Some(true)
@@ -230,9 +230,9 @@ impl GetResources {
     }
 }
 
-/// How many resources after a point have no more than so many tags together. Resources are not divided.
-fn resources_of(sorted: &[Tagged<'_>], after: Option<&str>, most: i64) -> usize {
-    let mut rest = usize::try_from(most).unwrap_or_default();
+/// How many resources after a key have at most `max` tags together; at least one. Resources are not divided.
+fn resources_of(sorted: &[Tagged<'_>], after: Option<&str>, max: i64) -> usize {
+    let mut rest = usize::try_from(max).unwrap_or_default();
     let is_after = |resource: &&Tagged<'_>| after.is_none_or(|after| *resource.arn > *after);
     let fits = |resource: &&Tagged<'_>| {
         let fits = resource.tags.len() <= rest;

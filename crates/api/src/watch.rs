@@ -24,7 +24,7 @@ pub enum FileError {
         /// What the system says.
         source: io::Error,
     },
-    /// Its content is wrong.
+    /// The content is wrong.
     #[error("{location}: {message}")]
     Invalid {
         /// The file, with the line where one is at fault.

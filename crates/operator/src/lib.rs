@@ -3,7 +3,8 @@
 //! The types here are what the server answers and what its clients (the command line, later the console and
 //! links between clusters) read, so the two cannot disagree; [`docs/reference/openapi.json`] is generated from
 //! them. It is not an AWS API: requests are signed for the service `tombolo`, and policies allow the actions
-//! `tombolo:Read` and `tombolo:Write`. It knows neither xDS nor plans: whoever serves it fills in a [`Status`].
+//! `tombolo:Read` and `tombolo:Write`. It knows neither xDS nor plans: the server hands in a function that fills in a
+//! [`Status`].
 //!
 //! Read first: [`Status`], then [`routes`] or [`Client`].
 //!

@@ -1,4 +1,4 @@
-//! What is said over `/tombolo/v1`. The JSON names are a contract with scripts; they do not change.
+//! The types of `/tombolo/v1`. The JSON names are a contract with scripts; they do not change.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -196,7 +196,7 @@ pub enum SyncState {
     Pending,
     /// It rejected a response and has accepted none since.
     Rejected,
-    /// Its stream has ended.
+    /// The stream has ended.
     Disconnected,
 }
 

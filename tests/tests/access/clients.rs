@@ -11,37 +11,53 @@ fn callers_are_who_their_keys_say() {
     let Some(server) = AuthenticatedServer::start() else {
         return;
     };
-    for (key, arn, account) in [
-        (
-            ADMIN,
-            "arn:aws:iam::111122223333:user/admin",
-            "111122223333",
-        ),
-        (
-            TEMPORARY,
-            "arn:aws:iam::111122223333:user/admin",
-            "111122223333",
-        ),
-        (
-            OTHER,
-            "arn:aws:iam::444455556666:user/other",
-            "444455556666",
-        ),
+    for (key, account, user) in [
+        (ADMIN, "111122223333", "admin"),
+        (TEMPORARY, "111122223333", "admin"),
+        (OTHER, "444455556666", "other"),
     ] {
         let Some(answer) = server.cli(key, &["sts", "get-caller-identity"]) else {
             return;
         };
         let identity: Value = serde_json::from_str(&answer.expect("allowed")).expect("JSON");
         assert_eq!(
-            (identity["Arn"].as_str(), identity["Account"].as_str()),
-            (Some(arn), Some(account))
+            identity["Arn"],
+            format!("arn:aws:iam::{account}:user/{user}")
         );
-        assert!(
-            identity["UserId"]
-                .as_str()
-                .is_some_and(|id| id.starts_with("AIDA"))
-        );
+        assert_eq!(identity["Account"], account);
+        let id = identity["UserId"].as_str().unwrap_or_default();
+        assert!(id.starts_with("AIDA"), "{id}");
     }
+}
+
+/// Access key, secret and session token, region, seconds by which the caller's clock is wrong, service; and the
+/// status, the code and words of the message in the answer.
+const REFUSED: &str = "
+ADMIN     wrong            -     us-west-2         0 appmesh          403 InvalidSignatureException   does not match
+ADMIN     wrong            -     us-west-2         0 servicediscovery 400 InvalidSignatureException   does not match
+ADMIN     wrong            -     us-west-2         0 sts              403 SignatureDoesNotMatch       does not match
+NOBODY    x                -     us-west-2         0 appmesh          403 UnrecognizedClientException invalid
+NOBODY    x                -     us-west-2         0 servicediscovery 400 UnrecognizedClientException invalid
+NOBODY    x                -     us-west-2         0 sts              403 InvalidClientTokenId        invalid
+TEMPORARY short-lived      -     us-west-2         0 appmesh          403 UnrecognizedClientException invalid
+TEMPORARY short-lived      x     us-west-2         0 appmesh          403 UnrecognizedClientException invalid
+TEMPORARY wrong            TOKEN us-west-2         0 appmesh          403 InvalidSignatureException   does not match
+EXPIRED   over             -     us-west-2         0 appmesh          403 ExpiredTokenException       expired
+EXPIRED   over             -     us-west-2         0 sts              403 ExpiredToken                expired
+ADMIN     admin/secret+key -     mars-north-1      0 appmesh          403 InvalidSignatureException   valid region
+ADMIN     admin/secret+key -     us-west-2     -3600 appmesh          403 InvalidSignatureException   Signature expired
+ADMIN     admin/secret+key -     us-west-2      3600 servicediscovery 400 InvalidSignatureException   Signature not yet
+ADMIN     admin/secret+key -     us-west-2     -3600 sts              403 SignatureDoesNotMatch       Signature expired
+";
+
+/// A call that every caller of the service may try.
+fn call_of(service: &str) -> (&str, &'static str, Value) {
+    let operation = match service {
+        "appmesh" => "list_meshes",
+        "servicediscovery" => "list_namespaces",
+        _ => "get_caller_identity",
+    };
+    (service, operation, json!({}))
 }
 
 #[test]
@@ -49,168 +65,35 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
     let Some(server) = AuthenticatedServer::start() else {
         return;
     };
-    let list = || ("appmesh", "list_meshes", json!({}));
-    let namespaces = || ("servicediscovery", "list_namespaces", json!({}));
-    let identity = || ("sts", "get_caller_identity", json!({}));
-    for (key, region, skew, call, status, code, words) in [
-        (
-            Key("ADMIN", "wrong", ""),
-            HERE,
-            0,
-            list(),
-            403,
-            "InvalidSignatureException",
-            "does not match",
-        ),
-        (
-            Key("ADMIN", "wrong", ""),
-            HERE,
-            0,
-            namespaces(),
-            400,
-            "InvalidSignatureException",
-            "does not match",
-        ),
-        (
-            Key("ADMIN", "wrong", ""),
-            HERE,
-            0,
-            identity(),
-            403,
-            "SignatureDoesNotMatch",
-            "does not match",
-        ),
-        (
-            Key("NOBODY", "x", ""),
-            HERE,
-            0,
-            list(),
-            403,
-            "UnrecognizedClientException",
-            "invalid",
-        ),
-        (
-            Key("NOBODY", "x", ""),
-            HERE,
-            0,
-            namespaces(),
-            400,
-            "UnrecognizedClientException",
-            "invalid",
-        ),
-        (
-            Key("NOBODY", "x", ""),
-            HERE,
-            0,
-            identity(),
-            403,
-            "InvalidClientTokenId",
-            "invalid",
-        ),
-        (
-            Key("TEMPORARY", "short-lived", ""),
-            HERE,
-            0,
-            list(),
-            403,
-            "UnrecognizedClientException",
-            "invalid",
-        ),
-        (
-            Key("TEMPORARY", "short-lived", "x"),
-            HERE,
-            0,
-            list(),
-            403,
-            "UnrecognizedClientException",
-            "invalid",
-        ),
-        (
-            Key("TEMPORARY", "wrong", TEMPORARY.2),
-            HERE,
-            0,
-            list(),
-            403,
-            "InvalidSignatureException",
-            "does not match",
-        ),
-        (
-            Key("EXPIRED", "over", ""),
-            HERE,
-            0,
-            list(),
-            403,
-            "ExpiredTokenException",
-            "expired",
-        ),
-        (
-            Key("EXPIRED", "over", ""),
-            HERE,
-            0,
-            identity(),
-            403,
-            "ExpiredToken",
-            "expired",
-        ),
-        (
-            ADMIN,
-            "mars-north-1",
-            0,
-            list(),
-            403,
-            "InvalidSignatureException",
-            "valid region",
-        ),
-        (
-            ADMIN,
-            HERE,
-            -3600,
-            list(),
-            403,
-            "InvalidSignatureException",
-            "Signature expired",
-        ),
-        (
-            ADMIN,
-            HERE,
-            3600,
-            namespaces(),
-            400,
-            "InvalidSignatureException",
-            "Signature not yet current",
-        ),
-        (
-            ADMIN,
-            HERE,
-            -3600,
-            identity(),
-            403,
-            "SignatureDoesNotMatch",
-            "Signature expired",
-        ),
-    ] {
-        let what = format!("{} {region} {skew} {}", key.0, call.1);
-        let Some(answer) = boto(&server, key, region, skew, call) else {
+    for row in REFUSED.trim().lines() {
+        let mut cells = row.split_whitespace();
+        let mut cell = || cells.next().expect("a full row");
+        let (id, secret) = (cell(), cell());
+        let token = match cell() {
+            "-" => "",
+            "TOKEN" => TEMPORARY.2,
+            token => token,
+        };
+        let (region, skew, service) = (cell(), cell().parse().expect("seconds"), cell());
+        let (status, code) = (cell().parse::<u16>().expect("a status"), cell());
+        let words = cells.collect::<Vec<_>>().join(" ");
+        let key = Key(id, secret, token);
+        let Some(answer) = boto(&server, key, region, skew, call_of(service)) else {
             return;
         };
         assert_eq!(
             (&answer["status"], &answer["code"]),
             (&json!(status), &json!(code)),
-            "{what}"
+            "{row}"
         );
-        assert!(
-            answer["message"]
-                .as_str()
-                .unwrap_or_default()
-                .contains(words),
-            "{what}: {answer}"
-        );
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert!(message.contains(&words), "{row}: {answer}");
     }
     let log = server.log();
     assert!(log.contains("does not match"), "{log}");
     assert!(!log.contains(TEMPORARY.2), "session tokens are secrets");
     for skew in [-600, 600] {
-        let Some(answer) = boto(&server, ADMIN, HERE, skew, list()) else {
+        let Some(answer) = boto(&server, ADMIN, HERE, skew, call_of("appmesh")) else {
             return;
         };
         assert!(
@@ -234,25 +117,27 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
     assert_eq!(alive, (200, "ok\n".to_owned()));
 }
 
+/// A call in the default region with a right clock.
+fn call(server: &AuthenticatedServer, key: Key, operation: &str, params: Value) -> Option<Value> {
+    let service = match operation {
+        "list_namespaces" => "servicediscovery",
+        _ => "appmesh",
+    };
+    boto(server, key, HERE, 0, (service, operation, params))
+}
+
 #[test]
 fn policies_decide_what_callers_may_do() {
     let Some(server) = AuthenticatedServer::start() else {
         return;
     };
     let make = |key, mesh: &str| {
-        let answer = boto(
-            &server,
-            key,
-            HERE,
-            0,
-            ("appmesh", "create_mesh", json!({"meshName": mesh})),
-        );
-        answer.map(|answer| {
-            if answer["ok"].is_object() {
-                "made".into()
-            } else {
-                answer["message"].clone()
-            }
+        let answer = call(&server, key, "create_mesh", json!({"meshName": mesh}))?;
+        let is_made = answer["ok"].is_object();
+        Some(if is_made {
+            "made".into()
+        } else {
+            answer["message"].clone()
         })
     };
     let denied = |action: &str, resource: &str| {
@@ -266,37 +151,18 @@ fn policies_decide_what_callers_may_do() {
     };
     assert_eq!(made, "made");
     let arn = "arn:aws:appmesh:us-west-2:111122223333:mesh/other";
-    assert_eq!(
-        make(COLOR, "other"),
-        Some(denied("appmesh:CreateMesh", arn))
-    );
+    let refused = denied("appmesh:CreateMesh", arn);
+    assert_eq!(make(COLOR, "other"), Some(refused));
     assert_eq!(make(ADMIN, "other"), Some("made".into()));
     let node = json!({"meshName": "color", "virtualNodeName": "n", "spec": {}});
-    let made = boto(
-        &server,
-        COLOR,
-        HERE,
-        0,
-        ("appmesh", "create_virtual_node", node),
-    );
+    let made = call(&server, COLOR, "create_virtual_node", node);
     assert!(made.expect("Python")["ok"].is_object());
 
-    let answer = boto(
-        &server,
-        COLOR,
-        HERE,
-        0,
-        ("servicediscovery", "list_namespaces", json!({})),
-    );
-    let answer = answer.expect("Python");
-    assert_eq!(
-        (&answer["code"], &answer["status"]),
-        (&json!("AccessDeniedException"), &json!(400))
-    );
-    assert_eq!(
-        answer["message"],
-        denied("servicediscovery:ListNamespaces", "*")
-    );
+    let answer = call(&server, COLOR, "list_namespaces", json!({})).expect("Python");
+    assert_eq!(answer["code"], "AccessDeniedException");
+    assert_eq!(answer["status"], 400);
+    let refused = denied("servicediscovery:ListNamespaces", "*");
+    assert_eq!(answer["message"], refused);
 
     // The command line shows the same words.
     let Some(answer) = server.cli(COLOR, &["appmesh", "delete-mesh", "--mesh-name", "other"])
@@ -321,14 +187,8 @@ fn accounts_and_regions_are_apart() {
         return;
     };
     let names = |key, region| {
-        let answer = boto(
-            &server,
-            key,
-            region,
-            0,
-            ("appmesh", "list_meshes", json!({})),
-        )?;
-        let meshes = answer["ok"]["meshes"].as_array().expect("a list").clone();
+        let answer = boto(&server, key, region, 0, call_of("appmesh"))?;
+        let meshes = answer["ok"]["meshes"].as_array().expect("a list");
         Some(
             meshes
                 .iter()

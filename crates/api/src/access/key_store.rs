@@ -1,27 +1,27 @@
-//! Keys, whose they are, and what these may do.
+//! Keys, their users, and the users' policies.
 
 use super::glob;
 use crate::sigv4::{AuthError, Secret, is_equal, sha256};
 use std::{collections::HashMap, sync::Arc};
 
-/// Longest ARN that is compared with patterns: no resource has a longer one.
+/// Characters of an ARN that is compared with patterns: no resource has a longer one.
 const MAX_RESOURCE: usize = 2048;
 
-/// What is allowed: each of these actions on each of these resources. Both are patterns.
+/// Allows each of these actions on each of these resources. Both are patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) actions: Vec<String>,
     pub(super) resources: Vec<String>,
 }
 
-/// Somebody with an account.
+/// A user of an account.
 #[derive(Debug)]
 pub(crate) struct User {
     /// Twelve digits.
     pub(crate) account: String,
     /// `arn:aws:iam::111122223333:user/alice`.
     pub(crate) arn: String,
-    /// As IAM has it: `AIDA` and more; the same each time that the file is read.
+    /// In IAM's form: `AIDA` and 17 characters, made from the ARN.
     pub(crate) id: String,
     statements: Vec<Statement>,
 }
@@ -31,9 +31,9 @@ pub(crate) struct User {
 pub(super) struct Key {
     pub(super) user: Arc<User>,
     pub(super) secret: Secret,
-    /// Must come with each request, when there is one.
+    /// The session token, which must come with each request.
     pub(super) token: Option<Secret>,
-    /// In seconds since 1970; the key is good before.
+    /// In seconds since 1970; the key is valid before.
     pub(super) expires: Option<u64>,
 }
 
@@ -41,12 +41,12 @@ pub(super) struct Key {
 #[derive(Debug, Default)]
 pub(crate) struct KeyStore {
     pub(super) keys: HashMap<String, Key>,
-    /// The regions that exist; all when empty.
+    /// The regions that are served; all when empty.
     pub(super) regions: Vec<String>,
 }
 
 impl KeyStore {
-    /// The owner and the secret of a key that is good for a region now.
+    /// The user and the secret of a key that is valid in a region now.
     pub(crate) fn find(
         &self,
         access_key: &str,
@@ -88,7 +88,7 @@ impl User {
         }
     }
 
-    /// Refuses an action that no policy allows. The resource is worked out only where it matters.
+    /// Refuses an action that no policy allows. `resource` is called only where a policy names resources.
     pub(crate) fn check(
         &self,
         action: &str,

@@ -1,6 +1,6 @@
-//! The policies that AWS manages and documentation refers to, as far as they concern what is served here.
+//! The AWS managed policies that allow actions of the services here.
 
-/// Names and actions; all on every resource.
+/// Names and actions, each on every resource.
 const POLICIES: &[(&str, &[&str])] = &[
     ("AdministratorAccess", &["*"]),
     (

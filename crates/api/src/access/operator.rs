@@ -1,4 +1,4 @@
-//! What calls of our own paths do, in the words of policies.
+//! Actions of the operator API in policies.
 
 use super::User;
 use crate::{service::OPERATOR_SERVICE, sigv4::AuthError};

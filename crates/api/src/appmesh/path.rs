@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_and_methods_of_nobody_are_unknown() {
+    fn other_paths_and_methods_are_unknown_operations() {
         let code = |method: &Method, path: &str| read(method, path).map_err(|error| error.code);
         let unknown = "UnknownOperationException";
         for (method, path) in [

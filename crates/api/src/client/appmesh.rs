@@ -19,7 +19,7 @@ use tombolo_model::{
     arn,
 };
 
-/// A mesh resource as the server tells it.
+/// A mesh resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
     /// The identity.
@@ -30,7 +30,7 @@ pub struct Resource {
     pub spec: Spec,
 }
 
-/// A mesh resource as a list tells it.
+/// A mesh resource in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceRef {
     /// The identity.

@@ -29,7 +29,8 @@ struct Verified {
 }
 
 impl Server {
-    /// FileState at the head of a request for a service.
+    /// Checks the head of a request for a service: who signed it, and for what. Without credentials to check it
+    /// against, every caller is admitted.
     pub(super) fn admit(&self, service: &str, request: &Parts) -> Result<Admission, AuthError> {
         let claim = Claim::read(request)?;
         let Some(credentials) = &self.credentials else {
@@ -90,13 +91,13 @@ impl Server {
     }
 }
 
-/// The web page's origin, where a browser sent a request for a page that is not this server's own. Whoever
-/// runs a server without credentials may also look at web pages, which must not reach it through the
-/// browser. A name is no proof: it may have been pointed here for this very purpose.
+/// The origin of a web page that is not this server's own and whose browser sent the request. A person who runs
+/// a server without credentials also visits web pages, which must not reach it through the browser. A host name
+/// is no proof: it can be made to resolve to this server (DNS rebinding).
 pub(super) fn foreign_origin(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
     let Some(origin) = headers.get(header::ORIGIN) else {
-        // Pages that read from where they came from do not say so. Browsers always tell their languages.
+        // Browsers send no `Origin` with same-origin reads, but always `Accept-Language`.
         let is_browser = headers.contains_key(header::ACCEPT_LANGUAGE);
         let host = String::from_utf8_lossy(host.filter(|_| is_browser)?);
         return (!is_own_name(&host)).then(|| host.into_owned());
@@ -107,7 +108,7 @@ pub(super) fn foreign_origin(headers: &HeaderMap) -> Option<String> {
     (!is_own).then(|| text.into_owned())
 }
 
-/// Whether what is called so, with its port or without, is where it says to be.
+/// Whether an authority names its host by address, or as `localhost`.
 fn is_own_name(authority: &str) -> bool {
     authority.parse::<Authority>().is_ok_and(|authority| {
         let name = authority.host().trim_matches(['[', ']']);
@@ -116,13 +117,13 @@ fn is_own_name(authority: &str) -> bool {
 }
 
 impl Admission {
-    /// Whether the signature was found right before the body is read.
+    /// Whether the signature was verified by the head alone, before the body is read.
     pub(super) fn is_confirmed(&self) -> bool {
         let verified = self.verified.as_ref();
         verified.is_some_and(|verified| verified.candidate.declares_payload())
     }
 
-    /// Checks the signature together with the body; answers with the body that was meant.
+    /// Checks the signature together with the body; answers with the decoded body.
     pub(super) fn confirm(&self, request: &Parts, body: Bytes) -> Result<Bytes, AuthError> {
         match &self.verified {
             Some(verified) => verified.candidate.verify(request, body, &verified.secret),
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(foreign_origin(&HeaderMap::new()), None);
     }
 
-    /// Reading its own origin, a page says nothing of it; and its name may lead here by now.
+    /// Same-origin reads carry no `Origin`, and the page's host name may resolve to this server.
     #[test]
     fn pages_of_names_that_lead_here_are_foreign() {
         let is_foreign = |host: &str, browser: bool| {

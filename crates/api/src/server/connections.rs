@@ -15,7 +15,7 @@ use tokio::{
 };
 use tombolo_telemetry::Outage;
 
-/// Room for a request line and headers. SDKs send a few kilobytes, session tokens included.
+/// Bytes of a request line and headers. SDKs send a few kilobytes, session tokens included.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Pause after a failed accept: the usual cause is that file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -64,7 +64,7 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    // Nobody listens when no connection is open.
+    // There are no receivers when no connection is open.
     let _ = stop.send(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     if timeout(drain, drained).await.is_err() {
@@ -81,8 +81,8 @@ async fn connection(server: Arc<Server>, stream: TcpStream, stopping: watch::Rec
     };
     match timeout(server.config.read_timeout, tls.acceptor().accept(stream)).await {
         Ok(Ok(stream)) => requests(server, stream, stopping).await,
-        Ok(Err(error)) => tracing::debug!(%error, "a caller did not agree on TLS"),
-        Err(_) => tracing::debug!("a caller did not agree on TLS in time"),
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake timed out"),
     }
 }
 
@@ -114,6 +114,6 @@ async fn requests(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+        tracing::debug!(%error, "connection failed");
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that end when their caller takes nothing of what it is sent.
+//! Ends connections whose peer does not read.
 
 use std::{
     future::Future,
@@ -12,11 +12,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A stream whose writes fail once none of them got on for a time. Reads may take as long as they like.
+/// A stream whose writes fail after `timeout` without progress. Reads have no deadline.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     timeout: Duration,
-    /// Runs as long as a write waits.
+    /// The deadline of the pending write.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,7 +1,7 @@
 //! The canonical form of a request, which both sides hash.
 //!
-//! Everything is done on the bytes that came over the wire: a path that was decoded first could not be
-//! told from another one with an encoded slash.
+//! Everything is done on the bytes that came over the wire: a decoded path could not be distinguished from
+//! another one with an encoded slash.
 
 use super::{AuthError, claim::incomplete};
 use crate::wire::percent::RESERVED;

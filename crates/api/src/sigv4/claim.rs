@@ -1,4 +1,4 @@
-//! What a request says about who signed it. It is read here, and believed only once it is verified.
+//! The signature as a request carries it: parsed, not yet verified.
 
 use super::{ALGORITHM, AuthError, TERMINATOR};
 use crate::wire::percent;

@@ -1,4 +1,4 @@
-//! What of a body is signed: all of it, nothing, or each chunk of a stream on its own.
+//! Which part of a body is signed: all of it, nothing, or each chunk of a stream on its own.
 
 use super::{
     AuthError,
@@ -8,12 +8,12 @@ use super::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
-/// How a request says that its body is covered (`X-Amz-Content-Sha256`).
+/// How the signature covers the body (`X-Amz-Content-Sha256`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Payload {
-    /// It says nothing: the signature covers the hash of the body.
+    /// Nothing is declared: the signature covers the hash of the body.
     Whole,
-    /// It tells the hash of the body, which must be right.
+    /// The hash of the body is declared, and must be right.
     Digest(String),
     /// The body is not signed.
     Unsigned,
@@ -49,7 +49,7 @@ const CHUNKED: [Payload; 3] = [
     },
 ];
 
-/// Where the signatures of chunks start: each signs the one before.
+/// What the signatures of chunks start from: each signs the one before.
 pub(super) struct Chain<'a> {
     pub(super) key: &'a SigningKey,
     pub(super) timestamp: &'a str,
@@ -58,7 +58,7 @@ pub(super) struct Chain<'a> {
 }
 
 impl Payload {
-    /// Reads the declaration.
+    /// Reads the header.
     pub(super) fn declared(text: Option<&str>) -> Result<Self, AuthError> {
         let Some(text) = text else {
             return Ok(Payload::Whole);
@@ -95,7 +95,7 @@ impl Payload {
         }
     }
 
-    /// Checks a body whose request is verified, and answers with what was meant.
+    /// Checks the body of a verified request, and answers with it without chunk framing.
     pub(super) fn open(
         &self,
         body: Bytes,

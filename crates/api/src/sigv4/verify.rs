@@ -1,4 +1,4 @@
-//! The checks, in two steps: what the head of a request tells, before its body is read, and the signature.
+//! Verifies a request in two steps: by its head, before the body is read, and by the signature.
 
 use super::{
     AuthError, Claim, Secret, canonical,
@@ -26,7 +26,7 @@ pub(crate) struct Candidate {
 }
 
 impl Claim {
-    /// Checks what the head of a request tells. `now` is in seconds since 1970.
+    /// Checks the head of a request. `now` is in seconds since 1970.
     pub(crate) fn check(
         self,
         request: &Parts,
@@ -57,8 +57,8 @@ impl Claim {
         })
     }
 
-    /// Whatever decides what a request means must be signed, so that nobody on the way can add it. Each
-    /// header is named once, in order: otherwise a short list would make a canonical form without end.
+    /// All headers that decide what a request means must be signed, so that they cannot be added on the way. Each
+    /// is named once, in order: otherwise a short list would make a canonical form without end.
     fn check_signed_headers(&self, request: &Parts) -> Result<(), AuthError> {
         let is_in_order = self.signed_headers.split(';').is_sorted_by(|a, b| a < b);
         if !is_in_order || self.signed_headers.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -82,7 +82,7 @@ impl Claim {
         }
     }
 
-    /// When it was signed: `X-Amz-Date`, or else the header `Date`.
+    /// The time of the signature: `X-Amz-Date`, or else the header `Date`.
     fn timestamp(&self, request: &Parts) -> Result<(String, u64), AuthError> {
         let missing = || {
             incomplete(
@@ -148,7 +148,7 @@ impl Claim {
 }
 
 impl Candidate {
-    /// Whether the request tells what the hash of its body is, so that its signature can be checked before
+    /// Whether the request declares the hash of its body, so that its signature can be checked before
     /// the body is read.
     pub(crate) fn declares_payload(&self) -> bool {
         self.payload != Payload::Whole
@@ -159,7 +159,7 @@ impl Candidate {
         self.verify_signature(request, &[], secret).map(drop)
     }
 
-    /// Checks the signature, and with it the body; answers with the body that was meant, free of chunks.
+    /// Checks the signature, and with it the body; answers with the body without chunk framing.
     pub(crate) fn verify(
         &self,
         request: &Parts,

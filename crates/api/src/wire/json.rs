@@ -1,7 +1,7 @@
-//! Reading the inputs of operations: unknown members are ignored, and a mistake is told with the path to it.
+//! Reads the inputs of operations: unknown members are ignored, errors name the path.
 //!
-//! A body becomes a [`Value`] once, and everything that state at the call (policies, handlers, the log) state
-//! at what was read from that value: no two readers can disagree about the same bytes.
+//! A body becomes a [`Value`] once, and everything that looks at the call (policies, handlers, the log) looks at
+//! what was read from that value: no two readers can disagree about the same bytes.
 
 use crate::error::ApiError;
 use serde::{Serialize, de::DeserializeOwned};

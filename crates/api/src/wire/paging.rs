@@ -55,7 +55,7 @@ impl Paging {
         })
     }
 
-    /// The same page with at most so many items.
+    /// The same page with at most `limit` items.
     pub(crate) fn at_most(self, limit: usize) -> Self {
         let limit = self.limit.min(limit);
         Self { limit, ..self }

@@ -38,7 +38,7 @@ pub struct Discover {
 }
 
 impl Discover {
-    /// FileState for healthy instances of a service.
+    /// Finds healthy instances of a service.
     pub fn new(namespace: impl Into<String>, service: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),

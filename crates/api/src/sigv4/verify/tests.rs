@@ -39,17 +39,13 @@ fn signed(method: &str, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> Par
 fn verify_at(now: u64, request: &Parts, body: &[u8]) -> Result<Bytes, AuthError> {
     let claim = Claim::read(request)?.ok_or(AuthError::Missing)?;
     let service = claim.service.clone();
-    claim
-        .check(
-            request,
-            if service == "appmesh" {
-                "sts"
-            } else {
-                &service
-            },
-            now,
-        )?
-        .verify(request, Bytes::copy_from_slice(body), &secret())
+    let service = if service == "appmesh" {
+        "sts"
+    } else {
+        &service
+    };
+    let candidate = claim.check(request, service, now)?;
+    candidate.verify(request, Bytes::copy_from_slice(body), &secret())
 }
 
 fn verify(request: &Parts, body: &[u8]) -> Result<Bytes, AuthError> {
@@ -275,27 +271,31 @@ fn clocks_may_differ_by_a_quarter_of_an_hour() {
     ));
 }
 
+const SCOPE: &str = "20150830/r/sts/aws4_request";
+
+/// The signature of a request, over these headers and this last line.
+fn signature(request: &Parts, signed_headers: &str, payload: &str) -> String {
+    let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
+    let canonical = canonical::request(method, uri, headers, signed_headers, payload);
+    let to_sign = string_to_sign("20150830T123600Z", SCOPE, &canonical.expect("legal"));
+    secret().derive("20150830", "r", "sts").sign(&to_sign)
+}
+
+/// Puts the signature over these headers into a request.
+fn sign_headers(request: &mut Parts, signed_headers: &str, payload: &str) {
+    let signature = signature(request, signed_headers, payload);
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential=A/{SCOPE},SignedHeaders={signed_headers},Signature={signature}"
+    );
+    let authorization = authorization.parse().expect("text");
+    request.headers.insert("authorization", authorization);
+}
+
 #[test]
 fn the_date_header_is_the_second_choice() {
     let date = "Sun, 30 Aug 2015 12:36:00 GMT";
-    let scope = "20150830/r/sts/aws4_request";
     let mut request = parts("GET", "/", &[("host", "h"), ("date", date)]);
-    let hash = sha256(b"");
-    let canonical = canonical::request(
-        &request.method,
-        &request.uri,
-        &request.headers,
-        "date;host",
-        &hash,
-    );
-    let to_sign = string_to_sign("20150830T123600Z", scope, &canonical.expect("legal"));
-    let signature = secret().derive("20150830", "r", "sts").sign(&to_sign);
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential=A/{scope},SignedHeaders=date;host,Signature={signature}"
-    );
-    request
-        .headers
-        .insert("authorization", authorization.parse().expect("text"));
+    sign_headers(&mut request, "date;host", &sha256(b""));
     assert!(verify(&request, b"").is_ok());
 }
 
@@ -311,22 +311,13 @@ fn presigned_at(date: &str, life: &str) -> Parts {
          &X-Amz-Credential=A%2F20150830%2Fr%2Fsts%2Faws4_request&X-Amz-Date={date}\
          &X-Amz-Expires={life}"
     );
-    let request = parts("GET", &format!("/?{query}"), &[("host", "h")]);
-    let hash = sha256(b"");
-    let canonical = canonical::request(
-        &request.method,
-        &request.uri,
-        &request.headers,
-        "host",
-        &hash,
-    );
-    let scope = "20150830/r/sts/aws4_request";
-    let to_sign = string_to_sign("20150830T123600Z", scope, &canonical.expect("legal"));
-    let signature = secret().derive("20150830", "r", "sts").sign(&to_sign);
+    let host = [("host", "h")];
+    let request = parts("GET", &format!("/?{query}"), &host);
+    let signature = signature(&request, "host", &sha256(b""));
     parts(
         "GET",
         &format!("/?{query}&X-Amz-Signature={signature}"),
-        &[("host", "h")],
+        &host,
     )
 }
 
@@ -357,26 +348,13 @@ fn presigned_requests_live_as_long_as_they_say() {
 fn bodies_are_covered_as_declared() {
     let hash = sha256(b"body");
     let declared = |text: &str| {
-        let mut request = parts(
-            "POST",
-            "/",
-            &[("host", "h"), ("x-amz-content-sha256", text)],
-        );
-        request
-            .headers
-            .insert("x-amz-date", HeaderValue::from_static("20150830T123600Z"));
-        let names = "host;x-amz-content-sha256;x-amz-date";
-        let canonical =
-            canonical::request(&request.method, &request.uri, &request.headers, names, text);
-        let scope = "20150830/r/sts/aws4_request";
-        let to_sign = string_to_sign("20150830T123600Z", scope, &canonical.expect("legal"));
-        let signature = secret().derive("20150830", "r", "sts").sign(&to_sign);
-        let header = format!(
-            "AWS4-HMAC-SHA256 Credential=A/{scope},SignedHeaders={names},Signature={signature}"
-        );
-        request
-            .headers
-            .insert("authorization", header.parse().expect("text"));
+        let headers = [
+            ("host", "h"),
+            ("x-amz-content-sha256", text),
+            ("x-amz-date", "20150830T123600Z"),
+        ];
+        let mut request = parts("POST", "/", &headers);
+        sign_headers(&mut request, "host;x-amz-content-sha256;x-amz-date", text);
         request
     };
     assert!(verify(&declared(&hash), b"body").is_ok());
