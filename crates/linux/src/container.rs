@@ -5,24 +5,24 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, ThreadNameSpaceType, UnshareFlags};
 use tokio::sync::oneshot;
 
 use crate::netns::Netns;
-use crate::process::{PidNamespace, Process};
+use crate::pre_exec::{Step, c_path};
+use crate::process::PidNamespace;
 use crate::rootfs::View;
-use crate::stage::{Step, c_path};
 use crate::{Error, Result};
 
+pub use crate::process::Process;
 pub use crate::rootfs::{FileContent, Mount, MountSource};
 
-/// What to run, and what it sees.
+/// The specification of a container.
 #[derive(Debug, Default)]
 pub struct ContainerSpec {
     /// Program and arguments. A program without a slash is searched in the PATH of `env`.
@@ -37,7 +37,7 @@ pub struct ContainerSpec {
     pub netns: Option<Netns>,
     /// User and group; root by default. In a rootless sandbox only root exists.
     pub user: Option<User>,
-    /// What it may do beyond its user's rights; nothing by default.
+    /// Privileges beyond the rights of the user; none by default.
     pub privileges: Privileges,
     /// Content of `/etc/resolv.conf`; the host's by default.
     pub resolv_conf: Option<Vec<u8>>,
@@ -62,7 +62,7 @@ pub struct User {
     pub gid: u32,
 }
 
-/// What to run in a running container.
+/// The specification of a process in a running container.
 #[derive(Debug, Default)]
 pub struct ExecSpec {
     /// Program and arguments. A program without a slash is searched in the PATH of `env`.
@@ -79,24 +79,25 @@ pub struct ExecSpec {
     pub stdout: Option<OwnedFd>,
     /// Standard error; `/dev/null` by default.
     pub stderr: Option<OwnedFd>,
-    /// Whether standard input is a terminal that the program shall control.
+    /// Whether standard input becomes the controlling terminal.
     pub terminal: bool,
 }
 
-/// A running or finished container. Clones are handles; the last one that is dropped kills it.
+/// A running or finished container. Clones are handles; the last one that is dropped kills it. Dereferences to the
+/// process of its program.
 #[derive(Clone, Debug)]
 pub struct Container {
-    process: Arc<Killed>,
+    process: Process,
     netns: Option<Netns>,
     privileges: Privileges,
 }
 
-/// What a program may do beyond its user's rights.
+/// Privileges of a program beyond the rights of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Privileges {
-    /// Capabilities that root inside may have. Another user than root never has any.
+    /// Capabilities of root inside. No other user has any.
     pub capabilities: CapabilitySet,
-    /// Whether executing a file may never give more privileges, as set-user-ID programs do.
+    /// Whether executing a file never adds privileges, as set-user-ID programs do.
     pub no_new_privileges: bool,
 }
 
@@ -109,23 +110,9 @@ impl Default for Privileges {
     }
 }
 
-/// A process run in a container. Clones are handles; the last one that is dropped kills it.
-#[derive(Clone, Debug)]
-pub struct Executed(Arc<Killed>);
-
-/// A process that does not outlive its handles.
-#[derive(Debug)]
-struct Killed(Process);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        self.0.signal(Signal::KILL);
-    }
-}
-
 impl Container {
-    /// Starts a container. Beside its mounts it sees the files of this machine, read-only and without devices; of
-    /// `/dev` the usual few, of `/run` nothing.
+    /// Starts a container. Beside its mounts it sees the files of this machine, read-only and without devices. Its
+    /// `/dev` has the standard devices, its `/run` is empty. Cancel safe: a container that has no handle is killed.
     ///
     /// # Errors
     /// Names the program, the mount or the step that failed; its kind is `NotFound` if the program does not exist.
@@ -145,7 +132,7 @@ impl Container {
         }));
         let mut steps = Vec::new();
         if let Some(netns) = &spec.netns {
-            steps.push(Step::EnterNetwork(netns.descriptor()));
+            steps.push(Step::EnterNetns(netns.descriptor()));
         }
         steps.push(Step::Unshare(
             UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC,
@@ -165,88 +152,49 @@ impl Container {
             .await
             .map_err(|error| explain_user(error, spec.user))?;
         Ok(Self {
-            process: Arc::new(Killed(process)),
+            process,
             netns: spec.netns,
             privileges: spec.privileges,
         })
     }
 
-    /// Process id of the container's init, in the caller's pid namespace.
-    pub fn pid(&self) -> u32 {
-        self.process.0.pid()
-    }
-
-    /// Sends a signal to the program. Nothing happens if it has ended.
-    pub fn signal(&self, signal: Signal) {
-        self.process.0.signal(signal);
-    }
-
-    /// Kills every process of the container at once.
-    pub fn kill(&self) {
-        self.process.0.signal(Signal::KILL);
-    }
-
-    /// Waits for the program to end: its exit code, or 128 + the signal that ended it.
-    pub async fn wait(&self) -> i32 {
-        self.process.0.wait().await
-    }
-
-    /// How the program ended, if it has.
-    pub fn exited(&self) -> Option<i32> {
-        self.process.0.exited()
-    }
-
     /// Runs another program in the container. It ends with the container.
-    pub async fn exec(&self, spec: ExecSpec) -> Result<Executed> {
-        let target = self.process.0.handle();
+    ///
+    /// # Errors
+    /// Names the program or the step that failed; its kind is `NotFound` if the program does not exist.
+    pub async fn exec(&self, spec: ExecSpec) -> Result<Process> {
+        let target = self.process.pidfd();
         let mut steps = Vec::new();
         if let Some(netns) = &self.netns {
-            steps.push(Step::EnterNetwork(netns.descriptor()));
+            steps.push(Step::EnterNetns(netns.descriptor()));
         }
         let kinds = ThreadNameSpaceType::MOUNT
             | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
             | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
-        steps.extend([Step::EnterProcess(target.clone(), kinds), Step::NewSession]);
+        steps.extend([
+            Step::EnterNamespaces(target.clone(), kinds),
+            Step::NewSession,
+        ]);
         if spec.terminal {
             steps.push(Step::TakeTerminal);
         }
         finish(&mut steps, self.privileges, spec.user, spec.cwd.as_deref())?;
         let command = command(&spec.argv, spec.env, [spec.stdin, spec.stdout, spec.stderr])?;
-        let process = start(command, steps, PidNamespace::Of(target), &spec.argv)
+        start(command, steps, PidNamespace::Of(target), &spec.argv)
             .await
-            .map_err(|error| explain_user(error, spec.user))?;
-        Ok(Executed(Arc::new(Killed(process))))
+            .map_err(|error| explain_user(error, spec.user))
     }
 }
 
-impl Executed {
-    /// Process id of the program, in the caller's pid namespace.
-    pub fn pid(&self) -> u32 {
-        self.0.0.pid()
-    }
+impl Deref for Container {
+    type Target = Process;
 
-    /// Sends a signal. Nothing happens if the program has ended.
-    pub fn signal(&self, signal: Signal) {
-        self.0.0.signal(signal);
-    }
-
-    /// Kills the program.
-    pub fn kill(&self) {
-        self.0.0.signal(Signal::KILL);
-    }
-
-    /// Waits for the program to end: its exit code, or 128 + the signal that ended it.
-    pub async fn wait(&self) -> i32 {
-        self.0.0.wait().await
-    }
-
-    /// How the program ended, if it has.
-    pub fn exited(&self) -> Option<i32> {
-        self.0.0.exited()
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
-/// The steps after the namespaces stand: fewer rights come last.
+/// The steps inside the namespaces. Privileges are dropped last.
 fn finish(
     steps: &mut Vec<Step>,
     privileges: Privileges,
@@ -256,9 +204,9 @@ fn finish(
     let cwd = cwd.unwrap_or(Path::new("/"));
     let path = c_path(cwd)
         .map_err(|cause| Error::new(format!("use directory {}", cwd.display()), cause))?;
-    steps.push(Step::WorkIn { path });
-    steps.push(Step::Bound(privileges.capabilities));
-    steps.extend(user.map(|user| Step::Become {
+    steps.push(Step::ChangeDirectory { path });
+    steps.push(Step::LimitCapabilities(privileges.capabilities));
+    steps.extend(user.map(|user| Step::SetUser {
         uid: user.uid,
         gid: user.gid,
     }));
@@ -298,10 +246,8 @@ async fn start(
         .unwrap_or_default();
     let (sender, receiver) = oneshot::channel();
     Process::start(command, steps, namespace, what.clone(), move |result| {
-        // If nobody waits any more, the process has no handle and must not live.
-        if let Err(Ok(process)) = sender.send(result) {
-            process.signal(Signal::KILL);
-        }
+        // Without a caller the last handle is dropped here, which kills the process.
+        sender.send(result).ok();
     });
     let ended = |_| {
         Err(Error::new(
@@ -312,7 +258,7 @@ async fn start(
     receiver.await.unwrap_or_else(ended)
 }
 
-/// What to do about a user that the kernel does not know.
+/// Adds a hint to the error for a user that does not exist in the sandbox.
 fn explain_user(error: Error, user: Option<User>) -> Error {
     match (user, error.raw_os_error()) {
         (Some(user), Some(libc::EINVAL | libc::EPERM)) if user.uid != 0 || user.gid != 0 => {

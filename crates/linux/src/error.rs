@@ -1,11 +1,13 @@
-//! The one error of this crate: what was attempted, what the kernel said, and what to do about it.
+//! The one error of this crate: the operation, the kernel's answer, and what to do about it.
 
 use std::{fmt, io};
 
-/// A failed operation on the kernel. `Display` reads "cannot WHAT: CAUSE[; HINT]".
-#[derive(Debug)]
+/// A failed operation on the kernel. `Display` reads "cannot OPERATION: CAUSE[; HINT]".
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation}: {cause}{}", hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
 pub struct Error {
-    what: String,
+    operation: String,
+    #[source]
     cause: io::Error,
     hint: Option<String>,
 }
@@ -14,9 +16,9 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn new(what: impl Into<String>, cause: impl Into<io::Error>) -> Self {
+    pub(crate) fn new(operation: impl Into<String>, cause: impl Into<io::Error>) -> Self {
         Self {
-            what: what.into(),
+            operation: operation.into(),
             cause: cause.into(),
             hint: None,
         }
@@ -27,9 +29,9 @@ impl Error {
         self
     }
 
-    /// Says what larger attempt this one was part of.
-    pub(crate) fn within(mut self, attempt: impl fmt::Display) -> Self {
-        self.what = format!("{attempt}: {}", self.what);
+    /// Names the larger operation that this one was part of.
+    pub(crate) fn within(mut self, operation: impl fmt::Display) -> Self {
+        self.operation = format!("{operation}: {}", self.operation);
         self
     }
 
@@ -44,29 +46,13 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.what, self.cause)?;
-        match &self.hint {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
-}
-
-/// Names the attempt that an I/O result belongs to.
+/// Names the operation that an I/O result belongs to.
 pub(crate) trait Attempt<T> {
-    fn attempt(self, what: impl FnOnce() -> String) -> Result<T>;
+    fn attempt(self, operation: impl FnOnce() -> String) -> Result<T>;
 }
 
 impl<T, E: Into<io::Error>> Attempt<T> for std::result::Result<T, E> {
-    fn attempt(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|cause| Error::new(what(), cause))
+    fn attempt(self, operation: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|cause| Error::new(operation(), cause))
     }
 }

@@ -1,6 +1,6 @@
 //! The network between pods: the runtime's own network namespace routes.
 //!
-//! There is no bridge. Each pod hangs on a cable of its own, has a /32 address and one way out, the [`GATEWAY`]; the
+//! There is no bridge. Each pod has a veth pair of its own, a /32 address and a default route by the [`GATEWAY`]; the
 //! fabric has a /32 route to each pod. So every packet between two pods, even of one cluster, passes the fabric's rules
 //! and its connection tracking: service addresses and refusals work in one place and in one way.
 
@@ -9,13 +9,14 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
+
+use crate::Result;
 use crate::error::Attempt as _;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::route::{self, Change, End, LOOPBACK};
-use crate::{Error, Result};
 
 mod range;
 mod refusals;
@@ -30,27 +31,28 @@ pub use rules::{
     Allowed, ClusterPolicy, ClusterRange, FabricRules, PortRange, Protocol, ServiceRule,
 };
 
-/// Every pod's way out, an address of the fabric.
+/// The default gateway of every pod, an address of the fabric.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
-/// Index of the pod's end of its cable; loopback is 1.
+/// Index of the pod's end of its veth pair; loopback is 1.
 const POD_LINK: u32 = 2;
-/// Index of the first pod's cable in the fabric. Numbers are never used twice.
+/// Index of the first pod's link in the fabric. Numbers are never used twice.
 const FIRST_LINK: u32 = 16;
 
 /// The router between pods. All methods may be called from any thread.
 #[derive(Debug)]
 pub struct Fabric {
-    /// Sockets in the fabric's namespace and what has been done with them; one change at a time.
+    /// One change at a time.
     state: Mutex<State>,
 }
 
+/// Sockets in the fabric's namespace, and what was sent over them.
 struct State {
     links: Netlink,
     rules: Netlink,
     next_link: u32,
     applied: Option<FabricRules>,
-    /// What the sets that were replaced had counted.
+    /// The counts of sets that were replaced.
     refused: BTreeMap<refusals::Key, u64>,
 }
 
@@ -62,7 +64,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// A pod's place in the network.
+/// A pod's network.
 #[derive(Clone, Debug)]
 pub struct PodNet {
     /// The pod's name, for messages.
@@ -76,10 +78,13 @@ pub struct PodNet {
 
 impl Fabric {
     /// Turns the calling thread's network namespace into a fabric. It must be one of its own (see [`crate::sandbox`]).
+    ///
+    /// # Errors
+    /// A setting or a link that the kernel refuses, as the other methods have it.
     pub fn new() -> Result<Self> {
         for (setting, value) in [
             ("ip_forward", "1"),
-            // Packets from a pod may leave the way others come in.
+            // Packets of one pod may leave by the link on which those of another arrive.
             ("conf/all/rp_filter", "0"),
             ("conf/default/rp_filter", "0"),
             ("conf/all/send_redirects", "0"),
@@ -95,13 +100,11 @@ impl Fabric {
             }
         }
         let mut links = route::open()?;
-        route::apply(
-            &mut links,
-            &[
-                Change::link_up(LOOPBACK),
-                Change::address(LOOPBACK, GATEWAY),
-            ],
-        )?;
+        let loopback = [
+            Change::link_up(LOOPBACK),
+            Change::address(LOOPBACK, GATEWAY),
+        ];
+        route::apply(&mut links, &loopback)?;
         let rules = Netlink::open(libc::NETLINK_NETFILTER as isize)?;
         let state = State {
             links,
@@ -118,11 +121,11 @@ impl Fabric {
     /// Makes a pod's network namespace and connects it. The name serves messages only; the address must be new.
     pub fn add_pod(&self, name: &str, address: Ipv4Addr) -> Result<PodNet> {
         let (netns, links) = Netns::new_with(|| {
-            open_to_everybody()?;
+            allow_unprivileged_ports_and_pings()?;
             route::open()
         })?;
         let mut pod_links = links?;
-        let mut state = self.state.lock().expect("no step below panics");
+        let mut state = self.state.lock();
         let link = state.next_link;
         state.next_link += 1;
         let near_name = format!("pod{link}");
@@ -136,9 +139,8 @@ impl Fabric {
             name: "eth0",
             hardware: hardware(1, link),
         };
-        let what = |error: Error| error.within(format!("connect pod {name}"));
         let fabric_side = [
-            Change::cable(near, far, netns.as_fd().as_raw_fd()),
+            Change::veth_pair(near, far, netns.as_fd().as_raw_fd()),
             Change::neighbour(link, address, far.hardware),
             Change::direct_route(link, address),
         ];
@@ -154,7 +156,7 @@ impl Fabric {
             .and_then(|()| route::apply(&mut pod_links, &pod_side));
         if let Err(error) = connected {
             route::apply(&mut state.links, &[Change::delete_link(link)]).ok();
-            return Err(what(error));
+            return Err(error.within(format!("connect pod {name}")));
         }
         Ok(PodNet {
             name: name.to_owned(),
@@ -164,35 +166,24 @@ impl Fabric {
         })
     }
 
-    /// Disconnects a pod. Its namespace lives on while somebody holds it. Twice is not an error.
+    /// Disconnects a pod. Its namespace exists while something holds it. Idempotent.
     pub fn remove_pod(&self, pod: &PodNet) -> Result<()> {
-        let mut state = self.state.lock().expect("no step below panics");
-        absent_is_fine(route::apply(
-            &mut state.links,
-            &[Change::delete_link(pod.link)],
-        ))
+        let mut state = self.state.lock();
+        let change = Change::delete_link(pod.link);
+        ignore_absent(route::apply(&mut state.links, &[change]))
     }
 
-    /// Makes an address the fabric's own, so that the runtime can listen at it. Twice is not an error.
+    /// Makes an address the fabric's own, so that the runtime can listen at it. Idempotent.
     pub fn add_local_address(&self, address: Ipv4Addr) -> Result<()> {
-        let mut state = self.state.lock().expect("no step below panics");
+        let mut state = self.state.lock();
         route::apply(&mut state.links, &[Change::address(LOOPBACK, address)])
-    }
-
-    /// Undoes [`add_local_address`](Self::add_local_address). Twice is not an error.
-    pub fn remove_local_address(&self, address: Ipv4Addr) -> Result<()> {
-        let mut state = self.state.lock().expect("no step below panics");
-        absent_is_fine(route::apply(
-            &mut state.links,
-            &[Change::delete_address(LOOPBACK, address)],
-        ))
     }
 
     /// Replaces all rules at once. Connections that the new policies no longer allow break with their next packet.
     ///
     /// Rules equal to the last ones change nothing. On an error the last ones stay.
     pub fn apply(&self, rules: &FabricRules) -> Result<()> {
-        let mut state = self.state.lock().expect("no step below panics");
+        let mut state = self.state.lock();
         if state.applied.as_ref() == Some(rules) {
             return Ok(());
         }
@@ -205,9 +196,9 @@ impl Fabric {
         Ok(())
     }
 
-    /// What the policies have refused since the fabric was made, by pair of clusters, protocol and port.
+    /// Packets that the policies have refused since the fabric was made, by pair of clusters, protocol and port.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
-        let mut state = self.state.lock().expect("no step below panics");
+        let mut state = self.state.lock();
         let mut total = state.refused.clone();
         let counted = state.counted()?;
         refusals::add(&mut total, counted);
@@ -216,7 +207,7 @@ impl Fabric {
 }
 
 impl State {
-    /// What the rules in place have refused.
+    /// The counts of the rules in place.
     fn counted(&mut self) -> Result<Vec<(refusals::Key, u64)>> {
         let Self { applied, rules, .. } = self;
         match applied {
@@ -228,8 +219,8 @@ impl State {
 
 /// Lets programs without capabilities listen on low ports and send pings in the calling thread's network namespace, as
 /// container runtimes do.
-fn open_to_everybody() -> Result<()> {
-    // Where one group exists, a range of all is refused.
+fn allow_unprivileged_ports_and_pings() -> Result<()> {
+    // Where only one group exists, the kernel refuses a range of all.
     for (setting, values) in [
         ("ip_unprivileged_port_start", &["0"][..]),
         ("ping_group_range", &["0 2147483647", "0 0"]),
@@ -251,13 +242,13 @@ fn open_to_everybody() -> Result<()> {
     Ok(())
 }
 
-/// A hardware address nobody else has: locally administered, then the side and the link.
+/// A unique hardware address: locally administered, then the side and the link.
 fn hardware(side: u8, link: u32) -> [u8; 6] {
     let [a, b, c, d] = link.to_be_bytes();
     [0x02, side, a, b, c, d]
 }
 
-fn absent_is_fine(result: Result<()>) -> Result<()> {
+fn ignore_absent(result: Result<()>) -> Result<()> {
     match result {
         Err(error) if route::is_absent(&error) => Ok(()),
         other => other,

@@ -1,13 +1,12 @@
 //! The link between the sandbox and its host: the runtime asks, the launcher does it in the host's namespaces.
 //!
-//! One JSON message per packet of a unix socket pair; a listener travels as a descriptor beside its answer. The runtime
+//! One JSON message per packet of a unix socket pair; a socket travels as a descriptor beside its reply. The runtime
 //! trusts the launcher and the launcher the runtime: both are the same program.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
@@ -17,23 +16,19 @@ mod packet;
 mod runtime;
 
 pub(crate) use host::HostEnd;
-use runtime::Runtime;
-
-/// The longest line that is printed whole.
-const LONGEST_LINE: usize = 16 * 1024;
+pub use runtime::HostLink;
 
 /// From the runtime to the launcher.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
-    /// Zero: no answer is wanted.
+    /// Zero: no reply is wanted.
     id: u64,
-    what: Asked,
+    operation: Operation,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Asked {
+enum Operation {
     ListenTcp(SocketAddr),
-    BindUdp(SocketAddr),
     ListenUnix(PathBuf),
     HostPid(u32),
     Print(String),
@@ -41,18 +36,20 @@ enum Asked {
 
 /// From the launcher to the runtime.
 #[derive(Debug, Serialize, Deserialize)]
-enum Answer {
+struct Reply {
+    /// Of the request; zero when there was none.
+    id: u64,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Outcome {
+    /// The runtime is to stop.
     Stop,
     /// A descriptor comes with it.
-    Socket {
-        id: u64,
-    },
-    Pid {
-        id: u64,
-        pid: u32,
-    },
-    Refused {
-        id: u64,
+    Socket,
+    Pid(u32),
+    Failed {
         errno: Option<i32>,
         message: String,
     },
@@ -66,56 +63,4 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         SocketFlags::CLOEXEC,
         None,
     )?)
-}
-
-/// The runtime's end. Clones share one link. When the launcher dies, this process exits.
-#[derive(Clone, Debug)]
-pub struct HostLink(std::sync::Arc<Runtime>);
-
-impl HostLink {
-    pub(crate) fn over(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self(Runtime::start(socket)?))
-    }
-
-    /// Listens for TCP in the host's network namespace. The listener does not block.
-    pub async fn listen_tcp(&self, address: SocketAddr) -> io::Result<TcpListener> {
-        let listener = TcpListener::from(self.0.ask_for_socket(Asked::ListenTcp(address)).await?);
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    }
-
-    /// Binds a UDP socket in the host's network namespace. The socket does not block.
-    pub async fn bind_udp(&self, address: SocketAddr) -> io::Result<UdpSocket> {
-        let socket = UdpSocket::from(self.0.ask_for_socket(Asked::BindUdp(address)).await?);
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    }
-
-    /// Listens at an absolute path of the host. A socket nobody listens at any more is replaced; the launcher removes
-    /// the path when it ends. The listener does not block.
-    pub async fn listen_unix(&self, path: &Path) -> io::Result<UnixListener> {
-        let listener = UnixListener::from(
-            self.0
-                .ask_for_socket(Asked::ListenUnix(path.to_path_buf()))
-                .await?,
-        );
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    }
-
-    /// Prints a line on the launcher's side. A line longer than 16 KiB is cut.
-    pub fn print(&self, line: &str) {
-        let end = line.floor_char_boundary(LONGEST_LINE);
-        self.0.tell(Asked::Print(line[..end].to_owned()));
-    }
-
-    /// The host's number of a process of this sandbox. `NotFound` if there is none.
-    pub async fn host_pid(&self, inner: u32) -> io::Result<u32> {
-        self.0.ask_for_pid(inner).await
-    }
-
-    /// Resolves once the launcher has asked the runtime to stop.
-    pub async fn stop_requested(&self) {
-        self.0.stop_requested().await;
-    }
 }

@@ -1,7 +1,7 @@
 //! Redirecting a pod's traffic to its sidecar, as App Mesh's init container does (facts/controller.md §5).
 //!
 //! Inbound TCP to the application's ports goes to the sidecar's ingress port, outbound TCP to its egress port. The
-//! sidecar itself is let through, told by its user, its group or, where only one user exists, the mark of its sockets.
+//! sidecar itself is exempt, by its user, its group or, where only one user exists, the mark of its sockets.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -21,6 +21,9 @@ const TCP: u8 = 6;
 const LOCAL: u32 = 2;
 
 /// Installs the redirections in the current network namespace, replacing earlier ones.
+///
+/// # Errors
+/// The rule that the kernel refused; without the capability `NET_ADMIN`, with a hint.
 pub fn apply(config: &InterceptConfig) -> Result<()> {
     compile(config, Family::Ipv4).commit().map_err(explain)?;
     if config.ipv6 && has_ipv6() {
@@ -29,7 +32,10 @@ pub fn apply(config: &InterceptConfig) -> Result<()> {
     Ok(())
 }
 
-/// Removes the redirections from the current network namespace. Without any, does nothing.
+/// Removes the redirections from the current network namespace, if there are any.
+///
+/// # Errors
+/// As those of [`apply`].
 pub fn clear() -> Result<()> {
     Batch::deleting(Family::Ipv4, TABLE).commit()?;
     if has_ipv6() {
@@ -53,18 +59,14 @@ fn explain(error: Error) -> Error {
 
 fn compile(config: &InterceptConfig, family: Family) -> Batch {
     let mut batch = Batch::replacing(family, TABLE);
-    batch.base_chain(Chain {
-        name: "inbound",
-        kind: "nat",
-        hook: Hook::Prerouting,
-        priority: -100,
-    });
-    batch.base_chain(Chain {
-        name: "outbound",
-        kind: "nat",
-        hook: Hook::Output,
-        priority: -100,
-    });
+    for (name, hook) in [("inbound", Hook::Prerouting), ("outbound", Hook::Output)] {
+        batch.base_chain(Chain {
+            name,
+            kind: "nat",
+            hook,
+            priority: -100,
+        });
+    }
     add_inbound(&mut batch, config);
     add_outbound(&mut batch, config, family);
     batch
@@ -73,15 +75,13 @@ fn compile(config: &InterceptConfig, family: Family) -> Batch {
 fn add_inbound(batch: &mut Batch, config: &InterceptConfig) {
     for port in &config.app_ports {
         let mut rule = Expression::protocol_is(TCP);
-        rule.extend([
-            Expression::address_type(true, REGISTER_0),
-            Expression::compare(REGISTER_0, Comparison::NotEqual, &LOCAL.to_ne_bytes()),
-        ]);
-        rule.extend(Expression::port_within(
-            PacketField::DESTINATION_PORT,
-            *port,
-            *port,
+        rule.push(Expression::address_type(true, REGISTER_0));
+        rule.push(Expression::compare(
+            REGISTER_0,
+            Comparison::NotEqual,
+            &LOCAL.to_ne_bytes(),
         ));
+        rule.extend(Expression::port_is(PacketField::DESTINATION_PORT, *port));
         rule.extend(redirect(config.ingress_port));
         batch.rule("inbound", &format!("port {port} to the sidecar"), rule);
     }
@@ -98,12 +98,9 @@ fn add_outbound(batch: &mut Batch, config: &InterceptConfig, family: Family) {
         (Meta::Mark, config.socket_mark, "the sidecar's sockets"),
     ];
     for (key, value, label) in own {
-        let Some(value) = value else { continue };
-        let matches = vec![
-            Expression::meta(key, REGISTER_0),
-            Expression::compare(REGISTER_0, Comparison::Equal, &value.to_ne_bytes()),
-        ];
-        exempt(label, matches);
+        if let Some(value) = value {
+            exempt(label, Expression::meta_is(key, &value.to_ne_bytes()));
+        }
     }
     let local = vec![
         Expression::address_type(false, REGISTER_0),
@@ -112,11 +109,7 @@ fn add_outbound(batch: &mut Batch, config: &InterceptConfig, family: Family) {
     exempt("addresses of the pod", local);
     for port in &config.ignored_ports {
         let mut matches = Expression::protocol_is(TCP);
-        matches.extend(Expression::port_within(
-            PacketField::DESTINATION_PORT,
-            *port,
-            *port,
-        ));
+        matches.extend(Expression::port_is(PacketField::DESTINATION_PORT, *port));
         exempt(&format!("ignored port {port}"), matches);
     }
     for range in &config.ignored_addresses {
@@ -131,9 +124,8 @@ fn add_outbound(batch: &mut Batch, config: &InterceptConfig, family: Family) {
         };
         exempt(&format!("ignored address {range}"), matches);
     }
-    let rule = Expression::protocol_is(TCP)
-        .into_iter()
-        .chain(redirect(config.egress_port));
+    let mut rule = Expression::protocol_is(TCP);
+    rule.extend(redirect(config.egress_port));
     batch.rule("outbound", "everything else to the sidecar", rule);
 }
 

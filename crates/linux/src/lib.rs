@@ -2,11 +2,11 @@
 //!
 //! It talks to the kernel alone (system calls, rtnetlink, nf_tables): no `ip`, `nft` or `iptables` program is run, and
 //! nothing is written to the host's file system. It works as root, and as an ordinary user wherever the kernel allows
-//! unprivileged user namespaces. It knows pods, containers and address ranges, but nothing of meshes or Kubernetes.
+//! unprivileged user namespaces. It has pods, containers and address ranges, and knows nothing of meshes or Kubernetes.
 //!
-//! Unsafe code is confined to `stage/kernel.rs`, where each use is argued.
+//! Unsafe code is confined to `pre_exec/syscalls.rs`, where each use is argued.
 //!
-//! Read [`sandbox::Sandbox`] first: everything else happens inside the sandbox it launches, and vanishes with it.
+//! Read [`sandbox::Sandbox`] first: everything else happens inside the sandbox it launches, and is removed with it.
 //! Then [`fabric::Fabric`] (the network between pods) and [`container::Container`] (a process of a pod).
 
 pub mod container;
@@ -17,11 +17,11 @@ pub mod intercept;
 mod netlink;
 pub mod netns;
 pub mod nft;
+mod pre_exec;
 mod process;
 mod rootfs;
 mod route;
 pub mod sandbox;
-mod stage;
 
 pub use error::{Error, Result};
 pub use rustix::process::Signal;

@@ -1,6 +1,6 @@
 //! A netlink socket: batches and dumps.
 //!
-//! The kernel answers a netlink message while it is being sent, so nothing here ever waits: no async is needed.
+//! The kernel answers a netlink message while it is being sent, so nothing here waits and nothing is async.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use crate::Result;
 use crate::error::Attempt as _;
 
 const HEADER: usize = 16;
-/// Longer than any datagram the kernel sends (it fills at most 32 KiB per dump step).
+/// Bytes for one datagram: the kernel fills at most 32 KiB in each step of a dump.
 const RECEIVE: usize = 64 * 1024;
-/// Room for about a hundred thousand rules in one transaction.
+/// Bytes of the socket's buffers: about a hundred thousand rules in one transaction.
 const BUFFER: usize = 64 * 1024 * 1024;
-/// A dump larger than this is not ours.
-const LARGEST_DUMP: usize = 256 * 1024 * 1024;
+/// Bytes of the largest dump that is read.
+const MAX_DUMP: usize = 256 * 1024 * 1024;
 
 /// A message without its sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A socket of one netlink family in the network namespace where it was opened, wherever it is used later.
+/// A socket of one netlink family. It belongs to the network namespace in which it was opened.
 pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
@@ -128,7 +128,7 @@ impl Netlink {
                     return Ok(payloads);
                 }
                 total += reply.payload.len();
-                if total > LARGEST_DUMP {
+                if total > MAX_DUMP {
                     return Err(io::Error::from(io::ErrorKind::FileTooLarge));
                 }
                 payloads.push(reply.payload.to_vec());

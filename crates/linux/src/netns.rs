@@ -1,4 +1,4 @@
-//! Network namespaces, held open by a descriptor: no name in `/run/netns`, gone with the last holder.
+//! Network namespaces, held open by a descriptor: without a name in `/run/netns`, removed with the last holder.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,7 +24,7 @@ impl Netns {
     /// Makes a namespace and runs `first` in it.
     pub(crate) fn new_with<T: Send>(first: impl FnOnce() -> T + Send) -> Result<(Self, T)> {
         on_thread(|| {
-            crate::stage::unshare(UnshareFlags::NEWNET)
+            crate::pre_exec::unshare(UnshareFlags::NEWNET)
                 .attempt(|| "make a network namespace".into())?;
             Ok((Self::current()?, first()))
         })
@@ -52,7 +52,7 @@ impl Netns {
     /// Makes children of the command start in the namespace.
     pub fn attach(&self, command: &mut Command) {
         let namespace = self.clone();
-        crate::stage::before_exec(command, move || {
+        crate::pre_exec::before_exec(command, move || {
             let kind = Some(LinkNameSpaceType::Network);
             Ok(rustix::thread::move_into_link_name_space(
                 namespace.0.as_fd(),
@@ -72,7 +72,7 @@ impl AsFd for Netns {
     }
 }
 
-/// A thread that ends after `work`, because one that changed its namespace must not be used for anything else.
+/// Runs `work` on a thread that ends after it: a thread that has changed its namespace must not run anything else.
 fn on_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| match scope.spawn(work).join() {
         Ok(result) => result,

@@ -18,8 +18,7 @@ pub use expression::{
     Comparison, Expression, Meta, PacketField, REGISTER_0, REGISTER_1, REGISTER_2, REGISTER_3,
     Verdict,
 };
-pub(crate) use set::counted_elements_on;
-pub use set::{CountedElement, counted_elements};
+pub(crate) use set::{CountedElement, counted_elements};
 
 /// The netlink message kind of an nf_tables operation.
 fn message_kind(operation: u8) -> u16 {

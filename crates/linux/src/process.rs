@@ -1,4 +1,4 @@
-//! Processes started through a [`Stage`](crate::stage::Stage): one keeper thread starts each and waits for it.
+//! Processes: a thread of its own starts each, runs its steps between fork and exec, and waits for it.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -7,15 +7,16 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::thread;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use tokio::sync::watch;
 
-use crate::stage::{Stage, Step};
+use crate::pre_exec::{PreExec, Step};
 use crate::{Error, Result};
 
-/// Small: the thread calls `spawn` and `wait` only. Thousands of containers mean thousands of keepers.
-const KEEPER_STACK: usize = 256 * 1024;
+/// Small: the thread calls `spawn` and `wait` only. Thousands of containers mean thousands of such threads.
+const WAITER_STACK: usize = 256 * 1024;
 
 /// The pid namespace that a new process starts in.
 #[derive(Clone, Debug)]
@@ -28,12 +29,22 @@ pub(crate) enum PidNamespace {
     Of(Arc<OwnedFd>),
 }
 
-/// A running or finished process. Clones are handles to the same process.
+/// A running or finished process. Clones are handles to the same process; the last one that is dropped kills it.
 #[derive(Clone, Debug)]
-pub(crate) struct Process {
+pub struct Process {
     pid: u32,
-    handle: Arc<OwnedFd>,
+    pidfd: Arc<Killed>,
     exit: watch::Receiver<Option<i32>>,
+}
+
+/// The pidfd of a process that does not outlive it.
+#[derive(Debug)]
+struct Killed(Arc<OwnedFd>);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        rustix::process::pidfd_send_signal(&*self.0, Signal::KILL).ok();
+    }
 }
 
 impl Process {
@@ -49,61 +60,69 @@ impl Process {
         what: String,
         started: impl FnOnce(Result<Self>) + Send + 'static,
     ) {
-        let keeper = thread::Builder::new()
-            .name("keeper".into())
-            .stack_size(KEEPER_STACK);
-        let started = Arc::new(std::sync::Mutex::new(Some(started)));
-        let in_keeper = started.clone();
-        let spawned = keeper.spawn(move || {
-            let Some(started) = in_keeper.lock().expect("held only to take").take() else {
+        let waiter = thread::Builder::new()
+            .name("process-waiter".into())
+            .stack_size(WAITER_STACK);
+        let started = Arc::new(Mutex::new(Some(started)));
+        let in_waiter = started.clone();
+        let spawned = waiter.spawn(move || {
+            let Some(started) = in_waiter.lock().take() else {
                 return;
             };
             let (exit, receiver) = watch::channel(None);
-            let result = Stage::attach(&mut command, steps)
+            let result = PreExec::attach(&mut command, steps)
                 .map_err(|cause| Error::new(format!("prepare {what}"), cause))
                 .and_then(|stage| spawn(&mut command, &stage, &namespace, &what));
             // The command holds the caller's descriptors, whose readers wait for their end.
             drop(command);
-            let (mut child, handle) = match result {
+            let (mut child, pidfd) = match result {
                 Ok(spawned) => spawned,
                 Err(error) => return started(Err(error)),
             };
             started(Ok(Self {
                 pid: child.id(),
-                handle: Arc::new(handle),
+                pidfd: Arc::new(Killed(Arc::new(pidfd))),
                 exit: receiver,
             }));
             let code = child.wait().map_or(-1, exit_code);
             exit.send_replace(Some(code));
         });
         if let Err(cause) = spawned
-            && let Some(started) = started.lock().expect("held only to take").take()
+            && let Some(started) = started.lock().take()
         {
             started(Err(Error::new("start a thread", cause)));
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub(crate) fn pidfd(&self) -> Arc<OwnedFd> {
+        self.pidfd.0.clone()
+    }
+
+    /// Process id in the caller's pid namespace; of a container, that of its init.
+    pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The pidfd.
-    pub(crate) fn handle(&self) -> Arc<OwnedFd> {
-        self.handle.clone()
+    /// Sends a signal. Nothing happens if the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::pidfd_send_signal(&*self.pidfd.0, signal).ok();
     }
 
-    /// Sends a signal; a process that has ended already is not an error.
-    pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::pidfd_send_signal(self.handle.as_fd(), signal).ok();
+    /// Kills the process at once; of a container, every process in it.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
     }
 
-    pub(crate) fn exited(&self) -> Option<i32> {
+    /// How the process ended, if it has: its exit code, or 128 + the signal that ended it.
+    pub fn exited(&self) -> Option<i32> {
         *self.exit.borrow()
     }
 
-    pub(crate) async fn wait(&self) -> i32 {
+    /// Waits for the process to end: its exit code, or 128 + the signal that ended it. -1 where the kernel tells
+    /// neither. Cancel safe.
+    pub async fn wait(&self) -> i32 {
         let mut exit = self.exit.clone();
-        // The keeper sends before it ends; if it is gone without, the process is beyond our reach.
+        // The thread sends before it ends; if it is gone without, the process is beyond our reach.
         exit.wait_for(Option::is_some)
             .await
             .ok()
@@ -114,13 +133,13 @@ impl Process {
 
 fn spawn(
     command: &mut Command,
-    stage: &Stage,
+    stage: &PreExec,
     namespace: &PidNamespace,
     what: &str,
 ) -> Result<(std::process::Child, OwnedFd)> {
     match namespace {
         PidNamespace::Same => Ok(()),
-        PidNamespace::New => crate::stage::unshare(UnshareFlags::NEWPID),
+        PidNamespace::New => crate::pre_exec::unshare(UnshareFlags::NEWPID),
         PidNamespace::Of(process) => {
             // A pidfd gives all namespaces of a process at once; the kernel checks the type it is asked for.
             rustix::thread::move_into_link_name_space(
@@ -139,7 +158,7 @@ fn spawn(
         Ok::<_, io::Error>(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
     };
     match open() {
-        Ok(handle) => Ok((child, handle)),
+        Ok(pidfd) => Ok((child, pidfd)),
         Err(cause) => {
             child.kill().ok();
             child.wait().ok();
@@ -148,7 +167,7 @@ fn spawn(
     }
 }
 
-/// As shells and Kubernetes tell it: the exit code, or 128 + the signal that ended the process.
+/// As shells and Kubernetes have it: the exit code, or 128 + the signal that ended the process.
 fn exit_code(status: ExitStatus) -> i32 {
     status
         .code()

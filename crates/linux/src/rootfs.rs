@@ -6,16 +6,16 @@
 //! to ordinary users, and leaves out everything mounted below `/`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use crate::Result;
 use crate::error::Attempt as _;
-use crate::stage::{Step, c_path};
-use crate::{Error, Result};
+use crate::pre_exec::{Step, c_path};
 
-/// Something shown at a path inside.
+/// A volume, mounted at a path inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Absolute path inside. It need not exist on the host.
@@ -42,27 +42,35 @@ pub enum MountSource {
 /// A file that is made for the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileContent {
-    /// What is in it.
+    /// The content.
     pub bytes: Vec<u8>,
-    /// Who may do what with it: permission bits such as `0o644`.
+    /// Permission bits, such as `0o644`.
     pub mode: u32,
 }
 
 impl FileContent {
-    /// A file that everybody may read.
+    /// A file that every user may read.
     pub fn readable(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             bytes: bytes.into(),
             mode: 0o644,
         }
     }
+
+    fn step(&self, at: CString) -> Step {
+        Step::File {
+            at,
+            bytes: self.bytes.clone(),
+            mode: self.mode,
+        }
+    }
 }
 
-/// The most entries of one directory that are mirrored; each costs a mount.
-const MOST_ENTRIES: usize = 10_000;
-/// The most links followed on the way to a mount point, as in the kernel.
-const MOST_LINKS: usize = 40;
-/// Where file contents lie until they are bound to their places. Invisible in the end.
+/// Entries of one directory that can be mirrored; each costs a mount.
+const MAX_ENTRIES: usize = 10_000;
+/// Links that are followed on the way to a mount point, as in the kernel.
+const MAX_LINKS: usize = 40;
+/// Prefix of the files that hold contents until they are bound to their mount points and removed.
 const STAGED: &str = ".staged";
 
 /// Device files that every program may expect. No other device of the host is shown.
@@ -77,11 +85,11 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// Parts of `/proc` by which root changes the machine, or a file tells what it must not.
+/// Parts of `/proc` by which root changes the machine, or reads its secrets.
 const PROTECTED_PROC: [&str; 7] = ["acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"];
 
-/// Directories of the host that are not shown: devices, and the sockets of its services, whose answers to root are not
-/// limited by a read-only file system.
+/// Directories of the host that are not shown: devices, and the sockets of its services, which a read-only file system
+/// does not keep from serving root.
 const NOT_SHOWN: [&str; 2] = ["/dev", "/run"];
 
 /// The steps from a private mount namespace to a root with these mounts. `hidden` are paths of the caller's that the
@@ -90,44 +98,43 @@ pub(crate) fn steps(mounts: &[Mount], hidden: &[&Path], view: View) -> Result<Ve
     let mut plan = Plan {
         view,
         steps: vec![Step::PrivateMounts, Step::NewRoot],
-        sealed: Vec::new(),
+        read_only: Vec::new(),
         staged: 0,
     };
-    let mut places = Vec::new();
+    let mut points = Vec::new();
     for mount in mounts {
-        let place = Place::find(&mount.at)
-            .attempt(|| format!("find a place for the mount {}", mount.at.display()))?;
-        places.push((mount, place));
+        let point = MountPoint::find(&mount.at)
+            .attempt(|| format!("find the mount point {}", mount.at.display()))?;
+        points.push((mount, point));
     }
     // Parents before children, so that a mount never hides one made before it.
-    places.sort_by_key(|(_, place)| place.path().components().count());
-    let mirrored: BTreeSet<PathBuf> = places
+    points.sort_by_key(|(_, point)| point.path().components().count());
+    let mirrored: BTreeSet<PathBuf> = points
         .iter()
-        .filter(|(_, place)| !place.missing.as_os_str().is_empty())
-        .flat_map(|(_, place)| place.existing.ancestors().map(Path::to_path_buf))
+        .filter(|(_, point)| !point.missing.as_os_str().is_empty())
+        .flat_map(|(_, point)| point.existing.ancestors().map(Path::to_path_buf))
         .chain([PathBuf::from("/")])
         .collect();
-    let whole = plan.mirror(Path::new("/"), &mirrored, hidden);
-    let whole = match view {
-        View::Whole => whole,
-        View::Protected => whole.and_then(|()| plan.own_directories()),
-    };
-    whole.attempt(|| "mirror the file system".into())?;
-    for (mount, place) in &places {
-        plan.mount(mount, place)
-            .map_err(|cause| Error::new(format!("mount {}", mount.at.display()), cause))?;
+    let mut made = plan.mirror(Path::new("/"), &mirrored, hidden);
+    if view == View::Protected {
+        made = made.and_then(|()| plan.own_directories());
+    }
+    made.attempt(|| "mirror the file system".into())?;
+    for (mount, point) in &points {
+        plan.mount(mount, point)
+            .attempt(|| format!("mount {}", mount.at.display()))?;
     }
     plan.finish().attempt(|| "lay out the file system".into())
 }
 
 /// A path split into the part that exists, free of links, and the part that does not.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct MountPoint {
     existing: PathBuf,
     missing: PathBuf,
 }
 
-impl Place {
+impl MountPoint {
     fn find(path: &Path) -> io::Result<Self> {
         if !path.is_absolute() {
             return Err(io::Error::new(
@@ -152,7 +159,7 @@ impl Place {
                     match std::fs::symlink_metadata(&next) {
                         Ok(metadata) if metadata.is_symlink() => {
                             links += 1;
-                            if links > MOST_LINKS {
+                            if links > MAX_LINKS {
                                 return Err(io::Error::from_raw_os_error(libc::ELOOP));
                             }
                             let target = std::fs::read_link(&next)?;
@@ -215,11 +222,40 @@ struct Plan {
     view: View,
     steps: Vec<Step>,
     /// Mounts to make read-only once everything is in place.
-    sealed: Vec<PathBuf>,
+    read_only: Vec<PathBuf>,
     staged: usize,
 }
 
 impl Plan {
+    /// Adds a step that is about a path of the old root.
+    fn push(&mut self, path: &Path, step: impl FnOnce(CString) -> Step) -> io::Result<()> {
+        self.steps.push(step(c_path(inside(path))?));
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &Path, mode: u32) -> io::Result<()> {
+        self.push(path, |at| Step::Directory { at, mode })
+    }
+
+    fn empty_file(&mut self, path: &Path) -> io::Result<()> {
+        self.push(path, |at| Step::EmptyFile { at })
+    }
+
+    fn link(&mut self, path: &Path, target: &Path) -> io::Result<()> {
+        let target = c_path(target)?;
+        self.push(path, |at| Step::Link { at, target })
+    }
+
+    fn tmpfs(&mut self, path: &Path) -> io::Result<()> {
+        self.push(path, |at| Step::Tmpfs { at })
+    }
+
+    /// Shows what is at `path` in the old root, unless it has vanished meanwhile or is closed to this user.
+    fn bind_if_there(&mut self, path: &Path) -> io::Result<()> {
+        let source = c_path(path)?;
+        self.push(path, |at| Step::BindIfThere { source, at })
+    }
+
     fn mirror(
         &mut self,
         directory: &Path,
@@ -228,126 +264,87 @@ impl Plan {
     ) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(directory)? {
-            if entries.len() == MOST_ENTRIES {
+            if entries.len() == MAX_ENTRIES {
                 let message = format!("{} has too many entries to add one", directory.display());
                 return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
             }
             entries.push(entry?);
         }
+        let not_shown = self.view.not_shown();
         for entry in entries {
             let path = entry.path();
-            if hidden.contains(&path.as_path()) {
+            let is_path = |other: &&str| path == Path::new(*other);
+            if hidden.contains(&path.as_path()) || not_shown.iter().any(is_path) {
                 continue;
             }
-            if self
-                .view
-                .not_shown()
-                .iter()
-                .any(|own| path == Path::new(own))
-            {
-                continue;
-            }
-            let at = c_path(inside(&path))?;
-            // What vanishes meanwhile, or is closed to this user, is left out.
+            // An entry that has vanished meanwhile, or is closed to this user, is left out.
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
             if path == Path::new("/proc") {
-                self.steps.push(Step::Directory {
-                    at: at.clone(),
-                    mode: 0o555,
-                });
+                self.directory(&path, 0o555)?;
                 if self.view == View::Whole {
-                    self.steps.push(Step::Proc { at });
+                    self.push(&path, |at| Step::Proc { at })?;
                 }
             } else if kind.is_symlink() {
                 if let Ok(target) = std::fs::read_link(&path) {
-                    self.steps.push(Step::Link {
-                        at,
-                        target: c_path(&target)?,
-                    });
+                    self.link(&path, &target)?;
                 }
             } else if mirrored.contains(&path) {
-                self.steps.push(Step::Directory {
-                    at,
-                    mode: entry.metadata()?.permissions().mode() & 0o7777,
-                });
+                let mode = entry.metadata()?.permissions().mode() & 0o7777;
+                self.directory(&path, mode)?;
                 self.mirror(&path, mirrored, hidden)?;
-            } else if kind.is_dir() {
-                self.steps.push(Step::Directory {
-                    at: at.clone(),
-                    mode: 0o755,
-                });
-                self.steps.push(Step::BindIfThere {
-                    source: c_path(&path)?,
-                    at,
-                });
             } else {
-                self.steps.push(Step::EmptyFile { at: at.clone() });
-                self.steps.push(Step::BindIfThere {
-                    source: c_path(&path)?,
-                    at,
-                });
+                if kind.is_dir() {
+                    self.directory(&path, 0o755)?;
+                } else {
+                    self.empty_file(&path)?;
+                }
+                self.bind_if_there(&path)?;
             }
         }
         Ok(())
     }
 
-    /// Seals what was mirrored; then `/proc`, `/dev` and `/run`, each of the container's own.
+    /// Makes what was mirrored read-only; then `/proc`, `/dev` and `/run`, each of the container's own.
     fn own_directories(&mut self) -> io::Result<()> {
         self.steps.push(Step::Protect);
-        self.steps.push(Step::Proc {
-            at: c"proc".to_owned(),
-        });
+        self.push(Path::new("/proc"), |at| Step::Proc { at })?;
         for name in PROTECTED_PROC {
-            let at = c_path(&Path::new("proc").join(name))?;
-            self.steps.push(Step::ReadOnlyIfThere { at });
+            self.push(&Path::new("/proc").join(name), |at| Step::ReadOnlyIfThere {
+                at,
+            })?;
         }
-        for (at, mode) in [
-            (c"dev", 0o755),
-            (c"dev/pts", 0o755),
-            (c"dev/shm", 0o1777),
-            (c"run", 0o755),
-        ] {
-            let at = at.to_owned();
-            self.steps.push(Step::Directory { at, mode });
+        let (dev, terminals, memory) = (
+            Path::new("/dev"),
+            Path::new("/dev/pts"),
+            Path::new("/dev/shm"),
+        );
+        for directory in [dev, terminals, memory, Path::new("/run")] {
+            self.directory(directory, 0o755)?;
         }
         for name in DEVICES {
-            let at = c_path(&Path::new("dev").join(name))?;
-            let source = c_path(&Path::new("/dev").join(name))?;
-            self.steps.push(Step::EmptyFile { at: at.clone() });
-            self.steps.push(Step::BindIfThere { source, at });
+            let path = dev.join(name);
+            self.empty_file(&path)?;
+            self.bind_if_there(&path)?;
         }
         for (name, target) in DEVICE_LINKS {
-            self.steps.push(Step::Link {
-                at: c_path(&Path::new("dev").join(name))?,
-                target: c_path(Path::new(target))?,
-            });
+            self.link(&dev.join(name), Path::new(target))?;
         }
-        self.steps.push(Step::Terminals {
-            at: c"dev/pts".to_owned(),
-        });
-        self.steps.push(Step::Tmpfs {
-            at: c"dev/shm".to_owned(),
-        });
-        self.steps.push(Step::Directory {
-            at: c"dev/shm".to_owned(),
-            mode: 0o1777,
-        });
+        self.push(terminals, |at| Step::Terminals { at })?;
+        self.tmpfs(memory)?;
+        self.directory(memory, 0o1777)?;
         // Some distributions keep links to their programs there.
         for entry in std::fs::read_dir("/run").into_iter().flatten().flatten() {
             if let Ok(target) = std::fs::read_link(entry.path()) {
-                self.steps.push(Step::Link {
-                    at: c_path(inside(&entry.path()))?,
-                    target: c_path(&target)?,
-                });
+                self.link(&entry.path(), &target)?;
             }
         }
         Ok(())
     }
 
-    fn mount(&mut self, mount: &Mount, place: &Place) -> io::Result<()> {
-        let path = place.path();
+    fn mount(&mut self, mount: &Mount, point: &MountPoint) -> io::Result<()> {
+        let path = point.path();
         let is_file = match &mount.source {
             MountSource::File(_) => true,
             MountSource::Path(source) => !std::fs::metadata(source)?.is_dir(),
@@ -356,7 +353,7 @@ impl Plan {
         let mut own = self.view.not_shown().iter().map(Path::new);
         let (base, missing) = match own.find(|own| path.starts_with(own)) {
             Some(own) => (own, path.strip_prefix(own).unwrap_or(Path::new(""))),
-            None => (place.existing.as_path(), place.missing.as_path()),
+            None => (point.existing.as_path(), point.missing.as_path()),
         };
         if !missing.as_os_str().is_empty() {
             let directories = if is_file {
@@ -366,20 +363,15 @@ impl Plan {
             };
             self.directories(base, directories.unwrap_or(Path::new("")))?;
             if is_file {
-                self.steps.push(Step::EmptyFile {
-                    at: c_path(inside(&path))?,
-                });
+                self.empty_file(&path)?;
             }
         }
-        let at = c_path(inside(&path))?;
         match &mount.source {
             MountSource::Files(files) => {
-                self.steps.push(Step::Tmpfs { at });
+                self.tmpfs(&path)?;
                 for (name, file) in files {
-                    if !name
-                        .components()
-                        .all(|part| matches!(part, Component::Normal(_)))
-                    {
+                    let mut parts = name.components();
+                    if !parts.all(|part| matches!(part, Component::Normal(_))) {
                         let message = format!(
                             "the file name {} is not a plain relative path",
                             name.display()
@@ -387,43 +379,29 @@ impl Plan {
                         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
                     }
                     self.directories(&path, name.parent().unwrap_or(Path::new("")))?;
-                    let at = c_path(inside(&path.join(name)))?;
-                    self.steps.push(Step::File {
-                        at,
-                        bytes: file.bytes.clone(),
-                        mode: file.mode,
-                    });
+                    self.push(&path.join(name), |at| file.step(at))?;
                 }
             }
             MountSource::File(file) => {
                 let staged = c_path(&PathBuf::from(format!("{STAGED}{}", self.staged)))?;
                 self.staged += 1;
-                self.steps.push(Step::File {
-                    at: staged.clone(),
-                    bytes: file.bytes.clone(),
-                    mode: file.mode,
-                });
+                self.steps.push(file.step(staged.clone()));
                 // A relative source is below the working directory, which is the new root.
-                self.steps.push(Step::Bind {
-                    source: staged.clone(),
-                    at,
-                });
+                let source = staged.clone();
+                self.push(&path, |at| Step::Bind { source, at })?;
                 self.steps.push(Step::Remove { at: staged });
             }
             MountSource::Path(source) => {
-                let source = std::path::absolute(source)?;
-                self.steps.push(Step::Bind {
-                    source: c_path(&source)?,
-                    at,
-                });
+                let source = c_path(&std::path::absolute(source)?)?;
+                self.push(&path, |at| Step::Bind { source, at })?;
             }
             MountSource::Scratch => {
-                self.steps.push(Step::Tmpfs { at: at.clone() });
-                self.steps.push(Step::Directory { at, mode: 0o1777 });
+                self.tmpfs(&path)?;
+                self.directory(&path, 0o1777)?;
             }
         }
         if mount.read_only {
-            self.sealed.push(path);
+            self.read_only.push(path);
         }
         Ok(())
     }
@@ -432,22 +410,17 @@ impl Plan {
         let mut path = base.to_path_buf();
         for part in below.iter().filter(|part| *part != OsStr::new("")) {
             path.push(part);
-            self.steps.push(Step::Directory {
-                at: c_path(inside(&path))?,
-                mode: 0o755,
-            });
+            self.directory(&path, 0o755)?;
         }
         Ok(())
     }
 
     fn finish(mut self) -> io::Result<Vec<Step>> {
-        for path in &self.sealed {
-            self.steps.push(Step::ReadOnly {
-                at: c_path(inside(path))?,
-            });
+        for path in std::mem::take(&mut self.read_only) {
+            self.push(&path, |at| Step::ReadOnly { at })?;
         }
         if self.view == View::Protected {
-            self.steps.push(Step::SealRoot);
+            self.steps.push(Step::ProtectRoot);
         }
         self.steps.push(Step::Pivot);
         Ok(self.steps)
@@ -468,25 +441,25 @@ mod tests {
 
     #[test]
     fn a_missing_mount_point_is_split_at_its_deepest_existing_parent() {
-        let place =
-            Place::find(Path::new("/proc/../etc/no-such-directory/below")).expect("resolves");
-        let expected = Place {
+        let point =
+            MountPoint::find(Path::new("/proc/../etc/no-such-directory/below")).expect("resolves");
+        let expected = MountPoint {
             existing: "/etc".into(),
             missing: "no-such-directory/below".into(),
         };
-        assert_eq!(place, expected);
+        assert_eq!(point, expected);
     }
 
     #[test]
     fn a_link_on_the_way_is_followed() {
-        let place = Place::find(Path::new("/proc/self/root/etc")).expect("resolves");
-        assert_eq!(place.path(), Path::new("/etc"));
+        let point = MountPoint::find(Path::new("/proc/self/root/etc")).expect("resolves");
+        assert_eq!(point.path(), Path::new("/etc"));
     }
 
     #[test]
     fn a_mount_point_that_climbs_out_of_a_missing_directory_is_refused() {
-        Place::find(Path::new("/no-such-directory/../etc")).expect_err("cannot be resolved");
-        Place::find(Path::new("etc")).expect_err("is relative");
+        MountPoint::find(Path::new("/no-such-directory/../etc")).expect_err("cannot be resolved");
+        MountPoint::find(Path::new("etc")).expect_err("is relative");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Links, addresses, routes and neighbours: rtnetlink's message types over a socket that never waits.
+//! Links, addresses, routes and neighbours: rtnetlink's message types over a socket that does not wait.
 //!
 //! rtnetlink's own connection is async and bound to a task; setting up a pod is a dozen messages to two namespaces,
 //! which the kernel answers on the spot, so they are sent as one datagram per namespace.
@@ -27,14 +27,14 @@ pub(crate) const LOOPBACK: u32 = 1;
 const CREATE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 const REPLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 
-/// One change. The text names it in errors.
+/// One change. The label names it in errors.
 pub(crate) struct Change {
     flags: u16,
     message: RouteNetlinkMessage,
     label: String,
 }
 
-/// One end of a virtual cable.
+/// One end of a veth pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End<'a> {
     pub(crate) index: u32,
@@ -43,116 +43,80 @@ pub(crate) struct End<'a> {
 }
 
 impl Change {
-    /// A virtual cable between the socket's namespace and another. The far end is down: the kernel cannot bring it up
+    fn new(flags: u16, message: RouteNetlinkMessage, label: impl Into<String>) -> Self {
+        let label = label.into();
+        Self {
+            flags,
+            message,
+            label,
+        }
+    }
+
+    /// A veth pair between the socket's namespace and another. The far end is down: the kernel cannot bring it up
     /// before the near one exists.
-    pub(crate) fn cable(near: End<'_>, far: End<'_>, far_namespace: i32) -> Self {
+    pub(crate) fn veth_pair(near: End<'_>, far: End<'_>, far_namespace: i32) -> Self {
         let mut peer = end(far);
         peer.attributes.push(LinkAttribute::NetNsFd(far_namespace));
-        let mut message = end(near);
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
+        let mut message = up(end(near));
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]));
         let label = format!("connect {}", near.name);
-        Self {
-            flags: CREATE,
-            message: RouteNetlinkMessage::NewLink(message),
-            label,
-        }
+        Self::new(CREATE, RouteNetlinkMessage::NewLink(message), label)
     }
 
     pub(crate) fn link_up(index: u32) -> Self {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-        Self {
-            flags: 0,
-            message: RouteNetlinkMessage::SetLink(message),
-            label: format!("bring link {index} up"),
-        }
+        let message = RouteNetlinkMessage::SetLink(up(link(index)));
+        Self::new(0, message, format!("bring link {index} up"))
     }
 
     pub(crate) fn delete_link(index: u32) -> Self {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        Self {
-            flags: 0,
-            message: RouteNetlinkMessage::DelLink(message),
-            label: format!("delete link {index}"),
-        }
+        let message = RouteNetlinkMessage::DelLink(link(index));
+        Self::new(0, message, format!("delete link {index}"))
     }
 
     pub(crate) fn address(index: u32, address: Ipv4Addr) -> Self {
         let message = RouteNetlinkMessage::NewAddress(host_address(index, address));
-        Self {
-            flags: REPLACE,
-            message,
-            label: format!("add address {address}"),
-        }
+        Self::new(REPLACE, message, format!("add address {address}"))
     }
 
-    pub(crate) fn delete_address(index: u32, address: Ipv4Addr) -> Self {
-        let message = RouteNetlinkMessage::DelAddress(host_address(index, address));
-        Self {
-            flags: 0,
-            message,
-            label: format!("delete address {address}"),
-        }
-    }
-
-    /// One address lies behind the link itself.
+    /// A route to one address that is reached over the link itself.
     pub(crate) fn direct_route(index: u32, address: Ipv4Addr) -> Self {
         let route: RouteMessage = RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(address, 32)
             .output_interface(index)
             .scope(RouteScope::Link)
             .build();
-        Self {
-            flags: CREATE,
-            message: RouteNetlinkMessage::NewRoute(route),
-            label: format!("add a route to {address}"),
-        }
+        let label = format!("add a route to {address}");
+        Self::new(CREATE, RouteNetlinkMessage::NewRoute(route), label)
     }
 
-    /// Everything else goes through the gateway.
+    /// The default route, through a gateway.
     pub(crate) fn default_route(index: u32, gateway: Ipv4Addr) -> Self {
         let route = RouteMessageBuilder::<Ipv4Addr>::new()
             .gateway(gateway)
             .output_interface(index)
             .build();
-        Self {
-            flags: CREATE,
-            message: RouteNetlinkMessage::NewRoute(route),
-            label: "add a default route".into(),
-        }
+        let message = RouteNetlinkMessage::NewRoute(route);
+        Self::new(CREATE, message, "add a default route")
     }
 
-    /// Whose hardware address it is, so that nobody has to ask.
+    /// A permanent neighbour entry, which spares ARP.
     pub(crate) fn neighbour(index: u32, address: Ipv4Addr, hardware: [u8; 6]) -> Self {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Inet;
         message.header.ifindex = index;
         message.header.state = NeighbourState::Permanent;
-        message
-            .attributes
-            .push(NeighbourAttribute::Destination(NeighbourAddress::Inet(
-                address,
-            )));
-        message
-            .attributes
-            .push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
-        let label = format!("add neighbour {address}");
-        Self {
-            flags: REPLACE,
-            message: RouteNetlinkMessage::NewNeighbour(message),
-            label,
-        }
+        message.attributes = vec![
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
+            NeighbourAttribute::LinkLayerAddress(hardware.to_vec()),
+        ];
+        let message = RouteNetlinkMessage::NewNeighbour(message);
+        Self::new(REPLACE, message, format!("add neighbour {address}"))
     }
 
-    /// The payload alone: the header is the socket's business.
+    /// The payload alone: the socket writes the header.
     fn encode(&self) -> Message {
         let mut message = NetlinkMessage::new(
             NetlinkHeader::default(),
@@ -170,15 +134,24 @@ impl Change {
     }
 }
 
-fn end(end: End<'_>) -> LinkMessage {
+fn link(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
-    message.header.index = end.index;
+    message.header.index = index;
     message
-        .attributes
-        .push(LinkAttribute::IfName(end.name.to_owned()));
+}
+
+fn up(mut message: LinkMessage) -> LinkMessage {
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
     message
-        .attributes
-        .push(LinkAttribute::Address(end.hardware.to_vec()));
+}
+
+fn end(end: End<'_>) -> LinkMessage {
+    let mut message = link(end.index);
+    message.attributes = vec![
+        LinkAttribute::IfName(end.name.to_owned()),
+        LinkAttribute::Address(end.hardware.to_vec()),
+    ];
     message
 }
 
@@ -214,8 +187,8 @@ pub(crate) fn open() -> Result<Netlink> {
     Netlink::open(libc::NETLINK_ROUTE as isize)
 }
 
-/// Whether the kernel says that something is not there (any more).
+/// Whether the kernel's answer was that something does not exist.
 pub(crate) fn is_absent(error: &crate::Error) -> bool {
-    let absent = [libc::ENODEV, libc::EADDRNOTAVAIL, libc::ESRCH].map(Some);
+    let absent = [libc::ENODEV, libc::ESRCH].map(Some);
     absent.contains(&error.raw_os_error()) || error.kind() == io::ErrorKind::NotFound
 }

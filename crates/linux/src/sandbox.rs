@@ -17,25 +17,24 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::{env, fmt, fs, io};
 
-use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::Attempt as _;
 use crate::host_link::{HostEnd, HostLink, pair};
+use crate::pre_exec::{PreExec, Step};
 use crate::process::{PidNamespace, Process};
 use crate::rootfs::{Mount, MountSource, View};
-use crate::stage::{Stage, Step};
 use crate::{Error, Result};
 
-/// Where the runtime keeps what belongs to the sandbox. Containers do not see it.
+/// The directory for the state of the runtime. Containers do not see it.
 pub(crate) const STATE_DIRECTORY: &str = "/.tombolo";
 /// Mode and descriptor of the host link, for the process inside: "rootless:7".
 const ENVIRONMENT: &str = "TOMBOLO_SANDBOX";
-/// The sidecar's user, whose existence tells a whole machine from a single-user namespace.
+/// The sidecar's user. Where it does not exist, root is root of a user namespace with one user.
 const SIDECAR_USER: u32 = 1337;
 
-/// How much of a machine the sandbox can be.
+/// Who launches the sandbox, and so which users exist in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Launched by root: every user id exists inside.
@@ -53,7 +52,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What to run as the runtime.
+/// The program that runs in the sandbox.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The executable.
@@ -79,44 +78,48 @@ impl Program {
 /// The launcher's handle on a sandbox. Dropping it kills everything inside.
 #[derive(Debug)]
 pub struct Sandbox {
+    /// Killed when the last handle is dropped.
     guard: Process,
     host_end: HostEnd,
 }
 
-/// What the runtime finds when it starts.
+/// The sandbox, for the program in it.
 #[derive(Debug)]
 pub struct Inside {
-    /// How much of a machine this is.
+    /// Which users exist.
     pub mode: Mode,
-    /// The way to the host's network and terminal.
+    /// The link to the host's network and terminal.
     pub host: HostLink,
     /// An empty directory in memory that vanishes with the sandbox. Containers do not see it.
     pub state_dir: PathBuf,
 }
 
-/// Finds out which mode this machine allows, by trying. The error says what the kernel refuses and what to do.
+/// The mode that this machine allows, found by the launch of a program that does not exist.
+///
+/// # Errors
+/// The step that the kernel refuses, and what to do.
 pub fn probe() -> Result<Mode> {
     let mut refusal = None;
     if rustix::process::geteuid().is_root() && user_exists(SIDECAR_USER) {
-        match try_out(Mode::Root) {
+        match dry_run(Mode::Root) {
             Ok(()) => return Ok(Mode::Root),
             Err(error) => refusal = Some(error),
         }
     }
-    try_out(Mode::Rootless)
+    dry_run(Mode::Rootless)
         .map(|()| Mode::Rootless)
         .map_err(|error| refusal.unwrap_or(error).hint(advice()))
 }
 
-/// Goes through all steps of a launch in a child, up to the exec of a program that does not exist.
-fn try_out(mode: Mode) -> Result<()> {
+/// Runs all steps of a launch in a child, up to the exec of a program that does not exist.
+fn dry_run(mode: Mode) -> Result<()> {
     let mut command = Command::new("/.tombolo/probe");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let what = || format!("make a {mode} sandbox");
-    let stage = Stage::attach(&mut command, steps(mode)?).attempt(what)?;
+    let stage = PreExec::attach(&mut command, steps(mode)?).attempt(what)?;
     match (command.spawn(), stage.failed_step()) {
         (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         (Err(error), None) => Err(Error::new(what(), error)),
@@ -141,7 +144,7 @@ fn user_exists(uid: u32) -> bool {
     })
 }
 
-/// The next step for somebody whose kernel refuses.
+/// How to make the kernel allow user namespaces.
 fn advice() -> &'static str {
     let setting = |name: &str| {
         fs::read_to_string(format!("/proc/sys/{name}")).map(|value| value.trim().to_owned())
@@ -150,9 +153,9 @@ fn advice() -> &'static str {
     if is("user/max_user_namespaces", "0") {
         "user namespaces are switched off: run `sysctl -w user.max_user_namespaces=15000` as root, or run this as root"
     } else if is("kernel/unprivileged_userns_clone", "0") {
-        "user namespaces are kept from ordinary users: run `sysctl -w kernel.unprivileged_userns_clone=1` as root, or run this as root"
+        "user namespaces are forbidden for ordinary users: run `sysctl -w kernel.unprivileged_userns_clone=1` as root, or run this as root"
     } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "AppArmor keeps user namespaces from ordinary users: run `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` as root, or run this as root"
+        "AppArmor forbids user namespaces for ordinary users: run `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` as root, or run this as root"
     } else {
         "run this as root, or allow unprivileged user namespaces; inside a container, start that one with --privileged"
     }
@@ -202,6 +205,9 @@ impl Sandbox {
     /// Launches the program in a sandbox; it must call [`enter`]. It gets `listeners` when it asks to listen at their
     /// addresses. `print` is called for each line that the runtime sends with [`HostLink::print`]. Standard output and
     /// error are shared, standard input is empty.
+    ///
+    /// # Errors
+    /// The program or the step that failed.
     pub fn launch(
         program: Program,
         mode: Mode,
@@ -210,7 +216,7 @@ impl Sandbox {
     ) -> Result<Self> {
         let (host_socket, inner_socket) = pair().attempt(|| "make the host link".into())?;
         let mut steps = steps(mode)?;
-        steps.push(Step::Keep(inner_socket.as_raw_fd()));
+        steps.push(Step::KeepOpen(inner_socket.as_raw_fd()));
         let mut command = Command::new(&program.path);
         command
             .args(&program.args)
@@ -242,7 +248,7 @@ impl Sandbox {
 
     /// Kills everything inside at once.
     pub fn kill(&self) {
-        self.guard.signal(Signal::KILL);
+        self.guard.kill();
     }
 
     /// Waits for the runtime to end: its exit code, or 128 + the signal that ended it.
@@ -275,12 +281,6 @@ impl Sandbox {
     }
 }
 
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// Called in the launched process: finds the sandbox around it. `None` if it was not launched by [`Sandbox::launch`] or
 /// has been called before.
 ///
@@ -303,7 +303,7 @@ fn enter_with(value: &str) -> io::Result<Inside> {
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     let socket =
-        crate::stage::adopt_descriptor(fd.parse().map_err(|_| io::ErrorKind::InvalidInput)?)?;
+        crate::pre_exec::adopt_descriptor(fd.parse().map_err(|_| io::ErrorKind::InvalidInput)?)?;
     let state_dir = Path::new(STATE_DIRECTORY).to_path_buf();
     Ok(Inside {
         mode,

@@ -1,4 +1,4 @@
-//! What the fabric has refused: read from the sets that its rules fill.
+//! Counts of refused packets, read from the sets that the rules fill.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::rules::FabricRules;
 use super::ruleset::{TABLE, refused_set};
 use crate::Result;
 use crate::netlink::Netlink;
-use crate::nft::{CountedElement, Family, counted_elements_on};
+use crate::nft::{CountedElement, Family, counted_elements};
 
 /// Packets of one kind that were refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,11 +27,11 @@ pub struct Refusal {
 /// From, to, protocol and port.
 pub(super) type Key = (String, String, Protocol, u16);
 
-/// What the sets of the applied rules hold.
+/// The counts in the sets of the applied rules.
 pub(super) fn read(netlink: &mut Netlink, applied: &FabricRules) -> Result<Vec<(Key, u64)>> {
     let mut counted = Vec::new();
     for (number, policy) in applied.policies.iter().enumerate() {
-        let elements = counted_elements_on(netlink, Family::Ipv4, TABLE, &refused_set(number))?;
+        let elements = counted_elements(netlink, Family::Ipv4, TABLE, &refused_set(number))?;
         counted.extend(elements.iter().filter_map(|element| {
             let (protocol, port) = decode(element)?;
             let key = (

@@ -1,4 +1,4 @@
-//! What the fabric is told to do with packets.
+//! The rules of the fabric: services, and policies between clusters.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -9,7 +9,7 @@ use super::Ipv4Range;
 pub struct FabricRules {
     /// Service addresses.
     pub services: Vec<ServiceRule>,
-    /// What may pass between clusters.
+    /// Policies between clusters.
     pub policies: Vec<ClusterPolicy>,
 }
 
@@ -17,7 +17,7 @@ pub struct FabricRules {
 /// Several rules for the same source, address, protocol and port are one rule with all their endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRule {
-    /// The pods that the rule is for.
+    /// The pods to which the rule applies.
     pub sources: Vec<Ipv4Range>,
     /// The service's address.
     pub vip: Ipv4Addr,
@@ -56,15 +56,15 @@ impl Protocol {
     }
 }
 
-/// What connections one cluster may open to another. Answers belong to their connection. Pairs of clusters without a
+/// The connections that one cluster may open to another. Replies belong to their connection. Pairs of clusters without a
 /// policy are open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterPolicy {
-    /// Who connects.
+    /// The cluster that opens connections.
     pub from: ClusterRange,
-    /// To whom.
+    /// The cluster that accepts them.
     pub to: ClusterRange,
-    /// What is allowed; everything else is refused.
+    /// Open ports; everything else is refused.
     pub allowed: Allowed,
 }
 

@@ -1,14 +1,14 @@
 //! From rules to one nf_tables transaction.
 //!
 //! Services: at prerouting, destination NAT to a random endpoint, for packets of one cluster's pods only. Policies: at
-//! forward, for each pair of clusters a chain for the packets of the side that connects and one for the answers, told
-//! apart by connection tracking. Both look at every packet rather than waving established connections through: that is
-//! what breaks a connection whose permission is withdrawn.
+//! forward, for each pair of clusters a chain for the packets of the side that connects and one for the replies, told
+//! apart by connection tracking. Both look at every packet, not at new connections only: so a connection breaks when its
+//! permission is withdrawn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::rules::{Allowed, ClusterPolicy, FabricRules, Protocol, ServiceRule};
+use super::rules::{Allowed, ClusterPolicy, FabricRules, PortRange, Protocol, ServiceRule};
 use super::{GATEWAY, Ipv4Range};
 use crate::nft::{
     Batch, Chain, Comparison, Expression, Family, Hook, Meta, PacketField, REGISTER_0, REGISTER_1,
@@ -17,8 +17,8 @@ use crate::nft::{
 
 pub(super) const TABLE: &str = "tombolo";
 
-/// The most different ports that are remembered per pair of clusters.
-const MOST_REFUSED: u32 = 1024;
+/// Pairs of protocol and port that are counted for each pair of clusters.
+const MAX_REFUSED: u32 = 1024;
 
 const PORT_UNREACHABLE: u8 = 3;
 const ADMINISTRATIVELY_PROHIBITED: u8 = 13;
@@ -34,36 +34,24 @@ pub(super) fn refused_set(number: usize) -> String {
 /// The whole table.
 pub(super) fn compile(rules: &FabricRules) -> Batch {
     let mut batch = Batch::replacing(Family::Ipv4, TABLE);
-    batch.base_chain(Chain {
-        name: "services",
-        kind: "nat",
-        hook: Hook::Prerouting,
-        priority: -100,
-    });
-    batch.base_chain(Chain {
-        name: "endless",
-        kind: "filter",
-        hook: Hook::Prerouting,
-        priority: 0,
-    });
-    batch.base_chain(Chain {
-        name: "policies",
-        kind: "filter",
-        hook: Hook::Forward,
-        priority: 0,
-    });
-    batch.base_chain(Chain {
-        name: "hairpin",
-        kind: "nat",
-        hook: Hook::Postrouting,
-        priority: 100,
-    });
+    for (name, kind, hook, priority) in [
+        ("services", "nat", Hook::Prerouting, -100),
+        ("without-endpoints", "filter", Hook::Prerouting, 0),
+        ("policies", "filter", Hook::Forward, 0),
+        ("hairpin", "nat", Hook::Postrouting, 100),
+    ] {
+        batch.base_chain(Chain {
+            name,
+            kind,
+            hook,
+            priority,
+        });
+    }
     add_services(&mut batch, &rules.services);
     add_hairpin(&mut batch, &rules.services);
-    // An ICMP error goes with the connection that it is about.
-    let related = Expression::is_related()
-        .into_iter()
-        .chain([Expression::verdict(Verdict::Accept)]);
+    // An ICMP error belongs to the connection that it is about.
+    let mut related = Expression::is_related();
+    related.push(Expression::verdict(Verdict::Accept));
     batch.rule("policies", "errors about connections", related);
     for (number, policy) in rules.policies.iter().enumerate() {
         add_policy(&mut batch, number, policy);
@@ -71,7 +59,7 @@ pub(super) fn compile(rules: &FabricRules) -> Batch {
     batch
 }
 
-/// What a packet to a service is known by: the address, the protocol and the port, a register each.
+/// The key of a packet to a service: the address, the protocol and the port, a register each.
 type ServiceKey = (Ipv4Addr, Protocol, u16);
 
 /// An element of a map of services: a [`ServiceKey`] with the number of an endpoint, and the endpoint.
@@ -94,11 +82,11 @@ fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
         }
     }
     for (source, services) in by_source {
-        let mut endless = Vec::new();
+        let mut without_endpoints = Vec::new();
         let mut by_count: BTreeMap<usize, Vec<KeyAndValue>> = BTreeMap::new();
         for (key, endpoints) in &services {
             if endpoints.is_empty() {
-                endless.push(service_key(*key));
+                without_endpoints.push(service_key(*key));
             }
             for (number, endpoint) in (0_u32..).zip(endpoints) {
                 let key = [service_key(*key), number.to_ne_bytes().to_vec()].concat();
@@ -122,43 +110,39 @@ fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
             rule.push(Expression::destination_nat(REGISTER_0, REGISTER_1));
             batch.rule("services", &map, rule);
         }
-        if endless.is_empty() {
+        if without_endpoints.is_empty() {
             continue;
         }
         let set = format!("services-of-0-for-{source}");
-        batch.constant_set(&set, 12, &endless);
-        let in_set = |protocol: Protocol, refusal: Expression| {
-            let is_protocol =
-                Expression::compare(REGISTER_1, Comparison::Equal, &[protocol.number()]);
-            from_source(source).into_iter().chain([
-                is_protocol,
+        batch.constant_set(&set, 12, &without_endpoints);
+        for (protocol, refusal) in [
+            (Protocol::Tcp, Expression::reject_tcp()),
+            (Protocol::Udp, Expression::reject_icmp(PORT_UNREACHABLE)),
+        ] {
+            let mut rule = from_source(source);
+            rule.extend([
+                Expression::compare(REGISTER_1, Comparison::Equal, &[protocol.number()]),
                 Expression::lookup(&set, REGISTER_0),
                 refusal,
-            ])
-        };
-        batch.rule(
-            "endless",
-            &set,
-            in_set(Protocol::Tcp, Expression::reject_tcp()),
-        );
-        batch.rule(
-            "endless",
-            &set,
-            in_set(Protocol::Udp, Expression::reject_icmp(PORT_UNREACHABLE)),
-        );
+            ]);
+            batch.rule("without-endpoints", &set, rule);
+        }
     }
 }
 
 /// Matches the source; loads the rest of a [`ServiceKey`].
 fn from_source(source: Ipv4Range) -> Vec<Expression> {
-    let mut rule =
-        Expression::ipv4_within(PacketField::IPV4_SOURCE, source.address(), source.prefix());
+    let mut rule = within(PacketField::IPV4_SOURCE, source);
     rule.extend([
         Expression::packet(PacketField::IPV4_DESTINATION, REGISTER_0),
         Expression::meta(Meta::Protocol, REGISTER_1),
         Expression::packet(PacketField::DESTINATION_PORT, REGISTER_2),
     ]);
     rule
+}
+
+fn within(field: PacketField, range: Ipv4Range) -> Vec<Expression> {
+    Expression::ipv4_within(field, range.address(), range.prefix())
 }
 
 fn service_key((vip, protocol, port): ServiceKey) -> Vec<u8> {
@@ -170,16 +154,12 @@ fn service_key((vip, protocol, port): ServiceKey) -> Vec<u8> {
     .concat()
 }
 
-/// A pod that reaches itself through a service would see a packet from its own address on the wire and drop it; it gets
-/// the gateway's address instead.
+/// A pod that reaches itself through a service would receive a packet from its own address and drop it; the packet gets
+/// the gateway's address as its source.
 fn add_hairpin(batch: &mut Batch, services: &[ServiceRule]) {
-    let mut pairs: Vec<Vec<u8>> = services
-        .iter()
-        .flat_map(|service| &service.endpoints)
-        .map(|endpoint| [endpoint.ip().octets(), endpoint.ip().octets()].concat())
-        .collect();
-    pairs.sort_unstable();
-    pairs.dedup();
+    let endpoints = services.iter().flat_map(|service| &service.endpoints);
+    let addresses: BTreeSet<[u8; 4]> = endpoints.map(|endpoint| endpoint.ip().octets()).collect();
+    let pairs: Vec<Vec<u8>> = addresses.iter().map(|ip| [*ip, *ip].concat()).collect();
     if pairs.is_empty() {
         return;
     }
@@ -197,31 +177,26 @@ fn add_policy(batch: &mut Batch, number: usize, policy: &ClusterPolicy) {
     let ClusterPolicy { from, to, allowed } = policy;
     let set = refused_set(number);
     // One register for the protocol, one for the port.
-    batch.counting_set(&set, 8, MOST_REFUSED);
+    batch.counting_set(&set, 8, MAX_REFUSED);
     let Allowed::Ports(ports) = allowed else {
         return;
     };
     let pair = format!("from {} to {}", from.name, to.name);
-    let (asked, answered) = (format!("asked-{number}"), format!("answered-{number}"));
-    for chain in [&asked, &answered] {
+    let (requests, replies) = (format!("requests-{number}"), format!("replies-{number}"));
+    for chain in [&requests, &replies] {
         batch.chain(chain);
     }
     for (chain, field) in [
-        (&asked, PacketField::DESTINATION_PORT),
-        (&answered, PacketField::SOURCE_PORT),
+        (&requests, PacketField::DESTINATION_PORT),
+        (&replies, PacketField::SOURCE_PORT),
     ] {
-        for (protocol, ports) in Protocol::ALL
-            .iter()
-            .flat_map(|protocol| ports.iter().map(move |ports| (protocol, ports)))
-        {
-            let mut rule = Expression::protocol_is(protocol.number());
-            rule.extend(Expression::port_within(field, ports.first, ports.last));
-            rule.push(Expression::verdict(Verdict::Accept));
-            batch.rule(
-                chain,
-                &format!("{pair}, ports {}-{}", ports.first, ports.last),
-                rule,
-            );
+        for protocol in Protocol::ALL {
+            for PortRange { first, last } in ports {
+                let mut rule = Expression::protocol_is(protocol.number());
+                rule.extend(Expression::port_within(field, *first, *last));
+                rule.push(Expression::verdict(Verdict::Accept));
+                batch.rule(chain, &format!("{pair}, ports {first}-{last}"), rule);
+            }
         }
     }
     for protocol in Protocol::ALL {
@@ -231,30 +206,22 @@ fn add_policy(batch: &mut Batch, number: usize, policy: &ClusterPolicy) {
             REGISTER_1,
         ));
         rule.push(Expression::count_in(&set, REGISTER_0));
-        batch.rule(&asked, &format!("count what is refused {pair}"), rule);
+        batch.rule(&requests, &format!("count refused packets {pair}"), rule);
     }
-    // Both sides learn it with their next packet: the side that connected from the first chain, the other from the second.
-    for chain in [&asked, &answered] {
+    // Both sides learn it with their next packet: the one that connected from the first chain, the other from the second.
+    let refuse = format!("refuse {pair}");
+    for chain in [&requests, &replies] {
         let mut tcp = Expression::protocol_is(Protocol::Tcp.number());
         tcp.push(Expression::reject_tcp());
-        batch.rule(chain, &format!("refuse {pair}"), tcp);
-        batch.rule(
-            chain,
-            &format!("refuse {pair}"),
-            [Expression::reject_icmp(ADMINISTRATIVELY_PROHIBITED)],
-        );
+        batch.rule(chain, &refuse, tcp);
+        let other = Expression::reject_icmp(ADMINISTRATIVELY_PROHIBITED);
+        batch.rule(chain, &refuse, [other]);
     }
     for (chain, direction, source, destination) in
-        [(&asked, ORIGINAL, from, to), (&answered, REPLY, to, from)]
+        [(&requests, ORIGINAL, from, to), (&replies, REPLY, to, from)]
     {
-        let (source, destination) = (source.range, destination.range);
-        let mut rule =
-            Expression::ipv4_within(PacketField::IPV4_SOURCE, source.address(), source.prefix());
-        rule.extend(Expression::ipv4_within(
-            PacketField::IPV4_DESTINATION,
-            destination.address(),
-            destination.prefix(),
-        ));
+        let mut rule = within(PacketField::IPV4_SOURCE, source.range);
+        rule.extend(within(PacketField::IPV4_DESTINATION, destination.range));
         rule.push(Expression::connection_direction(REGISTER_0));
         rule.push(Expression::compare(
             REGISTER_0,

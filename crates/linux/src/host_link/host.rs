@@ -1,23 +1,25 @@
-//! The launcher's end: does what the runtime asks, one request after the other.
+//! The launcher's end: executes the requests of the runtime, one after the other.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::{fs, io, thread};
 
+use parking_lot::Mutex;
+
 use super::packet::{receive, send};
-use super::{Answer, Asked, Request};
+use super::{Operation, Outcome, Reply, Request};
 use crate::Result;
 use crate::error::Attempt as _;
 
-/// The most unix sockets one runtime may open: more is a leak.
-const MOST_PATHS: usize = 1000;
-/// The most lines that wait to be printed, on a terminal that is held up. Later ones are lost.
-const MOST_LINES: usize = 4096;
+/// Unix sockets that one runtime may open; more is a leak.
+const MAX_PATHS: usize = 1000;
+/// Lines that wait for a terminal that does not read. Later ones are lost.
+const MAX_LINES: usize = 4096;
 
 /// The launcher's end of the link.
 #[derive(Debug)]
@@ -43,21 +45,22 @@ impl HostEnd {
         };
         let (socket, paths) = (end.socket.clone(), end.paths.clone());
         let serve = move || {
-            while let Ok(Some((Request { id, what }, _))) = receive::<Request>(socket.as_fd()) {
-                let (answer, fd) = match what {
-                    Asked::Print(line) => {
+            while let Ok(Some((Request { id, operation }, _))) = receive(socket.as_fd()) {
+                let done = match operation {
+                    Operation::Print(line) => {
                         lines.try_send(line).ok();
                         continue;
                     }
-                    Asked::HostPid(inner) => match host_pid(guard, inner) {
-                        Ok(pid) => (Answer::Pid { id, pid }, None),
-                        Err(error) => (refusal(id, &error), None),
-                    },
-                    Asked::ListenTcp(address) => passed(id, listen_tcp(address, &mut listeners)),
-                    Asked::BindUdp(address) => passed(id, UdpSocket::bind(address)),
-                    Asked::ListenUnix(path) => passed(id, listen_unix(&path, &paths)),
+                    Operation::HostPid(inner) => {
+                        host_pid(guard, inner).map(|pid| (Outcome::Pid(pid), None))
+                    }
+                    Operation::ListenTcp(address) => {
+                        listen_tcp(address, &mut listeners).map(with_socket)
+                    }
+                    Operation::ListenUnix(path) => listen_unix(&path, &paths).map(with_socket),
                 };
-                if send(socket.as_fd(), &answer, fd.as_ref()).is_err() {
+                let (outcome, fd) = done.unwrap_or_else(|error| (failed(&error), None));
+                if send(socket.as_fd(), &Reply { id, outcome }, fd.as_ref()).is_err() {
                     break;
                 }
             }
@@ -70,13 +73,14 @@ impl HostEnd {
     }
 
     pub(crate) fn request_stop(&self) {
-        send(self.socket.as_fd(), &Answer::Stop, None).ok();
+        let outcome = Outcome::Stop;
+        send(self.socket.as_fd(), &Reply { id: 0, outcome }, None).ok();
     }
 }
 
 impl Drop for HostEnd {
     fn drop(&mut self) {
-        let paths = std::mem::take(&mut *self.paths.lock().expect("held only to push or take"));
+        let paths = std::mem::take(&mut *self.paths.lock());
         for path in paths {
             fs::remove_file(path).ok();
         }
@@ -85,10 +89,9 @@ impl Drop for HostEnd {
     }
 }
 
-/// A thread that prints, so that whoever reads slowly, or holds the terminal, delays nobody's request. It ends with the
-/// sender.
+/// A thread that prints, so that a terminal that does not read delays no request. It ends with the sender.
 fn printer(mut print: impl FnMut(&str) + Send + 'static) -> Result<SyncSender<String>> {
-    let (sender, lines) = sync_channel::<String>(MOST_LINES);
+    let (sender, lines) = sync_channel::<String>(MAX_LINES);
     thread::Builder::new()
         .name("host-link-lines".into())
         .spawn(move || lines.iter().for_each(|line| print(&line)))
@@ -96,24 +99,20 @@ fn printer(mut print: impl FnMut(&str) + Send + 'static) -> Result<SyncSender<St
     Ok(sender)
 }
 
-fn listen_tcp(address: SocketAddr, ready: &mut Vec<TcpListener>) -> io::Result<TcpListener> {
+fn listen_tcp(address: SocketAddr, bound: &mut Vec<TcpListener>) -> io::Result<TcpListener> {
     let is_there = |listener: &TcpListener| listener.local_addr().is_ok_and(|at| at == address);
-    match ready.iter().position(is_there) {
-        Some(index) => Ok(ready.swap_remove(index)),
+    match bound.iter().position(is_there) {
+        Some(index) => Ok(bound.swap_remove(index)),
         None => TcpListener::bind(address),
     }
 }
 
-fn passed(id: u64, socket: io::Result<impl Into<OwnedFd>>) -> (Answer, Option<OwnedFd>) {
-    match socket {
-        Ok(socket) => (Answer::Socket { id }, Some(socket.into())),
-        Err(error) => (refusal(id, &error), None),
-    }
+fn with_socket(socket: impl Into<OwnedFd>) -> (Outcome, Option<OwnedFd>) {
+    (Outcome::Socket, Some(socket.into()))
 }
 
-fn refusal(id: u64, error: &io::Error) -> Answer {
-    Answer::Refused {
-        id,
+fn failed(error: &io::Error) -> Outcome {
+    Outcome::Failed {
         errno: error.raw_os_error(),
         message: error.to_string(),
     }
@@ -126,12 +125,12 @@ fn listen_unix(path: &Path, paths: &Mutex<Vec<PathBuf>>) -> io::Result<UnixListe
             "the path is not absolute",
         ));
     }
-    let mut paths = paths.lock().expect("held only to push or take");
-    if paths.len() == MOST_PATHS {
+    let mut paths = paths.lock();
+    if paths.len() == MAX_PATHS {
         return Err(io::ErrorKind::QuotaExceeded.into());
     }
     let listener = match UnixListener::bind(path) {
-        // Left behind by a launcher that was killed, if nobody answers.
+        // Left behind by a launcher that was killed, if nothing accepts connections.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
             Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path)?;
@@ -176,7 +175,7 @@ fn host_pid(guard: u32, inner: u32) -> io::Result<u32> {
     }
     let descends = |pid: &u32| {
         let mut ancestor = *pid;
-        // A chain as long as the table is a circle, which a changing table could show.
+        // A chain as long as the table is a cycle, which a table that changes meanwhile can show.
         for _ in 0..parents.len() {
             if ancestor == guard {
                 return true;

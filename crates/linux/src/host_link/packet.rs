@@ -11,8 +11,8 @@ use rustix::net::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest packet. A line of 16 KiB may grow sixfold when every character is escaped.
-const LONGEST: usize = 128 * 1024;
+/// Bytes of the longest packet. A line of 16 KiB grows sixfold when every character is escaped.
+const MAX_PACKET: usize = 128 * 1024;
 
 /// Sends one packet; blocks while the other end is behind.
 pub(super) fn send(
@@ -44,7 +44,7 @@ pub(super) fn send(
 pub(super) fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
 ) -> io::Result<Option<(T, Option<OwnedFd>)>> {
-    let mut bytes = vec![0; LONGEST];
+    let mut bytes = vec![0; MAX_PACKET];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {

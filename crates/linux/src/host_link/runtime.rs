@@ -1,125 +1,141 @@
-//! The runtime's end: many callers, one reader.
+//! The runtime's end: many callers, one thread that reads.
 
 use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::{io, process, thread};
 
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::packet::{receive, send};
-use super::{Answer, Asked, Request};
+use super::{Operation, Outcome, Reply, Request};
 
-/// What this process exits with when the launcher is gone: EX_IOERR.
+/// The exit code of this process when the launcher is gone: EX_IOERR.
 const ORPHANED: i32 = 74;
 
-type Waiting = HashMap<u64, oneshot::Sender<io::Result<Given>>>;
+/// The longest line that is printed whole, in bytes.
+const MAX_LINE: usize = 16 * 1024;
+
+/// The runtime's end of the link. Clones share one link. When the launcher dies, this process exits.
+#[derive(Clone, Debug)]
+pub struct HostLink(Arc<Link>);
 
 #[derive(Debug)]
-enum Given {
-    Socket(OwnedFd),
-    Pid(u32),
-}
-
-#[derive(Debug)]
-pub(super) struct Runtime {
+struct Link {
     socket: OwnedFd,
-    next: AtomicU64,
-    /// Callers by the number of their request.
-    waiting: Mutex<Waiting>,
+    next_id: AtomicU64,
+    /// Callers by the id of their request.
+    waiting: Mutex<HashMap<u64, Caller>>,
     stop: watch::Sender<bool>,
 }
 
-impl Runtime {
-    pub(super) fn start(socket: OwnedFd) -> io::Result<Arc<Self>> {
-        let runtime = Self {
+type Caller = oneshot::Sender<(Outcome, Option<OwnedFd>)>;
+
+impl HostLink {
+    pub(crate) fn over(socket: OwnedFd) -> io::Result<Self> {
+        let link = Arc::new(Link {
             socket,
-            next: AtomicU64::new(1),
+            next_id: AtomicU64::new(1),
             waiting: Mutex::default(),
             stop: watch::Sender::new(false),
-        };
-        let runtime = Arc::new(runtime);
-        let reader = runtime.clone();
+        });
+        let reader = link.clone();
         thread::Builder::new()
             .name("host-link".into())
             .spawn(move || {
-                while let Ok(Some((answer, fd))) = receive::<Answer>(reader.socket.as_fd()) {
-                    reader.deliver(answer, fd);
+                while let Ok(Some((reply, fd))) = receive(reader.socket.as_fd()) {
+                    reader.deliver(reply, fd);
                 }
                 // The kernel kills this sandbox when the launcher dies; this is for the instant before, and for a launcher
-                // that merely let go.
+                // that merely closed its end.
                 process::exit(ORPHANED);
             })?;
-        Ok(runtime)
+        Ok(Self(link))
     }
 
-    fn deliver(&self, answer: Answer, fd: Option<OwnedFd>) {
-        let (id, given) = match answer {
-            Answer::Stop => {
-                self.stop.send_replace(true);
-                return;
-            }
-            Answer::Socket { id } => (
-                id,
-                fd.map(Given::Socket)
-                    .ok_or_else(|| io::ErrorKind::InvalidData.into()),
-            ),
-            Answer::Pid { id, pid } => (id, Ok(Given::Pid(pid))),
-            Answer::Refused { id, errno, message } => (
-                id,
-                Err(errno.map_or_else(|| io::Error::other(message), io::Error::from_raw_os_error)),
-            ),
-        };
-        if let Some(caller) = self
-            .waiting
-            .lock()
-            .expect("held only to insert or remove")
-            .remove(&id)
-        {
-            caller.send(given).ok();
+    /// Listens for TCP in the host's network namespace. The listener does not block.
+    ///
+    /// # Errors
+    /// Those of the host's kernel, such as `AddrInUse`; `BrokenPipe` when the launcher is gone.
+    pub async fn listen_tcp(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = self.0.ask_for_socket(Operation::ListenTcp(address)).await?;
+        let listener = TcpListener::from(socket);
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Listens at an absolute path of the host. A socket at which nobody listens is replaced; the launcher removes
+    /// the path when it ends. The listener does not block.
+    ///
+    /// # Errors
+    /// As those of [`listen_tcp`](Self::listen_tcp); `QuotaExceeded` beyond 1000 paths.
+    pub async fn listen_unix(&self, path: &Path) -> io::Result<UnixListener> {
+        let operation = Operation::ListenUnix(path.to_path_buf());
+        let listener = UnixListener::from(self.0.ask_for_socket(operation).await?);
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Prints a line on the launcher's side. A line longer than 16 KiB is cut.
+    pub fn print(&self, line: &str) {
+        let end = line.floor_char_boundary(MAX_LINE);
+        let operation = Operation::Print(line[..end].to_owned());
+        send(self.0.socket.as_fd(), &Request { id: 0, operation }, None).ok();
+    }
+
+    /// The host's number of a process of this sandbox.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such process; `BrokenPipe` when the launcher is gone.
+    pub async fn host_pid(&self, inner: u32) -> io::Result<u32> {
+        match self.0.ask(Operation::HostPid(inner)).await? {
+            (Outcome::Pid(pid), _) => Ok(pid),
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
-    async fn ask(&self, what: Asked) -> io::Result<Given> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Resolves once the launcher has asked the runtime to stop.
+    pub async fn stop_requested(&self) {
+        // The sender lives as long as this does.
+        self.0.stop.subscribe().wait_for(|stop| *stop).await.ok();
+    }
+}
+
+impl Link {
+    fn deliver(&self, Reply { id, outcome }: Reply, fd: Option<OwnedFd>) {
+        if let Outcome::Stop = outcome {
+            self.stop.send_replace(true);
+        } else if let Some(caller) = self.waiting.lock().remove(&id) {
+            caller.send((outcome, fd)).ok();
+        }
+    }
+
+    async fn ask(&self, operation: Operation) -> io::Result<(Outcome, Option<OwnedFd>)> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        self.waiting
-            .lock()
-            .expect("held only to insert or remove")
-            .insert(id, sender);
-        if let Err(error) = send(self.socket.as_fd(), &Request { id, what }, None) {
-            self.waiting
-                .lock()
-                .expect("held only to insert or remove")
-                .remove(&id);
+        self.waiting.lock().insert(id, sender);
+        if let Err(error) = send(self.socket.as_fd(), &Request { id, operation }, None) {
+            self.waiting.lock().remove(&id);
             return Err(error);
         }
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
-    }
-
-    pub(super) async fn ask_for_socket(&self, what: Asked) -> io::Result<OwnedFd> {
-        match self.ask(what).await? {
-            Given::Socket(socket) => Ok(socket),
-            Given::Pid(_) => Err(io::ErrorKind::InvalidData.into()),
+        match receiver.await {
+            Ok((Outcome::Failed { errno, message }, _)) => {
+                Err(errno.map_or_else(|| io::Error::other(message), io::Error::from_raw_os_error))
+            }
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
-    pub(super) async fn ask_for_pid(&self, inner: u32) -> io::Result<u32> {
-        match self.ask(Asked::HostPid(inner)).await? {
-            Given::Pid(pid) => Ok(pid),
-            Given::Socket(_) => Err(io::ErrorKind::InvalidData.into()),
+    async fn ask_for_socket(&self, operation: Operation) -> io::Result<OwnedFd> {
+        match self.ask(operation).await? {
+            (Outcome::Socket, Some(socket)) => Ok(socket),
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
-    }
-
-    pub(super) fn tell(&self, what: Asked) {
-        send(self.socket.as_fd(), &Request { id: 0, what }, None).ok();
-    }
-
-    pub(super) async fn stop_requested(&self) {
-        // The sender lives as long as this does.
-        self.stop.subscribe().wait_for(|stop| *stop).await.ok();
     }
 }

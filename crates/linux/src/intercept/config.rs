@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// What to redirect and whom to let through.
+/// Which connections are redirected, and which are exempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterceptConfig {
-    /// Where inbound connections go.
+    /// The port to which inbound connections go.
     pub ingress_port: u16,
-    /// Where outbound connections go.
+    /// The port to which outbound connections go.
     pub egress_port: u16,
     /// Ports whose inbound connections are redirected.
     pub app_ports: Vec<u16>,
@@ -36,15 +36,15 @@ pub struct AddressRange {
     pub prefix: u8,
 }
 
-/// A variable that the init container cannot work with.
+/// A variable with which the init container cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The variable must be set.
     #[error("{variable} is not set; it must be {expected}")]
     Missing {
-        /// Its name.
+        /// The name.
         variable: &'static str,
-        /// What it should have been.
+        /// What it must be.
         expected: &'static str,
     },
     /// The variable, or one item of its list, makes no sense.
@@ -57,11 +57,11 @@ pub enum ConfigError {
         /// What it should have been.
         expected: &'static str,
     },
-    /// Nothing tells the sidecar's connections from the application's: they would be sent back to it for ever.
+    /// Nothing tells the sidecar's connections from the application's: they would be redirected to it again and again.
     #[error(
         "none of APPMESH_IGNORE_UID, APPMESH_IGNORE_GID and TOMBOLO_SOCKET_MARK is set; one must tell the sidecar's own connections apart"
     )]
-    NobodyIgnored,
+    NothingIgnored,
 }
 
 const PORT: &str = "a port from 1 to 65535";
@@ -93,7 +93,7 @@ impl InterceptConfig {
             && config.ignored_gid.is_none()
             && config.socket_mark.is_none()
         {
-            return Err(ConfigError::NobodyIgnored);
+            return Err(ConfigError::NothingIgnored);
         }
         Ok(Some(config))
     }

@@ -37,6 +37,16 @@ impl Attributes {
         self.bytes(kind | NESTED, &inner.0)
     }
 
+    /// The items as attributes of kind 1, as nf_tables has its lists.
+    pub(super) fn list(items: impl Iterator<Item = Attributes>) -> Self {
+        items.fold(Self::new(), |list, item| list.nested(1, &item))
+    }
+
+    pub(super) fn followed_by(mut self, rest: &Attributes) -> Self {
+        self.0.extend_from_slice(&rest.0);
+        self
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -75,12 +75,7 @@ impl Batch {
     /// Starts a transaction after which the table holds exactly what is added here.
     pub fn replacing(family: Family, table: &str) -> Self {
         let mut batch = Self::deleting(family, table);
-        batch.push(
-            NEW_TABLE,
-            CREATE,
-            &Attributes::new().text(1, table).u32(2, 0),
-            format!("add table {table}"),
-        );
+        batch.add_table();
         batch
     }
 
@@ -93,62 +88,59 @@ impl Batch {
             labels: Vec::new(),
             sets: 0,
         };
-        let begin = Message {
-            kind: BATCH_BEGIN,
-            flags: 0,
-            payload: payload(0, SUBSYSTEM, &Attributes::new()),
-        };
-        batch.messages.push(begin);
-        batch.labels.push("begin a packet rule transaction".into());
+        batch.boundary(BATCH_BEGIN, "begin a packet rule transaction");
         // Deleting a table that does not exist fails the transaction, so it is made first.
-        batch.push(
-            NEW_TABLE,
-            CREATE,
-            &Attributes::new().text(1, table).u32(2, 0),
-            format!("add table {table}"),
-        );
-        batch.push(
-            DELETE_TABLE,
-            0,
-            &Attributes::new().text(1, table),
-            format!("delete table {table}"),
-        );
+        batch.add_table();
+        let label = format!("delete table {table}");
+        batch.push(DELETE_TABLE, 0, &Attributes::new(), label);
         batch
     }
 
+    fn boundary(&mut self, kind: u16, label: &str) {
+        self.messages.push(Message {
+            kind,
+            flags: 0,
+            payload: payload(0, SUBSYSTEM, &Attributes::new()),
+        });
+        self.labels.push(label.into());
+    }
+
+    fn add_table(&mut self) {
+        let label = format!("add table {}", self.table);
+        self.push(NEW_TABLE, CREATE, &Attributes::new().u32(2, 0), label);
+    }
+
+    /// Adds a message. The first attribute of each kind of message is the name of the table.
     fn push(&mut self, kind: u8, flags: u16, attributes: &Attributes, label: String) {
-        let payload = payload(self.family as u8, 0, attributes);
+        let attributes = Attributes::new()
+            .text(1, &self.table)
+            .followed_by(attributes);
         self.messages.push(Message {
             kind: message_kind(kind),
             flags,
-            payload,
+            payload: payload(self.family as u8, 0, &attributes),
         });
         self.labels.push(label);
     }
 
     /// Adds a chain that packets enter by themselves.
     pub fn base_chain(&mut self, chain: Chain<'_>) {
+        const ACCEPT: u32 = 1;
         let hook = Attributes::new()
             .u32(1, chain.hook as u32)
             .u32(2, chain.priority as u32);
-        const ACCEPT: u32 = 1;
         let attributes = Attributes::new()
-            .text(1, &self.table)
             .text(3, chain.name)
             .nested(4, &hook)
             .u32(5, ACCEPT)
             .text(7, chain.kind);
-        self.push(
-            NEW_CHAIN,
-            CREATE,
-            &attributes,
-            format!("add chain {}", chain.name),
-        );
+        let label = format!("add chain {}", chain.name);
+        self.push(NEW_CHAIN, CREATE, &attributes, label);
     }
 
     /// Adds a chain that rules jump to.
     pub fn chain(&mut self, name: &str) {
-        let attributes = Attributes::new().text(1, &self.table).text(3, name);
+        let attributes = Attributes::new().text(3, name);
         self.push(NEW_CHAIN, CREATE, &attributes, format!("add chain {name}"));
     }
 
@@ -159,21 +151,10 @@ impl Batch {
         label: &str,
         expressions: impl IntoIterator<Item = Expression>,
     ) {
-        let list = expressions
-            .into_iter()
-            .fold(Attributes::new(), |list, expression| {
-                list.nested(1, &expression.0)
-            });
-        let attributes = Attributes::new()
-            .text(1, &self.table)
-            .text(2, chain)
-            .nested(4, &list);
-        self.push(
-            NEW_RULE,
-            CREATE | APPEND,
-            &attributes,
-            format!("add packet rule \"{label}\" to chain {chain}"),
-        );
+        let list = Attributes::list(expressions.into_iter().map(|expression| expression.0));
+        let attributes = Attributes::new().text(2, chain).nested(4, &list);
+        let label = format!("add packet rule \"{label}\" to chain {chain}");
+        self.push(NEW_RULE, CREATE | APPEND, &attributes, label);
     }
 
     /// Adds a set that packets fill (see [`Expression::count_in`]), with at most `size` elements.
@@ -215,7 +196,6 @@ impl Batch {
         self.sets += 1;
         let size = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
         let mut attributes = Attributes::new()
-            .text(1, &self.table)
             .text(2, name)
             .u32(3, flags)
             .u32(4, 0)
@@ -231,19 +211,10 @@ impl Batch {
     fn elements(&mut self, set: &str, elements: Vec<Attributes>) {
         // An attribute is at most 64 KiB long.
         for some in elements.chunks(500) {
-            let list = some
-                .iter()
-                .fold(Attributes::new(), |list, element| list.nested(1, element));
-            let attributes = Attributes::new()
-                .text(1, &self.table)
-                .text(2, set)
-                .nested(3, &list);
-            self.push(
-                NEW_SET_ELEMENT,
-                CREATE,
-                &attributes,
-                format!("add elements to set {set}"),
-            );
+            let list = Attributes::list(some.iter().cloned());
+            let attributes = Attributes::new().text(2, set).nested(3, &list);
+            let label = format!("add elements to set {set}");
+            self.push(NEW_SET_ELEMENT, CREATE, &attributes, label);
         }
     }
 
@@ -253,13 +224,7 @@ impl Batch {
             last.flags |= libc::NLM_F_ACK as u16;
         }
         let last = self.messages.len() - 1;
-        let end = Message {
-            kind: BATCH_END,
-            flags: 0,
-            payload: payload(0, SUBSYSTEM, &Attributes::new()),
-        };
-        self.messages.push(end);
-        self.labels.push("end a packet rule transaction".into());
+        self.boundary(BATCH_END, "end a packet rule transaction");
         netlink
             .send_batch(&self.messages, last)
             .map_err(|(index, cause)| {

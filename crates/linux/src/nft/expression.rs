@@ -1,4 +1,7 @@
 //! The expressions a rule is made of. A rule runs its expressions in order until one does not match.
+//!
+//! Attributes have numbers that mean something else in each expression; the constants of the `NFTA_*` enums in
+//! `nf_tables.h` count from 1, so most expressions are their values in order ([`Expression::of_numbers`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -32,7 +35,7 @@ pub enum Comparison {
     AtLeast = 5,
 }
 
-/// What [`Expression::meta`] loads. All but the protocol are 32-bit numbers in the machine's byte order.
+/// Metadata of a packet. All but the protocol are 32-bit numbers in the machine's byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meta {
     /// The packet's mark; on locally made packets the socket's mark.
@@ -45,51 +48,23 @@ pub enum Meta {
     Protocol = 16,
 }
 
-/// A field of the packet: which header, offset and length in bytes.
+/// A field of the packet: which header (1 network, 2 transport), offset and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PacketField {
-    base: u32,
-    offset: u32,
-    length: u32,
-}
+pub struct PacketField(u32, u32, u32);
 
 impl PacketField {
     /// IPv4 source address.
-    pub const IPV4_SOURCE: Self = Self {
-        base: 1,
-        offset: 12,
-        length: 4,
-    };
+    pub const IPV4_SOURCE: Self = Self(1, 12, 4);
     /// IPv4 destination address.
-    pub const IPV4_DESTINATION: Self = Self {
-        base: 1,
-        offset: 16,
-        length: 4,
-    };
+    pub const IPV4_DESTINATION: Self = Self(1, 16, 4);
     /// IPv4 source and destination addresses, eight bytes (two registers).
-    pub const IPV4_ADDRESSES: Self = Self {
-        base: 1,
-        offset: 12,
-        length: 8,
-    };
+    pub const IPV4_ADDRESSES: Self = Self(1, 12, 8);
     /// IPv6 destination address (four registers).
-    pub const IPV6_DESTINATION: Self = Self {
-        base: 1,
-        offset: 24,
-        length: 16,
-    };
+    pub const IPV6_DESTINATION: Self = Self(1, 24, 16);
     /// TCP or UDP source port.
-    pub const SOURCE_PORT: Self = Self {
-        base: 2,
-        offset: 0,
-        length: 2,
-    };
+    pub const SOURCE_PORT: Self = Self(2, 0, 2);
     /// TCP or UDP destination port.
-    pub const DESTINATION_PORT: Self = Self {
-        base: 2,
-        offset: 2,
-        length: 2,
-    };
+    pub const DESTINATION_PORT: Self = Self(2, 2, 2);
 }
 
 /// What a rule decides at its end.
@@ -101,44 +76,45 @@ pub enum Verdict<'a> {
     Return,
     /// Continue in another chain, and come back.
     Jump(&'a str),
-    /// Continue in another chain for good.
-    Goto(&'a str),
 }
 
 impl Expression {
-    fn named(name: &str, data: Attributes) -> Self {
+    fn of(name: &str, data: Attributes) -> Self {
         Self(Attributes::new().text(1, name).nested(2, &data))
+    }
+
+    /// An expression whose attributes are numbers, counted from 1.
+    fn of_numbers(name: &str, numbers: &[u32]) -> Self {
+        let attributes = (1..).zip(numbers);
+        let data = attributes.fold(Attributes::new(), |data, (kind, number)| {
+            data.u32(kind, *number)
+        });
+        Self::of(name, data)
     }
 
     /// Loads metadata into a register.
     pub fn meta(key: Meta, register: u32) -> Self {
-        Self::named(
-            "meta",
-            Attributes::new().u32(1, register).u32(2, key as u32),
-        )
+        Self::of_numbers("meta", &[register, key as u32])
     }
 
     /// Loads a packet field into a register and those that follow it.
-    pub fn packet(field: PacketField, register: u32) -> Self {
-        let data = Attributes::new()
-            .u32(1, register)
-            .u32(2, field.base)
-            .u32(3, field.offset)
-            .u32(4, field.length);
-        Self::named("payload", data)
+    pub fn packet(PacketField(header, offset, length): PacketField, register: u32) -> Self {
+        Self::of_numbers("payload", &[register, header, offset, length])
     }
 
-    /// Loads which way the packet goes, one byte: 0 from the side that opened the connection, 1 to it. Ends the rule for
-    /// a packet that belongs to no connection.
+    /// Loads the direction of the packet, one byte: 0 from the side that opened the connection, 1 to it. Ends the rule
+    /// for a packet that belongs to no connection.
     pub fn connection_direction(register: u32) -> Self {
-        Self::named("ct", Attributes::new().u32(1, register).u32(2, 1))
+        const DIRECTION: u32 = 1;
+        Self::of_numbers("ct", &[register, DIRECTION])
     }
 
-    /// Continues only for a packet that tells about another connection, such as an ICMP error.
+    /// Continues only for a packet about another connection, such as an ICMP error.
     pub fn is_related() -> Vec<Self> {
+        const STATE: u32 = 0;
         const RELATED: u32 = 4;
         vec![
-            Self::named("ct", Attributes::new().u32(1, REGISTER_0).u32(2, 0)),
+            Self::of_numbers("ct", &[REGISTER_0, STATE]),
             Self::mask(REGISTER_0, &RELATED.to_ne_bytes()),
             Self::compare(REGISTER_0, Comparison::NotEqual, &[0; 4]),
         ]
@@ -147,35 +123,23 @@ impl Expression {
     /// Loads the type of the packet's source (or destination) address, e.g. RTN_LOCAL, as a 32-bit number.
     pub fn address_type(of_source: bool, register: u32) -> Self {
         const ADDRESS_TYPE: u32 = 3;
-        let flags = if of_source { 1 } else { 2 };
-        Self::named(
+        Self::of_numbers(
             "fib",
-            Attributes::new()
-                .u32(1, register)
-                .u32(2, ADDRESS_TYPE)
-                .u32(3, flags),
+            &[register, ADDRESS_TYPE, if of_source { 1 } else { 2 }],
         )
     }
 
     /// Loads a random 32-bit number below `modulus`.
     pub fn random(modulus: u32, register: u32) -> Self {
-        Self::named(
-            "numgen",
-            Attributes::new()
-                .u32(1, register)
-                .u32(2, modulus)
-                .u32(3, 1)
-                .u32(4, 0),
-        )
+        const RANDOM: u32 = 1;
+        const OFFSET: u32 = 0;
+        Self::of_numbers("numgen", &[register, modulus, RANDOM, OFFSET])
     }
 
     /// Continues only if the register compares so with these bytes.
     pub fn compare(register: u32, how: Comparison, with: &[u8]) -> Self {
-        let data = Attributes::new()
-            .u32(1, register)
-            .u32(2, how as u32)
-            .nested(3, &value(with));
-        Self::named("cmp", data)
+        let data = Attributes::new().u32(1, register).u32(2, how as u32);
+        Self::of("cmp", data.nested(3, &value(with)))
     }
 
     /// Keeps only the bits of the mask in the register.
@@ -186,47 +150,36 @@ impl Expression {
             .u32(3, mask.len() as u32)
             .nested(4, &value(mask))
             .nested(5, &value(&vec![0; mask.len()]));
-        Self::named("bitwise", data)
+        Self::of("bitwise", data)
     }
 
     /// Continues only if the set holds the register (and those that follow, for long keys).
     pub fn lookup(set: &str, register: u32) -> Self {
-        Self::named("lookup", Attributes::new().text(1, set).u32(2, register))
+        Self::of("lookup", Attributes::new().text(1, set).u32(2, register))
     }
 
     /// Continues only if the map holds the key in the registers from `key` on; loads its value from `into` on.
     pub fn look_up(map: &str, key: u32, into: u32) -> Self {
-        Self::named(
-            "lookup",
-            Attributes::new().text(1, map).u32(2, key).u32(3, into),
-        )
+        let data = Attributes::new().text(1, map).u32(2, key).u32(3, into);
+        Self::of("lookup", data)
     }
 
     /// Adds the register to a dynamic set and counts the packet at that element. Continues even when the set is full.
     pub fn count_in(set: &str, register: u32) -> Self {
-        let counter = Self::counter();
         const ADD: u32 = 0;
-        Self::named(
-            "dynset",
-            Attributes::new()
-                .text(1, set)
-                .u32(3, ADD)
-                .u32(4, register)
-                .nested(7, &counter.0),
-        )
+        let data = Attributes::new().text(1, set).u32(3, ADD).u32(4, register);
+        Self::of("dynset", data.nested(7, &Self::counter().0))
     }
 
     /// Counts packets and bytes.
     pub fn counter() -> Self {
-        Self::named("counter", Attributes::new())
+        Self::of_numbers("counter", &[])
     }
 
     /// Loads bytes into a register.
     pub fn immediate(register: u32, bytes: &[u8]) -> Self {
-        Self::named(
-            "immediate",
-            Attributes::new().u32(1, register).nested(2, &value(bytes)),
-        )
+        let data = Attributes::new().u32(1, register);
+        Self::of("immediate", data.nested(2, &value(bytes)))
     }
 
     /// Ends the rule.
@@ -234,101 +187,95 @@ impl Expression {
         let (code, chain): (i32, _) = match verdict {
             Verdict::Accept => (1, None),
             Verdict::Jump(chain) => (-3, Some(chain)),
-            Verdict::Goto(chain) => (-4, Some(chain)),
             Verdict::Return => (-5, None),
         };
         let mut inner = Attributes::new().u32(1, code as u32);
         if let Some(chain) = chain {
             inner = inner.text(2, chain);
         }
-        let data = Attributes::new().nested(2, &inner);
-        Self::named(
+        let data = Attributes::new().u32(1, VERDICT_REGISTER);
+        Self::of(
             "immediate",
-            Attributes::new().u32(1, VERDICT_REGISTER).nested(2, &data),
+            data.nested(2, &Attributes::new().nested(2, &inner)),
         )
     }
 
     /// IPv4: rewrites the destination to the address in one register and the port in another.
     pub fn destination_nat(address: u32, port: u32) -> Self {
         const DESTINATION: u32 = 1;
-        Self::named(
-            "nat",
-            Attributes::new()
-                .u32(1, DESTINATION)
-                .u32(2, IPV4)
-                .u32(3, address)
-                .u32(5, port),
-        )
+        let data = Attributes::new().u32(1, DESTINATION).u32(2, IPV4);
+        Self::of("nat", data.u32(3, address).u32(5, port))
     }
 
     /// IPv4: rewrites the source to the address in the register.
     pub fn source_nat(address: u32) -> Self {
-        Self::named(
-            "nat",
-            Attributes::new().u32(1, 0).u32(2, IPV4).u32(3, address),
-        )
+        const SOURCE: u32 = 0;
+        Self::of_numbers("nat", &[SOURCE, IPV4, address])
     }
 
     /// Rewrites the destination to this machine and the port in the register.
     pub fn redirect(port: u32) -> Self {
-        Self::named("redir", Attributes::new().u32(1, port))
+        Self::of_numbers("redir", &[port])
     }
 
     /// Refuses with a TCP reset.
     pub fn reject_tcp() -> Self {
-        Self::named("reject", Attributes::new().u32(1, 1).bytes(2, &[0]))
+        const RESET: u32 = 1;
+        Self::of("reject", Attributes::new().u32(1, RESET).bytes(2, &[0]))
     }
 
     /// Refuses with an ICMP "destination unreachable" of this code (3 port, 13 administratively prohibited).
     pub fn reject_icmp(code: u8) -> Self {
-        Self::named("reject", Attributes::new().u32(1, 0).bytes(2, &[code]))
+        const ICMP: u32 = 0;
+        Self::of("reject", Attributes::new().u32(1, ICMP).bytes(2, &[code]))
     }
 }
 
-/// Matches written once: each is a short run of expressions.
+/// Matches that are a short run of expressions. All use the first register.
 impl Expression {
+    /// The metadata has this value.
+    pub fn meta_is(key: Meta, value: &[u8]) -> Vec<Self> {
+        vec![
+            Self::meta(key, REGISTER_0),
+            Self::compare(REGISTER_0, Comparison::Equal, value),
+        ]
+    }
+
     /// The protocol above IP is this one.
     pub fn protocol_is(protocol: u8) -> Vec<Self> {
-        vec![
-            Self::meta(Meta::Protocol, REGISTER_0),
-            Self::compare(REGISTER_0, Comparison::Equal, &[protocol]),
-        ]
+        Self::meta_is(Meta::Protocol, &[protocol])
     }
 
     /// The port field is in the range.
     pub fn port_within(field: PacketField, first: u16, last: u16) -> Vec<Self> {
-        let load = Self::packet(field, REGISTER_0);
+        let compare = |how, port: u16| Self::compare(REGISTER_0, how, &port.to_be_bytes());
+        let mut expressions = vec![Self::packet(field, REGISTER_0)];
         if first == last {
-            return vec![
-                load,
-                Self::compare(REGISTER_0, Comparison::Equal, &first.to_be_bytes()),
-            ];
+            expressions.push(compare(Comparison::Equal, first));
+        } else {
+            expressions.push(compare(Comparison::AtLeast, first));
+            expressions.push(compare(Comparison::AtMost, last));
         }
-        vec![
-            load,
-            Self::compare(REGISTER_0, Comparison::AtLeast, &first.to_be_bytes()),
-            Self::compare(REGISTER_0, Comparison::AtMost, &last.to_be_bytes()),
-        ]
+        expressions
+    }
+
+    /// The port field is this one.
+    pub fn port_is(field: PacketField, port: u16) -> Vec<Self> {
+        Self::port_within(field, port, port)
     }
 
     /// The IPv4 address field is in the range.
     pub fn ipv4_within(field: PacketField, network: Ipv4Addr, prefix: u8) -> Vec<Self> {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        Self::within(
-            field,
-            &(network.to_bits() & mask).to_be_bytes(),
-            &mask.to_be_bytes(),
-        )
+        let network = network.to_bits() & mask;
+        Self::within(field, &network.to_be_bytes(), &mask.to_be_bytes())
     }
 
     /// The IPv6 address field is in the range.
     pub fn ipv6_within(field: PacketField, network: Ipv6Addr, prefix: u8) -> Vec<Self> {
         let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-        Self::within(
-            field,
-            &(network.to_bits() & mask).to_be_bytes(),
-            &mask.to_be_bytes(),
-        )
+        let network = network.to_bits() & mask;
+        Self::within(field, &network.to_be_bytes(), &mask.to_be_bytes())
     }
 
     fn within(field: PacketField, network: &[u8], mask: &[u8]) -> Vec<Self> {

@@ -9,24 +9,16 @@ const GET_SET_ELEMENT: u8 = 13;
 
 /// An element of a counting set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CountedElement {
+pub(crate) struct CountedElement {
     /// The key's bytes.
-    pub key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
     /// Packets counted at this key.
-    pub packets: u64,
+    pub(crate) packets: u64,
 }
 
-/// All elements of a set made by [`Batch::counting_set`](super::Batch::counting_set), in the current network namespace.
-pub fn counted_elements(family: Family, table: &str, set: &str) -> Result<Vec<CountedElement>> {
-    counted_elements_on(
-        &mut Netlink::open(libc::NETLINK_NETFILTER as isize)?,
-        family,
-        table,
-        set,
-    )
-}
-
-pub(crate) fn counted_elements_on(
+/// All elements of a set made by [`Batch::counting_set`](super::Batch::counting_set), in the network namespace of
+/// `netlink`.
+pub(crate) fn counted_elements(
     netlink: &mut Netlink,
     family: Family,
     table: &str,

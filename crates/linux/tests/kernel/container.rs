@@ -188,7 +188,7 @@ fn killing_a_container_leaves_no_descendant() {
                 .count()
         };
         let script = "setsid sh -c 'sleep 98765 & setsid sleep 98765' & trap '' TERM INT HUP; echo ready; while :; do sleep 0.01; done";
-        for end in [Container::kill, |_: &Container| ()] {
+        for end in [|it: &Container| it.kill(), |_: &Container| ()] {
             let spec = ContainerSpec {
                 argv: shell(script),
                 env: path(),

@@ -118,11 +118,6 @@ fn pods_reach_each_other_and_the_fabric() {
             ask(&here, endpoint("10.2.0.2:8080"), "hi").expect("answers"),
             "b hi"
         );
-        for _ in 0..2 {
-            fabric
-                .remove_local_address(ip("10.96.0.10"))
-                .expect("removes");
-        }
     });
 }
 

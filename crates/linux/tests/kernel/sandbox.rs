@@ -51,9 +51,6 @@ fn the_runtime_listens_on_the_host() {
             let listener = block_on(host.listen_tcp("127.0.0.1:0".parse().expect("an address")))
                 .expect("listens");
             listener.set_nonblocking(false).expect("sets");
-            let udp =
-                block_on(host.bind_udp("127.0.0.1:0".parse().expect("an address"))).expect("binds");
-            udp.set_nonblocking(false).expect("sets");
             let path = env::temp_dir().join(format!(
                 "tombolo-linux-{}-{}.sock",
                 inside.mode,
@@ -69,7 +66,6 @@ fn the_runtime_listens_on_the_host() {
             TcpStream::connect(listener.local_addr().expect("has one"))
                 .expect_err("is in another network");
             host.print(&listener.local_addr().expect("has one").to_string());
-            host.print(&udp.local_addr().expect("has one").to_string());
             host.print(path.to_str().expect("is text"));
             listener
                 .accept()
@@ -82,8 +78,6 @@ fn the_runtime_listens_on_the_host() {
                 .0
                 .write_all(b"unix")
                 .expect("writes");
-            let (_, peer) = udp.recv_from(&mut [0; 8]).expect("receives");
-            udp.send_to(b"udp", peer).expect("sends");
             block_on(host.stop_requested());
             std::process::exit(0);
         },
@@ -92,7 +86,7 @@ fn the_runtime_listens_on_the_host() {
             let sandbox = launch(name, mode, move |line| {
                 sender.send(line.to_owned()).expect("is received")
             });
-            let [tcp, udp, path] = [(); 3].map(|()| lines.recv().expect("a line"));
+            let [tcp, path] = [(); 2].map(|()| lines.recv().expect("a line"));
             let mut answer = String::new();
             TcpStream::connect(tcp)
                 .expect("connects")
@@ -103,11 +97,6 @@ fn the_runtime_listens_on_the_host() {
                 .read_to_string(&mut answer)
                 .expect("reads");
             assert_eq!(answer, "tcpunix");
-            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
-            socket.send_to(b"?", udp).expect("sends");
-            let mut bytes = [0; 8];
-            let length = socket.recv(&mut bytes).expect("receives");
-            assert_eq!(&bytes[..length], b"udp");
             sandbox.stop();
             assert_eq!(block_on(sandbox.wait()), 0);
             drop(sandbox);

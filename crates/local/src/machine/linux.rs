@@ -137,7 +137,7 @@ impl Process for LinuxProcess {
     }
 }
 
-struct LinuxExecuted(container::Executed);
+struct LinuxExecuted(container::Process);
 
 impl Executed for LinuxExecuted {
     fn wait(&self) -> BoxFuture<'_, i32> {

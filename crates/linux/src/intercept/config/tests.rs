@@ -94,6 +94,6 @@ fn a_missing_port_and_a_sidecar_without_mark_are_refused() {
     assert!(error.contains("APPMESH_ENVOY_EGRESS_PORT"), "{error}");
     assert_eq!(
         read(&[("APPMESH_IGNORE_UID", None)]),
-        Err(ConfigError::NobodyIgnored)
+        Err(ConfigError::NothingIgnored)
     );
 }

@@ -1,8 +1,8 @@
-//! What a new process does between fork and exec: a list of system calls, prepared beforehand.
+//! The steps of a new process between fork and exec: a list of system calls, prepared before the fork.
 //!
 //! After a fork of a process with several threads, only async-signal-safe work is allowed: no allocation, no lock. So
-//! every path and every byte is laid out before the fork as a [`Step`], and a step only passes it to the kernel. That
-//! spares re-executing a helper program, and with it the need for a hook in everybody's `main`.
+//! every path and every byte is allocated before the fork as a [`Step`], and a step only passes it to the kernel. Rejected:
+//! re-executing a helper program, which needs a hook in the `main` of every program that uses this crate.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -20,9 +20,9 @@ use rustix::mount::{
 use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
 
-mod kernel;
+mod syscalls;
 
-pub(crate) use kernel::{adopt_descriptor, before_exec, unshare};
+pub(crate) use syscalls::{adopt_descriptor, before_exec, unshare};
 
 /// One thing to do in the new process. Relative paths of the mount steps are below the new root (see [`Step::NewRoot`]).
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(crate) enum Step {
     /// Leave these namespaces for new ones.
     Unshare(UnshareFlags),
     /// Enter a network namespace.
-    EnterNetwork(Arc<OwnedFd>),
+    EnterNetns(Arc<OwnedFd>),
     /// Enter these namespaces of the process behind a pidfd.
-    EnterProcess(Arc<OwnedFd>, ThreadNameSpaceType),
+    EnterNamespaces(Arc<OwnedFd>, ThreadNameSpaceType),
     /// Write a file that exists, in one write as `/proc` demands.
     Overwrite { path: CString, bytes: Vec<u8> },
     /// Be killed when the parent dies. With a parent given: fail if it has died already.
@@ -43,7 +43,7 @@ pub(crate) enum Step {
     NewSession,
     /// Make standard input the controlling terminal.
     TakeTerminal,
-    /// Name this machine (needs an own UTS namespace).
+    /// Set the host name (needs a UTS namespace of its own).
     HostName(Vec<u8>),
     /// Stop mounts from spreading to and from other mount namespaces.
     PrivateMounts,
@@ -63,15 +63,15 @@ pub(crate) enum Step {
     },
     /// Remove a file.
     Remove { at: CString },
-    /// Show `source`, with everything mounted below it, at `at`.
+    /// Bind `source`, with everything mounted below it, to `at`.
     Bind { source: CString, at: CString },
-    /// The same, for something that may have vanished or be closed to this user: then the place stays empty.
+    /// The same for a source that may have vanished or be closed to this user: then `at` stays empty.
     BindIfThere { source: CString, at: CString },
-    /// An empty tmpfs.
+    /// Mount an empty tmpfs.
     Tmpfs { at: CString },
-    /// The processes of this pid namespace; where the kernel forbids a fresh mount, those of the parent's.
+    /// Mount the proc file system of this pid namespace; where the kernel forbids that, the parent's.
     Proc { at: CString },
-    /// Terminals of this mount namespace alone; none where the kernel forbids a fresh mount.
+    /// Mount a devpts instance; none where the kernel forbids that.
     Terminals { at: CString },
     /// Make the mounts at and below `at` read-only.
     ReadOnly { at: CString },
@@ -80,23 +80,23 @@ pub(crate) enum Step {
     /// Make every mount of the new root read-only and without devices, but for the new root itself.
     Protect,
     /// Make the new root itself read-only.
-    SealRoot,
-    /// Make the new root the root and let go of the old one.
+    ProtectRoot,
+    /// Make the new root the root and unmount the old one.
     Pivot,
-    /// Never hold a capability outside this set again, not even as root.
-    Bound(rustix::thread::CapabilitySet),
+    /// Drop every capability outside this set for good, even of root.
+    LimitCapabilities(rustix::thread::CapabilitySet),
     /// Gain no privilege by executing a file, whatever its mode says.
     NoNewPrivileges,
-    /// Become this user and group, with no other groups.
-    Become { uid: u32, gid: u32 },
+    /// Change to this user and group, with no other groups.
+    SetUser { uid: u32, gid: u32 },
     /// Change the working directory.
-    WorkIn { path: CString },
+    ChangeDirectory { path: CString },
     /// Keep a descriptor open across exec.
-    Keep(RawFd),
+    KeepOpen(RawFd),
 }
 
 impl Step {
-    /// For errors: what was being done.
+    /// The step for an error message, after "cannot".
     fn describe(&self) -> String {
         let at = |verb: &str, path: &CStr| {
             format!("{verb} /{}", path.to_string_lossy().trim_start_matches('/'))
@@ -106,8 +106,8 @@ impl Step {
                 "make a user namespace and others in it".into()
             }
             Self::Unshare(_) => "make namespaces".into(),
-            Self::EnterNetwork(_) => "enter the pod's network namespace".into(),
-            Self::EnterProcess(..) => "enter the container's namespaces".into(),
+            Self::EnterNetns(_) => "enter the pod's network namespace".into(),
+            Self::EnterNamespaces(..) => "enter the container's namespaces".into(),
             Self::Overwrite { path, .. } => at("write", path),
             Self::DieWithParent(_) => "tie the process to its parent".into(),
             Self::Fork => "fork".into(),
@@ -133,29 +133,31 @@ impl Step {
             Self::ReadOnly { at: path } | Self::ReadOnlyIfThere { at: path } => {
                 at("make read-only", path)
             }
-            Self::Protect | Self::SealRoot => {
+            Self::Protect | Self::ProtectRoot => {
                 "make the file system read-only (Linux 5.12 or newer)".into()
             }
             Self::Pivot => "change to the new root".into(),
-            Self::Bound(_) => "limit capabilities".into(),
+            Self::LimitCapabilities(_) => "limit capabilities".into(),
             Self::NoNewPrivileges => "forbid new privileges".into(),
-            Self::Become { uid, gid } => format!("become user {uid} and group {gid}"),
-            Self::WorkIn { path } => format!("change to directory {}", path.to_string_lossy()),
-            Self::Keep(_) => "keep a descriptor".into(),
+            Self::SetUser { uid, gid } => format!("become user {uid} and group {gid}"),
+            Self::ChangeDirectory { path } => {
+                format!("change to directory {}", path.to_string_lossy())
+            }
+            Self::KeepOpen(_) => "keep a descriptor".into(),
         }
     }
 
     /// Runs in the forked child: system calls on prepared bytes, nothing else.
     fn run(&self) -> io::Result<()> {
         match self {
-            Self::Unshare(flags) => kernel::unshare(*flags)?,
-            Self::EnterNetwork(fd) => {
+            Self::Unshare(flags) => syscalls::unshare(*flags)?,
+            Self::EnterNetns(fd) => {
                 rustix::thread::move_into_link_name_space(
                     fd.as_fd(),
                     Some(LinkNameSpaceType::Network),
                 )?;
             }
-            Self::EnterProcess(fd, kinds) => {
+            Self::EnterNamespaces(fd, kinds) => {
                 rustix::thread::move_into_thread_name_spaces(fd.as_fd(), *kinds)?
             }
             Self::Overwrite { path, bytes } => {
@@ -170,11 +172,11 @@ impl Step {
                     return Err(io::Error::from_raw_os_error(libc::ESRCH));
                 }
             }
-            Self::Fork => kernel::fork_and_watch()?,
+            Self::Fork => syscalls::fork_and_watch()?,
             Self::NewSession => {
                 rustix::process::setsid()?;
             }
-            Self::TakeTerminal => rustix::process::ioctl_tiocsctty(kernel::standard_input())?,
+            Self::TakeTerminal => rustix::process::ioctl_tiocsctty(syscalls::standard_input())?,
             Self::HostName(name) => rustix::system::sethostname(name)?,
             Self::PrivateMounts => {
                 rustix::mount::mount_change(
@@ -234,48 +236,48 @@ impl Step {
                 )
                 .ok();
             }
-            Self::ReadOnly { at } => kernel::set_read_only(at)?,
+            Self::ReadOnly { at } => syscalls::set_read_only(at)?,
             Self::ReadOnlyIfThere { at } => match rustix::mount::mount_bind_recursive(at, at) {
                 Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => {}
                 result => {
                     result?;
-                    kernel::set_read_only(at)?;
+                    syscalls::set_read_only(at)?;
                 }
             },
             Self::Protect => {
-                kernel::protect_tree(c".")?;
-                kernel::set_root_read_only(false)?;
+                syscalls::protect_tree(c".")?;
+                syscalls::set_root_read_only(false)?;
             }
-            Self::SealRoot => kernel::set_root_read_only(true)?,
+            Self::ProtectRoot => syscalls::set_root_read_only(true)?,
             Self::Pivot => {
                 rustix::process::pivot_root(c".", c".")?;
                 rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
                 rustix::process::chdir(c"/")?;
             }
-            Self::Bound(kept) => {
-                kernel::bound_capabilities(*kept)?;
+            Self::LimitCapabilities(kept) => {
+                syscalls::bound_capabilities(*kept)?;
                 rustix::thread::clear_ambient_capability_set().ok();
                 let mut sets = rustix::thread::capabilities(None)?;
                 sets.inheritable = rustix::thread::CapabilitySet::empty();
                 rustix::thread::set_capabilities(None, sets)?;
             }
             Self::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
-            Self::Become { uid, gid } => become_user(*uid, *gid)?,
-            Self::WorkIn { path } => rustix::process::chdir(path)?,
-            Self::Keep(fd) => kernel::keep_across_exec(*fd)?,
+            Self::SetUser { uid, gid } => become_user(*uid, *gid)?,
+            Self::ChangeDirectory { path } => rustix::process::chdir(path)?,
+            Self::KeepOpen(fd) => syscalls::keep_across_exec(*fd)?,
         }
         Ok(())
     }
 }
 
 /// The steps of one process, attached to its command.
-pub(crate) struct Stage {
+pub(crate) struct PreExec {
     steps: Arc<[Step]>,
-    /// A failing child writes the number of the failing step here; std passes on only the error number.
+    /// The child writes the index of the step that failed; std passes on only the error number.
     report: OwnedFd,
 }
 
-impl Stage {
+impl PreExec {
     /// Makes children of the command run the steps before they exec.
     pub(crate) fn attach(command: &mut Command, steps: Vec<Step>) -> io::Result<Self> {
         let steps: Arc<[Step]> = steps.into();
@@ -283,7 +285,7 @@ impl Stage {
             rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
         )?;
         let in_child = steps.clone();
-        kernel::before_exec(command, move || {
+        syscalls::before_exec(command, move || {
             for (number, step) in in_child.iter().enumerate() {
                 if let Err(error) = step.run() {
                     rustix::io::write(&failing, &(number as u32).to_ne_bytes()).ok();
