@@ -8,7 +8,7 @@ use std::{
 use tombolo_kube::{
     admit::{self, IpFamily},
     cluster::ClusterObjects,
-    convert::{ConvertError, Item, ReferenceError, convert},
+    convert::{ConvertError, Item, TargetProblem, convert},
     crd::{Kind as CrdKind, Resource as CrdResource},
     manifest::{Located, Object, Options, Source, read},
 };
@@ -143,7 +143,7 @@ impl Mesh {
                     items.extend(converted.routes);
                 }
                 Ok(None) => {}
-                Err(ConvertError::Reference(error @ ReferenceError::Missing { .. })) => {
+                Err(ConvertError::Reference(error)) if error.problem == TargetProblem::Missing => {
                     dangling.push(format!("{} {}: {error}", resource.kind(), resource.name()));
                 }
                 Err(error) => panic!("{} {}: {error}", resource.kind(), resource.name()),

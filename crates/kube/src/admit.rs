@@ -100,7 +100,7 @@ fn default_aws_name(resource: &mut Resource) {
     }
 }
 
-/// The original overrules what the user wrote, and its tests assert that; so it is kept.
+/// The original controller overrules what the user wrote, and its tests assert that.
 fn force_ip_family(resource: &mut Resource, family: IpFamily) {
     let Resource::Mesh(mesh) = resource else {
         return;

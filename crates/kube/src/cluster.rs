@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::crd::{
-    BackendGroup, GatewayRoute, Kind, Mesh, Resource, VirtualGateway, VirtualNode, VirtualRouter,
-    VirtualService,
-};
+use crate::crd::{Kind, Mesh, Resource, VirtualGateway, VirtualNode, VirtualService};
 use crate::selector::Labels;
 
 /// Namespace and name of a namespaced object.
@@ -53,8 +50,22 @@ pub struct ClusterObjects {
     resources: BTreeMap<Kind, BTreeMap<ObjectKey, Arc<Resource>>>,
 }
 
-macro_rules! typed {
-    ($(#[$doc:meta])* $get:ident, $(#[$all_doc:meta])* $all:ident, $kind:ident) => {
+/// Declares methods that give the objects of one kind.
+macro_rules! of_kind {
+    ($($(#[$doc:meta])* $all:ident: $kind:ident;)+) => {$(
+        $(#[$doc])*
+        pub fn $all(&self) -> impl Iterator<Item = &$kind> {
+            self.all(Kind::$kind).filter_map(|resource| match resource {
+                Resource::$kind(object) => Some(object),
+                _ => None,
+            })
+        }
+    )+};
+}
+
+/// Declares methods that give one object of one kind, by namespace and name.
+macro_rules! named {
+    ($($(#[$doc:meta])* $get:ident: $kind:ident;)+) => {$(
         $(#[$doc])*
         pub fn $get(&self, namespace: &str, name: &str) -> Option<&$kind> {
             match self.get(Kind::$kind, namespace, name)? {
@@ -62,15 +73,7 @@ macro_rules! typed {
                 _ => None,
             }
         }
-
-        $(#[$all_doc])*
-        pub fn $all(&self) -> impl Iterator<Item = &$kind> {
-            self.all(Kind::$kind).filter_map(|resource| match resource {
-                Resource::$kind(object) => Some(object),
-                _ => None,
-            })
-        }
-    };
+    )+};
 }
 
 impl ClusterObjects {
@@ -136,54 +139,21 @@ impl ClusterObjects {
         }
     }
 
-    /// Every mesh.
-    pub fn meshes(&self) -> impl Iterator<Item = &Mesh> {
-        self.all(Kind::Mesh).filter_map(|resource| match resource {
-            Resource::Mesh(mesh) => Some(mesh),
-            _ => None,
-        })
+    named! {
+        /// A virtual node.
+        virtual_node: VirtualNode;
+        /// A virtual gateway.
+        virtual_gateway: VirtualGateway;
     }
 
-    typed!(
-        /// A virtual node.
-        virtual_node,
+    of_kind! {
+        /// Every mesh.
+        meshes: Mesh;
         /// Every virtual node.
-        virtual_nodes,
-        VirtualNode
-    );
-    typed!(
-        /// A virtual router.
-        virtual_router,
-        /// Every virtual router.
-        virtual_routers,
-        VirtualRouter
-    );
-    typed!(
-        /// A virtual service.
-        virtual_service,
+        virtual_nodes: VirtualNode;
         /// Every virtual service.
-        virtual_services,
-        VirtualService
-    );
-    typed!(
-        /// A virtual gateway.
-        virtual_gateway,
+        virtual_services: VirtualService;
         /// Every virtual gateway.
-        virtual_gateways,
-        VirtualGateway
-    );
-    typed!(
-        /// A gateway route.
-        gateway_route,
-        /// Every gateway route.
-        gateway_routes,
-        GatewayRoute
-    );
-    typed!(
-        /// A backend group.
-        backend_group,
-        /// Every backend group.
-        backend_groups,
-        BackendGroup
-    );
+        virtual_gateways: VirtualGateway;
+    }
 }

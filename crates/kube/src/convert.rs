@@ -15,16 +15,16 @@ use crate::cluster::ClusterObjects;
 use crate::crd::{Resource, VirtualRouter};
 use crate::{FieldPath, Violation};
 
-pub use references::ReferenceError;
+pub use references::{ReferenceError, TargetProblem};
 
 use references::Resolver;
 
-/// What an object asks of the mesh model.
+/// The resources of the mesh model for one object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Converted {
     /// The account that owns the mesh, when the Mesh object names one.
     pub mesh_owner: Option<String>,
-    /// The resource itself.
+    /// The resource of the object.
     pub resource: Item,
     /// The routes of a virtual router, by name; all that it has. Empty for every other kind.
     pub routes: Vec<Item>,
@@ -35,7 +35,7 @@ pub struct Converted {
 pub struct Item {
     /// Mesh, kind, parent and name.
     pub key: ResourceKey,
-    /// Its spec; of the same kind as the key.
+    /// The spec, of the same kind as the key.
     pub spec: Spec,
 }
 
@@ -49,7 +49,7 @@ pub enum ConvertError {
         field: FieldPath,
     },
     /// A reference leads nowhere. When the target is missing it may still come; see
-    /// [`ReferenceError::Missing`].
+    /// [`TargetProblem::Missing`].
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// The spec breaks a rule that admission checks.
@@ -64,13 +64,13 @@ impl ConvertError {
             Self::NotAdmitted { field } => {
                 Violation::new(field.clone(), "is not set; the object was not admitted")
             }
-            Self::Reference(error) => Violation::new(error.field().clone(), error.reason()),
+            Self::Reference(error) => Violation::new(error.field.clone(), error.message()),
             Self::Spec(denial) => denial.clone(),
         }
     }
 }
 
-/// Converts an admitted object. A backend group gives `None`: it lives on in the nodes that name it.
+/// Converts an admitted object. A backend group gives `None`: its services become backends of the nodes that name it.
 ///
 /// # Errors
 /// The object was not admitted, or something it refers to is missing, is in another mesh, or is named by an ARN

@@ -8,9 +8,9 @@
 mod backend_group;
 mod gateway_route;
 mod mesh;
+mod object;
 mod one_of;
 mod references;
-mod resource;
 mod virtual_gateway;
 mod virtual_node;
 mod virtual_router;
@@ -19,12 +19,12 @@ mod virtual_service;
 pub use backend_group::{BackendGroup, BackendGroupSpec};
 pub use gateway_route::{GatewayRoute, GatewayRouteSpec};
 pub use mesh::{Mesh, MeshSpec};
+pub use object::{Kind, MeshRef, Object, Resource, VirtualGatewayRef};
 pub use one_of::OneOf;
 pub use references::{
     AcmCertificate, AcmTrust, GatewayRouteVirtualService, NoIpPreference, Reference, Refs,
     VirtualNodeProvider, VirtualRouterProvider, VirtualServiceBackend, WeightedTarget,
 };
-pub use resource::{Kind, MeshRef, Object, Resource, VirtualGatewayRef};
 pub use virtual_gateway::{VirtualGateway, VirtualGatewaySpec};
 pub use virtual_node::{VirtualNode, VirtualNodeSpec};
 pub use virtual_router::{Route, VirtualRouter, VirtualRouterSpec};

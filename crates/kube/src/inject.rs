@@ -19,11 +19,12 @@ use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodReadin
 pub use config::{
     InjectConfig, Resources, Statsd, Tracing, XrayDaemon, default_pre_stop, default_sidecar_probe,
 };
-pub use workload::{Workload, WorkloadKind, workload_of};
+pub use workload::{Workload, workload_of};
 
 use crate::Violation;
 use crate::cluster::ClusterObjects;
-use crate::selector::Labels;
+use crate::crd::Kind;
+use crate::selector::{self, Labels};
 
 /// Annotation of a pod and label of a namespace that switches injection: `enabled` or `disabled`.
 pub const SWITCH: &str = "appmesh.k8s.aws/sidecarInjectorWebhook";
@@ -42,16 +43,16 @@ pub const EGRESS_PORT: u16 = 15001;
 /// The pod condition that says that the registry hands out the pod's address.
 pub const CLOUD_MAP_GATE: &str = "conditions.appmesh.k8s.aws/aws-cloudmap-healthy";
 
-/// The result of injecting a pod.
+/// The outcome of the injection of a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Injection {
-    /// Nothing: the pod stays outside the mesh.
+    /// The pod stays outside the mesh.
     Untouched(NotInjected),
-    /// It is part of the mesh.
+    /// The pod is part of the mesh.
     Injected {
         /// The pod with its sidecar.
         pod: Box<Pod>,
-        /// Its virtual node or gateway.
+        /// The virtual node or gateway of the pod.
         workload: Workload,
     },
 }
@@ -91,23 +92,19 @@ pub fn inject(
         if !switch.eq_ignore_ascii_case("enabled") {
             return Ok(Injection::Untouched(NotInjected::NotSelected));
         }
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
         return Err(Violation::new(
             "metadata.labels",
             format!(
                 "sidecar injection is enabled, but no virtual node or gateway of namespace {namespace} selects a pod \
-                 labelled {{{}}}; apply one whose spec.podSelector does, or annotate the pod with {SWITCH}: disabled",
-                labels.join(", ")
+                 labelled {}; apply one whose spec.podSelector does, or annotate the pod with {SWITCH}: disabled",
+                selector::written(labels)
             ),
         ));
     };
     let mut pod = pod.clone();
     match workload.kind {
-        WorkloadKind::VirtualNode => virtual_node(&mut pod, &workload, namespace, objects, config)?,
-        WorkloadKind::VirtualGateway => virtual_gateway(&mut pod, &workload, config)?,
+        Kind::VirtualGateway => virtual_gateway(&mut pod, &workload, config)?,
+        _ => virtual_node(&mut pod, &workload, namespace, objects, config)?,
     }
     Ok(Injection::Injected {
         pod: Box::new(pod),
@@ -181,7 +178,7 @@ fn virtual_gateway(
     workload: &Workload,
     config: &InjectConfig,
 ) -> Result<(), Violation> {
-    sidecar::adopt(pod, workload, config)?;
+    sidecar::configure(pod, workload, config)?;
     xray::add(pod, config)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Text becomes typed objects ([`manifest`]), objects are defaulted and judged as the App Mesh webhooks
 //! judged them ([`admit`]), turned into specifications of the mesh model ([`convert`]), and pods get their
-//! sidecar ([`inject`]) and their place in the registry ([`register`]). The local runtime and a real
+//! sidecar ([`inject`]) and their instances in the registry ([`register`]). The local runtime and a real
 //! controller call the same functions, so they cannot disagree.
 //!
 //! Nothing here does I/O, waits, or reads a clock: no API server, no store, no files. Names, states and

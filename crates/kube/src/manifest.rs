@@ -2,13 +2,12 @@
 //!
 //! Reading is strict, because a field that is misspelt and silently dropped costs hours: what Kubernetes would
 //! prune is an error here, unless a public walkthrough carries it. All problems of all files are collected, so
-//! one run shows everything there is to mend.
+//! one run shows everything there is to fix.
 
 mod decode;
 mod kinds;
 mod object;
 mod problem;
-mod strays;
 mod workload;
 
 #[cfg(test)]
@@ -32,9 +31,9 @@ use crate::{FieldPath, Violation};
 /// One file.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its name, as error messages shall show it.
+    /// The name in error messages.
     pub name: String,
-    /// What is in it.
+    /// The content.
     pub text: String,
 }
 
@@ -57,7 +56,7 @@ pub enum Strictness {
     Strict,
     /// They are warnings.
     Warn,
-    /// They are dropped without a word.
+    /// They are dropped.
     Ignore,
 }
 
@@ -66,7 +65,7 @@ pub enum Strictness {
 pub struct Options {
     /// What happens to fields that no type has.
     pub strictness: Strictness,
-    /// How much is read.
+    /// Bounds on the text.
     pub limits: Limits,
     /// The namespace of namespaced objects that name none.
     pub namespace: String,
@@ -82,7 +81,7 @@ impl Default for Options {
     }
 }
 
-/// Where an object stands.
+/// The position of an object in its file.
 #[derive(Clone, Debug)]
 pub struct Origin {
     file: Arc<str>,
@@ -106,17 +105,17 @@ impl Origin {
     }
 }
 
-/// Something of a manifest, with where it stands.
+/// A part of a manifest with its position.
 #[derive(Clone, Debug)]
 pub struct Located<T> {
-    /// The thing.
+    /// The part.
     pub object: T,
-    /// Where it stands.
+    /// The position.
     pub origin: Origin,
 }
 
 impl Located<Value> {
-    /// The items of a list that is a member of this document, each with where it stands.
+    /// The items of a list that is a member of this document, each with its position.
     pub fn items(&self, member: &str) -> Vec<Located<Value>> {
         let items = self.object.get(member).and_then(Value::as_array);
         let items = items.into_iter().flatten().enumerate();
@@ -142,12 +141,12 @@ impl Located<Object> {
         title(&self.object)
     }
 
-    /// A denial of this object as an error with file and line.
-    pub fn problem(&self, denial: &Violation) -> Problem {
+    /// A violation of this object as an error with file and line.
+    pub fn problem(&self, violation: &Violation) -> Problem {
         self.at(
             Severity::Error,
-            denial.field.clone(),
-            denial.message.clone(),
+            violation.field.clone(),
+            violation.message.clone(),
         )
     }
 
@@ -170,17 +169,17 @@ fn title(object: &Object) -> String {
     }
 }
 
-/// What a set of files holds.
+/// The objects of a set of files.
 #[derive(Clone, Debug)]
 pub struct Manifests {
     /// The objects, in the order of files and documents.
     pub objects: Vec<Located<Object>>,
-    /// What is odd but does no harm.
+    /// Problems that do not keep the objects from being used.
     pub warnings: Vec<Problem>,
 }
 
 impl Manifests {
-    /// The objects in an order in which nothing is needed before it is there: namespaces, configuration,
+    /// The objects, each after those that it needs: namespaces, configuration,
     /// meshes, their members, services, and workloads last. Otherwise as written.
     pub fn into_apply_order(self) -> Vec<Located<Object>> {
         let mut objects = self.objects;
@@ -258,8 +257,8 @@ pub fn read(sources: &[Source], options: &Options) -> Result<Manifests, Problems
 }
 
 /// One object given twice. The same content is the same object, as for `kubectl apply`, and namespaces are put
-/// together from all their documents: repositories repeat both in each file. Different content is a slip of
-/// copying, of which `kubectl` would let the last one win.
+/// together from all their documents: repositories repeat both in each file. Different content is a mistake in
+/// copying, of which `kubectl` would use the last.
 fn merge_duplicates(
     objects: Vec<Located<Object>>,
     problems: &mut Vec<Problem>,
@@ -291,7 +290,10 @@ fn merge_duplicates(
     kept
 }
 
-/// Adds a second document of an object to the first; or says which field of it contradicts.
+/// Adds a second document of an object to the first.
+///
+/// # Errors
+/// The field that contradicts, and what of it does.
 fn merge(first: &mut Object, second: &Object) -> Result<(), (FieldPath, &'static str)> {
     if first == second {
         return Ok(());

@@ -32,18 +32,18 @@ const ZONE_LABELS: [&str; 2] = [
     "failure-domain.beta.kubernetes.io/zone",
 ];
 
-/// What a pod means to the registry.
+/// The state of a pod for the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodClass {
-    /// Nothing: it ends, has ended, or has no address yet.
+    /// Not registered: it ends, has ended, or has no address yet.
     Ignored,
-    /// It takes traffic.
+    /// Takes traffic.
     Ready,
-    /// It takes none now.
+    /// Takes none now.
     NotReady,
 }
 
-/// Classifies a pod. The condition `Ready` is not asked: it waits for the registry, which would wait for it.
+/// Classifies a pod. The condition `Ready` does not count: it waits for the registry, which would wait for it.
 pub fn classify(pod: &Pod) -> PodClass {
     let Some(status) = &pod.status else {
         return PodClass::Ignored;
@@ -76,11 +76,11 @@ pub fn classify(pod: &Pod) -> PodClass {
 pub struct Instance {
     /// The pod's address.
     pub id: String,
-    /// Its attributes.
+    /// The attributes, by name.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Whose instances are meant: names as the mesh API has them.
+/// The owner of instances, by its names in the mesh API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The mesh.
@@ -155,7 +155,7 @@ pub fn instance(
     Some(Instance { id, attributes })
 }
 
-/// What has to be done so that the registry agrees with the pods. Lists are sorted by id.
+/// The calls that make the registry agree with the pods. Lists are sorted by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Register these, with these attributes, [`INIT_HEALTH_STATUS`] included.

@@ -45,6 +45,15 @@ fn satisfies(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool {
     }
 }
 
+/// Labels for a message: `{app=front, tier=web}`.
+pub(crate) fn written(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
 /// Reports the expressions of `selector` that no label could be tested against.
 pub(crate) fn check(
     validator: &mut Validator,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Pod;
 use tombolo_kube::admit::{self, IpFamily};
 use tombolo_kube::cluster::ClusterObjects;
-use tombolo_kube::convert::{ConvertError, Converted, Item, ReferenceError, convert};
+use tombolo_kube::convert::{ConvertError, Converted, Item, TargetProblem, convert};
 use tombolo_kube::crd::{Kind, Resource};
 use tombolo_kube::inject::{InjectConfig, Injection, SWITCH, Tracing, XrayDaemon, inject};
 use tombolo_kube::manifest::{Located, Object, Options, Source, read};
@@ -147,7 +147,7 @@ impl Cluster {
         {
             match convert(resource, &self.objects) {
                 Ok(result) => converted.extend(result),
-                Err(ConvertError::Reference(error @ ReferenceError::Missing { .. })) => {
+                Err(ConvertError::Reference(error)) if error.problem == TargetProblem::Missing => {
                     waiting.push(format!("{} {}: {error}", resource.kind(), resource.name()));
                 }
                 Err(error) => panic!("{} {}: {error}", resource.kind(), resource.name()),

@@ -94,7 +94,7 @@ fn mesh_of<'a>(
             "metadata.namespace",
             format!(
                 "no mesh selects namespace {namespace}, labelled {}; create a Mesh whose spec.namespaceSelector does",
-                written(labels)
+                selector::written(labels)
             ),
         )),
         several => {
@@ -130,8 +130,8 @@ fn gateway_of<'a>(
             format!(
                 "no virtual gateway selects this route: its namespace {namespace} is labelled {}, the route {}; \
                  check spec.namespaceSelector and spec.gatewayRouteSelector of the gateway",
-                written(namespace_labels),
-                written(route_labels)
+                selector::written(namespace_labels),
+                selector::written(route_labels)
             ),
         )),
         several => {
@@ -156,12 +156,4 @@ fn key(gateway: &VirtualGateway) -> ObjectKey {
         metadata.namespace.clone().unwrap_or_default(),
         metadata.name.clone().unwrap_or_default(),
     )
-}
-
-fn written(labels: &Labels) -> String {
-    let pairs: Vec<String> = labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    format!("{{{}}}", pairs.join(", "))
 }

@@ -1,4 +1,5 @@
 use serde_json::{Value, json};
+use tombolo_document::{Limits, yaml};
 
 use super::*;
 use crate::testkit;
@@ -46,17 +47,9 @@ fn with_gateway() -> ClusterObjects {
     objects
 }
 
-fn http_gateway_route(http_route: Value) -> Value {
-    let mut route =
-        json!({"action": {"target": {"virtualService": {"virtualServiceRef": {"name": "s"}}}}});
-    for (key, value) in http_route.as_object().expect("a map") {
-        if key == "rewrite" {
-            route["action"]["rewrite"] = value.clone();
-        } else {
-            route[key] = value.clone();
-        }
-    }
-    json!({ "httpRoute": route })
+fn gateway_route() -> Value {
+    let target = json!({"virtualService": {"virtualServiceRef": {"name": "s"}}});
+    json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"target": target}}})
 }
 
 fn denied(kind: &str, spec: Value, objects: &ClusterObjects) -> String {
@@ -81,11 +74,7 @@ fn names_in_the_mesh_api_are_defaulted_by_kind() {
         ("VirtualRouter", json!({}), Some("x_shop")),
         ("VirtualService", json!({}), Some("x.shop")),
         ("VirtualGateway", json!({}), Some("x_shop")),
-        (
-            "GatewayRoute",
-            http_gateway_route(json!({"match": {"prefix": "/"}})),
-            Some("x_shop"),
-        ),
+        ("GatewayRoute", gateway_route(), Some("x_shop")),
         ("BackendGroup", json!({}), None),
     ] {
         let admitted =
@@ -131,9 +120,8 @@ fn membership_is_denied_unless_exactly_one_mesh_selects_the_namespace() {
 
 #[test]
 fn a_gateway_route_needs_exactly_one_gateway_of_its_own_mesh() {
-    let route = || http_gateway_route(json!({"match": {"prefix": "/"}}));
     let mut objects = cluster();
-    let message = denied("GatewayRoute", route(), &objects);
+    let message = denied("GatewayRoute", gateway_route(), &objects);
     assert!(
         message.contains("no virtual gateway selects this route"),
         "{message}"
@@ -141,7 +129,7 @@ fn a_gateway_route_needs_exactly_one_gateway_of_its_own_mesh() {
 
     objects.put(gateway("blind", json!({})));
     assert!(
-        denied("GatewayRoute", route(), &objects).contains("no virtual gateway"),
+        denied("GatewayRoute", gateway_route(), &objects).contains("no virtual gateway"),
         "an absent selector selects nothing"
     );
 
@@ -150,13 +138,13 @@ fn a_gateway_route_needs_exactly_one_gateway_of_its_own_mesh() {
         json!({"namespaceSelector": {}, "gatewayRouteSelector": {"matchLabels": {"a": "b"}}}),
     ));
     assert!(
-        denied("GatewayRoute", route(), &objects).contains("no virtual gateway"),
+        denied("GatewayRoute", gateway_route(), &objects).contains("no virtual gateway"),
         "the route is not labelled a=b"
     );
 
     objects.put(gateway("in", json!({"namespaceSelector": {}})));
     let admitted = create(
-        object("GatewayRoute", "x", json!({}), route()),
+        object("GatewayRoute", "x", json!({}), gateway_route()),
         &objects,
         IpFamily::V4,
     )
@@ -171,7 +159,7 @@ fn a_gateway_route_needs_exactly_one_gateway_of_its_own_mesh() {
     );
 
     objects.put(gateway("in2", json!({"namespaceSelector": {}})));
-    let message = denied("GatewayRoute", route(), &objects);
+    let message = denied("GatewayRoute", gateway_route(), &objects);
     assert!(
         message.contains("several virtual gateways select this route: shop/in, shop/in2"),
         "{message}"
@@ -186,7 +174,7 @@ fn a_gateway_route_needs_exactly_one_gateway_of_its_own_mesh() {
     let mut gateway = gateway;
     gateway.spec.mesh_ref.as_mut().expect("a member").name = "elsewhere".to_owned();
     foreign.put(Resource::VirtualGateway(gateway));
-    let message = denied("GatewayRoute", route(), &foreign);
+    let message = denied("GatewayRoute", gateway_route(), &foreign);
     assert!(
         message.contains("gateway shop/in that selects this route is in mesh elsewhere"),
         "{message}"
@@ -209,7 +197,7 @@ fn membership_written_by_hand_is_denied() {
             "{kind}: {message}"
         );
     }
-    let mut route = http_gateway_route(json!({"match": {"prefix": "/"}}));
+    let mut route = gateway_route();
     route["virtualGatewayRef"] = json!({"name": "in", "uid": "uid-in"});
     assert!(
         denied("GatewayRoute", route, &with_gateway())
@@ -219,230 +207,14 @@ fn membership_written_by_hand_is_denied() {
 
 #[test]
 fn each_rule_denies_with_its_field() {
-    let target = json!([{"virtualNodeRef": {"name": "n"}, "weight": 1}]);
-    let http = |route_match: Value| json!({"routes": [{"name": "r", "httpRoute": {"match": route_match, "action": {"weightedTargets": target}}}]});
-    let listener = |extra: Value| {
-        let mut listener = json!({"portMapping": {"port": 80, "protocol": "http"}});
-        for (key, value) in extra.as_object().expect("a map") {
-            listener[key] = value.clone();
-        }
-        json!({"listeners": [listener], "serviceDiscovery": {"dns": {"hostname": "x"}}})
-    };
-    let backend = |name: &str, namespace: Value| json!({"virtualService": {"virtualServiceRef": {"name": name, "namespace": namespace}}});
-    let arn = "arn:aws:appmesh:us-west-2:111122223333:mesh/m/virtualService/s";
-    let pools = json!({"http": {"maxConnections": 1}, "tcp": {"maxConnections": 1}});
-    let file = json!({"certificateChain": "/c", "privateKey": "/k"});
-    let acm_trust = json!({"trust": {"acm": {"certificateAuthorityARNs": ["arn"]}}});
-    let cases = [
-        (
-            "VirtualNode",
-            json!({"listeners": []}),
-            "spec.serviceDiscovery: is required",
-        ),
-        (
-            "VirtualNode",
-            json!({"backends": [backend("s", json!(null)), backend("s", json!("shop"))]}),
-            "spec.backends[1].virtualService: is the same as spec.backends[0]",
-        ),
-        (
-            "VirtualNode",
-            json!({"backends": [{"virtualService": {"virtualServiceARN": arn}}, {"virtualService": {"virtualServiceARN": arn}}]}),
-            "spec.backends[1].virtualService: is the same as",
-        ),
-        (
-            "VirtualNode",
-            json!({"backends": [{"virtualService": {}}]}),
-            "spec.backends[0].virtualService: needs virtualServiceRef or virtualServiceARN",
-        ),
-        (
-            "VirtualNode",
-            listener(json!({"connectionPool": pools})),
-            "spec.listeners[0].connectionPool: needs exactly one of",
-        ),
-        (
-            "VirtualNode",
-            listener(
-                json!({"healthCheck": {"intervalMillis": 1, "protocol": "http", "timeoutMillis": 2000, "healthyThreshold": 2, "unhealthyThreshold": 2}}),
-            ),
-            "spec.listeners[0].healthCheck.intervalMillis: 1 is out of range; it must be from 5000 to 300000",
-        ),
-        (
-            "VirtualNode",
-            listener(json!({"tls": {"mode": "STRICT", "certificate": {}}})),
-            "spec.listeners[0].tls.certificate: needs exactly one of acm, file, sds; none is given",
-        ),
-        (
-            "VirtualNode",
-            listener(
-                json!({"tls": {"mode": "STRICT", "certificate": {"file": file}, "validation": acm_trust}}),
-            ),
-            "spec.listeners[0].tls.validation.trust.acm: is not possible on a listener",
-        ),
-        (
-            "VirtualNode",
-            json!({"serviceDiscovery": {}}),
-            "spec.serviceDiscovery: needs exactly one of awsCloudMap, dns",
-        ),
-        (
-            "VirtualNode",
-            json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Is", "values": ["b"]}]}}),
-            "spec.podSelector.matchExpressions[0].operator: \"Is\" is not an operator",
-        ),
-        (
-            "VirtualNode",
-            json!({"logging": {"accessLog": {"file": {"path": "", "format": {"text": "a", "json": []}}}}}),
-            "spec.logging.accessLog.file.path: must not be empty; spec.logging.accessLog.file.format: needs exactly one of",
-        ),
-        (
-            "VirtualRouter",
-            json!({"listeners": []}),
-            "spec.listeners: has 0 items",
-        ),
-        (
-            "VirtualRouter",
-            json!({"routes": [{"name": "r"}]}),
-            "spec.routes[0]: needs exactly one of grpcRoute, httpRoute, http2Route, tcpRoute; none is given",
-        ),
-        (
-            "VirtualRouter",
-            json!({"routes": [{"name": "r", "tcpRoute": {"action": {"weightedTargets": target}}}, {"name": "r", "tcpRoute": {"action": {"weightedTargets": target}}}]}),
-            "spec.routes[1].name: \"r\" is the name of spec.routes[0] too",
-        ),
-        (
-            "VirtualRouter",
-            http(json!({})),
-            "spec.routes[0].httpRoute.match: needs exactly one of prefix, path; none",
-        ),
-        (
-            "VirtualRouter",
-            http(json!({"prefix": "/", "path": {"exact": "/a"}})),
-            "spec.routes[0].httpRoute.match: needs exactly one of prefix, path; 2",
-        ),
-        (
-            "VirtualRouter",
-            http(json!({"path": {}})),
-            "spec.routes[0].httpRoute.match.path: needs exactly one of exact, regex",
-        ),
-        (
-            "VirtualRouter",
-            http(json!({"prefix": "/", "headers": []})),
-            "spec.routes[0].httpRoute.match.headers: has 0 items; it must have 1 to 10",
-        ),
-        (
-            "VirtualRouter",
-            json!({"routes": [{"name": "r", "tcpRoute": {"action": {"weightedTargets": []}}}]}),
-            "weightedTargets: has 0 items; it must have 1 to 10",
-        ),
-        (
-            "VirtualRouter",
-            json!({"routes": [{"name": "r", "tcpRoute": {"action": {"weightedTargets": [
-                {"virtualNodeRef": {"name": "n"}, "weight": 60}, {"virtualNodeRef": {"name": "m"}, "weight": 41},
-            ]}}}]}),
-            "weightedTargets: the weights add up to 101",
-        ),
-        (
-            "VirtualRouter",
-            json!({"routes": [{"name": "r", "priority": 1001, "tcpRoute": {"action": {"weightedTargets": [{"virtualNodeRef": {"name": "n"}, "weight": 101}]}}}]}),
-            "weightedTargets[0].weight: 101 is out of range",
-        ),
-        (
-            "VirtualService",
-            json!({"provider": {}}),
-            "spec.provider: needs exactly one of virtualNode, virtualRouter",
-        ),
-        (
-            "VirtualGateway",
-            json!({"listeners": [{"portMapping": {"port": 80, "protocol": "tcp"}}]}),
-            "spec.listeners[0].portMapping.protocol: tcp is not possible on a gateway",
-        ),
-        (
-            "VirtualGateway",
-            json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}, "connectionPool": {"http": {"maxConnections": 1}, "grpc": {"maxRequests": 1}}}]}),
-            "spec.listeners[0].connectionPool: needs exactly one of",
-        ),
-        (
-            "GatewayRoute",
-            json!({}),
-            "spec: needs exactly one of grpcRoute, httpRoute, http2Route; none",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(json!({"match": {}})),
-            "spec.httpRoute.match: needs at least one of prefix, path and hostname",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(json!({"match": {"prefix": "/", "path": {"exact": "/a"}}})),
-            "spec.httpRoute.match: must not have both prefix and path",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(json!({"match": {"hostname": {}}})),
-            "spec.httpRoute.match.hostname: needs exactly one of exact, suffix",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(
-                json!({"match": {"prefix": "/", "headers": [{"name": "h", "match": {}}]}}),
-            ),
-            "spec.httpRoute.match.headers[0].match: needs exactly one of",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(
-                json!({"match": {"prefix": "/", "headers": [{"name": "h", "match": {"range": {"start": 2, "end": 2}}}]}}),
-            ),
-            "spec.httpRoute.match.headers[0].match.range: end must be greater than start; 2 is not",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(
-                json!({"match": {"prefix": "/", "headers": [{"name": "h"}], "queryParameters": [{"name": "q", "match": {}}]}}),
-            ),
-            "spec.httpRoute.match.queryParameters[0].match: needs exact",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(json!({"match": {"prefix": "/"}, "rewrite": {}})),
-            "spec.httpRoute.action.rewrite: is empty",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(
-                json!({"match": {"prefix": "/"}, "rewrite": {"prefix": {"value": "/a/"}, "path": {"exact": "/b"}}}),
-            ),
-            "spec.httpRoute.action.rewrite: must not have both prefix and path",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(
-                json!({"match": {"prefix": "/"}, "rewrite": {"prefix": {"value": "/a", "defaultPrefix": "ENABLED"}}}),
-            ),
-            "spec.httpRoute.action.rewrite.prefix: needs exactly one of defaultPrefix, value; 2 are given; spec.httpRoute.action.rewrite.prefix.value: \"/a\" must start and end with /",
-        ),
-        (
-            "GatewayRoute",
-            http_gateway_route(json!({"match": {"prefix": "a"}})),
-            "spec.httpRoute.match.prefix: \"a\" must start with /",
-        ),
-        (
-            "GatewayRoute",
-            json!({"grpcRoute": {"match": {}, "action": {"target": {"virtualService": {"virtualServiceRef": {"name": "s"}}}}}}),
-            "spec.grpcRoute.match: needs serviceName or hostname",
-        ),
-        (
-            "GatewayRoute",
-            json!({"grpcRoute": {"match": {"serviceName": "a.B", "metadata": [{"name": "k", "match": {"exact": "a", "prefix": "b"}}]}, "action": {"target": {"virtualService": {"virtualServiceRef": {"name": "s"}}}}}}),
-            "spec.grpcRoute.match.metadata[0].match: needs exactly one of exact, prefix, regex, suffix, range; 2 are given",
-        ),
-    ];
+    let (documents, error) = yaml::read(include_str!("denied.yaml"), &Limits::default());
+    assert_eq!(error, None);
     let objects = with_gateway();
-    for (kind, spec, expected) in cases {
-        let message = denied(kind, spec.clone(), &objects);
-        assert!(
-            message.contains(expected),
-            "{kind} {spec}\nexpected {expected}\n     got {message}"
-        );
+    let cases = documents[0].value.as_array().expect("a list");
+    for case in cases {
+        let text = |key: &str| case[key].as_str().expect("text");
+        let message = denied(text("kind"), case["spec"].clone(), &objects);
+        assert!(message.contains(text("denial")), "{case}\n got {message}");
     }
 }
 
@@ -482,10 +254,7 @@ fn applying_the_same_manifest_again_changes_nothing() {
             "VirtualNode",
             json!({"serviceDiscovery": {"awsCloudMap": {"namespaceName": "n", "serviceName": "s"}}}),
         ),
-        (
-            "GatewayRoute",
-            http_gateway_route(json!({"match": {"prefix": "/"}})),
-        ),
+        ("GatewayRoute", gateway_route()),
         ("BackendGroup", json!({})),
     ] {
         let written = object(kind, "x", json!({}), spec);
@@ -501,7 +270,7 @@ fn what_cannot_change_is_denied_by_field() {
     let cloud_map =
         |service: &str| json!({"awsCloudMap": {"namespaceName": "n", "serviceName": service}});
     let route = |reference: Value| {
-        let mut route = http_gateway_route(json!({"match": {"prefix": "/"}}));
+        let mut route = gateway_route();
         route["virtualGatewayRef"] = reference;
         route
     };

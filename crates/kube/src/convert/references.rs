@@ -14,90 +14,86 @@ use crate::crd::{
 };
 use crate::{FieldPath, Violation};
 
-/// Why a reference leads nowhere.
+/// A reference that has no target which can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReferenceError {
-    /// The target is not there, or not admitted yet. Try again when it is.
-    #[error("{field}: {kind} {target} is not there; create it, or correct the reference")]
-    Missing {
-        /// The field that refers.
-        field: FieldPath,
-        /// Kind of the target.
-        kind: Kind,
-        /// Namespace and name of the target.
-        target: ObjectKey,
-    },
-    /// The target is in another mesh.
-    #[error(
-        "{field}: {kind} {target} is in mesh {theirs}, this object in mesh {ours}; both must share one mesh"
-    )]
+#[error("{field}: {}", self.message())]
+pub struct ReferenceError {
+    /// The field that refers.
+    pub field: FieldPath,
+    /// Kind of the target.
+    pub kind: Kind,
+    /// Namespace and name of the target.
+    pub target: ObjectKey,
+    /// What is wrong with the target.
+    pub problem: TargetProblem,
+}
+
+/// See [`ReferenceError`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetProblem {
+    /// It does not exist, or is not admitted yet. Try again when it is.
+    Missing,
+    /// It is in another mesh.
     OtherMesh {
-        /// The field that refers.
-        field: FieldPath,
-        /// Kind of the target.
-        kind: Kind,
-        /// Namespace and name of the target.
-        target: ObjectKey,
         /// Mesh of the target.
         theirs: Box<str>,
         /// Mesh of the referrer.
         ours: Box<str>,
     },
-    /// The target was deleted and created anew since the referrer was admitted.
-    #[error(
-        "{field}: {kind} {target} was recreated since this object was admitted; delete this object and create it anew"
-    )]
-    Recreated {
-        /// The field that refers.
-        field: FieldPath,
-        /// Kind of the target.
-        kind: Kind,
-        /// Namespace and name of the target.
-        target: ObjectKey,
-    },
+    /// It was deleted and created anew since the referrer was admitted.
+    Recreated,
 }
 
 impl ReferenceError {
-    /// The field that refers.
-    pub fn field(&self) -> &FieldPath {
-        match self {
-            Self::Missing { field, .. }
-            | Self::OtherMesh { field, .. }
-            | Self::Recreated { field, .. } => field,
+    fn new(
+        field: FieldPath,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        problem: TargetProblem,
+    ) -> Self {
+        Self {
+            field,
+            kind,
+            target: ObjectKey::new(namespace, name),
+            problem,
         }
     }
 
     /// The message without the field.
-    pub(super) fn reason(&self) -> String {
-        let message = self.to_string();
-        let prefix = format!("{}: ", self.field());
-        message
-            .strip_prefix(&prefix)
-            .map_or(message.clone(), str::to_owned)
+    pub(super) fn message(&self) -> String {
+        let (kind, target) = (self.kind, &self.target);
+        match &self.problem {
+            TargetProblem::Missing => {
+                format!("{kind} {target} is not there; create it, or correct the reference")
+            }
+            TargetProblem::OtherMesh { theirs, ours } => format!(
+                "{kind} {target} is in mesh {theirs}, this object in mesh {ours}; both must share one mesh"
+            ),
+            TargetProblem::Recreated => format!(
+                "{kind} {target} was recreated since this object was admitted; delete this object and create it anew"
+            ),
+        }
     }
 }
 
-/// The mesh that an object was admitted into. An empty uid is not compared: the local runtime has none.
+/// The mesh that an object was admitted into.
 pub(super) fn mesh<'a>(
     mesh_ref: &MeshRef,
     objects: &'a ClusterObjects,
 ) -> Result<&'a Mesh, ReferenceError> {
-    let field = || FieldPath::from("spec.meshRef");
-    let target = || ObjectKey::new("", mesh_ref.name.clone());
-    let mesh = objects.mesh(&mesh_ref.name);
-    let mesh = mesh.ok_or_else(|| ReferenceError::Missing {
-        field: field(),
-        kind: Kind::Mesh,
-        target: target(),
-    })?;
-    if is_same(&mesh_ref.uid, mesh.metadata.uid.as_deref()) {
-        Ok(mesh)
-    } else {
-        Err(ReferenceError::Recreated {
-            field: field(),
-            kind: Kind::Mesh,
-            target: target(),
-        })
+    let MeshRef { name, uid } = mesh_ref;
+    let mesh = objects.mesh(name);
+    let found = mesh.map(|mesh| mesh.metadata.uid.as_deref());
+    match (mesh, problem_of(uid, found)) {
+        (Some(mesh), None) => Ok(mesh),
+        (_, problem) => Err(ReferenceError::new(
+            "spec.meshRef".into(),
+            Kind::Mesh,
+            "",
+            name,
+            problem.unwrap_or(TargetProblem::Missing),
+        )),
     }
 }
 
@@ -107,29 +103,32 @@ pub(super) fn gateway(
     own_namespace: &str,
     objects: &ClusterObjects,
 ) -> Result<String, ReferenceError> {
-    let field = || FieldPath::from("spec.virtualGatewayRef");
     let namespace = gateway_ref.namespace.as_deref().unwrap_or(own_namespace);
-    let target = || ObjectKey::new(namespace, gateway_ref.name.clone());
-    let missing = || ReferenceError::Missing {
-        field: field(),
-        kind: Kind::VirtualGateway,
-        target: target(),
-    };
-    let gateway = objects
-        .virtual_gateway(namespace, &gateway_ref.name)
-        .ok_or_else(missing)?;
-    if !is_same(&gateway_ref.uid, gateway.metadata.uid.as_deref()) {
-        return Err(ReferenceError::Recreated {
-            field: field(),
-            kind: Kind::VirtualGateway,
-            target: target(),
-        });
+    let gateway = objects.virtual_gateway(namespace, &gateway_ref.name);
+    let found = gateway.map(|gateway| gateway.metadata.uid.as_deref());
+    let name = gateway.and_then(|gateway| gateway.spec.aws_name.clone());
+    match (name, problem_of(&gateway_ref.uid, found)) {
+        (Some(name), None) => Ok(name),
+        (_, problem) => Err(ReferenceError::new(
+            "spec.virtualGatewayRef".into(),
+            Kind::VirtualGateway,
+            namespace,
+            &gateway_ref.name,
+            problem.unwrap_or(TargetProblem::Missing),
+        )),
     }
-    gateway.spec.aws_name.clone().ok_or_else(missing)
 }
 
-fn is_same(recorded: &str, uid: Option<&str>) -> bool {
-    recorded.is_empty() || uid.is_none_or(|uid| uid == recorded)
+/// Compares the uid that was recorded at admission with that of the object that was found. An empty uid is not
+/// compared: the local runtime has none.
+fn problem_of(recorded: &str, found: Option<Option<&str>>) -> Option<TargetProblem> {
+    match found {
+        None => Some(TargetProblem::Missing),
+        Some(Some(uid)) if !recorded.is_empty() && uid != recorded => {
+            Some(TargetProblem::Recreated)
+        }
+        Some(_) => None,
+    }
 }
 
 /// Resolves the references of one object.
@@ -278,14 +277,9 @@ impl<'a> Resolver<'a> {
         name: &str,
     ) -> Result<String, ReferenceError> {
         let target = self.find(at, kind, namespace, name)?;
-        target
-            .aws_name()
-            .map(str::to_owned)
-            .ok_or_else(|| ReferenceError::Missing {
-                field: at.clone(),
-                kind,
-                target: ObjectKey::new(namespace, name),
-            })
+        target.aws_name().map(str::to_owned).ok_or_else(|| {
+            ReferenceError::new(at.clone(), kind, namespace, name, TargetProblem::Missing)
+        })
     }
 
     /// An object of the referrer's mesh.
@@ -296,26 +290,23 @@ impl<'a> Resolver<'a> {
         namespace: &str,
         name: &str,
     ) -> Result<&'a Resource, ReferenceError> {
-        let key = || ObjectKey::new(namespace, name);
-        let Some(target) = self.objects.get(kind, namespace, name) else {
-            return Err(ReferenceError::Missing {
-                field: at.clone(),
-                kind,
-                target: key(),
-            });
-        };
-        if target.mesh_ref() == self.mesh {
-            return Ok(target);
-        }
         let mesh = |mesh_ref: Option<&MeshRef>| {
-            mesh_ref.map_or_else(|| "(none)".to_owned(), |mesh| mesh.name.clone())
+            mesh_ref.map_or("(none)", |mesh| mesh.name.as_str()).into()
         };
-        Err(ReferenceError::OtherMesh {
-            field: at.clone(),
+        let problem = match self.objects.get(kind, namespace, name) {
+            Some(target) if target.mesh_ref() == self.mesh => return Ok(target),
+            Some(target) => TargetProblem::OtherMesh {
+                theirs: mesh(target.mesh_ref()),
+                ours: mesh(self.mesh),
+            },
+            None => TargetProblem::Missing,
+        };
+        Err(ReferenceError::new(
+            at.clone(),
             kind,
-            target: key(),
-            theirs: mesh(target.mesh_ref()).into(),
-            ours: mesh(self.mesh).into(),
-        })
+            namespace,
+            name,
+            problem,
+        ))
     }
 }

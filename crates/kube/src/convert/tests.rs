@@ -338,23 +338,13 @@ fn a_mesh_that_was_recreated_is_not_taken_for_the_old_one() {
     let mut mesh = objects.mesh("demo").expect("a mesh").clone();
     mesh.metadata.uid = Some("another".to_owned());
     objects.put(Resource::Mesh(mesh));
-    let error = convert(&node, &objects).expect_err("another mesh");
-    assert!(
-        matches!(
-            error,
-            ConvertError::Reference(ReferenceError::Recreated { .. })
-        ),
-        "{error}"
-    );
+    let problem = |objects: &ClusterObjects| match convert(&node, objects) {
+        Err(ConvertError::Reference(error)) => error.problem,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(problem(&objects), TargetProblem::Recreated);
     objects.remove(Kind::Mesh, "", "demo");
-    let error = convert(&node, &objects).expect_err("no mesh");
-    assert!(
-        matches!(
-            error,
-            ConvertError::Reference(ReferenceError::Missing { .. })
-        ),
-        "{error}"
-    );
+    assert_eq!(problem(&objects), TargetProblem::Missing);
 }
 
 #[test]

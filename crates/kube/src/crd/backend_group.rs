@@ -1,27 +1,19 @@
 //! `BackendGroup`: virtual services that nodes can call as one.
 
-use serde::{Deserialize, Serialize};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::{MeshRef, Object, Reference};
+use super::object::kind;
+use super::{MeshRef, Reference};
 
-/// A list of virtual services that nodes refer to by one name.
-pub type BackendGroup = Object<BackendGroupSpec>;
-
-/// What a backend group is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackendGroupSpec {
-    /// Its members. The key is written in lower case throughout.
-    #[serde(
-        rename = "virtualservices",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub virtual_services: Option<Vec<Reference>>,
-    /// Its mesh; written at admission.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mesh_ref: Option<MeshRef>,
+kind! {
+    /// A list of virtual services that nodes refer to by one name.
+    BackendGroup(BackendGroupSpec) {
+        /// The members. The key is in lower case throughout.
+        #[serde(rename = "virtualservices")]
+        virtual_services: Vec<Reference>,
+        /// The mesh; written at admission.
+        mesh_ref: MeshRef,
+    }
 }
 
 impl Validate for BackendGroupSpec {

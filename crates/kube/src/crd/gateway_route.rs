@@ -1,40 +1,30 @@
 //! `GatewayRoute`: what a gateway does with a request that enters.
 
-use serde::{Deserialize, Serialize};
 use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::gateway_route::{GrpcGatewayRoute, HttpGatewayRoute};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::{MeshRef, Object, Refs, VirtualGatewayRef};
+use super::object::kind;
+use super::{MeshRef, Refs, VirtualGatewayRef};
 
-/// A route from a gateway to a virtual service.
-pub type GatewayRoute = Object<GatewayRouteSpec>;
-
-/// What a gateway route is. Exactly one of the three types.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayRouteSpec {
-    /// Name in the mesh API; by default `<name>_<namespace>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws_name: Option<String>,
-    /// 0 to 1000; the lowest is tried first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<u32>,
-    /// For gRPC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grpc_route: Option<GrpcGatewayRoute<Refs>>,
-    /// For HTTP/1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_route: Option<HttpGatewayRoute<Refs>>,
-    /// For HTTP/2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http2_route: Option<HttpGatewayRoute<Refs>>,
-    /// Its gateway; written at admission.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub virtual_gateway_ref: Option<VirtualGatewayRef>,
-    /// Its mesh; written at admission.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mesh_ref: Option<MeshRef>,
+kind! {
+    /// A route from a gateway to a virtual service.
+    GatewayRoute(GatewayRouteSpec) {
+        /// Name in the mesh API; by default `<name>_<namespace>`.
+        aws_name: String,
+        /// 0 to 1000; the lowest is tried first.
+        priority: u32,
+        /// For gRPC.
+        grpc_route: GrpcGatewayRoute<Refs>,
+        /// For HTTP/1.
+        http_route: HttpGatewayRoute<Refs>,
+        /// For HTTP/2.
+        http2_route: HttpGatewayRoute<Refs>,
+        /// The gateway; written at admission.
+        virtual_gateway_ref: VirtualGatewayRef,
+        /// The mesh; written at admission.
+        mesh_ref: MeshRef,
+    }
 }
 
 impl GatewayRouteSpec {

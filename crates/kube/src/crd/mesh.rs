@@ -1,37 +1,28 @@
 //! `Mesh`: the boundary inside which names are shared.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use serde::{Deserialize, Serialize};
 
 use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::mesh::{EgressFilter, MeshServiceDiscovery};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::Object;
+use super::object::kind;
 use crate::selector;
 
-/// A mesh. Namespaces that its selector selects are inside.
-pub type Mesh = Object<MeshSpec>;
-
-/// What a mesh is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MeshSpec {
-    /// Name in the mesh API; by default the object's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws_name: Option<String>,
-    /// Which namespaces are inside. Absent selects none, `{}` selects all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace_selector: Option<LabelSelector>,
-    /// What happens to traffic to destinations outside the mesh.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub egress_filter: Option<EgressFilter>,
-    /// Account that owns the mesh, when it is shared from another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mesh_owner: Option<String>,
-    /// Address family preference of every node in the mesh.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mesh_service_discovery: Option<MeshServiceDiscovery>,
+kind! {
+    /// A mesh. Namespaces that its selector selects are inside.
+    Mesh(MeshSpec) {
+        /// Name in the mesh API; by default the object's own.
+        aws_name: String,
+        /// Which namespaces are inside. Absent selects none, `{}` selects all.
+        namespace_selector: LabelSelector,
+        /// What happens to traffic to destinations outside the mesh.
+        egress_filter: EgressFilter,
+        /// Account that owns the mesh, when it is shared from another one.
+        mesh_owner: String,
+        /// Address family preference of every node in the mesh.
+        mesh_service_discovery: MeshServiceDiscovery,
+    }
 }
 
 impl MeshSpec {

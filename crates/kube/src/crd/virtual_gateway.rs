@@ -1,7 +1,6 @@
 //! `VirtualGateway`: where traffic enters the mesh.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use serde::{Deserialize, Serialize};
 
 use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::logging::Logging;
@@ -9,40 +8,30 @@ use tombolo_model::appmesh::spec::tls::BackendDefaults;
 use tombolo_model::appmesh::spec::virtual_gateway::VirtualGatewayListener;
 use tombolo_model::validation::{Validate, Validator};
 
-use super::{MeshRef, Object, Refs};
+use super::object::kind;
+use super::{MeshRef, Refs};
 use crate::selector;
 
-/// A gateway: the pods that its selector selects run a proxy of their own.
-pub type VirtualGateway = Object<VirtualGatewaySpec>;
-
-/// What a virtual gateway is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualGatewaySpec {
-    /// Name in the mesh API; by default `<name>_<namespace>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws_name: Option<String>,
-    /// Namespaces whose gateway routes belong to it. Absent selects none, its own included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace_selector: Option<LabelSelector>,
-    /// Which pods of its namespace it is. Absent selects none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_selector: Option<LabelSelector>,
-    /// Which gateway routes belong to it. Absent selects all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway_route_selector: Option<LabelSelector>,
-    /// What it serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listeners: Option<Vec<VirtualGatewayListener<Refs>>>,
-    /// What its proxy logs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging<Refs>>,
-    /// How it calls.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_defaults: Option<BackendDefaults<Refs>>,
-    /// Its mesh; written at admission.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mesh_ref: Option<MeshRef>,
+kind! {
+    /// A gateway: the pods that its selector selects run a proxy of their own.
+    VirtualGateway(VirtualGatewaySpec) {
+        /// Name in the mesh API; by default `<name>_<namespace>`.
+        aws_name: String,
+        /// Namespaces whose gateway routes belong to it. Absent selects none, its own included.
+        namespace_selector: LabelSelector,
+        /// Which pods of its namespace it is. Absent selects none.
+        pod_selector: LabelSelector,
+        /// Which gateway routes belong to it. Absent selects all.
+        gateway_route_selector: LabelSelector,
+        /// The ports that it serves.
+        listeners: Vec<VirtualGatewayListener<Refs>>,
+        /// The access log of its proxy.
+        logging: Logging<Refs>,
+        /// The client policy of its backends.
+        backend_defaults: BackendDefaults<Refs>,
+        /// The mesh; written at admission.
+        mesh_ref: MeshRef,
+    }
 }
 
 impl VirtualGatewaySpec {

@@ -1,7 +1,6 @@
 //! `VirtualNode`: a workload, how it is found, and whom it calls.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use serde::{Deserialize, Serialize};
 use tombolo_model::appmesh::spec::logging::Logging;
 use tombolo_model::appmesh::spec::tls::BackendDefaults;
 use tombolo_model::appmesh::spec::virtual_node::{
@@ -10,43 +9,32 @@ use tombolo_model::appmesh::spec::virtual_node::{
 use tombolo_model::appmesh::spec::{self, UnionOf};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::{MeshRef, Object, OneOf, Reference, Refs};
+use super::object::kind;
+use super::{MeshRef, OneOf, Reference, Refs};
 use crate::selector;
 
-/// A workload of the mesh: the pods that its selector selects.
-pub type VirtualNode = Object<VirtualNodeSpec>;
-
-/// What a virtual node is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualNodeSpec {
-    /// Name in the mesh API; by default `<name>_<namespace>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws_name: Option<String>,
-    /// Which pods of the namespace it is. Absent selects none, `{}` all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_selector: Option<LabelSelector>,
-    /// What it serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listeners: Option<Vec<Listener<Refs>>>,
-    /// How others find it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_discovery: Option<OneOf<ServiceDiscovery<Refs>>>,
-    /// Whom it calls.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backends: Option<Vec<OneOf<Backend<Refs>>>>,
-    /// Whom it calls, by group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_groups: Option<Vec<Reference>>,
-    /// How it calls, unless a backend says otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_defaults: Option<BackendDefaults<Refs>>,
-    /// What its proxy logs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging<Refs>>,
-    /// Its mesh; written at admission.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mesh_ref: Option<MeshRef>,
+kind! {
+    /// A workload of the mesh: the pods that its selector selects.
+    VirtualNode(VirtualNodeSpec) {
+        /// Name in the mesh API; by default `<name>_<namespace>`.
+        aws_name: String,
+        /// Which pods of the namespace it is. Absent selects none, `{}` all.
+        pod_selector: LabelSelector,
+        /// The ports that it serves.
+        listeners: Vec<Listener<Refs>>,
+        /// Where clients find its endpoints.
+        service_discovery: OneOf<ServiceDiscovery<Refs>>,
+        /// The virtual services that it calls.
+        backends: Vec<OneOf<Backend<Refs>>>,
+        /// Groups of virtual services that it calls.
+        backend_groups: Vec<Reference>,
+        /// The client policy of backends that have none.
+        backend_defaults: BackendDefaults<Refs>,
+        /// The access log of its proxy.
+        logging: Logging<Refs>,
+        /// The mesh; written at admission.
+        mesh_ref: MeshRef,
+    }
 }
 
 impl VirtualNodeSpec {

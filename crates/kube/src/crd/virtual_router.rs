@@ -8,27 +8,21 @@ use tombolo_model::appmesh::spec::virtual_router::VirtualRouterListener;
 use tombolo_model::appmesh::spec::{self, RouteSpec};
 use tombolo_model::validation::{Validate, Validator};
 
-use super::{MeshRef, Object, Refs};
+use super::object::kind;
+use super::{MeshRef, Refs};
 
-/// A router with all of its routes.
-pub type VirtualRouter = Object<VirtualRouterSpec>;
-
-/// What a virtual router is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualRouterSpec {
-    /// Name in the mesh API; by default `<name>_<namespace>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws_name: Option<String>,
-    /// The ports clients dial.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listeners: Option<Vec<VirtualRouterListener>>,
-    /// The routes; all that the router has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub routes: Option<Vec<Route>>,
-    /// Its mesh; written at admission.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mesh_ref: Option<MeshRef>,
+kind! {
+    /// A router with all of its routes.
+    VirtualRouter(VirtualRouterSpec) {
+        /// Name in the mesh API; by default `<name>_<namespace>`.
+        aws_name: String,
+        /// The ports clients dial.
+        listeners: Vec<VirtualRouterListener>,
+        /// The routes; all that the router has.
+        routes: Vec<Route>,
+        /// The mesh; written at admission.
+        mesh_ref: MeshRef,
+    }
 }
 
 impl VirtualRouterSpec {

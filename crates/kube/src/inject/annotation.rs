@@ -28,8 +28,8 @@ pub(super) const SIDECAR_ENV_JSON: &str = "appmesh.k8s.aws/sidecarEnvJson";
 pub(super) const SKIP_IMAGE_OVERRIDE: &str = "appmesh.k8s.aws/virtualGatewaySkipImageOverride";
 pub(super) const XRAY_CONFIG_MOUNT: &str = "appmesh.k8s.aws/xrayAgentConfigMount";
 
-/// Most variables or mounts that one annotation may add.
-const MOST: usize = 256;
+/// Variables or mounts that one annotation may add.
+const MAX_ENTRIES: usize = 256;
 
 /// The value of an annotation.
 pub(super) fn get<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
@@ -45,7 +45,7 @@ pub(super) fn is(pod: &Pod, name: &str, value: &str) -> bool {
     get(pod, name).is_some_and(|text| text.eq_ignore_ascii_case(value))
 }
 
-/// A denial of one annotation.
+/// A violation of one annotation.
 pub(super) fn deny(name: &str, message: impl Into<String>) -> Violation {
     Violation::new(
         FieldPath::from("metadata.annotations").field(name.to_owned()),
@@ -77,7 +77,7 @@ pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Vio
             }
         }
     }
-    few(name, mounts.len())?;
+    check_count(name, mounts.len())?;
     Ok(mounts)
 }
 
@@ -119,15 +119,15 @@ pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Violati
             variables.insert(name, value);
         }
     }
-    few(SIDECAR_ENV, variables.len())?;
+    check_count(SIDECAR_ENV, variables.len())?;
     Ok(variables)
 }
 
-fn few(name: &str, count: usize) -> Result<(), Violation> {
-    if count > MOST {
+fn check_count(name: &str, count: usize) -> Result<(), Violation> {
+    if count > MAX_ENTRIES {
         return Err(deny(
             name,
-            format!("has {count} entries; at most {MOST} are taken"),
+            format!("has {count} entries; at most {MAX_ENTRIES} are taken"),
         ));
     }
     Ok(())

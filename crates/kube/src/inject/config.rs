@@ -1,8 +1,8 @@
-//! What an operator decides about injection.
+//! The operator's settings of injection.
 
 use k8s_openapi::api::core::v1::{ExecAction, LifecycleHandler, Probe};
 
-/// What an operator decides about injection. The defaults are those of the original controller, except for the
+/// The operator's settings of injection. The defaults are those of the original controller, except for the
 /// images, which have none.
 #[derive(Clone, Debug)]
 pub struct InjectConfig {
@@ -14,7 +14,7 @@ pub struct InjectConfig {
     pub region: String,
     /// Account of this control plane. A mesh of another owner is named with it.
     pub account_id: String,
-    /// Where proxies get their configuration, as `host:port`. `None` leaves it to the image.
+    /// The xDS server, as `host:port`. `None` leaves it to the image.
     pub xds_endpoint: Option<String>,
     /// The proxy's admin port.
     pub admin_port: u16,
@@ -30,12 +30,12 @@ pub struct InjectConfig {
     pub dual_stack_endpoint: bool,
     /// Whether the proxy uses FIPS endpoints.
     pub fips_endpoint: bool,
-    /// What the proxy, the daemon and the init container may use.
+    /// Requests and limits of the proxy, the daemon and the init container.
     pub resources: Resources,
-    /// How the proxy says that it is ready. The original runs a shell with `curl` inside the image; whoever
-    /// supplies another image supplies a probe that works there.
+    /// The proxy's readiness probe. The original runs a shell with `curl` inside the image; another image needs a
+    /// probe that works there.
     pub sidecar_probe: Probe,
-    /// What the proxy does before it stops, so that clients learn of its end first.
+    /// The proxy's `preStop` hook, in which clients learn that the pod ends.
     pub pre_stop: Option<LifecycleHandler>,
     /// A command that holds the application back until the proxy is ready. Given, the proxy's container
     /// comes first and runs it after its start.
@@ -46,11 +46,11 @@ pub struct InjectConfig {
     pub ignored_ports: String,
     /// Path of the secret discovery socket on the host, if secrets are served there.
     pub sds_socket: Option<String>,
-    /// Where traces go.
+    /// The tracer of the proxies.
     pub tracing: Tracing,
     /// Whether statistics carry tags.
     pub stats_tags: bool,
-    /// Where statistics go.
+    /// The StatsD server of the proxies.
     pub statsd: Option<Statsd>,
     /// Whether a pod found by Cloud Map is ready only once the registry hands it out.
     pub cloud_map_readiness_gate: bool,
@@ -90,26 +90,26 @@ impl Default for Resources {
     }
 }
 
-/// Where traces go. A proxy has one tracer.
+/// The tracer of a proxy, which has at most one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Tracing {
-    /// Nowhere.
+    /// None.
     #[default]
     Off,
-    /// To a daemon in the pod that speaks X-Ray.
+    /// An X-Ray daemon in the pod.
     Xray(XrayDaemon),
-    /// To a Jaeger collector.
+    /// A Jaeger collector.
     Jaeger {
-        /// Its host.
+        /// Host name or address.
         address: String,
-        /// Its port.
+        /// Port.
         port: u16,
     },
-    /// To a Datadog agent.
+    /// A Datadog agent.
     Datadog {
-        /// Its host, or `ref:status.hostIP` for the pod's host.
+        /// Host name or address, or `ref:status.hostIP` for the pod's host.
         address: String,
-        /// Its port.
+        /// Port.
         port: u16,
     },
 }
@@ -142,7 +142,7 @@ impl XrayDaemon {
     }
 }
 
-/// Where statistics go.
+/// A StatsD server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statsd {
     /// Host, or `ref:status.hostIP` for the pod's host.
@@ -212,7 +212,7 @@ pub fn default_sidecar_probe(admin_port: u16) -> Probe {
     }
 }
 
-/// The original's farewell: 20 seconds in which clients learn that the pod goes. Needs `sh` in the image.
+/// The original's `preStop` hook: sleeps 20 seconds, in which clients learn that the pod ends. Needs `sh` in the image.
 pub fn default_pre_stop() -> LifecycleHandler {
     LifecycleHandler {
         exec: Some(ExecAction {

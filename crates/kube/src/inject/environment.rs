@@ -7,7 +7,7 @@ use super::config::{InjectConfig, Tracing};
 use super::workload::Workload;
 use crate::Violation;
 
-/// Stands for the address of the pod's host.
+/// Placeholder for the address of the pod's host.
 const HOST_IP: &str = "ref:status.hostIP";
 /// The one variable of the controller that a pod may override.
 const SAMPLING_RATE: &str = "XRAY_SAMPLING_RATE";

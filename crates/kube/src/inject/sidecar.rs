@@ -61,8 +61,8 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Fits out the proxy container that a gateway's pod brings.
-pub(super) fn adopt(
+/// Configures the proxy container that a gateway's pod has.
+pub(super) fn configure(
     pod: &mut Pod,
     workload: &Workload,
     config: &InjectConfig,
@@ -124,7 +124,7 @@ fn container(
     })
 }
 
-/// What the pod's annotations say, and else the configuration.
+/// The values of the pod's annotations, otherwise those of the configuration.
 pub(super) fn resources_of(pod: &Pod, config: &InjectConfig) -> Resources {
     let own = |name: &str, default: &Option<String>| {
         annotation::get(pod, name)

@@ -6,10 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use tombolo_document::{DecodeError, Decoded, Document, yaml};
 
-use super::kinds::{self, Core, Reading, Treatment};
+use super::kinds::{self, Format};
 use super::{
-    Located, Object, Options, Origin, Problem, Severity, Source, Strictness, Untyped, strays,
-    workload,
+    Located, Object, Options, Origin, Problem, Severity, Source, Strictness, Untyped, workload,
 };
 use crate::crd::Resource;
 use crate::{Codec, FieldPath, Violation};
@@ -69,12 +68,12 @@ impl Reader<'_> {
                 format!("has no {missing}; every document needs apiVersion and kind"),
             );
         }
-        match kinds::treatment(&api_version, &kind) {
+        match kinds::format(&api_version, &kind) {
             Err(message) => {
                 let line = lines.of(&FieldPath::root().field("kind"));
                 self.fault(line, message);
             }
-            Ok(Treatment::List) => {
+            Ok(Format::List) => {
                 let items = value
                     .get("items")
                     .and_then(Value::as_array)
@@ -86,31 +85,39 @@ impl Reader<'_> {
                     self.document(Document { value, lines });
                 }
             }
-            Ok(Treatment::Object(reading)) => {
+            Ok(format) => {
                 let origin = Origin {
                     file: self.file.clone(),
                     lines: Arc::new(lines),
                 };
-                self.object(reading, &api_version, &kind, value, origin);
+                self.object(format, &api_version, &kind, value, origin);
             }
         }
     }
 
     fn object(
         &mut self,
-        reading: Reading,
+        format: Format,
         api_version: &str,
         kind: &str,
         value: Value,
         origin: Origin,
     ) {
-        let namespaced = match reading {
-            Reading::Core(core) => core != Core::Namespace,
-            Reading::Mesh(kind) => kind.is_namespaced(),
-            Reading::Istio => true,
-            Reading::NotRun { namespaced } => namespaced,
+        let namespaced = match format {
+            Format::Core { namespaced, .. } | Format::NotRun { namespaced } => namespaced,
+            Format::Mesh(kind) => kind.is_namespaced(),
+            Format::Istio | Format::List => true,
         };
-        let decoded = object(reading, api_version, kind, &value);
+        let decoded = match format {
+            Format::Core { decode, .. } => decode(&value),
+            Format::Mesh(kind) => {
+                Resource::decode(kind, &value).map(|it| it.map(Box::new).map(Object::Mesh))
+            }
+            Format::Istio => untyped(api_version, kind, &value, Object::Istio),
+            Format::NotRun { .. } | Format::List => {
+                untyped(api_version, kind, &value, Object::NotRun)
+            }
+        };
         let Decoded {
             value: object,
             unknown,
@@ -159,14 +166,14 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, located: &Located<Object>, field: FieldPath) {
-        let stray = strays::meaning(located.object.kind(), &field.pattern());
-        let severity = match (stray, self.options.strictness) {
+        let tolerated = kinds::tolerated_field(located.object.kind(), &field.pattern());
+        let severity = match (tolerated, self.options.strictness) {
             (Some(_), _) | (None, Strictness::Warn) => Severity::Warning,
             (None, Strictness::Strict) => Severity::Error,
             (None, Strictness::Ignore) => return,
         };
-        let message = match stray {
-            Some(meaning) => meaning.to_owned(),
+        let message = match tolerated {
+            Some(warning) => warning.to_owned(),
             None => format!(
                 "{} has no such field; check its spelling and its indentation",
                 located.object.kind()
@@ -187,53 +194,28 @@ impl Reader<'_> {
     }
 }
 
-/// The object, and the fields that its type does not have.
-fn object(
-    reading: Reading,
-    api_version: &str,
-    kind: &str,
-    value: &Value,
-) -> Result<Decoded<Object>, DecodeError> {
-    Ok(match reading {
-        Reading::Core(core) => match core {
-            Core::Namespace => Codec::decode(value)?.map(Box::new).map(Object::Namespace),
-            Core::Deployment => Codec::decode(value)?.map(Box::new).map(Object::Deployment),
-            Core::Service => Codec::decode(value)?.map(Box::new).map(Object::Service),
-            Core::ConfigMap => Codec::decode(value)?.map(Box::new).map(Object::ConfigMap),
-            Core::Secret => Codec::decode(value)?.map(Box::new).map(Object::Secret),
-            Core::Pod => Codec::decode(value)?.map(Box::new).map(Object::Pod),
-        },
-        Reading::Mesh(kind) => Resource::decode(kind, value)?
-            .map(Box::new)
-            .map(Object::Mesh),
-        Reading::Istio => untyped(api_version, kind, value)?.map(Object::Istio),
-        Reading::NotRun { .. } => untyped(api_version, kind, value)?.map(Object::NotRun),
-    })
-}
-
+/// An object of which only the metadata is decoded.
 fn untyped(
     api_version: &str,
     kind: &str,
     value: &Value,
-) -> Result<Decoded<Box<Untyped>>, DecodeError> {
-    let at = FieldPath::from("metadata");
+    object: fn(Box<Untyped>) -> Object,
+) -> Result<Decoded<Object>, DecodeError> {
+    let at = |field: &FieldPath| FieldPath::from("metadata").join(field);
     let empty = Value::Object(serde_json::Map::new());
     let metadata = value.get("metadata").unwrap_or(&empty);
-    let Decoded {
-        value: metadata,
-        unknown,
-    } = ObjectMeta::decode(metadata).map_err(|error| DecodeError {
-        field: at.clone().join(&error.field),
+    let decoded = ObjectMeta::decode(metadata).map_err(|error| DecodeError {
+        field: at(&error.field),
         ..error
     })?;
     Ok(Decoded {
-        value: Box::new(Untyped {
+        value: object(Box::new(Untyped {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
-            metadata,
+            metadata: decoded.value,
             value: value.clone(),
-        }),
-        unknown: unknown.iter().map(|path| at.clone().join(path)).collect(),
+        })),
+        unknown: decoded.unknown.iter().map(at).collect(),
     })
 }
 

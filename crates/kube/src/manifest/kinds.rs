@@ -1,21 +1,19 @@
-//! Which kinds are known, and what becomes of each.
+//! Which kinds are known, and how each is read; and fields that are accepted although no kind has them.
 
+use serde_json::Value;
+use tombolo_document::{DecodeError, Decoded};
+
+use super::Object;
+use crate::Codec;
 use crate::crd::{self, Kind};
 
-/// What is done with documents of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Treatment {
+/// How documents of one kind are read.
+#[derive(Clone, Copy)]
+pub(super) enum Format {
     /// `v1` `List`: its items are documents.
     List,
-    /// It is one object.
-    Object(Reading),
-}
-
-/// How one object is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// Read into its own type.
-    Core(Core),
+    /// A kind of Kubernetes, decoded into its own type.
+    Core { decode: Decode, namespaced: bool },
     /// One of the seven mesh kinds.
     Mesh(Kind),
     /// Kept as written for the Istio dialect.
@@ -24,24 +22,25 @@ pub(super) enum Reading {
     NotRun { namespaced: bool },
 }
 
-/// The Kubernetes kinds that have a type of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Core {
-    Namespace,
-    Deployment,
-    Service,
-    ConfigMap,
-    Secret,
-    Pod,
+pub(super) type Decode = fn(&Value) -> Result<Decoded<Object>, DecodeError>;
+
+fn decode<T: Codec>(
+    value: &Value,
+    object: fn(Box<T>) -> Object,
+) -> Result<Decoded<Object>, DecodeError> {
+    Ok(T::decode(value)?.map(Box::new).map(object))
 }
 
-const CORE: [(&str, &str, Core); 6] = [
-    ("v1", "Namespace", Core::Namespace),
-    ("apps/v1", "Deployment", Core::Deployment),
-    ("v1", "Service", Core::Service),
-    ("v1", "ConfigMap", Core::ConfigMap),
-    ("v1", "Secret", Core::Secret),
-    ("v1", "Pod", Core::Pod),
+/// API version, kind, and how it is decoded.
+const CORE: [(&str, &str, Decode); 6] = [
+    ("v1", "Namespace", |value| decode(value, Object::Namespace)),
+    ("apps/v1", "Deployment", |value| {
+        decode(value, Object::Deployment)
+    }),
+    ("v1", "Service", |value| decode(value, Object::Service)),
+    ("v1", "ConfigMap", |value| decode(value, Object::ConfigMap)),
+    ("v1", "Secret", |value| decode(value, Object::Secret)),
+    ("v1", "Pod", |value| decode(value, Object::Pod)),
 ];
 
 const ISTIO_GROUPS: [&str; 4] = [
@@ -99,55 +98,57 @@ const NOT_RUN: [(&str, &str, bool); 33] = [
     ("monitoring.coreos.com", "ServiceMonitor", true),
 ];
 
-/// What becomes of a document, or one sentence that says why it is refused and what to write instead.
-pub(super) fn treatment(api_version: &str, kind: &str) -> Result<Treatment, String> {
-    if let Some((_, _, core)) = CORE
-        .iter()
-        .find(|(version, name, _)| *version == api_version && *name == kind)
+/// How documents of this kind are read.
+///
+/// # Errors
+/// They are refused: one sentence that says why, and what to write instead.
+pub(super) fn format(api_version: &str, kind: &str) -> Result<Format, String> {
+    let core = CORE.iter().find(|(_, name, _)| *name == kind);
+    if let Some((version, _, decode)) = core
+        && *version == api_version
     {
-        return Ok(Treatment::Object(Reading::Core(*core)));
+        return Ok(Format::Core {
+            decode: *decode,
+            namespaced: kind != "Namespace",
+        });
     }
     if api_version == "v1" && kind == "List" {
-        return Ok(Treatment::List);
+        return Ok(Format::List);
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     if group == crd::GROUP {
         return mesh_kind(version, kind);
     }
     if ISTIO_GROUPS.contains(&group) {
-        return Ok(Treatment::Object(Reading::Istio));
+        return Ok(Format::Istio);
     }
-    if let Some((_, _, namespaced)) = NOT_RUN
-        .iter()
-        .find(|(known, name, _)| *known == group && *name == kind)
+    let mut not_run = NOT_RUN.iter();
+    if let Some((.., namespaced)) =
+        not_run.find(|(known, name, _)| *known == group && *name == kind)
     {
-        return Ok(Treatment::Object(Reading::NotRun {
+        return Ok(Format::NotRun {
             namespaced: *namespaced,
-        }));
+        });
     }
-    // Kinds of others are theirs to know: Kustomization, HelmRelease, Rollout and whatever comes.
-    if !OWN_GROUPS.contains(&group) && !CORE.iter().any(|(_, name, _)| *name == kind) {
-        return Ok(Treatment::Object(Reading::NotRun { namespaced: true }));
+    match core {
+        Some((version, ..)) => Err(format!(
+            "{kind} of apiVersion {api_version} is not known; write apiVersion: {version}"
+        )),
+        // Kinds of other groups are accepted: Kustomization, HelmRelease, Rollout.
+        None if !OWN_GROUPS.contains(&group) => Ok(Format::NotRun { namespaced: true }),
+        None => Err(format!(
+            "kind {kind} of apiVersion {api_version} is not known; known are {}",
+            known()
+        )),
     }
-    if let Some((right, ..)) = CORE.iter().find(|(_, name, _)| *name == kind) {
-        return Err(format!(
-            "{kind} of apiVersion {api_version} is not known; write apiVersion: {right}"
-        ));
-    }
-    Err(format!(
-        "kind {kind} of apiVersion {api_version} is not known; known are {}",
-        known()
-    ))
 }
 
-fn mesh_kind(version: &str, kind: &str) -> Result<Treatment, String> {
+fn mesh_kind(version: &str, kind: &str) -> Result<Format, String> {
     if version == crd::VERSION {
-        return Kind::from_name(kind)
-            .map(|kind| Treatment::Object(Reading::Mesh(kind)))
-            .ok_or_else(|| {
-                let names = Kind::ALL.map(Kind::name).join(", ");
-                format!("{} has no kind {kind}; it has {names}", crd::API_VERSION)
-            });
+        return Kind::from_name(kind).map(Format::Mesh).ok_or_else(|| {
+            let names = Kind::ALL.map(Kind::name).join(", ");
+            format!("{} has no kind {kind}; it has {names}", crd::API_VERSION)
+        });
     }
     Err(format!(
         "{}/{version} is not read; rewrite it as {}: put routes into a VirtualRouter of its own that the \
@@ -159,7 +160,7 @@ fn mesh_kind(version: &str, kind: &str) -> Result<Treatment, String> {
     ))
 }
 
-/// The kinds that are run, for an error message. Those that are merely accepted would make it unreadable.
+/// The kinds that are run, for an error message. It would be unreadable with those that are accepted and not run.
 fn known() -> String {
     let core = CORE
         .iter()
@@ -167,4 +168,39 @@ fn known() -> String {
     let mesh = Kind::ALL.map(Kind::name).join(", ");
     let core: Vec<String> = core.collect();
     format!("{}, and {mesh} ({})", core.join(", "), crd::API_VERSION)
+}
+
+/// Kind, path with `[*]` for every item, and the warning. Public walkthroughs carry these fields although no version of
+/// the kinds had them. Kubernetes pruned them, so those manifests worked: they are warnings whatever the strictness.
+const TOLERATED_FIELDS: [(&str, &str, &str); 4] = [
+    (
+        "VirtualRouter",
+        "spec.routes[*].tcpRoute.match.prefix",
+        "a tcpRoute cannot match a path; the field is ignored",
+    ),
+    (
+        "VirtualNode",
+        "spec.backendDefaults.clientPolicy.tls.mode",
+        NO_MODE,
+    ),
+    (
+        "VirtualNode",
+        "spec.backends[*].virtualService.clientPolicy.tls.mode",
+        NO_MODE,
+    ),
+    (
+        "VirtualGateway",
+        "spec.backendDefaults.clientPolicy.tls.mode",
+        NO_MODE,
+    ),
+];
+
+const NO_MODE: &str =
+    "a client policy has no mode; enforce says whether TLS is required, and the field is ignored";
+
+/// The warning for an unknown field that is tolerated. `pattern` has `[*]` for every item.
+pub(super) fn tolerated_field(kind: &str, pattern: &str) -> Option<&'static str> {
+    let mut tolerated = TOLERATED_FIELDS.iter();
+    let (.., warning) = tolerated.find(|(of, path, _)| *of == kind && *path == pattern)?;
+    Some(warning)
 }

@@ -43,6 +43,22 @@ pub struct Untyped {
     pub value: Value,
 }
 
+/// The metadata of an object, by reference as `$object` is.
+macro_rules! metadata {
+    ($object:expr, $resource:ident => $of_resource:expr, $typed:ident => $of_typed:expr) => {
+        match $object {
+            Object::Namespace($typed) => $of_typed,
+            Object::Deployment($typed) => $of_typed,
+            Object::Service($typed) => $of_typed,
+            Object::ConfigMap($typed) => $of_typed,
+            Object::Secret($typed) => $of_typed,
+            Object::Pod($typed) => $of_typed,
+            Object::Mesh($resource) => $of_resource,
+            Object::Istio($typed) | Object::NotRun($typed) => $of_typed,
+        }
+    };
+}
+
 impl Object {
     /// `kind:`.
     pub fn kind(&self) -> &str {
@@ -61,42 +77,20 @@ impl Object {
     /// `apiVersion:`.
     pub fn api_version(&self) -> &str {
         match self {
-            Self::Namespace(_)
-            | Self::Service(_)
-            | Self::ConfigMap(_)
-            | Self::Secret(_)
-            | Self::Pod(_) => "v1",
             Self::Deployment(_) => "apps/v1",
             Self::Mesh(_) => crate::crd::API_VERSION,
             Self::Istio(object) | Self::NotRun(object) => &object.api_version,
+            _ => "v1",
         }
     }
 
     /// Name, namespace, labels.
     pub fn metadata(&self) -> &ObjectMeta {
-        match self {
-            Self::Namespace(object) => &object.metadata,
-            Self::Deployment(object) => &object.metadata,
-            Self::Service(object) => &object.metadata,
-            Self::ConfigMap(object) => &object.metadata,
-            Self::Secret(object) => &object.metadata,
-            Self::Pod(object) => &object.metadata,
-            Self::Mesh(resource) => resource.metadata(),
-            Self::Istio(object) | Self::NotRun(object) => &object.metadata,
-        }
+        metadata!(self, resource => resource.metadata(), object => &object.metadata)
     }
 
     pub(super) fn metadata_mut(&mut self) -> &mut ObjectMeta {
-        match self {
-            Self::Namespace(object) => &mut object.metadata,
-            Self::Deployment(object) => &mut object.metadata,
-            Self::Service(object) => &mut object.metadata,
-            Self::ConfigMap(object) => &mut object.metadata,
-            Self::Secret(object) => &mut object.metadata,
-            Self::Pod(object) => &mut object.metadata,
-            Self::Mesh(resource) => resource.metadata_mut(),
-            Self::Istio(object) | Self::NotRun(object) => &mut object.metadata,
-        }
+        metadata!(self, resource => resource.metadata_mut(), object => &mut object.metadata)
     }
 
     /// `metadata.name`, empty if absent.

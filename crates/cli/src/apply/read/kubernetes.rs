@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tombolo_api::client::Error as ApiError;
 use tombolo_kube::{
     ClusterObjects, Denial, admit,
-    convert::{self, ConvertError, Converted, Item, ReferenceError},
+    convert::{self, ConvertError, Converted, Item, ReferenceError, TargetProblem},
     crd::{self, MeshRef, Resource},
     manifest::{self, Located, Manifests, Object, Options, Origin, Source},
 };
@@ -165,7 +165,13 @@ async fn resolve_one(
             Err(error) => error,
             converted => return Ok(converted),
         };
-        let ConvertError::Reference(ReferenceError::Missing { kind, target, .. }) = &error else {
+        let ConvertError::Reference(ReferenceError {
+            kind,
+            target,
+            problem: TargetProblem::Missing,
+            ..
+        }) = &error
+        else {
             return Ok(Err(error));
         };
         let Some(id) = default_id(resource, *kind, &target.namespace, &target.name, objects) else {

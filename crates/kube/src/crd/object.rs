@@ -1,9 +1,8 @@
-//! What the seven kinds have in common: identity, references, and the enum that holds any of them.
+//! What the seven kinds have in common: the object around a spec, and the enum that holds any of them.
 
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tombolo_document::{DecodeError, Decoded, decode};
@@ -20,7 +19,7 @@ use crate::{Codec as _, Violation};
 pub struct MeshRef {
     /// Name of the Mesh object (not its `awsName`).
     pub name: String,
-    /// Its uid, so that a deleted and recreated mesh is not taken for the old one.
+    /// The uid of the object, so that a deleted and recreated mesh is not taken for the old one.
     pub uid: String,
 }
 
@@ -29,57 +28,94 @@ pub struct MeshRef {
 pub struct VirtualGatewayRef {
     /// Name of the VirtualGateway object.
     pub name: String,
-    /// Its namespace, unless it is the route's.
+    /// The namespace, unless it is the route's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its uid.
+    /// The uid of the object.
     pub uid: String,
 }
 
-/// One of the seven kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// `Mesh`, cluster-wide.
+/// An object of one of the seven kinds, which its spec tells.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(
+    from = "Written<S>",
+    bound(deserialize = "S: Deserialize<'de> + Default")
+)]
+pub struct Object<S> {
+    /// Name, namespace, labels, uid.
+    pub metadata: ObjectMeta,
+    /// The desired state.
+    pub spec: S,
+    /// The status that the controller wrote, unchecked: the API server ignores it in a manifest, too.
+    pub status: Option<Value>,
+}
+
+/// Declares the kinds: [`Kind`], and [`Resource`], which is an object of any of them.
+macro_rules! kinds {
+    ($($kind:ident,)+) => {
+        /// One of the seven kinds. The order is one in which references point backwards, except from a node to its
+        /// backends.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs, reason = "the names are those of the kinds")]
+        pub enum Kind {
+            $($kind,)+
+        }
+
+        impl Kind {
+            /// Every kind, in order.
+            pub const ALL: [Self; 7] = [$(Self::$kind),+];
+
+            /// As `kind:` has it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => stringify!($kind),)+
+                }
+            }
+        }
+
+        /// Any object of the seven kinds.
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "wherever many are held, each lies behind an `Arc` or a `Box` already"
+        )]
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs, reason = "the names are those of the kinds")]
+        pub enum Resource {
+            $($kind($kind),)+
+        }
+
+        impl Resource {
+            /// Which of the seven it is.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            /// Decodes an object of this kind, and reports the fields that the kind does not have.
+            ///
+            /// # Errors
+            /// The first field that does not fit.
+            pub fn decode(kind: Kind, value: &Value) -> Result<Decoded<Self>, DecodeError> {
+                Ok(match kind {
+                    $(Kind::$kind => decode::<$kind>(value)?.map(Self::$kind),)+
+                })
+            }
+        }
+    };
+}
+
+kinds! {
     Mesh,
-    /// `VirtualNode`.
     VirtualNode,
-    /// `VirtualRouter`.
     VirtualRouter,
-    /// `VirtualService`.
     VirtualService,
-    /// `VirtualGateway`.
     VirtualGateway,
-    /// `GatewayRoute`.
     GatewayRoute,
-    /// `BackendGroup`.
     BackendGroup,
 }
 
 impl Kind {
-    /// Every kind, in an order in which references point backwards, except from a node to its backends.
-    pub const ALL: [Self; 7] = [
-        Self::Mesh,
-        Self::VirtualNode,
-        Self::VirtualRouter,
-        Self::VirtualService,
-        Self::VirtualGateway,
-        Self::GatewayRoute,
-        Self::BackendGroup,
-    ];
-
-    /// As `kind:` has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mesh => "Mesh",
-            Self::VirtualNode => "VirtualNode",
-            Self::VirtualRouter => "VirtualRouter",
-            Self::VirtualService => "VirtualService",
-            Self::VirtualGateway => "VirtualGateway",
-            Self::GatewayRoute => "GatewayRoute",
-            Self::BackendGroup => "BackendGroup",
-        }
-    }
-
     /// Whether objects live in a namespace. Only a mesh does not.
     pub const fn is_namespaced(self) -> bool {
         !matches!(self, Self::Mesh)
@@ -97,44 +133,6 @@ impl fmt::Display for Kind {
     }
 }
 
-/// An object of one of the seven kinds, which its spec tells.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(
-    from = "Written<S>",
-    bound(deserialize = "S: Deserialize<'de> + Default")
-)]
-pub struct Object<S> {
-    /// Name, namespace, labels, uid.
-    pub metadata: ObjectMeta,
-    /// What the user wants.
-    pub spec: S,
-    /// What the controller wrote back, as written.
-    pub status: Option<Value>,
-}
-
-/// Any object of the seven kinds.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "wherever many are held, each lies behind an `Arc` or a `Box` already"
-)]
-#[derive(Clone, Debug, PartialEq)]
-pub enum Resource {
-    /// A mesh.
-    Mesh(Mesh),
-    /// A virtual node.
-    VirtualNode(VirtualNode),
-    /// A virtual router with its routes.
-    VirtualRouter(VirtualRouter),
-    /// A virtual service.
-    VirtualService(VirtualService),
-    /// A virtual gateway.
-    VirtualGateway(VirtualGateway),
-    /// A gateway route.
-    GatewayRoute(GatewayRoute),
-    /// A backend group.
-    BackendGroup(BackendGroup),
-}
-
 macro_rules! each {
     ($resource:expr, $object:ident => $body:expr) => {
         match $resource {
@@ -150,19 +148,6 @@ macro_rules! each {
 }
 
 impl Resource {
-    /// Which of the seven it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Mesh(_) => Kind::Mesh,
-            Self::VirtualNode(_) => Kind::VirtualNode,
-            Self::VirtualRouter(_) => Kind::VirtualRouter,
-            Self::VirtualService(_) => Kind::VirtualService,
-            Self::VirtualGateway(_) => Kind::VirtualGateway,
-            Self::GatewayRoute(_) => Kind::GatewayRoute,
-            Self::BackendGroup(_) => Kind::BackendGroup,
-        }
-    }
-
     /// Name, namespace, labels, uid.
     pub fn metadata(&self) -> &ObjectMeta {
         each!(self, object => &object.metadata)
@@ -236,28 +221,6 @@ impl Resource {
         }
     }
 
-    /// Decodes an object of this kind, and reports the fields that the kind does not have.
-    ///
-    /// # Errors
-    /// The first field that does not fit.
-    pub fn decode(kind: Kind, value: &Value) -> Result<Decoded<Self>, DecodeError> {
-        fn of<S: DeserializeOwned + Default>(
-            value: &Value,
-            resource: fn(Object<S>) -> Resource,
-        ) -> Result<Decoded<Resource>, DecodeError> {
-            Ok(decode::<Object<S>>(value)?.map(resource))
-        }
-        match kind {
-            Kind::Mesh => of(value, Self::Mesh),
-            Kind::VirtualNode => of(value, Self::VirtualNode),
-            Kind::VirtualRouter => of(value, Self::VirtualRouter),
-            Kind::VirtualService => of(value, Self::VirtualService),
-            Kind::VirtualGateway => of(value, Self::VirtualGateway),
-            Kind::GatewayRoute => of(value, Self::GatewayRoute),
-            Kind::BackendGroup => of(value, Self::BackendGroup),
-        }
-    }
-
     /// The object as JSON, with its `apiVersion` and `kind`.
     pub fn to_json(&self) -> Value {
         let spec = each!(self, object => serde_json::to_value(&object.spec));
@@ -303,3 +266,28 @@ impl<S: Default> From<Written<S>> for Object<S> {
         }
     }
 }
+
+/// Declares a kind: its object and its spec, each of whose members may be absent.
+macro_rules! kind {
+    (
+        $(#[$doc:meta])*
+        $kind:ident($spec:ident) {
+            $($(#[$attribute:meta])* $member:ident: $type:ty,)+
+        }
+    ) => {
+        $(#[$doc])*
+        pub type $kind = $crate::crd::Object<$spec>;
+
+        #[doc = concat!("The spec of a ", stringify!($kind), ".")]
+        #[derive(Clone, Debug, Default, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $spec {
+            $(
+                $(#[$attribute])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $member: Option<$type>,
+            )+
+        }
+    };
+}
+pub(super) use kind;
