@@ -53,16 +53,20 @@ pub fn read(text: &str, limits: &Limits) -> (Vec<Document>, Option<SyntaxError>)
 struct Reader<'a> {
     limits: &'a Limits,
     nodes: usize,
-    /// Anchored nodes of the current document, with their sizes.
-    anchors: HashMap<usize, Anchored>,
+    /// Anchored nodes of the current document.
+    anchors: HashMap<usize, Node>,
     /// Collections that have begun and not ended, outermost first.
     open: Vec<Open>,
     done: Vec<Document>,
 }
 
-struct Anchored {
+/// A complete node.
+#[derive(Clone)]
+struct Node {
     document: Document,
+    /// Values in it, itself included.
     size: usize,
+    /// Levels of collections.
     height: usize,
 }
 
@@ -139,14 +143,8 @@ impl Reader<'_> {
             ),
             Event::MappingEnd | Event::SequenceEnd => match self.open.pop() {
                 Some(open) => {
-                    let Open {
-                        anchor,
-                        size,
-                        height,
-                        ..
-                    } = open;
-                    let document = open.close();
-                    self.node(document, anchor, size, height)
+                    let anchor = open.anchor;
+                    self.node(open.close(), anchor)
                 }
                 None => syntax_error(line, "a collection ends that never began"),
             },
@@ -173,7 +171,12 @@ impl Reader<'_> {
                     inside: Inside::Leaf,
                 };
                 self.count(1, line)?;
-                self.node(Document { value, lines }, anchor, 1, 0)
+                let node = Node {
+                    document: Document { value, lines },
+                    size: 1,
+                    height: 0,
+                };
+                self.node(node, anchor)
             }
             Event::Alias(anchor) => {
                 let Some(anchored) = self.anchors.get(&anchor) else {
@@ -183,8 +186,7 @@ impl Reader<'_> {
                 self.count(size, line)?;
                 self.depth(height, line)?;
                 // Counted above, so the copy is bounded.
-                let document = self.anchors[&anchor].document.clone();
-                self.node(document, 0, size, height)
+                self.node(self.anchors[&anchor].clone(), 0)
             }
             _ => Ok(()),
         }
@@ -235,22 +237,16 @@ impl Reader<'_> {
     }
 
     /// A complete node: it goes into the innermost open collection, or is a document.
-    fn node(
-        &mut self,
-        document: Document,
-        anchor: usize,
-        size: usize,
-        height: usize,
-    ) -> Result<(), SyntaxError> {
+    fn node(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
         if anchor != 0 {
-            let anchored = Anchored {
-                document: document.clone(),
-                size,
-                height,
-            };
-            self.count(size, document.lines.line)?;
-            self.anchors.insert(anchor, anchored);
+            self.count(node.size, node.document.lines.line)?;
+            self.anchors.insert(anchor, node.clone());
         }
+        let Node {
+            document,
+            size,
+            height,
+        } = node;
         let Some(open) = self.open.last_mut() else {
             self.done.push(document);
             return Ok(());
@@ -302,16 +298,9 @@ impl Reader<'_> {
 }
 
 impl Open {
-    fn close(self) -> Document {
-        let line = self.line;
-        match self.kind {
-            Collection::List { values, lines } => Document {
-                value: Value::Array(values),
-                lines: Lines {
-                    line,
-                    inside: Inside::List(lines),
-                },
-            },
+    fn close(self) -> Node {
+        let (value, inside) = match self.kind {
+            Collection::List { values, lines } => (Value::Array(values), Inside::List(lines)),
             Collection::Map {
                 mut values,
                 mut lines,
@@ -321,14 +310,17 @@ impl Open {
                 for source in merged {
                     merge(&mut values, &mut lines, source);
                 }
-                Document {
-                    value: Value::Object(values),
-                    lines: Lines {
-                        line,
-                        inside: Inside::Map(lines),
-                    },
-                }
+                (Value::Object(values), Inside::Map(lines))
             }
+        };
+        let line = self.line;
+        Node {
+            document: Document {
+                value,
+                lines: Lines { line, inside },
+            },
+            size: self.size,
+            height: self.height,
         }
     }
 }
