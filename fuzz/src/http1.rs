@@ -5,7 +5,7 @@
 //! requests: what we take, it takes as the same message.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tombolo_proxy::fuzzing::{self, Body};
+use tombolo_proxy::fuzzing;
 
 /// The target.
 pub fn run(data: &[u8]) {
@@ -37,13 +37,8 @@ pub fn run(data: &[u8]) {
     assert_eq!(ours, fuzzing::request(message, &cuts));
     let each: Vec<usize> = (0..message.len().min(64)).collect();
     assert_eq!(ours, fuzzing::request(message, &each));
-    if let Some(ours) = ours {
-        let ours = Heard {
-            method: ours.method,
-            uri: ours.uri,
-            headers: ours.headers,
-            body: ours.body,
-        };
+    if let Some(mut ours) = ours {
+        ours.left = 0;
         assert!(is_unambiguous(&ours.headers), "{ours:?}");
         let target = ours.uri.to_string();
         if ["%3C", "%3E", "%60"]
@@ -53,7 +48,7 @@ pub fn run(data: &[u8]) {
             // What stands for a character that no `Uri` holds, and that hyper refuses therefore.
             return;
         }
-        let mut theirs = hypers(message).unwrap_or_else(|| panic!("only we take {ours:?}"));
+        let mut theirs = as_hyper_reads(message).unwrap_or_else(|| panic!("only we take {ours:?}"));
         if ours.body.is_none() {
             // Of bodies, hyper takes some that we do not: lines that end in a line feed alone.
             theirs.body = None;
@@ -69,37 +64,34 @@ fn is_unambiguous(headers: &HeaderMap) -> bool {
     codings + lengths <= 1
 }
 
-/// A request as it was understood.
-#[derive(Debug, PartialEq)]
-struct Heard {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    /// None if it is malformed or cut.
-    body: Option<Body>,
-}
-
-/// The first request, as hyper reads it.
-fn hypers(raw: &[u8]) -> Option<Heard> {
+/// The first request, as hyper reads it; `left` is 0.
+///
+/// # Panics
+///
+/// When the system has no room for a runtime.
+pub fn as_hyper_reads(raw: &[u8]) -> Option<fuzzing::Request> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("the system has room for one more runtime");
-    let heard = Arc::new(Mutex::new(None));
-    let noted = heard.clone();
+    let request = Arc::new(Mutex::new(None));
+    let slot = request.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let noted = noted.clone();
+        let slot = slot.clone();
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.ok();
-            noted.lock().expect("one thread").get_or_insert(Heard {
-                method: head.method,
-                uri: head.uri,
-                headers: head.headers,
-                body: body.map(|body| {
-                    let trailers = body.trailers().cloned();
-                    (body.to_bytes().to_vec(), trailers)
-                }),
-            });
+            slot.lock()
+                .expect("one thread")
+                .get_or_insert(fuzzing::Request {
+                    method: head.method,
+                    uri: head.uri,
+                    headers: head.headers,
+                    body: body.map(|body| {
+                        let trailers = body.trailers().cloned();
+                        (body.to_bytes().to_vec(), trailers)
+                    }),
+                    left: 0,
+                });
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }
     });
@@ -115,5 +107,5 @@ fn hypers(raw: &[u8]) -> Option<Heard> {
         let _ = served.await;
         let _ = client.read_to_end(&mut Vec::new()).await;
     });
-    heard.lock().expect("one thread").take()
+    request.lock().expect("one thread").take()
 }

@@ -27,7 +27,7 @@ use crate::options::Options;
 use crate::proxy::advance;
 use crate::worker::Phase;
 
-/// How long a client may take over a request's head.
+/// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one connection may last, so that a client that does not read its answer goes too.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
@@ -134,11 +134,8 @@ impl State {
     fn answer(&self, access: Access, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let generation = self.generations.borrow().clone();
         let query = request.uri().query().unwrap_or_default();
-        let wants_json = query.split('&').any(|pair| pair == "format=json");
-        let filter = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("filter="))
-            .unwrap_or_default();
+        let parameter = |name| query.split('&').find_map(|pair| pair.strip_prefix(name));
+        let format = parameter("format=").unwrap_or_default();
         let path = request.uri().path();
         if access == Access::Metrics {
             let is_read = [Method::GET, Method::HEAD].contains(request.method());
@@ -153,59 +150,45 @@ impl State {
             "/reset_counters" | "/quitquitquit" | "/drain_listeners" | "/healthcheck/fail"
         );
         if changes && request.method() != Method::POST {
-            return plain(
-                StatusCode::METHOD_NOT_ALLOWED,
-                format!("Method {} not allowed, POST required.", request.method()),
-            );
+            let text = format!("Method {} not allowed, POST required.", request.method());
+            return plain(StatusCode::METHOD_NOT_ALLOWED, text);
         }
-        match path {
-            "/" | "/help" => plain(StatusCode::OK, HELP.to_owned()),
-            "/ready" => {
-                let status = if self.is_live(&generation) {
-                    StatusCode::OK
-                } else {
-                    StatusCode::SERVICE_UNAVAILABLE
+        let ok = |text| plain(StatusCode::OK, text);
+        let stats = || text::gather(&self.registry, &generation, self.started.elapsed());
+        let filter = parameter("filter=").unwrap_or_default();
+        match (path, format) {
+            ("/" | "/help", _) => ok(HELP.to_owned()),
+            ("/ready", _) => {
+                let state = self.state_name(&generation);
+                let status = match state {
+                    LIVE => StatusCode::OK,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
-                plain(status, format!("{}\n", self.state_name(&generation)))
+                plain(status, format!("{state}\n"))
             }
-            "/server_info" => as_json(&self.server_info(&generation)),
-            "/stats/prometheus" => plain(
-                StatusCode::OK,
-                text::prometheus(&text::gather(&self.registry, &generation, &self.uptime())),
-            ),
-            "/stats" if query.contains("format=prometheus") => plain(
-                StatusCode::OK,
-                text::prometheus(&text::gather(&self.registry, &generation, &self.uptime())),
-            ),
-            "/stats" => {
-                let stats = text::gather(&self.registry, &generation, &self.uptime());
-                if wants_json {
-                    as_json(&text::stats_json(&stats, filter))
-                } else {
-                    plain(StatusCode::OK, text::stats(&stats, filter))
-                }
-            }
-            "/clusters" => plain(StatusCode::OK, text::clusters(&generation, &self.registry)),
-            "/listeners" if wants_json => as_json(&dump::listeners(&generation)),
-            "/listeners" => plain(StatusCode::OK, text::listeners(&generation)),
-            "/config_dump" => as_json(&dump::config(&generation, &self.options)),
+            ("/server_info", _) => as_json(&self.server_info(&generation)),
+            ("/stats/prometheus", _) | ("/stats", "prometheus") => ok(text::prometheus(&stats())),
+            ("/stats", "json") => as_json(&text::stats_json(&stats(), filter)),
+            ("/stats", _) => ok(text::stats(&stats(), filter)),
+            ("/clusters", _) => ok(text::clusters(&generation, &self.registry)),
+            ("/listeners", "json") => as_json(&dump::listeners(&generation)),
+            ("/listeners", _) => ok(text::listeners(&generation)),
+            ("/config_dump", _) => as_json(&dump::config(&generation, &self.options)),
             // Without TLS there are no certificates, and there is no runtime layer to override anything with.
-            "/certs" => as_json(&json!({ "certificates": [] })),
-            "/runtime" => as_json(&json!({ "layers": ["admin"], "entries": {} })),
-            "/memory" => as_json(&memory::usage()),
-            "/reset_counters" => {
+            ("/certs", _) => as_json(&json!({ "certificates": [] })),
+            ("/runtime", _) => as_json(&json!({ "layers": ["admin"], "entries": {} })),
+            ("/memory", _) => as_json(&memory::usage()),
+            ("/reset_counters", _) => {
                 self.registry.reset_counters();
-                plain(StatusCode::OK, "OK\n".to_owned())
+                ok("OK\n".to_owned())
             }
-            "/drain_listeners" | "/healthcheck/fail" => {
-                self.phase
-                    .send_if_modified(|phase| advance(phase, Phase::Draining));
-                plain(StatusCode::OK, "OK\n".to_owned())
+            ("/drain_listeners" | "/healthcheck/fail", _) => {
+                advance(&self.phase, Phase::Draining);
+                ok("OK\n".to_owned())
             }
-            "/quitquitquit" => {
-                self.phase
-                    .send_if_modified(|phase| advance(phase, Phase::Closing));
-                plain(StatusCode::OK, "OK\n".to_owned())
+            ("/quitquitquit", _) => {
+                advance(&self.phase, Phase::Closing);
+                ok("OK\n".to_owned())
             }
             _ => plain(
                 StatusCode::NOT_FOUND,
@@ -214,29 +197,22 @@ impl State {
         }
     }
 
-    fn is_live(&self, generation: &Generation) -> bool {
-        generation.number > 0 && *self.phase.borrow() == Phase::Serving
-    }
-
     fn state_name(&self, generation: &Generation) -> &'static str {
         match (*self.phase.borrow(), generation.number) {
             (Phase::Serving, 0) => "INITIALIZING",
-            (Phase::Serving, _) => "LIVE",
+            (Phase::Serving, _) => LIVE,
             _ => "DRAINING",
         }
     }
 
-    fn uptime(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     fn server_info(&self, generation: &Generation) -> serde_json::Value {
+        let uptime = format!("{}s", self.started.elapsed().as_secs());
         json!({
             "version": concat!("tombolo-proxy/", env!("CARGO_PKG_VERSION")),
             "state": self.state_name(generation),
             "hot_restart_version": "disabled",
-            "uptime_current_epoch": format!("{}s", self.uptime().as_secs()),
-            "uptime_all_epochs": format!("{}s", self.uptime().as_secs()),
+            "uptime_current_epoch": uptime,
+            "uptime_all_epochs": uptime,
             "configuration_revision": generation.config.revision,
             "command_line_options": { "concurrency": self.options.worker_count() },
             "node": {
@@ -247,6 +223,9 @@ impl State {
         })
     }
 }
+
+/// The state of a proxy that has a configuration and does not drain.
+const LIVE: &str = "LIVE";
 
 const HELP: &str = "\
 /ready: print server state, return 200 if LIVE, otherwise 503

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::config::cluster::{Cluster, Limits, Outlier};
 use crate::config::endpoint::Health;
@@ -38,6 +38,13 @@ pub(crate) struct Host {
     consecutive_gateway: AtomicU32,
     /// Guards the history of ejections; taken when a host is ejected or swept, not per request.
     ejection: Mutex<Ejection>,
+}
+
+/// Hosts are told apart by identity: one that comes back after it was forgotten is another host.
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,10 +90,6 @@ impl Host {
         unhealthy || degraded
     }
 
-    fn ejection(&self) -> MutexGuard<'_, Ejection> {
-        self.ejection.lock()
-    }
-
     fn uneject(&self, ejection: &mut Ejection) -> bool {
         ejection.since = None;
         self.consecutive_5xx.store(0, Ordering::Relaxed);
@@ -96,19 +99,19 @@ impl Host {
 
     /// Forgets ejections, since nothing detects outliers any more. Returns whether the host was ejected.
     pub(crate) fn forget_ejections(&self) -> bool {
-        let mut ejection = self.ejection();
+        let mut ejection = self.ejection.lock();
         ejection.times = 0;
         self.uneject(&mut ejection)
     }
 
     /// Ejections so far that still count towards the length of the next one.
     pub(crate) fn times_ejected(&self) -> u32 {
-        self.ejection().times
+        self.ejection.lock().times
     }
 }
 
 /// A host as a member of its cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member {
     pub(crate) host: Arc<Host>,
     pub(crate) weight: u32,
@@ -118,28 +121,6 @@ pub(crate) struct Member {
     pub(crate) check_port: Option<u16>,
     pub(crate) check_hostname: Arc<str>,
     pub(crate) checked: bool,
-}
-
-impl PartialEq for Member {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.host, &other.host)
-            && (
-                self.weight,
-                self.priority,
-                self.locality,
-                self.locality_weight,
-                self.check_port,
-                self.checked,
-            ) == (
-                other.weight,
-                other.priority,
-                other.locality,
-                other.locality_weight,
-                other.check_port,
-                other.checked,
-            )
-            && self.check_hostname == other.check_hostname
-    }
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -180,14 +161,15 @@ pub(crate) struct HealthStats {
 }
 
 impl State {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self::with_stats(limits, Arc::default())
-    }
-
-    /// A state that goes on counting where another one ends.
-    pub(crate) fn with_stats(limits: Limits, stats: Arc<HealthStats>) -> Self {
+    /// A state that goes on counting in `stats`.
+    pub(crate) fn new(limits: Limits, stats: Arc<HealthStats>) -> Self {
         Self {
-            breakers: Breakers::new(limits),
+            breakers: Breakers {
+                connections: Ceiling::new(limits.connections),
+                pending: Ceiling::new(limits.pending),
+                requests: Ceiling::new(limits.requests),
+                retries: Ceiling::new(limits.retries),
+            },
             epoch: AtomicU64::new(0),
             stats,
         }
@@ -203,29 +185,29 @@ impl State {
 }
 
 impl ClusterRuntime {
-    pub(crate) fn healthy(&self) -> usize {
+    pub(crate) fn healthy(&self) -> u64 {
         self.count(Host::is_healthy)
     }
 
-    pub(crate) fn ejected(&self) -> usize {
+    pub(crate) fn ejected(&self) -> u64 {
         self.count(|host| host.has(HealthFlag::FailedOutlierCheck))
     }
 
     /// Hosts that no active check has found unhealthy.
-    pub(crate) fn passing_checks(&self) -> usize {
+    pub(crate) fn passing_checks(&self) -> u64 {
         self.count(|host| {
             !host.has(HealthFlag::FailedActiveCheck) && !host.has(HealthFlag::PendingActiveCheck)
         })
     }
 
-    fn count(&self, is_counted: impl Fn(&Host) -> bool) -> usize {
+    fn count(&self, is_counted: impl Fn(&Host) -> bool) -> u64 {
         let hosts = self.members.list.iter().map(|member| &*member.host);
-        hosts.filter(|host| is_counted(host)).count()
+        hosts.filter(|host| is_counted(host)).count() as u64
     }
 
     /// Notes the outcome of a request for outlier detection. `status` of failures without a response is the one
-    /// that the client would see: 503 for a connection that failed, 504 for a timeout. `random` is any 64 bits.
-    pub(crate) fn observe(&self, host: &Host, status: u16, random: u64) {
+    /// that the client would see: 503 for a connection that failed, 504 for a timeout.
+    pub(crate) fn observe(&self, host: &Host, status: u16) {
         let Some(outlier) = &self.config.outlier else {
             return;
         };
@@ -239,14 +221,11 @@ impl ClusterRuntime {
             }
             return;
         }
-        let chance = u32::try_from(random % 100).unwrap_or(0);
         if (502..=504).contains(&status) {
             let count = host.consecutive_gateway.fetch_add(1, Ordering::Relaxed) + 1;
             if count == outlier.consecutive_gateway {
                 host.consecutive_gateway.store(0, Ordering::Relaxed);
-                if chance < outlier.enforcing_gateway {
-                    self.eject(host, outlier);
-                }
+                self.eject(host, outlier, outlier.enforcing_gateway);
             }
         } else {
             host.consecutive_gateway.store(0, Ordering::Relaxed);
@@ -256,21 +235,20 @@ impl ClusterRuntime {
             host.consecutive_5xx.store(0, Ordering::Relaxed);
             let detected = &self.state.stats.ejections_detected_5xx;
             detected.fetch_add(1, Ordering::Relaxed);
-            if chance < outlier.enforcing_5xx {
-                self.eject(host, outlier);
-            }
+            self.eject(host, outlier, outlier.enforcing_5xx);
         }
     }
 
-    fn eject(&self, host: &Host, outlier: &Outlier) {
-        let mut ejection = host.ejection();
-        if host.has(HealthFlag::FailedOutlierCheck) {
+    /// Ejects a host with a probability of `enforcing` percent, if as many hosts may be ejected.
+    fn eject(&self, host: &Host, outlier: &Outlier, enforcing: u32) {
+        let mut ejection = host.ejection.lock();
+        if fastrand::u32(..100) >= enforcing || host.has(HealthFlag::FailedOutlierCheck) {
             return;
         }
         let ejected = self.ejected();
-        let share = ejected * 100 / self.members.list.len().max(1);
+        let share = ejected * 100 / self.members.list.len().max(1) as u64;
         // One host may always be ejected, however small `max_ejection_percent` is, as App Mesh documents.
-        if ejected > 0 && share >= outlier.max_ejection_percent as usize {
+        if ejected > 0 && share >= outlier.max_ejection_percent.into() {
             let overflow = &self.state.stats.ejections_overflow;
             overflow.fetch_add(1, Ordering::Relaxed);
             return;
@@ -289,7 +267,7 @@ impl ClusterRuntime {
     pub(crate) fn sweep(&self, outlier: &Outlier, now: Instant) {
         for member in &self.members.list {
             let host = &member.host;
-            let mut ejection = host.ejection();
+            let mut ejection = host.ejection.lock();
             match ejection.since {
                 Some(since) => {
                     let length = (outlier.base_ejection * ejection.times).min(outlier.max_ejection);
@@ -304,7 +282,7 @@ impl ClusterRuntime {
     }
 }
 
-/// Ceilings on what one cluster may hold at once, over all workers.
+/// Limits of what one cluster may have at once, over all workers.
 #[derive(Debug)]
 pub(crate) struct Breakers {
     pub(crate) connections: Ceiling,
@@ -313,20 +291,9 @@ pub(crate) struct Breakers {
     pub(crate) retries: Ceiling,
 }
 
-impl Breakers {
-    fn new(limits: Limits) -> Self {
-        Self {
-            connections: Ceiling::new(limits.connections),
-            pending: Ceiling::new(limits.pending),
-            requests: Ceiling::new(limits.requests),
-            retries: Ceiling::new(limits.retries),
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Ceiling {
-    limit: u32,
+    pub(crate) limit: u32,
     held: AtomicU32,
 }
 
@@ -363,10 +330,6 @@ impl Ceiling {
         }
     }
 
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit
-    }
-
     pub(crate) fn is_open(&self) -> bool {
         self.limit != u32::MAX && self.held.load(Ordering::Relaxed) >= self.limit
     }
@@ -376,4 +339,4 @@ impl Ceiling {
 pub(crate) const HOST_HISTORY_TTL: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

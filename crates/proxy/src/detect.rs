@@ -6,7 +6,7 @@
 use std::io;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// The HTTP/2 client connection preface (RFC 9113 section 3.4).
@@ -21,8 +21,8 @@ const MAX_CLIENT_HELLO_BYTES: usize = 16 * 1024;
 pub(crate) struct Detection {
     pub(crate) tls: bool,
     pub(crate) server_name: String,
-    /// `h2c` or `http/1.1`; empty when it is neither.
-    pub(crate) protocol: &'static str,
+    /// `h2c` or `http/1.1`.
+    pub(crate) protocol: Option<&'static str>,
 }
 
 /// Reads until the protocol is known, or cannot be known by reading more.
@@ -44,6 +44,12 @@ pub(crate) async fn detect(stream: &mut TcpStream, first: &mut BytesMut) -> io::
     }
 }
 
+/// The socket, from which `first` is read once more before the rest.
+pub(crate) fn rewind(stream: TcpStream, first: BytesMut) -> impl AsyncRead + AsyncWrite + Unpin {
+    let (reader, writer) = stream.into_split();
+    tokio::io::join(io::Cursor::new(first).chain(reader), writer)
+}
+
 /// Makes room for the next read.
 pub(crate) fn reserve(first: &mut BytesMut) {
     if first.capacity() == first.len() {
@@ -62,80 +68,50 @@ pub(crate) fn is_http2(first: &[u8]) -> Option<bool> {
 
 /// `None` asks for more bytes, which `last` says there will not be.
 fn recognise(bytes: &[u8], last: bool) -> Option<Detection> {
-    match bytes {
-        [] => last.then(Detection::default),
-        [0x16, rest @ ..] if rest.is_empty() || rest[0] == 3 => match server_name(bytes) {
-            Hello::Name(name) => Some(Detection {
-                tls: true,
-                server_name: name,
-                protocol: "",
-            }),
-            Hello::NoName => Some(Detection {
-                tls: true,
-                ..Detection::default()
-            }),
-            Hello::More => last.then(|| Detection {
-                tls: true,
-                ..Detection::default()
-            }),
-        },
-        _ if PREFACE.starts_with(bytes) && bytes.len() < PREFACE.len() => {
-            last.then(Detection::default)
-        }
-        _ if bytes.starts_with(PREFACE) => Some(Detection {
-            protocol: "h2c",
-            ..Detection::default()
-        }),
-        _ => {
-            let line_end = bytes.iter().position(|b| *b == b'\n');
-            match line_end {
-                Some(end) => {
-                    let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
-                    let http1 = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
-                    Some(Detection {
-                        protocol: if http1 { "http/1.1" } else { "" },
-                        ..Detection::default()
-                    })
-                }
-                None if last || !bytes[0].is_ascii_alphabetic() => Some(Detection::default()),
-                None => None,
-            }
-        }
-    }
-}
-
-enum Hello {
-    Name(String),
-    NoName,
-    More,
-}
-
-/// The server name of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
-fn server_name(bytes: &[u8]) -> Hello {
-    let mut record = Reader(bytes);
-    let Some(length) = record.skip(3).and_then(|()| record.number(2)) else {
-        return Hello::More;
+    let by_protocol = |protocol| Detection {
+        protocol,
+        ..Detection::default()
     };
-    if record.0.len() < length {
-        return Hello::More;
-    }
-    match find_name(Reader(&record.0[..length])) {
-        Some(name) => Hello::Name(name),
-        None => Hello::NoName,
-    }
+    let detection = match bytes {
+        [] => None,
+        [0x16, rest @ ..] if rest.is_empty() || rest[0] == 3 => {
+            let record = first_record(bytes);
+            (record.is_some() || last).then(|| Detection {
+                tls: true,
+                server_name: record.and_then(server_name).unwrap_or_default(),
+                protocol: None,
+            })
+        }
+        _ if bytes.starts_with(PREFACE) => Some(by_protocol(Some("h2c"))),
+        _ if PREFACE.starts_with(bytes) => None,
+        _ => match memchr::memchr(b'\n', bytes) {
+            Some(end) => {
+                let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
+                let http1 = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+                Some(by_protocol(http1.then_some("http/1.1")))
+            }
+            None => (!bytes[0].is_ascii_alphabetic()).then(Detection::default),
+        },
+    };
+    detection.or_else(|| last.then(Detection::default))
 }
 
-fn find_name(mut hello: Reader<'_>) -> Option<String> {
+/// The first record of a TLS connection (RFC 8446 section 5.1), once it is complete.
+fn first_record(bytes: &[u8]) -> Option<Reader<'_>> {
+    let mut reader = Reader(bytes);
+    reader.skip(3)?;
+    reader.block(2)
+}
+
+/// The server name of a ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
+fn server_name(mut hello: Reader<'_>) -> Option<String> {
     if hello.number(1)? != 1 {
         return None;
     }
     hello.skip(3 + 2 + 32)?;
-    let session = hello.number(1)?;
-    hello.skip(session)?;
-    let ciphers = hello.number(2)?;
-    hello.skip(ciphers)?;
-    let compressions = hello.number(1)?;
-    hello.skip(compressions)?;
+    let _session = hello.block(1)?;
+    let _ciphers = hello.block(2)?;
+    let _compressions = hello.block(1)?;
     let mut extensions = hello.block(2)?;
     loop {
         let kind = extensions.number(2)?;
@@ -147,10 +123,8 @@ fn find_name(mut hello: Reader<'_>) -> Option<String> {
         if names.number(1)? != 0 {
             return None;
         }
-        let name = names.block(2)?;
-        return std::str::from_utf8(name.0)
-            .ok()
-            .map(str::to_ascii_lowercase);
+        let name = std::str::from_utf8(names.block(2)?.0).ok()?;
+        return Some(name.to_ascii_lowercase());
     }
 }
 
@@ -221,13 +195,9 @@ mod tests {
 
     #[test]
     fn http_is_told_by_its_first_line() {
-        assert_eq!(
-            recognise(b"GET / HTTP/1.1\r\n", false)
-                .expect("known")
-                .protocol,
-            "http/1.1"
-        );
-        assert_eq!(recognise(PREFACE, false).expect("known").protocol, "h2c");
+        let protocol = |bytes| recognise(bytes, false).expect("known").protocol;
+        assert_eq!(protocol(b"GET / HTTP/1.1\r\n"), Some("http/1.1"));
+        assert_eq!(protocol(PREFACE), Some("h2c"));
         assert_eq!(recognise(&PREFACE[..9], false), None);
         assert_eq!(recognise(b"\x00\x01", false), Some(Detection::default()));
         assert_eq!(recognise(b"GET / HT", false), None);

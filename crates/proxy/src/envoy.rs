@@ -155,7 +155,7 @@ fn cluster(name: &str, kind: &str, address: Value) -> Value {
     })
 }
 
-fn address(host: &str, port: u16) -> Value {
+pub(crate) fn address(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
 }
 

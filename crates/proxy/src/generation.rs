@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,6 +21,11 @@ pub(crate) struct Generation {
     pub(crate) clusters: BTreeMap<Arc<str>, Arc<ClusterRuntime>>,
     pub(crate) listeners: Vec<Arc<BoundListener>>,
 }
+
+/// A part of a generation behind a count of this thread's own. Requests clone and drop it without touching the count
+/// that all workers share, which would make them pass one cache line around.
+#[allow(clippy::redundant_allocation, reason = "two counts are the purpose")]
+pub(crate) type LocalArc<T> = Rc<Arc<T>>;
 
 /// A listener and the sockets it listens on.
 pub(crate) struct BoundListener {

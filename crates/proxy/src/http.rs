@@ -2,12 +2,12 @@
 
 mod deadlines;
 mod forward;
+pub(crate) mod header_values;
 mod headers;
 pub(crate) mod http2;
 pub(crate) mod incoming;
 pub(crate) mod local_reply;
 pub(crate) mod log_entry;
-mod milliseconds;
 pub(crate) mod outgoing;
 mod path;
 pub(crate) mod response_body;
@@ -34,7 +34,6 @@ use http2::Stream;
 use incoming::IncomingBody;
 use local_reply::LocalReply;
 use log_entry::AccessLogEntry;
-pub(crate) use milliseconds::Milliseconds;
 use response_body::ResponseBody;
 pub(crate) use session::{InFlight, Session};
 use timer::DeadlineTimer;
@@ -152,7 +151,7 @@ impl RequestContext<'_> {
         let host = without_port(text);
         let own = text[host.len()..]
             .strip_prefix(':')
-            .is_some_and(|port| port == self.session.local.port().to_string());
+            .is_some_and(|port| port == self.session.addresses.local.port().to_string());
         if host.len() == text.len() || (mode == StripPort::Matching && !own) {
             return authority;
         }
@@ -325,8 +324,8 @@ impl RequestContext<'_> {
             answered: None,
             upstream_host: None,
             upstream_cluster: None,
-            local: session.local,
-            remote: session.remote,
+            local: session.addresses.local,
+            remote: session.addresses.remote,
             route: None,
             attempts: 0,
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::upstream::connect::ConnectError;
 
@@ -51,7 +51,7 @@ macro_rules! shard {
         pub(crate) struct $name { $(pub(crate) $counter: Counter,)+ $(pub(crate) $gauge: Counter,)* }
 
         impl Shard for $name {
-            fn values(&self) -> Vec<(&'static str, Type, u64)> {
+            fn values(&self) -> Vec<Value> {
                 vec![
                     $((stringify!($counter), Type::Counter, self.$counter.get()),)+
                     $((stringify!($gauge), Type::Gauge, self.$gauge.get()),)*
@@ -67,14 +67,26 @@ macro_rules! shard {
 
 /// The named values of one shard.
 pub(crate) trait Shard {
-    fn values(&self) -> Vec<(&'static str, Type, u64)>;
+    fn values(&self) -> Vec<Value>;
     fn reset_counters(&self);
 }
+
+/// A metric's name, type and value.
+pub(crate) type Value = (&'static str, Type, u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
     Counter,
     Gauge,
+}
+
+impl Type {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
 }
 
 shard! {
@@ -208,10 +220,6 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    fn shards(&self) -> MutexGuard<'_, Shards> {
-        self.shards.lock()
-    }
-
     /// A new shard for the calling worker.
     pub(crate) fn shard<S: Shard + Default + Send + Sync + 'static>(
         &self,
@@ -219,43 +227,41 @@ impl Registry {
         name: &Arc<str>,
     ) -> Arc<S> {
         let shard = Arc::new(S::default());
-        self.shards()
-            .entry((scope, name.clone()))
-            .or_default()
-            .push(shard.clone());
+        let mut shards = self.shards.lock();
+        let known = shards.entry((scope, name.clone())).or_default();
+        known.push(shard.clone());
         shard
     }
 
     /// Forgets names for which `keep` is false.
     pub(crate) fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
-        self.shards().retain(|(scope, name), _| keep(scope, name));
+        let mut shards = self.shards.lock();
+        shards.retain(|(scope, name), _| keep(scope, name));
     }
 
-    /// Sums over workers, ordered by scope and name: scope, name, and `(metric, type, value)`.
+    /// Sums over workers, ordered by scope and name.
     pub(crate) fn totals(&self) -> Vec<Totals> {
-        self.shards()
-            .iter()
-            .map(|((scope, name), shards)| {
-                let mut sums: Vec<(&'static str, Type, u64)> = Vec::new();
-                for shard in shards {
-                    for (index, (metric, kind, value)) in shard.values().into_iter().enumerate() {
-                        match sums.get_mut(index) {
-                            Some(sum) => sum.2 = sum.2.wrapping_add(value),
-                            None => sums.push((metric, kind, value)),
-                        }
-                    }
+        let shards = self.shards.lock();
+        let sum = |shards: &Vec<Arc<dyn Shard + Send + Sync>>| {
+            let mut shards = shards.iter().map(|shard| shard.values());
+            let mut sums = shards.next().unwrap_or_default();
+            for values in shards {
+                for (sum, (_, _, value)) in sums.iter_mut().zip(values) {
+                    sum.2 = sum.2.wrapping_add(value);
                 }
-                Totals {
-                    scope,
-                    name: name.clone(),
-                    values: sums,
-                }
-            })
-            .collect()
+            }
+            sums
+        };
+        let totals = shards.iter().map(|((scope, name), shards)| Totals {
+            scope,
+            name: name.clone(),
+            values: sum(shards),
+        });
+        totals.collect()
     }
 
     pub(crate) fn reset_counters(&self) {
-        for shard in self.shards().values().flatten() {
+        for shard in self.shards.lock().values().flatten() {
             shard.reset_counters();
         }
     }
@@ -265,7 +271,16 @@ impl Registry {
 pub(crate) struct Totals {
     pub(crate) scope: &'static str,
     pub(crate) name: Arc<str>,
-    pub(crate) values: Vec<(&'static str, Type, u64)>,
+    pub(crate) values: Vec<Value>,
+}
+
+impl Totals {
+    /// The value of a metric, 0 when there is none.
+    pub(crate) fn get(&self, metric: &str) -> u64 {
+        let mut values = self.values.iter();
+        let found = values.find(|(name, ..)| *name == metric);
+        found.map_or(0, |(.., value)| *value)
+    }
 }
 
 #[cfg(test)]
@@ -281,27 +296,10 @@ mod tests {
             shard.response(200);
             shard.downstream_cx_active.inc();
         }
-        let totals = registry.totals();
-        let value = |metric: &str| {
-            totals[0]
-                .values
-                .iter()
-                .find(|(name, ..)| *name == metric)
-                .unwrap()
-                .2
-        };
+        let value = |metric| registry.totals()[0].get(metric);
         assert_eq!(value("downstream_rq_2xx"), 3);
         assert_eq!(value("downstream_cx_active"), 3);
         registry.reset_counters();
-        let totals = registry.totals();
-        let value = |metric: &str| {
-            totals[0]
-                .values
-                .iter()
-                .find(|(name, ..)| *name == metric)
-                .unwrap()
-                .2
-        };
         assert_eq!(value("downstream_rq_2xx"), 0);
         assert_eq!(value("downstream_cx_active"), 3);
     }

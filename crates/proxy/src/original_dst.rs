@@ -1,24 +1,83 @@
-//! Where a redirected client meant to go.
+//! Original destinations: where a redirected client meant to go, and which of these must not be dialled.
 //!
-//! The kernel keeps the address from before the redirect in connection tracking; `socket2` reads it, so that no
-//! unsafe code is needed here.
+//! A connection that was not redirected has its own local address for an original destination. A proxy that dials
+//! it connects to itself, which connects to itself, until no descriptor is left. Envoy does that; the planner's
+//! configuration forbids it, and so does [`OwnSockets`], whatever the configuration.
 
-use std::net::SocketAddr;
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-/// The destination before redirection, or `None` when the connection was not redirected.
-pub(crate) fn original_dst(stream: &TcpStream) -> Option<SocketAddr> {
+/// The destination before redirection, which the kernel keeps in connection tracking; `None` when the connection was
+/// not redirected. `local` is the connection's own address.
+pub(crate) fn original_dst(stream: &TcpStream, local: SocketAddr) -> Option<SocketAddr> {
     let socket = SockRef::from(stream);
-    let local = stream.local_addr().ok()?;
-    let found = match local {
-        SocketAddr::V4(_) => socket.original_dst_v4(),
+    let found = match local.ip().to_canonical() {
         // A dual-stack listener sees IPv4 clients with mapped addresses, and their entry is an IPv4 one.
-        SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_some() => {
-            socket.original_dst_v4()
-        }
-        SocketAddr::V6(_) => socket.original_dst_v6(),
+        IpAddr::V4(_) => socket.original_dst_v4(),
+        IpAddr::V6(_) => socket.original_dst_v6(),
     };
     found.ok()?.as_socket()
+}
+
+/// The bound listeners of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct OwnSockets(RefCell<Vec<SocketAddr>>);
+
+impl OwnSockets {
+    pub(crate) fn replace(&self, addresses: impl Iterator<Item = SocketAddr>) {
+        *self.0.borrow_mut() = addresses.collect();
+    }
+
+    /// Whether a connection to `address` would arrive at a listener of this proxy. Costs a system call only when the
+    /// port is one of them.
+    pub(crate) fn contain(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.0.borrow().iter().any(|own| {
+            own.port() == address.port()
+                && match own.ip().to_canonical() {
+                    own if own == ip => true,
+                    IpAddr::V4(own) => own.is_unspecified() && ip.is_ipv4() && is_local(ip),
+                    IpAddr::V6(own) => own.is_unspecified() && is_local(ip),
+                }
+        })
+    }
+}
+
+/// Whether an address belongs to this host: only those can be bound.
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(own: &str, address: &str) -> bool {
+        let sockets = OwnSockets::default();
+        sockets.replace([own.parse().expect("an address")].into_iter());
+        sockets.contain(address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn wildcard_listeners_are_reached_by_every_local_address() {
+        for local in ["127.0.0.1:15001", "127.9.9.9:15001", "0.0.0.0:15001"] {
+            assert!(contains("0.0.0.0:15001", local), "{local}");
+            assert!(contains("[::]:15001", local), "{local}");
+        }
+        assert!(contains("[::]:15001", "[::1]:15001"));
+        assert!(contains("[::]:15001", "[::ffff:127.0.0.1]:15001"));
+        assert!(!contains("0.0.0.0:15001", "[::1]:15001"));
+        // Documentation addresses (RFC 5737) belong to nobody.
+        assert!(!contains("0.0.0.0:15001", "192.0.2.1:15001"));
+        assert!(!contains("0.0.0.0:15001", "127.0.0.1:15002"));
+    }
+
+    #[test]
+    fn other_listeners_are_reached_by_their_own_address() {
+        assert!(contains("127.0.0.1:15001", "127.0.0.1:15001"));
+        assert!(!contains("127.0.0.1:15001", "127.0.0.2:15001"));
+    }
 }

@@ -234,8 +234,7 @@ impl Proxy {
     ///
     /// When a thread had panicked.
     pub fn shutdown(self) -> Result<(), Error> {
-        self.phase
-            .send_if_modified(|phase| advance(phase, Phase::Draining));
+        advance(&self.phase, Phase::Draining);
         if *self.phase.borrow() == Phase::Draining {
             self.wait_until_empty(Instant::now() + self.drain, EMPTY_FOR);
         }
@@ -259,14 +258,10 @@ impl Proxy {
     fn wait_until_empty(&self, deadline: Instant, quiet: Duration) {
         let mut empty_since = None;
         while Instant::now() < deadline {
-            let active: u64 = self
-                .registry
-                .totals()
-                .iter()
-                .filter(|totals| totals.scope == "listener")
-                .flat_map(|totals| &totals.values)
-                .filter(|(name, ..)| *name == "downstream_cx_active")
-                .map(|(.., value)| *value)
+            let totals = self.registry.totals();
+            let listeners = totals.iter().filter(|totals| totals.scope == "listener");
+            let active: u64 = listeners
+                .map(|totals| totals.get("downstream_cx_active"))
                 .sum();
             if active == 0 {
                 let since = *empty_since.get_or_insert_with(Instant::now);
@@ -319,19 +314,14 @@ impl Drop for Watchdog {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or("unnamed");
             tracing::error!(thread = name, "a thread panicked; the proxy ends");
-            self.0
-                .send_if_modified(|phase| advance(phase, Phase::Closing));
+            advance(&self.0, Phase::Closing);
         }
     }
 }
 
-/// Moves to a later phase; returns whether it is later.
-pub(crate) fn advance(phase: &mut Phase, to: Phase) -> bool {
-    let later = *phase < to;
-    if later {
-        *phase = to;
-    }
-    later
+/// Moves to a phase, unless that or a later one is reached.
+pub(crate) fn advance(phase: &watch::Sender<Phase>, to: Phase) {
+    phase.send_if_modified(|phase| std::mem::replace(phase, to.max(*phase)) < to);
 }
 
 /// The sockets of the admin endpoints.

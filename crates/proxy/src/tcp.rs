@@ -3,15 +3,14 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
+use tokio_util::io::InspectReader;
 
 use crate::cluster_runtime::Host;
 use crate::config::format::LogFields;
@@ -20,7 +19,7 @@ use crate::metrics::GaugeGuard;
 use crate::upstream::pool::ConnectionGuard;
 use crate::worker::Worker;
 
-/// Why copying reason.
+/// Why no more is copied.
 #[derive(Debug)]
 pub(crate) enum CloseReason {
     /// Both directions closed in order.
@@ -51,14 +50,9 @@ where
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let (up, down) = (Cell::new(0), Cell::new(0));
-    let mut client = Counted {
-        inner: client,
-        read: &up,
-    };
-    let mut server = Counted {
-        inner: server,
-        read: &down,
-    };
+    let count = |total: &Cell<u64>, read: &[u8]| total.set(total.get() + read.len() as u64);
+    let mut client = InspectReader::new(client, |read| count(&up, read));
+    let mut server = InspectReader::new(server, |read| count(&down, read));
     let silence = async {
         let Some(idle) = idle else {
             return std::future::pending().await;
@@ -77,51 +71,8 @@ where
         () = silence => CloseReason::Idle,
         () = stop => CloseReason::Stopped,
     };
-    (
-        reason,
-        BytesCopied {
-            up: up.get(),
-            down: down.get(),
-        },
-    )
-}
-
-/// Counts what is read.
-struct Counted<'a, S> {
-    inner: &'a mut S,
-    read: &'a Cell<u64>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut *self.inner).poll_read(cx, buffer))?;
-        self.read
-            .set(self.read.get() + (buffer.filled().len() - before) as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.inner).poll_write(cx, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.inner).poll_shutdown(cx)
-    }
+    let (up, down) = (up.get(), down.get());
+    (reason, BytesCopied { up, down })
 }
 
 /// The addresses of one client connection.
@@ -129,6 +80,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
 pub(crate) struct ConnectionAddresses {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// The original destination, where the listener restores it; else `local`.
     pub(crate) original_dst: SocketAddr,
 }
 
@@ -144,7 +96,7 @@ pub(crate) async fn proxy(
     stats.downstream_cx_total.inc();
     let _active = GaugeGuard::new(&stats, |stats| &stats.downstream_cx_active);
     let (start, started) = (SystemTime::now(), Instant::now());
-    let name = config.cluster(worker.random.next());
+    let name = config.cluster(fastrand::u64(..));
     let mut fields = LogFields {
         start: Some(start),
         upstream_cluster: name,
@@ -231,22 +183,17 @@ async fn connect(
         .max(1);
     let mut flag = "UH";
     for _ in 0..attempts {
-        let upstream = cluster
-            .pick(&worker.random, Some(original_dst), &tried, 3)
-            .ok_or("UH")?;
+        let picked = cluster.pick(Some(original_dst), &tried, 3);
+        let upstream = picked.ok_or("UH")?;
         let guard = ConnectionGuard::open(&cluster, &upstream).map_err(|_| "UO")?;
         match cluster.connect(&upstream).await {
             Ok(stream) => {
-                cluster
-                    .runtime()
-                    .observe(&upstream.host, 200, worker.random.next());
+                cluster.runtime().observe(&upstream.host, 200);
                 return Ok((stream, guard, upstream.host.address));
             }
             Err(error) => {
                 tracing::debug!(?error, host = %upstream.host.address, "upstream connection failed");
-                cluster
-                    .runtime()
-                    .observe(&upstream.host, 503, worker.random.next());
+                cluster.runtime().observe(&upstream.host, 503);
                 tried.push(upstream.host.clone());
                 flag = "UF";
             }

@@ -17,10 +17,9 @@ use std::time::{Duration, Instant};
 use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::cluster::Discovery;
 use crate::descriptors::Descriptors;
-use crate::local_arc::LocalArc;
+use crate::generation::LocalArc;
 use crate::metrics::ClusterStats;
-use crate::own_sockets::OwnSockets;
-use crate::random::Random;
+use crate::original_dst::OwnSockets;
 
 use balance::Balancer;
 use pool::Pool;
@@ -72,7 +71,6 @@ impl Cluster {
         runtime: Arc<ClusterRuntime>,
         stats: Arc<ClusterStats>,
         environment: Environment,
-        random: &Random,
     ) -> Rc<Self> {
         let cluster = Self {
             runtime: RefCell::new(LocalArc::new(runtime)),
@@ -81,7 +79,7 @@ impl Cluster {
             upstreams: RefCell::default(),
             environment,
         };
-        cluster.rebuild(random);
+        cluster.rebuild();
         Rc::new(cluster)
     }
 
@@ -95,10 +93,10 @@ impl Cluster {
 
     /// Takes over new membership. A changed definition (timeouts, protocol, limits) starts with fresh connections;
     /// requests in flight keep the objects they hold.
-    pub(crate) fn adopt(&self, runtime: Arc<ClusterRuntime>, random: &Random) {
+    pub(crate) fn adopt(&self, runtime: Arc<ClusterRuntime>) {
         let redefined = {
             let current = self.runtime.borrow();
-            if Arc::ptr_eq(current.arc(), &runtime) {
+            if Arc::ptr_eq(&current, &runtime) {
                 return;
             }
             !Arc::ptr_eq(&current.config, &runtime.config)
@@ -108,7 +106,7 @@ impl Cluster {
         }
         *self.runtime.borrow_mut() = LocalArc::new(runtime);
         self.stats.membership_change.inc();
-        self.rebuild(random);
+        self.rebuild();
     }
 
     /// Closes idle connections; those in use close when their request is done.
@@ -119,7 +117,7 @@ impl Cluster {
         *self.balancer.borrow_mut() = Balancer::default();
     }
 
-    fn rebuild(&self, random: &Random) {
+    fn rebuild(&self) {
         let runtime = self.runtime.borrow();
         if matches!(runtime.config.discovery, Discovery::OriginalDst { .. }) {
             return;
@@ -138,13 +136,12 @@ impl Cluster {
             removed.pool.retire();
         }
         *upstreams = next;
-        *self.balancer.borrow_mut() = Balancer::build(&runtime, &upstreams, random);
+        *self.balancer.borrow_mut() = Balancer::build(&runtime, &upstreams);
     }
 
     /// The host for one request. Hosts in `avoid` are skipped if another is found within a few picks.
     pub(crate) fn pick(
         &self,
-        random: &Random,
         original_dst: Option<SocketAddr>,
         avoid: &[Arc<Host>],
         attempts: u32,
@@ -160,15 +157,15 @@ impl Cluster {
             return self.original_dst_host(original_dst?, port_override);
         }
         if self.balancer.borrow().epoch() != epoch {
-            self.rebuild(random);
+            self.rebuild();
         }
         let runtime = self.runtime.borrow();
         let mut balancer = self.balancer.borrow_mut();
-        let mut picked = balancer.pick(runtime.config.policy, random, &self.stats)?;
+        let mut picked = balancer.pick(runtime.config.policy, &self.stats)?;
         let mut spent = 0;
-        while spent < attempts && avoid.iter().any(|host| Arc::ptr_eq(host, &picked.host)) {
+        while spent < attempts && avoid.contains(&picked.host) {
             spent += 1;
-            picked = balancer.pick(runtime.config.policy, random, &self.stats)?;
+            picked = balancer.pick(runtime.config.policy, &self.stats)?;
         }
         Some(picked)
     }

@@ -9,21 +9,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::route::RouteTable;
 use crate::descriptors::Descriptors;
 use crate::generation::Generation;
-use crate::http::{Milliseconds, Session};
+use crate::generation::LocalArc;
+use crate::http::Session;
+use crate::http::header_values::{Milliseconds, RequestIds};
 use crate::http1::WriteCoalescer;
-use crate::local_arc::LocalArc;
 use crate::log::{Files, Logs};
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
-use crate::own_sockets::OwnSockets;
+use crate::original_dst::OwnSockets;
 use crate::proxy::Built;
-use crate::random::{Random, RequestIds};
 use crate::upstream::{Cluster, Environment};
 
 use accept::ActiveListener;
@@ -68,11 +67,10 @@ pub(crate) struct LocalConfig {
 
 pub(crate) struct Worker {
     pub(crate) index: usize,
-    pub(crate) random: Random,
     pub(crate) logs: Rc<Logs>,
     pub(crate) write_coalescer: WriteCoalescer,
-    ids: RequestIds,
-    milliseconds: Milliseconds,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) milliseconds: Milliseconds,
     local: RefCell<Rc<LocalConfig>>,
     listening: RefCell<HashMap<std::net::SocketAddr, Rc<ActiveListener>>>,
     sessions: RefCell<HashMap<u64, SessionEntry>>,
@@ -110,10 +108,9 @@ pub(crate) fn run(context: WorkerContext, built: Built) -> std::io::Result<()> {
     } = context;
     let worker = Rc::new(Worker {
         index,
-        random: Random::new(),
         logs: Logs::new(files),
         write_coalescer: WriteCoalescer::default(),
-        ids: RequestIds::default(),
+        request_ids: RequestIds::default(),
         milliseconds: Milliseconds::default(),
         local: RefCell::default(),
         listening: RefCell::default(),
@@ -172,14 +169,6 @@ impl Worker {
         self.local.borrow().clone()
     }
 
-    pub(crate) fn request_id(&self) -> HeaderValue {
-        self.ids.next(&self.random)
-    }
-
-    pub(crate) fn milliseconds(&self, duration: Duration) -> HeaderValue {
-        self.milliseconds.get(duration)
-    }
-
     pub(crate) fn is_draining(&self) -> bool {
         self.phase.get() >= Phase::Draining
     }
@@ -203,17 +192,12 @@ impl Worker {
         for (name, runtime) in &generation.clusters {
             let cluster = match old.clusters.get(name) {
                 Some(known) => {
-                    known.adopt(runtime.clone(), &self.random);
+                    known.adopt(runtime.clone());
                     known.clone()
                 }
                 None => {
                     let stats = self.registry.shard("cluster", name);
-                    Cluster::new(
-                        runtime.clone(),
-                        stats,
-                        self.environment.clone(),
-                        &self.random,
-                    )
+                    Cluster::new(runtime.clone(), stats, self.environment.clone())
                 }
             };
             clusters.insert(name.clone(), cluster);
@@ -228,16 +212,10 @@ impl Worker {
             .routes
             .iter()
             .map(|(name, entry)| {
-                let known = old
-                    .routes
-                    .get(name)
-                    .filter(|known| Arc::ptr_eq(known.arc(), &entry.value));
-                (
-                    name.clone(),
-                    known
-                        .cloned()
-                        .unwrap_or_else(|| LocalArc::new(entry.value.clone())),
-                )
+                let known = old.routes.get(name).cloned();
+                let known = known.filter(|known| Arc::ptr_eq(known, &entry.value));
+                let table = known.unwrap_or_else(|| LocalArc::new(entry.value.clone()));
+                (name.clone(), table)
             })
             .collect();
         *self.local.borrow_mut() = Rc::new(LocalConfig {
@@ -376,7 +354,7 @@ impl SessionEntry {
         let has_begun = session.active.get() != session.opened;
         if self.silent.get()
             || has_begun
-            || session.original_dst == session.local
+            || session.addresses.original_dst == session.addresses.local
             || now.saturating_duration_since(session.opened) < SILENCE_THRESHOLD
         {
             return;
@@ -385,8 +363,8 @@ impl SessionEntry {
         session.stats.downstream_cx_silent.inc();
         if session.chain.reports_silence() {
             tracing::warn!(
-                destination = %session.original_dst,
-                source = %session.remote,
+                destination = %session.addresses.original_dst,
+                source = %session.addresses.remote,
                 "a client has sent nothing for {} s on a port that carries HTTP in this mesh; if its protocol lets \
                  the server speak first (SMTP, MySQL, FTP), it waits for ever: give the port a TCP listener, or list \
                  it in APPMESH_EGRESS_IGNORED_PORTS",

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::cluster_runtime::Member;
 use crate::config::cluster::Discovery;
 use crate::config::http_connection_manager::Routes;
 use crate::config::listener::Filter;
@@ -9,15 +10,15 @@ use crate::generation::Generation;
 use crate::options::Options;
 
 pub(super) fn listeners(generation: &Generation) -> Value {
-    let list: Vec<Value> = generation
-        .listeners
-        .iter()
-        .map(|bound| json!({ "name": bound.listener.name, "local_address": socket(bound.socket.address) }))
+    let listeners = generation.listeners.iter();
+    let list: Vec<Value> = listeners
+        .map(|bound| json!({ "name": bound.listener.name, "local_address": address(bound.socket.address) }))
         .collect();
     json!({ "listener_statuses": list })
 }
 
 pub(super) fn config(generation: &Generation, options: &Options) -> Value {
+    let revision = generation.config.revision.to_string();
     json!({
         "configs": [
             {
@@ -26,12 +27,12 @@ pub(super) fn config(generation: &Generation, options: &Options) -> Value {
             },
             {
                 "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
-                "version_info": generation.config.revision.to_string(),
+                "version_info": revision,
                 "dynamic_active_clusters": clusters(generation),
             },
             {
                 "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
-                "version_info": generation.config.revision.to_string(),
+                "version_info": revision,
                 "dynamic_listeners": dynamic_listeners(generation),
             },
             {
@@ -47,10 +48,8 @@ pub(super) fn config(generation: &Generation, options: &Options) -> Value {
 }
 
 fn clusters(generation: &Generation) -> Vec<Value> {
-    generation
-        .config
-        .clusters
-        .values()
+    let clusters = generation.config.clusters.values();
+    clusters
         .map(|entry| {
             let cluster = &entry.value;
             let kind = match &cluster.discovery {
@@ -65,7 +64,7 @@ fn clusters(generation: &Generation) -> Vec<Value> {
                 "cluster": {
                     "name": cluster.name,
                     "type": kind,
-                    "connect_timeout": seconds(cluster.connect_timeout),
+                    "connect_timeout": format!("{}s", cluster.connect_timeout.as_secs_f64()),
                     "lb_policy": format!("{:?}", cluster.policy),
                     "protocol": format!("{:?}", cluster.protocol),
                     "circuit_breakers": format!("{:?}", cluster.limits),
@@ -78,38 +77,31 @@ fn clusters(generation: &Generation) -> Vec<Value> {
 }
 
 fn dynamic_listeners(generation: &Generation) -> Vec<Value> {
-    generation
-        .config
-        .listeners
-        .values()
+    let chain = |filter: &Filter| match filter {
+        Filter::Http(manager) => json!({
+            "filter": "http_connection_manager",
+            "stat_prefix": manager.stat_prefix,
+            "routes": match &manager.routes {
+                Routes::Named(name) => json!({ "route_config_name": name }),
+                Routes::Inline(table) => route_table(table),
+            },
+        }),
+        Filter::Tcp(config) => json!({ "filter": "tcp_proxy", "stat_prefix": config.stat_prefix }),
+        Filter::Close => json!({ "filter": null }),
+    };
+    let listeners = generation.config.listeners.values();
+    listeners
         .map(|entry| {
-            let chains: Vec<Value> = entry
-                .value
-                .all_chains()
-                .map(|chain| match &chain.filter {
-                    Filter::Http(manager) => json!({
-                        "filter": "http_connection_manager",
-                        "stat_prefix": manager.stat_prefix,
-                        "routes": match &manager.routes {
-                            Routes::Named(name) => json!({ "route_config_name": name }),
-                            Routes::Inline(table) => route_table(table),
-                        },
-                    }),
-                    Filter::Tcp(config) => {
-                        json!({ "filter": "tcp_proxy", "stat_prefix": config.stat_prefix })
-                    }
-                    Filter::Close => json!({ "filter": null }),
-                })
-                .collect();
+            let chains = entry.value.all_chains().map(|known| chain(&known.filter));
             json!({
                 "name": entry.value.name,
                 "active_state": {
                     "version_info": entry.version,
                     "listener": {
                         "name": entry.value.name,
-                        "address": socket(entry.value.address),
+                        "address": address(entry.value.address),
                         "use_original_dst": entry.value.original_dst,
-                        "filter_chains": chains,
+                        "filter_chains": chains.collect::<Vec<_>>(),
                     },
                 },
             })
@@ -131,32 +123,23 @@ fn route_table(table: &crate::config::route::RouteTable) -> Value {
 }
 
 fn endpoints(generation: &Generation) -> Vec<Value> {
-    generation
-        .clusters
-        .iter()
+    let endpoint = |member: &Member| {
+        json!({
+            "address": member.host.address.to_string(),
+            "healthy": member.host.is_healthy(),
+            "weight": member.weight,
+            "priority": member.priority,
+        })
+    };
+    let clusters = generation.clusters.iter();
+    clusters
         .map(|(name, runtime)| {
-            let hosts: Vec<Value> = runtime
-                .members
-                .list
-                .iter()
-                .map(|member| {
-                    json!({
-                        "address": member.host.address.to_string(),
-                        "healthy": member.host.is_healthy(),
-                        "weight": member.weight,
-                        "priority": member.priority,
-                    })
-                })
-                .collect();
-            json!({ "endpoint_config": { "cluster_name": name, "endpoints": hosts } })
+            let endpoints: Vec<Value> = runtime.members.list.iter().map(endpoint).collect();
+            json!({ "endpoint_config": { "cluster_name": name, "endpoints": endpoints } })
         })
         .collect()
 }
 
-fn socket(address: std::net::SocketAddr) -> Value {
-    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
-}
-
-fn seconds(duration: std::time::Duration) -> String {
-    format!("{}s", duration.as_secs_f64())
+fn address(address: std::net::SocketAddr) -> Value {
+    crate::envoy::address(&address.ip().to_string(), address.port())
 }

@@ -17,35 +17,38 @@ fn runtime(hosts: u8, percent: u32) -> ClusterRuntime {
         ..Default::default()
     })
     .expect("valid cluster");
-    let list = (0..hosts)
-        .map(|n| Member {
-            host: Arc::new(Host::new(
-                SocketAddr::from(([127, 0, 0, n + 1], 80)),
-                "".into(),
-            )),
-            weight: 1,
-            priority: 0,
-            locality: 0,
-            locality_weight: 0,
-            check_port: None,
-            check_hostname: "".into(),
-            checked: true,
-        })
-        .collect();
-    let state = Arc::new(State::new(config.limits));
+    runtime_of(config, (0..hosts).map(|n| member(n.into())).collect())
+}
+
+/// A member whose address has this port.
+pub(crate) fn member(port: u16) -> Member {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    Member {
+        host: Arc::new(Host::new(address, "".into())),
+        weight: 1,
+        priority: 0,
+        locality: 0,
+        locality_weight: 0,
+        check_port: None,
+        check_hostname: "".into(),
+        checked: true,
+    }
+}
+
+pub(crate) fn runtime_of(config: Cluster, list: Vec<Member>) -> ClusterRuntime {
     ClusterRuntime {
+        state: Arc::new(State::new(config.limits, Arc::default())),
         config: Arc::new(config),
         members: Arc::new(Members {
             list,
             overprovisioning: 140,
         }),
-        state,
     }
 }
 
 fn fail(runtime: &ClusterRuntime, host: usize, times: usize) {
     for _ in 0..times {
-        runtime.observe(&runtime.members.list[host].host, 500, 0);
+        runtime.observe(&runtime.members.list[host].host, 500);
     }
 }
 
@@ -53,7 +56,7 @@ fn fail(runtime: &ClusterRuntime, host: usize, times: usize) {
 fn host_is_ejected_at_the_nth_error_in_a_row() {
     let runtime = runtime(4, 50);
     fail(&runtime, 0, 2);
-    runtime.observe(&runtime.members.list[0].host, 200, 0);
+    runtime.observe(&runtime.members.list[0].host, 200);
     fail(&runtime, 0, 2);
     assert_eq!(runtime.healthy(), 4);
     fail(&runtime, 0, 1);

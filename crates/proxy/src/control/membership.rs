@@ -47,7 +47,7 @@ impl HostHistory {
             .entry(config.name.clone())
             .or_insert_with(|| ClusterHistory {
                 limits: config.limits,
-                state: Arc::new(State::new(config.limits)),
+                state: Arc::new(State::new(config.limits, Arc::default())),
                 hosts: HashMap::new(),
                 reported: HashSet::new(),
             });
@@ -55,7 +55,7 @@ impl HostHistory {
             // Requests in flight give their places back to the old counters; the new ones start empty.
             known.limits = config.limits;
             let stats = known.state.stats.clone();
-            known.state = Arc::new(State::with_stats(config.limits, stats));
+            known.state = Arc::new(State::new(config.limits, stats));
         }
         let members = members(config, assignment, resolver, known);
         if let Some(current) = current

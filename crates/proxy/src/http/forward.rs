@@ -164,7 +164,6 @@ impl RequestContext<'_> {
                         ..deadlines
                     },
                     log_entry: None,
-                    random: session.worker.random.next(),
                     stream: self.stream.clone(),
                 };
                 self.respond(route, weighted, &parts.method, answer, context, upgrade)
@@ -180,7 +179,7 @@ impl RequestContext<'_> {
                 } else {
                     cluster.stats.upstream_rq_timeout.inc();
                     if let Some(late) = late {
-                        runtime.observe(&late.host, 504, session.worker.random.next());
+                        runtime.observe(&late.host, 504);
                     }
                     cluster.stats.response(504);
                     StatusCode::GATEWAY_TIMEOUT
@@ -216,7 +215,7 @@ impl RequestContext<'_> {
                 Some((local.clusters.get(name)?.clone(), None))
             }
             Target::Weighted(targets) => {
-                let choice = targets.choose(self.session.worker.random.next());
+                let choice = targets.choose(fastrand::u64(..));
                 Some((local.clusters.get(&choice.cluster)?.clone(), Some(choice)))
             }
         }
@@ -245,8 +244,8 @@ impl RequestContext<'_> {
                 path: path.as_ref().map_or("", PathAndQuery::as_str),
                 authority: authority.to_str().unwrap_or_default(),
                 scheme: "http",
-                local: Some(self.session.local),
-                remote: Some(self.session.remote),
+                local: Some(self.session.addresses.local),
+                remote: Some(self.session.addresses.remote),
                 route: &route.name,
                 ..LogFields::default()
             };
@@ -313,7 +312,7 @@ impl RequestContext<'_> {
         if session.manager.envoy_headers {
             let elapsed = now.duration_since(answer.sent);
             head.headers
-                .insert(SERVICE_TIME, session.worker.milliseconds(elapsed));
+                .insert(SERVICE_TIME, session.worker.milliseconds.get(elapsed));
         }
         if route.attempt_count_to_client {
             head.headers

@@ -128,7 +128,7 @@ pub(super) fn sanitize_request(
     }
     let fresh = !seen.request_id || (manager.use_remote_address && !manager.preserve_request_id);
     if manager.generate_request_id && fresh {
-        headers.insert(X_REQUEST_ID, session.worker.request_id());
+        headers.insert(X_REQUEST_ID, session.worker.request_ids.next());
     }
     if let Some(via) = &manager.via {
         headers.append(header::VIA, via.clone());
@@ -198,7 +198,7 @@ fn keep_trailers(headers: &mut HeaderMap) {
 
 /// Adds the client's address, at the edge (`use_remote_address`).
 fn append_addresses(headers: &mut HeaderMap, session: &Session) {
-    let address = session.remote.ip().to_string();
+    let address = session.addresses.remote.ip().to_string();
     let Ok(alone) = HeaderValue::from_str(&address) else {
         return;
     };

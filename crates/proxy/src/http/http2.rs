@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::incoming::{IncomingBody, http2_header_list};
 use super::timer::DeadlineTimer;
 use super::{Session, handle};
-use crate::rewind::Rewind;
+use crate::detect::rewind;
 
 /// Flow-control windows: what a client may send ahead of the upstream, per request and per connection.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -56,7 +56,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
         let answer = handle(owned.clone(), request.map(IncomingBody::Http2));
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let stream = TokioIo::new(Rewind::new(stream, input));
+    let stream = TokioIo::new(rewind(stream, input));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let timer = &session.timer;
     let mut deadline: Option<Instant> = None;
@@ -84,7 +84,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
         } else if error.is_incomplete_message() {
             session.stats.downstream_rq_rx_reset.inc();
         }
-        tracing::debug!(remote = %session.remote, %error, "client connection ended");
+        tracing::debug!(remote = %session.addresses.remote, %error, "client connection ended");
     }
 }
 

@@ -63,14 +63,11 @@ impl BodyProgress {
         reading.waiting.set(false);
         reading.last.set(Instant::now());
         match frame {
-            Some(Err(error)) => reading
-                .state
-                .set(ReadState::Failed(match error.downcast_ref() {
-                    Some(BodyDecodeError::TrailersTooLarge) => {
-                        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-                    }
-                    _ => StatusCode::BAD_REQUEST,
-                })),
+            Some(Err(error)) => {
+                let status = error.downcast_ref::<BodyDecodeError>().map(|e| e.status());
+                let failed = ReadState::Failed(status.unwrap_or(StatusCode::BAD_REQUEST));
+                reading.state.set(failed);
+            }
             None => reading.state.set(ReadState::Complete),
             Some(Ok(_)) if ended => reading.state.set(ReadState::Complete),
             Some(Ok(_)) => {}

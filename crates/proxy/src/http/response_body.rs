@@ -52,7 +52,6 @@ pub(crate) struct BodyForwarder {
     timer: Option<DeadlineTimer>,
     log_entry: Option<Box<AccessLogEntry>>,
     grpc: bool,
-    random: u64,
     /// Set for clients that speak HTTP/2.
     stream: Option<Rc<Stream>>,
     /// Returned by the next poll.
@@ -114,7 +113,6 @@ pub(crate) struct ResponseContext {
     pub(crate) request: BodyProgress,
     pub(crate) deadlines: Deadlines,
     pub(crate) log_entry: Option<Box<AccessLogEntry>>,
-    pub(crate) random: u64,
     /// Set for clients that speak HTTP/2.
     pub(crate) stream: Option<Rc<Stream>>,
 }
@@ -137,7 +135,6 @@ impl BodyForwarder {
             timer: None,
             log_entry: context.log_entry,
             grpc,
-            random: context.random,
             stream: context.stream,
             error: None,
         };
@@ -242,11 +239,9 @@ impl BodyForwarder {
         if self.grpc
             && let Some(status) = super::local_reply::grpc_status(trailers)
         {
-            self.pooled.runtime().observe(
-                &self.pooled.upstream.host,
-                super::local_reply::http_from_grpc(status),
-                self.random,
-            );
+            let status = super::local_reply::http_from_grpc(status);
+            let pooled = &self.pooled;
+            pooled.runtime().observe(&pooled.upstream.host, status);
         }
     }
 

@@ -1,7 +1,6 @@
 //! One client connection, as its requests see it.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -11,8 +10,9 @@ use super::timer::DeadlineTimer;
 use crate::config::http_connection_manager::{HttpConnectionManager, Routes};
 use crate::config::listener::Chain;
 use crate::config::route::RouteTable;
-use crate::local_arc::LocalArc;
+use crate::generation::LocalArc;
 use crate::metrics::HttpStats;
+use crate::tcp::ConnectionAddresses;
 use crate::worker::Worker;
 
 /// Shared by the requests of one connection. Never crosses threads.
@@ -21,10 +21,7 @@ pub(crate) struct Session {
     pub(crate) chain: Arc<Chain>,
     pub(crate) manager: Arc<HttpConnectionManager>,
     pub(crate) stats: Arc<HttpStats>,
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
-    /// The original destination, where the listener restores it.
-    pub(crate) original_dst: SocketAddr,
+    pub(crate) addresses: ConnectionAddresses,
     pub(crate) http2: bool,
     /// Of the request under way and the wait for the next; HTTP/2 streams have one each.
     pub(crate) timer: DeadlineTimer,
@@ -40,18 +37,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "plain fields of one connection, gathered in one place"
-    )]
     pub(crate) fn new(
-        worker: Rc<Worker>,
-        chain: Arc<Chain>,
-        manager: Arc<HttpConnectionManager>,
-        stats: Arc<HttpStats>,
-        remote: SocketAddr,
-        local: SocketAddr,
-        original_dst: SocketAddr,
+        worker: &Rc<Worker>,
+        chain: &Arc<Chain>,
+        manager: &Arc<HttpConnectionManager>,
+        stats: &Arc<HttpStats>,
+        addresses: ConnectionAddresses,
         http2: bool,
     ) -> Rc<Self> {
         let inline = match &manager.routes {
@@ -60,13 +51,11 @@ impl Session {
         };
         let now = Instant::now();
         Rc::new(Self {
-            worker,
-            chain,
-            manager,
-            stats,
-            remote,
-            local,
-            original_dst,
+            worker: worker.clone(),
+            chain: chain.clone(),
+            manager: manager.clone(),
+            stats: stats.clone(),
+            addresses,
             http2,
             timer: DeadlineTimer::default(),
             routes: RefCell::new((0, inline)),

@@ -7,13 +7,14 @@ use super::response_body::ResponseContext;
 use crate::http1::BufferedStream;
 use crate::metrics::GaugeGuard;
 use crate::tcp;
-use crate::upstream::pool::PooledConnection;
+use crate::upstream::pool::{ConnectionGuard, PooledConnection};
 
 /// Two connections to be joined once the client has read that protocols are switched.
 pub(crate) struct Tunnel {
     session: Rc<Session>,
     server: BufferedStream,
-    pooled: PooledConnection,
+    /// Count the connection as open and its request as active.
+    _counted: (ConnectionGuard, PooledConnection),
     context: ResponseContext,
 }
 
@@ -21,14 +22,14 @@ impl Tunnel {
     /// `None` when the upstream's connection is not there any more.
     pub(super) fn new(
         session: &Rc<Session>,
-        pooled: PooledConnection,
+        mut pooled: PooledConnection,
         context: ResponseContext,
     ) -> Option<Box<Self>> {
-        let server = pooled.take_stream()?;
+        let (server, guard) = pooled.take_stream()?;
         Some(Box::new(Self {
             session: session.clone(),
             server,
-            pooled,
+            _counted: (guard, pooled),
             context,
         }))
     }
@@ -39,7 +40,7 @@ impl Tunnel {
         let Self {
             session,
             server,
-            pooled: _lease,
+            _counted,
             context,
         } = *self;
         session.stats.downstream_cx_upgrades_total.inc();

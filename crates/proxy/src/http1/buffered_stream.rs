@@ -6,10 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::rewind::Rewind;
+use crate::detect::rewind;
 
 /// Room for one read: what it begins with, and what it grows to while reads keep filling it.
 const MIN_READ: usize = 4 * 1024;
@@ -122,8 +122,8 @@ impl BufferedStream {
     }
 
     /// The socket, from which what was read ahead is read first.
-    pub(crate) fn into_stream(self) -> Rewind {
-        Rewind::new(self.stream, self.input)
+    pub(crate) fn into_stream(self) -> impl AsyncRead + AsyncWrite + Unpin {
+        rewind(self.stream, self.input)
     }
 }
 

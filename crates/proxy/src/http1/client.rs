@@ -4,17 +4,19 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Response};
 use hyper::body::{Body, Frame};
+use tokio::net::TcpStream;
 
 use super::buffered_stream::BufferedStream;
-use super::decode::{BodyDecodeError, BodyPart, Decoder};
-use super::encode::{self, BodyLength, Encoder};
+use super::connection::Connection;
+use super::decode::{BodyDecodeError, Decoder};
+use super::encode::{self, BodyLength, Encoder, OutgoingHead};
 use super::framing::Framing;
-use super::head::{self, HeadFinder, Limits, ResponseHead};
+use super::head::{self, Limits, ResponseHead};
 use super::write_coalescer::{PendingWrite, WriteCoalescer};
 use crate::http::incoming::IncomingBody;
 use crate::http::outgoing::OutgoingBody;
@@ -25,24 +27,17 @@ pub(crate) struct UpstreamConnection {
     state: RefCell<State>,
     limits: Limits,
     /// Counts the connection as open.
-    _guard: ConnectionGuard,
+    guard: ConnectionGuard,
 }
 
 struct State {
-    /// `None` once handed over to a tunnel.
-    stream: Option<BufferedStream>,
-    search: HeadFinder,
+    connection: Connection,
     /// The request's body, until all of it is encoded.
     body: Option<(OutgoingBody, Encoder)>,
-    decoder: Decoder,
     /// The response was one after which another request may follow.
     keep_alive: bool,
     /// Nothing of the request has reached the socket, and nothing was taken from its body.
     unsent: bool,
-    /// The output waits in the worker's [`WriteCoalescer`](super::write_coalescer::WriteCoalescer).
-    write_deferred: bool,
-    /// Wakes the task that waits for the response.
-    waker: Option<Waker>,
     /// Writing failed; the upstream may still respond.
     write_closed: bool,
 }
@@ -57,15 +52,6 @@ enum FillStatus {
     BodyPending,
 }
 
-/// A request's head on its way out.
-#[derive(Clone, Copy)]
-pub(crate) struct OutgoingHead<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) target: &'a Uri,
-    pub(crate) host: &'a HeaderValue,
-    pub(crate) headers: &'a HeaderMap,
-}
-
 /// Why no response came.
 pub(crate) enum SendError {
     /// Nothing of the request was written; its body comes back.
@@ -77,44 +63,37 @@ pub(crate) enum SendError {
 }
 
 impl UpstreamConnection {
-    pub(crate) fn new(stream: BufferedStream, limits: Limits, guard: ConnectionGuard) -> Self {
+    pub(crate) fn new(stream: TcpStream, limits: Limits, guard: ConnectionGuard) -> Self {
         Self {
             state: RefCell::new(State {
-                stream: Some(stream),
-                search: HeadFinder::default(),
+                connection: Connection::new(stream, BytesMut::new()),
                 body: None,
-                decoder: Decoder::new(Framing::None),
                 keep_alive: true,
                 unsent: true,
-                write_deferred: false,
-                waker: None,
                 write_closed: false,
             }),
             limits,
-            _guard: guard,
+            guard,
         }
     }
 
     /// Whether an idle connection can be used.
     pub(crate) fn is_alive(&self) -> bool {
-        self.state
-            .borrow()
-            .stream
-            .as_ref()
-            .is_some_and(BufferedStream::is_alive)
+        self.state.borrow().connection.stream.is_alive()
     }
 
     /// Whether request and response are over and another request may follow.
     pub(crate) fn is_reusable(&self) -> bool {
         let state = self.state.borrow();
+        let Connection {
+            stream, decoder, ..
+        } = &state.connection;
         state.keep_alive
             && !state.write_closed
             && state.body.is_none()
-            && state.decoder.is_end()
-            && state
-                .stream
-                .as_ref()
-                .is_some_and(|stream| stream.input.is_empty() && stream.output.is_empty())
+            && decoder.is_end()
+            && stream.input.is_empty()
+            && stream.output.is_empty()
     }
 
     /// Sends a request and waits for the head of its response. The rest of the request's body follows while the
@@ -127,18 +106,8 @@ impl UpstreamConnection {
     ) -> Result<Response<IncomingBody>, SendError> {
         {
             let state = &mut *self.state.borrow_mut();
-            let Some(stream) = &mut state.stream else {
-                return Err(SendError::Unsent(body));
-            };
-            let body_length = BodyLength::of(&body);
-            let encoder = encode::request(
-                head.method,
-                head.target,
-                head.host,
-                head.headers,
-                body_length,
-                stream.output.tail(),
-            );
+            let out = state.connection.stream.output.tail();
+            let encoder = encode::request(&head, BodyLength::of(&body), out);
             state.keep_alive = false;
             state.unsent = true;
             state.body = Some((body, encoder));
@@ -172,11 +141,11 @@ impl UpstreamConnection {
     }
 
     pub(crate) fn is_body_read(&self) -> bool {
-        self.state.borrow().decoder.is_end()
+        self.state.borrow().connection.decoder.is_end()
     }
 
     pub(crate) fn body_remaining(&self) -> Option<u64> {
-        self.state.borrow().decoder.remaining()
+        self.state.borrow().connection.decoder.remaining()
     }
 
     /// Writes the rest of the request, as far as the socket takes it.
@@ -184,26 +153,19 @@ impl UpstreamConnection {
         self.state.borrow_mut().write_request(cx);
     }
 
-    /// Writes a deferred request. What the socket does not take, or an error, is left to the waiting task.
+    /// Writes a deferred request.
     pub(super) fn flush_deferred(&self) {
         let state = &mut *self.state.borrow_mut();
-        let Some(stream) = state.stream.as_mut().filter(|_| state.write_deferred) else {
-            return;
-        };
-        state.write_deferred = false;
-        let before = stream.output.len();
-        let flushed = stream.flush_now();
-        state.unsent &= stream.output.len() == before;
-        if flushed.is_err()
-            && let Some(waker) = &state.waker
-        {
-            waker.wake_by_ref();
-        }
+        let before = state.connection.stream.output.len();
+        state.connection.flush_deferred();
+        state.unsent &= state.connection.stream.output.len() == before;
     }
 
-    /// The socket and what was read from it, for a connection that has switched protocols.
-    pub(crate) fn take_stream(&self) -> Option<BufferedStream> {
-        self.state.borrow_mut().stream.take()
+    /// The socket with what was read from it, for a connection that has switched protocols; it counts as open until
+    /// the guard is dropped. `None` while it is still in use.
+    pub(crate) fn into_stream(self: Rc<Self>) -> Option<(BufferedStream, ConnectionGuard)> {
+        let this = Rc::try_unwrap(self).ok()?;
+        Some((this.state.into_inner().connection.stream, this.guard))
     }
 }
 
@@ -220,22 +182,15 @@ impl State {
 
     /// Whether nothing has to be written here: the buffer is empty, or the write coalescer flushes it.
     fn is_flushed(&self) -> bool {
-        self.write_deferred
-            || self
-                .stream
-                .as_ref()
-                .is_none_or(|stream| stream.output.is_empty())
+        self.connection.write_deferred || self.connection.stream.output.is_empty()
     }
 
     /// Encodes the whole request if its body was received and is small. Returns whether it did.
     fn prepare(&mut self, cx: &mut Context<'_>) -> bool {
         let complete = matches!(self.fill(cx), Ok(FillStatus::Complete));
-        self.write_deferred = complete;
+        self.connection.write_deferred = complete;
         if complete {
-            match &mut self.waker {
-                Some(known) => known.clone_from(cx.waker()),
-                None => self.waker = Some(cx.waker().clone()),
-            }
+            self.connection.register_waker(cx);
         }
         complete
     }
@@ -243,9 +198,7 @@ impl State {
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
             let filled = self.fill(cx)?;
-            let Some(stream) = &mut self.stream else {
-                return Ok(());
-            };
+            let stream = &mut self.connection.stream;
             let before = stream.output.len();
             let flushed = stream.poll_flush(cx);
             self.unsent &= stream.output.len() == before;
@@ -257,11 +210,9 @@ impl State {
 
     /// Encodes as much of the request's body as is here and has room.
     fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<FillStatus> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(FillStatus::Complete);
-        };
+        let output = &mut self.connection.stream.output;
         while let Some((body, encoder)) = &mut self.body {
-            if stream.output.is_full() {
+            if output.is_full() {
                 return Ok(FillStatus::BufferFull);
             }
             let frame = if body.is_end_stream() {
@@ -276,11 +227,11 @@ impl State {
             };
             let ended = match frame.map(Frame::into_data) {
                 Some(Ok(data)) => {
-                    encoder.data(data, &mut stream.output);
+                    encoder.data(data, output);
                     continue;
                 }
-                Some(Err(frame)) => encoder.end(frame.trailers_ref(), &mut stream.output),
-                None => encoder.end(None, &mut stream.output),
+                Some(Err(frame)) => encoder.end(frame.trailers_ref(), output),
+                None => encoder.end(None, output),
             };
             self.body = None;
             ended.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
@@ -312,14 +263,17 @@ impl State {
                 return Poll::Ready(Err(SendError::Reset));
             }
         }
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(Err(SendError::Reset));
-        };
+        let Connection {
+            stream,
+            head_finder,
+            decoder,
+            ..
+        } = &mut self.connection;
         loop {
             if !stream.input.is_empty() {
-                match head::response(&mut stream.input, &mut self.search, limits, method) {
+                match head::response(&mut stream.input, head_finder, limits, method) {
                     Ok(Some(head)) => {
-                        self.decoder = Decoder::new(head.framing);
+                        *decoder = Decoder::new(head.framing);
                         self.keep_alive = head.keep_alive;
                         return Poll::Ready(Ok(head));
                     }
@@ -339,26 +293,8 @@ impl State {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
         self.write_request(cx);
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(Some(Err(BodyDecodeError::UnexpectedEof)));
-        };
-        loop {
-            match self.decoder.decode(&mut stream.input) {
-                Ok(Some(BodyPart::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Some(BodyPart::Trailers(trailers))) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                }
-                Ok(Some(BodyPart::End)) => return Poll::Ready(None),
-                Ok(None) => {}
-                Err(error) => {
-                    self.keep_alive = false;
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-            if !matches!(ready!(stream.poll_read(cx)), Ok(1..)) {
-                self.keep_alive = false;
-                return Poll::Ready(self.decoder.close().err().map(Err));
-            }
-        }
+        let frame = ready!(self.connection.poll_body(cx));
+        self.keep_alive &= !matches!(frame, Some(Err(_)));
+        Poll::Ready(frame)
     }
 }

@@ -1,7 +1,7 @@
 //! Message bodies: bytes to pieces.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::framing::Framing;
 
@@ -23,14 +23,24 @@ pub(super) enum BodyPart {
 /// Why a body cannot be decoded further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyDecodeError {
-    #[error("the body's chunks are parse_error")]
+    #[error("the body's chunks are malformed")]
     Chunk,
-    #[error("the body's trailers are parse_error")]
+    #[error("the body's trailers are malformed")]
     Trailers,
     #[error("the body's trailers are too large")]
     TrailersTooLarge,
     #[error("the connection ended within the body")]
     UnexpectedEof,
+}
+
+impl BodyDecodeError {
+    /// The status of the response to a request with such a body.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::TrailersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Chunk | Self::Trailers | Self::UnexpectedEof => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -28,32 +28,21 @@ enum Kind {
 pub(super) struct BodyTooShort;
 
 impl Encoder {
-    fn length(length: u64) -> Self {
+    fn new(kind: Kind) -> Self {
         Self {
-            kind: Kind::Length(length),
+            kind,
             trailers: Vec::new(),
         }
     }
 
-    fn until_close() -> Self {
-        Self {
-            kind: Kind::UntilClose,
-            trailers: Vec::new(),
-        }
-    }
-
+    /// In chunks, with the trailers that these headers announce.
     fn chunked(headers: &HeaderMap) -> Self {
-        let trailers = if headers.contains_key(header::TRAILER) {
-            headers
-                .get_all(header::TRAILER)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|text| text.split(','))
-                .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let announced = headers.get_all(header::TRAILER).iter();
+        let trailers = announced
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .collect();
         Self {
             kind: Kind::Chunked,
             trailers,
@@ -141,21 +130,6 @@ fn append_hex(number: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn append_decimal(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
 fn append_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
@@ -165,7 +139,7 @@ fn append_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
 
 fn append_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"content-length: ");
-    append_decimal(length, out);
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -197,15 +171,28 @@ fn fits(length: &ContentLength, body_length: BodyLength) -> bool {
     }
 }
 
-/// Writes a request's head, with `host` in place of whatever the headers say.
+/// A request's head on its way out.
+#[derive(Clone, Copy)]
+pub(crate) struct OutgoingHead<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) target: &'a Uri,
+    /// Takes the place of a `host` among the headers.
+    pub(crate) host: &'a HeaderValue,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// Writes a request's head.
 pub(super) fn request(
-    method: &Method,
-    target: &Uri,
-    host: &HeaderValue,
-    headers: &HeaderMap,
+    head: &OutgoingHead<'_>,
     body_length: BodyLength,
     out: &mut Vec<u8>,
 ) -> Encoder {
+    let OutgoingHead {
+        method,
+        target,
+        host,
+        headers,
+    } = *head;
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     match (target.authority(), target.path_and_query()) {
@@ -240,13 +227,13 @@ pub(super) fn request(
         if has_body_by_definition(method) && !headers.contains_key(header::CONTENT_LENGTH) {
             append_length(0, out);
         }
-        Encoder::length(0)
+        Encoder::new(Kind::Length(0))
     } else {
         match (content_length(headers), body_length) {
-            (ContentLength::Agreed(length), _) => Encoder::length(length),
+            (ContentLength::Agreed(length), _) => Encoder::new(Kind::Length(length)),
             (_, BodyLength::Exact(length)) => {
                 append_length(length, out);
-                Encoder::length(length)
+                Encoder::new(Kind::Length(length))
             }
             (_, BodyLength::Empty | BodyLength::Unknown) => {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
@@ -296,13 +283,13 @@ pub(super) fn response(
     for (name, value) in headers {
         match *name {
             header::CONTENT_LENGTH => {
-                let told = super::framing::digits(value.as_bytes());
-                let lies = bodied && body_length == BodyLength::Empty && told != Some(0);
+                let length = super::framing::digits(value.as_bytes());
+                let is_wrong = bodied && body_length == BodyLength::Empty && length != Some(0);
                 let misplaced = status == StatusCode::NO_CONTENT || status.is_informational();
-                if sized.is_some() || told.is_none() || lies || misplaced {
+                if sized.is_some() || length.is_none() || is_wrong || misplaced {
                     continue;
                 }
-                sized = told;
+                sized = length;
             }
             header::TRANSFER_ENCODING => continue,
             header::CONNECTION => {
@@ -324,18 +311,19 @@ pub(super) fn response(
         }
         None
     } else {
-        Some(match (sized, body_length) {
-            (Some(length), _) => Encoder::length(length),
-            (None, BodyLength::Empty) => {
-                append_length(0, out);
-                Encoder::length(0)
-            }
-            (None, BodyLength::Exact(length)) => {
+        let known = match body_length {
+            BodyLength::Empty => Some(0),
+            BodyLength::Exact(length) => Some(length),
+            BodyLength::Unknown => None,
+        };
+        Some(match (sized, known) {
+            (Some(length), _) => Encoder::new(Kind::Length(length)),
+            (None, Some(length)) => {
                 append_length(length, out);
-                Encoder::length(length)
+                Encoder::new(Kind::Length(length))
             }
-            (None, BodyLength::Unknown) if old => Encoder::until_close(),
-            (None, BodyLength::Unknown) => {
+            (None, None) if old => Encoder::new(Kind::UntilClose),
+            (None, None) => {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
                 let mut encoder = Encoder::chunked(headers);
                 if !request.trailers {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -14,11 +14,11 @@ use http::{Request, StatusCode};
 use hyper::body::Frame;
 use tokio::net::TcpStream;
 
-use super::buffered_stream::BufferedStream;
-use super::decode::{BodyDecodeError, BodyPart, Decoder};
+use super::connection::Connection;
+use super::decode::{BodyDecodeError, Decoder};
 use super::encode::RequestMeta;
 use super::framing::Framing;
-use super::head::{self, HeadFinder, Limits, ParseError, RequestHead};
+use super::head::{self, Limits, ParseError, RequestHead};
 use crate::config::http_connection_manager::HttpConnectionManager;
 use crate::http::incoming::IncomingBody;
 use crate::http::{Session, handle};
@@ -28,24 +28,11 @@ use respond::NextState;
 pub(crate) struct DownstreamConnection(RefCell<State>);
 
 struct State {
-    stream: BufferedStream,
-    search: HeadFinder,
-    /// Decodes the current request's body.
-    decoder: Decoder,
+    connection: Connection,
     /// The client waits for `100 Continue`.
     expects: bool,
-    error: Option<ConnectionError>,
-    /// The output waits in the worker's [`WriteCoalescer`](super::write_coalescer::WriteCoalescer).
-    write_deferred: bool,
-    /// Wakes the serving task, when another task reads the body.
-    waker: Option<Waker>,
-}
-
-/// Why a request gets no response from its handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ConnectionError {
-    ClientClosed,
-    InvalidBody(BodyDecodeError),
+    /// Why the rest of the request's body cannot be read; [`BodyDecodeError::UnexpectedEof`] when the client has left.
+    error: Option<BodyDecodeError>,
 }
 
 /// What was read where a request was expected.
@@ -129,7 +116,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
             }
             NextRequest::ParseError(how) => {
                 session.stats.downstream_cx_protocol_error.inc();
-                tracing::debug!(remote = %session.remote, ?how, "client's request is parse_error");
+                tracing::debug!(remote = %session.addresses.remote, ?how, "malformed request");
                 if let Some((status, text)) = rejection(how) {
                     client.reject(session, status, text).await;
                 }
@@ -154,20 +141,13 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
         };
         let response = match answered {
             Ok(response) => response,
-            Err(ConnectionError::ClientClosed) => {
+            Err(BodyDecodeError::UnexpectedEof) => {
                 session.stats.downstream_rq_rx_reset.inc();
                 return;
             }
-            Err(ConnectionError::InvalidBody(error)) => {
+            Err(malformed) => {
                 session.stats.downstream_cx_protocol_error.inc();
-                let status = match error {
-                    BodyDecodeError::TrailersTooLarge => {
-                        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-                    }
-                    BodyDecodeError::Chunk
-                    | BodyDecodeError::Trailers
-                    | BodyDecodeError::UnexpectedEof => StatusCode::BAD_REQUEST,
-                };
+                let status = malformed.status();
                 let text = status.canonical_reason().unwrap_or_default();
                 return client.reject(session, status, text).await;
             }
@@ -180,7 +160,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
                 // The only reference: the request's body was dropped.
                 if let Ok(client) = Rc::try_unwrap(client) {
                     // Boxed, because few connections become one.
-                    Box::pin(tunnel.run(client.0.into_inner().stream)).await;
+                    Box::pin(tunnel.run(client.0.into_inner().connection.stream)).await;
                 }
                 return;
             }
@@ -191,13 +171,9 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
 impl DownstreamConnection {
     fn new(stream: TcpStream, input: BytesMut) -> Self {
         Self(RefCell::new(State {
-            stream: BufferedStream::new(stream, input),
-            search: HeadFinder::default(),
-            decoder: Decoder::new(Framing::None),
+            connection: Connection::new(stream, input),
             expects: false,
             error: None,
-            write_deferred: false,
-            waker: None,
         }))
     }
 
@@ -210,22 +186,26 @@ impl DownstreamConnection {
         };
         let timer = &session.timer;
         let mut began = None;
-        self.0.borrow_mut().stream.shrink();
+        self.0.borrow_mut().connection.stream.shrink();
         std::future::poll_fn(|cx| {
-            let state = &mut *self.0.borrow_mut();
-            state.register_waker(cx);
+            let connection = &mut self.0.borrow_mut().connection;
+            connection.register_waker(cx);
+            let Connection {
+                stream,
+                head_finder,
+                ..
+            } = connection;
             loop {
-                if !state.stream.input.is_empty() {
-                    match head::request(&mut state.stream.input, &mut state.search, limits) {
+                if !stream.input.is_empty() {
+                    match head::request(&mut stream.input, head_finder, limits) {
                         Ok(Some(head)) => return Poll::Ready(NextRequest::Request(head)),
                         Ok(None) => {}
                         Err(how) => return Poll::Ready(NextRequest::ParseError(how)),
                     }
                 }
-                let begun = !state.stream.input.is_empty();
-                if !state.write_deferred
-                    && state.stream.poll_flush(cx).map(|flushed| flushed.is_err())
-                        == Poll::Ready(true)
+                let begun = !stream.input.is_empty();
+                if !connection.write_deferred
+                    && matches!(stream.poll_flush(cx), Poll::Ready(Err(_)))
                 {
                     return Poll::Ready(NextRequest::Closed);
                 }
@@ -233,7 +213,7 @@ impl DownstreamConnection {
                 if !begun && closing {
                     return Poll::Ready(NextRequest::Closed);
                 }
-                match state.stream.poll_read(cx) {
+                match stream.poll_read(cx) {
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(_) if begun => return Poll::Ready(NextRequest::UnexpectedEof),
                     Poll::Ready(_) => return Poll::Ready(NextRequest::Closed),
@@ -259,7 +239,7 @@ impl DownstreamConnection {
     fn begin(self: &Rc<Self>, head: RequestHead) -> Request<IncomingBody> {
         let body = {
             let mut state = self.0.borrow_mut();
-            state.decoder = Decoder::new(head.framing);
+            state.connection.decoder = Decoder::new(head.framing);
             state.expects = head.expects;
             match head.framing {
                 Framing::None => IncomingBody::Empty,
@@ -282,87 +262,67 @@ impl DownstreamConnection {
         let state = &mut *self.0.borrow_mut();
         let polled = state.poll_body(cx);
         // The serving task watches the connection once the body no longer does.
-        if (state.decoder.is_end() || state.error.is_some())
-            && let Some(waker) = &state.waker
-            && !waker.will_wake(cx.waker())
-        {
-            waker.wake_by_ref();
+        if state.connection.decoder.is_end() || state.error.is_some() {
+            state.connection.wake_other(cx);
         }
         polled
     }
 
     /// The error of a malformed request body.
-    fn body_error(&self) -> Option<ConnectionError> {
+    fn body_error(&self) -> Option<BodyDecodeError> {
         let error = self.0.borrow().error;
-        error.filter(|error| matches!(error, ConnectionError::InvalidBody(_)))
+        error.filter(|error| *error != BodyDecodeError::UnexpectedEof)
     }
 
     pub(crate) fn is_body_read(&self) -> bool {
-        self.0.borrow().decoder.is_end()
+        self.0.borrow().connection.decoder.is_end()
     }
 
     pub(crate) fn body_remaining(&self) -> Option<u64> {
-        self.0.borrow().decoder.remaining()
+        self.0.borrow().connection.decoder.remaining()
     }
 
     /// Ready when the client has left or sends a malformed body while its request is being handled.
-    fn poll_error(&self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
-        let state = &mut *self.0.borrow_mut();
-        if let Some(error) = state.error {
+    fn poll_error(&self, cx: &mut Context<'_>) -> Poll<BodyDecodeError> {
+        let State {
+            connection, error, ..
+        } = &mut *self.0.borrow_mut();
+        if let Some(error) = *error {
             return Poll::Ready(error);
         }
-        if !state.decoder.is_end() {
+        if !connection.decoder.is_end() {
             // The reader of the body notices it.
-            state.register_waker(cx);
+            connection.register_waker(cx);
             return Poll::Pending;
         }
         // A pipelined request is kept; nothing more is read behind it.
-        if !state.stream.input.is_empty() {
+        if !connection.stream.input.is_empty() {
             return Poll::Pending;
         }
-        match ready!(state.stream.poll_read(cx)) {
+        match ready!(connection.stream.poll_read(cx)) {
             Ok(1..) => Poll::Pending,
-            _ => Poll::Ready(ConnectionError::ClientClosed),
+            _ => Poll::Ready(BodyDecodeError::UnexpectedEof),
         }
     }
 }
 
 impl State {
-    fn register_waker(&mut self, cx: &Context<'_>) {
-        match &mut self.waker {
-            Some(known) => known.clone_from(cx.waker()),
-            None => self.waker = Some(cx.waker().clone()),
-        }
-    }
-
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
-        if std::mem::take(&mut self.expects) && self.stream.input.is_empty() {
-            let out = self.stream.output.tail();
+        let stream = &mut self.connection.stream;
+        if std::mem::take(&mut self.expects) && stream.input.is_empty() {
+            let out = stream.output.tail();
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             // An error shows when the body is read.
-            let _ = self.stream.poll_flush(cx);
+            let _ = stream.poll_flush(cx);
         }
-        loop {
-            match self.decoder.decode(&mut self.stream.input) {
-                Ok(Some(BodyPart::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Some(BodyPart::Trailers(trailers))) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                }
-                Ok(Some(BodyPart::End)) => return Poll::Ready(None),
-                Ok(None) => {}
-                Err(error) => {
-                    self.error = Some(ConnectionError::InvalidBody(error));
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-            if !matches!(ready!(self.stream.poll_read(cx)), Ok(1..)) {
-                self.error = Some(ConnectionError::ClientClosed);
-                return Poll::Ready(Some(Err(BodyDecodeError::UnexpectedEof)));
-            }
+        let frame = ready!(self.connection.poll_body(cx));
+        if let Some(Err(error)) = frame {
+            self.error = Some(error);
         }
+        Poll::Ready(frame)
     }
 
     /// Discards the unread rest of a request body as far as it was received. Returns whether the next request follows.
@@ -371,14 +331,15 @@ impl State {
         if self.error.is_some() || std::mem::take(&mut self.expects) {
             return false;
         }
-        let mut looked = false;
-        while !self.decoder.is_end() {
-            match self.decoder.decode(&mut self.stream.input) {
+        let Connection {
+            stream, decoder, ..
+        } = &mut self.connection;
+        let mut has_read = false;
+        while !decoder.is_end() {
+            match decoder.decode(&mut stream.input) {
                 Ok(Some(_)) => {}
-                Ok(None)
-                    if !looked && matches!(self.stream.poll_read(cx), Poll::Ready(Ok(1..))) =>
-                {
-                    looked = true;
+                Ok(None) if !has_read && matches!(stream.poll_read(cx), Poll::Ready(Ok(1..))) => {
+                    has_read = true;
                 }
                 _ => return false,
             }

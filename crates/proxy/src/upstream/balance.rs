@@ -9,7 +9,6 @@ use super::Upstream;
 use crate::cluster_runtime::{ClusterRuntime, HealthFlag, Member};
 use crate::config::cluster::Policy;
 use crate::metrics::ClusterStats;
-use crate::random::Random;
 
 /// Schedules for one state of membership and health; a change builds a new one.
 #[derive(Default)]
@@ -44,7 +43,6 @@ impl Balancer {
     pub(super) fn build(
         runtime: &ClusterRuntime,
         upstreams: &HashMap<SocketAddr, Rc<Upstream>>,
-        random: &Random,
     ) -> Self {
         // Read before the hosts' health: a change in between is seen as a newer epoch and builds again.
         let epoch = runtime.state.epoch();
@@ -67,19 +65,12 @@ impl Balancer {
                 } else {
                     usable(group)
                 };
-                let hosts = HostSet::build(
-                    &members,
-                    runtime.config.locality_weighted,
-                    upstreams,
-                    random,
-                );
-                (
-                    share.percent,
-                    PriorityLevel {
-                        hosts,
-                        panic: share.panic,
-                    },
-                )
+                let by_locality = runtime.config.locality_weighted;
+                let level = PriorityLevel {
+                    hosts: HostSet::build(&members, by_locality, upstreams),
+                    panic: share.panic,
+                };
+                (share.percent, level)
             })
             .collect();
         Self { epoch, levels }
@@ -89,34 +80,24 @@ impl Balancer {
         self.epoch
     }
 
-    pub(super) fn pick(
-        &mut self,
-        policy: Policy,
-        random: &Random,
-        stats: &ClusterStats,
-    ) -> Option<Rc<Upstream>> {
+    pub(super) fn pick(&mut self, policy: Policy, stats: &ClusterStats) -> Option<Rc<Upstream>> {
         let level = match self.levels.as_mut_slice() {
             [] => return None,
             [(_, only)] => only,
             levels => {
-                let mut point = u32::try_from(random.next() % 100).unwrap_or(0);
-                let chosen =
-                    levels
-                        .iter()
-                        .position(|(percent, _)| match point.checked_sub(*percent) {
-                            Some(rest) => {
-                                point = rest;
-                                false
-                            }
-                            None => true,
-                        });
+                let point = fastrand::u32(..100);
+                let mut until = 0;
+                let chosen = levels.iter().position(|(percent, _)| {
+                    until += percent;
+                    point < until
+                });
                 &mut levels[chosen.unwrap_or(0)].1
             }
         };
         if level.panic {
             stats.lb_healthy_panic.inc();
         }
-        level.hosts.pick(policy, random)
+        level.hosts.pick(policy)
     }
 }
 
@@ -198,7 +179,6 @@ impl HostSet {
         members: &[&Member],
         by_locality: bool,
         upstreams: &HashMap<SocketAddr, Rc<Upstream>>,
-        random: &Random,
     ) -> Self {
         let mut sums: HashMap<u32, f64> = HashMap::new();
         if by_locality {
@@ -226,7 +206,7 @@ impl HostSet {
         } else {
             // Random phases, so that workers and proxies do not all begin with the same host.
             let slot = |(host, (_, weight)): (usize, &(_, f64))| ScheduleEntry {
-                deadline: random.fraction() / weight,
+                deadline: fastrand::f64() / weight,
                 host,
             };
             hosts.iter().enumerate().map(slot).collect()
@@ -234,7 +214,7 @@ impl HostSet {
         let next = if hosts.is_empty() {
             0
         } else {
-            random.next() as usize % hosts.len()
+            fastrand::usize(..hosts.len())
         };
         Self {
             hosts,
@@ -244,15 +224,15 @@ impl HostSet {
         }
     }
 
-    fn pick(&mut self, policy: Policy, random: &Random) -> Option<Rc<Upstream>> {
+    fn pick(&mut self, policy: Policy) -> Option<Rc<Upstream>> {
         if self.hosts.len() <= 1 {
             return self.hosts.first().map(|(upstream, _)| upstream.clone());
         }
         let index = match policy {
             Policy::RoundRobin => self.in_turn(),
-            Policy::Random if self.uniform => random.next() as usize % self.hosts.len(),
-            Policy::Random => self.by_weight(random),
-            Policy::LeastRequest { choices } => self.least(choices, random),
+            Policy::Random if self.uniform => fastrand::usize(..self.hosts.len()),
+            Policy::Random => self.by_weight(),
+            Policy::LeastRequest { choices } => self.least_loaded(choices),
         };
         Some(self.hosts[index].0.clone())
     }
@@ -274,32 +254,26 @@ impl HostSet {
         slot.host
     }
 
-    fn by_weight(&self, random: &Random) -> usize {
+    fn by_weight(&self) -> usize {
         let total: f64 = self.hosts.iter().map(|(_, weight)| weight).sum();
-        let mut point = random.fraction() * total;
-        for (index, (_, weight)) in self.hosts.iter().enumerate() {
+        let mut point = fastrand::f64() * total;
+        let chosen = self.hosts.iter().position(|(_, weight)| {
             point -= weight;
-            if point < 0.0 {
-                return index;
-            }
-        }
-        self.hosts.len() - 1
+            point < 0.0
+        });
+        chosen.unwrap_or(self.hosts.len() - 1)
     }
 
     /// The least loaded, relative to its weight, of a few taken at random.
-    fn least(&self, choices: u32, random: &Random) -> usize {
+    fn least_loaded(&self, choices: u32) -> usize {
         let load = |index: usize| {
             let (upstream, weight) = &self.hosts[index];
             f64::from(upstream.active.get() + 1) / weight
         };
-        let mut best = random.next() as usize % self.hosts.len();
-        for _ in 1..choices {
-            let other = random.next() as usize % self.hosts.len();
-            if load(other) < load(best) {
-                best = other;
-            }
-        }
-        best
+        (0..choices.max(1))
+            .map(|_| fastrand::usize(..self.hosts.len()))
+            .min_by(|a, b| load(*a).total_cmp(&load(*b)))
+            .unwrap_or(0)
     }
 }
 

@@ -5,23 +5,23 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use http::{Request, Response};
 use hyper::client::conn::TrySendError;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::connect::{ConnectError, connect};
 use super::http2::{Connections, Stream};
 use super::{Cluster, Upstream};
-use crate::cluster_runtime::ClusterRuntime;
+use crate::cluster_runtime::{Breakers, Ceiling, ClusterRuntime};
 use crate::descriptors::Descriptor;
+use crate::generation::LocalArc;
 use crate::http::incoming::IncomingBody;
 use crate::http::outgoing::OutgoingBody;
 use crate::http1::{
     BufferedStream, Limits, OutgoingHead, SendError, UpstreamConnection, WriteCoalescer,
 };
-use crate::local_arc::LocalArc;
-use crate::metrics::ClusterStats;
+use crate::metrics::{ClusterStats, GaugeGuard};
 
 /// Limits of a response head, unless the cluster's buffer limit sets others.
 const DEFAULT_HEAD_LIMITS: Limits = Limits {
@@ -33,19 +33,21 @@ const MIN_HEAD_BYTES: usize = 8 * 1024;
 
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: RefCell<Vec<IdleConnection>>,
+    idle: RefCell<Vec<ReusableConnection>>,
     /// Requests that wait because the connection limit is reached.
-    waiting: RefCell<VecDeque<oneshot::Sender<Option<IdleConnection>>>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Option<ReusableConnection>>>>,
     pub(super) http2: Connections,
     connections: Cell<u32>,
     /// The host was removed: nothing returns to the pool.
     retired: Cell<bool>,
 }
 
-/// An HTTP/1 connection without a request on it.
-pub(crate) struct IdleConnection {
+/// An HTTP/1 connection that can carry one request after another.
+struct ReusableConnection {
     connection: Rc<UpstreamConnection>,
-    since: Instant,
+    /// When the last request ended.
+    idle_since: Instant,
+    /// Requests so far.
     served: u32,
 }
 
@@ -71,14 +73,11 @@ pub(crate) struct PooledConnection {
 }
 
 enum Connection {
-    Http1 {
-        connection: Rc<UpstreamConnection>,
-        served: u32,
-    },
+    /// `None` before it is acquired and once it is back in the pool.
+    Http1(Option<ReusableConnection>),
     Http2(Stream),
     /// For one request only.
     Dedicated(Rc<UpstreamConnection>),
-    None,
 }
 
 impl PooledConnection {
@@ -89,15 +88,11 @@ impl PooledConnection {
         http2: bool,
     ) -> Result<Self, AcquireError> {
         let mut pooled = Self::begin(cluster, upstream)?;
-        if http2 {
-            pooled.connection = Connection::Http2(Stream::acquire(cluster, upstream).await?);
+        pooled.connection = if http2 {
+            Connection::Http2(Stream::acquire(cluster, upstream).await?)
         } else {
-            let idle = acquire_http1(cluster, upstream).await?;
-            pooled.connection = Connection::Http1 {
-                connection: idle.connection,
-                served: idle.served,
-            };
-        }
+            Connection::Http1(Some(acquire_http1(cluster, upstream).await?))
+        };
         Ok(pooled)
     }
 
@@ -126,7 +121,7 @@ impl PooledConnection {
             cluster: cluster.clone(),
             runtime,
             upstream: upstream.clone(),
-            connection: Connection::None,
+            connection: Connection::Http1(None),
         })
     }
 
@@ -145,12 +140,12 @@ impl PooledConnection {
         body: OutgoingBody,
         write_coalescer: &WriteCoalescer,
     ) -> Result<Response<IncomingBody>, SendError> {
-        match &self.connection {
-            Connection::Http1 { connection, .. } | Connection::Dedicated(connection) => {
-                connection.send(head, body, write_coalescer).await
-            }
-            Connection::Http2(_) | Connection::None => Err(SendError::Unsent(body)),
-        }
+        let connection = match &self.connection {
+            Connection::Http1(Some(ReusableConnection { connection, .. })) => connection,
+            Connection::Dedicated(connection) => connection,
+            Connection::Http1(None) | Connection::Http2(_) => return Err(SendError::Unsent(body)),
+        };
+        connection.send(head, body, write_coalescer).await
     }
 
     /// Sends a request over HTTP/2. On error it comes back if nothing of it was sent; `None`: this is no HTTP/2
@@ -161,44 +156,33 @@ impl PooledConnection {
     ) -> Option<Result<Response<IncomingBody>, TrySendError<Request<OutgoingBody>>>> {
         match &self.connection {
             Connection::Http2(stream) => Some(stream.send(request).await),
-            Connection::Http1 { .. } | Connection::Dedicated(_) | Connection::None => None,
+            Connection::Http1(_) | Connection::Dedicated(_) => None,
         }
     }
 
     /// The connection itself, once it has switched protocols.
-    pub(crate) fn take_stream(&self) -> Option<BufferedStream> {
-        match &self.connection {
-            Connection::Dedicated(connection) => connection.take_stream(),
+    pub(crate) fn take_stream(&mut self) -> Option<(BufferedStream, ConnectionGuard)> {
+        match std::mem::replace(&mut self.connection, Connection::Http1(None)) {
+            Connection::Dedicated(connection) => connection.into_stream(),
             _ => None,
         }
     }
 
     /// Returns the connection to the pool after a complete exchange.
     pub(crate) fn recycle(&mut self) {
-        if !matches!(self.connection, Connection::Http1 { .. }) {
-            return;
-        }
-        let Connection::Http1 { connection, served } =
-            std::mem::replace(&mut self.connection, Connection::None)
-        else {
+        let Connection::Http1(slot) = &mut self.connection else {
             return;
         };
-        let pool = &self.upstream.pool;
-        let served = served + 1;
-        let exhausted = self
-            .runtime
-            .config
-            .max_requests_per_connection
-            .is_some_and(|most| served >= most);
-        if exhausted {
+        let Some(mut used) = slot.take() else {
+            return;
+        };
+        used.served += 1;
+        let limit = self.runtime.config.max_requests_per_connection;
+        if limit.is_some_and(|limit| used.served >= limit) {
             self.cluster.stats.upstream_cx_max_requests.inc();
-        }
-        if !exhausted && !pool.retired.get() && connection.is_reusable() {
-            pool.put(IdleConnection {
-                connection,
-                since: Instant::now(),
-                served,
-            });
+        } else if !self.upstream.pool.retired.get() && used.connection.is_reusable() {
+            used.idle_since = Instant::now();
+            self.upstream.pool.put(used);
         }
     }
 }
@@ -216,7 +200,7 @@ impl Pool {
         self.connections.get()
     }
 
-    fn put(&self, mut idle: IdleConnection) {
+    fn put(&self, mut idle: ReusableConnection) {
         while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
             match waiter.send(Some(idle)) {
                 Ok(()) => return,
@@ -228,14 +212,9 @@ impl Pool {
         self.idle.borrow_mut().push(idle);
     }
 
-    fn take(&self) -> Option<IdleConnection> {
+    fn take(&self) -> Option<ReusableConnection> {
         let mut idle = self.idle.borrow_mut();
-        loop {
-            let candidate = idle.pop()?;
-            if candidate.connection.is_alive() {
-                return Some(candidate);
-            }
-        }
+        std::iter::from_fn(|| idle.pop()).find(|idle| idle.connection.is_alive())
     }
 
     /// The host is gone: idle connections close now, others after their request, and nothing comes back.
@@ -251,7 +230,7 @@ impl Pool {
         idle.retain(|idle| idle.connection.is_alive());
         let before = idle.len();
         if let Some(timeout) = idle_timeout {
-            idle.retain(|idle| now.duration_since(idle.since) < timeout);
+            idle.retain(|idle| now.duration_since(idle.idle_since) < timeout);
         }
         (before - idle.len()) as u64 + self.http2.maintain(now, idle_timeout)
     }
@@ -276,7 +255,7 @@ impl Pool {
 async fn acquire_http1(
     cluster: &Rc<Cluster>,
     upstream: &Rc<Upstream>,
-) -> Result<IdleConnection, AcquireError> {
+) -> Result<ReusableConnection, AcquireError> {
     let pool = &upstream.pool;
     loop {
         if let Some(idle) = pool.take() {
@@ -293,26 +272,24 @@ async fn acquire_http1(
 async fn open(
     cluster: &Rc<Cluster>,
     upstream: &Rc<Upstream>,
-) -> Result<Option<IdleConnection>, AcquireError> {
+) -> Result<Option<ReusableConnection>, AcquireError> {
     let pool = &upstream.pool;
-    {
-        let _pending = PendingRequest::take(cluster)?;
-        let guard = match ConnectionGuard::open(cluster, upstream) {
-            Ok(guard) => guard,
-            // Without a connection there is none to wait for.
-            Err(AcquireError::Overflow) if pool.connections() > 0 => {
-                let (sender, receiver) = oneshot::channel();
-                pool.waiting.borrow_mut().push_back(sender);
-                return Ok(receiver.await.unwrap_or_default());
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Some(IdleConnection {
-            connection: connect_http1(cluster, upstream, guard).await?,
-            since: Instant::now(),
-            served: 0,
-        }))
-    }
+    let _pending = PendingRequest::take(cluster)?;
+    let guard = match ConnectionGuard::open(cluster, upstream) {
+        Ok(guard) => guard,
+        // Without a connection there is none to wait for.
+        Err(AcquireError::Overflow) if pool.connections() > 0 => {
+            let (sender, receiver) = oneshot::channel();
+            pool.waiting.borrow_mut().push_back(sender);
+            return Ok(receiver.await.unwrap_or_default());
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(ReusableConnection {
+        connection: connect_http1(cluster, upstream, guard).await?,
+        idle_since: Instant::now(),
+        served: 0,
+    }))
 }
 
 /// A new HTTP/1 connection.
@@ -327,96 +304,107 @@ async fn connect_http1(
         limits.bytes = (limit as usize).max(MIN_HEAD_BYTES);
     }
     cluster.stats.upstream_cx_http1_total.inc();
-    Ok(Rc::new(UpstreamConnection::new(
-        BufferedStream::new(stream, BytesMut::new()),
-        limits,
-        guard,
-    )))
+    Ok(Rc::new(UpstreamConnection::new(stream, limits, guard)))
 }
 
 impl Cluster {
-    pub(crate) async fn connect(
-        &self,
-        upstream: &Upstream,
-    ) -> Result<tokio::net::TcpStream, ConnectError> {
+    pub(crate) async fn connect(&self, upstream: &Upstream) -> Result<TcpStream, ConnectError> {
         let runtime = self.runtime();
-        match connect(upstream.host.address, &runtime.config, self.mark()).await {
-            Ok(stream) => Ok(stream),
-            Err(error) => {
-                self.stats.connect_failed(&error);
-                Err(error)
-            }
-        }
+        connect(upstream.host.address, &runtime.config, self.mark())
+            .await
+            .inspect_err(|error| self.stats.connect_failed(error))
+    }
+}
+
+/// One of what a circuit breaker of the cluster permits at once; released when dropped.
+pub(crate) struct Permit {
+    runtime: LocalArc<ClusterRuntime>,
+    ceiling: fn(&Breakers) -> &Ceiling,
+}
+
+impl Permit {
+    /// `None` when the limit is reached.
+    pub(crate) fn take(
+        runtime: &LocalArc<ClusterRuntime>,
+        ceiling: fn(&Breakers) -> &Ceiling,
+    ) -> Option<Self> {
+        let permitted = ceiling(&runtime.state.breakers).try_take();
+        permitted.then(|| Self {
+            runtime: runtime.clone(),
+            ceiling,
+        })
+    }
+
+    /// Takes one even beyond the limit.
+    fn exceed(runtime: LocalArc<ClusterRuntime>, ceiling: fn(&Breakers) -> &Ceiling) -> Self {
+        ceiling(&runtime.state.breakers).take();
+        Self { runtime, ceiling }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        (self.ceiling)(&self.runtime.state.breakers).release();
     }
 }
 
 /// Counts a request as pending until dropped.
 pub(super) struct PendingRequest {
-    cluster: Rc<Cluster>,
-    runtime: LocalArc<ClusterRuntime>,
+    _permit: Permit,
+    _active: GaugeGuard<ClusterStats>,
 }
 
 impl PendingRequest {
-    pub(super) fn take(cluster: &Rc<Cluster>) -> Result<Self, AcquireError> {
-        let runtime = cluster.runtime();
-        if !runtime.state.breakers.pending.try_take() {
-            cluster.stats.upstream_rq_pending_overflow.inc();
+    pub(super) fn take(cluster: &Cluster) -> Result<Self, AcquireError> {
+        let stats = &cluster.stats;
+        let Some(permit) = Permit::take(&cluster.runtime(), |breakers| &breakers.pending) else {
+            stats.upstream_rq_pending_overflow.inc();
             return Err(AcquireError::Overflow);
-        }
-        cluster.stats.upstream_rq_pending_total.inc();
-        cluster.stats.upstream_rq_pending_active.inc();
+        };
+        stats.upstream_rq_pending_total.inc();
         Ok(Self {
-            cluster: cluster.clone(),
-            runtime,
+            _permit: permit,
+            _active: GaugeGuard::new(stats, |stats| &stats.upstream_rq_pending_active),
         })
-    }
-}
-
-impl Drop for PendingRequest {
-    fn drop(&mut self) {
-        self.cluster.stats.upstream_rq_pending_active.dec();
-        self.runtime.state.breakers.pending.release();
     }
 }
 
 /// Counts one open upstream connection until dropped.
 pub(crate) struct ConnectionGuard {
-    cluster: Rc<Cluster>,
     upstream: Rc<Upstream>,
-    runtime: LocalArc<ClusterRuntime>,
+    _permit: Permit,
+    _active: GaugeGuard<ClusterStats>,
     _descriptor: Descriptor,
 }
 
 impl ConnectionGuard {
     /// Counts a new connection against the cluster's limit. A worker without any connection to this host may always
     /// open one, as in Envoy, or it could never serve.
-    pub(crate) fn open(
-        cluster: &Rc<Cluster>,
-        upstream: &Rc<Upstream>,
-    ) -> Result<Self, AcquireError> {
+    pub(crate) fn open(cluster: &Cluster, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
         let runtime = cluster.runtime();
+        let stats = &cluster.stats;
         let Some(descriptor) = cluster.environment.descriptors.upstream() else {
-            cluster.stats.upstream_cx_overflow.inc();
+            stats.upstream_cx_overflow.inc();
             return Err(AcquireError::Overflow);
         };
-        let connections = &runtime.state.breakers.connections;
-        if !connections.try_take() {
-            cluster.stats.upstream_cx_overflow.inc();
-            if upstream.pool.connections.get() > 0 {
-                return Err(AcquireError::Overflow);
+        let open = &upstream.pool.connections;
+        let permit = match Permit::take(&runtime, |breakers| &breakers.connections) {
+            Some(permit) => permit,
+            None => {
+                stats.upstream_cx_overflow.inc();
+                if open.get() > 0 {
+                    return Err(AcquireError::Overflow);
+                }
+                Permit::exceed(runtime, |breakers| &breakers.connections)
             }
-            connections.take();
-        }
-        cluster.stats.upstream_cx_total.inc();
-        cluster.stats.upstream_cx_active.inc();
-        upstream
-            .pool
-            .connections
-            .set(upstream.pool.connections.get() + 1);
+        };
+        stats.upstream_cx_total.inc();
+        open.set(open.get() + 1);
         Ok(Self {
-            cluster: cluster.clone(),
             upstream: upstream.clone(),
-            runtime,
+            _permit: permit,
+            _active: GaugeGuard::new(stats, |stats| &stats.upstream_cx_active)
+                .with_end(|stats| &stats.upstream_cx_destroy),
             _descriptor: descriptor,
         })
     }
@@ -424,9 +412,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.cluster.stats.upstream_cx_active.dec();
-        self.cluster.stats.upstream_cx_destroy.inc();
-        self.runtime.state.breakers.connections.release();
+        // What wakes does not run before the rest is released.
         self.upstream.pool.connection_closed();
     }
 }

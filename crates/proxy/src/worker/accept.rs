@@ -163,36 +163,26 @@ impl Connection {
             tracing::debug!(%error, "client connection is gone already");
             return;
         }
-        let restored = if listener.original_dst {
-            original_dst(&stream)
-        } else {
-            None
-        };
+        let restored = listener.original_dst.then(|| original_dst(&stream, local));
         let addresses = ConnectionAddresses {
             remote,
             local,
-            original_dst: restored.unwrap_or(local),
+            original_dst: restored.flatten().unwrap_or(local),
         };
         let mut first = BytesMut::new();
-        let detection = if listener.inspects {
+        let mut detection = Detection::default();
+        if listener.inspects {
             match inspect(&worker, &listener, &stats, &mut stream, &mut first).await {
-                Some(detection) => detection,
+                Some(found) => detection = found,
                 None => return,
             }
-        } else {
-            Detection::default()
-        };
-        let protocols = [detection.protocol];
+        }
         let connection = ConnectionInfo {
             source: remote,
             destination: addresses.original_dst,
             server_name: &detection.server_name,
             transport: if detection.tls { "tls" } else { "raw_buffer" },
-            application_protocols: if detection.protocol.is_empty() {
-                &[]
-            } else {
-                &protocols
-            },
+            application_protocols: detection.protocol.as_slice(),
         };
         let Some(chain) = listener.choose(&connection) else {
             stats.no_filter_chain_match.inc();

@@ -36,18 +36,7 @@ pub(super) async fn http(
     stats.downstream_cx_total.inc();
     let _active = GaugeGuard::new(&stats, |stats| &stats.downstream_cx_active)
         .with_end(|stats| &stats.downstream_cx_destroy);
-    let session = |http2| {
-        Session::new(
-            worker.clone(),
-            chain.clone(),
-            manager.clone(),
-            stats.clone(),
-            addresses.remote,
-            addresses.local,
-            addresses.original_dst,
-            http2,
-        )
-    };
+    let session = |http2| Session::new(worker, chain, manager, &stats, addresses, http2);
     // Known before the first byte comes, so that idle timeout and drain reach a client that sends nothing.
     let waiting = session(false);
     let registered = worker.register(&waiting);

@@ -20,10 +20,10 @@ use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::action::HostRewrite;
 use crate::config::matcher::is_grpc;
 use crate::config::retry::{Failure, RetryPolicy};
+use crate::generation::LocalArc;
 use crate::http1::{OutgoingHead, SendError};
-use crate::local_arc::LocalArc;
 use crate::upstream::connect::ConnectError;
-use crate::upstream::pool::{AcquireError, PooledConnection};
+use crate::upstream::pool::{AcquireError, Permit, PooledConnection};
 use crate::upstream::{Cluster, Upstream};
 
 /// Attempts that cost the policy nothing because the request had not left the proxy.
@@ -91,19 +91,18 @@ impl UpstreamRequest<'_> {
     /// Makes attempts until one returns a response that must not, or cannot, be retried.
     pub(super) async fn run(&self) -> Result<UpstreamResponse, RequestFailure> {
         let session = self.request.session;
-        let random = &session.worker.random;
         let stats = &self.cluster.stats;
         let avoidance = self.policy.map_or(HOST_SELECTION_ATTEMPTS, |policy| {
             policy.host_attempts.max(HOST_SELECTION_ATTEMPTS)
         });
         let mut tried: Vec<Arc<Host>> = Vec::new();
         let (mut attempts, mut retries, mut free) = (0, 0, 0);
-        let mut permit: Option<RetryPermit> = None;
+        let mut permit: Option<Permit> = None;
         loop {
             attempts += 1;
             let picked = self
                 .cluster
-                .pick(random, Some(session.original_dst), &tried, avoidance);
+                .pick(Some(session.addresses.original_dst), &tried, avoidance);
             let Some(upstream) = picked else {
                 stats.upstream_cx_none_healthy.inc();
                 return Err(RequestFailure {
@@ -117,11 +116,8 @@ impl UpstreamRequest<'_> {
             let again = match &outcome {
                 Ok(answer) => self.wants_retry(answer),
                 Err(error) => {
-                    let status = if matches!(error, AttemptError::PerTryTimeout) {
-                        504
-                    } else {
-                        503
-                    };
+                    let timed_out = matches!(error, AttemptError::PerTryTimeout);
+                    let status = if timed_out { 504 } else { 503 };
                     let blamed = !matches!(
                         error,
                         AttemptError::Overflow
@@ -129,7 +125,7 @@ impl UpstreamRequest<'_> {
                             | AttemptError::Reset { unsent: true }
                     );
                     if blamed {
-                        self.runtime.observe(&upstream.host, status, random.next());
+                        self.runtime.observe(&upstream.host, status);
                     }
                     if free < MAX_UNSENT_ATTEMPTS && self.is_unseen(error, &tried, &upstream) {
                         free += 1;
@@ -140,11 +136,9 @@ impl UpstreamRequest<'_> {
                         }
                         continue;
                     }
-                    self.policy.is_some_and(|policy| {
-                        error
-                            .failure()
-                            .is_some_and(|failure| policy.retries_failure(failure))
-                    })
+                    let (policy, failure) = (self.policy, error.failure());
+                    policy
+                        .is_some_and(|policy| failure.is_some_and(|it| policy.retries_failure(it)))
                 }
             };
             let policy = self.policy.filter(|_| again);
@@ -153,7 +147,7 @@ impl UpstreamRequest<'_> {
                     stats.upstream_rq_retry_limit_exceeded.inc();
                     return None;
                 }
-                let permit_taken = RetryPermit::take(&self.runtime);
+                let permit_taken = Permit::take(&self.runtime, |breakers| &breakers.retries);
                 if permit_taken.is_none() {
                     stats.upstream_rq_retry_overflow.inc();
                 }
@@ -178,7 +172,7 @@ impl UpstreamRequest<'_> {
             stats.upstream_rq_retry.inc();
             tried.push(upstream.host.clone());
             *self.current.borrow_mut() = None;
-            tokio::time::sleep(policy.back_off(retries, random.next())).await;
+            tokio::time::sleep(policy.back_off(retries, fastrand::u64(..))).await;
         }
     }
 
@@ -238,11 +232,7 @@ impl UpstreamRequest<'_> {
                     None
                 };
                 let observed = grpc.map_or(status, http_from_grpc);
-                self.runtime.observe(
-                    &upstream.host,
-                    observed,
-                    self.request.session.worker.random.next(),
-                );
+                self.runtime.observe(&upstream.host, observed);
                 Ok(UpstreamResponse {
                     response,
                     pooled,
@@ -393,15 +383,10 @@ impl UpstreamRequest<'_> {
         match error {
             AttemptError::Reset { unsent } => *unsent,
             AttemptError::Connect(_) => {
-                let others = |host: &Arc<Host>| {
-                    !Arc::ptr_eq(host, &upstream.host)
-                        && !tried.iter().any(|known| Arc::ptr_eq(known, host))
-                };
-                self.runtime
-                    .members
-                    .list
-                    .iter()
-                    .any(|member| member.host.is_healthy() && others(&member.host))
+                let mut hosts = self.runtime.members.list.iter().map(|member| &member.host);
+                hosts.any(|host| {
+                    host.is_healthy() && *host != upstream.host && !tried.contains(host)
+                })
             }
             _ => false,
         }
@@ -431,25 +416,5 @@ impl AttemptError {
             Self::Refused => Some(Failure::Refused),
             Self::PerTryTimeout => Some(Failure::PerTryTimeout),
         }
-    }
-}
-
-/// One of the cluster's permitted concurrent retries; released when dropped.
-struct RetryPermit(LocalArc<ClusterRuntime>);
-
-impl RetryPermit {
-    fn take(runtime: &LocalArc<ClusterRuntime>) -> Option<Self> {
-        runtime
-            .state
-            .breakers
-            .retries
-            .try_take()
-            .then(|| Self(runtime.clone()))
-    }
-}
-
-impl Drop for RetryPermit {
-    fn drop(&mut self) {
-        self.0.state.breakers.retries.release();
     }
 }

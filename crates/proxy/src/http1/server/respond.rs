@@ -61,7 +61,7 @@ impl DownstreamConnection {
         let (mut encoder, stays) = {
             let state = &mut *self.0.borrow_mut();
             meta.keep_alive &= clean;
-            let out = state.stream.output.tail();
+            let out = state.connection.stream.output.tail();
             encode::response(head.status, &head.headers, &meta, body_length, out)
         };
         header_pool::put(head.headers);
@@ -85,7 +85,7 @@ impl DownstreamConnection {
             return NextState::Tunnel(tunnel);
         }
         if writer.cut && ends_with_connection {
-            self.0.borrow().stream.reset_on_close();
+            self.0.borrow().connection.stream.reset_on_close();
             return NextState::Broken;
         }
         if stays && !writer.cut {
@@ -113,7 +113,7 @@ impl DownstreamConnection {
                     waiting = true;
                     break;
                 };
-                let output = &mut self.0.borrow_mut().stream.output;
+                let output = &mut self.0.borrow_mut().connection.stream.output;
                 let ended = match frame.map(|frame| frame.map(Frame::into_data)) {
                     None => Some(encoder.end(None, output)),
                     Some(Err(_)) => Some(Err(BodyTooShort)),
@@ -133,7 +133,7 @@ impl DownstreamConnection {
             if ended && !writer.last && !writer.cut && !self.is_full() {
                 return Poll::Ready(Ok(()));
             }
-            let flushed = self.0.borrow_mut().stream.poll_flush(cx);
+            let flushed = self.0.borrow_mut().connection.stream.poll_flush(cx);
             match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
                 Poll::Ready(Ok(())) if ended => return Poll::Ready(Ok(())),
@@ -158,7 +158,7 @@ impl DownstreamConnection {
         if reply.poll_blocked(cx).is_ready() {
             return Poll::Ready(Err(()));
         }
-        let left = self.0.borrow().stream.output.len();
+        let left = self.0.borrow().connection.stream.output.len();
         let since = match writer.blocked {
             Some((before, since)) if before == left => since,
             _ => writer.blocked.insert((left, Instant::now())).1,
@@ -172,36 +172,31 @@ impl DownstreamConnection {
     /// Leaves writing the end of a response to the worker's write coalescer.
     pub(super) fn defer_write(self: &Rc<Self>, session: &Session) {
         {
-            let state = &mut *self.0.borrow_mut();
-            if state.write_deferred || state.stream.output.is_empty() {
+            let connection = &mut self.0.borrow_mut().connection;
+            if connection.write_deferred || connection.stream.output.is_empty() {
                 return;
             }
-            state.write_deferred = true;
+            connection.write_deferred = true;
         }
         let write_coalescer = &session.worker.write_coalescer;
         write_coalescer.add(PendingWrite::Response(self.clone()));
     }
 
-    /// Writes a deferred response. What the socket does not take, or an error, is left to the serving task.
+    /// Writes a deferred response.
     pub(in crate::http1) fn flush_deferred(&self) {
-        let state = &mut *self.0.borrow_mut();
-        if std::mem::take(&mut state.write_deferred)
-            && state.stream.flush_now().is_err()
-            && let Some(waker) = &state.waker
-        {
-            waker.wake_by_ref();
-        }
+        self.0.borrow_mut().connection.flush_deferred();
     }
 
     /// Writes what is left before the connection ends. Returns whether all of it was written within the time that
     /// is left for it.
     async fn flush(&self) -> bool {
-        let flushed = std::future::poll_fn(|cx| self.0.borrow_mut().stream.poll_flush(cx));
+        let flushed =
+            std::future::poll_fn(|cx| self.0.borrow_mut().connection.stream.poll_flush(cx));
         matches!(tokio::time::timeout(LAST_WRITE, flushed).await, Ok(Ok(())))
     }
 
     fn is_full(&self) -> bool {
-        self.0.borrow().stream.output.is_full()
+        self.0.borrow().connection.stream.output.is_full()
     }
 
     /// Responds to bytes that are not a request, and closes.
@@ -214,7 +209,7 @@ impl DownstreamConnection {
         };
         let (head, body) = error_response(session, status, text).into_parts();
         {
-            let output = &mut self.0.borrow_mut().stream.output;
+            let output = &mut self.0.borrow_mut().connection.stream.output;
             let body_length = BodyLength::Exact(body.len() as u64);
             encode::response(status, &head.headers, &meta, body_length, output.tail());
             output.push(body);
@@ -230,35 +225,38 @@ impl DownstreamConnection {
             return;
         }
         let unread = {
-            let state = self.0.borrow();
-            !state.decoder.is_end() || !state.stream.input.is_empty()
+            let connection = &self.0.borrow().connection;
+            !connection.decoder.is_end() || !connection.stream.input.is_empty()
         };
         if unread {
             self.linger().await;
         } else {
             // It may be closed already.
-            let _ = std::future::poll_fn(|cx| self.0.borrow_mut().stream.poll_shutdown(cx)).await;
+            let _ = self.shut_down().await;
         }
+    }
+
+    async fn shut_down(&self) -> std::io::Result<()> {
+        std::future::poll_fn(|cx| self.0.borrow_mut().connection.stream.poll_shutdown(cx)).await
     }
 
     /// Shuts the write side down and reads for a while: the kernel discards what the client has not read of the
     /// response when a socket is closed with unread bytes.
     async fn linger(&self) {
         let mut left = LINGER_BYTES;
-        let heard = std::future::poll_fn(|cx| {
-            let state = &mut *self.0.borrow_mut();
+        let received = std::future::poll_fn(|cx| {
+            let stream = &mut self.0.borrow_mut().connection.stream;
             loop {
-                state.stream.input.clear();
-                match ready!(state.stream.poll_read(cx)) {
+                stream.input.clear();
+                match ready!(stream.poll_read(cx)) {
                     Ok(read @ 1..) if read < left => left -= read,
                     _ => return Poll::Ready(()),
                 }
             }
         });
-        let shut = std::future::poll_fn(|cx| self.0.borrow_mut().stream.poll_shutdown(cx)).await;
-        if shut.is_ok() {
+        if self.shut_down().await.is_ok() {
             // Either way there is nothing more to do.
-            let _ = tokio::time::timeout(LINGER, heard).await;
+            let _ = tokio::time::timeout(LINGER, received).await;
         }
     }
 }

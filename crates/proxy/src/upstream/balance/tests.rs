@@ -1,11 +1,9 @@
 use super::*;
-use crate::cluster_runtime::{Host, Members, State};
-use std::sync::Arc;
+use crate::cluster_runtime::tests::{member, runtime_of};
 
 struct Rig {
     runtime: ClusterRuntime,
     upstreams: HashMap<SocketAddr, Rc<Upstream>>,
-    random: Random,
 }
 
 /// Hosts given as (priority, weight); host `n` has port `n`.
@@ -15,40 +13,21 @@ fn rig(hosts: &[(u32, u32)]) -> Rig {
         ..Default::default()
     };
     let config = crate::config::cluster::compile(&cluster).expect("valid cluster");
-    let list: Vec<Member> = hosts
-        .iter()
-        .enumerate()
-        .map(|(index, (priority, weight))| Member {
-            host: Arc::new(Host::new(
-                SocketAddr::from(([127, 0, 0, 1], index as u16)),
-                "".into(),
-            )),
+    let list: Vec<Member> = (0..)
+        .zip(hosts)
+        .map(|(port, (priority, weight))| Member {
             weight: *weight,
             priority: *priority,
-            locality: 0,
-            locality_weight: 0,
-            check_port: None,
-            check_hostname: "".into(),
-            checked: true,
+            ..member(port)
         })
         .collect();
     let upstreams = list
         .iter()
         .map(|member| (member.host.address, Upstream::new(member.host.clone())))
         .collect();
-    let state = Arc::new(State::new(config.limits));
-    let members = Arc::new(Members {
-        list,
-        overprovisioning: 140,
-    });
     Rig {
-        runtime: ClusterRuntime {
-            config: Arc::new(config),
-            members,
-            state,
-        },
+        runtime: runtime_of(config, list),
         upstreams,
-        random: Random::new(),
     }
 }
 
@@ -61,11 +40,11 @@ impl Rig {
 
     /// How often each host is picked.
     fn spread(&self, policy: Policy, picks: usize) -> Vec<usize> {
-        let mut balancer = Balancer::build(&self.runtime, &self.upstreams, &self.random);
+        let mut balancer = Balancer::build(&self.runtime, &self.upstreams);
         let stats = ClusterStats::default();
         let mut counts = vec![0; self.runtime.members.list.len()];
         for _ in 0..picks {
-            if let Some(upstream) = balancer.pick(policy, &self.random, &stats) {
+            if let Some(upstream) = balancer.pick(policy, &stats) {
                 counts[usize::from(upstream.host.address.port())] += 1;
             }
         }
@@ -90,17 +69,11 @@ fn unhealthy_hosts_rest_until_panic() {
     rig.sicken(0);
     assert_eq!(rig.spread(Policy::RoundRobin, 300)[0], 0);
     rig.sicken(1);
-    assert_eq!(
-        rig.spread(Policy::RoundRobin, 300)[0],
-        0,
-        "half healthy is not yet panic"
-    );
+    let counts = rig.spread(Policy::RoundRobin, 300);
+    assert_eq!(counts[0], 0, "half healthy is not yet panic");
     rig.sicken(2);
-    assert_eq!(
-        rig.spread(Policy::RoundRobin, 400),
-        [100; 4],
-        "below half, health is ignored"
-    );
+    let counts = rig.spread(Policy::RoundRobin, 400);
+    assert_eq!(counts, [100; 4], "below half, health is ignored");
 }
 
 #[test]
@@ -121,13 +94,8 @@ fn traffic_spills_to_the_next_priority_as_the_first_loses_health() {
 #[test]
 fn least_request_prefers_the_idle_host() {
     let rig = rig(&[(0, 1), (0, 1)]);
-    for upstream in rig
-        .upstreams
-        .values()
-        .filter(|upstream| upstream.host.address.port() == 0)
-    {
-        upstream.active.set(50);
-    }
+    let busy = rig.runtime.members.list[0].host.address;
+    rig.upstreams[&busy].active.set(50);
     let counts = rig.spread(Policy::LeastRequest { choices: 2 }, 1000);
     assert!(counts[1] > 650, "{counts:?}");
 }
@@ -135,10 +103,7 @@ fn least_request_prefers_the_idle_host() {
 #[test]
 fn no_member_is_no_host() {
     let rig = rig(&[]);
-    let mut balancer = Balancer::build(&rig.runtime, &rig.upstreams, &rig.random);
-    assert!(
-        balancer
-            .pick(Policy::RoundRobin, &rig.random, &ClusterStats::default())
-            .is_none()
-    );
+    let mut balancer = Balancer::build(&rig.runtime, &rig.upstreams);
+    let picked = balancer.pick(Policy::RoundRobin, &ClusterStats::default());
+    assert!(picked.is_none());
 }
