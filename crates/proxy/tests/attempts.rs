@@ -3,37 +3,27 @@
 mod rig;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use envoy_types::pb::envoy::config::route::v3 as route;
 
-use rig::client::{self, Connection};
+use rig::client::{Connection, raw_post};
+use rig::pair::Pair;
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{Running, envoy, forwarding};
+use rig::wire::{connect, read_head, read_to_close, scripted};
+use rig::{Running, forwarding};
 
 /// Answers each request with the given bytes and closes; counts the requests.
 fn answering(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("binds");
-    let address = socket.local_addr().expect("bound");
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
-    std::thread::spawn(move || {
-        for mut stream in socket.incoming().flatten() {
-            let mut seen = Vec::new();
-            let mut buffer = [0; 4096];
-            while !seen.windows(4).any(|end| end == b"\r\n\r\n") {
-                match stream.read(&mut buffer) {
-                    Ok(read @ 1..) => seen.extend_from_slice(&buffer[..read]),
-                    _ => break,
-                }
-            }
-            if !seen.is_empty() {
-                counted.fetch_add(1, Ordering::SeqCst);
-                let _ = stream.write_all(answer);
-            }
+    let address = scripted(move |mut stream| {
+        if !read_head(&mut stream).is_empty() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(answer);
         }
     });
     (address, count)
@@ -48,7 +38,7 @@ fn a_request_that_was_answered_in_part_is_executed_once() {
     ] {
         let (address, count) = answering(answer);
         // Two proxies, as between two workloads; the first of them tries again whatever happens.
-        let inner = forwarding(everything_to("app"), &[static_cluster("app", &[address])]);
+        let inner = rig::proxy_to(static_cluster("app", &[address]));
         let action = route::RouteAction {
             retry_policy: Some(retries("5xx,reset,connect-failure", 3)),
             ..to_cluster("inner")
@@ -61,13 +51,8 @@ fn a_request_that_was_answered_in_part_is_executed_once() {
             let outer = forwarding(table, &[cluster]);
             for method in ["GET", "POST"] {
                 let before = count.load(Ordering::SeqCst);
-                let mut stream = TcpStream::connect(outer.address).expect("connects");
-                let request =
-                    format!("{method} /x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
-                stream.write_all(request.as_bytes()).expect("writes");
-                let mut got = Vec::new();
-                // It may end in order or be reset.
-                let _ = stream.read_to_end(&mut got);
+                let request = raw_post("/x", "hi").replace("POST", method);
+                let got = read_to_close(connect(outer.address, request));
                 let got = String::from_utf8_lossy(&got);
                 assert!(got.starts_with("HTTP/1.1 200 OK"), "{got}");
                 assert!(got.contains("half"), "{got}");
@@ -86,14 +71,9 @@ fn a_cut_body_that_only_the_close_ends_is_reset() {
     let (address, _) =
         answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     let config = planned(manager(everything_to("app")));
-    let proxy = Running::start(resource_set(
-        &ingress(0, http_filter(&config)),
-        &[static_cluster("app", &[address])],
-    ));
-    let mut stream = TcpStream::connect(proxy.address).expect("connects");
-    stream
-        .write_all(b"GET /x HTTP/1.0\r\nhost: a\r\n\r\n")
-        .expect("writes");
+    let clusters = [static_cluster("app", &[address])];
+    let proxy = Running::start(&http_ingress(&config), &clusters);
+    let mut stream = connect(proxy.address, "GET /x HTTP/1.0\r\nhost: a\r\n\r\n");
     let ended = stream.read_to_end(&mut Vec::new());
     assert!(
         ended.is_err(),
@@ -116,9 +96,6 @@ const CONDITIONS: [&str; 9] = [
 
 #[test]
 fn attempts_on_a_connection_that_breaks_agree() {
-    let Some(binary) = envoy::binary() else {
-        return;
-    };
     let mut table = Vec::new();
     for (at, on) in CONDITIONS.iter().enumerate() {
         let policy = (!on.is_empty()).then(|| route::RetryPolicy {
@@ -138,14 +115,10 @@ fn attempts_on_a_connection_that_breaks_agree() {
         ));
     }
     let up = Upstream::start("up");
-    let listener = ingress(0, http_filter(&manager(routes(table))));
-    let clusters = [static_cluster("up", &[up.address])];
-    let theirs = envoy::Envoy::start(&binary, &listener, &clusters);
-    let ours = Running::start_with(tombolo_proxy::Options {
-        workers: 1,
-        static_resources: resource_set(&listener, &clusters),
-        ..tombolo_proxy::Options::default()
-    });
+    let listener = http_ingress(&manager(routes(table)));
+    let Some(pair) = Pair::start(&listener, &[up.cluster()]) else {
+        return;
+    };
     // The upstream reads the request and closes; the connection is fresh, or has served before.
     let attempts = |address, at: usize, method: &str, reused: bool| {
         let mut connection = Connection::open(address);
@@ -156,15 +129,15 @@ fn attempts_on_a_connection_that_breaks_agree() {
         }
         let before = up.requests();
         let raw = format!("{method} /{at}/close HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
-        let status = client::Connection::request(&mut connection, &raw).status;
+        let status = connection.request(&raw).status;
         (status, up.requests() - before)
     };
     for (at, on) in CONDITIONS.iter().enumerate() {
         for method in ["GET", "POST"] {
             for reused in [true, false] {
                 assert_eq!(
-                    attempts(ours.address, at, method, reused),
-                    attempts(theirs.address, at, method, reused),
+                    attempts(pair.ours.address, at, method, reused),
+                    attempts(pair.envoy.address, at, method, reused),
                     "{method} with {on:?}, reused: {reused}"
                 );
             }

@@ -6,15 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use envoy_types::pb::envoy::config::core::v3 as core;
-
 use tombolo_xds::{Kind, Resource};
 
 use rig::client::{self, Connection};
-use rig::control::{Control, follow, mesh};
+use rig::control::{Control, follow, mesh, web_routes};
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::wait_for;
+use rig::{wait_for, wait_until};
 
 /// Clients that ask without pause until told to stop; returns how many answers came and which were not 200.
 struct Clients {
@@ -58,9 +56,7 @@ impl Clients {
 
     fn wait_for_more(&self, count: usize) {
         let target = self.answered.load(Ordering::SeqCst) + count;
-        wait_for("answers", || {
-            (self.answered.load(Ordering::SeqCst) >= target).then_some(())
-        });
+        wait_until("answers", || self.answered.load(Ordering::SeqCst) >= target);
     }
 
     fn finish(self) -> Vec<String> {
@@ -78,9 +74,6 @@ fn endpoints_come_and_go_without_a_lost_request() {
     let addresses: Vec<SocketAddr> = hosts.iter().map(|host| host.address).collect();
     let control = Control::start(mesh(1, &addresses));
     let proxy = follow(&control, None);
-    wait_for("the routes", || {
-        (client::get(proxy.address, "/x").status == 200).then_some(())
-    });
     let clients = Clients::start(proxy.address, 8);
     for revision in 2..22 {
         // Each round leaves another host out.
@@ -90,13 +83,11 @@ fn endpoints_come_and_go_without_a_lost_request() {
             .filter(|(n, _)| n % 3 != revision % 3)
             .map(|(_, address)| *address)
             .collect();
-        control.publish(mesh(revision as u64, &left));
-        control.wait_acked(revision as u64);
+        control.publish_and_wait(mesh(revision as u64, &left));
         clients.wait_for_more(40);
     }
     // A removed host gets nothing new; killing it then costs nobody anything.
-    control.publish(mesh(30, &addresses[1..]));
-    control.wait_acked(30);
+    control.publish_and_wait(mesh(30, &addresses[1..]));
     clients.wait_for_more(40);
     hosts[0].stop();
     clients.wait_for_more(80);
@@ -109,42 +100,24 @@ fn listener_and_route_changes_lose_no_request() {
     let (one, two) = (Upstream::start("one"), Upstream::start("two"));
     let control = Control::start(mesh(1, &[one.address]));
     let proxy = follow(&control, None);
-    wait_for("the routes", || {
-        (client::get(proxy.address, "/x").status == 200).then_some(())
-    });
     let clients = Clients::start(proxy.address, 4);
     let first = mesh(1, &[one.address]);
     for revision in 2..12 {
-        let config = named_routes(manager(table("unused", Vec::new())), "web");
-        let mut config = config;
+        let mut config = named_routes(manager(table("unused", Vec::new())), "web");
         // The filter chain differs each time, so its connections are asked to reconnect.
         config.server_name = format!("revision-{revision}");
         let to = if revision % 2 == 0 { "second" } else { "app" };
-        let routes = table(
-            "web",
-            vec![host(
-                "all",
-                &["*"],
-                vec![forward(prefix("/"), to_cluster(to))],
-            )],
-        );
+        let second = static_cluster("second", &[two.address]);
         let next = first
             .edit(revision)
-            .with(Resource::encode(
-                "ingress",
-                &ingress(0, http_filter(&config)),
-            ))
-            .with(Resource::encode("web", &routes))
-            .with(Resource::encode(
-                "second",
-                &static_cluster("second", &[two.address]),
-            ))
+            .with(Resource::encode("ingress", &http_ingress(&config)))
+            .with(Resource::encode("web", &web_routes(to)))
+            .with(Resource::encode("second", &second))
             .build();
-        control.publish(next);
-        control.wait_acked(revision);
+        control.publish_and_wait(next);
         let expected = if revision % 2 == 0 { "two" } else { "one" };
-        wait_for("the route to turn", || {
-            (client::get(proxy.address, "/x").header("x-upstream") == Some(expected)).then_some(())
+        wait_until("the route to turn", || {
+            client::get(proxy.address, "/x").header("x-upstream") == Some(expected)
         });
         clients.wait_for_more(20);
     }
@@ -157,14 +130,7 @@ fn refused_resource_is_named_and_the_old_one_stays() {
     let good = mesh(1, &[up.address]);
     let control = Control::start(good.clone());
     let proxy = follow(&control, None);
-    wait_for("the routes", || {
-        (client::get(proxy.address, "/x").status == 200).then_some(())
-    });
-    let mut secured = eds_cluster("app");
-    secured.transport_socket = Some(core::TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        ..Default::default()
-    });
+    let secured = with_tls(eds_cluster("app"));
     control.publish(good.edit(2).with(Resource::encode("app", &secured)).build());
     let nack = wait_for("the refusal", || {
         control
@@ -179,36 +145,28 @@ fn refused_resource_is_named_and_the_old_one_stays() {
         nack.reason
     );
     assert_eq!(client::get(proxy.address, "/x").status, 200);
-    control.publish(good.edit(3).build());
-    control.wait_acked(3);
+    control.publish_and_wait(good.edit(3).build());
     assert_eq!(client::get(proxy.address, "/x").status, 200);
 }
 
 #[test]
 fn proxy_starts_and_serves_after_its_control_plane_is_gone() {
     let up = Upstream::start("up");
-    let directory = std::env::temp_dir().join(format!("tombolo-last-good-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&directory);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("last-good.snapshot");
     let mut control = Control::start(mesh(5, &[up.address]));
-    let proxy = follow(&control, Some(&directory));
-    wait_for("the routes", || {
-        (client::get(proxy.address, "/x").status == 200).then_some(())
-    });
-    wait_for("the file", || {
-        directory.join("last-good.snapshot").exists().then_some(())
-    });
+    let proxy = follow(&control, Some(directory.path()));
+    wait_until("the file", || file.exists());
     control.stop();
     assert_eq!(client::get(proxy.address, "/x").status, 200);
     drop(proxy);
-    let proxy = follow(&control, Some(&directory));
+    let proxy = follow(&control, Some(directory.path()));
     let response = client::get(proxy.address, "/x");
     assert_eq!(
         (response.status, response.header("x-upstream")),
         (200, Some("up"))
     );
     assert_eq!(proxy.stat("server.revision"), 5);
-    drop(proxy);
-    let _ = std::fs::remove_dir_all(&directory);
 }
 
 #[test]
@@ -225,11 +183,8 @@ fn ejections_are_counted_right_through_changes_of_the_cluster() {
             max_ejection_percent: number(50),
             ..Default::default()
         }),
-        circuit_breakers: Some(cluster::CircuitBreakers {
-            thresholds: vec![cluster::circuit_breakers::Thresholds {
-                max_connections: number(connections),
-                ..Default::default()
-            }],
+        circuit_breakers: breakers(Thresholds {
+            max_connections: number(connections),
             ..Default::default()
         }),
         ..eds_cluster("app")
@@ -242,26 +197,22 @@ fn ejections_are_counted_right_through_changes_of_the_cluster() {
     let proxy = follow(&control, None);
     let active = "cluster.app.outlier_detection.ejections_active";
     hosts[1].force_status(500);
-    wait_for("the ejection", || {
+    wait_until("the ejection", || {
         client::get(proxy.address, "/x");
-        (proxy.stat(active) == 1).then_some(())
+        proxy.stat(active) == 1
     });
     // Other limits change neither what is ejected nor what was counted.
-    control.publish(state(2, 200, true, &addresses));
-    control.wait_acked(2);
+    control.publish_and_wait(state(2, 200, true, &addresses));
     assert_eq!(proxy.stat(active), 1);
     let enforced = "cluster.app.outlier_detection.ejections_enforced_total";
     assert_eq!(proxy.stat(enforced), 1);
     // A host that is gone is not ejected any more.
-    control.publish(state(3, 200, true, &[addresses[0], addresses[2]]));
-    control.wait_acked(3);
+    control.publish_and_wait(state(3, 200, true, &[addresses[0], addresses[2]]));
     assert_eq!(proxy.stat(active), 0);
-    control.publish(state(4, 200, true, &addresses));
-    control.wait_acked(4);
+    control.publish_and_wait(state(4, 200, true, &addresses));
     assert_eq!(proxy.stat(active), 1);
     // Nor is one that nothing watches.
-    control.publish(state(5, 200, false, &addresses));
-    control.wait_acked(5);
+    control.publish_and_wait(state(5, 200, false, &addresses));
     assert_eq!(proxy.stat(active), 0);
     assert_eq!(proxy.stat("cluster.app.membership_healthy"), 3);
 }

@@ -3,35 +3,20 @@
 mod rig;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 
-use rig::client::Connection;
+use rig::client::{self, Connection};
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{Running, envoy, forwarding, wait_for};
+use rig::wire::{connect, read_head, scripted, send, silent};
+use rig::{Running, envoy, forwarding};
 
-/// A server that hands each connection to `script` in a thread of its own.
-fn scripted(script: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("binds");
-    let address = socket.local_addr().expect("bound");
-    std::thread::spawn(move || {
-        for stream in socket.incoming().flatten() {
-            let script = script.clone();
-            std::thread::spawn(move || script(stream));
-        }
-    });
-    address
-}
-
-/// Reads what comes and never answers.
-fn silent(mut stream: TcpStream) {
-    let _ = std::io::copy(&mut stream, &mut std::io::sink());
-}
-
+/// Timeouts in milliseconds; 0 is none.
 fn with_timeouts(action: route::RouteAction, idle: u64, total: u64) -> route::RouteAction {
     route::RouteAction {
         idle_timeout: millis(idle),
@@ -40,28 +25,20 @@ fn with_timeouts(action: route::RouteAction, idle: u64, total: u64) -> route::Ro
     }
 }
 
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        if stream.read(&mut byte).unwrap_or(0) == 0 {
-            break;
+/// Both proxies answer these requests, which stop, with 408.
+fn time_out_alike(listener: &Listener, up: &Upstream, requests: &[String]) -> Running {
+    let ours = Running::start(listener, &[up.cluster()]);
+    let theirs = envoy::Envoy::start(listener, &[up.cluster()]);
+    for raw in requests {
+        let (status, headers, body) = client::stable(ours.address, raw);
+        assert_eq!((status, body.as_str()), (408, "stream timeout"), "{raw}");
+        if let Some(theirs) = &theirs {
+            let answer = client::stable(theirs.address, raw);
+            assert_eq!((status, headers, body), answer, "{raw}");
         }
-        head.push(byte[0]);
     }
-    String::from_utf8(head).expect("text")
+    ours
 }
-
-/// Requests whose body stops, at every place where it can.
-const STOPPED: [&str; 7] = [
-    "content-length: 5\r\n\r\n",
-    "content-length: 5\r\n\r\nx",
-    "transfer-encoding: chunked\r\n\r\n",
-    "transfer-encoding: chunked\r\n\r\n1",
-    "transfer-encoding: chunked\r\n\r\n1\r\nx\r\n",
-    "transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nfoo: b",
-    "expect: 100-continue\r\ncontent-length: 5\r\n\r\n",
-];
 
 #[test]
 fn a_request_body_that_stops_is_answered_as_envoy_does() {
@@ -77,43 +54,50 @@ fn a_request_body_that_stops_is_answered_as_envoy_does() {
         forward(prefix("/idle"), with_timeouts(to_cluster("up"), 400, 1000)),
         forward(prefix("/retried"), retried),
     ]);
-    let listener = ingress(0, http_filter(&manager(table)));
-    let clusters = [static_cluster("up", &[up.address])];
-    let ours = Running::start(resource_set(&listener, &clusters));
-    let theirs = envoy::binary().map(|binary| envoy::Envoy::start(&binary, &listener, &clusters));
+    let mut requests = Vec::new();
     for path in ["/idle", "/retried"] {
-        for rest in STOPPED {
-            let raw = format!("POST {path} HTTP/1.1\r\nhost: a\r\n{rest}");
-            let answer = |address| {
-                let mut response = rig::client::send(address, &raw);
-                response.headers.retain(|(name, _)| name != "date");
-                response.headers.sort();
-                (response.status, response.text(), response.headers)
-            };
-            let got = answer(ours.address);
-            assert_eq!((got.0, got.1.as_str()), (408, "stream timeout"), "{raw}");
-            if let Some(theirs) = &theirs {
-                assert_eq!(got, answer(theirs.address), "{raw}");
-            }
+        for rest in [
+            "content-length: 5\r\n\r\n",
+            "content-length: 5\r\n\r\nx",
+            "transfer-encoding: chunked\r\n\r\n",
+            "transfer-encoding: chunked\r\n\r\n1",
+            "transfer-encoding: chunked\r\n\r\n1\r\nx\r\n",
+            "transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nfoo: b",
+            "expect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+        ] {
+            requests.push(format!("POST {path} HTTP/1.1\r\nhost: a\r\n{rest}"));
         }
     }
+    let ours = time_out_alike(&http_ingress(&manager(table)), &up, &requests);
     assert!(ours.stat("http.ingress.downstream_rq_idle_timeout") >= 14);
-    wait_for("the release", || {
-        (ours.stat("cluster.up.upstream_cx_active") == 0).then_some(())
-    });
+    ours.wait_for_stat("cluster.up.upstream_cx_active", 0);
+}
+
+#[test]
+fn a_head_that_stops_is_answered_as_envoy_does() {
+    let up = Upstream::start("up");
+    let config = hcm::HttpConnectionManager {
+        stream_idle_timeout: millis(400),
+        ..manager(everything_to("up"))
+    };
+    let requests = [
+        "GET /x HTTP/1.1\r\nhost: a\r\n",
+        "GET /x",
+        "POST /x HTTP/1.1\r\nhost: a\r\n\r",
+    ];
+    time_out_alike(&http_ingress(&config), &up, &requests.map(str::to_owned));
 }
 
 #[test]
 fn a_request_body_that_goes_on_slowly_is_waited_for() {
     let up = Upstream::start("up");
     let action = with_timeouts(to_cluster("up"), 1000, 1500);
-    let proxy = forwarding(
-        routes(vec![forward(prefix("/"), action)]),
-        &[static_cluster("up", &[up.address])],
-    );
+    let table = routes(vec![forward(prefix("/"), action)]);
+    let proxy = forwarding(table, &[up.cluster()]);
     let mut connection = Connection::open(proxy.address);
     connection.write(b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n");
     for byte in b"slowbody" {
+        // What is tested: pauses below the idle timeout, and longer than the total timeout together.
         std::thread::sleep(Duration::from_millis(300));
         connection.write(&[*byte]);
     }
@@ -126,36 +110,25 @@ fn a_request_body_that_goes_on_slowly_is_waited_for() {
 fn an_http2_upstream_that_never_answers_is_given_up_after_the_timeout() {
     // It says that it speaks HTTP/2, and then nothing.
     let stalled = scripted(|mut stream| {
-        let _ = stream.write_all(b"\0\0\0\x04\0\0\0\0\0");
+        let _ = stream.write_all(rig::wire::EMPTY_SETTINGS);
         silent(stream);
     });
+    let total = with_timeouts(to_cluster("up"), 60_000, 300);
+    let each_try = route::RouteAction {
+        retry_policy: Some(route::RetryPolicy {
+            per_try_timeout: millis(200),
+            ..retries("reset", 1)
+        }),
+        ..with_timeouts(to_cluster("up"), 60_000, 60_000)
+    };
     let table = routes(vec![
-        forward(
-            prefix("/total"),
-            with_timeouts(to_cluster("up"), 60_000, 300),
-        ),
-        forward(
-            prefix("/try"),
-            route::RouteAction {
-                retry_policy: Some(route::RetryPolicy {
-                    per_try_timeout: millis(200),
-                    ..retries("reset", 1)
-                }),
-                ..with_timeouts(to_cluster("up"), 60_000, 60_000)
-            },
-        ),
+        forward(prefix("/total"), total),
+        forward(prefix("/try"), each_try),
     ]);
     let proxy = forwarding(table, &[http2_cluster("up", stalled)]);
     for path in ["/total", "/try"] {
         // The body is read by another task than the one that waits for the answer.
-        let body = "x".repeat(100_000);
-        let response = rig::client::send(
-            proxy.address,
-            &format!(
-                "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            ),
-        );
+        let response = client::post(proxy.address, path, &"x".repeat(100_000));
         assert_eq!(response.status, 504, "{path}");
     }
 }
@@ -164,10 +137,9 @@ fn an_http2_upstream_that_never_answers_is_given_up_after_the_timeout() {
 fn an_early_answer_does_not_start_the_clock_of_the_response() {
     // Streams both ways: it answers at once, and ends when the request ends.
     let address = scripted(|mut stream| {
-        let head = read_head(&mut stream);
-        let _ =
-            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n");
-        let mut seen = head.into_bytes();
+        let mut seen = read_head(&mut stream).into_bytes();
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n";
+        let _ = stream.write_all(head);
         let mut buffer = [0; 1024];
         while !seen.ends_with(b"0\r\n\r\n") {
             match stream.read(&mut buffer) {
@@ -178,64 +150,29 @@ fn an_early_answer_does_not_start_the_clock_of_the_response() {
         let _ = stream.write_all(b"3\r\nbye\r\n0\r\n\r\n");
     });
     let action = with_timeouts(to_cluster("up"), 5000, 400);
-    let proxy = forwarding(
-        routes(vec![forward(prefix("/"), action)]),
-        &[static_cluster("up", &[address])],
+    let table = routes(vec![forward(prefix("/"), action)]);
+    let proxy = forwarding(table, &[static_cluster("up", &[address])]);
+    let mut stream = connect(
+        proxy.address,
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n",
     );
-    let mut stream = TcpStream::connect(proxy.address).expect("connects");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .expect("set");
-    stream
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
-        .expect("writes");
     let head = read_head(&mut stream);
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(head.contains("connection: close"), "as Envoy: {head}");
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1200) {
+        // What is tested: a request that goes on for longer than the timeout of the response.
         std::thread::sleep(Duration::from_millis(100));
-        stream.write_all(b"1\r\nb\r\n").expect("writes");
+        send(&mut stream, "1\r\nb\r\n");
     }
-    stream.write_all(b"0\r\n\r\n").expect("writes");
-    let mut rest = String::new();
-    stream.read_to_string(&mut rest).expect("ends in order");
+    send(&mut stream, "0\r\n\r\n");
+    let rest = rig::wire::read_all(stream);
     assert!(rest.ends_with("3\r\nbye\r\n0\r\n\r\n"), "{rest}");
 }
 
 #[test]
-fn a_head_that_stops_is_answered_as_envoy_does() {
-    let up = Upstream::start("up");
-    let config = hcm::HttpConnectionManager {
-        stream_idle_timeout: millis(400),
-        ..manager(everything_to("up"))
-    };
-    let listener = ingress(0, http_filter(&config));
-    let clusters = [static_cluster("up", &[up.address])];
-    let ours = Running::start(resource_set(&listener, &clusters));
-    let theirs = envoy::binary().map(|binary| envoy::Envoy::start(&binary, &listener, &clusters));
-    for raw in [
-        "GET /x HTTP/1.1\r\nhost: a\r\n",
-        "GET /x",
-        "POST /x HTTP/1.1\r\nhost: a\r\n\r",
-    ] {
-        let answer = |address| {
-            let mut response = rig::client::send(address, raw);
-            response.headers.retain(|(name, _)| name != "date");
-            response.headers.sort();
-            (response.status, response.text(), response.headers)
-        };
-        let got = answer(ours.address);
-        assert_eq!((got.0, got.1.as_str()), (408, "stream timeout"), "{raw}");
-        if let Some(theirs) = &theirs {
-            assert_eq!(got, answer(theirs.address), "{raw}");
-        }
-    }
-}
-
-#[test]
 fn a_client_that_does_not_take_its_response_is_let_go() {
-    let address = scripted(|mut stream| {
+    let address = scripted(|mut stream: TcpStream| {
         read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
         while stream.write_all(&[b'x'; 65536]).is_ok() {}
@@ -246,16 +183,9 @@ fn a_client_that_does_not_take_its_response_is_let_go() {
     ]);
     let proxy = forwarding(table, &[static_cluster("up", &[address])]);
     for path in ["/idle", "/total"] {
-        let mut stream = TcpStream::connect(proxy.address).expect("connects");
-        stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
-            .expect("writes");
-        wait_for("the request upstream", || {
-            (proxy.stat("cluster.up.upstream_cx_active") == 1).then_some(())
-        });
-        wait_for("the release", || {
-            (proxy.stat("cluster.up.upstream_cx_active") == 0).then_some(())
-        });
-        drop(stream);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        let _stream = connect(proxy.address, request);
+        proxy.wait_for_stat("cluster.up.upstream_cx_active", 1);
+        proxy.wait_for_stat("cluster.up.upstream_cx_active", 0);
     }
 }

@@ -10,11 +10,12 @@ use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::r#type::matcher::v3 as text;
 use envoy_types::pb::envoy::r#type::v3::Int64Range;
+use envoy_types::pb::google::protobuf::BoolValue;
 
 use rig::pair::Pair;
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{client, envoy};
+use rig::{client, closed_port, envoy};
 
 fn with_header_match(
     name: &str,
@@ -34,14 +35,7 @@ fn with_header_match(
 
 #[test]
 fn routes_headers_and_rewrites_agree() {
-    let Some(binary) = envoy::binary() else {
-        return;
-    };
     let (red, blue) = (Upstream::start("red"), Upstream::start("blue"));
-    let clusters = [
-        static_cluster("red", &[red.address]),
-        static_cluster("blue", &[blue.address]),
-    ];
     use route::header_matcher::HeaderMatchSpecifier as Header;
     let regex = |regex: &str| text::RegexMatcher {
         regex: regex.to_owned(),
@@ -167,20 +161,17 @@ fn routes_headers_and_rewrites_agree() {
         forward(prefix("/http10"), to_cluster("red")),
         forward(prefix("/chunked"), to_cluster("red")),
     ];
-    let table = table(
-        "routes",
-        vec![
-            host(
-                "named",
-                &["only.test", "*.wild.test", "pre.*"],
-                vec![forward(prefix("/"), to_cluster("blue"))],
-            ),
-            host("all", &["*"], routes),
-        ],
+    let named = host(
+        "named",
+        &["only.test", "*.wild.test", "pre.*"],
+        vec![forward(prefix("/"), to_cluster("blue"))],
     );
-    let mut table = table;
-    table.validate_clusters = Some(envoy_types::pb::google::protobuf::BoolValue { value: false });
-    let pair = Pair::start(&binary, table, &clusters);
+    let mut table = table("routes", vec![named, host("all", &["*"], routes)]);
+    table.validate_clusters = Some(BoolValue { value: false });
+    let clusters = [red.cluster(), blue.cluster()];
+    let Some(pair) = Pair::start(&http_ingress(&manager(table)), &clusters) else {
+        return;
+    };
 
     let gets = [
         "/echo",
@@ -254,29 +245,18 @@ fn routes_headers_and_rewrites_agree() {
 
 #[test]
 fn failures_agree() {
-    let Some(binary) = envoy::binary() else {
-        return;
-    };
     let up = Upstream::start("up");
-    let closed = {
-        let gone = Upstream::start("gone");
-        gone.stop();
-        gone.address
-    };
     let full = cluster::Cluster {
-        circuit_breakers: Some(cluster::CircuitBreakers {
-            thresholds: vec![cluster::circuit_breakers::Thresholds {
-                max_requests: number(0),
-                max_pending_requests: number(0),
-                ..Default::default()
-            }],
+        circuit_breakers: breakers(Thresholds {
+            max_requests: number(0),
+            max_pending_requests: number(0),
             ..Default::default()
         }),
         ..static_cluster("full", &[up.address])
     };
     let clusters = [
-        static_cluster("up", &[up.address]),
-        static_cluster("closed", &[closed]),
+        up.cluster(),
+        static_cluster("closed", &[closed_port()]),
         static_cluster("empty", &[]),
         full,
     ];
@@ -313,7 +293,9 @@ fn failures_agree() {
             },
         ),
     ]);
-    let pair = Pair::start(&binary, table, &clusters);
+    let Some(pair) = Pair::start(&http_ingress(&manager(table)), &clusters) else {
+        return;
+    };
     for path in [
         "/refused",
         "/empty",
@@ -339,45 +321,30 @@ fn failures_agree() {
     }
     pair.agree();
     // The number of attempts: one and two more.
-    for (path, attempts) in [("/status/500?n", 3), ("/status/404?n", 1)] {
-        let before = up.requests();
-        client::get(pair.envoy.address, path);
-        assert_eq!(
-            up.requests() - before,
-            attempts,
-            "Envoy's attempts at {path}"
-        );
-        let before = up.requests();
-        client::get(pair.ours.address, path);
-        assert_eq!(up.requests() - before, attempts, "our attempts at {path}");
-    }
-    for (path, status) in [("/flaky/2", 200), ("/flaky/3", 503)] {
-        assert_eq!(
-            client::get(pair.envoy.address, &format!("{path}?envoy")).status,
-            status,
-            "Envoy at {path}"
-        );
-        assert_eq!(
-            client::get(pair.ours.address, &format!("{path}?ours")).status,
-            status,
-            "ours at {path}"
-        );
+    for (proxy, address) in [("envoy", pair.envoy.address), ("ours", pair.ours.address)] {
+        for (path, attempts) in [("/status/500?n", 3), ("/status/404?n", 1)] {
+            let before = up.requests();
+            client::get(address, path);
+            assert_eq!(up.requests() - before, attempts, "{proxy} at {path}");
+        }
+        for (path, status) in [("/flaky/2", 200), ("/flaky/3", 503)] {
+            let response = client::get(address, &format!("{path}?{proxy}"));
+            assert_eq!(response.status, status, "{proxy} at {path}");
+        }
     }
 }
 
 #[test]
 fn normalization_and_server_names_agree() {
-    let Some(binary) = envoy::binary() else {
-        return;
-    };
     let up = Upstream::start("up");
     let mut config = manager(routes(vec![forward(prefix("/a"), to_cluster("up"))]));
     config.normalize_path = yes();
     config.merge_slashes = true;
     config.server_name = "mesh".to_owned();
     config.always_set_request_id_in_response = false;
-    let listener = ingress(0, http_filter(&config));
-    let pair = Pair::with_listener(&binary, &listener, &[static_cluster("up", &[up.address])]);
+    let Some(pair) = Pair::start(&http_ingress(&config), &[up.cluster()]) else {
+        return;
+    };
     for path in [
         "/a/../a/b",
         "/a//b",
@@ -396,19 +363,13 @@ fn normalization_and_server_names_agree() {
 
 #[test]
 fn weighted_clusters_split_alike() {
-    let Some(binary) = envoy::binary() else {
+    let (red, blue) = (Upstream::start("red"), Upstream::start("blue"));
+    let action = to_weighted(&[("red", 1), ("blue", 3)]);
+    let table = routes(vec![forward(prefix("/"), action)]);
+    let clusters = [red.cluster(), blue.cluster()];
+    let Some(pair) = Pair::start(&http_ingress(&manager(table)), &clusters) else {
         return;
     };
-    let (red, blue) = (Upstream::start("red"), Upstream::start("blue"));
-    let table = routes(vec![forward(
-        prefix("/"),
-        to_weighted(&[("red", 1), ("blue", 3)]),
-    )]);
-    let clusters = [
-        static_cluster("red", &[red.address]),
-        static_cluster("blue", &[blue.address]),
-    ];
-    let pair = Pair::start(&binary, table, &clusters);
     for address in [pair.envoy.address, pair.ours.address] {
         let (red_before, blue_before) = (red.requests(), blue.requests());
         let mut connection = client::Connection::open(address);
@@ -438,23 +399,13 @@ fn generated_bootstrap_is_valid_for_envoy() {
         drain: Duration::from_secs(1),
         ..tombolo_proxy::Options::default()
     };
-    let file = std::env::temp_dir().join(format!("tombolo-bootstrap-{}.json", std::process::id()));
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("bootstrap.json");
     std::fs::write(&file, tombolo_proxy::envoy::bootstrap(&options).to_string()).expect("written");
-    let output = std::process::Command::new(binary)
-        .args([
-            "--mode",
-            "validate",
-            "--log-level",
-            "error",
-            "--config-path",
-        ])
-        .arg(&file)
-        .output()
-        .expect("envoy runs");
-    let _ = std::fs::remove_file(&file);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut command = std::process::Command::new(binary);
+    command.args(["--mode", "validate", "--log-level", "error"]);
+    let output = command.arg("--config-path").arg(file).output();
+    let output = output.expect("envoy runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
 }

@@ -3,57 +3,19 @@
 mod rig;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::{Shutdown, SocketAddr};
 
 use envoy_types::pb::envoy::config::core::v3 as core;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+
 use rig::client::{self, Connection};
+use rig::pair::Pair;
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{Running, envoy, forwarding};
-
-/// A server that hands each connection to `script`, one after the other.
-fn scripted(script: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("binds");
-    let address = socket.local_addr().expect("bound");
-    std::thread::spawn(move || {
-        for stream in socket.incoming().flatten() {
-            script(stream);
-        }
-    });
-    address
-}
+use rig::wire::{connect, read_all, read_head, scripted, send};
+use rig::{Running, forwarding};
 
 fn proxy_to(address: SocketAddr) -> Running {
-    forwarding(everything_to("up"), &[static_cluster("up", &[address])])
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("connects");
-    let patience = Some(Duration::from_secs(20));
-    stream.set_read_timeout(patience).expect("set");
-    stream.set_write_timeout(patience).expect("set");
-    stream
-}
-
-/// Reads a message's head, byte by byte.
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        if stream.read(&mut byte).unwrap_or(0) == 0 {
-            break;
-        }
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).expect("text")
-}
-
-fn read_all(mut stream: TcpStream) -> String {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).expect("ends in order");
-    String::from_utf8_lossy(&bytes).into_owned()
+    rig::proxy_to(static_cluster("up", &[address]))
 }
 
 #[test]
@@ -69,10 +31,10 @@ fn chunks_and_trailers_pass_both_ways() {
         let _ = stream.write_all(answer.as_bytes());
     });
     let proxy = proxy_to(address);
-    let mut stream = connect(proxy.address);
+    let mut stream = connect(proxy.address, "");
     let request = "POST /t HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: close\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 6\r\n\r\n";
     for byte in request.as_bytes() {
-        stream.write_all(&[*byte]).expect("writes");
+        send(&mut stream, [*byte]);
     }
     let answer = read_all(stream);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -86,30 +48,21 @@ fn a_request_that_was_answered_early_does_not_become_the_next() {
     let up = Upstream::start("up");
     let proxy = forwarding(
         routes(vec![forward(path("/known"), to_cluster("up"))]),
-        &[static_cluster("up", &[up.address])],
+        &[up.cluster()],
     );
     // The proxy answers 404 without having read the body, in which a request hides.
-    let mut stream = connect(proxy.address);
     let hidden = "GET /known HTTP/1.1\r\nhost: a\r\n\r\n";
-    let head = format!(
-        "POST /unknown HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
-        hidden.len()
-    );
-    stream
-        .write_all(format!("{head}{hidden}").as_bytes())
-        .expect("writes");
+    let mut stream = connect(proxy.address, client::raw_post("/unknown", hidden));
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 404"));
-    stream.write_all(hidden.as_bytes()).expect("writes");
+    send(&mut stream, hidden);
     assert!(
         read_head(&mut stream).starts_with("HTTP/1.1 200"),
         "the body was passed over, the connection goes on"
     );
     assert_eq!(up.requests(), 1);
     // When the body is not all there, the connection ends with the answer.
-    let mut stream = connect(proxy.address);
-    stream
-        .write_all(b"POST /unknown HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nfirst")
-        .expect("writes");
+    let cut = "POST /unknown HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nfirst";
+    let stream = connect(proxy.address, cut);
     assert!(read_all(stream).starts_with("HTTP/1.1 404"));
 }
 
@@ -118,27 +71,21 @@ fn smuggled_requests_stay_bodies() {
     let up = Upstream::start("up");
     let proxy = proxy_to(up.address);
     let chunked = "0\r\n\r\nGET /hidden HTTP/1.1\r\nhost: a\r\n\r\n";
-    for (fields, statuses) in [
-        ("content-length: 5\r\ntransfer-encoding: chunked", [400]),
-        ("transfer-encoding: chunked\r\ncontent-length: 5", [400]),
-        ("transfer-encoding: chunked, identity", [501]),
-        ("content-length: 5\r\ncontent-length: 6", [400]),
-        ("transfer-encoding : chunked", [400]),
+    for (fields, status) in [
+        ("content-length: 5\r\ntransfer-encoding: chunked", "400"),
+        ("transfer-encoding: chunked\r\ncontent-length: 5", "400"),
+        ("transfer-encoding: chunked, identity", "501"),
+        ("content-length: 5\r\ncontent-length: 6", "400"),
+        ("transfer-encoding : chunked", "400"),
     ] {
-        let mut stream = connect(proxy.address);
-        let before = up.requests();
-        stream
-            .write_all(
-                format!("POST /x HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n{chunked}").as_bytes(),
-            )
-            .expect("writes");
-        let answers = read_all(stream);
-        let got: Vec<u16> = answers
-            .match_indices("HTTP/1.1 ")
-            .filter_map(|(at, _)| answers[at + 9..].get(..3)?.parse().ok())
-            .collect();
-        assert_eq!(got, statuses, "{fields}: {answers}");
-        assert_eq!(up.requests(), before, "{fields}");
+        let request = format!("POST /x HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n{chunked}");
+        let answers = read_all(connect(proxy.address, request));
+        let got = answers
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .map(|answer| &answer[..3]);
+        assert_eq!(got.collect::<Vec<_>>(), [status], "{fields}: {answers}");
+        assert_eq!(up.requests(), 0, "{fields}");
     }
 }
 
@@ -146,14 +93,12 @@ fn smuggled_requests_stay_bodies() {
 fn a_malformed_body_is_refused_and_its_upstream_let_go() {
     let up = Upstream::start("up");
     let proxy = proxy_to(up.address);
-    let mut stream = connect(proxy.address);
-    stream
-        .write_all(b"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nno size\r\n")
-        .expect("writes");
+    let stream = connect(
+        proxy.address,
+        "POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nno size\r\n",
+    );
     assert!(read_all(stream).starts_with("HTTP/1.1 400"));
-    rig::wait_for("the release", || {
-        (proxy.stat("cluster.up.upstream_cx_active") == 0).then_some(())
-    });
+    proxy.wait_for_stat("cluster.up.upstream_cx_active", 0);
     assert_eq!(client::get(proxy.address, "/x").status, 200);
 }
 
@@ -177,14 +122,13 @@ fn both_bodies_flow_at_once() {
         }
     });
     let proxy = proxy_to(address);
-    let mut stream = connect(proxy.address);
+    let head = format!("POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: {SIZE}\r\n\r\n");
+    let mut stream = connect(proxy.address, head);
     let mut writer = stream.try_clone().expect("clones");
     let sender = std::thread::spawn(move || {
-        let head = format!("POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: {SIZE}\r\n\r\n");
-        writer.write_all(head.as_bytes()).expect("writes");
         let block: Vec<u8> = (0..64 * 1024).map(|at| (at % 251) as u8).collect();
         for _ in 0..SIZE / block.len() {
-            writer.write_all(&block).expect("writes");
+            send(&mut writer, &block);
         }
     });
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 200"));
@@ -207,11 +151,8 @@ fn an_answer_does_not_wait_for_the_rest_of_the_request() {
         let _ = std::io::copy(&mut stream.take(1 << 20), &mut std::io::sink());
     });
     let proxy = proxy_to(address);
-    let mut stream = connect(proxy.address);
-    stream
-        .write_all(b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nfirst")
-        .expect("writes");
-    let answer = read_all(stream);
+    let cut = "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nfirst";
+    let answer = read_all(connect(proxy.address, cut));
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nmuch"), "{answer}");
 }
@@ -226,12 +167,12 @@ fn interim_answers_and_leave_to_continue() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     });
     let proxy = proxy_to(address);
-    let mut stream = connect(proxy.address);
-    stream
-        .write_all(b"POST /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
-        .expect("writes");
+    let mut stream = connect(
+        proxy.address,
+        "POST /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n",
+    );
     assert_eq!(read_head(&mut stream), "HTTP/1.1 100 Continue\r\n\r\n");
-    stream.write_all(b"hi").expect("writes");
+    send(&mut stream, "hi");
     let answer = read_all(stream);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
@@ -248,13 +189,8 @@ fn a_cut_answer_ends_the_clients_connection_too() {
             let _ = stream.write_all(answer.as_bytes());
         });
         let proxy = proxy_to(address);
-        let mut stream = connect(proxy.address);
-        stream
-            .write_all(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
-            .expect("writes");
-        let mut got = Vec::new();
-        // It may end in order or be reset.
-        let _ = stream.read_to_end(&mut got);
+        let stream = connect(proxy.address, "GET /x HTTP/1.1\r\nhost: a\r\n\r\n");
+        let got = rig::wire::read_to_close(stream);
         let got = String::from_utf8_lossy(&got);
         assert!(got.starts_with("HTTP/1.1 200") || got.is_empty(), "{got}");
         assert!(
@@ -287,13 +223,10 @@ fn pipelined_requests_of_a_client_that_stops_sending_are_answered() {
     let up = Upstream::start("up");
     let proxy = forwarding(
         routes(vec![forward(path("/known"), to_cluster("up"))]),
-        &[static_cluster("up", &[up.address])],
+        &[up.cluster()],
     );
-    let mut stream = connect(proxy.address);
     let request = "GET /none HTTP/1.1\r\nhost: a\r\n\r\n";
-    stream
-        .write_all(request.repeat(300).as_bytes())
-        .expect("writes");
+    let stream = connect(proxy.address, request.repeat(300));
     stream.shutdown(Shutdown::Write).expect("half-closes");
     let answers = read_all(stream);
     assert_eq!(answers.matches("HTTP/1.1 404").count(), 300);
@@ -307,10 +240,7 @@ fn old_clients_keep_their_connection_if_they_ask() {
         accept_http_10: true,
         ..Default::default()
     });
-    let proxy = Running::start(resource_set(
-        &ingress(0, http_filter(&config)),
-        &[static_cluster("up", &[up.address])],
-    ));
+    let proxy = Running::start(&http_ingress(&config), &[up.cluster()]);
     let mut connection = Connection::open(proxy.address);
     for _ in 0..2 {
         let response =
@@ -337,33 +267,24 @@ fn bytes_right_behind_an_upgrade_are_not_lost() {
         let _ = stream.read_exact(&mut early);
         let _ = stream.write_all(&early);
     });
-    let mut config = manager(everything_to("up"));
-    config.upgrade_configs = vec![hcm::http_connection_manager::UpgradeConfig {
-        upgrade_type: "websocket".to_owned(),
-        ..Default::default()
-    }];
-    let proxy = Running::start(resource_set(
-        &ingress(0, http_filter(&config)),
-        &[static_cluster("up", &[address])],
-    ));
-    let mut stream = connect(proxy.address);
-    stream
-        .write_all(b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly")
-        .expect("writes");
+    let config = with_websocket(manager(everything_to("up")));
+    let clusters = [static_cluster("up", &[address])];
+    let proxy = Running::start(&http_ingress(&config), &clusters);
+    let mut stream = connect(
+        proxy.address,
+        "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly",
+    );
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 101"));
     assert_eq!(read_all(stream), "firstearly");
 }
 
 #[test]
 fn refusals_agree_with_envoys() {
-    let Some(binary) = envoy::binary() else {
+    let up = Upstream::start("up");
+    let listener = http_ingress(&manager(everything_to("up")));
+    let Some(pair) = Pair::start(&listener, &[up.cluster()]) else {
         return;
     };
-    let up = Upstream::start("up");
-    let listener = ingress(0, http_filter(&manager(everything_to("up"))));
-    let clusters = [static_cluster("up", &[up.address])];
-    let envoy = envoy::Envoy::start(&binary, &listener, &clusters);
-    let ours = Running::start(resource_set(&listener, &clusters));
     let get = "GET / HTTP/1.1\r\nhost: a\r\n";
     let post = "POST / HTTP/1.1\r\nhost: a\r\n";
     for raw in [
@@ -381,27 +302,16 @@ fn refusals_agree_with_envoys() {
         format!("{post}transfer-encoding: chunked\r\n\r\nno size\r\n"),
         "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n".to_owned(),
     ] {
-        let answer = |address| {
-            let mut response = client::send(address, &raw);
-            response.headers.retain(|(name, _)| name != "date");
-            response.headers.sort();
-            (response.status, response.headers, response.body)
-        };
-        let start = raw.get(..60).unwrap_or(&raw);
-        assert_eq!(answer(ours.address), answer(envoy.address), "{start}");
+        pair.compare(&raw);
     }
+    pair.agree();
 }
 
 #[test]
 fn many_connections_at_once_are_all_answered() {
     let up = Upstream::start("up");
-    let table = everything_to("up");
-    let listener = ingress(0, http_filter(&manager(table)));
-    let proxy = Running::start_with(tombolo_proxy::Options {
-        workers: 1,
-        static_resources: resource_set(&listener, &[static_cluster("up", &[up.address])]),
-        ..tombolo_proxy::Options::default()
-    });
+    let listener = http_ingress(&manager(everything_to("up")));
+    let proxy = Running::with_one_worker(&listener, &[up.cluster()]);
     let mut connections: Vec<_> = (0..150).map(|_| Connection::open(proxy.address)).collect();
     for round in 0..5 {
         for (at, connection) in connections.iter_mut().enumerate() {

@@ -4,29 +4,23 @@ mod rig;
 
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 
+use rig::Running;
 use rig::client::{self, Connection};
 use rig::pair::Pair;
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{Running, envoy};
 
 fn pair(
     up: &Upstream,
     change: impl FnOnce(hcm::HttpConnectionManager) -> hcm::HttpConnectionManager,
 ) -> Option<Pair> {
-    let binary = envoy::binary()?;
     let manager = change(planned(manager(everything_to("up"))));
-    let listener = ingress(0, http_filter(&manager));
-    let clusters = [static_cluster("up", &[up.address])];
-    Some(Pair::with_listener(&binary, &listener, &clusters))
+    Pair::start(&http_ingress(&manager), &[up.cluster()])
 }
 
 fn ours(up: &Upstream) -> Running {
     let manager = planned(manager(everything_to("up")));
-    Running::start(resource_set(
-        &ingress(0, http_filter(&manager)),
-        &[static_cluster("up", &[up.address])],
-    ))
+    Running::start(&http_ingress(&manager), &[up.cluster()])
 }
 
 #[test]

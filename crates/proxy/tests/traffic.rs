@@ -6,34 +6,24 @@
 
 mod rig;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::accesslog::v3 as accesslog;
 use envoy_types::pb::envoy::config::listener::v3 as listener;
 use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3 as file_log;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use tombolo_proxy::Options;
 use tombolo_xds::Resource;
 
 use rig::client::{self, Connection};
 use rig::resources::*;
 use rig::upstream::Upstream;
-use rig::{Running, closed_port, forwarding, wait_for};
+use rig::wire::{connect, read_to_close};
+use rig::{Running, closed_port, forwarding, proxy_to, wait_for, wait_until};
 
 #[test]
 fn connections_are_kept_and_shared_by_requests() {
     let up = Upstream::start("up");
-    let proxy = Running::start_with(Options {
-        workers: 1,
-        static_resources: resource_set(
-            &ingress(0, http_filter(&manager(everything_to("up")))),
-            &[static_cluster("up", &[up.address])],
-        ),
-        ..Options::default()
-    });
+    let listener = http_ingress(&manager(everything_to("up")));
+    let proxy = Running::with_one_worker(&listener, &[up.cluster()]);
     let mut connection = Connection::open(proxy.address);
     for _ in 0..20 {
         assert_eq!(connection.get("/x").status, 200);
@@ -49,10 +39,7 @@ fn connections_are_kept_and_shared_by_requests() {
 #[test]
 fn refused_host_costs_nothing_while_another_answers() {
     let up = Upstream::start("up");
-    let proxy = forwarding(
-        everything_to("both"),
-        &[static_cluster("both", &[closed_port(), up.address])],
-    );
+    let proxy = proxy_to(static_cluster("both", &[closed_port(), up.address]));
     for _ in 0..40 {
         assert_eq!(client::get(proxy.address, "/x").status, 200);
     }
@@ -62,7 +49,7 @@ fn refused_host_costs_nothing_while_another_answers() {
 #[test]
 fn idle_connection_closed_by_its_peer_loses_no_request() {
     let up = Upstream::start("up");
-    let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
+    let proxy = proxy_to(up.cluster());
     let mut connection = Connection::open(proxy.address);
     for round in 0..100 {
         // The upstream promises to keep the connection and closes it at once: the next request races with that.
@@ -74,10 +61,7 @@ fn idle_connection_closed_by_its_peer_loses_no_request() {
 #[test]
 fn killed_upstream_fails_only_what_was_inside_it() {
     let (one, two) = (Upstream::start("one"), Upstream::start("two"));
-    let proxy = forwarding(
-        everything_to("both"),
-        &[static_cluster("both", &[one.address, two.address])],
-    );
+    let proxy = proxy_to(static_cluster("both", &[one.address, two.address]));
     let mut connections: Vec<_> = (0..8).map(|_| Connection::open(proxy.address)).collect();
     for connection in &mut connections {
         assert_eq!(connection.get("/warm").status, 200);
@@ -101,18 +85,9 @@ fn bodies_are_replayed_up_to_the_limit() {
         retry_policy: Some(retries("retriable-status-codes", 2)),
         ..to_cluster("up")
     };
-    let proxy = forwarding(
-        routes(vec![forward(prefix("/"), action)]),
-        &[static_cluster("up", &[up.address])],
-    );
-    let post = |path: &str, size: usize| {
-        let body = "x".repeat(size);
-        client::send(
-            proxy.address,
-            &format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n{body}"),
-        )
-        .status
-    };
+    let table = routes(vec![forward(prefix("/"), action)]);
+    let proxy = forwarding(table, &[up.cluster()]);
+    let post = |path, size| client::post(proxy.address, path, &"x".repeat(size)).status;
     assert_eq!(post("/flaky/2?small", 1000), 200);
     assert_eq!(up.requests(), 3);
     assert_eq!(post("/flaky/2?large", 100_000), 503);
@@ -122,13 +97,9 @@ fn bodies_are_replayed_up_to_the_limit() {
 #[test]
 fn large_bodies_pass_both_ways() {
     let up = Upstream::start("up");
-    let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
+    let proxy = proxy_to(up.cluster());
     let body = "0123456789abcdef".repeat(256 * 1024);
-    let raw = format!(
-        "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let response = client::send(proxy.address, &raw);
+    let response = client::post(proxy.address, "/echo", &body);
     assert_eq!(response.status, 200);
     assert!(response.text().ends_with(&body));
 }
@@ -136,15 +107,8 @@ fn large_bodies_pass_both_ways() {
 #[test]
 fn websocket_passes_through_where_the_listener_allows_it() {
     let up = Upstream::start("up");
-    let mut config = manager(everything_to("up"));
-    config.upgrade_configs = vec![hcm::http_connection_manager::UpgradeConfig {
-        upgrade_type: "websocket".to_owned(),
-        ..Default::default()
-    }];
-    let mut proxy = Running::start(resource_set(
-        &ingress(0, http_filter(&config)),
-        &[static_cluster("up", &[up.address])],
-    ));
+    let config = with_websocket(manager(everything_to("up")));
+    let mut proxy = Running::start(&http_ingress(&config), &[up.cluster()]);
     let mut connection = Connection::open(proxy.address);
     let response = connection.request(
         "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n",
@@ -168,19 +132,14 @@ fn websocket_passes_through_where_the_listener_allows_it() {
 #[test]
 fn raw_connections_are_joined_and_counted() {
     let up = Upstream::start("up");
-    let listener = ingress(0, tcp_filter("both"));
-    let proxy = Running::start(resource_set(
-        &listener,
-        &[static_cluster("both", &[closed_port(), up.address])],
-    ));
+    let clusters = [static_cluster("both", &[closed_port(), up.address])];
+    let proxy = Running::start(&ingress(0, tcp_filter("both")), &clusters);
     for _ in 0..4 {
         assert_eq!(client::get(proxy.address, "/x").status, 200);
     }
-    wait_for("the counters", || {
-        (proxy.stat("tcp.raw.downstream_cx_total") == 4).then_some(())
-    });
-    wait_for("bytes", || {
-        (proxy.stat("tcp.raw.downstream_cx_tx_bytes_total") > 0).then_some(())
+    proxy.wait_for_stat("tcp.raw.downstream_cx_total", 4);
+    wait_until("bytes", || {
+        proxy.stat("tcp.raw.downstream_cx_tx_bytes_total") > 0
     });
 }
 
@@ -195,18 +154,13 @@ fn filter_chains_are_chosen_by_port_and_protocol() {
         filters: vec![http_filter(&manager(everything_to(to)))],
         ..Default::default()
     };
-    let mut both = ingress(0, http_filter(&manager(everything_to("by-default"))));
+    let mut both = http_ingress(&manager(everything_to("by-default")));
     both.default_filter_chain = both.filter_chains.pop();
     both.filter_chains = vec![chain(1, "by-port")];
-    let clusters = [
-        static_cluster("by-port", &[by_port.address]),
-        static_cluster("by-default", &[by_default.address]),
-    ];
-    let proxy = Running::start(resource_set(&both, &clusters));
-    assert_eq!(
-        client::get(proxy.address, "/x").header("x-upstream"),
-        Some("by-default")
-    );
+    let clusters = [by_port.cluster(), by_default.cluster()];
+    let proxy = Running::start(&both, &clusters);
+    let response = client::get(proxy.address, "/x");
+    assert_eq!(response.header("x-upstream"), Some("by-default"));
 
     let mut by_protocol = both.clone();
     by_protocol.filter_chains[0].filter_chain_match = Some(listener::FilterChainMatch {
@@ -214,18 +168,16 @@ fn filter_chains_are_chosen_by_port_and_protocol() {
         application_protocols: vec!["http/1.1".to_owned()],
         ..Default::default()
     });
-    let proxy = Running::start(resource_set(&by_protocol, &clusters));
-    assert_eq!(
-        client::get(proxy.address, "/x").header("x-upstream"),
-        Some("by-port")
-    );
+    let proxy = Running::start(&by_protocol, &clusters);
+    let response = client::get(proxy.address, "/x");
+    assert_eq!(response.header("x-upstream"), Some("by-port"));
 }
 
 #[test]
 fn access_log_lines_have_the_configured_shape() {
     let up = Upstream::start("up");
-    let path = std::env::temp_dir().join(format!("tombolo-access-{}.log", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("access.log");
     let log = file_log::FileAccessLog {
         path: path.to_string_lossy().into_owned(),
         access_log_format: Some(file_log::file_access_log::AccessLogFormat::Format(
@@ -237,20 +189,13 @@ fn access_log_lines_have_the_configured_shape() {
         forward(prefix("/x"), to_cluster("up")),
         forward(prefix("/e"), to_cluster("empty")),
     ]));
-    config.access_log = vec![envoy_types::pb::envoy::config::accesslog::v3::AccessLog {
+    config.access_log = vec![accesslog::AccessLog {
         name: "envoy.access_loggers.file".to_owned(),
-        config_type: Some(
-            envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType::TypedConfig(
-                any(&log),
-            ),
-        ),
+        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(any(&log))),
         ..Default::default()
     }];
-    let clusters = [
-        static_cluster("up", &[up.address]),
-        static_cluster("empty", &[]),
-    ];
-    let proxy = Running::start(resource_set(&ingress(0, http_filter(&config)), &clusters));
+    let clusters = [up.cluster(), static_cluster("empty", &[])];
+    let proxy = Running::start(&http_ingress(&config), &clusters);
     client::send(
         proxy.address,
         "GET /x?q=1 HTTP/1.1\r\nhost: a\r\nx-key: k\r\n\r\n",
@@ -261,7 +206,6 @@ fn access_log_lines_have_the_configured_shape() {
         let text = std::fs::read_to_string(&path).ok()?;
         (text.lines().count() == 3).then_some(text)
     });
-    let _ = std::fs::remove_file(&path);
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines[0], "GET /e 503 UH 19 empty -");
@@ -277,11 +221,8 @@ fn access_log_lines_have_the_configured_shape() {
 fn http2_is_spoken_on_both_sides() {
     let up = Upstream::start("up");
     // The inner proxy turns HTTP/2 into HTTP/1; the outer one turns HTTP/1 into HTTP/2.
-    let inner = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
-    let outer = forwarding(
-        everything_to("inner"),
-        &[http2_cluster("inner", inner.address)],
-    );
+    let inner = proxy_to(up.cluster());
+    let outer = proxy_to(http2_cluster("inner", inner.address));
     let mut connection = Connection::open(outer.address);
     for _ in 0..10 {
         let response = connection.request(
@@ -304,14 +245,16 @@ fn http2_is_spoken_on_both_sides() {
 #[test]
 fn drained_proxy_tells_clients_to_go_and_finishes_requests() {
     let up = Upstream::start("up");
-    let mut running = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
+    let mut running = proxy_to(up.cluster());
     let mut connection = Connection::open(running.address);
-    connection.write(b"GET /slow/300 HTTP/1.1\r\nhost: a\r\n\r\n");
-    wait_for("the request upstream", || {
-        (up.requests() == 1).then_some(())
-    });
+    connection.write(b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n");
+    up.wait_for_requests(1);
     let proxy = running.proxy.take().expect("running");
     let ending = std::thread::spawn(move || proxy.shutdown());
+    wait_until("the drain", || {
+        running.admin("GET /ready").text() == "DRAINING\n"
+    });
+    up.release();
     let response = connection.read(false);
     assert_eq!(response.status, 200);
     assert_eq!(response.header("connection"), Some("close"));
@@ -322,37 +265,27 @@ fn drained_proxy_tells_clients_to_go_and_finishes_requests() {
 #[test]
 fn admin_endpoints_answer_as_scripts_expect() {
     let up = Upstream::start("up");
-    let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
+    let proxy = proxy_to(up.cluster());
     assert_eq!(client::get(proxy.address, "/x").status, 200);
     assert_eq!(proxy.admin("GET /ready").text(), "LIVE\n");
-    let info: serde_json::Value =
-        serde_json::from_slice(&proxy.admin("GET /server_info").body).expect("JSON");
-    assert_eq!(info["state"], "LIVE");
+    let json = |path: &str| -> serde_json::Value {
+        let response = proxy.admin(&format!("GET {path}"));
+        serde_json::from_slice(&response.body).expect("JSON")
+    };
+    assert_eq!(json("/server_info")["state"], "LIVE");
     let clusters = proxy.admin("GET /clusters").text();
     assert!(clusters.contains("up::added_via_api::true"), "{clusters}");
     assert!(
         clusters.contains(&format!("up::{}::health_flags::healthy", up.address)),
         "{clusters}"
     );
-    assert_eq!(
-        proxy.admin("GET /listeners").text(),
-        format!("ingress::{}\n", proxy.address)
-    );
-    let dump: serde_json::Value =
-        serde_json::from_slice(&proxy.admin("GET /config_dump").body).expect("JSON");
-    assert_eq!(
-        dump["configs"][1]["dynamic_active_clusters"][0]["cluster"]["name"],
-        "up"
-    );
+    let listeners = proxy.admin("GET /listeners").text();
+    assert_eq!(listeners, format!("ingress::{}\n", proxy.address));
+    let cluster = &json("/config_dump")["configs"][1]["dynamic_active_clusters"][0]["cluster"];
+    assert_eq!(cluster["name"], "up");
     let prometheus = proxy.admin("GET /stats/prometheus").text();
-    assert!(
-        prometheus.contains("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"up\"} 1\n"),
-        "{prometheus}"
-    );
-    let json = |path: &str| -> serde_json::Value {
-        let response = proxy.admin(&format!("GET {path}"));
-        serde_json::from_slice(&response.body).expect("JSON")
-    };
+    let line = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"up\"} 1\n";
+    assert!(prometheus.contains(line), "{prometheus}");
     assert_eq!(json("/certs"), serde_json::json!({ "certificates": [] }));
     assert_eq!(
         json("/runtime"),
@@ -367,13 +300,10 @@ fn admin_endpoints_answer_as_scripts_expect() {
 #[test]
 fn others_read_metrics_and_nothing_else() {
     let up = Upstream::start("up");
-    let set = resource_set(
-        &ingress(0, http_filter(&manager(everything_to("up")))),
-        &[static_cluster("up", &[up.address])],
-    );
+    let listener = http_ingress(&manager(everything_to("up")));
     let proxy = Running::start_with(Options {
         metrics: Some("[::]:0".parse().expect("an address")),
-        static_resources: set.clone(),
+        static_resources: resource_set(&listener, &[up.cluster()]),
         ..Options::default()
     });
     let metrics = proxy.proxy.as_ref().and_then(tombolo_proxy::Proxy::metrics);
@@ -385,10 +315,8 @@ fn others_read_metrics_and_nothing_else() {
     let text = ask("GET /stats/prometheus").text();
     assert!(text.contains("envoy_server_live{} 1"), "{text}");
     assert_eq!(ask("GET /ready").text(), "LIVE\n");
-    assert_eq!(
-        ask("GET /stats?filter=server.live").text(),
-        "server.live: 1\n"
-    );
+    let live = ask("GET /stats?filter=server.live").text();
+    assert_eq!(live, "server.live: 1\n");
     for line in [
         "GET /config_dump",
         "GET /",
@@ -399,13 +327,12 @@ fn others_read_metrics_and_nothing_else() {
         assert_eq!(ask(line).status, 403, "{line}");
     }
     // It is off unless asked for.
-    let silent = Running::start(set);
-    assert!(
-        silent
-            .proxy
-            .as_ref()
-            .is_some_and(|proxy| proxy.metrics().is_none())
-    );
+    let silent = proxy_to(up.cluster());
+    let metrics = silent
+        .proxy
+        .as_ref()
+        .and_then(tombolo_proxy::Proxy::metrics);
+    assert_eq!(metrics, None);
 }
 
 #[test]
@@ -432,22 +359,19 @@ fn the_admin_port_and_the_metrics_port_can_be_one_number() {
 #[test]
 fn bad_resource_rejects_only_itself() {
     let up = Upstream::start("up");
-    let mut with_tls = static_cluster("secure", &[up.address]);
-    with_tls.transport_socket = Some(core::TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        ..Default::default()
-    });
-    let mut set = resource_set(
-        &ingress(0, http_filter(&manager(everything_to("up")))),
-        &[static_cluster("up", &[up.address]), with_tls],
-    );
-    set.push(Resource::received(
+    let secure = with_tls(static_cluster("secure", &[up.address]));
+    let listener = http_ingress(&manager(everything_to("up")));
+    let mut static_resources = resource_set(&listener, &[up.cluster(), secure]);
+    static_resources.push(Resource::received(
         tombolo_xds::Kind::Route,
         "broken",
         "1",
         &[0xff, 0xff, 0xff],
     ));
-    let proxy = Running::start(set);
+    let proxy = Running::start_with(Options {
+        static_resources,
+        ..Options::default()
+    });
     assert_eq!(client::get(proxy.address, "/x").status, 200);
     let clusters = proxy.admin("GET /clusters").text();
     assert!(!clusters.contains("secure::"), "{clusters}");
@@ -456,27 +380,18 @@ fn bad_resource_rejects_only_itself() {
 #[test]
 fn client_that_leaves_releases_its_upstream() {
     let up = Upstream::start("up");
-    let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
-    let mut stream = TcpStream::connect(proxy.address).expect("connects");
-    stream
-        .write_all(b"GET /stall HTTP/1.1\r\nhost: a\r\n\r\n")
-        .expect("writes");
-    wait_for("the request upstream", || {
-        (up.requests() == 1).then_some(())
-    });
+    let proxy = proxy_to(up.cluster());
+    let stream = connect(proxy.address, "GET /stall HTTP/1.1\r\nhost: a\r\n\r\n");
+    up.wait_for_requests(1);
     drop(stream);
-    wait_for("the release", || {
-        (proxy.stat("cluster.up.upstream_rq_active") == 0).then_some(())
-    });
-    wait_for("the close", || {
-        (proxy.stat("cluster.up.upstream_cx_active") == 0).then_some(())
-    });
+    proxy.wait_for_stat("cluster.up.upstream_rq_active", 0);
+    proxy.wait_for_stat("cluster.up.upstream_cx_active", 0);
 }
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let up = Upstream::start("up");
-    let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
+    let proxy = proxy_to(up.cluster());
     let mut connection = Connection::open(proxy.address);
     connection.write(
         b"GET /status/201 HTTP/1.1\r\nhost: a\r\n\r\nGET /slow/20 HTTP/1.1\r\nhost: a\r\n\r\nGET /status/202 HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -488,28 +403,17 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn garbage_is_refused_and_harms_nobody() {
     let up = Upstream::start("up");
-    let proxy = forwarding(everything_to("up"), &[static_cluster("up", &[up.address])]);
+    let proxy = proxy_to(up.cluster());
     for garbage in [
         "\x00\x01\x02\r\n\r\n",
         "GET / HTTP/9.9\r\n\r\n",
         "GET / HTTP/1.1\r\nhost a\r\n\r\n",
     ] {
-        let mut stream = TcpStream::connect(proxy.address).expect("connects");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("set");
-        stream.write_all(garbage.as_bytes()).expect("writes");
-        let mut answer = Vec::new();
-        let started = Instant::now();
-        let _ = stream.read_to_end(&mut answer);
+        let answer = read_to_close(connect(proxy.address, garbage));
+        let answer = String::from_utf8_lossy(&answer);
         assert!(
-            answer.starts_with(b"HTTP/1.1 400") || answer.starts_with(b"HTTP/1.1 426"),
-            "{}",
-            String::from_utf8_lossy(&answer)
-        );
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "closed, not timed out"
+            answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.1 426"),
+            "{answer}"
         );
     }
     assert_eq!(client::get(proxy.address, "/x").status, 200);

@@ -127,14 +127,28 @@ impl Connection {
     }
 }
 
+/// The response to one request without what differs from run to run.
+pub fn stable(address: SocketAddr, raw: &str) -> (u16, Vec<(String, String)>, String) {
+    let mut response = send(address, raw);
+    response.headers.retain(|(name, _)| name != "date");
+    response.headers.sort();
+    (response.status, response.headers.clone(), response.text())
+}
+
 /// One request on a connection of its own.
 pub fn send(address: SocketAddr, raw: &str) -> Response {
     Connection::open(address).request(raw)
 }
 
 pub fn get(address: SocketAddr, path: &str) -> Response {
-    send(
-        address,
-        &format!("GET {path} HTTP/1.1\r\nhost: app.test\r\n\r\n"),
-    )
+    Connection::open(address).get(path)
+}
+
+pub fn raw_post(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+pub fn post(address: SocketAddr, path: &str, body: &str) -> Response {
+    send(address, &raw_post(path, body))
 }

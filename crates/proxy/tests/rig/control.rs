@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use tokio::sync::watch;
 use tombolo_proxy::Options;
 use tombolo_xds::server::connected_proxies::Proxy;
@@ -10,7 +11,7 @@ use tombolo_xds::server::{Peer, ServerOptions, Snapshots, Source};
 use tombolo_xds::{ConnectedProxies, Node, Resource, Server, Snapshot, Status};
 
 use super::resources::*;
-use super::{Running, wait_for};
+use super::{Running, client, wait_until};
 
 /// Gives every proxy the same snapshot.
 struct Same(Snapshots);
@@ -56,14 +57,20 @@ impl Control {
     }
 
     pub fn wait_acked(&self, revision: u64) {
-        wait_for("the acknowledgement", || {
+        wait_until("the acknowledgement", || {
             let proxies = self.proxies.proxies();
             let acked = |proxy: &Proxy| proxy.connected && proxy.revision_acked >= revision;
-            proxies.iter().any(acked).then_some(())
+            proxies.iter().any(acked)
         });
     }
 
-    /// Gone without a word.
+    pub fn publish_and_wait(&self, snapshot: Snapshot) {
+        let revision = snapshot.revision();
+        self.publish(snapshot);
+        self.wait_acked(revision);
+    }
+
+    /// Ends without closing anything in order.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -80,31 +87,33 @@ impl Drop for Control {
 /// A listener, its named routes to `app`, and `app` with these endpoints.
 pub fn mesh(revision: u64, hosts: &[SocketAddr]) -> Snapshot {
     let config = named_routes(manager(table("unused", Vec::new())), "web");
-    let routes = table(
-        "web",
-        vec![host(
-            "all",
-            &["*"],
-            vec![forward(prefix("/"), to_cluster("app"))],
-        )],
-    );
     Snapshot::builder(revision)
-        .with(Resource::encode(
-            "ingress",
-            &ingress(0, http_filter(&config)),
-        ))
-        .with(Resource::encode("web", &routes))
+        .with(Resource::encode("ingress", &http_ingress(&config)))
+        .with(Resource::encode("web", &web_routes("app")))
         .with(Resource::encode("app", &eds_cluster("app")))
         .with(Resource::encode("app", &endpoints("app", hosts)))
         .build()
 }
 
-/// A proxy that is driven by it.
+/// The table of the listener of [`mesh`].
+pub fn web_routes(cluster: &str) -> RouteConfiguration {
+    RouteConfiguration {
+        name: "web".to_owned(),
+        ..everything_to(cluster)
+    }
+}
+
+/// A proxy that is driven by it and forwards.
 pub fn follow(control: &Control, state: Option<&std::path::Path>) -> Running {
-    Running::start_with(Options {
+    let proxy = Running::start_with(Options {
+        workers: 2,
         node_id: "mesh/m/virtualNode/front".to_owned(),
         xds_address: Some(control.address.to_string()),
         state_dir: state.map(Into::into),
         ..Options::default()
-    })
+    });
+    wait_until("the routes", || {
+        client::get(proxy.address, "/x").status == 200
+    });
+    proxy
 }

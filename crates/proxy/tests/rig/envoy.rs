@@ -23,8 +23,10 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with these resources; the listener is moved to a free port.
-    pub fn start(binary: &PathBuf, listener: &Listener, clusters: &[Cluster]) -> Self {
+    /// Starts Envoy with these resources; the listener is moved to a free port. `None` after saying that it is not
+    /// installed.
+    pub fn start(listener: &Listener, clusters: &[Cluster]) -> Option<Self> {
+        let binary = binary()?;
         let port = free_port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut listener = listener.clone();
@@ -69,7 +71,7 @@ impl Envoy {
             }
             TcpStream::connect(address).ok()
         });
-        envoy
+        Some(envoy)
     }
 }
 

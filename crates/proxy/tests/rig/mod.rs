@@ -9,18 +9,20 @@
 pub mod client;
 pub mod control;
 pub mod envoy;
+pub mod http2;
 pub mod log;
 pub mod pair;
 pub mod resources;
 pub mod upstream;
+pub mod wire;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use tombolo_proxy::{Options, Proxy};
-use tombolo_xds::Resource;
 
 /// Polls until `check` gives a value; panics with `what` after ten seconds.
 pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
@@ -34,6 +36,11 @@ pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Polls until `check` is true; panics with `what` after ten seconds.
+pub fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
+    wait_for(what, || check().then_some(()));
+}
+
 /// A proxy on static resources; its listener `ingress` is bound to a free port.
 pub struct Running {
     pub proxy: Option<Proxy>,
@@ -42,20 +49,26 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(static_resources: Vec<Resource>) -> Self {
+    /// With two workers.
+    pub fn start(listener: &Listener, clusters: &[Cluster]) -> Self {
         Self::start_with(Options {
-            static_resources,
+            workers: 2,
+            static_resources: resources::resource_set(listener, clusters),
             ..Options::default()
         })
     }
 
+    pub fn with_one_worker(listener: &Listener, clusters: &[Cluster]) -> Self {
+        Self::start_with(Options {
+            static_resources: resources::resource_set(listener, clusters),
+            ..Options::default()
+        })
+    }
+
+    /// With one worker, unless the options say how many.
     pub fn start_with(options: Options) -> Self {
         let options = Options {
-            workers: if options.workers == 0 {
-                2
-            } else {
-                options.workers
-            },
+            workers: options.workers.max(1),
             admin: Some("127.0.0.1:0".parse().expect("address")),
             drain: Duration::from_secs(5),
             ..options
@@ -84,6 +97,16 @@ impl Running {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
             .unwrap_or(0)
     }
+
+    pub fn wait_for_stat(&self, name: &str, value: u64) {
+        wait_until(name, || self.stat(name) == value);
+    }
+
+    /// The full name of a statistic of the listener.
+    pub fn listener_stat(&self, metric: &str) -> String {
+        let address = self.address.to_string().replace(':', "_");
+        format!("listener.{address}.{metric}")
+    }
 }
 
 impl Drop for Running {
@@ -99,10 +122,15 @@ impl Drop for Running {
 
 /// The listener `ingress` with this table, and these clusters.
 pub fn forwarding(table: RouteConfiguration, clusters: &[Cluster]) -> Running {
-    Running::start(resources::resource_set(
-        &resources::ingress(0, resources::http_filter(&resources::manager(table))),
+    Running::start(
+        &resources::http_ingress(&resources::manager(table)),
         clusters,
-    ))
+    )
+}
+
+/// A proxy that forwards everything to one cluster.
+pub fn proxy_to(cluster: Cluster) -> Running {
+    forwarding(resources::everything_to(&cluster.name), &[cluster])
 }
 
 /// An address where nobody listens.

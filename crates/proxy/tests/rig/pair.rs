@@ -1,10 +1,11 @@
 //! Envoy and this proxy on the same resources.
 
+use std::net::SocketAddr;
+
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
-use envoy_types::pb::envoy::config::route::v3 as route;
+use envoy_types::pb::envoy::config::listener::v3::Listener;
 
 use super::client::{self, Response};
-use super::resources::*;
 use super::{Running, envoy};
 
 pub struct Pair {
@@ -14,47 +15,26 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn start(
-        binary: &std::path::PathBuf,
-        table: route::RouteConfiguration,
-        clusters: &[cluster::Cluster],
-    ) -> Self {
-        let listener = ingress(0, http_filter(&manager(table)));
-        Self::with_listener(binary, &listener, clusters)
-    }
-
-    pub fn with_listener(
-        binary: &std::path::PathBuf,
-        listener: &envoy_types::pb::envoy::config::listener::v3::Listener,
-        clusters: &[cluster::Cluster],
-    ) -> Self {
-        let envoy = envoy::Envoy::start(binary, listener, clusters);
-        let ours = Running::start_with(tombolo_proxy::Options {
-            workers: 1,
-            static_resources: resource_set(listener, clusters),
-            ..tombolo_proxy::Options::default()
-        });
-        Self {
-            envoy,
-            ours,
+    /// `None` after saying that Envoy is not installed, so that the test is skipped.
+    pub fn start(listener: &Listener, clusters: &[cluster::Cluster]) -> Option<Self> {
+        Some(Self {
+            envoy: envoy::Envoy::start(listener, clusters)?,
+            ours: Running::with_one_worker(listener, clusters),
             differences: std::cell::RefCell::default(),
-        }
+        })
     }
 
     /// Sends the same bytes to both and notes what comes back differently.
     pub fn compare(&self, raw: &str) {
-        let theirs = comparable(
-            client::send(self.envoy.address, raw),
-            &self.envoy.address.port().to_string(),
-        );
-        let ours = comparable(
-            client::send(self.ours.address, raw),
-            &self.ours.address.port().to_string(),
-        );
+        let answer = |address: SocketAddr| {
+            comparable(client::send(address, raw), &address.port().to_string())
+        };
+        let (ours, theirs) = (answer(self.ours.address), answer(self.envoy.address));
         if ours != theirs {
+            let start: String = raw.chars().take(300).collect();
             self.differences
                 .borrow_mut()
-                .push(format!("{raw}\n  ours:  {ours:?}\n  Envoy: {theirs:?}\n"));
+                .push(format!("{start}\n  ours:  {ours:?}\n  Envoy: {theirs:?}\n"));
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
+pub use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3 as endpoint;
 use envoy_types::pb::envoy::config::listener::v3 as listener;
@@ -44,12 +45,15 @@ pub fn millis(millis: u64) -> Option<protobuf::Duration> {
 }
 
 pub fn address(address: SocketAddr) -> core::Address {
+    host_and_port(&address.ip().to_string(), address.port())
+}
+
+fn host_and_port(host: &str, port: u16) -> core::Address {
+    let port = core::socket_address::PortSpecifier::PortValue(port.into());
     core::Address {
         address: Some(core::address::Address::SocketAddress(core::SocketAddress {
-            address: address.ip().to_string(),
-            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(
-                address.port().into(),
-            )),
+            address: host.to_owned(),
+            port_specifier: Some(port),
             ..Default::default()
         })),
     }
@@ -217,18 +221,26 @@ pub fn ingress(port: u16, filter: listener::Filter) -> listener::Listener {
     }
 }
 
+/// The listener `ingress` with one HTTP chain, on a free port.
+pub fn http_ingress(manager: &hcm::HttpConnectionManager) -> listener::Listener {
+    ingress(0, http_filter(manager))
+}
+
+/// A chain for connections with one of these properties.
+pub fn matching(
+    chain: &listener::FilterChain,
+    matches: listener::FilterChainMatch,
+) -> listener::FilterChain {
+    listener::FilterChain {
+        filter_chain_match: Some(matches),
+        ..chain.clone()
+    }
+}
+
 pub fn endpoints(name: &str, hosts: &[SocketAddr]) -> endpoint::ClusterLoadAssignment {
     let lb_endpoints = hosts
         .iter()
-        .map(|host| endpoint::LbEndpoint {
-            host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(
-                endpoint::Endpoint {
-                    address: Some(address(*host)),
-                    ..Default::default()
-                },
-            )),
-            ..Default::default()
-        })
+        .map(|host| named_endpoint(&host.ip().to_string(), host.port()))
         .collect();
     endpoint::ClusterLoadAssignment {
         cluster_name: name.to_owned(),
@@ -236,6 +248,17 @@ pub fn endpoints(name: &str, hosts: &[SocketAddr]) -> endpoint::ClusterLoadAssig
             lb_endpoints,
             ..Default::default()
         }],
+        ..Default::default()
+    }
+}
+
+pub fn named_endpoint(host: &str, port: u16) -> endpoint::LbEndpoint {
+    let endpoint = endpoint::Endpoint {
+        address: Some(host_and_port(host, port)),
+        ..Default::default()
+    };
+    endpoint::LbEndpoint {
+        host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(endpoint)),
         ..Default::default()
     }
 }
@@ -253,14 +276,58 @@ pub fn eds_cluster(name: &str) -> cluster::Cluster {
     cluster::Cluster {
         name: name.to_owned(),
         connect_timeout: millis(1000),
-        cluster_discovery_type: Some(cluster::cluster::ClusterDiscoveryType::Type(
-            cluster::cluster::DiscoveryType::Eds as i32,
-        )),
+        cluster_discovery_type: discovery(cluster::cluster::DiscoveryType::Eds),
         eds_cluster_config: Some(cluster::cluster::EdsClusterConfig {
             eds_config: Some(ads()),
             service_name: String::new(),
         }),
         ..Default::default()
+    }
+}
+
+/// Circuit breakers with these thresholds.
+pub fn breakers(thresholds: Thresholds) -> Option<cluster::CircuitBreakers> {
+    Some(cluster::CircuitBreakers {
+        thresholds: vec![thresholds],
+        ..Default::default()
+    })
+}
+
+pub fn discovery(
+    kind: cluster::cluster::DiscoveryType,
+) -> Option<cluster::cluster::ClusterDiscoveryType> {
+    Some(cluster::cluster::ClusterDiscoveryType::Type(kind as i32))
+}
+
+/// A cluster of whatever address the client dialled.
+pub fn passthrough(name: &str) -> cluster::Cluster {
+    cluster::Cluster {
+        name: name.to_owned(),
+        lb_policy: cluster::cluster::LbPolicy::ClusterProvided as i32,
+        cluster_discovery_type: discovery(cluster::cluster::DiscoveryType::OriginalDst),
+        ..Default::default()
+    }
+}
+
+/// A cluster whose connections want a TLS that the proxy does not have.
+pub fn with_tls(cluster: cluster::Cluster) -> cluster::Cluster {
+    cluster::Cluster {
+        transport_socket: Some(core::TransportSocket {
+            name: "envoy.transport_sockets.tls".to_owned(),
+            ..Default::default()
+        }),
+        ..cluster
+    }
+}
+
+/// A manager that lets WebSocket through.
+pub fn with_websocket(manager: hcm::HttpConnectionManager) -> hcm::HttpConnectionManager {
+    hcm::HttpConnectionManager {
+        upgrade_configs: vec![hcm::http_connection_manager::UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..Default::default()
+        }],
+        ..manager
     }
 }
 
@@ -284,7 +351,7 @@ pub fn resource_set(listener: &listener::Listener, clusters: &[cluster::Cluster]
     set
 }
 
-/// Spoken to in HTTP/2.
+/// A cluster of hosts that speak HTTP/2.
 pub fn http2_cluster(name: &str, address: SocketAddr) -> cluster::Cluster {
     use upstream_http::http_protocol_options::explicit_http_config::ProtocolConfig;
     use upstream_http::http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions};
@@ -320,12 +387,8 @@ pub fn planned(manager: hcm::HttpConnectionManager) -> hcm::HttpConnectionManage
             accept_http_10: true,
             ..Default::default()
         }),
-        upgrade_configs: vec![hcm::http_connection_manager::UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..Default::default()
-        }],
         normalize_path: yes(),
         merge_slashes: true,
-        ..manager
+        ..with_websocket(manager)
     }
 }

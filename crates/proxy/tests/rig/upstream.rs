@@ -1,7 +1,7 @@
 //! Servers with known behaviour, chosen by the request's path:
 //!
 //! - `/status/N` answers with status N; `/flaky/N` with 503 for the first N requests, then 200
-//! - `/slow/MS` waits; `/stall` never answers; `/close` closes without an answer
+//! - `/slow/MS` waits; `/hold` waits for [`Upstream::release`]; `/stall` never answers; `/close` closes without an answer
 //! - `/http10` answers as HTTP/1.0, its body ended by close; `/chunked` in chunks
 //! - `/die-after` answers and then closes although it promised to keep the connection
 //! - anything else answers with what it received
@@ -10,8 +10,12 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+
+use super::resources::static_cluster;
 
 /// A server thread; dropping it closes the socket and all connections.
 pub struct Upstream {
@@ -30,6 +34,8 @@ struct State {
     stopped: AtomicBool,
     /// Every answer has this status, when set.
     forced: AtomicUsize,
+    released: Mutex<bool>,
+    release: Condvar,
 }
 
 impl Upstream {
@@ -69,6 +75,21 @@ impl Upstream {
 
     pub fn connections(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
+    }
+
+    /// A cluster of this server alone, with its name.
+    pub fn cluster(&self) -> Cluster {
+        static_cluster(self.name, &[self.address])
+    }
+
+    /// Answers all requests to `/hold`, from now on at once.
+    pub fn release(&self) {
+        *self.state.released.lock().expect("lock") = true;
+        self.state.release.notify_all();
+    }
+
+    pub fn wait_for_requests(&self, count: usize) {
+        super::wait_until("the request upstream", || self.requests() == count);
     }
 
     pub fn force_status(&self, status: usize) {
@@ -228,6 +249,11 @@ fn answer(
         return respond(writer, name, 200, "slow");
     }
     match path {
+        "/hold" => {
+            let held = state.released.lock().expect("lock");
+            drop(state.release.wait_while(held, |released| !*released));
+            respond(writer, name, 200, "held")
+        }
         "/stall" => {
             let _ = reader.read(&mut [0; 1]);
             false
