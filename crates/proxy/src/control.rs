@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tombolo_xds::client::{Rejection as Nack, Update};
 use tombolo_xds::{Client, ClientOptions, Kind, Node, Snapshot};
 
+use crate::cluster_runtime::ClusterRuntime;
 use crate::config::error::ConfigError;
+use crate::config::listener::Chain;
 use crate::config::{Config, RejectedResource};
 use crate::generation::{BoundListener, Generation, SocketTable};
 use crate::metrics::Registry;
@@ -23,7 +25,7 @@ use crate::options::Options;
 use health_checker::HealthChecker;
 use last_good::{Identity, LastGood};
 use membership::HostHistory;
-use resolve::{Resolved, Resolver};
+use resolve::{Resolved, Resolver, dns};
 
 /// How long a new configuration waits until its DNS names are resolved.
 const WARM_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,14 +41,15 @@ pub(crate) struct Control {
     /// The resources in force, for the disk.
     effective: Snapshot,
     sockets: SocketTable,
+    listeners: Vec<Arc<BoundListener>>,
     resolver: Resolver,
     resolved: mpsc::Receiver<Resolved>,
     history: HostHistory,
     health_checker: HealthChecker,
     sweeps: HashMap<Arc<str>, Instant>,
     last_good: Option<LastGood>,
-    /// What is refused now, with the reason, so that each resource is logged once and not with every update.
-    refused: HashMap<(Kind, Arc<str>), String>,
+    /// The rejected resources of the last update with the reasons, so that each is logged once.
+    rejected: HashMap<(Kind, Arc<str>), String>,
     number: u64,
     publisher: watch::Sender<Arc<Generation>>,
 }
@@ -67,13 +70,14 @@ impl Control {
             config: Arc::default(),
             effective: Snapshot::builder(0).build(),
             sockets: SocketTable::default(),
+            listeners: Vec::new(),
             resolver,
             resolved,
             history: HostHistory::default(),
             health_checker: HealthChecker::new(options.socket_mark),
             sweeps: HashMap::new(),
             last_good: last_good.map(|directory| LastGood::new(directory, identity)),
-            refused: HashMap::new(),
+            rejected: HashMap::new(),
             number: 0,
             publisher,
             options,
@@ -165,7 +169,7 @@ impl Control {
             .ok()
     }
 
-    /// Compiles and publishes a snapshot; returns what was refused.
+    /// Compiles and publishes a snapshot; returns the rejected resources.
     async fn adopt(&mut self, snapshot: &Snapshot) -> Vec<RejectedResource> {
         let (mut next, mut rejected) = self.config.adopt(snapshot);
         self.bind(&mut next, &mut rejected);
@@ -186,19 +190,18 @@ impl Control {
         rejected
     }
 
-    /// Logs what was not refused for the same reason before.
+    /// Logs the resources that were not rejected for the same reason before.
     fn report(&mut self, rejected: &[RejectedResource]) {
-        let mut refused = HashMap::with_capacity(rejected.len());
+        let mut reasons = HashMap::with_capacity(rejected.len());
         for resource in rejected {
-            let key = (resource.kind, resource.name.clone());
+            let (kind, name) = (resource.kind, &resource.name);
             let reason = resource.rejection.to_string();
-            if self.refused.get(&key) != Some(&reason) {
-                let (kind, name) = (resource.kind, &resource.name);
+            if self.rejected.get(&(kind, name.clone())) != Some(&reason) {
                 tracing::warn!(%kind, %name, %reason, "resource rejected; the previous version stays in force");
             }
-            refused.insert(key, reason);
+            reasons.insert((kind, name.clone()), reason);
         }
-        self.refused = refused;
+        self.rejected = reasons;
     }
 
     /// Opens the sockets of new listeners. One that cannot be opened rejects its listener.
@@ -213,24 +216,21 @@ impl Control {
             let address = entry.value.address;
             // Two listeners on one port would each get some of its connections.
             let other = taken.get(&address).filter(|_| address.port() != 0);
-            let problem = match other {
-                Some(other) => Some(format!("{address} belongs to listener {other}")),
-                None => {
-                    taken.insert(address, name.clone());
-                    let bound = self.sockets.get(&entry.value, workers);
-                    bound
-                        .err()
-                        .map(|error| format!("cannot listen on {address}: {error}"))
+            let reason = if let Some(other) = other {
+                format!("{address} belongs to listener {other}")
+            } else {
+                taken.insert(address, name.clone());
+                match self.sockets.get(&entry.value, workers) {
+                    Ok(_) => continue,
+                    Err(error) => format!("cannot listen on {address}: {error}"),
                 }
             };
-            if let Some(reason) = problem {
-                rejected.push(RejectedResource {
-                    kind: Kind::Listener,
-                    name: name.clone(),
-                    rejection: ConfigError::new("address", reason),
-                });
-                failed.push(name.clone());
-            }
+            rejected.push(RejectedResource {
+                kind: Kind::Listener,
+                name: name.clone(),
+                rejection: ConfigError::new("address", reason),
+            });
+            failed.push(name.clone());
         }
         for name in failed {
             match self.config.listeners.get(&name) {
@@ -238,24 +238,31 @@ impl Control {
                 None => next.listeners.remove(&name),
             };
         }
-        let bound = next.listeners.values().map(|entry| &*entry.value);
-        self.sockets.retain(bound.filter(|listener| listener.bind));
+        let bound = next.listeners.values().map(|entry| &entry.value);
+        let bound = bound.filter(|listener| listener.bind);
+        self.sockets
+            .retain(bound.clone().map(|listener| &**listener));
+        let mut listeners = Vec::new();
+        for listener in bound {
+            let mut known = self.listeners.iter();
+            match known.find(|known| Arc::ptr_eq(&known.listener, listener)) {
+                Some(known) => listeners.push(known.clone()),
+                None => match self.sockets.get(listener, workers) {
+                    Ok(socket) => listeners.push(Arc::new(BoundListener {
+                        listener: listener.clone(),
+                        socket,
+                    })),
+                    Err(error) => tracing::error!(%error, "listener lost its socket"),
+                },
+            }
+        }
+        self.listeners = listeners;
     }
 
     /// Retires filter chains that no listener has any more: their connections close after the request under way.
     fn retire_chains(&self, next: &Config) {
-        let kept: HashSet<_> = next
-            .listeners
-            .values()
-            .flat_map(|entry| entry.value.all_chains())
-            .map(Arc::as_ptr)
-            .collect();
-        for chain in self
-            .config
-            .listeners
-            .values()
-            .flat_map(|entry| entry.value.all_chains())
-        {
+        let kept: HashSet<_> = chains(next).map(Arc::as_ptr).collect();
+        for chain in chains(&self.config) {
             if !kept.contains(&Arc::as_ptr(chain)) {
                 chain.retire();
             }
@@ -265,8 +272,9 @@ impl Control {
     /// Waits up to [`WARM_TIMEOUT`] until new DNS names have been resolved once, so that no route switches to a cluster
     /// without hosts.
     async fn warm(&mut self) {
+        let clusters = self.config.clusters.values();
         self.resolver
-            .want(self.config.clusters.values().map(|entry| &*entry.value));
+            .set_names(clusters.filter_map(|entry| dns(&entry.value)));
         let deadline = tokio::time::Instant::now() + WARM_TIMEOUT;
         while self.resolver.is_waiting() {
             match tokio::time::timeout_at(deadline, self.resolved.recv()).await {
@@ -302,35 +310,13 @@ impl Control {
             |name| self.config.clusters.contains_key(name),
             Instant::now(),
         );
-        let workers = self.options.worker_count();
-        let mut listeners = Vec::new();
-        for entry in self
-            .config
-            .listeners
-            .values()
-            .filter(|entry| entry.value.bind)
-        {
-            let known = current
-                .listeners
-                .iter()
-                .find(|bound| Arc::ptr_eq(&bound.listener, &entry.value));
-            match (known, self.sockets.get(&entry.value, workers)) {
-                (Some(known), _) => listeners.push(known.clone()),
-                (None, Ok(socket)) => listeners.push(Arc::new(BoundListener {
-                    listener: entry.value.clone(),
-                    socket,
-                })),
-                (None, Err(error)) => tracing::error!(%error, "listener lost its socket"),
-            }
-        }
+        let is_known = |(name, runtime): (&Arc<str>, &Arc<ClusterRuntime>)| {
+            let known = current.clusters.get(name);
+            known.is_some_and(|known| Arc::ptr_eq(known, runtime))
+        };
         let same = Arc::ptr_eq(&current.config, &self.config)
             && current.clusters.len() == clusters.len()
-            && clusters.iter().all(|(name, runtime)| {
-                current
-                    .clusters
-                    .get(name)
-                    .is_some_and(|old| Arc::ptr_eq(old, runtime))
-            });
+            && clusters.iter().all(is_known);
         if same {
             return;
         }
@@ -343,7 +329,7 @@ impl Control {
             number: self.number,
             config: self.config.clone(),
             clusters,
-            listeners,
+            listeners: self.listeners.clone(),
         };
         self.publisher.send_replace(Arc::new(generation));
     }
@@ -383,7 +369,12 @@ async fn next(client: &mut Option<Client>) -> Option<Update> {
     }
 }
 
-/// The snapshot with each refused resource replaced by the version that stays in force.
+fn chains(config: &Config) -> impl Iterator<Item = &Arc<Chain>> {
+    let listeners = config.listeners.values();
+    listeners.flat_map(|entry| entry.value.all_chains())
+}
+
+/// The snapshot with each rejected resource replaced by the version that stays in force.
 fn effective(snapshot: &Snapshot, before: &Snapshot, rejected: &[RejectedResource]) -> Snapshot {
     if rejected.is_empty() {
         return snapshot.clone();

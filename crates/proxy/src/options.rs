@@ -1,8 +1,9 @@
 //! Options of a proxy, from the environment variables of App Mesh's Envoy image.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tombolo_xds::Resource;
@@ -70,15 +71,6 @@ pub struct OptionsError {
     pub problem: String,
 }
 
-impl OptionsError {
-    fn new(variable: &'static str, problem: impl Into<String>) -> Self {
-        Self {
-            variable,
-            problem: problem.into(),
-        }
-    }
-}
-
 impl Options {
     /// Reads the variables of the App Mesh Envoy image (`facts/appmesh-api.md` section 7) and Tombolo's own.
     /// `get` returns a variable's value; empty values count as unset.
@@ -95,11 +87,10 @@ impl Options {
         let resource = get("APPMESH_RESOURCE_ARN")
             .or_else(|| get("APPMESH_RESOURCE_NAME"))
             .or_else(|| get("APPMESH_VIRTUAL_NODE_NAME"))
-            .ok_or_else(|| {
-                OptionsError::new(
-                    "APPMESH_RESOURCE_ARN",
-                    "is required: the ARN of a virtual node or gateway, or mesh/MESH/virtualNode/NODE",
-                )
+            .ok_or_else(|| OptionsError {
+                variable: "APPMESH_RESOURCE_ARN",
+                problem: "is required: the ARN of a virtual node or gateway, or mesh/MESH/virtualNode/NODE"
+                    .to_owned(),
             })?;
         let mut metadata = BTreeMap::new();
         for (variable, key) in [
@@ -115,20 +106,21 @@ impl Options {
             node_id: resource,
             node_metadata: metadata,
             xds_address: get("APPMESH_XDS_ENDPOINT"),
-            admin: admin(&get)?,
-            metrics: get("TOMBOLO_METRICS_ADDRESS")
-                .map(|text| metrics(&text))
-                .transpose()?,
+            admin: Some(SocketAddr::new(
+                match get("ENVOY_ADMIN_ACCESS_ENABLE_IPV6") {
+                    Some(value) if value.eq_ignore_ascii_case("true") => Ipv6Addr::LOCALHOST.into(),
+                    _ => Ipv4Addr::LOCALHOST.into(),
+                },
+                number(&get, "ENVOY_ADMIN_ACCESS_PORT")?.unwrap_or(9901),
+            )),
+            metrics: parsed(&get, "TOMBOLO_METRICS_ADDRESS", metrics, METRICS_ADDRESS)?,
             max_open_files: None,
             state_dir: get("TOMBOLO_STATE_DIR").map(PathBuf::from),
-            workers: number("TOMBOLO_PROXY_WORKERS", get("TOMBOLO_PROXY_WORKERS"))?.unwrap_or(0),
-            socket_mark: get("TOMBOLO_SOCKET_MARK")
-                .map(|text| mark(&text))
-                .transpose()?,
-            drain: drain(get("LISTENER_DRAIN_WAIT_TIME_S"))?,
+            workers: number(&get, "TOMBOLO_PROXY_WORKERS")?.unwrap_or(0),
+            socket_mark: parsed(&get, "TOMBOLO_SOCKET_MARK", mark, "is not a 32-bit number")?,
+            drain: Duration::from_secs(number(&get, "LISTENER_DRAIN_WAIT_TIME_S")?.unwrap_or(20)),
             static_resources: Vec::new(),
-            log: get("ENVOY_LOG_LEVEL")
-                .map_or_else(|| "info".to_owned(), |level| log_level(&level)),
+            log: log_level(&get("ENVOY_LOG_LEVEL").unwrap_or_default()),
         })
     }
 
@@ -143,72 +135,54 @@ impl Options {
     }
 }
 
-fn admin(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<SocketAddr>, OptionsError> {
-    let port = number("ENVOY_ADMIN_ACCESS_PORT", get("ENVOY_ADMIN_ACCESS_PORT"))?.unwrap_or(9901);
-    let six = get("ENVOY_ADMIN_ACCESS_ENABLE_IPV6")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let ip = if six {
-        IpAddr::V6(Ipv6Addr::LOCALHOST)
-    } else {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
+type Get<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The value of a variable as `parse` reads it; `None` when it is unset.
+fn parsed<T>(
+    get: Get<'_>,
+    variable: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+    problem: &str,
+) -> Result<Option<T>, OptionsError> {
+    let Some(text) = get(variable) else {
+        return Ok(None);
     };
-    Ok(Some(SocketAddr::new(ip, port)))
+    let error = || OptionsError {
+        variable,
+        problem: format!("{text:?} {problem}"),
+    };
+    parse(&text).map(Some).ok_or_else(error)
 }
+
+fn number<T: FromStr>(get: Get<'_>, variable: &'static str) -> Result<Option<T>, OptionsError> {
+    let problem = "is not a number in range";
+    parsed(get, variable, |text| text.parse().ok(), problem)
+}
+
+const METRICS_ADDRESS: &str = "is neither a port nor an address like 0.0.0.0:9901 or [::]:9901";
 
 /// An address with a port, or a port of all addresses.
-fn metrics(text: &str) -> Result<SocketAddr, OptionsError> {
-    if let Ok(port) = text.parse() {
-        return Ok(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+fn metrics(text: &str) -> Option<SocketAddr> {
+    match text.parse() {
+        Ok(port) => Some(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)),
+        Err(_) => text.parse().ok(),
     }
-    text.parse().map_err(|_| {
-        OptionsError::new(
-            "TOMBOLO_METRICS_ADDRESS",
-            format!("{text:?} is neither a port nor an address like 0.0.0.0:9901 or [::]:9901"),
-        )
-    })
-}
-
-fn number<T: std::str::FromStr>(
-    variable: &'static str,
-    text: Option<String>,
-) -> Result<Option<T>, OptionsError> {
-    text.map(|text| {
-        text.parse()
-            .map_err(|_| OptionsError::new(variable, format!("{text:?} is not a number in range")))
-    })
-    .transpose()
 }
 
 /// Decimal, or hexadecimal after `0x` as firewall tools print it.
-fn mark(text: &str) -> Result<u32, OptionsError> {
-    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| {
-        OptionsError::new(
-            "TOMBOLO_SOCKET_MARK",
-            format!("{text:?} is not a 32-bit number"),
-        )
-    })
+fn mark(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
-fn drain(text: Option<String>) -> Result<Duration, OptionsError> {
-    Ok(Duration::from_secs(
-        number("LISTENER_DRAIN_WAIT_TIME_S", text)?.unwrap_or(20),
-    ))
-}
-
-/// Envoy's level names in `tracing`'s words.
+/// Envoy's names of log levels as `tracing` has them.
 fn log_level(level: &str) -> String {
     match level.to_ascii_lowercase().as_str() {
         "warning" => "warn",
         "critical" => "error",
-        "trace" => "trace",
-        "debug" => "debug",
-        "warn" => "warn",
-        "error" => "error",
-        "off" => "off",
+        known @ ("trace" | "debug" | "warn" | "error" | "off") => known,
         _ => "info",
     }
     .to_owned()

@@ -180,7 +180,7 @@ impl Cluster {
         }
         if self.environment.own_sockets.contain(address) {
             self.stats.original_dst_host_invalid.inc();
-            tracing::debug!(%address, "the original destination is a listener of this proxy; not original_dst");
+            tracing::debug!(%address, "the original destination is a listener of this proxy; it is not dialled");
             return None;
         }
         let mut upstreams = self.upstreams.borrow_mut();

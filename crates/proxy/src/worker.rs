@@ -301,7 +301,7 @@ impl Worker {
         let age = now.saturating_duration_since(session.opened);
         let too_old = manager
             .max_connection_duration
-            .is_some_and(|most| age >= most);
+            .is_some_and(|limit| age >= limit);
         if idle_over {
             session.stats.downstream_cx_idle_timeout.inc();
         }

@@ -1,10 +1,9 @@
 //! The last good configuration on disk, so that a proxy starts and serves with every control plane gone.
 //!
-//! The file is a line with the SHA-256 of all that follows, a line of JSON that says in which format and for which
-//! node it was written, and the snapshot. A file that is damaged, of another format or of another node is refused
-//! whole: half a configuration, or somebody else's, is worse than none.
+//! The file is a line with the SHA-256 of all that follows, a line of JSON with the format's version and the node, and
+//! the snapshot. A file that is damaged, of another format or of another node is refused as a whole: half a
+//! configuration, or that of another node, is worse than none.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -25,7 +24,7 @@ const FILE: &str = "last-good.snapshot";
 /// The version of the file's format.
 const SCHEMA: u64 = 1;
 
-/// Whose configuration it is.
+/// The node whose configuration it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) node_id: String,
@@ -43,7 +42,7 @@ pub(super) struct LastGood {
 struct Location {
     directory: PathBuf,
     identity: Identity,
-    /// LocalArc while writing, so that the last write at the end does not meet one under way.
+    /// Held while writing, so that the last write at the end does not meet one under way.
     lock: Mutex<()>,
 }
 
@@ -76,7 +75,7 @@ impl LastGood {
         }
     }
 
-    /// `None` when there is none, or none that can be used, which is said; the proxy then waits for its control plane.
+    /// `None` when there is none, or none that can be used, which is logged; the proxy then waits for its control plane.
     pub(super) fn load(&self) -> Option<Snapshot> {
         let path = self.file.path();
         match self.file.load() {
@@ -102,10 +101,8 @@ impl LastGood {
     /// Outside a tokio runtime.
     pub(super) async fn maintain(&mut self, now: Instant) {
         if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
-            let outcome = writing
-                .await
-                .unwrap_or_else(|error| Err(io::Error::other(error)));
-            self.report(outcome);
+            let outcome = writing.await.map_err(io::Error::other);
+            self.report(outcome.flatten());
         }
         let due = |(since, _): &mut (Instant, _)| now.saturating_duration_since(*since) >= DEBOUNCE;
         if self.writing.is_none()
@@ -155,7 +152,7 @@ impl Location {
         }
     }
 
-    /// Whole or not at all: written beside, synced, then renamed over.
+    /// Replaces the file atomically: written beside it, synced, then renamed.
     fn write(&self, snapshot: &Snapshot) -> io::Result<()> {
         let _lock = self.lock.lock();
         fs::create_dir_all(&self.directory)?;
@@ -196,12 +193,10 @@ impl Location {
         if header["schema"] != SCHEMA {
             return Err(schema(&header["schema"].to_string()));
         }
-        if header["node"] != *self.identity.node_id
-            || header["cluster"] != *self.identity.node_cluster
-        {
-            return Err(LoadError::OtherNode {
-                found: format!("{} of cluster {}", header["node"], header["cluster"]),
-            });
+        let (node, cluster) = (&header["node"], &header["cluster"]);
+        if *node != *self.identity.node_id || *cluster != *self.identity.node_cluster {
+            let found = format!("{node} of cluster {cluster}");
+            return Err(LoadError::OtherNode { found });
         }
         Snapshot::from_bytes(body).map_err(LoadError::Decode)
     }
@@ -213,12 +208,7 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn checksum(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]
@@ -264,14 +254,10 @@ mod tests {
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x10;
-            assert!(
-                matches!(file.decode(&damaged), Err(LoadError::Checksum)),
-                "byte {at}"
-            );
-            assert!(
-                matches!(file.decode(&bytes[..at]), Err(LoadError::Checksum)),
-                "cut at {at}"
-            );
+            for bytes in [&damaged, &bytes[..at]] {
+                let decoded = file.decode(bytes);
+                assert!(matches!(decoded, Err(LoadError::Checksum)), "byte {at}");
+            }
         }
     }
 
@@ -280,10 +266,8 @@ mod tests {
         let bytes = location(Path::new("/nowhere"), "a").encode(&snapshot(7));
         let other = location(Path::new("/nowhere"), "b");
         let error = other.decode(&bytes).expect_err("another node's");
-        assert_eq!(
-            error.to_string(),
-            r#"it was written for node "a" of cluster "front""#
-        );
+        let text = r#"it was written for node "a" of cluster "front""#;
+        assert_eq!(error.to_string(), text);
         let content = b"{\"schema\":2}\n";
         let mut newer = format!("{}\n", checksum(content)).into_bytes();
         newer.extend(content);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::resolve::Resolver;
+use super::resolve::{Resolver, dns};
 use crate::cluster_runtime::{
     ClusterRuntime, HOST_HISTORY_TTL, HealthFlag, Host, Member, Members, State,
 };
@@ -75,11 +75,10 @@ impl HostHistory {
     /// Drops clusters that are gone, and hosts that have been absent for [`HOST_HISTORY_TTL`].
     pub(super) fn forget(&mut self, exists: impl Fn(&str) -> bool, now: Instant) {
         self.clusters.retain(|name, known| {
-            known.hosts.retain(|_, tracked| {
-                tracked
-                    .absent
-                    .is_none_or(|since| now.saturating_duration_since(since) < HOST_HISTORY_TTL)
-            });
+            let is_recent = |since| now.saturating_duration_since(since) < HOST_HISTORY_TTL;
+            known
+                .hosts
+                .retain(|_, tracked| tracked.absent.is_none_or(is_recent));
             exists(name)
         });
     }
@@ -141,20 +140,19 @@ fn addresses(
     if let Ok(ip) = endpoint.host.parse() {
         return vec![ip];
     }
-    match &config.discovery {
-        Discovery::StrictDns(dns) => resolver.addresses(&endpoint.host, dns.family).to_vec(),
-        Discovery::LogicalDns(dns) => resolver
-            .addresses(&endpoint.host, dns.family)
-            .first()
-            .copied()
-            .into_iter()
-            .collect(),
-        _ => {
-            if reported.insert(endpoint.host.clone()) {
-                tracing::warn!(cluster = %config.name, host = %endpoint.host, "endpoint is not an IP address; ignored");
-            }
-            Vec::new()
+    let Some(dns) = dns(config) else {
+        if reported.insert(endpoint.host.clone()) {
+            tracing::warn!(cluster = %config.name, host = %endpoint.host, "endpoint is not an IP address; ignored");
         }
+        return Vec::new();
+    };
+    let found = resolver
+        .addresses(&endpoint.host, dns.family)
+        .iter()
+        .copied();
+    match config.discovery {
+        Discovery::LogicalDns(_) => found.take(1).collect(),
+        _ => found.collect(),
     }
 }
 
@@ -165,11 +163,7 @@ fn host(
     address: SocketAddr,
 ) -> Arc<Host> {
     // In DNS clusters the name that was looked up is the host's name, unless another is given.
-    let hostname = if endpoint.hostname.is_empty()
-        && matches!(
-            config.discovery,
-            Discovery::StrictDns(_) | Discovery::LogicalDns(_)
-        ) {
+    let hostname = if endpoint.hostname.is_empty() && dns(config).is_some() {
         &endpoint.host
     } else {
         &endpoint.hostname

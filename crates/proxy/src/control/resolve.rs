@@ -2,20 +2,20 @@
 //! failed lookup keeps the last answer.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::cluster::DnsLookupFamily;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::cluster::{Cluster, Discovery};
+use crate::config::cluster::{Cluster, Discovery, Dns};
 
 /// Answers that may wait for the control thread; lookups wait when there are more.
 const ANSWERS: usize = 64;
 
+/// A name, and the family of the addresses that are wanted.
 type Key = (Arc<str>, DnsLookupFamily);
 
 pub(super) struct Resolver {
@@ -27,22 +27,7 @@ struct Name {
     /// `None` until the first lookup ended, well or badly.
     addresses: Option<Vec<IpAddr>>,
     refresh: Duration,
-    family: DnsLookupFamily,
-    task: JoinHandle<()>,
-}
-
-impl Name {
-    /// Replaces the task that looks the name up.
-    fn follow(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.task.abort();
-        self.task = tokio::spawn(task);
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    task: AbortOnDropHandle<()>,
 }
 
 /// A lookup's outcome.
@@ -52,57 +37,45 @@ pub(super) struct Resolved {
     addresses: Option<Vec<IpAddr>>,
 }
 
+/// The names of a cluster's hosts, where DNS has to be asked for them.
+pub(super) fn dns(cluster: &Cluster) -> Option<&Dns> {
+    match &cluster.discovery {
+        Discovery::StrictDns(dns) | Discovery::LogicalDns(dns) => Some(dns),
+        Discovery::Eds(_) | Discovery::Static(_) | Discovery::OriginalDst { .. } => None,
+    }
+}
+
 impl Resolver {
     pub(super) fn new() -> (Self, mpsc::Receiver<Resolved>) {
         let (sender, receiver) = mpsc::channel(ANSWERS);
-        (
-            Self {
-                names: HashMap::new(),
-                sender,
-            },
-            receiver,
-        )
+        let names = HashMap::new();
+        (Self { names, sender }, receiver)
     }
 
-    /// Looks up the names of these clusters from now on, and no others.
-    pub(super) fn want<'a>(&mut self, clusters: impl Iterator<Item = &'a Cluster>) {
-        let mut wanted: HashMap<Key, (Duration, DnsLookupFamily)> = HashMap::new();
-        for cluster in clusters {
-            let (Discovery::StrictDns(dns) | Discovery::LogicalDns(dns)) = &cluster.discovery
-            else {
-                continue;
-            };
-            for endpoint in &dns.names.endpoints {
-                if endpoint.host.parse::<IpAddr>().is_ok() {
-                    continue;
-                }
-                let entry = wanted
-                    .entry((endpoint.host.clone(), dns.family))
-                    .or_insert((dns.refresh, dns.family));
-                entry.0 = entry.0.min(dns.refresh);
+    /// Looks up these names from now on, and no others.
+    pub(super) fn set_names<'a>(&mut self, names: impl Iterator<Item = &'a Dns>) {
+        let mut wanted: HashMap<Key, Duration> = HashMap::new();
+        for dns in names {
+            let hosts = dns.names.endpoints.iter().map(|endpoint| &endpoint.host);
+            for host in hosts.filter(|host| host.parse::<IpAddr>().is_err()) {
+                let key = (host.clone(), dns.family);
+                let refresh = wanted.entry(key).or_insert(dns.refresh);
+                *refresh = dns.refresh.min(*refresh);
             }
         }
         self.names.retain(|key, _| wanted.contains_key(key));
-        for (key, (refresh, family)) in wanted {
-            match self.names.entry(key) {
-                // Another interval is no reason to forget the addresses: the next lookup may fail.
-                Entry::Occupied(mut known) if known.get().refresh != refresh => {
-                    let task = follow(known.key().clone(), family, refresh, self.sender.clone());
-                    let known = known.get_mut();
-                    known.refresh = refresh;
-                    known.follow(task);
-                }
-                Entry::Occupied(_) => {}
-                Entry::Vacant(unknown) => {
-                    let task = follow(unknown.key().clone(), family, refresh, self.sender.clone());
-                    unknown.insert(Name {
-                        addresses: None,
-                        refresh,
-                        family,
-                        task: tokio::spawn(task),
-                    });
-                }
+        for (key, refresh) in wanted {
+            let known = self.names.get(&key);
+            if known.is_some_and(|known| known.refresh == refresh) {
+                continue;
             }
+            let name = Name {
+                // Another interval is no reason to forget the addresses: the next lookup may fail.
+                addresses: known.and_then(|known| known.addresses.clone()),
+                refresh,
+                task: start(&key, refresh, &self.sender),
+            };
+            self.names.insert(key, name);
         }
     }
 
@@ -111,8 +84,7 @@ impl Resolver {
         for (key, name) in &mut self.names {
             if name.task.is_finished() {
                 tracing::error!(name = %key.0, "the lookups of a name ended; starting them again");
-                let task = follow(key.clone(), name.family, name.refresh, self.sender.clone());
-                name.follow(task);
+                name.task = start(key, name.refresh, &self.sender);
             }
         }
     }
@@ -124,45 +96,34 @@ impl Resolver {
 
     pub(super) fn note(&mut self, resolved: Resolved) {
         if let Some(name) = self.names.get_mut(&resolved.key) {
-            match resolved.addresses {
-                Some(addresses) => name.addresses = Some(addresses),
-                None => {
-                    name.addresses.get_or_insert_default();
-                }
-            }
+            let known = name.addresses.take().unwrap_or_default();
+            name.addresses = Some(resolved.addresses.unwrap_or(known));
         }
     }
 
     pub(super) fn addresses(&self, host: &Arc<str>, family: DnsLookupFamily) -> &[IpAddr] {
-        self.names
-            .get(&(host.clone(), family))
-            .and_then(|name| name.addresses.as_deref())
+        let name = self.names.get(&(host.clone(), family));
+        name.and_then(|name| name.addresses.as_deref())
             .unwrap_or_default()
     }
 }
 
-async fn follow(
-    key: Key,
-    family: DnsLookupFamily,
-    refresh: Duration,
-    sender: mpsc::Sender<Resolved>,
-) {
+fn start(key: &Key, refresh: Duration, sender: &mpsc::Sender<Resolved>) -> AbortOnDropHandle<()> {
+    let task = keep_resolving(key.clone(), refresh, sender.clone());
+    AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+async fn keep_resolving(key: Key, refresh: Duration, sender: mpsc::Sender<Resolved>) {
     loop {
         let addresses = match tokio::net::lookup_host((&*key.0, 0)).await {
-            Ok(found) => Some(select(found.map(|address| address.ip()).collect(), family)),
+            Ok(found) => Some(select(found.map(|address| address.ip()).collect(), key.1)),
             Err(error) => {
                 tracing::debug!(name = %key.0, %error, "lookup failed; the last answer stays");
                 None
             }
         };
-        if sender
-            .send(Resolved {
-                key: key.clone(),
-                addresses,
-            })
-            .await
-            .is_err()
-        {
+        let key = key.clone();
+        if sender.send(Resolved { key, addresses }).await.is_err() {
             return;
         }
         tokio::time::sleep(refresh).await;
@@ -192,67 +153,46 @@ fn select(found: Vec<IpAddr>, family: DnsLookupFamily) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::endpoint::{Assignment, Endpoint, Health};
 
-    /// Addresses for `name` that a lookup is said to have found; lookups of `.invalid` fail (RFC 2606).
-    fn resolver_with(name: &str, found: &str) -> Resolver {
-        let (mut resolver, _answers) = Resolver::new();
-        resolver.want([cluster(name, 5)].iter());
-        resolver.note(Resolved {
-            key: (name.into(), DnsLookupFamily::V4Only),
-            addresses: Some(vec![found.parse().expect("an address")]),
-        });
-        resolver
-    }
-
-    #[allow(deprecated, reason = "the fields that control planes still send")]
-    fn cluster(name: &str, refresh: i64) -> Cluster {
-        use envoy_types::pb::envoy::config::{
-            cluster::v3 as proto, core::v3 as core, endpoint::v3 as endpoint,
+    fn names(host: &str, refresh: u64) -> Dns {
+        let endpoint = Endpoint {
+            host: host.into(),
+            port: 80,
+            hostname: "".into(),
+            weight: 1,
+            priority: 0,
+            locality: 0,
+            locality_weight: 0,
+            health: Health::Healthy,
+            health_check_port: None,
+            health_check_hostname: "".into(),
+            health_checked: false,
         };
-        use envoy_types::pb::google::protobuf::Duration;
-        let socket = core::SocketAddress {
-            address: name.to_owned(),
-            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(80)),
-            ..Default::default()
-        };
-        let address = core::Address {
-            address: Some(core::address::Address::SocketAddress(socket)),
-        };
-        let identifier = endpoint::lb_endpoint::HostIdentifier::Endpoint(endpoint::Endpoint {
-            address: Some(address),
-            ..Default::default()
-        });
-        let locality = endpoint::LocalityLbEndpoints {
-            lb_endpoints: vec![endpoint::LbEndpoint {
-                host_identifier: Some(identifier),
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let kind = proto::cluster::DiscoveryType::StrictDns as i32;
-        crate::config::cluster::compile(&proto::Cluster {
-            name: "app".to_owned(),
-            cluster_discovery_type: Some(proto::cluster::ClusterDiscoveryType::Type(kind)),
-            dns_lookup_family: DnsLookupFamily::V4Only as i32,
-            dns_refresh_rate: Some(Duration {
-                seconds: refresh,
-                nanos: 0,
+        let endpoints = vec![endpoint];
+        Dns {
+            names: Arc::new(Assignment {
+                endpoints,
+                ..Assignment::default()
             }),
-            load_assignment: Some(endpoint::ClusterLoadAssignment {
-                endpoints: vec![locality],
-                ..Default::default()
-            }),
-            ..Default::default()
-        })
-        .expect("a cluster")
+            refresh: Duration::from_secs(refresh),
+            family: DnsLookupFamily::V4Only,
+        }
     }
 
     #[tokio::test]
     async fn another_refresh_rate_keeps_the_addresses() {
-        let mut resolver = resolver_with("app.invalid", "10.0.0.1");
-        resolver.want([cluster("app.invalid", 60)].iter());
-        let found = resolver.addresses(&"app.invalid".into(), DnsLookupFamily::V4Only);
-        assert_eq!(found, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
+        // Lookups of `.invalid` fail (RFC 2606).
+        let host: Arc<str> = "app.invalid".into();
+        let found: IpAddr = "10.0.0.1".parse().expect("an address");
+        let (mut resolver, _answers) = Resolver::new();
+        resolver.set_names([names(&host, 5)].iter());
+        resolver.note(Resolved {
+            key: (host.clone(), DnsLookupFamily::V4Only),
+            addresses: Some(vec![found]),
+        });
+        resolver.set_names([names(&host, 60)].iter());
+        assert_eq!(resolver.addresses(&host, DnsLookupFamily::V4Only), [found]);
         assert!(!resolver.is_waiting());
     }
 

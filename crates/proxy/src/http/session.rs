@@ -89,7 +89,7 @@ impl Session {
             || self
                 .manager
                 .max_requests_per_connection
-                .is_some_and(|most| self.served.get() >= most)
+                .is_some_and(|limit| self.served.get() >= limit)
     }
 
     /// Whether the connection must take no further requests. If not yet, the task is woken when it must.

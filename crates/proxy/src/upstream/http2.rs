@@ -32,7 +32,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Connections {
     open: RefCell<Vec<Rc<Connection>>>,
-    /// LocalArc while connecting, so that requests that arrive together share what comes of it.
+    /// Held while connecting, so that requests that arrive together share the connection.
     opening: Mutex<()>,
     /// Notified when a request ends or a connection opens or closes.
     freed: Notify,
@@ -111,8 +111,8 @@ impl Stream {
             .iter()
             .position(|connection| connection.has_room(&runtime.config))?;
         let stream = Self::on(open[at].clone(), upstream);
-        let most = runtime.config.max_requests_per_connection;
-        if most.is_some_and(|most| stream.connection.served.get() >= most) {
+        let limit = runtime.config.max_requests_per_connection;
+        if limit.is_some_and(|limit| stream.connection.served.get() >= limit) {
             cluster.stats.upstream_cx_max_requests.inc();
             open.swap_remove(at);
         }

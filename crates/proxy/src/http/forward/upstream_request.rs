@@ -301,7 +301,7 @@ impl UpstreamRequest<'_> {
         *request.version_mut() = Version::HTTP_2;
         // Boxed, because the state of every request would otherwise carry room for it.
         let Some(sent) = Box::pin(pooled.send_http2(request)).await else {
-            debug_assert!(false, "a pooled is for the protocol that was asked for");
+            debug_assert!(false, "a connection of the protocol that was asked for");
             return Err(AttemptError::Protocol);
         };
         let response = sent.map_err(|mut error| {
