@@ -1,8 +1,9 @@
 //! The admin endpoints, for people, probes and scripts that know Envoy's.
 
-mod dump;
+mod config_dump;
 mod memory;
-mod text;
+mod stats;
+mod status;
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -29,14 +30,14 @@ use crate::worker::Phase;
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one connection may last, so that a client that does not read its answer goes too.
+/// How long one connection may last, which also bounds clients that do not read their response.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 /// Connections to one socket at a time.
 const MAX_CONNECTIONS: usize = 64;
 /// The pause after an accept that failed.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What the endpoints can see and change.
+/// The parts of the proxy that the endpoints read and change.
 pub(crate) struct State {
     pub(crate) options: Arc<Options>,
     pub(crate) registry: Arc<Registry>,
@@ -45,15 +46,15 @@ pub(crate) struct State {
     pub(crate) started: Instant,
 }
 
-/// What clients of a socket may ask for.
+/// Which endpoints a socket serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Full,
-    /// [`METRICS_PATHS`], and nothing that changes anything.
+    /// [`METRICS_PATHS`], which change nothing.
     Metrics,
 }
 
-/// What another host may read: how the proxy is doing, but not its configuration.
+/// What other hosts may read: state and statistics, but not the configuration.
 pub(crate) const METRICS_PATHS: [&str; 8] = [
     "/ready",
     "/stats",
@@ -65,7 +66,7 @@ pub(crate) const METRICS_PATHS: [&str; 8] = [
     "/memory",
 ];
 
-/// Serves until dropped; without a socket, waits for ever.
+/// Serves until dropped. Never completes, with or without a socket.
 pub(crate) async fn serve(bound: Vec<(Access, std::net::TcpListener)>, state: State) {
     let state = Rc::new(state);
     let mut accepting = tokio::task::JoinSet::new();
@@ -93,7 +94,7 @@ async fn accept(access: Access, bound: std::net::TcpListener, state: Rc<State>) 
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut failing = Outage::default();
     loop {
-        // Others wait in the socket's queue.
+        // Further connections wait in the socket's queue.
         let Ok(permit) = connections.clone().acquire_owned().await else {
             return;
         };
@@ -154,7 +155,7 @@ impl State {
             return plain(StatusCode::METHOD_NOT_ALLOWED, text);
         }
         let ok = |text| plain(StatusCode::OK, text);
-        let stats = || text::gather(&self.registry, &generation, self.started.elapsed());
+        let stats = || stats::gather(&self.registry, &generation, self.started.elapsed());
         let filter = parameter("filter=").unwrap_or_default();
         match (path, format) {
             ("/" | "/help", _) => ok(HELP.to_owned()),
@@ -167,13 +168,13 @@ impl State {
                 plain(status, format!("{state}\n"))
             }
             ("/server_info", _) => as_json(&self.server_info(&generation)),
-            ("/stats/prometheus", _) | ("/stats", "prometheus") => ok(text::prometheus(&stats())),
-            ("/stats", "json") => as_json(&text::stats_json(&stats(), filter)),
-            ("/stats", _) => ok(text::stats(&stats(), filter)),
-            ("/clusters", _) => ok(text::clusters(&generation, &self.registry)),
-            ("/listeners", "json") => as_json(&dump::listeners(&generation)),
-            ("/listeners", _) => ok(text::listeners(&generation)),
-            ("/config_dump", _) => as_json(&dump::config(&generation, &self.options)),
+            ("/stats/prometheus", _) | ("/stats", "prometheus") => ok(stats::prometheus(&stats())),
+            ("/stats", "json") => as_json(&stats::json(&stats(), filter)),
+            ("/stats", _) => ok(stats::text(&stats(), filter)),
+            ("/clusters", _) => ok(status::clusters(&generation, &self.registry)),
+            ("/listeners", "json") => as_json(&config_dump::listeners(&generation)),
+            ("/listeners", _) => ok(status::listeners(&generation)),
+            ("/config_dump", _) => as_json(&config_dump::config(&generation, &self.options)),
             // Without TLS there are no certificates, and there is no runtime layer to override anything with.
             ("/certs", _) => as_json(&json!({ "certificates": [] })),
             ("/runtime", _) => as_json(&json!({ "layers": ["admin"], "entries": {} })),

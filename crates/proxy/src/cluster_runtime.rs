@@ -14,7 +14,7 @@ use crate::config::endpoint::Health;
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 pub(crate) enum HealthFlag {
-    /// The control plane says so.
+    /// Unhealthy by the control plane.
     FailedEds = 1,
     FailedActiveCheck = 2,
     FailedOutlierCheck = 4,
@@ -40,7 +40,7 @@ pub(crate) struct Host {
     ejection: Mutex<Ejection>,
 }
 
-/// Hosts are told apart by identity: one that comes back after it was forgotten is another host.
+/// Hosts are compared by identity: one that comes back after it was forgotten is another host.
 impl PartialEq for Host {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -148,7 +148,7 @@ pub(crate) struct State {
 }
 
 /// Counters of a cluster's outlier detection and active health checks. What is ejected or healthy *now* is not among
-/// them: it is asked of the hosts.
+/// them; it is counted over the hosts.
 #[derive(Debug, Default)]
 pub(crate) struct HealthStats {
     pub(crate) ejections_enforced: AtomicU64,
@@ -161,7 +161,7 @@ pub(crate) struct HealthStats {
 }
 
 impl State {
-    /// A state that goes on counting in `stats`.
+    /// A state that counts in `stats`.
     pub(crate) fn new(limits: Limits, stats: Arc<HealthStats>) -> Self {
         Self {
             breakers: Breakers {

@@ -1,9 +1,9 @@
 //! The control thread: takes configuration, resolves names, checks health, and gives each worker what changed.
 
+mod dns_resolver;
 mod health_checker;
-mod last_good;
+mod last_good_config;
 mod membership;
-mod resolve;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -22,10 +22,10 @@ use crate::generation::{BoundListener, Generation, SocketTable};
 use crate::metrics::Registry;
 use crate::options::Options;
 
+use dns_resolver::{Resolved, Resolver, dns};
 use health_checker::HealthChecker;
-use last_good::{Identity, LastGood};
+use last_good_config::{Identity, LastGood};
 use membership::HostHistory;
-use resolve::{Resolved, Resolver, dns};
 
 /// How long a new configuration waits until its DNS names are resolved.
 const WARM_TIMEOUT: Duration = Duration::from_secs(1);

@@ -42,8 +42,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds before anything is adopted, so that an address in use rejects the listener instead of silently serving
-    /// nothing.
+    /// Binds before the listener is adopted, so that an address in use rejects it instead of serving nothing silently.
     pub(crate) fn bind(listener: &Listener, workers: usize) -> io::Result<Self> {
         let mut address = listener.address;
         let options = ListenOptions {
@@ -70,7 +69,7 @@ impl Sockets {
 #[derive(Default)]
 pub(crate) struct SocketTable(HashMap<BindAddress, Arc<Sockets>>);
 
-/// A configured address. Port 0 is any free port, another one for each listener that asks for it.
+/// A configured address. Port 0 is any free port, a different one for each listener.
 #[derive(PartialEq, Eq, Hash)]
 struct BindAddress(SocketAddr, Option<Arc<str>>);
 

@@ -1,18 +1,18 @@
 //! HTTP: one request from its arrival to the last byte of its response.
 
+pub(crate) mod access_log_entry;
+pub(crate) mod deadline_timer;
 mod deadlines;
 mod forward;
 pub(crate) mod header_values;
 mod headers;
 pub(crate) mod http2;
-pub(crate) mod incoming;
+pub(crate) mod incoming_body;
 pub(crate) mod local_reply;
-pub(crate) mod log_entry;
-pub(crate) mod outgoing;
+pub(crate) mod outgoing_body;
 mod path;
 pub(crate) mod response_body;
 mod session;
-pub(crate) mod timer;
 pub(crate) mod upgrade;
 
 use std::rc::Rc;
@@ -27,18 +27,18 @@ use crate::config::action::Action;
 use crate::config::format::LogFields;
 use crate::config::http_connection_manager::{ServerHeader, StripPort};
 use crate::config::matcher::{RequestView, is_grpc};
-use crate::config::route::{Route, without_port};
+use crate::config::route::without_port;
 use crate::http1::{Limits, header_pool};
 
+use access_log_entry::AccessLogEntry;
+use deadline_timer::DeadlineTimer;
 use http2::Stream;
-use incoming::IncomingBody;
+use incoming_body::IncomingBody;
 use local_reply::LocalReply;
-use log_entry::AccessLogEntry;
-use response_body::ResponseBody;
+use response_body::{ResponseBody, ResponseContent};
 pub(crate) use session::{InFlight, Session};
-use timer::DeadlineTimer;
 
-/// One request's own state.
+/// The state of one request.
 struct RequestContext<'a> {
     session: &'a Rc<Session>,
     /// Set for clients that speak HTTP/2.
@@ -71,8 +71,7 @@ pub(crate) async fn handle(
         authority: HeaderValue::from_static(""),
         session: &session,
     };
-    let prepared = request.prepare(&mut parts, &body);
-    let response = match prepared {
+    let response = match request.prepare(&mut parts) {
         Err(reply) => request.reply(reply),
         Ok(()) => request.route(&mut parts, body).await,
     };
@@ -82,14 +81,14 @@ pub(crate) async fn handle(
 
 impl RequestContext<'_> {
     /// Brings the request into the shape that routes and upstreams expect.
-    fn prepare(&mut self, parts: &mut Parts, body: &IncomingBody) -> Result<(), LocalReply> {
+    fn prepare(&mut self, parts: &mut Parts) -> Result<(), LocalReply> {
         let session = self.session;
         let manager = &session.manager;
         let version = parts.version;
         let authority = authority(parts);
         self.authority = authority.clone().unwrap_or(HeaderValue::from_static(""));
         if !manager.access_logs.is_empty() {
-            self.log_entry = Some(self.start_log_entry(parts, body));
+            self.log_entry = Some(self.start_log_entry(parts));
         }
         if version < Version::HTTP_11 && !manager.accept_http_10 {
             let reply =
@@ -99,12 +98,10 @@ impl RequestContext<'_> {
         let Some(authority) =
             authority.filter(|authority| !authority.is_empty() || parts.method != Method::CONNECT)
         else {
-            return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
-                .closing()
-                .with_details("missing_host_header", "DPE"));
+            return Err(LocalReply::invalid("missing_host_header").closing());
         };
         if !is_valid_authority(authority.as_bytes()) {
-            return Err(LocalReply::bad_request().with_details("invalid_authority", "DPE"));
+            return Err(LocalReply::bad_request("invalid_authority"));
         }
         self.authority = self.strip_port(authority);
         if session.http2 {
@@ -123,13 +120,12 @@ impl RequestContext<'_> {
         if manager.underscores != HeadersWithUnderscoresAction::Allow {
             let drop = manager.underscores == HeadersWithUnderscoresAction::DropHeader;
             if !headers::without_underscores(&mut parts.headers, drop) {
-                return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
-                    .with_details("unexpected_underscore", "DPE"));
+                return Err(LocalReply::invalid("unexpected_underscore"));
             }
         }
         self.normalize_path(parts)?;
         if headers::sanitize_request(&mut parts.headers, session).is_err() {
-            return Err(LocalReply::bad_request().with_details("connection_header_rejected", "DPE"));
+            return Err(LocalReply::bad_request("connection_header_rejected"));
         }
         if manager.request_id_in_response || self.log_entry.is_some() {
             self.request_id = parts.headers.get("x-request-id").cloned();
@@ -161,28 +157,21 @@ impl RequestContext<'_> {
     fn normalize_path(&self, parts: &mut Parts) -> Result<(), LocalReply> {
         let manager = &self.session.manager;
         let original = parts.uri.path();
-        // Of an OPTIONS: the server as a whole.
+        // `*` of an OPTIONS request stands for the server.
         if (!manager.normalize_path && !manager.merge_slashes) || original == "*" {
             return Ok(());
         }
+        let failed = || LocalReply::invalid("path_normalization_failed");
         let mut normal = std::borrow::Cow::Borrowed(original);
         if manager.normalize_path {
-            let Some(path) = path::normalize(original) else {
-                return Err(LocalReply::empty(StatusCode::BAD_REQUEST)
-                    .closing()
-                    .with_details("path_normalization_failed", "DPE"));
-            };
-            normal = path;
+            normal = path::normalize(original).ok_or_else(|| failed().closing())?;
         }
         if manager.merge_slashes {
             normal = path::merge_slashes(&normal).into_owned().into();
         }
         if normal != original {
             let normal = normal.into_owned();
-            parts.uri = with_path(&parts.uri, &normal).ok_or_else(|| {
-                LocalReply::empty(StatusCode::BAD_REQUEST)
-                    .with_details("path_normalization_failed", "DPE")
-            })?;
+            parts.uri = with_path(&parts.uri, &normal).ok_or_else(failed)?;
         }
         Ok(())
     }
@@ -218,24 +207,29 @@ impl RequestContext<'_> {
         if let Some(log_entry) = &mut self.log_entry {
             log_entry.route = Some(route.name.clone());
         }
-        match &route.action {
+        let reply = match &route.action {
             Action::DirectResponse { status, body } => {
                 self.session.stats.rq_direct_response.inc();
-                let reply = LocalReply::direct(*status, body.clone());
-                let mut response = self.reply(reply);
-                mutate_response(route, response.headers_mut(), parts.method.as_str());
-                response
+                LocalReply::direct(*status, body.clone())
             }
             Action::Redirect(redirect) => {
                 self.session.stats.rq_redirect.inc();
                 let location =
                     local_reply::location(redirect, &route.matcher.path, &authority, &parts.uri);
-                let mut response = self.reply(LocalReply::redirect(redirect.status, location));
-                mutate_response(route, response.headers_mut(), parts.method.as_str());
-                response
+                LocalReply::redirect(redirect.status, location)
             }
-            Action::Forward(forward) => self.forward(route, forward, parts, body).await,
+            Action::Forward(forward) => return self.forward(route, forward, parts, body).await,
+        };
+        let mut response = self.reply(reply);
+        let fields = LogFields {
+            method: parts.method.as_str(),
+            route: &route.name,
+            ..LogFields::default()
+        };
+        for mutation in &route.response_mutations {
+            mutation.apply(response.headers_mut(), &fields);
         }
+        response
     }
 
     fn timer(&self) -> &DeadlineTimer {
@@ -259,10 +253,9 @@ impl RequestContext<'_> {
             log_entry.response = head.headers.clone();
         }
         session.stats.response(head.status.as_u16());
-        Response::from_parts(
-            head,
-            ResponseBody::local(body, self.log_entry.take(), self.in_flight.take()),
-        )
+        let log_entry = self.log_entry.take();
+        let content = ResponseContent::Local { body, log_entry };
+        Response::from_parts(head, ResponseBody::new(content, self.in_flight.take()))
     }
 
     /// Sets the headers that every response has.
@@ -275,10 +268,8 @@ impl RequestContext<'_> {
                 headers.insert(header::SERVER, server_name(server));
             }
         }
-        if let Some(id) = self
-            .request_id
-            .as_ref()
-            .filter(|_| manager.request_id_in_response)
+        if manager.request_id_in_response
+            && let Some(id) = &self.request_id
         {
             headers.insert("x-request-id", id.clone());
         }
@@ -290,8 +281,11 @@ impl RequestContext<'_> {
         }
     }
 
-    fn start_log_entry(&self, parts: &Parts, _body: &IncomingBody) -> Box<AccessLogEntry> {
+    fn start_log_entry(&self, parts: &Parts) -> Box<AccessLogEntry> {
         let session = self.session;
+        let path = parts.uri.path_and_query();
+        let length = parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         Box::new(AccessLogEntry {
             logs: session.worker.logs.clone(),
             manager: session.manager.clone(),
@@ -303,11 +297,7 @@ impl RequestContext<'_> {
                 _ => "HTTP/1.1",
             },
             method: parts.method.clone(),
-            path: parts
-                .uri
-                .path_and_query()
-                .map(|path| path.as_str().to_owned())
-                .unwrap_or_default(),
+            path: path.map_or_else(String::new, |path| path.as_str().to_owned()),
             authority: self.authority.to_str().unwrap_or_default().to_owned(),
             request: parts.headers.clone(),
             response: HeaderMap::new(),
@@ -315,11 +305,7 @@ impl RequestContext<'_> {
             status: 0,
             details: "-",
             flags: "",
-            bytes_received: parts
-                .headers
-                .get(header::CONTENT_LENGTH)
-                .and_then(|length| length.to_str().ok()?.parse().ok())
-                .unwrap_or(0),
+            bytes_received: length.unwrap_or(0),
             bytes_sent: 0,
             answered: None,
             upstream_host: None,
@@ -354,11 +340,11 @@ fn server_name(server: &ServerHeader) -> HeaderValue {
     }
 }
 
-/// The host the client asked for: of an absolute request target, else the `host` header.
+/// The requested host: of an absolute request target, else of the `host` header.
 fn authority(parts: &Parts) -> Option<HeaderValue> {
     match parts.uri.authority() {
         Some(authority) => {
-            // User information is for the client alone (RFC 9110 section 4.2.4).
+            // User information is not forwarded (RFC 9110 section 4.2.4).
             let host = authority.as_str().rsplit('@').next().unwrap_or_default();
             HeaderValue::from_str(host).ok()
         }
@@ -381,19 +367,6 @@ fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(target.parse().ok()?);
     Uri::from_parts(parts).ok()
-}
-
-fn mutate_response(route: &Route, headers: &mut HeaderMap, method: &str) {
-    for mutation in &route.response_mutations {
-        mutation.apply(
-            headers,
-            &LogFields {
-                method,
-                route: &route.name,
-                ..LogFields::default()
-            },
-        );
-    }
 }
 
 #[cfg(test)]

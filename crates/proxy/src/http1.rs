@@ -13,15 +13,15 @@
 mod buffered_stream;
 mod client;
 mod connection;
-mod date;
+mod date_header;
 mod decode;
 mod encode;
 mod framing;
-mod fuzz_support;
+pub mod fuzzing;
 mod head;
 pub(crate) mod header_pool;
+mod request_target;
 mod server;
-mod target;
 #[cfg(test)]
 mod tests;
 mod write_coalescer;
@@ -31,7 +31,6 @@ pub(crate) use client::{SendError, UpstreamConnection};
 pub(crate) use decode::{BodyDecodeError, MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS};
 pub(crate) use encode::OutgoingHead;
 pub(crate) use framing::has_token;
-pub(crate) use fuzz_support::{read_request, read_response};
 pub(crate) use head::Limits;
 pub(crate) use server::{DownstreamConnection, serve};
 pub(crate) use write_coalescer::WriteCoalescer;

@@ -136,11 +136,11 @@ shard! {
     }
 }
 
-/// Holds a gauge up by one for as long as it lives, so that neither an early return nor a panic leaves it raised.
+/// Raises a gauge by one for as long as it lives, so that neither an early return nor a panic leaves it raised.
 pub(crate) struct GaugeGuard<S> {
     stats: Arc<S>,
     gauge: fn(&S) -> &Counter,
-    /// Counts the end, where that has a counter.
+    /// Counts the ends, where there is such a counter.
     ended: Option<fn(&S) -> &Counter>,
 }
 

@@ -17,12 +17,13 @@ pub struct Options {
     pub node_cluster: String,
     /// Sent to the control plane with the first request of each stream.
     pub node_metadata: BTreeMap<String, String>,
-    /// `host:port` of an xDS server; `None` runs from the state directory or the static resources alone.
+    /// `host:port` of an xDS server; without one, the state directory and the static
+    /// resources are the configuration.
     pub xds_address: Option<String>,
     /// Where the admin endpoints listen.
     pub admin: Option<SocketAddr>,
     /// Where statistics, health and readiness can be read by other hosts, such as a Prometheus server; nothing can be
-    /// changed there. `None` serves them at the admin address alone.
+    /// changed there. Without it they are served at the admin address only.
     pub metrics: Option<SocketAddr>,
     /// Where the last good configuration is kept; `None` keeps none.
     pub state_dir: Option<PathBuf>,
@@ -30,7 +31,7 @@ pub struct Options {
     pub workers: usize,
     /// `SO_MARK` of upstream sockets, by which redirect rules tell the proxy's own traffic apart.
     pub socket_mark: Option<u32>,
-    /// How many descriptors the process may have open, by which connections are limited; `None` asks the system.
+    /// How many descriptors the process may have open, which limits connections; by default `RLIMIT_NOFILE`.
     pub max_open_files: Option<usize>,
     /// How long requests under way may take to finish after SIGTERM.
     pub drain: Duration,
@@ -61,7 +62,7 @@ impl Default for Options {
     }
 }
 
-/// A variable that is missing or makes no sense, with what to do about it.
+/// A variable that is missing or invalid, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {problem}")]
 pub struct OptionsError {

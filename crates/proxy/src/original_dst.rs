@@ -70,7 +70,7 @@ mod tests {
         assert!(contains("[::]:15001", "[::1]:15001"));
         assert!(contains("[::]:15001", "[::ffff:127.0.0.1]:15001"));
         assert!(!contains("0.0.0.0:15001", "[::1]:15001"));
-        // Documentation addresses (RFC 5737) belong to nobody.
+        // Documentation addresses (RFC 5737) are on no host.
         assert!(!contains("0.0.0.0:15001", "192.0.2.1:15001"));
         assert!(!contains("0.0.0.0:15001", "127.0.0.1:15002"));
     }

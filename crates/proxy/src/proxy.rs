@@ -3,19 +3,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 use tombolo_telemetry::listen::{self, ListenOptions};
 use tombolo_telemetry::supervisor::Signals;
 
+use crate::access_log::Files;
 use crate::admin::{self, Access};
 use crate::control::Control;
-use crate::descriptors::{self, Descriptors};
+use crate::file_descriptors::{self, Descriptors};
 use crate::generation::Generation;
-use crate::log::Files;
 use crate::metrics::Registry;
 use crate::options::Options;
 use crate::worker::{self, Phase, WorkerContext};
@@ -31,11 +32,11 @@ pub enum Error {
     /// The admin address or the one for metrics cannot be listened on.
     #[error("cannot listen on {address}; choose another {variable}")]
     Bind {
-        /// The address that was asked for.
+        /// The configured address.
         address: SocketAddr,
-        /// The environment variable that says so.
+        /// The environment variable that sets it.
         variable: &'static str,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -44,7 +45,7 @@ pub enum Error {
     Start {
         /// The thread's name.
         name: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -106,7 +107,7 @@ impl Proxy {
             Ok(()) => Ok(proxy),
             Err(error) => {
                 proxy.phase.send_replace(Phase::Ended);
-                // The first failure is the one to tell.
+                // The first failure is the one that is returned.
                 let _ = proxy.join();
                 Err(error)
             }
@@ -123,7 +124,7 @@ impl Proxy {
         let descriptors = Descriptors::new(
             options
                 .max_open_files
-                .unwrap_or_else(descriptors::max_open_files),
+                .unwrap_or_else(file_descriptors::max_open_files),
         );
         for index in 0..options.worker_count() {
             let context = WorkerContext {
@@ -135,8 +136,8 @@ impl Proxy {
                 generations: self.generations.clone(),
                 phase: self.phase.subscribe(),
             };
-            self.spawn(&format!("worker-{index}"), |built| {
-                worker::run(context, built)
+            self.spawn(&format!("worker-{index}"), build_runtime, |runtime| {
+                worker::run(context, runtime);
             })?;
         }
         let admin = admin::State {
@@ -148,11 +149,7 @@ impl Proxy {
         };
         let mut phases = self.phase.subscribe();
         let (options, registry) = (options.clone(), self.registry.clone());
-        self.spawn("control", |built| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build_local(tokio::runtime::LocalOptions::default())?;
-            built.report();
+        self.spawn("control", build_runtime, |runtime| {
             let control = Control::new(options, registry, publisher);
             runtime.block_on(async move {
                 tokio::select! {
@@ -161,31 +158,34 @@ impl Proxy {
                     _ = phases.wait_for(|phase| *phase == Phase::Ended) => {}
                 }
             });
-            Ok(())
         })
     }
 
-    /// Starts a thread and waits until it has built what it needs: a local runtime lives where it is built, so only
-    /// the thread can say.
+    /// Starts a thread and waits until it has built its runtime, which has to be built on the thread that runs it.
     fn spawn(
         &mut self,
         name: &str,
-        body: impl FnOnce(Built) -> io::Result<()> + Send + 'static,
+        build: impl FnOnce() -> io::Result<LocalRuntime> + Send + 'static,
+        run: impl FnOnce(&LocalRuntime) + Send + 'static,
     ) -> Result<(), Error> {
         let failed = |source| Error::Start {
             name: name.to_owned(),
             source,
         };
-        let (built, outcome) = sync_channel(1);
+        let (report, outcome) = sync_channel(1);
         let watchdog = Watchdog(self.phase.clone());
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 let _watchdog = watchdog;
-                let reporter = Built(built.clone());
-                if let Err(error) = body(reporter) {
-                    // Nobody listens once the thread has said that it was built.
-                    let _ = built.try_send(Err(error));
+                let (outcome, runtime) = match build() {
+                    Ok(runtime) => (Ok(()), Some(runtime)),
+                    Err(error) => (Err(error), None),
+                };
+                // There is room for one, and the starter waits for it.
+                let _ = report.try_send(outcome);
+                if let Some(runtime) = runtime {
+                    run(&runtime);
                 }
             })
             .map_err(failed)?;
@@ -294,14 +294,10 @@ impl Proxy {
     }
 }
 
-/// The readiness signal of a thread.
-pub(crate) struct Built(SyncSender<io::Result<()>>);
-
-impl Built {
-    pub(crate) fn report(&self) {
-        // The starter waits for it; there is room for one.
-        let _ = self.0.try_send(Ok(()));
-    }
+fn build_runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
 }
 
 /// Ends the process when its thread panics: without a worker the connections of its sockets are not served, and without
@@ -356,7 +352,7 @@ fn bind(options: &Options) -> Result<Vec<(Access, std::net::TcpListener)>, Error
 ///
 /// As [`Proxy::start`] and [`Proxy::shutdown`].
 pub fn run(options: Options) -> Result<(), Error> {
-    descriptors::raise_open_files();
+    file_descriptors::raise_open_files();
     let proxy = Proxy::start(options)?;
     proxy.wait_for_the_end()?;
     proxy.shutdown()
@@ -377,10 +373,7 @@ mod tests {
     #[test]
     fn a_thread_that_panics_ends_the_proxy_and_is_named() {
         let mut proxy = Proxy::start(idle()).expect("starts");
-        let spawned = proxy.spawn("doomed", |built| {
-            built.report();
-            panic!("on purpose");
-        });
+        let spawned = proxy.spawn("doomed", build_runtime, |_| panic!("on purpose"));
         assert!(spawned.is_ok(), "it was built");
         proxy.wait_for_the_end().expect("the panic is the end");
         let error = proxy.shutdown().expect_err("a thread panicked");
@@ -391,10 +384,10 @@ mod tests {
     fn a_thread_that_cannot_be_built_is_an_error() {
         let mut proxy = Proxy::start(idle()).expect("starts");
         let error = proxy
-            .spawn("poor", |_| Err(io::ErrorKind::OutOfMemory.into()))
+            .spawn("poor", || Err(io::ErrorKind::OutOfMemory.into()), |_| {})
             .expect_err("not built");
         assert_eq!(error.to_string(), "thread poor cannot start");
-        let error = proxy.spawn("doomed", |_| panic!("on purpose"));
+        let error = proxy.spawn("doomed", || panic!("on purpose"), |_| {});
         assert!(matches!(error, Err(Error::Panicked(name)) if name == "doomed"));
         assert!(proxy.shutdown().is_err());
     }

@@ -2,10 +2,10 @@
 //!
 //! Nothing here is shared between threads; what is, sits in [`crate::cluster_runtime`].
 
-pub(crate) mod balance;
 pub(crate) mod connect;
+pub(crate) mod connection_pool;
 mod http2;
-pub(crate) mod pool;
+pub(crate) mod load_balancer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::cluster::Discovery;
-use crate::descriptors::Descriptors;
+use crate::file_descriptors::Descriptors;
 use crate::generation::LocalArc;
 use crate::metrics::ClusterStats;
 use crate::original_dst::OwnSockets;
 
-use balance::Balancer;
-use pool::Pool;
+use connection_pool::Pool;
+use load_balancer::Balancer;
 
 /// Hosts of an `ORIGINAL_DST` cluster per worker.
 const MAX_ORIGINAL_DST_HOSTS: usize = 4096;

@@ -1,7 +1,7 @@
 //! One worker: a thread with its own runtime, sockets, upstream connections and counters.
 
 pub(crate) mod accept;
-mod serve;
+mod serve_http;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -9,28 +9,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::LocalRuntime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::{Files, Logs};
 use crate::config::route::RouteTable;
-use crate::descriptors::Descriptors;
+use crate::file_descriptors::Descriptors;
 use crate::generation::Generation;
 use crate::generation::LocalArc;
 use crate::http::Session;
 use crate::http::header_values::{Milliseconds, RequestIds};
 use crate::http1::WriteCoalescer;
-use crate::log::{Files, Logs};
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
 use crate::original_dst::OwnSockets;
-use crate::proxy::Built;
 use crate::upstream::{Cluster, Environment};
 
 use accept::ActiveListener;
 
 /// The interval of housekeeping: idle connections and log buffers.
 const TICK: Duration = Duration::from_millis(250);
-/// How long a connection may be idle before it is closed, once its filter chain was replaced or the proxy drains. A busy
-/// one gets `connection: close` with its next response.
+/// How long a connection may be idle before it is closed, once its filter chain was replaced or the proxy drains. A
+/// busy one gets `connection: close` with its next response.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(5);
 /// A redirected client that sends nothing for this long may be waiting for the server to speak first.
 const SILENCE_THRESHOLD: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ pub(crate) struct Worker {
     sessions: RefCell<HashMap<u64, SessionEntry>>,
     next_session: Cell<u64>,
     phase: Cell<Phase>,
-    /// Cancelled when nothing but requests under way may go on.
+    /// Cancelled when connections without a request have to close.
     closing: CancellationToken,
     registry: Arc<Registry>,
     environment: Environment,
@@ -85,18 +85,8 @@ pub(crate) struct Worker {
     listener: RefCell<HashMap<Arc<str>, Arc<ListenerStats>>>,
 }
 
-/// Runs a worker on the calling thread until the process ends; `built` hears that it begins.
-///
-/// # Errors
-///
-/// When its runtime cannot be built.
-pub(crate) fn run(context: WorkerContext, built: Built) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // Ready tasks run in batches between looks at the sockets; a larger batch means fewer epoll calls.
-        .event_interval(61)
-        .build_local(tokio::runtime::LocalOptions::default())?;
-    built.report();
+/// Runs a worker on the calling thread until the process ends.
+pub(crate) fn run(context: WorkerContext, runtime: &LocalRuntime) {
     let WorkerContext {
         index,
         registry,
@@ -156,12 +146,11 @@ pub(crate) fn run(context: WorkerContext, built: Built) -> std::io::Result<()> {
         }
         worker.write_coalescer.flush();
         worker.logs.flush();
-        // Idle connections hold their cluster, which holds them.
+        // Idle connections and their cluster refer to each other.
         for cluster in worker.local().clusters.values() {
             cluster.close();
         }
     });
-    Ok(())
 }
 
 impl Worker {
@@ -226,7 +215,7 @@ impl Worker {
         self.listen(generation);
     }
 
-    /// Opens the sockets that are new to this worker and closes those that are gone.
+    /// Listens on the sockets that are new to this worker and closes those of removed listeners.
     fn listen(self: &Rc<Self>, generation: &Arc<Generation>) {
         let bound = generation
             .listeners
@@ -284,7 +273,7 @@ impl Worker {
             entry.note_silence(now);
         }
         for listening in self.listening.borrow().values() {
-            // Nothing in the loop that accepts may panic; a worker that accepts no more must not seem alive.
+            // Nothing in the accept loop may panic; a worker that accepts no more must not seem alive.
             assert!(!listening.has_failed(), "an accept loop ended");
         }
     }
@@ -305,7 +294,7 @@ impl Worker {
         if idle_over {
             session.stats.downstream_cx_idle_timeout.inc();
         }
-        // HTTP/2 has a way to say goodbye without losing what is on its way, so it need not be quiet first.
+        // GOAWAY loses no request, so an HTTP/2 connection need not be idle first.
         if idle_over || too_old || (leaving && (session.http2 || idle >= QUIET_TIMEOUT)) {
             session.close();
         }
@@ -340,15 +329,15 @@ impl Worker {
     }
 }
 
-/// A session among its worker's.
+/// A session in its worker's table.
 struct SessionEntry {
     session: Rc<Session>,
-    /// Found to have sent nothing for [`SILENCE_THRESHOLD`].
+    /// The client has sent nothing for [`SILENCE_THRESHOLD`].
     silent: Cell<bool>,
 }
 
 impl SessionEntry {
-    /// Counts a redirected client that sends nothing, and says once for each filter chain what that may mean.
+    /// Counts a redirected client that sends nothing, and logs the likely cause once for each filter chain.
     fn note_silence(&self, now: Instant) {
         let session = &self.session;
         let has_begun = session.active.get() != session.opened;
@@ -374,7 +363,7 @@ impl SessionEntry {
     }
 }
 
-/// Keeps a session among its worker's.
+/// Keeps a session in its worker's table.
 struct SessionGuard {
     worker: Rc<Worker>,
     id: u64,

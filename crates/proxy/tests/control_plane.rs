@@ -14,7 +14,7 @@ use rig::resources::*;
 use rig::upstream::Upstream;
 use rig::{wait_for, wait_until};
 
-/// Clients that ask without pause until told to stop; returns how many answers came and which were not 200.
+/// Clients that send one request after the other until they are stopped; collects the responses other than 200.
 struct Clients {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
@@ -76,7 +76,7 @@ fn endpoints_come_and_go_without_a_lost_request() {
     let proxy = follow(&control, None);
     let clients = Clients::start(proxy.address, 8);
     for revision in 2..22 {
-        // Each round leaves another host out.
+        // Each revision leaves out another host.
         let left: Vec<SocketAddr> = addresses
             .iter()
             .enumerate()
@@ -86,7 +86,7 @@ fn endpoints_come_and_go_without_a_lost_request() {
         control.publish_and_wait(mesh(revision as u64, &left));
         clients.wait_for_more(40);
     }
-    // A removed host gets nothing new; killing it then costs nobody anything.
+    // A removed host gets no new requests, so that stopping it then fails none.
     control.publish_and_wait(mesh(30, &addresses[1..]));
     clients.wait_for_more(40);
     hosts[0].stop();
@@ -206,12 +206,12 @@ fn ejections_are_counted_right_through_changes_of_the_cluster() {
     assert_eq!(proxy.stat(active), 1);
     let enforced = "cluster.app.outlier_detection.ejections_enforced_total";
     assert_eq!(proxy.stat(enforced), 1);
-    // A host that is gone is not ejected any more.
+    // A removed host does not count as ejected.
     control.publish_and_wait(state(3, 200, true, &[addresses[0], addresses[2]]));
     assert_eq!(proxy.stat(active), 0);
     control.publish_and_wait(state(4, 200, true, &addresses));
     assert_eq!(proxy.stat(active), 1);
-    // Nor is one that nothing watches.
+    // Nor does a host without outlier detection.
     control.publish_and_wait(state(5, 200, false, &addresses));
     assert_eq!(proxy.stat(active), 0);
     assert_eq!(proxy.stat("cluster.app.membership_healthy"), 3);

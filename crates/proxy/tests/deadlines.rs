@@ -1,4 +1,4 @@
-//! Clients and upstreams that stop: each is given up after the time that the configuration allows, as Envoy does it.
+//! Timeouts of clients and upstreams that stop sending or reading, compared with Envoy.
 
 mod rig;
 
@@ -171,7 +171,7 @@ fn an_early_answer_does_not_start_the_clock_of_the_response() {
 }
 
 #[test]
-fn a_client_that_does_not_take_its_response_is_let_go() {
+fn a_client_that_does_not_read_its_response_is_disconnected() {
     let address = scripted(|mut stream: TcpStream| {
         read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");

@@ -1,4 +1,4 @@
-//! The same resources and requests on Envoy and on this proxy: same status, body, headers and upstream's view.
+//! The same resources and requests on Envoy and on this proxy: same status, body, headers and request at the upstream.
 
 mod rig;
 
@@ -401,7 +401,11 @@ fn generated_bootstrap_is_valid_for_envoy() {
     };
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("bootstrap.json");
-    std::fs::write(&file, tombolo_proxy::envoy::bootstrap(&options).to_string()).expect("written");
+    std::fs::write(
+        &file,
+        tombolo_proxy::envoy_bootstrap::generate(&options).to_string(),
+    )
+    .expect("written");
     let mut command = std::process::Command::new(binary);
     command.args(["--mode", "validate", "--log-level", "error"]);
     let output = command.arg("--config-path").arg(file).output();

@@ -114,7 +114,7 @@ async fn heads_and_trailers_pass_up_to_the_limit_and_fail_clearly_beyond() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_connection_is_opened_when_the_upstreams_limit_is_reached() {
     const CALLS: usize = 15;
-    // Nobody is answered before all have arrived.
+    // No request is answered before all have arrived.
     let all = Arc::new(Barrier::new(CALLS));
     let (address, connections) = server(5, move |_| {
         let all = all.clone();
@@ -175,7 +175,7 @@ async fn a_connection_serves_as_many_requests_as_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_does_not_take_its_response_is_let_go() {
+async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let up = Upstream::start("up");
     let action = RouteAction {
         idle_timeout: millis(300),
@@ -210,7 +210,7 @@ fn an_upstream_that_speaks_no_http2_fails_clearly() {
 }
 
 #[test]
-fn a_client_that_does_not_answer_goaway_is_let_go() {
+fn a_client_that_does_not_answer_goaway_is_disconnected() {
     let up = Upstream::start("up");
     let config = hcm::HttpConnectionManager {
         common_http_protocol_options: Some(core::HttpProtocolOptions {
@@ -230,7 +230,7 @@ fn a_client_that_does_not_answer_goaway_is_let_go() {
 }
 
 #[test]
-fn an_upstream_that_does_not_answer_pings_is_let_go() {
+fn an_upstream_that_does_not_answer_pings_is_disconnected() {
     let address = scripted(|mut stream| {
         let _ = stream.write_all(EMPTY_SETTINGS);
         silent(stream);

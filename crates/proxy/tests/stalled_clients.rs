@@ -33,7 +33,7 @@ fn a_client_that_leaves_within_the_preface_is_forgotten() {
 }
 
 #[test]
-fn a_preface_in_pieces_is_still_one() {
+fn a_preface_in_pieces_is_recognised() {
     let up = Upstream::start("up");
     let proxy = rig::proxy_to(up.cluster());
     let mut stream = connect(proxy.address, &PREFACE[..5]);
@@ -45,12 +45,13 @@ fn a_preface_in_pieces_is_still_one() {
 }
 
 #[test]
-fn stalled_clients_are_let_go_by_both_proxies() {
+fn stalled_clients_are_disconnected_by_both_proxies() {
     let up = Upstream::start("up");
     let mut manager = manager(everything_to("up"));
     manager.stream_idle_timeout = millis(500);
     manager.common_http_protocol_options = Some(core::HttpProtocolOptions {
-        idle_timeout: millis(1000),
+        // Longer than the wait for the second piece of a preface and the stream's idle timeout together.
+        idle_timeout: millis(2000),
         ..Default::default()
     });
     let Some(pair) = Pair::start(&http_ingress(&manager), &[up.cluster()]) else {
@@ -161,7 +162,7 @@ fn a_client_that_says_nothing_to_a_chain_by_protocol_is_closed_in_time() {
 }
 
 #[test]
-fn clients_are_turned_away_when_descriptors_run_out() {
+fn clients_are_refused_when_descriptors_run_out() {
     let up = Upstream::start("up");
     // 16 of 64 are reserved, and an eighth of the rest is for upstream connections: 42 clients.
     let proxy = Running::start_with(Options {
@@ -177,7 +178,7 @@ fn clients_are_turned_away_when_descriptors_run_out() {
     assert!(Connection::open(proxy.address).is_closed());
     let overflow = proxy.listener_stat("downstream_global_cx_overflow");
     assert_eq!(proxy.stat(&overflow), 1);
-    // Those that are there are served, since upstream connections have descriptors of their own.
+    // Connected clients are served, since descriptors are reserved for upstream connections.
     assert_eq!(kept[0].get("/x").status, 200);
     kept.truncate(10);
     wait_for("a place", || {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// The kernel's figures, in bytes: there is no allocator to ask. What Envoy keeps in page heaps and thread caches is
+/// The kernel's figures, in bytes, since the allocator has none. What Envoy keeps in page heaps and thread caches is
 /// part of the process's anonymous memory here.
 pub(super) fn usage() -> Value {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -64,7 +64,7 @@ fn host_is_ejected_at_the_nth_error_in_a_row() {
 }
 
 #[test]
-fn one_host_goes_whatever_the_permitted_share() {
+fn one_host_may_always_be_ejected() {
     let runtime = runtime(3, 0);
     fail(&runtime, 0, 3);
     fail(&runtime, 1, 3);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::resolve::{Resolver, dns};
+use super::dns_resolver::{Resolver, dns};
 use crate::cluster_runtime::{
     ClusterRuntime, HOST_HISTORY_TTL, HealthFlag, Host, Member, Members, State,
 };
@@ -72,7 +72,7 @@ impl HostHistory {
         })
     }
 
-    /// Drops clusters that are gone, and hosts that have been absent for [`HOST_HISTORY_TTL`].
+    /// Drops clusters that were removed, and hosts that have been absent for [`HOST_HISTORY_TTL`].
     pub(super) fn forget(&mut self, exists: impl Fn(&str) -> bool, now: Instant) {
         self.clusters.retain(|name, known| {
             let is_recent = |since| now.saturating_duration_since(since) < HOST_HISTORY_TTL;

@@ -1,9 +1,9 @@
-//! When a request has taken too long.
+//! The deadlines of one request, and which of them has passed.
 
 use std::time::{Duration, Instant};
 
-use super::outgoing::BodyProgress;
-use super::timer::{after, earlier};
+use super::deadline_timer::{after, earlier};
+use super::outgoing_body::BodyProgress;
 
 /// The deadlines of one request. `None` is no deadline.
 #[derive(Debug, Clone, Copy)]
@@ -11,11 +11,11 @@ pub(crate) struct Deadlines {
     pub(crate) started: Instant,
     /// From the start to the end of the request.
     pub(crate) request: Option<Duration>,
-    /// The end of request and response, whatever moves meanwhile.
+    /// When request and response end at the latest, however much of them arrives.
     pub(crate) limit: Option<Instant>,
     /// From the end of the request to the end of the response.
     pub(crate) timeout: Option<Duration>,
-    /// Between two pieces of either.
+    /// Between two pieces of request or response.
     pub(crate) idle: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Forwarding: choose a cluster, rewrite the request for it, and turn what comes of it into a response.
+//! Forwarding: chooses a cluster, rewrites the request for it, and makes a response of the outcome.
 
 mod upstream_request;
 
@@ -8,19 +8,21 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header,
 };
 use hyper::body::Body;
+use tombolo_telemetry::ErrorChain;
 
+use super::deadline_timer::after;
 use super::deadlines::{Deadlines, Expired};
-use super::incoming::IncomingBody;
+use super::incoming_body::IncomingBody;
 use super::local_reply::LocalReply;
-use super::outgoing::{BodyProgress, ReplayBuffer};
-use super::response_body::{BodyForwarder, ResponseBody, ResponseContext};
-use super::timer::after;
+use super::outgoing_body::{BodyProgress, ReplayBuffer};
+use super::response_body::{BodyForwarder, ResponseBody, ResponseContent, ResponseContext};
 use super::upgrade::Tunnel;
 use super::{RequestContext, headers, path, with_path};
 use crate::config::action::{Forward, HostRewrite, Target, WeightedTarget};
@@ -68,7 +70,7 @@ impl RequestContext<'_> {
             );
         }
         if !upgrade {
-            // An offer to switch to another protocol may be passed over (RFC 9110 section 7.8).
+            // An offer to switch to another protocol may be ignored (RFC 9110 section 7.8).
             headers::remove_hop_headers(&mut parts.headers);
         }
         if self.rewrite(route, forward, weighted, parts).is_none() {
@@ -158,7 +160,7 @@ impl RequestContext<'_> {
             Ok(Ok(answer)) => {
                 let context = ResponseContext {
                     request: progress,
-                    // It is for the request to arrive before it is answered.
+                    // The timeout of the request ends when the response begins.
                     deadlines: Deadlines {
                         request: None,
                         ..deadlines
@@ -350,13 +352,12 @@ impl RequestContext<'_> {
                 let reply = LocalReply::empty(StatusCode::BAD_GATEWAY);
                 return self.reply(reply.with_details("upgrade_failed", "-"));
             };
-            return Response::from_parts(head, ResponseBody::tunnel(tunnel, self.in_flight.take()));
+            let content = ResponseContent::Tunnel(Some(tunnel));
+            return Response::from_parts(head, ResponseBody::new(content, self.in_flight.take()));
         }
         let forwarder = BodyForwarder::new(body, answer.pooled, &head.headers, context);
-        Response::from_parts(
-            head,
-            ResponseBody::forwarded(forwarder, self.in_flight.take()),
-        )
+        let content = ResponseContent::Forwarded(forwarder);
+        Response::from_parts(head, ResponseBody::new(content, self.in_flight.take()))
     }
 
     fn error_reply(&mut self, cluster: &Cluster, failed: RequestFailure) -> Response<ResponseBody> {
@@ -370,7 +371,12 @@ impl RequestContext<'_> {
         };
         cluster.stats.response(status.as_u16());
         let retried = failed.attempts > 1;
-        let reason = match &failed.error {
+        macro_rules! reset {
+            ($reason:literal) => {
+                concat!("upstream_reset_before_response_started{", $reason, "}")
+            };
+        }
+        let (reason, details, flags) = match &failed.error {
             AttemptError::NoHost => {
                 let reply = LocalReply::text(status, "no healthy upstream")
                     .with_details("no_healthy_upstream", "UH");
@@ -381,30 +387,24 @@ impl RequestContext<'_> {
                     .with_details("response_timeout", if retried { "URX,UT" } else { "UT" });
                 return self.reply(reply);
             }
-            AttemptError::Overflow => "overflow",
-            AttemptError::Connect(ConnectError::Timeout) => "connection timeout",
-            AttemptError::Connect(ConnectError::Failed(error)) => {
-                tracing::debug!(%error, "upstream connection failed");
-                "remote connection failure"
+            AttemptError::Connect(error) => {
+                tracing::debug!(error = %ErrorChain(error), "upstream connection failed");
+                let reason = match error {
+                    ConnectError::Timeout => "connection timeout",
+                    ConnectError::Failed(_) => "remote connection failure",
+                };
+                (reason, reset!("connection_failure"), "UF")
             }
-            AttemptError::Reset { .. } => "connection termination",
-            AttemptError::Refused => "remote refused stream reset",
-            AttemptError::Protocol => "protocol error",
-        };
-        let (details, flags) = match &failed.error {
-            AttemptError::Overflow => ("upstream_reset_before_response_started{overflow}", "UO"),
-            AttemptError::Connect(_) => (
-                "upstream_reset_before_response_started{connection_failure}",
-                "UF",
-            ),
-            AttemptError::Protocol => (
-                "upstream_reset_before_response_started{protocol_error}",
-                "UPE",
-            ),
-            _ => (
-                "upstream_reset_before_response_started{connection_termination}",
-                "UC",
-            ),
+            AttemptError::Overflow => ("overflow", reset!("overflow"), "UO"),
+            AttemptError::Protocol => ("protocol error", reset!("protocol_error"), "UPE"),
+            AttemptError::Reset { .. } => {
+                let details = reset!("connection_termination");
+                ("connection termination", details, "UC")
+            }
+            AttemptError::Refused => {
+                let details = reset!("connection_termination");
+                ("remote refused stream reset", details, "UC")
+            }
         };
         let latest = if retried {
             "retried and the latest reset reason"
@@ -424,28 +424,18 @@ impl RequestContext<'_> {
 
 /// The request target for the upstream: a path for HTTP/1, a full URI for HTTP/2.
 fn target(uri: &Uri, http2: bool, authority: &HeaderValue) -> Option<Uri> {
+    if !http2 && uri.scheme().is_none() && uri.authority().is_none() {
+        return Some(uri.clone());
+    }
+    let path = uri.path_and_query().cloned();
+    let path = path.unwrap_or(PathAndQuery::from_static("/"));
     if !http2 {
-        if uri.scheme().is_none() && uri.authority().is_none() {
-            return Some(uri.clone());
-        }
-        return Some(Uri::from(
-            uri.path_and_query()
-                .cloned()
-                .unwrap_or(PathAndQuery::from_static("/")),
-        ));
+        return Some(path.into());
     }
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(
-        http::uri::Authority::from_maybe_shared(bytes::Bytes::copy_from_slice(
-            authority.as_bytes(),
-        ))
-        .ok()?,
-    );
-    parts.path_and_query = Some(
-        uri.path_and_query()
-            .cloned()
-            .unwrap_or(PathAndQuery::from_static("/")),
-    );
+    let authority = Bytes::copy_from_slice(authority.as_bytes());
+    parts.authority = Some(Authority::from_maybe_shared(authority).ok()?);
+    parts.path_and_query = Some(path);
     Uri::from_parts(parts).ok()
 }

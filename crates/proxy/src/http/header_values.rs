@@ -29,7 +29,7 @@ impl RequestIds {
     }
 }
 
-/// A random UUID (RFC 9562 section 5.4). Its bits can be guessed: it names a request and protects nothing.
+/// A random UUID (RFC 9562 section 5.4). It can be guessed, so it must not be used as a secret.
 fn write_uuid(out: &mut BytesMut) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     const VERSION: u128 = 0xf << 76;

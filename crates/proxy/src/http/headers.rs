@@ -88,8 +88,8 @@ impl HeaderScan {
     }
 }
 
-/// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`remove_hop_headers`], because
-/// they identify an upgrade.
+/// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`remove_hop_headers`],
+/// because they identify an upgrade.
 pub(super) fn sanitize_request(
     headers: &mut HeaderMap,
     session: &Session,
@@ -136,7 +136,7 @@ pub(super) fn sanitize_request(
     Ok(())
 }
 
-/// Removes what is left of this hop before the request goes out, offers to switch protocols with it.
+/// Removes the remaining fields of this hop, offers to switch protocols included.
 pub(super) fn remove_hop_headers(headers: &mut HeaderMap) {
     headers.remove(header::CONNECTION);
     if headers.remove(header::UPGRADE).is_some() {
@@ -184,7 +184,7 @@ fn remove_nominated(headers: &mut HeaderMap) -> Result<(), ConnectionHeaderRejec
     Ok(())
 }
 
-/// Of `te`, only the wish for trailers concerns more than one hop.
+/// Of `te`, only `trailers` concerns more than one hop.
 fn keep_trailers(headers: &mut HeaderMap) {
     let wanted = headers
         .get_all(header::TE)

@@ -17,16 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::incoming::{IncomingBody, http2_header_list};
-use super::timer::DeadlineTimer;
+use super::deadline_timer::DeadlineTimer;
+use super::incoming_body::{
+    CONNECTION_WINDOW, IncomingBody, SEND_BUFFER, STREAM_WINDOW, http2_header_list,
+};
 use super::{Session, handle};
-use crate::detect::rewind;
+use crate::protocol_detection::rewind;
 
-/// Flow-control windows: what a client may send ahead of the upstream, per request and per connection.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 1 << 24;
-/// Bytes of one response that wait for the client's window.
-const SEND_BUFFER: usize = 256 * 1024;
 /// How long a client without requests has to close the connection after a GOAWAY.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,7 +90,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
 pub(crate) struct Stream {
     /// The request's timer.
     pub(super) timer: DeadlineTimer,
-    /// When the stream is reset if the client takes no more of the response; `None` while the client waits for it.
+    /// When the stream is reset if the client takes no more of the response; `None` while the client waits for more.
     give_up: Cell<Option<Instant>>,
 }
 
@@ -113,14 +110,14 @@ impl Stream {
         self.give_up.set(until);
     }
 
-    /// The client asked for more.
+    /// The client takes the response again.
     pub(super) fn taken(&self) {
         self.give_up.set(None);
     }
 }
 
 /// Runs the tasks of a connection's streams on this thread. A stream whose client takes nothing of its response for
-/// too long is reset: the library waits for the client's window alone, without asking for more of the response.
+/// too long is reset here, because hyper does not poll the body while it waits for the client's window.
 #[derive(Clone, Copy)]
 struct Streams;
 

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::path;
 use crate::config::action::{PathRewrite, Redirect};
 use crate::config::matcher::PathMatch;
+use crate::config::route::without_port;
 
 pub(super) struct LocalReply {
     pub(super) status: StatusCode,
@@ -39,8 +41,14 @@ impl LocalReply {
     }
 
     /// For a malformed request; closes the connection, because what follows cannot be trusted to be a request.
-    pub(super) fn bad_request() -> Self {
-        Self::text(StatusCode::BAD_REQUEST, "Bad Request").closing()
+    pub(super) fn bad_request(details: &'static str) -> Self {
+        let reply = Self::text(StatusCode::BAD_REQUEST, "Bad Request");
+        reply.with_details(details, "DPE").closing()
+    }
+
+    /// For a request whose fields are not acceptable.
+    pub(super) fn invalid(details: &'static str) -> Self {
+        Self::empty(StatusCode::BAD_REQUEST).with_details(details, "DPE")
     }
 
     pub(super) fn direct(status: StatusCode, body: Bytes) -> Self {
@@ -59,26 +67,19 @@ impl LocalReply {
         }
     }
 
-    pub(super) fn with_details(self, details: &'static str, flags: &'static str) -> Self {
-        Self {
-            details,
-            flags,
-            ..self
-        }
+    pub(super) fn with_details(mut self, details: &'static str, flags: &'static str) -> Self {
+        (self.details, self.flags) = (details, flags);
+        self
     }
 
-    pub(super) fn overloaded(self) -> Self {
-        Self {
-            overloaded: true,
-            ..self
-        }
+    pub(super) fn overloaded(mut self) -> Self {
+        self.overloaded = true;
+        self
     }
 
-    pub(super) fn closing(self) -> Self {
-        Self {
-            closing: true,
-            ..self
-        }
+    pub(super) fn closing(mut self) -> Self {
+        self.closing = true;
+        self
     }
 
     pub(super) fn into_response(self, grpc: bool) -> Response<Bytes> {
@@ -101,7 +102,7 @@ impl LocalReply {
             );
             headers.insert("grpc-status", HeaderValue::from(grpc_from_http(status)));
             if !body.is_empty()
-                && let Ok(message) = HeaderValue::from_str(&percent_encoded(&body))
+                && let Ok(message) = HeaderValue::from_str(&grpc_message(&body))
             {
                 headers.insert("grpc-message", message);
             }
@@ -120,19 +121,10 @@ impl LocalReply {
     }
 }
 
-/// gRPC messages carry everything but printable ASCII, and the percent sign, percent-encoded.
-fn percent_encoded(text: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len());
-    for byte in text {
-        match byte {
-            b' '..=b'~' if *byte != b'%' => out.push(*byte as char),
-            other => {
-                let _ = write!(out, "%{other:02X}");
-            }
-        }
-    }
-    out
+/// `grpc-message`: everything but printable ASCII, and the percent sign, is percent-encoded.
+fn grpc_message(text: &[u8]) -> String {
+    const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+    percent_encode(text, ENCODED).to_string()
 }
 
 /// The gRPC status for a local reply, after the gRPC specification's table.
@@ -178,24 +170,20 @@ pub(super) fn location(
 ) -> HeaderValue {
     let authority = authority.to_str().unwrap_or_default();
     let scheme = redirect.scheme.as_deref().unwrap_or("http");
-    let mut host = match &redirect.host {
-        Some(host) => host.clone(),
-        None if redirect.port.is_some() => crate::config::route::without_port(authority).to_owned(),
-        None => authority.to_owned(),
+    let host = redirect.host.as_deref();
+    let host = match redirect.port {
+        Some(port) => format!("{}:{port}", host.unwrap_or(without_port(authority))),
+        None => host.unwrap_or(authority).to_owned(),
     };
-    if let Some(port) = redirect.port {
-        host = format!("{host}:{port}");
-    }
     let mut target = match &redirect.path {
         PathRewrite::Keep => uri.path().to_owned(),
         other => path::rewrite(other, matched, uri.path()).unwrap_or_default(),
     };
-    if let Some(query) = uri
-        .query()
-        .filter(|_| !redirect.strip_query && !target.contains('?'))
+    if !redirect.strip_query
+        && !target.contains('?')
+        && let Some(query) = uri.query()
     {
-        target.push('?');
-        target.push_str(query);
+        target = format!("{target}?{query}");
     }
     HeaderValue::from_str(&format!("{scheme}://{host}{target}"))
         .unwrap_or(HeaderValue::from_static("/"))

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use crate::config::action::PathRewrite;
 use crate::config::matcher::PathMatch;
 
-/// Removes dot segments, decodes percent-encoded unreserved characters, encodes what has no place in a path and turns
-/// backslashes into slashes, as Envoy's `normalize_path` does. Other percent-encodings stay as they are. `None` when
-/// the path is not absolute, or holds an encoded NUL.
+/// Removes dot segments, decodes percent-encoded unreserved characters, encodes characters that a path must not
+/// contain and turns backslashes into slashes, as Envoy's `normalize_path` does. Other percent-encodings stay as they
+/// are. `None` when the path is not absolute, or holds an encoded NUL.
 pub(crate) fn normalize(path: &str) -> Option<Cow<'_, str>> {
     if !path.starts_with('/') {
         return None;

@@ -9,15 +9,15 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::InFlight;
+use super::access_log_entry::AccessLogEntry;
+use super::deadline_timer::DeadlineTimer;
 use super::deadlines::{Deadlines, Expired};
 use super::http2::Stream;
-use super::incoming::{BodyError, IncomingBody};
-use super::log_entry::AccessLogEntry;
-use super::outgoing::BodyProgress;
-use super::timer::DeadlineTimer;
+use super::incoming_body::{BodyError, IncomingBody, PollFrame};
+use super::outgoing_body::BodyProgress;
 use super::upgrade::Tunnel;
 use crate::config::matcher::is_grpc;
-use crate::upstream::pool::PooledConnection;
+use crate::upstream::connection_pool::PooledConnection;
 
 /// The body of a response: a local reply's, or the upstream's.
 pub(crate) struct ResponseBody {
@@ -30,7 +30,7 @@ pub(crate) struct ResponseBody {
     clippy::large_enum_variant,
     reason = "the large variant is the usual one"
 )]
-enum ResponseContent {
+pub(crate) enum ResponseContent {
     Local {
         body: Bytes,
         log_entry: Option<Box<AccessLogEntry>>,
@@ -44,42 +44,20 @@ enum ResponseContent {
 pub(crate) struct BodyForwarder {
     incoming: IncomingBody,
     pooled: PooledConnection,
-    request: BodyProgress,
-    deadlines: Deadlines,
+    context: ResponseContext,
     finished: bool,
     /// When the last frame came; set once the next one is waited for.
     last: Option<Instant>,
     timer: Option<DeadlineTimer>,
-    log_entry: Option<Box<AccessLogEntry>>,
     grpc: bool,
-    /// Set for clients that speak HTTP/2.
-    stream: Option<Rc<Stream>>,
     /// Returned by the next poll.
     error: Option<BodyError>,
 }
 
 impl ResponseBody {
-    pub(crate) fn local(
-        body: Bytes,
-        log_entry: Option<Box<AccessLogEntry>>,
-        in_flight: Option<InFlight>,
-    ) -> Self {
+    pub(crate) fn new(content: ResponseContent, in_flight: Option<InFlight>) -> Self {
         Self {
-            content: ResponseContent::Local { body, log_entry },
-            _in_flight: in_flight,
-        }
-    }
-
-    pub(crate) fn forwarded(forwarder: BodyForwarder, in_flight: Option<InFlight>) -> Self {
-        Self {
-            content: ResponseContent::Forwarded(forwarder),
-            _in_flight: in_flight,
-        }
-    }
-
-    pub(crate) fn tunnel(tunnel: Box<Tunnel>, in_flight: Option<InFlight>) -> Self {
-        Self {
-            content: ResponseContent::Tunnel(Some(tunnel)),
+            content,
             _in_flight: in_flight,
         }
     }
@@ -96,8 +74,8 @@ impl ResponseBody {
         matches!(self.content, ResponseContent::Forwarded(_))
     }
 
-    /// For a client that is slow to take the response: lets the upstream have the rest of the request meanwhile.
-    /// Ready when the response has taken too long.
+    /// For a client that is slow to read the response: writes the rest of the request to the upstream meanwhile. Ready
+    /// when the response has passed a deadline.
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let ResponseContent::Forwarded(forwarder) = &mut self.content else {
             return Poll::Pending;
@@ -107,7 +85,7 @@ impl ResponseBody {
     }
 }
 
-/// What [`BodyForwarder::new`] needs beside the body.
+/// The request's state that its response body keeps.
 pub(crate) struct ResponseContext {
     /// A connection is only used again once all of the request was sent.
     pub(crate) request: BodyProgress,
@@ -128,32 +106,31 @@ impl BodyForwarder {
         let forwarder = Self {
             incoming,
             pooled,
-            request: context.request,
-            deadlines: context.deadlines,
+            context,
             finished: false,
             last: None,
             timer: None,
-            log_entry: context.log_entry,
             grpc,
-            stream: context.stream,
             error: None,
         };
         forwarder.hand_over();
         forwarder
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> PollFrame {
         if let Some(error) = self.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &self.context.stream {
             stream.taken();
         }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.last = None;
-                if let Some(log_entry) = &mut self.log_entry {
-                    log_entry.sent(&frame);
+                if let (Some(log_entry), Some(data)) =
+                    (&mut self.context.log_entry, frame.data_ref())
+                {
+                    log_entry.bytes_sent += data.len() as u64;
                 }
                 if let Some(trailers) = frame.trailers_ref() {
                     self.trailers(trailers);
@@ -172,23 +149,17 @@ impl BodyForwarder {
             Poll::Ready(Some(Err(error))) => {
                 self.pooled.stats().upstream_rq_rx_reset.inc();
                 self.finished = true;
-                if let Some(log_entry) = &mut self.log_entry {
-                    log_entry.flag("UR");
-                }
+                self.flag("UR");
                 self.abort(error, cx)
             }
             Poll::Pending => self.poll_timers(cx),
         }
     }
 
-    /// Ends the body with an error. A reset HTTP/2 stream loses what waits to be written for it, so the client's
-    /// connection has a turn first: a client that never saw the head would send its request again.
-    fn abort(
-        &mut self,
-        error: BodyError,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.stream.is_none() {
+    /// Ends the body with an error. A reset HTTP/2 stream discards what waits to be written for it, so the client's
+    /// connection is polled first: a client that never received the head would send its request again.
+    fn abort(&mut self, error: BodyError, cx: &Context<'_>) -> PollFrame {
+        if self.context.stream.is_none() {
             return Poll::Ready(Some(Err(error)));
         }
         self.error = Some(error);
@@ -198,16 +169,20 @@ impl BodyForwarder {
 
     /// Starts the deadline for the client to take what it was given.
     fn hand_over(&self) {
-        if let Some(stream) = &self.stream {
-            stream.hand_over(self.deadlines.next(&self.request, Instant::now()));
+        let context = &self.context;
+        if let Some(stream) = &context.stream {
+            stream.hand_over(context.deadlines.next(&context.request, Instant::now()));
+        }
+    }
+
+    fn flag(&mut self, flags: &'static str) {
+        if let Some(log_entry) = &mut self.context.log_entry {
+            log_entry.flags = flags;
         }
     }
 
     /// Timers start at the first wait: most bodies arrive with their head.
-    fn poll_timers(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> PollFrame {
         ready!(self.poll_deadline(cx));
         self.abort("the upstream response took too long".into(), cx)
     }
@@ -217,24 +192,25 @@ impl BodyForwarder {
         if self.finished {
             return Poll::Pending;
         }
-        self.request.watch(cx);
+        let ResponseContext {
+            request, deadlines, ..
+        } = &self.context;
+        request.watch(cx);
         let last = *self.last.get_or_insert_with(Instant::now);
-        let Some(at) = self.deadlines.next(&self.request, last) else {
+        let Some(at) = deadlines.next(request, last) else {
             return Poll::Pending;
         };
         ready!(self.timer.get_or_insert_default().poll(at, cx));
         self.finished = true;
         self.pooled.stats().upstream_rq_timeout.inc();
-        if let Some(log_entry) = &mut self.log_entry {
-            let idle = self.deadlines.expired(&self.request, last) == Expired::Idle;
-            log_entry.flag(if idle { "SI" } else { "UT" });
-        }
+        let idle = deadlines.expired(request, last) == Expired::Idle;
+        self.flag(if idle { "SI" } else { "UT" });
         Poll::Ready(())
     }
 
     fn trailers(&mut self, trailers: &http::HeaderMap) {
-        if let Some(log_entry) = &mut self.log_entry {
-            log_entry.trailers(trailers);
+        if let Some(log_entry) = &mut self.context.log_entry {
+            log_entry.trailers = Some(trailers.clone());
         }
         if self.grpc
             && let Some(status) = super::local_reply::grpc_status(trailers)
@@ -248,7 +224,7 @@ impl BodyForwarder {
     fn finish(&mut self) {
         if !self.finished {
             self.finished = true;
-            if self.request.is_complete() {
+            if self.context.request.is_complete() {
                 self.pooled.recycle();
             }
         }
@@ -260,11 +236,9 @@ impl Drop for BodyForwarder {
         if self.incoming.is_end_stream() {
             self.finish();
         } else if !self.finished {
-            // The client has gone; dropping it closes the upstream connection.
+            // The client has left; the drop closes the upstream connection.
             self.pooled.stats().upstream_rq_tx_reset.inc();
-            if let Some(log_entry) = &mut self.log_entry {
-                log_entry.flag("DC");
-            }
+            self.flag("DC");
         }
     }
 }
@@ -273,18 +247,14 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame {
         match &mut self.get_mut().content {
             ResponseContent::Local { body, .. } if body.is_empty() => Poll::Ready(None),
             ResponseContent::Local { body, log_entry } => {
-                let frame = Frame::data(std::mem::take(body));
                 if let Some(log_entry) = log_entry {
-                    log_entry.sent(&frame);
+                    log_entry.bytes_sent += body.len() as u64;
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(body)))))
             }
             ResponseContent::Forwarded(forwarder) => forwarder.poll(cx),
             ResponseContent::Tunnel(_) => Poll::Ready(None),

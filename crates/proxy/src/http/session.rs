@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use super::timer::DeadlineTimer;
+use super::deadline_timer::DeadlineTimer;
 use crate::config::http_connection_manager::{HttpConnectionManager, Routes};
 use crate::config::listener::Chain;
 use crate::config::route::RouteTable;
 use crate::generation::LocalArc;
 use crate::metrics::HttpStats;
-use crate::tcp::ConnectionAddresses;
+use crate::tcp_proxy::ConnectionAddresses;
 use crate::worker::Worker;
 
 /// Shared by the requests of one connection. Never crosses threads.
@@ -98,10 +98,8 @@ impl Session {
             return true;
         }
         let mut waker = self.waker.borrow_mut();
-        match waker.as_mut() {
-            Some(known) => known.clone_from(cx.waker()),
-            None => *waker = Some(cx.waker().clone()),
-        }
+        let known = waker.get_or_insert_with(|| cx.waker().clone());
+        known.clone_from(cx.waker());
         false
     }
 

@@ -6,8 +6,8 @@ use super::Session;
 use super::response_body::ResponseContext;
 use crate::http1::BufferedStream;
 use crate::metrics::GaugeGuard;
-use crate::tcp;
-use crate::upstream::pool::{ConnectionGuard, PooledConnection};
+use crate::tcp_proxy;
+use crate::upstream::connection_pool::{ConnectionGuard, PooledConnection};
 
 /// Two connections to be joined once the client has read that protocols are switched.
 pub(crate) struct Tunnel {
@@ -34,8 +34,8 @@ impl Tunnel {
         }))
     }
 
-    /// Joins the two until either end closes, both fall silent or the proxy goes away. The client's connection stays
-    /// counted meanwhile.
+    /// Copies both ways until an end closes, both are idle or the proxy closes. The client's connection stays counted
+    /// meanwhile.
     pub(crate) async fn run(self: Box<Self>, client: BufferedStream) {
         let Self {
             session,
@@ -48,7 +48,7 @@ impl Tunnel {
         let (mut client, mut server) = (client.into_stream(), server.into_stream());
         let stop = session.worker.closed();
         let idle = context.deadlines.idle;
-        let (ended, _) = tcp::join(&mut client, &mut server, idle, stop).await;
+        let (ended, _) = tcp_proxy::join(&mut client, &mut server, idle, stop).await;
         tracing::debug!(?ended, "upgraded connection closed");
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::detect::rewind;
+use crate::protocol_detection::rewind;
 
 /// Room for one read: what it begins with, and what it grows to while reads keep filling it.
 const MIN_READ: usize = 4 * 1024;

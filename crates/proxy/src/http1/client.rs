@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Method, Response};
 use hyper::body::{Body, Frame};
 use tokio::net::TcpStream;
@@ -18,9 +18,9 @@ use super::encode::{self, BodyLength, Encoder, OutgoingHead};
 use super::framing::Framing;
 use super::head::{self, Limits, ResponseHead};
 use super::write_coalescer::{PendingWrite, WriteCoalescer};
-use crate::http::incoming::IncomingBody;
-use crate::http::outgoing::OutgoingBody;
-use crate::upstream::pool::ConnectionGuard;
+use crate::http::incoming_body::{IncomingBody, PollFrame};
+use crate::http::outgoing_body::OutgoingBody;
+use crate::upstream::connection_pool::ConnectionGuard;
 
 /// A connection to an upstream: one request at a time.
 pub(crate) struct UpstreamConnection {
@@ -58,7 +58,7 @@ pub(crate) enum SendError {
     Unsent(OutgoingBody),
     /// The connection ended, or the request's body did not come to its end.
     Reset,
-    /// What came is no HTTP response.
+    /// The received bytes are not an HTTP response.
     ParseError,
 }
 
@@ -133,10 +133,7 @@ impl UpstreamConnection {
     }
 
     /// The next frame of the response's body.
-    pub(crate) fn poll_body(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
+    pub(crate) fn poll_body(&self, cx: &mut Context<'_>) -> PollFrame<BodyDecodeError> {
         self.state.borrow_mut().poll_body(cx)
     }
 
@@ -185,7 +182,7 @@ impl State {
         self.connection.write_deferred || self.connection.stream.output.is_empty()
     }
 
-    /// Encodes the whole request if its body was received and is small. Returns whether it did.
+    /// Encodes all of the request if its body was received and is small; returns whether that is the case.
     fn prepare(&mut self, cx: &mut Context<'_>) -> bool {
         let complete = matches!(self.fill(cx), Ok(FillStatus::Complete));
         self.connection.write_deferred = complete;
@@ -288,10 +285,7 @@ impl State {
         }
     }
 
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> PollFrame<BodyDecodeError> {
         self.write_request(cx);
         let frame = ready!(self.connection.poll_body(cx));
         self.keep_alive &= !matches!(frame, Some(Err(_)));

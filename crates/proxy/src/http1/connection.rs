@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hyper::body::Frame;
 use tokio::net::TcpStream;
 
@@ -10,6 +10,7 @@ use super::buffered_stream::BufferedStream;
 use super::decode::{BodyDecodeError, BodyPart, Decoder};
 use super::framing::Framing;
 use super::head::HeadFinder;
+use crate::http::incoming_body::PollFrame;
 
 pub(super) struct Connection {
     pub(super) stream: BufferedStream,
@@ -35,10 +36,8 @@ impl Connection {
     }
 
     pub(super) fn register_waker(&mut self, cx: &Context<'_>) {
-        match &mut self.waker {
-            Some(known) => known.clone_from(cx.waker()),
-            None => self.waker = Some(cx.waker().clone()),
-        }
+        let known = self.waker.get_or_insert_with(|| cx.waker().clone());
+        known.clone_from(cx.waker());
     }
 
     /// Wakes the waiting task, unless it is the running one.
@@ -61,10 +60,7 @@ impl Connection {
     }
 
     /// The next frame of the body that arrives.
-    pub(super) fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> PollFrame<BodyDecodeError> {
         loop {
             let frame = match self.decoder.decode(&mut self.stream.input) {
                 Ok(Some(BodyPart::Data(data))) => Some(Ok(Frame::data(data))),

@@ -11,7 +11,7 @@ const MAX_EXTENSIONS: usize = 16 * 1024;
 pub(crate) const MAX_TRAILER_BYTES: usize = 60 * 1024;
 pub(crate) const MAX_TRAILER_FIELDS: usize = 100;
 
-/// What a body consists of.
+/// A piece of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BodyPart {
     Data(Bytes),
@@ -131,7 +131,7 @@ impl Decoder {
         }
     }
 
-    /// The peer sends no more. An error if the body should have gone on.
+    /// The peer sends no more: an error if the body is incomplete.
     pub(super) fn close(&mut self) -> Result<(), BodyDecodeError> {
         match self.0 {
             State::UntilClose | State::End => {

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use super::buffered_stream::WriteBuffer;
-use super::date;
+use super::date_header;
 use super::framing::{ContentLength, content_length, has_token, may_have_body};
 
-/// How a body is being written.
+/// Writes a body, framed as its head announced.
 #[derive(Debug)]
 pub(super) struct Encoder {
     kind: Kind,
@@ -253,7 +253,7 @@ fn has_body_by_definition(method: &Method) -> bool {
     )
 }
 
-/// What writing a response needs to know of its request.
+/// The parts of a request that decide how its response is written.
 #[derive(Debug, Clone)]
 pub(super) struct RequestMeta {
     pub(super) method: Method,
@@ -277,7 +277,7 @@ pub(super) fn response(
     let switching = status == StatusCode::SWITCHING_PROTOCOLS;
     let bodied = may_have_body(&request.method, status);
     let mut stays = request.keep_alive;
-    // The body ends where the upstream's header says, if it says so.
+    // The upstream's `content-length` decides where the body ends, if there is one.
     let mut sized = None;
     let (mut dated, mut alive, mut close) = (false, false, false);
     for (name, value) in headers {
@@ -338,13 +338,13 @@ pub(super) fn response(
         if !stays && !close && !old {
             out.extend_from_slice(b"connection: close\r\n");
         } else if stays && old && !alive {
-            // What the client asked for and an HTTP/1.0 server has to grant.
+            // An HTTP/1.0 client that asked for it has to be told.
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
     }
     if !dated {
         out.extend_from_slice(b"date: ");
-        date::append(out);
+        date_header::append(out);
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
@@ -359,7 +359,7 @@ fn append_status(status: StatusCode, old: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    // Envoy's word for a status without a name.
+    // As Envoy names a status that has no name.
     let reason = status.canonical_reason().unwrap_or("Unknown");
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");

@@ -31,8 +31,8 @@ pub(crate) fn has_token(value: &HeaderValue, token: &str) -> bool {
     })
 }
 
-/// Whether a `transfer-encoding` line says `chunked` and nothing else: no other coding is undone here, and who passed
-/// on the bytes without saying so would change the message.
+/// Whether a `transfer-encoding` line is `chunked` and nothing else: no other coding is decoded here, and to forward
+/// the bytes without the field would change the message.
 pub(super) fn is_chunked(value: &HeaderValue) -> bool {
     value
         .as_bytes()

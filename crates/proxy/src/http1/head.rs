@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use super::framing::{ContentLength, Framing, content_length, digits, has_token, is_chunked};
-use super::{header_pool, target};
+use super::{header_pool, request_target};
 
 /// Room for header fields on the stack; larger limits take it from the heap.
 const STACK_FIELDS: usize = 100;
@@ -77,7 +77,7 @@ pub(super) struct HeadFinder {
 }
 
 impl HeadFinder {
-    /// The head's length including the empty line, and whether this was the first look at an incomplete head.
+    /// The head's length including the empty line; `Err` with whether this was the first look at an incomplete head.
     fn find(&mut self, bytes: &[u8]) -> Result<usize, bool> {
         let first = self.seen == 0;
         // The end may begin in what was seen already.
@@ -105,7 +105,7 @@ impl HeadFinder {
         check: impl Fn(&[u8]) -> Result<(), ParseError>,
     ) -> Result<Option<Bytes>, ParseError> {
         if self.seen == 0 {
-            // Empty lines before a message are forgiven (RFC 9112 section 2.2), a carriage return by itself is not.
+            // Empty lines before a message are skipped (RFC 9112 section 2.2); a carriage return by itself is an error.
             let blank = empty_lines(buffer);
             if blank > 0 {
                 let _ = buffer.split_to(blank);
@@ -250,10 +250,10 @@ fn parse_request<'b>(
         return Err(ParseError::TargetTooLong);
     }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Syntax)?;
-    if !target::is_method(&method) {
+    if !request_target::is_method(&method) {
         return Err(ParseError::Syntax);
     }
-    let uri = target::parse(&method, head.slice_ref(target.as_bytes()))?;
+    let uri = request_target::parse(&method, head.slice_ref(target.as_bytes()))?;
     let version = version(parsed.version);
     let mut alive = KeepAlive::of(version);
     let mut headers = header_pool::take(parsed.headers.len() + ADDED_FIELDS);
@@ -390,7 +390,7 @@ fn parse_response<'b>(
     } else {
         match content_length(&headers) {
             ContentLength::Agreed(length) => {
-                // One line says it as well as several, or as one with several numbers.
+                // One line with one number replaces several lines, or several numbers in one.
                 if headers
                     .get(header::CONTENT_LENGTH)
                     .is_some_and(|value| digits(value.as_bytes()).is_none())

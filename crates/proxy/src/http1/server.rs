@@ -9,9 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Request, StatusCode};
-use hyper::body::Frame;
 use tokio::net::TcpStream;
 
 use super::connection::Connection;
@@ -20,7 +19,7 @@ use super::encode::RequestMeta;
 use super::framing::Framing;
 use super::head::{self, Limits, ParseError, RequestHead};
 use crate::config::http_connection_manager::HttpConnectionManager;
-use crate::http::incoming::IncomingBody;
+use crate::http::incoming_body::{IncomingBody, PollFrame};
 use crate::http::{Session, handle};
 use respond::NextState;
 
@@ -35,7 +34,7 @@ struct State {
     error: Option<BodyDecodeError>,
 }
 
-/// What was read where a request was expected.
+/// The outcome of waiting for a request.
 #[allow(
     clippy::large_enum_variant,
     reason = "the large variant is the usual one"
@@ -51,11 +50,11 @@ enum NextRequest {
     TimedOut(&'static str),
 }
 
-/// Once the connection is asked to close, a head that has begun has this long to come in whole.
+/// How long the rest of a head may take once the connection is asked to close.
 const CLOSING_HEAD: Duration = Duration::from_secs(5);
 
-/// How long a head may take, and the text of the answer to one that takes longer. As Envoy has it, the timeout of
-/// idle streams starts with the first byte of a request.
+/// How long a head may take, and the text of the response to one that takes longer. As in Envoy, the timeout of idle
+/// streams starts with the first byte of a request.
 fn head_deadline(
     manager: &HttpConnectionManager,
     closing: bool,
@@ -82,7 +81,7 @@ fn head_deadline(
     }
 }
 
-/// The status and body with which what is no request is answered; `None`: the client would not understand.
+/// The status and body of the response to a malformed request; `None` when the client would not understand one.
 fn rejection(how: ParseError) -> Option<(StatusCode, &'static str)> {
     let status = match how {
         ParseError::Syntax => StatusCode::BAD_REQUEST,
@@ -255,10 +254,7 @@ impl DownstreamConnection {
     }
 
     /// The next frame of the request's body.
-    pub(crate) fn poll_body(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
+    pub(crate) fn poll_body(&self, cx: &mut Context<'_>) -> PollFrame<BodyDecodeError> {
         let state = &mut *self.0.borrow_mut();
         let polled = state.poll_body(cx);
         // The serving task watches the connection once the body no longer does.
@@ -307,10 +303,7 @@ impl DownstreamConnection {
 }
 
 impl State {
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyDecodeError>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> PollFrame<BodyDecodeError> {
         let stream = &mut self.connection.stream;
         if std::mem::take(&mut self.expects) && stream.input.is_empty() {
             let out = stream.output.tail();

@@ -1,9 +1,9 @@
 //! Writes of one scheduler round are made together.
 //!
-//! A worker that writes each message as soon as it is made wakes its peer each time, and is often pushed off its core
-//! by it, to be woken in turn for the next one. So what the tasks of one round have made waits until all of them have
-//! run; then it is written in one go, to peers that are awake. That took a seventh of the kernel's time per request.
-//! A worker with one request at hand writes it at once: its round is over.
+//! A worker that writes each message as soon as it is complete wakes its peer each time, and is often preempted by it,
+//! to be woken again for the next message. So the messages of one round wait until all ready tasks have run, and are
+//! then written together. That saved a seventh of the kernel's time per request. With one request in the round it is
+//! written at once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -64,12 +64,11 @@ impl WriteCoalescer {
     pub(crate) async fn run(&self) {
         let _end = RunGuard(&self.ended);
         std::future::poll_fn(|cx| {
-            let mut waker = self.waker.borrow_mut();
-            match waker.as_mut() {
-                Some(known) => known.clone_from(cx.waker()),
-                None => *waker = Some(cx.waker().clone()),
+            {
+                let mut waker = self.waker.borrow_mut();
+                let known = waker.get_or_insert_with(|| cx.waker().clone());
+                known.clone_from(cx.waker());
             }
-            drop(waker);
             self.flush();
             Poll::Pending
         })

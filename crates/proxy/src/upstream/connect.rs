@@ -15,10 +15,12 @@ const PROBE: Duration = Duration::from_secs(10);
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a connection failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
+    #[error("not connected within the connect timeout")]
     Timeout,
-    Failed(io::Error),
+    #[error("cannot connect")]
+    Failed(#[source] io::Error),
 }
 
 /// Connects within the cluster's connect timeout. The socket mark, when there is one, exempts the connection from the
@@ -47,7 +49,7 @@ async fn dial(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> io::
     }
     if cluster.protocol != Protocol::Http1 {
         // Many requests share an HTTP/2 connection and none of them closes it, so the kernel has to notice that its
-        // peer is gone. Servers of gRPC take frequent PINGs for an attack; this they do not see.
+        // peer is gone. Servers of gRPC close connections with frequent PINGs; they do not see these probes.
         let socket = SockRef::from(&socket);
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE).with_interval(PROBE))?;
         socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;

@@ -1,5 +1,5 @@
-//! HTTP/2 connections to a host: each carries as many requests at once as both ends permit, and another is opened when
-//! they are full.
+//! HTTP/2 connections to a host. Each carries as many requests at once as both ends permit; another is opened when all
+//! are full.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -16,17 +16,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Notify};
 
 use super::connect::ConnectError;
-use super::pool::{AcquireError, ConnectionGuard, PendingRequest};
+use super::connection_pool::{AcquireError, ConnectionGuard, PendingRequest};
 use super::{Cluster, Upstream};
 use crate::config::cluster;
-use crate::http::incoming::{HTTP2_FIELDS, IncomingBody, http2_header_list};
-use crate::http::outgoing::OutgoingBody;
-
-/// Flow-control windows: what a host may send ahead of the client, per request and per connection.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 1 << 24;
-/// Bytes of one request's body that wait for the host's window.
-const SEND_BUFFER: usize = 256 * 1024;
+use crate::http::incoming_body::{
+    CONNECTION_WINDOW, HTTP2_FIELDS, IncomingBody, SEND_BUFFER, STREAM_WINDOW, http2_header_list,
+};
+use crate::http::outgoing_body::OutgoingBody;
 
 /// The connections of one worker to one host.
 #[derive(Default)]
@@ -40,7 +36,7 @@ pub(super) struct Connections {
 
 struct Connection {
     sender: http2::SendRequest<OutgoingBody>,
-    /// Requests that the host takes at once; 0 until its first SETTINGS have come.
+    /// `SETTINGS_MAX_CONCURRENT_STREAMS` of the host; 0 before its first SETTINGS frame.
     permitted: Cell<usize>,
     active: Cell<u32>,
     /// Requests begun so far.
@@ -156,7 +152,7 @@ impl Connections {
         self.freed.notify_one();
     }
 
-    /// The host is gone: connections close when their requests are over.
+    /// For a host that was removed: connections close when their requests are over.
     pub(super) fn retire(&self) {
         self.open.borrow_mut().clear();
     }
@@ -268,8 +264,8 @@ async fn handshake(
     }
 }
 
-/// Runs hyper's tasks on this thread. After each poll of the task that reads the connection it wakes the task that reads
-/// the host's settings.
+/// Runs hyper's tasks on this thread. After each poll of the task that reads the connection, the task that looks at the
+/// host's SETTINGS is woken.
 #[derive(Clone, Default)]
 struct ConnectionExecutor(Rc<ExecutorState>);
 

@@ -15,12 +15,12 @@ use tombolo_telemetry::Outage;
 
 use super::Worker;
 use crate::config::listener::{ConnectionInfo, Filter, Listener};
-use crate::descriptors::Descriptor;
-use crate::detect::{Detection, detect};
+use crate::file_descriptors::Descriptor;
 use crate::generation::BoundListener;
 use crate::metrics::{GaugeGuard, ListenerStats};
 use crate::original_dst::original_dst;
-use crate::tcp::{self, ConnectionAddresses};
+use crate::protocol_detection::{Detection, detect};
+use crate::tcp_proxy::{self, ConnectionAddresses};
 
 /// Pauses between accepts that fail: the first, and the longest.
 const RETRY: Duration = Duration::from_millis(10);
@@ -81,7 +81,7 @@ async fn accept(worker: Rc<Worker>, listening: Rc<ActiveListener>, socket: TcpLi
     let (mut failing, mut overflowing) = (Outage::default(), Outage::default());
     let mut pause = RETRY;
     loop {
-        // Both branches are cancel safe.
+        // Both branches are cancel safe. Connections that the kernel has completed come before the stop.
         let accepted = tokio::select! {
             biased;
             accepted = socket.accept() => accepted,
@@ -190,10 +190,11 @@ impl Connection {
         };
         match &chain.filter {
             Filter::Http(manager) => {
-                super::serve::http(&worker, chain, manager, stream, first, addresses).await;
+                super::serve_http::serve_http(&worker, chain, manager, stream, first, addresses)
+                    .await;
             }
             Filter::Tcp(config) => {
-                tcp::proxy(worker, config.clone(), stream, first, addresses).await;
+                tcp_proxy::proxy(worker, config.clone(), stream, first, addresses).await;
             }
             Filter::Close => {}
         }

@@ -1,4 +1,4 @@
-//! A control plane that gives every proxy the same snapshot.
+//! A control plane with one snapshot for all proxies.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

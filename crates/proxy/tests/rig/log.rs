@@ -1,4 +1,4 @@
-//! What the proxies of this process log.
+//! The log of the proxies of this process.
 
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -19,7 +19,7 @@ impl Write for Capture {
     }
 }
 
-/// Keeps what is logged from now on, from `warn` up.
+/// Captures log lines from now on, from `warn` up.
 pub fn capture() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
@@ -31,7 +31,7 @@ pub fn capture() {
     });
 }
 
-/// The lines with all of these texts in them.
+/// The captured lines that contain all of these texts.
 pub fn lines(texts: &[&str]) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let all = String::from_utf8_lossy(&lines);

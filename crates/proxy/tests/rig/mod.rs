@@ -133,7 +133,7 @@ pub fn proxy_to(cluster: Cluster) -> Running {
     forwarding(resources::everything_to(&cluster.name), &[cluster])
 }
 
-/// An address where nobody listens.
+/// An address on which nothing listens.
 pub fn closed_port() -> SocketAddr {
     let up = upstream::Upstream::start("gone");
     up.stop();

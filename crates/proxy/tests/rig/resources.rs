@@ -1,4 +1,4 @@
-//! Envoy resources in few words.
+//! Short constructors of Envoy resources.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -380,7 +380,7 @@ pub fn everything_to(name: &str) -> route::RouteConfiguration {
     routes(vec![forward(prefix("/"), to_cluster(name))])
 }
 
-/// What our planner says of HTTP (`plan/envoy/listener.rs`), beside the routes.
+/// The HTTP options of our planner (`plan/envoy/listener.rs`).
 pub fn planned(manager: hcm::HttpConnectionManager) -> hcm::HttpConnectionManager {
     hcm::HttpConnectionManager {
         http_protocol_options: Some(core::Http1ProtocolOptions {

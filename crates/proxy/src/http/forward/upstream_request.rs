@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Body;
 
 use super::super::RequestContext;
-use super::super::incoming::{HTTP2_FIELDS, IncomingBody};
+use super::super::deadline_timer::after;
+use super::super::incoming_body::{HTTP2_FIELDS, IncomingBody};
 use super::super::local_reply::{grpc_status, http_from_grpc};
-use super::super::outgoing::{BodyProgress, OutgoingBody, ReplayBuffer};
-use super::super::timer::after;
+use super::super::outgoing_body::{BodyProgress, OutgoingBody, ReplayBuffer};
 use super::{ATTEMPT_COUNT, target};
 use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::action::HostRewrite;
@@ -23,7 +23,7 @@ use crate::config::retry::{Failure, RetryPolicy};
 use crate::generation::LocalArc;
 use crate::http1::{OutgoingHead, SendError};
 use crate::upstream::connect::ConnectError;
-use crate::upstream::pool::{AcquireError, Permit, PooledConnection};
+use crate::upstream::connection_pool::{AcquireError, Permit, PooledConnection};
 use crate::upstream::{Cluster, Upstream};
 
 /// Attempts that cost the policy nothing because the request had not left the proxy.
@@ -47,7 +47,7 @@ pub(super) struct UpstreamRequest<'a> {
     pub(super) source: RefCell<RequestBody>,
     pub(super) progress: BodyProgress,
     pub(super) count_attempts: bool,
-    /// The host of the attempt under way, for blame when the whole request times out.
+    /// The host of the attempt under way, for outlier detection when the request times out.
     pub(super) current: RefCell<Option<Rc<Upstream>>>,
 }
 
@@ -130,7 +130,7 @@ impl UpstreamRequest<'_> {
                     if free < MAX_UNSENT_ATTEMPTS && self.is_unseen(error, &tried, &upstream) {
                         free += 1;
                         attempts -= 1;
-                        // A connection that died while idle says nothing about its host.
+                        // That an idle connection was closed says nothing about its host.
                         if matches!(error, AttemptError::Connect(_)) {
                             tried.push(upstream.host.clone());
                         }
@@ -184,7 +184,7 @@ impl UpstreamRequest<'_> {
         let per_try = self.policy.and_then(|policy| policy.per_try_timeout);
         let begun = Instant::now();
         let expiry = |_: &Context<'_>| {
-            // Like the whole request's, an attempt's clock does not run while the client is still sending.
+            // As for the whole request, the timeout does not run while the client is still sending.
             let read = self.progress.last_read(self.request.started);
             after(read.max(begun), per_try).filter(|_| !self.progress.is_client_slow())
         };
@@ -374,8 +374,8 @@ impl UpstreamRequest<'_> {
         })
     }
 
-    /// Attempts that no policy need permit, because no server can have seen them: the connection was closed before
-    /// anything was sent on it; or no connection came about and another host is there.
+    /// Attempts that need no retry policy, because no server can have seen them: the connection was closed before
+    /// anything was sent on it, or connecting failed and there is another host.
     fn is_unseen(&self, error: &AttemptError, tried: &[Arc<Host>], upstream: &Upstream) -> bool {
         if !self.can_replay() {
             return false;

@@ -12,12 +12,12 @@ use super::super::encode::{self, BodyLength, BodyTooShort, Encoder, RequestMeta}
 use super::super::header_pool;
 use super::super::write_coalescer::PendingWrite;
 use super::DownstreamConnection;
+use crate::http::deadline_timer::after;
 use crate::http::response_body::ResponseBody;
-use crate::http::timer::after;
 use crate::http::upgrade::Tunnel;
 use crate::http::{Session, error_response};
 
-/// How long, and how much, is read after the last response, so that the client reads the response before the
+/// How long, and how many bytes, are read after the last response, so that the client reads the response before the
 /// connection is reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
@@ -53,8 +53,8 @@ impl DownstreamConnection {
     ) -> NextState {
         let (head, mut reply) = response.into_parts();
         let body_length = BodyLength::of(&reply);
-        // The rest of a request that is answered early is discarded if it was received and has no other reader; else the
-        // response says `connection: close`.
+        // The rest of a request that is answered early is discarded if it was received and has no other reader;
+        // otherwise the response says `connection: close`.
         let clean = self.is_body_read()
             || (!reply.is_forwarded()
                 && std::future::poll_fn(|cx| Poll::Ready(self.0.borrow_mut().skip_body(cx))).await);
@@ -95,9 +95,9 @@ impl DownstreamConnection {
         }
     }
 
-    /// Writes the body. Its end may be left to the write coalescer unless it is the connection's last word. What came of a
-    /// body that breaks off is written, so that the client never takes its request for unanswered. An error ends the
-    /// connection at once.
+    /// Writes the body. The end may be left to the write coalescer unless it is the last message of the connection. The
+    /// received part of a body that breaks off is written, so that the client does not send its request again. An error
+    /// ends the connection at once.
     fn poll_reply(
         &self,
         session: &Session,
@@ -146,8 +146,8 @@ impl DownstreamConnection {
         }
     }
 
-    /// The client does not take more of the response now. That must not keep the upstream from the rest of the
-    /// request; nor may it last for ever.
+    /// The client reads no more of the response for now. The upstream still receives the rest of the request meanwhile,
+    /// and the wait is bounded by the idle timeout.
     fn poll_blocked(
         &self,
         session: &Session,
@@ -240,8 +240,8 @@ impl DownstreamConnection {
         std::future::poll_fn(|cx| self.0.borrow_mut().connection.stream.poll_shutdown(cx)).await
     }
 
-    /// Shuts the write side down and reads for a while: the kernel discards what the client has not read of the
-    /// response when a socket is closed with unread bytes.
+    /// Shuts the write side down and reads until [`LINGER`]: when a socket is closed with unread bytes, the kernel
+    /// discards the part of the response that the client has not read.
     async fn linger(&self) {
         let mut left = LINGER_BYTES;
         let received = std::future::poll_fn(|cx| {

@@ -17,10 +17,10 @@ const SO_MARK: u32 = 36;
 /// The bootstrap configuration as JSON, for `envoy --config-path`.
 ///
 /// The control plane speaks delta ADS over HTTP/2 in plaintext at `options.xds_address`; without one, Envoy starts
-/// with the admin endpoint alone. A socket mark becomes a `SO_MARK` option on every upstream socket, the control
+/// with the admin endpoint only. A socket mark becomes a `SO_MARK` option on every upstream socket, the control
 /// plane's included, so that redirect rules leave Envoy's own traffic alone.
 #[must_use]
-pub fn bootstrap(options: &Options) -> Value {
+pub fn generate(options: &Options) -> Value {
     let admin = options
         .admin
         .unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
@@ -133,7 +133,7 @@ fn control_plane(endpoint: &str) -> Option<Value> {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {
                 "http2_protocol_options": {
-                    // A control plane that vanished without a word is noticed within a minute.
+                    // A control plane that is gone without closing the connection is noticed within a minute.
                     "connection_keepalive": { "interval": "30s", "timeout": "20s" },
                 },
             },
@@ -195,7 +195,7 @@ mod tests {
             xds_address: Some("unix:///run/xds.sock".to_owned()),
             ..Options::default()
         };
-        let config = bootstrap(&options);
+        let config = generate(&options);
         let cluster = &config["static_resources"]["clusters"][0];
         let path = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
         assert_eq!(cluster.pointer(path), Some(&json!("/run/xds.sock")));
@@ -203,9 +203,9 @@ mod tests {
 
     #[test]
     fn mark_and_control_plane_appear_only_when_given() {
-        let bare = bootstrap(&Options::default());
+        let bare = generate(&Options::default());
         assert!(bare.get("cluster_manager").is_none() && bare.get("dynamic_resources").is_none());
-        let full = bootstrap(&Options {
+        let full = generate(&Options {
             socket_mark: Some(1337),
             xds_address: Some("127.0.0.1:18000".to_owned()),
             ..Options::default()

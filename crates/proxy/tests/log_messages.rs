@@ -1,4 +1,4 @@
-//! What a proxy says in its own log, where an operator looks first.
+//! Messages that operators search for in the log of a proxy.
 
 mod rig;
 
@@ -35,7 +35,7 @@ fn the_reason_of_a_refusal_is_logged_once() {
     assert!(refusals("secured")[0].contains("transport_socket"));
     assert!(refusals("unbindable")[0].contains("cannot listen on"));
 
-    // Another update does not bring them up again.
+    // Another update does not log them again.
     let other = static_cluster("other", &[up.address]);
     let next = bad(3).with(Resource::encode("other", &other));
     control.publish(next.build());
@@ -47,7 +47,7 @@ fn the_reason_of_a_refusal_is_logged_once() {
 }
 
 #[test]
-fn the_configuration_of_another_node_is_refused_and_that_is_said() {
+fn the_configuration_of_another_node_is_refused_and_logged() {
     log::capture();
     let up = Upstream::start("up");
     let directory = tempfile::tempdir().expect("a directory");

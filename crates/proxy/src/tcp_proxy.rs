@@ -11,12 +11,13 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio_util::io::InspectReader;
+use tombolo_telemetry::ErrorChain;
 
 use crate::cluster_runtime::Host;
 use crate::config::format::LogFields;
 use crate::config::tcp_proxy::TcpProxy;
 use crate::metrics::GaugeGuard;
-use crate::upstream::pool::ConnectionGuard;
+use crate::upstream::connection_pool::ConnectionGuard;
 use crate::worker::Worker;
 
 /// Why no more is copied.
@@ -26,7 +27,7 @@ pub(crate) enum CloseReason {
     Closed,
     Failed(io::Error),
     Idle,
-    /// The permitted duration is over, or the proxy goes away.
+    /// The maximum duration is over, or the proxy closes.
     Stopped,
 }
 
@@ -57,7 +58,7 @@ where
         let Some(idle) = idle else {
             return std::future::pending().await;
         };
-        // Looking four times per period bounds the error to a quarter without a timer per read.
+        // Four checks per period bound the error to a quarter, without a timer per read.
         let (mut seen, mut quiet) = ((0, 0), 0);
         while quiet < 4 {
             tokio::time::sleep(idle / 4).await;
@@ -177,7 +178,7 @@ async fn connect(
     let cluster = worker.local().clusters.get(name).cloned().ok_or("NC")?;
     let mut tried: Vec<Arc<Host>> = Vec::new();
     let members = cluster.runtime().members.list.len();
-    // A refused connection costs the client nothing while another host is there to ask.
+    // A refused connection is no failure while there is another host.
     let attempts = (config.connect_attempts as usize)
         .max(members.min(3))
         .max(1);
@@ -192,7 +193,8 @@ async fn connect(
                 return Ok((stream, guard, upstream.host.address));
             }
             Err(error) => {
-                tracing::debug!(?error, host = %upstream.host.address, "upstream connection failed");
+                let reason = ErrorChain(&error);
+                tracing::debug!(error = %reason, host = %upstream.host.address, "upstream connection failed");
                 cluster.runtime().observe(&upstream.host, 503);
                 tried.push(upstream.host.clone());
                 flag = "UF";

@@ -1,8 +1,8 @@
 //! Deadlines that cost almost nothing when they are not missed.
 //!
-//! Arming a runtime timer for each request costs more than routing it. Deadlines of successive requests on one
-//! connection mostly move forward, so one timer is left armed at an old deadline and, when it fires early, is set to
-//! the one that holds then.
+//! Arming a runtime timer for each request costs more than routing it. The deadlines of successive requests on one
+//! connection mostly move forward, so one timer stays armed at an old deadline and, when it fires early, is set to the
+//! current one.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -62,7 +62,7 @@ impl DeadlineTimer {
     }
 }
 
-/// The earlier of two optional moments.
+/// The earlier of two optional deadlines.
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -80,7 +80,7 @@ mod tests {
     use std::pin::pin;
 
     #[tokio::test]
-    async fn one_alarm_serves_growing_and_shrinking_deadlines() {
+    async fn one_timer_serves_growing_and_shrinking_deadlines() {
         let timer = DeadlineTimer::default();
         let never = std::future::pending::<()>;
         for millis in [5, 40, 10] {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::incoming::{BodyError, IncomingBody};
+use super::incoming_body::{BodyError, IncomingBody, PollFrame};
 use crate::http1::BodyDecodeError;
 
 /// How far a request's body was read from the client. A request without a body is complete from its start.
@@ -21,7 +21,7 @@ struct Reading {
     state: Cell<ReadState>,
     /// When the last piece was read; at first, when the request arrived.
     last: Cell<Instant>,
-    /// The client was asked for more and has not sent it. Else it is the upstream that does not take more.
+    /// The client has not sent the next piece. Otherwise it is the upstream that takes no more.
     waiting: Cell<bool>,
     /// Wakes the task whose deadline depends on this.
     waker: RefCell<Option<Waker>>,
@@ -46,12 +46,7 @@ impl BodyProgress {
     }
 
     /// Records the outcome of a poll of the body.
-    fn observe(
-        &self,
-        frame: &Poll<Option<Result<Frame<Bytes>, BodyError>>>,
-        ended: bool,
-        cx: &Context<'_>,
-    ) {
+    fn observe(&self, frame: &PollFrame, ended: bool, cx: &Context<'_>) {
         let Some(reading) = &self.0 else { return };
         if reading.state.get() != ReadState::Reading {
             return;
@@ -111,10 +106,9 @@ impl BodyProgress {
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         let Some(reading) = &self.0 else { return };
         if reading.state.get() == ReadState::Reading {
-            match &mut *reading.waker.borrow_mut() {
-                Some(known) => known.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
+            let mut waker = reading.waker.borrow_mut();
+            let known = waker.get_or_insert_with(|| cx.waker().clone());
+            known.clone_from(cx.waker());
         }
     }
 }
@@ -133,10 +127,7 @@ impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Stream { body, progress } => {
@@ -227,10 +218,7 @@ pub(crate) struct ReplayBody {
 }
 
 impl ReplayBody {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> PollFrame {
         let mut state = self.buffer.0.borrow_mut();
         let state = &mut *state;
         if state.current != self.number {

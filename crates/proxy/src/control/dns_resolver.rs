@@ -37,7 +37,7 @@ pub(super) struct Resolved {
     addresses: Option<Vec<IpAddr>>,
 }
 
-/// The names of a cluster's hosts, where DNS has to be asked for them.
+/// The names of a cluster's hosts, if they are resolved by DNS.
 pub(super) fn dns(cluster: &Cluster) -> Option<&Dns> {
     match &cluster.discovery {
         Discovery::StrictDns(dns) | Discovery::LogicalDns(dns) => Some(dns),

@@ -1,4 +1,4 @@
-//! What of a request is refused, brought into one shape or taken away, on what our planner configures: as Envoy does it.
+//! Requests that are refused, normalized or stripped of fields with the planner's configuration, compared with Envoy.
 
 mod rig;
 
@@ -156,7 +156,7 @@ fn two_hosts_are_refused() {
 }
 
 #[test]
-fn what_connection_may_name_agrees() {
+fn fields_that_connection_names_agree() {
     let up = Upstream::start("up");
     let Some(pair) = pair(&up, |manager| manager) else {
         return;
@@ -239,7 +239,7 @@ const CLAIMS: [&str; 34] = [
 ];
 
 #[test]
-fn claims_of_clients_are_removed_as_envoy_removes_them() {
+fn untrusted_headers_of_clients_are_removed_as_by_envoy() {
     let up = Upstream::start("up");
     let claims: String = CLAIMS.map(|name| format!("{name}: 1\r\n")).concat();
     for edge in [false, true] {
@@ -286,7 +286,7 @@ fn offers_to_upgrade_agree() {
 }
 
 #[test]
-fn unknown_offers_to_upgrade_are_passed_over() {
+fn unknown_offers_to_upgrade_are_ignored() {
     let up = Upstream::start("up");
     let proxy = ours(&up);
     let mut connection = Connection::open(proxy.address);

@@ -1,7 +1,7 @@
 //! Detection of a new connection's protocol and server name from its first bytes.
 //!
-//! The bytes are read into a buffer with which whoever serves the connection begins. Nothing is sent. All futures
-//! here are cancel safe: what was read stays in the buffer.
+//! The bytes are read into a buffer, from which the connection is then served. Nothing is sent. All futures here are
+//! cancel safe: what was read stays in the buffer.
 
 use std::io;
 
@@ -16,7 +16,7 @@ const FIRST_READ: usize = 4 * 1024;
 /// A ClientHello larger than this counts as one without a server name.
 const MAX_CLIENT_HELLO_BYTES: usize = 16 * 1024;
 
-/// What the first bytes show.
+/// What is known from the first bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Detection {
     pub(crate) tls: bool,
@@ -66,7 +66,7 @@ pub(crate) fn is_http2(first: &[u8]) -> Option<bool> {
     (compared == PREFACE.len()).then_some(true)
 }
 
-/// `None` asks for more bytes, which `last` says there will not be.
+/// `None` asks for more bytes; with `last` there will be none.
 fn recognise(bytes: &[u8], last: bool) -> Option<Detection> {
     let by_protocol = |protocol| Detection {
         protocol,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_told_by_its_first_line() {
+    fn http_is_recognised_by_its_first_line() {
         let protocol = |bytes| recognise(bytes, false).expect("known").protocol;
         assert_eq!(protocol(b"GET / HTTP/1.1\r\n"), Some("http/1.1"));
         assert_eq!(protocol(PREFACE), Some("h2c"));

@@ -1,4 +1,4 @@
-//! Which hosts serve: limits, ejection, health checks, names and dialled addresses.
+//! Choice of upstream hosts: limits, ejection, health checks, DNS names and original destinations.
 
 mod rig;
 
@@ -28,7 +28,7 @@ fn health_check(path: &str, timeout: u64, interval: u64) -> core::HealthCheck {
 }
 
 #[test]
-fn connection_ceiling_overflows_with_envoys_answer() {
+fn the_connection_limit_overflows_with_the_response_of_envoy() {
     let up = Upstream::start("up");
     let limited = cluster::Cluster {
         circuit_breakers: breakers(Thresholds {
@@ -160,7 +160,7 @@ fn names_are_looked_up() {
 }
 
 #[test]
-fn original_destination_cluster_dials_where_the_client_did() {
+fn original_dst_cluster_connects_to_the_dialled_address() {
     // Without a redirect the destination is the listener itself, so the port is overridden to a real upstream.
     let up = Upstream::start("up");
     let proxy = proxy_to(cluster::Cluster {

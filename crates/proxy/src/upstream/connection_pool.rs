@@ -14,10 +14,10 @@ use super::connect::{ConnectError, connect};
 use super::http2::{Connections, Stream};
 use super::{Cluster, Upstream};
 use crate::cluster_runtime::{Breakers, Ceiling, ClusterRuntime};
-use crate::descriptors::Descriptor;
+use crate::file_descriptors::Descriptor;
 use crate::generation::LocalArc;
-use crate::http::incoming::IncomingBody;
-use crate::http::outgoing::OutgoingBody;
+use crate::http::incoming_body::IncomingBody;
+use crate::http::outgoing_body::OutgoingBody;
 use crate::http1::{
     BufferedStream, Limits, OutgoingHead, SendError, UpstreamConnection, WriteCoalescer,
 };
@@ -204,7 +204,7 @@ impl Pool {
         while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
             match waiter.send(Some(idle)) {
                 Ok(()) => return,
-                // The waiter is gone; `send` returns the value.
+                // Nobody waits any more; `send` returns the value.
                 Err(Some(back)) => idle = back,
                 Err(None) => return,
             }
@@ -217,7 +217,7 @@ impl Pool {
         std::iter::from_fn(|| idle.pop()).find(|idle| idle.connection.is_alive())
     }
 
-    /// The host is gone: idle connections close now, others after their request, and nothing comes back.
+    /// For a host that was removed: idle connections close now, others after their request.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         self.idle.borrow_mut().clear();

@@ -1,4 +1,4 @@
-//! How often an application sees a request: as often as behind Envoy, and only once where it answered.
+//! How often an application receives a request: as often as behind Envoy, and once where it has begun to respond.
 
 mod rig;
 
@@ -37,7 +37,7 @@ fn a_request_that_was_answered_in_part_is_executed_once() {
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nrubbish\r\n",
     ] {
         let (address, count) = answering(answer);
-        // Two proxies, as between two workloads; the first of them tries again whatever happens.
+        // Two proxies, as between two workloads; the first of them retries every failure.
         let inner = rig::proxy_to(static_cluster("app", &[address]));
         let action = route::RouteAction {
             retry_policy: Some(retries("5xx,reset,connect-failure", 3)),
@@ -67,7 +67,7 @@ fn a_request_that_was_answered_in_part_is_executed_once() {
 }
 
 #[test]
-fn a_cut_body_that_only_the_close_ends_is_reset() {
+fn a_truncated_body_without_a_length_ends_in_a_reset() {
     let (address, _) =
         answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     let config = planned(manager(everything_to("app")));

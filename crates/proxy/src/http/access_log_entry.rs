@@ -5,13 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::Frame;
 
+use crate::access_log::Logs;
 use crate::config::format::LogFields;
 use crate::config::http_connection_manager::HttpConnectionManager;
-use crate::log::Logs;
 
 /// Written when dropped: whatever ends the request, its line appears.
 pub(crate) struct AccessLogEntry {
@@ -38,22 +36,6 @@ pub(crate) struct AccessLogEntry {
     pub(crate) remote: SocketAddr,
     pub(crate) route: Option<Arc<str>>,
     pub(crate) attempts: u32,
-}
-
-impl AccessLogEntry {
-    pub(crate) fn flag(&mut self, flags: &'static str) {
-        self.flags = flags;
-    }
-
-    pub(super) fn sent(&mut self, frame: &Frame<Bytes>) {
-        if let Some(data) = frame.data_ref() {
-            self.bytes_sent += data.len() as u64;
-        }
-    }
-
-    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
-        self.trailers = Some(trailers.clone());
-    }
 }
 
 impl Drop for AccessLogEntry {

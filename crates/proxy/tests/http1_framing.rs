@@ -1,4 +1,4 @@
-//! HTTP/1 on the wire: where messages end, what becomes of the rest, and what slow or early ends do to each other.
+//! HTTP/1 framing: where messages end, what happens to excess bytes, and how early or slow peers affect each other.
 
 mod rig;
 
@@ -90,7 +90,7 @@ fn smuggled_requests_stay_bodies() {
 }
 
 #[test]
-fn a_malformed_body_is_refused_and_its_upstream_let_go() {
+fn a_malformed_body_is_refused_and_its_upstream_connection_closed() {
     let up = Upstream::start("up");
     let proxy = proxy_to(up.address);
     let stream = connect(
@@ -178,7 +178,7 @@ fn interim_answers_and_leave_to_continue() {
 }
 
 #[test]
-fn a_cut_answer_ends_the_clients_connection_too() {
+fn a_truncated_response_ends_the_connection_of_the_client_too() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
@@ -201,10 +201,10 @@ fn a_cut_answer_ends_the_clients_connection_too() {
 }
 
 #[test]
-fn upstreams_that_say_too_much_are_not_used_again() {
+fn upstream_connections_with_excess_bytes_are_not_reused() {
     let address = scripted(|mut stream| {
         while !read_head(&mut stream).is_empty() {
-            // The second answer is nobody's.
+            // The second response belongs to no request.
             let _ = stream.write_all(
                 b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n",
             );
@@ -233,7 +233,7 @@ fn pipelined_requests_of_a_client_that_stops_sending_are_answered() {
 }
 
 #[test]
-fn old_clients_keep_their_connection_if_they_ask() {
+fn http_10_clients_keep_their_connection_if_they_ask() {
     let up = Upstream::start("up");
     let mut config = manager(everything_to("up"));
     config.http_protocol_options = Some(core::Http1ProtocolOptions {

@@ -1,15 +1,15 @@
-//! Statistics, clusters and listeners in Envoy's text forms.
+//! `/stats`: statistics as text, as JSON and in the Prometheus format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::cluster_runtime::{ClusterRuntime, HealthFlag, Host};
+use crate::cluster_runtime::ClusterRuntime;
 use crate::generation::Generation;
 use crate::metrics::{Registry, Totals, Type, Value};
 
-/// All statistics: what the workers count, and what is asked of the generation in force.
+/// All statistics: the workers' counters, and values read from the generation in force.
 pub(super) fn gather(
     registry: &Registry,
     generation: &Generation,
@@ -52,7 +52,7 @@ fn counter(metric: &'static str, counter: &AtomicU64) -> Value {
     (metric, Type::Counter, counter.load(Ordering::Relaxed))
 }
 
-/// What is known about a cluster beside its workers' counters.
+/// A cluster's values beside its workers' counters.
 fn cluster_values(runtime: &ClusterRuntime) -> Vec<Value> {
     let health = &runtime.state.stats;
     let breakers = &runtime.state.breakers;
@@ -91,7 +91,7 @@ fn cluster_values(runtime: &ClusterRuntime) -> Vec<Value> {
             counter("health_check.failure", &health.check_failure),
             counter("health_check.network_failure", network_failure),
             gauge("health_check.healthy", runtime.passing_checks()),
-            // No check of ours finds a host degraded; the control plane may say so.
+            // No check of ours finds a host degraded; only the control plane does.
             gauge("health_check.degraded", 0u64),
         ]);
     }
@@ -112,14 +112,14 @@ fn named(groups: &[Totals], filter: &str) -> BTreeMap<String, u64> {
     named
 }
 
-pub(super) fn stats(groups: &[Totals], filter: &str) -> String {
+pub(super) fn text(groups: &[Totals], filter: &str) -> String {
     let named = named(groups, filter).into_iter();
     named
         .map(|(name, value)| format!("{name}: {value}\n"))
         .collect()
 }
 
-pub(super) fn stats_json(groups: &[Totals], filter: &str) -> serde_json::Value {
+pub(super) fn json(groups: &[Totals], filter: &str) -> serde_json::Value {
     let named = named(groups, filter).into_iter();
     let list: Vec<_> = named
         .map(|(name, value)| serde_json::json!({ "name": name, "value": value }))
@@ -165,78 +165,4 @@ fn escape(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
-}
-
-pub(super) fn listeners(generation: &Generation) -> String {
-    let listeners = generation.listeners.iter();
-    listeners
-        .map(|bound| format!("{}::{}\n", bound.listener.name, bound.socket.address))
-        .collect()
-}
-
-pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
-    let totals = registry.totals();
-    let mut out = String::new();
-    for (name, runtime) in &generation.clusters {
-        // Writing to a String cannot fail.
-        let mut line = |key: &str, value: &dyn std::fmt::Display| {
-            let _ = writeln!(out, "{name}::{key}::{value}");
-        };
-        let breakers = &runtime.state.breakers;
-        line("observability_name", name);
-        for (label, ceiling) in [
-            ("max_connections", &breakers.connections),
-            ("max_pending_requests", &breakers.pending),
-            ("max_requests", &breakers.requests),
-            ("max_retries", &breakers.retries),
-        ] {
-            let unlimited = ceiling.limit == u32::MAX;
-            let limit = if unlimited {
-                i32::MAX as u32
-            } else {
-                ceiling.limit
-            };
-            line(&format!("default_priority::{label}"), &limit);
-        }
-        line("added_via_api", &true);
-        let mut counted = totals.iter();
-        let counted = counted.find(|totals| totals.scope == "cluster" && totals.name == *name);
-        for metric in [
-            "upstream_cx_active",
-            "upstream_rq_active",
-            "upstream_rq_total",
-        ] {
-            line(metric, &counted.map_or(0, |totals| totals.get(metric)));
-        }
-        for member in &runtime.members.list {
-            let host = &member.host;
-            let mut line = |key: &str, value: &dyn std::fmt::Display| {
-                line(&format!("{}::{key}", host.address), value);
-            };
-            line("hostname", &host.hostname);
-            line("health_flags", &health_flags(host));
-            line("weight", &member.weight);
-            line("priority", &member.priority);
-            line("times_ejected", &host.times_ejected());
-        }
-    }
-    out
-}
-
-/// `health_flags` of `/clusters`, in Envoy's words.
-fn health_flags(host: &Host) -> String {
-    let flags = [
-        (HealthFlag::FailedActiveCheck, "/failed_active_hc"),
-        (HealthFlag::FailedOutlierCheck, "/failed_outlier_check"),
-        (HealthFlag::FailedEds, "/failed_eds_health"),
-        (HealthFlag::DegradedEds, "/degraded_eds_health"),
-        (HealthFlag::PendingActiveCheck, "/pending_active_hc"),
-    ];
-    let set = flags.iter().filter(|(flag, _)| host.has(*flag));
-    let set: String = set.map(|(_, name)| *name).collect();
-    if set.is_empty() {
-        "healthy".to_owned()
-    } else {
-        set
-    }
 }

@@ -1,8 +1,8 @@
-//! The process's budget of file descriptors: how many sockets may be open, and who gets the last of them.
+//! The process's budget of file descriptors, shared between clients and upstreams.
 //!
-//! Without a budget, clients that only connect leave none for upstream connections, the control plane and the admin
-//! port, and every accept fails until some of them go. Clients are turned away first: the last eighth is kept for
-//! upstream connections, which finish what was begun, and [`RESERVED`] descriptors for everything else.
+//! Without a budget, clients that only connect would leave no descriptor for upstream connections, the control plane
+//! and the admin port, and every accept would fail. Clients are refused first: the last eighth is reserved for upstream
+//! connections, which finish requests under way, and [`RESERVED`] descriptors for everything else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +38,7 @@ impl Descriptors {
         })
     }
 
-    /// For a client's connection; `None` when it has to be turned away.
+    /// For a client's connection; `None` when it has to be refused.
     pub(crate) fn downstream(self: &Arc<Self>) -> Option<Descriptor> {
         self.take(self.downstream_limit)
     }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_turned_away_before_upstreams() {
+    fn clients_are_refused_before_upstreams() {
         let budget = Descriptors::new(400);
         let mut clients: Vec<_> = std::iter::from_fn(|| budget.downstream()).collect();
         assert_eq!(clients.len(), 263);

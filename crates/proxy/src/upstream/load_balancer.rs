@@ -1,6 +1,6 @@
-//! Choosing a host: priorities and spill-over, panic, then round robin, least request or random.
+//! Choice of a host: priorities and spill-over, panic, then round robin, least request or random.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -24,19 +24,24 @@ struct PriorityLevel {
     panic: bool,
 }
 
-/// Hosts that take part, with relative weights.
+/// Hosts that can be chosen, with relative weights.
 #[derive(Default)]
 struct HostSet {
     hosts: Vec<(Rc<Upstream>, f64)>,
     uniform: bool,
     next: usize,
-    /// Earliest deadline first, used when weights differ.
-    schedule: BinaryHeap<ScheduleEntry>,
+    /// Earliest deadline first, used when weights differ. Ties go to the host declared first.
+    schedule: BinaryHeap<Reverse<(Deadline, usize)>>,
 }
 
-struct ScheduleEntry {
-    deadline: f64,
-    host: usize,
+/// The bits of a number that is not negative, which are ordered as the numbers are (IEEE 754).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Deadline(u64);
+
+impl Deadline {
+    fn after(self, time: f64) -> Self {
+        Self((f64::from_bits(self.0) + time).to_bits())
+    }
 }
 
 impl Balancer {
@@ -166,7 +171,7 @@ impl Shares {
                 }
             })
             .collect();
-        // Rounding may leave a little over; it belongs to the first priority that carries load.
+        // What rounding leaves over goes to the first priority that carries load.
         if let Some(first) = shares.iter_mut().find(|share| share.percent > 0) {
             first.percent += left;
         }
@@ -204,12 +209,11 @@ impl HostSet {
         let schedule = if uniform {
             BinaryHeap::new()
         } else {
-            // Random phases, so that workers and proxies do not all begin with the same host.
-            let slot = |(host, (_, weight)): (usize, &(_, f64))| ScheduleEntry {
-                deadline: fastrand::f64() / weight,
-                host,
+            // Random first deadlines, so that workers and proxies do not all begin with the same host.
+            let entry = |(host, (_, weight)): (usize, &(_, f64))| {
+                Reverse((Deadline(0).after(fastrand::f64() / weight), host))
             };
-            hosts.iter().enumerate().map(slot).collect()
+            hosts.iter().enumerate().map(entry).collect()
         };
         let next = if hosts.is_empty() {
             0
@@ -247,11 +251,12 @@ impl HostSet {
             };
             return index;
         }
-        let Some(mut slot) = self.schedule.peek_mut() else {
+        let Some(mut first) = self.schedule.peek_mut() else {
             return 0;
         };
-        slot.deadline += 1.0 / self.hosts[slot.host].1;
-        slot.host
+        let Reverse((deadline, host)) = &mut *first;
+        *deadline = deadline.after(1.0 / self.hosts[*host].1);
+        *host
     }
 
     fn by_weight(&self) -> usize {
@@ -276,30 +281,6 @@ impl HostSet {
             .unwrap_or(0)
     }
 }
-
-// Reversed, so that the heap's top is the earliest deadline. Ties go to the host declared first.
-impl Ord for ScheduleEntry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other
-            .deadline
-            .total_cmp(&self.deadline)
-            .then_with(|| other.host.cmp(&self.host))
-    }
-}
-
-impl PartialOrd for ScheduleEntry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for ScheduleEntry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for ScheduleEntry {}
 
 #[cfg(test)]
 mod tests;

@@ -14,17 +14,17 @@ use tokio::time::Sleep;
 use super::Worker;
 use crate::config::http_connection_manager::{Codec, HttpConnectionManager};
 use crate::config::listener::Chain;
-use crate::detect;
 use crate::http::{Session, http2};
 use crate::http1;
 use crate::metrics::GaugeGuard;
-use crate::tcp::ConnectionAddresses;
+use crate::protocol_detection;
+use crate::tcp_proxy::ConnectionAddresses;
 
 /// How long the rest of an HTTP/2 preface may take once it has begun.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves a connection of an HTTP filter chain. `first` is what was read of it already.
-pub(super) async fn http(
+pub(super) async fn serve_http(
     worker: &Rc<Worker>,
     chain: &Arc<Chain>,
     manager: &Arc<HttpConnectionManager>,
@@ -63,29 +63,29 @@ pub(super) async fn http(
     http2::serve(&session, stream, first).await;
 }
 
-/// What a connection begins with.
+/// How a connection begins.
 enum Preface {
-    /// With HTTP/2's, all of it.
+    /// With the HTTP/2 preface, complete.
     Http2,
-    /// With something else, or with a part of it that is not continued: HTTP/1 answers what is no request.
+    /// With other bytes, or an incomplete preface. The HTTP/1 codec answers bytes that are not a request.
     None,
-    /// With nothing before the connection ended or the session was asked to close.
+    /// Without a byte, because the connection ended or the session was asked to close.
     Closed,
 }
 
 /// Reads until it is decided whether the client speaks HTTP/2. A client that sends nothing has the session's idle
-/// timeout. Envoy takes a preface that comes in two pieces for HTTP/1; we wait a moment for the second.
+/// timeout. Envoy takes a preface in two pieces for HTTP/1; here the second piece has [`PREFACE_TIMEOUT`].
 async fn preface(session: &Session, stream: &mut TcpStream, first: &mut BytesMut) -> Preface {
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|cx| {
         loop {
-            match detect::is_http2(first) {
+            match protocol_detection::is_http2(first) {
                 Some(true) => return Poll::Ready(Preface::Http2),
                 Some(false) => return Poll::Ready(Preface::None),
                 None if session.is_asked_to_close(cx) => return Poll::Ready(Preface::Closed),
                 None => {}
             }
-            detect::reserve(first);
+            protocol_detection::reserve(first);
             match pin!(stream.read_buf(first)).poll(cx) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) if first.is_empty() => return Poll::Ready(Preface::Closed),

@@ -1,4 +1,4 @@
-//! The last good configuration on disk, so that a proxy starts and serves with every control plane gone.
+//! The last good configuration on disk, with which a proxy starts and serves without a control plane.
 //!
 //! The file is a line with the SHA-256 of all that follows, a line of JSON with the format's version and the node, and
 //! the snapshot. A file that is damaged, of another format or of another node is refused as a whole: half a
@@ -75,7 +75,7 @@ impl LastGood {
         }
     }
 
-    /// `None` when there is none, or none that can be used, which is logged; the proxy then waits for its control plane.
+    /// `None` when there is none, or none that can be used, which is logged; the proxy then waits for the control plane.
     pub(super) fn load(&self) -> Option<Snapshot> {
         let path = self.file.path();
         match self.file.load() {

@@ -1,4 +1,4 @@
-//! What clients and upstreams see of one running proxy.
+//! One running proxy between clients and upstreams: connections, bodies, protocols, drain and admin endpoints.
 #![allow(
     deprecated,
     reason = "the short form of a log format, which control planes still send"
@@ -37,7 +37,7 @@ fn connections_are_kept_and_shared_by_requests() {
 }
 
 #[test]
-fn refused_host_costs_nothing_while_another_answers() {
+fn a_refused_connection_is_tried_on_another_host() {
     let up = Upstream::start("up");
     let proxy = proxy_to(static_cluster("both", &[closed_port(), up.address]));
     for _ in 0..40 {
@@ -59,7 +59,7 @@ fn idle_connection_closed_by_its_peer_loses_no_request() {
 }
 
 #[test]
-fn killed_upstream_fails_only_what_was_inside_it() {
+fn a_killed_upstream_fails_only_its_requests_under_way() {
     let (one, two) = (Upstream::start("one"), Upstream::start("two"));
     let proxy = proxy_to(static_cluster("both", &[one.address, two.address]));
     let mut connections: Vec<_> = (0..8).map(|_| Connection::open(proxy.address)).collect();
@@ -121,7 +121,7 @@ fn websocket_passes_through_where_the_listener_allows_it() {
     }
     assert_eq!(proxy.stat("http.ingress.downstream_cx_upgrades_active"), 1);
     assert_eq!(proxy.stat("http.ingress.downstream_cx_active"), 1);
-    // It does not outlive the proxy, nor hold it up.
+    // It ends with the proxy and does not delay its end.
     proxy.admin("POST /quitquitquit");
     let ending = proxy.proxy.take().expect("running");
     let ended = std::thread::spawn(move || ending.shutdown());
@@ -298,7 +298,7 @@ fn admin_endpoints_answer_as_scripts_expect() {
 }
 
 #[test]
-fn others_read_metrics_and_nothing_else() {
+fn other_hosts_read_metrics_and_nothing_else() {
     let up = Upstream::start("up");
     let listener = http_ingress(&manager(everything_to("up")));
     let proxy = Running::start_with(Options {
@@ -326,7 +326,7 @@ fn others_read_metrics_and_nothing_else() {
     ] {
         assert_eq!(ask(line).status, 403, "{line}");
     }
-    // It is off unless asked for.
+    // Off by default.
     let silent = proxy_to(up.cluster());
     let metrics = silent
         .proxy
@@ -401,7 +401,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn garbage_is_refused_and_harms_nobody() {
+fn garbage_is_refused_and_affects_no_other_client() {
     let up = Upstream::start("up");
     let proxy = proxy_to(up.cluster());
     for garbage in [

@@ -1,4 +1,4 @@
-//! Access-log files. A worker appends to a buffer; a thread per file writes, so that a slow disk stalls no request.
+//! Access-log files. A worker appends to a buffer; a thread per file writes, so that a slow disk delays no request.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -32,45 +32,31 @@ impl Files {
         if let Some(sender) = open.get(path) {
             return Some(sender.clone());
         }
-        let file = match OpenOptions::new().create(true).append(true).open(&**path) {
-            Ok(file) => file,
+        let file: Box<dyn Write + Send> = match OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&**path)
+        {
+            Ok(file) => Box::new(file),
             // Standard streams may be pipes or sockets that cannot be opened by name.
-            Err(error) if path.starts_with("/dev/std") => {
-                tracing::debug!(%path, %error, "writing access log through the process's own stream");
-                return Some(start(path, &mut open, standard(path)));
-            }
+            Err(_) if path.starts_with("/dev/stderr") => Box::new(std::io::stderr()),
+            Err(_) if path.starts_with("/dev/std") => Box::new(std::io::stdout()),
             Err(error) => {
                 tracing::warn!(%path, %error, "access log cannot be opened; its lines are lost");
                 return None;
             }
         };
-        Some(start(path, &mut open, Box::new(file)))
+        let (sender, receiver) = sync_channel(QUEUE);
+        let written = path.clone();
+        let spawned = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(&written, file, &receiver));
+        if let Err(error) = spawned {
+            tracing::warn!(%path, %error, "access log writer cannot start; its lines are lost");
+        }
+        open.insert(path.clone(), sender.clone());
+        Some(sender)
     }
-}
-
-fn standard(path: &str) -> Box<dyn Write + Send> {
-    if path.ends_with("stderr") {
-        Box::new(std::io::stderr())
-    } else {
-        Box::new(std::io::stdout())
-    }
-}
-
-fn start(
-    path: &Arc<str>,
-    open: &mut HashMap<Arc<str>, SyncSender<String>>,
-    file: Box<dyn Write + Send>,
-) -> SyncSender<String> {
-    let (sender, receiver) = sync_channel(QUEUE);
-    let of = path.clone();
-    let spawned = std::thread::Builder::new()
-        .name("access-log".to_owned())
-        .spawn(move || write_all(&of, file, &receiver));
-    if let Err(error) = spawned {
-        tracing::warn!(%path, %error, "access log writer cannot start; its lines are lost");
-    }
-    open.insert(path.clone(), sender.clone());
-    sender
 }
 
 fn write_all(path: &str, mut file: Box<dyn Write + Send>, receiver: &Receiver<String>) {
@@ -148,7 +134,7 @@ impl Buffer {
             return;
         }
         let lines = std::mem::take(&mut self.lines);
-        // Without a writer the lines are lost, as was said when it could not start.
+        // Without a writer the lines are lost, which was logged when it could not start.
         let Some(writer) = &self.writer else { return };
         let path = &self.path;
         match writer.try_send(lines) {
