@@ -119,6 +119,9 @@ impl Fabric {
     }
 
     /// Makes a pod's network namespace and connects it. The name serves messages only; the address must be new.
+    ///
+    /// # Errors
+    /// The change that the kernel refuses; the link is removed again.
     pub fn add_pod(&self, name: &str, address: Ipv4Addr) -> Result<PodNet> {
         let (netns, links) = Netns::new_with(|| {
             allow_unprivileged_ports_and_pings()?;
@@ -167,6 +170,9 @@ impl Fabric {
     }
 
     /// Disconnects a pod. Its namespace exists while something holds it. Idempotent.
+    ///
+    /// # Errors
+    /// The kernel refuses the deletion.
     pub fn remove_pod(&self, pod: &PodNet) -> Result<()> {
         let mut state = self.state.lock();
         let change = Change::delete_link(pod.link);
@@ -174,6 +180,9 @@ impl Fabric {
     }
 
     /// Makes an address the fabric's own, so that the runtime can listen at it. Idempotent.
+    ///
+    /// # Errors
+    /// The kernel refuses the address.
     pub fn add_local_address(&self, address: Ipv4Addr) -> Result<()> {
         let mut state = self.state.lock();
         route::apply(&mut state.links, &[Change::address(LOOPBACK, address)])
@@ -182,6 +191,9 @@ impl Fabric {
     /// Replaces all rules at once. Connections that the new policies no longer allow break with their next packet.
     ///
     /// Rules equal to the last ones change nothing. On an error the last ones stay.
+    ///
+    /// # Errors
+    /// The rule that the kernel refuses, with a hint where it lacks a part or the rules exceed a limit.
     pub fn apply(&self, rules: &FabricRules) -> Result<()> {
         let mut state = self.state.lock();
         if state.applied.as_ref() == Some(rules) {
@@ -197,6 +209,9 @@ impl Fabric {
     }
 
     /// Packets that the policies have refused since the fabric was made, by pair of clusters, protocol and port.
+    ///
+    /// # Errors
+    /// The kernel does not give a set.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
         let mut state = self.state.lock();
         let mut total = state.refused.clone();

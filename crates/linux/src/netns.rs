@@ -17,6 +17,9 @@ pub struct Netns(Arc<OwnedFd>);
 
 impl Netns {
     /// Makes a namespace in which even loopback is down.
+    ///
+    /// # Errors
+    /// The kernel refuses: without root, network namespaces need a user namespace.
     pub fn new() -> Result<Self> {
         Ok(Self::new_with(|| ())?.0)
     }
@@ -31,6 +34,9 @@ impl Netns {
     }
 
     /// The calling thread's namespace.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
     pub fn current() -> Result<Self> {
         let file = File::open("/proc/thread-self/ns/net")
             .attempt(|| "open the network namespace".into())?;
@@ -38,6 +44,9 @@ impl Netns {
     }
 
     /// Runs `work` in the namespace, on a thread of its own. Sockets opened there belong there, wherever they are used.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         on_thread(|| {
             rustix::thread::move_into_link_name_space(

@@ -65,6 +65,9 @@ pub struct Program {
 
 impl Program {
     /// The executable that is running now, with other arguments.
+    ///
+    /// # Errors
+    /// The path of the executable is unknown.
     pub fn this(args: impl IntoIterator<Item = impl Into<OsString>>) -> io::Result<Self> {
         let args = args.into_iter().map(Into::into).collect();
         Ok(Self {
@@ -285,6 +288,9 @@ impl Sandbox {
 /// has been called before.
 ///
 /// From here on this process ends when the launcher does.
+///
+/// # Errors
+/// The environment variable or the descriptor that it names is not that of a sandbox.
 pub fn enter() -> Option<Result<Inside>> {
     static ENTERED: std::sync::Once = std::sync::Once::new();
     let value = env::var(ENVIRONMENT).ok()?;

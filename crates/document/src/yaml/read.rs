@@ -112,14 +112,10 @@ impl Reader<'_> {
         match event {
             Event::DocumentStart(_) => {
                 self.anchors.clear();
-                if self.done.len() >= self.limits.documents {
-                    return syntax_error(
-                        line,
-                        format!(
-                            "more than {} documents in one file; split it",
-                            self.limits.documents
-                        ),
-                    );
+                let limit = self.limits.documents;
+                if self.done.len() >= limit {
+                    let message = format!("more than {limit} documents in one file; split it");
+                    return syntax_error(line, message);
                 }
                 Ok(())
             }
@@ -214,24 +210,18 @@ impl Reader<'_> {
 
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > self.limits.nodes {
-            return syntax_error(
-                line,
-                format!(
-                    "more than {} values, aliases included; split the file",
-                    self.limits.nodes
-                ),
-            );
+        let limit = self.limits.nodes;
+        if self.nodes > limit {
+            let message = format!("more than {limit} values, aliases included; split the file");
+            return syntax_error(line, message);
         }
         Ok(())
     }
 
     fn depth(&self, height: usize, line: usize) -> Result<(), SyntaxError> {
-        if self.open.len() + height > self.limits.depth {
-            return syntax_error(
-                line,
-                format!("nested deeper than {} levels", self.limits.depth),
-            );
+        let limit = self.limits.depth;
+        if self.open.len() + height > limit {
+            return syntax_error(line, format!("nested deeper than {limit} levels"));
         }
         Ok(())
     }

@@ -5,23 +5,23 @@ use super::*;
 use crate::testkit;
 
 /// A mesh object from its parts.
-fn object(kind: &str, name: &str, labels: Value, spec: Value) -> Resource {
+fn object(kind: &str, name: &str, spec: Value) -> Resource {
     let value = json!({
-        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "labels": labels},
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}")},
         "spec": spec,
     });
     testkit::resource(kind, value)
 }
 
 fn mesh(name: &str, selector: Value) -> Resource {
-    let mut mesh = object(
-        "Mesh",
-        name,
-        json!({}),
-        json!({"namespaceSelector": selector}),
-    );
+    let mut mesh = object("Mesh", name, json!({"namespaceSelector": selector}));
     mesh.metadata_mut().namespace = None;
     create(mesh, &ClusterObjects::new(), IpFamily::V4).expect("a mesh is admitted")
+}
+
+/// The object `x` as it is admitted.
+fn admitted(kind: &str, spec: Value, objects: &ClusterObjects) -> Resource {
+    create(object(kind, "x", spec), objects, IpFamily::V4).expect("admitted")
 }
 
 /// The namespace `shop`, labelled `mesh=m`, inside the mesh `m`.
@@ -34,7 +34,7 @@ fn cluster() -> ClusterObjects {
 
 fn gateway(name: &str, spec: Value) -> Resource {
     create(
-        object("VirtualGateway", name, json!({}), spec),
+        object("VirtualGateway", name, spec),
         &cluster(),
         IpFamily::V4,
     )
@@ -53,11 +53,7 @@ fn gateway_route() -> Value {
 }
 
 fn denied(kind: &str, spec: Value, objects: &ClusterObjects) -> String {
-    let result = create(
-        object(kind, "x", json!({}), spec.clone()),
-        objects,
-        IpFamily::V4,
-    );
+    let result = create(object(kind, "x", spec.clone()), objects, IpFamily::V4);
     result.map_or_else(
         |denials| denials.to_string(),
         |_| panic!("{kind} {spec} was admitted"),
@@ -77,8 +73,7 @@ fn names_in_the_mesh_api_are_defaulted_by_kind() {
         ("GatewayRoute", gateway_route(), Some("x_shop")),
         ("BackendGroup", json!({}), None),
     ] {
-        let admitted =
-            create(object(kind, "x", json!({}), spec), &objects, IpFamily::V4).expect("admitted");
+        let admitted = admitted(kind, spec, &objects);
         assert_eq!(admitted.aws_name(), name, "{kind}");
         let mesh_ref = admitted.mesh_ref().expect("a member");
         assert_eq!(
@@ -143,12 +138,7 @@ fn a_gateway_route_needs_exactly_one_gateway_of_its_own_mesh() {
     );
 
     objects.put(gateway("in", json!({"namespaceSelector": {}})));
-    let admitted = create(
-        object("GatewayRoute", "x", json!({}), gateway_route()),
-        &objects,
-        IpFamily::V4,
-    )
-    .expect("admitted");
+    let admitted = admitted("GatewayRoute", gateway_route(), &objects);
     let Resource::GatewayRoute(admitted) = admitted else {
         panic!("a gateway route")
     };
@@ -225,7 +215,7 @@ fn all_reasons_are_given_together() {
         "listeners": [{"portMapping": {"port": 0, "protocol": "http"}}],
     });
     let denials = create(
-        object("VirtualNode", "x", json!({}), spec),
+        object("VirtualNode", "x", spec),
         &ClusterObjects::new(),
         IpFamily::V4,
     );
@@ -257,7 +247,7 @@ fn applying_the_same_manifest_again_changes_nothing() {
         ("GatewayRoute", gateway_route()),
         ("BackendGroup", json!({})),
     ] {
-        let written = object(kind, "x", json!({}), spec);
+        let written = object(kind, "x", spec);
         let admitted = create(written.clone(), &objects, IpFamily::V4).expect("admitted");
         let again = update(&admitted, written, IpFamily::V4).expect("admitted again");
         assert_eq!(again, admitted, "{kind}");
@@ -312,40 +302,22 @@ fn what_cannot_change_is_denied_by_field() {
             "spec.virtualGatewayRef",
         ),
     ] {
-        let old =
-            create(object(kind, "x", json!({}), old), &objects, IpFamily::V4).expect("admitted");
-        let denials = update(
-            &old,
-            object(kind, "x", json!({}), new.clone()),
-            IpFamily::V4,
-        )
-        .expect_err("denied");
+        let old = admitted(kind, old, &objects);
+        let denials =
+            update(&old, object(kind, "x", new.clone()), IpFamily::V4).expect_err("denied");
         assert_eq!(denials.0[0].field.to_string(), field, "{kind} {new}");
     }
-    let named = create(
-        object("VirtualNode", "x", json!({}), json!({})),
-        &objects,
-        IpFamily::V4,
-    )
-    .expect("admitted");
+    let named = admitted("VirtualNode", json!({}), &objects);
     let found = json!({"serviceDiscovery": cloud_map("a")});
-    update(
-        &named,
-        object("VirtualNode", "x", json!({}), found),
-        IpFamily::V4,
-    )
-    .expect("Cloud Map may be set later");
+    update(&named, object("VirtualNode", "x", found), IpFamily::V4)
+        .expect("Cloud Map may be set later");
 }
 
 #[test]
 fn the_address_family_of_the_cluster_overrules_the_mesh() {
     let preference = |family, spec: Value| {
-        let mesh = create(
-            object("Mesh", "m", json!({}), spec),
-            &ClusterObjects::new(),
-            family,
-        )
-        .expect("admitted");
+        let mesh =
+            create(object("Mesh", "m", spec), &ClusterObjects::new(), family).expect("admitted");
         let Resource::Mesh(mesh) = mesh else {
             panic!("a mesh")
         };

@@ -46,19 +46,19 @@ pub struct Route {
     /// Name, unique in the router.
     pub name: String,
     /// 0 to 1000; the lowest is tried first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
     /// For gRPC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_route: Option<GrpcRoute<Refs>>,
     /// For HTTP/1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_route: Option<HttpRoute<Refs>>,
     /// For HTTP/2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http2_route: Option<HttpRoute<Refs>>,
     /// For TCP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_route: Option<TcpRoute<Refs>>,
 }
 

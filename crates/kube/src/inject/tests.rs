@@ -72,9 +72,13 @@ fn injected(pod: &Pod, config: &InjectConfig) -> Pod {
 
 #[track_caller]
 fn denied(pod: &Pod, config: &InjectConfig) -> String {
-    inject(pod, "shop", &cluster(), config)
-        .expect_err("denied")
-        .to_string()
+    denied_in(&cluster(), pod, config)
+}
+
+#[track_caller]
+fn denied_in(objects: &ClusterObjects, pod: &Pod, config: &InjectConfig) -> String {
+    let denial = inject(pod, "shop", objects, config).expect_err("denied");
+    denial.to_string()
 }
 
 fn container<'a>(pod: &'a Pod, name: &str) -> &'a Container {
@@ -231,14 +235,9 @@ fn a_pod_that_two_select_is_denied_with_both_names() {
         ("front", "VirtualNode shop/front and VirtualNode shop/twin"),
         ("in", "VirtualNode shop/twin and VirtualGateway shop/in"),
     ] {
-        let denial = inject(
-            &pod(json!({ "app": app }), json!({})),
-            "shop",
-            &objects,
-            &config(),
-        )
-        .expect_err("denied");
-        assert!(denial.to_string().contains(names), "{denial}");
+        let pod = pod(json!({ "app": app }), json!({}));
+        let denial = denied_in(&objects, &pod, &config());
+        assert!(denial.contains(names), "{denial}");
     }
 }
 
@@ -264,19 +263,9 @@ fn a_node_outside_every_mesh_cannot_take_a_pod() {
     let mut objects = cluster();
     let stray = json!({"metadata": {"name": "s", "namespace": "shop"}, "spec": {"podSelector": {"matchLabels": {"app": "s"}}}});
     objects.put(testkit::resource("VirtualNode", stray));
-    let denial = inject(
-        &pod(json!({"app": "s"}), json!({})),
-        "shop",
-        &objects,
-        &config(),
-    )
-    .expect_err("denied");
-    assert!(
-        denial
-            .to_string()
-            .contains("VirtualNode shop/s selects the pod, but it is in no mesh"),
-        "{denial}"
-    );
+    let denial = denied_in(&objects, &pod(json!({"app": "s"}), json!({})), &config());
+    let expected = "VirtualNode shop/s selects the pod, but it is in no mesh";
+    assert!(denial.contains(expected), "{denial}");
 }
 
 #[test]

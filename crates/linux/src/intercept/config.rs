@@ -72,6 +72,9 @@ const SWITCH: &str = "0 or 1";
 impl InterceptConfig {
     /// Reads the variables of App Mesh's init container (`APPMESH_*`) and `TOMBOLO_SOCKET_MARK`. An empty variable counts
     /// as unset. `None`: `APPMESH_START_ENABLED` is 0 or unset, so nothing is to be redirected.
+    ///
+    /// # Errors
+    /// A variable is missing or malformed.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
         let env = Environment(get);
         if !env.switch("APPMESH_START_ENABLED")?.unwrap_or(false) {

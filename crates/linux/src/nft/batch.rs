@@ -240,7 +240,10 @@ impl Batch {
             })
     }
 
-    /// Sends the transaction to the current network namespace. The error names the rule that the kernel refused.
+    /// Sends the transaction to the current network namespace.
+    ///
+    /// # Errors
+    /// The rule that the kernel refused, with a hint where it lacks a part or the rules exceed a limit.
     pub fn commit(self) -> Result<()> {
         self.commit_on(&mut Netlink::open(libc::NETLINK_NETFILTER as isize)?)
     }
