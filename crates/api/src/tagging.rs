@@ -258,8 +258,8 @@ fn tagged<'a>(scope: &Scope, view: &'a ScopeView) -> Vec<Tagged<'a>> {
         let key = &resource.key;
         let path = match (key.kind, key.kind.parent()) {
             (Kind::Mesh, _) => "mesh".to_owned(),
-            (kind, None) => format!("mesh/{}", kind.path_word()),
-            (kind, Some(parent)) => format!("mesh/{}/{}", parent.path_word(), kind.path_word()),
+            (kind, None) => format!("mesh/{}", kind.path_segment()),
+            (kind, Some(parent)) => format!("mesh/{}/{}", parent.path_segment(), kind.path_segment()),
         };
         let last = path.rsplit('/').next().unwrap_or_default();
         Tagged {

@@ -105,24 +105,24 @@ pub fn convert(
 
 /// The spec of an object in the mesh API; none for a backend group.
 fn spec(resource: &Resource, resolver: &Resolver<'_>) -> Result<Option<Spec>, ConvertError> {
-    let at = FieldPath::from("spec");
+    let at = &mut FieldPath::from("spec");
     Ok(Some(match resource {
         Resource::Mesh(mesh) => Spec::Mesh(mesh.spec.to_model()),
         Resource::VirtualNode(node) => {
-            let mut spec = node.spec.to_model().resolve(&at, resolver)?;
+            let mut spec = node.spec.to_model().resolve(at, resolver)?;
             let groups = node.spec.backend_groups.as_deref().unwrap_or_default();
             add_backends(&mut spec, resolver.grouped_services(groups)?);
             Spec::VirtualNode(Box::new(spec))
         }
         Resource::VirtualRouter(router) => Spec::VirtualRouter(router.spec.to_model()),
         Resource::VirtualService(service) => {
-            Spec::VirtualService(service.spec.to_model().resolve(&at, resolver)?)
+            Spec::VirtualService(service.spec.to_model().resolve(at, resolver)?)
         }
         Resource::VirtualGateway(gateway) => {
-            Spec::VirtualGateway(Box::new(gateway.spec.to_model().resolve(&at, resolver)?))
+            Spec::VirtualGateway(Box::new(gateway.spec.to_model().resolve(at, resolver)?))
         }
         Resource::GatewayRoute(route) => {
-            Spec::GatewayRoute(Box::new(route.spec.to_model().resolve(&at, resolver)?))
+            Spec::GatewayRoute(Box::new(route.spec.to_model().resolve(at, resolver)?))
         }
         Resource::BackendGroup(_) => return Ok(None),
     }))
@@ -156,7 +156,7 @@ fn routes(
     for (index, route) in router.spec.routes().iter().enumerate() {
         let spec = route
             .to_model()
-            .resolve(&at.clone().index(index), resolver)?;
+            .resolve(&mut at.clone().index(index), resolver)?;
         routes.push((route.name.clone(), spec));
     }
     routes.sort_by(|(a, _), (b, _)| a.cmp(b));

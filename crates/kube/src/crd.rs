@@ -22,15 +22,14 @@ pub use mesh::{Mesh, MeshSpec};
 pub use object::{Kind, MeshRef, Object, Resource, VirtualGatewayRef};
 pub use one_of::OneOf;
 pub use references::{
-    AcmCertificate, AcmTrust, GatewayRouteVirtualService, NoIpPreference, Reference, Refs,
-    VirtualNodeProvider, VirtualRouterProvider, VirtualServiceBackend, WeightedTarget,
+    AcmCertificate, AcmTrust, GatewayRouteVirtualService, NamedReference, NoIpPreference,
+    Reference, Refs, VirtualNodeProvider, VirtualRouterProvider, VirtualServiceBackend,
+    WeightedTarget,
 };
 pub use virtual_gateway::{VirtualGateway, VirtualGatewaySpec};
 pub use virtual_node::{VirtualNode, VirtualNodeSpec};
 pub use virtual_router::{Route, VirtualRouter, VirtualRouterSpec};
 pub use virtual_service::{VirtualService, VirtualServiceSpec};
-
-pub(crate) use references::{NODE, ROUTER, SERVICE, Target};
 
 /// The API group of the seven kinds.
 pub const GROUP: &str = "appmesh.k8s.aws";

@@ -29,7 +29,7 @@ pub fn resource_path(key: &ResourceKey) -> String {
             )
         }
         Kind::VirtualNode | Kind::VirtualRouter | Kind::VirtualService | Kind::VirtualGateway => {
-            format!("{mesh}/{}/{}", key.kind.path_word(), key.name)
+            format!("{mesh}/{}/{}", key.kind.path_segment(), key.name)
         }
     }
 }
@@ -69,7 +69,7 @@ pub fn parse_resource(text: &str) -> Option<ResourceName> {
         ["mesh", m, "virtualGateway", parent, "gatewayRoute", name] => {
             ResourceKey::child(mesh(m), Kind::GatewayRoute, *parent, *name)
         }
-        ["mesh", m, kind, name] => ResourceKey::new(mesh(m), Kind::from_path_word(kind)?, *name),
+        ["mesh", m, kind, name] => ResourceKey::new(mesh(m), Kind::from_path_segment(kind)?, *name),
         _ => return None,
     };
     Some(ResourceName { scope, key })

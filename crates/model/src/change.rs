@@ -105,7 +105,7 @@ pub fn storage_key(scope: &Scope, key: &RecordKey) -> Vec<u8> {
         RecordKey::Resource(key) => {
             word("r");
             word(&key.mesh);
-            word(key.kind.path_word());
+            word(key.kind.path_segment());
             word(&key.parent);
             word(&key.name);
         }

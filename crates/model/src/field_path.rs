@@ -99,6 +99,31 @@ fn write_segment(out: &mut String, segment: &Segment) {
     }
 }
 
+impl FromIterator<Segment> for FieldPath {
+    fn from_iter<T: IntoIterator<Item = Segment>>(segments: T) -> Self {
+        Self(Vec::from_iter(segments))
+    }
+}
+
+/// A name in snake case as specs write it; other names stay as they are.
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut is_first_of_word = false;
+    let mut camel = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c == '_' {
+            is_first_of_word = true;
+            continue;
+        }
+        camel.push(if is_first_of_word {
+            c.to_ascii_uppercase()
+        } else {
+            c
+        });
+        is_first_of_word = false;
+    }
+    camel
+}
+
 /// Reads the form that [`fmt::Display`] writes. Anything reads as some path: this is for paths written in
 /// code, where a misspelt one only points at a less exact line.
 impl From<&str> for FieldPath {

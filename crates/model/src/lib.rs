@@ -23,6 +23,7 @@ pub mod limits;
 pub mod memo;
 pub mod rejection;
 pub mod scope;
+mod string_enum;
 pub mod time;
 pub mod validation;
 pub mod view;

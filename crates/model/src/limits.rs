@@ -93,26 +93,26 @@ impl Default for Limits {
 impl Limits {
     /// The same limits but for one.
     #[must_use]
-    pub fn with(mut self, limit: Limit, most: usize) -> Self {
-        self.0[limit as usize] = most;
+    pub fn with(mut self, limit: Limit, max: usize) -> Self {
+        self.0[limit as usize] = max;
         self
     }
 
     /// The configured maximum.
-    pub fn most(&self, limit: Limit) -> usize {
+    pub fn max(&self, limit: Limit) -> usize {
         self.0[limit as usize]
     }
 
     /// Refuses one more where `present` are there already.
     pub(crate) fn check(&self, limit: Limit, present: usize) -> Result<(), Rejection> {
-        let most = self.most(limit);
-        if present < most {
+        let max = self.max(limit);
+        if present < max {
             return Ok(());
         }
         Err(Rejection::new(
             Reason::LimitExceeded,
             format!(
-                "{}: there are {present} already, the limit is {most}",
+                "{}: there are {present} already, the limit is {max}",
                 limit.name()
             ),
         ))
@@ -122,14 +122,14 @@ impl Limits {
 /// Reads `virtual-nodes-per-mesh=500`.
 pub fn parse(text: &str) -> Result<(Limit, usize), String> {
     let names = || Limit::ALL.map(Limit::name).join(", ");
-    let (name, most) = text
+    let (name, max) = text
         .split_once('=')
         .ok_or_else(|| format!("{text:?} is not NAME=NUMBER; the names are {}", names()))?;
     let limit = Limit::ALL.into_iter().find(|limit| limit.name() == name);
     let limit =
         limit.ok_or_else(|| format!("no limit is called {name:?}; there are {}", names()))?;
-    let most = usize::from_str(most).map_err(|_| format!("{name}: {most:?} is not a number"))?;
-    Ok((limit, most))
+    let max = usize::from_str(max).map_err(|_| format!("{name}: {max:?} is not a number"))?;
+    Ok((limit, max))
 }
 
 #[cfg(test)]
@@ -143,10 +143,10 @@ mod tests {
             let text = format!("{}={i}", limit.name());
             assert_eq!(parse(&text), Ok((limit, i)));
             let limits = Limits::default().with(limit, i);
-            assert_eq!(limits.most(limit), i);
+            assert_eq!(limits.max(limit), i);
             let changed = Limit::ALL
                 .into_iter()
-                .filter(|other| limits.most(*other) != Limits::default().most(*other));
+                .filter(|other| limits.max(*other) != Limits::default().max(*other));
             assert_eq!(changed.collect::<Vec<_>>(), [limit]);
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn one_more_than_the_most_is_refused() {
+    fn one_more_than_the_maximum_is_refused() {
         let limits = Limits::default().with(Limit::MeshesPerAccount, 2);
         assert!(limits.check(Limit::MeshesPerAccount, 1).is_ok());
         let refused = limits.check(Limit::MeshesPerAccount, 2);

@@ -3,7 +3,7 @@
 //! [`Validator`] collects; [`Validate`] is implemented by what has rules. The rules of one object alone are checked
 //! this way; those between objects are in [`crate::apply`].
 
-use crate::{FieldPath, Segment};
+use crate::{FieldPath, Segment, field_path::camel_case};
 use std::fmt;
 
 /// One broken rule: the field at fault, and one sentence that says what is wrong and what to do.
@@ -69,8 +69,10 @@ pub enum Form {
 
 /// A value with rules that its type does not express.
 pub trait Validate {
-    /// Reports every violation below this value to `validator`.
-    fn validate(&self, validator: &mut Validator);
+    /// Reports every violation below this value to `validator`. By default there are no rules.
+    fn validate(&self, validator: &mut Validator) {
+        let _ = validator;
+    }
 }
 
 impl<T: Validate> Validate for Option<T> {
@@ -99,8 +101,16 @@ impl<T: Validate> Validate for Vec<T> {
 #[derive(Debug)]
 pub struct Validator {
     form: Form,
-    path: FieldPath,
+    /// The current path. Becomes a [`FieldPath`] only for a violation.
+    steps: Vec<Step>,
     violations: Vec<Violation>,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// A member, as it is written or in snake case.
+    Member(&'static str),
+    Item(usize),
 }
 
 impl Validator {
@@ -108,7 +118,7 @@ impl Validator {
     pub fn new(form: Form) -> Self {
         Self {
             form,
-            path: FieldPath::root(),
+            steps: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -137,16 +147,16 @@ impl Validator {
 
     /// Runs `check` with the current path one field further in.
     pub fn within(&mut self, name: &'static str, check: impl FnOnce(&mut Self)) {
-        self.path.push(Segment::Field(name.into()));
+        self.steps.push(Step::Member(name));
         check(self);
-        self.path.pop();
+        self.steps.pop();
     }
 
     /// Runs `check` with the current path one list item further in.
     pub fn item(&mut self, index: usize, check: impl FnOnce(&mut Self)) {
-        self.path.push(Segment::Index(index));
+        self.steps.push(Step::Item(index));
         check(self);
-        self.path.pop();
+        self.steps.pop();
     }
 
     /// Runs `check` on each item of the list `name`.
@@ -168,10 +178,23 @@ impl Validator {
         self.within(name, |validator| validator.deny_here(message));
     }
 
+    /// Reports a violation at a path below the current one, for example `healthCheck.port`.
+    pub fn deny_at(&mut self, field: impl Into<FieldPath>, message: impl Into<String>) {
+        let field = self.path().join(&field.into());
+        self.violations.push(Violation::new(field, message));
+    }
+
     /// Reports a violation of the value at the current path.
     pub fn deny_here(&mut self, message: impl Into<String>) {
-        let violation = Violation::new(self.path.clone(), message);
-        self.violations.push(violation);
+        self.violations.push(Violation::new(self.path(), message));
+    }
+
+    fn path(&self) -> FieldPath {
+        let segment = |step: &Step| match step {
+            Step::Member(name) => Segment::Field(camel_case(name)),
+            Step::Item(index) => Segment::Index(*index),
+        };
+        self.steps.iter().map(segment).collect()
     }
 
     /// `value` must lie in `min..=max`.
@@ -249,6 +272,16 @@ impl Validator {
         let present = members.iter().filter(|(_, present)| *present).count();
         let names = members.iter().map(|(name, _)| *name);
         self.exactly_one_of(names, present);
+    }
+
+    /// Exactly one of two texts (name, text) must be given, with 1 to `max` characters.
+    pub fn one_text_of(&mut self, members: [(&'static str, &Option<String>); 2], max: usize) {
+        self.exactly_one(&members.map(|(name, text)| (name, text.is_some())));
+        for (name, text) in members {
+            if let Some(text) = text {
+                self.length(name, text, 1, max);
+            }
+        }
     }
 
     /// Exactly one of `names` must be given at the current path; `given` are.

@@ -76,7 +76,7 @@ impl Collection {
             // Singular, unlike the collection of the parents themselves.
             Some(kind) => format!(
                 "{APP_MESH_PREFIX}/meshes/{mesh}/{}/{parent}/{plural}",
-                kind.path_word()
+                kind.path_segment()
             ),
         }
     }

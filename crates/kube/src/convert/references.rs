@@ -1,16 +1,11 @@
 //! References between objects, resolved to names of the mesh API.
 
-use tombolo_model::appmesh::spec::gateway_route::GatewayRouteVirtualService;
-use tombolo_model::appmesh::spec::route::WeightedTarget;
-use tombolo_model::appmesh::spec::virtual_node::VirtualServiceBackend;
-use tombolo_model::appmesh::spec::virtual_service::{VirtualNodeProvider, VirtualRouterProvider};
-use tombolo_model::appmesh::spec::{self, Resolve};
+use tombolo_model::appmesh::spec;
 
 use super::ConvertError;
 use crate::cluster::{ClusterObjects, ObjectKey};
 use crate::crd::{
-    self, Kind, Mesh, MeshRef, NODE, ROUTER, Reference, Refs, Resource, SERVICE, Target,
-    VirtualGatewayRef,
+    Kind, Mesh, MeshRef, NamedReference, Reference, Refs, Resource, VirtualGatewayRef,
 };
 use crate::{FieldPath, Violation};
 
@@ -141,87 +136,13 @@ pub(super) struct Resolver<'a> {
 impl spec::Resolver<Refs> for Resolver<'_> {
     type Error = ConvertError;
 
-    fn weighted_target(
-        &self,
-        at: &FieldPath,
-        target: crd::WeightedTarget,
-    ) -> Result<WeightedTarget, ConvertError> {
-        let (reference, arn) = (target.virtual_node_ref, target.virtual_node_arn);
-        Ok(WeightedTarget {
-            virtual_node: self.name(at, &NODE, reference, arn)?,
-            weight: target.weight,
-            port: target.port,
-        })
-    }
-
-    fn backend(
-        &self,
-        at: &FieldPath,
-        backend: crd::VirtualServiceBackend,
-    ) -> Result<VirtualServiceBackend, ConvertError> {
-        let (reference, arn) = (backend.virtual_service_ref, backend.virtual_service_arn);
-        let at_policy = at.clone().field("clientPolicy");
-        Ok(VirtualServiceBackend {
-            virtual_service_name: self.name(at, &SERVICE, reference, arn)?,
-            client_policy: backend.client_policy.resolve(&at_policy, self)?,
-        })
-    }
-
-    fn virtual_node(
-        &self,
-        at: &FieldPath,
-        node: crd::VirtualNodeProvider,
-    ) -> Result<VirtualNodeProvider, ConvertError> {
-        Ok(VirtualNodeProvider {
-            virtual_node_name: self.name(
-                at,
-                &NODE,
-                node.virtual_node_ref,
-                node.virtual_node_arn,
-            )?,
-        })
-    }
-
-    fn virtual_router(
-        &self,
-        at: &FieldPath,
-        router: crd::VirtualRouterProvider,
-    ) -> Result<VirtualRouterProvider, ConvertError> {
-        let (reference, arn) = (router.virtual_router_ref, router.virtual_router_arn);
-        Ok(VirtualRouterProvider {
-            virtual_router_name: self.name(at, &ROUTER, reference, arn)?,
-        })
-    }
-
-    fn virtual_service(
-        &self,
-        at: &FieldPath,
-        service: crd::GatewayRouteVirtualService,
-    ) -> Result<GatewayRouteVirtualService, ConvertError> {
-        let (reference, arn) = (service.virtual_service_ref, service.virtual_service_arn);
-        Ok(GatewayRouteVirtualService {
-            virtual_service_name: self.name(at, &SERVICE, reference, arn)?,
-        })
-    }
-}
-
-impl<'a> Resolver<'a> {
-    pub(super) fn new(resource: &'a Resource, objects: &'a ClusterObjects) -> Self {
-        Self {
-            namespace: resource.namespace(),
-            mesh: resource.mesh_ref(),
-            objects,
-        }
-    }
-
-    /// The name in the mesh API of what is referred to at `at`, by reference or by ARN. The ARN wins.
-    fn name(
-        &self,
-        at: &FieldPath,
-        target: &Target,
-        reference: Option<Reference>,
-        arn: Option<String>,
-    ) -> Result<String, ConvertError> {
+    /// The ARN wins over the reference.
+    fn name(&self, at: &FieldPath, reference: NamedReference) -> Result<String, ConvertError> {
+        let NamedReference {
+            target,
+            reference,
+            arn,
+        } = reference;
         if let Some(arn) = arn {
             let wrong = |message| Violation::new(at.clone().field(target.arn), message);
             return Ok(target.name_in(&arn).map_err(wrong)?);
@@ -233,6 +154,16 @@ impl<'a> Resolver<'a> {
         };
         let (namespace, name) = reference.resolve(self.namespace);
         Ok(self.name_of(&field, target.kind, namespace, name)?)
+    }
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(resource: &'a Resource, objects: &'a ClusterObjects) -> Self {
+        Self {
+            namespace: resource.namespace(),
+            mesh: resource.mesh_ref(),
+            objects,
+        }
     }
 
     /// The names of the virtual services that the groups at `spec.backendGroups` hold, in the order of the

@@ -7,8 +7,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tombolo_model::appmesh::spec::{Union, UnionOf};
+use tombolo_model::appmesh::spec::{Resolve, Resolver, Union, UnionOf, resolve_union};
 use tombolo_model::validation::{Validate, Validator};
+
+use super::Refs;
+use crate::FieldPath;
 
 /// A union as it was written. The schema of the kinds leaves unions open, so a map with no member or with several
 /// is read, and reported together with everything else that is wrong; the API refuses to read it.
@@ -37,6 +40,18 @@ impl<T: Union> UnionOf<T> for OneOf<T> {
 
     fn into_inner(self) -> Option<T> {
         self.first.filter(|_| self.count == 1)
+    }
+}
+
+impl<T: Union + Resolve<Refs>> Resolve<Refs> for OneOf<T> {
+    type Resolved = T::Resolved;
+
+    fn resolve<V: Resolver<Refs>>(
+        self,
+        at: &mut FieldPath,
+        resolver: &V,
+    ) -> Result<T::Resolved, V::Error> {
+        resolve_union(self, at, resolver)
     }
 }
 

@@ -4,21 +4,24 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use tombolo_model::appmesh::Kind as ModelKind;
 use tombolo_model::appmesh::spec::mesh::IpPreference;
+use tombolo_model::appmesh::spec::resolve::member;
 use tombolo_model::appmesh::spec::route::check_share;
-use tombolo_model::appmesh::spec::tls::{
-    AcmCertificate as ModelAcmCertificate, AcmTrust as ModelAcmTrust, ClientPolicy,
+use tombolo_model::appmesh::spec::tls::ClientPolicy;
+use tombolo_model::appmesh::spec::{
+    References, Resolve, Resolver, Union, gateway_route, route, tls, virtual_node, virtual_service,
 };
-use tombolo_model::appmesh::spec::{References, Union};
 use tombolo_model::arn;
 use tombolo_model::validation::{Validate, Validator};
 
 use super::{Kind, OneOf};
+use crate::FieldPath;
 
 /// The form of the Kubernetes kinds: objects refer to objects of the cluster, or to anything by its ARN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refs;
 
 impl References for Refs {
+    type Reference = NamedReference;
     type WeightedTarget = WeightedTarget;
     type VirtualServiceBackend = VirtualServiceBackend;
     type VirtualNodeProvider = VirtualNodeProvider;
@@ -27,7 +30,7 @@ impl References for Refs {
     type AcmCertificate = AcmCertificate;
     type AcmTrust = AcmTrust;
     type IpPreference = NoIpPreference;
-    type Union<T: Union> = OneOf<T>;
+    type Union<T: Union + Resolve<Self>> = OneOf<T>;
 
     fn weight(target: &WeightedTarget) -> u32 {
         target.weight
@@ -45,10 +48,32 @@ impl References for Refs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum NoIpPreference {}
 
-impl From<NoIpPreference> for IpPreference {
-    fn from(none: NoIpPreference) -> Self {
-        match none {}
-    }
+impl Validate for NoIpPreference {}
+
+/// Implements [`Resolve`]: the value at `$at` becomes `$body`.
+macro_rules! resolve {
+    ($name:ident => $resolved:ty, |$self:ident, $at:ident, $resolver:ident| $body:expr) => {
+        impl Resolve<Refs> for $name {
+            type Resolved = $resolved;
+
+            fn resolve<V: Resolver<Refs>>(
+                $self,
+                $at: &mut FieldPath,
+                $resolver: &V,
+            ) -> Result<$resolved, V::Error> {
+                $body
+            }
+        }
+    };
+}
+
+resolve!(NoIpPreference => IpPreference, |self, _at, _resolver| match self {});
+
+/// A reference as it was written: to an object of the cluster, or by ARN.
+pub struct NamedReference {
+    pub(crate) target: &'static Target,
+    pub(crate) reference: Option<Reference>,
+    pub(crate) arn: Option<String>,
 }
 
 /// A reference to another object of the cluster. An absent or empty namespace is the referrer's own.
@@ -112,6 +137,19 @@ impl Validate for WeightedTarget {
     }
 }
 
+resolve!(WeightedTarget => route::WeightedTarget, |self, at, resolver| {
+    let node = NamedReference {
+        target: &NODE,
+        reference: self.virtual_node_ref,
+        arn: self.virtual_node_arn,
+    };
+    Ok(route::WeightedTarget {
+        virtual_node: resolver.name(at, node)?,
+        weight: self.weight,
+        port: self.port,
+    })
+});
+
 /// A virtual service that a node calls: by reference or by ARN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,9 +180,27 @@ impl Validate for VirtualServiceBackend {
     }
 }
 
+resolve!(VirtualServiceBackend => virtual_node::VirtualServiceBackend, |self, at, resolver| {
+    let service = NamedReference {
+        target: &SERVICE,
+        reference: self.virtual_service_ref,
+        arn: self.virtual_service_arn,
+    };
+    Ok(virtual_node::VirtualServiceBackend {
+        virtual_service_name: resolver.name(at, service)?,
+        client_policy: member(at, "clientPolicy", |at| {
+            self.client_policy.resolve(at, resolver)
+        })?,
+    })
+});
+
 /// Declares a reference that is given as `<what>Ref` or as `<what>ARN`, and nothing else.
 macro_rules! reference {
-    ($(#[$doc:meta])* $name:ident, $reference:ident, $arn:ident, $arn_key:literal, $target:ident) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $reference:ident, $arn:ident, $arn_key:literal, $target:ident
+        => $module:ident { $resolved_name:ident }
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -162,6 +218,16 @@ macro_rules! reference {
                 $target.check(validator, self.$reference.as_ref(), self.$arn.as_deref());
             }
         }
+
+        resolve!($name => $module::$name, |self, at, resolver| {
+            let reference = NamedReference {
+                target: &$target,
+                reference: self.$reference,
+                arn: self.$arn,
+            };
+            let $resolved_name = resolver.name(at, reference)?;
+            Ok($module::$name { $resolved_name })
+        });
     };
 }
 
@@ -171,7 +237,7 @@ reference!(
     virtual_node_ref,
     virtual_node_arn,
     "virtualNodeARN",
-    NODE
+    NODE => virtual_service { virtual_node_name }
 );
 reference!(
     /// A virtual router that provides a virtual service.
@@ -179,7 +245,7 @@ reference!(
     virtual_router_ref,
     virtual_router_arn,
     "virtualRouterARN",
-    ROUTER
+    ROUTER => virtual_service { virtual_router_name }
 );
 reference!(
     /// The virtual service that a gateway route leads to.
@@ -187,7 +253,7 @@ reference!(
     virtual_service_ref,
     virtual_service_arn,
     "virtualServiceARN",
-    SERVICE
+    SERVICE => gateway_route { virtual_service_name }
 );
 
 /// What a reference may lead to.
@@ -198,19 +264,19 @@ pub(crate) struct Target {
     pub(crate) arn: &'static str,
 }
 
-pub(crate) const NODE: Target = Target {
+pub(crate) static NODE: Target = Target {
     kind: Kind::VirtualNode,
     model_kind: ModelKind::VirtualNode,
     reference: "virtualNodeRef",
     arn: "virtualNodeARN",
 };
-pub(crate) const ROUTER: Target = Target {
+pub(crate) static ROUTER: Target = Target {
     kind: Kind::VirtualRouter,
     model_kind: ModelKind::VirtualRouter,
     reference: "virtualRouterRef",
     arn: "virtualRouterARN",
 };
-pub(crate) const SERVICE: Target = Target {
+pub(crate) static SERVICE: Target = Target {
     kind: Kind::VirtualService,
     model_kind: ModelKind::VirtualService,
     reference: "virtualServiceRef",
@@ -239,7 +305,7 @@ impl Target {
     /// # Errors
     /// What is wrong with the ARN.
     pub(crate) fn name_in(&self, arn: &str) -> Result<String, String> {
-        let kind = self.model_kind.path_word();
+        let kind = self.model_kind.path_segment();
         let named = arn::parse_resource(arn).filter(|named| named.key.kind == self.model_kind);
         named.map(|named| named.key.name.to_string()).ok_or_else(|| {
             format!(
@@ -257,15 +323,13 @@ pub struct AcmCertificate {
     pub certificate_arn: String,
 }
 
-impl Validate for AcmCertificate {
-    fn validate(&self, _: &mut Validator) {}
-}
+impl Validate for AcmCertificate {}
 
-impl From<AcmCertificate> for ModelAcmCertificate {
-    fn from(AcmCertificate { certificate_arn }: AcmCertificate) -> Self {
-        Self { certificate_arn }
-    }
-}
+resolve!(AcmCertificate => tls::AcmCertificate, |self, _at, _resolver| {
+    Ok(tls::AcmCertificate {
+        certificate_arn: self.certificate_arn,
+    })
+});
 
 /// Certificate authorities of the certificate manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,10 +346,8 @@ impl Validate for AcmTrust {
     }
 }
 
-impl From<AcmTrust> for ModelAcmTrust {
-    fn from(trust: AcmTrust) -> Self {
-        Self {
-            certificate_authority_arns: trust.certificate_authority_arns,
-        }
-    }
-}
+resolve!(AcmTrust => tls::AcmTrust, |self, _at, _resolver| {
+    Ok(tls::AcmTrust {
+        certificate_authority_arns: self.certificate_authority_arns,
+    })
+});

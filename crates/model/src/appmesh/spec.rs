@@ -1,10 +1,11 @@
 //! The specs of the seven kinds: the shapes of the App Mesh API (facts/appmesh-api.md §5).
 //!
-//! Field names and unions serialise exactly as in the API. Absent stays absent, so that a spec is
-//! answered as it was sent. Unknown members are dropped. Bounds are checked by [`Spec::check`].
+//! Member names and unions are serialized exactly as in the API. Absent members stay absent, so that a spec is
+//! returned as it was sent. Unknown members are dropped. [`Spec::check`] checks the bounds.
 //!
 //! The `appmesh.k8s.aws` kinds are the same types in another form, see [`References`].
 
+mod declare;
 pub mod gateway_route;
 pub mod listener;
 pub mod logging;
@@ -25,7 +26,7 @@ pub use gateway_route::GatewayRouteSpec;
 pub use listener::{Duration, DurationUnit, PortMapping, Protocol};
 pub use mesh::MeshSpec;
 pub use references::{Names, Part, References, Union, UnionOf};
-pub use resolve::{Resolve, Resolver};
+pub use resolve::{Resolve, Resolver, resolve_union};
 pub use route::RouteSpec;
 pub use tls_gaps::{TlsGap, tls_gaps};
 pub use virtual_gateway::VirtualGatewaySpec;

@@ -41,7 +41,7 @@ pub(super) fn egress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<s
 
 fn name(direction: &str, mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
     let PortMapping { port, protocol } = mapping;
-    format!("cds_{direction}_{mesh}_{node}_{}_{port}", protocol.word()).into()
+    format!("cds_{direction}_{mesh}_{node}_{}_{port}", protocol.as_str()).into()
 }
 
 /// The name of [`self_redirect`]; it tells the listener where there are several (facts/appmesh-api.md §7).
@@ -58,7 +58,7 @@ pub(super) fn self_redirect_name(
     };
     format!(
         "cds_ingress_{mesh}_{gateway}_self_redirect_{listener}{}_{EGRESS_PORT}",
-        mapping.protocol.word()
+        mapping.protocol.as_str()
     )
     .into()
 }

@@ -49,7 +49,7 @@ fn path(prefix: Option<&String>, path: Option<&matching::PathMatch>) -> PathMatc
 }
 
 fn headers(given: Option<&[matching::HeaderMatch]>, method: Option<Method>) -> Vec<HeaderMatch> {
-    let method = method.map(|method| pseudo(":method", method.word()));
+    let method = method.map(|method| pseudo(":method", method.as_str()));
     let given = given.unwrap_or_default().iter().map(header);
     given.chain(method).collect()
 }

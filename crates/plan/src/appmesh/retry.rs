@@ -50,7 +50,7 @@ pub(super) fn explicit(policy: &RetryPolicy) -> Retry {
         on.insert("connect-failure");
     }
     for event in policy.grpc_retry_events.iter().flatten() {
-        on.insert(GrpcRetryEvent::word(*event));
+        on.insert(GrpcRetryEvent::as_str(*event));
     }
     if !statuses.is_empty() {
         on.insert("retriable-status-codes");

@@ -86,7 +86,7 @@ fn unwrap(document: &Value) -> Option<(FieldPath, &Map<String, Value>)> {
     let members = document.as_object()?;
     let mut all = members.iter();
     if let (Some((word, Value::Object(inner))), None) = (all.next(), all.next())
-        && appmesh::Kind::from_path_word(word).is_some()
+        && appmesh::Kind::from_path_segment(word).is_some()
     {
         return Some((FieldPath::root().field(word), inner));
     }

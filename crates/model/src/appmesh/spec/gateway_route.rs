@@ -1,41 +1,40 @@
 //! The spec of a gateway route.
 
 use super::{
+    declare::spec,
     matching::{
         HeaderMatch, HostnameMatch, Method, PathMatch, QueryMatch, check_leading_slash, check_list,
     },
-    references::{Names, References},
+    references::References,
+    route::check_priority,
 };
-use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
+use crate::{
+    string_enum::string_enum,
+    validation::{Validate, Validator},
+};
 
-/// A route of a gateway: exactly one of the three route members is given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct GatewayRouteSpec<R: References = Names> {
-    /// For gRPC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grpc_route: Option<GrpcGatewayRoute<R>>,
-    /// For HTTP/2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http2_route: Option<HttpGatewayRoute<R>>,
-    /// For HTTP/1.1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_route: Option<HttpGatewayRoute<R>>,
-    /// 0 to 1000; 0 is looked at first, absent last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<u32>,
+spec! {
+    /// A route of a gateway: exactly one of the three route members is given.
+    pub struct GatewayRouteSpec<R> {
+        /// For gRPC.
+        grpc_route: Option<GrpcGatewayRoute<R>>,
+        /// For HTTP/2.
+        http2_route: Option<HttpGatewayRoute<R>>,
+        /// For HTTP/1.1.
+        http_route: Option<HttpGatewayRoute<R>>,
+        /// 0 to 1000; 0 is matched first, absent last.
+        priority: Option<u32>,
+    }
 }
 
-/// Where a gateway sends matched requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct GatewayRouteTarget<R: References = Names> {
-    /// The virtual service.
-    pub virtual_service: R::GatewayRouteVirtualService,
-    /// Which of its ports; needed when its provider has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
+spec! {
+    /// Where a gateway sends matched requests.
+    pub struct GatewayRouteTarget<R> {
+        /// The virtual service.
+        virtual_service: R::GatewayRouteVirtualService,
+        /// The port of the provider; needed when it has several.
+        port: Option<u16>,
+    }
 }
 
 impl<R: References> Validate for GatewayRouteTarget<R> {
@@ -45,12 +44,12 @@ impl<R: References> Validate for GatewayRouteTarget<R> {
     }
 }
 
-/// A virtual service by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayRouteVirtualService {
-    /// 1 to 255 characters.
-    pub virtual_service_name: String,
+spec! {
+    /// A virtual service by name.
+    pub struct GatewayRouteVirtualService {
+        /// 1 to 255 characters.
+        virtual_service_name: String,
+    }
 }
 
 impl Validate for GatewayRouteVirtualService {
@@ -59,105 +58,98 @@ impl Validate for GatewayRouteVirtualService {
     }
 }
 
-/// A gateway route of gRPC calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct GrpcGatewayRoute<R: References = Names> {
-    /// Target and what goes with it.
-    pub action: GrpcGatewayRouteAction<R>,
-    /// Which calls.
-    #[serde(rename = "match")]
-    pub matcher: GrpcGatewayRouteMatch<R>,
+spec! {
+    /// A gateway route of gRPC calls.
+    pub struct GrpcGatewayRoute<R>: Validate {
+        /// The calls that it applies to.
+        matcher as "match": GrpcGatewayRouteMatch<R>,
+        /// Target and rewrites.
+        action: GrpcGatewayRouteAction<R>,
+    }
 }
 
-/// Where gRPC calls go and what is changed on the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct GrpcGatewayRouteAction<R: References = Names> {
-    /// The virtual service.
-    pub target: GatewayRouteTarget<R>,
-    /// Changes to the request; absent means the defaults.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rewrite: Option<GrpcGatewayRouteRewrite>,
+spec! {
+    /// Target and rewrites of gRPC calls.
+    pub struct GrpcGatewayRouteAction<R>: Validate {
+        /// The virtual service.
+        target: GatewayRouteTarget<R>,
+        /// Absent means the default rewrites.
+        rewrite: Option<GrpcGatewayRouteRewrite>,
+    }
 }
 
-/// What is changed in gRPC calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrpcGatewayRouteRewrite {
-    /// The host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<HostnameRewrite>,
+spec! {
+    /// Rewrites of gRPC calls.
+    #[derive(Default)]
+    pub struct GrpcGatewayRouteRewrite: Validate {
+        /// The host.
+        hostname: Option<HostnameRewrite>,
+    }
 }
 
-/// Which gRPC calls: a service or a host, and all other given members must match.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct GrpcGatewayRouteMatch<R: References = Names> {
-    /// The host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<HostnameMatch>,
-    /// 1 to 10 entries.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Vec<HeaderMatch<R>>>,
-    /// The gateway's port; needed when it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The fully qualified service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_name: Option<String>,
+spec! {
+    /// Which gRPC calls: a service or a host, and all other given members must match.
+    pub struct GrpcGatewayRouteMatch<R> {
+        /// The host.
+        hostname: Option<HostnameMatch>,
+        /// 1 to 10 entries.
+        metadata: Option<Vec<HeaderMatch<R>>>,
+        /// The gateway's port; needed when it has several.
+        port: Option<u16>,
+        /// The fully qualified service.
+        service_name: Option<String>,
+    }
 }
 
-/// A gateway route of HTTP requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct HttpGatewayRoute<R: References = Names> {
-    /// Target and what goes with it.
-    pub action: HttpGatewayRouteAction<R>,
-    /// Which requests.
-    #[serde(rename = "match")]
-    pub matcher: HttpGatewayRouteMatch<R>,
+spec! {
+    /// A gateway route of HTTP requests.
+    pub struct HttpGatewayRoute<R> {
+        /// The requests that it applies to.
+        matcher as "match": HttpGatewayRouteMatch<R>,
+        /// Target and rewrites.
+        action: HttpGatewayRouteAction<R>,
+    }
 }
 
-/// Where HTTP requests go and what is changed on the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct HttpGatewayRouteAction<R: References = Names> {
-    /// The virtual service.
-    pub target: GatewayRouteTarget<R>,
-    /// Changes to the request; absent means the defaults.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rewrite: Option<HttpGatewayRouteRewrite>,
+spec! {
+    /// Target and rewrites of HTTP requests.
+    pub struct HttpGatewayRouteAction<R>: Validate {
+        /// The virtual service.
+        target: GatewayRouteTarget<R>,
+        /// Absent means the default rewrites.
+        rewrite: Option<HttpGatewayRouteRewrite>,
+    }
 }
 
-/// What is changed in HTTP requests.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpGatewayRouteRewrite {
-    /// The host; absent means that it becomes the virtual service's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<HostnameRewrite>,
-    /// The whole path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathRewrite>,
-    /// The matched prefix; absent means that it becomes `/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<PrefixRewrite>,
+spec! {
+    /// Rewrites of HTTP requests.
+    #[derive(Default)]
+    pub struct HttpGatewayRouteRewrite {
+        /// The host; absent means that it becomes the virtual service's name.
+        hostname: Option<HostnameRewrite>,
+        /// The whole path.
+        path: Option<PathRewrite>,
+        /// The matched prefix; absent means that it becomes `/`.
+        prefix: Option<PrefixRewrite>,
+    }
 }
 
-/// Whether the host becomes the virtual service's name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HostnameRewrite {
-    /// Absent means enabled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default_target_hostname: Option<Switch>,
+spec! {
+    /// Whether the host becomes the virtual service's name.
+    #[derive(Copy, Default)]
+    pub struct HostnameRewrite: Validate {
+        /// Absent means enabled.
+        default_target_hostname: Option<Switch>,
+    }
 }
 
-/// A new path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PathRewrite {
-    /// 1 to 255 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exact: Option<String>,
+spec! {
+    /// A new path.
+    #[derive(Default)]
+    pub struct PathRewrite {
+        /// 1 to 255 characters.
+        exact: Option<String>,
+    }
 }
 
 impl Validate for PathRewrite {
@@ -170,16 +162,15 @@ impl Validate for PathRewrite {
     }
 }
 
-/// A new prefix: not both members.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PrefixRewrite {
-    /// Whether the matched prefix becomes `/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default_prefix: Option<Switch>,
-    /// What it becomes; starts and ends with `/`, 1 to 255 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
+spec! {
+    /// A new prefix: not both members.
+    #[derive(Default)]
+    pub struct PrefixRewrite {
+        /// Whether the matched prefix becomes `/`.
+        default_prefix: Option<Switch>,
+        /// The new prefix; starts and ends with `/`, 1 to 255 characters.
+        value: Option<String>,
+    }
 }
 
 impl Validate for PrefixRewrite {
@@ -201,44 +192,37 @@ impl Validate for PrefixRewrite {
     }
 }
 
-/// On or off.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Switch {
-    Enabled,
-    Disabled,
+string_enum! {
+    /// On or off.
+    #[allow(missing_docs)]
+    pub enum Switch {
+        Enabled = "ENABLED",
+        Disabled = "DISABLED",
+    }
 }
 
-/// Which HTTP requests: a path, a host or a port, and all other given members must match.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct HttpGatewayRouteMatch<R: References = Names> {
-    /// 1 to 10 headers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub headers: Option<Vec<HeaderMatch<R>>>,
-    /// The host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<HostnameMatch>,
-    /// The method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<Method>,
-    /// The whole path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathMatch>,
-    /// The gateway's port; needed when it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// What the path begins with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<String>,
-    /// 1 to 10 parameters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query_parameters: Option<Vec<QueryMatch>>,
+spec! {
+    /// Which HTTP requests: a path, a host or a port, and all other given members must match.
+    pub struct HttpGatewayRouteMatch<R> {
+        /// 1 to 10 headers.
+        headers: Option<Vec<HeaderMatch<R>>>,
+        /// The host.
+        hostname: Option<HostnameMatch>,
+        /// The method.
+        method: Option<Method>,
+        /// The whole path.
+        path: Option<PathMatch>,
+        /// The gateway's port; needed when it has several.
+        port: Option<u16>,
+        /// What the path begins with.
+        prefix: Option<String>,
+        /// 1 to 10 parameters.
+        query_parameters: Option<Vec<QueryMatch>>,
+    }
 }
 
 impl<R: References> GatewayRouteSpec<R> {
-    /// The name of the given route member and its target.
+    /// The name of the route member that is given, and its target.
     pub fn target(&self) -> Option<(&'static str, &GatewayRouteTarget<R>)> {
         let http = [
             ("httpRoute", &self.http_route),
@@ -249,7 +233,7 @@ impl<R: References> GatewayRouteSpec<R> {
             .or_else(|| Some(("grpcRoute", &self.grpc_route.as_ref()?.action.target)))
     }
 
-    /// The gateway's port that the route is for, when it names one.
+    /// The port of the gateway for which the route is, if it names one.
     pub fn match_port(&self) -> Option<u16> {
         let http = self.http_route.as_ref().or(self.http2_route.as_ref());
         http.and_then(|route| route.matcher.port)
@@ -259,9 +243,7 @@ impl<R: References> GatewayRouteSpec<R> {
 
 impl<R: References> Validate for GatewayRouteSpec<R> {
     fn validate(&self, validator: &mut Validator) {
-        if let Some(priority) = self.priority {
-            validator.range("priority", priority, 0, 1000);
-        }
+        check_priority(validator, self.priority);
         validator.exactly_one(&[
             ("grpcRoute", self.grpc_route.is_some()),
             ("httpRoute", self.http_route.is_some()),
@@ -273,27 +255,18 @@ impl<R: References> Validate for GatewayRouteSpec<R> {
     }
 }
 
-impl<R: References> Validate for GrpcGatewayRoute<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("match", &self.matcher);
-        validator.within("action", |validator| {
-            validator.field("target", &self.action.target);
-        });
-    }
-}
-
 impl<R: References> Validate for GrpcGatewayRouteMatch<R> {
     fn validate(&self, validator: &mut Validator) {
         if self.service_name.is_none() && self.hostname.is_none() {
             validator.deny_here("needs serviceName or hostname");
         }
         validator.field("hostname", &self.hostname);
-        let reserved = ["aws.app-mesh", "aws.appmesh"];
+        let service = self.service_name.as_ref();
         check_reserved(
             validator,
             "serviceName",
-            self.service_name.as_ref(),
-            reserved,
+            service,
+            ["aws.app-mesh", "aws.appmesh"],
         );
         check_list(validator, "metadata", self.metadata.as_ref());
         validator.port("port", self.port);
@@ -302,28 +275,19 @@ impl<R: References> Validate for GrpcGatewayRouteMatch<R> {
 
 impl<R: References> Validate for HttpGatewayRoute<R> {
     fn validate(&self, validator: &mut Validator) {
-        validator.field("match", &self.matcher);
-        let Some(rewrite) = &self.action.rewrite else {
-            validator.within("action", |validator| {
-                validator.field("target", &self.action.target);
-            });
+        let (matcher, action) = (&self.matcher, &self.action);
+        validator.field("match", matcher);
+        validator.field("action", action);
+        let Some(rewrite) = &action.rewrite else {
             return;
         };
-        if validator.is_kubernetes() && rewrite.prefix.is_some() && self.matcher.prefix.is_none() {
-            validator.within("match", |validator| {
-                let message = "is required, because the action rewrites the prefix";
-                validator.deny("prefix", message);
-            });
+        if validator.is_kubernetes() && rewrite.prefix.is_some() && matcher.prefix.is_none() {
+            let message = "is required, because the action rewrites the prefix";
+            validator.deny_at("match.prefix", message);
         }
-        validator.within("action", |validator| {
-            validator.field("target", &self.action.target);
-            validator.field("rewrite", rewrite);
-            if rewrite.path.is_some() && self.matcher.path.is_none() {
-                validator.within("rewrite", |validator| {
-                    validator.deny("path", "needs a match on the path");
-                });
-            }
-        });
+        if rewrite.path.is_some() && matcher.path.is_none() {
+            validator.deny_at("action.rewrite.path", "needs a match on the path");
+        }
     }
 }
 

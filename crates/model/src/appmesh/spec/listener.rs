@@ -1,17 +1,24 @@
 //! What listeners of nodes, routers and gateways share: ports, pools, health checks, timeouts.
 
-use super::references::{Union, UnionOf, union};
-use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use super::{
+    declare::{spec, union},
+    references::{Union, UnionOf},
+};
+use crate::{
+    string_enum::string_enum,
+    validation::{Validate, Validator},
+};
+use std::{fmt, time};
 
-/// A port and its protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PortMapping {
-    /// 1 to 65535.
-    pub port: u16,
-    /// The protocol on it.
-    pub protocol: Protocol,
+spec! {
+    /// A port and its protocol.
+    #[derive(Copy, Hash, PartialOrd, Ord)]
+    pub struct PortMapping {
+        /// 1 to 65535.
+        port: u16,
+        /// The protocol on it.
+        protocol: Protocol,
+    }
 }
 
 impl Validate for PortMapping {
@@ -20,71 +27,58 @@ impl Validate for PortMapping {
     }
 }
 
-/// The ports of a list of listeners must differ. Called with the validator at the list.
+/// The ports of the member `listeners` must differ. Called with the validator at the spec.
 pub(super) fn check_ports(validator: &mut Validator, ports: impl Iterator<Item = u16>) {
     let mut seen = Vec::new();
-    for (index, port) in ports.enumerate() {
+    for port in ports {
         if seen.contains(&port) {
-            validator.item(index, |validator| {
-                validator.within("portMapping", |validator| {
-                    validator.deny("port", format!("{port} is used by another listener"));
-                });
-            });
+            let message = format!("{port} is used by another listener");
+            let field = format!("listeners[{}].portMapping.port", seen.len());
+            validator.deny_at(field, message);
         }
         seen.push(port);
     }
 }
 
-/// The protocol of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// HTTP/1.1, with upgrades.
-    Http,
-    /// Any bytes.
-    Tcp,
-    /// HTTP/2 with prior knowledge.
-    Http2,
-    /// gRPC over HTTP/2.
-    Grpc,
-}
-
-impl Protocol {
-    /// The name in the API and in Envoy resource names: `http2`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Protocol::Http => "http",
-            Protocol::Tcp => "tcp",
-            Protocol::Http2 => "http2",
-            Protocol::Grpc => "grpc",
-        }
+string_enum! {
+    /// The protocol of a port.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum Protocol {
+        /// HTTP/1.1, with upgrades.
+        Http = "http",
+        /// Any bytes.
+        Tcp = "tcp",
+        /// HTTP/2 with prior knowledge.
+        Http2 = "http2",
+        /// gRPC over HTTP/2.
+        Grpc = "grpc",
     }
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
-/// A length of time. The API has both members optional, the Kubernetes kinds have them required.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Duration {
-    /// The unit; absent means milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<DurationUnit>,
-    /// How many, at least 0; absent means 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<i64>,
+spec! {
+    /// A length of time. Both members are optional in the API and required in the Kubernetes kinds.
+    #[derive(Copy, Default)]
+    pub struct Duration {
+        /// Absent means milliseconds.
+        unit: Option<DurationUnit>,
+        /// In that unit, at least 0; absent means 0.
+        value: Option<i64>,
+    }
 }
 
 impl Duration {
     /// The length. Saturates rather than overflows.
-    pub fn length(self) -> std::time::Duration {
+    pub fn length(self) -> time::Duration {
         let value = u64::try_from(self.value.unwrap_or(0)).unwrap_or(0);
         match self.unit {
-            Some(DurationUnit::Seconds) => std::time::Duration::from_secs(value),
-            Some(DurationUnit::Milliseconds) | None => std::time::Duration::from_millis(value),
+            Some(DurationUnit::Seconds) => time::Duration::from_secs(value),
+            Some(DurationUnit::Milliseconds) | None => time::Duration::from_millis(value),
         }
     }
 }
@@ -102,117 +96,86 @@ impl Validate for Duration {
     }
 }
 
-/// The unit of a [`Duration`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DurationUnit {
-    /// Seconds.
-    #[serde(rename = "s")]
-    Seconds,
-    /// Milliseconds.
-    #[serde(rename = "ms")]
-    Milliseconds,
-}
-
-/// Timeouts of a listener, by protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ListenerTimeout {
-    /// Of an HTTP/1.1 listener.
-    Http(RequestTimeout),
-    /// Of an HTTP/2 listener.
-    Http2(RequestTimeout),
-    /// Of a gRPC listener.
-    Grpc(RequestTimeout),
-    /// Of a TCP listener.
-    Tcp(TcpTimeout),
-}
-
-union!(ListenerTimeout {
-    Tcp: "tcp",
-    Http: "http",
-    Http2: "http2",
-    Grpc: "grpc"
-});
-
-/// Timeouts of requests; 0 disables one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RequestTimeout {
-    /// How long a stream may be silent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle: Option<Duration>,
-    /// How long a request may take with all its attempts. Absent means 15 s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub per_request: Option<Duration>,
-}
-
-impl Validate for RequestTimeout {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("perRequest", &self.per_request);
-        validator.field("idle", &self.idle);
+string_enum! {
+    /// The unit of a [`Duration`].
+    #[allow(missing_docs)]
+    pub enum DurationUnit {
+        Seconds = "s",
+        Milliseconds = "ms",
     }
 }
 
-/// Timeout of TCP connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TcpTimeout {
-    /// How long a connection may be silent; 0 disables.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle: Option<Duration>,
-}
-
-impl Validate for TcpTimeout {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("idle", &self.idle);
+union! {
+    /// Timeouts of a listener, by protocol.
+    #[derive(Copy)]
+    #[allow(missing_docs)]
+    pub enum ListenerTimeout: Validate {
+        Tcp(TcpTimeout) as "tcp",
+        Http(RequestTimeout) as "http",
+        Http2(RequestTimeout) as "http2",
+        Grpc(RequestTimeout) as "grpc",
     }
 }
 
-/// Limits between a proxy and its own application, by protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConnectionPool {
-    /// Of an HTTP/1.1 listener.
-    Http(HttpConnectionPool),
-    /// Of an HTTP/2 listener.
-    Http2(RequestPool),
-    /// Of a gRPC listener.
-    Grpc(RequestPool),
-    /// Of a TCP listener.
-    Tcp(TcpConnectionPool),
+spec! {
+    /// Timeouts of requests; 0 disables one.
+    #[derive(Copy, Default)]
+    pub struct RequestTimeout: Validate {
+        /// For a whole request with all its attempts. Absent means 15 s.
+        per_request: Option<Duration>,
+        /// For a stream on which nothing is sent.
+        idle: Option<Duration>,
+    }
 }
 
-union!(ConnectionPool {
-    Tcp: "tcp",
-    Http: "http",
-    Http2: "http2",
-    Grpc: "grpc"
-});
-
-/// Limits of an HTTP/1.1 pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpConnectionPool {
-    /// At least 1.
-    pub max_connections: u32,
-    /// At least 1; absent means no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_pending_requests: Option<u32>,
+spec! {
+    /// Timeout of TCP connections.
+    #[derive(Copy, Default)]
+    pub struct TcpTimeout: Validate {
+        /// For a connection on which nothing is sent; 0 disables.
+        idle: Option<Duration>,
+    }
 }
 
-/// Limits of an HTTP/2 pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RequestPool {
-    /// At least 1.
-    pub max_requests: u32,
+union! {
+    /// Limits between a proxy and its own application, by protocol.
+    #[derive(Copy)]
+    #[allow(missing_docs)]
+    pub enum ConnectionPool: Validate {
+        Tcp(TcpConnectionPool) as "tcp",
+        Http(HttpConnectionPool) as "http",
+        Http2(RequestPool) as "http2",
+        Grpc(RequestPool) as "grpc",
+    }
 }
 
-/// Limits of a TCP pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TcpConnectionPool {
-    /// At least 1.
-    pub max_connections: u32,
+spec! {
+    /// Limits of an HTTP/1.1 pool.
+    #[derive(Copy)]
+    pub struct HttpConnectionPool {
+        /// At least 1.
+        max_connections: u32,
+        /// At least 1; absent means no limit.
+        max_pending_requests: Option<u32>,
+    }
+}
+
+spec! {
+    /// Limits of an HTTP/2 pool.
+    #[derive(Copy)]
+    pub struct RequestPool {
+        /// At least 1.
+        max_requests: u32,
+    }
+}
+
+spec! {
+    /// Limits of a TCP pool.
+    #[derive(Copy)]
+    pub struct TcpConnectionPool {
+        /// At least 1.
+        max_connections: u32,
+    }
 }
 
 /// The API's `integer` has 32 bits with a sign.
@@ -239,37 +202,35 @@ impl Validate for TcpConnectionPool {
     }
 }
 
-/// An active health check, made by the clients of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HealthCheck {
-    /// Successes until an endpoint is healthy, 2 to 10.
-    pub healthy_threshold: u32,
-    /// Milliseconds between probes, 5000 to 300000.
-    pub interval_millis: i64,
-    /// The protocol of the probe.
-    pub protocol: Protocol,
-    /// Milliseconds until a probe has failed, 2000 to 60000.
-    pub timeout_millis: i64,
-    /// Failures until an endpoint is unhealthy, 2 to 10.
-    pub unhealthy_threshold: u32,
-    /// For HTTP and HTTP/2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Absent means the listener's port; when given it must be that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
+spec! {
+    /// An active health check, made by the clients of a node.
+    pub struct HealthCheck {
+        /// Successes until an endpoint is healthy, 2 to 10.
+        healthy_threshold: u32,
+        /// Milliseconds between probes, 5000 to 300000.
+        interval_millis: i64,
+        /// The protocol of the probe.
+        protocol: Protocol,
+        /// Milliseconds until a probe has failed, 2000 to 60000.
+        timeout_millis: i64,
+        /// Failures until an endpoint is unhealthy, 2 to 10.
+        unhealthy_threshold: u32,
+        /// The path of the request, for HTTP and HTTP/2.
+        path: Option<String>,
+        /// Absent means the listener's port; no other is allowed.
+        port: Option<u16>,
+    }
 }
 
 impl HealthCheck {
     /// Time between probes.
-    pub fn interval(&self) -> std::time::Duration {
-        std::time::Duration::from_millis(u64::try_from(self.interval_millis).unwrap_or(0))
+    pub fn interval(&self) -> time::Duration {
+        time::Duration::from_millis(u64::try_from(self.interval_millis).unwrap_or(0))
     }
 
     /// Time until a probe has failed.
-    pub fn timeout(&self) -> std::time::Duration {
-        std::time::Duration::from_millis(u64::try_from(self.timeout_millis).unwrap_or(0))
+    pub fn timeout(&self) -> time::Duration {
+        time::Duration::from_millis(u64::try_from(self.timeout_millis).unwrap_or(0))
     }
 }
 
@@ -288,16 +249,12 @@ pub(super) fn check_health_port(
     listener: PortMapping,
     health_check: Option<&HealthCheck>,
 ) {
+    let own = listener.port;
     if let Some(port) = health_check.and_then(|check| check.port)
-        && port != listener.port
+        && port != own
     {
-        validator.within("healthCheck", |validator| {
-            let own = listener.port;
-            validator.deny(
-                "port",
-                format!("{port} must equal the listener's port {own}"),
-            );
-        });
+        let message = format!("{port} must equal the listener's port {own}");
+        validator.deny_at("healthCheck.port", message);
     }
 }
 
@@ -311,24 +268,25 @@ pub(super) fn check_protocol<T: Union>(
 ) {
     let protocol = listener.protocol;
     let member = union.and_then(UnionOf::get).map(T::member);
-    if member.is_some_and(|member| member != protocol.word()) {
+    if member.is_some_and(|member| member != protocol.as_str()) {
         let message = format!("must be for the listener's protocol, {protocol}");
         validator.deny(name, message);
     }
 }
 
-/// Passive health checking, declared by a server and enforced by its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OutlierDetection {
-    /// How long a first ejection lasts.
-    pub base_ejection_duration: Duration,
-    /// How often ejected hosts are looked at again.
-    pub interval: Duration,
-    /// 0 to 100; at least one host can be ejected whatever it says.
-    pub max_ejection_percent: u32,
-    /// Consecutive 5xx answers that eject; at least 1.
-    pub max_server_errors: i64,
+spec! {
+    /// Passive health checking, declared by a server and enforced by its clients.
+    #[derive(Copy)]
+    pub struct OutlierDetection {
+        /// How long a first ejection lasts.
+        base_ejection_duration: Duration,
+        /// Time between two sweeps that return ejected hosts.
+        interval: Duration,
+        /// 0 to 100; at least one host can be ejected in any case.
+        max_ejection_percent: u32,
+        /// Consecutive 5xx responses that eject a host; at least 1.
+        max_server_errors: i64,
+    }
 }
 
 impl Validate for OutlierDetection {

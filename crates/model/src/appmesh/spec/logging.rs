@@ -1,70 +1,48 @@
 //! Access logs of proxies.
 
-use super::references::{Names, References, Union, union};
+use super::declare::{spec, union};
 use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
 
-/// Where a proxy writes its access log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct Logging<R: References = Names> {
-    /// Where requests are logged; absent means nowhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_log: Option<R::Union<AccessLog<R>>>,
-}
-
-impl<R: References> Validate for Logging<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("accessLog", &self.access_log);
+spec! {
+    /// Where a proxy writes its access log.
+    pub struct Logging<R>: Validate {
+        /// Absent means that requests are not logged.
+        access_log: Option<R::Union<AccessLog<R>>>,
     }
 }
 
-/// An access log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub enum AccessLog<R: References = Names> {
-    /// Written to a file.
-    File(FileAccessLog<R>),
+union! {
+    /// An access log.
+    pub enum AccessLog<R>: Validate {
+        /// Written to a file.
+        File(FileAccessLog<R>) as "file",
+    }
 }
 
-union!(AccessLog<R> { File: "file" });
-
-/// An access log in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct FileAccessLog<R: References = Names> {
-    /// For example `/dev/stdout`; 1 to 255 characters.
-    pub path: String,
-    /// Absent means Envoy's default format.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<R::Union<LoggingFormat>>,
+spec! {
+    /// An access log in a file.
+    pub struct FileAccessLog<R> {
+        /// For example `/dev/stdout`; 1 to 255 characters.
+        path: String,
+        /// Absent means Envoy's default format.
+        format: Option<R::Union<LoggingFormat>>,
+    }
 }
 
-impl<R: References> Validate for FileAccessLog<R> {
+impl<R: super::References> Validate for FileAccessLog<R> {
     fn validate(&self, validator: &mut Validator) {
         validator.length("path", &self.path, 1, 255);
         validator.field("format", &self.format);
     }
 }
 
-/// The format of a log line, in Envoy's operators.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum LoggingFormat {
-    /// Members of a JSON object.
-    Json(Vec<JsonFormatMember>),
-    /// A line of text, 1 to 1000 characters.
-    Text(String),
-}
-
-impl Union for LoggingFormat {
-    const MEMBERS: &'static [&'static str] = &["text", "json"];
-
-    fn member(&self) -> &'static str {
-        match self {
-            LoggingFormat::Json(_) => "json",
-            LoggingFormat::Text(_) => "text",
-        }
+union! {
+    /// The format of a log line, in Envoy's command operators.
+    pub enum LoggingFormat {
+        /// A line of text, 1 to 1000 characters.
+        Text(String) as "text",
+        /// Members of a JSON object.
+        Json(Vec<JsonFormatMember>) as "json",
     }
 }
 
@@ -77,13 +55,14 @@ impl Validate for LoggingFormat {
     }
 }
 
-/// One member of a JSON log line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JsonFormatMember {
-    /// 1 to 100 characters.
-    pub key: String,
-    /// 1 to 100 characters.
-    pub value: String,
+spec! {
+    /// One member of a JSON log line.
+    pub struct JsonFormatMember {
+        /// 1 to 100 characters.
+        key: String,
+        /// 1 to 100 characters.
+        value: String,
+    }
 }
 
 impl Validate for JsonFormatMember {

@@ -1,21 +1,24 @@
 //! How requests are matched by routes and gateway routes.
 
-use super::references::{Names, References, Union};
-use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
+use super::{
+    declare::{spec, union},
+    references::{References, Union},
+};
+use crate::{
+    string_enum::string_enum,
+    validation::{Validate, Validator},
+};
 
-/// A match on a header (or on gRPC metadata).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct HeaderMatch<R: References = Names> {
-    /// 1 to 50 characters.
-    pub name: String,
-    /// Whether the result is negated. Absent means false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub invert: Option<bool>,
-    /// How the value is matched; absent means that the header must be present.
-    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
-    pub matcher: Option<R::Union<ValueMatch>>,
+spec! {
+    /// A match on a header (or on gRPC metadata).
+    pub struct HeaderMatch<R> {
+        /// 1 to 50 characters.
+        name: String,
+        /// Whether the result is negated. Absent means false.
+        invert: Option<bool>,
+        /// How the value is matched; absent means that the header must be present.
+        matcher as "match": Option<R::Union<ValueMatch>>,
+    }
 }
 
 impl<R: References> Validate for HeaderMatch<R> {
@@ -25,33 +28,19 @@ impl<R: References> Validate for HeaderMatch<R> {
     }
 }
 
-/// How a value is matched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ValueMatch {
-    /// Equal.
-    Exact(String),
-    /// Begins with.
-    Prefix(String),
-    /// A whole number in a range.
-    Range(Range),
-    /// Matched as a whole by a regular expression (RE2).
-    Regex(String),
-    /// Ends with.
-    Suffix(String),
-}
-
-impl Union for ValueMatch {
-    const MEMBERS: &'static [&'static str] = &["exact", "prefix", "regex", "suffix", "range"];
-
-    fn member(&self) -> &'static str {
-        match self {
-            ValueMatch::Exact(_) => "exact",
-            ValueMatch::Prefix(_) => "prefix",
-            ValueMatch::Range(_) => "range",
-            ValueMatch::Regex(_) => "regex",
-            ValueMatch::Suffix(_) => "suffix",
-        }
+union! {
+    /// How a value is matched. Texts have 1 to 255 characters.
+    pub enum ValueMatch {
+        /// Equal.
+        Exact(String) as "exact",
+        /// Begins with.
+        Prefix(String) as "prefix",
+        /// The whole value matches a regular expression (RE2).
+        Regex(String) as "regex",
+        /// Ends with.
+        Suffix(String) as "suffix",
+        /// An integer in a range.
+        Range(Range) as "range",
     }
 }
 
@@ -71,31 +60,33 @@ impl Validate for ValueMatch {
     }
 }
 
-/// From `start`, included, to `end`, excluded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    /// Included.
-    pub start: i64,
-    /// Excluded.
-    pub end: i64,
+spec! {
+    /// From `start`, included, to `end`, excluded.
+    #[derive(Copy)]
+    pub struct Range: Validate {
+        /// Included.
+        start: i64,
+        /// Excluded.
+        end: i64,
+    }
 }
 
-/// A match on a query parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueryMatch {
-    /// The parameter's name.
-    pub name: String,
-    /// Absent means that the parameter must be present.
-    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
-    pub matcher: Option<QueryValueMatch>,
+spec! {
+    /// A match on a query parameter.
+    pub struct QueryMatch {
+        /// The parameter's name.
+        name: String,
+        /// Absent means that the parameter must be present.
+        matcher as "match": Option<QueryValueMatch>,
+    }
 }
 
-/// How a query parameter's value is matched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueryValueMatch {
-    /// Equal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exact: Option<String>,
+spec! {
+    /// How a query parameter's value is matched.
+    pub struct QueryValueMatch: Validate {
+        /// Equal.
+        exact: Option<String>,
+    }
 }
 
 impl Validate for QueryMatch {
@@ -112,26 +103,20 @@ impl Validate for QueryMatch {
     }
 }
 
-/// A match on the whole path: exactly one member is given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PathMatch {
-    /// Equal; starts with `/`, 1 to 255 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exact: Option<String>,
-    /// Matched as a whole by a regular expression, 1 to 255 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub regex: Option<String>,
+spec! {
+    /// A match on the whole path: exactly one member is given.
+    pub struct PathMatch {
+        /// Equal; starts with `/`, 1 to 255 characters.
+        exact: Option<String>,
+        /// The whole path matches a regular expression (RE2), 1 to 255 characters.
+        regex: Option<String>,
+    }
 }
 
 impl Validate for PathMatch {
     fn validate(&self, validator: &mut Validator) {
-        validator.exactly_one(&[
-            ("exact", self.exact.is_some()),
-            ("regex", self.regex.is_some()),
-        ]);
-        validator.optional_length("exact", self.exact.as_ref(), 1, 255);
-        validator.optional_length("regex", self.regex.as_ref(), 1, 255);
-        // What is empty is told already.
+        validator.one_text_of([("exact", &self.exact), ("regex", &self.regex)], 255);
+        // An empty one is reported already.
         let exact = self.exact.as_ref().filter(|exact| !exact.is_empty());
         check_leading_slash(validator, "exact", exact);
     }
@@ -150,62 +135,39 @@ pub(super) fn check_leading_slash(
     }
 }
 
-/// An HTTP method.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Delete,
-    Connect,
-    Options,
-    Trace,
-    Patch,
-}
-
-impl Method {
-    /// The method as HTTP spells it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Head => "HEAD",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Delete => "DELETE",
-            Method::Connect => "CONNECT",
-            Method::Options => "OPTIONS",
-            Method::Trace => "TRACE",
-            Method::Patch => "PATCH",
-        }
+string_enum! {
+    /// An HTTP method.
+    #[allow(missing_docs)]
+    pub enum Method {
+        Get = "GET",
+        Head = "HEAD",
+        Post = "POST",
+        Put = "PUT",
+        Delete = "DELETE",
+        Connect = "CONNECT",
+        Options = "OPTIONS",
+        Trace = "TRACE",
+        Patch = "PATCH",
     }
 }
 
-/// A match on the host of a request at a gateway: exactly one member is given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostnameMatch {
-    /// Equal; 1 to 253 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exact: Option<String>,
-    /// Ends with, usually starting with a dot; 1 to 253 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suffix: Option<String>,
+spec! {
+    /// A match on the host of a request at a gateway: exactly one member is given.
+    pub struct HostnameMatch {
+        /// Equal; 1 to 253 characters.
+        exact: Option<String>,
+        /// Ends with, usually starting with a dot; 1 to 253 characters.
+        suffix: Option<String>,
+    }
 }
 
 impl Validate for HostnameMatch {
     fn validate(&self, validator: &mut Validator) {
-        validator.exactly_one(&[
-            ("exact", self.exact.is_some()),
-            ("suffix", self.suffix.is_some()),
-        ]);
-        validator.optional_length("exact", self.exact.as_ref(), 1, 253);
-        validator.optional_length("suffix", self.suffix.as_ref(), 1, 253);
+        validator.one_text_of([("exact", &self.exact), ("suffix", &self.suffix)], 253);
     }
 }
 
-/// Headers, metadata or query parameters at `name`: 1 to 10, when given.
+/// Headers, metadata or query parameters at `name`: 1 to 10, if given.
 pub(super) fn check_list<T: Validate>(
     validator: &mut Validator,
     name: &'static str,

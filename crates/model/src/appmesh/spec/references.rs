@@ -2,9 +2,10 @@
 //!
 //! Every spec is generic over [`References`]. With [`Names`], the default, it is what the App Mesh API takes and the
 //! store keeps. The Kubernetes kinds are the same types with references to objects of the cluster, so a field is
-//! written down once, checked once, and carried over by the compiler (see [`super::resolve`]).
+//! declared once, validated once, and carried over by the compiler (see [`super::resolve`]).
 
 use super::{
+    Resolve,
     gateway_route::GatewayRouteVirtualService,
     mesh::IpPreference,
     route::WeightedTarget,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::validation::Validate;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use std::fmt;
+use std::{convert::Infallible, fmt};
 
 /// The bounds of every part of a spec.
 pub trait Part:
@@ -29,27 +30,36 @@ impl<T> Part for T where
 
 /// A form in which specs are written.
 ///
-/// A member that refers to something has other names in each form, so what is around it (which has few members) is
-/// a type of the form, too.
+/// A member that refers to an object has another name in each form, so the struct around it (which has few members)
+/// is a type of the form.
 pub trait References: Copy + fmt::Debug + Eq + 'static {
+    /// What a [`Resolver`](super::Resolver) replaces by a name.
+    type Reference;
     /// A target of a route: a virtual node and its weight.
-    type WeightedTarget: Part;
+    type WeightedTarget: Part + Resolve<Self, Resolved = WeightedTarget>;
     /// A virtual service that a node calls.
-    type VirtualServiceBackend: Part;
+    type VirtualServiceBackend: Part + Resolve<Self, Resolved = VirtualServiceBackend>;
     /// The virtual node that provides a virtual service.
-    type VirtualNodeProvider: Part;
+    type VirtualNodeProvider: Part + Resolve<Self, Resolved = VirtualNodeProvider>;
     /// The virtual router that provides a virtual service.
-    type VirtualRouterProvider: Part;
-    /// The virtual service that a gateway route leads to.
-    type GatewayRouteVirtualService: Part;
-    /// A certificate by its ARN, which is spelled differently.
-    type AcmCertificate: Part + Into<AcmCertificate>;
-    /// Authorities by their ARNs, which are spelled differently.
-    type AcmTrust: Part + Into<AcmTrust>;
+    type VirtualRouterProvider: Part + Resolve<Self, Resolved = VirtualRouterProvider>;
+    /// The virtual service to which a gateway route leads.
+    type GatewayRouteVirtualService: Part + Resolve<Self, Resolved = GatewayRouteVirtualService>;
+    /// A certificate by ARN, spelled differently in each form.
+    type AcmCertificate: Part + Resolve<Self, Resolved = AcmCertificate>;
+    /// Certificate authorities by ARN, spelled differently in each form.
+    type AcmTrust: Part + Resolve<Self, Resolved = AcmTrust>;
     /// The address family of one virtual node's discovery, which not every form has.
-    type IpPreference: Copy + fmt::Debug + Eq + Serialize + Into<IpPreference> + 'static;
-    /// How a union is read: as its one member, or as whatever was written, to be checked.
-    type Union<T: Union>: UnionOf<T>;
+    type IpPreference: Copy
+        + fmt::Debug
+        + Eq
+        + Serialize
+        + Validate
+        + Resolve<Self, Resolved = IpPreference>
+        + 'static;
+    /// How a union is read: as its one member, or as whatever was written, to be validated.
+    type Union<T: Union + Resolve<Self>>: UnionOf<T>
+        + Resolve<Self, Resolved = <T as Resolve<Self>>::Resolved>;
 
     /// The weight of a target, for the sum of all.
     fn weight(target: &Self::WeightedTarget) -> u32;
@@ -57,7 +67,7 @@ pub trait References: Copy + fmt::Debug + Eq + 'static {
     /// Reads the member `ipPreference` of a virtual node's discovery.
     ///
     /// # Errors
-    /// As the deserializer has them.
+    /// Those of the deserializer.
     fn read_ip_preference<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Self::IpPreference>, D::Error>;
@@ -68,6 +78,7 @@ pub trait References: Copy + fmt::Debug + Eq + 'static {
 pub struct Names;
 
 impl References for Names {
+    type Reference = Infallible;
     type WeightedTarget = WeightedTarget;
     type VirtualServiceBackend = VirtualServiceBackend;
     type VirtualNodeProvider = VirtualNodeProvider;
@@ -76,7 +87,7 @@ impl References for Names {
     type AcmCertificate = AcmCertificate;
     type AcmTrust = AcmTrust;
     type IpPreference = IpPreference;
-    type Union<T: Union> = T;
+    type Union<T: Union + Resolve<Self>> = T;
 
     fn weight(target: &WeightedTarget) -> u32 {
         target.weight
@@ -100,10 +111,10 @@ pub trait Union: Part {
 
 /// What a form reads as a union.
 pub trait UnionOf<T>: Part {
-    /// The member that was given, when it was exactly one.
+    /// The member, when exactly one was given.
     fn get(&self) -> Option<&T>;
 
-    /// The member that was given, when it was exactly one.
+    /// The member, when exactly one was given.
     fn into_inner(self) -> Option<T>;
 }
 
@@ -116,33 +127,3 @@ impl<T: Union> UnionOf<T> for T {
         Some(self)
     }
 }
-
-/// Implements [`Union`] and, by the member's own rules, [`Validate`].
-macro_rules! union {
-    ($name:ident<R> { $($members:tt)+ }) => {
-        union!(@ (<R: crate::appmesh::spec::References>) ($name<R>) $($members)+);
-    };
-    ($name:ident { $($members:tt)+ }) => {
-        union!(@ () ($name) $($members)+);
-    };
-    (@ ($($generics:tt)*) ($($name:tt)+) $($variant:ident: $member:literal),+ $(,)?) => {
-        impl $($generics)* crate::appmesh::spec::Union for $($name)+ {
-            const MEMBERS: &'static [&'static str] = &[$($member),+];
-
-            fn member(&self) -> &'static str {
-                match self {
-                    $(Self::$variant(_) => $member,)+
-                }
-            }
-        }
-
-        impl $($generics)* crate::validation::Validate for $($name)+ {
-            fn validate(&self, validator: &mut crate::validation::Validator) {
-                match self {
-                    $(Self::$variant(value) => validator.field($member, value),)+
-                }
-            }
-        }
-    };
-}
-pub(super) use union;

@@ -1,30 +1,29 @@
 //! Retry policies of routes.
 
-use super::listener::Duration;
-use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
+use super::{declare::spec, listener::Duration};
+use crate::{
+    string_enum::string_enum,
+    validation::{Validate, Validator},
+};
 
-/// When and how often a request is tried again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RetryPolicy {
-    /// How often at most, beside the first try; at least 0.
-    pub max_retries: i64,
-    /// How long one try may take.
-    pub per_retry_timeout: Duration,
-    /// `server-error`, `gateway-error`, `client-error`, `stream-error`. Text, because the API takes any word of 1 to
-    /// 25 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_retry_events: Option<Vec<String>>,
-    /// `connection-error`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tcp_retry_events: Option<Vec<TcpRetryEvent>>,
-    /// On gRPC routes only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grpc_retry_events: Option<Vec<GrpcRetryEvent>>,
+spec! {
+    /// When and how often a request is tried again.
+    pub struct RetryPolicy {
+        /// Attempts beside the first one, at least 0.
+        max_retries: i64,
+        /// Timeout of one attempt.
+        per_retry_timeout: Duration,
+        /// `server-error`, `gateway-error`, `client-error`, `stream-error`. Text, because the API takes any word of
+        /// 1 to 25 characters.
+        http_retry_events: Option<Vec<String>>,
+        /// `connection-error`.
+        tcp_retry_events: Option<Vec<TcpRetryEvent>>,
+        /// On gRPC routes only.
+        grpc_retry_events: Option<Vec<GrpcRetryEvent>>,
+    }
 }
 
-/// The words that mean something.
+/// The events that have a meaning.
 const HTTP_RETRY_EVENTS: [&str; 4] = [
     "server-error",
     "gateway-error",
@@ -32,36 +31,23 @@ const HTTP_RETRY_EVENTS: [&str; 4] = [
     "stream-error",
 ];
 
-/// Failures below HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TcpRetryEvent {
-    /// No connection could be made.
-    ConnectionError,
+string_enum! {
+    /// Failures below HTTP.
+    pub enum TcpRetryEvent {
+        /// No connection could be made.
+        ConnectionError = "connection-error",
+    }
 }
 
-/// gRPC statuses.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GrpcRetryEvent {
-    Cancelled,
-    DeadlineExceeded,
-    Internal,
-    ResourceExhausted,
-    Unavailable,
-}
-
-impl GrpcRetryEvent {
-    /// The status as the API and Envoy spell it.
-    pub fn word(self) -> &'static str {
-        match self {
-            GrpcRetryEvent::Cancelled => "cancelled",
-            GrpcRetryEvent::DeadlineExceeded => "deadline-exceeded",
-            GrpcRetryEvent::Internal => "internal",
-            GrpcRetryEvent::ResourceExhausted => "resource-exhausted",
-            GrpcRetryEvent::Unavailable => "unavailable",
-        }
+string_enum! {
+    /// gRPC statuses, spelled as in the API and in Envoy.
+    #[allow(missing_docs)]
+    pub enum GrpcRetryEvent {
+        Cancelled = "cancelled",
+        DeadlineExceeded = "deadline-exceeded",
+        Internal = "internal",
+        ResourceExhausted = "resource-exhausted",
+        Unavailable = "unavailable",
     }
 }
 

@@ -1,54 +1,51 @@
 //! The spec of a route.
 
 use super::{
+    declare::spec,
     listener::{RequestTimeout, TcpTimeout},
     matching::{HeaderMatch, Method, PathMatch, QueryMatch, check_leading_slash, check_list},
-    references::{Names, References},
+    references::References,
     retry::RetryPolicy,
 };
-use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
+use crate::{
+    string_enum::string_enum,
+    validation::{Validate, Validator},
+};
 
-/// A route of a router: exactly one of the four route members is given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct RouteSpec<R: References = Names> {
-    /// For gRPC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grpc_route: Option<GrpcRoute<R>>,
-    /// For HTTP/2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http2_route: Option<HttpRoute<R>>,
-    /// For HTTP/1.1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_route: Option<HttpRoute<R>>,
-    /// 0 to 1000; 0 is looked at first, absent last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<u32>,
-    /// For TCP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tcp_route: Option<TcpRoute<R>>,
+spec! {
+    /// A route of a router: exactly one of the four route members is given.
+    pub struct RouteSpec<R> {
+        /// For gRPC.
+        grpc_route: Option<GrpcRoute<R>>,
+        /// For HTTP/2.
+        http2_route: Option<HttpRoute<R>>,
+        /// For HTTP/1.1.
+        http_route: Option<HttpRoute<R>>,
+        /// 0 to 1000; 0 is matched first, absent last.
+        priority: Option<u32>,
+        /// For TCP.
+        tcp_route: Option<TcpRoute<R>>,
+    }
 }
 
-/// Where matched traffic goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct RouteAction<R: References = Names> {
-    /// 1 to 10 targets, whose weights add up to 100 at most.
-    pub weighted_targets: Vec<R::WeightedTarget>,
+spec! {
+    /// Where matched traffic goes.
+    pub struct RouteAction<R> {
+        /// 1 to 10 targets, whose weights add up to 100 at most.
+        weighted_targets: Vec<R::WeightedTarget>,
+    }
 }
 
-/// A node and its share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WeightedTarget {
-    /// The node's name, 1 to 255 characters.
-    pub virtual_node: String,
-    /// 0 to 100, relative to the sum of all.
-    pub weight: u32,
-    /// Which of the node's listeners; needed when it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
+spec! {
+    /// A node and its share.
+    pub struct WeightedTarget {
+        /// The node's name, 1 to 255 characters.
+        virtual_node: String,
+        /// 0 to 100, relative to the sum of all.
+        weight: u32,
+        /// Which of the node's listeners; needed when it has several.
+        port: Option<u16>,
+    }
 }
 
 impl Validate for WeightedTarget {
@@ -66,118 +63,100 @@ pub fn check_share(validator: &mut Validator, weight: u32, port: Option<u16>) {
 
 const MAX_WEIGHT: i64 = 100;
 
-/// A route of HTTP/1.1 or HTTP/2 requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct HttpRoute<R: References = Names> {
-    /// Weighted targets.
-    pub action: RouteAction<R>,
-    /// The requests it applies to.
-    #[serde(rename = "match")]
-    pub matcher: HttpRouteMatch<R>,
-    /// When they are tried again; absent means the default policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_policy: Option<RetryPolicy>,
-    /// Absent means 15 s a request and 300 s idle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<RequestTimeout>,
+spec! {
+    /// A route of HTTP/1.1 or HTTP/2 requests.
+    pub struct HttpRoute<R> {
+        /// The requests that it applies to.
+        matcher as "match": HttpRouteMatch<R>,
+        /// Weighted targets.
+        action: RouteAction<R>,
+        /// Absent means the default policy.
+        retry_policy: Option<RetryPolicy>,
+        /// Absent means 15 s a request and 300 s idle.
+        timeout: Option<RequestTimeout>,
+    }
 }
 
-/// Which HTTP requests: all given members must match.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct HttpRouteMatch<R: References = Names> {
-    /// 1 to 10 headers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub headers: Option<Vec<HeaderMatch<R>>>,
-    /// The method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<Method>,
-    /// The whole path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathMatch>,
-    /// The router's port; needed when it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// What the path begins with. With neither `prefix` nor `path`, `port` is given, and every path matches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<String>,
-    /// 1 to 10 parameters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query_parameters: Option<Vec<QueryMatch>>,
-    /// The scheme.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<Scheme>,
+spec! {
+    /// Which HTTP requests: all given members must match.
+    pub struct HttpRouteMatch<R> {
+        /// 1 to 10 headers.
+        headers: Option<Vec<HeaderMatch<R>>>,
+        /// The method.
+        method: Option<Method>,
+        /// The whole path.
+        path: Option<PathMatch>,
+        /// The router's port; needed when it has several.
+        port: Option<u16>,
+        /// What the path begins with. With neither `prefix` nor `path`, `port` is given, and every path matches.
+        prefix: Option<String>,
+        /// 1 to 10 parameters.
+        query_parameters: Option<Vec<QueryMatch>>,
+        /// The scheme.
+        scheme: Option<Scheme>,
+    }
 }
 
-/// The scheme of a request.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    Http,
-    Https,
+string_enum! {
+    /// The scheme of a request.
+    #[allow(missing_docs)]
+    pub enum Scheme {
+        Http = "http",
+        Https = "https",
+    }
 }
 
-/// A route of gRPC calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct GrpcRoute<R: References = Names> {
-    /// Weighted targets.
-    pub action: RouteAction<R>,
-    /// The calls it applies to.
-    #[serde(rename = "match")]
-    pub matcher: GrpcRouteMatch<R>,
-    /// When they are tried again; absent means the default policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_policy: Option<RetryPolicy>,
-    /// Absent means 15 s a request and 300 s idle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<RequestTimeout>,
+spec! {
+    /// A route of gRPC calls.
+    pub struct GrpcRoute<R>: Validate {
+        /// The calls that it applies to.
+        matcher as "match": GrpcRouteMatch<R>,
+        /// Weighted targets.
+        action: RouteAction<R>,
+        /// Absent means the default policy.
+        retry_policy: Option<RetryPolicy>,
+        /// Absent means 15 s a request and 300 s idle.
+        timeout: Option<RequestTimeout>,
+    }
 }
 
-/// Which gRPC calls: all given members must match.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct GrpcRouteMatch<R: References = Names> {
-    /// 1 to 10 entries.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Vec<HeaderMatch<R>>>,
-    /// Needs `service_name`; 1 to 50 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method_name: Option<String>,
-    /// The router's port; needed when it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The fully qualified service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_name: Option<String>,
+spec! {
+    /// Which gRPC calls: all given members must match.
+    pub struct GrpcRouteMatch<R> {
+        /// 1 to 10 entries.
+        metadata: Option<Vec<HeaderMatch<R>>>,
+        /// Needs `service_name`; 1 to 50 characters.
+        method_name: Option<String>,
+        /// The router's port; needed when it has several.
+        port: Option<u16>,
+        /// The fully qualified service.
+        service_name: Option<String>,
+    }
 }
 
-/// A route of TCP connections.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct TcpRoute<R: References = Names> {
-    /// Weighted targets.
-    pub action: RouteAction<R>,
-    /// Which connections; absent means all.
-    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
-    pub matcher: Option<TcpRouteMatch>,
-    /// Idle timeout; absent means 300 s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<TcpTimeout>,
+spec! {
+    /// A route of TCP connections.
+    pub struct TcpRoute<R>: Validate {
+        /// The connections that it applies to; absent means all.
+        matcher as "match": Option<TcpRouteMatch>,
+        /// Weighted targets.
+        action: RouteAction<R>,
+        /// Absent means 300 s idle.
+        timeout: Option<TcpTimeout>,
+    }
 }
 
-/// Which TCP connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TcpRouteMatch {
-    /// The router's port; needed when it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
+spec! {
+    /// Which TCP connections.
+    #[derive(Copy, Default)]
+    pub struct TcpRouteMatch {
+        /// The router's port; needed when it has several.
+        port: Option<u16>,
+    }
 }
 
 impl<R: References> RouteSpec<R> {
-    /// The name of the given route member and its action.
+    /// The name of the route member that is given, and its action.
     pub fn action(&self) -> Option<(&'static str, &RouteAction<R>)> {
         let http = [
             ("httpRoute", &self.http_route),
@@ -189,7 +168,7 @@ impl<R: References> RouteSpec<R> {
             .or_else(|| Some(("tcpRoute", &self.tcp_route.as_ref()?.action)))
     }
 
-    /// The router's port that the route is for, when it names one.
+    /// The port of the router for which the route is, if it names one.
     pub fn match_port(&self) -> Option<u16> {
         let http = self.http_route.as_ref().or(self.http2_route.as_ref());
         http.and_then(|route| route.matcher.port)
@@ -198,11 +177,16 @@ impl<R: References> RouteSpec<R> {
     }
 }
 
+/// The priority of a route or gateway route.
+pub(super) fn check_priority(validator: &mut Validator, priority: Option<u32>) {
+    if let Some(priority) = priority {
+        validator.range("priority", priority, 0, 1000);
+    }
+}
+
 impl<R: References> Validate for RouteSpec<R> {
     fn validate(&self, validator: &mut Validator) {
-        if let Some(priority) = self.priority {
-            validator.range("priority", priority, 0, 1000);
-        }
+        check_priority(validator, self.priority);
         validator.exactly_one(&[
             ("grpcRoute", self.grpc_route.is_some()),
             ("httpRoute", self.http_route.is_some()),
@@ -222,33 +206,18 @@ impl<R: References> Validate for HttpRoute<R> {
         validator.field("action", &self.action);
         validator.field("retryPolicy", &self.retry_policy);
         let policy = self.retry_policy.as_ref();
-        if validator.is_kubernetes()
-            && policy.is_some_and(|policy| policy.grpc_retry_events.is_some())
-        {
-            validator.within("retryPolicy", |validator| {
-                validator.deny("grpcRetryEvents", "belongs to a grpcRoute; remove it here");
-            });
+        let has_grpc_events = policy.is_some_and(|policy| policy.grpc_retry_events.is_some());
+        if validator.is_kubernetes() && has_grpc_events {
+            let message = "belongs to a grpcRoute; remove it here";
+            validator.deny_at("retryPolicy.grpcRetryEvents", message);
         }
         validator.field("timeout", &self.timeout);
     }
 }
 
-impl<R: References> Validate for GrpcRoute<R> {
+impl Validate for TcpRouteMatch {
     fn validate(&self, validator: &mut Validator) {
-        validator.field("match", &self.matcher);
-        validator.field("action", &self.action);
-        validator.field("retryPolicy", &self.retry_policy);
-        validator.field("timeout", &self.timeout);
-    }
-}
-
-impl<R: References> Validate for TcpRoute<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.within("match", |validator| {
-            validator.port("port", self.matcher.and_then(|matcher| matcher.port));
-        });
-        validator.field("action", &self.action);
-        validator.field("timeout", &self.timeout);
+        validator.port("port", self.port);
     }
 }
 
@@ -259,7 +228,7 @@ impl<R: References> Validate for RouteAction<R> {
         validator.field("weightedTargets", targets);
         let weights = || targets.iter().map(|target| i64::from(R::weight(target)));
         let total: i64 = weights().sum();
-        // A weight that is wrong by itself is told already.
+        // A weight that is out of range is reported already.
         if total > MAX_WEIGHT && weights().all(|weight| weight <= MAX_WEIGHT) {
             validator.deny(
                 "weightedTargets",

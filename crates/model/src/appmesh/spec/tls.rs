@@ -1,20 +1,24 @@
 //! TLS of listeners and of clients.
 
-use super::references::{Names, References, Union, UnionOf, union};
-use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
+use super::{
+    declare::{spec, union},
+    references::{References, Union, UnionOf},
+};
+use crate::{
+    string_enum::string_enum,
+    validation::{Validate, Validator},
+};
 
-/// How a listener uses TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct ListenerTls<R: References = Names> {
-    /// The certificate it presents.
-    pub certificate: R::Union<ServerCertificate<R>>,
-    /// Whether TLS is demanded.
-    pub mode: TlsMode,
-    /// How client certificates are checked; absent means they are not asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation: Option<Validation<R>>,
+spec! {
+    /// How a listener uses TLS.
+    pub struct ListenerTls<R> {
+        /// The server certificate.
+        certificate: R::Union<ServerCertificate<R>>,
+        /// Whether TLS is required.
+        mode: TlsMode,
+        /// How client certificates are verified; absent means that none is requested.
+        validation: Option<Validation<R>>,
+    }
 }
 
 impl<R: References> Validate for ListenerTls<R> {
@@ -22,79 +26,65 @@ impl<R: References> Validate for ListenerTls<R> {
         validator.field("certificate", &self.certificate);
         validator.field("validation", &self.validation);
         let trust = self.validation.as_ref().and_then(|it| it.trust.get());
-        // The schema takes it on gateways, and the original controller dropped it: clients went unchecked.
+        // The CRD schema allows it on gateways, and the original controller dropped it: clients were not verified.
         if let Some(trust @ Trust::Acm(_)) = trust {
-            validator.within("validation", |validator| {
-                validator.within("trust", |validator| {
-                    let message = "is not possible on a listener; use file or sds";
-                    validator.deny(trust.member(), message);
-                });
-            });
+            let message = "is not possible on a listener; use file or sds";
+            let field = format!("validation.trust.{}", trust.member());
+            validator.deny_at(field, message);
         }
     }
 }
 
-/// Whether a listener demands TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TlsMode {
-    /// TLS only.
-    Strict,
-    /// TLS and plaintext.
-    Permissive,
-    /// Plaintext only.
-    Disabled,
+string_enum! {
+    /// Whether a listener requires TLS.
+    pub enum TlsMode {
+        /// TLS only.
+        Strict = "STRICT",
+        /// TLS and plaintext.
+        Permissive = "PERMISSIVE",
+        /// Plaintext only.
+        Disabled = "DISABLED",
+    }
 }
 
-/// Where a listener's certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub enum ServerCertificate<R: References = Names> {
-    /// From a certificate manager.
-    Acm(R::AcmCertificate),
-    /// From files of the proxy.
-    File(FileCertificate),
-    /// From a secret discovery service.
-    Sds(SdsSecret),
+union! {
+    /// Where a listener's certificate comes from.
+    pub enum ServerCertificate<R>: Validate {
+        /// AWS Certificate Manager.
+        Acm(R::AcmCertificate) as "acm",
+        /// Files in the proxy's container.
+        File(FileCertificate) as "file",
+        /// A secret discovery service.
+        Sds(SdsSecret) as "sds",
+    }
 }
 
-union!(ServerCertificate<R> { Acm: "acm", File: "file", Sds: "sds" });
-
-/// Where a client's certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ClientCertificate {
-    /// From files of the proxy.
-    File(FileCertificate),
-    /// From a secret discovery service.
-    Sds(SdsSecret),
+union! {
+    /// Where a client's certificate comes from.
+    pub enum ClientCertificate: Validate {
+        /// Files in the proxy's container.
+        File(FileCertificate) as "file",
+        /// A secret discovery service.
+        Sds(SdsSecret) as "sds",
+    }
 }
 
-union!(ClientCertificate {
-    File: "file",
-    Sds: "sds"
-});
-
-/// A certificate of a certificate manager.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AcmCertificate {
-    /// Its ARN.
-    pub certificate_arn: String,
+spec! {
+    /// A certificate of AWS Certificate Manager.
+    pub struct AcmCertificate: Validate {
+        /// The ARN.
+        certificate_arn: String,
+    }
 }
 
-impl Validate for AcmCertificate {
-    fn validate(&self, _: &mut Validator) {}
-}
-
-/// A certificate chain and its key, as files in the proxy's container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FileCertificate {
-    /// Path of the PEM chain; 1 to 255 characters.
-    pub certificate_chain: String,
-    /// Path of the PEM key; 1 to 255 characters.
-    pub private_key: String,
+spec! {
+    /// A certificate chain and its key, as files in the proxy's container.
+    pub struct FileCertificate {
+        /// Path of the PEM chain; 1 to 255 characters.
+        certificate_chain: String,
+        /// Path of the PEM key; 1 to 255 characters.
+        private_key: String,
+    }
 }
 
 impl Validate for FileCertificate {
@@ -104,12 +94,12 @@ impl Validate for FileCertificate {
     }
 }
 
-/// A secret by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SdsSecret {
-    /// The name in the request to the secret discovery service.
-    pub secret_name: String,
+spec! {
+    /// A secret by name.
+    pub struct SdsSecret {
+        /// The name in the request to the secret discovery service.
+        secret_name: String,
+    }
 }
 
 impl Validate for SdsSecret {
@@ -120,44 +110,34 @@ impl Validate for SdsSecret {
     }
 }
 
-/// How a peer's certificate is checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct Validation<R: References = Names> {
-    /// Authorities that may have signed it.
-    pub trust: R::Union<Trust<R>>,
-    /// Names of which it must have one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject_alternative_names: Option<SubjectAlternativeNames>,
-}
-
-impl<R: References> Validate for Validation<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("trust", &self.trust);
-        validator.field("subjectAlternativeNames", &self.subject_alternative_names);
+spec! {
+    /// How a peer's certificate is verified.
+    pub struct Validation<R>: Validate {
+        /// Certificate authorities that may have signed it.
+        trust: R::Union<Trust<R>>,
+        /// Names of which it must have one.
+        subject_alternative_names: Option<SubjectAlternativeNames>,
     }
 }
 
-/// Which authorities are trusted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub enum Trust<R: References = Names> {
-    /// Authorities of a certificate manager.
-    Acm(R::AcmTrust),
-    /// A file of PEM certificates.
-    File(FileTrust),
-    /// A secret discovery service.
-    Sds(SdsSecret),
+union! {
+    /// Which certificate authorities are trusted.
+    pub enum Trust<R>: Validate {
+        /// Those of AWS Private CA.
+        Acm(R::AcmTrust) as "acm",
+        /// Those in a file of PEM certificates.
+        File(FileTrust) as "file",
+        /// Those from a secret discovery service.
+        Sds(SdsSecret) as "sds",
+    }
 }
 
-union!(Trust<R> { Acm: "acm", File: "file", Sds: "sds" });
-
-/// Authorities of a certificate manager.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AcmTrust {
-    /// 1 to 3 ARNs.
-    pub certificate_authority_arns: Vec<String>,
+spec! {
+    /// Certificate authorities by ARN.
+    pub struct AcmTrust {
+        /// 1 to 3 ARNs.
+        certificate_authority_arns: Vec<String>,
+    }
 }
 
 impl Validate for AcmTrust {
@@ -167,12 +147,12 @@ impl Validate for AcmTrust {
     }
 }
 
-/// Authorities in a file of the proxy's container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FileTrust {
-    /// Path of the PEM certificates; 1 to 255 characters.
-    pub certificate_chain: String,
+spec! {
+    /// Certificate authorities in a file in the proxy's container.
+    pub struct FileTrust {
+        /// Path of the PEM certificates; 1 to 255 characters.
+        certificate_chain: String,
+    }
 }
 
 impl Validate for FileTrust {
@@ -181,61 +161,50 @@ impl Validate for FileTrust {
     }
 }
 
-/// Whose a certificate may be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubjectAlternativeNames {
-    /// How the names are compared.
-    #[serde(rename = "match")]
-    pub matcher: SubjectAlternativeNameMatch,
+spec! {
+    /// The names of which a certificate must have one.
+    pub struct SubjectAlternativeNames: Validate {
+        /// How the names are compared.
+        matcher as "match": SubjectAlternativeNameMatch,
+    }
 }
 
-impl Validate for SubjectAlternativeNames {
+spec! {
+    /// Names of which one must be in the certificate.
+    pub struct SubjectAlternativeNameMatch {
+        /// Exact names, 1 to 254 characters each.
+        exact: Vec<String>,
+    }
+}
+
+impl Validate for SubjectAlternativeNameMatch {
     fn validate(&self, validator: &mut Validator) {
-        validator.within("match", |validator| {
-            validator.each("exact", &self.matcher.exact, |validator, name| {
-                validator.length_here(name, 1, 254);
-            });
+        validator.each("exact", &self.exact, |validator, name| {
+            validator.length_here(name, 1, 254);
         });
     }
 }
 
-/// Names of which one must be in the certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubjectAlternativeNameMatch {
-    /// Exact names, 1 to 254 characters each.
-    pub exact: Vec<String>,
-}
-
-/// What a client demands of the servers it calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct ClientPolicy<R: References = Names> {
-    /// TLS demands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientPolicyTls<R>>,
-}
-
-impl<R: References> Validate for ClientPolicy<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("tls", &self.tls);
+spec! {
+    /// What a client requires of the servers that it calls.
+    pub struct ClientPolicy<R>: Validate {
+        /// The use of TLS.
+        tls: Option<ClientPolicyTls<R>>,
     }
 }
 
-/// TLS demands of a client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct ClientPolicyTls<R: References = Names> {
-    /// The certificate it presents.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<R::Union<ClientCertificate>>,
-    /// Absent means true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enforce: Option<bool>,
-    /// For which ports; empty means all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ports: Option<Vec<u16>>,
-    /// How the server's certificate is checked.
-    pub validation: Validation<R>,
+spec! {
+    /// How a client uses TLS.
+    pub struct ClientPolicyTls<R> {
+        /// The client certificate.
+        certificate: Option<R::Union<ClientCertificate>>,
+        /// Absent means true.
+        enforce: Option<bool>,
+        /// For which ports; empty means all.
+        ports: Option<Vec<u16>>,
+        /// How the server's certificate is verified.
+        validation: Validation<R>,
+    }
 }
 
 impl<R: References> Validate for ClientPolicyTls<R> {
@@ -249,17 +218,10 @@ impl<R: References> Validate for ClientPolicyTls<R> {
     }
 }
 
-/// What applies to each backend without a policy of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct BackendDefaults<R: References = Names> {
-    /// The client policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_policy: Option<ClientPolicy<R>>,
-}
-
-impl<R: References> Validate for BackendDefaults<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("clientPolicy", &self.client_policy);
+spec! {
+    /// What applies to each backend without a policy of its own.
+    pub struct BackendDefaults<R>: Validate {
+        /// The client policy.
+        client_policy: Option<ClientPolicy<R>>,
     }
 }

@@ -1,55 +1,50 @@
 //! The spec of a virtual gateway.
 
 use super::{
+    declare::spec,
     listener::{
         ConnectionPool, HealthCheck, PortMapping, Protocol, check_health_port, check_ports,
         check_protocol,
     },
     logging::Logging,
-    references::{Names, References, UnionOf},
+    references::{References, UnionOf},
     tls::{BackendDefaults, ListenerTls},
 };
 use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
 
-/// A standalone proxy that lets traffic into the mesh.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct VirtualGatewaySpec<R: References = Names> {
-    /// What it listens on; required, may be empty.
-    pub listeners: Vec<VirtualGatewayListener<R>>,
-    /// What applies to everything behind it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_defaults: Option<BackendDefaults<R>>,
-    /// The access log of its proxies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging<R>>,
+spec! {
+    /// A standalone proxy that lets traffic into the mesh.
+    pub struct VirtualGatewaySpec<R> {
+        /// Required, may be empty.
+        listeners: Vec<VirtualGatewayListener<R>>,
+        /// What applies to all calls of the gateway.
+        backend_defaults: Option<BackendDefaults<R>>,
+        /// The access log of its proxies.
+        logging: Option<Logging<R>>,
+    }
 }
 
-/// A port of a gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct VirtualGatewayListener<R: References = Names> {
-    /// The port; not TCP.
-    pub port_mapping: PortMapping,
-    /// Limits towards what is behind it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_pool: Option<R::Union<ConnectionPool>>,
-    /// Active health check of the gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health_check: Option<HealthCheck>,
-    /// TLS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ListenerTls<R>>,
+spec! {
+    /// A port of a gateway.
+    pub struct VirtualGatewayListener<R> {
+        /// Not TCP.
+        port_mapping: PortMapping,
+        /// Limits of the connections to virtual services.
+        connection_pool: Option<R::Union<ConnectionPool>>,
+        /// Active health check of the gateway.
+        health_check: Option<HealthCheck>,
+        /// TLS towards clients.
+        tls: Option<ListenerTls<R>>,
+    }
 }
 
 impl<R: References> Validate for VirtualGatewaySpec<R> {
     fn validate(&self, validator: &mut Validator) {
         validator.field("listeners", &self.listeners);
-        validator.within("listeners", |validator| {
-            let listeners = self.listeners.iter();
-            check_ports(validator, listeners.map(|l| l.port_mapping.port));
-        });
+        check_ports(
+            validator,
+            self.listeners.iter().map(|it| it.port_mapping.port),
+        );
         validator.field("logging", &self.logging);
         validator.field("backendDefaults", &self.backend_defaults);
     }

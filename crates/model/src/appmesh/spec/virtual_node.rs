@@ -1,58 +1,53 @@
 //! The spec of a virtual node.
 
 use super::{
+    declare::{spec, union},
     listener::{
         ConnectionPool, HealthCheck, ListenerTimeout, OutlierDetection, PortMapping,
         check_health_port, check_ports, check_protocol,
     },
     logging::Logging,
     mesh::IpPreference,
-    references::{Names, References, union},
+    references::References,
     tls::{BackendDefaults, ClientPolicy, ListenerTls},
 };
-use crate::validation::{Validate, Validator};
-use serde::{Deserialize, Serialize};
+use crate::{
+    string_enum::string_enum,
+    validation::{Validate, Validator},
+};
 
-/// A workload: its listeners, how it is found, what it calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct VirtualNodeSpec<R: References = Names> {
-    /// What applies to each backend without a policy of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_defaults: Option<BackendDefaults<R>>,
-    /// The virtual services that it calls. They need not exist.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backends: Option<Vec<R::Union<Backend<R>>>>,
-    /// The ports that it serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listeners: Option<Vec<Listener<R>>>,
-    /// The access log of its proxies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging<R>>,
-    /// How its endpoints are found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_discovery: Option<R::Union<ServiceDiscovery<R>>>,
+spec! {
+    /// A workload: its listeners, how it is found, what it calls.
+    pub struct VirtualNodeSpec<R> {
+        /// What applies to each backend without a policy of its own.
+        backend_defaults: Option<BackendDefaults<R>>,
+        /// The virtual services that it calls. They need not exist.
+        backends: Option<Vec<R::Union<Backend<R>>>>,
+        /// The ports that it serves.
+        listeners: Option<Vec<Listener<R>>>,
+        /// The access log of its proxies.
+        logging: Option<Logging<R>>,
+        /// How its endpoints are found.
+        service_discovery: Option<R::Union<ServiceDiscovery<R>>>,
+    }
 }
 
-/// Something that a node calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub enum Backend<R: References = Names> {
-    /// A virtual service.
-    VirtualService(R::VirtualServiceBackend),
+union! {
+    /// Something that a node calls.
+    pub enum Backend<R>: Validate {
+        /// A virtual service.
+        VirtualService(R::VirtualServiceBackend) as "virtualService",
+    }
 }
 
-union!(Backend<R> { VirtualService: "virtualService" });
-
-/// A virtual service that a node calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualServiceBackend {
-    /// Its name, or its ARN.
-    pub virtual_service_name: String,
-    /// Overrides the defaults of the node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_policy: Option<ClientPolicy>,
+spec! {
+    /// A virtual service that a node calls.
+    pub struct VirtualServiceBackend: Validate {
+        /// The name, or the ARN.
+        virtual_service_name: String,
+        /// Overrides the defaults of the node.
+        client_policy: Option<ClientPolicy>,
+    }
 }
 
 impl VirtualServiceBackend {
@@ -65,122 +60,97 @@ impl VirtualServiceBackend {
     }
 }
 
-impl Validate for VirtualServiceBackend {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("clientPolicy", &self.client_policy);
+spec! {
+    /// A port that a node serves.
+    pub struct Listener<R> {
+        /// Port and protocol.
+        port_mapping: PortMapping,
+        /// Limits of the connections to the application.
+        connection_pool: Option<R::Union<ConnectionPool>>,
+        /// Active health check by the clients.
+        health_check: Option<HealthCheck>,
+        /// When clients eject an endpoint of this listener.
+        outlier_detection: Option<OutlierDetection>,
+        /// Timeouts of calls to the application.
+        timeout: Option<R::Union<ListenerTimeout>>,
+        /// TLS towards clients.
+        tls: Option<ListenerTls<R>>,
     }
 }
 
-/// A port that a node serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct Listener<R: References = Names> {
-    /// Port and protocol.
-    pub port_mapping: PortMapping,
-    /// Limits towards the application.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_pool: Option<R::Union<ConnectionPool>>,
-    /// Active health check by the clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health_check: Option<HealthCheck>,
-    /// When clients stop using an endpoint of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outlier_detection: Option<OutlierDetection>,
-    /// Timeouts towards the application.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<R::Union<ListenerTimeout>>,
-    /// TLS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ListenerTls<R>>,
+union! {
+    /// How the endpoints of a node are found.
+    pub enum ServiceDiscovery<R>: Validate {
+        /// In Cloud Map.
+        AwsCloudMap(CloudMapDiscovery<R>) as "awsCloudMap",
+        /// By a DNS name.
+        Dns(DnsDiscovery<R>) as "dns",
+    }
 }
 
-/// How the endpoints of a node are found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub enum ServiceDiscovery<R: References = Names> {
-    /// In Cloud Map.
-    AwsCloudMap(CloudMapDiscovery<R>),
-    /// By a name.
-    Dns(DnsDiscovery<R>),
+spec! {
+    /// Endpoints are the instances of a service that carry all of the attributes.
+    pub struct CloudMapDiscovery<R> {
+        /// The namespace; 1 to 1024 characters.
+        namespace_name: String,
+        /// The service; 1 to 1024 characters.
+        service_name: String,
+        /// Attributes of which an instance must carry every one.
+        attributes: Option<Vec<CloudMapAttribute>>,
+        /// Which address of an instance is used.
+        #[serde(deserialize_with = "R::read_ip_preference")]
+        ip_preference: Option<R::IpPreference>,
+    }
 }
 
-union!(ServiceDiscovery<R> { AwsCloudMap: "awsCloudMap", Dns: "dns" });
-
-/// Endpoints are the instances of a service that carry all of the attributes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct CloudMapDiscovery<R: References = Names> {
-    /// The namespace; 1 to 1024 characters.
-    pub namespace_name: String,
-    /// The service; 1 to 1024 characters.
-    pub service_name: String,
-    /// All must be among an instance's attributes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attributes: Option<Vec<CloudMapAttribute>>,
-    /// Which address of an instance is used.
-    #[serde(
-        default,
-        deserialize_with = "R::read_ip_preference",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub ip_preference: Option<R::IpPreference>,
+spec! {
+    /// An attribute that an instance must carry.
+    pub struct CloudMapAttribute {
+        /// 1 to 255 characters.
+        key: String,
+        /// 1 to 1024 characters.
+        value: String,
+    }
 }
 
-/// An attribute that an instance must carry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloudMapAttribute {
-    /// 1 to 255 characters.
-    pub key: String,
-    /// 1 to 1024 characters.
-    pub value: String,
+spec! {
+    /// Endpoints are the addresses of a name.
+    pub struct DnsDiscovery<R> {
+        /// The name; 1 to 253 characters.
+        hostname: String,
+        /// Which address family is asked for.
+        #[serde(deserialize_with = "R::read_ip_preference")]
+        ip_preference: Option<R::IpPreference>,
+        /// What the answer means. Absent means `LOADBALANCER`.
+        response_type: Option<DnsResponseType>,
+    }
 }
 
-/// Endpoints are the addresses of a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "camelCase")]
-pub struct DnsDiscovery<R: References = Names> {
-    /// The name; 1 to 253 characters.
-    pub hostname: String,
-    /// Which address family is asked for.
-    #[serde(
-        default,
-        deserialize_with = "R::read_ip_preference",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub ip_preference: Option<R::IpPreference>,
-    /// What the answer means. Absent means `LOADBALANCER`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response_type: Option<DnsResponseType>,
-}
-
-/// What a DNS answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DnsResponseType {
-    /// Addresses of one load balancer: one of them is used at a time.
-    #[serde(rename = "LOADBALANCER")]
-    LoadBalancer,
-    /// Each address is an endpoint.
-    #[serde(rename = "ENDPOINTS")]
-    Endpoints,
+string_enum! {
+    /// What a DNS answer means.
+    pub enum DnsResponseType {
+        /// Addresses of one load balancer: one of them is used at a time.
+        LoadBalancer = "LOADBALANCER",
+        /// Each address is an endpoint.
+        Endpoints = "ENDPOINTS",
+    }
 }
 
 impl<R: References> VirtualNodeSpec<R> {
-    /// Its listeners; none when absent.
+    /// The listeners; none when absent.
     pub fn listeners(&self) -> &[Listener<R>] {
         self.listeners.as_deref().unwrap_or_default()
     }
 }
 
 impl VirtualNodeSpec {
-    /// The virtual services that it calls; none when absent.
+    /// The virtual services that the node calls; none when absent.
     pub fn backends(&self) -> impl Iterator<Item = &VirtualServiceBackend> {
-        self.backends
-            .iter()
-            .flatten()
-            .map(|Backend::VirtualService(service)| service)
+        let backends = self.backends.iter().flatten();
+        backends.map(|Backend::VirtualService(service)| service)
     }
 
-    /// The address family that its discovery asks for, when it says one.
+    /// The address family that the discovery asks for, if any.
     pub fn ip_preference(&self) -> Option<IpPreference> {
         match self.service_discovery.as_ref()? {
             ServiceDiscovery::AwsCloudMap(discovery) => discovery.ip_preference,
@@ -192,10 +162,8 @@ impl VirtualNodeSpec {
 impl<R: References> Validate for VirtualNodeSpec<R> {
     fn validate(&self, validator: &mut Validator) {
         validator.field("listeners", &self.listeners);
-        validator.within("listeners", |validator| {
-            let listeners = self.listeners().iter();
-            check_ports(validator, listeners.map(|l| l.port_mapping.port));
-        });
+        let ports = self.listeners().iter().map(|it| it.port_mapping.port);
+        check_ports(validator, ports);
         let has_listeners = match &self.listeners {
             Some(listeners) => validator.is_kubernetes() || !listeners.is_empty(),
             None => false,
@@ -219,12 +187,8 @@ impl<R: References> Validate for Listener<R> {
         check_health_port(validator, mapping, self.health_check.as_ref());
         validator.field("outlierDetection", &self.outlier_detection);
         validator.field("connectionPool", &self.connection_pool);
-        check_protocol::<ConnectionPool>(
-            validator,
-            mapping,
-            "connectionPool",
-            self.connection_pool.as_ref(),
-        );
+        let pool = self.connection_pool.as_ref();
+        check_protocol::<ConnectionPool>(validator, mapping, "connectionPool", pool);
         validator.field("tls", &self.tls);
         validator.field("timeout", &self.timeout);
         check_protocol::<ListenerTimeout>(validator, mapping, "timeout", self.timeout.as_ref());
@@ -246,7 +210,7 @@ impl<R: References> Validate for CloudMapDiscovery<R> {
 }
 
 impl Validate for CloudMapAttribute {
-    /// What Cloud Map takes: printable characters, in values also blanks, but not at the beginning.
+    /// The bounds of attributes of instances in Cloud Map, which must not be empty here.
     fn validate(&self, validator: &mut Validator) {
         let Self { key, value } = self;
         validator.length("key", key, 1, 255);

@@ -1,0 +1,188 @@
+//! Macros that declare the types of specs, so that each member is written once: its serde attributes, its place in
+//! validation and in the resolution of references follow from the declaration.
+
+/// Declares a struct of a spec.
+///
+/// - Members are public, spelled in camel case, or as `as "key"` says. An absent `Option` is not written.
+/// - With `<R>` it is generic over the form (see [`References`](super::References)), and resolves member by member;
+///   without, it is the same in both forms.
+/// - With `: Validate` its rules are those of its members; otherwise [`Validate`](crate::validation::Validate) is
+///   implemented beside it.
+macro_rules! spec {
+    ($(#[$meta:meta])* pub struct $name:ident<R> $(: $validate:ident)? { $($members:tt)* }) => {
+        spec!(@members [$(#[$meta])* $name (<R>) ($($validate)?)] [] [] $($members)*);
+    };
+    ($(#[$meta:meta])* pub struct $name:ident $(: $validate:ident)? { $($members:tt)* }) => {
+        spec!(@members [$(#[$meta])* $name () ($($validate)?)] [] [] $($members)*);
+    };
+
+    // Takes one member after the other: its declaration, then its name and key.
+    (
+        @members $head:tt [$($declared:tt)*] [$($named:tt)*]
+        $(#[$meta:meta])* $field:ident $(as $key:literal)?: Option<$type:ty>, $($rest:tt)*
+    ) => {
+        spec!(
+            @members $head
+            [
+                $($declared)*
+                $(#[$meta])*
+                $(#[serde(rename = $key)])?
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            ]
+            [$($named)* ($field $($key)?)]
+            $($rest)*
+        );
+    };
+    (
+        @members $head:tt [$($declared:tt)*] [$($named:tt)*]
+        $(#[$meta:meta])* $field:ident $(as $key:literal)?: $type:ty, $($rest:tt)*
+    ) => {
+        spec!(
+            @members $head
+            [$($declared)* $(#[$meta])* $(#[serde(rename = $key)])? pub $field: $type,]
+            [$($named)* ($field $($key)?)]
+            $($rest)*
+        );
+    };
+
+    (
+        @members [$(#[$meta:meta])* $name:ident (<R>) $validate:tt]
+        [$($declared:tt)*] [$(($field:ident $($key:literal)?))*]
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, ::serde::Serialize, ::serde::Deserialize)]
+        #[serde(bound = "", rename_all = "camelCase")]
+        pub struct $name<R: $crate::appmesh::spec::References = $crate::appmesh::spec::Names> {
+            $($declared)*
+        }
+
+        impl<R: $crate::appmesh::spec::References> $crate::appmesh::spec::Resolve<R> for $name<R> {
+            type Resolved = $name;
+
+            fn resolve<V: $crate::appmesh::spec::Resolver<R>>(
+                self,
+                at: &mut $crate::FieldPath,
+                resolver: &V,
+            ) -> Result<$name, V::Error> {
+                use $crate::appmesh::spec::{Resolve, resolve::member};
+                Ok($name {
+                    $($field: member(at, spec!(@key $field $($key)?), |at| {
+                        Resolve::<R>::resolve(self.$field, at, resolver)
+                    })?,)*
+                })
+            }
+        }
+
+        spec!(
+            @rules $validate (<R: $crate::appmesh::spec::References>) ($name<R>)
+            [$(($field $($key)?))*]
+        );
+    };
+    (
+        @members [$(#[$meta:meta])* $name:ident () $validate:tt]
+        [$($declared:tt)*] $named:tt
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, ::serde::Serialize, ::serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            $($declared)*
+        }
+
+        $crate::appmesh::spec::resolve::same_in_both_forms!($name);
+
+        spec!(@rules $validate () ($name) $named);
+    };
+
+    (@rules () $($of:tt)*) => {};
+    (
+        @rules (Validate) ($($generics:tt)*) ($($name:tt)+)
+        [$(($field:ident $($key:literal)?))*]
+    ) => {
+        impl $($generics)* $crate::validation::Validate for $($name)+ {
+            fn validate(&self, validator: &mut $crate::validation::Validator) {
+                $(validator.field(spec!(@key $field $($key)?), &self.$field);)*
+            }
+        }
+    };
+
+    (@key $field:ident $key:literal) => {
+        $key
+    };
+    (@key $field:ident) => {
+        stringify!($field)
+    };
+}
+pub(super) use spec;
+
+/// Declares a union: an enum that is written as a map with exactly one member. Generics and `: Validate` are as with
+/// [`spec!`]. Messages list the members in the order of the variants.
+macro_rules! union {
+    ($(#[$meta:meta])* pub enum $name:ident<R> $(: $validate:ident)? { $($variants:tt)* }) => {
+        union!(
+            @declare [$(#[$meta])* #[serde(bound = "")]]
+            (<R: $crate::appmesh::spec::References = $crate::appmesh::spec::Names>)
+            (<R: $crate::appmesh::spec::References>) ($name <R>) ($($validate)?) $($variants)*
+        );
+        union!(@resolve $name $($variants)*);
+    };
+    ($(#[$meta:meta])* pub enum $name:ident $(: $validate:ident)? { $($variants:tt)* }) => {
+        union!(@declare [$(#[$meta])*] () () ($name) ($($validate)?) $($variants)*);
+        $crate::appmesh::spec::resolve::same_in_both_forms!($name);
+    };
+
+    (
+        @declare [$(#[$meta:meta])*] ($($parameters:tt)*) ($($generics:tt)*) ($name:ident $($of:tt)*)
+        $validate:tt
+        $($(#[$doc:meta])* $variant:ident($type:ty) as $member:literal,)+
+    ) => {
+        #[derive(Clone, Debug, PartialEq, Eq, ::serde::Serialize, ::serde::Deserialize)]
+        $(#[$meta])*
+        pub enum $name $($parameters)* {
+            $($(#[$doc])* #[serde(rename = $member)] $variant($type),)+
+        }
+
+        impl $($generics)* $crate::appmesh::spec::Union for $name $($of)* {
+            const MEMBERS: &'static [&'static str] = &[$($member),+];
+
+            fn member(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $member,)+
+                }
+            }
+        }
+
+        union!(@rules $validate ($($generics)*) ($name $($of)*) $($variant $member)+);
+    };
+    (@resolve $name:ident $($(#[$doc:meta])* $variant:ident($type:ty) as $member:literal,)+) => {
+        impl<R: $crate::appmesh::spec::References> $crate::appmesh::spec::Resolve<R> for $name<R> {
+            type Resolved = $name;
+
+            fn resolve<V: $crate::appmesh::spec::Resolver<R>>(
+                self,
+                at: &mut $crate::FieldPath,
+                resolver: &V,
+            ) -> Result<$name, V::Error> {
+                use $crate::appmesh::spec::{Resolve, resolve::member};
+                match self {
+                    $(Self::$variant(value) => member(at, $member, |at| {
+                        Resolve::<R>::resolve(value, at, resolver)
+                    })
+                    .map($name::$variant),)+
+                }
+            }
+        }
+    };
+    (@rules () $($of:tt)*) => {};
+    (@rules (Validate) ($($generics:tt)*) ($($name:tt)+) $($variant:ident $member:literal)+) => {
+        impl $($generics)* $crate::validation::Validate for $($name)+ {
+            fn validate(&self, validator: &mut $crate::validation::Validator) {
+                match self {
+                    $(Self::$variant(value) => validator.field($member, value),)+
+                }
+            }
+        }
+    };
+}
+pub(super) use union;
