@@ -6,7 +6,6 @@
 
 use crate::{
     call::Call,
-    cloudmap::TagShape,
     error::ApiError,
     operation::{ANY, RpcOperation, operations, reply},
     wire::Paging,
@@ -17,6 +16,7 @@ use tombolo_model::{
     Scope, ScopeView,
     appmesh::{Kind, Tag},
     arn,
+    cloudmap::tag_list,
 };
 
 /// The code of input that breaks the model.
@@ -64,7 +64,8 @@ pub(crate) struct GetResourcesOutput {
 pub(crate) struct ResourceTagMapping {
     #[serde(rename = "ResourceARN")]
     pub(crate) resource_arn: String,
-    pub(crate) tags: Vec<TagShape>,
+    #[serde(with = "tag_list")]
+    pub(crate) tags: Vec<Tag>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) compliance_details: Option<ComplianceDetails>,
 }
@@ -125,7 +126,7 @@ impl RpcOperation for GetResources {
         let details = self.include_compliance_details == Some(true);
         let mapping = |resource: &Tagged<'_>| ResourceTagMapping {
             resource_arn: resource.arn.clone(),
-            tags: resource.tags.iter().cloned().map(TagShape::from).collect(),
+            tags: resource.tags.to_vec(),
             compliance_details: details.then_some(ComplianceDetails {
                 compliance_status: true,
             }),
@@ -259,7 +260,9 @@ fn tagged<'a>(scope: &Scope, view: &'a ScopeView) -> Vec<Tagged<'a>> {
         let path = match (key.kind, key.kind.parent()) {
             (Kind::Mesh, _) => "mesh".to_owned(),
             (kind, None) => format!("mesh/{}", kind.path_segment()),
-            (kind, Some(parent)) => format!("mesh/{}/{}", parent.path_segment(), kind.path_segment()),
+            (kind, Some(parent)) => {
+                format!("mesh/{}/{}", parent.path_segment(), kind.path_segment())
+            }
         };
         let last = path.rsplit('/').next().unwrap_or_default();
         Tagged {

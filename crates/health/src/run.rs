@@ -136,7 +136,7 @@ async fn record(store: Store, change: HealthChange, reason: Option<String>, metr
         operation_id,
         health,
     } = change;
-    let command = cloudmap::Command::RecordHealth {
+    let command = cloudmap::RecordHealth {
         service_id: name.service_id.to_string(),
         instance_id: name.instance_id.to_string(),
         operation_id,
@@ -144,7 +144,7 @@ async fn record(store: Store, change: HealthChange, reason: Option<String>, metr
     };
     let (service, instance) = (&*name.service_id, &*name.instance_id);
     match store
-        .commit(name.scope.clone(), Command::CloudMap(command))
+        .commit(name.scope.clone(), Command::CloudMap(command.into()))
         .await
     {
         Ok(_) => metrics.changed(health),

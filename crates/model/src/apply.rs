@@ -2,11 +2,10 @@
 
 pub mod appmesh;
 pub mod cloudmap;
+mod tags;
 
 use crate::{
-    Change, Limits, Rejection, Scope, Timestamp, View,
-    appmesh::Resource,
-    cloudmap::{Instance, Service},
+    Change, Limits, Rejection, Scope, Timestamp, View, appmesh::Resource, cloudmap::Service,
 };
 use std::sync::Arc;
 
@@ -50,8 +49,6 @@ pub enum Reply {
     Operation(Arc<str>),
     /// The created or changed service.
     Service(Arc<Service>),
-    /// The instance after the change.
-    Instance(Arc<Instance>),
     /// No result.
     Done,
 }

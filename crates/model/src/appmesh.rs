@@ -40,7 +40,7 @@ impl Kind {
     ];
 
     /// The word in ARNs and, with the plural `s`, in URLs: `virtualNode`.
-    pub fn path_word(self) -> &'static str {
+    pub fn path_segment(self) -> &'static str {
         match self {
             Kind::Mesh => "mesh",
             Kind::VirtualNode => "virtualNode",
@@ -53,8 +53,10 @@ impl Kind {
     }
 
     /// The kind of an ARN's word.
-    pub fn from_path_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.path_word() == word)
+    pub fn from_path_segment(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.path_segment() == word)
     }
 
     /// The name in messages: `VirtualNode`.

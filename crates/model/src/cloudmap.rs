@@ -4,30 +4,22 @@ pub mod attributes;
 
 pub use attributes::Attributes;
 
-use crate::{Memo, Timestamp, appmesh::Tag};
-use serde::{Deserialize, Serialize};
+use crate::{Memo, Timestamp, appmesh::Tag, string_enum::string_enum};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Of what type a namespace is: who can resolve its names, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(non_camel_case_types)]
-pub enum NamespaceType {
-    /// Found by DNS from everywhere.
-    DNS_PUBLIC,
-    /// Found by DNS from the networks that carry its VPC label.
-    DNS_PRIVATE,
-    /// Found by `DiscoverInstances` alone.
-    HTTP,
-}
-
-impl NamespaceType {
-    /// The type as the API spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            NamespaceType::DNS_PUBLIC => "DNS_PUBLIC",
-            NamespaceType::DNS_PRIVATE => "DNS_PRIVATE",
-            NamespaceType::HTTP => "HTTP",
-        }
+string_enum! {
+    /// The type of a namespace: who can resolve its names, and how.
+    #[derive(Default)]
+    #[allow(non_camel_case_types)]
+    pub enum NamespaceType {
+        /// By DNS from everywhere.
+        DNS_PUBLIC = "DNS_PUBLIC",
+        /// By DNS from the networks that carry its VPC label.
+        DNS_PRIVATE = "DNS_PRIVATE",
+        /// By `DiscoverInstances` alone.
+        #[default]
+        HTTP = "HTTP",
     }
 }
 
@@ -62,14 +54,16 @@ pub struct Namespace {
     pub last_update: Option<Arc<str>>,
 }
 
-/// The types of DNS record that a service can publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum RecordType {
-    SRV,
-    A,
-    AAAA,
-    CNAME,
+string_enum! {
+    /// The types of DNS records of a service.
+    #[derive(Hash, PartialOrd, Ord)]
+    #[allow(missing_docs)]
+    pub enum RecordType {
+        SRV = "SRV",
+        A = "A",
+        AAAA = "AAAA",
+        CNAME = "CNAME",
+    }
 }
 
 /// A DNS record of a service.
@@ -83,14 +77,14 @@ pub struct DnsRecord {
     pub ttl: u32,
 }
 
-/// How many instances a DNS answer holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum RoutingPolicy {
-    /// Up to eight healthy ones.
-    MultiValue,
-    /// One.
-    Weighted,
+string_enum! {
+    /// How many instances a DNS answer holds.
+    pub enum RoutingPolicy {
+        /// Up to eight healthy ones.
+        MultiValue = "MULTIVALUE",
+        /// One.
+        Weighted = "WEIGHTED",
+    }
 }
 
 /// What a service publishes in DNS.
@@ -119,13 +113,14 @@ pub struct HealthCheckConfig {
     pub failure_threshold: Option<u32>,
 }
 
-/// See [`HealthCheckConfig`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum HealthCheckType {
-    HTTP,
-    HTTPS,
-    TCP,
+string_enum! {
+    /// See [`HealthCheckConfig`].
+    #[allow(missing_docs)]
+    pub enum HealthCheckType {
+        HTTP = "HTTP",
+        HTTPS = "HTTPS",
+        TCP = "TCP",
+    }
 }
 
 /// A service.
@@ -164,15 +159,16 @@ impl Service {
     }
 }
 
-/// Health of an instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Health {
-    /// It answers.
-    #[default]
-    Healthy,
-    /// It does not.
-    Unhealthy,
+string_enum! {
+    /// Health of an instance.
+    #[derive(Default)]
+    pub enum Health {
+        /// Its health check succeeds.
+        #[default]
+        Healthy = "HEALTHY",
+        /// Its health check fails.
+        Unhealthy = "UNHEALTHY",
+    }
 }
 
 /// An instance of a service.
@@ -210,30 +206,16 @@ impl Instance {
     }
 }
 
-/// What an operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[allow(missing_docs)]
-pub enum OperationType {
-    CreateNamespace,
-    DeleteNamespace,
-    UpdateNamespace,
-    UpdateService,
-    RegisterInstance,
-    DeregisterInstance,
-}
-
-impl OperationType {
-    /// The type as the API spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            OperationType::CreateNamespace => "CREATE_NAMESPACE",
-            OperationType::DeleteNamespace => "DELETE_NAMESPACE",
-            OperationType::UpdateNamespace => "UPDATE_NAMESPACE",
-            OperationType::UpdateService => "UPDATE_SERVICE",
-            OperationType::RegisterInstance => "REGISTER_INSTANCE",
-            OperationType::DeregisterInstance => "DEREGISTER_INSTANCE",
-        }
+string_enum! {
+    /// What an operation does.
+    #[allow(missing_docs)]
+    pub enum OperationType {
+        CreateNamespace = "CREATE_NAMESPACE",
+        DeleteNamespace = "DELETE_NAMESPACE",
+        UpdateNamespace = "UPDATE_NAMESPACE",
+        UpdateService = "UPDATE_SERVICE",
+        RegisterInstance = "REGISTER_INSTANCE",
+        DeregisterInstance = "DEREGISTER_INSTANCE",
     }
 }
 
@@ -264,4 +246,104 @@ pub struct UpdateRequest {
     /// The new TTL of the zone's SOA record, when one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soa_ttl: Option<u32>,
+}
+
+/// Tags as Cloud Map writes them: `[{"Key": "k", "Value": "v"}]`.
+pub mod tag_list {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(remote = "Tag", rename_all = "PascalCase")]
+    struct CloudMapTag {
+        key: String,
+        value: String,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Item(#[serde(with = "CloudMapTag")] Tag);
+
+    /// Writes the list.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(tags: &[Tag], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(tags.iter().cloned().map(Item))
+    }
+
+    /// Reads the list.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error> {
+        let items = Vec::<Item>::deserialize(deserializer)?;
+        Ok(items.into_iter().map(|Item(tag)| tag).collect())
+    }
+
+    /// A list that is absent when empty.
+    pub mod optional {
+        use super::*;
+
+        /// Writes the list, or null when it is empty.
+        ///
+        /// # Errors
+        /// Those of the serializer.
+        pub fn serialize<S: Serializer>(tags: &[Tag], serializer: S) -> Result<S::Ok, S::Error> {
+            if tags.is_empty() {
+                return serializer.serialize_none();
+            }
+            super::serialize(tags, serializer)
+        }
+
+        /// Reads the list; null is the empty list.
+        ///
+        /// # Errors
+        /// Those of the deserializer.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Vec<Tag>, D::Error> {
+            let items = Option::<Vec<Item>>::deserialize(deserializer)?;
+            Ok(items.into_iter().flatten().map(|Item(tag)| tag).collect())
+        }
+    }
+}
+
+/// The TTL of a namespace's SOA record as Cloud Map writes it: `{"DnsProperties": {"SOA": {"TTL": 15}}}`.
+pub(crate) mod soa_ttl {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Properties {
+        dns_properties: DnsProperties,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "UPPERCASE")]
+    struct DnsProperties {
+        soa: Soa,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "UPPERCASE")]
+    struct Soa {
+        ttl: u32,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        ttl: &Option<u32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let properties = ttl.map(|ttl| Properties {
+            dns_properties: DnsProperties { soa: Soa { ttl } },
+        });
+        properties.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u32>, D::Error> {
+        let properties = Option::<Properties>::deserialize(deserializer)?;
+        Ok(properties.map(|properties| properties.dns_properties.soa.ttl))
+    }
 }

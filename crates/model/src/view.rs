@@ -6,7 +6,7 @@ use crate::{
     cloudmap::{Instance, Namespace, Operation, Service},
 };
 use imbl::OrdMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// One consistent state of everything, at a revision. Cloning it costs a few pointers: the maps are
 /// persistent, so a reader keeps its view for as long as it likes while the writer goes on.
@@ -42,12 +42,18 @@ pub struct ServiceInstances {
 }
 
 impl View {
-    /// What a scope holds; nothing when the scope is unknown.
+    /// The state of a scope; `None` when it never had any.
     pub fn scope(&self, scope: &Scope) -> Option<&ScopeView> {
         self.scopes.get(scope)
     }
 
-    /// All scopes that hold anything.
+    /// The state of a scope, empty when it never had any.
+    pub fn scope_or_empty(&self, scope: &Scope) -> &ScopeView {
+        static EMPTY: LazyLock<ScopeView> = LazyLock::new(ScopeView::default);
+        self.scopes.get(scope).unwrap_or(&EMPTY)
+    }
+
+    /// All scopes that have state.
     pub fn scopes(&self) -> impl Iterator<Item = (&Scope, &ScopeView)> {
         self.scopes.iter()
     }

@@ -107,13 +107,15 @@ impl Draw {
             1 => Command::UpdateNamespace(cloudmap::UpdateNamespace {
                 id: self.namespace(view),
                 kind: self.kind(),
-                description: self.maybe(|draw| draw.name("d")),
-                soa_ttl: self.maybe(|draw| draw.below(3) as u32),
+                namespace: cloudmap::NamespaceChange {
+                    description: self.maybe(|draw| draw.name("d")),
+                    soa_ttl: self.maybe(|draw| draw.below(3) as u32),
+                },
                 updater_request_id: self.maybe(|draw| draw.name("t")),
             }),
-            2 => Command::DeleteNamespace {
+            2 => Command::DeleteNamespace(cloudmap::DeleteNamespace {
                 id: self.namespace(view),
-            },
+            }),
             3..=4 => {
                 let records = self.records();
                 Command::CreateService(cloudmap::CreateService {
@@ -133,29 +135,31 @@ impl Draw {
             }
             5..=6 => Command::UpdateService(cloudmap::UpdateService {
                 id: self.service(view),
-                description: self.maybe(|draw| draw.name("d")),
-                dns_records: self.records(),
-                health_check: self.check(),
+                service: cloudmap::ServiceChange {
+                    description: self.maybe(|draw| draw.name("d")),
+                    dns_records: self.records(),
+                    health_check: self.check(),
+                },
             }),
-            7 => Command::DeleteService {
+            7 => Command::DeleteService(cloudmap::DeleteService {
                 id: self.service(view),
-            },
-            8 => Command::UpdateServiceAttributes {
+            }),
+            8 => Command::UpdateServiceAttributes(cloudmap::UpdateServiceAttributes {
                 service_id: self.service(view),
                 attributes: self.texts(),
-            },
-            9 => Command::DeleteServiceAttributes {
+            }),
+            9 => Command::DeleteServiceAttributes(cloudmap::DeleteServiceAttributes {
                 service_id: self.service(view),
                 keys: self.texts().into_keys().collect(),
-            },
-            10 => Command::Tag {
+            }),
+            10 => Command::AddTags(cloudmap::AddTags {
                 resource: self.tagged(view),
                 tags: self.tags(),
-            },
-            11 => Command::Untag {
+            }),
+            11 => Command::RemoveTags(cloudmap::RemoveTags {
                 resource: self.tagged(view),
                 tag_keys: self.texts().into_keys().collect(),
-            },
+            }),
             12..=15 => {
                 let known = [
                     ("AWS_INSTANCE_IPV4", "10.0.0.1"),
@@ -176,25 +180,27 @@ impl Draw {
                     creator_request_id: self.maybe(|draw| draw.name("t")),
                 })
             }
-            16 => Command::DeregisterInstance {
+            16 => Command::DeregisterInstance(cloudmap::DeregisterInstance {
                 service_id: self.service(view),
                 instance_id: self.name("i"),
-            },
-            17..=18 => Command::SetHealth {
-                service_id: self.service(view),
-                instance_id: self.name("i"),
-                health: self.pick(&[Health::Healthy, Health::Unhealthy]),
-            },
+            }),
+            17..=18 => Command::UpdateInstanceCustomHealthStatus(
+                cloudmap::UpdateInstanceCustomHealthStatus {
+                    service_id: self.service(view),
+                    instance_id: self.name("i"),
+                    status: self.pick(&[Health::Healthy, Health::Unhealthy]),
+                },
+            ),
             _ => {
                 let service_id = self.service(view);
                 let instance_id = self.name("i");
                 let instance = view.instance(&service_id, &instance_id);
-                Command::RecordHealth {
+                Command::RecordHealth(cloudmap::RecordHealth {
                     operation_id: instance.map_or_else(String::new, |i| i.operation_id.clone()),
                     service_id,
                     instance_id,
                     health: self.pick(&[Health::Healthy, Health::Unhealthy]),
-                }
+                })
             }
         }
     }

@@ -91,11 +91,7 @@ fn namespace(name: &str) -> Command {
     Command::CloudMap(cloudmap::Command::CreateNamespace(CreateNamespace {
         name: name.into(),
         kind: NamespaceType::HTTP,
-        vpc: None,
-        description: None,
-        soa_ttl: None,
-        creator_request_id: None,
-        tags: Vec::new(),
+        ..CreateNamespace::default()
     }))
 }
 
@@ -103,13 +99,7 @@ fn service(world: &World, name: &str) -> Command {
     Command::CloudMap(cloudmap::Command::CreateService(CreateService {
         name: name.into(),
         namespace_id: world.namespace(),
-        description: None,
-        dns_config: None,
-        health_check: None,
-        custom_health_check: false,
-        http_only: false,
-        creator_request_id: None,
-        tags: Vec::new(),
+        ..CreateService::default()
     }))
 }
 
@@ -165,11 +155,11 @@ fn one_more_than_the_limit_is_refused_until_one_is_gone() {
         if limit == Limit::InstancesPerService {
             let again = instance(&world, "third");
             world.must(&again);
-            let gone = Command::CloudMap(cloudmap::Command::DeregisterInstance {
+            let gone = cloudmap::DeregisterInstance {
                 service_id: world.service(),
                 instance_id: "second".into(),
-            });
-            world.must(&gone);
+            };
+            world.must(&Command::CloudMap(gone.into()));
             world.must(&fourth);
         } else if limit == Limit::VirtualNodesPerMesh {
             let again = world.run(&create(key(Kind::VirtualNode, "third")));

@@ -12,7 +12,7 @@ pub use service::Service;
 
 use super::{Client, Error, transport::Outgoing};
 use crate::{
-    cloudmap::{ListTagsForResource, OperationId, TagResource, TagShape, UntagResource},
+    cloudmap::{ListTagsForResource, OperationId, TagResource, UntagResource},
     operation::RpcOperation,
     service::Service as AwsService,
     wire::Protocol,
@@ -52,15 +52,14 @@ impl Client {
         let list = ListTagsForResource {
             resource_arn: arn.to_owned(),
         };
-        let answer = self.cloud_map(&list).await?;
-        Ok(answer.tags.into_iter().map(Tag::from).collect())
+        Ok(self.cloud_map(&list).await?.tags)
     }
 
     /// Gives a namespace or service, named by its ARN, tags or other values of them.
     pub async fn tag_registry(&self, arn: &str, tags: &[Tag]) -> Result<(), Error> {
         let tag = TagResource {
             resource_arn: arn.to_owned(),
-            tags: tags.iter().cloned().map(TagShape::from).collect(),
+            tags: tags.to_vec(),
         };
         self.cloud_map(&tag).await.map(drop)
     }
@@ -73,12 +72,6 @@ impl Client {
         };
         self.cloud_map(&untag).await.map(drop)
     }
-}
-
-/// The tags of something new.
-fn tags(tags: &[Tag]) -> Option<Vec<TagShape>> {
-    let tags = tags.iter().cloned().map(TagShape::from);
-    Some(tags.collect()).filter(|tags: &Vec<_>| !tags.is_empty())
 }
 
 /// What is absent is not sent: some servers take a null for a value.

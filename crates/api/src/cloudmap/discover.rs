@@ -1,8 +1,7 @@
-//! Discovery: the hot path. It takes the published view, follows three maps to the instances and puts the
-//! answer together from how each instance is spelled, which is worked out once for each; no lock
-//! (facts/cloudmap-api.md §9).
+//! DiscoverInstances, the hot path: three lookups in the published view, no lock. The output is concatenated from the
+//! JSON of each instance, which is written once and kept with the instance (facts/cloudmap-api.md §9).
 
-use super::{errors, health, ids, invalid};
+use super::{errors, instance::status, invalid, lookup};
 use crate::{
     call::Call,
     error::ApiError,
@@ -13,7 +12,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tombolo_model::{
-    Scope, ScopeView,
+    Scope, ScopeView, View,
     apply::cloudmap::{is_attribute_key, is_attribute_value, is_service_name},
     cloudmap::{Health, Instance, Namespace, Service},
 };
@@ -38,14 +37,14 @@ pub(crate) struct DiscoverInstancesRevision {
     pub(crate) owner_account: Option<String>,
 }
 
-/// Which instances of a health-checked service are wanted.
+/// Which instances of a health-checked service are returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum HealthFilter {
-    /// Those that answer.
+    /// The healthy ones.
     #[default]
     Healthy,
-    /// Those that do not.
+    /// The unhealthy ones.
     Unhealthy,
     /// All.
     All,
@@ -70,7 +69,7 @@ pub(crate) struct DiscoveredShape {
     pub(crate) health_status: String,
 }
 
-/// The part of a [`DiscoveredShape`] that holds for this instance alone.
+/// The part of a [`DiscoveredShape`] that belongs to one instance.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Own<'a> {
@@ -78,7 +77,7 @@ struct Own<'a> {
     attributes: &'a BTreeMap<String, String>,
 }
 
-/// The part that each instance of a service with the same health has.
+/// The part that is the same for all instances of a service with one health.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Common<'a> {
@@ -104,9 +103,9 @@ impl RpcOperation for DiscoverInstances {
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let most = self.max_results.unwrap_or(DEFAULT_RESULTS);
-        if !(1..=MAX_RESULTS).contains(&most) {
-            let message = format!("MaxResults: {most} is not between 1 and {MAX_RESULTS}");
+        let max = self.max_results.unwrap_or(DEFAULT_RESULTS);
+        if !(1..=MAX_RESULTS).contains(&max) {
+            let message = format!("MaxResults: {max} is not between 1 and {MAX_RESULTS}");
             return Err(invalid(message));
         }
         let view = call.view();
@@ -115,8 +114,7 @@ impl RpcOperation for DiscoverInstances {
         check_parameters("OptionalParameters", optional.as_ref())?;
         let (namespace, service) = (&self.namespace_name, &self.service_name);
         let owner = self.owner_account.as_deref();
-        let (scope, namespace, service) =
-            find(call, view.scope(&call.scope), namespace, service, owner)?;
+        let (scope, namespace, service) = find(call, &view, namespace, service, owner)?;
         let registered = scope.instances(&service.id);
         let mut chosen: Vec<&Arc<Instance>> = registered
             .into_iter()
@@ -126,13 +124,13 @@ impl RpcOperation for DiscoverInstances {
         if service.is_health_checked() {
             retain_by_health(&mut chosen, self.health_status.unwrap_or_default());
         }
-        // Optional parameters narrow the choice only as long as somebody is left.
+        // Optional parameters are ignored when no instance matches them.
         if let Some(optional) = optional.as_ref().filter(|optional| !optional.is_empty())
             && chosen.iter().any(|i| carries(i, Some(optional)))
         {
             chosen.retain(|instance| carries(instance, Some(optional)));
         }
-        random::sample(&mut chosen, most as usize);
+        random::sample(&mut chosen, max as usize);
         let revision = registered.map_or(0, |instances| instances.revision);
         Ok(write(namespace, service, &chosen, revision))
     }
@@ -149,7 +147,7 @@ impl RpcOperation for DiscoverInstancesRevision {
         let view = call.view();
         let (namespace, service) = (&self.namespace_name, &self.service_name);
         let owner = self.owner_account.as_deref();
-        let (scope, _, service) = find(call, view.scope(&call.scope), namespace, service, owner)?;
+        let (scope, _, service) = find(call, &view, namespace, service, owner)?;
         let registered = scope.instances(&service.id);
         reply::<Self>(&DiscoverInstancesRevisionOutput {
             instances_revision: registered.map_or(0, |instances| instances.revision),
@@ -168,7 +166,7 @@ fn write(
         json::write(&Common {
             namespace_name: &namespace.http_name,
             service_name: &service.name,
-            health_status: health::status(service, health),
+            health_status: status(service, health),
         })
     };
     let (healthy, unhealthy) = (common(Health::Healthy), common(Health::Unhealthy));
@@ -186,20 +184,20 @@ fn write(
     let length: usize = parts()
         .map(|(own, common)| own.len() + common.len() + 2)
         .sum();
-    let mut answer = Vec::with_capacity(length + 64);
-    answer.extend_from_slice(br#"{"Instances":["#);
+    let mut body = Vec::with_capacity(length + 64);
+    body.extend_from_slice(br#"{"Instances":["#);
     for (i, (own, common)) in parts().enumerate() {
         if i > 0 {
-            answer.push(b',');
+            body.push(b',');
         }
-        answer.extend_from_slice(own);
-        answer.push(b',');
-        answer.extend_from_slice(common);
+        body.extend_from_slice(own);
+        body.push(b',');
+        body.extend_from_slice(common);
     }
-    answer.extend_from_slice(br#"],"InstancesRevision":"#);
-    answer.extend_from_slice(revision.to_string().as_bytes());
-    answer.push(b'}');
-    answer
+    body.extend_from_slice(br#"],"InstancesRevision":"#);
+    body.extend_from_slice(revision.to_string().as_bytes());
+    body.push(b'}');
+    body
 }
 
 fn own(instance: &Instance) -> &[u8] {
@@ -211,10 +209,10 @@ fn own(instance: &Instance) -> &[u8] {
     })
 }
 
-/// Both names are looked up as they are: discovery knows no ids.
+/// Looks up a service by the names of its namespace and itself; discovery takes no ids.
 fn find<'a>(
     call: &Call<'_>,
-    scope: Option<&'a ScopeView>,
+    view: &'a View,
     name: &str,
     service: &str,
     owner: Option<&str>,
@@ -229,18 +227,17 @@ fn find<'a>(
             "ServiceName: {service:?} is not a name of 1 to 127 characters"
         )));
     }
-    let is_own = ids::is_own(call, owner)?;
-    let (scope, namespace) = scope
-        .filter(|_| is_own)
-        .and_then(|scope| Some((scope, scope.namespace_by_name(name)?)))
-        .ok_or_else(|| errors::namespace_not_found(name))?;
-    let service = scope
+    let is_own = lookup::is_own(call, owner)?;
+    let view = view.scope_or_empty(&call.scope);
+    let namespace = view.namespace_by_name(name).filter(|_| is_own);
+    let namespace = namespace.ok_or_else(|| errors::namespace_not_found(name))?;
+    let service = view
         .service_by_name(&namespace.id, service)
         .ok_or_else(|| errors::service_not_found(service))?;
-    Ok((scope, namespace, service))
+    Ok((view, namespace, service))
 }
 
-/// What no instance can have is a mistake, and nobody learns of it from an empty answer.
+/// Attributes that no instance can have are an error: an empty result would hide the mistake.
 fn check_parameters(
     member: &str,
     wanted: Option<&BTreeMap<String, String>>,

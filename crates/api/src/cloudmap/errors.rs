@@ -1,4 +1,4 @@
-//! The Cloud Map error for each refusal, with the members that SDKs expose (facts/cloudmap-api.md §1).
+//! The Cloud Map error for each rejection, with the members that SDKs expose (facts/cloudmap-api.md §1).
 //! Every modelled error has status 400.
 
 use super::INVALID_INPUT;
@@ -16,7 +16,7 @@ pub(super) fn from_commit(error: CommitError) -> ApiError {
     }
 }
 
-fn from_rejection(rejection: Rejection) -> ApiError {
+pub(super) fn from_rejection(rejection: Rejection) -> ApiError {
     let error = |code| ApiError::bad_request(code, rejection.message);
     match rejection.reason {
         Reason::Invalid => error(INVALID_INPUT),
@@ -48,7 +48,7 @@ fn from_rejection(rejection: Rejection) -> ApiError {
             error("DuplicateRequest").with("DuplicateOperationId", Some(operation_id))
         }
         Reason::NotFound | Reason::Conflict => {
-            unreachable!("registry commands are not refused for reasons of the mesh")
+            unreachable!("Cloud Map commands are not rejected for reasons of App Mesh")
         }
     }
 }
@@ -62,9 +62,4 @@ pub(super) fn namespace_not_found(name: &str) -> ApiError {
 
 pub(super) fn service_not_found(name: &str) -> ApiError {
     ApiError::bad_request("ServiceNotFound", format!("no service is called {name}"))
-}
-
-pub(super) fn instance_not_found(service: &str, id: &str) -> ApiError {
-    let message = format!("service {service} has no instance {id}");
-    ApiError::bad_request("InstanceNotFound", message)
 }

@@ -4,7 +4,7 @@ use super::invalid;
 use crate::{call::Call, error::ApiError};
 use serde::{Deserialize, Serialize};
 
-/// One filter; several are joined by "and".
+/// One filter; several are combined with AND.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filter {
@@ -23,10 +23,10 @@ pub(crate) enum Condition {
     BeginsWith,
 }
 
-/// Most filters of an input, and most values of a filter: each item of a list is compared with all of them.
+/// Maximum number of filters in an input, and of values in a filter: each item of a list is compared with all of them.
 const MAX: usize = 100;
 
-/// The filters of an input, which are not too many.
+/// The filters of an input; an error when there are too many.
 pub(super) fn checked(filters: Option<&[Filter]>) -> Result<&[Filter], ApiError> {
     let filters = filters.unwrap_or_default();
     if filters.len() > MAX {
@@ -37,7 +37,7 @@ pub(super) fn checked(filters: Option<&[Filter]>) -> Result<&[Filter], ApiError>
 }
 
 impl Filter {
-    /// The filter for what is called by one name.
+    /// The filter for one value.
     pub(crate) fn equals(name: &str, value: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -61,7 +61,7 @@ impl Filter {
         };
         if !is_enough {
             let message = format!(
-                "Filters: {} has {} values, which {condition:?} does not take",
+                "Filters: {} has {} values, which {condition:?} does not accept",
                 self.name,
                 self.values.len()
             );
@@ -69,13 +69,13 @@ impl Filter {
         }
         let is_legal = |value: &str| (1..=255).contains(&value.chars().count());
         if let Some(value) = self.values.iter().find(|value| !is_legal(value)) {
-            let message = format!("Filters: the value {value:?} has not 1 to 255 characters");
+            let message = format!("Filters: the value {value:?} does not have 1 to 255 characters");
             return Err(invalid(message));
         }
         Ok(condition)
     }
 
-    /// Whether a text passes under the condition.
+    /// Whether a text matches under the condition.
     pub(super) fn matches(&self, condition: Condition, text: &str) -> bool {
         self.values.iter().any(|value| match condition {
             Condition::BeginsWith => text.starts_with(value.as_str()),
@@ -83,8 +83,7 @@ impl Filter {
         })
     }
 
-    /// Whether the filter lets the caller's own resources pass. There are no others: accounts share
-    /// nothing here.
+    /// Whether the filter includes the caller's own resources. There are no others: accounts share nothing.
     pub(super) fn includes_own(&self, call: &Call<'_>) -> Result<bool, ApiError> {
         self.condition(&[Condition::Eq])?;
         match self.values.first().map(String::as_str) {
@@ -98,7 +97,7 @@ impl Filter {
         }
     }
 
-    /// The refusal of a filter that the list does not have.
+    /// The error for a filter that the list does not have.
     pub(super) fn unknown(&self) -> ApiError {
         invalid(format!("Filters: {:?} is not a filter here", self.name))
     }

@@ -1,30 +1,19 @@
-//! Instances.
+//! Reads of instances and of their health.
 
-use super::{OperationId, errors, ids, paging, run_operation};
+use super::{errors::from_rejection, invalid, lookup, paging};
 use crate::{
     call::Call,
     error::ApiError,
     operation::{RpcOperation, reply},
+    wire::{Paging, paging::Page},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Bound};
-use tombolo_model::{Scope, apply::cloudmap, cloudmap::Instance};
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct RegisterInstance {
-    pub(crate) service_id: String,
-    pub(crate) instance_id: String,
-    pub(crate) creator_request_id: Option<String>,
-    pub(crate) attributes: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DeregisterInstance {
-    pub(crate) service_id: String,
-    pub(crate) instance_id: String,
-}
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use tombolo_model::{
+    Scope, ScopeView,
+    apply::cloudmap,
+    cloudmap::{Health, Instance, Service},
+};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -57,7 +46,7 @@ pub(crate) struct ListInstancesOutput {
     pub(crate) next_token: Option<String>,
 }
 
-/// `Instance` and `InstanceSummary`; the latter has no token.
+/// `Instance` and `InstanceSummary`; the latter has no `CreatorRequestId`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct InstanceShape {
@@ -68,54 +57,20 @@ pub(crate) struct InstanceShape {
     pub(crate) created_by_account: String,
 }
 
-impl RpcOperation for RegisterInstance {
-    type Output = OperationId;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::service_arn(scope, &self.service_id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::RegisterInstance {
-            service_id: ids::service_id(call, &self.service_id)?.to_owned(),
-            instance_id: self.instance_id,
-            attributes: self.attributes,
-            creator_request_id: self.creator_request_id,
-        };
-        run_operation(call, cloudmap::Command::RegisterInstance(command)).await
-    }
-}
-
-impl RpcOperation for DeregisterInstance {
-    type Output = OperationId;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::service_arn(scope, &self.service_id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::Command::DeregisterInstance {
-            service_id: ids::service_id(call, &self.service_id)?.to_owned(),
-            instance_id: self.instance_id,
-        };
-        run_operation(call, command).await
-    }
-}
-
 impl RpcOperation for GetInstance {
     type Output = GetInstanceOutput;
 
     fn resource(&self, scope: &Scope) -> String {
-        ids::service_arn(scope, &self.service_id)
+        lookup::service_arn(scope, &self.service_id)
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        ids::check_instance_id(&self.instance_id)?;
+        cloudmap::check_instance_id(&self.instance_id).map_err(from_rejection)?;
         let view = call.view();
-        let (scope, service) = ids::service(call, view.scope(&call.scope), &self.service_id)?;
-        let instance = scope
-            .instance(&service.id, &self.instance_id)
-            .ok_or_else(|| errors::instance_not_found(&service.name, &self.instance_id))?;
+        let view = view.scope_or_empty(&call.scope);
+        let service = lookup::service(call, view, &self.service_id)?;
+        let instance = cloudmap::instance(view, service, &self.instance_id);
+        let instance = instance.map_err(from_rejection)?;
         reply::<Self>(&GetInstanceOutput {
             resource_owner: call.scope.account.to_string(),
             instance: InstanceShape {
@@ -130,20 +85,15 @@ impl RpcOperation for ListInstances {
     type Output = ListInstancesOutput;
 
     fn resource(&self, scope: &Scope) -> String {
-        ids::service_arn(scope, &self.service_id)
+        lookup::service_arn(scope, &self.service_id)
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         let paging = paging("instances", self.max_results, self.next_token.as_deref())?;
         let view = call.view();
-        let (scope, service) = ids::service(call, view.scope(&call.scope), &self.service_id)?;
-        let start = paging.after().map_or(Bound::Unbounded, Bound::Excluded);
-        let instances = scope
-            .instances(&service.id)
-            .into_iter()
-            .flat_map(|instances| instances.by_id.range::<_, str>((start, Bound::Unbounded)))
-            .map(|(_, instance)| instance);
-        let page = paging.page(instances, |instance| &instance.id);
+        let view = view.scope_or_empty(&call.scope);
+        let service = lookup::service(call, view, &self.service_id)?;
+        let page = page_of_all(&paging, view, service);
         reply::<Self>(&ListInstancesOutput {
             resource_owner: call.scope.account.to_string(),
             instances: page
@@ -156,6 +106,89 @@ impl RpcOperation for ListInstances {
     }
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetInstancesHealthStatus {
+    pub(crate) service_id: String,
+    pub(crate) instances: Option<Vec<String>>,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetInstancesHealthStatusOutput {
+    /// `HEALTHY`, `UNHEALTHY` or `UNKNOWN`, by instance id.
+    pub(crate) status: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_token: Option<String>,
+}
+
+/// The health of an instance as the API has it: `UNKNOWN` when its service has no health check.
+pub(super) fn status(service: &Service, health: Health) -> &'static str {
+    match service.is_health_checked() {
+        true => health.as_str(),
+        false => "UNKNOWN",
+    }
+}
+
+impl RpcOperation for GetInstancesHealthStatus {
+    type Output = GetInstancesHealthStatusOutput;
+
+    fn resource(&self, scope: &Scope) -> String {
+        lookup::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let token = self.next_token.as_deref();
+        let paging = paging("instancesHealth", self.max_results, token)?;
+        for id in self.instances.iter().flatten() {
+            cloudmap::check_instance_id(id).map_err(from_rejection)?;
+        }
+        if self.instances.as_ref().is_some_and(Vec::is_empty) {
+            return Err(invalid("Instances: must not be empty"));
+        }
+        let view = call.view();
+        let view = view.scope_or_empty(&call.scope);
+        let service = lookup::service(call, view, &self.service_id)?;
+        let page = match self.instances {
+            None => page_of_all(&paging, view, service),
+            Some(mut ids) => {
+                ids.sort_unstable();
+                ids.dedup();
+                let found = ids.iter().map(|id| cloudmap::instance(view, service, id));
+                let found: Result<Vec<_>, _> = found.collect();
+                let found = found.map_err(from_rejection)?;
+                paging.page(found.into_iter(), |instance| &instance.id)
+            }
+        };
+        let item = |instance: &Arc<Instance>| {
+            let status = status(service, instance.health);
+            (instance.id.to_string(), status.to_owned())
+        };
+        reply::<Self>(&GetInstancesHealthStatusOutput {
+            status: page.items.into_iter().map(item).collect(),
+            next_token: page.next,
+        })
+    }
+}
+
+/// A page of all instances of a service.
+fn page_of_all<'a>(
+    paging: &Paging,
+    view: &'a ScopeView,
+    service: &Service,
+) -> Page<&'a Arc<Instance>> {
+    let start = paging.after().map_or(Bound::Unbounded, Bound::Excluded);
+    let instances = view
+        .instances(&service.id)
+        .into_iter()
+        .flat_map(|instances| instances.by_id.range::<_, str>((start, Bound::Unbounded)))
+        .map(|(_, instance)| instance);
+    paging.page(instances, |instance| &instance.id)
+}
+
+/// An instance as lists have it.
 fn summary(call: &Call<'_>, instance: &Instance) -> InstanceShape {
     InstanceShape {
         id: instance.id.to_string(),

@@ -1,6 +1,6 @@
-//! Namespaces.
+//! Reads of namespaces.
 
-use super::{Condition, Filter, OperationId, TagShape, filter, ids, paging, run_operation, tag};
+use super::{Condition, Filter, filter, lookup, paging};
 use crate::{
     call::Call,
     error::ApiError,
@@ -9,120 +9,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use tombolo_model::{
-    Scope, ScopeView, Timestamp,
-    apply::cloudmap,
-    arn,
+    Scope, ScopeView, Timestamp, arn,
     cloudmap::{Namespace, NamespaceType},
 };
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct CreateHttpNamespace {
-    pub(crate) name: String,
-    pub(crate) creator_request_id: Option<String>,
-    pub(crate) description: Option<String>,
-    pub(crate) tags: Option<Vec<TagShape>>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct CreatePrivateDnsNamespace {
-    pub(crate) name: String,
-    pub(crate) vpc: String,
-    pub(crate) creator_request_id: Option<String>,
-    pub(crate) description: Option<String>,
-    pub(crate) properties: Option<Properties>,
-    pub(crate) tags: Option<Vec<TagShape>>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct CreatePublicDnsNamespace {
-    pub(crate) name: String,
-    pub(crate) creator_request_id: Option<String>,
-    pub(crate) description: Option<String>,
-    pub(crate) properties: Option<Properties>,
-    pub(crate) tags: Option<Vec<TagShape>>,
-}
-
-/// The properties of a new or changed namespace in DNS.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Properties {
-    dns_properties: DnsProperties,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct DnsProperties {
-    #[serde(rename = "SOA")]
-    soa: Soa,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Soa {
-    #[serde(rename = "TTL")]
-    ttl: u32,
-}
-
-impl Properties {
-    /// Those with a TTL of the SOA record, in seconds.
-    pub(crate) fn of_soa_ttl(ttl: u32) -> Self {
-        Self {
-            dns_properties: DnsProperties { soa: Soa { ttl } },
-        }
-    }
-
-    fn soa_ttl(&self) -> u32 {
-        self.dns_properties.soa.ttl
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct UpdateHttpNamespace {
-    /// An id or an ARN.
-    pub(crate) id: String,
-    pub(crate) updater_request_id: Option<String>,
-    pub(crate) namespace: HttpNamespaceUpdate,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct HttpNamespaceUpdate {
-    pub(crate) description: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct UpdatePrivateDnsNamespace(pub(crate) DnsUpdate);
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct UpdatePublicDnsNamespace(pub(crate) DnsUpdate);
-
-/// The input of both updates of namespaces in DNS.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DnsUpdate {
-    /// An id or an ARN.
-    pub(crate) id: String,
-    pub(crate) updater_request_id: Option<String>,
-    pub(crate) namespace: DnsNamespaceUpdate,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DnsNamespaceUpdate {
-    pub(crate) description: Option<String>,
-    pub(crate) properties: Option<Properties>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DeleteNamespace {
-    /// An id or an ARN.
-    pub(crate) id: String,
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -153,7 +42,7 @@ pub(crate) struct ListNamespacesOutput {
     pub(crate) next_token: Option<String>,
 }
 
-/// `Namespace` and `NamespaceSummary`; the latter has no token.
+/// `Namespace` and `NamespaceSummary`; the latter has no `CreatorRequestId`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct NamespaceShape {
@@ -202,154 +91,22 @@ pub(crate) struct HttpPropertiesShape {
     pub(crate) http_name: String,
 }
 
-impl RpcOperation for CreateHttpNamespace {
-    type Output = OperationId;
-
-    fn resource(&self, _: &Scope) -> String {
-        ANY.to_owned()
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::CreateNamespace {
-            name: self.name,
-            kind: NamespaceType::HTTP,
-            vpc: None,
-            description: self.description,
-            soa_ttl: None,
-            creator_request_id: self.creator_request_id,
-            tags: tag::of_input(self.tags),
-        };
-        run_operation(call, cloudmap::Command::CreateNamespace(command)).await
-    }
-}
-
-impl RpcOperation for CreatePrivateDnsNamespace {
-    type Output = OperationId;
-
-    fn resource(&self, _: &Scope) -> String {
-        ANY.to_owned()
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::CreateNamespace {
-            name: self.name,
-            kind: NamespaceType::DNS_PRIVATE,
-            vpc: Some(self.vpc),
-            description: self.description,
-            soa_ttl: self.properties.as_ref().map(Properties::soa_ttl),
-            creator_request_id: self.creator_request_id,
-            tags: tag::of_input(self.tags),
-        };
-        run_operation(call, cloudmap::Command::CreateNamespace(command)).await
-    }
-}
-
-impl RpcOperation for CreatePublicDnsNamespace {
-    type Output = OperationId;
-
-    fn resource(&self, _: &Scope) -> String {
-        ANY.to_owned()
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::CreateNamespace {
-            name: self.name,
-            kind: NamespaceType::DNS_PUBLIC,
-            vpc: None,
-            description: self.description,
-            soa_ttl: self.properties.as_ref().map(Properties::soa_ttl),
-            creator_request_id: self.creator_request_id,
-            tags: tag::of_input(self.tags),
-        };
-        run_operation(call, cloudmap::Command::CreateNamespace(command)).await
-    }
-}
-
-impl RpcOperation for UpdateHttpNamespace {
-    type Output = OperationId;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::namespace_arn(scope, &self.id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let update = DnsUpdate {
-            id: self.id,
-            updater_request_id: self.updater_request_id,
-            namespace: DnsNamespaceUpdate {
-                description: Some(self.namespace.description),
-                properties: None,
-            },
-        };
-        update.execute(call, NamespaceType::HTTP).await
-    }
-}
-
-impl RpcOperation for UpdatePrivateDnsNamespace {
-    type Output = OperationId;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::namespace_arn(scope, &self.0.id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        self.0.execute(call, NamespaceType::DNS_PRIVATE).await
-    }
-}
-
-impl RpcOperation for UpdatePublicDnsNamespace {
-    type Output = OperationId;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::namespace_arn(scope, &self.0.id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        self.0.execute(call, NamespaceType::DNS_PUBLIC).await
-    }
-}
-
-impl DnsUpdate {
-    async fn execute(self, call: &Call<'_>, kind: NamespaceType) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::UpdateNamespace {
-            id: ids::namespace_id(call, &self.id)?.to_owned(),
-            kind,
-            description: self.namespace.description,
-            soa_ttl: self.namespace.properties.as_ref().map(Properties::soa_ttl),
-            updater_request_id: self.updater_request_id,
-        };
-        run_operation(call, cloudmap::Command::UpdateNamespace(command)).await
-    }
-}
-
-impl RpcOperation for DeleteNamespace {
-    type Output = OperationId;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::namespace_arn(scope, &self.id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let id = ids::namespace_id(call, &self.id)?.to_owned();
-        run_operation(call, cloudmap::Command::DeleteNamespace { id }).await
-    }
-}
-
 impl RpcOperation for GetNamespace {
     type Output = GetNamespaceOutput;
 
     fn resource(&self, scope: &Scope) -> String {
-        ids::namespace_arn(scope, &self.id)
+        lookup::namespace_arn(scope, &self.id)
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         let view = call.view();
-        let scope = view.scope(&call.scope);
-        let namespace = ids::namespace(call, scope, &self.id)?;
-        let mut namespace_shape = summary(call, scope, namespace);
-        namespace_shape.creator_request_id = namespace.creator_request_id.clone();
+        let view = view.scope_or_empty(&call.scope);
+        let namespace = lookup::namespace(call, view, &self.id)?;
         reply::<Self>(&GetNamespaceOutput {
-            namespace: namespace_shape,
+            namespace: NamespaceShape {
+                creator_request_id: namespace.creator_request_id.clone(),
+                ..summary(call, view, namespace)
+            },
         })
     }
 }
@@ -380,8 +137,8 @@ impl RpcOperation for ListNamespaces {
             filters.push((filter, condition, member));
         }
         let view = call.view();
-        let scope = view.scope(&call.scope).filter(|_| is_own);
-        let namespaces = scope.into_iter().flat_map(ScopeView::namespaces);
+        let view = view.scope_or_empty(&call.scope);
+        let namespaces = view.namespaces().filter(|_| is_own);
         let matching = namespaces.filter(|namespace| {
             let mut filters = filters.iter();
             filters.all(|(filter, condition, member)| filter.matches(*condition, member(namespace)))
@@ -390,15 +147,15 @@ impl RpcOperation for ListNamespaces {
         let namespaces = page.items.iter();
         reply::<Self>(&ListNamespacesOutput {
             namespaces: namespaces
-                .map(|namespace| summary(call, scope, namespace))
+                .map(|namespace| summary(call, view, namespace))
                 .collect(),
             next_token: page.next,
         })
     }
 }
 
-fn summary(call: &Call<'_>, scope: Option<&ScopeView>, namespace: &Namespace) -> NamespaceShape {
-    let services = scope.map_or(0, |scope| scope.services_of(&namespace.id).count());
+/// A namespace as lists have it.
+fn summary(call: &Call<'_>, view: &ScopeView, namespace: &Namespace) -> NamespaceShape {
     NamespaceShape {
         id: namespace.id.to_string(),
         arn: arn::of_namespace(&call.scope, &namespace.id),
@@ -406,7 +163,7 @@ fn summary(call: &Call<'_>, scope: Option<&ScopeView>, namespace: &Namespace) ->
         name: namespace.name.to_string(),
         kind: namespace.kind,
         description: namespace.description.clone(),
-        service_count: services as u64,
+        service_count: view.services_of(&namespace.id).count() as u64,
         properties: PropertiesShape {
             dns_properties: DnsPropertiesShape {
                 hosted_zone_id: namespace.hosted_zone_id.clone(),

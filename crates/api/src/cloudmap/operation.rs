@@ -1,6 +1,6 @@
-//! Operations of the service. Each one is finished when its id is given out.
+//! Operations of the service. Each one is finished when its id is returned.
 
-use super::{Condition, Filter, filter, ids, invalid, paging};
+use super::{Condition, Filter, filter, invalid, lookup, paging};
 use crate::{
     call::Call,
     error::ApiError,
@@ -68,7 +68,7 @@ pub(crate) struct OperationSummary {
 }
 
 const SUCCESS: &str = "SUCCESS";
-/// Longest id of an operation.
+/// Maximum length of an operation id.
 const MAX_ID: usize = 255;
 
 impl RpcOperation for GetOperation {
@@ -85,16 +85,13 @@ impl RpcOperation for GetOperation {
                 "OperationId: has more than {MAX_ID} characters"
             )));
         }
-        let is_own = ids::is_own(call, self.owner_account.as_deref())?;
+        let is_own = lookup::is_own(call, self.owner_account.as_deref())?;
         let view = call.view();
-        let operation = view
-            .scope(&call.scope)
-            .filter(|_| is_own)
-            .and_then(|scope| scope.operation(id))
-            .ok_or_else(|| {
-                let message = format!("no operation has the id {id}");
-                ApiError::bad_request("OperationNotFound", message)
-            })?;
+        let operation = view.scope_or_empty(&call.scope).operation(id);
+        let operation = operation.filter(|_| is_own).ok_or_else(|| {
+            let message = format!("no operation has the id {id}");
+            ApiError::bad_request("OperationNotFound", message)
+        })?;
         reply::<Self>(&GetOperationOutput {
             operation: OperationShape {
                 id: operation.id.to_string(),
@@ -125,14 +122,12 @@ impl RpcOperation for ListOperations {
             tests.push(test(call, filter)?);
         }
         let view = call.view();
-        let operations = (view.scope(&call.scope).into_iter()).flat_map(|scope| {
-            // With a namespace its operations leave the list, as at AWS (facts/cloudmap-api.md §6). By id
-            // they are found until they are forgotten: who deletes a namespace asks how the deletion ended.
-            let operations = scope.operations();
-            operations.filter(|operation| {
-                let namespace = operation.targets.get("NAMESPACE");
-                namespace.is_none_or(|id| scope.namespace(id).is_some())
-            })
+        let view = view.scope_or_empty(&call.scope);
+        // Operations of a deleted namespace are not listed, as at AWS (facts/cloudmap-api.md §6). GetOperation finds
+        // them, because clients that delete a namespace ask how the deletion ended.
+        let operations = view.operations().filter(|operation| {
+            let namespace = operation.targets.get("NAMESPACE");
+            namespace.is_none_or(|id| view.namespace(id).is_some())
         });
         let matching = operations.filter(|operation| tests.iter().all(|test| test(operation)));
         let page = paging.page(matching, |operation| &operation.id);
@@ -150,7 +145,7 @@ impl RpcOperation for ListOperations {
 type Test<'a> = Box<dyn Fn(&Operation) -> bool + 'a>;
 
 fn test<'a>(call: &Call<'_>, filter: &'a Filter) -> Result<Test<'a>, ApiError> {
-    // An ARN of another account, region or type names nothing that an operation was about.
+    // An ARN of another account, region or type is no target of an operation.
     let has_target = |target: &'static str, word: &str| -> Result<Test<'a>, ApiError> {
         filter.condition(&[Condition::Eq])?;
         let id = arn::bare_id(&call.scope, word, &filter.values[0]);
@@ -163,7 +158,7 @@ fn test<'a>(call: &Call<'_>, filter: &'a Filter) -> Result<Test<'a>, ApiError> {
         "SERVICE_ID" => has_target("SERVICE", "service"),
         "STATUS" => {
             filter.condition(&[Condition::Eq, Condition::In])?;
-            // The guide and the model spell it differently.
+            // The developer guide and the API model spell it differently.
             let wanted = filter.values.iter().any(|v| v == SUCCESS || v == "SUCCEED");
             Ok(Box::new(move |_| wanted))
         }

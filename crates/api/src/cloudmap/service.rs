@@ -1,9 +1,6 @@
-//! Services.
+//! Creation and reads of services.
 
-use super::{
-    Condition, Empty, Filter, OperationId, TagShape, errors, filter, ids, invalid, paging, run,
-    run_operation, tag,
-};
+use super::{Condition, Filter, errors, filter, invalid, lookup, paging};
 use crate::{
     call::Call,
     error::ApiError,
@@ -11,11 +8,13 @@ use crate::{
     wire::epoch,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tombolo_model::{
     Command, Reply, Scope, ScopeView, Timestamp,
     apply::cloudmap,
+    appmesh::Tag,
     arn,
-    cloudmap::{DnsConfig, DnsRecord, HealthCheckConfig, RoutingPolicy, Service},
+    cloudmap::{DnsConfig, DnsRecord, HealthCheckConfig, RoutingPolicy, Service, tag_list},
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,57 +25,20 @@ pub(crate) struct CreateService {
     pub(crate) namespace_id: Option<String>,
     pub(crate) creator_request_id: Option<String>,
     pub(crate) description: Option<String>,
-    pub(crate) dns_config: Option<DnsConfigInput>,
+    pub(crate) dns_config: Option<DnsConfigShape>,
     pub(crate) health_check_config: Option<HealthCheckConfig>,
     pub(crate) health_check_custom_config: Option<CustomHealthCheck>,
-    pub(crate) tags: Option<Vec<TagShape>>,
+    #[serde(default, with = "tag_list::optional")]
+    pub(crate) tags: Vec<Tag>,
     #[serde(rename = "Type")]
     pub(crate) kind: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DnsConfigInput {
-    /// Where older clients name the namespace.
-    pub(crate) namespace_id: Option<String>,
-    pub(crate) routing_policy: Option<RoutingPolicy>,
-    pub(crate) dns_records: Vec<DnsRecord>,
-}
-
-/// The threshold is deprecated: it is checked and then always 1.
+/// The threshold is deprecated: it is checked, and always 1 in outputs.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CustomHealthCheck {
     pub(crate) failure_threshold: Option<i64>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct UpdateService {
-    /// An id or an ARN.
-    pub(crate) id: String,
-    pub(crate) service: ServiceUpdate,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct ServiceUpdate {
-    pub(crate) description: Option<String>,
-    pub(crate) dns_config: Option<DnsConfigUpdate>,
-    pub(crate) health_check_config: Option<HealthCheckConfig>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DnsConfigUpdate {
-    pub(crate) dns_records: Vec<DnsRecord>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct DeleteService {
-    /// An id or an ARN.
-    pub(crate) id: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,8 +98,8 @@ pub(crate) struct ServiceShape {
     pub(crate) created_by_account: String,
 }
 
-/// Empty where a service publishes nothing. The namespace is repeated, for clients that wrote it there; the
-/// policy's default is told.
+/// `DnsConfig` of inputs, where older clients name the namespace, and of outputs, where it is repeated for them, and
+/// empty for a service without DNS.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DnsConfigShape {
@@ -145,6 +107,7 @@ pub(crate) struct DnsConfigShape {
     pub(crate) namespace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) routing_policy: Option<RoutingPolicy>,
+    /// Required in inputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dns_records: Option<Vec<DnsRecord>>,
 }
@@ -154,15 +117,14 @@ impl RpcOperation for CreateService {
 
     fn resource(&self, scope: &Scope) -> String {
         let namespace = self.namespace();
-        namespace.map_or_else(|| ANY.to_owned(), |text| ids::namespace_arn(scope, text))
+        namespace.map_or_else(|| ANY.to_owned(), |text| lookup::namespace_arn(scope, text))
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        check_old_namespace_id(self.dns_config.as_ref())?;
-        let namespace = self
-            .namespace()
-            .ok_or_else(|| invalid("NamespaceId: must be given"))?;
-        let namespace_id = ids::namespace_id(call, namespace)?.to_owned();
+        check_deprecated_namespace_id(self.dns_config.as_ref())?;
+        let namespace = self.namespace();
+        let namespace = namespace.ok_or_else(|| invalid("NamespaceId: must be given"))?;
+        let namespace_id = namespace.to_owned();
         if let Some(kind) = self.kind.as_deref().filter(|kind| *kind != "HTTP") {
             return Err(invalid(format!("Type: {kind:?} is not HTTP")));
         }
@@ -172,21 +134,26 @@ impl RpcOperation for CreateService {
             let message = "HealthCheckCustomConfig.FailureThreshold: must be between 1 and 10";
             return Err(invalid(message));
         }
+        let dns_config = match self.dns_config {
+            Some(config) => Some(DnsConfig {
+                routing_policy: config.routing_policy,
+                dns_records: (config.dns_records)
+                    .ok_or_else(|| invalid("DnsConfig.DnsRecords: must be given"))?,
+            }),
+            None => None,
+        };
         let command = cloudmap::CreateService {
             name: self.name,
             namespace_id,
             description: self.description,
-            dns_config: self.dns_config.map(|config| DnsConfig {
-                routing_policy: config.routing_policy,
-                dns_records: config.dns_records,
-            }),
+            dns_config,
             health_check: self.health_check_config,
             custom_health_check: self.health_check_custom_config.is_some(),
             http_only: self.kind.is_some(),
             creator_request_id: self.creator_request_id,
-            tags: tag::of_input(self.tags),
+            tags: self.tags,
         };
-        let command = Command::CloudMap(cloudmap::Command::CreateService(command));
+        let command = Command::CloudMap(command.into());
         let service = match call.commit(command).await {
             Ok(Reply::Service(service)) => service,
             Ok(other) => unreachable!("creating a service answers with it, not with {other:?}"),
@@ -194,21 +161,21 @@ impl RpcOperation for CreateService {
         };
         let view = call.view();
         reply::<Self>(&ServiceOutput {
-            service: shape(call, view.scope(&call.scope), &service),
+            service: shape(call, view.scope_or_empty(&call.scope), &service),
         })
     }
 }
 
 impl CreateService {
-    /// The namespace, from where clients write it.
+    /// The namespace, from either of its members.
     fn namespace(&self) -> Option<&str> {
         let outside = self.namespace_id.as_deref();
         outside.or_else(|| self.dns_config.as_ref()?.namespace_id.as_deref())
     }
 }
 
-/// The old place is for bare ids; ARNs are longer, and clients write them there all the same.
-fn check_old_namespace_id(config: Option<&DnsConfigInput>) -> Result<(), ApiError> {
+/// The deprecated member is for bare ids; ARNs are longer, and clients write them there all the same.
+fn check_deprecated_namespace_id(config: Option<&DnsConfigShape>) -> Result<(), ApiError> {
     match config.and_then(|config| config.namespace_id.as_deref()) {
         Some(id) if id.chars().count() > 64 && !id.starts_with("arn:") => Err(invalid(
             "DnsConfig.NamespaceId: has more than 64 characters",
@@ -217,50 +184,19 @@ fn check_old_namespace_id(config: Option<&DnsConfigInput>) -> Result<(), ApiErro
     }
 }
 
-impl RpcOperation for UpdateService {
-    type Output = OperationId;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::service_arn(scope, &self.id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let records = self.service.dns_config.map(|config| config.dns_records);
-        let command = cloudmap::UpdateService {
-            id: ids::service_id(call, &self.id)?.to_owned(),
-            description: self.service.description,
-            dns_records: records.unwrap_or_default(),
-            health_check: self.service.health_check_config,
-        };
-        run_operation(call, cloudmap::Command::UpdateService(command)).await
-    }
-}
-
-impl RpcOperation for DeleteService {
-    type Output = Empty;
-
-    fn resource(&self, scope: &Scope) -> String {
-        ids::service_arn(scope, &self.id)
-    }
-
-    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let id = ids::service_id(call, &self.id)?.to_owned();
-        run(call, cloudmap::Command::DeleteService { id }).await
-    }
-}
-
 impl RpcOperation for GetService {
     type Output = ServiceOutput;
 
     fn resource(&self, scope: &Scope) -> String {
-        ids::service_arn(scope, &self.id)
+        lookup::service_arn(scope, &self.id)
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         let view = call.view();
-        let (scope, service) = ids::service(call, view.scope(&call.scope), &self.id)?;
+        let view = view.scope_or_empty(&call.scope);
+        let service = lookup::service(call, view, &self.id)?;
         reply::<Self>(&ServiceOutput {
-            service: shape(call, Some(scope), service),
+            service: shape(call, view, service),
         })
     }
 }
@@ -290,19 +226,17 @@ impl RpcOperation for ListServices {
             }
         }
         let view = call.view();
-        let scope = view.scope(&call.scope).filter(|_| is_own);
+        let view = view.scope_or_empty(&call.scope);
         let paging = |list| paging(list, self.max_results, self.next_token.as_deref());
         // Within one namespace the services are neighbours, sorted by name.
         let page = match namespaces.as_slice() {
             [] => {
-                let services = scope.into_iter().flat_map(ScopeView::services);
+                let services = view.services().filter(|_| is_own);
                 paging("services")?.page(services, |service| &service.id)
             }
             [first, rest @ ..] => {
-                let wanted = scope.filter(|_| rest.iter().all(|other| other == first));
-                let services = wanted
-                    .into_iter()
-                    .flat_map(|scope| scope.services_of(first));
+                let is_own = is_own && rest.iter().all(|other| other == first);
+                let services = view.services_of(first).filter(|_| is_own);
                 paging("servicesOfNamespace")?.page(services, |service| &service.name)
             }
         };
@@ -313,7 +247,7 @@ impl RpcOperation for ListServices {
                 .map(|service| ServiceShape {
                     namespace_id: None,
                     creator_request_id: None,
-                    ..shape(call, scope, service)
+                    ..shape(call, view, service)
                 })
                 .collect(),
             next_token: page.next,
@@ -321,8 +255,50 @@ impl RpcOperation for ListServices {
     }
 }
 
-fn shape(call: &Call<'_>, scope: Option<&ScopeView>, service: &Service) -> ServiceShape {
-    let instances = scope.map_or(0, |scope| scope.instance_count(&service.id));
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetServiceAttributes {
+    pub(crate) service_id: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetServiceAttributesOutput {
+    pub(crate) service_attributes: ServiceAttributesShape,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ServiceAttributesShape {
+    pub(crate) service_arn: String,
+    pub(crate) resource_owner: String,
+    /// Absent when empty: the API model requires at least one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+impl RpcOperation for GetServiceAttributes {
+    type Output = GetServiceAttributesOutput;
+
+    fn resource(&self, scope: &Scope) -> String {
+        lookup::service_arn(scope, &self.service_id)
+    }
+
+    async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+        let view = call.view();
+        let view = view.scope_or_empty(&call.scope);
+        let service = lookup::service(call, view, &self.service_id)?;
+        reply::<Self>(&GetServiceAttributesOutput {
+            service_attributes: ServiceAttributesShape {
+                service_arn: arn::of_service(&call.scope, &service.id),
+                resource_owner: call.scope.account.to_string(),
+                attributes: service.attributes.clone(),
+            },
+        })
+    }
+}
+
+fn shape(call: &Call<'_>, view: &ScopeView, service: &Service) -> ServiceShape {
     let dns_config = service.dns_config.as_ref();
     ServiceShape {
         id: service.id.to_string(),
@@ -331,7 +307,7 @@ fn shape(call: &Call<'_>, scope: Option<&ScopeView>, service: &Service) -> Servi
         name: service.name.to_string(),
         namespace_id: Some(service.namespace_id.to_string()),
         description: service.description.clone(),
-        instance_count: instances as u64,
+        instance_count: view.instance_count(&service.id) as u64,
         kind: dns_config.map_or("HTTP", |_| "DNS_HTTP").to_owned(),
         dns_config: dns_config.map_or_else(DnsConfigShape::default, |config| DnsConfigShape {
             namespace_id: Some(service.namespace_id.to_string()),

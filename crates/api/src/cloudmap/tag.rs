@@ -13,35 +13,16 @@ use tombolo_model::{
     apply::cloudmap::{self, Tagged},
     appmesh::Tag,
     arn::{self, RegistryName},
+    cloudmap::tag_list,
 };
-
-/// A tag as Cloud Map writes it.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct TagShape {
-    pub(crate) key: String,
-    /// May be empty, but must be there.
-    pub(crate) value: String,
-}
-
-impl From<Tag> for TagShape {
-    fn from(Tag { key, value }: Tag) -> Self {
-        Self { key, value }
-    }
-}
-
-impl From<TagShape> for Tag {
-    fn from(TagShape { key, value }: TagShape) -> Self {
-        Self { key, value }
-    }
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TagResource {
     #[serde(rename = "ResourceARN")]
     pub(crate) resource_arn: String,
-    pub(crate) tags: Vec<TagShape>,
+    #[serde(with = "tag_list")]
+    pub(crate) tags: Vec<Tag>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,28 +42,24 @@ pub(crate) struct ListTagsForResource {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ListTagsForResourceOutput {
-    pub(crate) tags: Vec<TagShape>,
+    #[serde(with = "tag_list")]
+    pub(crate) tags: Vec<Tag>,
 }
 
-/// Longest ARN of a resource with tags.
+/// Maximum length of the ARN of a resource with tags.
 const MAX_ARN: usize = 1011;
-
-/// The tags of an input. None when the member is absent.
-pub(super) fn of_input(input: Option<Vec<TagShape>>) -> Vec<Tag> {
-    input.into_iter().flatten().map(Tag::from).collect()
-}
 
 impl RpcOperation for TagResource {
     type Output = Empty;
 
     fn resource(&self, scope: &Scope) -> String {
-        own_spelling(scope, &self.resource_arn)
+        canonical_arn(scope, &self.resource_arn)
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::Command::Tag {
+        let command = cloudmap::AddTags {
             resource: resource(call, &self.resource_arn)?,
-            tags: of_input(Some(self.tags)),
+            tags: self.tags,
         };
         run(call, command, self.resource_arn).await
     }
@@ -92,11 +69,11 @@ impl RpcOperation for UntagResource {
     type Output = Empty;
 
     fn resource(&self, scope: &Scope) -> String {
-        own_spelling(scope, &self.resource_arn)
+        canonical_arn(scope, &self.resource_arn)
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-        let command = cloudmap::Command::Untag {
+        let command = cloudmap::RemoveTags {
             resource: resource(call, &self.resource_arn)?,
             tag_keys: self.tag_keys,
         };
@@ -106,10 +83,10 @@ impl RpcOperation for UntagResource {
 
 async fn run(
     call: &Call<'_>,
-    command: cloudmap::Command,
+    command: impl Into<cloudmap::Command>,
     arn: String,
 ) -> Result<Vec<u8>, ApiError> {
-    let committed = call.commit(Command::CloudMap(command)).await;
+    let committed = call.commit(Command::CloudMap(command.into())).await;
     committed.map_err(|error| {
         let error = errors::from_commit(error);
         match error.code {
@@ -120,30 +97,29 @@ async fn run(
     Ok(json::write(&Empty {}))
 }
 
-/// In the order in which they came.
+/// Tags are listed in the order in which they were added.
 impl RpcOperation for ListTagsForResource {
     type Output = ListTagsForResourceOutput;
 
     fn resource(&self, scope: &Scope) -> String {
-        own_spelling(scope, &self.resource_arn)
+        canonical_arn(scope, &self.resource_arn)
     }
 
     async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         let resource = resource(call, &self.resource_arn)?;
         let view = call.view();
-        let tags = (view.scope(&call.scope)).and_then(|scope| match &resource {
-            Tagged::Namespace(id) => scope.namespace(id).map(|namespace| &namespace.tags),
-            Tagged::Service(id) => scope.service(id).map(|service| &service.tags),
-        });
+        let view = view.scope_or_empty(&call.scope);
+        let tags = match &resource {
+            Tagged::Namespace(id) => view.namespace(id).map(|namespace| &namespace.tags),
+            Tagged::Service(id) => view.service(id).map(|service| &service.tags),
+        };
         let tags = tags.ok_or_else(|| not_found(&self.resource_arn))?;
-        reply::<Self>(&ListTagsForResourceOutput {
-            tags: tags.iter().cloned().map(TagShape::from).collect(),
-        })
+        reply::<Self>(&ListTagsForResourceOutput { tags: tags.clone() })
     }
 }
 
-/// One resource has one name in policies, however it is named.
-fn own_spelling(scope: &Scope, text: &str) -> String {
+/// The ARN in canonical form, which policies compare; `*` for what is no ARN.
+fn canonical_arn(scope: &Scope, text: &str) -> String {
     match arn::parse_registry(scope, text) {
         Some(RegistryName::Namespace(id)) => arn::of_namespace(scope, &id),
         Some(RegistryName::Service(id)) => arn::of_service(scope, &id),

@@ -10,10 +10,7 @@ use std::collections::BTreeMap;
 use tombolo_api::client::{Client, Error};
 use tombolo_model::{
     Command,
-    apply::{
-        appmesh as mesh_apply,
-        cloudmap::{self, Tagged},
-    },
+    apply::{appmesh as mesh_apply, cloudmap},
 };
 
 /// A server that is written to, and the generated ids of what is there by now.
@@ -129,35 +126,38 @@ impl<'a> Writer<'a> {
             Command::CreateService(create) => {
                 return Ok(Some(client.create_service(create).await?.id));
             }
-            Command::UpdateServiceAttributes {
-                service_id,
-                attributes,
-            } => {
-                let update = client.update_service_attributes(service_id, attributes);
+            Command::UpdateServiceAttributes(update) => {
+                let (id, attributes) = (&update.service_id, &update.attributes);
+                let update = client.update_service_attributes(id, attributes);
                 return update.await.map(|()| None);
             }
-            Command::DeleteServiceAttributes { service_id, keys } => {
-                let delete = client.delete_service_attributes(service_id, keys);
+            Command::DeleteServiceAttributes(delete) => {
+                let delete = client.delete_service_attributes(&delete.service_id, &delete.keys);
                 return delete.await.map(|()| None);
             }
-            Command::Tag {
-                resource: Tagged::Namespace(_) | Tagged::Service(_),
-                tags,
-            } => return client.tag_registry(arn, tags).await.map(|()| None),
-            Command::Untag { tag_keys, .. } => {
-                return client.untag_registry(arn, tag_keys).await.map(|()| None);
+            Command::AddTags(add) => {
+                return client.tag_registry(arn, &add.tags).await.map(|()| None);
             }
-            Command::DeleteService { id } => return client.delete_service(id).await.map(|()| None),
+            Command::RemoveTags(remove) => {
+                let removed = client.untag_registry(arn, &remove.tag_keys);
+                return removed.await.map(|()| None);
+            }
+            Command::DeleteService(delete) => {
+                return client.delete_service(&delete.id).await.map(|()| None);
+            }
             Command::UpdateNamespace(update) => client.update_namespace(update).await?,
-            Command::DeleteNamespace { id } => client.delete_namespace(id).await?,
+            Command::DeleteNamespace(delete) => client.delete_namespace(&delete.id).await?,
             Command::UpdateService(update) => client.update_service(update).await?,
             Command::RegisterInstance(register) => client.register_instance(register).await?,
-            Command::DeregisterInstance {
-                service_id,
-                instance_id,
-            } => client.deregister_instance(service_id, instance_id).await?,
+            Command::DeregisterInstance(it) => {
+                client
+                    .deregister_instance(&it.service_id, &it.instance_id)
+                    .await?
+            }
             // Health is reported by health checkers, not by documents.
-            Command::SetHealth { .. } | Command::RecordHealth { .. } => return Ok(None),
+            Command::UpdateInstanceCustomHealthStatus(_) | Command::RecordHealth(_) => {
+                return Ok(None);
+            }
         };
         client.wait(&operation).await?;
         Ok(None)

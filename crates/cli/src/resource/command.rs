@@ -33,7 +33,7 @@ pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
                 creator_request_id: None,
                 tags,
             };
-            vec![of_registry(cloudmap::Command::CreateNamespace(create))]
+            vec![of_registry(create)]
         }
         (Id::Service { name, .. }, DocumentSpec::Service(spec)) => {
             let create = cloudmap::CreateService {
@@ -47,7 +47,7 @@ pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
                 creator_request_id: None,
                 tags,
             };
-            vec![of_registry(cloudmap::Command::CreateService(create))]
+            vec![of_registry(create)]
         }
         (Id::Instance { name, .. }, DocumentSpec::Instance(spec)) => {
             vec![register(container, name, &spec.attributes)]
@@ -120,17 +120,17 @@ pub(crate) fn change(desired: &Desired, found: &ResourceView) -> Result<Vec<Comm
 /// The command that removes a resource.
 pub(crate) fn delete(found: &ResourceView) -> Command {
     match &found.details {
-        Details::Namespace(namespace) => of_registry(cloudmap::Command::DeleteNamespace {
+        Details::Namespace(namespace) => of_registry(cloudmap::DeleteNamespace {
             id: namespace.id.clone(),
         }),
-        Details::Service { service, .. } => of_registry(cloudmap::Command::DeleteService {
+        Details::Service { service, .. } => of_registry(cloudmap::DeleteService {
             id: service.id.clone(),
         }),
         Details::Instance {
             service_id,
             instance,
             ..
-        } => of_registry(cloudmap::Command::DeregisterInstance {
+        } => of_registry(cloudmap::DeregisterInstance {
             service_id: service_id.clone(),
             instance_id: instance.id.clone(),
         }),
@@ -156,14 +156,14 @@ fn change_namespace(
     let update = cloudmap::UpdateNamespace {
         id: id.to_owned(),
         kind: spec.kind,
-        // Only an empty text takes one away.
-        description: Some(spec.description.clone().unwrap_or_default()),
-        soa_ttl: spec.soa_ttl(),
+        namespace: cloudmap::NamespaceChange {
+            // Only the empty text removes a description.
+            description: Some(spec.description.clone().unwrap_or_default()),
+            soa_ttl: spec.soa_ttl(),
+        },
         updater_request_id: None,
     };
-    Ok(Some(of_registry(cloudmap::Command::UpdateNamespace(
-        update,
-    ))))
+    Ok(Some(of_registry(update)))
 }
 
 fn change_service(id: &str, spec: &ServiceSpec, now: &ServiceSpec) -> Result<Vec<Command>, Denial> {
@@ -187,11 +187,13 @@ fn change_service(id: &str, spec: &ServiceSpec, now: &ServiceSpec) -> Result<Vec
     if !is_same {
         let update = cloudmap::UpdateService {
             id: id.to_owned(),
-            description: Some(over.description.unwrap_or_default()),
-            dns_records: over.dns_config.map(|it| it.dns_records).unwrap_or_default(),
-            health_check: over.health_check_config,
+            service: cloudmap::ServiceChange {
+                description: Some(over.description.unwrap_or_default()),
+                dns_records: over.dns_config.map(|it| it.dns_records).unwrap_or_default(),
+                health_check: over.health_check_config,
+            },
         };
-        commands.push(of_registry(cloudmap::Command::UpdateService(update)));
+        commands.push(of_registry(update));
     }
     commands.extend(change_attributes(
         id,
@@ -212,13 +214,13 @@ fn change_attributes(
     let (set, gone) = difference(desired, now.unwrap_or(&BTreeMap::new()));
     let mut commands = Vec::new();
     if !gone.is_empty() {
-        commands.push(of_registry(cloudmap::Command::DeleteServiceAttributes {
+        commands.push(of_registry(cloudmap::DeleteServiceAttributes {
             service_id: service_id.to_owned(),
             keys: gone,
         }));
     }
     if !set.is_empty() {
-        commands.push(of_registry(cloudmap::Command::UpdateServiceAttributes {
+        commands.push(of_registry(cloudmap::UpdateServiceAttributes {
             service_id: service_id.to_owned(),
             attributes: set,
         }));
@@ -231,15 +233,18 @@ fn change_tags(found: &ResourceView, desired: &BTreeMap<String, String>) -> Vec<
     let (has_keys, tags) = (!tag_keys.is_empty(), tags(Some(&set)));
     let has_tags = !tags.is_empty();
     let of_registry = |resource: Tagged| {
-        let untag = cloudmap::Command::Untag {
+        let untag = cloudmap::RemoveTags {
             resource: resource.clone(),
             tag_keys: tag_keys.clone(),
         };
-        let tag = cloudmap::Command::Tag {
+        let tag = cloudmap::AddTags {
             resource,
             tags: tags.clone(),
         };
-        (Command::CloudMap(untag), Command::CloudMap(tag))
+        (
+            Command::CloudMap(untag.into()),
+            Command::CloudMap(tag.into()),
+        )
     };
     let (untag, tag) = match &found.details {
         Details::Instance { .. } => return Vec::new(),
@@ -283,16 +288,14 @@ fn tags(tags: Option<&Pairs>) -> Vec<Tag> {
 }
 
 fn register(service_id: &str, name: &str, attributes: &Pairs) -> Command {
-    of_registry(cloudmap::Command::RegisterInstance(
-        cloudmap::RegisterInstance {
-            service_id: service_id.to_owned(),
-            instance_id: name.to_owned(),
-            attributes: attributes.clone(),
-            creator_request_id: None,
-        },
-    ))
+    of_registry(cloudmap::RegisterInstance {
+        service_id: service_id.to_owned(),
+        instance_id: name.to_owned(),
+        attributes: attributes.clone(),
+        creator_request_id: None,
+    })
 }
 
-fn of_registry(command: cloudmap::Command) -> Command {
-    Command::CloudMap(command)
+fn of_registry(command: impl Into<cloudmap::Command>) -> Command {
+    Command::CloudMap(command.into())
 }

@@ -529,8 +529,8 @@ async fn what_a_store_acknowledged_is_answered() {
     use tombolo_model::{
         Command, Reply,
         apply::cloudmap::{
-            Command as Registering, CreateNamespace, CreateService, RegisterInstance,
-            UpdateNamespace, UpdateService,
+            Command as Registering, CreateNamespace, CreateService, NamespaceChange,
+            RegisterInstance, ServiceChange, UpdateNamespace, UpdateService,
         },
     };
     let store = Store::memory();
@@ -595,9 +595,10 @@ async fn what_a_store_acknowledged_is_answered() {
     for (dns_records, expected) in [(vec![records(7)], "A 10.0.0.1 7"), (vec![], "nxdomain 15")] {
         commit(Registering::UpdateService(UpdateService {
             id: service.id.to_string(),
-            description: None,
-            dns_records,
-            health_check: None,
+            service: ServiceChange {
+                dns_records,
+                ..ServiceChange::default()
+            },
         }))
         .await;
         let answer = ask(&registry, "s.n.local", RecordType::A, 1);
@@ -606,8 +607,10 @@ async fn what_a_store_acknowledged_is_answered() {
     commit(Registering::UpdateNamespace(UpdateNamespace {
         id: service.namespace_id.to_string(),
         kind: NamespaceType::DNS_PRIVATE,
-        description: None,
-        soa_ttl: Some(3),
+        namespace: NamespaceChange {
+            soa_ttl: Some(3),
+            ..NamespaceChange::default()
+        },
         updater_request_id: None,
     }))
     .await;

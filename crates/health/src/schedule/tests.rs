@@ -90,10 +90,11 @@ impl Stage {
     }
 
     fn deregister(&mut self, id: &str) {
-        self.commit(cloudmap::Command::DeregisterInstance {
+        let deregister = cloudmap::DeregisterInstance {
             service_id: self.service.clone(),
             instance_id: id.into(),
-        });
+        };
+        self.commit(deregister.into());
     }
 
     /// Takes what is due now, in order.
@@ -108,12 +109,13 @@ impl Stage {
         for due in self.due() {
             if let Some(change) = self.schedule.result(due.number, is_healthy, self.now) {
                 found.push((change.name.instance_id.to_string(), change.health));
-                self.commit(cloudmap::Command::RecordHealth {
+                let record = cloudmap::RecordHealth {
                     service_id: change.name.service_id.to_string(),
                     instance_id: change.name.instance_id.to_string(),
                     operation_id: change.operation_id,
                     health: change.health,
-                });
+                };
+                self.commit(record.into());
             }
         }
         self.now = self.schedule.next().unwrap_or(self.now);
@@ -217,9 +219,10 @@ fn a_change_of_the_service_changes_the_checks_of_its_instances() {
     let update = |stage: &mut Stage, check: Option<HealthCheckConfig>| {
         stage.commit(cloudmap::Command::UpdateService(UpdateService {
             id: stage.service.clone(),
-            description: None,
-            dns_records: Vec::new(),
-            health_check: check,
+            service: cloudmap::ServiceChange {
+                health_check: check,
+                ..cloudmap::ServiceChange::default()
+            },
         }));
     };
     let check = |path: &str, threshold| HealthCheckConfig {

@@ -5,7 +5,10 @@ mod ports;
 mod references;
 mod route;
 
-use super::{Applied, Context, Reply};
+use super::{
+    Applied, Context, Reply,
+    tags::{APP_MESH, merge},
+};
 use crate::{
     Change, Limit, Limits, Reason, Record, RecordKey, Rejection, Scope, ScopeView, Timestamp, View,
     appmesh::{Kind, Metadata, Resource, ResourceKey, Spec, Tag},
@@ -58,16 +61,12 @@ pub enum Command {
     },
 }
 
-/// Maximum number of tags of one resource.
-const MAX_TAGS: usize = 50;
-
 pub(super) fn apply(
     view: &View,
     context: &Context,
     command: &Command,
 ) -> Result<Applied, Rejection> {
-    let empty = ScopeView::default();
-    let scope = view.scope(&context.scope).unwrap_or(&empty);
+    let scope = view.scope_or_empty(&context.scope);
     let decide = Decide { scope, context };
     match command {
         Command::Create {
@@ -111,7 +110,7 @@ pub fn check_stored(held: &ScopeView, scope: &Scope, resource: &Resource) -> Res
     check_name(key)?;
     decide.check_parents(key)?;
     check_spec(key, spec)?;
-    check_tags(&resource.tags)?;
+    APP_MESH.check(&resource.tags)?;
     references::check(held, key, spec)
 }
 
@@ -131,7 +130,7 @@ impl Decide<'_> {
         check_name(key)?;
         self.check_parents(key)?;
         check_spec(key, spec)?;
-        check_tags(tags)?;
+        let tags = APP_MESH.new_tags(tags)?;
         if let Some(existing) = self.scope.resource(key) {
             if client_token.is_some()
                 && existing.created_by.as_deref() == client_token
@@ -165,7 +164,7 @@ impl Decide<'_> {
                 resource_owner: account.clone(),
             },
             spec: spec.clone(),
-            tags: tags.to_vec(),
+            tags,
             created_by: client_token.map(str::to_owned),
             updated_by: None,
         };
@@ -225,13 +224,8 @@ impl Decide<'_> {
 
     fn tag(&self, key: &ResourceKey, tags: &[Tag]) -> Result<Applied, Rejection> {
         let mut resource = Resource::clone(self.existing(key)?);
-        for tag in tags {
-            match resource.tags.iter_mut().find(|own| own.key == tag.key) {
-                Some(own) => own.value.clone_from(&tag.value),
-                None => resource.tags.push(tag.clone()),
-            }
-        }
-        check_tags(&resource.tags)?;
+        APP_MESH.check(tags)?;
+        merge(&mut resource.tags, tags)?;
         Ok(Applied {
             reply: Reply::Done,
             ..self.put(resource)
@@ -239,13 +233,7 @@ impl Decide<'_> {
     }
 
     fn untag(&self, key: &ResourceKey, tag_keys: &[String]) -> Result<Applied, Rejection> {
-        if tag_keys.len() > MAX_TAGS {
-            let message = format!("has {} items, allowed are 0 to {MAX_TAGS}", tag_keys.len());
-            return Err(Rejection::invalid("tagKeys", message));
-        }
-        for (i, tag_key) in tag_keys.iter().enumerate() {
-            check_tag_key(&format!("tagKeys[{i}]"), tag_key)?;
-        }
+        APP_MESH.check_keys(tag_keys)?;
         let mut resource = Resource::clone(self.existing(key)?);
         resource.tags.retain(|tag| !tag_keys.contains(&tag.key));
         Ok(Applied {
@@ -316,7 +304,7 @@ fn check_spec(key: &ResourceKey, spec: &Spec) -> Result<(), Rejection> {
 /// anything printable but a slash is allowed there (facts/appmesh-api.md §3).
 fn check_name(key: &ResourceKey) -> Result<(), Rejection> {
     let name = &key.name;
-    let mut field = key.kind.path_word().to_owned() + "Name";
+    let mut field = key.kind.path_segment().to_owned() + "Name";
     if key.kind == Kind::Mesh {
         field = "meshName".into();
     }
@@ -334,32 +322,6 @@ fn check_name(key: &ResourceKey) -> Result<(), Rejection> {
         )),
         None => Ok(()),
     }
-}
-
-fn check_tags(tags: &[Tag]) -> Result<(), Rejection> {
-    if tags.len() > MAX_TAGS {
-        return Err(Rejection::new(
-            Reason::TooManyTags,
-            format!("a resource may have {MAX_TAGS} tags, not {}", tags.len()),
-        ));
-    }
-    for (i, tag) in tags.iter().enumerate() {
-        check_tag_key(&format!("tags[{i}].key"), &tag.key)?;
-        if tag.value.chars().count() > 256 {
-            return Err(Rejection::invalid(
-                format!("tags[{i}].value"),
-                "has 0 to 256 characters",
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_tag_key(field: &str, key: &str) -> Result<(), Rejection> {
-    if (1..=128).contains(&key.chars().count()) {
-        return Ok(());
-    }
-    Err(Rejection::invalid(field, "has 1 to 128 characters"))
 }
 
 #[cfg(test)]

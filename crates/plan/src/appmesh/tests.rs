@@ -493,13 +493,13 @@ mod endpoints_of_the_registry {
     #[test]
     fn an_unhealthy_instance_stays_an_endpoint_that_is_marked() {
         let mut sample = registry();
-        let command = cloudmap::Command::SetHealth {
+        let command = cloudmap::UpdateInstanceCustomHealthStatus {
             service_id: sample.service_id("shade"),
             instance_id: "a".into(),
-            health: Health::Unhealthy,
+            status: Health::Unhealthy,
         };
         sample
-            .run(Command::CloudMap(command))
+            .run(Command::CloudMap(command.into()))
             .expect("the service has a custom health check");
         let endpoints = super::cloudmap::endpoints(
             sample.scope(),

@@ -586,19 +586,22 @@ impl Walk {
                 let attributes = [("AWS_INSTANCE_IPV4", &*address), ("tone", tone)];
                 return register(service_id, &instance_id, &attributes);
             }
-            5..=6 => cloudmap::Command::DeregisterInstance {
+            5..=6 => cloudmap::DeregisterInstance {
                 service_id,
                 instance_id,
-            },
-            7 => cloudmap::Command::SetHealth {
+            }
+            .into(),
+            7 => cloudmap::UpdateInstanceCustomHealthStatus {
                 service_id,
                 instance_id,
-                health: [Health::Healthy, Health::Unhealthy][self.rng.usize(..2)],
-            },
-            8 => cloudmap::Command::DeleteService { id: service_id },
-            _ => cloudmap::Command::DeleteNamespace {
+                status: [Health::Healthy, Health::Unhealthy][self.rng.usize(..2)],
+            }
+            .into(),
+            8 => cloudmap::DeleteService { id: service_id }.into(),
+            _ => cloudmap::DeleteNamespace {
                 id: namespace.id.to_string(),
-            },
+            }
+            .into(),
         })
     }
 }

@@ -4,12 +4,13 @@ use super::super::{Client, Error, Pages};
 use crate::{
     cloudmap::{
         self, DeregisterInstance, DiscoverInstances, GetInstance, GetInstancesHealthStatus,
-        HealthFilter, InstanceShape, ListInstances, UpdateInstanceCustomHealthStatus,
+        HealthFilter, InstanceShape, ListInstances, RegisterInstance,
+        UpdateInstanceCustomHealthStatus,
     },
     random,
 };
 use std::collections::BTreeMap;
-use tombolo_model::{apply::cloudmap::RegisterInstance, cloudmap::Health};
+use tombolo_model::cloudmap::Health;
 
 /// An instance as registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,13 +72,8 @@ impl From<InstanceShape> for Instance {
 impl Client {
     /// Registers an instance or replaces the one of the same id; answers with the id of the operation.
     pub async fn register_instance(&self, instance: &RegisterInstance) -> Result<String, Error> {
-        let new = instance.clone();
-        let register = cloudmap::RegisterInstance {
-            service_id: new.service_id,
-            instance_id: new.instance_id,
-            creator_request_id: Some(new.creator_request_id.unwrap_or_else(random::uuid)),
-            attributes: new.attributes,
-        };
+        let mut register = instance.clone();
+        register.creator_request_id.get_or_insert_with(random::uuid);
         self.cloud_map_operation(&register).await
     }
 

@@ -1,15 +1,11 @@
 //! Calls about namespaces.
 
-use super::{
-    super::{Client, Error, Pages},
-    tags,
-};
+use super::super::{Client, Error, Pages};
 use crate::{
     cloudmap::{
         CreateHttpNamespace, CreatePrivateDnsNamespace, CreatePublicDnsNamespace, DeleteNamespace,
-        DnsNamespaceUpdate, DnsUpdate, Filter, GetNamespace, HttpNamespaceUpdate, ListNamespaces,
-        NamespaceShape, Properties, UpdateHttpNamespace, UpdatePrivateDnsNamespace,
-        UpdatePublicDnsNamespace,
+        Filter, GetNamespace, ListNamespaces, NamespaceShape, UpdateHttpNamespace,
+        UpdatePrivateDnsNamespace, UpdatePublicDnsNamespace,
     },
     random,
 };
@@ -65,40 +61,17 @@ impl From<NamespaceShape> for Namespace {
 impl Client {
     /// Makes a namespace; answers with the id of the operation.
     pub async fn create_namespace(&self, namespace: &CreateNamespace) -> Result<String, Error> {
-        let new = namespace.clone();
-        let creator_request_id = Some(new.creator_request_id.unwrap_or_else(random::uuid));
-        let properties = new.soa_ttl.map(Properties::of_soa_ttl);
-        let (name, description, tags) = (new.name, new.description, tags(&new.tags));
+        let mut create = namespace.clone();
+        create.creator_request_id.get_or_insert_with(random::uuid);
         match namespace.kind {
-            NamespaceType::HTTP => {
-                self.cloud_map_operation(&CreateHttpNamespace {
-                    name,
-                    creator_request_id,
-                    description,
-                    tags,
-                })
-                .await
-            }
+            NamespaceType::HTTP => self.cloud_map_operation(&CreateHttpNamespace(create)).await,
             NamespaceType::DNS_PRIVATE => {
-                self.cloud_map_operation(&CreatePrivateDnsNamespace {
-                    name,
-                    vpc: new.vpc.unwrap_or_default(),
-                    creator_request_id,
-                    description,
-                    properties,
-                    tags,
-                })
-                .await
+                let create = CreatePrivateDnsNamespace(create);
+                self.cloud_map_operation(&create).await
             }
             NamespaceType::DNS_PUBLIC => {
-                self.cloud_map_operation(&CreatePublicDnsNamespace {
-                    name,
-                    creator_request_id,
-                    description,
-                    properties,
-                    tags,
-                })
-                .await
+                let create = CreatePublicDnsNamespace(create);
+                self.cloud_map_operation(&create).await
             }
         }
     }
@@ -114,10 +87,7 @@ impl Client {
             name: name.to_owned(),
             kind: NamespaceType::DNS_PRIVATE,
             vpc: Some(vpc.to_owned()),
-            description: None,
-            soa_ttl: None,
-            creator_request_id: None,
-            tags: Vec::new(),
+            ..CreateNamespace::default()
         })
         .await
     }
@@ -142,34 +112,19 @@ impl Client {
 
     /// Changes a namespace; answers with the id of the operation.
     pub async fn update_namespace(&self, change: &UpdateNamespace) -> Result<String, Error> {
-        let change = change.clone();
-        let (id, description) = (change.id, change.description);
-        let updater_request_id = Some(change.updater_request_id.unwrap_or_else(random::uuid));
-        if change.kind == NamespaceType::HTTP {
-            let namespace = HttpNamespaceUpdate {
-                description: description.unwrap_or_default(),
-            };
-            let update = UpdateHttpNamespace {
-                id,
-                updater_request_id,
-                namespace,
-            };
-            return self.cloud_map_operation(&update).await;
+        let mut update = change.clone();
+        update.updater_request_id.get_or_insert_with(random::uuid);
+        match change.kind {
+            NamespaceType::HTTP => self.cloud_map_operation(&UpdateHttpNamespace(update)).await,
+            NamespaceType::DNS_PRIVATE => {
+                let update = UpdatePrivateDnsNamespace(update);
+                self.cloud_map_operation(&update).await
+            }
+            NamespaceType::DNS_PUBLIC => {
+                let update = UpdatePublicDnsNamespace(update);
+                self.cloud_map_operation(&update).await
+            }
         }
-        let update = DnsUpdate {
-            id,
-            updater_request_id,
-            namespace: DnsNamespaceUpdate {
-                description,
-                properties: change.soa_ttl.map(Properties::of_soa_ttl),
-            },
-        };
-        if change.kind == NamespaceType::DNS_PRIVATE {
-            let update = UpdatePrivateDnsNamespace(update);
-            return self.cloud_map_operation(&update).await;
-        }
-        self.cloud_map_operation(&UpdatePublicDnsNamespace(update))
-            .await
     }
 
     /// Removes a namespace that has no services; answers with the id of the operation.

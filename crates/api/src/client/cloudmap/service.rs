@@ -1,21 +1,18 @@
 //! Calls about services.
 
-use super::{
-    super::{Client, Error, Pages},
-    tags,
-};
+use super::super::{Client, Error, Pages};
 use crate::{
     cloudmap::{
-        self, CustomHealthCheck, DeleteService, DeleteServiceAttributes, DnsConfigInput,
-        DnsConfigUpdate, Filter, GetService, GetServiceAttributes, ListServices, ServiceShape,
-        ServiceUpdate, UpdateServiceAttributes,
+        self, CustomHealthCheck, DeleteService, DeleteServiceAttributes, DnsConfigShape, Filter,
+        GetService, GetServiceAttributes, ListServices, ServiceShape, UpdateService,
+        UpdateServiceAttributes,
     },
     random,
 };
 use std::collections::BTreeMap;
 use tombolo_model::{
     Timestamp,
-    apply::cloudmap::{CreateService, UpdateService},
+    apply::cloudmap::CreateService,
     cloudmap::{DnsConfig, HealthCheckConfig},
 };
 
@@ -81,16 +78,16 @@ impl Client {
             namespace_id: Some(new.namespace_id),
             creator_request_id: Some(new.creator_request_id.unwrap_or_else(random::uuid)),
             description: new.description,
-            dns_config: new.dns_config.map(|config| DnsConfigInput {
+            dns_config: new.dns_config.map(|config| DnsConfigShape {
                 namespace_id: None,
                 routing_policy: config.routing_policy,
-                dns_records: config.dns_records,
+                dns_records: Some(config.dns_records),
             }),
             health_check_config: new.health_check,
             health_check_custom_config: new.custom_health_check.then_some(CustomHealthCheck {
                 failure_threshold: None,
             }),
-            tags: tags(&new.tags),
+            tags: new.tags,
             kind: new.http_only.then(|| "HTTP".to_owned()),
         };
         let answer = self.cloud_map(&create).await?;
@@ -133,18 +130,7 @@ impl Client {
     /// Changes a service; answers with the id of the operation. Records and the health check are replaced as
     /// a whole: what is not given goes.
     pub async fn update_service(&self, change: &UpdateService) -> Result<String, Error> {
-        let records = change.dns_records.clone();
-        let update = cloudmap::UpdateService {
-            id: change.id.clone(),
-            service: ServiceUpdate {
-                description: change.description.clone(),
-                dns_config: (!records.is_empty()).then_some(DnsConfigUpdate {
-                    dns_records: records,
-                }),
-                health_check_config: change.health_check.clone(),
-            },
-        };
-        self.cloud_map_operation(&update).await
+        self.cloud_map_operation(change).await
     }
 
     /// The attributes of a service itself.
@@ -172,7 +158,7 @@ impl Client {
     pub async fn delete_service_attributes(&self, id: &str, keys: &[String]) -> Result<(), Error> {
         let delete = DeleteServiceAttributes {
             service_id: id.to_owned(),
-            attributes: keys.to_vec(),
+            keys: keys.to_vec(),
         };
         self.cloud_map(&delete).await.map(drop)
     }

@@ -1,8 +1,11 @@
 //! The rules of instances.
 
-use super::{Decide, RegisterInstance, Reply, attributes, bounds};
+use super::{
+    Decide, DeregisterInstance, RecordHealth, RegisterInstance, UpdateInstanceCustomHealthStatus,
+    attributes, bounds, lookup,
+};
 use crate::{
-    Limit, Memo, Reason, Record, RecordKey, Rejection,
+    Limit, Memo, Reason, Record, RecordKey, Rejection, Reply,
     cloudmap::{
         Attributes, Health, Instance, OperationType, Service, attributes::INIT_HEALTH_STATUS,
     },
@@ -47,20 +50,17 @@ impl Decide<'_> {
                 ("NAMESPACE", &service.namespace_id),
             ],
         );
-        let is_unhealthy = attributes
-            .get(INIT_HEALTH_STATUS)
-            .is_some_and(|v| v == "UNHEALTHY");
+        let health = match attributes.get(INIT_HEALTH_STATUS).map(String::as_str) {
+            Some("UNHEALTHY") => Health::Unhealthy,
+            _ => Health::Healthy,
+        };
         self.put(Record::Instance(Arc::new(Instance {
             service_id: service.id.clone(),
             id: command.instance_id.as_str().into(),
             attributes,
             creator_request_id: command.creator_request_id.clone(),
             operation_id: operation.to_string(),
-            health: if is_unhealthy {
-                Health::Unhealthy
-            } else {
-                Health::Healthy
-            },
+            health,
             spelling: Memo::default(),
         })));
         Ok(Reply::Operation(operation))
@@ -68,15 +68,12 @@ impl Decide<'_> {
 
     pub(super) fn deregister_instance(
         &mut self,
-        service_id: &str,
-        instance_id: &str,
+        command: &DeregisterInstance,
     ) -> Result<Reply, Rejection> {
-        bounds::instance_id(instance_id)?;
-        let service = self.service(service_id)?.clone();
-        let instance = self.instance(&service, instance_id)?.clone();
+        let (service, instance) = self.instance(&command.service_id, &command.instance_id)?;
         self.remove(RecordKey::Instance(service.id.clone(), instance.id.clone()));
         let targets = [
-            ("INSTANCE", instance_id),
+            ("INSTANCE", &*instance.id),
             ("SERVICE", &*service.id),
             ("NAMESPACE", &*service.namespace_id),
         ];
@@ -85,53 +82,49 @@ impl Decide<'_> {
         ))
     }
 
-    pub(super) fn set_health(
+    pub(super) fn update_custom_health(
         &mut self,
-        service_id: &str,
-        instance_id: &str,
-        health: Health,
+        command: &UpdateInstanceCustomHealthStatus,
     ) -> Result<Reply, Rejection> {
-        bounds::instance_id(instance_id)?;
-        let service = self.service(service_id)?.clone();
+        bounds::instance_id(&command.instance_id)?;
+        let service = self.service(&command.service_id)?;
         if !service.custom_health_check {
             return Err(Rejection::new(
                 Reason::CustomHealthNotFound,
                 format!("service {} has no custom health check", service.name),
             ));
         }
-        let mut instance = Instance::clone(self.instance(&service, instance_id)?);
-        if instance.health != health {
-            instance.health = health;
-            self.put(Record::Instance(Arc::new(instance.clone())));
-        }
-        Ok(Reply::Instance(Arc::new(instance)))
+        let (_, instance) = self.instance(&command.service_id, &command.instance_id)?;
+        self.set_health(&instance, command.status);
+        Ok(Reply::Done)
     }
 
-    pub(super) fn record_health(
-        &mut self,
-        service_id: &str,
-        instance_id: &str,
-        operation_id: &str,
-        health: Health,
-    ) -> Result<Reply, Rejection> {
-        let service = self.service(service_id)?.clone();
-        let instance = self.instance(&service, instance_id)?.clone();
-        let is_current = service.health_check.is_some() && instance.operation_id == operation_id;
-        if is_current && instance.health != health {
-            let mut instance = Instance::clone(&instance);
-            instance.health = health;
-            self.put(Record::Instance(Arc::new(instance)));
+    pub(super) fn record_health(&mut self, command: &RecordHealth) -> Result<Reply, Rejection> {
+        let (service, instance) = self.instance(&command.service_id, &command.instance_id)?;
+        if service.health_check.is_some() && instance.operation_id == command.operation_id {
+            self.set_health(&instance, command.health);
         }
         Ok(Reply::Done)
     }
 
-    fn instance(&self, service: &Service, id: &str) -> Result<&Arc<Instance>, Rejection> {
-        self.scope.instance(&service.id, id).ok_or_else(|| {
-            Rejection::new(
-                Reason::InstanceNotFound,
-                format!("service {} has no instance {id}", service.name),
-            )
-        })
+    fn set_health(&mut self, instance: &Instance, health: Health) {
+        if instance.health != health {
+            let mut instance = instance.clone();
+            instance.health = health;
+            self.put(Record::Instance(Arc::new(instance)));
+        }
+    }
+
+    /// A service and one of its instances.
+    fn instance(
+        &self,
+        service_id: &str,
+        instance_id: &str,
+    ) -> Result<(Arc<Service>, Arc<Instance>), Rejection> {
+        bounds::instance_id(instance_id)?;
+        let service = self.service(service_id)?;
+        let instance = lookup::instance(self.scope, service, instance_id)?;
+        Ok((service.clone(), instance.clone()))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The rules of namespaces.
 
-use super::{CreateNamespace, Decide, Reply, UpdateNamespace, bounds, tag};
+use super::{CreateNamespace, Decide, DeleteNamespace, UpdateNamespace, bounds, lookup};
 use crate::{
-    Limit, Reason, Record, RecordKey, Rejection,
+    Limit, Reason, Record, RecordKey, Rejection, Reply,
+    apply::tags::CLOUD_MAP,
     cloudmap::{Namespace, NamespaceType, OperationType, UpdateRequest},
 };
 use std::sync::Arc;
@@ -15,26 +16,30 @@ impl Decide<'_> {
         check_name(&command.name, command.kind)?;
         bounds::description("Description", command.description.as_deref())?;
         bounds::token("CreatorRequestId", command.creator_request_id.as_deref())?;
-        match (&command.vpc, command.kind) {
-            (None, NamespaceType::DNS_PRIVATE) => {
+        let vpc = match command.kind {
+            NamespaceType::DNS_PRIVATE if command.vpc.is_none() => {
                 return Err(Rejection::invalid("Vpc", "must be given"));
             }
-            (vpc, _) => bounds::too_long("Vpc", vpc.as_deref(), 64)?,
-        }
-        if let Some(ttl) = command.soa_ttl {
+            NamespaceType::DNS_PRIVATE => command.vpc.clone(),
+            NamespaceType::DNS_PUBLIC | NamespaceType::HTTP => None,
+        };
+        bounds::too_long("Vpc", vpc.as_deref(), 64)?;
+        let is_dns = command.kind != NamespaceType::HTTP;
+        let soa_ttl = command.soa_ttl.filter(|_| is_dns);
+        if let Some(ttl) = soa_ttl {
             bounds::ttl("Properties.DnsProperties.SOA.TTL", ttl)?;
         }
-        let tags = tag::of_new(&command.tags)?;
+        let tags = CLOUD_MAP.new_tags(&command.tags)?;
         if let Some(existing) = self.scope.namespace_by_name(&command.name) {
             let token = &existing.creator_request_id;
-            // A retry asks for what there is. Anything else with the same token must not succeed
-            // without being done.
+            // A retry has the same token and asks for what exists. Anything else with this token must not succeed
+            // without taking effect.
             if token.is_some()
                 && *token == command.creator_request_id
                 && existing.kind == command.kind
-                && existing.vpc == command.vpc
+                && existing.vpc == vpc
                 && existing.description == command.description
-                && existing.soa_ttl == command.soa_ttl
+                && existing.soa_ttl == soa_ttl
                 && existing.tags == tags
             {
                 let made = self.scope.operations().rev().find(|operation| {
@@ -58,7 +63,6 @@ impl Decide<'_> {
         let limits = &self.context.limits;
         limits.check(Limit::NamespacesPerAccount, present)?;
         let id: Arc<str> = format!("ns-{}", self.entropy.lower(16)).into();
-        let is_dns = command.kind != NamespaceType::HTTP;
         let hosted_zone_id =
             is_dns.then(|| format!("Z{}", self.entropy.lower(20).to_ascii_uppercase()));
         let name: Arc<str> = command.name.as_str().into();
@@ -67,10 +71,10 @@ impl Decide<'_> {
             name: name.clone(),
             http_name: name,
             kind: command.kind,
-            vpc: command.vpc.clone(),
+            vpc,
             description: command.description.clone(),
             hosted_zone_id,
-            soa_ttl: command.soa_ttl,
+            soa_ttl,
             creator_request_id: command.creator_request_id.clone(),
             created_at: self.context.now,
             tags,
@@ -84,10 +88,16 @@ impl Decide<'_> {
         &mut self,
         command: &UpdateNamespace,
     ) -> Result<Reply, Rejection> {
-        bounds::description("Namespace.Description", command.description.as_deref())?;
+        let description = &command.namespace.description;
+        let is_dns = command.kind != NamespaceType::HTTP;
+        let soa_ttl = command.namespace.soa_ttl.filter(|_| is_dns);
+        bounds::description("Namespace.Description", description.as_deref())?;
         bounds::token("UpdaterRequestId", command.updater_request_id.as_deref())?;
-        if let Some(ttl) = command.soa_ttl {
+        if let Some(ttl) = soa_ttl {
             bounds::ttl("Namespace.Properties.DnsProperties.SOA.TTL", ttl)?;
+        }
+        if !is_dns && description.is_none() {
+            return Err(Rejection::invalid("Namespace.Description", "must be given"));
         }
         let namespace = self.namespace(&command.id)?.clone();
         if namespace.kind != command.kind {
@@ -99,8 +109,8 @@ impl Decide<'_> {
         }
         let request = (command.updater_request_id.as_ref()).map(|token| UpdateRequest {
             token: token.clone(),
-            description: command.description.clone(),
-            soa_ttl: command.soa_ttl,
+            description: description.clone(),
+            soa_ttl,
         });
         // A retry asks for the same as the last update, with the same token. An earlier one may have been
         // overwritten since, and a client may send one constant token with all its updates: anything else is
@@ -115,21 +125,22 @@ impl Decide<'_> {
         let targets = [("NAMESPACE", &*namespace.id)];
         let operation = self.operation_of(OperationType::UpdateNamespace, &targets, request);
         let mut updated = Namespace::clone(&namespace);
-        if let Some(description) = &command.description {
-            // Nobody can send an absent description, so an empty one takes it away.
+        if let Some(description) = description {
+            // A call cannot remove the description by an absent member, so the empty text does.
             updated.description = Some(description.clone()).filter(|text| !text.is_empty());
         }
-        if command.soa_ttl.is_some() {
-            updated.soa_ttl = command.soa_ttl;
-        }
+        updated.soa_ttl = soa_ttl.or(updated.soa_ttl);
         updated.last_update = Some(operation.clone());
         self.put(Record::Namespace(Arc::new(updated)));
         Ok(Reply::Operation(operation))
     }
 
-    pub(super) fn delete_namespace(&mut self, id: &str) -> Result<Reply, Rejection> {
-        let namespace = self.namespace(id)?.clone();
-        if let Some(service) = self.scope.services_of(id).next() {
+    pub(super) fn delete_namespace(
+        &mut self,
+        command: &DeleteNamespace,
+    ) -> Result<Reply, Rejection> {
+        let namespace = self.namespace(&command.id)?.clone();
+        if let Some(service) = self.scope.services_of(&namespace.id).next() {
             return Err(Rejection::new(
                 Reason::InUse,
                 format!(
@@ -139,17 +150,13 @@ impl Decide<'_> {
             ));
         }
         self.remove(RecordKey::Namespace(namespace.id.clone()));
-        let operation = self.operation(OperationType::DeleteNamespace, &[("NAMESPACE", id)]);
+        let targets = [("NAMESPACE", &*namespace.id)];
+        let operation = self.operation(OperationType::DeleteNamespace, &targets);
         Ok(Reply::Operation(operation))
     }
 
     pub(super) fn namespace(&self, id: &str) -> Result<&Arc<Namespace>, Rejection> {
-        self.scope.namespace(id).ok_or_else(|| {
-            Rejection::new(
-                Reason::NamespaceNotFound,
-                format!("no namespace has the id {id}"),
-            )
-        })
+        lookup::namespace(self.scope, &self.context.scope, id)
     }
 }
 

@@ -1,8 +1,13 @@
 //! The rules of services.
 
-use super::{CreateService, Decide, Reply, UpdateService, bounds, dns, health_check, tag};
+use super::{
+    CreateService, Decide, DeleteService, ServiceChange, UpdateService, bounds, dns, health_check,
+    lookup,
+};
 use crate::{
-    Limit, Reason, Record, RecordKey, Rejection, arn,
+    Limit, Reason, Record, RecordKey, Rejection, Reply,
+    apply::tags::CLOUD_MAP,
+    arn,
     cloudmap::{DnsConfig, NamespaceType, OperationType, Service},
 };
 use std::sync::Arc;
@@ -19,7 +24,7 @@ impl Decide<'_> {
         if let Some(config) = &command.health_check {
             health_check::check("HealthCheckConfig", config)?;
         }
-        let tags = tag::of_new(&command.tags)?;
+        let tags = CLOUD_MAP.new_tags(&command.tags)?;
         let namespace = self.namespace(&command.namespace_id)?.clone();
         let by_dns = namespace.kind != NamespaceType::HTTP && !command.http_only;
         if command.dns_config.is_some() && !by_dns {
@@ -83,9 +88,14 @@ impl Decide<'_> {
     pub(super) fn update_service(&mut self, command: &UpdateService) -> Result<Reply, Rejection> {
         const RECORDS: &str = "Service.DnsConfig.DnsRecords";
         const CHECK: &str = "Service.HealthCheckConfig";
-        bounds::description("Service.Description", command.description.as_deref())?;
-        dns::check_ttls(RECORDS, &command.dns_records)?;
-        if let Some(config) = &command.health_check {
+        let ServiceChange {
+            description,
+            dns_records,
+            health_check,
+        } = &command.service;
+        bounds::description("Service.Description", description.as_deref())?;
+        dns::check_ttls(RECORDS, dns_records)?;
+        if let Some(config) = health_check {
             health_check::check(CHECK, config)?;
         }
         let service = self.service(&command.id)?.clone();
@@ -97,10 +107,10 @@ impl Decide<'_> {
             );
             return Err(Rejection::invalid("Id", message));
         }
-        dns::check_change(RECORDS, service.dns_config.as_ref(), &command.dns_records)?;
-        if let Some(config) = &command.health_check {
+        dns::check_change(RECORDS, service.dns_config.as_ref(), dns_records)?;
+        if let Some(config) = health_check {
             health_check::check_fit(CHECK, namespace.kind, service.custom_health_check)?;
-            dns::check_health(CHECK, &command.dns_records, true)?;
+            dns::check_health(CHECK, dns_records, true)?;
             let before = service.health_check.as_ref().map(|before| before.kind);
             if let Some(before) = before.filter(|before| *before != config.kind) {
                 return Err(Rejection::invalid(
@@ -110,16 +120,16 @@ impl Decide<'_> {
             }
         }
         let mut updated = Service::clone(&service);
-        if let Some(description) = &command.description {
+        if let Some(description) = description {
             updated.description = Some(description.clone()).filter(|text| !text.is_empty());
         }
         let before = service.dns_config.as_ref();
-        let published = before.filter(|_| !command.dns_records.is_empty());
+        let published = before.filter(|_| !dns_records.is_empty());
         updated.dns_config = published.map(|before| DnsConfig {
             routing_policy: before.routing_policy,
-            dns_records: command.dns_records.clone(),
+            dns_records: dns_records.clone(),
         });
-        updated.health_check.clone_from(&command.health_check);
+        updated.health_check.clone_from(health_check);
         if updated != *service {
             self.put(Record::Service(Arc::new(updated)));
         }
@@ -131,9 +141,9 @@ impl Decide<'_> {
         Ok(Reply::Operation(operation))
     }
 
-    pub(super) fn delete_service(&mut self, id: &str) -> Result<Reply, Rejection> {
-        let service = self.service(id)?.clone();
-        if self.scope.instance_count(id) > 0 {
+    pub(super) fn delete_service(&mut self, command: &DeleteService) -> Result<Reply, Rejection> {
+        let service = self.service(&command.id)?.clone();
+        if self.scope.instance_count(&service.id) > 0 {
             return Err(Rejection::new(
                 Reason::InUse,
                 "Service contains registered instances; delete the instances before deleting the \
@@ -145,12 +155,7 @@ impl Decide<'_> {
     }
 
     pub(super) fn service(&self, id: &str) -> Result<&Arc<Service>, Rejection> {
-        self.scope.service(id).ok_or_else(|| {
-            Rejection::new(
-                Reason::ServiceNotFound,
-                format!("no service has the id {id}"),
-            )
-        })
+        lookup::service(self.scope, &self.context.scope, id)
     }
 }
 

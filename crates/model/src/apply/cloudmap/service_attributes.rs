@@ -1,25 +1,24 @@
 //! The attributes of services themselves (facts/cloudmap-api.md §4, §7).
 
-use super::{Decide, Reply, bounds::too_long};
-use crate::{Reason, Record, Rejection, cloudmap::Service};
+use super::{Decide, DeleteServiceAttributes, UpdateServiceAttributes, bounds::too_long};
+use crate::{Reason, Record, Rejection, Reply, cloudmap::Service};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// How many a service may have, and how many one call may name.
+/// Maximum number of attributes of a service, and in one call.
 const MAX_ATTRIBUTES: usize = 30;
 
 impl Decide<'_> {
-    /// Adds to the attributes that are there.
     pub(super) fn update_service_attributes(
         &mut self,
-        service_id: &str,
-        attributes: &BTreeMap<String, String>,
+        command: &UpdateServiceAttributes,
     ) -> Result<Reply, Rejection> {
+        let attributes = &command.attributes;
         check_count(attributes.len())?;
         for (key, value) in attributes {
             check_key(key)?;
             too_long(&format!("Attributes.{key}"), Some(value), 1024)?;
         }
-        self.change_attributes(service_id, |own| {
+        self.change_attributes(&command.service_id, |own| {
             let new = attributes.iter();
             own.extend(new.map(|(key, value)| (key.clone(), value.clone())));
             if own.len() > MAX_ATTRIBUTES {
@@ -33,15 +32,14 @@ impl Decide<'_> {
         })
     }
 
-    /// Attributes that are not there are gone already.
     pub(super) fn delete_service_attributes(
         &mut self,
-        service_id: &str,
-        keys: &[String],
+        command: &DeleteServiceAttributes,
     ) -> Result<Reply, Rejection> {
+        let keys = &command.keys;
         check_count(keys.len())?;
         keys.iter().try_for_each(|key| check_key(key))?;
-        self.change_attributes(service_id, |own| {
+        self.change_attributes(&command.service_id, |own| {
             own.retain(|key, _| !keys.contains(key));
             Ok(())
         })

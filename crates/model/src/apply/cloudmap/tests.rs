@@ -5,18 +5,25 @@ mod update;
 
 use super::*;
 use crate::{
-    Reason, Scope, Timestamp,
+    Reason, Reply, Scope, Timestamp,
     apply::Command as AnyCommand,
-    cloudmap::{DnsRecord, RecordType, RoutingPolicy},
+    appmesh::Tag,
+    cloudmap::{
+        DnsConfig, DnsRecord, Health, HealthCheckConfig, HealthCheckType, NamespaceType,
+        RecordType, RoutingPolicy, Service,
+    },
 };
+use NamespaceType::{DNS_PRIVATE, DNS_PUBLIC, HTTP};
+use std::collections::BTreeMap;
 
+#[derive(Default)]
 struct Registry {
     view: View,
     clock: u64,
 }
 
 impl Registry {
-    fn run(&mut self, command: Command) -> Result<Reply, Rejection> {
+    fn run(&mut self, command: impl Into<Command>) -> Result<Reply, Rejection> {
         self.clock += 1;
         let context = Context {
             scope: scope(),
@@ -24,16 +31,23 @@ impl Registry {
             seed: self.clock,
             limits: crate::Limits::default(),
         };
-        let applied = crate::apply(&self.view, &context, &AnyCommand::CloudMap(command))?;
+        let command = AnyCommand::CloudMap(command.into());
+        let applied = crate::apply(&self.view, &context, &command)?;
         for change in &applied.changes {
             self.view.apply(self.clock, change);
         }
         Ok(applied.reply)
     }
 
-    /// The reason for which a command is refused.
     #[track_caller]
-    fn refuses(&mut self, command: Command) -> Reason {
+    fn must(&mut self, command: impl Into<Command>) {
+        self.run(command).expect("accepted");
+    }
+
+    /// The reason for which a command is rejected.
+    #[track_caller]
+    fn refuses(&mut self, command: impl Into<Command>) -> Reason {
+        let command = command.into();
         let text = format!("{command:?}");
         match self.run(command) {
             Ok(reply) => panic!("{text} answers {reply:?}"),
@@ -43,56 +57,48 @@ impl Registry {
 
     /// The operation of a command that answers with one.
     #[track_caller]
-    fn operation(&mut self, command: Command) -> Arc<str> {
+    fn operation(&mut self, command: impl Into<Command>) -> Arc<str> {
         match self.run(command) {
             Ok(Reply::Operation(id)) => id,
             other => panic!("no operation but {other:?}"),
         }
     }
 
+    /// Creates a namespace; answers with its id.
     #[track_caller]
     fn namespace(&mut self, name: &str, kind: NamespaceType) -> String {
-        let operation = self.operation(Command::CreateNamespace(CreateNamespace {
-            name: name.into(),
-            kind,
-            vpc: Some("vpc-1".into()),
-            description: None,
-            soa_ttl: None,
-            creator_request_id: None,
-            tags: Vec::new(),
-        }));
-        let operation = self.here().operation(&operation).expect("just made");
+        let operation = self.operation(namespace_of(kind, name));
+        let operation = self.here().operation(&operation).expect("just created");
         operation.targets["NAMESPACE"].clone()
     }
 
+    /// Creates a service; answers with it.
     #[track_caller]
-    fn service(&mut self, name: &str, namespace_id: &str, records: &[(RecordType, u32)]) -> String {
-        let records = records.iter().map(|(kind, ttl)| DnsRecord {
-            kind: *kind,
-            ttl: *ttl,
-        });
-        let reply = self.run(Command::CreateService(CreateService {
-            name: name.into(),
-            namespace_id: namespace_id.into(),
-            description: Some("first".into()),
-            dns_config: (records.len() > 0).then(|| DnsConfig {
-                routing_policy: Some(RoutingPolicy::Weighted),
-                dns_records: records.collect(),
-            }),
-            health_check: None,
-            custom_health_check: false,
-            http_only: false,
-            creator_request_id: None,
-            tags: Vec::new(),
-        }));
-        match reply {
-            Ok(Reply::Service(service)) => service.id.to_string(),
+    fn create(&mut self, service: CreateService) -> Arc<Service> {
+        match self.run(service) {
+            Ok(Reply::Service(service)) => service,
             other => panic!("no service but {other:?}"),
         }
     }
 
+    /// Creates a service with records; answers with its id.
+    #[track_caller]
+    fn service(&mut self, name: &str, namespace: &str, records: &[(RecordType, u32)]) -> String {
+        let service = self.create(CreateService {
+            description: Some("first".into()),
+            dns_config: (!records.is_empty()).then(|| dns_config(records)),
+            ..service_of(namespace, name)
+        });
+        service.id.to_string()
+    }
+
     fn here(&self) -> &ScopeView {
         self.view.scope(&scope()).expect("something was created")
+    }
+
+    /// The revision of the instances of a service.
+    fn revision(&self, service: &str) -> u64 {
+        self.here().instances(service).expect("some").revision
     }
 }
 
@@ -100,173 +106,157 @@ fn scope() -> Scope {
     Scope::new("111122223333", "us-west-2")
 }
 
-fn namespace(name: &str, token: &str) -> Command {
-    Command::CreateNamespace(CreateNamespace {
+fn namespace_of(kind: NamespaceType, name: &str) -> CreateNamespace {
+    CreateNamespace {
         name: name.into(),
-        kind: NamespaceType::DNS_PRIVATE,
+        kind,
         vpc: Some("vpc-1".into()),
-        description: None,
-        soa_ttl: None,
-        creator_request_id: Some(token.into()),
-        tags: Vec::new(),
-    })
+        ..CreateNamespace::default()
+    }
 }
 
-fn empty() -> Registry {
-    Registry {
-        view: View::default(),
-        clock: 0,
+fn service_of(namespace_id: &str, name: &str) -> CreateService {
+    CreateService {
+        name: name.into(),
+        namespace_id: namespace_id.into(),
+        ..CreateService::default()
+    }
+}
+
+fn records(records: &[(RecordType, u32)]) -> Vec<DnsRecord> {
+    let record = |(kind, ttl): &(RecordType, u32)| DnsRecord {
+        kind: *kind,
+        ttl: *ttl,
+    };
+    records.iter().map(record).collect()
+}
+
+fn dns_config(of: &[(RecordType, u32)]) -> DnsConfig {
+    DnsConfig {
+        routing_policy: Some(RoutingPolicy::Weighted),
+        dns_records: records(of),
+    }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = pairs.iter();
+    pairs.map(|(k, v)| ((*k).into(), (*v).into())).collect()
+}
+
+fn tags(tags: &[(&str, &str)]) -> Vec<Tag> {
+    let tag = |(key, value): &(&str, &str)| Tag {
+        key: (*key).into(),
+        value: (*value).into(),
+    };
+    tags.iter().map(tag).collect()
+}
+
+fn demo(token: &str) -> CreateNamespace {
+    CreateNamespace {
+        creator_request_id: Some(token.into()),
+        ..namespace_of(DNS_PRIVATE, "demo.local")
     }
 }
 
 /// A namespace with one service of A records and custom health.
 fn sample() -> (Registry, Arc<str>) {
-    let mut registry = empty();
-    registry
-        .run(namespace("demo.local", "t"))
-        .expect("a namespace");
-    let namespace_id = registry
-        .here()
-        .namespaces()
-        .next()
-        .expect("one")
-        .id
-        .to_string();
-    let reply = registry.run(Command::CreateService(CreateService {
-        name: "colorapp".into(),
-        namespace_id,
-        description: None,
-        dns_config: Some(DnsConfig {
-            routing_policy: Some(RoutingPolicy::MultiValue),
-            dns_records: vec![DnsRecord {
-                kind: RecordType::A,
-                ttl: 300,
-            }],
-        }),
-        health_check: None,
+    let mut registry = Registry::default();
+    registry.must(demo("t"));
+    let namespace = registry.here().namespace_by_name("demo.local");
+    let namespace = namespace.expect("just created").id.to_string();
+    let service = registry.create(CreateService {
+        dns_config: Some(dns_config(&[(RecordType::A, 300)])),
         custom_health_check: true,
-        http_only: false,
-        creator_request_id: None,
-        tags: Vec::new(),
-    }));
-    let Ok(Reply::Service(service)) = reply else {
-        panic!("a service")
-    };
+        ..service_of(&namespace, "colorapp")
+    });
     (registry, service.id.clone())
 }
 
-fn register(service: &str, id: &str, pairs: &[(&str, &str)]) -> Command {
-    Command::RegisterInstance(RegisterInstance {
+fn register(service: &str, id: &str, attributes: &[(&str, &str)]) -> RegisterInstance {
+    RegisterInstance {
         service_id: service.into(),
         instance_id: id.into(),
-        attributes: pairs
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect(),
+        attributes: pairs(attributes),
         creator_request_id: None,
-    })
+    }
 }
 
+const IPV4: &[(&str, &str)] = &[("AWS_INSTANCE_IPV4", "10.0.0.1")];
+
 #[test]
-fn a_namespace_name_is_taken_once_and_a_retry_is_recognised() {
+fn a_namespace_name_is_taken_once_and_a_retry_is_recognized() {
     let (mut registry, _) = sample();
-    let Ok(Reply::Operation(again)) = registry.run(namespace("demo.local", "t")) else {
-        panic!("a retry succeeds")
-    };
+    let again = registry.operation(demo("t"));
     assert!(registry.here().operation(&again).is_some());
-    let rejection = registry
-        .run(namespace("demo.local", "u"))
-        .expect_err("taken");
+    let reason = registry.refuses(demo("u"));
     assert!(
-        matches!(rejection.reason, Reason::NamespaceExists { creator_request_id: Some(t), .. } if t == "t")
+        matches!(reason, Reason::NamespaceExists { creator_request_id: Some(t), .. } if t == "t")
     );
 }
 
 #[test]
 fn registering_again_replaces_and_deregistering_removes() {
     let (mut registry, service) = sample();
-    let a = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("color", "red")];
-    let b = [("AWS_INSTANCE_IPV4", "10.0.0.1"), ("color", "blue")];
-    registry.run(register(&service, "one", &a)).expect("new");
-    let first = registry.here().instances(&service).expect("some").revision;
-    registry
-        .run(register(&service, "one", &b))
-        .expect("replaced");
-    let instances = registry.here().instances(&service).expect("some");
-    assert!(instances.revision > first);
-    assert!(instances.by_id["one"].carries([("color", "blue")]));
-    let gone = Command::DeregisterInstance {
+    let color = |color| [IPV4[0], ("color", color)];
+    registry.must(register(&service, "one", &color("red")));
+    let first = registry.revision(&service);
+    registry.must(register(&service, "one", &color("blue")));
+    assert!(registry.revision(&service) > first);
+    let instance = registry.here().instance(&service, "one").expect("there");
+    assert!(instance.carries([("color", "blue")]));
+    let gone = DeregisterInstance {
         service_id: service.to_string(),
         instance_id: "one".into(),
     };
-    registry.run(gone.clone()).expect("there");
-    assert_eq!(
-        registry.run(gone).expect_err("gone").reason,
-        Reason::InstanceNotFound
-    );
+    registry.must(gone.clone());
+    assert_eq!(registry.refuses(gone), Reason::InstanceNotFound);
+}
+
+#[test]
+fn ids_and_arns_name_the_same() {
+    let (mut registry, service) = sample();
+    let by_arn = |scope: &Scope| register(&crate::arn::of_service(scope, &service), "i", IPV4);
+    registry.must(by_arn(&scope()));
+    assert!(registry.here().instance(&service, "i").is_some());
+    let elsewhere = by_arn(&Scope::new("111122223333", "eu-west-1"));
+    assert_eq!(registry.refuses(elsewhere), Reason::ServiceNotFound);
+    for id in [String::new(), "x".repeat(256)] {
+        let service = DeleteService { id: id.clone() };
+        assert_eq!(registry.refuses(service), Reason::Invalid);
+        assert_eq!(registry.refuses(DeleteNamespace { id }), Reason::Invalid);
+    }
 }
 
 #[test]
 fn parents_with_children_are_kept() {
     let (mut registry, service) = sample();
-    registry
-        .run(register(
-            &service,
-            "one",
-            &[("AWS_INSTANCE_IPV4", "10.0.0.1")],
-        ))
-        .expect("new");
-    let delete = Command::DeleteService {
-        id: service.to_string(),
-    };
-    assert_eq!(
-        registry.run(delete).expect_err("in use").reason,
-        Reason::InUse
-    );
-    let id = registry
-        .here()
-        .namespaces()
-        .next()
-        .expect("one")
-        .id
-        .to_string();
-    let delete = Command::DeleteNamespace { id };
-    assert_eq!(
-        registry.run(delete).expect_err("in use").reason,
-        Reason::InUse
-    );
+    registry.must(register(&service, "one", IPV4));
+    let namespace = registry.here().service(&service).expect("there");
+    let id = namespace.namespace_id.to_string();
+    assert_eq!(registry.refuses(DeleteNamespace { id }), Reason::InUse);
+    let id = service.to_string();
+    assert_eq!(registry.refuses(DeleteService { id }), Reason::InUse);
 }
 
 #[test]
 fn attributes_must_fit_the_records() {
     let (mut registry, service) = sample();
-    for pairs in [
+    for attributes in [
         &[("color", "red")][..],
-        &[("AWS_INSTANCE_IPV4", "not an address")][..],
-        &[
-            ("AWS_INSTANCE_IPV4", "10.0.0.1"),
-            ("AWS_INSTANCE_PORT", "70000"),
-        ][..],
-        &[][..],
+        &[("AWS_INSTANCE_IPV4", "not an address")],
+        &[IPV4[0], ("AWS_INSTANCE_PORT", "70000")],
+        &[],
     ] {
-        let rejection = registry
-            .run(register(&service, "x", pairs))
-            .expect_err("illegal");
-        assert_eq!(rejection.reason, Reason::Invalid, "{pairs:?}");
+        let reason = registry.refuses(register(&service, "x", attributes));
+        assert_eq!(reason, Reason::Invalid, "{attributes:?}");
     }
 }
 
 #[test]
-fn old_operations_are_forgotten() {
+fn old_operations_are_deleted() {
     let (mut registry, service) = sample();
     for _ in 0..MAX_OPERATIONS + 5 {
-        registry
-            .run(register(
-                &service,
-                "x",
-                &[("AWS_INSTANCE_IPV4", "10.0.0.1")],
-            ))
-            .expect("fine");
+        registry.must(register(&service, "x", IPV4));
     }
     assert_eq!(registry.here().operation_count(), MAX_OPERATIONS);
 }
@@ -274,23 +264,16 @@ fn old_operations_are_forgotten() {
 #[test]
 fn health_alone_does_not_raise_the_revision_of_the_instances() {
     let (mut registry, service) = sample();
-    let attributes = [("AWS_INSTANCE_IPV4", "10.0.0.1")];
-    registry
-        .run(register(&service, "one", &attributes))
-        .expect("new");
-    let before = registry.here().instances(&service).expect("some").revision;
-    registry
-        .run(Command::SetHealth {
-            service_id: service.to_string(),
-            instance_id: "one".into(),
-            health: Health::Unhealthy,
-        })
-        .expect("there");
-    let instances = registry.here().instances(&service).expect("some");
-    assert_eq!(instances.by_id["one"].health, Health::Unhealthy);
-    assert_eq!(instances.revision, before);
-    registry
-        .run(register(&service, "one", &attributes))
-        .expect("again");
-    assert!(registry.here().instances(&service).expect("some").revision > before);
+    registry.must(register(&service, "one", IPV4));
+    let before = registry.revision(&service);
+    registry.must(UpdateInstanceCustomHealthStatus {
+        service_id: service.to_string(),
+        instance_id: "one".into(),
+        status: Health::Unhealthy,
+    });
+    let instance = registry.here().instance(&service, "one").expect("there");
+    assert_eq!(instance.health, Health::Unhealthy);
+    assert_eq!(registry.revision(&service), before);
+    registry.must(register(&service, "one", IPV4));
+    assert!(registry.revision(&service) > before);
 }

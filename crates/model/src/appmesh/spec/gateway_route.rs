@@ -61,10 +61,10 @@ impl Validate for GatewayRouteVirtualService {
 spec! {
     /// A gateway route of gRPC calls.
     pub struct GrpcGatewayRoute<R>: Validate {
-        /// The calls that it applies to.
-        matcher as "match": GrpcGatewayRouteMatch<R>,
         /// Target and rewrites.
         action: GrpcGatewayRouteAction<R>,
+        /// The calls that it applies to.
+        matcher as "match": GrpcGatewayRouteMatch<R>,
     }
 }
 
@@ -104,10 +104,10 @@ spec! {
 spec! {
     /// A gateway route of HTTP requests.
     pub struct HttpGatewayRoute<R> {
-        /// The requests that it applies to.
-        matcher as "match": HttpGatewayRouteMatch<R>,
         /// Target and rewrites.
         action: HttpGatewayRouteAction<R>,
+        /// The requests that it applies to.
+        matcher as "match": HttpGatewayRouteMatch<R>,
     }
 }
 

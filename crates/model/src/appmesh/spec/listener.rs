@@ -121,10 +121,10 @@ spec! {
     /// Timeouts of requests; 0 disables one.
     #[derive(Copy, Default)]
     pub struct RequestTimeout: Validate {
-        /// For a whole request with all its attempts. Absent means 15 s.
-        per_request: Option<Duration>,
         /// For a stream on which nothing is sent.
         idle: Option<Duration>,
+        /// For a whole request with all its attempts. Absent means 15 s.
+        per_request: Option<Duration>,
     }
 }
 

@@ -66,10 +66,10 @@ const MAX_WEIGHT: i64 = 100;
 spec! {
     /// A route of HTTP/1.1 or HTTP/2 requests.
     pub struct HttpRoute<R> {
-        /// The requests that it applies to.
-        matcher as "match": HttpRouteMatch<R>,
         /// Weighted targets.
         action: RouteAction<R>,
+        /// The requests that it applies to.
+        matcher as "match": HttpRouteMatch<R>,
         /// Absent means the default policy.
         retry_policy: Option<RetryPolicy>,
         /// Absent means 15 s a request and 300 s idle.
@@ -109,10 +109,10 @@ string_enum! {
 spec! {
     /// A route of gRPC calls.
     pub struct GrpcRoute<R>: Validate {
-        /// The calls that it applies to.
-        matcher as "match": GrpcRouteMatch<R>,
         /// Weighted targets.
         action: RouteAction<R>,
+        /// The calls that it applies to.
+        matcher as "match": GrpcRouteMatch<R>,
         /// Absent means the default policy.
         retry_policy: Option<RetryPolicy>,
         /// Absent means 15 s a request and 300 s idle.
@@ -137,10 +137,10 @@ spec! {
 spec! {
     /// A route of TCP connections.
     pub struct TcpRoute<R>: Validate {
-        /// The connections that it applies to; absent means all.
-        matcher as "match": Option<TcpRouteMatch>,
         /// Weighted targets.
         action: RouteAction<R>,
+        /// The connections that it applies to; absent means all.
+        matcher as "match": Option<TcpRouteMatch>,
         /// Absent means 300 s idle.
         timeout: Option<TcpTimeout>,
     }

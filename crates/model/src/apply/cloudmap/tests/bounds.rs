@@ -1,41 +1,21 @@
 //! What commands may say, whatever there is.
 
 use super::*;
-use crate::cloudmap::HealthCheckType;
-
-fn namespace_of(kind: NamespaceType, name: &str) -> CreateNamespace {
-    CreateNamespace {
-        name: name.into(),
-        kind,
-        vpc: Some("vpc-1".into()),
-        description: None,
-        soa_ttl: None,
-        creator_request_id: None,
-        tags: Vec::new(),
-    }
-}
-
-fn service_of(namespace_id: &str, name: &str) -> CreateService {
-    CreateService {
-        name: name.into(),
-        namespace_id: namespace_id.into(),
-        description: None,
-        dns_config: None,
-        health_check: None,
-        custom_health_check: false,
-        http_only: false,
-        creator_request_id: None,
-        tags: Vec::new(),
-    }
-}
 
 fn characters(count: usize) -> Option<String> {
     Some("ä".repeat(count))
 }
 
+fn check(resource_path: Option<String>, threshold: Option<u32>) -> Option<HealthCheckConfig> {
+    Some(HealthCheckConfig {
+        kind: HealthCheckType::HTTP,
+        resource_path,
+        failure_threshold: threshold,
+    })
+}
+
 #[test]
 fn names_of_namespaces_follow_their_type() {
-    use NamespaceType::{DNS_PRIVATE, DNS_PUBLIC, HTTP};
     let label = "x".repeat(63);
     let longest = format!("{label}.{label}.{label}.{}", &label[..61]);
     for (kind, name, is_legal) in [
@@ -61,7 +41,7 @@ fn names_of_namespaces_follow_their_type() {
         (DNS_PUBLIC, "a_.b", false),
         (DNS_PUBLIC, &*format!("{label}x.b"), false),
     ] {
-        let made = empty().run(Command::CreateNamespace(namespace_of(kind, name)));
+        let made = Registry::default().run(namespace_of(kind, name));
         assert_eq!(made.is_ok(), is_legal, "{kind:?} {name}: {made:?}");
     }
 }
@@ -90,154 +70,108 @@ fn names_of_services_are_labels() {
         ("a b", false),
         ("ä", false),
     ] {
-        let mut registry = empty();
-        let namespace = registry.namespace("n", NamespaceType::HTTP);
-        let made = registry.run(Command::CreateService(service_of(&namespace, name)));
+        let mut registry = Registry::default();
+        let namespace = registry.namespace("n", HTTP);
+        let made = registry.run(service_of(&namespace, name));
         assert_eq!(made.is_ok(), is_legal, "{name}: {made:?}");
     }
 }
 
-/// The caller learns what is broken about the input, not what there is.
+/// The caller learns what is invalid in the input, not what exists.
 #[test]
-fn broken_bounds_are_told_before_what_is_missing() {
-    let check = |path: Option<String>, threshold| HealthCheckConfig {
-        kind: HealthCheckType::HTTP,
-        resource_path: path,
-        failure_threshold: threshold,
+fn bounds_are_checked_before_existence() {
+    let namespace = |edit: fn(&mut CreateNamespace)| {
+        let mut command = namespace_of(DNS_PRIVATE, "n");
+        edit(&mut command);
+        Command::from(command)
     };
-    let records = |ttl| {
-        vec![DnsRecord {
-            kind: RecordType::A,
-            ttl,
-        }]
+    let change = |edit: fn(&mut UpdateNamespace)| {
+        let mut command = UpdateNamespace {
+            id: "ns-none".into(),
+            kind: DNS_PRIVATE,
+            ..UpdateNamespace::default()
+        };
+        edit(&mut command);
+        Command::from(command)
     };
-    let create = |edit: fn(&mut CreateService)| {
+    let service = |edit: fn(&mut CreateService)| {
         let mut command = service_of("ns-none", "s");
         edit(&mut command);
-        Command::CreateService(command)
+        Command::from(command)
     };
-    let update = |service: UpdateService| Command::UpdateService(service);
-    let plain = UpdateService {
-        id: "srv-none".into(),
-        description: None,
-        dns_records: Vec::new(),
-        health_check: None,
+    let update = |edit: fn(&mut ServiceChange)| {
+        let mut command = UpdateService {
+            id: "srv-none".into(),
+            ..UpdateService::default()
+        };
+        edit(&mut command.service);
+        Command::from(command)
     };
-    let change = UpdateNamespace {
-        id: "ns-none".into(),
-        kind: NamespaceType::DNS_PRIVATE,
-        description: None,
-        soa_ttl: None,
-        updater_request_id: None,
-    };
-    let attribute = |key: &str, value: &str| Command::UpdateServiceAttributes {
-        service_id: "srv-none".into(),
-        attributes: [(key.to_owned(), value.to_owned())].into(),
+    let register =
+        |id: &str, attributes: &[(&str, &str)]| Command::from(register("srv-none", id, attributes));
+    let attribute = |key: &str, value: &str| {
+        Command::from(UpdateServiceAttributes {
+            service_id: "srv-none".into(),
+            attributes: pairs(&[(key, value)]),
+        })
     };
     let illegal = [
-        create(|service| service.name = "a b".into()),
-        create(|service| service.description = characters(1025)),
-        create(|service| service.creator_request_id = characters(65)),
-        create(|service| {
-            service.dns_config = Some(DnsConfig {
-                routing_policy: None,
-                dns_records: Vec::new(),
-            });
-        }),
-        create(|service| {
-            service.dns_config = Some(DnsConfig {
-                routing_policy: None,
-                dns_records: vec![DnsRecord {
-                    kind: RecordType::A,
-                    ttl: 1 << 31,
-                }],
-            });
-        }),
-        Command::CreateService(CreateService {
-            health_check: Some(check(characters(256), None)),
-            ..service_of("ns-none", "s")
-        }),
-        Command::CreateService(CreateService {
-            health_check: Some(check(None, Some(0))),
-            ..service_of("ns-none", "s")
-        }),
-        update(UpdateService {
-            description: characters(1025),
-            ..plain.clone()
-        }),
-        update(UpdateService {
-            dns_records: records(1 << 31),
-            ..plain.clone()
-        }),
-        update(UpdateService {
-            health_check: Some(check(characters(256), None)),
-            ..plain
-        }),
-        Command::UpdateNamespace(UpdateNamespace {
-            description: characters(1025),
-            ..change.clone()
-        }),
-        Command::UpdateNamespace(UpdateNamespace {
-            soa_ttl: Some(1 << 31),
-            ..change.clone()
-        }),
-        Command::UpdateNamespace(UpdateNamespace {
-            updater_request_id: characters(65),
-            ..change
-        }),
+        namespace(|it| it.vpc = characters(65)),
+        namespace(|it| it.vpc = None),
+        namespace(|it| it.soa_ttl = Some(1 << 31)),
+        namespace(|it| it.creator_request_id = characters(65)),
+        namespace(|it| it.description = characters(1025)),
+        change(|it| it.namespace.description = characters(1025)),
+        change(|it| it.namespace.soa_ttl = Some(1 << 31)),
+        change(|it| it.updater_request_id = characters(65)),
+        change(|it| it.kind = HTTP),
+        service(|it| it.name = "a b".into()),
+        service(|it| it.description = characters(1025)),
+        service(|it| it.creator_request_id = characters(65)),
+        service(|it| it.dns_config = Some(dns_config(&[]))),
+        service(|it| it.dns_config = Some(dns_config(&[(RecordType::A, 1 << 31)]))),
+        service(|it| it.health_check = check(characters(256), None)),
+        service(|it| it.health_check = check(None, Some(0))),
+        update(|it| it.description = characters(1025)),
+        update(|it| it.dns_records = records(&[(RecordType::A, 1 << 31)])),
+        update(|it| it.health_check = check(characters(256), None)),
         attribute(&"k".repeat(256), ""),
         attribute("k", &"v".repeat(1025)),
-        Command::DeleteServiceAttributes {
+        DeleteServiceAttributes {
             service_id: "srv-none".into(),
             keys: vec!["k".repeat(256)],
-        },
-        register("srv-none", &"i".repeat(65), &[("k", "v")]),
-        register("srv-none", "ä", &[("k", "v")]),
-        register("srv-none", "i", &[]),
-        register("srv-none", "i", &[("a b", "v")]),
-        register("srv-none", "i", &[("k", " v")]),
-        Command::DeregisterInstance {
+        }
+        .into(),
+        register(&"i".repeat(65), &[("k", "v")]),
+        register("ä", &[("k", "v")]),
+        register("i", &[]),
+        register("i", &[("a b", "v")]),
+        register("i", &[("k", " v")]),
+        DeregisterInstance {
             service_id: "srv-none".into(),
             instance_id: "i".repeat(65),
-        },
-        Command::SetHealth {
+        }
+        .into(),
+        UpdateInstanceCustomHealthStatus {
             service_id: "srv-none".into(),
             instance_id: "i".repeat(65),
-            health: Health::Healthy,
-        },
-        Command::CreateNamespace(CreateNamespace {
-            vpc: characters(65),
-            ..namespace_of(NamespaceType::DNS_PRIVATE, "n")
-        }),
-        Command::CreateNamespace(CreateNamespace {
-            vpc: None,
-            ..namespace_of(NamespaceType::DNS_PRIVATE, "n")
-        }),
-        Command::CreateNamespace(CreateNamespace {
-            soa_ttl: Some(1 << 31),
-            ..namespace_of(NamespaceType::DNS_PRIVATE, "n")
-        }),
-        Command::CreateNamespace(CreateNamespace {
-            creator_request_id: characters(65),
-            ..namespace_of(NamespaceType::HTTP, "n")
-        }),
-        Command::CreateNamespace(CreateNamespace {
-            description: characters(1025),
-            ..namespace_of(NamespaceType::HTTP, "n")
-        }),
+            status: Health::Healthy,
+        }
+        .into(),
     ];
     for command in illegal {
         let text = format!("{command:?}");
-        assert_eq!(empty().refuses(command), Reason::Invalid, "{text}");
+        let reason = Registry::default().refuses(command);
+        assert_eq!(reason, Reason::Invalid, "{text}");
     }
     // At the bound itself, only the missing thing is wrong; bounds count characters, not bytes.
-    let longest = Command::UpdateService(UpdateService {
-        id: "srv-none".into(),
-        description: characters(1024),
-        dns_records: records(i32::MAX as u32),
-        health_check: Some(check(characters(255), Some(10))),
+    let longest = update(|it| {
+        it.description = characters(1024);
+        it.dns_records = records(&[(RecordType::A, i32::MAX as u32)]);
+        it.health_check = check(characters(255), Some(10));
     });
-    assert_eq!(empty().refuses(longest), Reason::ServiceNotFound);
+    let reason = Registry::default().refuses(longest);
+    assert_eq!(reason, Reason::ServiceNotFound);
 }
 
 #[test]
@@ -249,9 +183,9 @@ fn instances_carry_what_their_service_publishes() {
     const ALIAS: (&str, &str) = ("AWS_ALIAS_DNS_NAME", "lb.example.com.");
     const MACHINE: (&str, &str) = ("AWS_EC2_INSTANCE_ID", "i-0123456789abcdef0");
     const SICK: (&str, &str) = ("AWS_INIT_HEALTH_STATUS", "UNHEALTHY");
-    let mut registry = empty();
-    let namespace = registry.namespace("n.example", NamespaceType::DNS_PUBLIC);
-    let http = registry.namespace("http", NamespaceType::HTTP);
+    let mut registry = Registry::default();
+    let namespace = registry.namespace("n.example", DNS_PUBLIC);
+    let http = registry.namespace("http", HTTP);
     let services = [
         registry.service("a", &namespace, &[(A, 1)]),
         registry.service("both", &namespace, &[(A, 1), (AAAA, 1)]),
@@ -294,73 +228,51 @@ fn instances_carry_what_their_service_publishes() {
 }
 
 #[test]
-fn health_is_told_where_it_is_custom() {
+fn callers_set_the_health_of_custom_checks_only() {
     let (mut registry, service) = sample();
-    let namespace = registry.namespace("b.local", NamespaceType::DNS_PRIVATE);
+    let namespace = registry.namespace("b.local", DNS_PRIVATE);
     let plain = registry.service("plain", &namespace, &[]);
-    let tell = |service: &str| Command::SetHealth {
-        service_id: service.into(),
-        instance_id: "i".into(),
-        health: Health::Unhealthy,
-    };
-    for (id, reason) in [
+    for (service, reason) in [
         (&*service, Reason::InstanceNotFound),
         (&*plain, Reason::CustomHealthNotFound),
         ("srv-none", Reason::ServiceNotFound),
     ] {
-        assert_eq!(registry.refuses(tell(id)), reason, "{id}");
+        let command = UpdateInstanceCustomHealthStatus {
+            service_id: service.into(),
+            instance_id: "i".into(),
+            status: Health::Unhealthy,
+        };
+        assert_eq!(registry.refuses(command), reason, "{service}");
     }
 }
 
 #[test]
-fn a_service_that_publishes_something_else_is_no_retry() {
-    let mut registry = empty();
-    let namespace = registry.namespace("n.local", NamespaceType::DNS_PRIVATE);
-    let create = |ttl| {
-        Command::CreateService(CreateService {
-            dns_config: Some(DnsConfig {
-                routing_policy: None,
-                dns_records: vec![DnsRecord {
-                    kind: RecordType::A,
-                    ttl,
-                }],
-            }),
-            creator_request_id: Some("t".into()),
-            ..service_of(&namespace, "s")
-        })
+fn a_service_with_other_records_is_no_retry() {
+    let mut registry = Registry::default();
+    let namespace = registry.namespace("n.local", DNS_PRIVATE);
+    let create = |ttl| CreateService {
+        dns_config: Some(dns_config(&[(RecordType::A, ttl)])),
+        creator_request_id: Some("t".into()),
+        ..service_of(&namespace, "s")
     };
-    let mut id = |ttl| match registry.run(create(ttl)) {
-        Ok(Reply::Service(service)) => Ok(service.id.clone()),
-        other => Err(other),
-    };
-    let first = id(60).expect("a service");
-    assert_eq!(id(60).expect("the same"), first);
-    let Err(Err(rejection)) = id(61) else {
-        panic!("not as asked for");
-    };
-    let creator_request_id = Some("t".to_owned());
+    let first = registry.create(create(60));
+    assert_eq!(registry.create(create(60)).id, first.id);
+    let reason = registry.refuses(create(61));
+    let token = Some("t".to_owned());
     assert!(
-        matches!(rejection.reason, Reason::ServiceExists { creator_request_id: told, .. }
-            if told == creator_request_id)
+        matches!(reason, Reason::ServiceExists { creator_request_id, .. } if creator_request_id == token)
     );
 }
 
 #[test]
 fn a_namespace_of_another_type_is_no_retry() {
-    let mut registry = empty();
-    let create = |kind| {
-        Command::CreateNamespace(CreateNamespace {
-            creator_request_id: Some("t".into()),
-            ..namespace_of(kind, "n")
-        })
+    let mut registry = Registry::default();
+    let create = |kind| CreateNamespace {
+        creator_request_id: Some("t".into()),
+        ..namespace_of(kind, "n")
     };
-    let first = registry.operation(create(NamespaceType::DNS_PRIVATE));
-    assert_eq!(
-        registry.operation(create(NamespaceType::DNS_PRIVATE)),
-        first
-    );
-    assert!(matches!(
-        registry.refuses(create(NamespaceType::HTTP)),
-        Reason::NamespaceExists { .. }
-    ));
+    let first = registry.operation(create(DNS_PRIVATE));
+    assert_eq!(registry.operation(create(DNS_PRIVATE)), first);
+    let reason = registry.refuses(create(HTTP));
+    assert!(matches!(reason, Reason::NamespaceExists { .. }));
 }

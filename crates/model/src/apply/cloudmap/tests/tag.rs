@@ -2,14 +2,6 @@
 
 use super::*;
 
-fn tags(tags: &[(&str, &str)]) -> Vec<Tag> {
-    let tag = |(key, value): &(&str, &str)| Tag {
-        key: (*key).into(),
-        value: (*value).into(),
-    };
-    tags.iter().map(tag).collect()
-}
-
 fn numbered(count: usize) -> Vec<Tag> {
     let tag = |i| Tag {
         key: format!("k{i}"),
@@ -21,23 +13,21 @@ fn numbered(count: usize) -> Vec<Tag> {
 #[test]
 fn tags_come_change_and_go_on_both_kinds() {
     let (mut registry, service) = sample();
-    let namespace = registry.namespace("b", NamespaceType::HTTP);
+    let namespace = registry.namespace("b", HTTP);
     for resource in [
         Tagged::Namespace(namespace.clone()),
         Tagged::Service(service.to_string()),
     ] {
-        let add = |pairs| Command::Tag {
+        let add = |pairs| AddTags {
             resource: resource.clone(),
             tags: tags(pairs),
         };
-        registry.run(add(&[("b", "1"), ("a", "2")])).expect("new");
-        registry.run(add(&[("b", "3"), ("c", "")])).expect("more");
-        registry
-            .run(Command::Untag {
-                resource: resource.clone(),
-                tag_keys: vec!["a".into(), "none".into()],
-            })
-            .expect("gone");
+        registry.must(add(&[("b", "1"), ("a", "2")]));
+        registry.must(add(&[("b", "3"), ("c", "")]));
+        registry.must(RemoveTags {
+            resource: resource.clone(),
+            tag_keys: vec!["a".into(), "none".into()],
+        });
         let held = match &resource {
             Tagged::Namespace(id) => &registry.here().namespace(id).expect("it stays").tags,
             Tagged::Service(id) => &registry.here().service(id).expect("it stays").tags,
@@ -49,12 +39,12 @@ fn tags_come_change_and_go_on_both_kinds() {
         Tagged::Service(namespace),
         Tagged::Service("srv-none".into()),
     ] {
-        let add = Command::Tag {
+        let add = AddTags {
             resource: resource.clone(),
             tags: Vec::new(),
         };
         assert_eq!(registry.refuses(add), Reason::ResourceNotFound);
-        let take = Command::Untag {
+        let take = RemoveTags {
             resource,
             tag_keys: Vec::new(),
         };
@@ -65,12 +55,12 @@ fn tags_come_change_and_go_on_both_kinds() {
 #[test]
 fn a_resource_has_as_many_tags_as_it_may_have() {
     let (mut registry, service) = sample();
-    let add = |tags| Command::Tag {
+    let add = |tags| AddTags {
         resource: Tagged::Service(service.to_string()),
         tags,
     };
-    registry.run(add(numbered(50))).expect("as many as fit");
-    registry.run(add(numbered(50))).expect("the same");
+    registry.must(add(numbered(50)));
+    registry.must(add(numbered(50)));
     assert_eq!(
         registry.refuses(add(tags(&[("more", "")]))),
         Reason::TooManyTags
@@ -87,7 +77,7 @@ fn a_resource_has_as_many_tags_as_it_may_have() {
         );
     }
     for keys in [vec![String::new()], vec![long], vec!["k".into(); 201]] {
-        let command = Command::Untag {
+        let command = RemoveTags {
             resource: Tagged::Service(service.to_string()),
             tag_keys: keys,
         };
@@ -97,17 +87,10 @@ fn a_resource_has_as_many_tags_as_it_may_have() {
 
 #[test]
 fn new_resources_are_tagged_with_one_value_per_key() {
-    let mut registry = empty();
-    let create = |name: &str, tags| {
-        Command::CreateNamespace(CreateNamespace {
-            name: name.into(),
-            kind: NamespaceType::HTTP,
-            vpc: None,
-            description: None,
-            soa_ttl: None,
-            creator_request_id: None,
-            tags,
-        })
+    let mut registry = Registry::default();
+    let create = |name, tags| CreateNamespace {
+        tags,
+        ..namespace_of(HTTP, name)
     };
     registry.operation(create("a", tags(&[("k", "1"), ("k", "2")])));
     let namespace = registry.here().namespace_by_name("a").expect("just made");

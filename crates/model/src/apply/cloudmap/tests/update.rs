@@ -1,23 +1,24 @@
 //! Changes of namespaces, of services and of the attributes of services.
 
 use super::*;
-use crate::cloudmap::{HealthCheckType, Service};
 use RecordType::{A, AAAA, CNAME, SRV};
 
-fn update(id: &str, kind: NamespaceType) -> UpdateNamespace {
+fn update(id: &str, kind: NamespaceType, description: Option<&str>) -> UpdateNamespace {
     UpdateNamespace {
         id: id.into(),
         kind,
-        description: None,
-        soa_ttl: None,
+        namespace: NamespaceChange {
+            description: description.map(Into::into),
+            soa_ttl: None,
+        },
         updater_request_id: None,
     }
 }
 
 #[test]
 fn a_namespace_changes_what_is_given_and_keeps_the_rest() {
-    let mut registry = empty();
-    let id = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
+    let mut registry = Registry::default();
+    let id = registry.namespace("a.local", DNS_PRIVATE);
     for (description, soa_ttl, expected) in [
         (
             Some("of the test"),
@@ -28,11 +29,9 @@ fn a_namespace_changes_what_is_given_and_keeps_the_rest() {
         (None, Some(0), (Some("of the test"), Some(0))),
         (Some(""), None, (None, Some(0))),
     ] {
-        let operation = registry.operation(Command::UpdateNamespace(UpdateNamespace {
-            description: description.map(Into::into),
-            soa_ttl,
-            ..update(&id, NamespaceType::DNS_PRIVATE)
-        }));
+        let mut update = update(&id, DNS_PRIVATE, description);
+        update.namespace.soa_ttl = soa_ttl;
+        let operation = registry.operation(update);
         let namespace = registry.here().namespace(&id).expect("it stays");
         assert_eq!(
             (namespace.description.as_deref(), namespace.soa_ttl),
@@ -42,25 +41,22 @@ fn a_namespace_changes_what_is_given_and_keeps_the_rest() {
         assert_eq!(operation.kind, OperationType::UpdateNamespace);
         assert_eq!(operation.targets["NAMESPACE"], id);
     }
-    for kind in [NamespaceType::HTTP, NamespaceType::DNS_PUBLIC] {
-        let command = Command::UpdateNamespace(update(&id, kind));
-        assert_eq!(registry.refuses(command), Reason::Invalid, "{kind:?}");
+    for kind in [HTTP, DNS_PUBLIC] {
+        let reason = registry.refuses(update(&id, kind, Some("x")));
+        assert_eq!(reason, Reason::Invalid, "{kind:?}");
     }
-    let command = Command::UpdateNamespace(update("ns-none", NamespaceType::HTTP));
-    assert_eq!(registry.refuses(command), Reason::NamespaceNotFound);
+    let reason = registry.refuses(update("ns-none", HTTP, Some("x")));
+    assert_eq!(reason, Reason::NamespaceNotFound);
 }
 
 #[test]
 fn an_update_that_is_asked_for_again_runs_once() {
-    let mut registry = empty();
-    let id = registry.namespace("a", NamespaceType::HTTP);
-    let other = registry.namespace("b", NamespaceType::HTTP);
-    let told = |id: &str, token: &str, description: &str| {
-        Command::UpdateNamespace(UpdateNamespace {
-            description: Some(description.into()),
-            updater_request_id: Some(token.into()),
-            ..update(id, NamespaceType::HTTP)
-        })
+    let mut registry = Registry::default();
+    let id = registry.namespace("a", HTTP);
+    let other = registry.namespace("b", HTTP);
+    let told = |id: &str, token: &str, description: &str| UpdateNamespace {
+        updater_request_id: Some(token.into()),
+        ..update(id, HTTP, Some(description))
     };
     let description = |registry: &Registry, id: &str| {
         let namespace = registry.here().namespace(id).expect("it stays");
@@ -78,10 +74,7 @@ fn an_update_that_is_asked_for_again_runs_once() {
     assert!(back != first && back != second);
     assert_eq!(description(&registry, &id), "one");
     // An update without a token is one in between, too.
-    registry.operation(Command::UpdateNamespace(UpdateNamespace {
-        description: Some("four".into()),
-        ..update(&id, NamespaceType::HTTP)
-    }));
+    registry.operation(update(&id, HTTP, Some("four")));
     assert_ne!(registry.operation(told(&id, "t", "one")), back);
     assert_eq!(description(&registry, &id), "one");
     assert_ne!(registry.operation(told(&other, "t", "one")), back);
@@ -90,32 +83,21 @@ fn an_update_that_is_asked_for_again_runs_once() {
 
 #[test]
 fn a_creation_with_a_known_token_and_other_content_is_no_retry() {
-    let mut registry = empty();
-    let namespace = |description: &str, soa_ttl, tag: &str| {
-        Command::CreateNamespace(CreateNamespace {
-            name: "a.local".into(),
-            kind: NamespaceType::DNS_PRIVATE,
-            vpc: Some("vpc-1".into()),
-            description: Some(description.into()),
-            soa_ttl,
-            creator_request_id: Some("t".into()),
-            tags: vec![Tag {
-                key: "k".into(),
-                value: tag.into(),
-            }],
-        })
+    let mut registry = Registry::default();
+    let namespace = |description: &str, soa_ttl, tag| CreateNamespace {
+        description: Some(description.into()),
+        soa_ttl,
+        creator_request_id: Some("t".into()),
+        tags: tags(&[("k", tag)]),
+        ..namespace_of(DNS_PRIVATE, "a.local")
     };
     let operation = registry.operation(namespace("one", Some(5), "v"));
     assert_eq!(
         registry.operation(namespace("one", Some(5), "v")),
         operation
     );
-    let id = registry
-        .here()
-        .operation(&operation)
-        .expect("just made")
-        .targets["NAMESPACE"]
-        .clone();
+    let made = registry.here().operation(&operation).expect("just created");
+    let id = made.targets["NAMESPACE"].clone();
     for other in [
         namespace("two", Some(5), "v"),
         namespace("one", None, "v"),
@@ -127,46 +109,38 @@ fn a_creation_with_a_known_token_and_other_content_is_no_retry() {
         };
         assert_eq!(registry.refuses(other), exists);
     }
-    let service = |description: &str, tags: &[Tag]| {
-        Command::CreateService(CreateService {
-            name: "s".into(),
-            namespace_id: id.clone(),
-            description: Some(description.into()),
-            dns_config: None,
-            health_check: None,
-            custom_health_check: false,
-            http_only: false,
-            creator_request_id: Some("t".into()),
-            tags: tags.to_vec(),
-        })
+    let service = |description: &str, tags: &[Tag]| CreateService {
+        description: Some(description.into()),
+        creator_request_id: Some("t".into()),
+        tags: tags.to_vec(),
+        ..service_of(&id, "s")
     };
-    let tag = Tag {
-        key: "k".into(),
-        value: String::new(),
-    };
-    registry.run(service("one", &[])).expect("it is new");
-    registry.run(service("one", &[])).expect("a retry");
-    for other in [service("two", &[]), service("one", &[tag])] {
+    registry.must(service("one", &[]));
+    registry.must(service("one", &[]));
+    for other in [service("two", &[]), service("one", &tags(&[("k", "")]))] {
         let reason = registry.refuses(other);
         assert!(matches!(reason, Reason::ServiceExists { .. }), "{reason:?}");
     }
 }
 
-fn records(records: &[(RecordType, u32)]) -> Vec<DnsRecord> {
-    let record = |(kind, ttl): &(RecordType, u32)| DnsRecord {
-        kind: *kind,
-        ttl: *ttl,
-    };
-    records.iter().map(record).collect()
-}
-
 fn replace(id: &str, new: &[(RecordType, u32)]) -> UpdateService {
     UpdateService {
         id: id.into(),
-        description: None,
-        dns_records: records(new),
-        health_check: None,
+        service: ServiceChange {
+            dns_records: records(new),
+            ..ServiceChange::default()
+        },
     }
+}
+
+fn replace_check(
+    id: &str,
+    new: &[(RecordType, u32)],
+    check: Option<HealthCheckConfig>,
+) -> UpdateService {
+    let mut update = replace(id, new);
+    update.service.health_check = check;
+    update
 }
 
 fn check(kind: HealthCheckType) -> HealthCheckConfig {
@@ -192,10 +166,10 @@ fn records_of_a_service_change_their_ttl_or_go() {
         (&[(CNAME, 60)], &[(CNAME, 2_147_483_647)], true),
         (&[(CNAME, 60)], &[(CNAME, 2_147_483_648)], false),
     ] {
-        let mut registry = empty();
-        let namespace = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
+        let mut registry = Registry::default();
+        let namespace = registry.namespace("a.local", DNS_PRIVATE);
         let id = registry.service("s", &namespace, before);
-        let command = Command::UpdateService(replace(&id, after));
+        let command = replace(&id, after);
         if !is_legal {
             assert_eq!(registry.refuses(command), Reason::Invalid, "{after:?}");
             continue;
@@ -216,7 +190,7 @@ fn records_of_a_service_change_their_ttl_or_go() {
             now.map_or(&[][..], |config| &config.dns_records),
             records(after)
         );
-        // Nobody can give it anew.
+        // The API cannot change it.
         let policy = now.map(|config| config.routing_policy);
         assert_eq!(policy, now.map(|_| Some(RoutingPolicy::Weighted)));
     }
@@ -224,18 +198,17 @@ fn records_of_a_service_change_their_ttl_or_go() {
 
 #[test]
 fn a_description_goes_when_it_is_empty() {
-    let mut registry = empty();
-    let namespace = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
+    let mut registry = Registry::default();
+    let namespace = registry.namespace("a.local", DNS_PRIVATE);
     let id = registry.service("s", &namespace, &[(A, 60)]);
     for (description, expected) in [
         (None, Some("first")),
         (Some("second"), Some("second")),
         (Some(""), None),
     ] {
-        registry.operation(Command::UpdateService(UpdateService {
-            description: description.map(Into::into),
-            ..replace(&id, &[(A, 60)])
-        }));
+        let mut update = replace(&id, &[(A, 60)]);
+        update.service.description = description.map(Into::into);
+        registry.operation(update);
         let service = registry.here().service(&id).expect("it stays");
         assert_eq!(service.description.as_deref(), expected);
     }
@@ -243,15 +216,10 @@ fn a_description_goes_when_it_is_empty() {
 
 #[test]
 fn a_health_check_comes_changes_and_goes() {
-    let mut registry = empty();
-    let public = registry.namespace("a.example", NamespaceType::DNS_PUBLIC);
+    let mut registry = Registry::default();
+    let public = registry.namespace("a.example", DNS_PUBLIC);
     let id = registry.service("s", &public, &[(A, 60)]);
-    let with = |check| {
-        Command::UpdateService(UpdateService {
-            health_check: check,
-            ..replace(&id, &[(A, 60)])
-        })
-    };
+    let with = |check| replace_check(&id, &[(A, 60)], check);
     let slow = HealthCheckConfig {
         resource_path: Some("/slow".into()),
         failure_threshold: Some(10),
@@ -278,82 +246,61 @@ fn a_health_check_comes_changes_and_goes() {
             ..check(HealthCheckType::TCP)
         },
     ] {
-        let text = format!("{illegal:?}");
-        assert_eq!(
-            registry.refuses(with(Some(illegal))),
-            Reason::Invalid,
-            "{text}"
-        );
+        let reason = registry.refuses(with(Some(illegal.clone())));
+        assert_eq!(reason, Reason::Invalid, "{illegal:?}");
     }
 }
 
 #[test]
 fn services_that_cannot_have_a_health_check_get_none() {
-    let mut registry = empty();
-    let private = registry.namespace("a.local", NamespaceType::DNS_PRIVATE);
-    let public = registry.namespace("a.example", NamespaceType::DNS_PUBLIC);
-    let http = registry.namespace("http", NamespaceType::HTTP);
+    let mut registry = Registry::default();
+    let private = registry.namespace("a.local", DNS_PRIVATE);
+    let public = registry.namespace("a.example", DNS_PUBLIC);
+    let http = registry.namespace("http", HTTP);
     let of_private = registry.service("s", &private, &[(A, 60)]);
     let of_public = registry.service("s", &public, &[(CNAME, 60)]);
     let of_http = registry.service("s", &http, &[]);
-    let custom = registry.run(Command::CreateService(CreateService {
-        name: "custom".into(),
-        namespace_id: public,
-        description: None,
-        dns_config: None,
-        health_check: None,
+    let custom = registry.create(CreateService {
         custom_health_check: true,
-        http_only: false,
-        creator_request_id: None,
-        tags: Vec::new(),
-    }));
-    let Ok(Reply::Service(custom)) = custom else {
-        panic!("{custom:?}")
-    };
+        ..service_of(&public, "custom")
+    });
     for (id, records) in [
         (&*of_private, &[(A, 60)][..]),
         (&*of_public, &[(CNAME, 60)]),
         (&*of_http, &[]),
         (&*custom.id, &[]),
     ] {
-        let command = Command::UpdateService(UpdateService {
-            health_check: Some(check(HealthCheckType::TCP)),
-            ..replace(id, records)
-        });
+        let command = replace_check(id, records, Some(check(HealthCheckType::TCP)));
         assert_eq!(registry.refuses(command), Reason::Invalid, "{id}");
     }
     // A custom health check outlives every update; services of HTTP namespaces have none at all.
-    registry.operation(Command::UpdateService(replace(&custom.id, &[])));
+    registry.must(replace(&custom.id, &[]));
     let custom = registry.here().service(&custom.id).expect("it stays");
     assert!(custom.custom_health_check);
-    let command = Command::UpdateService(replace(&of_http, &[]));
-    assert_eq!(registry.refuses(command), Reason::Invalid);
-    let command = Command::UpdateService(replace("srv-none", &[]));
-    assert_eq!(registry.refuses(command), Reason::ServiceNotFound);
+    let reason = registry.refuses(replace(&of_http, &[]));
+    assert_eq!(reason, Reason::Invalid);
+    let reason = registry.refuses(replace("srv-none", &[]));
+    assert_eq!(reason, Reason::ServiceNotFound);
 }
 
 #[test]
 fn attributes_of_a_service_are_merged_up_to_the_limit() {
     let (mut registry, id) = sample();
-    let add = |pairs: Vec<(String, &str)>| Command::UpdateServiceAttributes {
+    let add = |pairs: Vec<(String, &str)>| UpdateServiceAttributes {
         service_id: id.to_string(),
         attributes: pairs.into_iter().map(|(k, v)| (k, v.into())).collect(),
     };
-    let take = |keys: &[&str]| Command::DeleteServiceAttributes {
+    let take = |keys: &[&str]| DeleteServiceAttributes {
         service_id: id.to_string(),
         keys: keys.iter().map(|key| (*key).into()).collect(),
     };
     let many = |range: std::ops::Range<usize>| range.map(|i| (format!("k{i:02}"), "v")).collect();
-    registry.run(add(many(0..30))).expect("as many as fit");
-    assert_eq!(
-        registry.refuses(add(vec![("more".into(), "v")])),
-        Reason::ServiceAttributesLimit
-    );
-    registry
-        .run(add(vec![("k00".into(), "other")]))
-        .expect("no more than before");
-    registry.run(take(&["k01", "none"])).expect("fine");
-    registry.run(add(vec![("more".into(), "")])).expect("fits");
+    registry.must(add(many(0..30)));
+    let one_more = add(vec![("more".into(), "v")]);
+    assert_eq!(registry.refuses(one_more), Reason::ServiceAttributesLimit);
+    registry.must(add(vec![("k00".into(), "other")]));
+    registry.must(take(&["k01", "none"]));
+    registry.must(add(vec![("more".into(), "")]));
     let service: &Service = registry.here().service(&id).expect("it stays");
     assert_eq!(service.attributes.len(), 30);
     assert_eq!(
@@ -362,11 +309,11 @@ fn attributes_of_a_service_are_merged_up_to_the_limit() {
     );
     assert!(!service.attributes.contains_key("k01"));
 
-    for command in [add(many(0..31)), add(vec![]), take(&[])] {
-        assert_eq!(registry.refuses(command), Reason::Invalid);
-    }
+    assert_eq!(registry.refuses(add(many(0..31))), Reason::Invalid);
+    assert_eq!(registry.refuses(add(vec![])), Reason::Invalid);
+    assert_eq!(registry.refuses(take(&[])), Reason::Invalid);
     // Nothing to change is nothing to store.
     let revision = registry.view.revision;
-    registry.run(take(&["none"])).expect("fine");
+    registry.must(take(&["none"]));
     assert_eq!(registry.view.revision, revision);
 }
