@@ -53,17 +53,17 @@ pub(super) fn deny(name: &str, message: impl Into<String>) -> Violation {
     )
 }
 
+/// The items of a list with commas between; empty ones are left out.
+pub(super) fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
 /// `name:path` pairs with commas between, in the order written.
 pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Violation> {
-    let Some(text) = get(pod, name) else {
-        return Ok(Vec::new());
-    };
     let mut mounts = Vec::new();
-    for pair in text
-        .split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty())
-    {
+    for pair in items(get(pod, name).unwrap_or_default()) {
         let parts: Vec<&str> = pair.split(':').map(str::trim).collect();
         match parts.as_slice() {
             [volume, path] if !volume.is_empty() && !path.is_empty() => {
@@ -84,11 +84,7 @@ pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Vio
 /// Variables that the pod adds to its proxy, by name. JSON wins over the list.
 pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Violation> {
     let mut variables = BTreeMap::new();
-    for pair in get(pod, SIDECAR_ENV).unwrap_or_default().split(',') {
-        let pair = pair.trim();
-        if pair.is_empty() {
-            continue;
-        }
+    for pair in items(get(pod, SIDECAR_ENV).unwrap_or_default()) {
         let parts: Vec<&str> = pair.split('=').map(str::trim).collect();
         match parts.as_slice() {
             [name, value] if !name.is_empty() => {

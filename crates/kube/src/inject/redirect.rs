@@ -48,11 +48,7 @@ struct Rules {
 
 /// Refuses what would otherwise fail inside the init container, where the reason is hard to see.
 fn ports(name: &str, list: &str) -> Result<(), Violation> {
-    for port in list
-        .split(',')
-        .map(str::trim)
-        .filter(|port| !port.is_empty())
-    {
+    for port in annotation::items(list) {
         if !port.parse::<u16>().is_ok_and(|port| port > 0) {
             return Err(annotation::deny(
                 name,

@@ -106,22 +106,31 @@ fn container(
         name: SIDECAR.to_owned(),
         image: Some(config.sidecar_image.clone()),
         env: Some(environment::of_sidecar(pod, workload, config)?),
-        security_context: Some(SecurityContext {
-            run_as_user: Some(PROXY_UID),
-            ..SecurityContext::default()
-        }),
-        ports: Some(vec![ContainerPort {
-            container_port: i32::from(config.admin_port),
-            name: Some("stats".to_owned()),
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        }]),
+        security_context: Some(proxy_user()),
+        ports: Some(vec![port(config.admin_port, "stats", "TCP")]),
         readiness_probe: Some(config.sidecar_probe.clone()),
         lifecycle: Some(lifecycle)
             .filter(|lifecycle| lifecycle.post_start.is_some() || lifecycle.pre_stop.is_some()),
         resources: requirements(&resources_of(pod, config)),
         ..Container::default()
     })
+}
+
+/// What runs beside the application runs as the proxy's user, whose traffic is not redirected.
+pub(super) fn proxy_user() -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(PROXY_UID),
+        ..SecurityContext::default()
+    }
+}
+
+pub(super) fn port(number: u16, name: &str, protocol: &str) -> ContainerPort {
+    ContainerPort {
+        container_port: i32::from(number),
+        name: Some(name.to_owned()),
+        protocol: Some(protocol.to_owned()),
+        ..ContainerPort::default()
+    }
 }
 
 /// The values of the pod's annotations, otherwise those of the configuration.

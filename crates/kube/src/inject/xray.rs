@@ -1,10 +1,10 @@
 //! The tracing daemon beside a proxy.
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod, SecurityContext};
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::config::{InjectConfig, Tracing};
 use super::environment::text;
-use super::{PROXY_UID, SIDECAR, XRAY_DAEMON, annotation, has_container, sidecar, spec};
+use super::{SIDECAR, XRAY_DAEMON, annotation, has_container, sidecar, spec};
 use crate::Violation;
 
 const LOG_LEVELS: [&str; 5] = ["dev", "debug", "info", "warn", "error"];
@@ -51,16 +51,8 @@ pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Violation>
         image: Some(daemon.image.clone()),
         args: Some(args).filter(|args| !args.is_empty()),
         env: Some(vec![text("AWS_REGION", config.region.as_str())]),
-        security_context: Some(SecurityContext {
-            run_as_user: Some(PROXY_UID),
-            ..SecurityContext::default()
-        }),
-        ports: Some(vec![ContainerPort {
-            container_port: i32::from(daemon.port),
-            name: Some("xray".to_owned()),
-            protocol: Some("UDP".to_owned()),
-            ..ContainerPort::default()
-        }]),
+        security_context: Some(sidecar::proxy_user()),
+        ports: Some(vec![sidecar::port(daemon.port, "xray", "UDP")]),
         resources: sidecar::requirements(&sidecar::resources_of(pod, config)),
         ..Container::default()
     };
