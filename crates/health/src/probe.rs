@@ -1,27 +1,54 @@
-//! Asking one instance.
+//! One probe of one instance, over TCP, HTTP or HTTPS.
 
 use crate::target::{ProbeKind, Target};
 use bytes::Bytes;
 use futures::future::{Either, select};
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     rustls::{self, ClientConfig, pki_types::ServerName},
 };
 
-/// How long a connection alone may take to be accepted.
+/// Deadline of a check that only connects.
 const TCP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may take that is to carry a request.
+/// Deadline of the connection that carries a request.
 const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long the answer to the request may take from then on.
+/// Deadline of the response, from the connection on.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks instances; made once.
+/// Why an instance counts as unhealthy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProbeError {
+    #[error("{0} is not an address that is checked")]
+    ForbiddenAddress(IpAddr),
+    #[error("cannot connect to {to}: {source}")]
+    Connect { to: SocketAddr, source: io::Error },
+    #[error("no connection to {to} within {within:?}")]
+    ConnectTimeout { to: SocketAddr, within: Duration },
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
+    #[error("{path:?} is not a path: {source}")]
+    Path { path: String, source: http::Error },
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("no answer within {RESPONSE_TIMEOUT:?}")]
+    ResponseTimeout,
+    #[error("answered {0}")]
+    Status(StatusCode),
+}
+
+/// Probes instances; shared by all checks.
 pub(crate) struct Prober {
     tls: TlsConnector,
 }
@@ -41,8 +68,11 @@ impl Prober {
         }
     }
 
-    /// `Err` says why the instance is not well.
-    pub(crate) async fn probe(&self, target: &Target) -> Result<(), String> {
+    /// Probes a target within a deadline of its kind.
+    ///
+    /// # Errors
+    /// Why the instance counts as unhealthy.
+    pub(crate) async fn probe(&self, target: &Target) -> Result<(), ProbeError> {
         let address = target.address;
         match &target.kind {
             ProbeKind::Tcp => connect(address, TCP_CONNECT_TIMEOUT).await.map(drop),
@@ -52,41 +82,42 @@ impl Prober {
                     if *tls {
                         let name = ServerName::IpAddress(address.ip().into());
                         let stream = self.tls.connect(name, stream).await;
-                        request(stream.map_err(|e| format!("TLS: {e}"))?, address, path).await
+                        request(stream.map_err(ProbeError::Tls)?, address, path).await
                     } else {
                         request(stream, address, path).await
                     }
                 };
                 timeout(RESPONSE_TIMEOUT, exchange)
                     .await
-                    .map_err(|_| format!("no answer within {RESPONSE_TIMEOUT:?}"))?
+                    .unwrap_or(Err(ProbeError::ResponseTimeout))
             }
         }
     }
 }
 
-async fn connect(to: SocketAddr, within: Duration) -> Result<TcpStream, String> {
+async fn connect(to: SocketAddr, within: Duration) -> Result<TcpStream, ProbeError> {
     match timeout(within, TcpStream::connect(to)).await {
-        Ok(connected) => connected.map_err(|error| format!("cannot connect to {to}: {error}")),
-        Err(_) => Err(format!("no connection to {to} within {within:?}")),
+        Ok(connected) => connected.map_err(|source| ProbeError::Connect { to, source }),
+        Err(_) => Err(ProbeError::ConnectTimeout { to, within }),
     }
 }
 
-/// Sends the request and looks at the head of the answer; its body does not matter.
+/// Sends the request and judges the status of the response; its body is not read.
 async fn request(
     stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     to: SocketAddr,
     path: &str,
-) -> Result<(), String> {
+) -> Result<(), ProbeError> {
     let request = Request::get(path)
         .header(header::HOST, to.to_string())
         .header(header::USER_AGENT, "tombolo-health-check")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("{path:?} is not a path: {error}"))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|source| ProbeError::Path {
+            path: path.to_owned(),
+            source,
+        })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let answered = pin!(sender.send_request(request));
     // The connection does the work, and may end in the moment in which it hands over the answer.
     let answer = match select(answered, pin!(connection)).await {
@@ -94,15 +125,14 @@ async fn request(
         Either::Right((Err(error), _)) => Err(error),
         Either::Right((Ok(()), answered)) => answered.await,
     };
-    let status = answer.map_err(|error| error.to_string())?.status();
-    match status.as_u16() {
-        200..=399 => Ok(()),
-        _ => Err(format!("answered {status}")),
+    match answer?.status() {
+        status if (200..400).contains(&status.as_u16()) => Ok(()),
+        status => Err(ProbeError::Status(status)),
     }
 }
 
-/// Route 53 does not look at certificates, and neither is identity the question here: whether the endpoint
-/// serves is. Nothing secret is sent.
+/// Certificates are not verified, as by Route 53: a check asks whether the endpoint serves, not who it is, and sends
+/// nothing secret.
 mod tls {
     use std::sync::Arc;
     use tokio_rustls::rustls::{

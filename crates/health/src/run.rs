@@ -1,8 +1,8 @@
-//! Making the checks.
+//! The loop that probes instances and records changes of their health.
 
 use crate::{
     metrics::Metrics,
-    probe::Prober,
+    probe::{ProbeError, Prober},
     schedule::{DueCheck, HealthChange, Schedule},
     target::Target,
 };
@@ -14,14 +14,17 @@ use std::{
 use tokio::task::JoinSet;
 use tombolo_model::{Command, apply::cloudmap, cloudmap::Health};
 use tombolo_store::{CommitError, Event, Store};
-use tombolo_telemetry::supervisor::catch_panic;
+use tombolo_telemetry::{
+    ErrorChain,
+    supervisor::{Panicked, catch_panic},
+};
 
 /// How checks are made.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Between the end of a check of an instance and its next.
+    /// From the end of a check of an instance to its next.
     pub interval: Duration,
-    /// Checks that are under way at the same time; the others wait.
+    /// Checks in flight at once, at most; the others wait.
     pub concurrency: usize,
     /// Whether instances on this machine itself are checked. Who may register an instance chooses where the
     /// server connects to, so this is for those who may do everything anyway.
@@ -39,31 +42,30 @@ impl Default for Options {
     }
 }
 
-/// A check that was made, and its result: `Err` says why the instance is not well.
 struct CompletedCheck {
     due: DueCheck,
-    /// `Err`: the check itself panicked, and says nothing about the instance.
-    result: Result<Result<(), String>, String>,
+    /// `Panicked`: a fault of ours, which says nothing about the instance.
+    result: Result<Result<(), ProbeError>, Panicked>,
 }
 
-/// Checks instances until the store closes. Among replicas only one may run it at a time; dropping the
-/// future ends all checks.
+/// Checks instances until the store closes. Among replicas only one may run it at a time. Dropping the future ends all
+/// checks; what they found is found again by the next run.
 pub async fn run(store: Store, options: Options, metrics: Metrics) {
     let prober = Arc::new(Prober::new());
     run_with(store, options, metrics, move |target| {
         let prober = prober.clone();
         async move {
-            target.check_reach(options.loopback)?;
+            target.check_address(options.loopback)?;
             prober.probe(&target).await
         }
     })
     .await;
 }
 
-/// As [`run`], asking instances in this way.
+/// As [`run`], with another probe.
 async fn run_with<F>(store: Store, options: Options, metrics: Metrics, probe: impl Fn(Target) -> F)
 where
-    F: Future<Output = Result<(), String>> + Send + 'static,
+    F: Future<Output = Result<(), ProbeError>> + Send + 'static,
 {
     let mut schedule = Schedule::new(options.interval);
     let mut watch = store.watch();
@@ -107,7 +109,7 @@ where
                             recordings.spawn(record(store.clone(), change, result.err(), metrics));
                         }
                     }
-                    Err(panic) => {
+                    Err(Panicked(panic)) => {
                         let address = due.target.address;
                         tracing::error!(%address, panic, "a health check panicked; it is made again");
                         schedule.reschedule(due.number, Instant::now());
@@ -130,7 +132,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn record(store: Store, change: HealthChange, reason: Option<String>, metrics: Metrics) {
+async fn record(store: Store, change: HealthChange, reason: Option<ProbeError>, metrics: Metrics) {
     let HealthChange {
         name,
         operation_id,
@@ -157,7 +159,7 @@ async fn record(store: Store, change: HealthChange, reason: Option<String>, metr
     }
     match health {
         Health::Unhealthy => {
-            let reason = reason.unwrap_or_default();
+            let reason = reason.map(|error| ErrorChain(&error).to_string());
             tracing::warn!(service, instance, reason, "instance became unhealthy");
         }
         Health::Healthy => tracing::info!(service, instance, "instance became healthy"),

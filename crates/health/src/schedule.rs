@@ -1,4 +1,4 @@
-//! Which instances are checked, when each is next, and what its results mean. No I/O, no clock.
+//! Which instances are checked, when each is due, and when results change its health. No I/O, no clock.
 
 use crate::target::Target;
 use std::{
@@ -19,7 +19,7 @@ pub(crate) struct InstanceKey {
     pub(crate) instance_id: Arc<str>,
 }
 
-/// A check to be made now.
+/// A check that is due.
 #[derive(Clone, Debug)]
 pub(crate) struct DueCheck {
     pub(crate) target: Target,
@@ -27,7 +27,7 @@ pub(crate) struct DueCheck {
     pub(crate) number: u64,
 }
 
-/// A result that has to be recorded.
+/// A change of an instance's health that is to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HealthChange {
     pub(crate) name: InstanceKey,
@@ -36,7 +36,7 @@ pub(crate) struct HealthChange {
     pub(crate) health: Health,
 }
 
-/// Consecutive equal results that turn the health of an instance, when its service does not say.
+/// `FailureThreshold` of a service that sets none.
 const DEFAULT_THRESHOLD: u32 = 3;
 
 struct Check {
@@ -44,11 +44,11 @@ struct Check {
     threshold: u32,
     operation_id: String,
     number: u64,
-    /// When it is next; `None` while it is being made.
+    /// When it is due; `None` while it is in flight.
     next: Option<Instant>,
-    /// What discovery says now.
+    /// The recorded health.
     health: Health,
-    /// Results in a row that say otherwise.
+    /// Consecutive results that differ from it.
     contrary_results: u32,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Schedule {
     interval: Duration,
     checks: HashMap<InstanceKey, Check>,
     queue: BTreeSet<(Instant, u64)>,
-    /// The names of those that wait or are being made, by number.
+    /// The keys of all checks, by number.
     names: BTreeMap<u64, InstanceKey>,
     last_number: u64,
 }
@@ -77,8 +77,8 @@ impl Schedule {
         self.checks.len()
     }
 
-    /// Takes a whole state: what is known goes on as it was, the rest begins, spread over an interval so
-    /// that a start is no storm.
+    /// Follows a whole state: known checks keep their times, new ones are spread over an interval, so that a start
+    /// does not probe everything at once.
     pub(crate) fn resync(&mut self, view: &View, now: Instant) {
         let mut gone: BTreeSet<InstanceKey> = self.checks.keys().cloned().collect();
         let mut desired = Vec::new();
@@ -103,7 +103,7 @@ impl Schedule {
         }
     }
 
-    /// Takes changes that led to a view.
+    /// Follows changes that led to a view.
     pub(crate) fn change(&mut self, view: &View, changes: &[Change], now: Instant) {
         for change in changes {
             let Some(state) = view.scope(change.scope()) else {
@@ -133,7 +133,7 @@ impl Schedule {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// The next check that is due at a time. It is not given again before its result is told.
+    /// The next check that is due. It is not due again before its [result](Self::result).
     pub(crate) fn take(&mut self, now: Instant) -> Option<DueCheck> {
         let (at, number) = self.queue.first().copied()?;
         if at > now {
@@ -148,8 +148,8 @@ impl Schedule {
         })
     }
 
-    /// Takes the result of a check. `Some`: this turns the instance's health. It is told again with each
-    /// further result until the view has it, so that a finding that could not be recorded is not lost.
+    /// Takes the result of a check. `Some` when it changes the instance's health; also with each further result until
+    /// the view has the change, so that one that could not be recorded is not lost.
     pub(crate) fn result(
         &mut self,
         number: u64,
@@ -176,7 +176,7 @@ impl Schedule {
         })
     }
 
-    /// Takes back a check that had no result: it is due again after an interval.
+    /// Makes a check without a result due again after an interval.
     pub(crate) fn reschedule(&mut self, number: u64, now: Instant) {
         let next = now + self.interval;
         let name = self.names.get(&number);

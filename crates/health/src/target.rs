@@ -1,16 +1,17 @@
-//! What is asked of an instance.
+//! The endpoint of a health check, and how it is probed.
 
+use crate::probe::ProbeError;
 use std::net::{IpAddr, SocketAddr};
 use tombolo_model::cloudmap::{HealthCheckType, Instance, Service};
 
-/// Where a check goes and what it asks.
+/// The endpoint of a health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) kind: ProbeKind,
 }
 
-/// How an instance shows that it is well.
+/// When an instance counts as healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeKind {
     /// It accepts a connection.
@@ -45,9 +46,9 @@ impl Target {
         })
     }
 
-    /// Refuses addresses that are nobody else's: those of this machine, unless they are allowed, and those
-    /// that mean something to this machine's own network alone, such as a cloud's metadata service.
-    pub(crate) fn check_reach(&self, loopback: bool) -> Result<(), String> {
+    /// Refuses addresses of this machine, unless `loopback` allows them, and of its link alone, such as a cloud's
+    /// metadata service: whoever registers an instance chooses where the server connects to.
+    pub(crate) fn check_address(&self, loopback: bool) -> Result<(), ProbeError> {
         let address = self.address.ip().to_canonical();
         let is_local = match address {
             IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
@@ -58,7 +59,7 @@ impl Target {
             || address.is_unspecified()
             || (address.is_loopback() && !loopback)
         {
-            return Err(format!("{address} is not an address that is checked"));
+            return Err(ProbeError::ForbiddenAddress(address));
         }
         Ok(())
     }
@@ -183,7 +184,7 @@ mod tests {
                 address: SocketAddr::new(address.parse().expect("an address"), 80),
                 kind: ProbeKind::Tcp,
             };
-            let reached = target.check_reach(loopback);
+            let reached = target.check_address(loopback);
             assert_eq!(reached.is_ok(), expected, "{address}: {reached:?}");
         }
     }

@@ -187,7 +187,7 @@ impl Host {
             if let Err(panicked) = catch_panic(life).await {
                 tracing::error!(
                     pod = name,
-                    panicked,
+                    %panicked,
                     "the worker of a pod failed; the pod is removed"
                 );
                 worker::forget(&host, &pod);

@@ -28,11 +28,9 @@ pub(crate) struct Commit {
     pub(crate) command: Command,
     pub(crate) limits: Limits,
     /// Carried out only while this lead lasts.
-    #[cfg_attr(not(feature = "etcd"), expect(dead_code))]
     pub(crate) fence: Option<Leadership>,
     /// The API call that it came with.
     pub(crate) request_id: Option<RequestId>,
-    #[cfg_attr(not(feature = "etcd"), expect(dead_code))]
     pub(crate) asked: Instant,
     pub(crate) done: oneshot::Sender<Result<Committed, CommitError>>,
 }

@@ -1,7 +1,6 @@
 //! Leader election: work that one replica does at a time.
 
 use std::future::Future;
-#[cfg(feature = "etcd")]
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -14,8 +13,6 @@ pub struct Leadership {
     pub name: String,
     /// The fencing token: each leadership of this work has a greater one than those before it.
     pub token: u64,
-    /// The etcd lease under which it is held; 0 where there are no replicas.
-    pub lease: i64,
 }
 
 /// One replica's candidacy for some work. Dropping it resigns: another replica may
@@ -27,7 +24,6 @@ pub struct Election {
 enum Campaign {
     /// There are no replicas: this process always leads.
     Alone(Leadership),
-    #[cfg(feature = "etcd")]
     Among {
         lead: watch::Receiver<Option<Leadership>>,
         /// Dropped to give up.
@@ -42,7 +38,6 @@ impl Election {
         let lead = Leadership {
             name: name.to_owned(),
             token: 1,
-            lease: 0,
         };
         Self {
             campaign: Campaign::Alone(lead),
@@ -50,7 +45,6 @@ impl Election {
     }
 
     /// `task` takes part until the receiver of `resign` is told that its sender is gone.
-    #[cfg(feature = "etcd")]
     pub(crate) fn among(
         lead: watch::Receiver<Option<Leadership>>,
         resign: oneshot::Sender<()>,
@@ -67,7 +61,6 @@ impl Election {
     pub fn lead(&self) -> Option<Leadership> {
         match &self.campaign {
             Campaign::Alone(lead) => Some(lead.clone()),
-            #[cfg(feature = "etcd")]
             Campaign::Among { lead, .. } => lead.borrow().clone(),
         }
     }
@@ -76,7 +69,6 @@ impl Election {
     pub async fn changed(&mut self) {
         match &mut self.campaign {
             Campaign::Alone(_) => std::future::pending().await,
-            #[cfg(feature = "etcd")]
             Campaign::Among { lead, .. } => {
                 if lead.changed().await.is_err() {
                     // The campaign ended: nothing changes any more.
@@ -90,7 +82,6 @@ impl Election {
     pub async fn resign(self) {
         match self.campaign {
             Campaign::Alone(_) => {}
-            #[cfg(feature = "etcd")]
             Campaign::Among { resign, task, .. } => {
                 drop(resign);
                 // An error: it panicked, and holds nothing any more.

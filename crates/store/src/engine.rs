@@ -1,7 +1,7 @@
 //! Where changes are kept: in memory alone, or in a redb file.
 
 use crate::{row, state::State};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -135,49 +135,47 @@ impl Engine {
 
     /// Writes changes and the revision they lead to, all or nothing, and returns when they are durable.
     pub(crate) fn write(&self, revision: u64, changes: &[Change]) -> Result<(), redb::Error> {
-        let Engine::Redb(redb) = self else {
-            return Ok(());
-        };
-        let database = redb.database.as_ref().ok_or(redb::Error::PreviousIo)?;
-        let transaction = database.begin_write()?;
-        {
+        self.transact(revision, |transaction| {
             let mut records = transaction.open_table(RECORDS)?;
             for change in changes {
                 let key = storage_key(change.scope(), &change.key());
                 match change {
                     Change::Put(scope, record) => {
-                        let bytes = row::encode(scope, record);
-                        records.insert(key.as_slice(), bytes.as_slice())?;
+                        records.insert(&*key, &*row::encode(scope, record))?;
                     }
-                    Change::Delete(..) => {
-                        records.remove(key.as_slice())?;
-                    }
+                    Change::Delete(..) => drop(records.remove(&*key)?),
                 }
             }
-            transaction.open_table(META)?.insert("revision", revision)?;
-        }
-        transaction.commit()?;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Puts a state in the place of what is there, all or nothing.
     pub(crate) fn replace(&self, state: &State) -> Result<(), redb::Error> {
+        self.transact(state.revision, |transaction| {
+            transaction.delete_table(RECORDS)?;
+            let mut records = transaction.open_table(RECORDS)?;
+            for (scope, record) in &state.records {
+                let key = storage_key(scope, &record.key());
+                records.insert(&*key, &*row::encode(scope, record))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Commits what `write` does together with the revision.
+    fn transact(
+        &self,
+        revision: u64,
+        write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), redb::Error> {
         let Engine::Redb(redb) = self else {
             return Ok(());
         };
         let database = redb.database.as_ref().ok_or(redb::Error::PreviousIo)?;
         let transaction = database.begin_write()?;
-        transaction.delete_table(RECORDS)?;
-        {
-            let mut records = transaction.open_table(RECORDS)?;
-            for (scope, record) in &state.records {
-                let key = storage_key(scope, &record.key());
-                let bytes = row::encode(scope, record);
-                records.insert(key.as_slice(), bytes.as_slice())?;
-            }
-            let mut meta = transaction.open_table(META)?;
-            meta.insert("revision", state.revision)?;
-        }
+        write(&transaction)?;
+        transaction.open_table(META)?.insert("revision", revision)?;
         transaction.commit()?;
         Ok(())
     }
@@ -272,14 +270,13 @@ fn read_or_prepare(database: &Database, path: &Path) -> Result<View, OpenError> 
         let transaction = database.begin_read()?;
         let meta = transaction.open_table(META)?;
         let revision = meta.get("revision")?.map_or(0, |value| value.value());
-        let mut view = View::default();
-        view.revision = revision;
-        for entry in transaction.open_table(RECORDS)?.iter()? {
+        let records = transaction.open_table(RECORDS)?;
+        let corrupted = |error: row::RowError| redb::Error::Corrupted(error.to_string());
+        let records = records.iter()?.map(|entry| {
             let (_, value) = entry?;
-            let (scope, record) = row::decode(value.value()).map_err(redb::Error::Corrupted)?;
-            view.apply(revision, &Change::Put(scope, record));
-        }
-        Ok(view)
+            row::decode(value.value()).map_err(corrupted)
+        });
+        Ok(row::view(revision, records.collect::<Result<Vec<_>, _>>()?))
     };
     read().map_err(failed)
 }

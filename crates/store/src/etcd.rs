@@ -95,8 +95,8 @@ async fn run(
     };
     let published = Published::new(View::default());
     let mut replica = Replica::new(options.clone(), keys, published.clone(), condition, queue);
-    if let Err(reason) = replica.adopt(loaded) {
-        let cluster = options.to_string();
+    if let Err(stale) = replica.adopt(loaded) {
+        let (cluster, reason) = (options.to_string(), stale.to_string());
         let _ = opened.send(Err(OpenError::Cluster { cluster, reason }));
         return;
     }

@@ -15,7 +15,6 @@ mod decide;
 pub mod dump;
 mod election;
 mod engine;
-#[cfg(feature = "etcd")]
 pub mod etcd;
 mod metrics;
 mod row;

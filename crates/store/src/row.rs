@@ -18,9 +18,13 @@ pub(crate) fn encode(scope: &Scope, record: &Record) -> Vec<u8> {
     serde_json::to_vec(&row).expect("records have string keys")
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Scope, Record), String> {
-    let row: Row = serde_json::from_slice(bytes)
-        .map_err(|error| format!("a record is not readable: {error}"))?;
+/// A stored record cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("a record is not readable: {0}")]
+pub(crate) struct RowError(#[from] serde_json::Error);
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Scope, Record), RowError> {
+    let row: Row = serde_json::from_slice(bytes)?;
     Ok((row.scope, row.record))
 }
 

@@ -26,7 +26,6 @@ pub struct Store {
     condition: watch::Receiver<Condition>,
     limits: Limits,
     metrics: Metrics,
-    #[cfg(feature = "etcd")]
     cluster: Option<Arc<crate::etcd::Options>>,
 }
 
@@ -131,19 +130,11 @@ impl Store {
 
     /// The store in an etcd cluster, which it shares with other replicas. Fails when no member answers
     /// for ten seconds.
-    #[cfg(feature = "etcd")]
     pub async fn connect(options: crate::etcd::Options) -> Result<Self, OpenError> {
         let options = Arc::new(options);
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
         let (published, condition) = crate::etcd::start(options.clone(), queue).await?;
-        Ok(Self {
-            jobs,
-            published,
-            condition,
-            limits: Limits::default(),
-            metrics: Metrics::new(),
-            cluster: Some(options),
-        })
+        Ok(Self::over(jobs, published, condition, Some(options)))
     }
 
     pub(crate) fn start(engine: Engine, view: View, condition: Condition) -> Self {
@@ -160,14 +151,22 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || writer.run())
             .expect("the system has room for one more thread");
+        Self::over(jobs, published, condition, None)
+    }
+
+    fn over(
+        jobs: mpsc::Sender<Job>,
+        published: Arc<Published>,
+        condition: watch::Receiver<Condition>,
+        cluster: Option<Arc<crate::etcd::Options>>,
+    ) -> Self {
         Self {
             jobs,
             published,
             condition,
             limits: Limits::default(),
             metrics: Metrics::new(),
-            #[cfg(feature = "etcd")]
-            cluster: None,
+            cluster,
         }
     }
 
@@ -291,7 +290,6 @@ impl Store {
     /// Campaigns for some work, by name: lower-case letters and dashes. Without replicas, this process leads
     /// at once. Needs a tokio runtime.
     pub fn election(&self, name: &str) -> Election {
-        #[cfg(feature = "etcd")]
         if let Some(options) = &self.cluster {
             return crate::etcd::campaign(options.clone(), name);
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     decide::{Commit, Job, Replace, decide, entropy},
-    engine::Engine,
+    engine::{Engine, OpenError},
     state::State,
     store::{CommitError, Committed, Condition, Published, ReplaceError},
 };
@@ -29,6 +29,15 @@ pub(crate) struct Writer {
     pub(crate) published: Arc<Published>,
     pub(crate) queue: mpsc::Receiver<Job>,
     pub(crate) condition: watch::Sender<Condition>,
+}
+
+/// Why the engine cannot be opened again.
+#[derive(Debug, thiserror::Error)]
+enum ReopenError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Write(#[from] redb::Error),
 }
 
 /// The engine had an error: nothing can be written until it is opened again.
@@ -104,9 +113,9 @@ impl Writer {
                     self.report(None);
                     return;
                 }
-                Err(problem) => {
-                    tracing::warn!(problem, "the store cannot be opened again yet");
-                    self.report(Some(problem));
+                Err(error) => {
+                    tracing::warn!(%error, "the store cannot be opened again yet");
+                    self.report(Some(error.to_string()));
                 }
             }
         }
@@ -114,9 +123,8 @@ impl Writer {
 
     /// Opens the engine, and makes it and the published state the same: what was acknowledged holds, and
     /// a write whose error came after it was durable counts.
-    fn reopen(&mut self) -> Result<(), String> {
-        let found = self.engine.reopen().map_err(|error| error.to_string())?;
-        let Some(found) = found else {
+    fn reopen(&mut self) -> Result<(), ReopenError> {
+        let Some(found) = self.engine.reopen()? else {
             return Ok(());
         };
         let published = self.published.view.load_full();
@@ -128,8 +136,7 @@ impl Writer {
                 published = published.revision,
                 "the file has lost acknowledged changes; writing the state again"
             );
-            let written = self.engine.replace(&State::of(&published));
-            written.map_err(|error| error.to_string())?;
+            self.engine.replace(&State::of(&published))?;
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ pub use tokio_util::sync::CancellationToken as Stop;
 use crate::{
     ErrorChain,
     metrics::{Counter, Family, Registry},
+    register,
 };
 use backon::BackoffBuilder;
 use futures::FutureExt;
@@ -141,11 +142,9 @@ impl Supervisor {
     /// Lets a registry read how often tasks were started again.
     pub fn register_metrics(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("telemetry");
-        registry.register(
-            "task_restarts",
-            "Failures after which a task was started again, by task",
-            self.restarts.clone(),
-        );
+        register! { registry;
+            "task_restarts" => self.restarts, "Failures after which a task was started again, by task";
+        }
     }
 
     /// Runs a task whose failure ends the process. `task` gets the token that tells it to end.
@@ -327,18 +326,23 @@ async fn failure<E: Into<Cause>>(
             task,
             source: error.into(),
         },
-        Err(message) => TaskError::Panicked { task, message },
+        Err(Panicked(message)) => TaskError::Panicked { task, message },
     }
 }
 
-/// Runs a future that may panic without ending the task that awaits it.
+/// A future panicked, with this message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {0}")]
+pub struct Panicked(pub String);
+
+/// Runs a future that may panic without ending the task that awaits it. Not cancel safe: dropping it drops the future.
 ///
 /// # Errors
-/// The message of its panic. What it shares with others may be half changed: keep such state behind locks
-/// that are held for assignments alone.
-pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, String> {
+/// Its panic. State that it shares with others may be half changed: keep such state behind locks that are held for
+/// assignments alone.
+pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let caught = AssertUnwindSafe(future).catch_unwind().await;
-    caught.map_err(|payload| panic_message(&*payload).to_owned())
+    caught.map_err(|payload| Panicked(panic_message(&*payload).to_owned()))
 }
 
 /// An end that was asked for is no failure.

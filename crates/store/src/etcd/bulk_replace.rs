@@ -7,13 +7,14 @@ use super::{
     client::CallError,
     connect::{Position, Session},
     layout::Head,
-    proto::{Compare, DeleteRangeRequest, PutRequest, Request, RequestOp, TxnRequest, TxnResponse},
+    proto::{Compare, DeleteRangeRequest, Request, RequestOp, TxnRequest},
     replica::{Replica, SessionEnd},
     write::{Batch, MAX_BATCH_BYTES, MAX_KEYS},
 };
 use crate::{decide::Replace, row, state::State, store::ReplaceError};
 use std::time::{Duration, Instant};
 use tombolo_model::View;
+use tombolo_telemetry::ErrorChain;
 
 /// Seconds after which another replica may begin when this one is gone.
 const LEASE_TTL: i64 = 30;
@@ -31,9 +32,12 @@ struct BulkWrite {
 }
 
 /// Why a bulk replacement failed.
+#[derive(Debug, thiserror::Error)]
 enum BulkError {
+    #[error("{0}")]
     Refused(String),
-    SessionEnd(SessionEnd),
+    #[error(transparent)]
+    SessionEnd(#[from] SessionEnd),
 }
 
 impl From<CallError> for BulkError {
@@ -45,18 +49,9 @@ impl From<CallError> for BulkError {
     }
 }
 
-impl From<SessionEnd> for BulkError {
-    fn from(end: SessionEnd) -> Self {
-        BulkError::SessionEnd(end)
-    }
-}
-
 impl From<&BulkError> for ReplaceError {
     fn from(error: &BulkError) -> Self {
-        ReplaceError::Unavailable(match error {
-            BulkError::Refused(why)
-            | BulkError::SessionEnd(SessionEnd::Lost(why) | SessionEnd::Behind(why)) => why.clone(),
-        })
+        ReplaceError::Unavailable(ErrorChain(error).to_string())
     }
 }
 
@@ -157,14 +152,11 @@ impl Replica {
         let key = self.keys.replacing();
         let lock = TxnRequest {
             compare: vec![Compare::made_at(key.clone(), 0)],
-            success: vec![
-                Request::Put(PutRequest {
-                    key: key.clone(),
-                    value: format!("{lease:x}").into(),
-                    lease,
-                })
-                .into(),
-            ],
+            success: vec![RequestOp::put_under(
+                lease,
+                key.clone(),
+                format!("{lease:x}").into(),
+            )],
             failure: Vec::new(),
         };
         let locked = session.member.txn(lock).await?;
@@ -275,8 +267,7 @@ impl Replica {
         let (start, end) = self.keys.records(&self.position.generation);
         let delete = |key, range_end| Request::DeleteRange(DeleteRangeRequest { key, range_end });
         let operations = vec![delete(first, start).into(), delete(end, last).into()];
-        under(session, &bulk.mine, operations).await?;
-        Ok(())
+        under(session, &bulk.mine, operations).await
     }
 }
 
@@ -287,7 +278,7 @@ async fn under(
     session: &Session,
     mine: &Compare,
     success: Vec<RequestOp>,
-) -> Result<TxnResponse, BulkError> {
+) -> Result<(), BulkError> {
     let request = TxnRequest {
         compare: vec![mine.clone()],
         success,
@@ -297,5 +288,5 @@ async fn under(
     if !answer.succeeded {
         return Err(BulkError::Refused(LOCK_LOST.into()));
     }
-    Ok(answer)
+    Ok(())
 }

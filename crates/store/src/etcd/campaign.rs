@@ -5,7 +5,7 @@ use super::{
     client::{CallError, Member},
     layout::Keys,
     options::Options,
-    proto::{Compare, PutRequest, Request, RequestOp, TxnRequest},
+    proto::{Compare, RequestOp, TxnRequest},
 };
 use crate::election::{Election, Leadership};
 use std::{sync::Arc, time::Duration};
@@ -104,11 +104,8 @@ impl Candidate {
             }
         };
         tracing::info!(work = self.name, token, "this replica leads");
-        lead.send_replace(Some(Leadership {
-            name: self.name.clone(),
-            token,
-            lease,
-        }));
+        let name = self.name.clone();
+        lead.send_replace(Some(Leadership { name, token }));
         let mut until = granted + LEADERSHIP_VALIDITY;
         loop {
             let keep_alive = async {
@@ -134,14 +131,7 @@ impl Candidate {
         let (key, value) = (self.key.clone(), format!("{lease:x}").into_bytes());
         let request = TxnRequest {
             compare: vec![Compare::made_at(key.clone(), 0)],
-            success: vec![
-                Request::Put(PutRequest {
-                    key: key.clone(),
-                    value: value.clone(),
-                    lease,
-                })
-                .into(),
-            ],
+            success: vec![RequestOp::put_under(lease, key.clone(), value.clone())],
             failure: vec![RequestOp::get(key)],
         };
         let answer = self.member().await?.txn(request).await?;

@@ -5,7 +5,7 @@ use super::{
     proto::{
         AuthenticateRequest, AuthenticateResponse, CompactionRequest, Empty, LeaseGrantRequest,
         LeaseRequest, LeaseResponse, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
-        WatchAsk, WatchCreateRequest, WatchRequest, WatchResponse,
+        WatchCreateRequest, WatchRequest, WatchRequestUnion, WatchResponse,
     },
 };
 use prost::Message;
@@ -25,7 +25,7 @@ use tonic_prost::ProstCodec;
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a member may take to answer. Electing a leader takes one to two seconds; a member that is
-/// stopped answers never.
+/// stopped responses never.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(2500);
 /// etcd refuses pings that come more often than every five seconds.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -33,30 +33,34 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// Why a call failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     /// etcd refused it: nothing happened.
+    #[error("{why}")]
     Refused { code: Code, why: String },
-    /// The answer is missing: it may have happened.
+    /// The response is missing: it may have happened.
+    #[error("{0}")]
     Lost(String),
 }
 
 impl CallError {
     pub(super) fn is_compacted(&self) -> bool {
-        matches!(self, CallError::Refused { code: Code::OutOfRange, why } if why.contains("compacted"))
+        self.is_out_of_range("compacted")
     }
 
-    /// The answer had more bytes than are taken.
+    /// The response had more bytes than are taken.
     pub(super) fn is_too_large(&self) -> bool {
-        matches!(self, CallError::Refused { code: Code::OutOfRange, why } if why.contains("too large"))
+        self.is_out_of_range("too large")
+    }
+
+    fn is_out_of_range(&self, part: &str) -> bool {
+        matches!(self, CallError::Refused { code: Code::OutOfRange, why } if why.contains(part))
     }
 }
 
-impl std::fmt::Display for CallError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            CallError::Refused { why, .. } | CallError::Lost(why) => f.write_str(why),
-        }
+impl From<tonic::transport::Error> for CallError {
+    fn from(error: tonic::transport::Error) -> Self {
+        CallError::Lost(ErrorChain(&error).to_string())
     }
 }
 
@@ -89,12 +93,9 @@ pub(super) struct Member {
 impl Member {
     /// Connects to a member, and says who we are where that is asked for.
     pub(super) async fn connect(options: &Options, at: &str) -> Result<Self, CallError> {
-        let opened = timeout(CONNECT_TIMEOUT, endpoint(options, at)?.connect()).await;
-        let channel = match opened {
-            Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(CallError::Lost(ErrorChain(&error).to_string())),
-            Err(_) => return Err(CallError::Lost("does not answer".into())),
-        };
+        let channel = timeout(CONNECT_TIMEOUT, endpoint(options, at)?.connect())
+            .await
+            .map_err(|_| CallError::Lost("does not answer".into()))??;
         let mut member = Self {
             at: at.to_owned(),
             grpc: Grpc::new(channel)
@@ -144,32 +145,26 @@ impl Member {
 
     /// Makes a lease last for its whole time again. `false`: it is gone.
     pub(super) async fn keep_alive(&self, id: i64) -> Result<bool, CallError> {
-        let (asks, outbound) = mpsc::channel(1);
-        let _ = asks.send(LeaseRequest { id }).await;
+        let (requests, outbound) = mpsc::channel(1);
+        let _ = requests.send(LeaseRequest { id }).await;
         let path = "/etcdserverpb.Lease/LeaseKeepAlive";
         let exchange = async {
-            let mut answers: Streaming<LeaseResponse> = self.stream(path, outbound).await?;
-            let answer = answers.message().await?;
+            let mut responses: Streaming<LeaseResponse> = self.stream(path, outbound).await?;
+            let answer = responses.message().await?;
             Ok(answer.is_some_and(|answer| answer.ttl > 0))
         };
-        timeout(CALL_TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| slow())
+        within(exchange).await
     }
 
     /// Follows a range of keys from a revision on.
     pub(super) async fn watch(&self, create: WatchCreateRequest) -> Result<Watching, CallError> {
-        let (asks, outbound) = mpsc::channel(4);
-        let ask = Some(WatchAsk::Create(create));
-        let _ = asks.send(WatchRequest { ask }).await;
-        let opened = timeout(
-            CALL_TIMEOUT,
-            self.stream("/etcdserverpb.Watch/Watch", outbound),
-        )
-        .await;
+        let (requests, outbound) = mpsc::channel(4);
+        let request = Some(WatchRequestUnion::Create(create));
+        let _ = requests.send(WatchRequest { request }).await;
+        let responses = within(self.stream("/etcdserverpb.Watch/Watch", outbound)).await?;
         Ok(Watching {
-            asks,
-            answers: opened.unwrap_or_else(|_| slow())?,
+            requests,
+            responses,
             heard: Instant::now(),
         })
     }
@@ -184,13 +179,10 @@ impl Member {
         let path = PathAndQuery::from_static(path);
         let request = self.request(message);
         let exchange = async {
-            let ready = grpc.ready().await;
-            ready.map_err(|error| CallError::Lost(ErrorChain(&error).to_string()))?;
+            grpc.ready().await?;
             Ok(grpc.unary(request, path, codec).await?.into_inner())
         };
-        timeout(CALL_TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| slow())
+        within(exchange).await
     }
 
     async fn stream<Q, A>(
@@ -203,8 +195,7 @@ impl Member {
         A: Message + Default + Send + Sync + 'static,
     {
         let mut grpc = self.grpc.clone();
-        let ready = grpc.ready().await;
-        ready.map_err(|error| CallError::Lost(ErrorChain(&error).to_string()))?;
+        grpc.ready().await?;
         let mut request = self.request(ReceiverStream::new(outbound));
         // A member that has no leader ends the stream instead of saying nothing for ever.
         let require = MetadataValue::from_static("true");
@@ -225,15 +216,15 @@ impl Member {
 
 /// An open watch.
 pub(super) struct Watching {
-    asks: mpsc::Sender<WatchRequest>,
-    answers: Streaming<WatchResponse>,
+    requests: mpsc::Sender<WatchRequest>,
+    responses: Streaming<WatchResponse>,
     heard: Instant,
 }
 
 impl Watching {
-    /// What the member tells next.
+    /// The next message of the watch.
     pub(super) async fn next(&mut self) -> Result<WatchResponse, CallError> {
-        match self.answers.message().await {
+        match self.responses.message().await {
             Ok(Some(answer)) => {
                 self.heard = Instant::now();
                 Ok(answer)
@@ -246,20 +237,24 @@ impl Watching {
     /// Asks for a sign of life, and fails when the last ones were not answered.
     pub(super) fn probe(&self) -> Result<(), CallError> {
         if self.heard.elapsed() > CALL_TIMEOUT {
-            return slow();
+            return Err(slow());
         }
-        let ask = Some(WatchAsk::Progress(Empty {}));
+        let request = Some(WatchRequestUnion::Progress(Empty {}));
         // When the queue is full, the ones before are still on their way.
-        let _ = self.asks.try_send(WatchRequest { ask });
+        let _ = self.requests.try_send(WatchRequest { request });
         Ok(())
     }
 }
 
-fn slow<T>() -> Result<T, CallError> {
-    Err(CallError::Lost(format!(
-        "no answer within {} ms",
-        CALL_TIMEOUT.as_millis()
-    )))
+/// Bounds a call.
+async fn within<T>(call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    timeout(CALL_TIMEOUT, call)
+        .await
+        .unwrap_or_else(|_| Err(slow()))
+}
+
+fn slow() -> CallError {
+    CallError::Lost(format!("no answer within {} ms", CALL_TIMEOUT.as_millis()))
 }
 
 fn endpoint(options: &Options, at: &str) -> Result<Endpoint, CallError> {
@@ -268,9 +263,7 @@ fn endpoint(options: &Options, at: &str) -> Result<Endpoint, CallError> {
     } else {
         "http"
     };
-    let wrong = |error: tonic::transport::Error| CallError::Lost(ErrorChain(&error).to_string());
-    let endpoint = Endpoint::from_shared(format!("{scheme}://{at}"))
-        .map_err(wrong)?
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{at}"))?
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(CALL_TIMEOUT);
@@ -281,5 +274,5 @@ fn endpoint(options: &Options, at: &str) -> Result<Endpoint, CallError> {
     if let Some((certificate, key)) = &tls.identity {
         config = config.identity(Identity::from_pem(certificate, key));
     }
-    endpoint.tls_config(config).map_err(wrong)
+    Ok(endpoint.tls_config(config)?)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     client::{CallError, Member, Watching},
-    layout::{Head, Keys},
+    layout::{Head, Keys, LayoutError},
     options::Options,
     proto::{KeyValue, RangeRequest, WatchCreateRequest},
 };
@@ -44,6 +44,15 @@ pub(super) struct Position {
 pub(super) struct Loaded {
     pub(super) view: View,
     pub(super) position: Position,
+}
+
+impl From<LayoutError> for CallError {
+    fn from(error: LayoutError) -> Self {
+        CallError::Refused {
+            code: tonic::Code::DataLoss,
+            why: error.to_string(),
+        }
+    }
 }
 
 pub(super) struct Connected {
@@ -144,10 +153,6 @@ async fn load(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
 }
 
 async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
-    let unreadable = |why: String| CallError::Refused {
-        code: tonic::Code::DataLoss,
-        why,
-    };
     let answer = member.range(RangeRequest::one(keys.head())).await?;
     let now = answer.header.as_ref().map_or(0, |header| header.revision);
     let Some(kv) = answer.kvs.first() else {
@@ -161,7 +166,7 @@ async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
             },
         });
     };
-    let head = Head::decode(kv).map_err(unreadable)?;
+    let head = Head::decode(kv)?;
     let (mut key, range_end) = keys.records(&head.generation);
     let mut view = View::default();
     view.revision = head.revision;
@@ -181,7 +186,7 @@ async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
             other => other?,
         };
         for kv in &page.kvs {
-            let (scope, record) = row::decode(&kv.value).map_err(unreadable)?;
+            let (scope, record) = row::decode(&kv.value).map_err(LayoutError::from)?;
             view.apply(head.revision, &Change::Put(scope, record));
         }
         match page.kvs.last() {

@@ -5,7 +5,7 @@ use super::{
     layout::{Head, Keys},
     options::Options,
     proto::{RangeResponse, TxnResponse, WatchResponse},
-    replica::{Replica, SessionEnd},
+    replica::Replica,
 };
 use crate::{
     row,
@@ -47,11 +47,8 @@ impl Follower {
     ///
     /// # Errors
     /// Why the sequence cannot be followed any more.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let told = WatchResponse::decode(bytes).map_err(|error| error.to_string())?;
-        self.replica.take(told).map_err(|end| match end {
-            SessionEnd::Lost(why) | SessionEnd::Behind(why) => why,
-        })
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+        Ok(self.replica.take(WatchResponse::decode(bytes)?)?)
     }
 
     /// What readers see.

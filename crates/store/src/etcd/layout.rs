@@ -11,6 +11,7 @@
 //! generation beside the present one, and then the head.
 
 use super::proto::KeyValue;
+use crate::row::RowError;
 use serde::{Deserialize, Serialize};
 use tombolo_model::{Change, RecordKey, Scope, change::storage_key};
 
@@ -38,6 +39,19 @@ pub(super) struct Head {
     pub(super) request_ids: Vec<String>,
 }
 
+/// The state in etcd cannot be used by this program.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LayoutError {
+    #[error("the state is not readable: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error(
+        "the state has format {0}, this program reads format {FORMAT}: use the program that wrote it"
+    )]
+    Format(u32),
+    #[error(transparent)]
+    Row(#[from] RowError),
+}
+
 impl Head {
     pub(super) fn new(revision: u64, generation: &str, token: &str, after: &str) -> Self {
         Self {
@@ -55,21 +69,16 @@ impl Head {
         serde_json::to_vec(self).expect("heads have string keys")
     }
 
-    /// The error says why nothing can be done with it.
-    pub(super) fn decode(kv: &KeyValue) -> Result<Self, String> {
+    pub(super) fn decode(kv: &KeyValue) -> Result<Self, LayoutError> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
         }
-        let foreign = |error: serde_json::Error| format!("the state is not readable: {error}");
-        let Format { format } = serde_json::from_slice(&kv.value).map_err(foreign)?;
+        let Format { format } = serde_json::from_slice(&kv.value)?;
         if format != FORMAT {
-            return Err(format!(
-                "the state has format {format}, this program reads format {FORMAT}: use the program \
-                 that wrote it"
-            ));
+            return Err(LayoutError::Format(format));
         }
-        serde_json::from_slice(&kv.value).map_err(foreign)
+        Ok(serde_json::from_slice(&kv.value)?)
     }
 }
 
@@ -145,8 +154,8 @@ pub(super) fn last_of_each(changes: &[Change]) -> Vec<&Change> {
 /// What a write did, from its head and the records that it wrote.
 pub(super) fn changes_of(
     head: &Head,
-    written: impl IntoIterator<Item = Result<Change, String>>,
-) -> Result<Vec<Change>, String> {
+    written: impl IntoIterator<Item = Result<Change, RowError>>,
+) -> Result<Vec<Change>, LayoutError> {
     let mut deleted = head.deleted.iter().peekable();
     let mut changes = Vec::new();
     for (before, change) in written.into_iter().enumerate() {
@@ -189,7 +198,7 @@ mod tests {
             value: head.encode(),
             ..KeyValue::default()
         };
-        assert_eq!(Head::decode(&kv), Ok(head.clone()));
+        assert_eq!(Head::decode(&kv).expect("readable"), head);
         let written = ["b", "d"].map(|name| Ok(delete(name)));
         let changes = changes_of(&head, written).expect("all readable");
         assert_eq!(changes, ["a", "b", "c", "d", "e"].map(delete));
@@ -201,8 +210,8 @@ mod tests {
             value: br#"{"format":9,"something":"else"}"#.to_vec(),
             ..KeyValue::default()
         };
-        let why = Head::decode(&kv).expect_err("foreign");
-        assert!(why.contains("format 9"), "{why}");
+        let error = Head::decode(&kv).expect_err("foreign");
+        assert!(matches!(error, LayoutError::Format(9)), "{error}");
     }
 
     #[test]

@@ -27,44 +27,65 @@ pub struct Tls {
 /// What keys start with when nothing else is said.
 const DEFAULT_PREFIX: &str = "/tombolo";
 
+/// The text is not the address of an etcd cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?}: {reason}; it looks like etcd://host:2379,host:2379/tombolo")]
+pub struct InvalidAddress {
+    text: String,
+    reason: AddressProblem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum AddressProblem {
+    #[error("this is no address of an etcd cluster")]
+    Scheme,
+    #[error("a prefix has at most 255 letters, digits, dots, dashes and slashes")]
+    Prefix,
+    #[error("a member's name is empty")]
+    EmptyHost,
+    #[error("{0:?} is no host and port: {1}")]
+    Host(String, String),
+    #[error("{0:?} has no port")]
+    Port(String),
+    #[error("a user and a password do not belong here, where everybody sees them")]
+    Credentials,
+}
+
 impl FromStr for Options {
-    type Err = String;
+    type Err = InvalidAddress;
 
     /// Reads `etcd://host:port,host:port/prefix`; port 2379 and the prefix `/tombolo` may be left out.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = |why: &str| {
-            format!("{text:?}: {why}; it looks like etcd://host:2379,host:2379/tombolo")
-        };
-        let rest = text
-            .strip_prefix("etcd://")
-            .ok_or_else(|| bad("this is no address of an etcd cluster"))?;
-        let (hosts, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut endpoints = Vec::new();
-        for host in hosts.split(',') {
-            endpoints.push(endpoint(host).map_err(|why| bad(&why))?);
-        }
-        let prefix = prefix.trim_end_matches('/');
-        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-        if prefix.len() > 255 || !prefix.bytes().all(is_legal) {
-            return Err(bad(
-                "a prefix has at most 255 letters, digits, dots, dashes and slashes",
-            ));
-        }
-        Ok(Self {
-            endpoints,
-            prefix: match prefix {
-                "" => DEFAULT_PREFIX.to_owned(),
-                prefix => format!("/{prefix}"),
-            },
-            tls: None,
-            user: None,
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        parse(text).map_err(|reason| InvalidAddress {
+            text: text.to_owned(),
+            reason,
         })
     }
 }
 
-fn endpoint(host: &str) -> Result<String, String> {
+fn parse(text: &str) -> Result<Options, AddressProblem> {
+    let rest = text.strip_prefix("etcd://").ok_or(AddressProblem::Scheme)?;
+    let (hosts, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let endpoints = hosts.split(',').map(endpoint).collect::<Result<_, _>>()?;
+    let prefix = prefix.trim_end_matches('/');
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    if prefix.len() > 255 || !prefix.bytes().all(is_legal) {
+        return Err(AddressProblem::Prefix);
+    }
+    Ok(Options {
+        endpoints,
+        prefix: match prefix {
+            "" => DEFAULT_PREFIX.to_owned(),
+            prefix => format!("/{prefix}"),
+        },
+        tls: None,
+        user: None,
+    })
+}
+
+fn endpoint(host: &str) -> Result<String, AddressProblem> {
     if host.is_empty() {
-        return Err("a member's name is empty".into());
+        return Err(AddressProblem::EmptyHost);
     }
     let at = if host
         .rsplit_once(']')
@@ -75,14 +96,14 @@ fn endpoint(host: &str) -> Result<String, String> {
     } else {
         format!("{host}:2379")
     };
-    let authority: http::uri::Authority = at
-        .parse()
-        .map_err(|error| format!("{host:?} is no host and port: {error}"))?;
+    let parsed = at.parse::<http::uri::Authority>();
+    let authority =
+        parsed.map_err(|error| AddressProblem::Host(host.to_owned(), error.to_string()))?;
     if authority.port_u16().is_none_or(|port| port == 0) {
-        return Err(format!("{host:?} has no port"));
+        return Err(AddressProblem::Port(host.to_owned()));
     }
     if at.contains('@') {
-        return Err("a user and a password do not belong here, where everybody sees them".into());
+        return Err(AddressProblem::Credentials);
     }
     Ok(at)
 }

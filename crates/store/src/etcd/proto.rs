@@ -4,68 +4,104 @@
 
 use prost::{Enumeration, Message, Oneof};
 
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ResponseHeader {
-    #[prost(int64, tag = "3")]
-    pub(crate) revision: i64,
+/// Declares messages: each field with its type, and in parentheses its kind and number for prost.
+macro_rules! messages {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = ($($prost:tt)+)),* $(,)? }
+    )+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, PartialEq, Message)]
+            pub(crate) struct $name {
+                $($(#[$field_doc])* #[prost($($prost)+)] pub(crate) $field: $type,)*
+            }
+        )+
+    };
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct KeyValue {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
-    #[prost(int64, tag = "2")]
-    pub(crate) create_revision: i64,
-    #[prost(int64, tag = "3")]
-    pub(crate) mod_revision: i64,
-    #[prost(bytes = "vec", tag = "5")]
-    pub(crate) value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct RangeRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) range_end: Vec<u8>,
-    #[prost(int64, tag = "3")]
-    pub(crate) limit: i64,
-    #[prost(int64, tag = "4")]
-    pub(crate) revision: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct RangeResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-    #[prost(message, repeated, tag = "2")]
-    pub(crate) kvs: Vec<KeyValue>,
-    #[prost(bool, tag = "3")]
-    pub(crate) more: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct PutRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) value: Vec<u8>,
-    #[prost(int64, tag = "3")]
-    pub(crate) lease: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct DeleteRangeRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) range_end: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct RequestOp {
-    #[prost(oneof = "Request", tags = "1, 2, 3")]
-    pub(crate) request: Option<Request>,
+messages! {
+    ResponseHeader { revision: i64 = (int64, tag = "3") }
+    KeyValue {
+        key: Vec<u8> = (bytes = "vec", tag = "1"),
+        create_revision: i64 = (int64, tag = "2"),
+        mod_revision: i64 = (int64, tag = "3"),
+        value: Vec<u8> = (bytes = "vec", tag = "5"),
+    }
+    RangeRequest {
+        key: Vec<u8> = (bytes = "vec", tag = "1"),
+        range_end: Vec<u8> = (bytes = "vec", tag = "2"),
+        limit: i64 = (int64, tag = "3"),
+        revision: i64 = (int64, tag = "4"),
+    }
+    RangeResponse {
+        header: Option<ResponseHeader> = (message, optional, tag = "1"),
+        kvs: Vec<KeyValue> = (message, repeated, tag = "2"),
+        more: bool = (bool, tag = "3"),
+    }
+    PutRequest {
+        key: Vec<u8> = (bytes = "vec", tag = "1"),
+        value: Vec<u8> = (bytes = "vec", tag = "2"),
+        lease: i64 = (int64, tag = "3"),
+    }
+    DeleteRangeRequest {
+        key: Vec<u8> = (bytes = "vec", tag = "1"),
+        range_end: Vec<u8> = (bytes = "vec", tag = "2"),
+    }
+    RequestOp { request: Option<Request> = (oneof = "Request", tags = "1, 2, 3") }
+    ResponseOp { response: Option<Response> = (oneof = "Response", tags = "1") }
+    /// The result is left at its default, which is "equal".
+    Compare {
+        target: i32 = (enumeration = "CompareTarget", tag = "2"),
+        key: Vec<u8> = (bytes = "vec", tag = "3"),
+        with: Option<CompareWith> = (oneof = "CompareWith", tags = "5, 6"),
+    }
+    TxnRequest {
+        compare: Vec<Compare> = (message, repeated, tag = "1"),
+        success: Vec<RequestOp> = (message, repeated, tag = "2"),
+        failure: Vec<RequestOp> = (message, repeated, tag = "3"),
+    }
+    TxnResponse {
+        header: Option<ResponseHeader> = (message, optional, tag = "1"),
+        succeeded: bool = (bool, tag = "2"),
+        responses: Vec<ResponseOp> = (message, repeated, tag = "3"),
+    }
+    CompactionRequest { revision: i64 = (int64, tag = "1") }
+    WatchRequest { request: Option<WatchRequestUnion> = (oneof = "WatchRequestUnion", tags = "1, 3") }
+    WatchCreateRequest {
+        key: Vec<u8> = (bytes = "vec", tag = "1"),
+        range_end: Vec<u8> = (bytes = "vec", tag = "2"),
+        start_revision: i64 = (int64, tag = "3"),
+    }
+    WatchResponse {
+        created: bool = (bool, tag = "3"),
+        canceled: bool = (bool, tag = "4"),
+        compact_revision: i64 = (int64, tag = "5"),
+        cancel_reason: String = (string, tag = "6"),
+        events: Vec<Event> = (message, repeated, tag = "11"),
+    }
+    Event {
+        kind: i32 = (enumeration = "EventType", tag = "1"),
+        kv: Option<KeyValue> = (message, optional, tag = "2"),
+    }
+    LeaseGrantRequest {
+        /// Seconds.
+        ttl: i64 = (int64, tag = "1"),
+    }
+    /// The response to LeaseGrant and LeaseKeepAlive.
+    LeaseResponse {
+        id: i64 = (int64, tag = "2"),
+        /// Seconds; 0 from LeaseKeepAlive for a lease that has ended.
+        ttl: i64 = (int64, tag = "3"),
+    }
+    /// The request of LeaseRevoke and LeaseKeepAlive.
+    LeaseRequest { id: i64 = (int64, tag = "1") }
+    AuthenticateRequest {
+        name: String = (string, tag = "1"),
+        password: String = (string, tag = "2"),
+    }
+    AuthenticateResponse { token: String = (string, tag = "2") }
+    Empty {}
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -76,12 +112,6 @@ pub(crate) enum Request {
     Put(PutRequest),
     #[prost(message, tag = "3")]
     DeleteRange(DeleteRangeRequest),
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ResponseOp {
-    #[prost(oneof = "Response", tags = "1")]
-    pub(crate) response: Option<Response>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -98,17 +128,6 @@ pub(crate) enum CompareTarget {
     Mod = 2,
 }
 
-/// The result is left at its default, which is "equal".
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Compare {
-    #[prost(enumeration = "CompareTarget", tag = "2")]
-    pub(crate) target: i32,
-    #[prost(bytes = "vec", tag = "3")]
-    pub(crate) key: Vec<u8>,
-    #[prost(oneof = "CompareWith", tags = "5, 6")]
-    pub(crate) with: Option<CompareWith>,
-}
-
 #[derive(Clone, Copy, PartialEq, Oneof)]
 pub(crate) enum CompareWith {
     #[prost(int64, tag = "5")]
@@ -117,68 +136,12 @@ pub(crate) enum CompareWith {
     ModRevision(i64),
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct TxnRequest {
-    #[prost(message, repeated, tag = "1")]
-    pub(crate) compare: Vec<Compare>,
-    #[prost(message, repeated, tag = "2")]
-    pub(crate) success: Vec<RequestOp>,
-    #[prost(message, repeated, tag = "3")]
-    pub(crate) failure: Vec<RequestOp>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct TxnResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-    #[prost(bool, tag = "2")]
-    pub(crate) succeeded: bool,
-    #[prost(message, repeated, tag = "3")]
-    pub(crate) responses: Vec<ResponseOp>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct CompactionRequest {
-    #[prost(int64, tag = "1")]
-    pub(crate) revision: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct WatchRequest {
-    #[prost(oneof = "WatchAsk", tags = "1, 3")]
-    pub(crate) ask: Option<WatchAsk>,
-}
-
 #[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum WatchAsk {
+pub(crate) enum WatchRequestUnion {
     #[prost(message, tag = "1")]
     Create(WatchCreateRequest),
     #[prost(message, tag = "3")]
     Progress(Empty),
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct WatchCreateRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) range_end: Vec<u8>,
-    #[prost(int64, tag = "3")]
-    pub(crate) start_revision: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct WatchResponse {
-    #[prost(bool, tag = "3")]
-    pub(crate) created: bool,
-    #[prost(bool, tag = "4")]
-    pub(crate) canceled: bool,
-    #[prost(int64, tag = "5")]
-    pub(crate) compact_revision: i64,
-    #[prost(string, tag = "6")]
-    pub(crate) cancel_reason: String,
-    #[prost(message, repeated, tag = "11")]
-    pub(crate) events: Vec<Event>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
@@ -187,54 +150,6 @@ pub(crate) enum EventType {
     Put = 0,
     Delete = 1,
 }
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Event {
-    #[prost(enumeration = "EventType", tag = "1")]
-    pub(crate) kind: i32,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) kv: Option<KeyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseGrantRequest {
-    /// Seconds.
-    #[prost(int64, tag = "1")]
-    pub(crate) ttl: i64,
-}
-
-/// What LeaseGrant and LeaseKeepAlive answer; 0 seconds in the latter: the lease is gone.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseResponse {
-    #[prost(int64, tag = "2")]
-    pub(crate) id: i64,
-    #[prost(int64, tag = "3")]
-    pub(crate) ttl: i64,
-}
-
-/// What LeaseRevoke and LeaseKeepAlive take.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseRequest {
-    #[prost(int64, tag = "1")]
-    pub(crate) id: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct AuthenticateRequest {
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    #[prost(string, tag = "2")]
-    pub(crate) password: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct AuthenticateResponse {
-    #[prost(string, tag = "2")]
-    pub(crate) token: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Empty {}
 
 impl From<Request> for RequestOp {
     fn from(request: Request) -> Self {
@@ -246,12 +161,12 @@ impl From<Request> for RequestOp {
 
 impl RequestOp {
     pub(crate) fn put(key: Vec<u8>, value: Vec<u8>) -> Self {
-        Request::Put(PutRequest {
-            key,
-            value,
-            lease: 0,
-        })
-        .into()
+        Self::put_under(0, key, value)
+    }
+
+    /// The key goes with the lease.
+    pub(crate) fn put_under(lease: i64, key: Vec<u8>, value: Vec<u8>) -> Self {
+        Request::Put(PutRequest { key, value, lease }).into()
     }
 
     pub(crate) fn delete(key: Vec<u8>) -> Self {

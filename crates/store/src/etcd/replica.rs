@@ -7,7 +7,7 @@
 use super::{
     client::{CALL_TIMEOUT, CallError},
     connect::{Connected, Loaded, Position, Session, connect},
-    layout::{Head, Keys, changes_of},
+    layout::{Head, Keys, LayoutError, changes_of},
     options::Options,
     proto::{Event, EventType, WatchResponse},
     write::Batch,
@@ -59,12 +59,31 @@ pub(super) struct Replica {
 }
 
 /// Why a session ends.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum SessionEnd {
     /// The member does not serve any more.
+    #[error("{0}")]
     Lost(String),
     /// The sequence cannot be followed from here: everything must be loaded.
+    #[error("{0}")]
     Behind(String),
+}
+
+/// The state in etcd is older than the one that this process has shown.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the state in etcd is older (revision {found}) than what was served before (revision {served}): if it was \
+     restored from a backup, start this server again to accept that"
+)]
+pub(super) struct StaleState {
+    found: u64,
+    served: u64,
+}
+
+impl From<LayoutError> for SessionEnd {
+    fn from(error: LayoutError) -> Self {
+        SessionEnd::Behind(error.to_string())
+    }
 }
 
 impl From<CallError> for SessionEnd {
@@ -122,11 +141,11 @@ impl Replica {
                 condition.member = Some(serving.member.at.clone());
                 condition.problem = None;
             });
-            let (reload, problem) = match self.online(&mut serving).await {
-                Ok(()) => break,
-                Err(SessionEnd::Lost(why)) => (false, why),
-                Err(SessionEnd::Behind(why)) => (true, why),
+            let Err(end) = self.online(&mut serving).await else {
+                break;
             };
+            let reload = matches!(end, SessionEnd::Behind(_));
+            let problem = end.to_string();
             let at = &serving.member.at;
             tracing::warn!(member = %at, problem, reload, "connection to etcd ended");
             self.condition.send_modify(|condition| {
@@ -164,15 +183,11 @@ impl Replica {
             } = connected;
             self.number = number;
             let ready = match loaded {
-                Some(loaded) => self.adopt(loaded),
-                None => match self.follow_to(&mut session, newest).await {
-                    Ok(()) => Ok(()),
-                    Err(SessionEnd::Lost(why)) => Err(why),
-                    Err(SessionEnd::Behind(why)) => {
-                        self.reload = true;
-                        Err(why)
-                    }
-                },
+                Some(loaded) => self.adopt(loaded).map_err(|stale| stale.to_string()),
+                None => self.follow_to(&mut session, newest).await.map_err(|end| {
+                    self.reload |= matches!(end, SessionEnd::Behind(_));
+                    end.to_string()
+                }),
             };
             match ready {
                 Ok(()) => return Some(session),
@@ -189,14 +204,10 @@ impl Replica {
     }
 
     /// Takes a state that was loaded.
-    pub(super) fn adopt(&mut self, loaded: Loaded) -> Result<(), String> {
-        let present = self.published.view.load().revision;
-        if loaded.view.revision < present {
-            return Err(format!(
-                "the state in etcd is older (revision {}) than what was served before (revision {present}): \
-                 if it was restored from a backup, start this server again to accept that",
-                loaded.view.revision
-            ));
+    pub(super) fn adopt(&mut self, loaded: Loaded) -> Result<(), StaleState> {
+        let (found, served) = (loaded.view.revision, self.published.view.load().revision);
+        if found < served {
+            return Err(StaleState { found, served });
         }
         if let Some(batch) = &mut self.in_doubt
             && batch.base != loaded.position.head
@@ -309,7 +320,7 @@ impl Replica {
                 "the state has vanished from etcd".into(),
             ));
         }
-        let head = Head::decode(kv).map_err(SessionEnd::Behind)?;
+        let head = Head::decode(kv)?;
         if head.generation != self.position.generation {
             return Err(SessionEnd::Behind("the whole state was replaced".into()));
         }
@@ -325,7 +336,7 @@ impl Replica {
                 Ok(Change::Put(scope, record))
             })
         });
-        let changes = changes_of(&head, written).map_err(SessionEnd::Behind)?;
+        let changes = changes_of(&head, written)?;
         let mut view = View::clone(&self.published.view.load());
         view.revision = head.revision;
         for change in &changes {

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    engine::{Engine, OpenError},
-    store::Store,
-};
+use crate::store::Store;
 use parking_lot::Mutex;
 use redb::{Database, StorageBackend};
 use std::{

@@ -1,10 +1,7 @@
 //! What a store promises, on each kind of store.
 
-#[cfg(feature = "etcd")]
 mod etcd;
-#[cfg(feature = "etcd")]
 mod replicas;
-#[cfg(feature = "etcd")]
 mod secured;
 mod suite;
 
@@ -20,7 +17,6 @@ use tombolo_store::{OpenError, State, Store};
 pub(crate) enum Home {
     Memory,
     Redb(tempfile::TempDir),
-    #[cfg(feature = "etcd")]
     Etcd(tombolo_store::etcd::Options),
 }
 
@@ -30,7 +26,6 @@ impl Home {
         match self {
             Home::Memory => Store::memory(),
             Home::Redb(directory) => Store::open(directory.path()).expect("a directory"),
-            #[cfg(feature = "etcd")]
             Home::Etcd(options) => Store::connect(options.clone()).await.expect("etcd serves"),
         }
     }
@@ -73,7 +68,6 @@ async fn an_empty_file_is_refused() {
     assert_eq!(left, ["tombolo.redb"], "nothing is left of its making");
 }
 
-#[cfg(feature = "etcd")]
 #[tokio::test]
 async fn etcd() {
     let Some(etcd) = etcd::Etcd::start() else {

@@ -48,7 +48,6 @@ impl Storage {
         }
     }
 
-    #[cfg(feature = "etcd")]
     async fn connect(&self, address: &str) -> Result<Store, Error> {
         use tombolo_store::etcd::{Options, Tls};
         let read = |option: &str, path: &PathBuf| {
@@ -75,10 +74,5 @@ impl Storage {
         Store::connect(options)
             .await
             .map_err(|error| format!("--store: {error}").into())
-    }
-
-    #[cfg(not(feature = "etcd"))]
-    async fn connect(&self, _address: &str) -> Result<Store, Error> {
-        Err("--store: this program was built without the feature etcd".into())
     }
 }
