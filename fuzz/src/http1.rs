@@ -9,10 +9,8 @@ use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex},
-};
+use parking_lot::Mutex;
+use std::{convert::Infallible, sync::Arc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tombolo_proxy::fuzzing;
 
@@ -80,18 +78,16 @@ pub fn as_hyper_reads(raw: &[u8]) -> Option<fuzzing::Request> {
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.ok();
-            slot.lock()
-                .expect("one thread")
-                .get_or_insert(fuzzing::Request {
-                    method: head.method,
-                    uri: head.uri,
-                    headers: head.headers,
-                    body: body.map(|body| {
-                        let trailers = body.trailers().cloned();
-                        (body.to_bytes().to_vec(), trailers)
-                    }),
-                    left: 0,
-                });
+            slot.lock().get_or_insert(fuzzing::Request {
+                method: head.method,
+                uri: head.uri,
+                headers: head.headers,
+                body: body.map(|body| {
+                    let trailers = body.trailers().cloned();
+                    (body.to_bytes().to_vec(), trailers)
+                }),
+                left: 0,
+            });
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }
     });
@@ -107,5 +103,5 @@ pub fn as_hyper_reads(raw: &[u8]) -> Option<fuzzing::Request> {
         let _ = served.await;
         let _ = client.read_to_end(&mut Vec::new()).await;
     });
-    request.lock().expect("one thread").take()
+    request.lock().take()
 }

@@ -5,14 +5,12 @@ use crate::{
     history::{Event, Model},
     http::{Answer, Connection, Request},
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
@@ -301,7 +299,7 @@ impl Record {
             let call = Call { action, outcome };
             let event = Event { begin, end, call };
             let key = key.clone();
-            let mut calls = self.calls.lock().expect("nobody panics with it");
+            let mut calls = self.calls.lock();
             calls.push(Noted { key, server, event });
         }
         if result.is_ok() && action != Action::Read {
@@ -312,6 +310,6 @@ impl Record {
 
     /// Everything that was written down.
     pub fn into_calls(self) -> Vec<Noted> {
-        self.calls.into_inner().expect("nobody panics with it")
+        self.calls.into_inner()
     }
 }

@@ -1,6 +1,6 @@
 //! The names inside clusters, as Kubernetes gives them (its DNS specification 1.1.0).
 //!
-//! Several clusters can use the same domain: which one a client means is told by the address it asks
+//! Several clusters can use the same domain: which one a client means follows from the address it asks
 //! from. The names are compiled when they change and swapped in one step, so that a question never waits
 //! for a change.
 
@@ -20,53 +20,53 @@ use table::Table;
 /// What the clients of one cluster resolve.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    /// Where its clients are. Where ranges of clusters overlap, the longest prefix decides.
+    /// The addresses of its clients. Where ranges of clusters overlap, the longest prefix decides.
     pub sources: Vec<IpNet>,
     /// Under which all its names are, for example `cluster.local`.
     pub domain: String,
-    /// Its namespaces; those of services need not be listed.
+    /// Namespaces without services; those of services need not be listed.
     pub namespaces: Vec<String>,
-    /// Its services.
+    /// All services, of every namespace.
     pub services: Vec<Service>,
 }
 
 /// A service in a cluster: `<name>.<namespace>.svc.<domain>`.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Its namespace.
+    /// The second label of the name.
     pub namespace: String,
-    /// Its name.
+    /// The first label of the name.
     pub name: String,
-    /// What its name leads to.
+    /// The records of the name.
     pub addresses: Addresses,
-    /// Its ports, for `_<port>._<protocol>` names.
+    /// Ports, for `SRV` records and `_<port>._<protocol>` names.
     pub ports: Vec<Port>,
 }
 
-/// What the name of a service leads to.
+/// The records of a service's name.
 #[derive(Clone, Debug)]
 pub enum Addresses {
-    /// To addresses of its own.
+    /// The service's own addresses, as `A` and `AAAA`.
     ClusterIp(Vec<IpAddr>),
-    /// To its pods, each of which has a name under the service's.
+    /// The addresses of its pods, each of which also has a name under the service's.
     Headless(Vec<Endpoint>),
-    /// To another name.
+    /// A `CNAME`.
     ExternalName(String),
 }
 
 /// A pod behind a headless service.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its address.
+    /// The pod's address.
     pub address: IpAddr,
-    /// Its first label; without one, its address with dashes (`10-0-1-5`).
+    /// The first label of the pod's name; without one, its address with dashes (`10-0-1-5`).
     pub hostname: Option<String>,
 }
 
 /// A port of a service.
 #[derive(Clone, Debug)]
 pub struct Port {
-    /// Its name; a port without one (`""`) has no `SRV` name of its own.
+    /// The port's name; a port without one (`""`) has no `SRV` name of its own.
     pub name: String,
     /// `tcp`, `udp` or `sctp`, in any case.
     pub protocol: String,

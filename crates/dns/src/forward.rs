@@ -19,11 +19,11 @@ use tokio::{
     time::timeout,
 };
 
-/// How many questions may wait for upstreams at once. Each holds a socket, so this also bounds those;
+/// Queries that wait for upstreams at once, at most. Each holds a socket, so this also bounds those;
 /// a circle of servers that escapes every other check ends here.
 const MAX_PENDING: usize = 512;
 
-/// How many of these one client may have, so that nobody can take all.
+/// Of these, at most so many of one client.
 const MAX_PENDING_PER_CLIENT: usize = 256;
 
 /// The longest answer taken over UDP; servers that ignore what was offered send no more either.
@@ -49,7 +49,7 @@ impl Forwarder {
         }
     }
 
-    /// How long to wait for each server; one second if not set.
+    /// Deadline of each server's response; one second if not set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -91,7 +91,7 @@ impl Forwarder {
                     if ![Code::SERV_FAIL, Code::REFUSED].contains(&response.code()) {
                         return Some(response);
                     }
-                    // It is there but does not know; the next one may. If not, this stands.
+                    // The next upstream may know the name; if none does, this is the response.
                     last = Some(response);
                 }
                 Ok(Err(error)) => {

@@ -3,7 +3,7 @@
 //! A [`Server`] asks its [`Zone`]s in order; what no zone knows goes to the [`Forwarder`], or is refused.
 //! Two zones exist: [`Registry`] publishes the Cloud Map namespaces of the store
 //! (facts/cloudmap-api.md §10), [`Clusters`] gives each cluster of the local runtime its own
-//! `cluster.local`, told apart by the client's address.
+//! `cluster.local`, distinguished by the client's address.
 //!
 //! What this crate deliberately is not: a recursive resolver (it never walks from the root), a cache
 //! (every answer is made from the newest state, so it is never stale), or a signer (no DNSSEC).

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-/// How many of something clients may have at once: all together, and each.
+/// A limit of concurrent connections or queries, in total and per client.
 pub(crate) struct ClientLimit {
     max: usize,
     max_per_client: usize,
@@ -22,7 +22,7 @@ struct Held {
     by_client: HashMap<IpAddr, usize>,
 }
 
-/// The right to one of what is limited; dropping it gives the right back.
+/// One connection or query within the limit; dropping it frees its place.
 pub(crate) struct ClientPermit {
     limit: Arc<ClientLimit>,
     client: IpAddr,

@@ -28,7 +28,7 @@ pub(crate) struct ForwardedQuery {
     end: usize,
 }
 
-/// What a datagram or message from an upstream is.
+/// A datagram or message from an upstream, parsed.
 pub(crate) enum ParsedResponse {
     /// No response to this query, or no message at all.
     Ignored,
@@ -158,7 +158,7 @@ fn join(pending: &Pending, message: &mut Message, response: Message) -> Result<(
     message.metadata.response_code = response.metadata.response_code;
     let target = name(&pending.target)?;
     if pending.flattened {
-        // Only the records that the name asked for is to have; where they came from is nobody's business.
+        // Only records of the type asked for, under the name asked for; the aliases between are not shown.
         let asked = message.queries.first().map(|query| query.name.clone());
         let wanted = response
             .answers
@@ -174,7 +174,7 @@ fn join(pending: &Pending, message: &mut Message, response: Message) -> Result<(
         }
         return Ok(());
     }
-    // The random case was the upstream's business alone.
+    // The random case was for the upstream only.
     let restore = |mut record: Record| {
         if record.name == target {
             record.name = target.clone();
@@ -193,9 +193,9 @@ fn name(name: &OwnName) -> Result<Name, ProtoError> {
     Name::from_labels(name.labels())
 }
 
-/// Writes a message into `out`, replacing what it held. True if it had to be cut.
+/// Writes a message into `out`, replacing its content. True if the message was truncated.
 ///
-/// An answer that is too long loses its additional records first, which nobody misses. Then it keeps as
+/// A response that is too long loses its additional records first, without the truncation bit. Then it keeps as
 /// many answers as fit and says so: a client that cannot ask again over TCP has something, the others ask
 /// again.
 fn write(message: &Message, limit: u16, out: &mut Vec<u8>) -> Result<bool, ProtoError> {

@@ -1,4 +1,4 @@
-//! What the server counts.
+//! Metrics of the server.
 //!
 //! Each worker counts for itself, in a [`Shard`] that no other core writes to; reading adds them up.
 
@@ -37,7 +37,7 @@ const TYPE_SLOTS: usize = NAMED.len() + 1;
 /// Upper bounds of the buckets of upstreams' times, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// What a worker counts by itself alone.
+/// Events that each worker counts in its own [`Shard`].
 #[derive(Clone, Copy)]
 pub(crate) enum Event {
     Udp,

@@ -28,7 +28,7 @@ impl Name {
     }
 
     /// The name of a dotted text, with or without a dot at its end. There are no escapes: every dot
-    /// separates, every other byte stands for itself. `None` also for the root.
+    /// separates, every other byte is literal. `None` also for the root.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.strip_suffix('.').unwrap_or(text);
         Self::from_labels(text.split('.').map(str::as_bytes))

@@ -16,7 +16,7 @@ pub(crate) const HEADER: usize = 12;
 /// range for local use (RFC 6891 §9).
 pub(crate) const HOPS_OPTION: u16 = 65_360;
 
-/// What is kept of a header.
+/// The id and the flags of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) id: u16,
@@ -58,7 +58,7 @@ pub(crate) struct Question<'a> {
     pub(crate) edns: Option<Edns<'a>>,
 }
 
-/// What an OPT record says (RFC 6891 §6).
+/// The content of an OPT record (RFC 6891 §6).
 #[derive(Clone, Copy)]
 pub(crate) struct Edns<'a> {
     /// Bytes that the client takes over UDP.

@@ -1,4 +1,4 @@
-//! Where clients are: ranges of addresses, and the views that these give.
+//! Ranges of client addresses, and the views that they select.
 
 pub use ipnet::IpNet;
 use std::{cmp::Reverse, net::IpAddr, str::FromStr};

@@ -21,7 +21,7 @@ pub(crate) const NAMED: [RecordType; 10] = [
 /// The class of everything here.
 pub(crate) const CLASS_IN: u16 = 1;
 
-/// Where the question's name is in every message, as a compression pointer (RFC 1035 §4.1.4).
+/// Offset of the question's name in every message, as a compression pointer (RFC 1035 §4.1.4).
 pub(crate) const QUESTION_POINTER: [u8; 2] = [0xc0, 12];
 
 /// Bytes of a record before its data when its owner is a pointer.
@@ -31,7 +31,7 @@ pub(crate) const RECORD_HEAD: usize = 12;
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     bytes: Vec<u8>,
-    /// Where each record ends.
+    /// The end offset of each record.
     ends: Vec<u32>,
 }
 
@@ -100,5 +100,5 @@ pub(crate) fn srv_data(priority: u16, weight: u16, port: u16, target: &Name) -> 
     data
 }
 
-/// Where the target is within the data of an `SRV` record.
+/// Offset of the target within the data of an `SRV` record.
 pub(crate) const SRV_TARGET: usize = 6;

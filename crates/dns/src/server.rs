@@ -24,7 +24,7 @@ use tokio::{
 pub struct Server {
     responder: Responder,
     forward: Option<Forwarder>,
-    /// How many questions per second each worker takes from one network over UDP.
+    /// Queries per second that each worker takes from one network over UDP.
     rate_limit: Option<u32>,
 }
 
@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// Answers at most so many questions per second of one network (24 bits of IPv4, 56 of IPv6) over UDP,
-    /// in each worker; the others are told to ask over TCP. Unlimited if not set.
+    /// in each worker; the others get truncated answers, so that their clients ask over TCP. Unlimited if not set.
     pub fn rate_limit(mut self, per_second: Option<u32>) -> Self {
         self.rate_limit = per_second;
         self
@@ -100,7 +100,7 @@ impl Server {
     /// that it is bound to, so on a machine with several addresses bind each of them rather than `0.0.0.0`.
     ///
     /// # Errors
-    /// None once it serves: what fails for one client is that client's affair and is counted.
+    /// None once it serves: what fails for one client is counted and affects no other.
     pub async fn serve_all(
         mut self,
         sockets: Vec<(UdpSocket, TcpListener)>,
@@ -163,7 +163,7 @@ impl Server {
     }
 }
 
-/// A number that nobody outside can guess.
+/// An unpredictable number.
 fn random() -> u64 {
     getrandom::u64().expect("the operating system gives random bytes")
 }

@@ -19,9 +19,9 @@ pub trait Zone: Send + Sync + 'static {
 pub struct Query {
     /// The type asked for; may be `ANY`.
     pub kind: RecordType,
-    /// Who asks.
+    /// The client's address.
     pub from: IpAddr,
-    /// What the client may see: its view in [`crate::range::Views`].
+    /// The client's view, of [`crate::range::Views`].
     pub view: usize,
     /// A fresh random number, with which a zone picks among equals.
     pub seed: u64,

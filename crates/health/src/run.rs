@@ -19,7 +19,7 @@ use tombolo_telemetry::{
     supervisor::{Panicked, catch_panic},
 };
 
-/// How checks are made.
+/// Options of health checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// From the end of a check of an instance to its next.

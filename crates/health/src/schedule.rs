@@ -72,7 +72,7 @@ impl Schedule {
         }
     }
 
-    /// How many instances are checked.
+    /// The number of checked instances.
     pub(crate) fn len(&self) -> usize {
         self.checks.len()
     }

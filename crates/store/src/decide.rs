@@ -84,7 +84,7 @@ pub(crate) fn decide(
     Ok((applied.changes, committed))
 }
 
-/// A source of identifiers that nobody can foresee.
+/// A source of unpredictable identifiers.
 pub(crate) fn entropy() -> Entropy {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

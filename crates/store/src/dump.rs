@@ -14,15 +14,15 @@ pub use write::write;
 
 use std::fmt;
 
-/// What the first document says of itself.
+/// `format` of the first document.
 const FORMAT: &str = "tombolo-export/1";
 
-/// Something in a text that cannot be taken, and where it stands.
+/// An error in a text, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The error, for the operator.
     pub message: String,
 }
 

@@ -44,7 +44,7 @@ impl Election {
         }
     }
 
-    /// `task` takes part until the receiver of `resign` is told that its sender is gone.
+    /// `task` campaigns until the sender of `resign` is dropped.
     pub(crate) fn among(
         lead: watch::Receiver<Option<Leadership>>,
         resign: oneshot::Sender<()>,

@@ -1,4 +1,4 @@
-//! Where changes are kept: in memory alone, or in a redb file.
+//! Storage of changes: none (memory), or a redb file.
 
 use crate::{row, state::State};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -12,7 +12,7 @@ use tombolo_model::{Change, View, change::storage_key};
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// `revision` and `format`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// What [`try_to_write`] writes, for a moment.
+/// Written and deleted by [`try_to_write`].
 const PROBE: TableDefinition<(), &[u8]> = TableDefinition::new("probe");
 /// More than a usual transaction needs, beside the pages that earlier ones have freed.
 const PROBE_BYTES: usize = 256 << 10;
@@ -40,7 +40,7 @@ pub enum OpenError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The file is of another version of this program.
@@ -48,7 +48,7 @@ pub enum OpenError {
     Format {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// The format of the file.
         found: u64,
     },
     /// The file cannot be read.
@@ -56,15 +56,15 @@ pub enum OpenError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause, as text.
         reason: String,
     },
-    /// No member of the etcd cluster serves us, or what is there is not ours.
+    /// No member of the etcd cluster serves this process, or its state is not readable.
     #[error("{cluster}: {reason}")]
     Cluster {
-        /// Where it is.
+        /// The address of the cluster.
         cluster: String,
-        /// What is wrong.
+        /// The cause, as text.
         reason: String,
     },
 }
@@ -85,7 +85,7 @@ pub(crate) struct Redb {
 }
 
 impl Engine {
-    /// Opens the file in `directory`, making both if needed, and reads what it holds.
+    /// Opens the file in `directory`, creating both if needed, and reads the state in it.
     pub(crate) fn open(directory: &Path) -> Result<(Self, View), OpenError> {
         std::fs::create_dir_all(directory).map_err(|source| OpenError::Directory {
             path: directory.to_owned(),
@@ -120,7 +120,7 @@ impl Engine {
         }
     }
 
-    /// Opens the file again after an error and checks that it takes writes; answers with what it holds.
+    /// Opens the file again after an error and checks that it takes writes; returns the state in it.
     pub(crate) fn reopen(&mut self) -> Result<Option<View>, OpenError> {
         let Engine::Redb(redb) = self else {
             return Ok(None);
@@ -150,7 +150,7 @@ impl Engine {
         })
     }
 
-    /// Puts a state in the place of what is there, all or nothing.
+    /// Replaces the whole state, all or nothing.
     pub(crate) fn replace(&self, state: &State) -> Result<(), redb::Error> {
         self.transact(state.revision, |transaction| {
             transaction.delete_table(RECORDS)?;
@@ -191,7 +191,7 @@ fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
         read_or_prepare(&database, &new)?;
         drop(database);
         match std::fs::hard_link(&new, path) {
-            // Another process was quicker; whoever opens the file first has it.
+            // Another process created it meanwhile; the one that opens it first has it.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             // A file system without links.
             Err(_) => drop(Database::create(path).map_err(|error| unreadable(path, error))?),
@@ -201,7 +201,7 @@ fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
         synced.map_err(|error| unreadable(directory, error))
     };
     let made = made();
-    // What is left of it is in nobody's way.
+    // A leftover does no harm.
     let _ = std::fs::remove_file(&new);
     made
 }

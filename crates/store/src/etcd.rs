@@ -35,7 +35,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_model::View;
 
-/// How long a store may take to open.
+/// Deadline of opening the store.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Loads the state and starts to follow it, on a thread with a runtime of its own: callers that keep
@@ -107,7 +107,7 @@ async fn run(
     let compaction = tokio::spawn(compaction::run(options, ended));
     replica.run(session).await;
     drop(running);
-    // An error: it panicked, which the log has told; etcd ends its lease.
+    // An error: it panicked, which is logged; its lease ends by itself.
     let _ = compaction.await;
     published.watchers.close();
 }

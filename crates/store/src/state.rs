@@ -1,4 +1,4 @@
-//! A whole state as a list of records: what is exported and imported.
+//! A whole state as a list of records, for export and import.
 
 use crate::row;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub struct State {
 }
 
 impl State {
-    /// What a view holds. Scopes come by account and region; within each, resources mesh by mesh, then
+    /// The records of a view. Scopes come by account and region; within each, resources mesh by mesh, then
     /// namespaces, services, instances, operations, always in the same order.
     pub fn of(view: &View) -> Self {
         let mut records = Vec::new();

@@ -101,10 +101,10 @@ pub enum CommitError {
 /// Why a state was not replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplaceError {
-    /// There is one already, and nobody said that it may go.
+    /// The store holds records, and overwriting them was not allowed.
     #[error("the store is not empty: it holds {records} records")]
     NotEmpty {
-        /// How many.
+        /// Their number.
         records: usize,
     },
     /// It could not be made durable.

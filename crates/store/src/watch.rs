@@ -12,14 +12,14 @@ use tombolo_telemetry::{Causes, metrics::Counter};
 /// Changes that are kept for one slow watcher; beyond that it gets a resync.
 const MAX_PENDING: usize = 16_384;
 
-/// What a watcher receives.
+/// An event of a watch.
 pub enum Event {
     /// These changes happened, in this order, since the last event. The view holds them, and perhaps
-    /// newer ones, which will be told next.
+    /// newer ones, which the next event has.
     Changed {
         /// The state.
         view: Arc<View>,
-        /// What led to it.
+        /// The changes since the last event.
         changes: Vec<Change>,
         /// The API calls that made these changes, at this replica or another.
         causes: Causes,
@@ -68,7 +68,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// What waits is no longer told change by change.
+    /// Replaces pending changes by a resync.
     fn start_again(&mut self, resyncs: &Counter) {
         self.changes = Vec::new();
         self.causes = Causes::default();
@@ -95,7 +95,7 @@ impl Default for Pending {
 pub(crate) struct Watchers {
     /// Guards the list; held by the writer while it hands out changes.
     mailboxes: Mutex<Vec<Weak<Mailbox>>>,
-    /// Watchers that were told to look at everything again.
+    /// Resyncs that were sent to watchers.
     resyncs: Counter,
 }
 
@@ -124,7 +124,7 @@ impl Watchers {
         });
     }
 
-    /// The state came from elsewhere as a whole: everybody looks at everything again.
+    /// The whole state was replaced: all watchers get a resync.
     pub(crate) fn resync(&self) {
         for mailbox in self.mailboxes.lock().iter().filter_map(Weak::upgrade) {
             mailbox.pending.lock().start_again(&self.resyncs);
@@ -136,7 +136,7 @@ impl Watchers {
         &self.resyncs
     }
 
-    /// How many changes wait for the slowest watcher.
+    /// The number of changes that wait for the slowest watcher.
     pub(crate) fn most_pending(&self) -> usize {
         let mailboxes = self.mailboxes.lock();
         let pending = mailboxes.iter().filter_map(Weak::upgrade);
@@ -177,7 +177,7 @@ impl Watch {
         self.mailbox.wake.notified().await;
     }
 
-    /// `None`: nothing to tell yet; `Some(None)`: the end.
+    /// `None`: no event yet; `Some(None)`: the store is closed.
     fn take(&self) -> Option<Option<Event>> {
         let mut pending = self.mailbox.pending.lock();
         if std::mem::take(&mut pending.resync) {

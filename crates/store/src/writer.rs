@@ -149,7 +149,7 @@ impl Writer {
     /// Answers a job that cannot be carried out now.
     fn refuse(&self, job: Job) {
         let problem = self.condition.borrow().problem.clone().unwrap_or_default();
-        // A caller that went away no longer wants to know.
+        // An error: the caller has gone.
         match job {
             Job::Commit(commit) => {
                 let _ = commit.done.send(Err(CommitError::Unavailable(problem)));
@@ -168,7 +168,7 @@ impl Writer {
     }
 
     /// Decides each command on the state that the ones before it lead to, then makes all durable at
-    /// once. When that fails, each caller is told so.
+    /// once. When that fails, each caller gets the error.
     fn carry_out(&self, commits: &mut Vec<Commit>, entropy: &mut Entropy) -> Result<(), Broken> {
         let mut view = View::clone(&self.published.view.load());
         let mut changes: Vec<Change> = Vec::new();

@@ -1,11 +1,11 @@
-//! What every process of ours has beside its work: supervised tasks and their shutdown.
+//! Supervised tasks and their shutdown, metrics, request ids: the frame of each process of Tombolo.
 //!
 //! A [`Supervisor`] runs the named tasks of a process. A task that fails either ends the process or is
 //! restarted with backoff, as its owner chose; a shutdown drains the tasks stage by stage, each stage with
 //! a deadline. A [`RequestId`] names an API call in everything that it leads to.
 //!
-//! What this crate deliberately is not: it knows no task of ours, and it exports nothing by itself: whoever
-//! runs a process decides what is served where.
+//! What this crate deliberately is not: it knows no task, and it serves nothing: the process decides which metrics are
+//! served where.
 //!
 //! Read first: [`Supervisor`].
 

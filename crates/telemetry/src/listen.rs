@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How a TCP socket listens.
+/// Options of a listening TCP socket.
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
     /// Connections that may wait to be accepted.

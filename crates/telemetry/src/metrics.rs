@@ -49,7 +49,7 @@ macro_rules! register {
 #[derive(Clone, Debug)]
 pub struct Counters {
     label: &'static str,
-    /// What is registered.
+    /// The metric to register.
     pub family: Family<[Label; 1], Counter>,
 }
 
@@ -150,7 +150,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a client that sent this `Accept` header takes.
+    /// The format for a client that sent this `Accept` header.
     pub fn accepted(accept: Option<&str>) -> Self {
         match accept {
             Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,

@@ -1,6 +1,6 @@
-//! Failures that repeat: told when they begin and when they end, counted in between.
+//! Repeated failures of a loop: logged when they begin and when they end, counted in between.
 
-/// Tells the first failure of a row from the ones that follow, so that a loop which tries again does not fill the log.
+/// Distinguishes the first of consecutive failures from the others, so that a retrying loop does not fill the log.
 ///
 /// ```
 /// # use tombolo_telemetry::Outage;
@@ -23,7 +23,7 @@ impl Outage {
         self.failures == 1
     }
 
-    /// Notes a success; `Some` with the number of failures before it if there were any, which is worth a line too.
+    /// Notes a success; `Some` with the number of failures before it if there were any, to log the end of the outage.
     pub fn ended(&mut self) -> Option<u64> {
         let failures = std::mem::take(&mut self.failures);
         (failures > 0).then_some(failures)

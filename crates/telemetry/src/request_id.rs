@@ -1,4 +1,4 @@
-//! The name of an API call, on its way to the proxies.
+//! Ids of API calls, which changes carry up to the proxies.
 
 use std::{fmt, sync::Arc};
 
@@ -27,7 +27,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// How many request ids are kept of what led to one state; of more, the newest.
+/// Request ids that are kept for one state, at most; of more, the newest.
 const MAX_CAUSES: usize = 16;
 
 /// The API calls that led from one state to another, oldest first: at most 16 by their ids, and how many

@@ -63,7 +63,7 @@ pub const fn restart_delays() -> Delays {
         .without_max_times()
 }
 
-/// Why a task ended although nobody asked it to.
+/// Why a task ended without being stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     /// It returned without an error.
@@ -77,7 +77,7 @@ pub enum TaskError {
     Failed {
         /// The task's name.
         task: Arc<str>,
-        /// What it returned.
+        /// The task's error.
         source: Cause,
     },
     /// It panicked.
@@ -110,7 +110,7 @@ struct Running {
 /// The named tasks of a process, by stages. Dropping it aborts all of them.
 ///
 /// Every task runs on the current tokio runtime. A task's result counts as a failure unless its stage was
-/// told to stop before: a server that returns is as bad as one that breaks.
+/// stopped before: a server that returns is as bad as one that fails.
 #[derive(Default)]
 pub struct Supervisor {
     stages: Vec<StageState>,
@@ -147,7 +147,7 @@ impl Supervisor {
         }
     }
 
-    /// Runs a task whose failure ends the process. `task` gets the token that tells it to end.
+    /// Runs a task whose failure ends the process. `task` gets the token that stops it.
     pub fn spawn<F, E>(
         &mut self,
         stage: Stage,
@@ -353,7 +353,7 @@ fn unless_stopped(stop: &Stop, error: TaskError) -> Result<(), TaskError> {
     }
 }
 
-/// What a panic said: the payload of [`std::panic::catch_unwind`] or of a joined thread or task.
+/// The message of a panic: the payload of [`std::panic::catch_unwind`] or of a joined thread or task.
 pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     match payload.downcast_ref::<&'static str>() {
         Some(message) => message,
@@ -364,7 +364,7 @@ pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// Runs `work` on a thread of its own; the future ends with it. A panic of the thread is a panic of the
-/// future, so that a [`Supervisor`] tells it like that of a task. Dropping the future does not end the
+/// future, so that a [`Supervisor`] reports it like that of a task. Dropping the future does not end the
 /// thread: `work` watches its own [`Stop`].
 ///
 /// # Errors

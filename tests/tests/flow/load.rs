@@ -1,10 +1,11 @@
 //! Steady load on a load balancer, while something happens.
 
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -43,7 +44,7 @@ impl Load {
                             }
                             Err(error) => format!("FAILED {error}"),
                         };
-                        *answers.lock().expect("no panic").entry(word).or_default() += 1;
+                        *answers.lock().entry(word).or_default() += 1;
                         sent.fetch_add(1, Ordering::Relaxed);
                         std::thread::sleep(PAUSE);
                     }
@@ -77,7 +78,6 @@ impl Load {
         Arc::into_inner(self.answers)
             .expect("all callers are gone")
             .into_inner()
-            .expect("no panic")
     }
 
     /// Stops; every request must have been answered with 200. What the run says about itself is shown

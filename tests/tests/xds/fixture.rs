@@ -1,11 +1,12 @@
 //! A control plane in this process, and sidecars in network namespaces of their own.
 
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::Command,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -46,10 +47,7 @@ impl Source for Observed {
     async fn subscribe(&self, node: &Node, peer: &Peer) -> Result<Snapshots, Status> {
         let receiver = self.publisher.subscribe(node, peer).await?;
         let pod = pod_of(node).to_owned();
-        self.given
-            .lock()
-            .expect("nothing panics under it")
-            .insert(pod, receiver.clone());
+        self.given.lock().insert(pod, receiver.clone());
         Ok(receiver)
     }
 }
@@ -220,7 +218,7 @@ impl Fixture {
     /// # Panics
     /// When one has ended.
     fn look(&mut self, place: &str) -> (Vec<String>, Vec<String>) {
-        let given = self.source.given.lock().expect("nothing panics under it");
+        let given = self.source.given.lock();
         let (mut missing, mut rejections) = (Vec::new(), Vec::new());
         for (pod, sidecar) in &mut self.sidecars {
             if let Some(status) = sidecar.program.ended() {

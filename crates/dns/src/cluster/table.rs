@@ -17,10 +17,10 @@ use std::{
 /// go in less.
 const TTL: u32 = 5;
 
-/// The serial of the SOA: nobody transfers these zones.
+/// The serial of the SOA is constant: these zones are not transferred.
 const SERIAL: u32 = 1;
 
-/// How many values one answer holds. It bounds what one question can cost, beyond what UDP carries.
+/// Records in one answer, at most: a bound of the cost of one query over TCP.
 const MAX_VALUES: usize = 512;
 
 /// The names of one cluster.
@@ -178,8 +178,8 @@ impl Table {
         Verdict::Found
     }
 
-    /// `<address>.<namespace>.pod.<domain>` stands for the address itself, whether or not such a pod
-    /// runs; so do CoreDNS and kube-dns, since nobody can be deceived who names the address.
+    /// `<address>.<namespace>.pod.<domain>` resolves to the address itself, whether or not such a pod
+    /// runs, as in CoreDNS and kube-dns.
     fn pod(&self, domain: &Domain, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let key = query.key.as_bytes();
         let parent = parents(key).nth(1);

@@ -19,7 +19,7 @@ use tombolo_model::{
 /// say 900; a mesh whose pods ask before the first instance is there needs less.
 const NEGATIVE_TTL: u32 = 15;
 
-/// Seconds for which records of an HTTP namespace may be remembered, for which nobody sets a TTL.
+/// TTL of the records of HTTP namespaces, whose services set none, in seconds.
 const HTTP_TTL: u32 = 5;
 
 /// The names of one state of namespaces and services.
@@ -28,7 +28,7 @@ pub(super) struct Names {
     /// View 0, which every client sees, then what the clients of each VPC see in addition.
     trees: Vec<NameTree>,
     service_entries: ServiceEntries,
-    /// What they were made of, in the view's order. Holding it keeps the addresses from being reused, so
+    /// The objects that they were compiled from, in the view's order. Holding it keeps the addresses from being reused, so
     /// that comparing them is comparing the things.
     namespaces: Vec<Arc<Namespace>>,
     services: Vec<Arc<Service>>,
@@ -62,7 +62,7 @@ impl Node {
     }
 }
 
-/// What a node's records come from.
+/// The source of a node's records.
 pub(super) enum NodeData {
     /// No service: an empty non-terminal, or an apex alone.
     Empty,
@@ -140,7 +140,7 @@ impl ServiceEntry {
         })
     }
 
-    /// Its instances in this view.
+    /// The service's instances in this view.
     pub(super) fn instances<'v>(
         &self,
         view: &'v View,
@@ -148,8 +148,8 @@ impl ServiceEntry {
         view.scope(&self.scope)?.instances(&self.service.id)
     }
 
-    /// What the instances in this view publish. Making it takes time in the number of the service's
-    /// instances; it is made once after each change to one of them, at the next question.
+    /// The records of the instances in this view. Building them takes time linear in the number of the service's
+    /// instances; they are built once after each change to one of them, at the next query.
     pub(super) fn pool(&self, view: &View) -> Guard<Arc<Pool>> {
         let held = self.pool.load();
         if held.checked.load(Ordering::Relaxed) == view.revision {
@@ -247,7 +247,7 @@ fn tree(namespace: &Namespace, config: &Config) -> Option<usize> {
     match namespace.kind {
         NamespaceType::DNS_PUBLIC => Some(0),
         NamespaceType::HTTP => config.resolve_http_namespaces.then_some(0),
-        // Where no VPC is told apart, all clients are in the same.
+        // Without VPC ranges, all clients are in the same view.
         NamespaceType::DNS_PRIVATE if config.views.vpcs().is_empty() => Some(0),
         NamespaceType::DNS_PRIVATE => config.views.view(namespace.vpc.as_deref()?),
     }

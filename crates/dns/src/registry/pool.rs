@@ -1,4 +1,4 @@
-//! What the instances of one service publish.
+//! The records of the instances of one service.
 
 use super::names::ServiceEntry;
 use crate::{
@@ -22,7 +22,7 @@ use tombolo_model::{
 /// here, or all of them where none is healthy.
 #[derive(Default)]
 pub(super) struct Pool {
-    /// What it was made of.
+    /// The instances that it was built from.
     of: Option<ServiceInstances>,
     /// The last revision that it is known to be right for.
     pub(super) checked: AtomicU64,
@@ -62,7 +62,7 @@ impl Addresses {
 }
 
 impl Pool {
-    /// What nothing is known about yet.
+    /// A pool that is stale from the start.
     pub(super) fn unknown() -> Self {
         Self {
             checked: AtomicU64::new(u64::MAX),
@@ -136,7 +136,7 @@ impl Pool {
                 targets.extend(healthy, [(target, port, addresses)]);
             }
         }
-        // An alias stands beside addresses as one more of them, so health is compared among all.
+        // Aliases and addresses are choices of the same kind, so health is compared among all of them.
         let is_flattened_healthy = !flattened.healthy.is_empty();
         let is_address_healthy = !v4.healthy.is_empty() || !v6.healthy.is_empty();
         let mut pool = Self {

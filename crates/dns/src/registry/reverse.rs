@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use tombolo_model::{View, cloudmap::Instance, view::ServiceInstances};
 
-/// How many names one address is told to have; more would be a mistake, or a way to make long answers.
+/// PTR records of one address, at most: a bound of the answer's length.
 const MAX_NAMES: usize = 8;
 
 /// Names by address.
@@ -24,7 +24,7 @@ pub(super) struct Reverse(Mutex<Index>);
 struct Index {
     revision: u64,
     by_address: HashMap<IpAddr, Vec<Entry>>,
-    /// What is in `by_address`, by the address of its service.
+    /// The instances in `by_address`, by the address of their service's `Service`.
     held: HashMap<usize, (Arc<ServiceEntry>, ServiceInstances)>,
 }
 
@@ -51,7 +51,7 @@ impl Reverse {
     ) -> Vec<Found> {
         let mut index = self.0.lock();
         if index.revision < view.revision {
-            // Put back when it is complete: after a panic, an empty one begins anew.
+            // Put back when it is complete: after a panic, the index is built from an empty one.
             let mut next = std::mem::take(&mut *index);
             next.follow(view, names);
             *index = next;
@@ -119,7 +119,7 @@ impl Index {
             self.held
                 .insert(address, (service_entry.clone(), now.clone()));
         }
-        // What is left belongs to services that are gone or were made anew.
+        // The rest belongs to services that were deleted or compiled again.
         for (service_entry, then) in before.into_values() {
             then.by_id
                 .values()

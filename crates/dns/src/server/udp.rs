@@ -34,8 +34,8 @@ const MAX_WORKERS: usize = 16;
 /// Delay after an error of the receiving call.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// How often an idle worker checks whether it should stop. Sleeping in the receiving
-/// call alone costs a third of the system calls of sleeping until something is there to receive.
+/// How often an idle worker checks whether it should stop: the timeout of its blocking receive, which needs a third of
+/// the system calls of polling first.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Socket receive buffer in bytes; the system may give less.

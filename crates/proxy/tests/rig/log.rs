@@ -1,7 +1,9 @@
 //! The log of the proxies of this process.
 
 use std::io::Write;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -9,7 +11,7 @@ struct Capture;
 
 impl Write for Capture {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = LINES.lock();
         lines.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -33,7 +35,7 @@ pub fn capture() {
 
 /// The captured lines that contain all of these texts.
 pub fn lines(texts: &[&str]) -> Vec<String> {
-    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = LINES.lock();
     let all = String::from_utf8_lossy(&lines);
     let wanted = |line: &&str| texts.iter().all(|text| line.contains(text));
     all.lines().filter(wanted).map(str::to_owned).collect()

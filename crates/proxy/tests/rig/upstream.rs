@@ -9,11 +9,12 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use parking_lot::{Condvar, Mutex};
 
 use super::resources::static_cluster;
 
@@ -55,7 +56,7 @@ impl Upstream {
                 }
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
                 if let Ok(copy) = stream.try_clone() {
-                    shared.connections.lock().expect("lock").push(copy);
+                    shared.connections.lock().push(copy);
                 }
                 let shared = shared.clone();
                 std::thread::spawn(move || serve(name, stream, &shared));
@@ -84,7 +85,7 @@ impl Upstream {
 
     /// Answers all requests to `/hold`, from now on at once.
     pub fn release(&self) {
-        *self.state.released.lock().expect("lock") = true;
+        *self.state.released.lock() = true;
         self.state.release.notify_all();
     }
 
@@ -98,7 +99,7 @@ impl Upstream {
 
     /// Closes the connections that are open, idle or not, as a killed process would.
     pub fn drop_connections(&self) {
-        for stream in self.state.connections.lock().expect("lock").drain(..) {
+        for stream in self.state.connections.lock().drain(..) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }
@@ -108,7 +109,7 @@ impl Upstream {
         self.state.stopped.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
         // Until the socket is closed the kernel completes handshakes for it, and what is sent on those is lost.
-        if let Some(acceptor) = self.acceptor.lock().expect("lock").take() {
+        if let Some(acceptor) = self.acceptor.lock().take() {
             let _ = acceptor.join();
         }
         self.drop_connections();
@@ -237,7 +238,7 @@ fn answer(
         return respond(writer, name, argument, "status");
     }
     if path.starts_with("/flaky/") {
-        let mut flaky = state.flaky.lock().expect("lock");
+        let mut flaky = state.flaky.lock();
         let seen = flaky.entry(request.path.clone()).or_insert(0);
         *seen += 1;
         let status = if *seen <= argument { 503 } else { 200 };
@@ -250,8 +251,10 @@ fn answer(
     }
     match path {
         "/hold" => {
-            let held = state.released.lock().expect("lock");
-            drop(state.release.wait_while(held, |released| !*released));
+            let mut released = state.released.lock();
+            state
+                .release
+                .wait_while(&mut released, |released| !*released);
             respond(writer, name, 200, "held")
         }
         "/stall" => {

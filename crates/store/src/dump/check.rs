@@ -4,7 +4,7 @@ use crate::state::State;
 use std::collections::HashSet;
 use tombolo_model::{Record, Scope, ScopeView, View, apply::appmesh, change::storage_key};
 
-/// What is wrong, each with the number of its record.
+/// The violations, each with the index of its record.
 pub(super) fn check(state: &State) -> impl Iterator<Item = (usize, String)> {
     let view = state.clone().into_view();
     let mut seen = HashSet::new();

@@ -16,12 +16,14 @@ const LIMITS: Limits = Limits {
     aliases: false,
 };
 
-/// Problems that are told of one text; the rest is like them.
+/// Problems that are reported of one text, at most.
 const PROBLEMS: usize = 20;
 
 /// Reads what [`write`](super::write) wrote, and checks that it is whole: every record readable and without
-/// members that would be lost, each only once, every rule kept, every reference answered. The error tells
-/// the first problems.
+/// members that would be lost, each only once, every rule kept, every reference resolved.
+///
+/// # Errors
+/// The first problems, at most 20.
 pub fn read(text: &str) -> Result<State, Vec<Problem>> {
     if let Some(problem) = unprintable(text) {
         return Err(vec![problem]);
@@ -71,7 +73,7 @@ pub fn read(text: &str) -> Result<State, Vec<Problem>> {
     }
 }
 
-/// The first character that must not stand in YAML as it is; the parser is not asked what it thinks of it.
+/// The first character that must not stand in YAML as it is; it is reported before YAML is parsed.
 fn unprintable(text: &str) -> Option<Problem> {
     let is_wrong = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     let at = text.find(is_wrong)?;
@@ -100,7 +102,7 @@ fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
             let document = &text[..end];
             let first = line;
             line += document.lines().count() + 1;
-            // What stands before a leading `---` is no document.
+            // An empty text before a leading `---` is no document.
             if !document.trim().is_empty() || rest.is_none() && first > 1 {
                 return Some((first, document));
             }

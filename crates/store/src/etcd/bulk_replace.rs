@@ -19,7 +19,7 @@ use tombolo_telemetry::ErrorChain;
 /// Seconds after which another replica may begin when this one is gone.
 const LEASE_TTL: i64 = 30;
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a whole state is put in place although others write meanwhile.
+/// Attempts to switch to a new generation while other replicas write.
 const MAX_ATTEMPTS: usize = 20;
 
 /// A generation that is being written.
@@ -27,7 +27,7 @@ struct BulkWrite {
     generation: String,
     lease: i64,
     renewed: Instant,
-    /// Holds as long as nobody else writes a generation.
+    /// True as long as this replica holds the lock on writing a generation.
     mine: Compare,
 }
 
@@ -202,7 +202,7 @@ impl Replica {
             bulk.renewed = Instant::now();
         }
         under(session, &bulk.mine, operations).await?;
-        // What others write goes on, and so does the echo of what is written here.
+        // Meanwhile the watch delivers the writes of other replicas, and the own ones.
         loop {
             tokio::select! {
                 biased;

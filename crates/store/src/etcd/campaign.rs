@@ -1,5 +1,4 @@
-//! The election of the replica that does some work: whoever makes the key leads, as long as the lease
-//! lasts under which it was made.
+//! Leader election for some work: the replica that creates the key leads, as long as the key's lease lasts.
 
 use super::{
     client::{CallError, Member},
@@ -14,14 +13,14 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-/// Seconds after which another may lead when this replica is gone.
+/// Seconds after which another replica may lead when this one has failed.
 const LEASE_TTL: i64 = 8;
-/// How long a lead lasts after the last sign of life was sent. Less than the lease: it must have ended here
-/// before it begins elsewhere.
+/// Leadership ends so long after the last keep-alive was sent. Less than the lease: it must end here before it begins
+/// elsewhere.
 const LEADERSHIP_VALIDITY: Duration = Duration::from_secs(7);
-/// How long giving the lease back may take.
+/// Deadline of revoking the lease.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two signs of life, and between two looks whether the place is free.
+/// Between two keep-alives, and between two attempts to lead.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Takes part until the answer is dropped or resigns.
@@ -75,7 +74,7 @@ impl Candidate {
         self.revoke().await;
     }
 
-    /// Gives the lease back, with the key that was made under it: otherwise nobody leads until it ends.
+    /// Revokes the lease, and with it the key: otherwise no replica leads until the lease ends.
     async fn revoke(&mut self) {
         let Some(lease) = self.lease.take() else {
             return;

@@ -22,7 +22,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-/// How long a connection may take to open.
+/// Deadline of opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a member may take to answer. Electing a leader takes one to two seconds; a member that is
 /// stopped responses never.
@@ -91,7 +91,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Connects to a member, and says who we are where that is asked for.
+    /// Connects to a member and authenticates, where a user is configured.
     pub(super) async fn connect(options: &Options, at: &str) -> Result<Self, CallError> {
         let channel = timeout(CONNECT_TIMEOUT, endpoint(options, at)?.connect())
             .await
@@ -197,7 +197,7 @@ impl Member {
         let mut grpc = self.grpc.clone();
         grpc.ready().await?;
         let mut request = self.request(ReceiverStream::new(outbound));
-        // A member that has no leader ends the stream instead of saying nothing for ever.
+        // A member without a leader ends the stream instead of staying silent.
         let require = MetadataValue::from_static("true");
         request.metadata_mut().insert("hasleader", require);
         let codec = ProstCodec::<Q, A>::default();
@@ -234,7 +234,7 @@ impl Watching {
         }
     }
 
-    /// Asks for a sign of life, and fails when the last ones were not answered.
+    /// Requests a progress notification; fails when the last ones were not answered in time.
     pub(super) fn probe(&self) -> Result<(), CallError> {
         if self.heard.elapsed() > CALL_TIMEOUT {
             return Err(slow());

@@ -1,5 +1,4 @@
-//! Letting etcd forget old revisions, which it keeps for ever otherwise, until its disk quota is used up
-//! and it takes no writes any more. One replica does it, for all.
+//! Compaction of old revisions, which otherwise fill etcd's quota until it refuses writes. One replica does it for all.
 
 use super::{
     campaign::campaign,
@@ -33,7 +32,7 @@ async fn compact(options: Arc<Options>) {
     }
 }
 
-/// Forgets what was before `old`; answers with the revision of now.
+/// Compacts revisions before `old`; returns the current one.
 async fn step(options: &Options, keys: &Keys, old: Option<i64>) -> Result<i64, CallError> {
     let mut last = CallError::Lost("there are no members".into());
     for at in &options.endpoints {

@@ -1,4 +1,4 @@
-//! Finding a member that serves us, and loading the state from it.
+//! Finding a member that serves, and loading the state from it.
 
 use super::{
     client::{CallError, Member, Watching},
@@ -57,7 +57,7 @@ impl From<LayoutError> for CallError {
 
 pub(super) struct Connected {
     pub(super) session: Session,
-    /// The state, when there was no place to go on from.
+    /// The state, where there was no position to continue from.
     pub(super) loaded: Option<Loaded>,
     /// The etcd revision of the last write at the moment of connecting: what was acknowledged by then
     /// must be seen before anything is decided.
@@ -66,7 +66,7 @@ pub(super) struct Connected {
     pub(super) number: usize,
 }
 
-/// Asks the members in turn, from `first` on, until one serves. Goes on from a place, or loads everything.
+/// Tries the members in turn, from `first` on, until one serves. Continues from a position, or loads everything.
 pub(super) async fn connect(
     options: Arc<Options>,
     keys: Keys,
@@ -132,7 +132,7 @@ async fn open(
     Ok((Session { member, watching }, loaded, newest))
 }
 
-/// Whether what is there now may have come after a place.
+/// Whether the present head may be a successor of a position.
 fn goes_on(position: &Position, head: Option<&KeyValue>) -> bool {
     let Some(kv) = head else {
         return position.head == 0;

@@ -1,5 +1,4 @@
-//! What the fuzz targets need of the inside (docs/decisions/0008). No part of the interface: it changes
-//! without notice.
+//! Internals for the fuzz targets (docs/decisions/0008). No part of the interface: it changes without notice.
 
 use super::{
     layout::{Head, Keys},
@@ -16,7 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tombolo_model::View;
 
-/// A replica without a connection, which takes what a watch would tell.
+/// A replica without a connection, fed with messages of a watch.
 pub struct Follower {
     replica: Replica,
     published: Arc<Published>,
@@ -43,7 +42,7 @@ impl Follower {
         Self { replica, published }
     }
 
-    /// Takes a message of a watch as it stands on the wire.
+    /// Applies an encoded message of a watch.
     ///
     /// # Errors
     /// Why the sequence cannot be followed any more.
@@ -51,7 +50,7 @@ impl Follower {
         Ok(self.replica.take(WatchResponse::decode(bytes)?)?)
     }
 
-    /// What readers see.
+    /// The published state.
     pub fn view(&self) -> Arc<View> {
         self.published.view.load_full()
     }
@@ -63,7 +62,7 @@ impl Default for Follower {
     }
 }
 
-/// Reads an answer to a range or a transaction, and what is in it; answers with how many records.
+/// Decodes the response to a range or a transaction and its records; returns the number of readable ones.
 pub fn answer(bytes: &[u8]) -> usize {
     let mut found = Vec::new();
     if let Ok(range) = RangeResponse::decode(bytes) {

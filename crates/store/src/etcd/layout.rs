@@ -1,4 +1,4 @@
-//! What lies where in etcd.
+//! Keys and values in etcd.
 //!
 //! | key | value |
 //! | --- | --- |
@@ -18,7 +18,7 @@ use tombolo_model::{Change, RecordKey, Scope, change::storage_key};
 /// The layout; another one is refused rather than misread.
 const FORMAT: u32 = 1;
 
-/// What is written with every change.
+/// Written with every change; see the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) format: u32,
@@ -28,10 +28,9 @@ pub(super) struct Head {
     pub(super) generation: String,
     /// Of this write: by it a replica recognises its own although the answer was lost.
     pub(super) token: String,
-    /// The token of the write before: a history that was cut off and grown anew is not mistaken for the one
-    /// that is followed.
+    /// The token of the write before: detects a history that was restored from a backup and went on differently.
     pub(super) after: String,
-    /// What this write deleted; with each, how many records it wrote before that.
+    /// The records that this write deleted, each with the number of records written before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) deleted: Vec<(usize, Scope, RecordKey)>,
     /// The API calls that made this write.
@@ -151,7 +150,7 @@ pub(super) fn last_of_each(changes: &[Change]) -> Vec<&Change> {
     last
 }
 
-/// What a write did, from its head and the records that it wrote.
+/// The changes of a write, from its head and the records that it wrote.
 pub(super) fn changes_of(
     head: &Head,
     written: impl IntoIterator<Item = Result<Change, RowError>>,

@@ -1,15 +1,15 @@
-//! Where an etcd cluster is, and who we are to it.
+//! Address of an etcd cluster, and the credentials for it.
 
 use std::{fmt, str::FromStr};
 
-/// An etcd cluster and the place in it that belongs to one control plane.
+/// An etcd cluster, and the keys in it that belong to one control plane.
 #[derive(Clone)]
 pub struct Options {
     /// `host:port` of each member that may be asked.
     pub endpoints: Vec<String>,
-    /// What all keys start with: `/tombolo`, without a slash at the end.
+    /// Prefix of all keys, for example `/tombolo`; without a slash at the end.
     pub prefix: String,
-    /// How members are authenticated and connections encrypted; without it they are neither.
+    /// TLS; without it, members are not authenticated and connections not encrypted.
     pub tls: Option<Tls>,
     /// The user and the password, where etcd asks for them.
     pub user: Option<(String, String)>,
@@ -18,13 +18,13 @@ pub struct Options {
 /// Certificates as PEM.
 #[derive(Clone)]
 pub struct Tls {
-    /// Who may vouch for the members.
+    /// The authority of the members' certificates.
     pub ca: Vec<u8>,
     /// Our certificate and its key, where etcd asks for one.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What keys start with when nothing else is said.
+/// Prefix of keys where the address names none.
 const DEFAULT_PREFIX: &str = "/tombolo";
 
 /// The text is not the address of an etcd cluster.

@@ -1,6 +1,6 @@
 //! The messages of the etcd v3 API that the store speaks, with the field numbers of etcd's `rpc.proto` and
 //! `kv.proto`. They are written by hand because generated ones would need `protoc` on the machine that
-//! builds (docs/decisions/0009). Fields that nobody here reads are left out: protobuf skips them.
+//! builds (docs/decisions/0009). Fields that are not used here are left out: protobuf skips them.
 
 use prost::{Enumeration, Message, Oneof};
 

@@ -1,8 +1,7 @@
 //! One replica: follows the sequence of writes, and adds its own.
 //!
-//! The view is always the result of the sequence up to [`Position::head`]. It moves on in two ways: by what
-//! the watch tells, and by an own write that etcd has accepted, whose echo is then skipped. Both only go
-//! forward.
+//! The view is always the result of the sequence up to [`Position::head`]. It advances in two ways: by events of the
+//! watch, and by an own write that etcd accepted, whose event is then skipped.
 
 use super::{
     client::{CALL_TIMEOUT, CallError},
@@ -30,11 +29,11 @@ use tokio::{
 use tombolo_model::{Change, View, entropy::Entropy};
 use tombolo_telemetry::RequestId;
 
-/// How long a command may wait for etcd.
+/// Deadline of a command.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a member must show that it is alive.
+/// Between two progress requests to the member.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often waiting commands are looked through while no member serves.
+/// Between two checks of waiting commands' deadlines while no member serves.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Jobs that are taken from the queue at once.
 const MAX_JOBS_PER_TURN: usize = 256;
@@ -44,9 +43,9 @@ pub(super) struct Replica {
     pub(super) published: Arc<Published>,
     pub(super) entropy: Entropy,
     pub(super) position: Position,
-    /// What is to be done, oldest first.
+    /// Jobs, oldest first.
     pub(super) waiting: VecDeque<Job>,
-    /// A write of which nobody knows whether etcd has it.
+    /// A write whose outcome is unknown: the response was lost.
     pub(super) in_doubt: Option<Batch>,
     pub(super) pacer: WritePacer,
     options: Arc<Options>,
@@ -283,7 +282,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Takes what the watch tells: whole writes, in their order.
+    /// Applies a message of the watch: whole writes, in order.
     pub(super) fn take(&mut self, told: WatchResponse) -> Result<(), SessionEnd> {
         if told.compact_revision > 0 {
             return Err(SessionEnd::Behind(format!(
@@ -394,7 +393,7 @@ impl Replica {
         }
     }
 
-    /// Puts commands back that must be decided anew.
+    /// Puts commands back into the queue, to be decided again.
     pub(super) fn put_back(&mut self, commits: impl DoubleEndedIterator<Item = Commit>) {
         for commit in commits.rev() {
             self.waiting.push_front(Job::Commit(commit));

@@ -1,4 +1,4 @@
-//! Own writes: several commands in one transaction, made only if nobody else wrote meanwhile.
+//! Own writes: several commands in one transaction, committed only if no other replica wrote meanwhile.
 
 use super::{
     client::CallError,
@@ -45,7 +45,7 @@ pub(super) struct Batch {
 }
 
 impl Replica {
-    /// Does what is next.
+    /// Works on the next job.
     pub(super) async fn work(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
         if let Some(batch) = self.in_doubt.take() {
             return self.settle(session, batch).await;
@@ -172,8 +172,8 @@ impl Replica {
         }
     }
 
-    /// What etcd is asked to do. Where nothing changes it only says whether the decisions, most of them
-    /// refusals, were made on the newest state.
+    /// The transaction of a batch. Without changes it only checks that the decisions, most of them rejections, were made
+    /// on the newest state.
     fn transaction(&self, batch: &Batch) -> TxnRequest {
         let generation = &self.position.generation;
         let mut success = Vec::new();
@@ -259,7 +259,7 @@ impl Batch {
     /// Gives each caller the decision on its command.
     pub(super) fn acknowledge(self) {
         for (commit, decision) in self.decisions {
-            // A caller that went away no longer wants to know.
+            // An error: the caller has gone.
             let _ = commit.done.send(decision.map_err(CommitError::Rejected));
         }
     }

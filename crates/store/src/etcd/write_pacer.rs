@@ -1,6 +1,6 @@
 //! Pacing of writes, so that replicas that write at the same time get equal shares.
 //!
-//! A replica that has just written knows the newest state before the others have heard of it, so it would
+//! A replica that has just written knows the newest state before the others do, so it would
 //! win against them again and again while its callers keep it busy. Therefore it lets some time pass after
 //! each write of its own, as long as others write too: about as long as the others need to come next.
 
