@@ -58,7 +58,7 @@ impl<T> Clone for Entry<T> {
     }
 }
 
-/// Everything the proxy was told, compiled. Immutable; a change makes a new one that shares what stayed.
+/// All adopted resources, compiled. Immutable; a change makes a new one that shares unchanged resources.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
     pub(crate) revision: u64,

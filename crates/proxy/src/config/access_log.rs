@@ -1,4 +1,4 @@
-//! Access logs: where lines go and how they look.
+//! Access logs: the file and the format of each.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::field::field;
 use super::format::{DEFAULT_ACCESS_LOG, Format, LogFields};
 use super::value::{any_name, decode_any, inline_data};
 
-/// One configured log: a file path and the line's shape.
+/// One configured log: a file path and the format of a line.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     pub(crate) path: Arc<str>,

@@ -1,4 +1,4 @@
-//! `Cluster`: how upstream hosts are found, balanced, limited, checked and spoken to.
+//! `Cluster`: discovery, load balancing, circuit breakers, health checks and protocol of upstream hosts.
 
 pub(super) mod protocol;
 
@@ -106,11 +106,11 @@ pub(crate) struct Outlier {
 pub(crate) enum Protocol {
     Http1,
     Http2,
-    /// Whatever the client spoke.
+    /// The protocol of the client's connection.
     Downstream,
 }
 
-/// PINGs over HTTP/2: how often, and how long the answer may take.
+/// HTTP/2 PINGs: their interval, and the deadline of their acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Http2Keepalive {
     pub(crate) interval: Duration,
@@ -277,7 +277,7 @@ fn limits(breakers: &proto::CircuitBreakers) -> ConfigResult<Limits> {
     reject_set!(breakers; per_host_thresholds);
     let mut limits = Limits::default();
     for (index, threshold) in breakers.thresholds.iter().enumerate() {
-        // Routes of high priority are refused, so thresholds for them govern nothing.
+        // Routes of high priority are refused, so thresholds for them have no effect.
         if threshold.priority != core::RoutingPriority::Default as i32 {
             continue;
         }

@@ -44,7 +44,7 @@ pub(crate) struct Endpoint {
     pub(crate) health_checked: bool,
 }
 
-/// Health as the control plane states it.
+/// Health according to the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     Healthy,

@@ -74,7 +74,7 @@ pub(super) fn compile(check: &proto::HealthCheck) -> ConfigResult<HealthCheck> {
         }
         None => return Err(ConfigError::new("health_checker", "is required")),
     };
-    // Other intervals only change how soon a verdict is reached, so `interval` is used for all of them.
+    // Other intervals only change how soon health is known, so `interval` is used for all of them.
     field!(check.no_traffic_interval).duration(Duration::ZERO)?;
     field!(check.timeout).required()?;
     field!(check.interval).required()?;

@@ -1,4 +1,4 @@
-//! `http_connection_manager`: how HTTP is spoken to clients of one filter chain.
+//! `http_connection_manager`: the HTTP options of the client connections of one filter chain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,7 +178,7 @@ fn common(
     Ok(())
 }
 
-/// The router must be the last filter, and is the only one understood. Returns whether it adds `x-envoy-*` headers.
+/// The router must be the last filter, and is the only one supported. Returns whether it adds `x-envoy-*` headers.
 fn filters(config: &proto::HttpConnectionManager) -> ConfigResult<bool> {
     let found = field!(config.http_filters).each(filter)?;
     let router = found.into_iter().flatten().last();
@@ -186,7 +186,7 @@ fn filters(config: &proto::HttpConnectionManager) -> ConfigResult<bool> {
         .ok_or_else(|| ConfigError::new("http_filters", "must end with envoy.filters.http.router"))
 }
 
-/// What the router says about `x-envoy-*` headers; `None` for a filter that does nothing here.
+/// Whether this is the router, and if so, whether it adds `x-envoy-*` headers; `None` for a filter that does nothing here.
 fn filter(filter: &proto::HttpFilter) -> ConfigResult<Option<bool>> {
     use proto::http_filter::ConfigType;
     let any = match &filter.config_type {

@@ -75,11 +75,11 @@ struct ChainMatch {
     source_type: ConnectionSourceType,
 }
 
-/// What is known about a connection when its chain is chosen.
+/// The properties of a connection by which its filter chain is chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionInfo<'a> {
     pub(crate) source: SocketAddr,
-    /// Where the client meant to go: the original destination when the listener restores it.
+    /// The address that the client connected to; the original destination when the listener restores it.
     pub(crate) destination: SocketAddr,
     pub(crate) server_name: &'a str,
     /// `tls` or `raw_buffer`.
@@ -209,7 +209,7 @@ fn network_filter(filter: &proto::Filter) -> ConfigResult<Filter> {
 }
 
 impl Chain {
-    /// Connections of a retired chain finish what they are doing and close.
+    /// Drains the connections of the chain: each closes after its current request.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }

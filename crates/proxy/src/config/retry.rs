@@ -1,4 +1,4 @@
-//! `RetryPolicy`: which failures are tried again, how often and how soon.
+//! `RetryPolicy`: which failures are retried, how often and after which back-off.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -15,11 +15,11 @@ const BASE_INTERVAL: Duration = Duration::from_millis(25);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RetryPolicy {
-    /// Attempts that failed so are repeated; a bit for each [`Failure`].
+    /// The failures that are retried; a bit for each [`Failure`].
     failures: u8,
-    /// Responses with these statuses are repeated.
+    /// The response statuses that are retried.
     statuses: Vec<RangeInclusive<u16>>,
-    /// Responses with these gRPC statuses are repeated; a bit for each.
+    /// The gRPC statuses that are retried; a bit for each.
     grpc_statuses: u32,
     pub(crate) retries: u32,
     pub(crate) per_try_timeout: Option<Duration>,

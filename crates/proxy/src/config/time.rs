@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Appends `time` in the given strftime-like format; `None` is ISO 8601 with milliseconds, as Envoy prints it.
-/// Understood: `%Y %m %d %H %M %S %F %T %s %z %Z %f %3f %6f %9f`; other directives are printed as written.
+/// Supported: `%Y %m %d %H %M %S %F %T %s %z %Z %f %3f %6f %9f`; other directives are printed as written.
 pub(crate) fn render(time: SystemTime, format: Option<&str>, out: &mut String) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs();

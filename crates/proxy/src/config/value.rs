@@ -236,7 +236,7 @@ impl RequestField {
     }
 }
 
-/// Items of which each is chosen as often as its weight says.
+/// Items that are chosen at random in proportion to their weights.
 #[derive(Debug)]
 pub(crate) struct Weighted<T> {
     items: Vec<(u32, T)>,

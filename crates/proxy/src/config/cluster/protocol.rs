@@ -1,4 +1,4 @@
-//! How upstream connections of a cluster speak and are made: HTTP version, limits per connection, socket mark.
+//! Upstream connections of a cluster: HTTP version, limits per connection, socket mark.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ fn http2(options: &core::Http2ProtocolOptions, compiled: &mut Cluster) -> Config
     Ok(())
 }
 
-/// `connection_keepalive`, of either end.
+/// `connection_keepalive`, of clusters and of listeners.
 pub(in crate::config) fn http2_keepalive(
     options: &core::Http2ProtocolOptions,
 ) -> ConfigResult<Option<Http2Keepalive>> {
