@@ -3,7 +3,7 @@
 //! Answers are made from the newest view at each question, so that a registration is in DNS before its
 //! call returns. What can be prepared is kept and checked against the view: [`names::Names`] for as long
 //! as namespaces and services stay the same, a [`pool::Pool`] for as long as one service's instances do.
-//! Checking costs less than being told: there is no event to miss and no moment at which the two differ.
+//! Checking is cheaper than events: none can be missed, and at no moment do the two differ.
 //! While nothing changes, a question costs one comparison of revisions, one or two look-ups and a copy.
 
 mod names;
@@ -27,20 +27,20 @@ use std::{net::IpAddr, sync::Arc};
 use tombolo_model::{View, cloudmap::RoutingPolicy};
 use tombolo_store::Store;
 
-/// How many values a `MULTIVALUE` answer holds.
+/// Records in an answer with `MULTIVALUE` routing, at most.
 const MAX_VALUES: usize = 8;
 
 /// Seconds for which the addresses of the name server and of aliases may be remembered.
 const STEADY_TTL: u32 = 60;
 
-/// What to publish.
+/// Which namespaces are published, to whom.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Whether the services of HTTP namespaces have names too. In Cloud Map they have none.
     pub resolve_http_namespaces: bool,
     /// The addresses of this server, which each zone's `ns.<zone>` then has; may be empty.
     pub addresses: Vec<IpAddr>,
-    /// Who sees the private namespaces of which VPC. Without any, everybody sees all of them.
+    /// The clients of each VPC, who see its private namespaces. Without any, every client sees all of them.
     pub views: Arc<Views>,
 }
 
@@ -156,14 +156,17 @@ impl Zone for Registry {
         let Some((node, rest)) = snapshot.names.find(query.view, &query.key) else {
             return self.answer_reverse(query, &snapshot, reply);
         };
+        let missing = |reply: &mut Reply<'_>| {
+            reply.negative(&node.zone, serial);
+            Verdict::NxDomain
+        };
         let found = match &node.data {
             NodeData::Service(service_entry) => {
                 let pool = service_entry.pool(&snapshot.view);
                 if rest.is_empty() {
                     if pool.is_empty() && !node.has_children && !node.is_apex {
                         // As in Route 53, a service without instances has no records, hence no name.
-                        reply.negative(&node.zone, serial);
-                        return Verdict::NxDomain;
+                        return missing(reply);
                     }
                     let own = service(query, service_entry, &pool, reply);
                     own.or_else(|| self.answer_apex(query, node, serial, reply))
@@ -171,14 +174,10 @@ impl Zone for Registry {
                     let ttl = service_entry.ttls.srv.unwrap_or(STEADY_TTL);
                     answer_addresses(query, addresses.iter(), ttl, reply)
                 } else {
-                    reply.negative(&node.zone, serial);
-                    return Verdict::NxDomain;
+                    return missing(reply);
                 }
             }
-            _ if !rest.is_empty() => {
-                reply.negative(&node.zone, serial);
-                return Verdict::NxDomain;
-            }
+            _ if !rest.is_empty() => return missing(reply),
             NodeData::NameServer => {
                 let addresses = self.config.addresses.iter().copied();
                 answer_addresses(query, addresses, STEADY_TTL, reply)
@@ -245,7 +244,7 @@ fn service(
             });
             return Some(Verdict::Found);
         }
-        // Such a service is WEIGHTED: one of its addresses, or one alias that stands for an address.
+        // Such a service has WEIGHTED routing: one of its addresses, or the address behind one of its aliases.
         let drawn = rng.usize(..records.len() + pool.flattened.len());
         return Some(match drawn.checked_sub(records.len()) {
             None => {

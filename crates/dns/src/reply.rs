@@ -15,7 +15,7 @@ use std::net::IpAddr;
 /// The largest UDP answer: it fits into an unfragmented packet on every path (DNS flag day 2020).
 pub(crate) const UDP_LIMIT: u16 = 1232;
 
-/// What every client takes over UDP (RFC 1035 §4.2.1).
+/// Bytes that every client takes over UDP (RFC 1035 §4.2.1).
 const PLAIN_LIMIT: u16 = 512;
 
 /// The bytes of the OPT record of our answers, which carries no options.
@@ -24,7 +24,7 @@ const OPT_LENGTH: usize = 11;
 /// The last offset that a compression pointer reaches.
 const LAST_POINTABLE: usize = 0x3fff;
 
-/// How a message travels.
+/// The transport of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Udp,
@@ -67,7 +67,7 @@ pub struct Reply<'o> {
     out: &'o mut Vec<u8>,
     /// Bytes that may be written, without the OPT record.
     limit: usize,
-    /// Where the question ends.
+    /// The end offset of the question.
     question_end: usize,
     /// Flags that repeat those of the question.
     flags: u16,
@@ -81,7 +81,7 @@ pub struct Reply<'o> {
 }
 
 impl<'o> Reply<'o> {
-    /// Starts the answer to a question in `out`, replacing what it held.
+    /// Starts the answer to a question in `out`, replacing its content.
     pub(crate) fn start(
         out: &'o mut Vec<u8>,
         question: &Question<'_>,
@@ -109,7 +109,7 @@ impl<'o> Reply<'o> {
     }
 
     /// Ends it for now, as the rest comes from elsewhere: the message so far, and where its question ends.
-    pub(crate) fn set_aside(mut self) -> (Vec<u8>, usize) {
+    pub(crate) fn set_aside(&mut self) -> (Vec<u8>, usize) {
         self.finish(Code::NO_ERROR, false, true);
         (std::mem::take(self.out), self.question_end)
     }
@@ -163,7 +163,7 @@ impl<'o> Reply<'o> {
         });
     }
 
-    /// Adds an alias; what is answered after it belongs to its target.
+    /// Adds an alias; answers added after it belong to its target.
     pub(crate) fn alias(&mut self, ttl: u32, target: &Name) {
         let owner = Owner::At(self.owner);
         let mut at = 0;
@@ -192,7 +192,7 @@ impl<'o> Reply<'o> {
         self.address(0, Owner::At(self.owner), ttl, address);
     }
 
-    /// Adds an address of a name that stands at `owner` in the message, if there is room.
+    /// Adds an address of the name at offset `owner` of the message, if there is room.
     pub(crate) fn additional(&mut self, owner: u16, ttl: u32, address: IpAddr) {
         self.extra(Owner::At(owner), ttl, address);
     }
@@ -205,7 +205,7 @@ impl<'o> Reply<'o> {
     fn extra(&mut self, owner: Owner<'_>, ttl: u32, address: IpAddr) {
         let truncated = self.truncated;
         self.address(2, owner, ttl, address);
-        // Nobody misses these.
+        // Additional records are optional: leaving them out is no truncation.
         self.truncated = truncated;
     }
 
@@ -222,7 +222,7 @@ impl<'o> Reply<'o> {
         self.record(section, owner, RecordType::SOA, ttl, |reply| {
             reply.name(&authority.name_server);
             reply.name(&authority.contact);
-            // Refresh, retry and expiry are those of Route 53; nobody transfers these zones.
+            // Refresh, retry and expiry are those of Route 53; these zones are not transferred.
             for number in [serial, 7200, 900, 1_209_600, ttl] {
                 reply.out.extend_from_slice(&number.to_be_bytes());
             }
@@ -268,7 +268,7 @@ impl<'o> Reply<'o> {
         !self.truncated && self.out.len() + more <= self.limit
     }
 
-    /// Writes a name, as far as it does not end like the question's. Returns where it stands.
+    /// Writes a name, with a pointer where it ends like the question's. Returns its offset.
     fn name(&mut self, name: &Name) -> usize {
         let wire = name.as_wire();
         // Without the root's zero byte, the type and the class.
@@ -292,7 +292,7 @@ impl<'o> Reply<'o> {
         at
     }
 
-    /// Writes what is left. Returns whether the answer had to be cut.
+    /// Writes the OPT record and the header. Returns whether the answer was truncated.
     pub(crate) fn finish(&mut self, code: Code, authoritative: bool, recursion: bool) -> bool {
         let mut additionals = self.counts[2];
         if let Some(dnssec_ok) = self.edns.take() {
@@ -324,7 +324,7 @@ impl<'o> Reply<'o> {
     }
 }
 
-/// What a zone's SOA record says, but for its serial.
+/// A zone's SOA record without its serial.
 pub(crate) struct Authority {
     pub(crate) zone: Name,
     pub(crate) name_server: Name,

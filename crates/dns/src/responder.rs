@@ -12,10 +12,10 @@ use crate::{
 };
 use std::{net::IpAddr, sync::Arc};
 
-/// How many aliases are followed for one question; a longer chain is a mistake or a circle.
+/// Aliases that are followed for one query, at most; a longer chain is taken for a loop.
 const MAX_ALIASES: usize = 8;
 
-/// How many servers a question may come through, ours included.
+/// Servers that may have forwarded a query, this one included, at most.
 const MAX_HOPS: usize = 8;
 
 /// Turns each packet into a response, or into a query for an upstream.
@@ -37,7 +37,7 @@ pub(crate) struct Client {
     pub(crate) transport: Transport,
 }
 
-/// What to do with a packet.
+/// The result of a packet.
 pub(crate) enum Step {
     /// Nothing: it is not a query.
     Ignore,
@@ -51,7 +51,7 @@ pub(crate) enum Step {
 pub(crate) struct Pending {
     /// The response so far: the question, and the aliases that lead to `target`.
     pub(crate) partial: Vec<u8>,
-    /// Where the question in it ends.
+    /// The end offset of the question in it.
     pub(crate) question_end: usize,
     /// Bytes that the client takes.
     pub(crate) limit: u16,
@@ -97,51 +97,48 @@ impl Responder {
     ) -> Step {
         shard.received(client.transport);
         let view = self.views.of(client.address);
+        let malformed = |header, code, out| {
+            reply::bare(header, code, out);
+            shard.answered(view, None, code);
+            Step::Reply
+        };
         let question = match Question::read(bytes) {
             Ok(question) => question,
-            Err(fault) => {
-                let (header, code) = match fault {
-                    QuestionError::NoQuery => {
-                        shard.count(Event::Ignored);
-                        return Step::Ignore;
-                    }
-                    QuestionError::Malformed(header) => (header, Code::FORM_ERR),
-                    QuestionError::Unsupported(header) => (header, Code::NOT_IMP),
-                };
-                reply::bare(header, code, out);
-                shard.answered(view, None, code);
-                return Step::Reply;
+            Err(QuestionError::NoQuery) => {
+                shard.count(Event::Ignored);
+                return Step::Ignore;
+            }
+            Err(QuestionError::Malformed(header)) => return malformed(header, Code::FORM_ERR, out),
+            Err(QuestionError::Unsupported(header)) => {
+                return malformed(header, Code::NOT_IMP, out);
             }
         };
         let mut reply = Reply::start(out, &question, client.transport);
-        let code = match precheck(&question) {
-            Some(code) => code,
-            None => {
-                let query = Query {
-                    kind: question.kind,
-                    from: client.address,
-                    view,
-                    seed,
-                    key: question.key,
-                };
-                match self.look_up(query, &mut reply) {
-                    Outcome::Known(code, authoritative) => {
-                        let cut = reply.finish(code, authoritative, self.can_forward);
-                        shard.answered(view, Some(question.kind), code);
-                        if cut {
-                            shard.count(Event::Truncated);
-                        }
-                        return Step::Reply;
-                    }
-                    Outcome::External(alias) => {
-                        return self
-                            .forward_or_refuse(&question, client, view, alias, reply, shard);
-                    }
+        let query = Query {
+            kind: question.kind,
+            from: client.address,
+            view,
+            seed,
+            key: question.key,
+        };
+        let outcome = match precheck(&question) {
+            Some(code) => Outcome::Known(code, false),
+            None => self.look_up(query, &mut reply),
+        };
+        let (code, authoritative) = match outcome {
+            Outcome::Known(code, authoritative) => (code, authoritative),
+            Outcome::External(alias) => {
+                match self.forward_or_refuse(&question, client, view, alias, &mut reply) {
+                    Ok(pending) => return Step::Forward(Box::new(pending)),
+                    Err(answer) => answer,
                 }
             }
         };
-        reply.finish(code, false, self.can_forward);
+        let cut = reply.finish(code, authoritative, self.can_forward);
         shard.answered(view, Some(question.kind), code);
+        if cut {
+            shard.count(Event::Truncated);
+        }
         Step::Reply
     }
 
@@ -158,29 +155,26 @@ impl Responder {
         Step::Reply
     }
 
-    /// Forwards or refuses a name that no zone has: the one asked for, or the target of its alias.
+    /// Forwards a query for a name that no zone has: the one asked for, or the target of its alias. `Err`: the code that
+    /// it is answered with instead, and whether that is authoritative.
     fn forward_or_refuse(
         &self,
         question: &Question<'_>,
         client: Client,
         view: usize,
         alias: Option<Alias>,
-        mut reply: Reply<'_>,
-        shard: &Shard,
-    ) -> Step {
+        reply: &mut Reply<'_>,
+    ) -> Result<Pending, (Code, bool)> {
         let hops = question.edns.map_or(&[][..], |edns| edns.hops());
         // Names of one label are in no public zone, and an upstream that is gone must not delay or hide a
         // misspelt service name.
         let is_recursive = question.header.recursion_desired();
         let is_resolving = self.is_resolver && is_recursive;
         let is_local = is_resolving && alias.is_none() && is_single_label(question.name);
+        let flatten_ttl = alias.as_ref().and_then(|alias| alias.flatten_ttl);
         if !self.can_forward || is_local || !is_recursive {
-            if let Some(Alias {
-                target,
-                flatten_ttl: Some(ttl),
-            }) = &alias
-            {
-                reply.alias(*ttl, target);
+            if let (Some(alias), Some(ttl)) = (&alias, flatten_ttl) {
+                reply.alias(ttl, &alias.target);
             }
             // An alias is an answer of its own; the client can ask for its target elsewhere.
             let code = match reply.is_empty() {
@@ -188,37 +182,29 @@ impl Responder {
                 true => Code::REFUSED,
                 false => Code::NO_ERROR,
             };
-            let authoritative = !reply.is_empty();
-            reply.finish(code, authoritative, self.can_forward);
-            shard.answered(view, Some(question.kind), code);
-            return Step::Reply;
+            return Err((code, !reply.is_empty()));
         }
         if hops.len() >= 8 * MAX_HOPS || hops.chunks(8).any(|id| id == self.id) {
             self.metrics.forward_loops.inc();
             reply.clear();
-            reply.finish(Code::SERV_FAIL, false, true);
-            shard.answered(view, Some(question.kind), Code::SERV_FAIL);
-            return Step::Reply;
+            return Err((Code::SERV_FAIL, false));
         }
-        let flattened = alias
-            .as_ref()
-            .is_some_and(|alias| alias.flatten_ttl.is_some());
         // Invariant: the question's name was read as one.
         let asked = || Name::from_wire(question.name);
         let (partial, question_end) = reply.set_aside();
-        Step::Forward(Box::new(Pending {
+        Ok(Pending {
             partial,
             question_end,
             limit: reply::limit(question, client.transport),
             target: alias.map_or_else(asked, |alias| alias.target),
             kind: question.kind,
-            flattened,
+            flattened: flatten_ttl.is_some(),
             hops: [hops, &self.id].concat(),
             dnssec_ok: question.edns.is_some_and(|edns| edns.dnssec_ok),
             checking_disabled: question.header.checking_disabled(),
             client: client.address,
             view,
-        }))
+        })
     }
 
     /// Writes the response to a forwarded query; `None`: no upstream answered.
@@ -231,8 +217,7 @@ impl Responder {
     ) {
         let (mut code, cut) = message::complete(pending, response, out);
         if self.is_resolver && code == Code::REFUSED {
-            // Nobody whom this resolver may ask knows the name. Told "refused", clients take it for a
-            // failure that passes, and try again.
+            // No upstream serves the name. Clients take REFUSED for a temporary failure and try again.
             code = Code::NX_DOMAIN;
             out[3] = out[3] & 0xf0 | code.0 as u8;
         }
@@ -257,7 +242,7 @@ impl Responder {
                     return Outcome::Known(Code::NO_ERROR, true);
                 }
                 Some(Verdict::NxDomain) => {
-                    // The name asked for exists; what stands for it does not.
+                    // The name asked for exists; its alias target does not.
                     let flattened = alias.is_some_and(|alias: Alias| alias.flatten_ttl.is_some());
                     let code = if flattened {
                         Code::NO_ERROR
@@ -266,7 +251,7 @@ impl Responder {
                     };
                     return Outcome::Known(code, true);
                 }
-                // After an alias, what was found stands.
+                // The alias before it is an answer.
                 Some(Verdict::Refused) if !reply.is_empty() => {
                     return Outcome::Known(Code::NO_ERROR, true);
                 }
