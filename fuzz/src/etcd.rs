@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
         rest = after;
         answer(message);
         if let Err(why) = follower.take(message) {
-            assert!(!why.is_empty());
+            assert!(!why.to_string().is_empty());
             return;
         }
         let _ = State::of(&follower.view());
