@@ -34,8 +34,8 @@ const VERIFY_ROUND: Duration = Duration::from_secs(30);
 /// How long changes wait for others.
 const DELAYS: Delays = Delays {
     push: Duration::from_millis(50),
-    quiet: Duration::from_millis(10),
-    max_quiet: Duration::from_millis(100),
+    min_quiet: Duration::from_millis(5),
+    max_wait: Duration::from_millis(100),
 };
 /// How many proxies may wait for the first plan of their workload. Beyond that they get `UNAVAILABLE` and try again.
 const MAX_WAITING: usize = 16_384;

@@ -70,6 +70,11 @@ impl Propagation {
         } else {
             tracing::debug!(parent: &self.span, stream, elapsed_ms, "answered with a rejection");
         }
+        self.ended();
+    }
+
+    /// A stream that got it will not answer any more: it has answered, or is gone.
+    pub fn ended(&self) {
         self.answered.fetch_add(1, Ordering::SeqCst);
         self.finish_if_done();
     }
@@ -94,8 +99,8 @@ impl Propagation {
         self.answered.load(Ordering::SeqCst) >= self.streams.load(Ordering::SeqCst)
     }
 
-    /// Waits until every stream that got it has answered. A stream that ends meanwhile never does, so
-    /// the caller has a deadline. Cancel safe.
+    /// Waits until every stream that got it has answered or is gone. A proxy that stalls does neither, so the caller has
+    /// a deadline. Cancel safe.
     pub async fn done(&self) {
         loop {
             let notified = self.done.notified();

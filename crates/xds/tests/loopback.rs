@@ -4,13 +4,16 @@ mod control;
 mod sample;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use tombolo_telemetry::Causes;
+use tombolo_telemetry::metrics::seconds;
 use tombolo_telemetry::supervisor::Delays;
 use tombolo_xds::client::{Rejection, Update};
 use tombolo_xds::server::connected_proxies::Proxy;
-use tombolo_xds::{Client, ClientOptions, Kind, Node, Resource, Snapshot};
+use tombolo_xds::{Client, ClientOptions, Kind, Node, Propagation, Resource, Snapshot};
 
 use control::{Control, hello, within};
 
@@ -337,6 +340,24 @@ async fn a_client_without_a_consumer_leaves() {
     drop(client);
     let is_gone = |proxies: &[Proxy]| (!proxies[0].connected).then_some(());
     control.until("the stream ends", is_gone).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_answer_of_a_proxy_that_has_left() {
+    let control = Control::start(mesh(1, &["a"], 1)).await;
+    let mut client = start(&control, "one");
+    next(&mut client).await.accept();
+    control.acked(1).await;
+    let propagation = Arc::new(Propagation::new(2, &Causes::default(), seconds()));
+    let mut edit = control.snapshot().edit(2);
+    edit.insert(Resource::encode("a", &sample::endpoints("a", &[at(2)])))
+        .follow(propagation.clone());
+    control.publish(edit.build());
+    propagation.published(1);
+    let _unanswered = next(&mut client).await;
+    assert!(!propagation.is_done());
+    drop(client);
+    within("the change is done", propagation.done()).await;
 }
 
 #[test]

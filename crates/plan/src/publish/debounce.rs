@@ -2,7 +2,8 @@
 //!
 //! While a change is on its way to the proxies, those behind it wait. If there are any when it has arrived, the store
 //! is being written to faster than proxies follow; then they wait on until there is a pause between writes, as
-//! istiod's debounce does for every change.
+//! istiod's debounce does for every change. The pause is twice as long as the push took, so that pushes of a storm
+//! take a third of the time at most.
 
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
@@ -14,10 +15,10 @@ use tombolo_xds::Propagation;
 pub(super) struct Delays {
     /// For the proxies to answer the change before. One that stalls, or rejects what it gets, does not answer.
     pub(super) push: Duration,
-    /// For a pause of this length between writes.
-    pub(super) quiet: Duration,
-    /// For such a pause at most.
-    pub(super) max_quiet: Duration,
+    /// The shortest pause between writes that is waited for.
+    pub(super) min_quiet: Duration,
+    /// For a pause at most.
+    pub(super) max_wait: Duration,
 }
 
 /// The events of a watch, paced.
@@ -33,10 +34,15 @@ enum State {
     /// A change is on its way to the proxies.
     Pushing {
         propagation: Arc<Propagation>,
-        deadline: Instant,
+        begun: Instant,
     },
     /// Changes wait for a pause.
-    Settling { quiet: Instant, deadline: Instant },
+    Settling {
+        pause: Duration,
+        /// When there was a pause, unless a change comes.
+        quiet: Instant,
+        deadline: Instant,
+    },
 }
 
 impl Debounced {
@@ -51,11 +57,8 @@ impl Debounced {
 
     /// `propagation` follows the last event to the proxies; the next event waits for its end.
     pub(super) fn pushing(&mut self, propagation: Arc<Propagation>) {
-        let deadline = Instant::now() + self.delays.push;
-        self.state = State::Pushing {
-            propagation,
-            deadline,
-        };
+        let begun = Instant::now();
+        self.state = State::Pushing { propagation, begun };
     }
 
     /// The next event; `None`: the store is closed. Cancel safe.
@@ -63,27 +66,30 @@ impl Debounced {
         loop {
             match &mut self.state {
                 State::Idle => return self.watch.next().await,
-                State::Pushing {
-                    propagation,
-                    deadline,
-                } => {
+                State::Pushing { propagation, begun } => {
                     tokio::select! {
                         () = propagation.done() => {}
-                        () = sleep_until(*deadline) => {}
+                        () = sleep_until(*begun + self.delays.push) => {}
                     }
-                    let now = Instant::now();
+                    let (now, pause) = (Instant::now(), begun.elapsed() * 2);
+                    let pause = pause.max(self.delays.min_quiet);
                     self.state = if self.watch.is_pending() {
                         State::Settling {
-                            quiet: now + self.delays.quiet,
-                            deadline: now + self.delays.max_quiet,
+                            pause,
+                            quiet: now + pause,
+                            deadline: now + self.delays.max_wait,
                         }
                     } else {
                         State::Idle
                     };
                 }
-                State::Settling { quiet, deadline } => {
+                State::Settling {
+                    pause,
+                    quiet,
+                    deadline,
+                } => {
                     tokio::select! {
-                        () = self.watch.announced() => *quiet = Instant::now() + self.delays.quiet,
+                        () = self.watch.announced() => *quiet = Instant::now() + *pause,
                         () = sleep_until(*quiet.min(deadline)) => self.state = State::Idle,
                     }
                 }

@@ -32,14 +32,14 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
 /// writes, or when there was none for long enough.
 #[tokio::test]
 async fn changes_gather_while_one_is_on_its_way_to_the_proxies() {
-    for (quiet, max_quiet) in [(SOON, NEVER), (NEVER, SOON)] {
+    for (min_quiet, max_wait) in [(SOON, NEVER), (NEVER, SOON)] {
         let store = Store::memory();
         put(&store, &ResourceKey::mesh(MESH), json!({})).await;
         turn(&store, false).await;
         let delays = Delays {
             push: NEVER,
-            quiet,
-            max_quiet,
+            min_quiet,
+            max_wait,
         };
         let publisher = Publisher::new(store.clone(), scope(), AppMesh).with_delays(delays);
         let running = publisher.clone();

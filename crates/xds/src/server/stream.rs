@@ -223,6 +223,17 @@ impl ConnectedProxy {
     }
 }
 
+/// Nobody waits for the answer of a proxy that has left.
+impl Drop for ConnectedProxy {
+    fn drop(&mut self) {
+        let newest = self.snapshots.borrow().clone();
+        let unanswered = newest.propagations().iter();
+        unanswered
+            .filter(|propagation| propagation.revision() > self.answered)
+            .for_each(|propagation| propagation.ended());
+    }
+}
+
 /// The revision of the newest change that a snapshot follows.
 fn newest_change(snapshot: &Snapshot) -> u64 {
     let newest = snapshot.propagations().last();
