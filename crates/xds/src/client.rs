@@ -122,10 +122,6 @@ pub struct Status {
     pub attempts: u32,
     /// Why the last stream or attempt failed.
     pub last_error: Option<String>,
-    /// The revision of the control plane that the proxy holds; 0 if not known.
-    pub revision: u64,
-    /// How many resources the last update had rejected.
-    pub rejected: usize,
 }
 
 /// A complete change of what the proxy holds. Answer it with [`Update::accept`] or

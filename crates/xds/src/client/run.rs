@@ -203,12 +203,6 @@ impl ClientTask {
                     received = ReceiveTimes::default();
                     let Some(verdict) = self.deliver().await else { return Ok(()) };
                     let answers = self.session.answer(verdict);
-                    let rejected = self.session.rejected();
-                    let revision = self.session.adopted().revision();
-                    self.report.send_modify(|status| {
-                        status.revision = revision;
-                        status.rejected = rejected;
-                    });
                     send(&requests, answers).await?;
                 }
             }

@@ -53,8 +53,6 @@ pub struct Session {
     outstanding: Vec<Outstanding>,
     /// Resources that were found bad before the consumer saw them.
     unreadable: Vec<Rejection>,
-    /// How many resources the last answer rejected.
-    rejected: usize,
 }
 
 /// One kind on one stream.
@@ -90,18 +88,7 @@ impl Session {
             streams: Default::default(),
             outstanding: Vec::new(),
             unreadable: Vec::new(),
-            rejected: 0,
         }
-    }
-
-    /// What the proxy holds.
-    pub fn adopted(&self) -> &Snapshot {
-        &self.adopted
-    }
-
-    /// How many resources the last answer rejected.
-    pub fn rejected(&self) -> usize {
-        self.rejected
     }
 
     /// Starts a new stream; the requests open it. What was pending on the last stream and
@@ -224,7 +211,6 @@ impl Session {
         self.pending = pending.build();
         self.adopted = self.pending.clone();
         rejections.append(&mut self.unreadable);
-        self.rejected = rejections.len();
         let answers = std::mem::take(&mut self.outstanding)
             .into_iter()
             .map(|outstanding| {

@@ -99,7 +99,7 @@ fn an_update_is_complete_when_what_it_refers_to_has_come() {
         asks(&session.answer(Vec::new())),
         ["CDS ack 1", "EDS ack 2"]
     );
-    assert_eq!(session.adopted(), &*update.snapshot);
+    assert_eq!(session.adopted, *update.snapshot);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_rejected_resource_keeps_its_old_version_and_rejects_only_itself() {
         answers[0].error_detail.as_ref().unwrap().message,
         "a: timeout too long"
     );
-    let adopted = session.adopted();
+    let adopted = &session.adopted;
     assert_eq!(
         adopted.get(Cluster, "a").unwrap().version(),
         cluster("a", "x", 1).version()
