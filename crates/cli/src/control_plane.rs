@@ -61,13 +61,29 @@ impl ApiArgs {
         self.api.as_deref().filter(|address| !address.is_empty())
     }
 
+    /// The endpoint that is named.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub(crate) fn named(&self) -> Result<Option<Endpoint>> {
+        Ok(self.address().map(str::parse).transpose()?)
+    }
+
+    /// The region that an option or the environment names, or the default one.
+    pub(crate) fn region(&self) -> String {
+        let variable = || std::env::var("AWS_DEFAULT_REGION").ok();
+        let region = self.region.clone().filter(|region| !region.is_empty());
+        let region = region.or_else(variable).filter(|region| !region.is_empty());
+        region.unwrap_or_else(|| DEFAULT_REGION.to_owned())
+    }
+
     /// The server: the one named, that of the run, or the default one.
     ///
     /// # Errors
     /// Nothing answers there.
     pub(crate) async fn server(&self, run: &RunArgs) -> Result<Server> {
-        if let Some(address) = self.address() {
-            return self.at(address, None).await;
+        if let Some(endpoint) = self.named()? {
+            return self.at(endpoint, None).await;
         }
         match run.client() {
             Ok(client) => {
@@ -77,13 +93,12 @@ impl ApiArgs {
                     scope: Scope::parse(&info.account, &info.region).map_err(Error::usage)?,
                 })
             }
-            Err(no_run) => self.at(DEFAULT_URL, Some(no_run)).await,
+            Err(no_run) => self.at(DEFAULT_URL.parse()?, Some(no_run)).await,
         }
     }
 
-    /// The server at an address; `no_run` says why the default address is used.
-    async fn at(&self, address: &str, no_run: Option<Error>) -> Result<Server> {
-        let endpoint: Endpoint = address.parse()?;
+    /// The server at an endpoint; `no_run` says why the default one is used.
+    async fn at(&self, endpoint: Endpoint, no_run: Option<Error>) -> Result<Server> {
         let no_answer = |why: &dyn std::fmt::Display| {
             Error::Unreachable(match &no_run {
                 None => format!("no server answers at {endpoint}: {why}"),
@@ -98,11 +113,7 @@ impl ApiArgs {
             Ok(Ok(_)) => {}
         }
         // The account is the server's own; here it only has to be one.
-        let variable = || std::env::var("AWS_DEFAULT_REGION").ok();
-        let region = self.region.clone().or_else(variable);
-        let region = region.filter(|region| !region.is_empty());
-        let region = region.as_deref().unwrap_or(DEFAULT_REGION);
-        let scope = Scope::parse(DEFAULT_ACCOUNT, region).map_err(Error::usage)?;
+        let scope = Scope::parse(DEFAULT_ACCOUNT, &self.region()).map_err(Error::usage)?;
         Ok(Server { endpoint, scope })
     }
 }

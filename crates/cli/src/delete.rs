@@ -52,8 +52,6 @@ pub struct Delete {
     cluster: ClusterArgs,
     #[command(flatten)]
     api: ApiArgs,
-    #[command(flatten)]
-    filter: Filter,
     /// Only say what would be deleted; for resources of a control plane.
     #[arg(long)]
     dry_run: bool,
@@ -63,6 +61,9 @@ pub struct Delete {
     /// Seconds between asking a pod's processes to end and killing them; 0 kills at once.
     #[arg(long, value_name = "SECONDS")]
     grace_period: Option<i64>,
+    // Last, because the options after it would stand under its heading.
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// What is to be deleted.

@@ -44,14 +44,15 @@ pub struct Describe {
     run: RunArgs,
     #[command(flatten)]
     api: ApiArgs,
-    #[command(flatten)]
-    filter: Filter,
     /// Only resources of this Cloud Map namespace.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// How: sections, JSON or YAML.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
     output: Report,
+    // Last, because the options after it would stand under its heading.
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// A reference, and what is at its other end.

@@ -1,7 +1,7 @@
 //! `tombolo env`: pointing AWS clients at a running mesh.
 
 use crate::{
-    DEFAULT_REGION,
+    control_plane::ApiArgs,
     error::Result,
     local::RunArgs,
     output::{Report, print_value},
@@ -16,12 +16,8 @@ use std::{fs, net::SocketAddr};
 pub struct Env {
     #[command(flatten)]
     run: RunArgs,
-    /// A control plane by its address, instead of a running `tombolo up`.
-    #[arg(long, value_name = "ADDRESS")]
-    api: Option<SocketAddr>,
-    /// Its region, with --api.
-    #[arg(long, default_value = DEFAULT_REGION, requires = "api")]
-    region: String,
+    #[command(flatten)]
+    api: ApiArgs,
     /// How: lines for a shell, JSON or YAML.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
     output: Report,
@@ -33,8 +29,8 @@ impl Env {
     /// # Errors
     /// No run is up, or it does not answer.
     pub fn run(self) -> Result<i32> {
-        let (endpoint, region) = match self.api {
-            Some(address) => (format!("http://{address}"), self.region),
+        let (endpoint, region) = match self.api.named()? {
+            Some(endpoint) => (endpoint.to_string(), self.api.region()),
             None => {
                 let client = self.run.client()?;
                 let info = crate::block_on(async { Ok(client.info().await?) })?;

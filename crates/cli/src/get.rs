@@ -46,8 +46,6 @@ pub struct Get {
     cluster: ClusterArgs,
     #[command(flatten)]
     api: ApiArgs,
-    #[command(flatten)]
-    filter: Filter,
     /// All namespaces, with a column for them.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
@@ -66,6 +64,9 @@ pub struct Get {
     /// Without the line of column names.
     #[arg(long)]
     no_headers: bool,
+    // Last, because the options after it would stand under its heading.
+    #[command(flatten)]
+    filter: Filter,
 }
 
 impl Get {

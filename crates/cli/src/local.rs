@@ -58,12 +58,16 @@ pub(crate) struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// `cluster1`, or `namespace color of cluster1`.
     pub(crate) fn location(&self) -> String {
-        match self.namespace.as_str() {
-            "" => self.cluster.clone(),
-            namespace => format!("namespace {namespace} of {}", self.cluster),
-        }
+        location(&self.namespace, &self.cluster)
+    }
+}
+
+/// `cluster1`, or `namespace color of cluster1`.
+pub(crate) fn location(namespace: &str, cluster: &str) -> String {
+    match namespace {
+        "" => cluster.to_owned(),
+        namespace => format!("namespace {namespace} of {cluster}"),
     }
 }
 
@@ -114,7 +118,11 @@ impl ClusterArgs {
     /// There is none, or there are several.
     pub(crate) async fn find(&self, kind: &str, name: &str) -> Result<ObjectRef> {
         let found = self.find_optional(kind, name).await?;
-        found.ok_or_else(|| Error::Lookup(format!("{kind} \"{name}\" not found")))
+        found.ok_or_else(|| {
+            Error::Lookup(format!(
+                "{kind} \"{name}\" not found; `tombolo get {kind} -A` lists what is there"
+            ))
+        })
     }
 
     /// The pod behind `POD`, `pod/POD` or `deployment/NAME` (one of its pods; `deploy/` is short for it).

@@ -33,29 +33,26 @@ const SEARCH: Duration = Duration::from_secs(5);
 #[derive(clap::Args)]
 pub struct Status {
     #[command(flatten)]
-    subject: Subject,
-    /// How: tables, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    args: Args,
 }
 
 /// Show only problems and how to fix them; the exit code is 1 when there is one.
 #[derive(clap::Args)]
 pub struct Doctor {
     #[command(flatten)]
-    subject: Subject,
-    /// How: lines, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    args: Args,
 }
 
-/// What is looked at: a run, or a control plane alone.
+/// A run, or a control plane alone.
 #[derive(clap::Args)]
-struct Subject {
+struct Args {
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
     api: ApiArgs,
+    /// How: tables and lines, JSON or YAML.
+    #[arg(short, long, value_enum, default_value_t = Report::Table)]
+    output: Report,
 }
 
 /// Everything that was read.
@@ -75,8 +72,8 @@ impl Status {
     /// Nothing answers.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
-            let report = self.subject.report().await?;
-            match self.output.data() {
+            let report = self.args.report().await?;
+            match self.args.output.data() {
                 Some(form) => print_value(form, &report.to_json()?)?,
                 None => terminal::print(tables::all(&report) + &problem::lines(&report.problems))?,
             }
@@ -92,8 +89,8 @@ impl Doctor {
     /// Nothing answers.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
-            let report = self.subject.report().await?;
-            match self.output.data() {
+            let report = self.args.report().await?;
+            match self.args.output.data() {
                 Some(form) => print_value(form, &problem::to_json(&report.problems))?,
                 None => {
                     terminal::print(problem::lines(&report.problems))?;
@@ -107,7 +104,7 @@ impl Doctor {
     }
 }
 
-impl Subject {
+impl Args {
     async fn report(&self) -> Result<StatusReport> {
         let (mut client, mut run) = (None, None);
         if !self.api.is_meant(&self.run) {

@@ -8,12 +8,12 @@ use crate::{
     apply::plan::Step,
     resource::command,
     resource::id::Id,
-    resource::view::{Details, ResourceView},
+    resource::view::{Details, ResourceView, to_list},
 };
 use tombolo_model::{
     Change, Command, Limits, Record, Rejection, Scope, ScopeView, Timestamp, View, apply,
     apply::Context,
-    appmesh::{Resource, Tag},
+    appmesh::Resource,
     cloudmap::{Health, Instance, Namespace, Service},
     limits::Limit,
 };
@@ -97,13 +97,6 @@ impl DryRun {
 }
 
 fn record(found: &ResourceView) -> Record {
-    let tags = || {
-        let tag = |(key, value): (&String, &String)| Tag {
-            key: key.clone(),
-            value: value.clone(),
-        };
-        found.tags.iter().map(tag).collect()
-    };
     match &found.details {
         Details::Namespace(namespace) => Record::Namespace(
             Namespace {
@@ -117,7 +110,7 @@ fn record(found: &ResourceView) -> Record {
                 soa_ttl: namespace.soa_ttl,
                 creator_request_id: None,
                 created_at: namespace.created_at,
-                tags: tags(),
+                tags: to_list(&found.tags),
                 last_update: None,
             }
             .into(),
@@ -136,7 +129,7 @@ fn record(found: &ResourceView) -> Record {
                 custom_health_check: service.custom_health_check,
                 creator_request_id: None,
                 created_at: service.created_at,
-                tags: tags(),
+                tags: to_list(&found.tags),
                 attributes: attributes.clone(),
             }
             .into(),
@@ -165,7 +158,7 @@ fn record(found: &ResourceView) -> Record {
                 key: resource.key.clone(),
                 metadata: resource.metadata.clone(),
                 spec: resource.spec.clone(),
-                tags: tags(),
+                tags: to_list(&found.tags),
                 created_by: None,
                 updated_by: None,
             }

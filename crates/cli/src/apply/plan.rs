@@ -263,14 +263,10 @@ fn at(desired: &Desired, field: &str) -> FieldPath {
             location.in_spec(&in_spec(field, "").field)
         }
         (DocumentSpec::Mesh(_), _) => location.name().clone(),
-        (DocumentSpec::Namespace(_), field) => {
-            let field = field.strip_prefix("Namespace.").unwrap_or(field);
-            location.in_spec(&FieldPath::from(field))
+        (_, field) => {
+            let change = ["Namespace.", "Service."];
+            let inner = change.iter().find_map(|prefix| field.strip_prefix(prefix));
+            location.in_spec(&FieldPath::from(inner.unwrap_or(field)))
         }
-        (DocumentSpec::Service(_), field) => {
-            let field = field.strip_prefix("Service.").unwrap_or(field);
-            location.in_spec(&FieldPath::from(field))
-        }
-        (DocumentSpec::Instance(_), field) => location.in_spec(&FieldPath::from(field)),
     }
 }

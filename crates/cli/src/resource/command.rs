@@ -5,7 +5,7 @@ use crate::{
     apply::read::Desired,
     resource::document_spec::{DocumentSpec, NamespaceSpec, ServiceSpec},
     resource::id::Id,
-    resource::view::{Details, ResourceView},
+    resource::view::{Details, ResourceView, to_list},
 };
 use std::collections::BTreeMap;
 use tombolo_kube::Denial;
@@ -21,7 +21,7 @@ use tombolo_model::{
 /// The commands that create a resource. `container` is the generated id of what it is in, for services and
 /// instances.
 pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
-    let tags = tags(desired.tags.as_ref());
+    let tags = desired.tags.as_ref().map(to_list).unwrap_or_default();
     match (&desired.id, &desired.content) {
         (Id::Namespace { name }, DocumentSpec::Namespace(spec)) => {
             let create = cloudmap::CreateNamespace {
@@ -230,7 +230,7 @@ fn change_attributes(
 
 fn change_tags(found: &ResourceView, desired: &BTreeMap<String, String>) -> Vec<Command> {
     let (set, tag_keys) = difference(desired, &found.tags);
-    let (has_keys, tags) = (!tag_keys.is_empty(), tags(Some(&set)));
+    let (has_keys, tags) = (!tag_keys.is_empty(), to_list(&set));
     let has_tags = !tags.is_empty();
     let of_registry = |resource: Tagged| {
         let untag = cloudmap::RemoveTags {
@@ -277,14 +277,6 @@ fn difference(desired: &Pairs, now: &Pairs) -> (Pairs, Vec<String>) {
     let set = set.map(|(key, value)| (key.clone(), value.clone()));
     let gone = now.keys().filter(|key| !desired.contains_key(*key));
     (set.collect(), gone.cloned().collect())
-}
-
-fn tags(tags: Option<&Pairs>) -> Vec<Tag> {
-    let tag = |(key, value): (&String, &String)| Tag {
-        key: key.clone(),
-        value: value.clone(),
-    };
-    tags.into_iter().flatten().map(tag).collect()
 }
 
 fn register(service_id: &str, name: &str, attributes: &Pairs) -> Command {

@@ -148,9 +148,18 @@ pub(crate) fn document(id: &Id, content: &DocumentSpec, tags: &BTreeMap<String, 
     Value::Object(document)
 }
 
-/// Tags as a map, which is how documents and people have them.
+/// Tags as a map, as documents have them.
 pub(crate) fn by_key(tags: Vec<Tag>) -> BTreeMap<String, String> {
     tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
+}
+
+/// Tags as the APIs have them.
+pub(crate) fn to_list(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    let tag = |(key, value): (&String, &String)| Tag {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    tags.iter().map(tag).collect()
 }
 
 /// A time as documents have it: `2024-01-31T12:00:00.25Z`.

@@ -1,6 +1,6 @@
 //! Problems of a run and its control plane.
 
-use crate::terminal::bounded_line;
+use crate::{local::location, terminal::bounded_line};
 use serde_json::{Value, json};
 use std::{collections::HashSet, fmt::Write as _};
 use tombolo_local::control::Status as RunStatus;
@@ -48,14 +48,9 @@ fn of_run(run: &RunStatus, found: &mut Vec<Problem>) {
     let findings = run.findings.iter();
     found.extend(findings.map(|finding| Problem::new(&finding.message, &finding.fix)));
     found.extend(run.mesh_problems.iter().map(|problem| {
-        let place = match problem.namespace.as_str() {
-            "" => format!("{} of {}", problem.object, problem.cluster),
-            namespace => format!(
-                "{} in namespace {namespace} of {}",
-                problem.object, problem.cluster
-            ),
-        };
-        Problem::new(format!("{place}: {}", problem.message), "")
+        let location = location(&problem.namespace, &problem.cluster);
+        let message = format!("{} in {location}: {}", problem.object, problem.message);
+        Problem::new(message, "")
     }));
     let unready = run
         .workloads
@@ -65,10 +60,9 @@ fn of_run(run: &RunStatus, found: &mut Vec<Problem>) {
         let waiting = workload.waiting.as_deref();
         Problem::new(
             format!(
-                "{} in namespace {} of {}: {}/{} ready: {}",
+                "{} in {}: {}/{} ready: {}",
                 workload.object,
-                workload.namespace,
-                workload.cluster,
+                location(&workload.namespace, &workload.cluster),
                 workload.ready,
                 workload.total,
                 waiting.unwrap_or("not all pods are ready")
