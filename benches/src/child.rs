@@ -1,4 +1,4 @@
-//! Programs under measurement: started here, gone with their handle.
+//! Programs under measurement: child processes, killed when their handle is dropped.
 
 use crate::Result;
 use std::{

@@ -1,4 +1,4 @@
-//! As little HTTP/1.1 as the benchmarks need: one fixed answer, one fixed request.
+//! Minimal HTTP/1.1 for benchmarks: one fixed response, one fixed request.
 
 use crate::Result;
 use std::{

@@ -1,4 +1,4 @@
-//! What the APIs and the DNS server start from: a small mesh and registry, made once by requests.
+//! The initial state of the targets `api` and `dns`: a small mesh and registry, made once by requests.
 
 use crate::message;
 use axum::body::Body;

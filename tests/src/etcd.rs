@@ -1,4 +1,4 @@
-//! etcd, for control planes that share their state.
+//! An etcd member as a child process.
 
 use crate::{Program, free_port, until};
 use std::{net::SocketAddr, path::PathBuf, process::Command};

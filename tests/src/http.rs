@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client, for tests that count every byte they were promised.
+//! A small HTTP/1.1 client for tests that check every byte of a response.
 
 use serde_json::Value;
 use std::{

@@ -1,4 +1,4 @@
-//! Manifests to a store in this process: read, admitted, converted and committed, as a controller does.
+//! Manifests into a store in this process: read, admitted, converted and committed, as a controller does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

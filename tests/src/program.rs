@@ -1,4 +1,4 @@
-//! Children that die with their handle, and where they come from.
+//! Child processes, killed when their handle is dropped, and where their programs are.
 
 use std::{
     fs::File,

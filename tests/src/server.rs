@@ -1,4 +1,4 @@
-//! A control plane as a child.
+//! `tombolo server` as a child process.
 
 use crate::{
     Program,

@@ -1,4 +1,4 @@
-//! `tombolo up` as a child: whole clusters.
+//! `tombolo up` as a child process.
 
 use crate::{Home, Program, User, aws::Aws, http, need, until, until_within};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Who runs a program: whoever runs the tests, and where that is root, an ordinary user besides.
+//! The users that tests run programs as: the current one, and an ordinary one where that is root.
 
 use crate::{ProxyKind, need};
 use std::{

@@ -1,4 +1,4 @@
-//! Waiting for what must happen, but not for ever.
+//! Waiting for a condition, with a deadline.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},

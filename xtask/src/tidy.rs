@@ -1,4 +1,4 @@
-//! The picture of the architecture, checked against the tree.
+//! The crate rules of ARCHITECTURE.md, checked against the tree.
 
 mod citations;
 mod decisions;

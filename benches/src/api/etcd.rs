@@ -1,4 +1,4 @@
-//! etcd as the peer: a member of its own on loopback, read by the two messages that this takes.
+//! The etcd server that is compared: one member on loopback, with the two calls that the benchmark makes.
 
 use super::Load;
 use crate::{Result, child::Child, http::free_port};

@@ -1,4 +1,4 @@
-//! The servers that are compared.
+//! The DNS servers that are compared.
 
 use super::zone;
 use crate::{

@@ -1,4 +1,4 @@
-//! The program that is a color.
+//! `color`: answers with its color.
 
 use crate::listen::{Body, text};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! The program that asks for a color.
+//! `front`: asks `COLOR_HOST` for a color and passes the answer on.
 
 use crate::listen::{Body, text};
 use bytes::Bytes;

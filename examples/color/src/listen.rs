@@ -1,4 +1,4 @@
-//! HTTP in: HTTP/1.1 and HTTP/2 without TLS on one port.
+//! The HTTP server: HTTP/1.1 and HTTP/2 without TLS on one port.
 
 use crate::program::Program;
 use bytes::Bytes;

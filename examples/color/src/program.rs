@@ -1,4 +1,4 @@
-//! The programs, from their environment to their exit.
+//! Starting a program from its environment, and ending it on SIGTERM.
 
 use crate::{color::Color, front::Front, listen};
 use hyper::{Uri, header::HeaderValue};

@@ -1,4 +1,4 @@
-//! What was answered with success must be there.
+//! Reads back what an API acknowledged.
 
 use crate::base::{Answer, Session};
 use http::{HeaderValue, Method, request::Parts};

@@ -1,4 +1,4 @@
-//! What applying changes, and what a dry run says about it.
+//! `apply`, `diff` and dry runs.
 
 use crate::{
     fixture::Cli,

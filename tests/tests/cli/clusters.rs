@@ -1,4 +1,4 @@
-//! While clusters are up: which words mean their objects, and which their control plane's resources.
+//! Beside running clusters: which arguments mean Kubernetes objects, and which resources of the control plane.
 
 use tombolo_tests::{ProxyKind, Up, manifests::shop, until};
 

@@ -1,4 +1,4 @@
-//! The command line against a server of its own.
+//! A server, and the commands that are run against it.
 
 use serde_json::Value;
 use std::{

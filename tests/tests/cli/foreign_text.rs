@@ -1,5 +1,5 @@
-//! Texts of strangers: what proxies, manifests and servers say reaches no terminal as commands, breaks no table
-//! and takes nobody's screen.
+//! Untrusted text: what proxies, manifests and servers send reaches no terminal as control characters, breaks no
+//! table and is bounded.
 
 use crate::fixture::Cli;
 use serde_json::Map;

@@ -1,4 +1,4 @@
-//! The property that makes the rest worth anything: what is printed is what is there, for every kind.
+//! For every kind: the printed document equals the resource, and applies as unchanged.
 
 use crate::fixture::Cli;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What long-running commands log, and the words that choose it.
+//! What long-running commands log, and the options that select it.
 
 use std::process::Command;
 use tombolo_tests::{Program, need, until};

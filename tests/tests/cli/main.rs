@@ -1,4 +1,4 @@
-//! Our own command line over the APIs of a server: apply, diff, get, describe, delete.
+//! The commands against the APIs of a server: apply, diff, get, describe, delete.
 
 mod changes;
 mod clusters;

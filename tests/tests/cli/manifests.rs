@@ -1,4 +1,4 @@
-//! Kubernetes manifests at a control plane alone: parts of what a cluster has, and what is not done yet.
+//! Kubernetes manifests applied to a control plane without clusters: incomplete sets, and warnings.
 
 use crate::fixture::Cli;
 use tombolo_tests::manifests::shop;

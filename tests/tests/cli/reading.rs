@@ -1,4 +1,4 @@
-//! Looking: tables, descriptions, and documents in other languages.
+//! `get` and `describe`: tables, descriptions, and documents in other formats.
 
 use crate::{
     fixture::Cli,

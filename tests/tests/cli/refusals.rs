@@ -1,4 +1,4 @@
-//! Bad input: everything that is wrong is told at once, where it stands, and nothing is done.
+//! Invalid input: all errors are reported at once, with their lines, and nothing is changed.
 
 use crate::{
     fixture::Cli,

@@ -1,4 +1,4 @@
-//! Deleting.
+//! `delete`.
 
 use crate::{
     fixture::Cli,

@@ -1,5 +1,4 @@
-//! The public walkthroughs' manifests, sent to a control plane alone: what others wrote is richer than what a
-//! test makes up.
+//! The public walkthroughs' manifests, applied to a control plane without clusters.
 
 use crate::fixture::Cli;
 use std::path::Path;

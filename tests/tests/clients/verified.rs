@@ -1,4 +1,4 @@
-//! A server that verifies every signature, and who may call it.
+//! A server that verifies signatures and enforces policies.
 
 use std::{net::SocketAddr, path::Path, process::Command};
 use tombolo_tests::Server;

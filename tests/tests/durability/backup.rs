@@ -1,4 +1,4 @@
-//! `tombolo export` and `tombolo import`: of a server that runs, of a directory, and between both.
+//! `tombolo export` and `tombolo import`: from a running server, from a directory, and between both.
 
 use serde_json::json;
 use std::{

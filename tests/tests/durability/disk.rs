@@ -1,5 +1,4 @@
-//! A disk that takes no more: nothing acknowledged is lost, operators are told, and writes go on by
-//! themselves once there is room.
+//! A full disk: nothing acknowledged is lost, the status says so, and writes resume once there is room.
 
 use crate::shutdown::{create_mesh, meshes};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A server that is asked to end: what it has begun it finishes, and it does not take long.
+//! Graceful shutdown: calls under way are answered, within the deadlines.
 
 use parking_lot::Mutex;
 use serde_json::json;

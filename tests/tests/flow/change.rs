@@ -1,5 +1,4 @@
-//! What changes while requests are on their way: pods that come, go and die, weights, a control plane that
-//! is killed.
+//! Changes under load: pods that start, stop and die, weights, a control plane that is killed.
 
 use crate::{
     load::Load,

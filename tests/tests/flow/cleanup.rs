@@ -1,4 +1,4 @@
-//! What stays behind: nothing.
+//! After a run nothing is left: no process, namespace, link or file.
 
 use crate::sample::{IMAGES, Sample};
 use std::{collections::BTreeSet, fs};

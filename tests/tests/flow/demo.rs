@@ -1,4 +1,4 @@
-//! The demo, as its readme says to run it.
+//! `tombolo demo color`, as the README says to run it.
 
 use std::process::Output;
 use tombolo_tests::{Home, need, proxy_arguments, run_name, runs};

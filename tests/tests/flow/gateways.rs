@@ -1,4 +1,4 @@
-//! Traffic that comes in through virtual gateways.
+//! Ingress through virtual gateways.
 
 use crate::sample::IMAGES;
 use std::{fmt::Write as _, net::SocketAddr};

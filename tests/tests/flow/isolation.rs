@@ -1,4 +1,4 @@
-//! What pods reach, and what they may do: no more than they ask for.
+//! What pods can reach, and their privileges.
 
 use crate::sample::{IMAGES, Sample};
 use tombolo_tests::{Clusters, ProxyKind, Up, User, need};

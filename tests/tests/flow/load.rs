@@ -1,4 +1,4 @@
-//! Steady load on a load balancer, while something happens.
+//! A client that sends steady load to a load balancer and counts failures.
 
 use parking_lot::Mutex;
 use std::{

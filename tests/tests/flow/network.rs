@@ -1,4 +1,4 @@
-//! Rules between clusters.
+//! Network rules between clusters.
 
 use crate::sample::{IMAGES, Sample};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Input that is wrong: a message that says what, where and what to do, and nothing started.
+//! Invalid input to `tombolo up`: the message has the place, the cause and the next step, and nothing starts.
 
 use crate::sample::{IMAGES, Sample};
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! A front in one cluster, colors in another: manifests with every name and number of one's choice.
+//! Manifests of a front in one cluster and colors in another, with chosen names and numbers.
 
 use std::fmt::Write as _;
 

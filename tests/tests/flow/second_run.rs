@@ -1,4 +1,4 @@
-//! A second run over the state of the first.
+//! A second run with the state of the first.
 
 use crate::sample::{IMAGES, Sample};
 use serde_json::json;

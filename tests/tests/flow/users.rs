@@ -1,4 +1,4 @@
-//! Several users and several runs beside each other, each with as little as a user may have.
+//! Several users and several runs beside each other, without privileges.
 
 use crate::demo::tally;
 use std::{

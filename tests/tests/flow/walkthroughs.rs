@@ -1,4 +1,4 @@
-//! The public walkthroughs, unchanged, and the same with everything named otherwise.
+//! The public walkthroughs, unchanged, and with other names.
 
 use crate::sample::{IMAGES, Sample, balancer};
 use std::collections::BTreeMap;

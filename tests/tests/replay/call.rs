@@ -1,4 +1,4 @@
-//! A call: the words of an `aws` command, and what they must become on the wire.
+//! One recorded call: the arguments of an `aws` command, and the request that they must become.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What a call to App Mesh needs to be there: what it names, and what its spec refers to.
+//! The resources that a call to App Mesh requires: those it names, and those its spec refers to.
 
 use crate::{call::Call, some_name};
 use serde_json::{Map, Value, json};

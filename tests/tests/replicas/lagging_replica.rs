@@ -1,5 +1,5 @@
-//! What one server acknowledged, another one changes at once, whether or not it has seen it yet: existence
-//! is decided where the change is, not on what a server happens to hold.
+//! A resource that one replica acknowledged can be changed through another at once, although that one lags behind:
+//! preconditions are checked in etcd's transaction.
 
 use serde_json::{Value, json};
 use tombolo_tests::{
