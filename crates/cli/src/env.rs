@@ -27,14 +27,14 @@ impl Env {
     /// Prints the variables.
     ///
     /// # Errors
-    /// No run is up, or it does not answer.
+    /// No server is named or up, or it does not answer.
     pub fn run(self) -> Result<i32> {
         let (endpoint, region) = match self.api.named()? {
             Some(endpoint) => (endpoint.to_string(), self.api.region()),
             None => {
-                let client = self.run.client()?;
-                let info = crate::block_on(async { Ok(client.info().await?) })?;
-                (info.api, info.region)
+                let server = crate::block_on(self.api.server(&self.run))?;
+                let region = server.scope.region.to_string();
+                (server.endpoint.to_string(), region)
             }
         };
         let variables = variables(&endpoint, &region);
