@@ -15,7 +15,6 @@ use tombolo_model::{
         appmesh as mesh_apply,
         cloudmap::{self, Tagged},
     },
-    appmesh::Tag,
 };
 
 /// The commands that create a resource. `container` is the generated id of what it is in, for services and
