@@ -4,12 +4,10 @@
 //! [`Request`] is read from method, path, query and body by the server, and written into them by our client.
 
 mod errors;
-mod list;
 pub(crate) mod names;
 pub(crate) mod output;
 mod path;
 mod resource;
-mod tags;
 
 pub(crate) use path::Collection;
 
@@ -200,16 +198,16 @@ impl Request {
                 client_token,
             } => resource::update(call, key, *spec, client_token).await,
             Operation::Delete(key) => resource::delete(call, key).await,
-            Operation::List { collection, page } => list::list(call, &collection, &page),
+            Operation::List { collection, page } => resource::list(call, &collection, &page),
             Operation::TagResource { resource_arn, tags } => {
-                tags::tag(call, &resource_arn, tags).await
+                resource::tag(call, &resource_arn, tags).await
             }
             Operation::UntagResource {
                 resource_arn,
                 tag_keys,
-            } => tags::untag(call, &resource_arn, tag_keys).await,
+            } => resource::untag(call, &resource_arn, tag_keys).await,
             Operation::ListTagsForResource { resource_arn, page } => {
-                tags::list(call, &resource_arn, &page)
+                resource::list_tags(call, &resource_arn, &page)
             }
         }
     }

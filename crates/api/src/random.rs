@@ -11,8 +11,10 @@ pub(crate) fn uuid() -> String {
 /// Fisher-Yates shuffle, so that the work is bounded by what is kept.
 pub(crate) fn sample<T>(items: &mut Vec<T>, max: usize) {
     let kept = max.min(items.len());
+    // The thread's generator is looked up once: this is on the path of every discovery.
+    let mut random = fastrand::Rng::new();
     for i in 0..kept {
-        let j = fastrand::usize(i..items.len());
+        let j = random.usize(i..items.len());
         items.swap(i, j);
     }
     items.truncate(kept);

@@ -66,7 +66,7 @@ fn what_is_wrong_at_the_start_is_refused() {
         return;
     };
     assert!(
-        error.contains("wrong.yaml:2: a user needs 'account:'"),
+        error.contains("wrong.yaml:2: users[0]: missing field `account`"),
         "{error}"
     );
     for (options, words) in [

@@ -1,15 +1,25 @@
-//! Create, describe, update and delete, the same for all seven kinds.
+//! Carries out the operations, which are the same for all seven kinds.
 
 use super::{
+    Page,
     errors::{self, bad_request, not_found},
-    output::ResourceData,
+    names,
+    output::{ResourceData, ResourceRef},
     path::Collection,
 };
-use crate::{call::Call, error::ApiError, wire::json};
+use crate::{
+    call::Call,
+    error::ApiError,
+    wire::{Paging, json, paging},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::{ops::RangeInclusive, sync::Arc};
 use tombolo_model::{
     Command, Reply, ScopeView,
     apply::appmesh,
-    appmesh::{Kind, ResourceKey, Spec, Tag},
+    appmesh::{Kind, Resource, ResourceKey, Spec, Tag},
+    arn,
 };
 
 pub(super) async fn create(
@@ -119,4 +129,101 @@ fn checked_token(token: Option<String>) -> Result<Option<String>, ApiError> {
         ));
     }
     Ok(Some(token))
+}
+
+pub(super) fn list(
+    call: &Call<'_>,
+    collection: &Collection,
+    page: &Page,
+) -> Result<Vec<u8>, ApiError> {
+    let plural = names::plural(collection.kind);
+    let paging = page.paging(plural, 1..=100)?;
+    let view = call.view();
+    let scope = view.scope(&call.scope);
+    check_parents(call, scope, collection)?;
+    let page: paging::Page<&Arc<Resource>> = match (scope, collection.kind) {
+        (None, _) => paging::Page::default(),
+        (Some(scope), Kind::Mesh) => paging.page(scope.meshes(), |mesh| &mesh.key.name),
+        (Some(scope), kind) => {
+            let members = scope.members(&collection.mesh, kind, Some(&collection.parent));
+            paging.page(members, |member| &member.key.name)
+        }
+    };
+    let items = page.items.iter().map(|item| ResourceRef::new(item));
+    Ok(answer(plural, &items.collect::<Vec<_>>(), page.next))
+}
+
+impl Page {
+    /// The page of a list.
+    pub(super) fn paging(
+        &self,
+        list: &'static str,
+        bounds: RangeInclusive<i64>,
+    ) -> Result<Paging, ApiError> {
+        Paging::new(list, self.limit, bounds, self.next_token.as_deref()).map_err(bad_request)
+    }
+}
+
+/// A list is wrapped, and the last page has no token.
+pub(super) fn answer(member: &str, items: &[impl Serialize], next: Option<String>) -> Vec<u8> {
+    let mut answer = Map::new();
+    answer.insert(member.into(), json!(items));
+    if let Some(next) = next {
+        answer.insert("nextToken".into(), next.into());
+    }
+    json::write(&Value::Object(answer))
+}
+
+pub(super) async fn tag(
+    call: &Call<'_>,
+    resource_arn: &str,
+    tags: Vec<Tag>,
+) -> Result<Vec<u8>, ApiError> {
+    let key = resource_key(call, resource_arn)?;
+    commit_tags(call, appmesh::Command::Tag { key, tags }).await
+}
+
+pub(super) async fn untag(
+    call: &Call<'_>,
+    resource_arn: &str,
+    tag_keys: Vec<String>,
+) -> Result<Vec<u8>, ApiError> {
+    let key = resource_key(call, resource_arn)?;
+    commit_tags(call, appmesh::Command::Untag { key, tag_keys }).await
+}
+
+/// Sorted by key, so that a page can start after the last key of the page before.
+pub(super) fn list_tags(
+    call: &Call<'_>,
+    resource_arn: &str,
+    page: &Page,
+) -> Result<Vec<u8>, ApiError> {
+    let paging = page.paging("tags", 1..=50)?;
+    let key = resource_key(call, resource_arn)?;
+    let view = call.view();
+    let Some(resource) = view.resource(&call.scope, &key) else {
+        return Err(not_found(format!("no resource has the ARN of {key}")));
+    };
+    let mut tags: Vec<&Tag> = resource.tags.iter().collect();
+    tags.sort_by(|a, b| a.key.cmp(&b.key));
+    let page = paging.page(tags.into_iter(), |tag| &tag.key);
+    Ok(answer("tags", &page.items, page.next))
+}
+
+async fn commit_tags(call: &Call<'_>, command: appmesh::Command) -> Result<Vec<u8>, ApiError> {
+    let committed = call.commit(Command::AppMesh(command)).await;
+    committed.map_err(errors::from_commit)?;
+    Ok(json::write(&json!({})))
+}
+
+fn resource_key(call: &Call<'_>, text: &str) -> Result<ResourceKey, ApiError> {
+    let name = arn::parse_resource(text)
+        .ok_or_else(|| bad_request(format!("resourceArn: {text:?} is not an App Mesh ARN")))?;
+    match name.scope {
+        None => Err(bad_request(format!("resourceArn: {text:?} is not an ARN"))),
+        Some(scope) if scope != call.scope => {
+            Err(not_found(format!("no resource has the ARN {text}")))
+        }
+        Some(_) => Ok(name.key),
+    }
 }

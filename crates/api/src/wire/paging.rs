@@ -19,6 +19,16 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
+impl<T> Default for Page<T> {
+    /// The only page of an empty list.
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+}
+
 /// Characters of a token; longer ones are refused.
 const MAX_TOKEN: usize = 4096;
 
