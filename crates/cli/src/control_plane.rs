@@ -18,7 +18,7 @@ use crate::{
 use std::time::Duration;
 use tokio::time::timeout;
 use tombolo_api::client::{Client, Endpoint};
-use tombolo_local::control::Selector;
+use tombolo_local::control_socket::Selector;
 use tombolo_model::Scope;
 
 /// Deadline of a connection.

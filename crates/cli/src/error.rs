@@ -22,7 +22,7 @@ pub enum Error {
     Unreachable(String),
     /// A running `tombolo up` refused, or does not answer.
     #[error(transparent)]
-    Local(#[from] tombolo_local::control::Error),
+    Local(#[from] tombolo_local::control_socket::Error),
     /// A control plane refused, or does not answer.
     #[error(transparent)]
     Api(#[from] tombolo_api::client::Error),

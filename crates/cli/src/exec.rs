@@ -9,7 +9,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
-use tombolo_local::control::ExecQuery;
+use tombolo_local::control_socket::ExecQuery;
 
 /// Run a program in a pod, with this terminal's input and output.
 #[derive(clap::Args)]

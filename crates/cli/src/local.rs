@@ -12,7 +12,7 @@ use crate::{
 };
 use serde_json::Value;
 use std::time::Duration;
-use tombolo_local::control::{self, ApplyReply, Client, ClusterObjects, Outcome};
+use tombolo_local::control_socket::{self, ApplyReply, Client, ClusterObjects, Outcome};
 
 /// Options of every command that talks to a running `tombolo up`.
 #[derive(clap::Args)]
@@ -78,7 +78,7 @@ impl ClusterArgs {
         name: Option<&str>,
         selector: Option<&str>,
     ) -> Result<Vec<ClusterObjects>> {
-        let query = control::Query {
+        let query = control_socket::Query {
             cluster: self.cluster.clone(),
             kind: kind.to_owned(),
             namespace: self.namespace.clone(),
@@ -181,7 +181,7 @@ impl Backend for Local<'_> {
     }
 
     async fn apply(&self, files: apply::Files, options: &apply::Options) -> Result<()> {
-        let request = control::Apply {
+        let request = control_socket::Apply {
             cluster: self.args.cluster.clone(),
             sources: files.sources,
             validate: options.validate,

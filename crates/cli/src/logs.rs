@@ -3,7 +3,7 @@
 use crate::{error::Result, local::ClusterArgs};
 use futures::StreamExt;
 use std::io::Write;
-use tombolo_local::control::LogQuery;
+use tombolo_local::control_socket::LogQuery;
 
 /// Print the log of a container.
 #[derive(clap::Args)]

@@ -7,7 +7,7 @@ use crate::{
     table::Table,
     terminal,
 };
-use tombolo_local::{control::Opening, network::rules::ports_of};
+use tombolo_local::{control_socket::PortRule, parse_ports};
 
 /// Show or change which ports clusters let in from each other.
 #[derive(clap::Args)]
@@ -74,12 +74,12 @@ impl Network {
 }
 
 impl Rule {
-    fn opening(&self) -> Result<Opening> {
-        let ports = ports_of(&self.port).ok_or_else(|| {
+    fn opening(&self) -> Result<PortRule> {
+        let ports = parse_ports(&self.port).ok_or_else(|| {
             let port = &self.port;
             Error::usage(format!("--port {port}: give a port or a range, like 8080"))
         })?;
-        Ok(Opening {
+        Ok(PortRule {
             from: self.from.clone(),
             to: self.to.clone(),
             ports,

@@ -5,7 +5,7 @@ use crate::{
     local::{ClusterArgs, ObjectRef},
     target, terminal,
 };
-use tombolo_local::control::Scale as ScaleCall;
+use tombolo_local::control_socket::Scale as ScaleCall;
 
 /// Change how many pods Deployments have.
 #[derive(clap::Args)]

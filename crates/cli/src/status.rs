@@ -21,7 +21,7 @@ use problem::Problem;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tombolo_api::client::{Client as ApiClient, Endpoint};
-use tombolo_local::control::{self, Client};
+use tombolo_local::control_socket::{self, Client};
 use tombolo_model::Scope;
 use tombolo_operator as operator;
 use tombolo_telemetry::ErrorChain;
@@ -58,7 +58,7 @@ struct Args {
 /// Everything that was read.
 struct StatusReport {
     /// The run; absent for a control plane alone.
-    run: Option<control::Status>,
+    run: Option<control_socket::Status>,
     control_plane: Result<operator::Status, operator::Error>,
     problems: Vec<Problem>,
     /// The endpoint of the AWS APIs.

@@ -18,6 +18,7 @@ pub mod cluster;
 mod codec;
 pub mod convert;
 pub mod crd;
+mod fields;
 pub mod inject;
 pub mod manifest;
 pub mod register;
@@ -27,6 +28,7 @@ mod testkit;
 
 pub use cluster::ClusterObjects;
 pub use codec::Codec;
+pub use fields::{ObjectExt, PodExt, PodSpecExt};
 pub use tombolo_model::{FieldPath, Violation, Violations};
 /// The former names.
 pub use tombolo_model::{Violation as Denial, Violations as Denials};

@@ -16,7 +16,8 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn new(operation: impl Into<String>, cause: impl Into<io::Error>) -> Self {
+    /// An error that reads "cannot OPERATION: CAUSE".
+    pub fn new(operation: impl Into<String>, cause: impl Into<io::Error>) -> Self {
         Self {
             operation: operation.into(),
             cause: cause.into(),

@@ -1,64 +1,92 @@
-//! One local cluster: its objects, and the reconcilers that turn what users asked for into pods and Services.
+//! One local cluster: its objects, and the controllers that turn Deployments into pods and give Services addresses.
 
-pub mod apply;
-pub mod collect;
-pub mod endpoint;
-pub mod environment;
-pub mod kind;
-pub mod limit;
-pub mod name;
-pub mod object;
-pub mod pods;
-pub mod rollout;
-pub mod service;
-pub mod view;
-pub mod workload;
+pub(crate) mod apply;
+pub(crate) mod deployment;
+pub(crate) mod endpoints;
+pub(crate) mod garbage_collector;
+mod kind;
+pub(crate) mod limits;
+pub(crate) mod mesh_objects;
+mod names;
+mod object_store;
+mod pods;
+mod replica_set;
+mod rollout;
+mod service_allocator;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use tombolo_kube::Violation;
 use tombolo_linux::fabric::Ipv4Range;
 
-pub use kind::Kind;
-pub use name::Entropy;
-pub use object::{Key, Object, Objects, Shared};
-use workload::{Inject, Moment};
+pub(crate) use kind::Kind;
+pub(crate) use names::{NameGenerator, fnv1a};
+pub(crate) use object_store::{Key, Object, ObjectStore, Objects};
 
-/// Passes after which a reconciler that still finds work gives way to others. It is woken again by its own
-/// change.
-const PASSES: usize = 64;
+/// Passes after which the controllers of a cluster yield although they still find work. Their own change wakes them
+/// again.
+const MAX_PASSES: usize = 64;
+
+/// Time between two passes without a change.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// The current time, as Kubernetes objects carry it. Decisions get it as an argument. A clock before 1970 reads as 1970.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let milliseconds = i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0);
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Turns a pod as its owner wrote it into the pod that runs: the sidecar injector. A violation denies the pod.
+pub(crate) type Inject = dyn Fn(&Objects, Pod) -> Result<Pod, Violation> + Send + Sync;
+
+/// What a pass of the controllers needs beside the objects.
+pub(crate) struct ReconcileContext<'a> {
+    /// The time that new objects carry.
+    pub(crate) now: Timestamp,
+    /// Generates names and uids.
+    pub(crate) names: &'a NameGenerator,
+    /// Called for each new pod.
+    pub(crate) inject: &'a Inject,
+}
 
 /// A cluster.
-pub struct Cluster {
-    /// Its name.
-    pub name: String,
-    /// Addresses of its pods.
-    pub range: Ipv4Range,
-    /// Addresses of its Services.
-    pub services: Ipv4Range,
-    /// Its objects.
-    pub objects: Shared,
-    /// Where its names come from.
-    pub entropy: Arc<Entropy>,
-    /// What happens to each new pod.
-    pub inject: Box<Inject>,
+pub(crate) struct Cluster {
+    pub(crate) name: String,
+    /// Addresses of the pods.
+    pub(crate) range: Ipv4Range,
+    /// Addresses of the Services.
+    pub(crate) services: Ipv4Range,
+    pub(crate) objects: ObjectStore,
+    pub(crate) names: Arc<NameGenerator>,
+    /// Called for each new pod.
+    pub(crate) inject: Box<Inject>,
 }
 
 impl Cluster {
-    /// Brings Deployments, ReplicaSets, Services and namespaces as far as they get without anything else
-    /// happening.
-    pub fn reconcile(&self, now: Timestamp) {
+    /// The context of a pass at `now`.
+    pub(crate) fn context(&self, now: Timestamp) -> ReconcileContext<'_> {
+        ReconcileContext {
+            now,
+            names: &self.names,
+            inject: &self.inject,
+        }
+    }
+
+    /// Runs the controllers until they find nothing to do: garbage collection, Services, Deployments, ReplicaSets. Each
+    /// looks at all objects, so a lost wake-up costs time and never correctness.
+    pub(crate) fn reconcile(&self, now: Timestamp) {
+        let context = self.context(now);
         self.objects.write(|objects| {
-            let moment = Moment {
-                now,
-                entropy: &self.entropy,
-                inject: &self.inject,
-            };
-            for _ in 0..PASSES {
+            for _ in 0..MAX_PASSES {
                 let before = objects.revision();
-                collect::reconcile(objects, now);
-                service::reconcile(objects, self.services);
-                workload::reconcile(objects, &moment);
+                garbage_collector::reconcile(objects, now);
+                service_allocator::reconcile(objects, self.services);
+                deployment::reconcile(objects, &context);
+                replica_set::reconcile(objects, &context);
                 if objects.revision() == before {
                     break;
                 }
@@ -66,14 +94,12 @@ impl Cluster {
         });
     }
 
-    /// Runs the reconcilers at each change, until dropped.
-    pub async fn run(self: Arc<Self>) {
+    /// Runs the controllers at each change and every [`RECHECK`], until dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
         let mut changes = self.objects.watch();
         loop {
-            self.reconcile(crate::clock::now());
-            // The own changes of this pass have woken nobody to whom they are news.
-            let _ =
-                tokio::time::timeout(std::time::Duration::from_secs(10), changes.changed()).await;
+            self.reconcile(now());
+            let _ = tokio::time::timeout(RECHECK, changes.changed()).await;
         }
     }
 }

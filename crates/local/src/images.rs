@@ -1,4 +1,4 @@
-//! Images without a registry: which command stands for which image.
+//! The images file: the command of each container image.
 //!
 //! ```yaml
 //! images:
@@ -12,17 +12,42 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::core::v1::Container;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tombolo_document::{Limits, decode_known, yaml};
+use tombolo_document::{DecodeError, Limits, decode_known, yaml};
 
 /// The word that stands for the running binary.
 const SELF: &str = "{tombolo}";
 
-/// What runs for an image.
+/// Why an images file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImagesError {
+    /// It is not YAML.
+    #[error(transparent)]
+    Yaml(#[from] tombolo_document::SyntaxError),
+    /// It is neither a map nor a list.
+    #[error("expected a map: images: {{ \"REPOSITORY/NAME\": {{ command: [\"PROGRAM\"] }} }}")]
+    NoMap,
+    /// An item of a list does not say for which image it is.
+    #[error("each item of the list needs an image: field")]
+    NoImage,
+    /// An entry has no program.
+    #[error("images: {0:?}: command: must name a program")]
+    NoProgram(String),
+    /// An entry has another shape.
+    #[error("images: {image:?}: {cause}")]
+    Entry {
+        image: String,
+        #[source]
+        cause: DecodeError,
+    },
+}
+
+/// The command of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The entrypoint; a container's `command` replaces it.
     pub command: Vec<String>,
     /// Its arguments; a container's `args` replaces them, and `command` drops them.
@@ -38,13 +63,13 @@ pub struct Entry {
 
 /// Every known image.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Images {
+pub(crate) struct Images {
     entries: Vec<(String, Entry)>,
 }
 
 /// A command with nothing left to look up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// Program and arguments.
     pub argv: Vec<String>,
     /// Environment of the image.
@@ -54,18 +79,18 @@ pub struct Resolved {
 }
 
 impl Images {
-    /// Reads the text of an images file.
+    /// Reads the text of an images file. Relative programs (`./x`) and directories start at `base`.
     ///
     /// # Errors
-    /// Says where the text is not YAML, or which entry is wrong.
-    pub fn parse(text: &str, base: &Path) -> Result<Self, String> {
+    /// The text is not YAML, or an entry is wrong.
+    pub(crate) fn parse(text: &str, base: &Path) -> Result<Self, ImagesError> {
         let limits = Limits {
             bytes: 1 << 20,
             ..Limits::default()
         };
         let (documents, error) = yaml::read(text, &limits);
         if let Some(error) = error {
-            return Err(error.to_string());
+            return Err(error.into());
         }
         let mut images = Self::default();
         for document in &documents {
@@ -74,48 +99,39 @@ impl Images {
         Ok(images)
     }
 
-    /// Reads an images file that was parsed from YAML. Relative programs (`./x`) and directories start at
-    /// `base`.
+    /// Reads an images file that was parsed from YAML.
     ///
     /// # Errors
-    /// Names the entry that is wrong and what it must look like.
-    pub fn read(value: &Value, base: &Path) -> Result<Self, String> {
+    /// The entry that is wrong, and what it must look like.
+    pub(crate) fn read(value: &Value, base: &Path) -> Result<Self, ImagesError> {
         let images = value.get("images").unwrap_or(value);
-        let mut pairs = Vec::new();
-        match images {
-            Value::Object(map) => pairs.extend(
-                map.iter()
-                    .map(|(image, entry)| (image.clone(), entry.clone())),
-            ),
+        let pairs: Vec<(String, Value)> = match images {
+            Value::Object(map) => map.clone().into_iter().collect(),
             Value::Array(list) => {
-                for item in list {
+                let pair = |item: &Value| {
                     let mut item = item.clone();
-                    let image = item
-                        .as_object_mut()
-                        .and_then(|fields| fields.shift_remove("image"));
-                    let Some(image) = image.as_ref().and_then(Value::as_str) else {
-                        return Err("each item of the list needs an image: field".to_owned());
-                    };
-                    pairs.push((image.to_owned(), item));
-                }
+                    let image = item.as_object_mut()?.shift_remove("image")?;
+                    Some((image.as_str()?.to_owned(), item))
+                };
+                let pairs = list
+                    .iter()
+                    .map(|item| pair(item).ok_or(ImagesError::NoImage));
+                pairs.collect::<Result<_, _>>()?
             }
-            _ => {
-                return Err(
-                    "expected a map: images: { \"REPOSITORY/NAME\": { command: [\"PROGRAM\"] } }"
-                        .to_owned(),
-                );
-            }
-        }
+            _ => return Err(ImagesError::NoMap),
+        };
         let mut entries = Vec::with_capacity(pairs.len());
         for (image, value) in pairs {
-            let mut entry = decode_known::<Entry>(&value)
-                .map_err(|error| format!("images: {image:?}: {error}"))?;
+            let mut entry = match decode_known::<Entry>(&value) {
+                Ok(entry) => entry,
+                Err(cause) => return Err(ImagesError::Entry { image, cause }),
+            };
             match entry.command.first_mut() {
                 Some(program) if program.starts_with("./") || program.starts_with("../") => {
                     *program = base.join(&program).display().to_string();
                 }
                 Some(_) => {}
-                None => return Err(format!("images: {image:?}: command: must name a program")),
+                None => return Err(ImagesError::NoProgram(image)),
             }
             entry.workdir = entry.workdir.map(|workdir| base.join(workdir));
             entries.push((image, entry));
@@ -124,20 +140,20 @@ impl Images {
     }
 
     /// Adds an entry; those added later win over equal patterns.
-    pub fn insert(&mut self, pattern: &str, entry: Entry) {
+    pub(crate) fn insert(&mut self, pattern: &str, entry: Entry) {
         self.entries.retain(|(known, _)| known != pattern);
         self.entries.push((pattern.to_owned(), entry));
     }
 
     /// Takes over entries of `other`, which win.
-    pub fn extend(&mut self, other: Self) {
+    pub(crate) fn extend(&mut self, other: Self) {
         for (pattern, entry) in other.entries {
             self.insert(&pattern, entry);
         }
     }
 
     /// The entry of an image.
-    pub fn find(&self, image: &str) -> Option<&Entry> {
+    pub(crate) fn find(&self, image: &str) -> Option<&Entry> {
         let bare = without_tag(image);
         let matching = self
             .entries
@@ -148,41 +164,33 @@ impl Images {
         found.map(|(_, entry)| entry)
     }
 
-    /// What a container of this image runs. `command` and `args` are the container's own.
-    pub fn resolve(
-        &self,
-        image: &str,
-        command: &[String],
-        args: &[String],
-        program: &str,
-    ) -> Option<Resolved> {
-        let entry = self.find(image)?;
-        let mut argv = if command.is_empty() {
-            entry.command.clone()
-        } else {
-            command.to_vec()
+    /// The command of a container, whose own `command` and `args` win; `None` for an unknown image. `program` stands for
+    /// `{tombolo}`.
+    pub(crate) fn resolve(&self, container: &Container, program: &str) -> Option<Resolved> {
+        let entry = self.find(container.image.as_deref().unwrap_or_default())?;
+        let own = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
+        let (command, args) = (own(&container.command), own(&container.args));
+        // `command` replaces the image's arguments too.
+        let image_args = match command {
+            Some(_) => Vec::new(),
+            None => entry.args.clone(),
         };
-        match (command.is_empty(), args.is_empty()) {
-            (_, false) => argv.extend(args.iter().cloned()),
-            (true, true) => argv.extend(entry.args.iter().cloned()),
-            (false, true) => {}
-        }
-        for word in &mut argv {
-            *word = word.replace(SELF, program);
-        }
+        let mut argv = command.unwrap_or_else(|| entry.command.clone());
+        argv.extend(args.unwrap_or(image_args));
+        let fill = |text: &String| text.replace(SELF, program);
         let env = entry
             .env
             .iter()
-            .map(|(key, value)| (key.clone(), value.replace(SELF, program)));
+            .map(|(key, value)| (key.clone(), fill(value)));
         Some(Resolved {
-            argv,
+            argv: argv.iter().map(fill).collect(),
             env: env.collect(),
             workdir: entry.workdir.clone(),
         })
     }
 
     /// A line for the images file that would make `image` known.
-    pub fn suggestion(image: &str) -> String {
+    pub(crate) fn suggestion(image: &str) -> String {
         let name = without_tag(image).rsplit('/').next().unwrap_or(image);
         format!("  \"*/{name}\": {{ command: [\"./{name}\"] }}")
     }
@@ -234,43 +242,39 @@ mod tests {
     }
 
     fn argv(image: &str, command: &[&str], args: &[&str]) -> Vec<String> {
-        let words = |words: &[&str]| {
-            words
-                .iter()
-                .map(|word| (*word).to_owned())
-                .collect::<Vec<_>>()
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        let container = Container {
+            image: Some(image.to_owned()),
+            command: words(command),
+            args: words(args),
+            ..Container::default()
         };
-        images()
-            .resolve(image, &words(command), &words(args), "/bin/tombolo")
-            .unwrap()
-            .argv
+        images().resolve(&container, "/bin/tombolo").unwrap().argv
     }
 
     #[test]
     fn most_specific_pattern_wins() {
-        assert_eq!(
-            argv("registry:5000/x/colorapp", &[], &[]),
-            ["/bin/tombolo", "color", "--plain"]
-        );
-        assert_eq!(
-            argv("registry:5000/x/colorapp:latest", &[], &[]),
-            ["/bin/tombolo", "color", "--plain"]
-        );
+        let plain = ["/bin/tombolo", "color", "--plain"];
+        for image in [
+            "registry:5000/x/colorapp",
+            "registry:5000/x/colorapp:latest",
+        ] {
+            assert_eq!(argv(image, &[], &[]), plain);
+        }
         assert_eq!(argv("x/colorapp:v2", &[], &[]), ["/etc/images/./v2"]);
         assert_eq!(argv("redis@sha256:abc", &[], &[]), ["any"]);
     }
 
     #[test]
     fn command_and_args_override_as_in_kubernetes() {
-        assert_eq!(
-            argv("x/colorapp", &[], &["-v"]),
-            ["/bin/tombolo", "color", "-v"]
-        );
-        assert_eq!(argv("x/colorapp", &["sh"], &[]), ["sh"]);
-        assert_eq!(
-            argv("x/colorapp", &["sh"], &["-c", "true"]),
-            ["sh", "-c", "true"]
-        );
+        let cases: [(&[&str], &[&str], &[&str]); 3] = [
+            (&[], &["-v"], &["/bin/tombolo", "color", "-v"]),
+            (&["sh"], &[], &["sh"]),
+            (&["sh"], &["-c", "true"], &["sh", "-c", "true"]),
+        ];
+        for (command, args, expected) in cases {
+            assert_eq!(argv("x/colorapp", command, args), expected);
+        }
     }
 
     #[test]
@@ -281,25 +285,15 @@ mod tests {
 
     #[test]
     fn faulty_entry_is_named() {
-        let error =
-            Images::read(&json!({"images": {"x": {"comand": ["a"]}}}), Path::new("/")).unwrap_err();
+        let read = |images| Images::read(&json!({ "images": images }), Path::new("/"));
+        let error = |images| read(images).unwrap_err().to_string();
+        let misspelt = error(json!({"x": {"comand": ["a"]}}));
         assert!(
-            error.contains("\"x\"") && error.contains("comand"),
-            "{error}"
+            misspelt.contains("\"x\"") && misspelt.contains("comand"),
+            "{misspelt}"
         );
-        assert!(
-            Images::read(&json!({"images": {"x": {"command": []}}}), Path::new("/"))
-                .unwrap_err()
-                .contains("must name a program")
-        );
-        assert!(
-            Images::read(
-                &json!({"images": [{"image": "x", "command": ["a"]}]}),
-                Path::new("/")
-            )
-            .unwrap()
-            .find("x")
-            .is_some()
-        );
+        assert!(error(json!({"x": {"command": []}})).contains("must name a program"));
+        let list = read(json!([{"image": "x", "command": ["a"]}])).unwrap();
+        assert!(list.find("x").is_some());
     }
 }

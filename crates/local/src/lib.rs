@@ -8,19 +8,21 @@
 //! owner, and nothing outlives the process that was started. Kernel work is in `tombolo-linux`, the meaning of
 //! manifests in `tombolo-kube`.
 //!
-//! Read [`up::Options`] first, then [`node`] for what runs inside of the sandbox.
+//! Read [`up::Options`] first, then [`runtime`] for what runs inside of the sandbox.
 
 #![forbid(unsafe_code)]
 
-pub mod balance;
-mod clock;
-pub mod cluster;
-pub mod control;
-pub mod images;
-pub mod machine;
-pub mod mesh;
-pub mod network;
-pub mod node;
-pub mod pod;
+mod accept_loop;
+mod cluster;
+mod container_runtime;
+pub mod control_socket;
+mod images;
+mod load_balancers;
+mod mesh_controller;
+mod network;
+mod pod;
 pub mod progress;
+pub mod runtime;
 pub mod up;
+
+pub use network::policy::parse_ports;

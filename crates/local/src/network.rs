@@ -1,16 +1,16 @@
-//! The network between clusters: addresses, what may pass, what names mean, and why something did not arrive.
+//! The network between clusters: addresses, rules, cluster DNS, and why a call was refused.
 
-pub mod address;
-pub mod diagnosis;
-pub mod names;
-pub mod port_set;
-pub mod rules;
+pub(crate) mod cluster_dns;
+pub(crate) mod diagnosis;
+pub(crate) mod ip_allocation;
+pub(crate) mod policy;
+pub(crate) mod port_set;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tombolo_controller::{Changes, Desired};
@@ -20,151 +20,125 @@ use tombolo_linux::fabric::{
 };
 use tombolo_telemetry::ErrorChain;
 
-use crate::cluster::endpoint::{ServiceView, services};
+use crate::cluster::endpoints::{ServiceView, services};
 use crate::cluster::{Cluster, Kind};
-use crate::machine::Machine;
-use diagnosis::{Finding, Refused, findings, ways};
+use crate::container_runtime::ContainerRuntime;
+use diagnosis::{DeniedFlow, Finding, expected_flows, findings};
+use policy::{NetworkPolicy, PortRule, RuleView};
 use port_set::PortSet;
-pub use rules::Policy;
-use rules::{Opening, RuleView, Rules};
 
 /// How often refused packets are counted, and how often the kernel's rules are set although nothing changed.
 const SAMPLE: Duration = Duration::from_secs(5);
 
-/// The time of which findings speak.
+/// The time that findings are about.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Refused packets by direction and port, since the start.
-type Counts = BTreeMap<Refused, u64>;
+type Counts = BTreeMap<DeniedFlow, u64>;
 
 /// The network of all clusters.
-pub struct Network {
-    machine: Arc<dyn Machine>,
+pub(crate) struct Network {
+    container_runtime: Arc<dyn ContainerRuntime>,
     clusters: Vec<Arc<Cluster>>,
     /// What the clusters ask the mesh API for.
     desired: watch::Receiver<Arc<Desired>>,
-    names: Arc<Clusters>,
+    /// The zone that the clusters' DNS answers from.
+    dns: Arc<Clusters>,
     /// Rules reach the kernel one set after the other, so that the newest is the last.
     publishing: tokio::sync::Mutex<()>,
-    /// Guards what people said about the ways between clusters.
-    rules: Mutex<Rules>,
-    said: Notify,
-    /// Guards the counts of the last minute, oldest first.
+    policy: Mutex<NetworkPolicy>,
+    policy_changed: Notify,
+    /// Counts of the last minute, oldest first.
     samples: Mutex<VecDeque<(Instant, Counts)>>,
 }
 
 impl Network {
-    /// A network that has done nothing yet. `desired` is what the clusters ask the mesh API for, `names` the zone that
-    /// the clusters' DNS answers from.
-    pub fn new(
-        machine: Arc<dyn Machine>,
+    /// A network whose rules are not set yet.
+    pub(crate) fn new(
+        container_runtime: Arc<dyn ContainerRuntime>,
         clusters: Vec<Arc<Cluster>>,
         desired: watch::Receiver<Arc<Desired>>,
-        names: Arc<Clusters>,
-        rules: Rules,
+        dns: Arc<Clusters>,
+        policy: NetworkPolicy,
     ) -> Self {
-        let (rules, said, samples) = (Mutex::new(rules), Notify::new(), Mutex::default());
         Self {
-            machine,
+            container_runtime,
             clusters,
             desired,
-            names,
+            dns,
             publishing: tokio::sync::Mutex::default(),
-            rules,
-            said,
-            samples,
+            policy: Mutex::new(policy),
+            policy_changed: Notify::new(),
+            samples: Mutex::default(),
         }
     }
 
-    fn rules_now(&self) -> MutexGuard<'_, Rules> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn samples(&self) -> MutexGuard<'_, VecDeque<(Instant, Counts)>> {
-        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the kernel's rules and the names up to date, until dropped.
-    pub async fn run(self: Arc<Self>) {
+    /// Keeps the kernel's rules and cluster DNS up to date, until dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
         let mut changes = Changes::of(&self.clusters);
         let mut sample = tokio::time::interval(SAMPLE);
         loop {
             self.publish().await;
             tokio::select! {
                 () = changes.next() => {}
-                () = self.said.notified() => {}
+                () = self.policy_changed.notified() => {}
                 _ = sample.tick() => self.sample().await,
             }
         }
     }
 
-    /// Sets the rules and names that follow from the objects of this moment.
-    pub async fn publish(&self) {
+    /// Sets the rules and DNS records that follow from the present objects.
+    pub(crate) async fn publish(&self) {
         let _turn = self.publishing.lock().await;
         let rules = self.compute();
-        let machine = self.machine.clone();
-        if let Err(error) = blocking(move || machine.apply(&rules)).await {
+        let runtime = self.container_runtime.clone();
+        if let Err(error) = blocking(move || runtime.apply_rules(&rules)).await {
             tracing::error!(error = %ErrorChain(&error), "network rules not applied");
         }
     }
 
-    /// Sets the names, and computes the rules that go with them.
+    /// Replaces the DNS records, and computes the rules that go with them.
     fn compute(&self) -> FabricRules {
-        let services: Vec<Vec<ServiceView>> = self
-            .clusters
-            .iter()
-            .map(|cluster| cluster.objects.read(services))
-            .collect();
-        let pairs = self.clusters.iter().zip(&services);
-        self.names.replace(
-            &pairs
-                .map(|(cluster, services)| names::cluster(cluster, services))
-                .collect::<Vec<_>>(),
-        );
         let mut rules = FabricRules::default();
-        for (cluster, services) in self.clusters.iter().zip(&services) {
-            for service in services {
-                rules.services.extend(service_rules(cluster, service));
-            }
+        let mut zones = Vec::new();
+        for cluster in &self.clusters {
+            let services = cluster.objects.read(services);
+            zones.push(cluster_dns::zone(cluster, &services));
+            let services = services.iter();
+            rules
+                .services
+                .extend(services.flat_map(|service| service_rules(cluster, service)));
         }
-        let listening: Vec<PortSet> = self
-            .clusters
-            .iter()
-            .map(|cluster| listening(cluster))
-            .collect();
-        let said = self.rules_now();
-        for (from, to, ports) in self.directions(&listening) {
-            let open = said.open(&from.name, &to.name, ports);
-            let allowed = if open == PortSet::all() {
-                Allowed::All
-            } else {
-                Allowed::Ports(open.port_ranges())
-            };
-            rules.policies.push(ClusterPolicy {
+        self.dns.replace(&zones);
+        let policy = self.policy.lock();
+        rules.policies = self.map_directions(|from, to, ports| {
+            let open = policy.open(&from.name, &to.name, ports);
+            ClusterPolicy {
                 from: range(from),
                 to: range(to),
-                allowed,
-            });
-        }
+                allowed: match open == PortSet::all() {
+                    true => Allowed::All,
+                    false => Allowed::Ports(open.port_ranges()),
+                },
+            }
+        });
         rules
     }
 
-    fn directions<'a>(
-        &'a self,
-        listening: &'a [PortSet],
-    ) -> impl Iterator<Item = (&'a Cluster, &'a Cluster, &'a PortSet)> {
-        self.clusters
-            .iter()
-            .enumerate()
-            .flat_map(move |(from, caller)| {
-                let others = self
-                    .clusters
-                    .iter()
-                    .zip(listening)
-                    .enumerate()
-                    .filter(move |(to, _)| *to != from);
-                others.map(move |(_, (called, ports))| (caller.as_ref(), called.as_ref(), ports))
-            })
+    /// Calls a function with each pair of calling and called cluster, and the ports on which the mesh of the latter
+    /// listens.
+    fn map_directions<T>(&self, mut map: impl FnMut(&Cluster, &Cluster, &PortSet) -> T) -> Vec<T> {
+        let listening = self.clusters.iter().map(|cluster| listening(cluster));
+        let listening: Vec<PortSet> = listening.collect();
+        let mut results = Vec::new();
+        for (from, caller) in self.clusters.iter().enumerate() {
+            for (to, called) in self.clusters.iter().enumerate() {
+                if from != to {
+                    results.push(map(caller, called, &listening[to]));
+                }
+            }
+        }
+        results
     }
 
     async fn sample(&self) {
@@ -176,7 +150,7 @@ impl Network {
             }
         };
         let now = Instant::now();
-        let mut samples = self.samples();
+        let mut samples = self.samples.lock();
         samples.push_back((now, counts));
         // One sample older than the window stays: it is what the window is measured from.
         while samples
@@ -189,104 +163,75 @@ impl Network {
 
     async fn counts(&self) -> tombolo_linux::Result<Counts> {
         let mut counts = Counts::new();
-        let machine = self.machine.clone();
-        for refusal in blocking(move || machine.refusals()).await? {
-            *counts
-                .entry(Refused {
-                    from: refusal.from,
-                    to: refusal.to,
-                    port: refusal.port,
-                })
-                .or_default() += refusal.packets;
+        let runtime = self.container_runtime.clone();
+        for refusal in blocking(move || runtime.refusals()).await? {
+            let flow = DeniedFlow {
+                from: refusal.from,
+                to: refusal.to,
+                port: refusal.port,
+            };
+            *counts.entry(flow).or_default() += refusal.packets;
         }
         Ok(counts)
     }
 
     /// Packets refused in the last minute.
-    async fn refused_lately(&self) -> Counts {
-        let Ok(mut counts) = self.counts().await else {
-            return Counts::new();
-        };
-        let samples = self.samples();
-        if let Some((_, before)) = samples.front() {
-            for (key, count) in &mut counts {
-                *count = count.saturating_sub(before.get(key).copied().unwrap_or(0));
+    async fn recently_refused(&self) -> Counts {
+        let mut counts = self.counts().await.unwrap_or_default();
+        if let Some((_, before)) = self.samples.lock().front() {
+            for (flow, count) in &mut counts {
+                *count = count.saturating_sub(before.get(flow).copied().unwrap_or(0));
             }
         }
         counts.retain(|_, count| *count > 0);
         counts
     }
 
-    /// What is wrong between clusters, with what to type about it.
-    pub async fn diagnose(&self) -> Vec<Finding> {
-        let refused = self.refused_lately().await;
-        let desired = self.desired.borrow().clone();
-        let names: Vec<String> = self
-            .clusters
-            .iter()
-            .map(|cluster| cluster.name.clone())
-            .collect();
+    /// What is wrong between clusters, with the command that mends it.
+    pub(crate) async fn diagnose(&self) -> Vec<Finding> {
+        let refused = self.recently_refused().await;
+        let flows = expected_flows(&self.desired.borrow());
         let open = |from: &str, to: &str, port| {
-            let called = self.clusters.iter().find(|cluster| cluster.name == to);
+            let mut clusters = self.clusters.iter();
+            let called = clusters.find(|cluster| cluster.name == to);
             called.is_none_or(|called| {
-                self.rules_now()
-                    .open(from, to, &listening(called))
-                    .contains(port)
+                let ports = listening(called);
+                self.policy.lock().open(from, to, &ports).contains(port)
             })
         };
-        findings(&names, &ways(&desired), open, &refused)
+        findings(&self.names(), &flows, open, &refused)
     }
 
-    /// Every direction with what is open in it.
-    pub fn list(&self) -> Vec<RuleView> {
-        let listening: Vec<PortSet> = self
-            .clusters
-            .iter()
-            .map(|cluster| listening(cluster))
-            .collect();
-        let said = self.rules_now();
-        self.directions(&listening)
-            .map(|(from, to, ports)| said.view(&from.name, &to.name, ports))
-            .collect()
+    fn names(&self) -> Vec<&str> {
+        self.clusters.iter().map(|cluster| &*cluster.name).collect()
     }
 
-    /// Opens ports.
+    /// Every direction with the ports that are open in it.
+    pub(crate) fn list(&self) -> Vec<RuleView> {
+        let policy = self.policy.lock();
+        self.map_directions(|from, to, ports| policy.view(&from.name, &to.name, ports))
+    }
+
+    /// Opens or closes the ports of a rule, and applies that.
     ///
     /// # Errors
-    /// When a cluster does not exist.
-    pub async fn allow(&self, opening: &Opening) -> Result<(), RuleError> {
-        self.change(opening, Rules::allow).await
-    }
-
-    /// Closes ports, for good.
-    ///
-    /// # Errors
-    /// When a cluster does not exist.
-    pub async fn deny(&self, opening: &Opening) -> Result<(), RuleError> {
-        self.change(opening, Rules::deny).await
-    }
-
-    async fn change(
+    /// A cluster does not exist, or is named twice.
+    pub(crate) async fn change(
         &self,
-        opening: &Opening,
-        change: fn(&mut Rules, &Opening),
+        rule: &PortRule,
+        change: fn(&mut NetworkPolicy, &PortRule),
     ) -> Result<(), RuleError> {
-        let names: Vec<&str> = self
-            .clusters
-            .iter()
-            .map(|cluster| cluster.name.as_str())
-            .collect();
-        check_opening(opening, &names)?;
-        change(&mut self.rules_now(), opening);
+        check_rule(rule, &self.names())?;
+        change(&mut self.policy.lock(), rule);
         self.publish().await;
-        self.said.notify_one();
+        self.policy_changed.notify_one();
         Ok(())
     }
 }
 
-/// A rule that means nothing here.
+/// A rule that does not fit the clusters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
+pub(crate) enum RuleError {
     /// It names a cluster that does not exist.
     #[error("there is no cluster {name}; there are {known}")]
     UnknownCluster {
@@ -300,12 +245,12 @@ pub enum RuleError {
     OneCluster(String),
 }
 
-/// Whether a rule speaks of two different clusters that exist.
+/// Whether a rule names two different clusters that exist.
 ///
 /// # Errors
 /// It names one that does not exist, or the same one twice.
-pub fn check_opening(opening: &Opening, clusters: &[&str]) -> Result<(), RuleError> {
-    for name in [&opening.from, &opening.to] {
+pub(crate) fn check_rule(rule: &PortRule, clusters: &[&str]) -> Result<(), RuleError> {
+    for name in [&rule.from, &rule.to] {
         if !clusters.contains(&name.as_str()) {
             return Err(RuleError::UnknownCluster {
                 name: name.clone(),
@@ -313,13 +258,13 @@ pub fn check_opening(opening: &Opening, clusters: &[&str]) -> Result<(), RuleErr
             });
         }
     }
-    if opening.from == opening.to {
-        return Err(RuleError::OneCluster(opening.from.clone()));
+    if rule.from == rule.to {
+        return Err(RuleError::OneCluster(rule.from.clone()));
     }
     Ok(())
 }
 
-/// Runs system calls that may take a while on a thread for such work.
+/// Runs blocking system calls on a thread for such work.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
@@ -332,25 +277,20 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// The ports on which virtual nodes and gateways of a cluster listen.
-pub fn listening(cluster: &Cluster) -> PortSet {
+fn listening(cluster: &Cluster) -> PortSet {
     let mut ports = PortSet::default();
     cluster.objects.read(|objects| {
-        let members = objects
-            .of_kind(Kind::VirtualNode)
-            .chain(objects.of_kind(Kind::VirtualGateway));
-        for listener in members.flat_map(|object| {
-            object
-                .body
-                .pointer("/spec/listeners")
+        let members = [Kind::VirtualNode, Kind::VirtualGateway].map(|kind| objects.of_kind(kind));
+        for object in members.into_iter().flatten() {
+            let listeners = object.body.pointer("/spec/listeners");
+            for listener in listeners
                 .and_then(|list| list.as_array())
                 .into_iter()
                 .flatten()
-        }) {
-            let port = listener
-                .pointer("/portMapping/port")
-                .and_then(serde_json::Value::as_u64);
-            if let Some(port) = port.and_then(|port| u16::try_from(port).ok()) {
-                ports.insert(port..=port);
+            {
+                let port = listener.pointer("/portMapping/port");
+                let port = port.and_then(|port| u16::try_from(port.as_u64()?).ok());
+                ports.extend(port.map(|port| port..=port));
             }
         }
     });
@@ -380,13 +320,6 @@ fn service_rules(cluster: &Cluster, service: &ServiceView) -> Vec<ServiceRule> {
         endpoints: port.targets.clone(),
     });
     rules.collect()
-}
-
-/// The range of a cluster as DNS tells its clients apart.
-fn dns_range(cluster: &Cluster) -> tombolo_dns::cluster::IpNet {
-    let address = IpAddr::V4(cluster.range.address());
-    // Invariant: the prefix of a range is at most 32.
-    tombolo_dns::cluster::IpNet::new_assert(address, cluster.range.prefix())
 }
 
 #[cfg(test)]

@@ -1,83 +1,83 @@
-//! Pods as running things: one worker for each Pod object of a cluster.
+//! The kubelet of a cluster: one worker for each Pod object.
 
-pub mod log;
-pub mod probe;
-pub mod process;
-pub mod restart;
-pub mod security;
-pub mod state;
-pub mod volume;
-pub mod warning;
+pub(crate) mod container_log;
+pub(crate) mod container_spec;
+mod env;
+pub(crate) mod manifest_warnings;
+mod probe;
+mod references;
+mod restart_policy;
+mod security_context;
+pub(crate) mod status;
+mod volumes;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
+use tombolo_kube::ObjectExt;
+use tombolo_linux::container::{ExecSpec, User};
 use tombolo_telemetry::supervisor::catch_panic;
 
 use crate::cluster::Cluster;
-use crate::machine::{ExecSpec, Machine, Process};
-use crate::network::address::PodAddresses;
-use log::Log;
+use crate::container_runtime::{ContainerRuntime, Process};
+use crate::network::ip_allocation::PodAddresses;
+use container_log::Log;
+use container_spec::ContainerConfig;
 
-/// All that runs the pods of one cluster.
-pub struct Host {
-    /// The cluster whose pods these are.
-    pub cluster: Arc<Cluster>,
-    /// The machine below.
-    pub machine: Arc<dyn Machine>,
-    /// What is the same for every container.
-    pub common: process::Common,
+/// Runs the pods of one cluster.
+pub(crate) struct Kubelet {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) config: ContainerConfig,
+    container_runtime: Arc<dyn ContainerRuntime>,
     /// The address of the cluster's node.
-    pub node: Ipv4Addr,
+    node: Ipv4Addr,
     /// Where pods keep files while they live.
-    pub state_dir: PathBuf,
-    /// How long a terminating pod goes on serving, so that everybody hears that it leaves before it does.
-    pub drain: Duration,
-    /// Addresses in use. Guards only the set; held for moments.
+    state_dir: PathBuf,
+    /// How long a terminating pod goes on serving, so that proxies learn that it leaves before it does.
+    drain: Duration,
     addresses: Mutex<PodAddresses>,
     /// Pods that have a worker, by uid.
     running: Mutex<BTreeMap<String, Arc<RunningPod>>>,
 }
 
 /// A pod with a worker, as `exec`, `logs` and `status` reach it.
-pub struct RunningPod {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Guards the handles of its containers by name.
+pub(crate) struct RunningPod {
+    namespace: String,
+    name: String,
+    /// By container name.
     containers: Mutex<BTreeMap<String, ContainerHandle>>,
 }
 
 /// What can be reached of a container.
 #[derive(Clone, Default)]
-pub struct ContainerHandle {
+pub(crate) struct ContainerHandle {
     /// The running process.
-    pub process: Option<Arc<dyn Process>>,
+    pub(crate) process: Option<Arc<dyn Process>>,
     /// Environment that it was started with.
-    pub env: BTreeMap<String, String>,
-    /// Where it was started.
-    pub workdir: Option<PathBuf>,
-    /// Whom it runs as.
-    pub user: Option<(u32, u32)>,
+    env: Vec<(OsString, OsString)>,
+    /// Directory that it was started in.
+    cwd: Option<PathBuf>,
+    user: Option<User>,
     /// Output of the current or last run.
-    pub log: Option<Arc<Log>>,
+    pub(crate) log: Option<Arc<Log>>,
     /// Output of the run before.
-    pub previous: Option<Arc<Log>>,
+    pub(crate) previous: Option<Arc<Log>>,
 }
 
 impl ContainerHandle {
-    /// A further program that sees what the container's own sees.
-    pub fn program(&self, argv: Vec<String>) -> ExecSpec {
+    /// Another program with the container's environment, directory and user.
+    pub(crate) fn exec_spec(&self, argv: Vec<String>) -> ExecSpec {
         ExecSpec {
-            argv,
+            argv: argv.into_iter().map(OsString::from).collect(),
             env: self.env.clone(),
-            workdir: self.workdir.clone(),
+            cwd: self.cwd.clone(),
             user: self.user,
             ..ExecSpec::default()
         }
@@ -85,79 +85,58 @@ impl ContainerHandle {
 }
 
 impl RunningPod {
-    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, ContainerHandle>> {
-        self.containers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The handle of a container by name.
-    pub fn container(&self, name: &str) -> Option<ContainerHandle> {
-        self.containers().get(name).cloned()
+    pub(crate) fn container(&self, name: &str) -> Option<ContainerHandle> {
+        self.containers.lock().get(name).cloned()
     }
 
     /// Every container that runs, with its process id in the runtime's pid namespace.
-    pub fn processes(&self) -> Vec<(String, u32)> {
-        let containers = self.containers();
-        containers
+    pub(crate) fn processes(&self) -> Vec<(String, u32)> {
+        let containers = self.containers.lock();
+        let running = containers
             .iter()
-            .filter_map(|(name, handle)| Some((name.clone(), handle.process.as_ref()?.id())))
-            .collect()
+            .filter_map(|(name, handle)| Some((name.clone(), handle.process.as_ref()?.id())));
+        running.collect()
     }
 }
 
-impl Host {
-    /// A host without pods.
-    pub fn new(
+impl Kubelet {
+    /// A kubelet without pods. `node` is the address of the cluster's node; pods keep files in `state_dir`, and go on
+    /// serving for `drain` when they terminate.
+    pub(crate) fn new(
         cluster: Arc<Cluster>,
-        machine: Arc<dyn Machine>,
-        common: process::Common,
+        container_runtime: Arc<dyn ContainerRuntime>,
+        config: ContainerConfig,
         node: Ipv4Addr,
         state_dir: PathBuf,
         drain: Duration,
     ) -> Self {
-        let addresses = Mutex::new(PodAddresses::new(cluster.range));
         Self {
+            addresses: Mutex::new(PodAddresses::new(cluster.range)),
             cluster,
-            machine,
-            common,
+            config,
+            container_runtime,
             node,
             state_dir,
             drain,
-            addresses,
             running: Mutex::default(),
         }
     }
 
-    fn addresses(&self) -> MutexGuard<'_, PodAddresses> {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn workers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<RunningPod>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A running pod by name.
-    pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<RunningPod>> {
-        self.workers()
-            .values()
-            .find(|pod| pod.namespace == namespace && pod.name == name)
-            .cloned()
+    pub(crate) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<RunningPod>> {
+        let running = self.running.lock();
+        let mut pods = running.values();
+        let found = pods.find(|pod| pod.namespace == namespace && pod.name == name);
+        found.cloned()
     }
 
-    /// Every pod that has a worker.
-    pub fn pods(&self) -> Vec<Arc<RunningPod>> {
-        self.workers().values().cloned().collect()
-    }
-
-    /// Gives each Pod object a worker, at each change, until dropped.
-    pub async fn run(self: Arc<Self>) {
+    /// Starts a worker for each Pod object, at each change, until dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
         let mut changes = self.cluster.objects.watch();
         loop {
             for pod in self.cluster.objects.read(|objects| objects.list::<Pod>()) {
-                self.take_up(pod);
+                self.start_worker(pod);
             }
             if changes.changed().await.is_err() {
                 return;
@@ -165,43 +144,41 @@ impl Host {
         }
     }
 
-    fn take_up(self: &Arc<Self>, pod: Arc<Pod>) {
-        let Some(uid) = pod.metadata.uid.clone() else {
-            return;
-        };
-        let mut workers = self.workers();
-        if workers.contains_key(&uid) {
+    fn start_worker(self: &Arc<Self>, pod: Arc<Pod>) {
+        let uid = pod.uid().to_owned();
+        let mut workers = self.running.lock();
+        if uid.is_empty() || workers.contains_key(&uid) {
             return;
         }
         let running = Arc::new(RunningPod {
-            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-            name: pod.metadata.name.clone().unwrap_or_default(),
+            namespace: pod.namespace().to_owned(),
+            name: pod.name().to_owned(),
             containers: Mutex::default(),
         });
         workers.insert(uid.clone(), running.clone());
         drop(workers);
-        let host = self.clone();
+        let kubelet = self.clone();
         tokio::spawn(async move {
-            let name = running.name.clone();
-            let life = worker::run(host.clone(), pod.clone(), running);
-            if let Err(panicked) = catch_panic(life).await {
+            let work = worker::run(kubelet.clone(), pod.clone(), running);
+            if let Err(panic) = catch_panic(work).await {
+                let pod_name = pod.name();
                 tracing::error!(
-                    pod = name,
-                    %panicked,
-                    "the worker of a pod failed; the pod is removed"
+                    pod = pod_name,
+                    %panic,
+                    "pod worker panicked; the pod is removed"
                 );
-                worker::forget(&host, &pod);
+                worker::remove_object(&kubelet, &pod);
             }
-            host.workers().remove(&uid);
+            kubelet.running.lock().remove(&uid);
         });
     }
 
-    /// Waits until no pod has a worker, at most `patience`.
-    pub async fn drained(&self, patience: Duration) {
-        let deadline = tokio::time::Instant::now() + patience;
+    /// Waits until no pod has a worker, at most for `timeout`.
+    pub(crate) async fn drained(&self, timeout: Duration) {
+        let deadline = tokio::time::Instant::now() + timeout;
         let mut changes = self.cluster.objects.watch();
-        while !self.workers().is_empty() && tokio::time::Instant::now() < deadline {
-            // Workers leave right after their object: look again soon after each change.
+        while !self.running.lock().is_empty() && tokio::time::Instant::now() < deadline {
+            // Workers end right after their object: look again soon after each change.
             let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
         }
     }

@@ -1,22 +1,23 @@
-//! What happens while clusters come up, as events: for a terminal, for plain lines, or for machines.
+//! Events of a runtime: for a terminal, as plain lines, or as JSON.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::control::Info;
+use crate::control_socket::Info;
 
-/// Events that a late listener still gets to see.
-const REMEMBERED: usize = 256;
+/// Events that `status` shows.
+const MAX_RECENT: usize = 256;
 
-/// Something that happened.
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A step was taken: `fabric`, `control plane`, `manifests`.
+    /// A step of the start: `fabric`, `control plane`, `manifests`.
     Step {
-        /// What is there now.
+        /// What was done.
         message: String,
     },
     /// A mesh object reached the control plane.
@@ -44,24 +45,24 @@ pub enum Event {
         /// What the slowest of them waits for, if known.
         waiting: Option<String>,
     },
-    /// Something to know, no obstacle.
+    /// Information.
     Note {
-        /// What.
+        /// What happened.
         message: String,
     },
-    /// Something that is probably not as wanted.
+    /// Something that is probably not as intended.
     Warning {
-        /// What, and what to do.
+        /// What it is, and what to do.
         message: String,
     },
-    /// The control socket answers; the rest may still be on its way.
+    /// The control socket answers; workloads may not be ready.
     Serving {
-        /// Addresses and identities.
+        /// Names and addresses.
         info: Box<Info>,
     },
     /// Every workload is ready.
     Ready {
-        /// Addresses and identities, load balancers included.
+        /// Names and addresses, load balancers included.
         info: Box<Info>,
     },
     /// The runtime cannot go on.
@@ -71,7 +72,7 @@ pub enum Event {
     },
 }
 
-/// Where events go: to the one who started us, and into a short memory.
+/// Sends events to the process that started this one, and keeps the latest.
 #[derive(Clone)]
 pub struct Progress {
     send: Arc<dyn Fn(&Event) + Send + Sync>,
@@ -88,11 +89,11 @@ impl Progress {
         }
     }
 
-    /// Says that something happened.
+    /// Sends an event.
     pub fn send(&self, event: Event) {
         (self.send)(&event);
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() == REMEMBERED {
+        let mut recent = self.recent.lock();
+        if recent.len() == MAX_RECENT {
             recent.pop_front();
         }
         recent.push_back(event);
@@ -100,12 +101,7 @@ impl Progress {
 
     /// The latest events, oldest first.
     pub fn recent(&self) -> Vec<Event> {
-        self.recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.recent.lock().iter().cloned().collect()
     }
 }
 
@@ -146,12 +142,12 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let progress = Progress::new(|_| {});
-        for index in 0..REMEMBERED + 10 {
+        for index in 0..MAX_RECENT + 10 {
             progress.send(Event::Note {
                 message: index.to_string(),
             });
         }
-        assert_eq!(progress.recent().len(), REMEMBERED);
+        assert_eq!(progress.recent().len(), MAX_RECENT);
         assert_eq!(
             progress.recent()[0],
             Event::Note {

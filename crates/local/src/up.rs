@@ -1,9 +1,9 @@
-//! `up`: check everything, launch the sandbox, tell what happens, and clean up behind it.
+//! `up`: checks everything, launches the sandbox, shows what happens, and cleans up.
 
-pub mod check;
-pub mod options;
-pub mod show;
-pub mod sidecar;
+mod options;
+pub(crate) mod preflight;
+mod progress_view;
+pub(crate) mod sidecar_config;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tombolo_linux::sandbox::{Program, Sandbox};
 
-pub use options::{ClusterSource, Engine, Opening, Options, Policy, Problems, Source};
+pub use options::{ClusterSource, Errors, Options, Policy, PortRule, ProxyKind, Source};
+pub use progress_view::{Output, ProgressView};
 
-use crate::control::run_dir::{self, Claim};
-use crate::control::{Client, Info};
-use crate::node::Orders;
+use crate::control_socket::run_dir::{self, RunDir};
+use crate::control_socket::{Client, Info};
 use crate::progress::{Event, decode};
-use show::{Output, Show, problems};
+use crate::runtime::LaunchSpec;
 
 /// How long the sandbox may take until its control socket answers.
-const START: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long it may take to end when asked to.
-const STOP: Duration = Duration::from_secs(15);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long its last words may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the last event of a runtime that ended may take to arrive.
+const LAST_EVENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is known of a runtime that was started.
+/// What the events of a runtime say.
 #[derive(Debug, Clone, Default)]
 struct State {
     info: Option<Info>,
@@ -41,11 +41,33 @@ pub struct Running {
     sandbox: Sandbox,
     state: watch::Receiver<State>,
     info: Info,
-    dir: Claim,
+    dir: RunDir,
+}
+
+/// Why a runtime is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadyError {
+    /// It failed, and says why.
+    #[error("{0}")]
+    Failed(String),
+    /// It ended with this code, without a reason.
+    #[error("the runtime ended with {0}")]
+    Exited(i32),
+    /// It ended, and its code is not known.
+    #[error("the runtime ended")]
+    Ended,
+    /// Workloads are not complete in time: one line for each.
+    #[error("not everything is ready after {} s{workloads}", .after.as_secs())]
+    Timeout {
+        /// How long it was waited for.
+        after: Duration,
+        /// What is missing.
+        workloads: String,
+    },
 }
 
 /// Checks everything, then starts a runtime. `program` is our own binary, whose `main` calls
-/// [`crate::node::main`]. Events go to `progress` from a thread of their own.
+/// [`crate::runtime::main`]. Events go to `progress` from a thread of their own.
 ///
 /// # Errors
 /// Every problem that was found; nothing is left running.
@@ -53,32 +75,27 @@ pub async fn start(
     options: Options,
     program: PathBuf,
     mut progress: impl FnMut(Event) + Send + 'static,
-) -> Result<Running, Problems> {
-    let single = |message: String| Problems(vec![message]);
+) -> Result<Running, Errors> {
     let checked = {
         let options = options.clone();
-        tokio::task::spawn_blocking(move || check::check(&options))
-            .await
-            .map_err(|error| single(error.to_string()))??
+        let check = tokio::task::spawn_blocking(move || preflight::check(&options));
+        check.await.map_err(Errors::one)??
     };
     for warning in checked.warnings {
         progress(Event::Warning { message: warning });
     }
-    let dir = run_dir::of(&options.name).map_err(single)?;
-    let dir = Claim::on(&dir).map_err(single)?;
-    let orders_path = dir.path().join(run_dir::OPTIONS);
-    let api = checked
-        .api
-        .local_addr()
-        .map_err(|error| single(error.to_string()))?;
-    let orders = Orders {
+    let dir = run_dir::of(&options.name).map_err(Errors::one)?;
+    let dir = RunDir::create(&dir).map_err(Errors::one)?;
+    let launch_spec_path = dir.path().join(run_dir::OPTIONS);
+    let api = checked.api.local_addr().map_err(Errors::one)?;
+    let launch_spec = LaunchSpec {
         options: Options { api, ..options },
         program: program.clone(),
         run_dir: dir.path().to_owned(),
     };
-    let text = serde_json::to_vec(&orders).map_err(|error| single(error.to_string()))?;
-    std::fs::write(&orders_path, text)
-        .map_err(|error| single(format!("{}: {error}", orders_path.display())))?;
+    let text = serde_json::to_vec(&launch_spec).map_err(Errors::one)?;
+    std::fs::write(&launch_spec_path, text)
+        .map_err(|error| Errors::one(format!("{}: {error}", launch_spec_path.display())))?;
 
     let (sender, state) = watch::channel(State::default());
     let print = move |line: &str| {
@@ -94,11 +111,11 @@ pub async fn start(
     };
     let program = Program {
         path: program,
-        args: vec![orders_path.into()],
+        args: vec![launch_spec_path.into()],
         env: Vec::new(),
     };
-    let sandbox = Sandbox::launch(program, checked.mode, vec![checked.api], print)
-        .map_err(|error| single(error.to_string()))?;
+    let sandbox =
+        Sandbox::launch(program, checked.mode, vec![checked.api], print).map_err(Errors::one)?;
     let mut waiting = state.clone();
     let serving = waiting.wait_for(|state| state.info.is_some() || state.failed.is_some());
     let message = tokio::select! {
@@ -107,20 +124,17 @@ pub async fn start(
             Ok((_, Some(message))) => message,
             _ => "the runtime ended before it answered".to_owned(),
         },
-        code = sandbox.wait() => last_words(state.clone()).await.unwrap_or_else(|| format!("the runtime ended with {code} before it answered")),
-        () = tokio::time::sleep(START) => format!("the runtime does not answer after {} s", START.as_secs()),
+        code = sandbox.wait() => failure(state.clone()).await.unwrap_or_else(|| format!("the runtime ended with {code} before it answered")),
+        () = tokio::time::sleep(START_TIMEOUT) => format!("the runtime does not answer after {} s", START_TIMEOUT.as_secs()),
     };
-    Err(single(message))
+    Err(Errors::one(message))
 }
 
 impl Running {
-    /// Who and where it is. Load balancers are complete once it is ready.
+    /// Names, addresses and clusters. Load balancers are complete once it is ready.
     pub fn info(&self) -> Info {
-        self.state
-            .borrow()
-            .info
-            .clone()
-            .unwrap_or_else(|| self.info.clone())
+        let info = self.state.borrow().info.clone();
+        info.unwrap_or_else(|| self.info.clone())
     }
 
     /// A client of its control socket.
@@ -128,51 +142,45 @@ impl Running {
         Client::at(self.dir.path())
     }
 
-    /// Waits until every workload was ready.
+    /// Waits until every workload was ready, at most for `timeout`.
     ///
     /// # Errors
-    /// What still waits when `patience` is over, or why the runtime ended.
-    pub async fn ready(&self, patience: Duration) -> Result<(), String> {
+    /// The workloads that are not ready in time, or why the runtime ended.
+    pub async fn ready(&self, timeout: Duration) -> Result<(), ReadyError> {
         let mut state = self.state.clone();
-        let ready = async {
-            let state = state
-                .wait_for(|state| state.ready || state.failed.is_some())
-                .await;
-            state
-                .map(|state| state.clone())
-                .map_err(|_| "the runtime ended".to_owned())
-        };
+        let ready = state.wait_for(|state| state.ready || state.failed.is_some());
         tokio::select! {
-            state = ready => match state? {
-                State { failed: Some(message), .. } => Err(message),
-                _ => Ok(()),
+            state = ready => match state.map(|state| state.failed.clone()) {
+                Ok(None) => Ok(()),
+                Ok(Some(message)) => Err(ReadyError::Failed(message)),
+                Err(_) => Err(ReadyError::Ended),
             },
-            code = self.sandbox.wait() => Err(self.failure(code).await),
-            () = tokio::time::sleep(patience) => Err(self.waiting(patience).await),
+            code = self.sandbox.wait() => Err(match failure(self.state.clone()).await {
+                Some(message) => ReadyError::Failed(message),
+                None => ReadyError::Exited(code),
+            }),
+            () = tokio::time::sleep(timeout) => Err(ReadyError::Timeout {
+                after: timeout,
+                workloads: self.incomplete().await,
+            }),
         }
     }
 
-    async fn failure(&self, code: i32) -> String {
-        let told = last_words(self.state.clone()).await;
-        told.unwrap_or_else(|| format!("the runtime ended with {code}"))
-    }
-
-    async fn waiting(&self, patience: Duration) -> String {
-        let mut text = format!("not everything is ready after {} s", patience.as_secs());
-        if let Ok(status) = self.client().status().await {
-            for workload in status
-                .workloads
-                .iter()
-                .filter(|workload| !workload.complete)
-            {
-                let waiting = workload.waiting.as_deref().unwrap_or("starting");
-                text.push_str(&format!(
-                    "\n{}: {}: {}/{}: {waiting}",
-                    workload.cluster, workload.object, workload.ready, workload.total
-                ));
-            }
-        }
-        text
+    /// The workloads that are not complete, each on a line of its own.
+    async fn incomplete(&self) -> String {
+        let status = self.client().status().await.unwrap_or_default();
+        let workloads = status
+            .workloads
+            .iter()
+            .filter(|workload| !workload.complete);
+        let lines = workloads.map(|workload| {
+            let waiting = workload.waiting.as_deref().unwrap_or("starting");
+            format!(
+                "\n{}: {}: {}/{}: {waiting}",
+                workload.cluster, workload.object, workload.ready, workload.total
+            )
+        });
+        lines.collect()
     }
 
     /// Waits until Ctrl-C, SIGTERM, `down`, or the end of the runtime; nothing is left behind. The exit code.
@@ -185,7 +193,7 @@ impl Running {
         } = self;
         let code = sandbox.supervise().await;
         drop(dir);
-        match last_words(state).await {
+        match failure(state).await {
             Some(_) => 1,
             None => code,
         }
@@ -194,26 +202,27 @@ impl Running {
     /// Stops it and waits until nothing is left.
     pub async fn stop(self) {
         self.sandbox.stop();
-        if tokio::time::timeout(STOP, self.sandbox.wait())
-            .await
-            .is_err()
-        {
+        let ended = tokio::time::timeout(STOP_TIMEOUT, self.sandbox.wait());
+        if ended.await.is_err() {
             self.sandbox.kill();
             self.sandbox.wait().await;
         }
     }
 }
 
-/// Why a runtime that has ended failed, if it said so. What it said last may still be on its way.
-async fn last_words(mut state: watch::Receiver<State>) -> Option<String> {
-    let said = state.wait_for(|state| state.failed.is_some());
-    let said = tokio::time::timeout(LAST_WORDS, said).await.ok()?.ok()?;
-    said.failed.clone()
+/// Why a runtime that has ended failed, if its last event says so, which may still be on its way.
+async fn failure(mut state: watch::Receiver<State>) -> Option<String> {
+    let failed = state.wait_for(|state| state.failed.is_some());
+    let failed = tokio::time::timeout(LAST_EVENT_TIMEOUT, failed)
+        .await
+        .ok()?
+        .ok()?;
+    failed.failed.clone()
 }
 
 /// Runs until stopped, and shows what happens. The exit code.
 pub async fn run(options: Options, program: PathBuf, output: Output) -> i32 {
-    let mut view = Show::new(output);
+    let mut view = ProgressView::new(output);
     let show = move |event: Event| {
         view.event(&event);
         if output != Output::Json && matches!(event, Event::Ready { .. }) {
@@ -228,8 +237,8 @@ pub async fn run(options: Options, program: PathBuf, output: Output) -> i32 {
             }
             code
         }
-        Err(found) => {
-            problems(output, &found);
+        Err(errors) => {
+            progress_view::show_errors(output, &errors);
             1
         }
     }

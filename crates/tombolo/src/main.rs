@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The local runtime re-executes this program inside its own namespaces.
-    if let Some(code) = tombolo_local::node::main() {
+    if let Some(code) = tombolo_local::runtime::main() {
         return exit_code(code);
     }
     let arguments = command::Arguments::parse();

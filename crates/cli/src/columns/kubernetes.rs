@@ -7,7 +7,7 @@ use super::Column;
 use crate::{age::since, backend::Object, json};
 use serde_json::Value;
 use tombolo_kube::crd;
-use tombolo_local::control::{PodView, summary};
+use tombolo_local::control_socket::{PodView, pod_of_document};
 
 const NAME: Column = Column::at("NAME", "/metadata/name");
 const AGE: Column = Column::age("/metadata/creationTimestamp");
@@ -125,7 +125,7 @@ fn arn(it: &Object) -> String {
 }
 
 fn pod(it: &Object) -> PodView {
-    summary::pod_of_document(&it.cluster, &it.document).unwrap_or_default()
+    pod_of_document(&it.cluster, &it.document).unwrap_or_default()
 }
 
 /// `2 (35s ago)`: how often containers were started again, and when the last one ended.

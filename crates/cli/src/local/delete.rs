@@ -7,7 +7,7 @@ use crate::{
     json::text,
     target, terminal,
 };
-use tombolo_local::control;
+use tombolo_local::control_socket;
 
 impl Local<'_> {
     pub(super) async fn delete_objects(
@@ -39,15 +39,15 @@ impl Local<'_> {
         &self,
         objects: Objects<'_>,
         options: &Options,
-    ) -> Result<Vec<control::Delete>> {
+    ) -> Result<Vec<control_socket::Delete>> {
         let query = match objects {
             Objects::Files(sources) => {
-                return Ok(vec![control::Delete {
+                return Ok(vec![control_socket::Delete {
                     cluster: self.args.cluster.clone(),
                     namespace: self.args.namespace.clone(),
                     sources,
                     grace_seconds: options.grace_period,
-                    ..control::Delete::default()
+                    ..control_socket::Delete::default()
                 }]);
             }
             Objects::All(query) => return self.selected(query.kind, query.selector, options).await,
@@ -84,7 +84,7 @@ impl Local<'_> {
         kind: &str,
         selector: Option<&str>,
         options: &Options,
-    ) -> Result<Vec<control::Delete>> {
+    ) -> Result<Vec<control_socket::Delete>> {
         let mut requests = Vec::new();
         let mut locations: Vec<String> = Vec::new();
         for cluster in self.args.list(kind, None, selector).await? {
@@ -110,13 +110,13 @@ impl Local<'_> {
     }
 }
 
-fn request(kind: String, found: ObjectRef, options: &Options) -> control::Delete {
-    control::Delete {
+fn request(kind: String, found: ObjectRef, options: &Options) -> control_socket::Delete {
+    control_socket::Delete {
         kind,
         cluster: Some(found.cluster),
         namespace: Some(found.namespace).filter(|namespace| !namespace.is_empty()),
         name: Some(found.name),
         grace_seconds: options.grace_period,
-        ..control::Delete::default()
+        ..control_socket::Delete::default()
     }
 }

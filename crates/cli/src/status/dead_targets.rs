@@ -18,7 +18,7 @@ use crate::{
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tombolo_api::client::{Client as ApiClient, Discover};
-use tombolo_local::control::{Client, Query};
+use tombolo_local::control_socket::{Client, Query};
 use tombolo_model::appmesh::{
     Kind, ResourceKey, Spec,
     spec::{

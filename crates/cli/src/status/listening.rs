@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
 };
-use tombolo_local::control::PodView;
+use tombolo_local::control_socket::PodView;
 
 /// The container that is the sidecar.
 const SIDECAR: &str = "envoy";

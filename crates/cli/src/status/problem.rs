@@ -3,7 +3,7 @@
 use crate::{local::location, terminal::bounded_line};
 use serde_json::{Value, json};
 use std::{collections::HashSet, fmt::Write as _};
-use tombolo_local::control::Status as RunStatus;
+use tombolo_local::control_socket::Status as RunStatus;
 use tombolo_operator::{Error, Status, SyncState};
 use tombolo_telemetry::ErrorChain;
 

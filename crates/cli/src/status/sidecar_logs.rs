@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use futures::{StreamExt, stream};
 use std::{collections::BTreeSet, time::Duration};
-use tombolo_local::control::{Client, LogQuery, PodView};
+use tombolo_local::control_socket::{Client, LogQuery, PodView};
 
 /// The container that is the sidecar.
 const SIDECAR: &str = "envoy";

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::json::{pairs, text};
 use serde_json::Value;
-use tombolo_local::control::{Client, ClusterObjects, Query};
+use tombolo_local::control_socket::{Client, ClusterObjects, Query};
 use tombolo_model::appmesh::ResourceKey;
 
 /// Dead targets as problems. With a run, the deployment that should answer is named.

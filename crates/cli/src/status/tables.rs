@@ -6,7 +6,7 @@ use crate::{
     terminal::{bounded_line, escaped_line},
 };
 use std::fmt::Write as _;
-use tombolo_local::control::Status as RunStatus;
+use tombolo_local::control_socket::Status as RunStatus;
 use tombolo_operator::{ProxyStatus, Status, StoreStatus};
 
 /// Everything but what is wrong.

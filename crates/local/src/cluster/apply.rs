@@ -1,47 +1,54 @@
-//! `apply`: a set of manifests becomes the cluster's wish, all of it or nothing.
+//! `kubectl apply`: a set of manifests becomes objects, all of it or nothing.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tombolo_kube::admit::{self, IpFamily};
 use tombolo_kube::manifest::{self, Located, Manifests, Problem};
-use tombolo_kube::{Codec as _, Denial, FieldPath};
+use tombolo_kube::{Codec, Denial, FieldPath, ObjectExt};
 
-use super::name::Entropy;
-use super::object::{Key, Objects};
-use super::view::{kind, resource};
-use super::workload::Inject;
-use super::workload::Moment;
-use super::{Kind, limit, pods};
+use super::mesh_objects::{key, resource};
+use super::object_store::{Key, Objects};
+use super::{Kind, ReconcileContext, limits, pods};
 
-/// The annotation that remembers what a pod's manifest said, because injection changes the pod.
+/// The annotation with the spec of a pod's manifest, because injection changes the pod.
 const APPLIED: &str = "tombolo.dev/applied";
 
 /// Annotations that the cluster owns: applying a manifest without them does not take them away.
 const OWN_ANNOTATIONS: [&str; 2] = ["deployment.kubernetes.io/", "cloudMapServiceARN"];
 
-/// What became of one object.
+/// The outcome for one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// The object, as `kubectl` writes it: `deployment.apps/front`.
     pub object: String,
-    /// Its namespace; empty if it has none.
+    /// The namespace; empty for kinds without one.
     pub namespace: String,
-    /// What happened.
+    /// What was done.
     pub outcome: Outcome,
 }
 
-/// See [`Applied`].
+impl Applied {
+    fn new(key: Key, outcome: Outcome) -> Self {
+        Self {
+            object: key.to_string(),
+            namespace: key.namespace,
+            outcome,
+        }
+    }
+}
+
+/// What `apply` did with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// It is new.
+    /// It did not exist.
     Created,
     /// It changed.
     Configured,
-    /// It was as asked already.
+    /// It was as the manifest says.
     Unchanged,
-    /// It was read, but objects of its kind are not run here.
+    /// It was read; objects of its kind are not run here.
     Ignored,
 }
 
@@ -56,26 +63,19 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Applies manifests to `objects`, in an order in which nothing is needed before it is there.
+/// Applies manifests to `objects`, in an order in which whatever an object refers to exists before it.
 ///
 /// # Errors
 /// Everything that was refused, with file and line; `objects` is then half-changed and must be thrown away, so
 /// callers work on a clone.
-pub fn apply(
+pub(crate) fn apply(
     objects: &mut Objects,
     manifests: Manifests,
-    now: Timestamp,
-    entropy: &Entropy,
-    inject: &Inject,
+    context: &ReconcileContext<'_>,
 ) -> Result<Vec<Applied>, Vec<Problem>> {
     let (mut outcomes, mut problems) = (Vec::new(), Vec::new());
-    let moment = Moment {
-        now,
-        entropy,
-        inject,
-    };
     for located in manifests.into_apply_order() {
-        match one(objects, &located, &moment) {
+        match one(objects, &located, context) {
             Ok(outcome) => outcomes.push(outcome),
             Err(denials) => problems.extend(denials.iter().map(|denial| located.problem(denial))),
         }
@@ -90,130 +90,119 @@ pub fn apply(
 fn one(
     objects: &mut Objects,
     located: &Located<manifest::Object>,
-    moment: &Moment<'_>,
+    context: &ReconcileContext<'_>,
 ) -> Result<Applied, Vec<Denial>> {
     let object = &located.object;
-    let namespace = object.namespace().unwrap_or_default().to_owned();
-    let Some(kind) = kind(object) else {
+    let Some(key) = key(object) else {
         return Ok(Applied {
             object: located.title(),
-            namespace,
+            namespace: object.namespace().unwrap_or_default().to_owned(),
             outcome: Outcome::Ignored,
         });
     };
-    let key = Key::new(kind, &namespace, object.name());
-    if kind.namespaced() {
-        let home = objects.object(&Key::new(Kind::Namespace, "", &namespace));
+    if key.kind.namespaced() {
+        let home = objects.object(&Key::new(Kind::Namespace, "", &key.namespace));
         if home.is_none_or(|home| home.terminating()) {
-            let message =
-                format!("namespace \"{namespace}\" does not exist; add it to the manifests");
+            let message = format!(
+                "namespace \"{}\" does not exist; add it to the manifests",
+                key.namespace
+            );
             return Err(vec![Denial::new("metadata.namespace", message)]);
         }
     }
-    if objects.object(&key).is_none() && objects.count() >= limit::MAX_OBJECTS {
-        let message = format!("a cluster has at most {} objects here", limit::MAX_OBJECTS);
+    if objects.object(&key).is_none() && objects.count() >= limits::MAX_OBJECTS {
+        let message = format!("a cluster has at most {} objects here", limits::MAX_OBJECTS);
         return Err(vec![Denial::new(FieldPath::root(), message)]);
     }
-    let outcome = match object {
-        manifest::Object::Mesh(new) => mesh(objects, &key, new, moment)?,
+    let denials = limits::check(object);
+    if !denials.is_empty() {
+        return Err(denials);
+    }
+    let body = match object {
+        manifest::Object::Mesh(new) => admitted(objects, &key, new)?,
         manifest::Object::Pod(pod) => {
-            let denials = limit::pod(pod.spec.as_ref(), "spec");
-            if !denials.is_empty() {
-                return Err(denials);
-            }
-            bare_pod(objects, &key, pod, &pod.to_json(), moment)?
+            let outcome = bare_pod(objects, &key, pod, context)?;
+            return Ok(Applied::new(key, outcome));
         }
-        manifest::Object::Namespace(object) => put(objects, &key, object.to_json(), moment),
-        manifest::Object::Deployment(object) => {
-            let spec = object.spec.as_ref();
-            let pod = spec.and_then(|spec| spec.template.spec.as_ref());
-            let mut denials = limit::pod(pod, "spec.template.spec");
-            denials.extend(limit::replicas(spec.and_then(|spec| spec.replicas)));
-            if !denials.is_empty() {
-                return Err(denials);
-            }
-            put(objects, &key, object.to_json(), moment)
+        manifest::Object::Namespace(object) => object.to_json(),
+        manifest::Object::Deployment(object) => object.to_json(),
+        manifest::Object::Service(object) => object.to_json(),
+        manifest::Object::ConfigMap(object) => object.to_json(),
+        manifest::Object::Secret(object) => object.to_json(),
+        manifest::Object::Istio(_) | manifest::Object::NotRun(_) => {
+            return Ok(Applied::new(key, Outcome::Ignored));
         }
-        manifest::Object::Service(object) => put(objects, &key, object.to_json(), moment),
-        manifest::Object::ConfigMap(object) => put(objects, &key, object.to_json(), moment),
-        manifest::Object::Secret(object) => put(objects, &key, object.to_json(), moment),
-        manifest::Object::Istio(_) | manifest::Object::NotRun(_) => Outcome::Ignored,
     };
-    Ok(Applied {
-        object: key.to_string(),
-        namespace: key.namespace,
-        outcome,
-    })
+    let outcome = put(objects, &key, body, context);
+    Ok(Applied::new(key, outcome))
 }
 
-fn mesh(
-    objects: &mut Objects,
+/// A mesh object with the defaults of the admission webhooks, if they admit it.
+fn admitted(
+    objects: &Objects,
     key: &Key,
     new: &tombolo_kube::crd::Resource,
-    moment: &Moment<'_>,
-) -> Result<Outcome, Vec<Denial>> {
+) -> Result<Value, Vec<Denial>> {
     let admitted = match objects.object(key).and_then(|old| resource(old)) {
         Some(old) => admit::update(&old, new.clone(), IpFamily::V4),
         None => admit::create(new.clone(), objects.mesh(), IpFamily::V4),
     };
-    let admitted = admitted.map_err(|denials| denials.0)?;
-    Ok(put(objects, key, admitted.to_json(), moment))
+    Ok(admitted.map_err(|denials| denials.0)?.to_json())
 }
 
 fn bare_pod(
     objects: &mut Objects,
     key: &Key,
-    pod: &k8s_openapi::api::core::v1::Pod,
-    body: &Value,
-    moment: &Moment<'_>,
+    pod: &Pod,
+    context: &ReconcileContext<'_>,
 ) -> Result<Outcome, Vec<Denial>> {
-    let written = body.get("spec").map(Value::to_string).unwrap_or_default();
-    if let Some(old) = objects.object(key) {
-        if old.terminating() {
-            return Err(vec![Denial::new(
+    let denied = |field: &str, message: &str| Err(vec![Denial::new(field, message)]);
+    let spec = pod.to_json()["spec"].to_string();
+    if let Some(old) = objects.get::<Pod>(&key.namespace, &key.name) {
+        return if old.is_terminating() {
+            denied(
                 "metadata.name",
-                "a pod of this name is still ending; try again when it is gone",
-            )]);
-        }
-        let before = old
-            .meta
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(APPLIED));
-        return if before == Some(&written) {
+                "a pod of this name is still terminating; try again when it is gone",
+            )
+        } else if old.annotation(APPLIED) == Some(&spec) {
             Ok(Outcome::Unchanged)
         } else {
-            Err(vec![Denial::new(
+            denied(
                 "spec",
                 "a running pod cannot be changed; delete it first, or use a Deployment",
-            )])
+            )
         };
     }
     let mut pod = pod.clone();
-    pod.metadata
-        .annotations
-        .get_or_insert_default()
-        .insert(APPLIED.to_owned(), written);
-    pods::create(objects, moment, pod).map_err(|message| vec![Denial::new("metadata", message)])?;
-    Ok(Outcome::Created)
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    annotations.insert(APPLIED.to_owned(), spec);
+    match pods::create(objects, context, pod) {
+        Ok(()) => Ok(Outcome::Created),
+        Err(error) => denied("metadata", &error.to_string()),
+    }
 }
 
-fn put(objects: &mut Objects, key: &Key, mut body: Value, moment: &Moment<'_>) -> Outcome {
+fn put(
+    objects: &mut Objects,
+    key: &Key,
+    mut body: Value,
+    context: &ReconcileContext<'_>,
+) -> Outcome {
     let Some(old) = objects.object(key).map(|old| old.body.clone()) else {
-        complete(key.kind, &mut body);
-        objects.create(key.clone(), body, moment.now, moment.entropy);
+        set_defaults(key.kind, &mut body);
+        objects.create(key.clone(), body, context.now, context.names);
         return Outcome::Created;
     };
     carry_over(key.kind, &old, &mut body);
-    if objects.replace(key, body, true) {
+    if objects.replace(key, body) {
         Outcome::Configured
     } else {
         Outcome::Unchanged
     }
 }
 
-/// What the API server fills in on creation and users rely on.
-fn complete(kind: Kind, body: &mut Value) {
+/// The defaults of the API server that users rely on.
+fn set_defaults(kind: Kind, body: &mut Value) {
     match kind {
         Kind::Deployment if body.pointer("/spec/replicas").is_none() => {
             body["spec"]["replicas"] = 1.into()
@@ -223,45 +212,32 @@ fn complete(kind: Kind, body: &mut Value) {
     }
 }
 
-/// Takes into a new body what the cluster had added to the old one and the manifest does not mention.
+/// Copies into a new body what the cluster added to the old one and the manifest does not mention.
 fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
-    if let Some(annotations) = old
+    let annotations = old
         .pointer("/metadata/annotations")
-        .and_then(Value::as_object)
-    {
-        let own = annotations
-            .iter()
-            .filter(|(name, _)| OWN_ANNOTATIONS.iter().any(|own| name.starts_with(own)));
-        let own: Map<String, Value> = own
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        for (name, value) in own {
-            new["metadata"]["annotations"][name] = value;
+        .and_then(Value::as_object);
+    for (name, value) in annotations.into_iter().flatten() {
+        if OWN_ANNOTATIONS.iter().any(|own| name.starts_with(own)) {
+            new["metadata"]["annotations"][name] = value.clone();
         }
     }
     match kind {
-        Kind::Deployment => keep(old, new, "/spec", "replicas"),
+        Kind::Deployment => keep(old, new, "/spec", &["replicas"]),
         Kind::Service => {
-            for field in ["type", "clusterIP", "clusterIPs"] {
-                keep(old, new, "/spec", field);
-            }
-            let same = |one: &Value, other: &Value| {
-                one.get("port") == other.get("port") && one.get("name") == other.get("name")
-            };
-            let old_ports = old
-                .pointer("/spec/ports")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default();
-            for port in new
-                .pointer_mut("/spec/ports")
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
-            {
-                if let Some(before) = old_ports.iter().find(|before| same(before, port)) {
-                    keep(before, port, "", "protocol");
-                    keep(before, port, "", "nodePort");
+            keep(old, new, "/spec", &["type", "clusterIP", "clusterIPs"]);
+            let ports = |body: &Value| body.pointer("/spec/ports").cloned();
+            let old_ports = ports(old).unwrap_or_default();
+            let old_ports = old_ports.as_array().map_or(&[][..], Vec::as_slice);
+            let new_ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+            for port in new_ports.into_iter().flatten() {
+                let is_same = |old: &&Value| {
+                    ["port", "name"]
+                        .iter()
+                        .all(|name| old.get(name) == port.get(name))
+                };
+                if let Some(old) = old_ports.iter().find(is_same) {
+                    keep(old, port, "", &["protocol", "nodePort"]);
                 }
             }
         }
@@ -269,19 +245,24 @@ fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
     }
 }
 
-fn keep(old: &Value, new: &mut Value, parent: &str, field: &str) {
-    let value = old.pointer(parent).and_then(|parent| parent.get(field));
-    let target = new.pointer_mut(parent).and_then(Value::as_object_mut);
-    if let (Some(value), Some(target)) = (value, target)
-        && !target.contains_key(field)
-    {
-        target.insert(field.to_owned(), value.clone());
+/// Copies members of the object at a pointer where the new one lacks them.
+fn keep(old: &Value, new: &mut Value, pointer: &str, members: &[&str]) {
+    let target = new.pointer_mut(pointer).and_then(Value::as_object_mut);
+    let (Some(old), Some(target)) = (old.pointer(pointer), target) else {
+        return;
+    };
+    for member in members {
+        if let (Some(value), false) = (old.get(member), target.contains_key(*member)) {
+            target.insert((*member).to_owned(), value.clone());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::NameGenerator;
+    use k8s_openapi::jiff::Timestamp;
     use tombolo_kube::manifest::Source;
 
     const SHOP: &str = "
@@ -306,13 +287,12 @@ data: {mode: slow}
             &manifest::Options::default(),
         )
         .unwrap();
-        let applied = apply(
-            objects,
-            read,
-            Timestamp::UNIX_EPOCH,
-            &Entropy::seeded(1),
-            &|_, pod| Ok(pod),
-        );
+        let context = ReconcileContext {
+            now: Timestamp::UNIX_EPOCH,
+            names: &NameGenerator::seeded(1),
+            inject: &|_, pod| Ok(pod),
+        };
+        let applied = apply(objects, read, &context);
         applied
             .map(|applied| {
                 applied
@@ -332,7 +312,10 @@ data: {mode: slow}
                 .iter()
                 .all(|(_, outcome)| *outcome == Outcome::Created)
         );
-        crate::cluster::service::reconcile(&mut objects, "10.100.0.0/16".parse().unwrap());
+        crate::cluster::service_allocator::reconcile(
+            &mut objects,
+            "10.100.0.0/16".parse().unwrap(),
+        );
         assert!(
             run(&mut objects, SHOP)
                 .unwrap()
@@ -363,7 +346,7 @@ data: {mode: slow}
             "{problems:?}"
         );
         run(&mut Objects::default(), &deployment("1000")).unwrap();
-        let containers: Vec<String> = (0..=limit::MAX_CONTAINERS)
+        let containers: Vec<String> = (0..=limits::MAX_CONTAINERS)
             .map(|number| format!("{{name: c{number}, image: x}}"))
             .collect();
         let containers = containers.join(", ");

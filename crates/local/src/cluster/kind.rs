@@ -1,4 +1,4 @@
-//! The kinds that a local cluster knows.
+//! The kinds that a local cluster stores.
 
 use std::fmt;
 
@@ -6,168 +6,108 @@ use k8s_openapi::Resource;
 use serde::{Deserialize, Serialize};
 use tombolo_kube::crd;
 
-/// A kind of object. The order is the order in which a set of objects is applied; deletion goes backwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are Kubernetes' own")]
-pub enum Kind {
-    Namespace,
-    ConfigMap,
-    Secret,
-    Mesh,
-    VirtualGateway,
-    VirtualNode,
-    VirtualRouter,
-    VirtualService,
-    GatewayRoute,
-    BackendGroup,
-    Service,
-    Deployment,
-    ReplicaSet,
-    Pod,
+/// What is known of a kind.
+struct Info {
+    kind: Kind,
+    api_version: &'static str,
+    name: &'static str,
+    plural: &'static str,
+    /// The abbreviation that kubectl takes; empty where there is none.
+    short: &'static str,
+    is_namespaced: bool,
 }
 
-/// A kind with its API version, its names as the command line takes them, and whether it lives in a namespace.
-struct Row(
-    Kind,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    bool,
-);
+macro_rules! kinds {
+    ($($kind:ident $version:expr, $plural:literal, $short:literal, $namespaced:literal;)+) => {
+        /// A kind of object. The order is that in which a set of objects is applied; deletion goes backwards.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub(crate) enum Kind {
+            $($kind,)+
+        }
 
-const ROWS: &[Row] = &[
-    Row(
-        Kind::Namespace,
-        "v1",
-        "Namespace",
-        "namespaces",
-        "ns",
-        false,
-    ),
-    Row(Kind::ConfigMap, "v1", "ConfigMap", "configmaps", "cm", true),
-    Row(Kind::Secret, "v1", "Secret", "secrets", "", true),
-    Row(Kind::Service, "v1", "Service", "services", "svc", true),
-    Row(Kind::Pod, "v1", "Pod", "pods", "po", true),
-    Row(
-        Kind::Deployment,
-        "apps/v1",
-        "Deployment",
-        "deployments",
-        "deploy",
-        true,
-    ),
-    Row(
-        Kind::ReplicaSet,
-        "apps/v1",
-        "ReplicaSet",
-        "replicasets",
-        "rs",
-        true,
-    ),
-    Row(Kind::Mesh, crd::API_VERSION, "Mesh", "meshes", "", false),
-    Row(
-        Kind::VirtualNode,
-        crd::API_VERSION,
-        "VirtualNode",
-        "virtualnodes",
-        "vn",
-        true,
-    ),
-    Row(
-        Kind::VirtualRouter,
-        crd::API_VERSION,
-        "VirtualRouter",
-        "virtualrouters",
-        "vr",
-        true,
-    ),
-    Row(
-        Kind::VirtualService,
-        crd::API_VERSION,
-        "VirtualService",
-        "virtualservices",
-        "vs",
-        true,
-    ),
-    Row(
-        Kind::VirtualGateway,
-        crd::API_VERSION,
-        "VirtualGateway",
-        "virtualgateways",
-        "vg",
-        true,
-    ),
-    Row(
-        Kind::GatewayRoute,
-        crd::API_VERSION,
-        "GatewayRoute",
-        "gatewayroutes",
-        "gr",
-        true,
-    ),
-    Row(
-        Kind::BackendGroup,
-        crd::API_VERSION,
-        "BackendGroup",
-        "backendgroups",
-        "bg",
-        true,
-    ),
-];
+        const KINDS: &[Info] = &[
+            $(Info {
+                kind: Kind::$kind,
+                api_version: $version,
+                name: stringify!($kind),
+                plural: $plural,
+                short: $short,
+                is_namespaced: $namespaced,
+            },)+
+        ];
+    };
+}
+
+kinds! {
+    Namespace       "v1",             "namespaces",      "ns",     false;
+    ConfigMap       "v1",             "configmaps",      "cm",     true;
+    Secret          "v1",             "secrets",         "",       true;
+    Mesh            crd::API_VERSION, "meshes",          "",       false;
+    VirtualGateway  crd::API_VERSION, "virtualgateways", "vg",     true;
+    VirtualNode     crd::API_VERSION, "virtualnodes",    "vn",     true;
+    VirtualRouter   crd::API_VERSION, "virtualrouters",  "vr",     true;
+    VirtualService  crd::API_VERSION, "virtualservices", "vs",     true;
+    GatewayRoute    crd::API_VERSION, "gatewayroutes",   "gr",     true;
+    BackendGroup    crd::API_VERSION, "backendgroups",   "bg",     true;
+    Service         "v1",             "services",        "svc",    true;
+    Deployment      "apps/v1",        "deployments",     "deploy", true;
+    ReplicaSet      "apps/v1",        "replicasets",     "rs",     true;
+    Pod             "v1",             "pods",            "po",     true;
+}
 
 impl Kind {
     /// Every kind.
-    pub fn all() -> impl Iterator<Item = Self> {
-        ROWS.iter().map(|row| row.0)
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|info| info.kind)
     }
 
-    fn row(self) -> &'static Row {
-        ROWS.iter().find(|row| row.0 == self).unwrap_or(&ROWS[0])
+    fn info(self) -> &'static Info {
+        &KINDS[self as usize]
+    }
+
+    fn find(matches: impl Fn(&Info) -> bool) -> Option<Self> {
+        KINDS
+            .iter()
+            .find(|info| matches(info))
+            .map(|info| info.kind)
     }
 
     /// The kind of a Kubernetes type.
-    pub fn of<T: Resource>() -> Option<Self> {
+    pub(crate) fn of<T: Resource>() -> Option<Self> {
         Self::read(T::API_VERSION, T::KIND)
     }
 
     /// The kind that a manifest names.
-    pub fn read(api_version: &str, kind: &str) -> Option<Self> {
-        ROWS.iter()
-            .find(|row| row.1 == api_version && row.2 == kind)
-            .map(|row| row.0)
+    pub(crate) fn read(api_version: &str, kind: &str) -> Option<Self> {
+        Self::find(|info| info.api_version == api_version && info.name == kind)
     }
 
     /// The kind that a person types: `pod`, `pods`, `po`, `Pod`, `pods.v1`, `virtualnodes.appmesh.k8s.aws`.
-    pub fn typed(text: &str) -> Option<Self> {
+    pub(crate) fn typed(text: &str) -> Option<Self> {
         let lower = text.to_ascii_lowercase();
-        let word = lower.split('.').next().unwrap_or_default();
-        let mut rows = ROWS.iter();
-        rows.find(|row| {
-            word == row.3
-                || word == row.2.to_ascii_lowercase()
-                || (word == row.4 && !word.is_empty())
+        let word = lower.split('.').next().filter(|word| !word.is_empty())?;
+        Self::find(|info| {
+            [info.plural, info.short].contains(&word) || info.name.eq_ignore_ascii_case(word)
         })
-        .map(|row| row.0)
     }
 
     /// `apiVersion` in manifests.
-    pub fn api_version(self) -> &'static str {
-        self.row().1
+    pub(crate) fn api_version(self) -> &'static str {
+        self.info().api_version
     }
 
     /// `kind` in manifests.
-    pub fn name(self) -> &'static str {
-        self.row().2
+    pub(crate) fn name(self) -> &'static str {
+        self.info().name
     }
 
     /// The name of a list: `pods`.
-    pub fn plural(self) -> &'static str {
-        self.row().3
+    pub(crate) fn plural(self) -> &'static str {
+        self.info().plural
     }
 
-    /// How `kubectl` says one of them: `pod`, `deployment.apps`, `virtualnode.appmesh.k8s.aws`.
-    pub fn singular(self) -> String {
+    /// The name of one object as kubectl prints it: `pod`, `deployment.apps`, `virtualnode.appmesh.k8s.aws`.
+    pub(crate) fn singular(self) -> String {
         let name = self.name().to_ascii_lowercase();
         match self.api_version().split_once('/') {
             Some((group, _)) => format!("{name}.{group}"),
@@ -176,12 +116,12 @@ impl Kind {
     }
 
     /// Whether objects live in a namespace.
-    pub fn namespaced(self) -> bool {
-        self.row().5
+    pub(crate) fn namespaced(self) -> bool {
+        self.info().is_namespaced
     }
 
     /// Whether it is one of the mesh kinds.
-    pub fn mesh(self) -> bool {
+    pub(crate) fn mesh(self) -> bool {
         self.api_version() == crd::API_VERSION
     }
 }
@@ -198,16 +138,16 @@ mod tests {
 
     #[test]
     fn people_may_type_singular_plural_short_and_qualified_names() {
-        for text in ["po", "pod", "pods", "Pod"] {
-            assert_eq!(Kind::typed(text), Some(Kind::Pod));
+        let pod = ["po", "pod", "pods", "Pod"].map(|text| (text, Kind::Pod));
+        let others = [
+            ("vn", Kind::VirtualNode),
+            ("vs", Kind::VirtualService),
+            ("deployments.apps", Kind::Deployment),
+            ("VirtualNode.appmesh.k8s.aws", Kind::VirtualNode),
+        ];
+        for (text, kind) in pod.into_iter().chain(others) {
+            assert_eq!(Kind::typed(text), Some(kind), "{text}");
         }
-        assert_eq!(Kind::typed("vn"), Some(Kind::VirtualNode));
-        assert_eq!(Kind::typed("vs"), Some(Kind::VirtualService));
-        assert_eq!(Kind::typed("deployments.apps"), Some(Kind::Deployment));
-        assert_eq!(
-            Kind::typed("VirtualNode.appmesh.k8s.aws"),
-            Some(Kind::VirtualNode)
-        );
         assert_eq!(Kind::typed(""), None);
         assert_eq!(Kind::Deployment.singular(), "deployment.apps");
     }

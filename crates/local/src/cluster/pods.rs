@@ -1,42 +1,56 @@
-//! Pods as objects: how they come into the store and how they leave it. What runs them is [`crate::pod`].
+//! Pods as objects: how they enter the store and how their deletion begins. [`crate::pod`] runs them.
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
-use tombolo_kube::Codec as _;
+use tombolo_kube::{Codec, ObjectExt, Violation};
 
-use super::Kind;
-use super::limit::MAX_PODS;
-use super::object::{Key, Objects};
-use super::workload::Moment;
+use super::limits::MAX_PODS;
+use super::object_store::{Key, Objects};
+use super::{Kind, ReconcileContext};
 
-/// How long containers may take to end where a pod does not say.
-const GRACE_SECONDS: i64 = 30;
+/// `terminationGracePeriodSeconds` where a pod does not say.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
 
-/// Stores a new pod, after the injector had its say.
+/// Why a pod is not created.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CreateError {
+    /// The cluster is full.
+    #[error("a cluster has at most {MAX_PODS} pods here")]
+    TooMany,
+    /// The name is taken.
+    #[error("pods \"{0}\" already exists")]
+    Exists(String),
+    /// The injector refuses it.
+    #[error(transparent)]
+    Denied(#[from] Violation),
+}
+
+/// Stores a new pod as the injector returns it.
 ///
 /// # Errors
-/// The injector's denial, or a name that is taken.
-pub fn create(objects: &mut Objects, moment: &Moment<'_>, pod: Pod) -> Result<(), String> {
-    let pods = objects.of_kind(Kind::Pod).count();
-    if pods >= MAX_PODS {
-        return Err(format!("a cluster has at most {MAX_PODS} pods here"));
+/// The injector denies it, its name is taken, or the cluster is full.
+pub(super) fn create(
+    objects: &mut Objects,
+    context: &ReconcileContext<'_>,
+    pod: Pod,
+) -> Result<(), CreateError> {
+    if objects.of_kind(Kind::Pod).count() >= MAX_PODS {
+        return Err(CreateError::TooMany);
     }
-    let mut pod = (moment.inject)(objects, pod)?;
-    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let name = pod.metadata.name.clone().unwrap_or_default();
+    let mut pod = (context.inject)(objects, pod)?;
     pod.status = Some(PodStatus {
         phase: Some("Pending".into()),
         ..PodStatus::default()
     });
-    let key = Key::new(Kind::Pod, &namespace, &name);
-    match objects.create(key, pod.to_json(), moment.now, moment.entropy) {
-        Some(_) => Ok(()),
-        None => Err(format!("pods \"{name}\" already exists")),
-    }
+    let key = Key::new(Kind::Pod, pod.namespace(), pod.name());
+    let created = objects.create(key, pod.to_json(), context.now, context.names);
+    created
+        .map(drop)
+        .ok_or_else(|| CreateError::Exists(pod.name().to_owned()))
 }
 
-/// Begins the end of a pod, or makes it quicker.
-pub fn delete(
+/// Begins the deletion of a pod, or shortens its grace period. `false` when there is no such pod.
+pub(super) fn delete(
     objects: &mut Objects,
     namespace: &str,
     name: &str,
@@ -46,19 +60,11 @@ pub fn delete(
     let Some(pod) = objects.get::<Pod>(namespace, name) else {
         return false;
     };
-    let own = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.termination_grace_period_seconds);
-    let grace = grace_seconds.or(own).unwrap_or(GRACE_SECONDS).max(0);
+    let spec = pod.spec.as_ref();
+    let own = spec.and_then(|spec| spec.termination_grace_period_seconds);
+    let grace = grace_seconds
+        .or(own)
+        .unwrap_or(DEFAULT_GRACE_SECONDS)
+        .max(0);
     objects.begin_deletion(&Key::new(Kind::Pod, namespace, name), grace, now)
-}
-
-/// Whether a pod counts for its owner: neither ended nor about to.
-pub fn active(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }

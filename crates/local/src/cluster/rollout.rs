@@ -9,45 +9,32 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// What a Deployment asks for, with its percentages resolved to pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub(super) struct Policy {
     /// Pods wanted in the end.
-    pub replicas: u32,
+    pub(super) replicas: u32,
     /// Pods allowed above `replicas` on the way.
-    pub max_surge: u32,
+    pub(super) max_surge: u32,
     /// Pods allowed to be missing from `replicas` on the way.
-    pub max_unavailable: u32,
+    pub(super) max_unavailable: u32,
     /// `Recreate`: every old pod is gone before the first new one starts.
-    pub recreate: bool,
+    pub(super) recreate: bool,
 }
 
 impl Policy {
     /// Reads the policy; `maxSurge` rounds up and `maxUnavailable` down, 25 % where unset.
-    pub fn of(spec: &DeploymentSpec) -> Self {
-        let replicas = spec
-            .replicas
-            .map_or(1, |count| u32::try_from(count).unwrap_or(0));
-        let strategy = spec.strategy.as_ref();
-        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-        let max_surge = resolve(
-            rolling.and_then(|rolling| rolling.max_surge.as_ref()),
-            replicas,
-            true,
-        );
-        let max_unavailable = resolve(
-            rolling.and_then(|rolling| rolling.max_unavailable.as_ref()),
-            replicas,
-            false,
-        );
+    pub(super) fn of(spec: &DeploymentSpec) -> Self {
+        let replicas = spec.replicas.unwrap_or(1);
+        let replicas = u32::try_from(replicas).unwrap_or(0);
+        let strategy = spec.strategy.clone().unwrap_or_default();
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let max_surge = resolve(rolling.max_surge.as_ref(), replicas, true);
+        let max_unavailable = resolve(rolling.max_unavailable.as_ref(), replicas, false);
         Self {
             replicas,
             max_surge,
-            // With neither room above nor below, nothing could ever move.
-            max_unavailable: if max_surge == 0 {
-                max_unavailable.max(1)
-            } else {
-                max_unavailable
-            },
-            recreate: strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate"),
+            // With room neither above nor below, no pod could ever be replaced.
+            max_unavailable: max_unavailable.max(u32::from(max_surge == 0)),
+            recreate: strategy.type_.as_deref() == Some("Recreate"),
         }
     }
 }
@@ -73,19 +60,19 @@ fn resolve(value: Option<&IntOrString>, whole: u32, round_up: bool) -> u32 {
 
 /// One revision (ReplicaSet) of a Deployment as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revision {
+pub(super) struct Revision {
     /// Its ReplicaSet's name.
-    pub name: String,
+    pub(super) name: String,
     /// Pods it is asked to have.
-    pub wanted: u32,
+    pub(super) wanted: u32,
     /// Pods that serve.
-    pub available: u32,
+    pub(super) available: u32,
     /// Pods that exist, those on their way out included.
-    pub present: u32,
+    pub(super) present: u32,
 }
 
 /// The next wanted count for each revision that should change. `older` is oldest first.
-pub fn step(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, u32)> {
+pub(super) fn step(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, u32)> {
     if policy.recreate {
         recreate(policy, newest, older)
     } else {

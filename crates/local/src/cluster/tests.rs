@@ -1,21 +1,17 @@
-//! Reconcilers over objects alone: what users ask for becomes pods, whatever happens on the way.
+//! The controllers over objects alone: what users ask for becomes pods, whatever happens on the way.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use proptest::prelude::*;
 
-use super::testkit::{apply_to, cluster_of, pod_is_ready};
-use super::workload::owner;
+use tombolo_kube::{ObjectExt, PodExt};
+
+use super::testkit::{NAMESPACE, apply_to, cluster_of, delete, pod_is_ready};
 use super::*;
 
 fn deployment(name: &str, replicas: u32, version: u32) -> String {
     format!(
-        "
-apiVersion: v1
-kind: Namespace
-metadata: {{name: shop}}
----
-apiVersion: apps/v1
+        "{NAMESPACE}apiVersion: apps/v1
 kind: Deployment
 metadata: {{name: {name}, namespace: shop}}
 spec:
@@ -32,27 +28,28 @@ fn pods(cluster: &Cluster) -> Vec<Arc<Pod>> {
     cluster.objects.read(Objects::list::<Pod>)
 }
 
-fn name(pod: &Pod) -> String {
-    pod.metadata.name.clone().unwrap()
+/// Pods whose deletion has not begun.
+fn active(cluster: &Cluster) -> Vec<Arc<Pod>> {
+    let mut pods = pods(cluster);
+    pods.retain(|pod| pod.is_active());
+    pods
 }
 
 /// Takes every pod one step on: new ones become ready, terminating ones go.
 fn live(cluster: &Cluster, limit: usize) {
     for (index, pod) in pods(cluster).into_iter().take(limit).enumerate() {
-        if pod.metadata.deletion_timestamp.is_some() {
-            cluster
-                .objects
-                .write(|objects| objects.remove(&Key::new(Kind::Pod, "shop", &name(&pod))));
+        if pod.is_terminating() {
+            remove(cluster, &pod);
         } else {
-            pod_is_ready(
-                cluster,
-                "shop",
-                &name(&pod),
-                &format!("10.0.0.{}", 20 + index % 200),
-            );
+            pod_is_ready(cluster, pod.name(), &format!("10.0.0.{}", 20 + index % 200));
         }
     }
     cluster.reconcile(Timestamp::UNIX_EPOCH);
+}
+
+fn remove(cluster: &Cluster, pod: &Pod) {
+    let key = Key::new(Kind::Pod, "shop", pod.name());
+    cluster.objects.write(|objects| objects.remove(&key));
 }
 
 fn images(cluster: &Cluster) -> Vec<String> {
@@ -69,18 +66,14 @@ fn deployment_makes_pods_named_after_its_revision() {
     let pods = pods(&cluster);
     assert_eq!(pods.len(), 2);
     let set = cluster.objects.read(Objects::list::<ReplicaSet>)[0].clone();
-    let set_name = set.metadata.name.clone().unwrap();
-    assert!(set_name.starts_with("web-"));
+    assert!(set.name().starts_with("web-"));
     for pod in &pods {
-        assert!(
-            name(pod).starts_with(&format!("{set_name}-")),
-            "{}",
-            name(pod)
-        );
-        assert_eq!(owner(&pod.metadata), set.metadata.uid.as_deref());
+        let prefix = format!("{}-", set.name());
+        assert!(pod.name().starts_with(&prefix), "{}", pod.name());
+        assert_eq!(pod.controller_uid(), Some(set.uid()));
         assert_eq!(
-            pod.metadata.labels.as_ref().unwrap()["pod-template-hash"],
-            set_name["web-".len()..]
+            pod.labels()["pod-template-hash"],
+            set.name()["web-".len()..]
         );
     }
 }
@@ -91,18 +84,9 @@ fn changed_template_replaces_pods_one_by_one_and_keeps_serving() {
     live(&cluster, usize::MAX);
     apply_to(&cluster, &deployment("web", 3, 2));
     for _ in 0..40 {
-        let serving = pods(&cluster)
-            .iter()
-            .filter(|pod| endpoint::serves(pod))
-            .count();
+        let serving = pods(&cluster).iter().filter(|pod| pod.is_serving()).count();
         assert!(serving >= 3, "only {serving} serve");
-        assert!(
-            pods(&cluster)
-                .iter()
-                .filter(|pod| pods::active(pod))
-                .count()
-                <= 4
-        );
+        assert!(active(&cluster).len() <= 4);
         live(&cluster, usize::MAX);
     }
     assert_eq!(images(&cluster), ["web:2"; 3]);
@@ -135,41 +119,24 @@ fn rolling_back_reuses_the_old_revision() {
 #[test]
 fn scaling_down_removes_pods_that_are_not_ready_first() {
     let cluster = cluster_of("east", 0, &deployment("web", 3, 1));
-    let good = name(&pods(&cluster)[1]);
-    pod_is_ready(&cluster, "shop", &good, "10.0.0.30");
+    let good = pods(&cluster)[1].name().to_owned();
+    pod_is_ready(&cluster, &good, "10.0.0.30");
     apply_to(&cluster, &deployment("web", 1, 1));
-    let staying: Vec<_> = pods(&cluster)
-        .into_iter()
-        .filter(|pod| pods::active(pod))
-        .map(|pod| name(&pod))
-        .collect();
-    assert_eq!(staying, [good]);
+    let staying = active(&cluster);
+    assert_eq!((staying.len(), staying[0].name()), (1, &*good));
 }
 
 #[test]
 fn denied_pods_show_in_the_deployment_and_are_tried_again() {
-    let mut cluster = Arc::into_inner(cluster_of(
-        "east",
-        0,
-        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
-    ))
-    .unwrap();
-    cluster.inject = Box::new(|_, _| Err("no virtual node selects it".to_owned()));
+    let mut cluster = Arc::into_inner(cluster_of("east", 0, NAMESPACE)).unwrap();
+    cluster.inject = Box::new(|_, _| Err(Violation::new("", "no virtual node selects it")));
     apply_to(&cluster, &deployment("web", 1, 1));
     let message = |cluster: &Cluster| {
-        let status = cluster.objects.read(Objects::list::<Deployment>)[0]
-            .status
-            .clone()
-            .unwrap();
-        let conditions = status.conditions.unwrap().into_iter();
-        conditions
-            .filter(|condition| condition.type_ == "ReplicaFailure")
-            .find_map(|condition| condition.message)
+        let deployments = cluster.objects.read(Objects::list::<Deployment>);
+        deployment::failure(&deployments[0]).map(str::to_owned)
     };
-    assert_eq!(
-        message(&cluster).as_deref(),
-        Some("no virtual node selects it")
-    );
+    let expected = Some("no virtual node selects it");
+    assert_eq!(message(&cluster).as_deref(), expected);
     cluster.inject = Box::new(|_, pod| Ok(pod));
     cluster.reconcile(Timestamp::UNIX_EPOCH);
     cluster.reconcile(Timestamp::UNIX_EPOCH);
@@ -179,49 +146,30 @@ fn denied_pods_show_in_the_deployment_and_are_tried_again() {
 #[test]
 fn deleting_a_deployment_ends_its_pods_and_deleting_a_namespace_all_in_it() {
     let cluster = cluster_of("east", 0, &deployment("web", 2, 1));
-    cluster.objects.write(|objects| {
-        collect::delete(
-            objects,
-            &Key::new(Kind::Deployment, "shop", "web"),
-            None,
-            Timestamp::UNIX_EPOCH,
-        )
-    });
+    delete(&cluster, Kind::Deployment, "web", None);
     cluster.reconcile(Timestamp::UNIX_EPOCH);
-    assert!(
-        pods(&cluster)
-            .iter()
-            .all(|pod| pod.metadata.deletion_timestamp.is_some())
-    );
+    assert!(pods(&cluster).iter().all(|pod| pod.is_terminating()));
     apply_to(&cluster, &deployment("other", 1, 1));
-    let namespace = Key::new(Kind::Namespace, "", "shop");
-    cluster
-        .objects
-        .write(|objects| collect::delete(objects, &namespace, None, Timestamp::UNIX_EPOCH));
+    delete(&cluster, Kind::Namespace, "shop", None);
     (0..4).for_each(|_| live(&cluster, usize::MAX));
     assert_eq!(cluster.objects.read(|objects| objects.all().count()), 0);
 }
 
 #[test]
 fn services_get_addresses_that_stay() {
-    let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: front, namespace: shop}\nspec: {type: LoadBalancer, ports: [{port: 80}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: quiet, namespace: shop}\nspec: {clusterIP: None, ports: [{port: 80}]}\n";
+    let text = &format!(
+        "{NAMESPACE}apiVersion: v1\nkind: Service\nmetadata: {{name: front, namespace: shop}}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: quiet, namespace: shop}}\nspec: {{clusterIP: None, ports: [{{port: 80}}]}}\n"
+    );
     let cluster = cluster_of("east", 0, text);
     let spec = |name: &str| {
-        cluster
+        let service = cluster
             .objects
-            .read(|objects| objects.get::<Service>("shop", name))
-            .unwrap()
-            .spec
-            .clone()
-            .unwrap()
+            .read(|objects| objects.get::<Service>("shop", name));
+        service.unwrap().spec.clone().unwrap()
     };
     let front = spec("front");
-    assert!(
-        "10.100.0.0/16"
-            .parse::<Ipv4Range>()
-            .unwrap()
-            .contains(front.cluster_ip.clone().unwrap().parse().unwrap())
-    );
+    let address = front.cluster_ip.clone().unwrap().parse().unwrap();
+    assert!(cluster.services.contains(address));
     assert!((30_000..=32_767).contains(&front.ports.clone().unwrap()[0].node_port.unwrap()));
     assert_eq!(spec("quiet").cluster_ip.as_deref(), Some("None"));
     apply_to(&cluster, text);
@@ -258,7 +206,7 @@ proptest! {
                 Step::Version(number) => version = number,
                 Step::Kill(index) => {
                     if let Some(pod) = pods(&cluster).get(index) {
-                        cluster.objects.write(|objects| objects.remove(&Key::new(Kind::Pod, "shop", &name(pod))));
+                        remove(&cluster, pod);
                     }
                 }
                 Step::Live(count) => live(&cluster, count),

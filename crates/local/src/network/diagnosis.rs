@@ -1,6 +1,7 @@
-//! Why a call between clusters goes nowhere, in words, before anybody has to guess.
+//! Why calls between clusters are refused: flows that the mesh's configuration needs beside ports that are closed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tombolo_controller::Desired;
@@ -8,20 +9,20 @@ use tombolo_controller::desired::Resource;
 use tombolo_model::appmesh::spec::virtual_service::Provider;
 use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
 
-/// A way that the mesh's configuration asks for: a node of one cluster calls a node of another.
+/// A flow that the mesh's configuration asks for: a node of one cluster calls a node of another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Way {
+pub(super) struct ExpectedFlow {
     /// Index of the calling cluster.
-    pub from: usize,
+    from: usize,
     /// Index of the called cluster.
-    pub to: usize,
+    to: usize,
     /// The called port.
-    pub port: u16,
-    /// The virtual node that is called.
-    pub node: String,
+    port: u16,
+    /// The called virtual node.
+    node: String,
 }
 
-/// Something that is wrong and what to type about it.
+/// A problem of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What is wrong.
@@ -30,161 +31,150 @@ pub struct Finding {
     pub fix: String,
 }
 
-/// Every way between clusters that virtual nodes and gateways need.
-pub fn ways(desired: &Desired) -> BTreeSet<Way> {
-    let mut ways = BTreeSet::new();
-    for (key, item) in &desired.resources {
-        let services: Vec<String> = match &*item.spec {
-            Spec::VirtualNode(spec) => spec
-                .backends()
-                .map(|backend| backend.name().to_owned())
-                .collect(),
-            Spec::VirtualGateway(_) => gateway_targets(desired, key),
+/// Every flow between clusters that virtual nodes and gateways need.
+pub(super) fn expected_flows(desired: &Desired) -> BTreeSet<ExpectedFlow> {
+    let mut flows = BTreeSet::new();
+    for (key, caller) in &desired.resources {
+        let services: Vec<&str> = match &*caller.spec {
+            Spec::VirtualNode(spec) => spec.backends().map(|backend| backend.name()).collect(),
+            Spec::VirtualGateway(_) => gateway_targets(desired, key).collect(),
             _ => continue,
         };
         for service in services {
-            for node in targets(desired, &key.mesh, &service) {
-                let node_key = ResourceKey::new(key.mesh.clone(), Kind::VirtualNode, node.as_str());
-                let Some(target) = desired.resources.get(&node_key) else {
-                    continue;
-                };
-                between(item, target, &node, &mut ways);
+            for node in targets(desired, &key.mesh, service) {
+                let target = ResourceKey::new(key.mesh.clone(), Kind::VirtualNode, node);
+                if let Some(target) = desired.resources.get(&target) {
+                    flows.extend(between(caller, target, node));
+                }
             }
         }
     }
-    ways
+    flows
 }
 
-fn between(caller: &Resource, target: &Resource, node: &str, ways: &mut BTreeSet<Way>) {
+/// The flows from the clusters of a resource to the other clusters of a virtual node.
+fn between(caller: &Resource, target: &Resource, node: &str) -> Vec<ExpectedFlow> {
+    let mut flows = Vec::new();
     let Spec::VirtualNode(spec) = &*target.spec else {
-        return;
+        return flows;
     };
     for from in caller.sources.iter().map(|source| source.cluster) {
-        for to in target
-            .sources
-            .iter()
-            .map(|source| source.cluster)
-            .filter(|to| *to != from)
-        {
-            let ports = spec
-                .listeners()
-                .iter()
-                .map(|listener| listener.port_mapping.port);
-            ways.extend(ports.map(|port| Way {
+        for to in target.sources.iter().map(|source| source.cluster) {
+            let listeners = spec.listeners().iter().filter(|_| from != to);
+            flows.extend(listeners.map(|listener| ExpectedFlow {
                 from,
                 to,
-                port,
+                port: listener.port_mapping.port,
                 node: node.to_owned(),
             }));
         }
     }
+    flows
 }
 
-fn gateway_targets(desired: &Desired, gateway: &ResourceKey) -> Vec<String> {
-    let routes = desired.resources.iter().filter(|(key, _)| {
-        key.kind == Kind::GatewayRoute && key.mesh == gateway.mesh && key.parent == gateway.name
-    });
-    let services = routes.filter_map(|(_, item)| match &*item.spec {
-        // The three kinds of gateway route differ in their matches; their target is in one place in JSON.
+/// The virtual services that the routes of a gateway lead to.
+fn gateway_targets<'a>(
+    desired: &'a Desired,
+    gateway: &'a ResourceKey,
+) -> impl Iterator<Item = &'a str> {
+    let routes = children(desired, Kind::GatewayRoute, &gateway.mesh, &gateway.name);
+    let targets = routes.flat_map(|spec| match spec {
         Spec::GatewayRoute(spec) => {
-            let json = serde_json::to_value(spec).ok()?;
-            let route = ["httpRoute", "http2Route", "grpcRoute"]
-                .into_iter()
-                .find_map(|name| json.get(name))?;
-            Some(
-                route
-                    .pointer("/action/target/virtualService/virtualServiceName")?
-                    .as_str()?
-                    .to_owned(),
-            )
+            let http = [&spec.http_route, &spec.http2_route].into_iter().flatten();
+            let http = http.map(|route| &route.action.target);
+            let grpc = spec.grpc_route.as_ref().map(|route| &route.action.target);
+            http.chain(grpc).collect()
         }
-        _ => None,
+        _ => Vec::new(),
     });
-    services.collect()
+    targets.map(|target| target.virtual_service.virtual_service_name.as_str())
+}
+
+/// The specs of the routes of a router or a gateway.
+fn children<'a>(
+    desired: &'a Desired,
+    kind: Kind,
+    mesh: &'a str,
+    parent: &'a str,
+) -> impl Iterator<Item = &'a Spec> {
+    let is_child =
+        move |key: &ResourceKey| key.kind == kind && *key.mesh == *mesh && *key.parent == *parent;
+    let children = desired
+        .resources
+        .iter()
+        .filter(move |(key, _)| is_child(key));
+    children.map(|(_, resource)| &*resource.spec)
 }
 
 /// The virtual nodes behind a virtual service.
-fn targets(desired: &Desired, mesh: &std::sync::Arc<str>, service: &str) -> BTreeSet<String> {
+fn targets<'a>(desired: &'a Desired, mesh: &'a Arc<str>, service: &str) -> BTreeSet<&'a str> {
     let key = ResourceKey::new(mesh.clone(), Kind::VirtualService, service);
     let resource = desired.resources.get(&key);
     let Some(Spec::VirtualService(spec)) = resource.map(|resource| &*resource.spec) else {
         return BTreeSet::new();
     };
     match &spec.provider {
-        Some(Provider::VirtualNode(node)) => BTreeSet::from([node.virtual_node_name.clone()]),
+        Some(Provider::VirtualNode(node)) => BTreeSet::from([node.virtual_node_name.as_str()]),
         Some(Provider::VirtualRouter(router)) => {
-            let router = router.virtual_router_name.as_str();
-            let routes = desired.resources.iter().filter(|(key, _)| {
-                key.kind == Kind::Route && key.mesh == *mesh && *key.parent == *router
-            });
-            let actions = routes.filter_map(|(_, item)| match &*item.spec {
-                Spec::Route(route) => Some(route.action()?.1.weighted_targets.clone()),
+            let routes = children(desired, Kind::Route, mesh, &router.virtual_router_name);
+            let targets = routes.filter_map(|spec| match spec {
+                Spec::Route(route) => Some(&route.action()?.1.weighted_targets),
                 _ => None,
             });
-            actions
-                .flatten()
-                .filter(|target| target.weight > 0)
-                .map(|target| target.virtual_node)
-                .collect()
+            let targets = targets.flatten().filter(|target| target.weight > 0);
+            targets.map(|target| target.virtual_node.as_str()).collect()
         }
         None => BTreeSet::new(),
     }
 }
 
-/// Refused packets of one direction and port.
+/// The direction and port of refused packets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Refused {
+pub(super) struct DeniedFlow {
     /// The calling cluster.
-    pub from: String,
+    pub(super) from: String,
     /// The called cluster.
-    pub to: String,
+    pub(super) to: String,
     /// The called port.
-    pub port: u16,
+    pub(super) port: u16,
 }
 
-/// What is wrong between clusters. `open` answers whether a port is open from one to the other; `refused` are
-/// attempts of the last minute.
-pub fn findings(
-    clusters: &[String],
-    ways: &BTreeSet<Way>,
+/// Flows that are expected or attempted, and refused. `open` says whether a port is open from one cluster to another;
+/// `refused` are packets of the last minute.
+pub(super) fn findings(
+    clusters: &[&str],
+    expected: &BTreeSet<ExpectedFlow>,
     open: impl Fn(&str, &str, u16) -> bool,
-    refused: &BTreeMap<Refused, u64>,
+    refused: &BTreeMap<DeniedFlow, u64>,
 ) -> Vec<Finding> {
+    let expected = expected.iter().map(|flow| {
+        let denied = DeniedFlow {
+            from: clusters[flow.from].to_owned(),
+            to: clusters[flow.to].to_owned(),
+            port: flow.port,
+        };
+        (denied, Some(flow.node.as_str()))
+    });
+    let attempted = refused.iter().filter(|(_, count)| **count > 0);
+    let attempted = attempted.map(|(flow, _)| (flow.clone(), None));
+    let mut reported = BTreeSet::new();
     let mut findings = Vec::new();
-    let mut told = BTreeSet::new();
-    for way in ways {
-        let (from, to) = (&clusters[way.from], &clusters[way.to]);
-        if !open(from, to, way.port) {
-            let key = Refused {
-                from: from.clone(),
-                to: to.clone(),
-                port: way.port,
-            };
-            if told.insert(key.clone()) {
-                findings.push(closed(
-                    &key,
-                    refused.get(&key).copied().unwrap_or(0),
-                    Some(&way.node),
-                ));
-            }
-        }
-    }
-    for (key, count) in refused {
-        if *count > 0 && !open(&key.from, &key.to, key.port) && told.insert(key.clone()) {
-            findings.push(closed(key, *count, None));
+    for (flow, node) in expected.chain(attempted) {
+        if !open(&flow.from, &flow.to, flow.port) && reported.insert(flow.clone()) {
+            let count = refused.get(&flow).copied().unwrap_or(0);
+            findings.push(closed(&flow, count, node));
         }
     }
     findings
 }
 
-fn closed(way: &Refused, count: u64, node: Option<&str>) -> Finding {
-    let Refused { from, to, port } = way;
-    let needed = node
-        .map(|node| format!(", which virtual node {node} needs"))
-        .unwrap_or_default();
+fn closed(flow: &DeniedFlow, count: u64, node: Option<&str>) -> Finding {
+    let DeniedFlow { from, to, port } = flow;
+    let needed = node.map(|node| format!(", which virtual node {node} needs"));
     Finding {
         message: format!(
-            "{to} refuses port {port} from {from}{needed} ({count} refused in the last minute)"
+            "{to} refuses port {port} from {from}{} ({count} refused in the last minute)",
+            needed.unwrap_or_default()
         ),
         fix: format!("tombolo network allow --from {from} --to {to} --port {port}"),
     }
@@ -193,18 +183,23 @@ fn closed(way: &Refused, count: u64, node: Option<&str>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use tombolo_controller::ObjectRef;
     use tombolo_kube::crd::Kind as ObjectKind;
 
     fn desired() -> Desired {
         let mut desired = Desired::default();
-        let mut add = |cluster, key: ResourceKey, spec: Spec| {
+        let mut add = |cluster, key: ResourceKey, spec: Value| {
             let source = ObjectRef {
                 cluster,
                 kind: ObjectKind::VirtualNode,
                 namespace: "shop".to_owned(),
                 name: key.name.to_string(),
+            };
+            let spec = match key.kind {
+                Kind::VirtualNode => Spec::VirtualNode(serde_json::from_value(spec).unwrap()),
+                Kind::Route => Spec::Route(serde_json::from_value(spec).unwrap()),
+                _ => Spec::VirtualService(serde_json::from_value(spec).unwrap()),
             };
             let resource = Resource {
                 spec: spec.into(),
@@ -212,58 +207,46 @@ mod tests {
             };
             desired.resources.insert(key, resource);
         };
-        let node = |value| Spec::VirtualNode(serde_json::from_value(value).unwrap());
         let key = |kind, name: &str| ResourceKey::new("m", kind, name);
-        add(
-            0,
-            key(Kind::VirtualNode, "front"),
-            node(json!({"backends": [{"virtualService": {"virtualServiceName": "color"}}]})),
-        );
-        add(
-            1,
-            key(Kind::VirtualNode, "red"),
-            node(json!({"listeners": [{"portMapping": {"port": 8080, "protocol": "http"}}]})),
-        );
-        add(
-            1,
-            key(Kind::VirtualService, "color"),
-            Spec::VirtualService(
-                serde_json::from_value(
-                    json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}}),
-                )
-                .unwrap(),
-            ),
-        );
+        let front = json!({"backends": [{"virtualService": {"virtualServiceName": "color"}}]});
+        add(0, key(Kind::VirtualNode, "front"), front);
+        let red = json!({"listeners": [{"portMapping": {"port": 8080, "protocol": "http"}}]});
+        add(1, key(Kind::VirtualNode, "red"), red);
+        let service = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
+        add(1, key(Kind::VirtualService, "color"), service);
         let mut route = key(Kind::Route, "one");
         route.parent = "r".into();
-        let spec = json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": [{"virtualNode": "red", "weight": 1}, {"virtualNode": "idle", "weight": 0}]}}});
-        add(1, route, Spec::Route(serde_json::from_value(spec).unwrap()));
+        let targets =
+            json!([{"virtualNode": "red", "weight": 1}, {"virtualNode": "idle", "weight": 0}]);
+        let action = json!({ "weightedTargets": targets });
+        add(
+            1,
+            route,
+            json!({"httpRoute": {"match": {"prefix": "/"}, "action": action}}),
+        );
         desired
+    }
+
+    fn denied(from: &str, to: &str, port: u16) -> DeniedFlow {
+        DeniedFlow {
+            from: from.into(),
+            to: to.into(),
+            port,
+        }
     }
 
     #[test]
     fn closed_port_that_a_route_needs_is_explained_with_its_remedy() {
-        let ways = ways(&desired());
-        assert_eq!(
-            ways,
-            [Way {
-                from: 0,
-                to: 1,
-                port: 8080,
-                node: "red".into()
-            }]
-            .into()
-        );
-        let names = ["cluster1".to_owned(), "cluster2".to_owned()];
-        let refused = BTreeMap::from([(
-            Refused {
-                from: names[0].clone(),
-                to: names[1].clone(),
-                port: 8080,
-            },
-            7,
-        )]);
-        let findings = findings(&names, &ways, |_, _, _| false, &refused);
+        let flows = expected_flows(&desired());
+        let flow = ExpectedFlow {
+            from: 0,
+            to: 1,
+            port: 8080,
+            node: "red".into(),
+        };
+        assert_eq!(flows, [flow].into());
+        let refused = BTreeMap::from([(denied("cluster1", "cluster2", 8080), 7)]);
+        let findings = findings(&["cluster1", "cluster2"], &flows, |_, _, _| false, &refused);
         assert_eq!(findings.len(), 1);
         assert_eq!(
             findings[0].message,
@@ -277,19 +260,11 @@ mod tests {
 
     #[test]
     fn open_ports_are_no_finding_even_if_they_were_refused_before() {
-        let names = ["a".to_owned(), "b".to_owned()];
-        let refused = BTreeMap::from([(
-            Refused {
-                from: "a".into(),
-                to: "b".into(),
-                port: 80,
-            },
-            3,
-        )]);
-        assert!(findings(&names, &BTreeSet::new(), |_, _, _| true, &refused).is_empty());
-        assert_eq!(
-            findings(&names, &BTreeSet::new(), |_, _, _| false, &refused).len(),
-            1
-        );
+        let refused = BTreeMap::from([(denied("a", "b", 80), 3)]);
+        let found = |is_open| {
+            let expected = BTreeSet::new();
+            findings(&["a", "b"], &expected, |_, _, _| is_open, &refused).len()
+        };
+        assert_eq!((found(true), found(false)), (0, 1));
     }
 }

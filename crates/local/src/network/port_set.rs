@@ -8,16 +8,16 @@ use tombolo_linux::fabric::PortRange;
 
 /// Ports in order, without overlap and without neighbours.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortSet(Vec<(u16, u16)>);
+pub(crate) struct PortSet(Vec<(u16, u16)>);
 
 impl PortSet {
     /// Every port.
-    pub fn all() -> Self {
+    pub(crate) fn all() -> Self {
         Self(vec![(1, u16::MAX)])
     }
 
     /// Adds ports.
-    pub fn insert(&mut self, ports: RangeInclusive<u16>) {
+    pub(crate) fn insert(&mut self, ports: RangeInclusive<u16>) {
         let (mut first, mut last) = (*ports.start(), *ports.end());
         if first > last {
             return;
@@ -35,7 +35,7 @@ impl PortSet {
     }
 
     /// Takes ports away.
-    pub fn remove(&mut self, ports: RangeInclusive<u16>) {
+    pub(crate) fn remove(&mut self, ports: RangeInclusive<u16>) {
         let (first, last) = (*ports.start(), *ports.end());
         let mut rest = Vec::with_capacity(self.0.len() + 1);
         for (low, high) in self.0.drain(..) {
@@ -54,24 +54,19 @@ impl PortSet {
     }
 
     /// Whether a port is in the set.
-    pub fn contains(&self, port: u16) -> bool {
+    pub(crate) fn contains(&self, port: u16) -> bool {
         self.0
             .iter()
             .any(|(low, high)| (*low..=*high).contains(&port))
     }
 
-    /// Whether nothing is in the set.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The ranges, in order.
-    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
         self.0.iter().map(|(low, high)| *low..=*high)
     }
 
     /// The ranges as the kernel side takes them.
-    pub fn port_ranges(&self) -> Vec<PortRange> {
+    pub(crate) fn port_ranges(&self) -> Vec<PortRange> {
         self.0
             .iter()
             .map(|(first, last)| PortRange {

@@ -1,16 +1,11 @@
-//! The network over a fake machine: rules that follow the objects.
+//! The network over a fake container runtime: rules that follow the objects.
 
 use super::*;
-use crate::cluster::testkit::{cluster_of, pod_is_ready};
-use crate::machine::fake::FakeMachine;
+use crate::cluster::testkit::{MESH, NAMESPACE, cluster_of, pod_is_ready};
+use crate::container_runtime::fake::FakeRuntime;
 use tombolo_linux::fabric::Refusal;
 
-const EAST: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
+const WEB: &str = "apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
 spec: {ports: [{port: 80, targetPort: 8081}], selector: {app: web}}
@@ -21,17 +16,7 @@ metadata: {name: web, namespace: shop, labels: {app: web}}
 spec: {containers: [{name: web, image: web}]}
 ";
 
-const WEST: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop, labels: {mesh: m}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
-kind: Mesh
-metadata: {name: m}
-spec: {namespaceSelector: {matchLabels: {mesh: m}}}
----
-apiVersion: appmesh.k8s.aws/v1beta2
+const COLOR: &str = "apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualNode
 metadata: {name: color, namespace: shop}
 spec:
@@ -40,22 +25,22 @@ spec:
   serviceDiscovery: {dns: {hostname: color.shop}}
 ";
 
-fn network() -> (FakeMachine, Network) {
-    let machine = FakeMachine::default();
-    let clusters = vec![cluster_of("east", 0, EAST), cluster_of("west", 1, WEST)];
-    let desired = watch::channel(Arc::default()).1;
+fn network() -> (FakeRuntime, Network) {
+    let runtime = FakeRuntime::default();
+    let east = cluster_of("east", 0, &[NAMESPACE, WEB].concat());
+    let west = cluster_of("west", 1, &[MESH, COLOR].concat());
     let network = Network::new(
-        Arc::new(machine.clone()),
-        clusters,
-        desired,
+        Arc::new(runtime.clone()),
+        vec![east, west],
+        watch::channel(Arc::default()).1,
         Arc::new(Clusters::default()),
-        Rules::default(),
+        NetworkPolicy::default(),
     );
-    (machine, network)
+    (runtime, network)
 }
 
-fn allowed(machine: &FakeMachine, from: &str) -> Allowed {
-    machine
+fn allowed(runtime: &FakeRuntime, from: &str) -> Allowed {
+    runtime
         .rules()
         .policies
         .into_iter()
@@ -66,43 +51,39 @@ fn allowed(machine: &FakeMachine, from: &str) -> Allowed {
 
 #[tokio::test]
 async fn ports_of_virtual_nodes_are_open_until_denied() {
-    let (machine, network) = network();
+    let (runtime, network) = network();
     network.publish().await;
-    assert_eq!(allowed(&machine, "west"), Allowed::Ports(vec![]));
-    let open = |machine: &FakeMachine| matches!(allowed(machine, "east"), Allowed::Ports(ports) if ports.iter().any(|range| range.first == 7070));
-    assert!(open(&machine));
-    network
-        .deny(&"east:west:7070".parse().unwrap())
+    assert_eq!(allowed(&runtime, "west"), Allowed::Ports(vec![]));
+    let open = |runtime: &FakeRuntime| matches!(allowed(runtime, "east"), Allowed::Ports(ports) if ports.iter().any(|range| range.first == 7070));
+    assert!(open(&runtime));
+    let rule = "east:west:7070".parse().unwrap();
+    network.change(&rule, NetworkPolicy::deny).await.unwrap();
+    assert!(!open(&runtime));
+    let rule = "east:south:1".parse().unwrap();
+    let error = network
+        .change(&rule, NetworkPolicy::allow)
         .await
-        .unwrap();
-    assert!(!open(&machine));
-    assert!(
-        network
-            .allow(&"east:south:1".parse().unwrap())
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("no cluster south")
-    );
+        .unwrap_err();
+    assert!(error.to_string().contains("no cluster south"));
 }
 
 #[tokio::test]
 async fn service_address_leads_to_pods_once_they_are_ready() {
-    let (machine, network) = network();
+    let (runtime, network) = network();
     network.publish().await;
-    assert!(machine.rules().services[0].endpoints.is_empty());
-    pod_is_ready(&network.clusters[0], "shop", "web", "10.0.0.20");
+    assert!(runtime.rules().services[0].endpoints.is_empty());
+    pod_is_ready(&network.clusters[0], "web", "10.0.0.20");
     network.publish().await;
     assert_eq!(
-        machine.rules().services[0].endpoints,
+        runtime.rules().services[0].endpoints,
         ["10.0.0.20:8081".parse().unwrap()]
     );
-    assert_eq!(machine.rules().services[0].port, 80);
+    assert_eq!(runtime.rules().services[0].port, 80);
 }
 
 #[tokio::test(start_paused = true)]
 async fn refused_packets_of_the_last_minute_are_a_finding_and_older_ones_are_not() {
-    let (machine, network) = network();
+    let (runtime, network) = network();
     let refusal = |packets| Refusal {
         from: "west".into(),
         to: "east".into(),
@@ -111,7 +92,7 @@ async fn refused_packets_of_the_last_minute_are_a_finding_and_older_ones_are_not
         packets,
     };
     network.sample().await;
-    machine.refuse(vec![refusal(3)]);
+    runtime.refuse(vec![refusal(3)]);
     let findings = network.diagnose().await;
     assert!(
         findings[0]

@@ -1,4 +1,4 @@
-//! What `up` is asked to run.
+//! The options of `up`.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tombolo_kube::manifest::{self, Manifests, Problem};
 
-pub use crate::control::types::Source;
-pub use crate::network::rules::{Opening, Policy};
+pub use crate::control_socket::Source;
+pub use crate::network::policy::{Policy, PortRule};
 
 /// Bytes of a manifest that is read from a file.
-const LARGEST: u64 = 8 << 20;
+const MAX_BYTES: u64 = 8 << 20;
 
 impl Source {
     /// A file called `name` that holds `text`.
@@ -71,13 +72,13 @@ fn text(reader: impl Read, name: &str) -> io::Result<String> {
     let named = |kind, problem: String| io::Error::new(kind, format!("{name}{problem}"));
     let mut bytes = Vec::new();
     reader
-        .take(LARGEST + 1)
+        .take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| named(error.kind(), format!(": {error}")))?;
-    if bytes.len() as u64 > LARGEST {
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(named(
             io::ErrorKind::FileTooLarge,
-            format!(": more than {} MiB; split it", LARGEST >> 20),
+            format!(": more than {} MiB; split it", MAX_BYTES >> 20),
         ));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -90,26 +91,40 @@ fn text(reader: impl Read, name: &str) -> io::Result<String> {
     })
 }
 
-/// A cluster and what it shall run.
+/// A cluster and its manifests.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ClusterSource {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its manifests.
+    /// The files.
     pub manifests: Vec<Source>,
 }
 
-/// Which proxy stands beside applications.
+impl ClusterSource {
+    /// Reads the manifests.
+    ///
+    /// # Errors
+    /// Everything that is wrong in them.
+    pub(crate) fn read(&self) -> Result<Manifests, Errors> {
+        let sources = self.manifests.iter();
+        let sources = sources.map(|source| manifest::Source::new(&source.name, &source.text));
+        let sources: Vec<_> = sources.collect();
+        manifest::read(&sources, &manifest::Options::default())
+            .map_err(|problems| problems.0.into())
+    }
+}
+
+/// The proxy beside applications.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Engine {
-    /// Our own.
+pub enum ProxyKind {
+    /// `tombolo proxy`.
     #[default]
     Tombolo,
     /// The Envoy binary at this path.
     Envoy(PathBuf),
 }
 
-/// What to run and how.
+/// Everything that `up` is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
     /// Name of this runtime; one of each name may run.
@@ -134,15 +149,15 @@ pub struct Options {
     pub other_api_port: bool,
     /// Where the control plane keeps its state; absent: as long as the runtime lives.
     pub data_dir: Option<PathBuf>,
-    /// Which proxy is used.
-    pub proxy: Engine,
-    /// What is open between clusters where nobody says anything.
+    /// The proxy beside applications.
+    pub proxy: ProxyKind,
+    /// The ports that are open between clusters by default.
     pub network: Policy,
-    /// What is open besides.
-    pub allow: Vec<Opening>,
+    /// Ports that are open besides.
+    pub allow: Vec<PortRule>,
     /// Whether pods get a tracing daemon beside their proxy.
     pub xray: bool,
-    /// How long a terminating pod goes on serving.
+    /// How long a terminating pod goes on serving, so that proxies learn that it leaves before it does.
     pub drain: Duration,
     /// Further arguments for the control plane.
     pub server_args: Vec<String>,
@@ -163,7 +178,7 @@ impl Options {
             api: SocketAddr::from(([127, 0, 0, 1], 8490)),
             other_api_port: false,
             data_dir: None,
-            proxy: Engine::Tombolo,
+            proxy: ProxyKind::Tombolo,
             network: Policy::Auto,
             allow: Vec::new(),
             xray: false,
@@ -173,13 +188,22 @@ impl Options {
     }
 }
 
-/// Everything that is wrong with what was asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+/// Everything that is wrong, one error each, with file and line where there is one, and what to do about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub struct Problems(
-    /// One problem each, with file and line where there is one, and what to do about it.
-    pub Vec<String>,
-);
+pub struct Errors(pub Vec<String>);
+
+impl Errors {
+    pub(super) fn one(error: impl ToString) -> Self {
+        Self(vec![error.to_string()])
+    }
+}
+
+impl From<Vec<Problem>> for Errors {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self(problems.iter().map(ToString::to_string).collect())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -212,8 +236,8 @@ mod tests {
             refused(b"a: 1\nb: \xff\n"),
             "a.yaml:2: is not UTF-8; save it in that encoding"
         );
-        let large = vec![b'x'; usize::try_from(LARGEST).unwrap() + 1];
+        let large = vec![b'x'; usize::try_from(MAX_BYTES).unwrap() + 1];
         assert_eq!(refused(&large), "a.yaml: more than 8 MiB; split it");
-        assert_eq!(text(&large[1..], "a.yaml").unwrap().len() as u64, LARGEST);
+        assert_eq!(text(&large[1..], "a.yaml").unwrap().len() as u64, MAX_BYTES);
     }
 }

@@ -12,10 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpStream;
-use tombolo_local::up::{
-    self, ClusterSource, Running, Source,
-    show::{Output, Show},
-};
+use tombolo_local::up::{self, ClusterSource, Output, ProgressView, Running, Source};
 
 /// Start a sample application over two clusters on this machine.
 #[derive(clap::Args)]
@@ -77,15 +74,15 @@ impl Color {
             },
         ];
         let started = Instant::now();
-        let mut show = Show::new(Output::Auto);
+        let mut view = ProgressView::new(Output::Auto);
         let running = up::start(options, super::this_program()?, move |event| {
-            show.event(&event)
+            view.event(&event)
         })
         .await
-        .map_err(|problems| problems.to_string())?;
+        .map_err(|errors| errors.to_string())?;
         let outcome = match running.ready(READY_DEADLINE).await {
             Ok(_) => self.tally(&running, started).await,
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error.to_string().into()),
         };
         match outcome {
             Ok(complete) if self.once => {

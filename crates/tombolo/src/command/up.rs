@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use tombolo_local::up::{
-    self, ClusterSource, Engine, Opening, Options, Policy, Source, show::Output,
+    self, ClusterSource, Options, Output, Policy, PortRule, ProxyKind, Source,
 };
 use tombolo_model::Scope;
 
@@ -68,7 +68,7 @@ pub(crate) struct RunArgs {
     network: Policy,
     /// Lets one cluster reach ports of another: cluster1:cluster2:8080 or cluster1:cluster2:8080-8090.
     #[arg(long = "allow", value_name = "FROM:TO:PORTS")]
-    allow: Vec<Opening>,
+    allow: Vec<PortRule>,
     /// How long a terminating pod still serves after its endpoints are withdrawn.
     #[arg(long, value_name = "MILLISECONDS", hide = true)]
     drain_ms: Option<u64>,
@@ -170,8 +170,8 @@ impl RunArgs {
             .map_err(|problem| format!("{problem}\nnothing was started"))?;
         let mut options = Options::new(&self.name);
         options.proxy = match self.proxy {
-            Proxy::Tombolo => Engine::Tombolo,
-            Proxy::Envoy => Engine::Envoy(find_envoy(self.envoy.as_deref())?),
+            Proxy::Tombolo => ProxyKind::Tombolo,
+            Proxy::Envoy => ProxyKind::Envoy(find_envoy(self.envoy.as_deref())?),
         };
         match self.api {
             Some(address) => options.api = address,

@@ -1,18 +1,30 @@
-//! One run of a container: its process, its output, its probes and hooks.
+//! One run of a container: process, output, probes and hooks.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::Instant;
+use tombolo_kube::ObjectExt;
+use tombolo_linux::container::User;
 
-use super::{KILLED, NOT_STARTED, Worker, grace};
-use crate::clock;
-use crate::machine::Process;
-use crate::pod::log::Log;
-use crate::pod::probe::{Check, Outcome, Until};
-use crate::pod::state::{End, Phase, Slot};
-use crate::pod::{ContainerHandle, process};
+use super::Worker;
+use super::termination::{KILL_TIMEOUT, grace_period};
+use crate::cluster::now;
+use crate::container_runtime::Process;
+use crate::pod::ContainerHandle;
+use crate::pod::container_log::Log;
+use crate::pod::container_spec::{self, StartError};
+use crate::pod::probe::{Outcome, ProbeError, Prober, Until};
+use crate::pod::status::{Phase, Slot, Termination};
+
+/// The exit code of a container whose program could not be started, as container runtimes have it.
+const NOT_STARTED: i32 = 128;
 
 impl Worker {
     /// One run of a container, from its command to its exit code.
@@ -20,70 +32,57 @@ impl Worker {
         &self,
         slot: Slot,
         container: &Container,
-    ) -> Result<End, process::Unstartable> {
-        let setup = |message: String| process::Unstartable {
-            reason: "CreateContainerError",
-            message,
-        };
-        let meta = &self.pod.metadata;
-        let (namespace, name) = (
-            meta.namespace.as_deref().unwrap_or_default(),
-            meta.name.as_deref().unwrap_or_default(),
-        );
-        let (pod, spec) = self.host.cluster.objects.read(|objects| {
-            let pod = objects
-                .get::<Pod>(namespace, name)
-                .unwrap_or_else(|| self.pod.clone());
-            let spec = process::spec(&self.host.common, objects, &pod, container, &self.dir);
+    ) -> Result<Termination, StartError> {
+        let output_error = |what| move |cause| StartError::Output { what, cause };
+        let (pod, spec) = self.kubelet.cluster.objects.read(|objects| {
+            let pod = objects.get::<Pod>(self.pod.namespace(), self.pod.name());
+            let pod = pod.unwrap_or_else(|| self.pod.clone());
+            let config = &self.kubelet.config;
+            let spec = container_spec::resolve(config, objects, &pod, container, &self.dir);
             (pod, spec)
         });
         let mut spec = spec?;
-        let (reader, writer) =
-            output(spec.user).map_err(|error| setup(format!("cannot make a pipe: {error}")))?;
-        let log = self
+        let (reader, writer) = output(spec.user).map_err(output_error("make a pipe"))?;
+        let (log, previous) = self
             .next_log(&container.name)
-            .map_err(|error| setup(format!("cannot write the log: {error}")))?;
+            .map_err(output_error("write the log"))?;
         spec.stderr = writer.try_clone().ok();
         spec.stdout = Some(writer);
         let mut handle = ContainerHandle {
             process: None,
             env: spec.env.clone(),
-            workdir: spec.workdir.clone(),
+            cwd: spec.cwd.clone(),
             user: spec.user,
             log: Some(log.clone()),
-            previous: self
-                .handle
-                .container(&container.name)
-                .and_then(|handle| handle.previous),
+            previous,
         };
-        let started = clock::now();
-        let process = match self.place.start(spec).await {
+        let started = now();
+        let end = |code, message| Termination {
+            code,
+            started,
+            finished: now(),
+            message,
+        };
+        let process = self.sandbox.start(spec).await;
+        handle.process = process.as_ref().ok().cloned();
+        self.handle
+            .containers
+            .lock()
+            .insert(container.name.clone(), handle);
+        let process = match process {
             Ok(process) => process,
             Err(error) => {
                 let _ = log.append(format!("{error}\n").as_bytes());
                 log.finish();
-                self.handle
-                    .containers()
-                    .insert(container.name.clone(), handle);
-                return Ok(End {
-                    code: NOT_STARTED,
-                    started,
-                    finished: clock::now(),
-                    message: Some(error.to_string()),
-                });
+                return Ok(end(NOT_STARTED, Some(error.to_string())));
             }
         };
-        handle.process = Some(process.clone());
-        self.handle
-            .containers()
-            .insert(container.name.clone(), handle);
         let recording = tokio::spawn(log.clone().record(reader));
         self.update(|record| {
             let record = record.container(slot);
             record.phase = Phase::Running { since: started };
-            record.process = Some(process.id());
             record.started = container.startup_probe.is_none();
-            // Without a probe, running is ready. A plain init container is never ready: it ends.
+            // Without a probe, running is ready. A plain init container is never ready while it runs: it ends.
             record.ready = record.started
                 && container.readiness_probe.is_none()
                 && (matches!(slot, Slot::Main(_)) || record.sidecar);
@@ -93,67 +92,61 @@ impl Worker {
         }
         let (code, message) = tokio::select! {
             code = process.wait() => (code, None),
-            reason = self.health(slot, &pod, container, &process) => {
+            failure = self.watch_health(slot, &pod, container, &process) => {
                 self.update(|record| record.container(slot).ready = false);
-                (self.finish(&process, grace(&pod)).await, Some(reason))
+                let deadline = Instant::now() + grace_period(&pod);
+                (self.end_by(&process, deadline).await, Some(failure))
             }
         };
-        if let Some(handle) = self.handle.containers().get_mut(&container.name) {
+        if let Some(handle) = self.handle.containers.lock().get_mut(&container.name) {
             handle.process = None;
         }
         // The log is complete when the last descendant has closed it; followers do not wait for that.
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(KILLED, recording).await;
+            let _ = tokio::time::timeout(KILL_TIMEOUT, recording).await;
             log.finish();
         });
-        Ok(End {
-            code,
-            started,
-            finished: clock::now(),
-            message,
-        })
+        Ok(end(code, message))
     }
 
-    /// A fresh log; that of the run before is kept beside it.
-    fn next_log(&self, container: &str) -> std::io::Result<Arc<Log>> {
-        let current = self.dir.join("log").join(format!("{container}.log"));
-        if let Some(mut handle) = self.handle.container(container)
-            && let Some(log) = handle.log.take()
-        {
-            let aside = format!("{container}.previous.log");
-            log.set_aside(&self.dir.join("log").join(aside))?;
-            handle.previous = Some(log);
-            self.handle
-                .containers()
-                .insert(container.to_owned(), handle);
-        }
-        Log::create(&current).map(Arc::new)
+    /// A new log, and that of the run before, which is kept beside it.
+    fn next_log(&self, container: &str) -> io::Result<(Arc<Log>, Option<Arc<Log>>)> {
+        let dir = self.dir.join("log");
+        let handle = self.handle.container(container).unwrap_or_default();
+        let previous = match handle.log {
+            Some(log) => {
+                log.set_aside(&dir.join(format!("{container}.previous.log")))?;
+                Some(log)
+            }
+            None => handle.previous,
+        };
+        let log = Log::create(&dir.join(format!("{container}.log")))?;
+        Ok((Arc::new(log), previous))
     }
 
-    /// Watches a running container; resolves with a reason when it has to be started again.
-    async fn health(
+    /// Runs the postStart hook and the probes; resolves with the reason for which the container must be started again.
+    async fn watch_health(
         &self,
         slot: Slot,
         pod: &Pod,
         container: &Container,
         process: &Arc<dyn Process>,
     ) -> String {
-        if let Some(hook) = container
-            .lifecycle
-            .as_ref()
-            .and_then(|lifecycle| lifecycle.post_start.as_ref())
-            && let Err(reason) = self.hook(hook, pod, container, process).await
+        let hook = container.lifecycle.as_ref();
+        if let Some(hook) = hook.and_then(|lifecycle| lifecycle.post_start.as_ref())
+            && let Err(error) = self.run_hook(hook, pod, container, process).await
         {
-            return format!("PostStartHook failed: {reason}");
+            return format!("PostStartHook failed: {error}");
         }
         let handle = self.handle.container(&container.name).unwrap_or_default();
-        let check = |probe| Check::read(probe, pod, container, &handle);
+        let prober = |probe| Prober::new(probe, pod, container, &handle);
+        let (sandbox, process) = (&*self.sandbox, &**process);
         if let Some(probe) = &container.startup_probe {
-            if let Outcome::Failed(reason) = check(probe)
-                .watch(&*self.place, &**process, |_, _| {}, Until::Passed)
-                .await
-            {
-                return format!("startup probe failed: {reason}");
+            let watch = prober(probe)
+                .watch(sandbox, process, |_, _| {}, Until::Passed)
+                .await;
+            if let Outcome::Failed(error) = watch {
+                return format!("startup probe failed: {error}");
             }
             self.update(|record| {
                 let record = record.container(slot);
@@ -163,50 +156,43 @@ impl Worker {
         }
         let readiness = async {
             if let Some(probe) = &container.readiness_probe {
-                let verdict = |ready, reason: Option<String>| {
-                    if let Some(reason) = reason {
-                        tracing::debug!(
-                            pod = self.handle.name,
-                            container = container.name,
-                            reason,
-                            "not ready"
-                        );
+                let report = |ready, error: Option<&ProbeError>| {
+                    if let Some(error) = error {
+                        let (pod, container) = (&self.handle.name, &container.name);
+                        tracing::debug!(pod, container, %error, "not ready");
                     }
                     self.update(|record| record.container(slot).ready = ready);
                 };
-                check(probe)
-                    .watch(&*self.place, &**process, verdict, Until::Forever)
+                prober(probe)
+                    .watch(sandbox, process, report, Until::Forever)
                     .await;
             }
-            std::future::pending::<()>().await;
+            std::future::pending().await
         };
         let liveness = async {
-            match &container.liveness_probe {
-                Some(probe) => {
-                    check(probe)
-                        .watch(&*self.place, &**process, |_, _| {}, Until::Failed)
-                        .await
-                }
-                None => std::future::pending().await,
+            if let Some(probe) = &container.liveness_probe
+                && let Outcome::Failed(error) = prober(probe)
+                    .watch(sandbox, process, |_, _| {}, Until::Failed)
+                    .await
+            {
+                return format!("liveness probe failed: {error}");
             }
+            std::future::pending().await
         };
         tokio::select! {
-            () = readiness => String::new(),
-            outcome = liveness => match outcome {
-                Outcome::Failed(reason) => format!("liveness probe failed: {reason}"),
-                Outcome::Passed => String::new(),
-            },
+            never = readiness => never,
+            failure = liveness => failure,
         }
     }
 
-    /// Runs a hook to its end.
-    pub(super) async fn hook(
+    /// Runs a lifecycle hook to its end.
+    pub(super) async fn run_hook(
         &self,
         hook: &LifecycleHandler,
         pod: &Pod,
         container: &Container,
         process: &Arc<dyn Process>,
-    ) -> Result<(), String> {
+    ) -> Result<(), ProbeError> {
         if let Some(sleep) = &hook.sleep {
             let seconds = u64::try_from(sleep.seconds).unwrap_or(0);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -216,33 +202,22 @@ impl Worker {
             // What is left, tcpSocket, is accepted by Kubernetes and never run.
             return Ok(());
         }
-        let act = Probe {
+        let probe = Probe {
             exec: hook.exec.clone(),
             http_get: hook.http_get.clone(),
             ..Probe::default()
         };
         let handle = self.handle.container(&container.name).unwrap_or_default();
-        Check::read(&act, pod, container, &handle)
-            .act(&*self.place, &**process)
-            .await
+        let prober = Prober::new(&probe, pod, container, &handle);
+        prober.run(&*self.sandbox, &**process).await
     }
 }
 
-/// A pipe for a container's output. It belongs to the container's user, so that programs may open
-/// `/dev/stdout` again.
-fn output(
-    user: Option<(u32, u32)>,
-) -> std::io::Result<(tokio::net::unix::pipe::Receiver, OwnedFd)> {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    if let Some((uid, gid)) = user {
-        rustix::fs::fchown(
-            &writer,
-            Some(rustix::fs::Uid::from_raw(uid)),
-            Some(rustix::fs::Gid::from_raw(gid)),
-        )?;
+/// A pipe for a container's output. It belongs to the container's user, so that programs may open `/dev/stdout` again.
+fn output(user: Option<User>) -> io::Result<(Receiver, OwnedFd)> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    if let Some(User { uid, gid }) = user {
+        fchown(&writer, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
-    Ok((
-        tokio::net::unix::pipe::Receiver::from_owned_fd(reader)?,
-        writer,
-    ))
+    Ok((Receiver::from_owned_fd(reader)?, writer))
 }

@@ -1,0 +1,14 @@
+//! The runtime as the command line talks to it: HTTP over a Unix socket, and `exec` over a second one.
+
+mod client;
+pub(crate) mod exec_and_logs;
+mod exec_protocol;
+pub(crate) mod run_dir;
+mod selection;
+pub(crate) mod server;
+pub(crate) mod status_summary;
+mod types;
+
+pub use client::{Client, Error};
+pub use run_dir::RunDirError;
+pub use types::*;

@@ -1,0 +1,183 @@
+//! The control plane as a child process that is started again whenever it ends.
+//!
+//! Its sockets are opened here and inherited: while it is away, connections wait in their queues and none is refused.
+
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use rustix::io::{FdFlags, fcntl_setfd};
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::pod::container_log::Log;
+use crate::progress::{Event, Progress};
+
+/// A control plane that ran at least this long is started again at once.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// Pauses before one that keeps ending is started again; before the first there is none.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(2))
+    .without_max_times();
+
+/// How long it may take to end when asked to.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Variables that it inherits.
+const INHERITED: [&str; 6] = [
+    "PATH",
+    "HOME",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "TOMBOLO_LOG",
+    "LLVM_PROFILE_FILE",
+];
+
+/// The sockets of the control plane.
+pub(super) struct Sockets {
+    /// The AWS APIs, on the host and in the sandbox.
+    pub(super) api: Vec<TcpListener>,
+    pub(super) xds: TcpListener,
+    pub(super) dns_udp: UdpSocket,
+    pub(super) dns_tcp: TcpListener,
+}
+
+/// The control plane.
+pub(crate) struct ControlPlane {
+    pub(super) program: PathBuf,
+    /// Arguments beside the sockets.
+    pub(super) arguments: Vec<String>,
+    pub(super) sockets: Sockets,
+    pub(super) log: Arc<Log>,
+    pub(super) progress: Progress,
+    /// The process id in our pid namespace; absent while it is away.
+    pub(super) pid: watch::Sender<Option<u32>>,
+    /// Notified when it was started again.
+    pub(super) restarted: Vec<Arc<Notify>>,
+}
+
+impl ControlPlane {
+    /// The process id in our pid namespace; absent while it is away.
+    pub(super) fn pid(&self) -> Option<u32> {
+        *self.pid.borrow()
+    }
+
+    /// Runs it until `stop`; then asks it to end and waits.
+    pub(super) async fn run(&self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut pauses: Option<ExponentialBackoff> = None;
+        let mut was_running = false;
+        loop {
+            let begun = Instant::now();
+            match self.start() {
+                Ok(mut child) => {
+                    self.pid.send_replace(child.id());
+                    if std::mem::replace(&mut was_running, true) {
+                        self.restarted.iter().for_each(|notify| notify.notify_one());
+                    }
+                    let ended = tokio::select! {
+                        ended = child.wait() => ended,
+                        () = &mut stop => {
+                            end(child).await;
+                            self.pid.send_replace(None);
+                            return;
+                        }
+                    };
+                    self.pid.send_replace(None);
+                    let how =
+                        ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let message = format!("the control plane ended ({how}); starting it again");
+                    self.progress.send(Event::Note { message });
+                }
+                Err(error) => {
+                    let program = self.program.display();
+                    let message =
+                        format!("the control plane cannot be started: {program}: {error}");
+                    self.progress.send(Event::Warning { message });
+                }
+            }
+            // The first restart is immediate: a killed control plane should not be missed.
+            let pause = match &mut pauses {
+                Some(pauses) if begun.elapsed() < STEADY => pauses.next().unwrap_or_default(),
+                first => {
+                    *first = Some(PAUSES.build());
+                    Duration::ZERO
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = &mut stop => return,
+            }
+        }
+    }
+
+    fn start(&self) -> io::Result<Child> {
+        let Sockets {
+            api,
+            xds,
+            dns_udp,
+            dns_tcp,
+        } = &self.sockets;
+        let mut command = Command::new(&self.program);
+        command
+            .arg("server")
+            .env_clear()
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command.envs(
+            INHERITED
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
+        for listener in api {
+            command.arg("--api").arg(descriptor(listener));
+        }
+        command.arg("--xds").arg(descriptor(xds));
+        command.arg("--dns").arg(descriptor(dns_udp));
+        command.arg("--dns").arg(descriptor(dns_tcp));
+        command.args(&self.arguments);
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        command.stdout(writer.try_clone()?).stderr(writer);
+        let listeners = api.iter().chain([xds, dns_tcp]).map(AsFd::as_fd);
+        let fds: Vec<_> = listeners.chain([dns_udp.as_fd()]).collect();
+        // Inheritable only while this child is made. A container started in the same instant may hold the sockets
+        // too; it never accepts from them, so nothing is lost but a descriptor number.
+        for fd in &fds {
+            fcntl_setfd(fd, FdFlags::empty())?;
+        }
+        let child = command.spawn();
+        for fd in &fds {
+            fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+        }
+        drop(command);
+        let output = Receiver::from_owned_fd(reader)?;
+        tokio::spawn(self.log.clone().record(output));
+        child
+    }
+}
+
+fn descriptor(socket: &impl AsRawFd) -> String {
+    format!("fd://{}", socket.as_raw_fd())
+}
+
+async fn end(mut child: Child) {
+    if let Some(pid) = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
