@@ -19,7 +19,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Marked as changed after each change of a namespace, a mesh object or a pod. The value means nothing.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// Namespaces and mesh objects now: complete from the first call on, since what nobody asks for is deleted. The same
+    /// Namespaces and mesh objects now: complete from the first call on, since resources without an object are deleted. The same
     /// `Arc` as before, as long as nothing but the status of an object has changed.
     fn objects(&self) -> Arc<ClusterObjects>;
 
@@ -81,6 +81,12 @@ impl fmt::Display for ObjectRef {
             write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
         }
     }
+}
+
+/// Whether the objects of clusters have not changed.
+pub(crate) fn is_same(old: &[Arc<ClusterObjects>], new: &[Arc<ClusterObjects>]) -> bool {
+    let mut pairs = old.iter().zip(new);
+    old.len() == new.len() && pairs.all(|(old, new)| Arc::ptr_eq(old, new))
 }
 
 /// Waits for a change in any of several clusters.

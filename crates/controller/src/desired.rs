@@ -15,27 +15,27 @@ use crate::{ObjectRef, Problem, Reason};
 pub struct Resource {
     /// The spec.
     pub spec: Arc<Spec>,
-    /// Who asks for it. A mesh of one name in two clusters is one mesh.
+    /// The objects that desire it. A mesh of one name in two clusters is one mesh.
     pub sources: Vec<ObjectRef>,
 }
 
-/// Everything that the clusters ask for.
+/// Everything that the clusters desire.
 #[derive(Clone, Debug, Default)]
 pub struct Desired {
     /// Resources by key.
     pub resources: BTreeMap<ResourceKey, Resource>,
-    /// Each object that asks for something: the resources that it asks for, and its generation.
-    pub objects: BTreeMap<ObjectRef, Asked>,
-    /// Objects that cannot be converted now, and why. What they asked for before stays as it is.
+    /// The resources that each object desires, and its generation.
+    pub objects: BTreeMap<ObjectRef, DesiredObject>,
+    /// Objects that cannot be converted now, and why. The resources that they desired before stay as they are.
     pub refused: BTreeMap<ObjectRef, RefusedObject>,
     /// Resources of refused objects.
     kept: BTreeSet<ResourceKey>,
 }
 
-/// What one object asks for.
+/// What one object desires.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// Its resources: one, and the routes of a virtual router. Empty for an object that is refused.
+pub struct DesiredObject {
+    /// One resource, and the routes of a virtual router. Empty for an object that is refused.
     pub resources: Vec<ResourceKey>,
     /// `metadata.generation`.
     pub generation: Option<i64>,
@@ -47,7 +47,7 @@ pub enum RefusedObject {
     /// It cannot be converted.
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    /// An object of another cluster asks for something different under the same name, and came first.
+    /// An object of a cluster that comes first desires another spec under the same name.
     #[error(
         "{kind} {name} has a different spec in {cluster}; make both equal, or give this one another awsName"
     )]
@@ -75,15 +75,15 @@ impl From<&RefusedObject> for Problem {
 }
 
 impl Desired {
-    /// Whether a resource that nobody asks for now must stay, because the object that asked for it is refused.
+    /// Whether a resource that is not desired now must stay, because the object that desired it is refused.
     pub fn keeps(&self, key: &ResourceKey) -> bool {
         let router = || ResourceKey::new(key.mesh.clone(), Kind::VirtualRouter, key.parent.clone());
         self.kept.contains(key) || (key.kind == Kind::Route && self.kept.contains(&router()))
     }
 }
 
-/// Merges what all clusters, given by name, ask for. Where two clusters ask for different things under one name, the
-/// first cluster gets it and the object of the other is refused.
+/// Merges what all clusters, given by name, desire. Where two clusters desire different specs under one name, that of the
+/// first cluster is applied and the object of the other is refused.
 pub fn desired(clusters: &[(&str, &ClusterObjects)]) -> Desired {
     let mut desired = Desired::default();
     for (index, (_, objects)) in clusters.iter().enumerate() {
@@ -92,20 +92,20 @@ pub fn desired(clusters: &[(&str, &ClusterObjects)]) -> Desired {
             .flat_map(|kind| objects.all(kind))
         {
             let source = ObjectRef::of(index, object);
-            let asked = Asked {
+            let entry = DesiredObject {
                 resources: Vec::new(),
                 generation: object.metadata().generation,
             };
             match convert::convert(object, objects) {
                 Ok(Some(converted)) => {
-                    desired.objects.insert(source.clone(), asked);
+                    desired.objects.insert(source.clone(), entry);
                     for item in std::iter::once(converted.resource).chain(converted.routes) {
                         desired.merge(clusters, item, &source);
                     }
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    desired.objects.insert(source.clone(), asked);
+                    desired.objects.insert(source.clone(), entry);
                     desired.keep(object, objects);
                     desired.refused.insert(source, error.into());
                 }
@@ -142,8 +142,8 @@ impl Desired {
             };
             self.resources.insert(key.clone(), resource);
         }
-        if let Some(asked) = self.objects.get_mut(source) {
-            asked.resources.push(key);
+        if let Some(entry) = self.objects.get_mut(source) {
+            entry.resources.push(key);
         }
     }
 

@@ -17,6 +17,7 @@
 pub mod api;
 mod cluster;
 pub mod desired;
+mod jobs;
 pub mod mesh;
 mod queue;
 pub mod registry;
@@ -30,7 +31,7 @@ use std::time::Duration;
 pub use api::{ApiError, MeshApi, RegistryApi};
 pub use cluster::{Changes, Cluster, ObjectRef, PatchError};
 pub use desired::{Desired, desired};
-pub use queue::{Backoff, Outcome, WorkQueue};
+pub use queue::{Outcome, WorkQueue};
 pub use status::{Problem, Reason, Status};
 
 /// Tag of resources and services that a controller created; the value is [`Options::owner`]. What does not carry it,
@@ -47,8 +48,6 @@ pub struct Options {
     pub owner: String,
     /// Time between two comparisons of everything with the API.
     pub recheck: Duration,
-    /// Pauses before a key that failed is tried again.
-    pub backoff: Backoff,
     /// The VPC in which Cloud Map namespaces that do not exist are created; `None` creates no namespace.
     pub create_namespaces: Option<String>,
     /// Seconds that resolvers may keep an answer about a service that the controller creates.
@@ -56,19 +55,18 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual options of a controller with this identity: everything is rechecked every 15 seconds.
+    /// The defaults of a controller with this identity: everything is rechecked every 15 seconds.
     pub fn new(owner: impl Into<String>) -> Self {
         Self {
             owner: owner.into(),
             recheck: Duration::from_secs(15),
-            backoff: Backoff::default(),
             create_namespaces: None,
             dns_ttl: 300,
         }
     }
 }
 
-/// Something that a person may want to know.
+/// An event for the observer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A resource is in the mesh API for the first time in this run.
@@ -78,7 +76,7 @@ pub enum Event {
         /// The name of the namespace.
         name: String,
     },
-    /// A pod is not registered because its address is registered for somebody else.
+    /// A pod is not registered because its address is registered for another node or cluster.
     AddressTaken {
         /// The virtual node, as the mesh API names it.
         node: String,

@@ -3,11 +3,12 @@
 mod listing;
 mod step;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use backon::{BackoffBuilder, ExponentialBackoff};
 use tokio::sync::{Notify, watch};
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tombolo_kube::ClusterObjects;
 use tombolo_model::appmesh::{Kind, ResourceKey};
@@ -15,8 +16,10 @@ use tombolo_telemetry::ErrorChain;
 
 pub use step::{Known, Observed, Owner, Step, step};
 
-use crate::cluster::Changes;
+use crate::cluster::{Changes, is_same};
 use crate::desired::{self, Desired};
+use crate::jobs::Jobs;
+use crate::queue::RETRY_PAUSES;
 use crate::{
     ApiError, Cluster, Event, MeshApi, ObjectRef, Observer, Options, Outcome, Problem, Reason,
     Status, WorkQueue,
@@ -26,7 +29,7 @@ use listing::Listing;
 /// Calls under way at a time.
 const CONCURRENT: usize = 16;
 
-/// Keeps the App Mesh API as the objects of all clusters ask for, and writes back what became of them.
+/// Keeps the App Mesh API as the objects of all clusters desire, and writes their status back.
 pub struct Controller<C, A> {
     clusters: Vec<Arc<C>>,
     api: Arc<A>,
@@ -46,9 +49,7 @@ pub struct Controller<C, A> {
     statuses: WorkQueue<ObjectRef>,
     /// What was written last.
     written: BTreeMap<ObjectRef, Status>,
-    jobs: JoinSet<Done>,
-    /// What each job is about, for those that panic.
-    about: HashMap<Id, About>,
+    jobs: Jobs<Key, Ended>,
     listed: Listed,
 }
 
@@ -56,31 +57,43 @@ pub struct Controller<C, A> {
 struct Listed {
     /// When the next comparison starts; absent while one is under way.
     due: Option<Instant>,
-    /// Comparisons in a row that failed.
-    failures: u32,
+    /// The pauses that are left since a comparison failed first; absent: the last one did not.
+    pauses: Option<ExponentialBackoff>,
     /// Whether one has succeeded: then only the meshes of ours are listed.
     once: bool,
 }
 
-enum About {
+/// What an attempt is about.
+enum Key {
     Resource(ResourceKey),
     Status(ObjectRef),
     Listing,
 }
 
-enum Done {
-    Resource(ResourceKey, Observed, Result<(), Failure>),
-    Status(ObjectRef, Status, Outcome),
+/// How an attempt ended.
+enum Ended {
+    Resource(Observed, Result<(), AttemptError>),
+    Status(Status, Outcome),
     Listing(Result<Listing, ApiError>),
 }
 
 /// Why an attempt failed.
-struct Failure {
+struct AttemptError {
     problem: Problem,
     outcome: Outcome,
 }
 
-impl From<ApiError> for Failure {
+impl AttemptError {
+    /// Not an outage.
+    fn failed(reason: Reason, message: String) -> Self {
+        Self {
+            problem: Problem { reason, message },
+            outcome: Outcome::Failed,
+        }
+    }
+}
+
+impl From<ApiError> for AttemptError {
     fn from(error: ApiError) -> Self {
         Self {
             problem: Problem::from(&error),
@@ -101,26 +114,25 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             observed: BTreeMap::new(),
             problems: BTreeMap::new(),
             announced: BTreeSet::new(),
-            queue: WorkQueue::new(options.backoff),
-            statuses: WorkQueue::new(options.backoff),
+            queue: WorkQueue::default(),
+            statuses: WorkQueue::default(),
             written: BTreeMap::new(),
-            jobs: JoinSet::new(),
-            about: HashMap::new(),
+            jobs: Jobs::new(),
             listed: Listed {
                 due: Some(Instant::now()),
-                failures: 0,
+                pauses: None,
                 once: false,
             },
             options: Arc::new(options),
         }
     }
 
-    /// What the clusters ask for, as it changes. Computed once for everybody.
+    /// What the clusters desire, as it changes. Computed once for all readers.
     pub fn desired(&self) -> watch::Receiver<Arc<Desired>> {
         self.desired.subscribe()
     }
 
-    /// Reconciles at each change and on a timer, until dropped. `restarted` tells that the API was started again, so
+    /// Reconciles at each change and on a timer, until dropped. `restarted` is notified when the API was started again, so
     /// that it is asked at once and what it may have lost is noticed.
     pub async fn run(mut self, restarted: Arc<Notify>) {
         let mut changes = Changes::of(&self.clusters);
@@ -148,7 +160,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                     self.queue.reachable();
                     self.listed.due = self.listed.due.map(|_| Instant::now());
                 }
-                Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+                Some((key, ended)) = self.jobs.next() => self.ended(key, ended),
                 () = timer => {}
             }
         }
@@ -156,14 +168,9 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
 
     /// Computes what is desired, if an object has changed, and queues what differs.
     fn refresh(&mut self) {
-        let objects: Vec<_> = self
-            .clusters
-            .iter()
-            .map(|cluster| cluster.objects())
-            .collect();
-        let unchanged =
-            |(old, new): (&Arc<ClusterObjects>, &Arc<ClusterObjects>)| Arc::ptr_eq(old, new);
-        if objects.len() == self.seen.len() && self.seen.iter().zip(&objects).all(unchanged) {
+        let objects = self.clusters.iter().map(|cluster| cluster.objects());
+        let objects: Vec<_> = objects.collect();
+        if is_same(&objects, &self.seen) {
             return;
         }
         let named: Vec<_> = (self.clusters.iter().zip(&objects))
@@ -218,11 +225,10 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 .cloned()
                 .unwrap_or(Observed::Unknown);
             let (api, owner) = (self.api.clone(), self.options.clone());
-            let about = About::Resource(key.clone());
-            self.spawn(about, async move {
+            self.jobs.spawn(Key::Resource(key.clone()), async move {
                 let (observed, result) =
                     reconcile(&*api, &key, spec.as_deref(), observed, &owner.owner).await;
-                Done::Resource(key, observed, result)
+                Ended::Resource(observed, result)
             });
         }
         while self.statuses.running() < CONCURRENT
@@ -235,7 +241,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 continue;
             };
             let cluster = self.clusters[object.cluster].clone();
-            self.spawn(About::Status(object.clone()), async move {
+            self.jobs.spawn(Key::Status(object.clone()), async move {
                 let outcome = match cluster.patch_status(&object, &status).await {
                     Ok(()) => Outcome::Done,
                     Err(error) => {
@@ -243,22 +249,17 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                         Outcome::Failed
                     }
                 };
-                Done::Status(object, status, outcome)
+                Ended::Status(status, outcome)
             });
         }
         if self.listed.due.is_some_and(|due| due <= now) {
             self.listed.due = None;
             let (api, desired) = (self.api.clone(), self.desired.borrow().clone());
             let meshes = self.listed.once.then(|| self.own_meshes(&desired));
-            self.spawn(About::Listing, async move {
-                Done::Listing(listing::list(&*api, meshes).await)
+            self.jobs.spawn(Key::Listing, async move {
+                Ended::Listing(listing::list(&*api, meshes).await)
             });
         }
-    }
-
-    fn spawn(&mut self, about: About, job: impl Future<Output = Done> + Send + 'static) {
-        let id = self.jobs.spawn(job).id();
-        self.about.insert(id, about);
     }
 
     /// Meshes that hold something of ours.
@@ -273,58 +274,38 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             .collect()
     }
 
-    fn ended(&mut self, ended: Result<(Id, Done), tokio::task::JoinError>) {
+    fn ended(&mut self, key: Key, ended: Result<Ended, JoinError>) {
         let now = Instant::now();
-        match ended {
-            Ok((id, done)) => {
-                self.about.remove(&id);
-                self.done(done, now);
-            }
-            Err(error) => {
-                let about = self.about.remove(&error.id());
-                tracing::error!(
-                    error = %ErrorChain(&error),
-                    "a reconciliation failed"
-                );
-                match about {
-                    Some(About::Resource(key)) => {
-                        let problem = Problem {
-                            reason: Reason::InternalError,
-                            message: "the controller failed on this object; its log says why"
-                                .to_owned(),
-                        };
-                        let failure = Failure {
-                            problem,
-                            outcome: Outcome::Failed,
-                        };
-                        self.done(Done::Resource(key, Observed::Unknown, Err(failure)), now);
-                    }
-                    Some(About::Status(object)) => {
-                        self.statuses.finish(&object, Outcome::Failed, now)
-                    }
-                    Some(About::Listing) => self.listing_failed(now),
-                    None => {}
-                }
-            }
+        if let Err(panic) = &ended {
+            tracing::error!(error = %ErrorChain(panic), "a reconciliation failed");
         }
-    }
-
-    fn done(&mut self, done: Done, now: Instant) {
-        match done {
-            Done::Resource(key, observed, result) => self.reconciled(key, observed, result, now),
-            Done::Status(object, status, outcome) => {
+        match (key, ended) {
+            (Key::Resource(key), Ok(Ended::Resource(observed, result))) => {
+                self.reconciled(key, observed, result, now)
+            }
+            (Key::Resource(key), _) => {
+                let message = "the controller failed on this object; its log says why";
+                let error = AttemptError::failed(Reason::InternalError, message.to_owned());
+                self.reconciled(key, Observed::Unknown, Err(error), now);
+            }
+            (Key::Status(object), Ok(Ended::Status(status, outcome))) => {
                 if outcome == Outcome::Done {
                     self.written.insert(object.clone(), status);
                 }
                 self.statuses.finish(&object, outcome, now);
             }
-            Done::Listing(Ok(listing)) => self.compare(listing, now),
-            Done::Listing(Err(error)) => {
-                tracing::debug!(
-                    error = %ErrorChain(&error),
-                    "mesh resources not listed"
-                );
-                self.listing_failed(now);
+            (Key::Status(object), _) => self.statuses.finish(&object, Outcome::Failed, now),
+            (Key::Listing, Ok(Ended::Listing(Ok(listing)))) => self.compare(listing, now),
+            (Key::Listing, ended) => {
+                if let Ok(Ended::Listing(Err(error))) = ended {
+                    tracing::debug!(error = %ErrorChain(&error), "mesh resources not listed");
+                }
+                let pauses = self
+                    .listed
+                    .pauses
+                    .get_or_insert_with(|| RETRY_PAUSES.build());
+                let pause = pauses.next().unwrap_or(self.options.recheck);
+                self.listed.due = Some(now + pause.min(self.options.recheck));
             }
         }
     }
@@ -333,16 +314,15 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
         &mut self,
         key: ResourceKey,
         observed: Observed,
-        result: Result<(), Failure>,
+        result: Result<(), AttemptError>,
         now: Instant,
     ) {
-        let was_away = self.queue.is_outage();
         let outcome = match result {
             Ok(()) => {
                 self.problems.remove(&key);
                 Outcome::Done
             }
-            Err(Failure { problem, outcome }) => {
+            Err(AttemptError { problem, outcome }) => {
                 if outcome == Outcome::Failed && self.problems.get(&key) != Some(&problem) {
                     tracing::warn!(resource = %key, reason = problem.reason.as_str(), "{problem}");
                 }
@@ -350,8 +330,9 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 outcome
             }
         };
+        let was_outage = self.queue.is_outage();
         self.queue.finish(&key, outcome, now);
-        match (was_away, self.queue.is_outage()) {
+        match (was_outage, self.queue.is_outage()) {
             (false, true) => tracing::warn!("the mesh API does not answer; trying until it does"),
             (true, false) => tracing::info!("the mesh API answers again"),
             _ => {}
@@ -414,26 +395,16 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 self.queue.add(key.clone(), rank(&key, false));
             }
         }
-        // What somebody changed in a status is written again.
+        // A status that was changed from outside is written again.
         self.written.clear();
         for object in desired.objects.keys() {
             self.statuses.add(object.clone(), 0);
         }
         self.listed = Listed {
             due: Some(now + self.options.recheck),
-            failures: 0,
+            pauses: None,
             once: true,
         };
-    }
-
-    fn listing_failed(&mut self, now: Instant) {
-        self.listed.failures += 1;
-        let pause = self
-            .options
-            .backoff
-            .pause(self.listed.failures)
-            .min(self.options.recheck);
-        self.listed.due = Some(now + pause);
     }
 
     /// What an object's status should say; `None` when the object is gone.
@@ -492,7 +463,7 @@ async fn reconcile<A: MeshApi>(
     desired: Option<&tombolo_model::appmesh::Spec>,
     mut observed: Observed,
     owner: &str,
-) -> (Observed, Result<(), Failure>) {
+) -> (Observed, Result<(), AttemptError>) {
     for _ in 0..STEPS {
         let next = match (step(desired, &observed), desired) {
             (Step::Done, _) => return (observed, Ok(())),
@@ -513,19 +484,15 @@ async fn reconcile<A: MeshApi>(
             (Step::Create | Step::Update { .. }, None) => return (observed, Ok(())),
             (Step::Delete, _) => api.delete(key).await.map(|()| Observed::Absent),
             (Step::Conflict { owner }, _) => {
-                let problem = Problem {
-                    reason: Reason::Conflict,
-                    message: format!(
-                        "{} {} belongs to {owner} and has a different spec there; make both equal, or give this one another awsName",
-                        key.kind, key.name
-                    ),
-                };
                 return (
                     observed,
-                    Err(Failure {
-                        problem,
-                        outcome: Outcome::Failed,
-                    }),
+                    Err(AttemptError::failed(
+                        Reason::Conflict,
+                        format!(
+                            "{} {} belongs to {owner} and has a different spec there; make both equal, or give this one another awsName",
+                            key.kind, key.name
+                        ),
+                    )),
                 );
             }
         };
@@ -541,16 +508,10 @@ async fn reconcile<A: MeshApi>(
             }
         }
     }
-    let problem = Problem {
-        reason: Reason::Refused,
-        message: format!("{} {} changes while it is reconciled", key.kind, key.name),
-    };
+    let message = format!("{} {} changes while it is reconciled", key.kind, key.name);
     (
         observed,
-        Err(Failure {
-            problem,
-            outcome: Outcome::Failed,
-        }),
+        Err(AttemptError::failed(Reason::Refused, message)),
     )
 }
 

@@ -1,38 +1,29 @@
-//! A work queue of keys: each at most once, the failed ones with a growing pause, and none while the API is away.
+//! A work queue of keys: each at most once, failed ones after a growing pause, and one at a time while the API is away.
 //!
 //! Sans-io: time is an argument. The size is bounded by the number of distinct keys, so by the number of objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-/// Pauses between attempts: the first, doubled with each failure up to the longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// Pause after the first failure.
-    pub first: Duration,
-    /// The longest pause.
-    pub max: Duration,
-}
+/// Pauses before a key that failed is tried again: 100 ms, doubled up to 30 s.
+pub const RETRY_PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(Duration::from_secs(30))
+    .without_max_times();
 
-impl Default for Backoff {
-    /// 100 ms to 30 s.
-    fn default() -> Self {
-        Self {
-            first: Duration::from_millis(100),
-            max: Duration::from_secs(30),
-        }
-    }
-}
+/// Pauses between attempts while the API is away. The longest bounds how late its return is noticed.
+const OUTAGE_PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(MAX_OUTAGE_PAUSE)
+    .without_max_times();
 
-impl Backoff {
-    /// The pause after so many failures in a row, at least one.
-    pub fn pause(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(31);
-        self.first.saturating_mul(1 << doublings).min(self.max)
-    }
-}
+const MAX_OUTAGE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Attempts in a row without an answer after which the API counts as away rather than one key as unlucky.
+const AWAY: u32 = 3;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +32,15 @@ pub enum Outcome {
     Done,
     /// It failed: try again after the key's own pause.
     Failed,
-    /// Nobody answered. One key at a time is tried, a different one each time, until one is answered.
+    /// The API did not answer. One key at a time is tried, a different one each time, until one is answered.
     Unreachable,
 }
 
 #[derive(Debug)]
 struct Entry {
     rank: u32,
-    failures: u32,
+    /// The pauses that are left since it failed first; absent: it did not.
+    pauses: Option<ExponentialBackoff>,
     state: State,
 }
 
@@ -63,33 +55,30 @@ enum State {
 }
 
 /// Keys to work on. Keys of a lower rank come first, and while one of them is running, none of a higher rank starts: so
-/// what others refer to is there before they are. A key that waits for its next attempt holds nobody up.
+/// what others refer to is there before they are. A key that waits for its next attempt delays no other.
 #[derive(Debug)]
 pub struct WorkQueue<K> {
-    backoff: Backoff,
     entries: BTreeMap<K, Entry>,
     ready: BTreeSet<(u32, K)>,
     delayed: BTreeSet<(Instant, K)>,
     /// Running keys by the rank with which they started.
     running: BTreeMap<K, u32>,
-    /// Attempts in a row that nobody answered, and when the next may start.
-    outage: Option<(u32, Instant)>,
+    outage: Option<Outage>,
 }
 
-/// Attempts in a row that were not answered after which the API counts as away rather than one key as unlucky.
-const AWAY: u32 = 3;
+/// The API does not answer.
+#[derive(Debug)]
+struct Outage {
+    /// Attempts in a row without an answer.
+    attempts: u32,
+    pauses: ExponentialBackoff,
+    /// When the next attempt may start.
+    until: Instant,
+}
 
-/// Pauses while the API is away. The longest bounds how late its return is noticed.
-const OUTAGE: Backoff = Backoff {
-    first: Duration::from_millis(50),
-    max: Duration::from_secs(2),
-};
-
-impl<K: Ord + Clone> WorkQueue<K> {
-    /// An empty queue.
-    pub fn new(backoff: Backoff) -> Self {
+impl<K> Default for WorkQueue<K> {
+    fn default() -> Self {
         Self {
-            backoff,
             entries: BTreeMap::new(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
@@ -97,13 +86,15 @@ impl<K: Ord + Clone> WorkQueue<K> {
             outage: None,
         }
     }
+}
 
+impl<K: Ord + Clone> WorkQueue<K> {
     /// Asks for an attempt as soon as possible, even if the key waits after a failure. A running key is tried again when
     /// it has ended.
     pub fn add(&mut self, key: K, rank: u32) {
         let entry = self.entries.entry(key.clone()).or_insert(Entry {
             rank,
-            failures: 0,
+            pauses: None,
             state: State::Running { again: false },
         });
         if self.running.contains_key(&key) {
@@ -137,8 +128,8 @@ impl<K: Ord + Clone> WorkQueue<K> {
 
     /// The next key to work on, if one may start now. It is running until [`finish`](Self::finish).
     pub fn pop(&mut self, now: Instant) -> Option<K> {
-        if let Some((_, until)) = self.outage
-            && (now < until || !self.running.is_empty())
+        if let Some(outage) = &self.outage
+            && (now < outage.until || !self.running.is_empty())
         {
             return None;
         }
@@ -168,13 +159,18 @@ impl<K: Ord + Clone> WorkQueue<K> {
         if self.running.remove(key).is_none() {
             return;
         }
-        match (outcome, self.outage) {
-            (Outcome::Unreachable, outage) => {
-                let failures = outage.map_or(0, |(failures, _)| failures) + 1;
-                self.outage = Some((failures, now + OUTAGE.pause(failures)));
-            }
-            (_, Some((failures, _))) if failures >= AWAY => self.reachable(),
-            _ => self.outage = None,
+        if outcome == Outcome::Unreachable {
+            let outage = self.outage.get_or_insert_with(|| Outage {
+                attempts: 0,
+                pauses: OUTAGE_PAUSES.build(),
+                until: now,
+            });
+            outage.attempts += 1;
+            outage.until = now + outage.pauses.next().unwrap_or(MAX_OUTAGE_PAUSE);
+        } else if let Some(outage) = self.outage.take()
+            && outage.attempts >= AWAY
+        {
+            self.reachable();
         }
         let Some(entry) = self.entries.get_mut(key) else {
             return;
@@ -184,15 +180,21 @@ impl<K: Ord + Clone> WorkQueue<K> {
             self.entries.remove(key);
             return;
         }
-        entry.failures = match outcome {
-            Outcome::Done => 0,
-            Outcome::Failed | Outcome::Unreachable => entry.failures + 1,
+        let pause = match outcome {
+            Outcome::Done => {
+                entry.pauses = None;
+                Duration::ZERO
+            }
+            Outcome::Failed | Outcome::Unreachable => {
+                let pauses = entry.pauses.get_or_insert_with(|| RETRY_PAUSES.build());
+                pauses.next().unwrap_or_default()
+            }
         };
         if again {
             entry.state = State::Ready;
             self.ready.insert((entry.rank, key.clone()));
         } else {
-            let at = now + self.backoff.pause(entry.failures);
+            let at = now + pause;
             entry.state = State::Delayed(at);
             self.delayed.insert((at, key.clone()));
         }
@@ -201,8 +203,10 @@ impl<K: Ord + Clone> WorkQueue<K> {
     /// When [`pop`](Self::pop) may have a key that it has not now; `None` when only an addition or the end of a running
     /// key can change that.
     pub fn next_due(&self) -> Option<Instant> {
-        match self.outage {
-            Some((_, until)) if self.running.is_empty() && !self.entries.is_empty() => Some(until),
+        match &self.outage {
+            Some(outage) if self.running.is_empty() && !self.entries.is_empty() => {
+                Some(outage.until)
+            }
             Some(_) => None,
             None => self.delayed.first().map(|(at, _)| *at),
         }
@@ -213,13 +217,13 @@ impl<K: Ord + Clone> WorkQueue<K> {
         self.outage.is_some()
     }
 
-    /// Ends an outage, because somebody knows that the API is back: what waits is tried at once.
+    /// Ends an outage, because the API is known to be back: what waits is tried at once.
     pub fn reachable(&mut self) {
         self.outage = None;
         while let Some((_, key)) = self.delayed.pop_first() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.state = State::Ready;
-                entry.failures = 0;
+                entry.pauses = None;
                 self.ready.insert((entry.rank, key));
             }
         }
@@ -236,7 +240,7 @@ mod tests {
     use super::*;
 
     fn queue() -> (WorkQueue<&'static str>, Instant) {
-        (WorkQueue::new(Backoff::default()), Instant::now())
+        (WorkQueue::default(), Instant::now())
     }
 
     #[test]
@@ -327,7 +331,7 @@ mod tests {
             assert_eq!(queue.pop(now), None, "only one at a time");
             queue.finish(&key, Outcome::Unreachable, now);
         }
-        assert_eq!((longest, tried.len()), (OUTAGE.max, 3));
+        assert_eq!((longest, tried.len()), (MAX_OUTAGE_PAUSE, 3));
         now = queue.next_due().unwrap();
         let first = queue.pop(now).unwrap();
         queue.finish(&first, Outcome::Done, now);
@@ -363,14 +367,9 @@ mod tests {
     #[test]
     fn no_key_is_lost() {
         for seed in 0..200_u64 {
-            let mut state = seed;
-            let mut random = |bound: u64| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                (state >> 33) % bound
-            };
-            let (mut queue, mut now) = (WorkQueue::new(Backoff::default()), Instant::now());
+            let mut generator = fastrand::Rng::with_seed(seed);
+            let mut random = |bound: u64| generator.u64(..bound);
+            let (mut queue, mut now) = (WorkQueue::default(), Instant::now());
             let (mut wanted, mut running) = (BTreeSet::new(), BTreeSet::new());
             for _ in 0..300 {
                 match random(4) {

@@ -1,4 +1,4 @@
-//! Pods into Cloud Map: who is ready is registered, who leaves is deregistered, at once.
+//! Pods into Cloud Map: ready pods are registered, and deregistered as soon as they leave.
 //!
 //! The unit of work is a virtual node of one cluster with its service ([`NodeKey`]): its pods are desired, the instances
 //! that carry its mark are observed, [`plan`] names the calls. A service is loaded once and followed from then on; each
@@ -8,12 +8,12 @@ mod load;
 mod nodes;
 mod plan;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
 use tokio::sync::Notify;
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tombolo_kube::inject::CLOUD_MAP_GATE;
 use tombolo_kube::register::Instance;
@@ -23,6 +23,7 @@ pub use nodes::{NodeKey, PodRef, ServiceName};
 pub use plan::{Plan, plan};
 
 use crate::cluster::Changes;
+use crate::jobs::Jobs;
 use crate::{ApiError, Cluster, Event, Observer, Options, Outcome, RegistryApi, WorkQueue};
 use load::{Loaded, LoadedService};
 use nodes::Nodes;
@@ -44,8 +45,7 @@ pub struct Controller<C, A> {
     /// Nodes that are gone and may have left instances behind.
     gone: BTreeSet<NodeKey>,
     queue: WorkQueue<Key>,
-    jobs: JoinSet<Done>,
-    about: HashMap<Id, Key>,
+    jobs: Jobs<Key, Ended>,
     recheck: Instant,
 }
 
@@ -54,16 +54,17 @@ pub struct Controller<C, A> {
 enum Key {
     /// Look for what an earlier run left behind.
     Leftovers,
-    /// Load a service; create it if a node uses it, delete it if nobody does and it is ours.
+    /// Load a service; create it if a node uses it, delete it if none does and it is ours.
     Service(ServiceName),
     /// Register and deregister.
     Node(NodeKey),
 }
 
-enum Done {
+/// How an attempt ended.
+enum Ended {
     Leftovers(Result<BTreeMap<ServiceName, Vec<Instance>>, ApiError>),
-    Service(ServiceName, Result<Loaded, ApiError>),
-    Node(NodeKey, NodeResult),
+    Service(Result<Loaded, ApiError>),
+    Node(NodeResult),
 }
 
 /// What the calls for one node came to.
@@ -80,7 +81,7 @@ struct NodeResult {
 impl<C: Cluster, A: RegistryApi> Controller<C, A> {
     /// A controller that knows nothing of the registry yet.
     pub fn new(clusters: Vec<Arc<C>>, api: Arc<A>, options: Options, observer: Observer) -> Self {
-        let mut queue = WorkQueue::new(options.backoff);
+        let mut queue = WorkQueue::default();
         queue.add(Key::Leftovers, 0);
         Self {
             clusters,
@@ -90,14 +91,13 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             services: BTreeMap::new(),
             gone: BTreeSet::new(),
             queue,
-            jobs: JoinSet::new(),
-            about: HashMap::new(),
+            jobs: Jobs::new(),
             recheck: Instant::now() + options.recheck,
             options: Arc::new(options),
         }
     }
 
-    /// Reconciles at each change and on a timer, until dropped. `restarted` tells that the API was started again.
+    /// Reconciles at each change and on a timer, until dropped. `restarted` is notified when the API was started again.
     pub async fn run(mut self, restarted: Arc<Notify>) {
         let mut changes = Changes::of(&self.clusters);
         let mut is_changed = true;
@@ -116,7 +116,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
                     self.queue.reachable();
                     self.reload();
                 }
-                Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+                Some((key, ended)) = self.jobs.next() => self.ended(key, ended),
                 () = tokio::time::sleep_until(due) => {
                     if self.recheck <= Instant::now() {
                         self.reload();
@@ -126,7 +126,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         }
     }
 
-    /// Loads every service again, sooner or later.
+    /// Queues every service to be loaded again.
     fn reload(&mut self) {
         self.recheck = Instant::now() + self.options.recheck;
         let used = self.nodes.services().chain(self.services.keys());
@@ -155,20 +155,14 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             match key.clone() {
                 Key::Leftovers => {
                     let api = self.api.clone();
-                    self.spawn(
-                        key,
-                        async move { Done::Leftovers(load::leftovers(&*api).await) },
-                    );
+                    self.jobs.spawn(key, async move {
+                        Ended::Leftovers(load::leftovers(&*api).await)
+                    });
                 }
                 Key::Service(name) => self.start_service(name),
                 Key::Node(node) => self.start_node(node),
             }
         }
-    }
-
-    fn spawn(&mut self, key: Key, job: impl Future<Output = Done> + Send + 'static) {
-        let id = self.jobs.spawn(job).id();
-        self.about.insert(id, key);
     }
 
     fn start_service(&mut self, name: ServiceName) {
@@ -188,8 +182,8 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             is_left: self.gone.iter().any(|node| node.service == name),
             known,
         };
-        self.spawn(Key::Service(name.clone()), async move {
-            Done::Service(name, job.run().await)
+        self.jobs.spawn(Key::Service(name), async move {
+            Ended::Service(job.run().await)
         });
     }
 
@@ -224,7 +218,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         let registered: BTreeSet<String> = service.instances.keys().cloned().collect();
         let (api, cluster) = (self.api.clone(), self.clusters[key.cluster].clone());
         let id = service.service.id.clone();
-        self.spawn(Key::Node(key.clone()), async move {
+        self.jobs.spawn(Key::Node(key), async move {
             let mut result = perform(&*api, &id, plan).await;
             for (instance, pod) in gates {
                 let is_new = result.registered.iter().any(|new| new.id == instance);
@@ -235,50 +229,23 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
                         .open_gate(&pod.namespace, &pod.name, CLOUD_MAP_GATE)
                         .await
                 {
-                    tracing::warn!(
-                        pod = pod.name,
-                        error = %ErrorChain(&error),
-                        "readiness gate not opened"
-                    );
+                    let error = ErrorChain(&error);
+                    tracing::warn!(pod = pod.name, %error, "readiness gate not opened");
                     result.gate_failed = true;
                 }
             }
-            Done::Node(key, result)
+            Ended::Node(result)
         });
     }
 
-    fn ended(&mut self, ended: Result<(Id, Done), tokio::task::JoinError>) {
+    fn ended(&mut self, key: Key, ended: Result<Ended, JoinError>) {
         let now = Instant::now();
-        let was_away = self.queue.is_outage();
-        match ended {
-            Ok((id, done)) => {
-                self.about.remove(&id);
-                self.done(done, now);
+        let was_outage = self.queue.is_outage();
+        match (key, ended) {
+            (key, Ok(Ended::Leftovers(Err(error)) | Ended::Service(Err(error)))) => {
+                self.failed(&key, &error, now)
             }
-            Err(error) => {
-                tracing::error!(
-                    error = %ErrorChain(&error),
-                    "a registration failed"
-                );
-                if let Some(key) = self.about.remove(&error.id()) {
-                    if let Key::Node(node) = &key {
-                        // What it did before it failed is not known.
-                        self.services.remove(&node.service);
-                    }
-                    self.queue.finish(&key, Outcome::Failed, now);
-                }
-            }
-        }
-        match (was_away, self.queue.is_outage()) {
-            (false, true) => tracing::warn!("the registry does not answer; trying until it does"),
-            (true, false) => tracing::info!("the registry answers again"),
-            _ => {}
-        }
-    }
-
-    fn done(&mut self, done: Done, now: Instant) {
-        match done {
-            Done::Leftovers(Ok(services)) => {
+            (key, Ok(Ended::Leftovers(Ok(services)))) => {
                 for (service, instances) in services {
                     self.find_gone(&service, instances.iter());
                     // One that holds instances of others alone is not ours to delete.
@@ -287,44 +254,55 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
                         self.queue.add(Key::Service(service), 0);
                     }
                 }
-                self.queue.finish(&Key::Leftovers, Outcome::Done, now);
+                self.queue.finish(&key, Outcome::Done, now);
             }
-            Done::Leftovers(Err(error)) => self.failed(&Key::Leftovers, &error, now),
-            Done::Service(name, Ok(loaded)) => {
-                match loaded {
-                    Loaded::Service(service) => {
-                        self.find_gone(&name, service.instances.values());
-                        self.services.insert(name.clone(), service);
-                        let users = self
-                            .nodes
-                            .of_service(&name)
-                            .chain(self.gone.iter().filter(|node| node.service == name));
-                        let users: Vec<NodeKey> = users.cloned().collect();
-                        for node in users {
-                            self.queue.add(Key::Node(node), 0);
-                        }
-                    }
-                    Loaded::Gone => {
-                        self.services.remove(&name);
-                        self.gone.retain(|node| node.service != name);
-                    }
-                    Loaded::NotOurs => drop(self.services.remove(&name)),
-                }
+            (Key::Service(name), Ok(Ended::Service(Ok(loaded)))) => {
+                self.loaded(&name, loaded);
                 self.queue.finish(&Key::Service(name), Outcome::Done, now);
             }
-            Done::Service(name, Err(error)) => self.failed(&Key::Service(name), &error, now),
-            Done::Node(key, result) => self.node_done(key, result, now),
+            (Key::Node(node), Ok(Ended::Node(result))) => self.node_done(node, result, now),
+            (key, ended) => {
+                if let Err(panic) = ended {
+                    tracing::error!(error = %ErrorChain(&panic), "a registration failed");
+                }
+                if let Key::Node(node) = &key {
+                    // What it did before it failed is not known.
+                    self.services.remove(&node.service);
+                }
+                self.queue.finish(&key, Outcome::Failed, now);
+            }
+        }
+        match (was_outage, self.queue.is_outage()) {
+            (false, true) => tracing::warn!("the registry does not answer; trying until it does"),
+            (true, false) => tracing::info!("the registry answers again"),
+            _ => {}
+        }
+    }
+
+    fn loaded(&mut self, name: &ServiceName, loaded: Loaded) {
+        match loaded {
+            Loaded::Service(service) => {
+                self.find_gone(name, service.instances.values());
+                self.services.insert(name.clone(), service);
+                let gone = self.gone.iter().filter(|node| node.service == *name);
+                let users = self.nodes.of_service(name).chain(gone);
+                let users: Vec<NodeKey> = users.cloned().collect();
+                for node in users {
+                    self.queue.add(Key::Node(node), 0);
+                }
+            }
+            Loaded::Gone => {
+                self.services.remove(name);
+                self.gone.retain(|node| node.service != *name);
+            }
+            Loaded::NotOurs => drop(self.services.remove(name)),
         }
     }
 
     fn failed(&mut self, key: &Key, error: &ApiError, now: Instant) {
         let outcome = error.outcome();
         if outcome == Outcome::Failed {
-            tracing::warn!(
-                ?key,
-                error = %ErrorChain(error),
-                "registry not up to date"
-            );
+            tracing::warn!(?key, error = %ErrorChain(error), "registry not up to date");
         }
         self.queue.finish(key, outcome, now);
     }

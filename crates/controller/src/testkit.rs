@@ -1,10 +1,11 @@
 //! A cluster and an API in memory, for tests that decide what fails.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tombolo_kube::crd::{Kind as ObjectKind, Resource};
 use tombolo_kube::register::Instance;
@@ -16,10 +17,6 @@ use tombolo_model::cloudmap::NamespaceType;
 
 use crate::api::{Found, Listed, Namespace, Service, Version};
 use crate::{ApiError, Cluster, MeshApi, ObjectRef, PatchError, RegistryApi, Status};
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A cluster in memory.
 pub(crate) struct FakeCluster {
@@ -61,7 +58,7 @@ impl FakeCluster {
     }
 
     fn put(&self, new: Resource) {
-        let mut guard = lock(&self.objects);
+        let mut guard = self.objects.lock();
         let objects = Arc::make_mut(&mut guard);
         let old = objects
             .get(new.kind(), new.namespace(), new.name())
@@ -84,7 +81,7 @@ impl FakeCluster {
     }
 
     pub(crate) fn delete(&self, kind: ObjectKind, namespace: &str, name: &str) {
-        let mut objects = lock(&self.objects);
+        let mut objects = self.objects.lock();
         Arc::make_mut(&mut objects)
             .remove(kind, namespace, name)
             .expect("it is there");
@@ -100,22 +97,22 @@ impl FakeCluster {
             "status": {"podIP": address, "phase": "Running", "conditions": [{"type": "ContainersReady", "status": "True"}]},
         });
         let pod = Codec::from_json(&pod).unwrap();
-        lock(&self.pods).insert(name.to_owned(), Arc::new(pod));
+        self.pods.lock().insert(name.to_owned(), Arc::new(pod));
         self.changed.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn delete_pod(&self, name: &str) {
-        lock(&self.pods).remove(name).expect("it is there");
+        self.pods.lock().remove(name).expect("it is there");
         self.changed.send_modify(|count| *count += 1);
     }
 
     /// The status of an object, as it was written last.
     pub(crate) fn status(&self, object: &str) -> Option<Status> {
-        lock(&self.statuses).get(object).cloned()
+        self.statuses.lock().get(object).cloned()
     }
 
     pub(crate) fn gate_is_open(&self, pod: &str) -> bool {
-        lock(&self.gates).contains(pod)
+        self.gates.lock().contains(pod)
     }
 }
 
@@ -129,20 +126,22 @@ impl Cluster for FakeCluster {
     }
 
     fn objects(&self) -> Arc<ClusterObjects> {
-        lock(&self.objects).clone()
+        self.objects.lock().clone()
     }
 
     fn pods(&self) -> Vec<Arc<Pod>> {
-        lock(&self.pods).values().cloned().collect()
+        self.pods.lock().values().cloned().collect()
     }
 
     async fn patch_status(&self, object: &ObjectRef, status: &Status) -> Result<(), PatchError> {
-        lock(&self.statuses).insert(object.to_string(), status.clone());
+        self.statuses
+            .lock()
+            .insert(object.to_string(), status.clone());
         Ok(())
     }
 
     async fn open_gate(&self, _: &str, pod: &str, _: &str) -> Result<(), PatchError> {
-        lock(&self.gates).insert(pod.to_owned());
+        self.gates.lock().insert(pod.to_owned());
         Ok(())
     }
 }
@@ -182,17 +181,13 @@ fn refused(message: &str) -> Box<dyn std::error::Error + Send + Sync> {
 }
 
 impl FakeApi {
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
     pub(crate) fn set_away(&self, is_away: bool) {
-        self.state().is_away = is_away;
+        self.state.lock().is_away = is_away;
     }
 
     /// Calls about this name (of a resource or an instance) fail in this way from now on.
     pub(crate) fn fault(&self, name: &str, fault: Option<Fault>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match fault {
             Some(fault) => drop(state.faults.insert(name.to_owned(), fault)),
             None => drop(state.faults.remove(name)),
@@ -201,7 +196,7 @@ impl FakeApi {
 
     /// Somebody else's change: creates, replaces or deletes a resource.
     pub(crate) fn set(&self, key: &ResourceKey, spec: Option<Spec>, owner: Option<&str>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.clock += 1;
         match spec {
             Some(spec) => {
@@ -218,9 +213,9 @@ impl FakeApi {
         }
     }
 
-    /// A service of somebody else's, in a namespace that exists then.
+    /// A service without an owner, in a namespace that exists then.
     pub(crate) fn add_service(&self, namespace: &str, name: &str, instances: Vec<Instance>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.namespaces.insert(namespace.to_owned());
         let instances = instances
             .into_iter()
@@ -232,7 +227,8 @@ impl FakeApi {
     }
 
     pub(crate) fn spec(&self, key: &ResourceKey) -> Option<Spec> {
-        self.state()
+        self.state
+            .lock()
             .resources
             .get(key)
             .map(|(found, _)| found.spec.clone())
@@ -240,7 +236,8 @@ impl FakeApi {
 
     /// Names of the resources, as `mesh/m/virtualNode/x`.
     pub(crate) fn resources(&self) -> Vec<String> {
-        self.state()
+        self.state
+            .lock()
             .resources
             .keys()
             .map(ToString::to_string)
@@ -249,21 +246,21 @@ impl FakeApi {
 
     /// Ids of the instances of a service; `None` when there is no such service.
     pub(crate) fn instances(&self, service: &str) -> Option<Vec<String>> {
-        let state = self.state();
+        let state = self.state.lock();
         let (_, instances) = state.services.get(service)?;
         Some(instances.keys().cloned().collect())
     }
 
     pub(crate) fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.state().calls)
+        std::mem::take(&mut self.state.lock().calls)
     }
 
-    /// Notes a call and fails as the test wants.
+    /// Records a call and fails as the test says.
     async fn enter(&self, call: &str, name: &str) -> Result<MutexGuard<'_, State>, ApiError> {
         // Others may run meanwhile, as over a network.
         tokio::task::yield_now().await;
         let fault = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.calls.push(format!("{call} {name}"));
             if state.is_away {
                 return Err(ApiError::Unreachable(refused("connection refused")));
@@ -278,12 +275,12 @@ impl FakeApi {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 Err(ApiError::Unreachable(refused("nothing within 10s")))
             }
-            None => Ok(self.state()),
+            None => Ok(self.state.lock()),
         }
     }
 
     fn listed(&self, keep: impl Fn(&ResourceKey) -> bool) -> Result<Vec<Listed>, ApiError> {
-        let state = self.state();
+        let state = self.state.lock();
         if state.is_away {
             return Err(ApiError::Unreachable(refused("connection refused")));
         }

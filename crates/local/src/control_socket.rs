@@ -11,4 +11,6 @@ mod types;
 
 pub use client::{Client, Error};
 pub use run_dir::RunDirError;
+pub use selection::Selector;
+pub use status_summary::pod_of_document;
 pub use types::*;

@@ -50,7 +50,7 @@ pub(crate) enum ImagesError {
 pub(crate) struct Entry {
     /// The entrypoint; a container's `command` replaces it.
     pub command: Vec<String>,
-    /// Its arguments; a container's `args` replaces them, and `command` drops them.
+    /// The arguments; a container's `args` replaces them, and `command` drops them.
     #[serde(default)]
     pub args: Vec<String>,
     /// Environment that the image brings along; a container's own wins.

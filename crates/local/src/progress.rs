@@ -22,19 +22,19 @@ pub enum Event {
     },
     /// A mesh object reached the control plane.
     MeshObject {
-        /// Its kind: `VirtualNode`.
+        /// The kind: `VirtualNode`.
         kind: String,
-        /// Its name there.
+        /// The name in the App Mesh API.
         name: String,
     },
     /// A Cloud Map namespace that virtual nodes name did not exist and was created.
     NamespaceCreated {
-        /// Its name.
+        /// The name.
         name: String,
     },
     /// A Deployment (or a bare pod) has so many of its pods ready.
     Workload {
-        /// Its cluster.
+        /// The cluster.
         cluster: String,
         /// `deployment.apps/front`.
         object: String,

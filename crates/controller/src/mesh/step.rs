@@ -7,7 +7,7 @@ use crate::api::{Found, Version};
 /// What the API holds, as far as it is known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observed {
-    /// Nobody has looked, or it may have changed since.
+    /// It was not described yet, or may have changed since.
     Unknown,
     /// It does not exist.
     Absent,
@@ -22,7 +22,7 @@ pub struct Known {
     pub arn: String,
     /// The version that this is about.
     pub version: Version,
-    /// The spec: what was asked for last, or what was found. `None`: it was only listed.
+    /// The spec that was written or found last; `None`: it was only listed.
     pub spec: Option<Spec>,
     /// Who created it.
     pub owner: Owner,
@@ -31,7 +31,7 @@ pub struct Known {
 /// Who created a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// Its tags were not read.
+    /// The tags were not read.
     Unknown,
     /// This controller, in this run or an earlier one.
     Us,
@@ -42,7 +42,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// Whether it is known to be somebody else's: then it is never deleted.
+    /// Whether another owner is known: then it is never deleted.
     pub fn is_other(&self) -> bool {
         matches!(self, Self::Untagged | Self::Other(_))
     }
@@ -121,7 +121,7 @@ pub enum Step {
     },
     /// Delete it.
     Delete,
-    /// None: another controller wants it otherwise, and came first.
+    /// None: another controller created it with another spec.
     Conflict {
         /// The other controller.
         owner: String,
@@ -163,13 +163,13 @@ mod tests {
         Spec::Mesh(serde_json::from_value(json!({"egressFilter": {"type": filter}})).unwrap())
     }
 
-    fn present(spec: Option<Spec>, owner: Owner) -> Observed {
+    fn present(spec: Option<&Spec>, owner: Owner) -> Observed {
         let version = Version {
             number: 1,
             updated: Timestamp::default(),
         };
         Observed::Present(Known {
-            spec,
+            spec: spec.cloned(),
             owner,
             ..Known::listed("arn:x".to_owned(), version)
         })
@@ -178,53 +178,34 @@ mod tests {
     #[test]
     fn each_combination_has_its_call() {
         let (a, b) = (spec("ALLOW_ALL"), spec("DROP_ALL"));
-        let other = || Owner::Other("west".to_owned());
+        let (a, b) = (Some(&a), Some(&b));
+        let west = || "west".to_owned();
+        let other = || Owner::Other(west());
         let read = || Step::ReadOwner {
             arn: "arn:x".to_owned(),
         };
+        let update = |owner| Step::Update { owner };
+        let conflict = Step::Conflict { owner: west() };
         let cases = [
             (None, Observed::Unknown, Step::Describe),
-            (Some(&a), Observed::Unknown, Step::Describe),
+            (a, Observed::Unknown, Step::Describe),
             (None, Observed::Absent, Step::Done),
-            (Some(&a), Observed::Absent, Step::Create),
-            (
-                Some(&a),
-                present(Some(a.clone()), Owner::Unknown),
-                Step::Done,
-            ),
-            (Some(&a), present(Some(a.clone()), other()), Step::Done),
-            (Some(&a), present(None, Owner::Unknown), Step::Describe),
-            (Some(&a), present(Some(b.clone()), Owner::Unknown), read()),
-            (
-                Some(&a),
-                present(Some(b.clone()), Owner::Us),
-                Step::Update { owner: Owner::Us },
-            ),
-            (
-                Some(&a),
-                present(Some(b.clone()), Owner::Untagged),
-                Step::Update {
-                    owner: Owner::Untagged,
-                },
-            ),
-            (
-                Some(&a),
-                present(Some(b.clone()), other()),
-                Step::Conflict {
-                    owner: "west".to_owned(),
-                },
-            ),
+            (a, Observed::Absent, Step::Create),
+            (a, present(a, Owner::Unknown), Step::Done),
+            (a, present(a, other()), Step::Done),
+            (a, present(None, Owner::Unknown), Step::Describe),
+            (a, present(b, Owner::Unknown), read()),
+            (a, present(b, Owner::Us), update(Owner::Us)),
+            (a, present(b, Owner::Untagged), update(Owner::Untagged)),
+            (a, present(b, other()), conflict),
             (None, present(None, Owner::Unknown), read()),
             (None, present(None, Owner::Us), Step::Delete),
-            (None, present(Some(a.clone()), Owner::Untagged), Step::Done),
-            (None, present(Some(a.clone()), other()), Step::Done),
+            (None, present(a, Owner::Untagged), Step::Done),
+            (None, present(a, other()), Step::Done),
         ];
         for (desired, observed, expected) in cases {
-            assert_eq!(
-                step(desired, &observed),
-                expected,
-                "{desired:?} {observed:?}"
-            );
+            let next = step(desired, &observed);
+            assert_eq!(next, expected, "{desired:?} {observed:?}");
         }
     }
 }

@@ -335,13 +335,8 @@ async fn status_speaks_of_the_generation_that_was_reconciled() {
 #[tokio::test(start_paused = true)]
 async fn any_sequence_of_changes_and_faults_ends_as_the_objects_ask() {
     for seed in 0..12_u64 {
-        let mut state = seed;
-        let mut random = |bound: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % bound
-        };
+        let mut generator = fastrand::Rng::with_seed(seed);
+        let mut random = |bound: u64| generator.u64(..bound);
         let (cluster, api) = (FakeCluster::new("east"), Arc::new(FakeApi::default()));
         cluster.apply(MESH);
         let mut controller = run(std::slice::from_ref(&cluster), &api);

@@ -1,4 +1,4 @@
-//! Services: found, created, loaded, and deleted when nobody uses them.
+//! Services: found, created, loaded, and deleted when no node uses them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

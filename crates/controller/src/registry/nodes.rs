@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use tombolo_kube::ClusterObjects;
 use tombolo_kube::crd::VirtualNode;
 use tombolo_kube::inject::CLOUD_MAP_GATE;
 use tombolo_kube::register::{self, Instance, Owner, PodClass};
-use tombolo_kube::selector;
+use tombolo_kube::{ClusterObjects, ObjectExt, PodExt, selector};
 
 use crate::{CLUSTER_ATTRIBUTE, Cluster};
 
@@ -64,8 +63,8 @@ pub struct PodRef {
 impl PodRef {
     fn of(pod: &Pod) -> Self {
         Self {
-            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-            name: pod.metadata.name.clone().unwrap_or_default(),
+            namespace: pod.namespace().to_owned(),
+            name: pod.name().to_owned(),
         }
     }
 }
@@ -73,9 +72,9 @@ impl PodRef {
 /// A pod of a node.
 #[derive(Clone, Debug)]
 pub struct NodePod {
-    /// What it means to the registry.
+    /// Whether it is to be registered.
     pub class: PodClass,
-    /// Its instance.
+    /// The instance that it is registered as.
     pub instance: Instance,
     /// Which pod it is.
     pub pod: PodRef,
@@ -104,39 +103,23 @@ impl Nodes {
     /// Takes in the present objects and pods; answers with the nodes to look at.
     pub(super) fn refresh<C: Cluster>(&mut self, clusters: &[Arc<C>]) -> BTreeSet<NodeKey> {
         let mut changed = BTreeSet::new();
-        self.clusters = clusters
-            .iter()
-            .map(|cluster| cluster.name().to_owned())
-            .collect();
+        let names = clusters.iter().map(|cluster| cluster.name().to_owned());
+        self.clusters = names.collect();
         let objects: Vec<_> = clusters.iter().map(|cluster| cluster.objects()).collect();
-        let same = self.seen.len() == objects.len()
-            && self
-                .seen
-                .iter()
-                .zip(&objects)
-                .all(|(old, new)| Arc::ptr_eq(old, new));
-        if !same {
-            let nodes = objects
-                .iter()
-                .enumerate()
-                .flat_map(|(index, objects)| in_cluster(index, objects));
-            let nodes: BTreeMap<NodeKey, Node> = nodes.collect();
+        if !crate::cluster::is_same(&self.seen, &objects) {
+            let nodes = objects.iter().enumerate();
+            let nodes = nodes
+                .flat_map(|(index, objects)| in_cluster(index, objects))
+                .collect();
             let old = std::mem::replace(&mut self.nodes, nodes);
-            changed.extend(
-                old.keys()
-                    .filter(|key| !self.nodes.contains_key(*key))
-                    .cloned(),
-            );
-            let is_changed = |key: &NodeKey, node: &Node| {
-                old.get(key)
-                    .is_none_or(|old| old.object.spec != node.object.spec)
-            };
-            changed.extend(
-                self.nodes
-                    .iter()
-                    .filter(|(key, node)| is_changed(key, node))
-                    .map(|(key, _)| key.clone()),
-            );
+            let gone = old.keys().filter(|key| !self.nodes.contains_key(*key));
+            changed.extend(gone.cloned());
+            for (key, node) in &self.nodes {
+                let old = old.get(key);
+                if old.is_none_or(|old| old.object.spec != node.object.spec) {
+                    changed.insert(key.clone());
+                }
+            }
             self.seen = objects;
         }
         self.pods.resize_with(clusters.len(), BTreeMap::new);
@@ -223,10 +206,7 @@ impl Node {
     fn selects(&self, pod: &Pod) -> bool {
         let selector = self.object.spec.pod_selector.as_ref();
         pod.metadata.namespace == self.object.metadata.namespace
-            && selector.is_some_and(|selector| {
-                let empty = BTreeMap::new();
-                selector::matches(selector, pod.metadata.labels.as_ref().unwrap_or(&empty))
-            })
+            && selector.is_some_and(|selector| selector::matches(selector, pod.labels()))
     }
 }
 
@@ -251,18 +231,6 @@ fn in_cluster(index: usize, objects: &ClusterObjects) -> impl Iterator<Item = (N
 }
 
 fn awaits_gate(pod: &Pod) -> bool {
-    let gates = pod
-        .spec
-        .iter()
-        .flat_map(|spec| spec.readiness_gates.iter().flatten());
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    gates
-        .into_iter()
-        .any(|gate| gate.condition_type == CLOUD_MAP_GATE)
-        && !conditions
-            .into_iter()
-            .any(|condition| condition.type_ == CLOUD_MAP_GATE && condition.status == "True")
+    let mut gates = pod.readiness_gates();
+    gates.any(|gate| gate == CLOUD_MAP_GATE) && !pod.has_condition(CLOUD_MAP_GATE)
 }

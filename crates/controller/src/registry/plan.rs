@@ -14,12 +14,12 @@ pub struct Plan {
     pub register: Vec<Instance>,
     /// Deregister these ids.
     pub deregister: Vec<String>,
-    /// Addresses of ready pods under which somebody else is registered. They are left alone: first come, first served.
+    /// Addresses of ready pods that are registered for another node or cluster. They stay: first come, first served.
     pub taken: Vec<String>,
 }
 
 /// Compares the pods of a node with the instances of its service. Instances of other nodes and of other clusters are
-/// left alone; those that name no cluster belong to whoever has the node.
+/// left alone; those that name no cluster belong to any cluster that has the node.
 pub fn plan(
     key: &NodeKey,
     cluster: &str,

@@ -261,16 +261,12 @@ fn keep(old: &Value, new: &mut Value, pointer: &str, members: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::NameGenerator;
+    use crate::cluster::testkit::NAMESPACE;
+    use crate::cluster::{NameGenerator, service_allocator};
     use k8s_openapi::jiff::Timestamp;
     use tombolo_kube::manifest::Source;
 
-    const SHOP: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: v1
+    const SHOP: &str = "apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
 spec: {ports: [{port: 80}], selector: {app: web}}
@@ -281,110 +277,85 @@ metadata: {name: settings, namespace: shop}
 data: {mode: slow}
 ";
 
-    fn run(objects: &mut Objects, text: &str) -> Result<Vec<(String, Outcome)>, Vec<String>> {
-        let read = manifest::read(
-            &[Source::new("shop.yaml", text)],
-            &manifest::Options::default(),
-        )
-        .unwrap();
+    /// Applies a document, after the namespace; the outcomes, or the first problem.
+    fn run(objects: &mut Objects, document: &str) -> Result<Vec<Outcome>, String> {
+        let text = [NAMESPACE, document].concat();
+        let sources = [Source::new("shop.yaml", &text)];
+        let read = manifest::read(&sources, &manifest::Options::default()).unwrap();
         let context = ReconcileContext {
             now: Timestamp::UNIX_EPOCH,
             names: &NameGenerator::seeded(1),
             inject: &|_, pod| Ok(pod),
         };
         let applied = apply(objects, read, &context);
-        applied
-            .map(|applied| {
-                applied
-                    .into_iter()
-                    .map(|applied| (applied.object, applied.outcome))
-                    .collect()
-            })
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        let outcomes = applied.map(|applied| applied.iter().map(|one| one.outcome).collect());
+        outcomes.map_err(|problems| problems[0].to_string())
     }
 
     #[test]
     fn applying_twice_changes_nothing_and_a_changed_field_is_configured() {
+        use Outcome::{Configured, Created, Unchanged};
         let mut objects = Objects::default();
-        assert!(
-            run(&mut objects, SHOP)
-                .unwrap()
-                .iter()
-                .all(|(_, outcome)| *outcome == Outcome::Created)
-        );
-        crate::cluster::service_allocator::reconcile(
-            &mut objects,
-            "10.100.0.0/16".parse().unwrap(),
-        );
-        assert!(
-            run(&mut objects, SHOP)
-                .unwrap()
-                .iter()
-                .all(|(_, outcome)| *outcome == Outcome::Unchanged)
-        );
-        let changed = run(&mut objects, &SHOP.replace("slow", "fast")).unwrap();
-        let configured: Vec<_> = changed
-            .iter()
-            .filter(|(_, outcome)| *outcome == Outcome::Configured)
-            .collect();
-        assert_eq!(
-            configured,
-            [&("configmap/settings".to_owned(), Outcome::Configured)]
-        );
+        assert_eq!(run(&mut objects, SHOP), Ok(vec![Created; 3]));
+        service_allocator::reconcile(&mut objects, "10.100.0.0/16".parse().unwrap());
+        assert_eq!(run(&mut objects, SHOP), Ok(vec![Unchanged; 3]));
+        let mut changed = run(&mut objects, &SHOP.replace("slow", "fast")).unwrap();
+        changed.sort_by_key(|outcome| *outcome == Configured);
+        assert_eq!(changed, [Unchanged, Unchanged, Configured]);
     }
 
     #[test]
     fn more_than_a_machine_can_hold_is_refused_with_the_bound() {
         let deployment = |replicas: &str| {
             format!(
-                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{a: b}}}}\n  template: {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{{name: a, image: x}}]}}}}\n"
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{a: b}}}}\n  template: {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{{name: a, image: x}}]}}}}\n"
             )
         };
-        let problems = run(&mut Objects::default(), &deployment("2000000000")).unwrap_err();
+        let error = run(&mut Objects::default(), &deployment("2000000000")).unwrap_err();
         assert!(
-            problems[0].contains("shop.yaml:9") && problems[0].contains("at most 1000 pods"),
-            "{problems:?}"
+            error.contains("shop.yaml:9") && error.contains("at most 1000 pods"),
+            "{error}"
         );
         run(&mut Objects::default(), &deployment("1000")).unwrap();
-        let containers: Vec<String> = (0..=limits::MAX_CONTAINERS)
-            .map(|number| format!("{{name: c{number}, image: x}}"))
-            .collect();
-        let containers = containers.join(", ");
-        let pod = format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: shop}}\nspec: {{containers: [{containers}]}}\n"
+        let containers = (0..=limits::MAX_CONTAINERS).map(|index| format!("c{index}"));
+        let containers = containers.map(|name| format!("{{name: {name}, image: x}}"));
+        let error = run(
+            &mut Objects::default(),
+            &pod(&containers.collect::<Vec<_>>()),
         );
-        let problems = run(&mut Objects::default(), &pod).unwrap_err();
-        assert!(
-            problems
-                .iter()
-                .any(|problem| problem.contains("at most 100")),
-            "{problems:?}"
-        );
+        assert!(error.unwrap_err().contains("at most 100"));
     }
 
     #[test]
     fn object_of_a_missing_namespace_is_refused_with_its_line() {
         let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  namespace: gone\n";
-        let problems = run(&mut Objects::default(), text).unwrap_err();
+        let error = run(&mut Objects::default(), text).unwrap_err();
         assert!(
-            problems[0].contains("shop.yaml:5") && problems[0].contains("\"gone\" does not exist"),
-            "{problems:?}"
+            error.contains("shop.yaml:9") && error.contains("\"gone\" does not exist"),
+            "{error}"
         );
+    }
+
+    fn pod(containers: &[String]) -> String {
+        let containers = containers.join(", ");
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: one, namespace: shop}}\nspec: {{containers: [{containers}]}}\n"
+        )
     }
 
     #[test]
     fn running_pod_cannot_be_changed_but_may_be_applied_again() {
-        let pod = |image: &str| {
-            format!(
-                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: one, namespace: shop}}\nspec: {{containers: [{{name: a, image: {image}}}]}}\n"
-            )
-        };
+        let pod = |image: &str| pod(&[format!("{{name: a, image: {image}}}")]);
         let mut objects = Objects::default();
         run(&mut objects, &pod("x")).unwrap();
         assert_eq!(
-            run(&mut objects, &pod("x")).unwrap()[1].1,
-            Outcome::Unchanged
+            run(&mut objects, &pod("x")),
+            Ok(vec![Outcome::Unchanged; 2])
         );
-        assert!(run(&mut objects, &pod("y")).unwrap_err()[0].contains("delete it first"));
+        assert!(
+            run(&mut objects, &pod("y"))
+                .unwrap_err()
+                .contains("delete it first")
+        );
     }
 }

@@ -44,7 +44,7 @@ impl NameGenerator {
 
 /// The `pod-template-hash` of a template: equal templates give equal hashes.
 ///
-/// Kubernetes hashes a Go dump of the template, which nobody can repeat; ours hashes its JSON and spells
+/// Kubernetes hashes a Go dump of the template, which cannot be reproduced; this hashes its JSON and spells
 /// the result in the same alphabet.
 pub(crate) fn template_hash(template: &PodTemplateSpec) -> String {
     let text = template.to_json().to_string();

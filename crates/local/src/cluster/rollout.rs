@@ -7,7 +7,7 @@
 use k8s_openapi::api::apps::v1::DeploymentSpec;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// What a Deployment asks for, with its percentages resolved to pods.
+/// The strategy of a Deployment, with percentages resolved to pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
     /// Pods wanted in the end.
@@ -61,7 +61,7 @@ fn resolve(value: Option<&IntOrString>, whole: u32, round_up: bool) -> u32 {
 /// One revision (ReplicaSet) of a Deployment as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Revision {
-    /// Its ReplicaSet's name.
+    /// The name of the ReplicaSet.
     pub(super) name: String,
     /// Pods it is asked to have.
     pub(super) wanted: u32,
@@ -105,7 +105,7 @@ fn roll(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, 
     let least = policy.replicas.saturating_sub(policy.max_unavailable);
     let newest_missing = newest.wanted.saturating_sub(newest.available);
     let mut budget = total.saturating_sub(least).saturating_sub(newest_missing);
-    // Old pods that do not serve go first: removing them costs nobody anything.
+    // Old pods that do not serve go first: removing them fails no request.
     let mut wanted: Vec<u32> = older.iter().map(|old| old.wanted).collect();
     for (old, wanted) in older.iter().zip(&mut wanted) {
         let down = old.wanted.saturating_sub(old.available).min(budget);

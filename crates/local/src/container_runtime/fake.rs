@@ -121,7 +121,7 @@ impl PodSandbox for FakeSandbox {
     }
 }
 
-/// A process that ends when told to.
+/// A process that ends when a test says so.
 pub(crate) struct FakeProcess {
     id: u32,
     /// Host name, which is the name of the pod.

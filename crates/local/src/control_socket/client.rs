@@ -21,6 +21,10 @@ use super::types::*;
 const MAX_ANSWER: usize = 64 << 20;
 
 /// Talks to one runtime. Each call has a connection of its own: calls are rare and come from people.
+///
+/// # Errors
+/// Every call fails when the runtime does not answer ([`Error`] says how), and with [`Error::Refused`] where it names
+/// something that does not exist or that is not understood.
 #[derive(Debug, Clone)]
 pub struct Client {
     dir: PathBuf,
@@ -139,57 +143,37 @@ impl Client {
     }
 
     /// Names, addresses and clusters of the runtime.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn info(&self) -> Result<Info, Error> {
         self.get("/v1/info").await
     }
 
     /// Workloads, pods and problems.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn status(&self) -> Result<Status, Error> {
         self.get("/v1/status").await
     }
 
     /// Objects by kind, namespace, name and labels; one entry for each cluster that was asked.
-    ///
-    /// # Errors
-    /// Refused for a kind or cluster that does not exist, and for a name that nothing has.
     pub async fn list(&self, query: &Query) -> Result<Vec<ClusterObjects>, Error> {
         self.post("/v1/objects", query).await
     }
 
     /// Applies manifests, all or nothing.
-    ///
-    /// # Errors
-    /// Refused with every problem, each with file and line.
+    /// The refusal has every problem, each with file and line.
     pub async fn apply(&self, apply: &Apply) -> Result<ApplyReply, Error> {
         self.post("/v1/apply", apply).await
     }
 
     /// Deletes objects; the names of those that were there, as `kubectl` writes them.
-    ///
-    /// # Errors
-    /// Refused when kind, name or selector are missing or wrong.
     pub async fn delete(&self, delete: &Delete) -> Result<Vec<String>, Error> {
         self.post("/v1/delete", delete).await
     }
 
     /// Changes the number of pods of a Deployment.
-    ///
-    /// # Errors
-    /// Refused when there is no such Deployment.
     pub async fn scale(&self, scale: &Scale) -> Result<(), Error> {
         self.post("/v1/scale", scale).await
     }
 
     /// The bytes of a log as they are written.
-    ///
-    /// # Errors
-    /// Refused when there is no such pod, container or earlier run.
     pub async fn logs(
         &self,
         query: &LogQuery,
@@ -200,42 +184,27 @@ impl Client {
     }
 
     /// The rules between clusters.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn rules(&self) -> Result<Vec<RuleView>, Error> {
         self.get("/v1/rules").await
     }
 
     /// Opens ports of a cluster to another.
-    ///
-    /// # Errors
-    /// Refused for clusters that do not exist.
     pub async fn allow(&self, rule: &PortRule) -> Result<(), Error> {
         self.post("/v1/rules/allow", rule).await
     }
 
     /// Closes ports of a cluster to another.
-    ///
-    /// # Errors
-    /// Refused for clusters that do not exist.
     pub async fn deny(&self, rule: &PortRule) -> Result<(), Error> {
         self.post("/v1/rules/deny", rule).await
     }
 
     /// Asks the runtime to stop; does not wait for that.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn stop(&self) -> Result<(), Error> {
         self.post("/v1/stop", &()).await
     }
 
     /// Runs a program in a container with this process' standard input, output and error; its exit code.
     /// Signals given to `signals` by number reach it.
-    ///
-    /// # Errors
-    /// Refused when there is no such pod, container or program.
     pub async fn exec(
         &self,
         query: &ExecQuery,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use tombolo_kube::selector::matches;
+use tombolo_kube::selector::{Labels, matches};
 
 use super::types::ErrorResponse;
 use crate::cluster::{Cluster, Kind, Object};
@@ -77,38 +77,52 @@ fn names(all: &[Arc<Cluster>]) -> String {
         .join(", ")
 }
 
-/// Reads a label selector: `app=web,tier!=db,zone in (a,b),canary,!old`.
-pub(super) fn selector(text: &str) -> Result<LabelSelector, ErrorResponse> {
-    let requirements = split(text).into_iter().map(|part| {
-        let part = part.trim();
-        let (key, operator, values) = if let Some((key, values)) = part.split_once(" notin ") {
-            (key, "NotIn", list(values))
-        } else if let Some((key, values)) = part.split_once(" in ") {
-            (key, "In", list(values))
-        } else if let Some((key, value)) = part.split_once("!=") {
-            (key, "NotIn", vec![value.trim().to_owned()])
-        } else if let Some((key, value)) = part.split_once('=') {
-            let value = value.trim_start_matches('=').trim();
-            (key, "In", vec![value.to_owned()])
-        } else if let Some(key) = part.strip_prefix('!') {
-            (key, "DoesNotExist", Vec::new())
-        } else if part.is_empty() || part.contains(['(', ')', ' ']) {
-            return Err(ErrorResponse::new(format!(
-                "\"{text}\" is not a label selector; write app=web,tier!=db"
-            )));
-        } else {
-            (part, "Exists", Vec::new())
-        };
-        Ok(LabelSelectorRequirement {
-            key: key.trim().to_owned(),
-            operator: operator.to_owned(),
-            values: Some(values),
-        })
-    });
-    Ok(LabelSelector {
-        match_expressions: Some(requirements.collect::<Result<_, _>>()?),
-        match_labels: None,
-    })
+/// A label selector as kubectl takes it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Selector(LabelSelector);
+
+impl Selector {
+    /// Reads `app=web,tier!=db,zone in (a,b),canary,!old`.
+    ///
+    /// # Errors
+    /// The text is not a label selector.
+    pub fn read(text: &str) -> Result<Self, ErrorResponse> {
+        let requirements = split(text).into_iter().map(|part| {
+            let part = part.trim();
+            let (key, operator, values) = if let Some((key, values)) = part.split_once(" notin ") {
+                (key, "NotIn", list(values))
+            } else if let Some((key, values)) = part.split_once(" in ") {
+                (key, "In", list(values))
+            } else if let Some((key, value)) = part.split_once("!=") {
+                (key, "NotIn", vec![value.trim().to_owned()])
+            } else if let Some((key, value)) = part.split_once('=') {
+                let value = value.trim_start_matches('=').trim();
+                (key, "In", vec![value.to_owned()])
+            } else if let Some(key) = part.strip_prefix('!') {
+                (key, "DoesNotExist", Vec::new())
+            } else if part.is_empty() || part.contains(['(', ')', ' ']) {
+                return Err(ErrorResponse::new(format!(
+                    "\"{text}\" is not a label selector; write app=web,tier!=db"
+                )));
+            } else {
+                (part, "Exists", Vec::new())
+            };
+            Ok(LabelSelectorRequirement {
+                key: key.trim().to_owned(),
+                operator: operator.to_owned(),
+                values: Some(values),
+            })
+        });
+        Ok(Self(LabelSelector {
+            match_expressions: Some(requirements.collect::<Result<_, _>>()?),
+            match_labels: None,
+        }))
+    }
+
+    /// Whether labels satisfy it.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        matches(&self.0, labels)
+    }
 }
 
 fn list(text: &str) -> Vec<String> {
@@ -142,14 +156,14 @@ pub(super) fn select(
     kinds: &[Kind],
     namespace: Option<&str>,
     name: Option<&str>,
-    selector: Option<&LabelSelector>,
+    selector: Option<&Selector>,
 ) -> Vec<Arc<Object>> {
     let is_selected = |object: &Object| {
         let labels = object.meta.labels.clone().unwrap_or_default();
         namespace.is_none_or(|namespace| {
             !object.key.kind.namespaced() || object.key.namespace == namespace
         }) && name.is_none_or(|name| object.key.name == name)
-            && selector.is_none_or(|selector| matches(selector, &labels))
+            && selector.is_none_or(|selector| selector.matches(&labels))
     };
     cluster.objects.read(|objects| {
         let objects = kinds.iter().flat_map(|kind| objects.of_kind(*kind));
@@ -163,11 +177,10 @@ pub(super) fn select(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn selectors_read_as_kubectl_reads_them() {
-        let labels = BTreeMap::from([
+        let labels = Labels::from([
             ("app".to_owned(), "web".to_owned()),
             ("zone".to_owned(), "b".to_owned()),
         ]);
@@ -180,9 +193,10 @@ mod tests {
             ("!old", true),
             ("tier!=db", true),
         ] {
-            assert_eq!(matches(&selector(text).unwrap(), &labels), fits, "{text}");
+            let selector = Selector::read(text).unwrap();
+            assert_eq!(selector.matches(&labels), fits, "{text}");
         }
-        assert!(selector("").is_err() && selector("a (b)").is_err());
+        assert!(Selector::read("").is_err() && Selector::read("a (b)").is_err());
     }
 
     #[test]

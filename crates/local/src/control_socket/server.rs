@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use tokio::net::UnixListener;
 use tombolo_kube::manifest::{self, Manifests, Problem, Strictness};
 
-use super::selection;
+use super::selection::{self, Selector};
 use super::types::*;
 use crate::cluster::mesh_objects::key;
 use crate::cluster::{Cluster, Key, apply, garbage_collector, limits, now};
@@ -72,11 +72,7 @@ async fn objects(
     Input(query): Input<Query>,
 ) -> Answer<Vec<ClusterObjects>> {
     let kinds = selection::kinds(&query.kind)?;
-    let selector = query
-        .selector
-        .as_deref()
-        .map(selection::selector)
-        .transpose()?;
+    let selector = query.selector.as_deref().map(Selector::read).transpose()?;
     let (namespace, name) = (query.namespace.as_deref(), query.name.as_deref());
     let clusters = selection::clusters(&runtime.clusters, query.cluster.as_deref())?;
     let found = clusters.into_iter().map(|cluster| {
@@ -172,7 +168,7 @@ async fn delete(
         let selector = request
             .selector
             .as_deref()
-            .map(selection::selector)
+            .map(Selector::read)
             .transpose()?;
         let kinds = selection::kinds(&request.kind)?;
         let namespace = Some(namespace.unwrap_or("default"));

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use tombolo_kube::{ObjectExt, PodExt, PodSpecExt};
+use serde_json::Value;
+use tombolo_kube::{Codec, ObjectExt, PodExt, PodSpecExt};
 
 use super::types::{MeshProblem, PodView, Workload};
 use crate::cluster::{Cluster, Objects, deployment};
@@ -84,6 +85,12 @@ pub(crate) fn pod_view(cluster: &str, pod: &Pod) -> PodView {
         restarts: statuses.map(|status| status.restart_count).sum(),
         processes: Vec::new(),
     }
+}
+
+/// A pod as its document describes it; `None` where the document is none of a pod.
+pub fn pod_of_document(cluster: &str, document: &Value) -> Option<PodView> {
+    let pod = Pod::from_json(document).ok()?;
+    Some(pod_view(cluster, &pod))
 }
 
 /// Why a pod is not ready, in a sentence.
@@ -205,7 +212,6 @@ pub(crate) fn mesh_problems(cluster: &Cluster) -> Vec<MeshProblem> {
 mod tests {
     use super::*;
     use serde_json::json;
-    use tombolo_kube::Codec;
 
     fn word(pod: serde_json::Value) -> String {
         status_word(&Codec::from_json(&pod).unwrap())

@@ -107,7 +107,7 @@ pub struct Workload {
 }
 
 /// A pod with its processes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodView {
     /// The cluster.
     pub cluster: String,

@@ -18,9 +18,16 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(crate) struct Log {
     /// Guards the files, so that rotation and reading agree about offsets.
     state: Mutex<State>,
+    progress: watch::Sender<LogProgress>,
+}
+
+/// What followers wait for.
+#[derive(Debug, Default)]
+struct LogProgress {
     /// The offset after the last byte.
-    end: watch::Sender<u64>,
-    complete: watch::Sender<bool>,
+    end: u64,
+    /// Whether nothing more will be written.
+    complete: bool,
 }
 
 #[derive(Debug)]
@@ -52,8 +59,7 @@ impl Log {
                 base: 0,
                 end: 0,
             }),
-            end: watch::channel(0).0,
-            complete: watch::channel(false).0,
+            progress: watch::Sender::default(),
         })
     }
 
@@ -93,7 +99,7 @@ impl Log {
         state.end += bytes.len() as u64;
         let end = state.end;
         drop(state);
-        self.end.send_replace(end);
+        self.progress.send_modify(|progress| progress.end = end);
         Ok(())
     }
 
@@ -112,7 +118,8 @@ impl Log {
 
     /// Marks the log as complete: followers end.
     pub(crate) fn finish(&self) {
-        self.complete.send_replace(true);
+        self.progress
+            .send_modify(|progress| progress.complete = true);
     }
 
     /// Bytes from `offset` on, at most `limit`, with the offset at which to continue. Bytes that rotation
@@ -169,19 +176,9 @@ impl Log {
 
     /// Waits until there is something after `offset`; false when the log is complete without it. Cancel safe.
     pub(crate) async fn grown(&self, offset: u64) -> bool {
-        let (mut end, mut complete) = (self.end.subscribe(), self.complete.subscribe());
-        loop {
-            if *end.borrow_and_update() > offset {
-                return true;
-            }
-            if *complete.borrow_and_update() {
-                return *end.borrow() > offset;
-            }
-            tokio::select! {
-                changed = end.changed() => if changed.is_err() { return false },
-                changed = complete.changed() => if changed.is_err() { return false },
-            }
-        }
+        let mut progress = self.progress.subscribe();
+        let grown = progress.wait_for(|progress| progress.end > offset || progress.complete);
+        grown.await.is_ok_and(|progress| progress.end > offset)
     }
 }
 

@@ -124,7 +124,7 @@ pub enum ProxyKind {
     Envoy(PathBuf),
 }
 
-/// Everything that `up` is told.
+/// The options of `up`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
     /// Name of this runtime; one of each name may run.

@@ -43,7 +43,7 @@ pub(crate) struct Plan {
 pub(super) struct Checked {
     /// The kind of sandbox that this machine permits.
     pub(super) mode: Mode,
-    /// The listener of the API: open already, so that nobody else can take the port meanwhile.
+    /// The listener of the API: open already, so that no other process can take the port meanwhile.
     pub(super) api: TcpListener,
     pub(super) warnings: Vec<String>,
 }
