@@ -9,7 +9,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
 /// Pauses before a key that failed is tried again: 100 ms, doubled up to 30 s.
-pub const RETRY_PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+pub(crate) const RETRY_PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(100))
     .with_max_delay(Duration::from_secs(30))
     .without_max_times();
