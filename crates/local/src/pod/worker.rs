@@ -77,11 +77,10 @@ pub(super) async fn run(kubelet: Arc<Kubelet>, pod: Arc<Pod>, handle: Arc<Runnin
     worker.update(|_| {});
     let mut containers = JoinSet::new();
     containers.spawn(worker.clone().run_containers());
-    let panicked = loop {
-        tokio::select! {
-            () = &mut deleted => break None,
-            Some(Err(error)) = containers.join_next() => break error.try_into_panic().ok(),
-        }
+    // Containers that all ended leave their pod until it is deleted.
+    let panicked = tokio::select! {
+        () = &mut deleted => None,
+        Some(Err(error)) = containers.join_next() => error.try_into_panic().ok(),
     };
     worker.terminate().await;
     drop(containers);
