@@ -66,5 +66,6 @@ pub(super) fn delete(
         .or(own)
         .unwrap_or(DEFAULT_GRACE_SECONDS)
         .max(0);
-    objects.begin_deletion(&Key::new(Kind::Pod, namespace, name), grace, now)
+    objects.begin_deletion(&Key::new(Kind::Pod, namespace, name), grace, now);
+    true
 }
