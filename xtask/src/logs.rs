@@ -106,8 +106,9 @@ fn events_of(crate_name: &str, source: &str) -> Vec<Event> {
                     .next()?
                     .trim()
                     .trim_start_matches(['%', '?']);
-                let name = name.rsplit('.').next()?;
-                (!name.is_empty() && name != "target:").then(|| name.to_owned())
+                // `target: …` and `parent: …` are no fields.
+                let name = name.rsplit('.').next().filter(|_| !name.contains(':'))?;
+                (!name.is_empty()).then(|| name.to_owned())
             });
             let message = arguments
                 .iter()
@@ -181,7 +182,7 @@ mod tests {
     fn events_have_a_level_a_message_and_fields() {
         let source = r#"
             tracing::warn!(
-                member = %at, ?tasks, self.name,
+                parent: self.span(), member = %at, ?tasks, self.name,
                 "connection to {kind}, \
                  ended"
             );
