@@ -1,4 +1,4 @@
-//! Every rule of App Mesh and Cloud Map, as a function.
+//! The rules of App Mesh and Cloud Map, as a function.
 
 pub mod appmesh;
 pub mod cloudmap;
@@ -18,34 +18,34 @@ pub enum Command {
     CloudMap(cloudmap::Command),
 }
 
-/// For whom and when a command is decided, and the seed for the identifiers that it needs.
+/// The caller and the time of a command, and the seed of the identifiers that it generates.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The caller's account and region.
     pub scope: Scope,
-    /// The caller's clock.
+    /// The current time.
     pub now: Timestamp,
     /// Fresh random bits.
     pub seed: u64,
-    /// How many of each thing there may be.
+    /// Maximum numbers of resources.
     pub limits: Limits,
 }
 
-/// A command that is allowed: what to change and what to answer.
+/// An accepted command: the changes and the reply.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// To be made together, or not at all. Empty when the state already is as asked for.
+    /// To be committed atomically. Empty when the state already is the desired one.
     pub changes: Vec<Change>,
-    /// What the caller is answered with.
+    /// The result for the caller.
     pub reply: Reply,
 }
 
 /// The result of a command.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// The resource as it is now; for a deletion, as it was.
+    /// The resource after the command; after a deletion, its last state.
     Resource(Arc<Resource>),
-    /// The id of the operation that a Cloud Map command starts.
+    /// The id of the operation that the Cloud Map command created.
     Operation(Arc<str>),
     /// The created or changed service.
     Service(Arc<Service>),
@@ -62,7 +62,10 @@ impl Applied {
     }
 }
 
-/// Decides a command on a state. The state is not touched: the caller commits the changes.
+/// Decides a command on a state, which it does not change: the caller commits the changes.
+///
+/// # Errors
+/// The command breaks a rule.
 pub fn apply(view: &View, context: &Context, command: &Command) -> Result<Applied, Rejection> {
     match command {
         Command::AppMesh(command) => appmesh::apply(view, context, command),

@@ -1,45 +1,36 @@
-//! The nouns of a mesh: seven kinds of resource, each a key, metadata and a spec.
+//! Resources of App Mesh: seven kinds, each with a key, metadata and a spec.
 
 pub mod spec;
 
-use crate::Timestamp;
+use crate::{Timestamp, string_enum::string_enum};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
 pub use spec::Spec;
 
-/// The seven kinds of App Mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
-    /// The mesh itself.
-    Mesh,
-    /// A workload: its listeners, how it is found, what it calls.
-    VirtualNode,
-    /// A set of routes with listeners.
-    VirtualRouter,
-    /// A route of a router.
-    Route,
-    /// A name that applications call.
-    VirtualService,
-    /// A standalone proxy that lets traffic in.
-    VirtualGateway,
-    /// A route of a gateway.
-    GatewayRoute,
+string_enum! {
+    /// The seven kinds of App Mesh, parents before children. The text is the name in messages.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum Kind {
+        /// The mesh itself.
+        Mesh = "Mesh",
+        /// A workload: its listeners, how it is found, what it calls.
+        VirtualNode = "VirtualNode",
+        /// A set of routes with listeners.
+        VirtualRouter = "VirtualRouter",
+        /// A route of a router.
+        Route = "Route",
+        /// A name that applications call.
+        VirtualService = "VirtualService",
+        /// A standalone proxy that lets traffic in.
+        VirtualGateway = "VirtualGateway",
+        /// A route of a gateway.
+        GatewayRoute = "GatewayRoute",
+    }
 }
 
 impl Kind {
-    /// All kinds, parents before children.
-    pub const ALL: [Kind; 7] = [
-        Kind::Mesh,
-        Kind::VirtualNode,
-        Kind::VirtualRouter,
-        Kind::Route,
-        Kind::VirtualService,
-        Kind::VirtualGateway,
-        Kind::GatewayRoute,
-    ];
-
-    /// The word in ARNs and, with the plural `s`, in URLs: `virtualNode`.
+    /// The name in ARNs and, with a plural `s`, in URLs: `virtualNode`.
     pub fn path_segment(self) -> &'static str {
         match self {
             Kind::Mesh => "mesh",
@@ -52,24 +43,11 @@ impl Kind {
         }
     }
 
-    /// The kind of an ARN's word.
+    /// The kind of a name in ARNs.
     pub fn from_path_segment(word: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.path_segment() == word)
-    }
-
-    /// The name in messages: `VirtualNode`.
-    pub fn title(self) -> &'static str {
-        match self {
-            Kind::Mesh => "Mesh",
-            Kind::VirtualNode => "VirtualNode",
-            Kind::VirtualRouter => "VirtualRouter",
-            Kind::Route => "Route",
-            Kind::VirtualService => "VirtualService",
-            Kind::VirtualGateway => "VirtualGateway",
-            Kind::GatewayRoute => "GatewayRoute",
-        }
     }
 
     /// The kind of the parent that holds resources of this kind, when it is not the mesh.
@@ -84,7 +62,7 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.title())
+        f.write_str(self.as_str())
     }
 }
 
@@ -98,7 +76,7 @@ pub struct ResourceKey {
     pub kind: Kind,
     /// The router of a route, the gateway of a gateway route; empty for all other kinds.
     pub parent: Arc<str>,
-    /// The resource's own name; equals `mesh` for a mesh.
+    /// The name of the resource; equals `mesh` for a mesh.
     pub name: Arc<str>,
 }
 
@@ -154,7 +132,7 @@ impl fmt::Display for ResourceKey {
     }
 }
 
-/// What the control plane knows about a resource beside its spec (facts/appmesh-api.md §3).
+/// What the control plane keeps about a resource beside its spec (facts/appmesh-api.md §3).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Amazon Resource Name, unique among accounts and regions.
@@ -189,12 +167,12 @@ pub struct Resource {
     pub key: ResourceKey,
     /// ARN, uid, version, times and owners.
     pub metadata: Metadata,
-    /// What the user asked for, as it was sent: no default is filled in.
+    /// The desired state as it was sent; defaults are not filled in.
     pub spec: Spec,
-    /// Its tags, in the order in which they were added.
+    /// In the order in which they were added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
-    /// The client token of the creation, so that a retry of it is recognised.
+    /// The client token of the creation, which identifies a retry of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
     /// The client token of the last update.

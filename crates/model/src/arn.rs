@@ -1,4 +1,4 @@
-//! Amazon resource names of the mesh and of the registry.
+//! ARNs of App Mesh and Cloud Map resources.
 
 use crate::{
     Scope,
@@ -105,12 +105,12 @@ pub fn bare_id<'a>(scope: &Scope, word: &str, text: &'a str) -> Option<&'a str> 
         .then_some(id)
 }
 
-/// A namespace or service named by an ARN.
+/// A namespace or service, named by its ARN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistryName {
-    /// A namespace by its id.
+    /// A namespace, by id.
     Namespace(String),
-    /// A service by its id.
+    /// A service, by id.
     Service(String),
     /// Something of another account, region or API, which is not here.
     Foreign,

@@ -1,4 +1,4 @@
-//! What a command changes, and how it is named on disk.
+//! Records, their changes, and their keys in the store.
 
 use crate::{
     Scope,
@@ -8,7 +8,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
-/// Anything that is stored.
+/// A stored value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     /// A mesh resource.
@@ -91,41 +91,28 @@ impl Change {
     }
 }
 
-/// The bytes under which a record is stored: scope, a letter for the type, then the key's words, each
-/// ended by a zero byte, which no name can hold.
+/// The key of a record in the store: scope, a letter for the type, then the parts of the record's key, each ended by
+/// a zero byte, which no name contains.
 pub fn storage_key(scope: &Scope, key: &RecordKey) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(96);
-    let mut word = |text: &str| {
+    let mut part = |text: &str| {
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(0);
     };
-    word(&scope.account);
-    word(&scope.region);
-    match key {
-        RecordKey::Resource(key) => {
-            word("r");
-            word(&key.mesh);
-            word(key.kind.path_segment());
-            word(&key.parent);
-            word(&key.name);
-        }
-        RecordKey::Namespace(id) => {
-            word("n");
-            word(id);
-        }
-        RecordKey::Service(id) => {
-            word("s");
-            word(id);
-        }
-        RecordKey::Instance(service, id) => {
-            word("i");
-            word(service);
-            word(id);
-        }
-        RecordKey::Operation(id) => {
-            word("o");
-            word(id);
-        }
-    }
+    part(&scope.account);
+    part(&scope.region);
+    let parts: &[&str] = match key {
+        RecordKey::Resource(ResourceKey {
+            mesh,
+            kind,
+            parent,
+            name,
+        }) => &["r", mesh, kind.path_segment(), parent, name],
+        RecordKey::Namespace(id) => &["n", id],
+        RecordKey::Service(id) => &["s", id],
+        RecordKey::Instance(service, id) => &["i", service, id],
+        RecordKey::Operation(id) => &["o", id],
+    };
+    parts.iter().copied().for_each(part);
     bytes
 }

@@ -1,4 +1,4 @@
-//! The nouns of the registry: namespaces, services, instances, operations (facts/cloudmap-api.md).
+//! Resources of Cloud Map: namespaces, services, instances, operations (facts/cloudmap-api.md).
 
 pub mod attributes;
 
@@ -87,7 +87,7 @@ string_enum! {
     }
 }
 
-/// What a service publishes in DNS.
+/// The DNS records of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DnsConfig {
@@ -105,7 +105,7 @@ pub struct HealthCheckConfig {
     /// `HTTP`, `HTTPS` or `TCP`.
     #[serde(rename = "Type")]
     pub kind: HealthCheckType,
-    /// The path asked for; not with TCP.
+    /// The path of the request; not with TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_path: Option<String>,
     /// 1 to 10.
@@ -134,11 +134,11 @@ pub struct Service {
     pub namespace_id: Arc<str>,
     /// Free text.
     pub description: Option<String>,
-    /// What it publishes in DNS; absent for a service that is found by the API alone.
+    /// The DNS records of its instances; absent for a service that is discovered by the API alone.
     pub dns_config: Option<DnsConfig>,
     /// A health check that the server makes.
     pub health_check: Option<HealthCheckConfig>,
-    /// Whether health is reported from outside.
+    /// Whether callers report the health of instances.
     pub custom_health_check: bool,
     /// The token of the creation.
     pub creator_request_id: Option<String>,
@@ -147,13 +147,13 @@ pub struct Service {
     /// Tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
-    /// What is known about the service itself, apart from its instances.
+    /// Attributes of the service itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
 }
 
 impl Service {
-    /// Whether the health of its instances is known at all.
+    /// Whether its instances have a health.
     pub fn is_health_checked(&self) -> bool {
         self.custom_health_check || self.health_check.is_some()
     }
@@ -184,10 +184,10 @@ pub struct Instance {
     pub creator_request_id: Option<String>,
     /// The operation of the registration.
     pub operation_id: String,
-    /// Its health, as far as its service is health checked.
+    /// The health; without meaning when the service has no health check.
     #[serde(default)]
     pub health: Health,
-    /// How answers of discovery spell it.
+    /// The JSON of the instance in the output of `DiscoverInstances`.
     #[serde(skip)]
     pub spelling: Memo,
 }
@@ -198,7 +198,7 @@ impl Instance {
         self.attributes.get(key).map(String::as_str)
     }
 
-    /// Whether it carries every one of these attributes with this value.
+    /// Whether the instance has all of these attributes with these values.
     pub fn carries<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
         pairs
             .into_iter()
@@ -219,23 +219,23 @@ string_enum! {
     }
 }
 
-/// A long-running request. Tombolo finishes each at once, so every operation is a success.
+/// An asynchronous request. Tombolo finishes each one at once, so every operation has succeeded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     /// See [`crate::entropy::Entropy::operation_id`].
     pub id: Arc<str>,
-    /// What it did.
+    /// What it does.
     pub kind: OperationType,
-    /// What it did it to, by `NAMESPACE`, `SERVICE`, `INSTANCE`.
+    /// The ids of the resources that it changes, by `NAMESPACE`, `SERVICE`, `INSTANCE`.
     pub targets: BTreeMap<String, String>,
-    /// When it ran.
+    /// When it was created and finished.
     pub at: Timestamp,
-    /// What was asked for, where a token lets it be asked for again without running twice.
+    /// The request, where a token identifies a retry of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<UpdateRequest>,
 }
 
-/// A change of a namespace, as it was asked for.
+/// The request to update a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateRequest {
     /// The token of the call.

@@ -1,15 +1,15 @@
-//! Identifiers drawn from a seed that the caller supplies, so that `apply` stays a function.
+//! Identifiers that are generated from a seed of the caller, so that `apply` is a pure function.
 
 use crate::Timestamp;
 
-/// A generator of identifiers. Two generators of one seed yield the same identifiers.
+/// A generator of identifiers. Generators with the same seed yield the same identifiers.
 #[derive(Clone, Debug)]
 pub struct Entropy {
     rng: fastrand::Rng,
 }
 
 impl Entropy {
-    /// A generator that starts at `seed`; the caller takes it from the operating system.
+    /// A generator with this seed, which the caller takes from the operating system.
     pub fn new(seed: u64) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(seed),
@@ -21,7 +21,7 @@ impl Entropy {
         self.rng.u64(..)
     }
 
-    /// `length` characters of `a-z0-9`.
+    /// A random text of `length` characters of `a-z0-9`.
     pub fn lower(&mut self, length: usize) -> String {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
         (0..length)
@@ -42,7 +42,7 @@ impl Entropy {
         )
     }
 
-    /// An operation id: 32 and 8 characters. It starts with the time, so that ids sort by creation.
+    /// An operation id: 32 characters, a dash, 8 characters. It starts with the time, so that ids sort by creation.
     pub fn operation_id(&mut self, now: Timestamp) -> String {
         let mut time = now.0;
         let mut head = [b'0'; 9];

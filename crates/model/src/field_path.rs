@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One step into an object.
+/// A segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Segment {
     /// A member of a map, by its key.
@@ -34,14 +34,14 @@ impl FieldPath {
         self.0.is_empty()
     }
 
-    /// This path, one field further in.
+    /// This path with a field appended.
     #[must_use]
     pub fn field(mut self, name: impl Into<String>) -> Self {
         self.0.push(Segment::Field(name.into()));
         self
     }
 
-    /// This path, one list item further in.
+    /// This path with a list index appended.
     #[must_use]
     pub fn index(mut self, index: usize) -> Self {
         self.0.push(Segment::Index(index));
@@ -55,17 +55,17 @@ impl FieldPath {
         self
     }
 
-    /// Goes one step further in.
+    /// Appends a segment.
     pub fn push(&mut self, segment: Segment) {
         self.0.push(segment);
     }
 
-    /// Goes one step back out; the root stays.
+    /// Removes the last segment, if any.
     pub fn pop(&mut self) {
         self.0.pop();
     }
 
-    /// The path with every list index written `[*]`, for tables that speak of all items.
+    /// The path with `[*]` for every list index, for tables about all items.
     pub fn pattern(&self) -> String {
         let mut out = String::new();
         for segment in &self.0 {

@@ -1,9 +1,8 @@
-//! Nouns of App Mesh and Cloud Map, and the rules that govern them.
+//! The resources of App Mesh and Cloud Map, and their rules.
 //!
-//! Everything that Tombolo knows is a [`Record`]; a [`View`] is one consistent state of all of them.
-//! [`apply()`] holds every rule: it takes a view and a [`Command`] and answers with the changes to make
-//! or with a [`Rejection`] that names the field and the reason. The AWS APIs, the Kubernetes controller
-//! and the local runtime all go through it, so they cannot disagree.
+//! All state consists of [`Record`]s; a [`View`] is one consistent state. [`apply()`] has every rule: it takes a view
+//! and a [`Command`] and returns the changes to make, or a [`Rejection`] that names the field and the reason. The AWS
+//! APIs, the Kubernetes controller and the local runtime all use it, so they cannot disagree.
 //!
 //! What this crate deliberately is not: it does no I/O, reads no clock and draws no random numbers. Time
 //! and randomness are arguments (see [`Context`]).

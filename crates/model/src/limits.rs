@@ -1,56 +1,27 @@
 //! Maximum numbers of resources. AWS has quotas of the same names; these are far above them, and exist so that
 //! nothing grows without bound.
 
-use crate::{Reason, Rejection, appmesh::Kind};
+use crate::{Reason, Rejection, appmesh::Kind, string_enum::string_enum};
 use std::str::FromStr;
 
-/// Something whose number is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Limit {
-    MeshesPerAccount,
-    VirtualNodesPerMesh,
-    VirtualRoutersPerMesh,
-    RoutesPerVirtualRouter,
-    VirtualServicesPerMesh,
-    VirtualGatewaysPerMesh,
-    GatewayRoutesPerVirtualGateway,
-    NamespacesPerAccount,
-    ServicesPerNamespace,
-    InstancesPerService,
+string_enum! {
+    /// Something whose number is limited. An account's are counted for each region.
+    #[allow(missing_docs)]
+    pub enum Limit {
+        MeshesPerAccount = "meshes-per-account",
+        VirtualNodesPerMesh = "virtual-nodes-per-mesh",
+        VirtualRoutersPerMesh = "virtual-routers-per-mesh",
+        RoutesPerVirtualRouter = "routes-per-virtual-router",
+        VirtualServicesPerMesh = "virtual-services-per-mesh",
+        VirtualGatewaysPerMesh = "virtual-gateways-per-mesh",
+        GatewayRoutesPerVirtualGateway = "gateway-routes-per-virtual-gateway",
+        NamespacesPerAccount = "namespaces-per-account",
+        ServicesPerNamespace = "services-per-namespace",
+        InstancesPerService = "instances-per-service",
+    }
 }
 
 impl Limit {
-    /// All of them.
-    pub const ALL: [Limit; 10] = [
-        Limit::MeshesPerAccount,
-        Limit::VirtualNodesPerMesh,
-        Limit::VirtualRoutersPerMesh,
-        Limit::RoutesPerVirtualRouter,
-        Limit::VirtualServicesPerMesh,
-        Limit::VirtualGatewaysPerMesh,
-        Limit::GatewayRoutesPerVirtualGateway,
-        Limit::NamespacesPerAccount,
-        Limit::ServicesPerNamespace,
-        Limit::InstancesPerService,
-    ];
-
-    /// What operators call it. An account's are counted for each region.
-    pub fn name(self) -> &'static str {
-        match self {
-            Limit::MeshesPerAccount => "meshes-per-account",
-            Limit::VirtualNodesPerMesh => "virtual-nodes-per-mesh",
-            Limit::VirtualRoutersPerMesh => "virtual-routers-per-mesh",
-            Limit::RoutesPerVirtualRouter => "routes-per-virtual-router",
-            Limit::VirtualServicesPerMesh => "virtual-services-per-mesh",
-            Limit::VirtualGatewaysPerMesh => "virtual-gateways-per-mesh",
-            Limit::GatewayRoutesPerVirtualGateway => "gateway-routes-per-virtual-gateway",
-            Limit::NamespacesPerAccount => "namespaces-per-account",
-            Limit::ServicesPerNamespace => "services-per-namespace",
-            Limit::InstancesPerService => "instances-per-service",
-        }
-    }
-
     /// The number without a configured one.
     pub fn default(self) -> usize {
         match self {
@@ -91,7 +62,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits but for one.
+    /// The same limits with another maximum for one.
     #[must_use]
     pub fn with(mut self, limit: Limit, max: usize) -> Self {
         self.0[limit as usize] = max;
@@ -113,7 +84,7 @@ impl Limits {
             Reason::LimitExceeded,
             format!(
                 "{}: there are {present} already, the limit is {max}",
-                limit.name()
+                limit.as_str()
             ),
         ))
     }
@@ -121,11 +92,11 @@ impl Limits {
 
 /// Reads `virtual-nodes-per-mesh=500`.
 pub fn parse(text: &str) -> Result<(Limit, usize), String> {
-    let names = || Limit::ALL.map(Limit::name).join(", ");
+    let names = || Limit::ALL.map(Limit::as_str).join(", ");
     let (name, max) = text
         .split_once('=')
         .ok_or_else(|| format!("{text:?} is not NAME=NUMBER; the names are {}", names()))?;
-    let limit = Limit::ALL.into_iter().find(|limit| limit.name() == name);
+    let limit = Limit::ALL.into_iter().find(|limit| limit.as_str() == name);
     let limit =
         limit.ok_or_else(|| format!("no limit is called {name:?}; there are {}", names()))?;
     let max = usize::from_str(max).map_err(|_| format!("{name}: {max:?} is not a number"))?;
@@ -140,7 +111,7 @@ mod tests {
     fn each_limit_has_its_own_place_and_name() {
         for (i, limit) in Limit::ALL.into_iter().enumerate() {
             assert_eq!(limit as usize, i);
-            let text = format!("{}={i}", limit.name());
+            let text = format!("{}={i}", limit.as_str());
             assert_eq!(parse(&text), Ok((limit, i)));
             let limits = Limits::default().with(limit, i);
             assert_eq!(limits.max(limit), i);

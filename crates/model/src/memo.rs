@@ -1,16 +1,16 @@
-//! Room for what a reader derives from a record and wants to derive only once.
+//! A cache in a record for bytes that a reader derives from it.
 
 use std::{fmt, sync::OnceLock};
 
-/// Bytes that follow from the record that holds them: made at the first use, kept as long as the record.
+/// Bytes that are derived from the record that contains them, at the first use.
 ///
-/// Published records never change, so these are never stale; a clone, which is about to be changed, begins
-/// without them. They are no part of the record: neither compared nor stored.
+/// Published records never change, so the bytes are never stale; a clone, which is about to be changed, starts without
+/// them. They are not part of the record: neither compared nor stored.
 #[derive(Default)]
 pub struct Memo(OnceLock<Box<[u8]>>);
 
 impl Memo {
-    /// The bytes. All callers of one record must derive the same.
+    /// The bytes. All callers must derive the same bytes from one record.
     pub fn get_or_derive(&self, derive: impl FnOnce() -> Vec<u8>) -> &[u8] {
         self.0.get_or_init(|| derive().into_boxed_slice())
     }

@@ -1,20 +1,20 @@
-//! Why a command was refused.
+//! Why a command was rejected.
 
 use crate::{FieldPath, Violation, Violations};
 use std::fmt;
 
-/// A command that was not carried out; nothing changed.
+/// A rejected command; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Rejection {
-    /// The class of the refusal; the API translates it into its own error code.
+    /// The class of the error; each API maps it to its own error code.
     pub reason: Reason,
-    /// The offending fields, in the caller's spelling, and what is wrong with each. Empty when no field is at fault.
+    /// The invalid fields, as the caller spells them. Empty when no field is invalid.
     pub violations: Vec<Violation>,
-    /// What is wrong and, where it helps, what to do; fields included. Shown to the caller as it is.
+    /// What is wrong and, where it helps, what to do; includes the fields. Returned to the caller unchanged.
     pub message: String,
 }
 
-/// The classes of refusal of both APIs.
+/// The classes of errors of both APIs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The input breaks a bound or a rule between fields.
@@ -44,7 +44,7 @@ pub enum Reason {
     ServiceExists {
         /// The id of the existing service.
         id: String,
-        /// Its ARN.
+        /// The ARN of the existing service.
         arn: String,
         /// The token of the call that created it.
         creator_request_id: Option<String>,
@@ -67,7 +67,7 @@ pub enum Reason {
 }
 
 impl Rejection {
-    /// A refusal without a field.
+    /// A rejection without a field.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
@@ -81,7 +81,7 @@ impl Rejection {
         Violations::from(Violation::new(field, message.to_string())).into()
     }
 
-    /// The first of the offending fields.
+    /// The first invalid field.
     pub fn field(&self) -> Option<String> {
         let first = self.violations.first();
         first.map(|violation| violation.field.to_string())

@@ -8,12 +8,12 @@ use std::{fmt, sync::Arc};
 pub struct Scope {
     /// Twelve digits.
     pub account: Arc<str>,
-    /// For example `us-west-2`. Any word that fits into an ARN is accepted: regions are only labels here.
+    /// For example `us-west-2`. Regions are only labels here: any text that fits into an ARN is accepted.
     pub region: Arc<str>,
 }
 
 impl Scope {
-    /// A scope of these two names; the caller has checked them (see [`Scope::parse`]).
+    /// A scope of two valid names; see [`Scope::parse`].
     pub fn new(account: impl Into<Arc<str>>, region: impl Into<Arc<str>>) -> Self {
         Self {
             account: account.into(),

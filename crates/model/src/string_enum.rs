@@ -1,6 +1,6 @@
 //! Enums that are strings on the wire and in the store.
 
-/// Declares an enum whose variants are written as the given strings, with `as_str`.
+/// Declares an enum whose variants are written as the given strings, with `ALL` and `as_str`.
 macro_rules! string_enum {
     (
         $(#[$meta:meta])*
@@ -13,6 +13,9 @@ macro_rules! string_enum {
         }
 
         impl $name {
+            /// All values, in the order of their declaration.
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
+
             /// The value as it is written on the wire.
             pub const fn as_str(self) -> &'static str {
                 match self {

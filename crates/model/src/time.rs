@@ -1,4 +1,4 @@
-//! Points in time, as the AWS APIs print them.
+//! Timestamps, as the AWS APIs write them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,17 +1,17 @@
-//! What is wrong with an object, and where: every rule that it breaks, each with the path of a field.
+//! Validation of objects: every violation, with the path of its field.
 //!
-//! [`Validator`] collects; [`Validate`] is implemented by what has rules. The rules of one object alone are checked
-//! this way; those between objects are in [`crate::apply`].
+//! [`Validator`] collects violations; types with rules implement [`Validate`]. These are the rules within one object;
+//! those between objects are in [`crate::apply`].
 
 use crate::{FieldPath, Segment, field_path::camel_case};
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
-/// One broken rule: the field at fault, and one sentence that says what is wrong and what to do.
+/// A violated rule: the invalid field, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Violation {
-    /// The field at fault; the root when the object as a whole is.
+    /// The invalid field; the root for the object itself.
     pub field: FieldPath,
-    /// What is wrong, and what to do about it. Begins in lower case: it continues the path.
+    /// What is wrong, and what to do. Starts in lower case: it continues the path.
     pub message: String,
 }
 
@@ -35,8 +35,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every rule that an object breaks; never empty. As text they are separated by semicolons, which is the message
-/// of a `BadRequestException` and of an admission webhook's denial alike.
+/// All violations of an object; never empty. As text they are separated by semicolons, in the message of a
+/// `BadRequestException` and of an admission denial alike.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Violations(pub Vec<Violation>);
 
@@ -58,20 +58,52 @@ impl fmt::Display for Violations {
     }
 }
 
-/// In which form an object is written. Most rules hold in both.
+/// The form in which an object is written. Most rules hold in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As a call of the App Mesh API has it.
+    /// As in a call of the App Mesh API.
     Api,
-    /// As an `appmesh.k8s.aws/v1beta2` object has it: bounds of the schema and rules of the webhook are added.
+    /// As in an `appmesh.k8s.aws/v1beta2` object: with the bounds of the CRD schema and the rules of the webhook.
     Kubernetes,
 }
 
-/// A value with rules that its type does not express.
+/// A value with rules beyond its type.
 pub trait Validate {
     /// Reports every violation below this value to `validator`. By default there are no rules.
     fn validate(&self, validator: &mut Validator) {
         let _ = validator;
+    }
+}
+
+/// A value with bounds: of a number its value, of a text its length in characters.
+pub trait Bounded {
+    /// Reports a violation when this value, if there is one, is out of bounds.
+    fn validate_in(&self, validator: &mut Validator, bounds: RangeInclusive<i64>);
+}
+
+macro_rules! bounded_numbers {
+    ($($number:ty),+) => {$(
+        impl Bounded for $number {
+            fn validate_in(&self, validator: &mut Validator, bounds: RangeInclusive<i64>) {
+                validator.range_here(*self, *bounds.start(), *bounds.end());
+            }
+        }
+    )+};
+}
+bounded_numbers!(u16, u32, i64);
+
+impl Bounded for String {
+    fn validate_in(&self, validator: &mut Validator, bounds: RangeInclusive<i64>) {
+        let bound = |bound: i64| usize::try_from(bound).unwrap_or(0);
+        validator.length_here(self, bound(*bounds.start()), bound(*bounds.end()));
+    }
+}
+
+impl<T: Bounded> Bounded for Option<T> {
+    fn validate_in(&self, validator: &mut Validator, bounds: RangeInclusive<i64>) {
+        if let Some(value) = self {
+            value.validate_in(validator, bounds);
+        }
     }
 }
 
@@ -114,7 +146,7 @@ enum Step {
 }
 
 impl Validator {
-    /// A validator that is at the root of an object.
+    /// A validator at the root of an object.
     pub fn new(form: Form) -> Self {
         Self {
             form,
@@ -130,7 +162,7 @@ impl Validator {
         validator.violations
     }
 
-    /// Whether the object is written as Kubernetes has it.
+    /// Whether the object is in the form of Kubernetes.
     pub fn is_kubernetes(&self) -> bool {
         self.form == Form::Kubernetes
     }

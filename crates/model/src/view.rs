@@ -1,4 +1,4 @@
-//! One consistent state of everything.
+//! One consistent state of all records.
 
 use crate::{
     Change, Record, RecordKey, Scope,
@@ -8,8 +8,8 @@ use crate::{
 use imbl::OrdMap;
 use std::sync::{Arc, LazyLock};
 
-/// One consistent state of everything, at a revision. Cloning it costs a few pointers: the maps are
-/// persistent, so a reader keeps its view for as long as it likes while the writer goes on.
+/// One consistent state of all records, at a revision. A clone costs a few pointers: the maps are persistent, so a
+/// reader can hold its view while the writer continues.
 #[derive(Clone, Default)]
 pub struct View {
     /// The revision of the last change; 0 is the empty state.
@@ -17,7 +17,7 @@ pub struct View {
     scopes: OrdMap<Scope, ScopeView>,
 }
 
-/// What one account has in one region.
+/// The state of one account in one region.
 #[derive(Clone, Default)]
 pub struct ScopeView {
     resources: OrdMap<ResourceKey, Arc<Resource>>,
@@ -34,8 +34,8 @@ pub struct ScopeView {
 /// The instances of one service.
 #[derive(Clone, Default)]
 pub struct ServiceInstances {
-    /// The store's revision at the last registration or deregistration. It only grows, also across a
-    /// restart, where it becomes the revision at which the store was opened.
+    /// The store's revision at the last registration or deregistration. It only grows: after a restart it is the
+    /// revision at which the store was opened.
     pub revision: u64,
     /// By instance id.
     pub by_id: OrdMap<Arc<str>, Arc<Instance>>,
@@ -63,7 +63,7 @@ impl View {
         self.scope(scope)?.resource(key)
     }
 
-    /// Makes a change at a revision. Changes of one revision belong together.
+    /// Makes a change at a revision. The changes of one revision are one commit.
     pub fn apply(&mut self, revision: u64, change: &Change) {
         self.revision = revision;
         let scope = match self.scopes.get_mut(change.scope()) {
@@ -83,15 +83,14 @@ impl ScopeView {
         self.resources.get(key)
     }
 
-    /// All meshes, by name. Meshes are not neighbours in the map (each is followed by its members), so
-    /// this hops from mesh to mesh.
+    /// All meshes, by name. Each mesh is followed by its members in the map, so this seeks from mesh to mesh.
     pub fn meshes(&self) -> impl Iterator<Item = &Arc<Resource>> {
         let first = |from: ResourceKey| {
             let (_, resource) = self.resources.range::<_, ResourceKey>(from..).next()?;
             Some(resource)
         };
         std::iter::successors(first(ResourceKey::mesh("")), move |resource| {
-            // No name comes between this one and the mesh's own.
+            // No name sorts between this one and the mesh's own.
             first(ResourceKey::mesh(format!("{}\0", resource.key.mesh)))
         })
         .filter(|resource| resource.key.kind == Kind::Mesh)
@@ -116,7 +115,7 @@ impl ScopeView {
             })
     }
 
-    /// Everything in a mesh but the mesh itself.
+    /// All resources in a mesh except the mesh itself.
     pub fn mesh_members<'a>(&'a self, mesh: &'a str) -> impl Iterator<Item = &'a Arc<Resource>> {
         self.resources
             .range(ResourceKey::mesh(mesh)..)
@@ -177,7 +176,7 @@ impl ScopeView {
         self.instances.get(service_id)?.by_id.get(id)
     }
 
-    /// How many instances a service has.
+    /// The number of instances of a service.
     pub fn instance_count(&self, service_id: &str) -> usize {
         self.instances
             .get(service_id)
@@ -194,7 +193,7 @@ impl ScopeView {
         self.operations.values()
     }
 
-    /// How many operations are remembered.
+    /// The number of operations.
     pub fn operation_count(&self) -> usize {
         self.operations.len()
     }
@@ -224,7 +223,7 @@ impl ScopeView {
                 let before = instances
                     .by_id
                     .insert(instance.id.clone(), instance.clone());
-                // A registration has an operation of its own; with the same one, only health changed.
+                // Each registration has its own operation; with the same one, only the health changed.
                 if before.is_none_or(|before| before.operation_id != instance.operation_id) {
                     instances.revision = revision;
                 }

@@ -150,7 +150,7 @@ fn one_more_than_the_limit_is_refused_until_one_is_gone() {
         let fourth = one_more(&world, limit, "fourth");
         let refused = world.run(&fourth).expect_err("there are three");
         assert_eq!(refused.reason, Reason::LimitExceeded, "{refused}");
-        assert!(refused.message.starts_with(limit.name()), "{refused}");
+        assert!(refused.message.starts_with(limit.as_str()), "{refused}");
         // What is there can still be changed, and is told to be there.
         if limit == Limit::InstancesPerService {
             let again = instance(&world, "third");

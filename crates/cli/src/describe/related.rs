@@ -212,7 +212,7 @@ async fn members(lookup: &Lookup, mesh: &str) -> Result<Table> {
     for kind in appmesh::Kind::ALL {
         if kind != appmesh::Kind::Mesh {
             let count = lookup.count(mesh, kind).await?;
-            rows.push(vec![kind.title().to_owned(), count.to_string()]);
+            rows.push(vec![kind.as_str().to_owned(), count.to_string()]);
         }
     }
     Ok(Table {

@@ -33,7 +33,7 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::Instance => "Instance",
-            Self::Mesh(kind) => kind.title(),
+            Self::Mesh(kind) => kind.as_str(),
         }
     }
 

@@ -1,9 +1,7 @@
-//! The rules of mesh resources: what every kind shares. Each kind's own rules are in its module.
+//! The rules of App Mesh resources that all kinds share. Those between resources are in the modules.
 
-mod gateway_route;
 mod ports;
 mod references;
-mod route;
 
 use super::{
     Applied, Context, Reply,
@@ -20,7 +18,7 @@ use std::sync::Arc;
 /// A command about a mesh resource.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Makes a new resource.
+    /// Creates a resource.
     Create {
         /// Mesh, kind, parent and name.
         key: ResourceKey,
@@ -28,16 +26,16 @@ pub enum Command {
         spec: Spec,
         /// At most 50.
         tags: Vec<Tag>,
-        /// Recognises a retry of the same call.
+        /// Identifies a retry of the call.
         client_token: Option<String>,
     },
     /// Replaces a resource's spec.
     Update {
         /// Mesh, kind, parent and name.
         key: ResourceKey,
-        /// The desired spec, of the key's kind; replaces the old one as a whole.
+        /// The desired spec, of the key's kind; replaces the old one.
         spec: Spec,
-        /// Recognises a retry of the same call.
+        /// Identifies a retry of the call.
         client_token: Option<String>,
     },
     /// Removes a resource.
@@ -86,15 +84,18 @@ pub(super) fn apply(
     }
 }
 
-/// Whether a resource that is part of a state, and came there from outside, keeps every rule.
+/// Checks that a resource of an imported state keeps every rule.
+///
+/// # Errors
+/// The rule that it breaks.
 pub fn check_stored(held: &ScopeView, scope: &Scope, resource: &Resource) -> Result<(), Rejection> {
     let Resource { key, spec, .. } = resource;
-    let is_whole = match key.kind {
+    let is_consistent = match key.kind {
         Kind::Mesh => key.mesh == key.name && key.parent.is_empty(),
         kind => kind.parent().is_none() == key.parent.is_empty(),
     };
-    if !is_whole || key.kind != spec.kind() {
-        let message = "kind, mesh, parent, name and spec do not fit together";
+    if !is_consistent || key.kind != spec.kind() {
+        let message = "kind, mesh, parent, name and spec are inconsistent";
         return Err(Rejection::invalid("key", message));
     }
     let context = Context {
@@ -281,7 +282,7 @@ impl Decide<'_> {
         Ok(())
     }
 
-    /// Where a resource should be: ` under mesh m for account a`.
+    /// The place of a resource in messages: ` under mesh m for account a`.
     fn under(&self, key: &ResourceKey) -> String {
         let account = &self.context.scope.account;
         match key.kind {

@@ -96,7 +96,7 @@ impl Spec {
     /// Reads the bare spec of a kind.
     ///
     /// # Errors
-    /// The value has not the kind's shape. Bounds are not looked at.
+    /// The value does not have the kind's shape. Bounds are not checked.
     pub fn from_json(kind: Kind, json: serde_json::Value) -> Result<Self, serde_json::Error> {
         use serde_json::from_value as read;
         Ok(match kind {
@@ -110,11 +110,10 @@ impl Spec {
         })
     }
 
-    /// Checks the bounds and the rules between fields of this spec alone; references to other resources
-    /// are the business of `apply`. Paths start with `spec`.
+    /// Validates this spec by itself; `apply` checks references to other resources. Paths start with `spec`.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All violations.
     pub fn check(&self) -> Result<(), Violations> {
         let violations = each!(self, spec => Validator::spec(Form::Api, spec));
         match violations.is_empty() {

@@ -1,4 +1,4 @@
-//! The attributes of an instance, and what those that Cloud Map reserves say.
+//! The attributes of an instance, and the values of those that Cloud Map reserves.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -13,22 +13,22 @@ pub const INSTANCE_IPV4: &str = "AWS_INSTANCE_IPV4";
 pub const INSTANCE_IPV6: &str = "AWS_INSTANCE_IPV6";
 /// The port, from 0 to 65535.
 pub const INSTANCE_PORT: &str = "AWS_INSTANCE_PORT";
-/// The name that a CNAME record leads to.
+/// The target of a CNAME record.
 pub const INSTANCE_CNAME: &str = "AWS_INSTANCE_CNAME";
-/// A name whose addresses are the instance's.
+/// A DNS name whose addresses are those of the instance.
 pub const ALIAS_DNS_NAME: &str = "AWS_ALIAS_DNS_NAME";
-/// The id of a machine of EC2.
+/// The id of an EC2 instance.
 pub const EC2_INSTANCE_ID: &str = "AWS_EC2_INSTANCE_ID";
 /// The health at registration: `HEALTHY` or `UNHEALTHY`.
 pub const INIT_HEALTH_STATUS: &str = "AWS_INIT_HEALTH_STATUS";
-/// What all attributes begin with that Cloud Map reserves.
+/// The prefix of reserved attributes.
 pub const RESERVED: &str = "AWS_";
 
-/// All attributes of an instance as registered, also the reserved ones. Addresses and port are read from them
-/// once, when this is made: from a registration, a stored record or an export. What is no address there is
-/// none here; registrations with such are refused.
+/// All attributes of an instance as registered, including the reserved ones. Addresses and port are parsed once, when
+/// this is constructed from a registration, a stored record or an export. An invalid address is `None`; registrations
+/// with one are rejected.
 ///
-/// Reads as the map that it is.
+/// Dereferences to the map.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Attributes {

@@ -29,7 +29,7 @@ fn names(kind: appmesh::Kind) -> Vec<String> {
     kinds.extend(kind.parent());
     kinds.extend(Some(kind).filter(|kind| *kind != appmesh::Kind::Mesh));
     let member = |kind: &appmesh::Kind| {
-        let (first, rest) = kind.title().split_at(1);
+        let (first, rest) = kind.as_str().split_at(1);
         format!("{}{rest}Name", first.to_lowercase())
     };
     kinds.iter().map(member).collect()
@@ -51,7 +51,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
         member != "spec" && !names.iter().any(|name| name == member) && !IGNORED.contains(&member)
     });
     if let Some(member) = stray {
-        let message = format!("a {} has no such member", kind.title());
+        let message = format!("a {} has no such member", kind.as_str());
         return Err(refused(Denial::new(at.field(member), message)));
     }
     let given = names.iter().filter_map(|name| text_of(members, name));

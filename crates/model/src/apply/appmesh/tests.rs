@@ -1,6 +1,6 @@
 use super::*;
 use crate::{Scope, Timestamp, apply::Command as AnyCommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn context() -> Context {
     Context {
@@ -20,7 +20,7 @@ fn run(view: &mut View, command: Command) -> Result<Reply, Rejection> {
     Ok(applied.reply)
 }
 
-fn create(view: &mut View, key: ResourceKey, spec: serde_json::Value) -> Result<Reply, Rejection> {
+fn create(view: &mut View, key: ResourceKey, spec: Value) -> Result<Reply, Rejection> {
     let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
     run(
         view,
@@ -33,46 +33,97 @@ fn create(view: &mut View, key: ResourceKey, spec: serde_json::Value) -> Result<
     )
 }
 
+fn update(view: &mut View, key: ResourceKey, spec: Value) -> Result<Reply, Rejection> {
+    let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
+    let client_token = None;
+    run(
+        view,
+        Command::Update {
+            key,
+            spec,
+            client_token,
+        },
+    )
+}
+
+fn delete(view: &mut View, key: ResourceKey) -> Result<Reply, Rejection> {
+    run(view, Command::Delete { key })
+}
+
+fn node_key(name: &str) -> ResourceKey {
+    ResourceKey::new("m", Kind::VirtualNode, name)
+}
+
+fn router_key() -> ResourceKey {
+    ResourceKey::new("m", Kind::VirtualRouter, "r")
+}
+
+fn route_key(name: &str) -> ResourceKey {
+    ResourceKey::child("m", Kind::Route, "r", name)
+}
+
+fn service_key() -> ResourceKey {
+    ResourceKey::new("m", Kind::VirtualService, "s.local")
+}
+
+fn gateway_key() -> ResourceKey {
+    ResourceKey::new("m", Kind::VirtualGateway, "g")
+}
+
+fn gateway_route_key(name: &str) -> ResourceKey {
+    ResourceKey::child("m", Kind::GatewayRoute, "g", name)
+}
+
+fn listeners(ports: &[u16]) -> Value {
+    let listener = |port| json!({"portMapping": {"port": port, "protocol": "http"}});
+    ports.iter().map(listener).collect()
+}
+
+fn node(ports: &[u16]) -> Value {
+    json!({"listeners": listeners(ports), "serviceDiscovery": {"dns": {"hostname": "h"}}})
+}
+
+fn with_listeners(ports: &[u16]) -> Value {
+    json!({ "listeners": listeners(ports) })
+}
+
+fn provided_by_router() -> Value {
+    json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}})
+}
+
 /// A mesh `m` with nodes `red` and `blue`, router `r` with route `x`, and service `s.local`.
 fn sample() -> View {
     let mut view = View::default();
-    create(&mut view, ResourceKey::mesh("m"), json!({})).expect("mesh");
-    for name in ["red", "blue"] {
-        let spec = json!({
-            "listeners": [{"portMapping": {"port": 9000, "protocol": "http"}}],
-            "serviceDiscovery": {"awsCloudMap": {"namespaceName": "n", "serviceName": "s"}},
-        });
-        create(
-            &mut view,
-            ResourceKey::new("m", Kind::VirtualNode, name),
-            spec,
-        )
-        .expect("node");
+    for (key, spec) in [
+        (ResourceKey::mesh("m"), json!({})),
+        (node_key("red"), node(&[9000])),
+        (node_key("blue"), node(&[9000])),
+        (router_key(), with_listeners(&[80])),
+        (route_key("x"), route(&["red", "blue"])),
+        (service_key(), provided_by_router()),
+    ] {
+        create(&mut view, key, spec).expect("legal");
     }
-    let spec = json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
-    create(
-        &mut view,
-        ResourceKey::new("m", Kind::VirtualRouter, "r"),
-        spec,
-    )
-    .expect("router");
-    create(
-        &mut view,
-        ResourceKey::child("m", Kind::Route, "r", "x"),
-        route(&["red", "blue"]),
-    )
-    .expect("route");
-    let spec = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
-    create(
-        &mut view,
-        ResourceKey::new("m", Kind::VirtualService, "s.local"),
-        spec,
-    )
-    .expect("service");
     view
 }
 
-fn route(nodes: &[&str]) -> serde_json::Value {
+/// The sample with gateway `g`, whose gateway route `x` leads to `s.local`.
+fn sample_with_gateway() -> View {
+    let mut view = sample();
+    create(&mut view, gateway_key(), with_listeners(&[8080])).expect("gateway");
+    let spec = gateway_route(json!({"prefix": "/"}));
+    create(&mut view, gateway_route_key("x"), spec).expect("gateway route");
+    view
+}
+
+fn gateway_route(matcher: Value) -> Value {
+    json!({"http2Route": {
+        "match": matcher,
+        "action": {"target": {"virtualService": {"virtualServiceName": "s.local"}}},
+    }})
+}
+
+fn route(nodes: &[&str]) -> Value {
     let targets: Vec<_> = nodes
         .iter()
         .map(|node| json!({"virtualNode": node, "weight": 1}))
@@ -87,8 +138,7 @@ fn refused(result: Result<Reply, Rejection>) -> Rejection {
 #[test]
 fn route_to_missing_node_is_rejected() {
     let mut view = sample();
-    let key = ResourceKey::child("m", Kind::Route, "r", "y");
-    let rejection = refused(create(&mut view, key, route(&["red", "green"])));
+    let rejection = refused(create(&mut view, route_key("y"), route(&["red", "green"])));
     assert_eq!(rejection.reason, Reason::NotFound);
     assert_eq!(
         rejection.field().as_deref(),
@@ -103,26 +153,20 @@ fn route_to_missing_node_is_rejected() {
 
 #[test]
 fn what_is_referred_to_is_kept() {
-    let mut view = sample();
+    let mut view = sample_with_gateway();
     for (key, word) in [
         (ResourceKey::mesh("m"), "resources"),
-        (
-            ResourceKey::new("m", Kind::VirtualNode, "red"),
-            "target of route x",
-        ),
-        (
-            ResourceKey::new("m", Kind::VirtualRouter, "r"),
-            "still has route x",
-        ),
+        (node_key("red"), "target of route x"),
+        (router_key(), "still has route x"),
+        (service_key(), "GATEWAY_ROUTE: [x]"),
+        (gateway_key(), "still has gateway route x"),
     ] {
-        let rejection = refused(run(&mut view, Command::Delete { key }));
+        let rejection = refused(delete(&mut view, key));
         assert_eq!(rejection.reason, Reason::InUse);
         assert!(rejection.message.contains(word), "{}", rejection.message);
     }
-    let route = ResourceKey::child("m", Kind::Route, "r", "x");
-    run(&mut view, Command::Delete { key: route }).expect("nothing refers to a route");
-    let router = ResourceKey::new("m", Kind::VirtualRouter, "r");
-    let rejection = refused(run(&mut view, Command::Delete { key: router }));
+    delete(&mut view, route_key("x")).expect("nothing refers to a route");
+    let rejection = refused(delete(&mut view, router_key()));
     assert!(rejection.message.contains("VirtualService provider"));
 }
 
@@ -130,14 +174,14 @@ fn what_is_referred_to_is_kept() {
 fn deleting_children_first_empties_the_mesh() {
     let mut view = sample();
     for key in [
-        ResourceKey::new("m", Kind::VirtualService, "s.local"),
-        ResourceKey::child("m", Kind::Route, "r", "x"),
-        ResourceKey::new("m", Kind::VirtualRouter, "r"),
-        ResourceKey::new("m", Kind::VirtualNode, "red"),
-        ResourceKey::new("m", Kind::VirtualNode, "blue"),
+        service_key(),
+        route_key("x"),
+        router_key(),
+        node_key("red"),
+        node_key("blue"),
         ResourceKey::mesh("m"),
     ] {
-        run(&mut view, Command::Delete { key }).expect("unused");
+        delete(&mut view, key).expect("unused");
     }
 }
 
@@ -163,14 +207,8 @@ fn a_retry_with_the_same_token_changes_nothing() {
 #[test]
 fn updates_count_versions_and_replace_the_spec() {
     let mut view = sample();
-    let key = ResourceKey::child("m", Kind::Route, "r", "x");
     let spec = Spec::from_json(Kind::Route, route(&["blue"])).expect("a readable spec");
-    let update = Command::Update {
-        key: key.clone(),
-        spec: spec.clone(),
-        client_token: None,
-    };
-    let Ok(Reply::Resource(resource)) = run(&mut view, update) else {
+    let Ok(Reply::Resource(resource)) = update(&mut view, route_key("x"), spec.to_json()) else {
         panic!("an update")
     };
     assert_eq!((resource.metadata.version, &resource.spec), (2, &spec));
@@ -191,36 +229,31 @@ fn specs_are_answered_as_they_were_sent() {
 #[test]
 fn bounds_are_enforced_and_named() {
     let mut view = sample();
-    let key = ResourceKey::child("m", Kind::Route, "r", "y");
     let mut spec = route(&["red"]);
     spec["httpRoute"]["action"]["weightedTargets"][0]["weight"] = json!(101);
-    let rejection = refused(create(&mut view, key, spec));
+    let rejection = refused(create(&mut view, route_key("y"), spec));
     assert_eq!(
         rejection.message,
         "spec.httpRoute.action.weightedTargets[0].weight: 101 is out of range; it must be from 0 to 100"
     );
-    let node = ResourceKey::new("m", Kind::VirtualNode, "odd/name");
-    assert_eq!(
-        refused(create(&mut view, node, json!({}))).reason,
-        Reason::Invalid
-    );
+    let rejection = refused(create(&mut view, node_key("odd/name"), json!({})));
+    assert_eq!(rejection.reason, Reason::Invalid);
 }
 
 #[test]
 fn weights_add_up_to_100_at_most() {
     let mut view = sample();
-    let key = ResourceKey::child("m", Kind::Route, "r", "y");
     let mut spec = route(&["red", "red"]);
     let targets = &mut spec["httpRoute"]["action"]["weightedTargets"];
     targets[0]["weight"] = json!(60);
     targets[1]["weight"] = json!(41);
-    let rejection = refused(create(&mut view, key.clone(), spec.clone()));
+    let rejection = refused(create(&mut view, route_key("y"), spec.clone()));
     assert_eq!(
         rejection.message,
         "spec.httpRoute.action.weightedTargets: the weights add up to 101; at most 100 are allowed"
     );
     spec["httpRoute"]["action"]["weightedTargets"][1]["weight"] = json!(40);
-    create(&mut view, key, spec).expect("60 and 40 are 100");
+    create(&mut view, route_key("y"), spec).expect("60 and 40 are 100");
 }
 
 #[test]
@@ -235,45 +268,6 @@ fn numbers_are_no_wider_than_clients_can_read() {
     assert!(error.to_string().contains("expected i64"), "{error}");
 }
 
-fn update(view: &mut View, key: ResourceKey, spec: serde_json::Value) -> Result<Reply, Rejection> {
-    let spec = Spec::from_json(key.kind, spec).expect("a readable spec");
-    let client_token = None;
-    run(
-        view,
-        Command::Update {
-            key,
-            spec,
-            client_token,
-        },
-    )
-}
-
-fn listeners(ports: &[u16]) -> serde_json::Value {
-    let listener = |port| json!({"portMapping": {"port": port, "protocol": "http"}});
-    ports.iter().map(listener).collect()
-}
-
-fn node(ports: &[u16]) -> serde_json::Value {
-    json!({"listeners": listeners(ports), "serviceDiscovery": {"dns": {"hostname": "h"}}})
-}
-
-/// The sample with gateway `g`, whose gateway route `x` leads to `s.local`.
-fn sample_with_gateway() -> View {
-    let mut view = sample();
-    let gateway = ResourceKey::new("m", Kind::VirtualGateway, "g");
-    create(&mut view, gateway, json!({"listeners": listeners(&[8080])})).expect("gateway");
-    let route = ResourceKey::child("m", Kind::GatewayRoute, "g", "x");
-    create(&mut view, route, gateway_route(json!({"prefix": "/"}))).expect("gateway route");
-    view
-}
-
-fn gateway_route(matcher: serde_json::Value) -> serde_json::Value {
-    json!({"http2Route": {
-        "match": matcher,
-        "action": {"target": {"virtualService": {"virtualServiceName": "s.local"}}},
-    }})
-}
-
 #[test]
 fn a_match_on_the_port_alone_matches_any_path() {
     let mut view = sample_with_gateway();
@@ -281,63 +275,54 @@ fn a_match_on_the_port_alone_matches_any_path() {
         let mut spec = route(&["red"]);
         let mut inner = spec["httpRoute"].take();
         inner["match"] = json!({"port": 80});
-        let key = ResourceKey::child("m", Kind::Route, "r", member);
-        create(&mut view, key, json!({ member: inner })).expect("any path");
+        create(&mut view, route_key(member), json!({ member: inner })).expect("any path");
     }
-    let key = ResourceKey::child("m", Kind::GatewayRoute, "g", "y");
-    create(&mut view, key, gateway_route(json!({"port": 8080}))).expect("any path");
-    let key = ResourceKey::child("m", Kind::GatewayRoute, "g", "z");
-    let rejection = refused(create(&mut view, key, gateway_route(json!({}))));
+    let spec = gateway_route(json!({"port": 8080}));
+    create(&mut view, gateway_route_key("y"), spec).expect("any path");
+    let spec = gateway_route(json!({}));
+    let rejection = refused(create(&mut view, gateway_route_key("z"), spec));
     assert_eq!(rejection.field().as_deref(), Some("spec.http2Route.match"));
 }
 
 #[test]
 fn a_second_listener_is_refused_while_a_route_names_no_port() {
     let provided_by_node = json!({"provider": {"virtualNode": {"virtualNodeName": "red"}}});
-    for (kind, name, spec, says) in [
+    for (key, spec, says) in [
         (
-            Kind::VirtualRouter,
-            "r",
-            json!({"listeners": listeners(&[80, 81])}),
+            router_key(),
+            with_listeners(&[80, 81]),
             "Route must define a port match criteria if the Virtual Router has multiple listeners: route x",
         ),
         (
-            Kind::VirtualNode,
-            "red",
+            node_key("red"),
             node(&[9000, 9001]),
             "route x of virtual router r",
         ),
         (
-            Kind::VirtualGateway,
-            "g",
-            json!({"listeners": listeners(&[8080, 8081])}),
+            gateway_key(),
+            with_listeners(&[8080, 8081]),
             "Gateway route must define a match port if the parent Virtual Gateway has multiple listeners: \
              gateway route x",
         ),
     ] {
         let mut view = sample_with_gateway();
-        let key = ResourceKey::new("m", kind, name);
         let rejection = refused(update(&mut view, key, spec));
         assert_eq!(rejection.reason, Reason::Invalid);
         assert_eq!(rejection.field().as_deref(), Some("spec.listeners"));
         assert!(rejection.message.contains(says), "{rejection}");
     }
-    // The provider of a service that a gateway route leads to.
+    // The provider of a service to which a gateway route leads.
     let mut view = sample_with_gateway();
     let mut to_port = route(&["blue"]);
     to_port["httpRoute"]["match"]["port"] = json!(80);
-    let key = ResourceKey::child("m", Kind::Route, "r", "x");
-    update(&mut view, key, to_port).expect("the router has the port");
-    let router = ResourceKey::new("m", Kind::VirtualRouter, "r");
-    let two = json!({"listeners": listeners(&[80, 81])});
-    let rejection = refused(update(&mut view, router.clone(), two.clone()));
+    update(&mut view, route_key("x"), to_port).expect("the router has the port");
+    let two = with_listeners(&[80, 81]);
+    let rejection = refused(update(&mut view, router_key(), two.clone()));
     let says = "gateway route x of virtual gateway g, which leads to virtual service s.local";
     assert!(rejection.message.contains(says), "{rejection}");
-    let service = ResourceKey::new("m", Kind::VirtualService, "s.local");
-    update(&mut view, service.clone(), provided_by_node).expect("the node has one listener");
-    update(&mut view, router, two).expect("no route is left that names no port");
-    let provided_by_router = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
-    let rejection = refused(update(&mut view, service, provided_by_router));
+    update(&mut view, service_key(), provided_by_node).expect("the node has one listener");
+    update(&mut view, router_key(), two).expect("no route is left that names no port");
+    let rejection = refused(update(&mut view, service_key(), provided_by_router()));
     assert_eq!(rejection.reason, Reason::Invalid);
     assert_eq!(
         rejection.field().as_deref(),
@@ -349,20 +334,23 @@ fn a_second_listener_is_refused_while_a_route_names_no_port() {
 #[test]
 fn messages_name_the_path_that_the_caller_wrote() {
     let mut view = sample_with_gateway();
-    let grpc = |matcher: serde_json::Value| {
+    let grpc = |matcher: Value| {
         let mut spec = route(&["red"]);
         let mut inner = spec["httpRoute"].take();
         inner["match"] = matcher;
         json!({ "grpcRoute": inner })
     };
-    let key = ResourceKey::child("m", Kind::Route, "r", "y");
     for port in [0, 3] {
-        let rejection = refused(create(&mut view, key.clone(), grpc(json!({"port": port}))));
+        let rejection = refused(create(
+            &mut view,
+            route_key("y"),
+            grpc(json!({"port": port})),
+        ));
         let field = "spec.grpcRoute.match.port";
         assert_eq!(rejection.field().as_deref(), Some(field));
         assert!(rejection.message.starts_with(field), "{rejection}");
     }
-    let key = ResourceKey::child("m", Kind::GatewayRoute, "g", "y");
+    let key = gateway_route_key("y");
     let mut missing = gateway_route(json!({"prefix": "/"}));
     let target = &mut missing["http2Route"]["action"]["target"];
     target["virtualService"]["virtualServiceName"] = json!("none.local");
@@ -390,13 +378,9 @@ fn everything_that_is_wrong_is_said_at_once() {
         ],
         "logging": {"accessLog": {"file": {"path": ""}}},
     });
-    let key = ResourceKey::new("m", Kind::VirtualNode, "bad");
-    let rejection = refused(create(&mut view, key, spec));
-    let violations: Vec<String> = rejection
-        .violations
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let rejection = refused(create(&mut view, node_key("bad"), spec));
+    let violations = rejection.violations.iter();
+    let violations: Vec<String> = violations.map(ToString::to_string).collect();
     assert_eq!(
         violations,
         [
@@ -410,4 +394,21 @@ fn everything_that_is_wrong_is_said_at_once() {
         ]
     );
     assert_eq!(rejection.message, violations.join("; "));
+}
+
+/// Controllers that renumber a router and its routes update the router first.
+#[test]
+fn a_listener_whose_port_a_route_names_may_be_removed() {
+    let mut view = sample();
+    let mut to_port = route(&["blue"]);
+    to_port["httpRoute"]["match"]["port"] = json!(80);
+    to_port["httpRoute"]["action"]["weightedTargets"][0]["port"] = json!(9000);
+    update(&mut view, route_key("x"), to_port.clone()).expect("both ports exist");
+    update(&mut view, router_key(), with_listeners(&[81])).expect("renumbered");
+    update(&mut view, node_key("blue"), node(&[9001])).expect("renumbered");
+    let rejection = refused(update(&mut view, route_key("x"), to_port));
+    assert_eq!(
+        rejection.field().as_deref(),
+        Some("spec.httpRoute.match.port")
+    );
 }

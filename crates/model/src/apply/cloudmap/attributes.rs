@@ -14,7 +14,7 @@ use crate::{
 const MAX_CUSTOM: usize = 30;
 const MAX_CHARACTERS: usize = 5000;
 
-/// Checks what can be said without the state.
+/// Checks the rules that do not depend on the state.
 pub(super) fn check(attributes: &Attributes) -> Result<(), Rejection> {
     if attributes.is_empty() {
         return Err(Rejection::invalid("Attributes", "must not be empty"));
@@ -57,7 +57,7 @@ pub fn is_value(value: &str) -> bool {
     value.len() <= 1024 && value.bytes().all(is_printable) && !value.starts_with([' ', '\t'])
 }
 
-/// Checks that a service can publish and check an instance with these attributes.
+/// Checks that the attributes have what the records and the health check of the service need.
 pub(super) fn check_fit(
     service: &Service,
     kind: NamespaceType,
@@ -65,7 +65,7 @@ pub(super) fn check_fit(
 ) -> Result<(), Rejection> {
     let get = |key: &str| attributes.get(key).map(String::as_str);
     if get(EC2_INSTANCE_ID).is_some() {
-        return check_machine(kind, attributes);
+        return check_ec2(kind, attributes);
     }
     if get(ALIAS_DNS_NAME).is_some() {
         return check_alias(service, attributes);
@@ -149,8 +149,8 @@ fn is_domain_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// A machine of EC2. Its address is not known here, so it is found by its id alone.
-fn check_machine(kind: NamespaceType, attributes: &Attributes) -> Result<(), Rejection> {
+/// An EC2 instance. Its address is not known here, so discovery returns its id alone.
+fn check_ec2(kind: NamespaceType, attributes: &Attributes) -> Result<(), Rejection> {
     let field = "Attributes.AWS_EC2_INSTANCE_ID";
     if kind != NamespaceType::HTTP {
         return Err(Rejection::invalid(field, "needs an HTTP namespace"));

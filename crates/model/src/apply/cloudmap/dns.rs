@@ -1,4 +1,4 @@
-//! What a service may publish in DNS (facts/cloudmap-api.md §7).
+//! The rules of DNS records of services (facts/cloudmap-api.md §7).
 
 use super::bounds::ttl;
 use crate::{
@@ -6,13 +6,13 @@ use crate::{
     cloudmap::{DnsConfig, DnsRecord, RecordType, RoutingPolicy},
 };
 
-/// Checks the times to live. `at` is the path to the records in the input.
+/// Checks the TTLs. `at` is the path to the records in the input.
 pub(super) fn check_ttls(at: &str, records: &[DnsRecord]) -> Result<(), Rejection> {
     let mut records = records.iter().enumerate();
     records.try_for_each(|(i, record)| ttl(format!("{at}[{i}].TTL"), record.ttl))
 }
 
-/// Checks what a new service should publish.
+/// Checks the records of a new service.
 pub(super) fn check(config: &DnsConfig, is_health_checked: bool) -> Result<(), Rejection> {
     let mut kinds: Vec<RecordType> = (config.dns_records.iter())
         .map(|record| record.kind)
@@ -35,7 +35,7 @@ pub(super) fn check(config: &DnsConfig, is_health_checked: bool) -> Result<(), R
     check_health("HealthCheckConfig", &config.dns_records, is_health_checked)
 }
 
-/// Checks that records and a health check that the server makes go together.
+/// Checks that a service may have both these records and a health check.
 pub(super) fn check_health(
     at: &str,
     records: &[DnsRecord],
@@ -48,7 +48,7 @@ pub(super) fn check_health(
     Ok(())
 }
 
-/// Checks new records of a service that is there: types may go, but none may come.
+/// Checks the new records of a service: types may be removed, but not added.
 pub(super) fn check_change(
     at: &str,
     before: Option<&DnsConfig>,

@@ -1,4 +1,4 @@
-//! What a health check that the server makes must be (facts/cloudmap-api.md §7).
+//! The rules of health checks that the server makes (facts/cloudmap-api.md §7).
 
 use super::bounds::too_long;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     cloudmap::{HealthCheckConfig, HealthCheckType, NamespaceType},
 };
 
-/// Checks what can be said without the state. `at` is the path to the check in the input.
+/// Checks the rules that do not depend on the state. `at` is the path to the check in the input.
 pub(super) fn check(at: &str, config: &HealthCheckConfig) -> Result<(), Rejection> {
     let path = format!("{at}.ResourcePath");
     too_long(&path, config.resource_path.as_deref(), 255)?;
@@ -23,7 +23,7 @@ pub(super) fn check(at: &str, config: &HealthCheckConfig) -> Result<(), Rejectio
     Ok(())
 }
 
-/// Checks whether a service may have one.
+/// Checks that a service may have a health check.
 pub(super) fn check_fit(
     at: &str,
     kind: NamespaceType,

@@ -83,8 +83,8 @@ impl Decide<'_> {
         Ok(Reply::Service(service))
     }
 
-    /// Records and the health check are replaced as a whole: what is not given goes. A custom health
-    /// check stays, and so does a description that is not given.
+    /// Records and the health check are replaced: absent ones are removed. A custom health check stays, and so does
+    /// the description when absent.
     pub(super) fn update_service(&mut self, command: &UpdateService) -> Result<Reply, Rejection> {
         const RECORDS: &str = "Service.DnsConfig.DnsRecords";
         const CHECK: &str = "Service.HealthCheckConfig";

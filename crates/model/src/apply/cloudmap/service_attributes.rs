@@ -62,7 +62,7 @@ impl Decide<'_> {
 
 fn check_count(count: usize) -> Result<(), Rejection> {
     if !(1..=MAX_ATTRIBUTES).contains(&count) {
-        let message = format!("names {count} attributes; a call names 1 to {MAX_ATTRIBUTES}");
+        let message = format!("names {count} attributes; a call may name 1 to {MAX_ATTRIBUTES}");
         return Err(Rejection::invalid("Attributes", message));
     }
     Ok(())

@@ -1,25 +1,36 @@
 //! Macros that declare the types of specs, so that each member is written once: its serde attributes, its place in
 //! validation and in the resolution of references follow from the declaration.
 
-/// Declares a struct of a spec.
+/// Declares structs of specs.
 ///
 /// - Members are public, spelled in camel case, or as `as "key"` says. An absent `Option` is not written.
-/// - With `<R>` it is generic over the form (see [`References`](super::References)), and resolves member by member;
+/// - With `<R>` a struct is generic over the form (see [`References`](super::References)), and resolves member by member;
 ///   without, it is the same in both forms.
-/// - With `: Validate` its rules are those of its members; otherwise [`Validate`](crate::validation::Validate) is
-///   implemented beside it.
+/// - With `: Validate` its rules are those of its members, whose bounds may stand in brackets (see
+///   [`Bounded`](crate::validation::Bounded)); otherwise [`Validate`](crate::validation::Validate) is implemented
+///   beside it.
 macro_rules! spec {
-    ($(#[$meta:meta])* pub struct $name:ident<R> $(: $validate:ident)? { $($members:tt)* }) => {
+    () => {};
+    (
+        $(#[$meta:meta])* pub struct $name:ident<R> $(: $validate:ident)? { $($members:tt)* }
+        $($rest:tt)*
+    ) => {
         spec!(@members [$(#[$meta])* $name (<R>) ($($validate)?)] [] [] $($members)*);
+        spec!($($rest)*);
     };
-    ($(#[$meta:meta])* pub struct $name:ident $(: $validate:ident)? { $($members:tt)* }) => {
+    (
+        $(#[$meta:meta])* pub struct $name:ident $(: $validate:ident)? { $($members:tt)* }
+        $($rest:tt)*
+    ) => {
         spec!(@members [$(#[$meta])* $name () ($($validate)?)] [] [] $($members)*);
+        spec!($($rest)*);
     };
 
-    // Takes one member after the other: its declaration, then its name and key.
+    // Takes one member after the other: its declaration, then its name, key and bounds.
     (
         @members $head:tt [$($declared:tt)*] [$($named:tt)*]
-        $(#[$meta:meta])* $field:ident $(as $key:literal)?: Option<$type:ty>, $($rest:tt)*
+        $(#[$meta:meta])* $field:ident $(as $key:literal)?: Option<$type:ty> $([$bounds:expr])?,
+        $($rest:tt)*
     ) => {
         spec!(
             @members $head
@@ -30,25 +41,26 @@ macro_rules! spec {
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 pub $field: Option<$type>,
             ]
-            [$($named)* ($field $($key)?)]
+            [$($named)* ($field [$($key)?] [$($bounds)?])]
             $($rest)*
         );
     };
     (
         @members $head:tt [$($declared:tt)*] [$($named:tt)*]
-        $(#[$meta:meta])* $field:ident $(as $key:literal)?: $type:ty, $($rest:tt)*
+        $(#[$meta:meta])* $field:ident $(as $key:literal)?: $type:ty $([$bounds:expr])?,
+        $($rest:tt)*
     ) => {
         spec!(
             @members $head
             [$($declared)* $(#[$meta])* $(#[serde(rename = $key)])? pub $field: $type,]
-            [$($named)* ($field $($key)?)]
+            [$($named)* ($field [$($key)?] [$($bounds)?])]
             $($rest)*
         );
     };
 
     (
         @members [$(#[$meta:meta])* $name:ident (<R>) $validate:tt]
-        [$($declared:tt)*] [$(($field:ident $($key:literal)?))*]
+        [$($declared:tt)*] [$(($field:ident [$($key:literal)?] $bounds:tt))*]
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, ::serde::Serialize, ::serde::Deserialize)]
@@ -76,7 +88,7 @@ macro_rules! spec {
 
         spec!(
             @rules $validate (<R: $crate::appmesh::spec::References>) ($name<R>)
-            [$(($field $($key)?))*]
+            [$(($field [$($key)?] $bounds))*]
         );
     };
     (
@@ -98,13 +110,21 @@ macro_rules! spec {
     (@rules () $($of:tt)*) => {};
     (
         @rules (Validate) ($($generics:tt)*) ($($name:tt)+)
-        [$(($field:ident $($key:literal)?))*]
+        [$(($field:ident [$($key:literal)?] $bounds:tt))*]
     ) => {
         impl $($generics)* $crate::validation::Validate for $($name)+ {
             fn validate(&self, validator: &mut $crate::validation::Validator) {
-                $(validator.field(spec!(@key $field $($key)?), &self.$field);)*
+                $(validator.within(spec!(@key $field $($key)?), |validator| {
+                    spec!(@rule validator (&self.$field) $bounds);
+                });)*
             }
         }
+    };
+    (@rule $validator:ident ($value:expr) []) => {
+        $crate::validation::Validate::validate($value, $validator)
+    };
+    (@rule $validator:ident ($value:expr) [$bounds:expr]) => {
+        $crate::validation::Bounded::validate_in($value, $validator, $bounds)
     };
 
     (@key $field:ident $key:literal) => {

@@ -25,40 +25,21 @@ spec! {
         /// 0 to 1000; 0 is matched first, absent last.
         priority: Option<u32>,
     }
-}
 
-spec! {
     /// Where a gateway sends matched requests.
-    pub struct GatewayRouteTarget<R> {
+    pub struct GatewayRouteTarget<R>: Validate {
         /// The virtual service.
         virtual_service: R::GatewayRouteVirtualService,
         /// The port of the provider; needed when it has several.
-        port: Option<u16>,
+        port: Option<u16> [1..=65535],
     }
-}
 
-impl<R: References> Validate for GatewayRouteTarget<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.field("virtualService", &self.virtual_service);
-        validator.port("port", self.port);
-    }
-}
-
-spec! {
     /// A virtual service by name.
-    pub struct GatewayRouteVirtualService {
+    pub struct GatewayRouteVirtualService: Validate {
         /// 1 to 255 characters.
-        virtual_service_name: String,
+        virtual_service_name: String [1..=255],
     }
-}
 
-impl Validate for GatewayRouteVirtualService {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("virtualServiceName", &self.virtual_service_name, 1, 255);
-    }
-}
-
-spec! {
     /// A gateway route of gRPC calls.
     pub struct GrpcGatewayRoute<R>: Validate {
         /// Target and rewrites.
@@ -66,9 +47,7 @@ spec! {
         /// The calls that it applies to.
         matcher as "match": GrpcGatewayRouteMatch<R>,
     }
-}
 
-spec! {
     /// Target and rewrites of gRPC calls.
     pub struct GrpcGatewayRouteAction<R>: Validate {
         /// The virtual service.
@@ -76,18 +55,14 @@ spec! {
         /// Absent means the default rewrites.
         rewrite: Option<GrpcGatewayRouteRewrite>,
     }
-}
 
-spec! {
     /// Rewrites of gRPC calls.
     #[derive(Default)]
     pub struct GrpcGatewayRouteRewrite: Validate {
         /// The host.
         hostname: Option<HostnameRewrite>,
     }
-}
 
-spec! {
     /// Which gRPC calls: a service or a host, and all other given members must match.
     pub struct GrpcGatewayRouteMatch<R> {
         /// The host.
@@ -99,9 +74,7 @@ spec! {
         /// The fully qualified service.
         service_name: Option<String>,
     }
-}
 
-spec! {
     /// A gateway route of HTTP requests.
     pub struct HttpGatewayRoute<R> {
         /// Target and rewrites.
@@ -109,9 +82,7 @@ spec! {
         /// The requests that it applies to.
         matcher as "match": HttpGatewayRouteMatch<R>,
     }
-}
 
-spec! {
     /// Target and rewrites of HTTP requests.
     pub struct HttpGatewayRouteAction<R>: Validate {
         /// The virtual service.
@@ -119,9 +90,7 @@ spec! {
         /// Absent means the default rewrites.
         rewrite: Option<HttpGatewayRouteRewrite>,
     }
-}
 
-spec! {
     /// Rewrites of HTTP requests.
     #[derive(Default)]
     pub struct HttpGatewayRouteRewrite {
@@ -132,18 +101,14 @@ spec! {
         /// The matched prefix; absent means that it becomes `/`.
         prefix: Option<PrefixRewrite>,
     }
-}
 
-spec! {
     /// Whether the host becomes the virtual service's name.
     #[derive(Copy, Default)]
     pub struct HostnameRewrite: Validate {
         /// Absent means enabled.
         default_target_hostname: Option<Switch>,
     }
-}
 
-spec! {
     /// A new path.
     #[derive(Default)]
     pub struct PathRewrite {
@@ -238,6 +203,14 @@ impl<R: References> GatewayRouteSpec<R> {
         let http = self.http_route.as_ref().or(self.http2_route.as_ref());
         http.and_then(|route| route.matcher.port)
             .or_else(|| self.grpc_route.as_ref()?.matcher.port)
+    }
+}
+
+impl GatewayRouteSpec {
+    /// The name of the route member that is given, and the name of the virtual service.
+    pub fn target_service(&self) -> Option<(&'static str, &str)> {
+        let (member, target) = self.target()?;
+        Some((member, &target.virtual_service.virtual_service_name))
     }
 }
 

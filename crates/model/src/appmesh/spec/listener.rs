@@ -13,17 +13,11 @@ use std::{fmt, time};
 spec! {
     /// A port and its protocol.
     #[derive(Copy, Hash, PartialOrd, Ord)]
-    pub struct PortMapping {
+    pub struct PortMapping: Validate {
         /// 1 to 65535.
-        port: u16,
+        port: u16 [1..=65535],
         /// The protocol on it.
         protocol: Protocol,
-    }
-}
-
-impl Validate for PortMapping {
-    fn validate(&self, validator: &mut Validator) {
-        validator.port("port", self.port);
     }
 }
 
@@ -126,9 +120,7 @@ spec! {
         /// For a whole request with all its attempts. Absent means 15 s.
         per_request: Option<Duration>,
     }
-}
 
-spec! {
     /// Timeout of TCP connections.
     #[derive(Copy, Default)]
     pub struct TcpTimeout: Validate {
@@ -152,69 +144,44 @@ union! {
 spec! {
     /// Limits of an HTTP/1.1 pool.
     #[derive(Copy)]
-    pub struct HttpConnectionPool {
+    pub struct HttpConnectionPool: Validate {
         /// At least 1.
-        max_connections: u32,
+        max_connections: u32 [1..=MAX_POOL],
         /// At least 1; absent means no limit.
-        max_pending_requests: Option<u32>,
+        max_pending_requests: Option<u32> [1..=MAX_POOL],
     }
-}
 
-spec! {
     /// Limits of an HTTP/2 pool.
     #[derive(Copy)]
-    pub struct RequestPool {
+    pub struct RequestPool: Validate {
         /// At least 1.
-        max_requests: u32,
+        max_requests: u32 [1..=MAX_POOL],
     }
-}
 
-spec! {
     /// Limits of a TCP pool.
     #[derive(Copy)]
-    pub struct TcpConnectionPool {
+    pub struct TcpConnectionPool: Validate {
         /// At least 1.
-        max_connections: u32,
+        max_connections: u32 [1..=MAX_POOL],
     }
 }
 
 /// The API's `integer` has 32 bits with a sign.
 const MAX_POOL: i64 = i32::MAX as i64;
 
-impl Validate for HttpConnectionPool {
-    fn validate(&self, validator: &mut Validator) {
-        validator.range("maxConnections", self.max_connections, 1, MAX_POOL);
-        if let Some(pending) = self.max_pending_requests {
-            validator.range("maxPendingRequests", pending, 1, MAX_POOL);
-        }
-    }
-}
-
-impl Validate for RequestPool {
-    fn validate(&self, validator: &mut Validator) {
-        validator.range("maxRequests", self.max_requests, 1, MAX_POOL);
-    }
-}
-
-impl Validate for TcpConnectionPool {
-    fn validate(&self, validator: &mut Validator) {
-        validator.range("maxConnections", self.max_connections, 1, MAX_POOL);
-    }
-}
-
 spec! {
     /// An active health check, made by the clients of a node.
-    pub struct HealthCheck {
+    pub struct HealthCheck: Validate {
         /// Successes until an endpoint is healthy, 2 to 10.
-        healthy_threshold: u32,
+        healthy_threshold: u32 [2..=10],
         /// Milliseconds between probes, 5000 to 300000.
-        interval_millis: i64,
+        interval_millis: i64 [5_000..=300_000],
         /// The protocol of the probe.
         protocol: Protocol,
         /// Milliseconds until a probe has failed, 2000 to 60000.
-        timeout_millis: i64,
+        timeout_millis: i64 [2_000..=60_000],
         /// Failures until an endpoint is unhealthy, 2 to 10.
-        unhealthy_threshold: u32,
+        unhealthy_threshold: u32 [2..=10],
         /// The path of the request, for HTTP and HTTP/2.
         path: Option<String>,
         /// Absent means the listener's port; no other is allowed.
@@ -231,15 +198,6 @@ impl HealthCheck {
     /// Time until a probe has failed.
     pub fn timeout(&self) -> time::Duration {
         time::Duration::from_millis(u64::try_from(self.timeout_millis).unwrap_or(0))
-    }
-}
-
-impl Validate for HealthCheck {
-    fn validate(&self, validator: &mut Validator) {
-        validator.range("healthyThreshold", self.healthy_threshold, 2, 10);
-        validator.range("unhealthyThreshold", self.unhealthy_threshold, 2, 10);
-        validator.range("intervalMillis", self.interval_millis, 5_000, 300_000);
-        validator.range("timeoutMillis", self.timeout_millis, 2_000, 60_000);
     }
 }
 
@@ -277,23 +235,14 @@ pub(super) fn check_protocol<T: Union>(
 spec! {
     /// Passive health checking, declared by a server and enforced by its clients.
     #[derive(Copy)]
-    pub struct OutlierDetection {
+    pub struct OutlierDetection: Validate {
         /// How long a first ejection lasts.
         base_ejection_duration: Duration,
         /// Time between two sweeps that return ejected hosts.
         interval: Duration,
         /// 0 to 100; at least one host can be ejected in any case.
-        max_ejection_percent: u32,
+        max_ejection_percent: u32 [0..=100],
         /// Consecutive 5xx responses that eject a host; at least 1.
-        max_server_errors: i64,
-    }
-}
-
-impl Validate for OutlierDetection {
-    fn validate(&self, validator: &mut Validator) {
-        validator.range("maxServerErrors", self.max_server_errors, 1, i64::MAX);
-        validator.field("interval", &self.interval);
-        validator.field("baseEjectionDuration", &self.base_ejection_duration);
-        validator.range("maxEjectionPercent", self.max_ejection_percent, 0, 100);
+        max_server_errors: i64 [1..=i64::MAX],
     }
 }

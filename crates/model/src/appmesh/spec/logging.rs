@@ -21,18 +21,11 @@ union! {
 
 spec! {
     /// An access log in a file.
-    pub struct FileAccessLog<R> {
+    pub struct FileAccessLog<R>: Validate {
         /// For example `/dev/stdout`; 1 to 255 characters.
-        path: String,
+        path: String [1..=255],
         /// Absent means Envoy's default format.
         format: Option<R::Union<LoggingFormat>>,
-    }
-}
-
-impl<R: super::References> Validate for FileAccessLog<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("path", &self.path, 1, 255);
-        validator.field("format", &self.format);
     }
 }
 
@@ -57,17 +50,10 @@ impl Validate for LoggingFormat {
 
 spec! {
     /// One member of a JSON log line.
-    pub struct JsonFormatMember {
+    pub struct JsonFormatMember: Validate {
         /// 1 to 100 characters.
-        key: String,
+        key: String [1..=100],
         /// 1 to 100 characters.
-        value: String,
-    }
-}
-
-impl Validate for JsonFormatMember {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("key", &self.key, 1, 100);
-        validator.length("value", &self.value, 1, 100);
+        value: String [1..=100],
     }
 }

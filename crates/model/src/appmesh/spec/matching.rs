@@ -2,7 +2,7 @@
 
 use super::{
     declare::{spec, union},
-    references::{References, Union},
+    references::Union,
 };
 use crate::{
     string_enum::string_enum,
@@ -11,20 +11,13 @@ use crate::{
 
 spec! {
     /// A match on a header (or on gRPC metadata).
-    pub struct HeaderMatch<R> {
+    pub struct HeaderMatch<R>: Validate {
         /// 1 to 50 characters.
-        name: String,
+        name: String [1..=50],
         /// Whether the result is negated. Absent means false.
         invert: Option<bool>,
         /// How the value is matched; absent means that the header must be present.
         matcher as "match": Option<R::Union<ValueMatch>>,
-    }
-}
-
-impl<R: References> Validate for HeaderMatch<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("name", &self.name, 1, 50);
-        validator.field("match", &self.matcher);
     }
 }
 
@@ -69,9 +62,7 @@ spec! {
         /// Excluded.
         end: i64,
     }
-}
 
-spec! {
     /// A match on a query parameter.
     pub struct QueryMatch {
         /// The parameter's name.
@@ -79,9 +70,7 @@ spec! {
         /// Absent means that the parameter must be present.
         matcher as "match": Option<QueryValueMatch>,
     }
-}
 
-spec! {
     /// How a query parameter's value is matched.
     pub struct QueryValueMatch: Validate {
         /// Equal.

@@ -15,9 +15,7 @@ spec! {
         /// Which address family is preferred.
         service_discovery: Option<MeshServiceDiscovery>,
     }
-}
 
-spec! {
     /// What happens to traffic to destinations that the mesh does not know.
     #[derive(Copy)]
     pub struct EgressFilter: Validate {

@@ -26,17 +26,13 @@ spec! {
         /// For TCP.
         tcp_route: Option<TcpRoute<R>>,
     }
-}
 
-spec! {
     /// Where matched traffic goes.
     pub struct RouteAction<R> {
         /// 1 to 10 targets, whose weights add up to 100 at most.
         weighted_targets: Vec<R::WeightedTarget>,
     }
-}
 
-spec! {
     /// A node and its share.
     pub struct WeightedTarget {
         /// The node's name, 1 to 255 characters.
@@ -75,9 +71,7 @@ spec! {
         /// Absent means 15 s a request and 300 s idle.
         timeout: Option<RequestTimeout>,
     }
-}
 
-spec! {
     /// Which HTTP requests: all given members must match.
     pub struct HttpRouteMatch<R> {
         /// 1 to 10 headers.
@@ -118,9 +112,7 @@ spec! {
         /// Absent means 15 s a request and 300 s idle.
         timeout: Option<RequestTimeout>,
     }
-}
 
-spec! {
     /// Which gRPC calls: all given members must match.
     pub struct GrpcRouteMatch<R> {
         /// 1 to 10 entries.
@@ -132,9 +124,7 @@ spec! {
         /// The fully qualified service.
         service_name: Option<String>,
     }
-}
 
-spec! {
     /// A route of TCP connections.
     pub struct TcpRoute<R>: Validate {
         /// Weighted targets.
@@ -144,14 +134,12 @@ spec! {
         /// Absent means 300 s idle.
         timeout: Option<TcpTimeout>,
     }
-}
 
-spec! {
     /// Which TCP connections.
     #[derive(Copy, Default)]
-    pub struct TcpRouteMatch {
+    pub struct TcpRouteMatch: Validate {
         /// The router's port; needed when it has several.
-        port: Option<u16>,
+        port: Option<u16> [1..=65535],
     }
 }
 
@@ -166,6 +154,12 @@ impl<R: References> RouteSpec<R> {
             .find_map(|(member, route)| Some((member, &route.as_ref()?.action)))
             .or_else(|| Some(("grpcRoute", &self.grpc_route.as_ref()?.action)))
             .or_else(|| Some(("tcpRoute", &self.tcp_route.as_ref()?.action)))
+    }
+
+    /// The targets; none without a route member.
+    pub fn weighted_targets(&self) -> &[R::WeightedTarget] {
+        self.action()
+            .map_or(&[], |(_, action)| &action.weighted_targets)
     }
 
     /// The port of the router for which the route is, if it names one.
@@ -212,12 +206,6 @@ impl<R: References> Validate for HttpRoute<R> {
             validator.deny_at("retryPolicy.grpcRetryEvents", message);
         }
         validator.field("timeout", &self.timeout);
-    }
-}
-
-impl Validate for TcpRouteMatch {
-    fn validate(&self, validator: &mut Validator) {
-        validator.port("port", self.port);
     }
 }
 

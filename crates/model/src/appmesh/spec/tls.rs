@@ -75,26 +75,15 @@ spec! {
         /// The ARN.
         certificate_arn: String,
     }
-}
 
-spec! {
     /// A certificate chain and its key, as files in the proxy's container.
-    pub struct FileCertificate {
+    pub struct FileCertificate: Validate {
         /// Path of the PEM chain; 1 to 255 characters.
-        certificate_chain: String,
+        certificate_chain: String [1..=255],
         /// Path of the PEM key; 1 to 255 characters.
-        private_key: String,
+        private_key: String [1..=255],
     }
-}
 
-impl Validate for FileCertificate {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("certificateChain", &self.certificate_chain, 1, 255);
-        validator.length("privateKey", &self.private_key, 1, 255);
-    }
-}
-
-spec! {
     /// A secret by name.
     pub struct SdsSecret {
         /// The name in the request to the secret discovery service.
@@ -149,27 +138,17 @@ impl Validate for AcmTrust {
 
 spec! {
     /// Certificate authorities in a file in the proxy's container.
-    pub struct FileTrust {
+    pub struct FileTrust: Validate {
         /// Path of the PEM certificates; 1 to 255 characters.
-        certificate_chain: String,
+        certificate_chain: String [1..=255],
     }
-}
 
-impl Validate for FileTrust {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("certificateChain", &self.certificate_chain, 1, 255);
-    }
-}
-
-spec! {
     /// The names of which a certificate must have one.
     pub struct SubjectAlternativeNames: Validate {
         /// How the names are compared.
         matcher as "match": SubjectAlternativeNameMatch,
     }
-}
 
-spec! {
     /// Names of which one must be in the certificate.
     pub struct SubjectAlternativeNameMatch {
         /// Exact names, 1 to 254 characters each.
@@ -191,9 +170,7 @@ spec! {
         /// The use of TLS.
         tls: Option<ClientPolicyTls<R>>,
     }
-}
 
-spec! {
     /// How a client uses TLS.
     pub struct ClientPolicyTls<R> {
         /// The client certificate.

@@ -1,4 +1,4 @@
-//! What a spec asks of TLS that proxies do not do yet.
+//! TLS settings in specs that proxies do not support yet.
 
 use super::{
     Spec,
@@ -8,7 +8,7 @@ use super::{
 /// A part of a spec that asks for TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsGap {
-    /// Its path, which starts with `spec`.
+    /// The path of the setting, which starts with `spec`.
     pub field: String,
     /// What happens instead.
     pub message: &'static str,

@@ -22,9 +22,7 @@ spec! {
         /// The access log of its proxies.
         logging: Option<Logging<R>>,
     }
-}
 
-spec! {
     /// A port of a gateway.
     pub struct VirtualGatewayListener<R> {
         /// Not TCP.

@@ -90,20 +90,18 @@ union! {
 
 spec! {
     /// Endpoints are the instances of a service that carry all of the attributes.
-    pub struct CloudMapDiscovery<R> {
+    pub struct CloudMapDiscovery<R>: Validate {
         /// The namespace; 1 to 1024 characters.
-        namespace_name: String,
+        namespace_name: String [1..=1024],
         /// The service; 1 to 1024 characters.
-        service_name: String,
+        service_name: String [1..=1024],
         /// Attributes of which an instance must carry every one.
         attributes: Option<Vec<CloudMapAttribute>>,
         /// Which address of an instance is used.
         #[serde(deserialize_with = "R::read_ip_preference")]
         ip_preference: Option<R::IpPreference>,
     }
-}
 
-spec! {
     /// An attribute that an instance must carry.
     pub struct CloudMapAttribute {
         /// 1 to 255 characters.
@@ -111,13 +109,11 @@ spec! {
         /// 1 to 1024 characters.
         value: String,
     }
-}
 
-spec! {
     /// Endpoints are the addresses of a name.
-    pub struct DnsDiscovery<R> {
+    pub struct DnsDiscovery<R>: Validate {
         /// The name; 1 to 253 characters.
-        hostname: String,
+        hostname: String [1..=253],
         /// Which address family is asked for.
         #[serde(deserialize_with = "R::read_ip_preference")]
         ip_preference: Option<R::IpPreference>,
@@ -192,20 +188,6 @@ impl<R: References> Validate for Listener<R> {
         validator.field("tls", &self.tls);
         validator.field("timeout", &self.timeout);
         check_protocol::<ListenerTimeout>(validator, mapping, "timeout", self.timeout.as_ref());
-    }
-}
-
-impl<R: References> Validate for DnsDiscovery<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("hostname", &self.hostname, 1, 253);
-    }
-}
-
-impl<R: References> Validate for CloudMapDiscovery<R> {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("namespaceName", &self.namespace_name, 1, 1024);
-        validator.length("serviceName", &self.service_name, 1, 1024);
-        validator.field("attributes", &self.attributes);
     }
 }
 

@@ -13,9 +13,7 @@ spec! {
         /// Ports and protocols on which clients call.
         listeners: Option<Vec<VirtualRouterListener>>,
     }
-}
 
-spec! {
     /// A port on which clients call.
     #[derive(Copy)]
     pub struct VirtualRouterListener: Validate {

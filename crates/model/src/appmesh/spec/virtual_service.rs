@@ -1,10 +1,7 @@
 //! The spec of a virtual service.
 
 use super::declare::{spec, union};
-use crate::{
-    appmesh::Kind,
-    validation::{Validate, Validator},
-};
+use crate::appmesh::Kind;
 
 spec! {
     /// What provides a name that applications call.
@@ -26,17 +23,15 @@ union! {
 
 spec! {
     /// A virtual node that provides a virtual service.
-    pub struct VirtualNodeProvider {
+    pub struct VirtualNodeProvider: Validate {
         /// 1 to 255 characters.
-        virtual_node_name: String,
+        virtual_node_name: String [1..=255],
     }
-}
 
-spec! {
     /// A virtual router that provides a virtual service.
-    pub struct VirtualRouterProvider {
+    pub struct VirtualRouterProvider: Validate {
         /// 1 to 255 characters.
-        virtual_router_name: String,
+        virtual_router_name: String [1..=255],
     }
 }
 
@@ -47,17 +42,5 @@ impl Provider {
             Provider::VirtualNode(node) => (Kind::VirtualNode, &node.virtual_node_name),
             Provider::VirtualRouter(router) => (Kind::VirtualRouter, &router.virtual_router_name),
         }
-    }
-}
-
-impl Validate for VirtualNodeProvider {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("virtualNodeName", &self.virtual_node_name, 1, 255);
-    }
-}
-
-impl Validate for VirtualRouterProvider {
-    fn validate(&self, validator: &mut Validator) {
-        validator.length("virtualRouterName", &self.virtual_router_name, 1, 255);
     }
 }
