@@ -2,7 +2,6 @@
 
 pub(crate) mod apply;
 pub(crate) mod deployment;
-pub(crate) mod endpoints;
 pub(crate) mod garbage_collector;
 mod kind;
 pub(crate) mod limits;
@@ -13,6 +12,7 @@ mod pods;
 mod replica_set;
 mod rollout;
 mod service_allocator;
+pub(crate) mod service_view;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

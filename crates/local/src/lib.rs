@@ -16,7 +16,7 @@ mod accept_loop;
 mod cluster;
 mod container_runtime;
 pub mod control_socket;
-mod images;
+mod image_commands;
 mod load_balancers;
 mod mesh_controller;
 mod network;
@@ -25,4 +25,4 @@ pub mod progress;
 pub mod runtime;
 pub mod up;
 
-pub use network::policy::parse_ports;
+pub use network::inter_cluster_rules::parse_ports;

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::endpoints::services;
+use crate::cluster::service_view::services;
 use crate::cluster::{Cluster, Key, Kind};
 use crate::control_socket::LoadBalancer;
 use crate::progress::{Event, Progress};

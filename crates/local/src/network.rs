@@ -2,8 +2,8 @@
 
 pub(crate) mod cluster_dns;
 pub(crate) mod diagnosis;
+pub(crate) mod inter_cluster_rules;
 pub(crate) mod ip_allocation;
-pub(crate) mod policy;
 pub(crate) mod port_set;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,11 +20,11 @@ use tombolo_linux::fabric::{
 };
 use tombolo_telemetry::ErrorChain;
 
-use crate::cluster::endpoints::{ServiceView, services};
+use crate::cluster::service_view::{ServiceView, services};
 use crate::cluster::{Cluster, Kind};
 use crate::container_runtime::ContainerRuntime;
 use diagnosis::{DeniedFlow, Finding, expected_flows, findings};
-use policy::{NetworkPolicy, PortRule, RuleView};
+use inter_cluster_rules::{NetworkPolicy, PortRule, RuleView};
 use port_set::PortSet;
 
 /// How often refused packets are counted, and how often the kernel's rules are set although nothing changed.

@@ -12,9 +12,9 @@ use tombolo_xds::{Node, Status};
 /// What a group of proxies stands for: an object of an account and region, such as a virtual node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Workload {
-    /// Whose it is.
+    /// The account and region of the object.
     pub scope: Scope,
-    /// Which it is.
+    /// The key of the object in that scope.
     pub key: RecordKey,
 }
 

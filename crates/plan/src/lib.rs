@@ -15,17 +15,17 @@
 
 pub mod appmesh;
 pub mod dialect;
+mod encode_once;
 pub mod envoy;
 pub mod plan;
 mod planner;
 mod publish;
-mod shared;
 
 pub use appmesh::AppMesh;
 pub use dialect::{Dialect, Workload};
+pub use encode_once::Shared;
 pub use plan::Plan;
 pub use publish::Publisher;
-pub use shared::Shared;
 
 #[cfg(test)]
 mod sample;

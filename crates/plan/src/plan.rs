@@ -1,6 +1,6 @@
 //! The dialect-free plan of one workload's proxies.
 
-use crate::shared::Shared;
+use crate::encode_once::Shared;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -112,7 +112,7 @@ pub struct Outbound {
     /// The addresses whose connections it takes; empty: all that no other on the port takes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<IpAddr>,
-    /// What is done with what comes.
+    /// How connections to this port are routed.
     pub handler: Handler,
 }
 
@@ -185,7 +185,7 @@ pub struct Route {
 /// What is rewritten in a request before it is sent on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequestRewrite {
-    /// The host, to this one.
+    /// The new host; `None` keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The path, without the query.

@@ -21,8 +21,8 @@ pub(crate) mod matcher;
 pub(crate) mod mutation;
 pub(crate) mod retry;
 pub(crate) mod route;
+mod start_time;
 pub(crate) mod tcp_proxy;
-mod time;
 pub(crate) mod value;
 
 use std::collections::BTreeMap;

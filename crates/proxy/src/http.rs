@@ -1,19 +1,19 @@
 //! HTTP: one request from its arrival to the last byte of its response.
 
 pub(crate) mod access_log_entry;
+pub(crate) mod cached_header_values;
 pub(crate) mod deadline_timer;
 mod deadlines;
 mod forward;
-pub(crate) mod header_values;
 mod headers;
 pub(crate) mod http2;
 pub(crate) mod incoming_body;
 pub(crate) mod local_reply;
-pub(crate) mod outgoing_body;
 mod path;
 pub(crate) mod response_body;
 mod session;
 pub(crate) mod upgrade;
+pub(crate) mod upstream_request_body;
 
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};

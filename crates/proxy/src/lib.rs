@@ -13,11 +13,11 @@
 
 mod access_log;
 mod admin;
+pub mod bootstrap_for_envoy;
 mod cluster_runtime;
 mod config;
 mod control;
-pub mod envoy_bootstrap;
-mod file_descriptors;
+mod descriptor_budget;
 mod generation;
 mod http;
 mod http1;

@@ -154,7 +154,7 @@ impl<S> GaugeGuard<S> {
         }
     }
 
-    /// Counts the end of what the gauge counts, too.
+    /// Also increments `ended` when the guard is dropped.
     pub(crate) fn with_end(mut self, ended: fn(&S) -> &Counter) -> Self {
         self.ended = Some(ended);
         self

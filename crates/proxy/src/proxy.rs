@@ -15,7 +15,7 @@ use tombolo_telemetry::supervisor::Signals;
 use crate::access_log::Files;
 use crate::admin::{self, Access};
 use crate::control::Control;
-use crate::file_descriptors::{self, Descriptors};
+use crate::descriptor_budget::{self, Descriptors};
 use crate::generation::Generation;
 use crate::metrics::Registry;
 use crate::options::Options;
@@ -124,7 +124,7 @@ impl Proxy {
         let descriptors = Descriptors::new(
             options
                 .max_open_files
-                .unwrap_or_else(file_descriptors::max_open_files),
+                .unwrap_or_else(descriptor_budget::max_open_files),
         );
         for index in 0..options.worker_count() {
             let context = WorkerContext {
@@ -352,7 +352,7 @@ fn bind(options: &Options) -> Result<Vec<(Access, std::net::TcpListener)>, Error
 ///
 /// As [`Proxy::start`] and [`Proxy::shutdown`].
 pub fn run(options: Options) -> Result<(), Error> {
-    file_descriptors::raise_open_files();
+    descriptor_budget::raise_open_files();
     let proxy = Proxy::start(options)?;
     proxy.wait_for_the_end()?;
     proxy.shutdown()

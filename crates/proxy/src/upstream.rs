@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::cluster::Discovery;
-use crate::file_descriptors::Descriptors;
+use crate::descriptor_budget::Descriptors;
 use crate::generation::LocalArc;
 use crate::metrics::ClusterStats;
 use crate::original_dst::OwnSockets;

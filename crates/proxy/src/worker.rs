@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{Files, Logs};
 use crate::config::route::RouteTable;
-use crate::file_descriptors::Descriptors;
+use crate::descriptor_budget::Descriptors;
 use crate::generation::Generation;
 use crate::generation::LocalArc;
 use crate::http::Session;
-use crate::http::header_values::{Milliseconds, RequestIds};
+use crate::http::cached_header_values::{Milliseconds, RequestIds};
 use crate::http1::WriteCoalescer;
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
 use crate::original_dst::OwnSockets;

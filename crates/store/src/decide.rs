@@ -12,7 +12,7 @@ use tombolo_model::{
 };
 use tombolo_telemetry::RequestId;
 
-/// Something that only the writer may do.
+/// A request to the writer: a commit, or a replacement of the state.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every job is the large one"
@@ -38,7 +38,7 @@ pub(crate) struct Commit {
 /// A whole state that should take the place of the present one.
 pub(crate) struct Replace {
     pub(crate) state: State,
-    /// Also when there is one.
+    /// Replaces the state even if it is not empty.
     pub(crate) overwrite: bool,
     pub(crate) done: oneshot::Sender<Result<u64, ReplaceError>>,
 }

@@ -55,7 +55,7 @@ impl Election {
         }
     }
 
-    /// Whether this replica leads now. A process that was stopped for a while may believe so for a moment
+    /// Whether this replica leads now. A process that was suspended may still answer one for a moment
     /// although another leads already: what must not be written twice is committed with
     /// [`Store::commit_as_leader`](crate::Store::commit_as_leader).
     pub fn lead(&self) -> Option<Leadership> {

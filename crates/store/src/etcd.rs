@@ -18,14 +18,14 @@ mod options;
 mod proto;
 mod replica;
 mod write;
-mod write_pacer;
+mod write_fairness;
 
 pub(crate) use campaign::campaign;
 pub use options::{Options, Tls};
 
 use crate::{
     decide::{self, Job},
-    engine::OpenError,
+    local_engine::OpenError,
     store::{Condition, Published},
 };
 use connect::{Connected, connect};

@@ -14,17 +14,17 @@
 mod decide;
 pub mod dump;
 mod election;
-mod engine;
 pub mod etcd;
+mod local_engine;
 mod metrics;
-mod row;
+mod record_codec;
 mod state;
 mod store;
 mod watch;
 mod writer;
 
 pub use election::{Election, Leadership};
-pub use engine::OpenError;
+pub use local_engine::OpenError;
 pub use state::State;
 pub use store::{CommitError, Committed, Condition, ReplaceError, Store};
 pub use watch::{Event, Watch};

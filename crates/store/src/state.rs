@@ -1,6 +1,6 @@
 //! A whole state as a list of records, for export and import.
 
-use crate::row;
+use crate::record_codec;
 use std::sync::Arc;
 use tombolo_model::{Record, Scope, View};
 
@@ -49,6 +49,6 @@ impl State {
     }
 
     pub(crate) fn into_view(self) -> View {
-        row::view(self.revision, self.records)
+        record_codec::view(self.revision, self.records)
     }
 }

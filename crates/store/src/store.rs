@@ -3,7 +3,7 @@
 use crate::{
     decide::{Commit, Job, Replace},
     election::{Election, Leadership},
-    engine::{Engine, OpenError},
+    local_engine::{Engine, OpenError},
     metrics::Metrics,
     state::State,
     watch::{Watch, Watchers},
@@ -104,7 +104,7 @@ pub enum ReplaceError {
     /// The store holds records, and overwriting them was not allowed.
     #[error("the store is not empty: it holds {records} records")]
     NotEmpty {
-        /// Their number.
+        /// The number of records present.
         records: usize,
     },
     /// It could not be made durable.

@@ -2,7 +2,7 @@
 
 use crate::{
     decide::{Commit, Job, Replace, decide, entropy},
-    engine::{Engine, OpenError},
+    local_engine::{Engine, OpenError},
     state::State,
     store::{CommitError, Committed, Condition, Published, ReplaceError},
 };

@@ -49,7 +49,7 @@ impl Kind {
         Kind::Secret,
     ];
 
-    /// Make before break: what others point at travels first.
+    /// Make before break: kinds that others refer to come before those that refer to them.
     pub const PUSH_ORDER: [Kind; 5] = [
         Kind::Secret,
         Kind::Cluster,
@@ -58,7 +58,7 @@ impl Kind {
         Kind::Route,
     ];
 
-    /// What points at others goes first, so that nothing ever points at what is gone.
+    /// Kinds that refer to others are removed first, so that no reference dangles.
     /// Stricter than the reverse of [`Kind::PUSH_ORDER`], which would take the endpoints
     /// from a cluster that still stands.
     pub const REMOVAL_ORDER: [Kind; 5] = [

@@ -195,7 +195,7 @@ fn sweep(dir: &Path) {
 }
 
 /// Creates a directory that only its owner enters, or checks that an existing one is ours: in a shared directory such
-/// as `/tmp` somebody else may have been faster.
+/// as `/tmp` another user may have created it already.
 fn create_private(dir: &Path) -> io::Result<()> {
     let created = fs::DirBuilder::new()
         .mode(0o700)

@@ -15,7 +15,7 @@ use super::selection::{self, Selector};
 use super::types::*;
 use crate::cluster::mesh_objects::key;
 use crate::cluster::{Cluster, Key, apply, garbage_collector, limits, now};
-use crate::network::policy::NetworkPolicy;
+use crate::network::inter_cluster_rules::NetworkPolicy;
 use crate::runtime::state::Runtime;
 
 /// Bytes of a request.

@@ -8,7 +8,7 @@ use tombolo_kube::manifest::Strictness;
 
 pub use crate::cluster::apply::{Applied, Outcome};
 pub use crate::network::diagnosis::Finding;
-pub use crate::network::policy::{PortRule, RuleView};
+pub use crate::network::inter_cluster_rules::{PortRule, RuleView};
 use crate::progress::Event;
 
 /// Names, addresses and clusters of a runtime.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tombolo_dns::cluster::{Addresses, Cluster as Zone, Endpoint, IpNet, Port, Service};
 
-use crate::cluster::endpoints::ServiceView;
+use crate::cluster::service_view::ServiceView;
 use crate::cluster::{Cluster, Key, Kind};
 
 /// The domain of a cluster's names.

@@ -15,9 +15,9 @@ use super::references::ReferenceError;
 use super::security_context::{self, must_not_be_root};
 use super::volumes::{self, VolumeError};
 use crate::cluster::Objects;
-use crate::cluster::endpoints::hostname;
 use crate::cluster::mesh_objects::is_proxy;
-use crate::images::Images;
+use crate::cluster::service_view::hostname;
+use crate::image_commands::Images;
 
 /// The variable that makes a container the one that sets up interception.
 const INTERCEPT: &str = "APPMESH_START_ENABLED";

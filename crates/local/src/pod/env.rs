@@ -7,7 +7,7 @@ use tombolo_kube::ObjectExt;
 
 use super::references::{DataRef, ReferenceError, Source, field};
 use crate::cluster::Objects;
-use crate::cluster::endpoints::services;
+use crate::cluster::service_view::services;
 
 /// Variables by name.
 pub(super) type Env = BTreeMap<String, String>;

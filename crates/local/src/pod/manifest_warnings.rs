@@ -8,7 +8,7 @@ use tombolo_kube::{Denial, PodSpecExt};
 
 use super::security_context;
 use crate::cluster::limits::pod_spec;
-use crate::images::Images;
+use crate::image_commands::Images;
 
 /// Directories of this machine whose content pods do not see, and what they see there.
 const HIDDEN: [(&str, &str); 3] = [

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tombolo_kube::PodExt;
 
 use super::ContainerHandle;
-use crate::cluster::endpoints::target_port;
+use crate::cluster::service_view::target_port;
 use crate::container_runtime::{PodSandbox, Process};
 
 /// Pause between probes of a container that has not passed yet. Waiting a whole period would be most of a local start.

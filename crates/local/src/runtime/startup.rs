@@ -29,7 +29,7 @@ use crate::container_runtime::linux::LinuxRuntime;
 use crate::control_socket::{ClusterInfo, Info, exec_and_logs, run_dir, server};
 use crate::load_balancers::{Listen, LoadBalancers};
 use crate::mesh_controller;
-use crate::network::policy::NetworkPolicy;
+use crate::network::inter_cluster_rules::NetworkPolicy;
 use crate::network::{Network, ip_allocation};
 use crate::pod::Kubelet;
 use crate::pod::container_log::Log;
@@ -66,7 +66,7 @@ pub(super) enum RunError {
     /// A socket or file cannot be opened.
     #[error("{what}")]
     Open {
-        /// What for, and where.
+        /// The purpose of the socket or file, and its path.
         what: String,
         #[source]
         cause: std::io::Error,
@@ -96,7 +96,7 @@ impl<T> OpenContext<T> for std::io::Result<T> {
     }
 }
 
-/// Runs until a stop is requested, or until a task fails: half a runtime helps nobody.
+/// Runs until a stop is requested or a task fails, which stops all others.
 pub(super) async fn run(inside: Inside, launch_spec: LaunchSpec) -> Result<(), RunError> {
     let host = inside.host.clone();
     let sender = host.clone();

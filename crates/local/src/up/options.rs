@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_kube::manifest::{self, Manifests, Problem};
 
 pub use crate::control_socket::Source;
-pub use crate::network::policy::{Policy, PortRule};
+pub use crate::network::inter_cluster_rules::{Policy, PortRule};
 
 /// Bytes of a manifest that is read from a file.
 const MAX_BYTES: u64 = 8 << 20;

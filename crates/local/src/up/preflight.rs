@@ -22,7 +22,7 @@ use crate::cluster::{
     Cluster, Key, Kind, NameGenerator, ObjectStore, Objects, apply, deployment, now,
 };
 use crate::control_socket::{RunDirError, run_dir};
-use crate::images::Images;
+use crate::image_commands::Images;
 use crate::mesh_controller;
 use crate::network::{check_rule, ip_allocation};
 use crate::pod::manifest_warnings;

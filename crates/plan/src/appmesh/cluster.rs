@@ -20,7 +20,7 @@ use tombolo_model::appmesh::{
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a stream may be silent where nothing else is configured.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Both.
+/// The default request and idle timeouts.
 pub(super) const DEFAULT_TIMEOUT: Timeout = Timeout {
     request: Some(REQUEST_TIMEOUT),
     idle: Some(IDLE_TIMEOUT),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tombolo_store::{Event, Watch};
 use tombolo_xds::Propagation;
 
-/// How long changes wait for what.
+/// The intervals of the debounce.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delays {
     /// For the proxies to answer the change before. One that stalls, or rejects what it gets, does not answer.

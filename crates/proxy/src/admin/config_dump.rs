@@ -23,7 +23,7 @@ pub(super) fn config(generation: &Generation, options: &Options) -> Value {
         "configs": [
             {
                 "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
-                "bootstrap": crate::envoy_bootstrap::generate(options),
+                "bootstrap": crate::bootstrap_for_envoy::generate(options),
             },
             {
                 "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
@@ -141,5 +141,5 @@ fn endpoints(generation: &Generation) -> Vec<Value> {
 }
 
 fn address(address: std::net::SocketAddr) -> Value {
-    crate::envoy_bootstrap::address(&address.ip().to_string(), address.port())
+    crate::bootstrap_for_envoy::address(&address.ip().to_string(), address.port())
 }

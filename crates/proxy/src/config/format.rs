@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 
 use super::error::{ConfigError, ConfigResult};
-use super::time;
+use super::start_time;
 use super::value::RequestField;
 
 /// The values that a format can print, of one request or connection.
@@ -333,7 +333,7 @@ impl Operator {
         match self {
             Self::StartTime(format) => {
                 if let Some(start) = fields.start {
-                    time::render(start, format.as_deref(), out);
+                    start_time::render(start, format.as_deref(), out);
                 }
             }
             Self::Header(source, lookup) => {

@@ -39,7 +39,7 @@ pub(crate) struct Listener {
     pub(crate) default_chain: Option<Arc<Chain>>,
     /// Whether choosing a chain needs the connection's first bytes.
     pub(crate) inspects: bool,
-    /// For the first bytes to arrive; `None` is no limit.
+    /// `listener_filters_timeout`: how long the first bytes of a connection may take; `None` is no limit.
     pub(crate) filters_timeout: Option<Duration>,
     /// A connection whose first bytes did not arrive in time goes on without them, instead of being closed.
     pub(crate) continue_on_timeout: bool,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::deadline_timer::{after, earlier};
-use super::outgoing_body::BodyProgress;
+use super::upstream_request_body::BodyProgress;
 
 /// The deadlines of one request. `None` is no deadline.
 #[derive(Debug, Clone, Copy)]

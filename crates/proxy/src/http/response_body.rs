@@ -14,8 +14,8 @@ use super::deadline_timer::DeadlineTimer;
 use super::deadlines::{Deadlines, Expired};
 use super::http2::Stream;
 use super::incoming_body::{BodyError, IncomingBody, PollFrame};
-use super::outgoing_body::BodyProgress;
 use super::upgrade::Tunnel;
+use super::upstream_request_body::BodyProgress;
 use crate::config::matcher::is_grpc;
 use crate::upstream::connection_pool::PooledConnection;
 

@@ -11,15 +11,15 @@ use http::{Method, Response};
 use hyper::body::{Body, Frame};
 use tokio::net::TcpStream;
 
+use super::body_decoder::{BodyDecodeError, Decoder};
 use super::buffered_stream::BufferedStream;
 use super::connection::Connection;
-use super::decode::{BodyDecodeError, Decoder};
+use super::deferred_writes::{PendingWrite, WriteCoalescer};
 use super::encode::{self, BodyLength, Encoder, OutgoingHead};
 use super::framing::Framing;
 use super::head::{self, Limits, ResponseHead};
-use super::write_coalescer::{PendingWrite, WriteCoalescer};
 use crate::http::incoming_body::{IncomingBody, PollFrame};
-use crate::http::outgoing_body::OutgoingBody;
+use crate::http::upstream_request_body::OutgoingBody;
 use crate::upstream::connection_pool::ConnectionGuard;
 
 /// A connection to an upstream: one request at a time.

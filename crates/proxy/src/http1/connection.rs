@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use hyper::body::Frame;
 use tokio::net::TcpStream;
 
+use super::body_decoder::{BodyDecodeError, BodyPart, Decoder};
 use super::buffered_stream::BufferedStream;
-use super::decode::{BodyDecodeError, BodyPart, Decoder};
 use super::framing::Framing;
 use super::head::HeadFinder;
 use crate::http::incoming_body::PollFrame;

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use super::decode::{BodyPart, Decoder};
+use super::body_decoder::{BodyPart, Decoder};
 use super::framing::Framing;
 use super::head::{self, HeadFinder, Limits, ParseError};
 

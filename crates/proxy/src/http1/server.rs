@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use http::{Request, StatusCode};
 use tokio::net::TcpStream;
 
+use super::body_decoder::{BodyDecodeError, Decoder};
 use super::connection::Connection;
-use super::decode::{BodyDecodeError, Decoder};
 use super::encode::RequestMeta;
 use super::framing::Framing;
 use super::head::{self, Limits, ParseError, RequestHead};

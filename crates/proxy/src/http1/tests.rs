@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use proptest::prelude::*;
 
+use super::body_decoder::{BodyDecodeError, BodyPart, Decoder};
 use super::buffered_stream::WriteBuffer;
-use super::decode::{BodyDecodeError, BodyPart, Decoder};
 use super::encode::{self, BodyLength, Encoder, OutgoingHead, RequestMeta};
 use super::framing::Framing;
 use super::head::{self, HeadFinder, Limits, ParseError, RequestHead, ResponseHead};

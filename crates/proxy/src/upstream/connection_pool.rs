@@ -14,10 +14,10 @@ use super::connect::{ConnectError, connect};
 use super::http2::{Connections, Stream};
 use super::{Cluster, Upstream};
 use crate::cluster_runtime::{Breakers, Ceiling, ClusterRuntime};
-use crate::file_descriptors::Descriptor;
+use crate::descriptor_budget::Descriptor;
 use crate::generation::LocalArc;
 use crate::http::incoming_body::IncomingBody;
-use crate::http::outgoing_body::OutgoingBody;
+use crate::http::upstream_request_body::OutgoingBody;
 use crate::http1::{
     BufferedStream, Limits, OutgoingHead, SendError, UpstreamConnection, WriteCoalescer,
 };

@@ -22,7 +22,7 @@ use crate::config::cluster;
 use crate::http::incoming_body::{
     CONNECTION_WINDOW, HTTP2_FIELDS, IncomingBody, SEND_BUFFER, STREAM_WINDOW, http2_header_list,
 };
-use crate::http::outgoing_body::OutgoingBody;
+use crate::http::upstream_request_body::OutgoingBody;
 
 /// The connections of one worker to one host.
 #[derive(Default)]

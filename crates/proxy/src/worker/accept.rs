@@ -15,7 +15,7 @@ use tombolo_telemetry::Outage;
 
 use super::Worker;
 use crate::config::listener::{ConnectionInfo, Filter, Listener};
-use crate::file_descriptors::Descriptor;
+use crate::descriptor_budget::Descriptor;
 use crate::generation::BoundListener;
 use crate::metrics::{GaugeGuard, ListenerStats};
 use crate::original_dst::original_dst;

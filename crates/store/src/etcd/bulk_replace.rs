@@ -11,7 +11,7 @@ use super::{
     replica::{Replica, SessionEnd},
     write::{Batch, MAX_BATCH_BYTES, MAX_KEYS},
 };
-use crate::{decide::Replace, row, state::State, store::ReplaceError};
+use crate::{decide::Replace, record_codec, state::State, store::ReplaceError};
 use std::time::{Duration, Instant};
 use tombolo_model::View;
 use tombolo_telemetry::ErrorChain;
@@ -175,7 +175,7 @@ impl Replica {
         let mut operations = Vec::new();
         let mut bytes = 0;
         for (scope, record) in &state.records {
-            let row = row::encode(scope, record);
+            let row = record_codec::encode(scope, record);
             if operations.len() >= MAX_KEYS
                 || bytes + row.len() > MAX_BATCH_BYTES && !operations.is_empty()
             {
@@ -212,7 +212,7 @@ impl Replica {
         }
     }
 
-    /// Makes a generation count. `false`: others wrote since; this replica has caught up with them.
+    /// Makes a generation the current one. `false`: another replica wrote first; this one has caught up with it.
     async fn switch(
         &mut self,
         session: &mut Session,

@@ -6,7 +6,7 @@ use super::{
     options::Options,
     proto::{KeyValue, RangeRequest, WatchCreateRequest},
 };
-use crate::{row, store::Condition};
+use crate::{record_codec, store::Condition};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -34,9 +34,9 @@ pub(super) struct Position {
     pub(super) head: i64,
     /// The etcd revision up to which everything was seen.
     pub(super) seen: i64,
-    /// Whose records count.
+    /// The generation whose records are current.
     pub(super) generation: String,
-    /// Of the last write; empty when there was none.
+    /// The token of the last write; empty when there was none.
     pub(super) token: String,
 }
 
@@ -186,7 +186,7 @@ async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
             other => other?,
         };
         for kv in &page.kvs {
-            let (scope, record) = row::decode(&kv.value).map_err(LayoutError::from)?;
+            let (scope, record) = record_codec::decode(&kv.value).map_err(LayoutError::from)?;
             view.apply(head.revision, &Change::Put(scope, record));
         }
         match page.kvs.last() {

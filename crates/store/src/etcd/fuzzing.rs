@@ -7,7 +7,7 @@ use super::{
     replica::Replica,
 };
 use crate::{
-    row,
+    record_codec,
     store::{Condition, Published},
 };
 use prost::Message;
@@ -71,6 +71,6 @@ pub fn answer(bytes: &[u8]) -> usize {
     if let Ok(answer) = TxnResponse::decode(bytes) {
         found.extend((0..answer.responses.len()).filter_map(|n| answer.read(n).cloned()));
     }
-    let readable = |kv: &&_| Head::decode(kv).is_ok() || row::decode(&kv.value).is_ok();
+    let readable = |kv: &&_| Head::decode(kv).is_ok() || record_codec::decode(&kv.value).is_ok();
     found.iter().filter(readable).count()
 }

@@ -3,7 +3,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `PREFIX/state/head` | the [`Head`]: of which write the records are the result |
-//! | `PREFIX/state/records/GENERATION/…` | one record, see `row` and `storage_key` |
+//! | `PREFIX/state/records/GENERATION/…` | one record, see `record_codec` and `storage_key` |
 //! | `PREFIX/leaders/NAME` | the lease of the replica that does this work |
 //! | `PREFIX/replacing` | the lease of the replica that writes a new generation |
 //!
@@ -11,7 +11,7 @@
 //! generation beside the present one, and then the head.
 
 use super::proto::KeyValue;
-use crate::row::RowError;
+use crate::record_codec::RowError;
 use serde::{Deserialize, Serialize};
 use tombolo_model::{Change, RecordKey, Scope, change::storage_key};
 
@@ -22,9 +22,9 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) format: u32,
-    /// Of the state.
+    /// The store revision that this write produced.
     pub(super) revision: u64,
-    /// Whose records count.
+    /// The generation whose records are current.
     pub(super) generation: String,
     /// Of this write: by it a replica recognises its own although the answer was lost.
     pub(super) token: String,

@@ -164,7 +164,7 @@ impl RequestOp {
         Self::put_under(0, key, value)
     }
 
-    /// The key goes with the lease.
+    /// Puts a key that is deleted when the lease ends.
     pub(crate) fn put_under(lease: i64, key: Vec<u8>, value: Vec<u8>) -> Self {
         Request::Put(PutRequest { key, value, lease }).into()
     }

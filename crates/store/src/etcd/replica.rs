@@ -10,11 +10,11 @@ use super::{
     options::Options,
     proto::{Event, EventType, WatchResponse},
     write::Batch,
-    write_pacer::WritePacer,
+    write_fairness::WritePacer,
 };
 use crate::{
     decide::{self, Commit, Job},
-    row,
+    record_codec,
     store::{CommitError, Condition, Published, QUEUE_LEN},
 };
 use std::{
@@ -331,7 +331,7 @@ impl Replica {
             let kv = event.kv.as_ref()?;
             let is_record = kv.key >= start && kv.key < end && event.kind == EventType::Put as i32;
             is_record.then(|| {
-                let (scope, record) = row::decode(&kv.value)?;
+                let (scope, record) = record_codec::decode(&kv.value)?;
                 Ok(Change::Put(scope, record))
             })
         });

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     decide::{Commit, Job, decide},
     election::Leadership,
-    row,
+    record_codec,
     store::{CommitError, Committed},
 };
 use std::time::Instant;
@@ -191,7 +191,7 @@ impl Replica {
                 let key = self.keys.record(generation, scope, &change.key());
                 match change {
                     Change::Put(scope, record) => {
-                        success.push(RequestOp::put(key, row::encode(scope, record)));
+                        success.push(RequestOp::put(key, record_codec::encode(scope, record)));
                     }
                     Change::Delete(scope, deleted) => {
                         let before = success.len() - head.deleted.len();
@@ -214,7 +214,7 @@ impl Replica {
         }
     }
 
-    /// Hold as long as the leads last under which the commands were given.
+    /// Comparisons that fail once a leadership that a command requires is lost.
     pub(super) fn fences(&self, batch: &Batch) -> Vec<Compare> {
         let hold = |lead: &Leadership| {
             let token = i64::try_from(lead.token).unwrap_or(i64::MAX);
@@ -278,7 +278,7 @@ fn size(change: &Change) -> usize {
     // Scope, key and the words around them.
     const AROUND: usize = 256;
     match change {
-        Change::Put(scope, record) => AROUND + row::encode(scope, record).len(),
+        Change::Put(scope, record) => AROUND + record_codec::encode(scope, record).len(),
         Change::Delete(..) => AROUND,
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Envoy {
 impl Envoy {
     pub(crate) fn run(self) -> Result<i32, super::Error> {
         let options = Options::from_env(&environment)?;
-        let bootstrap = tombolo_proxy::envoy_bootstrap::generate(&options);
+        let bootstrap = tombolo_proxy::bootstrap_for_envoy::generate(&options);
         let error = std::process::Command::new(&self.program)
             .args(["--config-yaml", &bootstrap.to_string()])
             .args([

@@ -22,7 +22,7 @@ use crate::snapshot::{Builder, Snapshot};
 pub struct Rejection {
     /// The kind of the resource.
     pub kind: Kind,
-    /// Its name.
+    /// The name of the rejected resource.
     pub name: Arc<str>,
     /// The reason, for the operator.
     pub reason: String,

@@ -26,7 +26,7 @@ use crate::envoy::pb::google::protobuf::Any;
 pub struct Reference {
     /// The kind of the resource that is needed.
     pub kind: Kind,
-    /// Its name.
+    /// The name of the resource that is referred to.
     pub name: Arc<str>,
 }
 

@@ -131,7 +131,7 @@ impl ConnectedPeer {
 pub(super) struct OpenStream(Arc<Shared>);
 
 impl OpenStream {
-    /// The stream has said who it is.
+    /// Marks that the first request, with a node, was received.
     pub(super) fn introduced(&self) {
         self.0.introduced.store(true, Ordering::Relaxed);
     }

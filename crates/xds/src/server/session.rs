@@ -16,8 +16,8 @@
 //! share (see `overlay`), and a change marks the names that it touches. So a stream at rest
 //! takes little memory, and a push costs what changed, however large the snapshot is.
 
+mod cow_map;
 pub mod delta;
-mod overlay;
 mod push;
 pub mod sotw;
 mod type_state;
@@ -69,14 +69,14 @@ pub enum AckOrNack {
     Acked {
         /// The kind of the response.
         kind: Kind,
-        /// Its revision.
+        /// The revision of the snapshot that the response was made of.
         revision: u64,
     },
     /// NACK.
     Rejected {
         /// The kind of the response.
         kind: Kind,
-        /// Its revision.
+        /// The revision of the snapshot that the response was made of.
         revision: u64,
         /// The resources that may be to blame: those that the reason mentions, or else all
         /// that were new in the response.

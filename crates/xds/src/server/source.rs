@@ -36,7 +36,7 @@ pub trait Source: Send + Sync + 'static {
 /// The other end of a stream, as the transport sees it.
 #[derive(Clone)]
 pub struct Peer {
-    /// Its address.
+    /// The address of the peer's socket.
     pub addr: Option<SocketAddr>,
     headers: MetadataMap,
 }

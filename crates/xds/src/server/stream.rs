@@ -34,11 +34,11 @@ pub(super) struct Stream<S, V: ProtocolVariant> {
     pub(super) headers: MetadataMap,
     pub(super) open: Option<OpenStream>,
     pub(super) requests: Requests<V::Request>,
-    /// `None` until the proxy has said who it is.
+    /// `None` until the proxy has sent its node.
     pub(super) proxy: Option<ConnectedProxy>,
 }
 
-/// A proxy that has said who it is.
+/// A proxy that has sent its node.
 pub(super) struct ConnectedProxy {
     entry: Entry,
     session: Session,
@@ -107,7 +107,7 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
         }
     }
 
-    /// Waits for the first request, which says who the proxy is. `None` if the proxy leaves without one.
+    /// Waits for the first request, which carries the node. `None` if the stream closes before it.
     async fn connect(&mut self) -> Result<Option<ConnectedProxy>, Status> {
         let options = &self.server.options;
         let first = timeout(options.handshake_timeout, self.requests.next()).await;

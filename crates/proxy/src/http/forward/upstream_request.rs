@@ -14,7 +14,7 @@ use super::super::RequestContext;
 use super::super::deadline_timer::after;
 use super::super::incoming_body::{HTTP2_FIELDS, IncomingBody};
 use super::super::local_reply::{grpc_status, http_from_grpc};
-use super::super::outgoing_body::{BodyProgress, OutgoingBody, ReplayBuffer};
+use super::super::upstream_request_body::{BodyProgress, OutgoingBody, ReplayBuffer};
 use super::{ATTEMPT_COUNT, target};
 use crate::cluster_runtime::{ClusterRuntime, Host};
 use crate::config::action::HostRewrite;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use http::{Method, Response, StatusCode, Version};
 use hyper::body::{Body, Frame};
 
+use super::super::deferred_writes::PendingWrite;
 use super::super::encode::{self, BodyLength, BodyTooShort, Encoder, RequestMeta};
 use super::super::header_pool;
-use super::super::write_coalescer::PendingWrite;
 use super::DownstreamConnection;
 use crate::http::deadline_timer::after;
 use crate::http::response_body::ResponseBody;

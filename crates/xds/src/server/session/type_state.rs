@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::overlay::{Overlay, Shared};
+use super::cow_map::{Overlay, Shared};
 use crate::resource::Resource;
 use crate::snapshot::Resources;
 
@@ -90,7 +90,7 @@ impl PartialEq for SentVersion {
     }
 }
 
-/// Names that are marked: some, or all there are.
+/// A set of names, or all names.
 #[derive(Debug, Default)]
 pub(super) struct NameSet {
     pub(super) all: bool,

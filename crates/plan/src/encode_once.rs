@@ -22,7 +22,7 @@ impl<T, E> Shared<T, E> {
         self.0.encoded.get_or_init(|| encode(&self.0.value))
     }
 
-    /// Whether somebody else has it too.
+    /// Whether more than one reference exists.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }

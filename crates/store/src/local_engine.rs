@@ -1,6 +1,6 @@
 //! Storage of changes: none (memory), or a redb file.
 
-use crate::{row, state::State};
+use crate::{record_codec, state::State};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 };
 use tombolo_model::{Change, View, change::storage_key};
 
-/// Keys: see [`storage_key`]; values: see [`row`].
+/// Keys: see [`storage_key`]; values: see [`record_codec`].
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// `revision` and `format`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -141,7 +141,7 @@ impl Engine {
                 let key = storage_key(change.scope(), &change.key());
                 match change {
                     Change::Put(scope, record) => {
-                        records.insert(&*key, &*row::encode(scope, record))?;
+                        records.insert(&*key, &*record_codec::encode(scope, record))?;
                     }
                     Change::Delete(..) => drop(records.remove(&*key)?),
                 }
@@ -157,7 +157,7 @@ impl Engine {
             let mut records = transaction.open_table(RECORDS)?;
             for (scope, record) in &state.records {
                 let key = storage_key(scope, &record.key());
-                records.insert(&*key, &*row::encode(scope, record))?;
+                records.insert(&*key, &*record_codec::encode(scope, record))?;
             }
             Ok(())
         })
@@ -271,12 +271,15 @@ fn read_or_prepare(database: &Database, path: &Path) -> Result<View, OpenError> 
         let meta = transaction.open_table(META)?;
         let revision = meta.get("revision")?.map_or(0, |value| value.value());
         let records = transaction.open_table(RECORDS)?;
-        let corrupted = |error: row::RowError| redb::Error::Corrupted(error.to_string());
+        let corrupted = |error: record_codec::RowError| redb::Error::Corrupted(error.to_string());
         let records = records.iter()?.map(|entry| {
             let (_, value) = entry?;
-            row::decode(value.value()).map_err(corrupted)
+            record_codec::decode(value.value()).map_err(corrupted)
         });
-        Ok(row::view(revision, records.collect::<Result<Vec<_>, _>>()?))
+        Ok(record_codec::view(
+            revision,
+            records.collect::<Result<Vec<_>, _>>()?,
+        ))
     };
     read().map_err(failed)
 }
