@@ -62,8 +62,9 @@ fn check_envelope(request: &Parts, answer: &Answer) {
     assert!(body.is_object(), "{text}");
     if answer.status != 200 {
         // The operator API, and whatever is no path of an AWS API, answers with a body of its own.
-        let is_operator = !request.headers.contains_key("x-amz-target")
-            && !request.uri.path().starts_with("/v20190125");
+        let rest = request.uri.path().strip_prefix("/v20190125");
+        let is_app_mesh = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_operator = !request.headers.contains_key("x-amz-target") && !is_app_mesh;
         let kind = if is_operator { "code" } else { "__type" };
         assert_eq!(body[kind], code, "{request:?}: {text}");
         let message = body[member].as_str().unwrap_or_default();

@@ -39,7 +39,8 @@ pub(crate) enum Step {
     DieWithParent(Option<u32>),
     /// Split in two: the child goes on with the next step; the parent forwards signals to it and exits when it exits.
     Fork,
-    /// Lead a new session, out of reach of the terminal's signals.
+    /// Lead a new session, out of reach of the terminal's signals, with the default action of every signal: a shell
+    /// that starts this process in the background lets it ignore SIGINT, and programs inherit that.
     NewSession,
     /// Make standard input the controlling terminal.
     TakeTerminal,
@@ -174,6 +175,7 @@ impl Step {
             }
             Self::Fork => syscalls::fork_and_watch()?,
             Self::NewSession => {
+                syscalls::reset_signals();
                 rustix::process::setsid()?;
             }
             Self::TakeTerminal => rustix::process::ioctl_tiocsctty(syscalls::standard_input())?,

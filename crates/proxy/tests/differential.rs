@@ -403,7 +403,7 @@ fn generated_bootstrap_is_valid_for_envoy() {
     let file = directory.path().join("bootstrap.json");
     std::fs::write(
         &file,
-        tombolo_proxy::envoy_bootstrap::generate(&options).to_string(),
+        tombolo_proxy::bootstrap_for_envoy::generate(&options).to_string(),
     )
     .expect("written");
     let mut command = std::process::Command::new(binary);

@@ -46,7 +46,7 @@ fn without_etcd_reads_go_on_and_writes_are_refused() {
     let answer = connection.send(&Request::app_mesh("GET", MESH, &Value::Null));
     assert_eq!(answer.expect("an answer").status, 200);
     let shown = status_of(&server);
-    assert!(shown.contains("state in etcd, away"), "{shown}");
+    assert!(shown.contains("state in etcd, not writable"), "{shown}");
     assert!(shown.contains("changes cannot be stored"), "{shown}");
 
     etcd.run(0);

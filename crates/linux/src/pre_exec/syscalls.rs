@@ -119,6 +119,14 @@ pub(super) fn fork_and_watch() -> io::Result<()> {
     }
 }
 
+/// Gives every signal its default action. KILL and STOP have no other.
+pub(super) fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: installs no handler; numbers that cannot be changed are an error without effect.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 fn watch(child: libc::pid_t) -> ! {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the set is initialised by sigfillset before its use; handlers are reset because those of the original
@@ -128,9 +136,7 @@ fn watch(child: libc::pid_t) -> ! {
         libc::sigfillset(all.as_mut_ptr());
         let all = all.assume_init();
         libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
-        for signal in 1..=31 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
+        reset_signals();
         libc::prctl(libc::PR_SET_NAME, c"tombolo-init".as_ptr());
         libc::syscall(libc::SYS_close_range, 0_u64, u64::from(u32::MAX), 0_u64);
         all

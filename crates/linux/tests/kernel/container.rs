@@ -424,6 +424,35 @@ fn a_program_can_be_run_in_a_running_container() {
 }
 
 #[test]
+fn signals_that_this_process_ignores_end_programs() {
+    inside(|_| {
+        // SAFETY: no handler is installed. A shell does the same to what it starts in the background.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::signal(libc::SIGINT, libc::SIG_IGN)
+        };
+        let interrupt = || shell("kill -INT $$; sleep 1000");
+        let spec = |argv| ContainerSpec {
+            argv,
+            env: path(),
+            ..ContainerSpec::default()
+        };
+        let interrupted = block_on(Container::spawn(spec(interrupt()))).expect("starts");
+        let code = until("the container has ended", || interrupted.exited());
+        assert_eq!(code, 128 + 2);
+        let container = block_on(Container::spawn(spec(shell("sleep 1000")))).expect("starts");
+        let exec = ExecSpec {
+            argv: interrupt(),
+            env: path(),
+            ..ExecSpec::default()
+        };
+        let executed = block_on(container.exec(exec)).expect("starts");
+        let code = until("the program has ended", || executed.exited());
+        assert_eq!(code, 128 + 2);
+    });
+}
+
+#[test]
 fn an_executed_program_can_control_a_terminal() {
     inside(|_| {
         use rustix::fs::OFlags;
