@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 use tombolo_model::{Command, apply::cloudmap, cloudmap::Health};
-use tombolo_store::{CommitError, Event, Store};
+use tombolo_store::{CommitError, Event, Leadership, Store};
 use tombolo_telemetry::{
     ErrorChain,
     supervisor::{Panicked, catch_panic},
@@ -48,11 +48,12 @@ struct CompletedCheck {
     result: Result<Result<(), ProbeError>, Panicked>,
 }
 
-/// Checks instances until the store closes. Among replicas only one may run it at a time. Dropping the future ends all
+/// Checks instances until the store closes. Among replicas only the leader runs it, and what it finds is recorded only
+/// while `lead` holds: a replica that was suspended writes nothing over its successor. Dropping the future ends all
 /// checks; what they found is found again by the next run.
-pub async fn run(store: Store, options: Options, metrics: Metrics) {
+pub async fn run(store: Store, lead: Leadership, options: Options, metrics: Metrics) {
     let prober = Arc::new(Prober::new());
-    run_with(store, options, metrics, move |target| {
+    run_with(store, lead, options, metrics, move |target| {
         let prober = prober.clone();
         async move {
             target.check_address(options.loopback)?;
@@ -63,8 +64,13 @@ pub async fn run(store: Store, options: Options, metrics: Metrics) {
 }
 
 /// As [`run`], with another probe.
-async fn run_with<F>(store: Store, options: Options, metrics: Metrics, probe: impl Fn(Target) -> F)
-where
+async fn run_with<F>(
+    store: Store,
+    lead: Leadership,
+    options: Options,
+    metrics: Metrics,
+    probe: impl Fn(Target) -> F,
+) where
     F: Future<Output = Result<(), ProbeError>> + Send + 'static,
 {
     let mut schedule = Schedule::new(options.interval);
@@ -105,8 +111,11 @@ where
                         let change = schedule.result(due.number, result.is_ok(), Instant::now());
                         if let Some(change) = change {
                             // Beside the checks: those that turn together are made durable together.
-                            let metrics = metrics.clone();
-                            recordings.spawn(record(store.clone(), change, result.err(), metrics));
+                            let (store, lead, metrics) = (store.clone(), lead.clone(), metrics.clone());
+                            let reason = result.err();
+                            recordings.spawn(async move {
+                                record(&store, &lead, change, reason, &metrics).await;
+                            });
                         }
                     }
                     Err(Panicked(panic)) => {
@@ -132,7 +141,13 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-async fn record(store: Store, change: HealthChange, reason: Option<ProbeError>, metrics: Metrics) {
+async fn record(
+    store: &Store,
+    lead: &Leadership,
+    change: HealthChange,
+    reason: Option<ProbeError>,
+    metrics: &Metrics,
+) {
     let HealthChange {
         name,
         operation_id,
@@ -146,7 +161,7 @@ async fn record(store: Store, change: HealthChange, reason: Option<ProbeError>, 
     };
     let (service, instance) = (&*name.service_id, &*name.instance_id);
     match store
-        .commit(name.scope.clone(), Command::CloudMap(command.into()))
+        .commit_as_leader(lead, name.scope.clone(), Command::CloudMap(command.into()))
         .await
     {
         Ok(_) => metrics.changed(health),

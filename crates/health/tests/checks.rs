@@ -73,6 +73,7 @@ impl Stage {
         };
         let checks = tokio::spawn(tombolo_health::run(
             store.clone(),
+            store.election("health-checks").lead().expect("alone"),
             OPTIONS,
             Metrics::default(),
         ));

@@ -60,9 +60,9 @@ pub enum Injection {
 /// Why a pod stays outside the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotInjected {
-    /// Its namespace is not labelled `enabled` or `disabled`, so the webhook is not called.
+    /// The pod's namespace is not labelled `enabled` or `disabled`, so the webhook is not called.
     NamespaceNotLabelled,
-    /// Its annotation, or else its namespace, says `disabled`.
+    /// The pod's annotation, or else its namespace, says `disabled`.
     Disabled,
     /// No virtual node or gateway selects it, and nothing demands that one does.
     NotSelected,

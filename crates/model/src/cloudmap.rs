@@ -163,10 +163,10 @@ string_enum! {
     /// Health of an instance.
     #[derive(Default)]
     pub enum Health {
-        /// Its health check succeeds.
+        /// The health check of the instance succeeds.
         #[default]
         Healthy = "HEALTHY",
-        /// Its health check fails.
+        /// The health check of the instance fails.
         Unhealthy = "UNHEALTHY",
     }
 }

@@ -338,8 +338,8 @@ pub struct Panicked(pub String);
 /// Runs a future that may panic without ending the task that awaits it. Not cancel safe: dropping it drops the future.
 ///
 /// # Errors
-/// Its panic. State that it shares with others may be half changed: keep such state behind locks that are held for
-/// assignments alone.
+/// Runs a future and answers its panic as an error. State that the future shares with others may be half changed
+/// then: keep such state behind locks that are held for assignments alone.
 pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let caught = AssertUnwindSafe(future).catch_unwind().await;
     caught.map_err(|payload| Panicked(panic_message(&*payload).to_owned()))

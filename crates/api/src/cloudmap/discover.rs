@@ -109,9 +109,8 @@ impl RpcOperation for DiscoverInstances {
             return Err(invalid(message));
         }
         let view = call.view();
-        let (query, optional) = (&self.query_parameters, &self.optional_parameters);
-        check_parameters("QueryParameters", query.as_ref())?;
-        check_parameters("OptionalParameters", optional.as_ref())?;
+        let query = wanted("QueryParameters", self.query_parameters.as_ref())?;
+        let optional = wanted("OptionalParameters", self.optional_parameters.as_ref())?;
         let (namespace, service) = (&self.namespace_name, &self.service_name);
         let owner = self.owner_account.as_deref();
         let (scope, namespace, service) = find(call, &view, namespace, service, owner)?;
@@ -119,16 +118,15 @@ impl RpcOperation for DiscoverInstances {
         let mut chosen: Vec<&Arc<Instance>> = registered
             .into_iter()
             .flat_map(|instances| instances.by_id.values())
-            .filter(|instance| carries(instance, query.as_ref()))
+            .filter(|instance| instance.carries(query.iter().copied()))
             .collect();
         if service.is_health_checked() {
             retain_by_health(&mut chosen, self.health_status.unwrap_or_default());
         }
         // Optional parameters are ignored when no instance matches them.
-        if let Some(optional) = optional.as_ref().filter(|optional| !optional.is_empty())
-            && chosen.iter().any(|i| carries(i, Some(optional)))
-        {
-            chosen.retain(|instance| carries(instance, Some(optional)));
+        let preferred = |instance: &Instance| instance.carries(optional.iter().copied());
+        if !optional.is_empty() && chosen.iter().any(|instance| preferred(instance)) {
+            chosen.retain(|instance| preferred(instance));
         }
         random::sample(&mut chosen, max as usize);
         let revision = registered.map_or(0, |instances| instances.revision);
@@ -238,28 +236,20 @@ fn find<'a>(
 }
 
 /// Attributes that no instance can have are an error: an empty result would hide the mistake.
-fn check_parameters(
+/// The attributes that a caller asks for, once for all instances that are compared.
+fn wanted<'a>(
     member: &str,
-    wanted: Option<&BTreeMap<String, String>>,
-) -> Result<(), ApiError> {
-    for (key, value) in wanted.into_iter().flatten() {
+    parameters: Option<&'a BTreeMap<String, String>>,
+) -> Result<Vec<(&'a str, &'a str)>, ApiError> {
+    let read = |(key, value): (&'a String, &'a String)| {
         if !is_attribute_key(key) || !is_attribute_value(value) {
             return Err(invalid(format!(
                 "{member}: no instance can have an attribute {key:?} with the value {value:?}"
             )));
         }
-    }
-    Ok(())
-}
-
-fn carries(instance: &Instance, wanted: Option<&BTreeMap<String, String>>) -> bool {
-    wanted.is_none_or(|wanted| {
-        instance.carries(
-            wanted
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str())),
-        )
-    })
+        Ok((key.as_str(), value.as_str()))
+    };
+    parameters.into_iter().flatten().map(read).collect()
 }
 
 fn retain_by_health(instances: &mut Vec<&Arc<Instance>>, filter: HealthFilter) {

@@ -81,7 +81,7 @@ pub struct NamedReference {
 pub struct Reference {
     /// Name of the object.
     pub name: String,
-    /// Its namespace, unless it is the referrer's.
+    /// The namespace of the object; `None` is that of the object that refers to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
@@ -318,7 +318,7 @@ impl Target {
 /// A certificate of the certificate manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmCertificate {
-    /// Its ARN.
+    /// The ARN of the certificate.
     #[serde(rename = "certificateARN")]
     pub certificate_arn: String,
 }

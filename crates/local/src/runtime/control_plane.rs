@@ -1,6 +1,6 @@
 //! The control plane as a child process that is started again whenever it ends.
 //!
-//! Its sockets are opened here and inherited: while it is away, connections wait in the listen queues and none is refused.
+//! The sockets of the control plane are opened here and inherited: while it is away, connections wait in the listen queues and none is refused.
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};

@@ -240,7 +240,8 @@ impl Server {
             let election = store.election("health-checks");
             let (store, metrics) = (store.clone(), metrics.clone());
             async move {
-                let work = move |_| tombolo_health::run(store.clone(), options, metrics.clone());
+                let work =
+                    move |lead| tombolo_health::run(store.clone(), lead, options, metrics.clone());
                 election.run(stop.cancelled_owned(), work).await;
                 Ok::<_, Infallible>(())
             }
