@@ -10,7 +10,7 @@ use tracing::Span;
 
 /// Follows one published change from its publication to the answer of the last stream that got it.
 ///
-/// A snapshot carries it to the streams; the publisher waits for its end, so that changes which come
+/// A snapshot carries it to the streams; the publisher waits until they have sent it, so that changes which come
 /// meanwhile travel together. Whatever is done for the change is done in its span, which names the API calls
 /// that caused it.
 #[derive(Debug)]
@@ -21,9 +21,11 @@ pub struct Propagation {
     seconds: Histogram,
     /// How many streams got it; [`UNKNOWN`] until all did.
     streams: AtomicUsize,
+    sent: AtomicUsize,
     answered: AtomicUsize,
     observed: AtomicBool,
-    done: Notify,
+    /// Notified when every stream has sent, and when every stream has answered.
+    progress: Notify,
 }
 
 const UNKNOWN: usize = usize::MAX;
@@ -38,9 +40,10 @@ impl Propagation {
             begun: Instant::now(),
             seconds,
             streams: AtomicUsize::new(UNKNOWN),
+            sent: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
             observed: AtomicBool::new(false),
-            done: Notify::new(),
+            progress: Notify::new(),
         }
     }
 
@@ -59,7 +62,19 @@ impl Propagation {
         let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
         tracing::debug!(parent: &self.span, streams, elapsed_ms, "published");
         self.streams.store(streams, Ordering::SeqCst);
+        if self.is_sent() {
+            self.progress.notify_waiters();
+        }
         self.finish_if_done();
+    }
+
+    /// A stream has sent whatever it may send of it before the proxy answers. To be called once by each stream that
+    /// got it, also by one that ends before.
+    pub fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        if self.is_sent() {
+            self.progress.notify_waiters();
+        }
     }
 
     /// A stream has nothing of it left to send or to wait for; `acknowledged` unless the proxy rejects a part of it.
@@ -91,7 +106,7 @@ impl Propagation {
             let elapsed_ms = elapsed * 1e3;
             tracing::debug!(parent: &self.span, streams, elapsed_ms, "answered by every proxy");
         }
-        self.done.notify_waiters();
+        self.progress.notify_waiters();
     }
 
     /// Whether every stream that got it has answered.
@@ -99,14 +114,28 @@ impl Propagation {
         self.answered.load(Ordering::SeqCst) >= self.streams.load(Ordering::SeqCst)
     }
 
+    fn is_sent(&self) -> bool {
+        self.sent.load(Ordering::SeqCst) >= self.streams.load(Ordering::SeqCst)
+    }
+
+    /// Waits until every stream has sent whatever it may send of it before its proxy answers. A proxy that does not
+    /// read its stream holds this up, so the caller has a deadline. Cancel safe.
+    pub async fn sent_by_all(&self) {
+        self.progress_to(Self::is_sent).await;
+    }
+
     /// Waits until every stream that got it has answered or is gone. A proxy that stalls does neither, so the caller has
     /// a deadline. Cancel safe.
     pub async fn done(&self) {
+        self.progress_to(Self::is_done).await;
+    }
+
+    async fn progress_to(&self, reached: fn(&Self) -> bool) {
         loop {
-            let notified = self.done.notified();
+            let notified = self.progress.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if self.is_done() {
+            if reached(self) {
                 return;
             }
             notified.await;

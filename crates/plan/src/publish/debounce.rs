@@ -1,7 +1,7 @@
 //! Paces the changes of the store: a single one goes out at once, many go out together.
 //!
-//! While a change is on its way to the proxies, those behind it wait. If there are any when it has arrived, the store
-//! is being written to faster than proxies follow; then they wait on until there is a pause between writes, as
+//! While a change is being sent to the proxies, those behind it wait. If there are any when it has been sent, the store
+//! is being written to faster than changes can be sent; then they wait on until there is a pause between writes, as
 //! istiod's debounce does for every change. The pause is twice as long as the push took, so that pushes of a storm
 //! take a third of the time at most.
 
@@ -13,7 +13,7 @@ use tombolo_xds::Propagation;
 /// The intervals of the debounce.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delays {
-    /// For the proxies to answer the change before. One that stalls, or rejects what it gets, does not answer.
+    /// For the change before to be sent. A proxy that does not read its stream holds it up.
     pub(super) push: Duration,
     /// The shortest pause between writes that is waited for.
     pub(super) min_quiet: Duration,
@@ -31,7 +31,7 @@ pub(super) struct Debounced {
 enum State {
     /// The next change goes out at once.
     Idle,
-    /// A change is on its way to the proxies.
+    /// A change is being sent to the proxies.
     Pushing {
         propagation: Arc<Propagation>,
         begun: Instant,
@@ -55,7 +55,7 @@ impl Debounced {
         }
     }
 
-    /// `propagation` follows the last event to the proxies; the next event waits for its end.
+    /// `propagation` follows the last event to the proxies; the next event waits until all of it is sent.
     pub(super) fn pushing(&mut self, propagation: Arc<Propagation>) {
         let begun = Instant::now();
         self.state = State::Pushing { propagation, begun };
@@ -68,7 +68,7 @@ impl Debounced {
                 State::Idle => return self.watch.next().await,
                 State::Pushing { propagation, begun } => {
                     tokio::select! {
-                        () = propagation.done() => {}
+                        () = propagation.sent_by_all() => {}
                         () = sleep_until(*begun + self.delays.push) => {}
                     }
                     let (now, pause) = (Instant::now(), begun.elapsed() * 2);

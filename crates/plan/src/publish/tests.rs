@@ -28,10 +28,10 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
         .expect("in time")
 }
 
-/// A single change goes out at once. Those that come while it is on its way go out together, after a pause between
+/// A single change goes out at once. Those that come while it is being sent go out together, after a pause between
 /// writes, or when there was none for long enough.
 #[tokio::test]
-async fn changes_gather_while_one_is_on_its_way_to_the_proxies() {
+async fn changes_gather_while_one_is_being_sent_to_the_proxies() {
     for (min_quiet, max_wait) in [(SOON, NEVER), (NEVER, SOON)] {
         let store = Store::memory();
         put(&store, &ResourceKey::mesh(MESH), json!({})).await;
@@ -60,12 +60,12 @@ async fn changes_gather_while_one_is_on_its_way_to_the_proxies() {
         for on in [false, true, false] {
             turn(&store, on).await;
         }
-        // The proxy has not answered yet.
+        // The first is not sent yet.
         assert!(!proxy.has_changed().expect("it runs"));
         let [propagation] = first.propagations() else {
             panic!("it is followed");
         };
-        propagation.answered(1, true);
+        propagation.sent();
         in_time(proxy.changed()).await.expect("it is published");
         assert_eq!(proxy.borrow_and_update().revision(), store.view().revision);
         task.abort();

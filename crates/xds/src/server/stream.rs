@@ -21,6 +21,7 @@ use super::metrics::Metrics;
 use super::session::{AckOrNack, ProtocolVariant, Session};
 use super::{Inner, Peer, Snapshots, Source, until};
 use crate::node::{ADOPTS_WHOLE, Node};
+use crate::propagation::Propagation;
 use crate::resource::Kind;
 use crate::sanitize;
 use crate::snapshot::Snapshot;
@@ -43,6 +44,9 @@ pub(super) struct ConnectedProxy {
     entry: Entry,
     session: Session,
     snapshots: Snapshots,
+    /// Of changes up to this revision nothing is left to send before the proxy answers, or they were made before this
+    /// stream was there.
+    sent: u64,
     /// Changes up to this revision are answered, or were made before this stream was there.
     answered: u64,
 }
@@ -131,7 +135,7 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
             revision = snapshot.revision(),
             "a proxy connected"
         );
-        let answered = newest_change(&snapshot);
+        let before = newest_change(&snapshot);
         let mut session = Session::new(V::PROTOCOL, snapshot);
         if node.features.iter().any(|feature| feature == ADOPTS_WHOLE) {
             session = session.adopting_whole();
@@ -141,7 +145,8 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
             entry,
             session,
             snapshots,
-            answered,
+            sent: before,
+            answered: before,
         };
         proxy.receive::<V>(request, &self.server.metrics)?;
         Ok(Some(proxy))
@@ -211,27 +216,33 @@ impl ConnectedProxy {
         if self.session.is_synced() {
             self.entry.all_acked(revision);
         }
+        for propagation in since(snapshot, self.sent) {
+            propagation.sent();
+        }
+        self.sent = self.sent.max(newest_change(snapshot));
         if self.session.is_answered() {
             let acknowledged = self.session.is_synced();
-            for propagation in snapshot.propagations() {
-                if propagation.revision() > self.answered {
-                    propagation.answered(self.entry.stream(), acknowledged);
-                }
+            for propagation in since(snapshot, self.answered) {
+                propagation.answered(self.entry.stream(), acknowledged);
             }
             self.answered = self.answered.max(newest_change(snapshot));
         }
     }
 }
 
-/// Nobody waits for the answer of a proxy that has left.
+/// Nobody waits for a proxy that has left.
 impl Drop for ConnectedProxy {
     fn drop(&mut self) {
         let newest = self.snapshots.borrow().clone();
-        let unanswered = newest.propagations().iter();
-        unanswered
-            .filter(|propagation| propagation.revision() > self.answered)
-            .for_each(|propagation| propagation.ended());
+        since(&newest, self.sent).for_each(Propagation::sent);
+        since(&newest, self.answered).for_each(Propagation::ended);
     }
+}
+
+/// The changes that a snapshot follows, but those up to a revision.
+fn since(snapshot: &Snapshot, revision: u64) -> impl Iterator<Item = &Propagation> {
+    let followed = snapshot.propagations().iter().map(Arc::as_ref);
+    followed.filter(move |propagation| propagation.revision() > revision)
 }
 
 /// The revision of the newest change that a snapshot follows.
