@@ -6,6 +6,7 @@ use crate::{
     cloudmap::{Instance, Namespace, Operation, Service},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{fmt, sync::Arc};
 
 /// A stored value.
@@ -21,6 +22,34 @@ pub enum Record {
     Instance(Arc<Instance>),
     /// An operation.
     Operation(Arc<Operation>),
+}
+
+/// The JSON of a record in its scope.
+#[derive(Serialize, Deserialize)]
+struct Scoped {
+    scope: Scope,
+    record: Record,
+}
+
+/// A record in its scope as JSON, as stores keep it.
+///
+/// serde's functions are generic, so each crate that calls one compiles the code of every type inside again. The
+/// functions here do not, and this crate calls them for all.
+pub fn to_json(scope: &Scope, record: &Record) -> Vec<u8> {
+    let scoped = Scoped {
+        scope: scope.clone(),
+        record: record.clone(),
+    };
+    serde_json::to_vec(&scoped).expect("records have string keys")
+}
+
+/// Reads what [`to_json`] wrote.
+///
+/// # Errors
+/// The first byte that is not such JSON, or the first member that does not fit.
+pub fn from_json(json: &[u8]) -> Result<(Scope, Record), serde_json::Error> {
+    let scoped: Scoped = serde_json::from_slice(json)?;
+    Ok((scoped.scope, scoped.record))
 }
 
 /// The identity of a [`Record`] within its scope.
@@ -51,6 +80,11 @@ impl fmt::Display for RecordKey {
 }
 
 impl Record {
+    /// The record without its scope, as a JSON value.
+    pub fn to_value(&self) -> Value {
+        serde_json::to_value(self).expect("records have string keys")
+    }
+
     /// The key under which the record is stored.
     pub fn key(&self) -> RecordKey {
         match self {

@@ -1,21 +1,10 @@
 //! Records as bytes: the same in a redb file and in etcd.
 
-use serde::{Deserialize, Serialize};
-use tombolo_model::{Change, Record, Scope, View};
+use tombolo_model::{Change, Record, Scope, View, change};
 
-/// One stored record. Its key is `tombolo_model::change::storage_key`.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    scope: Scope,
-    record: Record,
-}
-
+/// One record; its key is `tombolo_model::change::storage_key`.
 pub(crate) fn encode(scope: &Scope, record: &Record) -> Vec<u8> {
-    let row = Row {
-        scope: scope.clone(),
-        record: record.clone(),
-    };
-    serde_json::to_vec(&row).expect("records have string keys")
+    change::to_json(scope, record)
 }
 
 /// A stored record cannot be read.
@@ -24,8 +13,7 @@ pub(crate) fn encode(scope: &Scope, record: &Record) -> Vec<u8> {
 pub(crate) struct RowError(#[from] serde_json::Error);
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Scope, Record), RowError> {
-    let row: Row = serde_json::from_slice(bytes)?;
-    Ok((row.scope, row.record))
+    Ok(change::from_json(bytes)?)
 }
 
 /// The state that these records make up.

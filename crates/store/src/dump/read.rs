@@ -170,8 +170,7 @@ fn record(first: usize, document: &Document) -> Result<(Scope, Record), Problem>
     let value = Value::Object(members);
     let record: Record =
         decode_known(&value).map_err(|error| Problem::new(at(&error.field), error.to_string()))?;
-    let kept = serde_json::to_value(&record).expect("records have string keys");
-    if let Some(path) = lost(&value, &kept) {
+    if let Some(path) = lost(&value, &record.to_value()) {
         return Err(Problem::new(
             at(&path),
             format!("{path} is not known here and would be lost"),

@@ -27,8 +27,7 @@ fn document(scope: &Scope, record: &Record) -> Value {
     let mut members = Map::new();
     members.insert("account".into(), scope.account.as_ref().into());
     members.insert("region".into(), scope.region.as_ref().into());
-    let record = serde_json::to_value(record).expect("records have string keys");
-    if let Value::Object(typed) = record {
+    if let Value::Object(typed) = record.to_value() {
         members.extend(typed);
     }
     Value::Object(members)
