@@ -1,4 +1,4 @@
-//! A value to a typed one, by one deserializer for all types.
+//! Decodes values to types, with one concrete deserializer for all types.
 //!
 //! `serde_path_to_error` over `serde_ignored` does the same by wrapping: every type is then compiled for each layer of
 //! wrappers, which was four fifths of the code of the crate that reads Kubernetes objects. A single concrete
@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::{cell::RefCell, fmt};
 use tombolo_model::FieldPath;
 
-/// A typed value, and what was in the document and not in the type.
+/// A decoded value, and the fields in the document that its type does not have.
 #[derive(Debug)]
 pub struct Decoded<T> {
     /// The typed value.
@@ -34,15 +34,15 @@ impl<T> Decoded<T> {
     }
 }
 
-/// Why a value is not of the type asked for.
+/// A value that does not fit a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct DecodeError {
-    /// The field at fault; of a missing field, the structure that lacks it.
+    /// The invalid field; for a missing field, the structure that lacks it.
     pub field: FieldPath,
-    /// What is wrong, in serde's words: "invalid type: string \"x\", expected u16".
+    /// The error, in serde's words: "invalid type: string \"x\", expected u16".
     pub message: String,
-    /// Whether a value has the wrong JSON type, in contrast to a missing field or a value out of its range. A null
-    /// stands for an absent field, so a null is never a wrong type.
+    /// Whether a value has the wrong JSON type, unlike a missing field or a value out of range. A null
+    /// is an absent field, so it is never a wrong type.
     pub is_wrong_type: bool,
 }
 
@@ -89,7 +89,7 @@ fn read<T: DeserializeOwned>(
     T::deserialize(node).map_err(|error| *error.0)
 }
 
-/// A value on its way into a type.
+/// The deserializer of a value.
 ///
 /// Every method that is generic is compiled for each type and each field of it, some thousand times: they are short,
 /// and what can be done in a function that is not generic is done there.
@@ -100,7 +100,7 @@ struct Node<'de, 'p> {
     unknown: &'p RefCell<Vec<FieldPath>>,
 }
 
-/// Where a node is, as a list on the stack: no path is built until somebody asks.
+/// The position of a value, as a linked list on the stack: a path is built only when needed.
 #[derive(Clone, Copy)]
 enum Path<'de, 'p> {
     Root,
@@ -118,7 +118,7 @@ impl Path<'_, '_> {
     }
 }
 
-/// An error on its way out; its field is the root until the innermost member or item that it passes says where it is.
+/// An error during decoding. Its field is the root until the innermost member or item sets it.
 #[derive(Debug)]
 struct Error(Box<DecodeError>);
 
@@ -266,7 +266,7 @@ impl<'de, 'p> Node<'de, 'p> {
     }
 }
 
-/// Deserializer methods, each by the function above for the one JSON type that the method asks for.
+/// Implements deserializer methods, each by the function above for its JSON type.
 macro_rules! ask_for {
     ($($read:ident: $($method:ident)+;)+) => {$($(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -317,7 +317,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// serde takes an array for a structure, with the fields in their order; here it is a wrong type.
+    /// serde accepts an array for a structure, with the fields in their order; here it is a wrong type.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -336,7 +336,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         visitor.visit_enum(self.variant()?)
     }
 
-    /// serde asks for nothing in particular only where a type has no such field.
+    /// serde ignores any value only if the type has no such field.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.unknown.borrow_mut().push(self.path.to_field_path());
         visitor.visit_unit()
@@ -447,7 +447,7 @@ impl<'de> Variant<'de, '_> {
         Path::Field(&self.node.path, self.name)
     }
 
-    /// Decodes the content; an error where there is none.
+    /// Decodes the content; fails if there is none.
     fn content<T>(
         &self,
         expected: &str,

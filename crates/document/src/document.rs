@@ -42,7 +42,7 @@ impl Lines {
         here.line
     }
 
-    /// The lines of what is at `path`.
+    /// The lines of the value at `path`.
     #[must_use]
     pub fn below(&self, path: &FieldPath) -> Option<&Self> {
         path.segments()
@@ -76,24 +76,23 @@ impl Lines {
     }
 }
 
-/// Bounds on text that is read.
+/// The limits of a text that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Length of the text.
+    /// The maximum length of the text in bytes.
     pub bytes: usize,
-    /// Number of documents in it.
+    /// The maximum number of documents.
     pub documents: usize,
-    /// Number of values in it: scalars, lists and maps; each alias counts as much as what it names.
+    /// The maximum number of values: scalars, lists and maps; each alias counts as much as its anchored value.
     pub nodes: usize,
-    /// Levels of lists and maps.
+    /// The maximum nesting of lists and maps.
     pub depth: usize,
-    /// Whether anchors and aliases are taken. Without them a text cannot ask for more memory than its own size.
+    /// Whether anchors and aliases are accepted. Without them the memory is proportional to the length of the text.
     pub aliases: bool,
 }
 
 impl Default for Limits {
-    /// What a generous file of Kubernetes manifests needs: 8 MiB, 5,000 documents, a million values,
-    /// 64 levels.
+    /// The limits of a file of Kubernetes manifests: 8 MiB, 5,000 documents, a million values, 64 levels.
     fn default() -> Self {
         Self {
             bytes: 8 << 20,
@@ -105,12 +104,12 @@ impl Default for Limits {
     }
 }
 
-/// Text that is not YAML, or that breaks a limit.
+/// An error in a text that is not YAML, or exceeds a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct SyntaxError {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong, and what to do about it.
+    /// The error and the remedy.
     pub message: String,
 }

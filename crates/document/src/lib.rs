@@ -1,4 +1,4 @@
-//! YAML and JSON documents: read with positions, decoded with field paths, written.
+//! Reads YAML and JSON documents with positions, decodes them with field paths, and writes them.
 //!
 //! Three steps, each usable without the others:
 //! - [`yaml::read`] turns text into [`Document`]s: a [`serde_json::Value`] and the line of each of its fields. It is
@@ -7,7 +7,7 @@
 //!   array is never taken for a structure.
 //! - [`yaml::write`] turns a value into text that every YAML reader reads back as the same value.
 //!
-//! What this crate deliberately is not: it knows no kinds, schemas or files. Which fields exist is said by the types
+//! This crate deliberately knows no kinds, schemas or files. The fields are defined by the types
 //! that are decoded.
 //!
 //! Read first: [`Document`], then [`decode`].

@@ -1,4 +1,4 @@
-//! The one reader and the one writer of YAML.
+//! The only reader and writer of YAML in the workspace.
 
 mod read;
 mod write;

@@ -1,10 +1,10 @@
-//! Errors as one line.
+//! Formats errors with their causes on one line.
 
 use std::{error::Error, fmt};
 
 /// An error with its causes, outermost first: `cannot reach etcd: client error: connection refused`.
 ///
-/// A cause that the text before it ends with already is not repeated.
+/// A cause is omitted if the text before it already ends with it.
 pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for ErrorChain<'_> {

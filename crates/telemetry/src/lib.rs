@@ -1,10 +1,10 @@
-//! Supervised tasks and their shutdown, metrics, request ids: the frame of each process of Tombolo.
+//! The runtime support of each process of Tombolo: supervised tasks, shutdown, metrics, request ids.
 //!
 //! A [`Supervisor`] runs the named tasks of a process. A task that fails either ends the process or is
-//! restarted with backoff, as its owner chose; a shutdown drains the tasks stage by stage, each stage with
-//! a deadline. A [`RequestId`] names an API call in everything that it leads to.
+//! restarted with backoff, as configured; a shutdown drains the tasks stage by stage, each stage with
+//! a timeout. A [`RequestId`] identifies an API call in logs, commits and pushes.
 //!
-//! What this crate deliberately is not: it knows no task, and it serves nothing: the process decides which metrics are
+//! This crate deliberately has no tasks of its own and serves nothing: the process decides which metrics are
 //! served where.
 //!
 //! Read first: [`Supervisor`].

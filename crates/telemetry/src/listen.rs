@@ -1,7 +1,7 @@
 //! Listening sockets that work on hosts with and without IPv6.
 //!
-//! A socket bound to `::` takes connections over IPv4 too, whatever the host's `bindv6only` says. Where the kernel
-//! has no IPv6 at all, the same configuration listens on `0.0.0.0`.
+//! A socket bound to `::` accepts connections over IPv4 too, independent of the host's `bindv6only`. If the kernel
+//! has no IPv6, the same configuration listens on `0.0.0.0`.
 
 use std::{
     io,
@@ -13,9 +13,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Options of a listening TCP socket.
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
-    /// Connections that may wait to be accepted.
+    /// The length of the accept queue.
     pub backlog: u32,
-    /// Several sockets share the address, and the kernel spreads connections over them.
+    /// Whether several sockets share the address, among which the kernel distributes connections (`SO_REUSEPORT`).
     pub reuse_port: bool,
 }
 
@@ -28,11 +28,11 @@ impl Default for ListenOptions {
     }
 }
 
-/// A listening TCP socket, in blocking mode. Port 0 takes any that is free.
+/// A listening TCP socket, in blocking mode. Port 0 is any free port.
 ///
 /// # Errors
 ///
-/// What the system says, for instance that the address is in use.
+/// The error of the system, for example that the address is in use.
 pub fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     tcp_with(address, &ListenOptions::default())
 }
@@ -53,7 +53,7 @@ pub fn tcp_with(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpL
     })
 }
 
-/// A bound UDP socket, in blocking mode. Port 0 takes any that is free.
+/// A bound UDP socket, in blocking mode. Port 0 is any free port.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ fn with_fallback<T>(
     }
 }
 
-/// No such address family; or the family is there and switched off, so that its addresses cannot be bound.
+/// Whether the error means that the address family does not exist or is disabled.
 fn is_without_ipv6(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EAFNOSUPPORT)
         || error.kind() == io::ErrorKind::AddrNotAvailable

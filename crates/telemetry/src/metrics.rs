@@ -1,8 +1,8 @@
-//! Metrics of a process: one registry, in the formats that scrapers read.
+//! The metrics of a process: one registry, in the formats of scrapers.
 //!
-//! A crate that counts has a `metrics` module with a `Metrics` that [registers](registry) what it counts:
-//! `tombolo_<crate>_<thing>_<unit>`, with labels that take few values. The process makes the one registry,
-//! lets everybody register, and serves [`render`]. The catalogue is docs/reference/metrics.md.
+//! A crate with metrics has a module `metrics` with a type `Metrics`, which registers them as
+//! `tombolo_<crate>_<thing>_<unit>`, with labels that have few values. The process creates the [`registry`],
+//! passes it to all crates, and serves [`render`]. The catalogue is docs/reference/metrics.md.
 
 pub use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -19,7 +19,7 @@ use std::fmt;
 /// One label: its name and value. Values come from a fixed list, never from a caller.
 pub type Label = (&'static str, &'static str);
 
-/// A registry whose metrics all begin with `tombolo_`. Each crate takes a sub-registry of its name.
+/// A registry whose metrics all begin with `tombolo_`. Each crate uses a sub-registry of its name.
 pub fn registry() -> Registry {
     Registry::with_prefix("tombolo")
 }
@@ -29,7 +29,7 @@ pub fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_25, 4.0, 9))
 }
 
-/// Registers metrics, one a line, under the registry's prefix and these names.
+/// Registers metrics, one per line, under the registry's prefix and these names.
 ///
 /// ```
 /// # use tombolo_telemetry::{metrics::{Counter, registry}, register};
@@ -45,7 +45,7 @@ macro_rules! register {
     };
 }
 
-/// A counter for each value of one label, all of which are shown from the start. Clones count together.
+/// A counter for each value of one label, all of which are exposed from the start. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct Counters {
     label: &'static str,
@@ -54,7 +54,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// One for each of these values.
+    /// A counter for each of these values of `label`.
     pub fn new<const N: usize>(label: &'static str, values: [&'static str; N]) -> Self {
         let family = Family::<[Label; 1], Counter>::default();
         for value in values {
@@ -63,13 +63,13 @@ impl Counters {
         Self { label, family }
     }
 
-    /// Counts one of these.
+    /// Increments the counter of a value.
     pub fn inc(&self, value: &'static str) {
         self.family.get_or_create(&[(self.label, value)]).inc();
     }
 }
 
-/// Registers metrics whose values `read` writes whenever somebody asks.
+/// Registers metrics whose values `read` writes at each scrape.
 pub fn collect(
     registry: &mut Registry,
     read: impl Fn(&mut Samples<'_>) -> fmt::Result + Send + Sync + 'static,
@@ -77,19 +77,19 @@ pub fn collect(
     registry.register_collector(Box::new(Collected(read)));
 }
 
-/// Where [`collect`] writes.
+/// The writer of samples for [`collect`].
 pub struct Samples<'a>(DescriptorEncoder<'a>);
 
 impl Samples<'_> {
-    /// The value of a gauge.
+    /// Writes the value of a gauge.
     ///
     /// # Errors
-    /// Those of the text that is written to, as for all methods.
+    /// The underlying writer fails.
     pub fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.metric(name, help, ConstGauge::new(value))
     }
 
-    /// The value of a counter.
+    /// Writes the value of a counter.
     ///
     /// # Errors
     /// See [`Samples::gauge`].
@@ -97,7 +97,7 @@ impl Samples<'_> {
         self.metric(name, help, ConstCounter::new(value))
     }
 
-    /// The values of a counter by its labels.
+    /// Writes the values of a counter by its labels.
     ///
     /// # Errors
     /// See [`Samples::gauge`].

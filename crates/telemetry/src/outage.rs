@@ -1,4 +1,4 @@
-//! Repeated failures of a loop: logged when they begin and when they end, counted in between.
+//! Tracks repeated failures of a retrying loop: logged when they begin and end, counted in between.
 
 /// Distinguishes the first of consecutive failures from the others, so that a retrying loop does not fill the log.
 ///
@@ -17,13 +17,13 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// Notes a failure; true for the first since the last success, which is the one to log.
+    /// Records a failure; returns `true` for the first since the last success, which is the one to log.
     pub fn begins(&mut self) -> bool {
         self.failures += 1;
         self.failures == 1
     }
 
-    /// Notes a success; `Some` with the number of failures before it if there were any, to log the end of the outage.
+    /// Records a success; returns the number of failures before it if there were any, to log the end of the outage.
     pub fn ended(&mut self) -> Option<u64> {
         let failures = std::mem::take(&mut self.failures);
         (failures > 0).then_some(failures)

@@ -1,16 +1,16 @@
-//! Ids of API calls, which changes carry up to the proxies.
+//! Ids of API calls, which changes carry to the proxies.
 
 use std::{fmt, sync::Arc};
 
-/// Identifies an API call: what its caller got as `x-amzn-requestid`. Cheap to clone.
+/// The id of an API call, which its caller gets as `x-amzn-requestid`. Cheap to clone.
 ///
-/// It travels with the change that the call makes, through commit, compilation and push to the
-/// acknowledgements of the proxies; log lines and spans carry it as `request_id`.
+/// The change that the call makes carries it through commit, compilation and push to the
+/// acknowledgements of the proxies; log lines and spans have it as `request_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// Of this text, which is printable ASCII without spaces: a UUID, or what the caller chose.
+    /// The id of this text, which is printable ASCII without spaces: a UUID, or a text that the caller chose.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -27,14 +27,14 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Request ids that are kept for one state, at most; of more, the newest.
+/// The greatest number of request ids that are kept for one state: the newest.
 const MAX_CAUSES: usize = 16;
 
-/// The API calls that led from one state to another, oldest first: at most 16 by their ids, and how many
-/// there were before these. Cheap to clone.
+/// The API calls that caused a change of state, oldest first: at most 16 ids, and the number of
+/// calls before these. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Causes {
-    /// `None` while there are none: most states have few causes, many have none.
+    /// `None` if there are no causes, which is frequent.
     list: Option<Arc<List>>,
 }
 
@@ -45,7 +45,7 @@ struct List {
 }
 
 impl Causes {
-    /// Whether no API call led here: the change came from the control plane itself.
+    /// Whether there are no API calls: the change came from the control plane itself.
     pub fn is_empty(&self) -> bool {
         self.list.is_none()
     }
@@ -55,7 +55,7 @@ impl Causes {
         self.list.as_ref().map_or(&[], |list| &list.ids)
     }
 
-    /// Adds one that came later. Adding the newest again changes nothing.
+    /// Adds a later id. Adding the newest again changes nothing.
     pub fn push(&mut self, id: RequestId) {
         if self.ids().last() == Some(&id) {
             return;
@@ -68,7 +68,7 @@ impl Causes {
         list.ids.push(id);
     }
 
-    /// Adds those that came later.
+    /// Adds later ids.
     pub fn extend(&mut self, later: &Causes) {
         if self.is_empty() {
             self.clone_from(later);
@@ -88,7 +88,7 @@ impl FromIterator<RequestId> for Causes {
     }
 }
 
-/// The ids separated by commas, then `and N earlier`: what `grep` finds an id in.
+/// The ids separated by commas, then `and N earlier`.
 impl fmt::Display for Causes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(list) = &self.list else {

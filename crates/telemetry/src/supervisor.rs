@@ -1,4 +1,4 @@
-//! The tasks of a process: what happens when one fails, and in which order they end.
+//! Supervises the tasks of a process: handles failures, and drains the tasks in stages at shutdown.
 //!
 //! ```no_run
 //! # async fn serve(stop: tombolo_telemetry::supervisor::Stop) -> std::io::Result<()> { Ok(()) }
@@ -9,7 +9,7 @@
 //!
 //! let mut signals = Signals::listen().expect("the runtime handles signals");
 //! let mut supervisor = Supervisor::new();
-//! // Stages drain in the order in which they are made.
+//! // Stages drain in the order in which they are added.
 //! let listeners = supervisor.stage("listeners", Duration::from_secs(11));
 //! let background = supervisor.stage("background", Duration::from_secs(1));
 //! supervisor.spawn(listeners, "api", |stop| serve(stop));
@@ -48,13 +48,13 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-/// The cause of a failure, as tasks report it.
+/// The error type of tasks.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A restarted task that ran for this long is well again: its next delay is the first one.
+/// The run time of a restarted task after which its delays start again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
-/// Delays between restarts: 100 ms, doubled up to 30 s, with jitter, without end.
+/// The default delays between restarts: 100 ms, doubled up to 30 s, with jitter, without a limit.
 pub const fn restart_delays() -> Delays {
     Delays::new()
         .with_min_delay(Duration::from_millis(100))
@@ -63,16 +63,16 @@ pub const fn restart_delays() -> Delays {
         .without_max_times()
 }
 
-/// Why a task ended without being stopped.
+/// The reason why a task ended without being stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
-    /// It returned without an error.
+    /// The task returned without an error.
     #[error("task {task} ended unexpectedly")]
     Ended {
         /// The task's name.
         task: Arc<str>,
     },
-    /// It returned an error.
+    /// The task returned an error.
     #[error("task {task} failed")]
     Failed {
         /// The task's name.
@@ -80,7 +80,7 @@ pub enum TaskError {
         /// The task's error.
         source: Cause,
     },
-    /// It panicked.
+    /// The task panicked.
     #[error("task {task} panicked: {message}")]
     Panicked {
         /// The task's name.
@@ -90,13 +90,13 @@ pub enum TaskError {
     },
 }
 
-/// Tasks that end together. Made by [`Supervisor::stage`].
+/// A group of tasks that are stopped together, from [`Supervisor::stage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stage(usize);
 
 struct StageState {
     name: &'static str,
-    /// Told to the tasks when the stage drains.
+    /// Cancelled when the stage drains.
     stop: Stop,
     deadline: Duration,
 }
@@ -107,29 +107,29 @@ struct Running {
     abort: AbortHandle,
 }
 
-/// The named tasks of a process, by stages. Dropping it aborts all of them.
+/// The named tasks of a process, in stages. Dropping it aborts all of them.
 ///
-/// Every task runs on the current tokio runtime. A task's result counts as a failure unless its stage was
-/// stopped before: a server that returns is as bad as one that fails.
+/// Every task runs on the current tokio runtime. A task that ends has failed, even without an error, unless its
+/// stage was stopped before.
 #[derive(Default)]
 pub struct Supervisor {
     stages: Vec<StageState>,
     tasks: JoinSet<Result<(), TaskError>>,
     running: HashMap<Id, Running>,
-    /// How often each task was started again.
+    /// The number of restarts of each task.
     restarts: Family<[(&'static str, String); 1], Counter>,
 }
 
 impl Supervisor {
-    /// Without tasks.
+    /// A supervisor without tasks.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a stage. Stages drain one after the other in the order in which they were added: those that
-    /// take in work first, those that they need last. A stage's tasks have `deadline` to end once they are
-    /// told; those that are left then are aborted, and named in the log.
+    /// accept work first, those that they need last. A stage's tasks have `deadline` to end once they are
+    /// stopped; the remaining ones are aborted, and named in the log.
     pub fn stage(&mut self, name: &'static str, deadline: Duration) -> Stage {
         self.stages.push(StageState {
             name,
@@ -139,7 +139,7 @@ impl Supervisor {
         Stage(self.stages.len() - 1)
     }
 
-    /// Lets a registry read how often tasks were started again.
+    /// Registers the metrics of restarts.
     pub fn register_metrics(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("telemetry");
         register! { registry;
@@ -147,7 +147,7 @@ impl Supervisor {
         }
     }
 
-    /// Runs a task whose failure ends the process. `task` gets the token that stops it.
+    /// Spawns a task whose failure ends the process. `task` gets the token that stops it.
     pub fn spawn<F, E>(
         &mut self,
         stage: Stage,
@@ -166,8 +166,8 @@ impl Supervisor {
         });
     }
 
-    /// Runs a task that is restarted whenever it fails, after the next of `delays`; after a minute without
-    /// a failure, the delays start again. Where `delays` are finite, the failure after the last one ends the
+    /// Spawns a task that is restarted whenever it fails, after the next of `delays`; after a minute without
+    /// a failure, the delays start again. If `delays` are finite, the failure after the last one ends the
     /// process. Every failure is logged.
     pub fn spawn_restarting<F, E>(
         &mut self,
@@ -187,7 +187,7 @@ impl Supervisor {
             let mut remaining = delays.build();
             loop {
                 let started = Instant::now();
-                // Making the future is part of the task: it may panic, too.
+                // Creating the future is part of the task, because it may panic too.
                 let made = catch_unwind(AssertUnwindSafe(|| task(stop.clone())));
                 let error = match made {
                     Ok(future) => failure(&name, future).await,
@@ -257,11 +257,11 @@ impl Supervisor {
         self.running.insert(running.abort.id(), running);
     }
 
-    /// Waits for the next task to end. `None`: there are no more. Cancel safe.
+    /// Waits for the next task to end. `None` if there are no more. Cancel safe.
     async fn ended(&mut self) -> Option<Result<(), TaskError>> {
         let (id, result) = match self.tasks.join_next_with_id().await? {
             Ok((id, result)) => (id, result),
-            // Aborted by the drain, which has named it; a panic is caught inside the task.
+            // The task was aborted by the drain, which has logged it; a panic is caught inside the task.
             Err(error) => (error.id(), Ok(())),
         };
         self.running.remove(&id);
@@ -279,7 +279,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends a stage; answers with the first failure meanwhile.
+    /// Drains a stage; returns the first failure meanwhile.
     async fn drain(&mut self, stage: Stage) -> Option<TaskError> {
         let StageState {
             name,
@@ -314,7 +314,7 @@ impl Supervisor {
     }
 }
 
-/// Runs a task to its end, which is a failure whatever it is.
+/// Runs a task to its end, which is a failure in any case.
 async fn failure<E: Into<Cause>>(
     name: &Arc<str>,
     future: impl Future<Output = Result<(), E>>,
@@ -338,14 +338,14 @@ pub struct Panicked(pub String);
 /// Runs a future that may panic without ending the task that awaits it. Not cancel safe: dropping it drops the future.
 ///
 /// # Errors
-/// Runs a future and answers its panic as an error. State that the future shares with others may be half changed
-/// then: keep such state behind locks that are held for assignments alone.
+/// The panic of the future. State that the future shares with others may be inconsistent then: protect such
+/// state with locks that are held for assignments only.
 pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let caught = AssertUnwindSafe(future).catch_unwind().await;
     caught.map_err(|payload| Panicked(panic_message(&*payload).to_owned()))
 }
 
-/// An end that was asked for is no failure.
+/// Ignores the result of a task that was stopped.
 fn unless_stopped(stop: &Stop, error: TaskError) -> Result<(), TaskError> {
     match error {
         TaskError::Ended { .. } if stop.is_cancelled() => Ok(()),
@@ -363,12 +363,12 @@ pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// Runs `work` on a thread of its own; the future ends with it. A panic of the thread is a panic of the
+/// Runs `work` on its own thread; the future ends with it. A panic of the thread is a panic of the
 /// future, so that a [`Supervisor`] reports it like that of a task. Dropping the future does not end the
 /// thread: `work` watches its own [`Stop`].
 ///
 /// # Errors
-/// The system has no room for one more thread.
+/// The system cannot create a thread.
 pub fn thread<T: Send + 'static>(
     name: impl Into<String>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -378,7 +378,7 @@ pub fn thread<T: Send + 'static>(
         .name(name.into())
         .spawn(move || {
             let result = catch_unwind(AssertUnwindSafe(work));
-            // Nobody waits for it any more.
+            // The future was dropped.
             let _ = done.send(result);
         })?;
     Ok(async move {

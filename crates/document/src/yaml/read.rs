@@ -1,7 +1,7 @@
-//! YAML text to trees that remember their lines.
+//! Reads YAML to values with the lines of their fields.
 //!
-//! The parser's events are read here directly rather than through a ready-made loader, because a loader
-//! copies an anchored node for every alias without bound: a few lines of text can ask for gigabytes. Here
+//! The parser's events are processed here rather than by a ready-made loader, because a loader
+//! copies an anchored node for every alias without a limit: a few lines of text can expand to gigabytes. Here
 //! every node is counted, copies included.
 
 use crate::document::{Document, Inside, Limits, Lines, SyntaxError};
@@ -19,7 +19,7 @@ impl From<ScanError> for SyntaxError {
     }
 }
 
-/// Reads all documents of `text`. An error ends the reading; the documents before it are still returned.
+/// Reads all documents of `text`. After an error, the documents before it are still returned.
 pub fn read(text: &str, limits: &Limits) -> (Vec<Document>, Option<SyntaxError>) {
     if text.len() > limits.bytes {
         let message = format!(
@@ -55,7 +55,7 @@ struct Reader<'a> {
     nodes: usize,
     /// Anchored nodes of the current document.
     anchors: HashMap<usize, Node>,
-    /// Collections that have begun and not ended, outermost first.
+    /// Open collections, outermost first.
     open: Vec<Open>,
     done: Vec<Document>,
 }
@@ -64,9 +64,9 @@ struct Reader<'a> {
 #[derive(Clone)]
 struct Node {
     document: Document,
-    /// Values in it, itself included.
+    /// The number of values in the node, including itself.
     size: usize,
-    /// Levels of collections.
+    /// The nesting of collections.
     height: usize,
 }
 
@@ -79,7 +79,7 @@ struct Open {
     kind: Collection,
 }
 
-/// A key whose value has not come yet.
+/// A key whose value is not read yet.
 struct Key {
     name: String,
     line: usize,
@@ -154,7 +154,7 @@ impl Reader<'_> {
                     ..
                 }) = self.open.last_mut()
                 {
-                    // A key is text whatever it looks like: `8080:` and `true:` are names in Kubernetes.
+                    // A key is always text: `8080:` and `true:` are names in Kubernetes.
                     *key = Some(Key {
                         is_merge: text == "<<" && style == ScalarStyle::Plain,
                         name: text.into_owned(),
@@ -181,7 +181,7 @@ impl Reader<'_> {
                 let (size, height) = (anchored.size, anchored.height);
                 self.count(size, line)?;
                 self.depth(height, line)?;
-                // Counted above, so the copy is bounded.
+                // The nodes were counted above, so the copy is bounded.
                 self.node(self.anchors[&anchor].clone(), 0)
             }
             _ => Ok(()),
@@ -226,7 +226,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A complete node: it goes into the innermost open collection, or is a document.
+    /// Adds a complete node to the innermost open collection, or as a document.
     fn node(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
         if anchor != 0 {
             self.count(node.size, node.document.lines.line)?;
@@ -276,7 +276,7 @@ impl Reader<'_> {
                         format!("key {name:?} is given twice; the first is on line {first}"),
                     );
                 }
-                // The key's line: a value may begin further down.
+                // The line of the key, because a value may begin on a later line.
                 let mut inside = document.lines;
                 inside.line = line;
                 values.insert(name.clone(), document.value);
@@ -315,7 +315,7 @@ impl Open {
     }
 }
 
-/// The merge key `<<`: members of the source, unless the map has its own. A list merges each of its maps.
+/// Applies the merge key `<<`: adds members of the source that the map does not have. A list merges each of its maps.
 fn merge(values: &mut Map<String, Value>, lines: &mut HashMap<String, Lines>, source: Document) {
     match (source.value, source.lines.inside) {
         (Value::Object(members), Inside::Map(mut member_lines)) => {
@@ -365,7 +365,7 @@ fn scalar(
     tag: Option<&Tag>,
     line: usize,
 ) -> Result<Value, SyntaxError> {
-    // YAML 1.1, which Kubernetes reads, has octal numbers with a bare leading zero: file modes are written so.
+    // In YAML 1.1, which Kubernetes reads, a leading zero means an octal number, as in file modes.
     if style == ScalarStyle::Plain && tag.is_none() && text.len() > 1 && text.starts_with('0') {
         let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         if octal && let Ok(number) = i64::from_str_radix(text, 8) {

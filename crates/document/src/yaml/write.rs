@@ -1,4 +1,4 @@
-//! Values to text.
+//! Writes values as YAML.
 
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ pub fn write(value: &Value) -> String {
     text
 }
 
-/// The members of a map, each on lines of its own.
+/// Writes the members of a map, each on its own lines.
 fn map(members: &Map<String, Value>, depth: usize, out: &mut String) {
     for (nth, (key, value)) in members.iter().enumerate() {
         if nth > 0 || !out.ends_with("- ") {
@@ -30,7 +30,7 @@ fn map(members: &Map<String, Value>, depth: usize, out: &mut String) {
     }
 }
 
-/// The value of a key: on its line, or below it.
+/// Writes the value of a key: on its line, or below it.
 fn below(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Object(members) if !members.is_empty() => {
@@ -49,7 +49,7 @@ fn below(value: &Value, depth: usize, out: &mut String) {
     }
 }
 
-/// The items of a list, each on lines of its own.
+/// Writes the items of a list, each on its own lines.
 fn list(items: &[Value], depth: usize, out: &mut String) {
     for item in items {
         indent(depth, out);
@@ -68,7 +68,7 @@ fn indent(depth: usize, out: &mut String) {
     out.extend(std::iter::repeat_n("  ", depth));
 }
 
-/// A value on one line. A list directly in a list is written as JSON, which is YAML, too.
+/// A value on one line. A list directly in a list is written as JSON, which is YAML too.
 fn inline(value: &Value, out: &mut String) {
     match value {
         Value::String(text) => string(text, out),
@@ -76,8 +76,8 @@ fn inline(value: &Value, out: &mut String) {
     }
 }
 
-/// A text: bare where nobody can take it for anything else, otherwise in quotes with escapes. This is
-/// stricter than YAML asks for, so that no reader's rules about bare words matter.
+/// A text: plain if it is unambiguous, otherwise in quotes with escapes. This is stricter than YAML requires,
+/// so that every reader agrees.
 fn string(text: &str, out: &mut String) {
     const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let is_bare = text.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -94,7 +94,7 @@ fn string(text: &str, out: &mut String) {
             '"' | '\\' => out.extend(['\\', character]),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            // What has no shape of its own, or ends lines for some readers.
+            // Invisible characters, and those that end lines for some readers.
             _ if character.is_control() || INVISIBLE.contains(&character) => {
                 out.push_str(&format!("\\u{:04x}", u32::from(character)));
             }

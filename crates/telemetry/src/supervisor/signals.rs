@@ -1,9 +1,9 @@
-//! The signals that ask a process to end.
+//! The signals that stop a process.
 
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT, from the moment of [`Signals::listen`] on: they no longer end the process by
+/// Receives SIGTERM and SIGINT, from [`Signals::listen`] on: they no longer end the process by
 /// themselves.
 #[derive(Debug)]
 pub struct Signals {
@@ -12,10 +12,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to catch both. Needs a tokio runtime.
+    /// Installs the signal handlers. Needs a tokio runtime.
     ///
     /// # Errors
-    /// The system does not let the process catch them.
+    /// The system refuses the handlers.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -23,7 +23,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one, and names it. Cancel safe.
+    /// Waits for the next signal; returns its name. Cancel safe.
     pub async fn received(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
