@@ -1,4 +1,4 @@
-//! The rules of App Mesh and Cloud Map, as a function.
+//! The rules of App Mesh and Cloud Map, as a pure function from a view and a command to changes.
 
 pub mod appmesh;
 pub mod cloudmap;
@@ -25,7 +25,7 @@ pub struct Context {
     pub scope: Scope,
     /// The current time.
     pub now: Timestamp,
-    /// Fresh random bits.
+    /// The seed of the identifiers: random bits, new for each command.
     pub seed: u64,
     /// Maximum numbers of resources.
     pub limits: Limits,
@@ -34,7 +34,7 @@ pub struct Context {
 /// An accepted command: the changes and the reply.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// To be committed atomically. Empty when the state already is the desired one.
+    /// The changes to commit atomically; empty if the state already is the desired one.
     pub changes: Vec<Change>,
     /// The result for the caller.
     pub reply: Reply,
@@ -62,10 +62,10 @@ impl Applied {
     }
 }
 
-/// Decides a command on a state, which it does not change: the caller commits the changes.
+/// Applies a command to a view; returns the changes, which the caller commits, and the reply.
 ///
 /// # Errors
-/// The command breaks a rule.
+/// The command violates a rule.
 pub fn apply(view: &View, context: &Context, command: &Command) -> Result<Applied, Rejection> {
     match command {
         Command::AppMesh(command) => appmesh::apply(view, context, command),

@@ -14,7 +14,7 @@ string_enum! {
     pub enum Kind {
         /// The mesh itself.
         Mesh = "Mesh",
-        /// A workload: its listeners, how it is found, what it calls.
+        /// A workload: its listeners, discovery and backends.
         VirtualNode = "VirtualNode",
         /// A set of routes with listeners.
         VirtualRouter = "VirtualRouter",
@@ -50,7 +50,7 @@ impl Kind {
             .find(|kind| kind.path_segment() == word)
     }
 
-    /// The kind of the parent that holds resources of this kind, when it is not the mesh.
+    /// The kind of the parent of resources of this kind; `None` if the parent is the mesh.
     pub fn parent(self) -> Option<Kind> {
         match self {
             Kind::Route => Some(Kind::VirtualRouter),
@@ -66,13 +66,13 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What identifies a resource within its scope. Keys sort by mesh, kind, parent, name, so that the
-/// resources of one kind in one mesh are neighbours.
+/// The identity of a resource within its scope. Keys sort by mesh, kind, parent, name, so that the
+/// resources of one kind in one mesh are adjacent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ResourceKey {
     /// Name of the mesh.
     pub mesh: Arc<str>,
-    /// Which of the seven kinds.
+    /// The kind.
     pub kind: Kind,
     /// The router of a route, the gateway of a gateway route; empty for all other kinds.
     pub parent: Arc<str>,
@@ -132,7 +132,7 @@ impl fmt::Display for ResourceKey {
     }
 }
 
-/// What the control plane keeps about a resource beside its spec (facts/appmesh-api.md §3).
+/// The metadata of a resource (facts/appmesh-api.md §3).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Amazon Resource Name, unique among accounts and regions.
@@ -141,9 +141,9 @@ pub struct Metadata {
     pub uid: String,
     /// 1 at creation, plus one for each update.
     pub version: u64,
-    /// When it was created.
+    /// The time of the creation.
     pub created_at: Timestamp,
-    /// When it was last updated.
+    /// The time of the last update.
     pub last_updated_at: Timestamp,
     /// The account that owns the mesh.
     pub mesh_owner: Arc<str>,

@@ -43,7 +43,7 @@ pub struct ResourceName {
     pub key: ResourceKey,
 }
 
-/// Reads an App Mesh ARN or a bare resource path. `mesh/<m>@<owner>` is understood, the owner is dropped.
+/// Parses an App Mesh ARN or a resource path without the ARN prefix. In `mesh/<m>@<owner>` the owner is ignored.
 pub fn parse_resource(text: &str) -> Option<ResourceName> {
     let (scope, path) = if let Some(rest) = text.strip_prefix("arn:") {
         let mut parts = rest.splitn(5, ':');
@@ -91,8 +91,8 @@ pub fn of_service(scope: &Scope, id: &str) -> String {
     )
 }
 
-/// The bare id of a namespace or service that was given as an id or as an ARN of this scope.
-/// An ARN of another scope or of another type names nothing here.
+/// The id of a namespace or service that was given as an id or as an ARN of this scope. `None` for an ARN of
+/// another scope or of another type.
 pub fn bare_id<'a>(scope: &Scope, word: &str, text: &'a str) -> Option<&'a str> {
     let Some(rest) = text.strip_prefix("arn:") else {
         return Some(text);
@@ -112,11 +112,11 @@ pub enum RegistryName {
     Namespace(String),
     /// A service, by id.
     Service(String),
-    /// Something of another account, region or API, which is not here.
+    /// A resource of another account, region or API.
     Foreign,
 }
 
-/// Reads the ARN of a namespace or service as seen from a scope. `None`: it is no ARN.
+/// Parses the ARN of a namespace or service, relative to a scope. `None` if it is not an ARN.
 pub fn parse_registry(scope: &Scope, text: &str) -> Option<RegistryName> {
     let mut parts = text.strip_prefix("arn:")?.splitn(5, ':');
     if parts.by_ref().take(2).any(str::is_empty) || parts.nth(2)?.is_empty() {

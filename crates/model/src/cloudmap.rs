@@ -9,15 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, sync::Arc};
 
 string_enum! {
-    /// The type of a namespace: who can resolve its names, and how.
+    /// The type of a namespace, which determines how its names resolve.
     #[derive(Default)]
     #[allow(non_camel_case_types)]
     pub enum NamespaceType {
-        /// By DNS from everywhere.
+        /// Names resolve by DNS for every client.
         DNS_PUBLIC = "DNS_PUBLIC",
-        /// By DNS from the networks that carry its VPC label.
+        /// Names resolve by DNS for clients in the networks of its VPC.
         DNS_PRIVATE = "DNS_PRIVATE",
-        /// By `DiscoverInstances` alone.
+        /// Instances are found by `DiscoverInstances` only.
         #[default]
         HTTP = "HTTP",
     }
@@ -34,17 +34,17 @@ pub struct Namespace {
     pub http_name: Arc<str>,
     /// The type.
     pub kind: NamespaceType,
-    /// The VPC label of a private namespace.
+    /// The VPC of a private namespace.
     pub vpc: Option<String>,
     /// Free text.
     pub description: Option<String>,
     /// The id of the hosted zone of a DNS namespace.
     pub hosted_zone_id: Option<String>,
-    /// Seconds for which a negative answer may be cached, when given.
+    /// The TTL of negative answers in seconds, if configured.
     pub soa_ttl: Option<u32>,
     /// The token of the creation.
     pub creator_request_id: Option<String>,
-    /// When it was created.
+    /// The time of its creation.
     pub created_at: Timestamp,
     /// Tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -72,17 +72,17 @@ pub struct DnsRecord {
     /// The type.
     #[serde(rename = "Type")]
     pub kind: RecordType,
-    /// Seconds.
+    /// The TTL in seconds.
     #[serde(rename = "TTL")]
     pub ttl: u32,
 }
 
 string_enum! {
-    /// How many instances a DNS answer holds.
+    /// The number of instances in a DNS answer.
     pub enum RoutingPolicy {
-        /// Up to eight healthy ones.
+        /// Up to eight healthy instances.
         MultiValue = "MULTIVALUE",
-        /// One.
+        /// One instance.
         Weighted = "WEIGHTED",
     }
 }
@@ -108,7 +108,7 @@ pub struct HealthCheckConfig {
     /// The path of the request; not with TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_path: Option<String>,
-    /// 1 to 10.
+    /// The number of consecutive results that change the health, 1 to 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_threshold: Option<u32>,
 }
@@ -134,7 +134,7 @@ pub struct Service {
     pub namespace_id: Arc<str>,
     /// Free text.
     pub description: Option<String>,
-    /// The DNS records of its instances; absent for a service that is discovered by the API alone.
+    /// The DNS records of its instances; absent for a service that is discovered by the API only.
     pub dns_config: Option<DnsConfig>,
     /// A health check that the server makes.
     pub health_check: Option<HealthCheckConfig>,
@@ -142,7 +142,7 @@ pub struct Service {
     pub custom_health_check: bool,
     /// The token of the creation.
     pub creator_request_id: Option<String>,
-    /// When it was created.
+    /// The time of its creation.
     pub created_at: Timestamp,
     /// Tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -153,7 +153,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Whether its instances have a health.
+    /// Whether the service has a health check of either kind.
     pub fn is_health_checked(&self) -> bool {
         self.custom_health_check || self.health_check.is_some()
     }
@@ -184,12 +184,12 @@ pub struct Instance {
     pub creator_request_id: Option<String>,
     /// The operation of the registration.
     pub operation_id: String,
-    /// The health; without meaning when the service has no health check.
+    /// The health; not used if the service has no health check.
     #[serde(default)]
     pub health: Health,
-    /// The JSON of the instance in the output of `DiscoverInstances`.
+    /// The cached JSON of the instance in the output of `DiscoverInstances`.
     #[serde(skip)]
-    pub spelling: Memo,
+    pub discovery_json: Memo,
 }
 
 impl Instance {
@@ -207,7 +207,7 @@ impl Instance {
 }
 
 string_enum! {
-    /// What an operation does.
+    /// The type of an operation.
     #[allow(missing_docs)]
     pub enum OperationType {
         CreateNamespace = "CREATE_NAMESPACE",
@@ -224,11 +224,11 @@ string_enum! {
 pub struct Operation {
     /// See [`crate::entropy::Entropy::operation_id`].
     pub id: Arc<str>,
-    /// What it does.
+    /// The type.
     pub kind: OperationType,
     /// The ids of the resources that it changes, by `NAMESPACE`, `SERVICE`, `INSTANCE`.
     pub targets: BTreeMap<String, String>,
-    /// When it was created and finished.
+    /// The time of its creation and of its end.
     pub at: Timestamp,
     /// The request, where a token identifies a retry of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -266,7 +266,7 @@ pub mod tag_list {
     /// Writes the list.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The error of the serializer.
     pub fn serialize<S: Serializer>(tags: &[Tag], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(tags.iter().cloned().map(Item))
     }
@@ -274,7 +274,7 @@ pub mod tag_list {
     /// Reads the list.
     ///
     /// # Errors
-    /// Those of the deserializer.
+    /// The error of the deserializer.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error> {
         let items = Vec::<Item>::deserialize(deserializer)?;
         Ok(items.into_iter().map(|Item(tag)| tag).collect())
@@ -287,7 +287,7 @@ pub mod tag_list {
         /// Writes the list, or null when it is empty.
         ///
         /// # Errors
-        /// Those of the serializer.
+        /// The error of the serializer.
         pub fn serialize<S: Serializer>(tags: &[Tag], serializer: S) -> Result<S::Ok, S::Error> {
             if tags.is_empty() {
                 return serializer.serialize_none();
@@ -298,7 +298,7 @@ pub mod tag_list {
         /// Reads the list; null is the empty list.
         ///
         /// # Errors
-        /// Those of the deserializer.
+        /// The error of the deserializer.
         pub fn deserialize<'de, D: Deserializer<'de>>(
             deserializer: D,
         ) -> Result<Vec<Tag>, D::Error> {

@@ -4,8 +4,8 @@
 //! and a [`Command`] and returns the changes to make, or a [`Rejection`] that names the field and the reason. The AWS
 //! APIs, the Kubernetes controller and the local runtime all use it, so they cannot disagree.
 //!
-//! What this crate deliberately is not: it does no I/O, reads no clock and draws no random numbers. Time
-//! and randomness are arguments (see [`Context`]).
+//! This crate deliberately does no I/O, reads no clock and generates no random numbers. Time and randomness are
+//! arguments (see [`Context`]).
 //!
 //! Read first: [`View`], then [`apply()`].
 
@@ -30,10 +30,10 @@ pub mod view;
 pub use apply::{Applied, Command, Context, Reply, apply};
 pub use change::{Change, Record, RecordKey};
 pub use field_path::{FieldPath, Segment};
-pub use limits::{Limit, Limits};
+pub use limits::{InvalidLimit, Limit, Limits};
 pub use memo::Memo;
 pub use rejection::{Reason, Rejection};
-pub use scope::Scope;
+pub use scope::{InvalidScope, Scope};
 pub use time::Timestamp;
 pub use validation::{Violation, Violations};
 pub use view::{ScopeView, View};

@@ -1,11 +1,11 @@
-//! Maximum numbers of resources. AWS has quotas of the same names; these are far above them, and exist so that
-//! nothing grows without bound.
+//! Limits of the numbers of resources. AWS has quotas of the same names; these limits are far above them, and keep
+//! memory bounded.
 
 use crate::{Reason, Rejection, appmesh::Kind, string_enum::string_enum};
 use std::str::FromStr;
 
 string_enum! {
-    /// Something whose number is limited. An account's are counted for each region.
+    /// A limit of the number of resources of one kind. Resources per account are counted in each region.
     #[allow(missing_docs)]
     pub enum Limit {
         MeshesPerAccount = "meshes-per-account",
@@ -22,7 +22,7 @@ string_enum! {
 }
 
 impl Limit {
-    /// The number without a configured one.
+    /// The default maximum.
     pub fn default(self) -> usize {
         match self {
             Limit::MeshesPerAccount
@@ -51,7 +51,7 @@ impl Limit {
     }
 }
 
-/// The limits in force.
+/// The maximum of each limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits([usize; Limit::ALL.len()]);
 
@@ -74,7 +74,7 @@ impl Limits {
         self.0[limit as usize]
     }
 
-    /// Refuses one more where `present` are there already.
+    /// Checks that one more resource is within the limit, if `present` exist already.
     pub(crate) fn check(&self, limit: Limit, present: usize) -> Result<(), Rejection> {
         let max = self.max(limit);
         if present < max {
@@ -90,16 +90,43 @@ impl Limits {
     }
 }
 
-/// Reads `virtual-nodes-per-mesh=500`.
-pub fn parse(text: &str) -> Result<(Limit, usize), String> {
-    let names = || Limit::ALL.map(Limit::as_str).join(", ");
+/// A text that does not set a limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLimit {
+    /// The text is not `NAME=NUMBER`.
+    #[error("{0:?} is not NAME=NUMBER; the names are {names}", names = names())]
+    Format(String),
+    /// There is no limit of this name.
+    #[error("no limit is called {0:?}; there are {names}", names = names())]
+    Name(String),
+    /// The maximum of the limit `name` is not a number.
+    #[error("{name}: {max:?} is not a number")]
+    Number {
+        /// The name of the limit.
+        name: String,
+        /// The text after the equals sign.
+        max: String,
+    },
+}
+
+fn names() -> String {
+    Limit::ALL.map(Limit::as_str).join(", ")
+}
+
+/// Parses a limit and its maximum, such as `virtual-nodes-per-mesh=500`.
+///
+/// # Errors
+/// The text has another form, an unknown name, or no number.
+pub fn parse(text: &str) -> Result<(Limit, usize), InvalidLimit> {
     let (name, max) = text
         .split_once('=')
-        .ok_or_else(|| format!("{text:?} is not NAME=NUMBER; the names are {}", names()))?;
+        .ok_or_else(|| InvalidLimit::Format(text.to_owned()))?;
     let limit = Limit::ALL.into_iter().find(|limit| limit.as_str() == name);
-    let limit =
-        limit.ok_or_else(|| format!("no limit is called {name:?}; there are {}", names()))?;
-    let max = usize::from_str(max).map_err(|_| format!("{name}: {max:?} is not a number"))?;
+    let limit = limit.ok_or_else(|| InvalidLimit::Name(name.to_owned()))?;
+    let max = usize::from_str(max).map_err(|_| InvalidLimit::Number {
+        name: name.to_owned(),
+        max: max.to_owned(),
+    })?;
     Ok((limit, max))
 }
 

@@ -1,4 +1,4 @@
-//! Why a command was rejected.
+//! Rejections of commands.
 
 use crate::{FieldPath, Violation, Violations};
 use std::fmt;
@@ -10,20 +10,20 @@ pub struct Rejection {
     pub reason: Reason,
     /// The invalid fields, as the caller spells them. Empty when no field is invalid.
     pub violations: Vec<Violation>,
-    /// What is wrong and, where it helps, what to do; includes the fields. Returned to the caller unchanged.
+    /// The error, the remedy if there is one, and the fields. Returned to the caller unchanged.
     pub message: String,
 }
 
 /// The classes of errors of both APIs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The input breaks a bound or a rule between fields.
+    /// The input violates a bound or a rule between fields.
     Invalid,
     /// A mesh resource that the command names does not exist.
     NotFound,
     /// A mesh resource of this name exists, or a token was used for something else.
     Conflict,
-    /// Something still refers to the resource to be deleted.
+    /// Another resource still refers to the resource to be deleted.
     InUse,
     /// A quota would be exceeded.
     LimitExceeded,

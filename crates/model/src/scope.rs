@@ -1,4 +1,4 @@
-//! The partition of all state: an account in a region, as in AWS.
+//! Scopes, the partitions of all state: an account in a region, as in AWS.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -21,10 +21,13 @@ impl Scope {
         }
     }
 
-    /// Checks both names: the account is twelve digits, the region is 1 to 64 letters, digits or dashes.
-    pub fn parse(account: &str, region: &str) -> Result<Self, String> {
+    /// A scope of two names.
+    ///
+    /// # Errors
+    /// The account is not twelve digits, or the region is not 1 to 64 letters, digits or dashes.
+    pub fn parse(account: &str, region: &str) -> Result<Self, InvalidScope> {
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(format!("account {account:?} is not twelve digits"));
+            return Err(InvalidScope::Account(account.to_owned()));
         }
         if region.is_empty()
             || region.len() > 64
@@ -32,12 +35,21 @@ impl Scope {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         {
-            return Err(format!(
-                "region {region:?} is not 1 to 64 letters, digits and dashes"
-            ));
+            return Err(InvalidScope::Region(region.to_owned()));
         }
         Ok(Self::new(account, region))
     }
+}
+
+/// An account or a region that is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScope {
+    /// The account is not twelve digits.
+    #[error("account {0:?} is not twelve digits")]
+    Account(String),
+    /// The region is not 1 to 64 letters, digits or dashes.
+    #[error("region {0:?} is not 1 to 64 letters, digits and dashes")]
+    Region(String),
 }
 
 impl fmt::Display for Scope {

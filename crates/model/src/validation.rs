@@ -6,12 +6,12 @@
 use crate::{FieldPath, Segment, field_path::camel_case};
 use std::{fmt, ops::RangeInclusive};
 
-/// A violated rule: the invalid field, and what is wrong with it.
+/// A violated rule: the invalid field, and a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Violation {
     /// The invalid field; the root for the object itself.
     pub field: FieldPath,
-    /// What is wrong, and what to do. Starts in lower case: it continues the path.
+    /// The error and the remedy. Starts in lower case, because it follows the path.
     pub message: String,
 }
 
@@ -229,7 +229,7 @@ impl Validator {
         self.steps.iter().map(segment).collect()
     }
 
-    /// `value` must lie in `min..=max`.
+    /// `value` must be in `min..=max`.
     pub fn range(&mut self, name: &'static str, value: impl Into<i64>, min: i64, max: i64) {
         self.within(name, |validator| validator.range_here(value, min, max));
     }

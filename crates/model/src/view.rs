@@ -42,12 +42,12 @@ pub struct ServiceInstances {
 }
 
 impl View {
-    /// The state of a scope; `None` when it never had any.
+    /// The state of a scope; `None` if it never had any.
     pub fn scope(&self, scope: &Scope) -> Option<&ScopeView> {
         self.scopes.get(scope)
     }
 
-    /// The state of a scope, empty when it never had any.
+    /// The state of a scope; empty if it never had any.
     pub fn scope_or_empty(&self, scope: &Scope) -> &ScopeView {
         static EMPTY: LazyLock<ScopeView> = LazyLock::new(ScopeView::default);
         self.scopes.get(scope).unwrap_or(&EMPTY)
@@ -63,7 +63,7 @@ impl View {
         self.scope(scope)?.resource(key)
     }
 
-    /// Makes a change at a revision. The changes of one revision are one commit.
+    /// Applies a change at a revision. The changes of one revision are one commit.
     pub fn apply(&mut self, revision: u64, change: &Change) {
         self.revision = revision;
         let scope = match self.scopes.get_mut(change.scope()) {

@@ -15,7 +15,7 @@ use tombolo_model::{
 
 const SEEDS: u64 = 200;
 const COMMANDS: usize = 150;
-/// How many commands there are.
+/// The number of commands.
 const KINDS: usize = 14;
 
 fn scope() -> Scope {
@@ -270,7 +270,7 @@ fn no_sequence_of_commands_leaves_the_registry_broken() {
     }
 }
 
-/// What was drawn, by the name of its command.
+/// The generated commands, by name.
 fn name(command: &cloudmap::Command) -> String {
     let text = format!("{command:?}");
     let end = text.find(|c: char| !c.is_alphabetic());

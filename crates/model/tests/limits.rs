@@ -1,4 +1,4 @@
-//! Of everything there may be as much as its limit says, and one more is refused until one is gone.
+//! Resources of each kind can be created up to the limit; one more is refused until one is deleted.
 
 use serde_json::json;
 use std::collections::BTreeMap;

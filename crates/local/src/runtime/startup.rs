@@ -16,7 +16,7 @@ use tombolo_dns::{Clusters, Forwarder};
 use tombolo_linux::fabric::Fabric;
 use tombolo_linux::host_link::HostLink;
 use tombolo_linux::sandbox::{Inside, Mode};
-use tombolo_model::Scope;
+use tombolo_model::{InvalidScope, Scope};
 use tombolo_telemetry::Supervisor;
 use tombolo_telemetry::supervisor::{Stage, TaskError};
 
@@ -75,8 +75,8 @@ pub(super) enum RunError {
     #[error(transparent)]
     Client(#[from] tombolo_api::client::Error),
     /// The account or the region is not valid.
-    #[error("{0}")]
-    Scope(String),
+    #[error(transparent)]
+    Scope(#[from] InvalidScope),
     /// A task failed.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -262,7 +262,7 @@ async fn build(
         clusters.push(cluster);
     }
 
-    let scope = Scope::parse(&options.account, &options.region).map_err(RunError::Scope)?;
+    let scope = Scope::parse(&options.account, &options.region)?;
     let client = Client::new(&format!("http://{CONTROL_ADDRESS}:{API_PORT}"), scope)?;
     let client = Arc::new(client.with_timeout(API_TIMEOUT));
     let observer = mesh_controller::observer(progress.clone());

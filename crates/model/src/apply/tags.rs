@@ -4,7 +4,7 @@ use crate::{Reason, Rejection, appmesh::Tag};
 
 const MAX_TAGS: usize = 50;
 
-/// How an API names and bounds the tags in its inputs.
+/// The names of members and the bounds of tags in the inputs of an API.
 pub(super) struct TagRules {
     /// The member with a list of tags, and the members of a tag.
     tags: &'static str,

@@ -42,23 +42,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Spec {
-    /// Of a mesh.
+    /// The spec of a mesh.
     Mesh(MeshSpec),
-    /// Of a virtual node.
+    /// The spec of a virtual node.
     VirtualNode(Box<VirtualNodeSpec>),
-    /// Of a virtual router.
+    /// The spec of a virtual router.
     VirtualRouter(VirtualRouterSpec),
-    /// Of a route.
+    /// The spec of a route.
     Route(Box<RouteSpec>),
-    /// Of a virtual service.
+    /// The spec of a virtual service.
     VirtualService(VirtualServiceSpec),
-    /// Of a virtual gateway.
+    /// The spec of a virtual gateway.
     VirtualGateway(Box<VirtualGatewaySpec>),
-    /// Of a gateway route.
+    /// The spec of a gateway route.
     GatewayRoute(Box<GatewayRouteSpec>),
 }
 
-/// Runs an expression on the spec of whatever kind.
+/// Evaluates an expression on the spec, whatever its kind.
 macro_rules! each {
     ($spec:expr, $it:ident => $body:expr) => {
         match $spec {

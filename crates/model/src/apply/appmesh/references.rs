@@ -1,4 +1,4 @@
-//! What may refer to what, and what is kept from deletion by a reference (facts/appmesh-api.md §4).
+//! The rules of references between resources, which also prevent deletion (facts/appmesh-api.md §4).
 
 use super::ports;
 use crate::{
@@ -16,7 +16,7 @@ pub(super) fn check_written(
     ports::check_named(scope, key, spec)
 }
 
-/// Checks what holds for every stored spec: what it refers to exists, and ports are named where needed.
+/// Checks the invariants of every stored spec: references exist, and ports are named if required.
 pub(super) fn check(scope: &ScopeView, key: &ResourceKey, spec: &Spec) -> Result<(), Rejection> {
     for (index, (kind, name)) in references(spec).enumerate() {
         let target = ResourceKey::new(key.mesh.clone(), kind, name);
@@ -33,7 +33,7 @@ pub(super) fn check(scope: &ScopeView, key: &ResourceKey, spec: &Spec) -> Result
     ports::check(scope, key, spec)
 }
 
-/// Kind and name of each resource that a spec needs. The backends of nodes need not exist.
+/// The kind and name of each resource that must exist for a spec. The backends of nodes need not exist.
 fn references(spec: &Spec) -> impl Iterator<Item = (Kind, &str)> {
     let (targets, single) = match spec {
         Spec::Route(spec) => (Some(spec.weighted_targets()), None),
@@ -71,7 +71,7 @@ pub(super) fn provider_field(provider: Option<&Provider>) -> String {
     format!("spec.provider.{member}.{member}Name")
 }
 
-/// Checks that nothing is inside a resource, and nothing refers to it.
+/// Checks that a resource can be deleted: it contains no other resource, and none refers to it.
 pub(super) fn check_unused(scope: &ScopeView, key: &ResourceKey) -> Result<(), Rejection> {
     let (mesh, name) = (&*key.mesh, &*key.name);
     let child = |kind| scope.members(mesh, kind, Some(name)).next();

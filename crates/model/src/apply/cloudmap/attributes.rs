@@ -1,4 +1,4 @@
-//! What the attributes of an instance must be (facts/cloudmap-api.md §4, §8).
+//! The rules of instance attributes (facts/cloudmap-api.md §4, §8).
 
 use crate::{
     Rejection,
@@ -46,18 +46,18 @@ pub(super) fn check(attributes: &Attributes) -> Result<(), Rejection> {
     check_reserved(attributes)
 }
 
-/// Whether an attribute of an instance may be called this.
+/// Whether this is a valid attribute key.
 pub fn is_key(key: &str) -> bool {
     (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Whether an attribute of an instance may have this value.
+/// Whether this is a valid attribute value.
 pub fn is_value(value: &str) -> bool {
     let is_printable = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
     value.len() <= 1024 && value.bytes().all(is_printable) && !value.starts_with([' ', '\t'])
 }
 
-/// Checks that the attributes have what the records and the health check of the service need.
+/// Checks that the attributes are sufficient for the DNS records and the health check of the service.
 pub(super) fn check_fit(
     service: &Service,
     kind: NamespaceType,
@@ -140,7 +140,7 @@ fn check_reserved(attributes: &Attributes) -> Result<(), Rejection> {
     }
 }
 
-/// Whether a name can be put into DNS: labels of 1 to 63 characters, with or without the last dot.
+/// Whether this is a valid DNS name: labels of 1 to 63 characters, with or without a trailing dot.
 fn is_domain_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {
@@ -149,7 +149,7 @@ fn is_domain_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// An EC2 instance. Its address is not known here, so discovery returns its id alone.
+/// An EC2 instance, whose address is not known: discovery returns only its id.
 fn check_ec2(kind: NamespaceType, attributes: &Attributes) -> Result<(), Rejection> {
     let field = "Attributes.AWS_EC2_INSTANCE_ID";
     if kind != NamespaceType::HTTP {

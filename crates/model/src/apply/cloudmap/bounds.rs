@@ -40,7 +40,7 @@ pub(super) fn id(text: &str) -> Result<(), Rejection> {
 /// The id of an existing instance. There are more rules for a new one.
 ///
 /// # Errors
-/// It is longer than 64 characters.
+/// The id is longer than 64 characters.
 pub fn instance_id(text: &str) -> Result<(), Rejection> {
     too_long("InstanceId", Some(text), 64)
 }

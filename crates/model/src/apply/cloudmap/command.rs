@@ -9,7 +9,7 @@ use crate::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// Declares [`Command`]: each variant holds the command of its name, and is decided by the named method.
+/// Declares [`Command`]: each variant has the command of its name, which the named method applies.
 macro_rules! commands {
     ($($(#[$doc:meta])* $name:ident => $decide:ident,)+) => {
         /// A command of Cloud Map.
@@ -38,15 +38,15 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Answers with an operation.
+    /// Returns an operation.
     CreateNamespace => create_namespace,
-    /// Answers with an operation.
+    /// Returns an operation.
     UpdateNamespace => update_namespace,
-    /// Answers with an operation.
+    /// Returns an operation.
     DeleteNamespace => delete_namespace,
-    /// Answers with the service.
+    /// Returns the service.
     CreateService => create_service,
-    /// Answers with an operation.
+    /// Returns an operation.
     UpdateService => update_service,
     /// Has no result.
     DeleteService => delete_service,
@@ -58,9 +58,9 @@ commands! {
     AddTags => add_tags,
     /// Has no result.
     RemoveTags => remove_tags,
-    /// Answers with an operation.
+    /// Returns an operation.
     RegisterInstance => register_instance,
-    /// Answers with an operation.
+    /// Returns an operation.
     DeregisterInstance => deregister_instance,
     /// Has no result.
     UpdateInstanceCustomHealthStatus => update_custom_health,
@@ -102,11 +102,11 @@ pub struct UpdateNamespace {
     pub kind: NamespaceType,
     /// Identifies a retry; up to 64 characters.
     pub updater_request_id: Option<String>,
-    /// What changes.
+    /// The changes.
     pub namespace: NamespaceChange,
 }
 
-/// What changes in a namespace; absent members stay as they are.
+/// The changes to a namespace; absent members stay the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NamespaceChange {
@@ -140,7 +140,7 @@ pub struct CreateService {
     pub health_check: Option<HealthCheckConfig>,
     /// Whether callers report the health of instances.
     pub custom_health_check: bool,
-    /// Whether it is discovered by the API alone, although its namespace has DNS.
+    /// Whether it is discovered by the API only, although its namespace has DNS.
     pub http_only: bool,
     /// Identifies a retry; up to 64 characters.
     pub creator_request_id: Option<String>,
@@ -154,11 +154,11 @@ pub struct CreateService {
 pub struct UpdateService {
     /// Id or ARN.
     pub id: String,
-    /// What changes.
+    /// The changes.
     pub service: ServiceChange,
 }
 
-/// What changes in a service.
+/// The changes to a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ServiceChange {
@@ -201,7 +201,7 @@ pub struct DeleteServiceAttributes {
     pub keys: Vec<String>,
 }
 
-/// What can have tags, by id.
+/// A resource that can have tags, by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Tagged {
@@ -212,7 +212,7 @@ pub enum Tagged {
 /// Adds tags, or overwrites their values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddTags {
-    /// What is tagged.
+    /// The resource.
     pub resource: Tagged,
     /// At most 50 together with those that the resource has.
     pub tags: Vec<Tag>,
@@ -221,7 +221,7 @@ pub struct AddTags {
 /// Removes tags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoveTags {
-    /// What is tagged.
+    /// The resource.
     pub resource: Tagged,
     /// Keys without a tag are ignored.
     pub tag_keys: Vec<String>,

@@ -61,7 +61,7 @@ impl Decide<'_> {
             creator_request_id: command.creator_request_id.clone(),
             operation_id: operation.to_string(),
             health,
-            spelling: Memo::default(),
+            discovery_json: Memo::default(),
         })));
         Ok(Reply::Operation(operation))
     }

@@ -26,7 +26,7 @@ spec! {
         priority: Option<u32>,
     }
 
-    /// Where a gateway sends matched requests.
+    /// The target of matched requests.
     pub struct GatewayRouteTarget<R>: Validate {
         /// The virtual service.
         virtual_service: R::GatewayRouteVirtualService,
@@ -63,7 +63,7 @@ spec! {
         hostname: Option<HostnameRewrite>,
     }
 
-    /// Which gRPC calls: a service or a host, and all other given members must match.
+    /// The conditions on gRPC calls; all given members must match, and a service or a host is required.
     pub struct GrpcGatewayRouteMatch<R> {
         /// The host.
         hostname: Option<HostnameMatch>,
@@ -96,7 +96,7 @@ spec! {
     pub struct HttpGatewayRouteRewrite {
         /// The host; absent means that it becomes the virtual service's name.
         hostname: Option<HostnameRewrite>,
-        /// The whole path.
+        /// The full path.
         path: Option<PathRewrite>,
         /// The matched prefix; absent means that it becomes `/`.
         prefix: Option<PrefixRewrite>,
@@ -167,7 +167,7 @@ string_enum! {
 }
 
 spec! {
-    /// Which HTTP requests: a path, a host or a port, and all other given members must match.
+    /// The conditions on HTTP requests; all given members must match, and a path, a host or a port is required.
     pub struct HttpGatewayRouteMatch<R> {
         /// 1 to 10 headers.
         headers: Option<Vec<HeaderMatch<R>>>,
@@ -175,11 +175,11 @@ spec! {
         hostname: Option<HostnameMatch>,
         /// The method.
         method: Option<Method>,
-        /// The whole path.
+        /// The full path.
         path: Option<PathMatch>,
         /// The gateway's port; needed when it has several.
         port: Option<u16>,
-        /// What the path begins with.
+        /// The prefix of the path.
         prefix: Option<String>,
         /// 1 to 10 parameters.
         query_parameters: Option<Vec<QueryMatch>>,

@@ -1,4 +1,4 @@
-//! What listeners of nodes, routers and gateways share: ports, pools, health checks, timeouts.
+//! The parts of listeners of nodes, routers and gateways: ports, connection pools, health checks, timeouts.
 
 use super::{
     declare::{spec, union},
@@ -40,7 +40,7 @@ string_enum! {
     pub enum Protocol {
         /// HTTP/1.1, with upgrades.
         Http = "http",
-        /// Any bytes.
+        /// TCP with opaque content.
         Tcp = "tcp",
         /// HTTP/2 with prior knowledge.
         Http2 = "http2",
@@ -56,7 +56,7 @@ impl fmt::Display for Protocol {
 }
 
 spec! {
-    /// A length of time. Both members are optional in the API and required in the Kubernetes kinds.
+    /// A duration. Both members are optional in the API and required in the Kubernetes kinds.
     #[derive(Copy, Default)]
     pub struct Duration {
         /// Absent means milliseconds.
@@ -115,16 +115,16 @@ spec! {
     /// Timeouts of requests; 0 disables one.
     #[derive(Copy, Default)]
     pub struct RequestTimeout: Validate {
-        /// For a stream on which nothing is sent.
+        /// The time without a byte on a stream.
         idle: Option<Duration>,
-        /// For a whole request with all its attempts. Absent means 15 s.
+        /// The time for a request with all its tries. Absent means 15 s.
         per_request: Option<Duration>,
     }
 
     /// Timeout of TCP connections.
     #[derive(Copy, Default)]
     pub struct TcpTimeout: Validate {
-        /// For a connection on which nothing is sent; 0 disables.
+        /// The time without a byte on a connection; 0 disables the timeout.
         idle: Option<Duration>,
     }
 }
@@ -236,9 +236,9 @@ spec! {
     /// Passive health checking, declared by a server and enforced by its clients.
     #[derive(Copy)]
     pub struct OutlierDetection: Validate {
-        /// How long a first ejection lasts.
+        /// The length of the first ejection.
         base_ejection_duration: Duration,
-        /// Time between two sweeps that return ejected hosts.
+        /// The time between two checks for ejections that have ended.
         interval: Duration,
         /// 0 to 100; at least one host can be ejected in any case.
         max_ejection_percent: u32 [0..=100],

@@ -4,9 +4,9 @@ use super::declare::{spec, union};
 use crate::validation::{Validate, Validator};
 
 spec! {
-    /// Where a proxy writes its access log.
+    /// The logging of a proxy.
     pub struct Logging<R>: Validate {
-        /// Absent means that requests are not logged.
+        /// The access log; absent means that requests are not logged.
         access_log: Option<R::Union<AccessLog<R>>>,
     }
 }

@@ -1,4 +1,4 @@
-//! How requests are matched by routes and gateway routes.
+//! Match conditions of routes and gateway routes.
 
 use super::{
     declare::{spec, union},
@@ -16,21 +16,21 @@ spec! {
         name: String [1..=50],
         /// Whether the result is negated. Absent means false.
         invert: Option<bool>,
-        /// How the value is matched; absent means that the header must be present.
+        /// The condition on the value; absent means that the header must be present.
         matcher as "match": Option<R::Union<ValueMatch>>,
     }
 }
 
 union! {
-    /// How a value is matched. Texts have 1 to 255 characters.
+    /// A condition on a value. Texts have 1 to 255 characters.
     pub enum ValueMatch {
-        /// Equal.
+        /// The value equals this text.
         Exact(String) as "exact",
-        /// Begins with.
+        /// The value begins with this text.
         Prefix(String) as "prefix",
-        /// The whole value matches a regular expression (RE2).
+        /// The full value matches this regular expression (RE2).
         Regex(String) as "regex",
-        /// Ends with.
+        /// The value ends with this text.
         Suffix(String) as "suffix",
         /// An integer in a range.
         Range(Range) as "range",
@@ -71,9 +71,9 @@ spec! {
         matcher as "match": Option<QueryValueMatch>,
     }
 
-    /// How a query parameter's value is matched.
+    /// A condition on the value of a query parameter.
     pub struct QueryValueMatch: Validate {
-        /// Equal.
+        /// The value equals this text.
         exact: Option<String>,
     }
 }

@@ -7,19 +7,19 @@ use crate::{
 };
 
 spec! {
-    /// What applies to every node of a mesh.
+    /// The spec of a mesh, which applies to all its nodes.
     #[derive(Default)]
     pub struct MeshSpec: Validate {
-        /// What happens to traffic to destinations that the mesh does not know. Absent means `DROP_ALL`.
+        /// The treatment of traffic to destinations outside the mesh. Absent means `DROP_ALL`.
         egress_filter: Option<EgressFilter>,
-        /// Which address family is preferred.
+        /// The IP preference of all nodes.
         service_discovery: Option<MeshServiceDiscovery>,
     }
 
-    /// What happens to traffic to destinations that the mesh does not know.
+    /// The treatment of traffic to destinations outside the mesh.
     #[derive(Copy)]
     pub struct EgressFilter: Validate {
-        /// Whether it passes.
+        /// Whether the traffic is allowed.
         kind as "type": EgressFilterType,
     }
 }
@@ -27,9 +27,9 @@ spec! {
 string_enum! {
     /// See [`EgressFilter`].
     pub enum EgressFilterType {
-        /// It passes through to its original destination.
+        /// The traffic is passed through to its original destination.
         AllowAll = "ALLOW_ALL",
-        /// It is refused.
+        /// The traffic is refused.
         DropAll = "DROP_ALL",
     }
 }
@@ -44,7 +44,7 @@ spec! {
 }
 
 string_enum! {
-    /// Which address family is used where both exist.
+    /// The address family that is used if both exist.
     #[allow(non_camel_case_types, missing_docs)]
     pub enum IpPreference {
         IPv6_PREFERRED = "IPv6_PREFERRED",

@@ -1,4 +1,4 @@
-//! What differs between the two forms in which specs are written: how objects refer to each other, and little else.
+//! The differences between the two forms of specs, mainly the references between objects.
 //!
 //! Every spec is generic over [`References`]. With [`Names`], the default, it is what the App Mesh API takes and the
 //! store keeps. The Kubernetes kinds are the same types with references to objects of the cluster, so a field is
@@ -17,7 +17,7 @@ use crate::validation::Validate;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use std::{convert::Infallible, fmt};
 
-/// The bounds of every part of a spec.
+/// The trait bounds of every part of a spec.
 pub trait Part:
     Clone + fmt::Debug + PartialEq + Eq + Serialize + DeserializeOwned + Validate + 'static
 {
@@ -28,12 +28,12 @@ impl<T> Part for T where
 {
 }
 
-/// A form in which specs are written.
+/// A form of specs.
 ///
 /// A member that refers to an object has another name in each form, so the struct around it (which has few members)
 /// is a type of the form.
 pub trait References: Copy + fmt::Debug + Eq + 'static {
-    /// What a [`Resolver`](super::Resolver) replaces by a name.
+    /// A reference to an object, which a [`Resolver`](super::Resolver) replaces by a name.
     type Reference;
     /// A target of a route: a virtual node and its weight.
     type WeightedTarget: Part + Resolve<Self, Resolved = WeightedTarget>;
@@ -57,7 +57,7 @@ pub trait References: Copy + fmt::Debug + Eq + 'static {
         + Validate
         + Resolve<Self, Resolved = IpPreference>
         + 'static;
-    /// How a union is read: as its one member, or as whatever was written, to be validated.
+    /// The deserialized form of a union: its one member, or all given members, to be validated later.
     type Union<T: Union + Resolve<Self>>: UnionOf<T>
         + Resolve<Self, Resolved = <T as Resolve<Self>>::Resolved>;
 
@@ -67,7 +67,7 @@ pub trait References: Copy + fmt::Debug + Eq + 'static {
     /// Reads the member `ipPreference` of a virtual node's discovery.
     ///
     /// # Errors
-    /// Those of the deserializer.
+    /// The value is not valid.
     fn read_ip_preference<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Self::IpPreference>, D::Error>;
@@ -109,7 +109,7 @@ pub trait Union: Part {
     fn member(&self) -> &'static str;
 }
 
-/// What a form reads as a union.
+/// The deserialized form of a union.
 pub trait UnionOf<T>: Part {
     /// The member, when exactly one was given.
     fn get(&self) -> Option<&T>;

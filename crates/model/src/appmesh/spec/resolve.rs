@@ -1,4 +1,4 @@
-//! From references to names: one pass over a spec in another form gives the spec of the API.
+//! Resolves references to names: converts a spec in another form to the spec of the API in one pass.
 
 use super::{
     References, Union, UnionOf, gateway_route, listener, matching, mesh, retry, route, tls,
@@ -8,7 +8,7 @@ use crate::{FieldPath, Segment, Violation, field_path::camel_case, validation::V
 
 /// Looks up the names of referenced objects.
 pub trait Resolver<R: References> {
-    /// Why a reference has no name. A union without exactly one member becomes one, too; no validated spec has it.
+    /// The error of a reference without a name, and of a union without exactly one member, which no validated spec has.
     type Error: From<Violation>;
 
     /// The name in the mesh of the object that the value at `at` refers to.
@@ -85,7 +85,7 @@ impl<R: References, T: Resolve<R>> Resolve<R> for Vec<T> {
 /// Resolves a union of a form in which it may have no member or several.
 ///
 /// # Errors
-/// It has not exactly one member, or that member's reference has no name.
+/// The union does not have exactly one member, or that member's reference has no name.
 pub fn resolve_union<R: References, T: Union + Resolve<R>, V: Resolver<R>>(
     union: impl UnionOf<T>,
     at: &mut FieldPath,

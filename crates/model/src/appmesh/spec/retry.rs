@@ -7,7 +7,7 @@ use crate::{
 };
 
 spec! {
-    /// When and how often a request is tried again.
+    /// The number, timeout and causes of retries of a request.
     pub struct RetryPolicy {
         /// Attempts beside the first one, at least 0.
         max_retries: i64,

@@ -27,19 +27,19 @@ spec! {
         tcp_route: Option<TcpRoute<R>>,
     }
 
-    /// Where matched traffic goes.
+    /// The targets of matched traffic.
     pub struct RouteAction<R> {
         /// 1 to 10 targets, whose weights add up to 100 at most.
         weighted_targets: Vec<R::WeightedTarget>,
     }
 
-    /// A node and its share.
+    /// A virtual node and its weight.
     pub struct WeightedTarget {
         /// The node's name, 1 to 255 characters.
         virtual_node: String,
         /// 0 to 100, relative to the sum of all.
         weight: u32,
-        /// Which of the node's listeners; needed when it has several.
+        /// The port of the node's listener; required if it has several.
         port: Option<u16>,
     }
 }
@@ -72,7 +72,7 @@ spec! {
         timeout: Option<RequestTimeout>,
     }
 
-    /// Which HTTP requests: all given members must match.
+    /// The conditions on HTTP requests; all given members must match.
     pub struct HttpRouteMatch<R> {
         /// 1 to 10 headers.
         headers: Option<Vec<HeaderMatch<R>>>,
@@ -82,7 +82,7 @@ spec! {
         path: Option<PathMatch>,
         /// The router's port; needed when it has several.
         port: Option<u16>,
-        /// What the path begins with. With neither `prefix` nor `path`, `port` is given, and every path matches.
+        /// The prefix of the path. With neither `prefix` nor `path`, `port` is required, and every path matches.
         prefix: Option<String>,
         /// 1 to 10 parameters.
         query_parameters: Option<Vec<QueryMatch>>,
@@ -113,7 +113,7 @@ spec! {
         timeout: Option<RequestTimeout>,
     }
 
-    /// Which gRPC calls: all given members must match.
+    /// The conditions on gRPC calls; all given members must match.
     pub struct GrpcRouteMatch<R> {
         /// 1 to 10 entries.
         metadata: Option<Vec<HeaderMatch<R>>>,
@@ -135,7 +135,7 @@ spec! {
         timeout: Option<TcpTimeout>,
     }
 
-    /// Which TCP connections.
+    /// The conditions on TCP connections.
     #[derive(Copy, Default)]
     pub struct TcpRouteMatch: Validate {
         /// The router's port; needed when it has several.

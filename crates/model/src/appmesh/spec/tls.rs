@@ -10,13 +10,13 @@ use crate::{
 };
 
 spec! {
-    /// How a listener uses TLS.
+    /// The TLS settings of a listener.
     pub struct ListenerTls<R> {
         /// The server certificate.
         certificate: R::Union<ServerCertificate<R>>,
         /// Whether TLS is required.
         mode: TlsMode,
-        /// How client certificates are verified; absent means that none is requested.
+        /// The verification of client certificates; absent means that none is requested.
         validation: Option<Validation<R>>,
     }
 }
@@ -48,7 +48,7 @@ string_enum! {
 }
 
 union! {
-    /// Where a listener's certificate comes from.
+    /// The source of a listener's certificate.
     pub enum ServerCertificate<R>: Validate {
         /// AWS Certificate Manager.
         Acm(R::AcmCertificate) as "acm",
@@ -60,7 +60,7 @@ union! {
 }
 
 union! {
-    /// Where a client's certificate comes from.
+    /// The source of a client's certificate.
     pub enum ClientCertificate: Validate {
         /// Files in the proxy's container.
         File(FileCertificate) as "file",
@@ -100,7 +100,7 @@ impl Validate for SdsSecret {
 }
 
 spec! {
-    /// How a peer's certificate is verified.
+    /// The verification of a peer's certificate.
     pub struct Validation<R>: Validate {
         /// Certificate authorities that may have signed it.
         trust: R::Union<Trust<R>>,
@@ -110,13 +110,13 @@ spec! {
 }
 
 union! {
-    /// Which certificate authorities are trusted.
+    /// The source of trusted CA certificates.
     pub enum Trust<R>: Validate {
-        /// Those of AWS Private CA.
+        /// AWS Private CA.
         Acm(R::AcmTrust) as "acm",
-        /// Those in a file of PEM certificates.
+        /// A file of PEM certificates.
         File(FileTrust) as "file",
-        /// Those from a secret discovery service.
+        /// A secret discovery service.
         Sds(SdsSecret) as "sds",
     }
 }
@@ -145,7 +145,7 @@ spec! {
 
     /// The names of which a certificate must have one.
     pub struct SubjectAlternativeNames: Validate {
-        /// How the names are compared.
+        /// The comparison of the names.
         matcher as "match": SubjectAlternativeNameMatch,
     }
 
@@ -165,21 +165,21 @@ impl Validate for SubjectAlternativeNameMatch {
 }
 
 spec! {
-    /// What a client requires of the servers that it calls.
+    /// The policy of a client for the servers that it calls.
     pub struct ClientPolicy<R>: Validate {
         /// The use of TLS.
         tls: Option<ClientPolicyTls<R>>,
     }
 
-    /// How a client uses TLS.
+    /// The TLS settings of a client.
     pub struct ClientPolicyTls<R> {
         /// The client certificate.
         certificate: Option<R::Union<ClientCertificate>>,
         /// Absent means true.
         enforce: Option<bool>,
-        /// For which ports; empty means all.
+        /// The ports that the policy applies to; empty means all.
         ports: Option<Vec<u16>>,
-        /// How the server's certificate is verified.
+        /// The verification of the server's certificate.
         validation: Validation<R>,
     }
 }
@@ -196,7 +196,7 @@ impl<R: References> Validate for ClientPolicyTls<R> {
 }
 
 spec! {
-    /// What applies to each backend without a policy of its own.
+    /// The defaults of backends without their own client policy.
     pub struct BackendDefaults<R>: Validate {
         /// The client policy.
         client_policy: Option<ClientPolicy<R>>,

@@ -5,12 +5,12 @@ use super::{
     tls::{BackendDefaults, ClientPolicy, ListenerTls, TlsMode},
 };
 
-/// A part of a spec that asks for TLS.
+/// A setting of a spec that requires TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsGap {
     /// The path of the setting, which starts with `spec`.
     pub field: String,
-    /// What happens instead.
+    /// The behavior without TLS.
     pub message: &'static str,
 }
 

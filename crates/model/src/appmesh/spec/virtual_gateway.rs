@@ -17,7 +17,7 @@ spec! {
     pub struct VirtualGatewaySpec<R> {
         /// Required, may be empty.
         listeners: Vec<VirtualGatewayListener<R>>,
-        /// What applies to all calls of the gateway.
+        /// The defaults of all backends.
         backend_defaults: Option<BackendDefaults<R>>,
         /// The access log of its proxies.
         logging: Option<Logging<R>>,

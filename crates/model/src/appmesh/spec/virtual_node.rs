@@ -17,23 +17,23 @@ use crate::{
 };
 
 spec! {
-    /// A workload: its listeners, how it is found, what it calls.
+    /// The spec of a virtual node, a workload: its listeners, discovery and backends.
     pub struct VirtualNodeSpec<R> {
-        /// What applies to each backend without a policy of its own.
+        /// The defaults of backends without their own client policy.
         backend_defaults: Option<BackendDefaults<R>>,
-        /// The virtual services that it calls. They need not exist.
+        /// The virtual services that the node calls. They need not exist.
         backends: Option<Vec<R::Union<Backend<R>>>>,
         /// The ports that it serves.
         listeners: Option<Vec<Listener<R>>>,
         /// The access log of its proxies.
         logging: Option<Logging<R>>,
-        /// How its endpoints are found.
+        /// The discovery of its endpoints.
         service_discovery: Option<R::Union<ServiceDiscovery<R>>>,
     }
 }
 
 union! {
-    /// Something that a node calls.
+    /// A backend that a node calls.
     pub enum Backend<R>: Validate {
         /// A virtual service.
         VirtualService(R::VirtualServiceBackend) as "virtualService",
@@ -69,7 +69,7 @@ spec! {
         connection_pool: Option<R::Union<ConnectionPool>>,
         /// Active health check by the clients.
         health_check: Option<HealthCheck>,
-        /// When clients eject an endpoint of this listener.
+        /// The conditions under which clients eject an endpoint of this listener.
         outlier_detection: Option<OutlierDetection>,
         /// Timeouts of calls to the application.
         timeout: Option<R::Union<ListenerTimeout>>,
@@ -79,7 +79,7 @@ spec! {
 }
 
 union! {
-    /// How the endpoints of a node are found.
+    /// The discovery of a node's endpoints.
     pub enum ServiceDiscovery<R>: Validate {
         /// In Cloud Map.
         AwsCloudMap(CloudMapDiscovery<R>) as "awsCloudMap",
@@ -97,7 +97,7 @@ spec! {
         service_name: String [1..=1024],
         /// Attributes of which an instance must carry every one.
         attributes: Option<Vec<CloudMapAttribute>>,
-        /// Which address of an instance is used.
+        /// The family of the address that is used of each instance.
         #[serde(deserialize_with = "R::read_ip_preference")]
         ip_preference: Option<R::IpPreference>,
     }
@@ -114,16 +114,16 @@ spec! {
     pub struct DnsDiscovery<R>: Validate {
         /// The name; 1 to 253 characters.
         hostname: String [1..=253],
-        /// Which address family is asked for.
+        /// The families of the addresses that are queried.
         #[serde(deserialize_with = "R::read_ip_preference")]
         ip_preference: Option<R::IpPreference>,
-        /// What the answer means. Absent means `LOADBALANCER`.
+        /// The meaning of the answer. Absent means `LOADBALANCER`.
         response_type: Option<DnsResponseType>,
     }
 }
 
 string_enum! {
-    /// What a DNS answer means.
+    /// The meaning of a DNS answer.
     pub enum DnsResponseType {
         /// Addresses of one load balancer: one of them is used at a time.
         LoadBalancer = "LOADBALANCER",

@@ -4,15 +4,15 @@ use super::declare::{spec, union};
 use crate::appmesh::Kind;
 
 spec! {
-    /// What provides a name that applications call.
+    /// The spec of a virtual service: the provider of a name that applications call.
     pub struct VirtualServiceSpec<R>: Validate {
-        /// Absent means that calls are refused.
+        /// The provider; absent means that calls are refused.
         provider: Option<R::Union<Provider<R>>>,
     }
 }
 
 union! {
-    /// What provides a virtual service.
+    /// The provider of a virtual service.
     pub enum Provider<R>: Validate {
         /// One node.
         VirtualNode(R::VirtualNodeProvider) as "virtualNode",

@@ -1,4 +1,4 @@
-//! What commands may say, whatever there is.
+//! Bounds of commands that do not depend on the state.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What earlier versions stored.
+//! Records that earlier versions stored are still readable.
 
 use crate::Record;
 use serde_json::{Value, json};
