@@ -10,7 +10,7 @@ use crate::{
     message,
 };
 use http::request::Parts;
-use tombolo_store::{State, dump};
+use tombolo_store::{FullState, dump};
 
 /// Requests of one input.
 const MOST: usize = 8;
@@ -74,7 +74,7 @@ fn check_envelope(request: &Parts, answer: &Answer) {
 
 /// What was accepted must be legal in an export, too, and come back from it.
 fn check_export(session: &Session) {
-    let state = State::of(&session.store.view());
+    let state = FullState::of(&session.store.view());
     let mut text = Vec::new();
     dump::write(&state, &mut text).expect("memory takes everything");
     let text = String::from_utf8(text).expect("exports are text");

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use std::{cell::RefCell, collections::BTreeMap, sync::OnceLock};
 use tokio::runtime::{Builder, Runtime};
 use tombolo_api::{Config, Server};
-use tombolo_store::{State, Store};
+use tombolo_store::{FullState, Store};
 
 /// Made in this order. Words between `@` stand for what an earlier answer told.
 const REQUESTS: &[u8] = include_bytes!("base.txt");
@@ -33,7 +33,7 @@ pub(crate) struct Answer {
 
 /// The base, and what its answers told.
 struct Base {
-    state: State,
+    state: FullState,
     words: BTreeMap<&'static str, String>,
 }
 
@@ -165,7 +165,7 @@ impl Base {
             assert_eq!(answer.status, 200, "{request:?}: {answer:?}");
         }
         Self {
-            state: State::of(&session.store.view()),
+            state: FullState::of(&session.store.view()),
             words: session.words,
         }
     }

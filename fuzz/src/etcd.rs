@@ -3,7 +3,7 @@
 //! Whatever they are: no panic; a replica follows, or says why it cannot.
 
 use tombolo_store::{
-    State,
+    FullState,
     etcd::fuzzing::{Follower, answer},
 };
 
@@ -20,6 +20,6 @@ pub fn run(data: &[u8]) {
             assert!(!why.to_string().is_empty());
             return;
         }
-        let _ = State::of(&follower.view());
+        let _ = FullState::of(&follower.view());
     }
 }

@@ -1,13 +1,13 @@
 //! Health checks of registered instances by the server, as Route 53 made them for Cloud Map.
 //!
-//! Each instance of a service with a `HealthCheckConfig` is probed at an interval, over HTTP, HTTPS or TCP.
-//! `FailureThreshold` consecutive results of one kind change the instance's health, which discovery and DNS
-//! follow (facts/cloudmap-api.md §8).
+//! Each instance of a service with a `HealthCheckConfig` is probed periodically, over HTTP, HTTPS or TCP.
+//! `FailureThreshold` consecutive equal results change the instance's health, which discovery and DNS
+//! use (facts/cloudmap-api.md §8).
 //!
-//! What this crate deliberately is not: it does not decide who may discover an unhealthy instance, and it elects no
-//! replica: the one that leads calls [`run`].
+//! This crate deliberately does not filter unhealthy instances, and elects no leader: the leading replica calls
+//! [`run()`].
 //!
-//! Read first: [`schedule`], which has no I/O; then [`run`].
+//! Read first: [`schedule`], which has no I/O; then [`run()`].
 
 #![forbid(unsafe_code)]
 

@@ -6,12 +6,12 @@ use tombolo_telemetry::{
     register,
 };
 
-/// Clones count together.
+/// The metrics of health checks. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     checks: Counters,
     changes: Counters,
-    /// Instances that are checked.
+    /// The number of checked instances.
     pub(crate) instances: Gauge,
 }
 
@@ -26,7 +26,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Lets a registry read the metrics.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("health");
         register! { registry;
@@ -36,7 +36,7 @@ impl Metrics {
         }
     }
 
-    /// `None`: the check itself panicked.
+    /// Counts a result; `None` if the check panicked.
     pub(crate) fn checked(&self, is_healthy: Option<bool>) {
         self.checks.inc(match is_healthy {
             Some(true) => "healthy",

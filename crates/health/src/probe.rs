@@ -20,14 +20,14 @@ use tokio_rustls::{
     rustls::{self, ClientConfig, pki_types::ServerName},
 };
 
-/// Deadline of a check that only connects.
+/// The timeout of a check that only connects.
 const TCP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Deadline of the connection that carries a request.
+/// The timeout of the connection for a request.
 const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Deadline of the response, from the connection on.
+/// The timeout of the response, after connecting.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why an instance counts as unhealthy.
+/// The reason why an instance is unhealthy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
     #[error("{0} is not an address that is checked")]
@@ -68,10 +68,10 @@ impl Prober {
         }
     }
 
-    /// Probes a target within a deadline of its kind.
+    /// Probes a target, with a timeout.
     ///
     /// # Errors
-    /// Why the instance counts as unhealthy.
+    /// The reason why the instance is unhealthy.
     pub(crate) async fn probe(&self, target: &Target) -> Result<(), ProbeError> {
         let address = target.address;
         match &target.kind {
@@ -102,7 +102,7 @@ async fn connect(to: SocketAddr, within: Duration) -> Result<TcpStream, ProbeErr
     }
 }
 
-/// Sends the request and judges the status of the response; its body is not read.
+/// Sends the request and checks the status of the response, whose body is not read.
 async fn request(
     stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     to: SocketAddr,
@@ -119,7 +119,7 @@ async fn request(
         })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let answered = pin!(sender.send_request(request));
-    // The connection does the work, and may end in the moment in which it hands over the answer.
+    // The connection must be polled for progress, and may end when it delivers the response.
     let answer = match select(answered, pin!(connection)).await {
         Either::Left((answer, _)) => answer,
         Either::Right((Err(error), _)) => Err(error),
@@ -131,7 +131,7 @@ async fn request(
     }
 }
 
-/// Certificates are not verified, as by Route 53: a check asks whether the endpoint serves, not who it is, and sends
+/// A TLS verifier that accepts any certificate, as in Route 53: a check tests whether the endpoint serves, and sends
 /// nothing secret.
 mod tls {
     use std::sync::Arc;

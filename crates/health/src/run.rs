@@ -22,17 +22,17 @@ use tombolo_telemetry::{
 /// Options of health checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// From the end of a check of an instance to its next.
+    /// The time from the end of a check of an instance to its next check.
     pub interval: Duration,
-    /// Checks in flight at once, at most; the others wait.
+    /// The greatest number of checks in flight; further ones wait.
     pub concurrency: usize,
-    /// Whether instances on this machine itself are checked. Who may register an instance chooses where the
-    /// server connects to, so this is for those who may do everything anyway.
+    /// Whether loopback addresses are checked. Callers who may register instances choose where the
+    /// server connects to, so this is only for development mode.
     pub loopback: bool,
 }
 
 impl Default for Options {
-    /// Every thirty seconds, as AWS did.
+    /// The defaults: a check every thirty seconds, as in AWS.
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(30),
@@ -44,13 +44,13 @@ impl Default for Options {
 
 struct CompletedCheck {
     due: DueCheck,
-    /// `Panicked`: a fault of ours, which says nothing about the instance.
+    /// The result of a check. `Panicked` is a bug, and not a result about the instance.
     result: Result<Result<(), ProbeError>, Panicked>,
 }
 
-/// Checks instances until the store closes. Among replicas only the leader runs it, and what it finds is recorded only
-/// while `lead` holds: a replica that was suspended writes nothing over its successor. Dropping the future ends all
-/// checks; what they found is found again by the next run.
+/// Checks instances until the store closes. Among replicas only the leader runs this, and results are recorded
+/// only while its leadership `lead` lasts, so that a suspended replica cannot overwrite its successor. Dropping
+/// the future ends all checks; the next run repeats them.
 pub async fn run(store: Store, lead: Leadership, options: Options, metrics: Metrics) {
     let prober = Arc::new(Prober::new());
     run_with(store, lead, options, metrics, move |target| {
@@ -63,7 +63,7 @@ pub async fn run(store: Store, lead: Leadership, options: Options, metrics: Metr
     .await;
 }
 
-/// As [`run`], with another probe.
+/// As [`run`], with another probe, for tests.
 async fn run_with<F>(
     store: Store,
     lead: Leadership,
@@ -110,7 +110,7 @@ async fn run_with<F>(
                     Ok(result) => {
                         let change = schedule.result(due.number, result.is_ok(), Instant::now());
                         if let Some(change) = change {
-                            // Beside the checks: those that turn together are made durable together.
+                            // Concurrent with the checks, so that changes at the same time are committed together.
                             let (store, lead, metrics) = (store.clone(), lead.clone(), metrics.clone());
                             let reason = result.err();
                             recordings.spawn(async move {
@@ -165,7 +165,7 @@ async fn record(
         .await
     {
         Ok(_) => metrics.changed(health),
-        // The instance went meanwhile.
+        // The instance was deregistered meanwhile.
         Err(CommitError::Rejected(_)) => return,
         Err(error) => {
             tracing::warn!(service, instance, %error, "health could not be recorded; it is tried again with the next check");

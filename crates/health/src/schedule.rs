@@ -1,4 +1,4 @@
-//! Which instances are checked, when each is due, and when results change its health. No I/O, no clock.
+//! The schedule of health checks, and the changes of health by their results, without I/O and clock.
 
 use crate::target::Target;
 use std::{
@@ -11,7 +11,7 @@ use tombolo_model::{
     cloudmap::{Health, Instance, Service},
 };
 
-/// An instance, by its scope, its service's id and its own.
+/// The key of an instance: its scope, its service's id and its own id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct InstanceKey {
     pub(crate) scope: Scope,
@@ -23,20 +23,20 @@ pub(crate) struct InstanceKey {
 #[derive(Clone, Debug)]
 pub(crate) struct DueCheck {
     pub(crate) target: Target,
-    /// Tells this check from one of the same instance that was replaced meanwhile.
+    /// The number of the check, which differs from that of a later check of the same instance.
     pub(crate) number: u64,
 }
 
-/// A change of an instance's health that is to be recorded.
+/// A change of an instance's health, to be committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HealthChange {
     pub(crate) name: InstanceKey,
-    /// The registration that was checked.
+    /// The operation of the registration that was checked.
     pub(crate) operation_id: String,
     pub(crate) health: Health,
 }
 
-/// `FailureThreshold` of a service that sets none.
+/// The default of `FailureThreshold`.
 const DEFAULT_THRESHOLD: u32 = 3;
 
 struct Check {
@@ -44,11 +44,11 @@ struct Check {
     threshold: u32,
     operation_id: String,
     number: u64,
-    /// When it is due; `None` while it is in flight.
+    /// The time at which the check is due; `None` while it is in flight.
     next: Option<Instant>,
     /// The recorded health.
     health: Health,
-    /// Consecutive results that differ from it.
+    /// The number of consecutive results that differ from the recorded health.
     contrary_results: u32,
 }
 
@@ -77,8 +77,8 @@ impl Schedule {
         self.checks.len()
     }
 
-    /// Follows a whole state: known checks keep their times, new ones are spread over an interval, so that a start
-    /// does not probe everything at once.
+    /// Synchronizes with a full state: known checks keep their times, new ones are spread over an interval, so
+    /// that a start does not probe everything at once.
     pub(crate) fn resync(&mut self, view: &View, now: Instant) {
         let mut gone: BTreeSet<InstanceKey> = self.checks.keys().cloned().collect();
         let mut desired = Vec::new();
@@ -103,7 +103,7 @@ impl Schedule {
         }
     }
 
-    /// Follows changes that led to a view.
+    /// Synchronizes with the changes that led to a view.
     pub(crate) fn change(&mut self, view: &View, changes: &[Change], now: Instant) {
         for change in changes {
             let Some(state) = view.scope(change.scope()) else {
@@ -122,18 +122,18 @@ impl Schedule {
                         self.sync_instance(scope, state, &service.id, &instance.id, now);
                     }
                 }
-                // A service goes when it has no instances.
+                // A service is deleted only when it has no instances.
                 Change::Put(..) | Change::Delete(..) => {}
             }
         }
     }
 
-    /// When the next check is due.
+    /// The time of the next check that is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// The next check that is due. It is not due again before its [result](Self::result).
+    /// Takes the next check that is due. It is not due again before its [result](Self::result).
     pub(crate) fn take(&mut self, now: Instant) -> Option<DueCheck> {
         let (at, number) = self.queue.first().copied()?;
         if at > now {
@@ -148,8 +148,8 @@ impl Schedule {
         })
     }
 
-    /// Takes the result of a check. `Some` when it changes the instance's health; also with each further result until
-    /// the view has the change, so that one that could not be recorded is not lost.
+    /// Records the result of a check. `Some` if it changes the instance's health; also with each further result until
+    /// the view has the change, so that a change that could not be committed is retried.
     pub(crate) fn result(
         &mut self,
         number: u64,
@@ -176,18 +176,18 @@ impl Schedule {
         })
     }
 
-    /// Makes a check without a result due again after an interval.
+    /// Reschedules a check without a result after an interval.
     pub(crate) fn reschedule(&mut self, number: u64, now: Instant) {
         let next = now + self.interval;
         let name = self.names.get(&number);
-        // Otherwise the instance went meanwhile.
+        // Otherwise the instance was deregistered meanwhile.
         if let Some(check) = name.and_then(|name| self.checks.get_mut(name)) {
             check.next = Some(next);
             self.queue.insert((next, number));
         }
     }
 
-    /// Compares one instance with the view.
+    /// Synchronizes the check of one instance with the view.
     fn sync_instance(
         &mut self,
         scope: &Scope,

@@ -1,4 +1,4 @@
-//! The endpoint of a health check, and how it is probed.
+//! The endpoint and the kind of a health check.
 
 use crate::probe::ProbeError;
 use std::net::{IpAddr, SocketAddr};
@@ -11,26 +11,26 @@ pub(crate) struct Target {
     pub(crate) kind: ProbeKind,
 }
 
-/// When an instance counts as healthy.
+/// The condition under which an instance is healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeKind {
-    /// It accepts a connection.
+    /// The endpoint accepts a connection.
     Tcp,
-    /// It answers a request for this path with a status from 200 to 399.
+    /// The endpoint answers a request for this path with a status from 200 to 399.
     Http { path: String, tls: bool },
 }
 
 impl Target {
-    /// `None`: the service has no such check, or the instance no address: an alias has the health of what
-    /// it stands for.
+    /// The target of an instance's check. `None` if the service has no health check, or the instance no
+    /// address: an alias has the health of its target.
     pub(crate) fn of(service: &Service, instance: &Instance) -> Option<Self> {
         let check = service.health_check.as_ref()?;
         let port = instance.attributes.port()?;
-        // A service with both records is checked over IPv4, and both follow it.
+        // With both addresses, the IPv4 address is checked.
         let address = instance.attributes.address()?;
         let path = || {
             let path = check.resource_path.as_deref().unwrap_or_default();
-            // The slash may be left out.
+            // The leading slash is optional.
             format!("/{}", path.strip_prefix('/').unwrap_or(path))
         };
         let kind = match check.kind {
@@ -46,8 +46,8 @@ impl Target {
         })
     }
 
-    /// Refuses addresses of this machine, unless `loopback` allows them, and of its link alone, such as a cloud's
-    /// metadata service: whoever registers an instance chooses where the server connects to.
+    /// Refuses loopback addresses, unless `loopback` is true, and link-local addresses, such as a cloud's
+    /// metadata service: callers who register instances choose where the server connects to.
     pub(crate) fn check_address(&self, loopback: bool) -> Result<(), ProbeError> {
         let address = self.address.ip().to_canonical();
         let is_local = match address {
@@ -104,7 +104,7 @@ mod tests {
             creator_request_id: None,
             operation_id: "op".into(),
             health: Health::Healthy,
-            spelling: tombolo_model::Memo::default(),
+            discovery_json: tombolo_model::Memo::default(),
         }
     }
 

@@ -73,7 +73,7 @@ impl Stage {
         };
         let checks = tokio::spawn(tombolo_health::run(
             store.clone(),
-            store.election("health-checks").lead().expect("alone"),
+            store.election("health-checks").leadership().expect("alone"),
             OPTIONS,
             Metrics::default(),
         ));

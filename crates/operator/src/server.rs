@@ -39,7 +39,7 @@ pub fn routes(store: Store, status: impl Fn() -> Status + Clone + Send + Sync + 
 async fn export(State(store): State<Store>) -> Response {
     let (chunks, mut written) = mpsc::channel(MAX_CHUNKS);
     tokio::task::spawn_blocking(move || {
-        let state = tombolo_store::State::of(&store.view());
+        let state = tombolo_store::FullState::of(&store.view());
         let mut out = io::BufWriter::with_capacity(CHUNK, ChunkWriter(chunks));
         let written =
             tombolo_store::dump::write(&state, &mut out).and_then(|()| io::Write::flush(&mut out));

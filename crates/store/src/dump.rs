@@ -1,7 +1,6 @@
-//! A whole state as YAML that people can read: for backups, for moving from one kind of store to another,
-//! and for looking.
+//! Export and import of a full state as YAML: for backups, for migration between kinds of stores, and for inspection.
 //!
-//! The first document says what it is: `format`, `revision`, and how many `records` follow. Each further
+//! The first document is the header: `format`, `revision`, and the number of `records` that follow. Each further
 //! document is one record: `account`, `region`, and the record under the name of its type, exactly as it is
 //! stored. The same state always gives the same text, and reading that text gives the same state.
 
@@ -14,10 +13,10 @@ pub use write::write;
 
 use std::fmt;
 
-/// `format` of the first document.
+/// The `format` in the header.
 const FORMAT: &str = "tombolo-export/1";
 
-/// An error in a text, with its line.
+/// An error in an export, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Counted from 1.

@@ -1,4 +1,4 @@
-//! Leader election: work that one replica does at a time.
+//! Leader election among the replicas.
 
 use std::future::Future;
 use tokio::{
@@ -6,93 +6,98 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The right to do some work that no other replica does meanwhile, as won in an [`Election`].
+/// The leadership of this replica for some work, won in an [`Election`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leadership {
     /// The name of the work.
     pub name: String,
-    /// The fencing token: each leadership of this work has a greater one than those before it.
+    /// The fencing token: greater than those of all earlier leaderships for the same work.
     pub token: u64,
 }
 
-/// One replica's candidacy for some work. Dropping it resigns: another replica may
-/// lead at once if the runtime goes on, else when the lease has ended.
+/// The candidacy of this replica for the leadership of some work. Dropping it resigns: another replica can lead at
+/// once if the runtime keeps running, else when the lease has expired.
 pub struct Election {
     campaign: Campaign,
 }
 
 enum Campaign {
-    /// There are no replicas: this process always leads.
-    Alone(Leadership),
-    Among {
-        lead: watch::Receiver<Option<Leadership>>,
-        /// Dropped to give up.
+    /// There are no other replicas: this process always leads.
+    Uncontested(Leadership),
+    /// Other replicas take part.
+    Contested {
+        leadership: watch::Receiver<Option<Leadership>>,
+        /// Dropped to resign.
         resign: oneshot::Sender<()>,
-        /// Ends when the lead is given up.
+        /// Ends after the resignation.
         task: JoinHandle<()>,
     },
 }
 
 impl Election {
-    pub(crate) fn alone(name: &str) -> Self {
-        let lead = Leadership {
+    pub(crate) fn uncontested(name: &str) -> Self {
+        let leadership = Leadership {
             name: name.to_owned(),
             token: 1,
         };
         Self {
-            campaign: Campaign::Alone(lead),
+            campaign: Campaign::Uncontested(leadership),
         }
     }
 
-    /// `task` campaigns until the sender of `resign` is dropped.
-    pub(crate) fn among(
-        lead: watch::Receiver<Option<Leadership>>,
+    /// A candidacy among replicas. `task` campaigns until `resign` is dropped.
+    pub(crate) fn contested(
+        leadership: watch::Receiver<Option<Leadership>>,
         resign: oneshot::Sender<()>,
         task: JoinHandle<()>,
     ) -> Self {
         Self {
-            campaign: Campaign::Among { lead, resign, task },
+            campaign: Campaign::Contested {
+                leadership,
+                resign,
+                task,
+            },
         }
     }
 
-    /// Whether this replica leads now. A process that was suspended may still answer one for a moment
-    /// although another leads already: what must not be written twice is committed with
+    /// The current leadership of this replica; `None` if it does not lead. In a process that was suspended it
+    /// may be out of date for a moment, so changes that only the leader may make are committed with
     /// [`Store::commit_as_leader`](crate::Store::commit_as_leader).
-    pub fn lead(&self) -> Option<Leadership> {
+    pub fn leadership(&self) -> Option<Leadership> {
         match &self.campaign {
-            Campaign::Alone(lead) => Some(lead.clone()),
-            Campaign::Among { lead, .. } => lead.borrow().clone(),
+            Campaign::Uncontested(leadership) => Some(leadership.clone()),
+            Campaign::Contested { leadership, .. } => leadership.borrow().clone(),
         }
     }
 
-    /// Waits until that changes. Cancel safe.
+    /// Waits until the leadership of this replica changes. Cancel safe.
     pub async fn changed(&mut self) {
         match &mut self.campaign {
-            Campaign::Alone(_) => std::future::pending().await,
-            Campaign::Among { lead, .. } => {
-                if lead.changed().await.is_err() {
-                    // The campaign ended: nothing changes any more.
+            Campaign::Uncontested(_) => std::future::pending().await,
+            Campaign::Contested { leadership, .. } => {
+                if leadership.changed().await.is_err() {
+                    // The campaign has ended: nothing changes any more.
                     std::future::pending::<()>().await;
                 }
             }
         }
     }
 
-    /// Gives up, and returns when another replica may lead, or when etcd does not answer in time.
+    /// Resigns. Returns when another replica can lead, or when etcd does not answer in time.
     pub async fn resign(self) {
         match self.campaign {
-            Campaign::Alone(_) => {}
-            Campaign::Among { resign, task, .. } => {
+            Campaign::Uncontested(_) => {}
+            Campaign::Contested { resign, task, .. } => {
                 drop(resign);
-                // An error: it panicked, and holds nothing any more.
+                // An error means that the task panicked; its lease expires.
                 let _ = task.await;
             }
         }
     }
 
-    /// Does the work whenever this replica leads, until `stop` is ready: `work` makes a future for each
-    /// lead, which is dropped when the lead is lost or the work is stopped. Returns when the lead is given
-    /// up; also when the work ends by itself.
+    /// Does some work while this replica leads, until `stop` is ready. `work` makes a future for each
+    /// leadership, which is dropped when the leadership is lost or `stop` is ready. Resigns and returns then,
+    /// and when the work ends by itself.
     pub async fn run<F: Future<Output = ()>>(
         mut self,
         stop: impl Future<Output = ()>,
@@ -100,10 +105,10 @@ impl Election {
     ) {
         let mut stop = std::pin::pin!(stop);
         loop {
-            let lead = self.lead();
+            let leadership = self.leadership();
             let working = async {
-                match lead {
-                    Some(lead) => work(lead).await,
+                match leadership {
+                    Some(leadership) => work(leadership).await,
                     None => std::future::pending().await,
                 }
             };

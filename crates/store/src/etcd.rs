@@ -1,19 +1,19 @@
-//! The state in an etcd cluster, shared by several replicas.
+//! A store in an etcd cluster, shared by several replicas.
 //!
-//! Each record is a key. One more key, the head, is written with every change: it holds the revision, and
-//! a write is made only if the head is still the one on which the write was decided. So all writes of all
-//! replicas form one sequence, each decided on the result of the one before. Every replica follows that
-//! sequence by one watch, which gives the head and the records of a write at once. See [`layout`] for the
+//! Each record is a key. One more key, the head, is written with every change: it has the revision, and the transaction
+//! of a write succeeds only if the head is still the one on which the write is based (compare and swap). So all writes
+//! of all replicas form one sequence, each based on the result of the one before. Every replica follows that sequence
+//! by one watch, which delivers the head and the records of a write together. See [`layout`] for the
 //! keys, [`replica`] for the sequence, docs/decisions/0009 for the reasons.
 
 mod bulk_replace;
 mod campaign;
 mod client;
 mod compaction;
-mod connect;
 #[doc(hidden)]
 pub mod fuzzing;
 mod layout;
+mod list_and_watch;
 mod options;
 mod proto;
 mod replica;
@@ -24,25 +24,25 @@ pub(crate) use campaign::campaign;
 pub use options::{Options, Tls};
 
 use crate::{
-    decide::{self, Job},
     local_engine::OpenError,
     store::{Condition, Published},
+    write_request::{self, WriteRequest},
 };
-use connect::{Connected, connect};
 use layout::Keys;
+use list_and_watch::{Connected, connect};
 use replica::Replica;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_model::View;
 
-/// Deadline of opening the store.
+/// The timeout of opening the store.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Loads the state and starts to follow it, on a thread with a runtime of its own: callers that keep
-/// theirs busy must not delay what etcd expects in time.
+/// Loads the state and starts the replica, on a thread with its own runtime: a busy runtime of the caller must
+/// not delay keep-alives of leases.
 pub(crate) async fn start(
     options: Arc<Options>,
-    queue: mpsc::Receiver<Job>,
+    queue: mpsc::Receiver<WriteRequest>,
 ) -> Result<(Arc<Published>, watch::Receiver<Condition>), OpenError> {
     let (condition, conditions) = watch::channel(Condition::healthy("etcd"));
     let (opened, opening) = oneshot::channel();
@@ -62,14 +62,14 @@ pub(crate) async fn start(
 
 async fn run(
     options: Arc<Options>,
-    queue: mpsc::Receiver<Job>,
+    queue: mpsc::Receiver<WriteRequest>,
     condition: watch::Sender<Condition>,
     opened: oneshot::Sender<Result<Arc<Published>, OpenError>>,
 ) {
     let keys = Keys::new(&options.prefix);
     let condition = Arc::new(condition);
-    // Replicas that start together do not all ask the same member.
-    let first = decide::entropy().next_u64() as usize;
+    // The first member is random, so that replicas that start together do not all use the same one.
+    let first = write_request::entropy().next_u64() as usize;
     let search = connect(
         options.clone(),
         keys.clone(),
@@ -91,7 +91,7 @@ async fn run(
         ..
     } = connected
     else {
-        unreachable!("without a place to go on from, everything is loaded");
+        unreachable!("without a position to resume from, the state is loaded");
     };
     let published = Published::new(View::default());
     let mut replica = Replica::new(options.clone(), keys, published.clone(), condition, queue);
@@ -107,7 +107,7 @@ async fn run(
     let compaction = tokio::spawn(compaction::run(options, ended));
     replica.run(session).await;
     drop(running);
-    // An error: it panicked, which is logged; its lease ends by itself.
+    // An error means that the task panicked, which is logged; its lease expires.
     let _ = compaction.await;
     published.watchers.close();
 }

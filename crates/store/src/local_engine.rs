@@ -1,6 +1,6 @@
-//! Storage of changes: none (memory), or a redb file.
+//! The storage engine of a store in one process: none (memory), or a redb file.
 
-use crate::{record_codec, state::State};
+use crate::{full_state::FullState, record_codec};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{
     fs::File,
@@ -8,34 +8,34 @@ use std::{
 };
 use tombolo_model::{Change, View, change::storage_key};
 
-/// Keys: see [`storage_key`]; values: see [`record_codec`].
+/// The table of records. Keys: see [`storage_key`]; values: see [`record_codec`].
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
-/// `revision` and `format`.
+/// The table of `revision` and `format`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// Written and deleted by [`try_to_write`].
+/// The table that [`try_to_write`] writes and deletes.
 const PROBE: TableDefinition<(), &[u8]> = TableDefinition::new("probe");
-/// More than a usual transaction needs, beside the pages that earlier ones have freed.
+/// The size of the test write: more than a usual transaction needs beside free pages.
 const PROBE_BYTES: usize = 256 << 10;
-/// The layout of the rows; a file of another layout is refused rather than misread.
+/// The version of the layout; a file of another version is refused.
 const FORMAT: u64 = 1;
 
-/// Why a store could not be opened.
+/// A store that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process holds it.
+    /// Another process has locked the file.
     #[error(
         "{} is in use by another process: stop that server, or give this one another --data-dir",
         .0.display()
     )]
     InUse(PathBuf),
-    /// The file is there and has no bytes.
+    /// The file has no bytes.
     #[error(
         "{} is empty, as after a copy that was cut short or on a disk that was full: put a backup in its \
          place, or delete it to begin with an empty state",
         .0.display()
     )]
     Empty(PathBuf),
-    /// The directory cannot be made.
+    /// The directory cannot be created.
     #[error("cannot create {}: {source}", .path.display())]
     Directory {
         /// The directory.
@@ -69,7 +69,7 @@ pub enum OpenError {
     },
 }
 
-/// Opens the file; asked again after an error, since redb takes no writes on a database that had one.
+/// Opens the database; called again after an error, because redb accepts no writes on a database that had one.
 pub(crate) type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
 
 pub(crate) enum Engine {
@@ -80,12 +80,12 @@ pub(crate) enum Engine {
 pub(crate) struct Redb {
     path: PathBuf,
     opener: Opener,
-    /// `None` after an error, until it could be opened again.
+    /// `None` after an error, until the file is reopened.
     database: Option<Database>,
 }
 
 impl Engine {
-    /// Opens the file in `directory`, creating both if needed, and reads the state in it.
+    /// Opens the file in `directory`, creates both if needed, and reads the state.
     pub(crate) fn open(directory: &Path) -> Result<(Self, View), OpenError> {
         std::fs::create_dir_all(directory).map_err(|source| OpenError::Directory {
             path: directory.to_owned(),
@@ -102,7 +102,7 @@ impl Engine {
         Self::with(path, Box::new(move || open_file(&opened)))
     }
 
-    /// Opens a database wherever it is; `path` is what errors name.
+    /// Opens a database with `opener`; errors name `path`.
     pub(crate) fn with(path: PathBuf, opener: Opener) -> Result<(Self, View), OpenError> {
         let database = opener()?;
         let view = read_or_prepare(&database, &path)?;
@@ -120,7 +120,7 @@ impl Engine {
         }
     }
 
-    /// Opens the file again after an error and checks that it takes writes; returns the state in it.
+    /// Reopens the file after an error and checks that it accepts writes; returns the state in it.
     pub(crate) fn reopen(&mut self) -> Result<Option<View>, OpenError> {
         let Engine::Redb(redb) = self else {
             return Ok(None);
@@ -133,7 +133,7 @@ impl Engine {
         Ok(Some(view))
     }
 
-    /// Writes changes and the revision they lead to, all or nothing, and returns when they are durable.
+    /// Writes changes and the new revision atomically, and returns when they are durable.
     pub(crate) fn write(&self, revision: u64, changes: &[Change]) -> Result<(), redb::Error> {
         self.transact(revision, |transaction| {
             let mut records = transaction.open_table(RECORDS)?;
@@ -150,8 +150,8 @@ impl Engine {
         })
     }
 
-    /// Replaces the whole state, all or nothing.
-    pub(crate) fn replace(&self, state: &State) -> Result<(), redb::Error> {
+    /// Replaces the full state atomically.
+    pub(crate) fn replace(&self, state: &FullState) -> Result<(), redb::Error> {
         self.transact(state.revision, |transaction| {
             transaction.delete_table(RECORDS)?;
             let mut records = transaction.open_table(RECORDS)?;
@@ -163,7 +163,7 @@ impl Engine {
         })
     }
 
-    /// Commits what `write` does together with the revision.
+    /// Commits the writes of `write` together with the revision.
     fn transact(
         &self,
         revision: u64,
@@ -181,19 +181,19 @@ impl Engine {
     }
 }
 
-/// Makes the file complete before it has its name: one that is empty or half written is never ours.
+/// Creates the file under a temporary name and then links it, so that it is never empty or incomplete under its name.
 fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
     let new = directory.join(format!("tombolo.redb.{}.new", std::process::id()));
     let made = || -> Result<(), OpenError> {
-        // What a process of this number left when it was killed.
+        // A leftover of a killed process with the same id.
         let _ = std::fs::remove_file(&new);
         let database = Database::create(&new).map_err(|error| unreadable(&new, error))?;
         read_or_prepare(&database, &new)?;
         drop(database);
         match std::fs::hard_link(&new, path) {
-            // Another process created it meanwhile; the one that opens it first has it.
+            // Another process created the file meanwhile; the one that opens it first locks it.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            // A file system without links.
+            // A file system without hard links.
             Err(_) => drop(Database::create(path).map_err(|error| unreadable(path, error))?),
             Ok(()) => {}
         }
@@ -201,7 +201,7 @@ fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
         synced.map_err(|error| unreadable(directory, error))
     };
     let made = made();
-    // A leftover does no harm.
+    // A leftover is harmless.
     let _ = std::fs::remove_file(&new);
     made
 }
@@ -219,8 +219,8 @@ fn open_file(path: &Path) -> Result<Database, OpenError> {
     })
 }
 
-/// Writes some pages and takes them out again: a disk that is full lets a file be opened, and small
-/// transactions pass in the room that they free.
+/// Writes some pages and frees them again. On a full disk the file can be opened, and small transactions succeed in
+/// free pages.
 fn try_to_write(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction

@@ -8,7 +8,7 @@ use tombolo_telemetry::{
     register,
 };
 
-/// Clones count together.
+/// The metrics of one store. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     commits: Counters,
@@ -23,7 +23,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a command, and the time from the call to its answer.
+    /// Counts a command by its outcome, and observes the time from the call to the answer.
     pub(crate) fn answered(&self, result: &Result<Committed, CommitError>, took: Duration) {
         self.commits.inc(match result {
             Ok(_) => "committed",

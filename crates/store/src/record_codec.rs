@@ -1,4 +1,4 @@
-//! Records as bytes: the same in a redb file and in etcd.
+//! The encoding of records, the same in a redb file and in etcd.
 
 use tombolo_model::{Change, Record, Scope, View, change};
 
@@ -16,7 +16,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Scope, Record), RowError> {
     Ok(change::from_json(bytes)?)
 }
 
-/// The state that these records make up.
+/// The view of these records.
 pub(crate) fn view(revision: u64, records: impl IntoIterator<Item = (Scope, Record)>) -> View {
     let mut view = View::default();
     view.revision = revision;

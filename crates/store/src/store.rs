@@ -1,13 +1,13 @@
-//! The handle on the state of everything.
+//! The handle of a store.
 
 use crate::{
-    decide::{Commit, Job, Replace},
     election::{Election, Leadership},
+    full_state::FullState,
     local_engine::{Engine, OpenError},
+    local_writer::LocalWriter,
     metrics::Metrics,
-    state::State,
     watch::{Watch, Watchers},
-    writer::Writer,
+    write_request::{CommitRequest, ReplaceRequest, WriteRequest},
 };
 use arc_swap::ArcSwap;
 use std::{path::Path, sync::Arc, time::Instant};
@@ -15,13 +15,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_model::{Change, Command, Limits, Rejection, Reply, Scope, View};
 use tombolo_telemetry::{Causes, RequestId, metrics::Registry};
 
-/// Commands that wait for the writer; a caller beyond that waits to get into the queue.
+/// The length of the writer's queue. If it is full, callers wait.
 pub(crate) const QUEUE_LEN: usize = 1024;
 
-/// A handle on the state of everything. Clones share it.
+/// A handle of a store. Clones share the store.
 #[derive(Clone)]
 pub struct Store {
-    jobs: mpsc::Sender<Job>,
+    requests: mpsc::Sender<WriteRequest>,
     published: Arc<Published>,
     condition: watch::Receiver<Condition>,
     limits: Limits,
@@ -29,7 +29,7 @@ pub struct Store {
     cluster: Option<Arc<crate::etcd::Options>>,
 }
 
-/// The state that readers see, and its watchers.
+/// The published state, which readers see, and its watchers.
 pub(crate) struct Published {
     pub(crate) view: ArcSwap<View>,
     pub(crate) watchers: Watchers,
@@ -43,27 +43,27 @@ impl Published {
         })
     }
 
-    /// Shows a state that these changes led to, which these calls have made.
+    /// Publishes the state after these changes, with the ids of the API calls that caused them.
     pub(crate) fn change(&self, view: View, changes: &[Change], causes: &Causes) {
         self.view.store(Arc::new(view));
         self.watchers.announce(changes, causes);
     }
 
-    /// Shows a state that came from elsewhere as a whole.
+    /// Publishes a new full state. Watchers get a resync.
     pub(crate) fn replace(&self, view: View) {
         self.view.store(Arc::new(view));
         self.watchers.resync();
     }
 }
 
-/// Whether the state can be written, and where it is kept.
+/// The kind of a store, and whether it can be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// `memory`, `redb` or `etcd`.
     pub kind: &'static str,
-    /// The member of the cluster that serves this replica.
+    /// The member of the etcd cluster that serves this replica.
     pub member: Option<String>,
-    /// Why changes cannot be stored now; `None` when they can. Reads serve the last state meanwhile.
+    /// The reason why changes cannot be stored now; `None` if they can. Meanwhile readers see the last state.
     pub problem: Option<String>,
 }
 
@@ -77,43 +77,43 @@ impl Condition {
     }
 }
 
-/// A command that was carried out, durable and visible.
+/// The result of a committed command, durable and visible.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The revision at which it holds.
+    /// The revision of the store after the command.
     pub revision: u64,
-    /// The answer.
+    /// The answer to the command.
     pub reply: Reply,
 }
 
-/// Why a command was not carried out.
+/// A command that was not committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A rule forbids it.
+    /// The model's rules reject the command.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// It could not be made durable; trying again may help. It may nevertheless have been stored: where the
-    /// disk failed at the very end, or the connection to etcd broke (the reason says so).
+    /// The changes could not be stored; a retry may succeed. They may nevertheless have been stored if the disk failed
+    /// at the very end, or if the connection to etcd broke (the message says so).
     #[error("the change could not be stored: {0}")]
     Unavailable(String),
 }
 
-/// Why a state was not replaced.
+/// A state that was not replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplaceError {
-    /// The store holds records, and overwriting them was not allowed.
+    /// The store has records, and `overwrite` is false.
     #[error("the store is not empty: it holds {records} records")]
     NotEmpty {
         /// The number of records present.
         records: usize,
     },
-    /// It could not be made durable.
+    /// The state could not be stored.
     #[error("the state could not be stored: {0}")]
     Unavailable(String),
 }
 
 impl Store {
-    /// A store that forgets everything when the last handle is dropped.
+    /// A store in memory, whose records are lost when the last handle is dropped.
     pub fn memory() -> Self {
         Self::start(
             Engine::Memory,
@@ -122,26 +122,34 @@ impl Store {
         )
     }
 
-    /// The store in a directory, made when it is not there. What was acknowledged before is there again.
+    /// Opens the store in a directory, or creates it there.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let (engine, view) = Engine::open(directory)?;
         Ok(Self::start(engine, view, Condition::healthy("redb")))
     }
 
-    /// The store in an etcd cluster, which it shares with other replicas. Fails when no member answers
-    /// for ten seconds.
+    /// Opens the store in an etcd cluster, which other replicas share.
+    ///
+    /// # Errors
+    ///
+    /// If no member answers for ten seconds, or the state in etcd is not readable.
     pub async fn connect(options: crate::etcd::Options) -> Result<Self, OpenError> {
         let options = Arc::new(options);
-        let (jobs, queue) = mpsc::channel(QUEUE_LEN);
+        let (requests, queue) = mpsc::channel(QUEUE_LEN);
         let (published, condition) = crate::etcd::start(options.clone(), queue).await?;
-        Ok(Self::over(jobs, published, condition, Some(options)))
+        Ok(Self::from_parts(
+            requests,
+            published,
+            condition,
+            Some(options),
+        ))
     }
 
     pub(crate) fn start(engine: Engine, view: View, condition: Condition) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE_LEN);
+        let (requests, queue) = mpsc::channel(QUEUE_LEN);
         let published = Published::new(view);
         let (sender, condition) = watch::channel(condition);
-        let writer = Writer {
+        let writer = LocalWriter {
             engine,
             published: published.clone(),
             queue,
@@ -151,17 +159,17 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || writer.run())
             .expect("the system has room for one more thread");
-        Self::over(jobs, published, condition, None)
+        Self::from_parts(requests, published, condition, None)
     }
 
-    fn over(
-        jobs: mpsc::Sender<Job>,
+    fn from_parts(
+        requests: mpsc::Sender<WriteRequest>,
         published: Arc<Published>,
         condition: watch::Receiver<Condition>,
         cluster: Option<Arc<crate::etcd::Options>>,
     ) -> Self {
         Self {
-            jobs,
+            requests,
             published,
             condition,
             limits: Limits::default(),
@@ -170,42 +178,42 @@ impl Store {
         }
     }
 
-    /// A handle on the same state whose commands are held to other limits than the usual.
+    /// A handle of the same store whose commands have these limits instead of the default ones.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// The newest state that this replica knows. Costs no lock. It never gets older.
+    /// The newest state that this replica has. Takes no lock. Revisions never decrease.
     pub fn view(&self) -> Arc<View> {
         self.published.view.load_full()
     }
 
-    /// Whether the state can be written, and where it is kept.
+    /// The kind of the store, and whether it can be written.
     pub fn condition(&self) -> Condition {
         self.condition.borrow().clone()
     }
 
-    /// Waits until the writer ends although there are handles: it has panicked. Cancel safe.
+    /// Waits until the writer has panicked: it ended although there are handles. Cancel safe.
     pub async fn failed(&self) {
         let mut condition = self.condition.clone();
         while condition.changed().await.is_ok() {}
     }
 
-    /// Drops this handle and waits until all others are dropped too and the store is closed: what was
-    /// accepted is answered, work that this replica leads for the store is given up, files are closed.
+    /// Drops this handle and waits until all others are dropped too and the store is closed: accepted commands are
+    /// answered, leaderships of the store's own work are resigned, files are closed.
     pub async fn close(self) {
         let mut watch = self.watch();
         drop(self);
         while watch.next().await.is_some() {}
     }
 
-    /// Decides and carries out a command. Returns when it is durable and visible in [`Store::view`].
+    /// Commits a command. Returns when its changes are durable and visible in [`Store::view`].
     pub async fn commit(&self, scope: Scope, command: Command) -> Result<Committed, CommitError> {
         self.submit(scope, command, None, None).await
     }
 
-    /// As [`Store::commit`], for an API call, whose id travels with the change: watchers get it in
+    /// As [`Store::commit`], for an API call, whose id is announced with the changes in
     /// [`Event::Changed`](crate::Event::Changed).
     pub async fn commit_for(
         &self,
@@ -222,14 +230,15 @@ impl Store {
         committed
     }
 
-    /// As [`Store::commit`], if this leadership still holds at the moment of the change.
+    /// As [`Store::commit`], but only if this leadership still lasts at the commit (fencing).
     pub async fn commit_as_leader(
         &self,
-        lead: &Leadership,
+        leadership: &Leadership,
         scope: Scope,
         command: Command,
     ) -> Result<Committed, CommitError> {
-        self.submit(scope, command, Some(lead.clone()), None).await
+        self.submit(scope, command, Some(leadership.clone()), None)
+            .await
     }
 
     async fn submit(
@@ -239,47 +248,47 @@ impl Store {
         fence: Option<Leadership>,
         request_id: Option<RequestId>,
     ) -> Result<Committed, CommitError> {
-        let asked = Instant::now();
+        let begun = Instant::now();
         let (done, answer) = oneshot::channel();
         let gone = || CommitError::Unavailable("the writer has stopped".into());
-        let job = Job::Commit(Commit {
+        let request = WriteRequest::Commit(CommitRequest {
             scope,
             command,
             limits: self.limits,
             fence,
             request_id,
-            asked,
+            begun,
             done,
         });
-        let answered = match self.jobs.send(job).await {
+        let answered = match self.requests.send(request).await {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
             Err(_) => Err(gone()),
         };
-        self.metrics.answered(&answered, asked.elapsed());
+        self.metrics.answered(&answered, begun.elapsed());
         answered
     }
 
-    /// Lets a registry read what this store counts.
+    /// Registers the store's metrics.
     pub fn register_metrics(&self, registry: &mut Registry) {
         let (published, condition) = (self.published.clone(), self.condition.clone());
         self.metrics.register(published, condition, registry);
     }
 
-    /// Puts a state in the place of the present one, all or nothing, and answers with its revision. A
-    /// store that holds anything is only replaced with `overwrite`.
-    pub async fn replace(&self, state: State, overwrite: bool) -> Result<u64, ReplaceError> {
+    /// Replaces the full state atomically; returns the new revision. A store that is not empty is replaced only with
+    /// `overwrite`.
+    pub async fn replace(&self, state: FullState, overwrite: bool) -> Result<u64, ReplaceError> {
         let (done, answer) = oneshot::channel();
         let gone = || ReplaceError::Unavailable("the writer has stopped".into());
-        let job = Job::Replace(Replace {
+        let request = WriteRequest::Replace(ReplaceRequest {
             state,
             overwrite,
             done,
         });
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        self.requests.send(request).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
-    /// Announces every change from now on, after the current state.
+    /// Watches the store: a resync with the current state, then every change.
     pub fn watch(&self) -> Watch {
         let published = self.published.clone();
         self.published
@@ -287,12 +296,12 @@ impl Store {
             .add(Arc::new(move || published.view.load_full()))
     }
 
-    /// Campaigns for some work, by name: lower-case letters and dashes. Without replicas, this process leads
-    /// at once. Needs a tokio runtime.
+    /// Campaigns for the leadership of some work. Its name has lower-case letters and dashes. Without replicas, this
+    /// process leads at once. Needs a tokio runtime.
     pub fn election(&self, name: &str) -> Election {
         if let Some(options) = &self.cluster {
             return crate::etcd::campaign(options.clone(), name);
         }
-        Election::alone(name)
+        Election::uncontested(name)
     }
 }

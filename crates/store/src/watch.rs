@@ -1,4 +1,4 @@
-//! Watches: changes announced to readers that may be slow.
+//! Watches: announce changes to readers, which may be slow.
 
 use parking_lot::Mutex;
 use std::{
@@ -9,24 +9,23 @@ use tokio::sync::Notify;
 use tombolo_model::{Change, View};
 use tombolo_telemetry::{Causes, metrics::Counter};
 
-/// Changes that are kept for one slow watcher; beyond that it gets a resync.
+/// The greatest number of changes that are kept for a watcher; a slower one gets a resync.
 const MAX_PENDING: usize = 16_384;
 
 /// An event of a watch.
 pub enum Event {
-    /// These changes happened, in this order, since the last event. The view holds them, and perhaps
-    /// newer ones, which the next event has.
+    /// Changes since the last event, in order. The view has them, and perhaps newer ones, which are in the next event.
     Changed {
-        /// The state.
+        /// The current state.
         view: Arc<View>,
         /// The changes since the last event.
         changes: Vec<Change>,
-        /// The API calls that made these changes, at this replica or another.
+        /// The ids of the API calls that caused these changes, at this replica or another.
         causes: Causes,
     },
-    /// The state as a whole: at the start, and when the watcher fell behind.
+    /// The full state: at the start, when the watcher fell behind, and when the state was replaced.
     Resync {
-        /// The state.
+        /// The current state.
         view: Arc<View>,
     },
 }
@@ -47,7 +46,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// A reader's position in the stream of changes. Dropping it unsubscribes.
+/// A watch of a store. Dropping it ends the watch.
 pub struct Watch {
     mailbox: Arc<Mailbox>,
     view: Arc<dyn Fn() -> Arc<View> + Send + Sync>,
@@ -55,7 +54,7 @@ pub struct Watch {
 
 #[derive(Default)]
 struct Mailbox {
-    /// Guards the changes that this watcher has not taken yet; held only to add to them or to take them.
+    /// Guards the changes that this watcher has not taken yet; locked only to add to them or to take them.
     pending: Mutex<Pending>,
     wake: Notify,
 }
@@ -69,7 +68,7 @@ struct Pending {
 
 impl Pending {
     /// Replaces pending changes by a resync.
-    fn start_again(&mut self, resyncs: &Counter) {
+    fn set_resync(&mut self, resyncs: &Counter) {
         self.changes = Vec::new();
         self.causes = Causes::default();
         if !self.resync {
@@ -93,7 +92,7 @@ impl Default for Pending {
 /// All watchers of a store.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    /// Guards the list; held by the writer while it hands out changes.
+    /// Guards the list; locked by the writer while it announces changes.
     mailboxes: Mutex<Vec<Weak<Mailbox>>>,
     /// Resyncs that were sent to watchers.
     resyncs: Counter,
@@ -113,7 +112,7 @@ impl Watchers {
             };
             let mut pending = mailbox.pending.lock();
             if pending.changes.len() + changes.len() > MAX_PENDING {
-                pending.start_again(&self.resyncs);
+                pending.set_resync(&self.resyncs);
             } else if !pending.resync {
                 pending.changes.extend_from_slice(changes);
                 pending.causes.extend(causes);
@@ -124,10 +123,10 @@ impl Watchers {
         });
     }
 
-    /// The whole state was replaced: all watchers get a resync.
+    /// Sends a resync to all watchers, because the full state was replaced.
     pub(crate) fn resync(&self) {
         for mailbox in self.mailboxes.lock().iter().filter_map(Weak::upgrade) {
-            mailbox.pending.lock().start_again(&self.resyncs);
+            mailbox.pending.lock().set_resync(&self.resyncs);
             mailbox.wake.notify_one();
         }
     }
@@ -155,7 +154,7 @@ impl Watchers {
 }
 
 impl Watch {
-    /// The next event. The first answers at once with the current state. `None`: the store is closed.
+    /// The next event; the first is a resync with the current state. `None` once the store is closed. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.take() {
@@ -165,19 +164,19 @@ impl Watch {
         }
     }
 
-    /// Whether [`Watch::next`] would answer at once.
+    /// Whether [`Watch::next`] would return at once.
     pub fn is_pending(&self) -> bool {
         let pending = self.mailbox.pending.lock();
         pending.resync || pending.closed || !pending.changes.is_empty()
     }
 
-    /// Waits until there is more than there was at the last call of this or of [`Watch::next`], without taking it. May
-    /// answer once too early. Cancel safe.
+    /// Waits until something is announced after the last call of this or of [`Watch::next`], without taking it. May
+    /// return early once. Cancel safe.
     pub async fn announced(&mut self) {
         self.mailbox.wake.notified().await;
     }
 
-    /// `None`: no event yet; `Some(None)`: the store is closed.
+    /// Takes the next event: `None` if there is none yet, `Some(None)` if the store is closed.
     fn take(&self) -> Option<Option<Event>> {
         let mut pending = self.mailbox.pending.lock();
         if std::mem::take(&mut pending.resync) {

@@ -77,7 +77,7 @@ async fn an_instance_whose_check_panicked_is_checked_again() {
     };
     let checks = tokio::spawn(run_with(
         store.clone(),
-        store.election("health-checks").lead().expect("alone"),
+        store.election("health-checks").leadership().expect("alone"),
         options,
         Metrics::default(),
         move |target: Target| {

@@ -1,13 +1,13 @@
-//! Text to a state.
+//! Reads an export.
 
 use super::{FORMAT, Problem, check};
-use crate::state::State;
+use crate::full_state::FullState;
 use serde::Deserialize;
 use serde_json::Value;
 use tombolo_document::{Document, Limits, decode_known, yaml};
 use tombolo_model::{FieldPath, Record, Scope};
 
-/// Records are shallow and small, and an export has no anchors.
+/// The limits of each document. Records are shallow and small, and an export has no anchors.
 const LIMITS: Limits = Limits {
     bytes: 64 << 20,
     documents: 1,
@@ -16,15 +16,15 @@ const LIMITS: Limits = Limits {
     aliases: false,
 };
 
-/// Problems that are reported of one text, at most.
-const PROBLEMS: usize = 20;
+/// The greatest number of problems that are reported.
+const MAX_PROBLEMS: usize = 20;
 
-/// Reads what [`write`](super::write) wrote, and checks that it is whole: every record readable and without
-/// members that would be lost, each only once, every rule kept, every reference resolved.
+/// Reads an export that [`write`](super::write()) wrote, and checks it: the number of records, their fields, and the
+/// invariants of the state, such as unique records and existing references.
 ///
 /// # Errors
 /// The first problems, at most 20.
-pub fn read(text: &str) -> Result<State, Vec<Problem>> {
+pub fn read(text: &str) -> Result<FullState, Vec<Problem>> {
     if let Some(problem) = unprintable(text) {
         return Err(vec![problem]);
     }
@@ -33,7 +33,7 @@ pub fn read(text: &str) -> Result<State, Vec<Problem>> {
         Some((line, text)) => head(line, text).map_err(|problem| vec![problem])?,
         None => return Err(vec![Problem::new(1, "there is nothing in it")]),
     };
-    let mut state = State {
+    let mut state = FullState {
         revision: head.revision,
         records: Vec::new(),
     };
@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Result<State, Vec<Problem>> {
             }
             Err(problem) => problems.push(problem),
         }
-        if problems.len() >= PROBLEMS {
+        if problems.len() >= MAX_PROBLEMS {
             return Err(problems);
         }
     }
@@ -63,7 +63,7 @@ pub fn read(text: &str) -> Result<State, Vec<Problem>> {
         )]);
     }
     let problems: Vec<Problem> = check::check(&state)
-        .take(PROBLEMS)
+        .take(MAX_PROBLEMS)
         .map(|(nth, message)| Problem::new(lines[nth], message))
         .collect();
     if problems.is_empty() {
@@ -73,7 +73,7 @@ pub fn read(text: &str) -> Result<State, Vec<Problem>> {
     }
 }
 
-/// The first character that must not stand in YAML as it is; it is reported before YAML is parsed.
+/// The error of the first control character, which YAML does not allow unescaped. It is reported before YAML is parsed.
 fn unprintable(text: &str) -> Option<Problem> {
     let is_wrong = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     let at = text.find(is_wrong)?;
@@ -84,7 +84,7 @@ fn unprintable(text: &str) -> Option<Problem> {
     ))
 }
 
-/// The documents of a text, each with the line on which it begins.
+/// The documents of a text, each with its first line, counted from 1.
 fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = Some(text);
     let mut line = 1;
@@ -102,7 +102,7 @@ fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
             let document = &text[..end];
             let first = line;
             line += document.lines().count() + 1;
-            // An empty text before a leading `---` is no document.
+            // Empty text before a leading `---` is no document.
             if !document.trim().is_empty() || rest.is_none() && first > 1 {
                 return Some((first, document));
             }
@@ -110,11 +110,11 @@ fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The one document that begins on a line; its own lines count from 1.
+/// Parses a document that begins on line `first`; lines in the result are relative, counted from 1.
 fn document(first: usize, text: &str) -> Result<Document, Problem> {
     let (documents, error) = yaml::read(text, &LIMITS);
     if let Some(error) = error {
-        // What is missing at the end is missing on the last line.
+        // An error at the end of the text is reported on the last line.
         let last = text.lines().count().max(1);
         return Err(Problem::new(
             first + error.line.min(last) - 1,
@@ -135,15 +135,16 @@ struct Head {
 
 fn head(line: usize, text: &str) -> Result<Head, Problem> {
     let document = document(line, text)?;
-    let foreign = |why: String| {
+    let not_an_export = |why: String| {
         Problem::new(
             line,
             format!("this is no export, which begins with `format: {FORMAT}`: {why}"),
         )
     };
-    let head: Head = decode_known(&document.value).map_err(|error| foreign(error.to_string()))?;
+    let head: Head =
+        decode_known(&document.value).map_err(|error| not_an_export(error.to_string()))?;
     if head.format != FORMAT {
-        return Err(foreign(format!("its format is {}", head.format)));
+        return Err(not_an_export(format!("its format is {}", head.format)));
     }
     Ok(head)
 }
@@ -166,7 +167,7 @@ fn record(first: usize, document: &Document) -> Result<(Scope, Record), Problem>
     };
     let (account, region) = (text("account")?, text("region")?);
     let scope = Scope::parse(&account, &region)
-        .map_err(|why| Problem::new(at(&FieldPath::from("account")), why))?;
+        .map_err(|error| Problem::new(at(&FieldPath::from("account")), error.to_string()))?;
     let value = Value::Object(members);
     let record: Record =
         decode_known(&value).map_err(|error| Problem::new(at(&error.field), error.to_string()))?;
@@ -179,8 +180,7 @@ fn record(first: usize, document: &Document) -> Result<(Scope, Record), Problem>
     Ok((scope, record))
 }
 
-/// The first thing that is given and not kept. This is more than a field that no type has: whatever decoding changes is
-/// found, too.
+/// The path of the first value that decoding dropped or changed: unknown fields, and values that decode to others.
 fn lost(given: &Value, kept: &Value) -> Option<FieldPath> {
     let below = |step: FieldPath, given: &Value, kept: Option<&Value>| match kept {
         Some(kept) => Some(step.join(&lost(given, kept)?)),

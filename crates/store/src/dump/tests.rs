@@ -1,5 +1,5 @@
 use super::*;
-use crate::State;
+use crate::FullState;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::Arc};
 use tombolo_model::{
@@ -38,7 +38,7 @@ fn resource(key: ResourceKey, spec: serde_json::Value) -> Record {
 }
 
 /// One record of each type, with texts that YAML would read as something else.
-fn state() -> State {
+fn state() -> FullState {
     let service = Service {
         id: "srv-1".into(),
         name: "1e3".into(),
@@ -88,7 +88,7 @@ fn state() -> State {
             }),
         })),
     ];
-    State {
+    FullState {
         revision: 42,
         records: records
             .into_iter()
@@ -106,11 +106,11 @@ fn instance<'a>(id: &str, attributes: impl IntoIterator<Item = (&'a str, &'a str
         creator_request_id: None,
         operation_id: "0001".into(),
         health: Health::Unhealthy,
-        spelling: tombolo_model::Memo::default(),
+        discovery_json: tombolo_model::Memo::default(),
     }))
 }
 
-fn written(state: &State) -> String {
+fn written(state: &FullState) -> String {
     let mut bytes = Vec::new();
     write(state, &mut bytes).expect("memory takes everything");
     String::from_utf8(bytes).expect("YAML is text")
@@ -118,12 +118,12 @@ fn written(state: &State) -> String {
 
 #[test]
 fn a_state_comes_back_and_gives_the_same_text() {
-    for state in [state(), State::default()] {
+    for state in [state(), FullState::default()] {
         let text = written(&state);
         let back = read(&text).unwrap_or_else(|problems| panic!("{problems:?} in\n{text}"));
         assert_eq!(back, state);
         assert_eq!(
-            State::of(&back.clone().into_view()),
+            FullState::of(&back.clone().into_view()),
             state,
             "in the order of views"
         );
@@ -131,7 +131,7 @@ fn a_state_comes_back_and_gives_the_same_text() {
     }
 }
 
-/// Of any characters, also those that mean something in YAML.
+/// A text of any characters, including those with a meaning in YAML.
 fn text(length: std::ops::Range<usize>) -> impl Strategy<Value = String> {
     let special = prop::sample::select(
         "\n\t\r :#'\"-?&*!|>%@`{}[],~\u{85}\u{2028}\u{feff}\0\u{7f}"
@@ -216,7 +216,7 @@ fn problems_have_their_lines() {
 
 #[test]
 fn what_is_not_whole_is_refused() {
-    let said = |change: fn(&mut State)| -> String {
+    let said = |change: fn(&mut FullState)| -> String {
         let mut state = state();
         change(&mut state);
         let problems = read(&written(&state)).expect_err("not whole");
@@ -227,7 +227,7 @@ fn what_is_not_whole_is_refused() {
     };
     for (change, expected) in [
         (
-            (|state| drop(state.records.remove(0))) as fn(&mut State),
+            (|state| drop(state.records.remove(0))) as fn(&mut FullState),
             "m is not present",
         ),
         (

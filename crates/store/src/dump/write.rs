@@ -1,14 +1,14 @@
-//! A state to text.
+//! Writes an export.
 
 use super::FORMAT;
-use crate::state::State;
+use crate::full_state::FullState;
 use serde_json::{Map, Value, json};
 use std::io;
 use tombolo_document::yaml;
 use tombolo_model::{Record, Scope};
 
-/// Writes a state, record by record.
-pub fn write(state: &State, out: &mut impl io::Write) -> io::Result<()> {
+/// Writes a state as an export, record by record.
+pub fn write(state: &FullState, out: &mut impl io::Write) -> io::Result<()> {
     let head = json!({
         "format": FORMAT,
         "revision": state.revision,
@@ -22,7 +22,7 @@ pub fn write(state: &State, out: &mut impl io::Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A record as a document.
+/// The document of a record.
 fn document(scope: &Scope, record: &Record) -> Value {
     let mut members = Map::new();
     members.insert("account".into(), scope.account.as_ref().into());

@@ -1,37 +1,39 @@
-//! Replacing the whole state, which does not fit into one transaction: a generation of records is written
-//! beside the current one, and then the head, which makes it count.
+//! Replacement of the full state, which does not fit into one transaction: a new generation of records is written
+//! beside the current one, and then the head, which makes the new generation the current one.
 //!
-//! Only one replica does that at a time, under a lease: so it may remove what others left behind.
+//! Only one replica does this at a time, under a lock with a lease: so it may delete incomplete generations of others.
 
 use super::{
     client::CallError,
-    connect::{Position, Session},
     layout::Head,
+    list_and_watch::{Position, Session},
     proto::{Compare, DeleteRangeRequest, Request, RequestOp, TxnRequest},
     replica::{Replica, SessionEnd},
     write::{Batch, MAX_BATCH_BYTES, MAX_KEYS},
 };
-use crate::{decide::Replace, record_codec, state::State, store::ReplaceError};
+use crate::{
+    full_state::FullState, record_codec, store::ReplaceError, write_request::ReplaceRequest,
+};
 use std::time::{Duration, Instant};
 use tombolo_model::View;
 use tombolo_telemetry::ErrorChain;
 
-/// Seconds after which another replica may begin when this one is gone.
+/// The TTL of the lock in seconds: the time after which another replica can begin if this one has failed.
 const LEASE_TTL: i64 = 30;
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// Attempts to switch to a new generation while other replicas write.
+/// The greatest number of attempts to switch to a new generation while other replicas write.
 const MAX_ATTEMPTS: usize = 20;
 
-/// A generation that is being written.
+/// A generation that is being written, and the lock for it.
 struct BulkWrite {
     generation: String,
     lease: i64,
     renewed: Instant,
-    /// True as long as this replica holds the lock on writing a generation.
-    mine: Compare,
+    /// The comparison that succeeds only while this replica holds the lock.
+    lock: Compare,
 }
 
-/// Why a bulk replacement failed.
+/// An error of a bulk replacement.
 #[derive(Debug, thiserror::Error)]
 enum BulkError {
     #[error("{0}")]
@@ -56,18 +58,18 @@ impl From<&BulkError> for ReplaceError {
 }
 
 impl Replica {
-    /// Puts a whole state in the place of the present one.
+    /// Replaces the full state.
     pub(super) async fn replace(
         &mut self,
         session: &mut Session,
-        replace: Replace,
+        replace: ReplaceRequest,
     ) -> Result<(), SessionEnd> {
         let view = self.published.view.load_full();
         if let Err(error) = replace.revision(&view) {
             let _ = replace.done.send(Err(error));
             return Ok(());
         }
-        let result = self.put_in_place(session, &replace).await;
+        let result = self.write_and_switch(session, &replace).await;
         let answer = match &result {
             Ok(answer) => answer.clone(),
             Err(error) => Err(error.into()),
@@ -79,10 +81,10 @@ impl Replica {
         }
     }
 
-    async fn put_in_place(
+    async fn write_and_switch(
         &mut self,
         session: &mut Session,
-        replace: &Replace,
+        replace: &ReplaceRequest,
     ) -> Result<Result<u64, ReplaceError>, BulkError> {
         let bulk = self.write_generation(session, &replace.state).await?;
         for _ in 0..MAX_ATTEMPTS {
@@ -99,7 +101,7 @@ impl Replica {
             let view = state.into_view();
             let token = self.entropy.uuid();
             if self
-                .switch(session, &bulk, view, &token, Vec::new())
+                .switch_generation(session, &bulk, view, &token, Vec::new())
                 .await?
             {
                 self.discard(session, bulk).await;
@@ -112,27 +114,29 @@ impl Replica {
         ))
     }
 
-    /// Carries out the one command of a batch that changes more than fits into a transaction.
-    pub(super) async fn write_wide(
+    /// Commits a batch of one command whose changes do not fit into a transaction.
+    pub(super) async fn commit_oversized(
         &mut self,
         session: &mut Session,
         batch: Batch,
     ) -> Result<(), SessionEnd> {
         let view = batch.view.clone();
         let written = async {
-            let bulk = self.write_generation(session, &State::of(&view)).await?;
+            let bulk = self
+                .write_generation(session, &FullState::of(&view))
+                .await?;
             let fences = self.fences(&batch);
             let is_newest = self.position.head == batch.base;
             let done = is_newest
                 && self
-                    .switch(session, &bulk, view, &batch.token, fences)
+                    .switch_generation(session, &bulk, view, &batch.token, fences)
                     .await?;
             self.discard(session, bulk).await;
             Ok(done)
         };
         match written.await {
             Ok(true) => batch.acknowledge(),
-            Ok(false) => self.put_back(batch.decisions.into_iter().map(|(commit, _)| commit)),
+            Ok(false) => self.requeue(batch.decisions.into_iter().map(|(commit, _)| commit)),
             Err(BulkError::Refused(why)) => batch.fail(&why),
             Err(BulkError::SessionEnd(end)) => {
                 batch.fail("the connection to etcd broke; look before you try again");
@@ -142,17 +146,17 @@ impl Replica {
         Ok(())
     }
 
-    /// Writes a generation that does not count yet.
+    /// Takes the lock and writes a new generation, without switching to it.
     async fn write_generation(
         &mut self,
         session: &mut Session,
-        state: &State,
+        state: &FullState,
     ) -> Result<BulkWrite, BulkError> {
         let lease = session.member.grant(LEASE_TTL).await?;
         let key = self.keys.replacing();
         let lock = TxnRequest {
-            compare: vec![Compare::made_at(key.clone(), 0)],
-            success: vec![RequestOp::put_under(
+            compare: vec![Compare::create_revision(key.clone(), 0)],
+            success: vec![RequestOp::put_with_lease(
                 lease,
                 key.clone(),
                 format!("{lease:x}").into(),
@@ -169,9 +173,9 @@ impl Replica {
             generation: self.entropy.uuid(),
             lease,
             renewed: Instant::now(),
-            mine: Compare::made_at(key, locked.revision()),
+            lock: Compare::create_revision(key, locked.revision()),
         };
-        self.sweep(session, &bulk).await?;
+        self.delete_other_generations(session, &bulk).await?;
         let mut operations = Vec::new();
         let mut bytes = 0;
         for (scope, record) in &state.records {
@@ -179,7 +183,7 @@ impl Replica {
             if operations.len() >= MAX_KEYS
                 || bytes + row.len() > MAX_BATCH_BYTES && !operations.is_empty()
             {
-                self.write_staged(session, &mut bulk, std::mem::take(&mut operations))
+                self.write_records(session, &mut bulk, std::mem::take(&mut operations))
                     .await?;
                 bytes = 0;
             }
@@ -187,11 +191,12 @@ impl Replica {
             let key = self.keys.record(&bulk.generation, scope, &record.key());
             operations.push(RequestOp::put(key, row));
         }
-        self.write_staged(session, &mut bulk, operations).await?;
+        self.write_records(session, &mut bulk, operations).await?;
         Ok(bulk)
     }
 
-    async fn write_staged(
+    /// Writes some records of a new generation, and renews the lease of the lock.
+    async fn write_records(
         &mut self,
         session: &mut Session,
         bulk: &mut BulkWrite,
@@ -201,19 +206,22 @@ impl Replica {
             session.member.keep_alive(bulk.lease).await?;
             bulk.renewed = Instant::now();
         }
-        under(session, &bulk.mine, operations).await?;
-        // Meanwhile the watch delivers the writes of other replicas, and the own ones.
+        txn_if_locked(session, &bulk.lock, operations).await?;
+        // Meanwhile the watch has delivered these records and the writes of other replicas.
         loop {
             tokio::select! {
                 biased;
-                told = session.watching.next() => self.take(told.map_err(SessionEnd::from)?)?,
+                response = session.watching.next() => {
+                self.apply_response(response.map_err(SessionEnd::from)?)?;
+                }
                 () = std::future::ready(()) => return Ok(()),
             }
         }
     }
 
-    /// Makes a generation the current one. `false`: another replica wrote first; this one has caught up with it.
-    async fn switch(
+    /// Makes a new generation the current one. Returns `false` if another replica wrote first; this one has caught up
+    /// with it then.
+    async fn switch_generation(
         &mut self,
         session: &mut Session,
         bulk: &BulkWrite,
@@ -223,8 +231,8 @@ impl Replica {
     ) -> Result<bool, BulkError> {
         let head = Head::new(view.revision, &bulk.generation, token, &self.position.token);
         let mut compare = vec![
-            Compare::written_at(self.keys.head(), self.position.head),
-            bulk.mine.clone(),
+            Compare::mod_revision(self.keys.head(), self.position.head),
+            bulk.lock.clone(),
         ];
         compare.extend(fences);
         let request = TxnRequest {
@@ -243,44 +251,52 @@ impl Replica {
             self.published.replace(view);
             return Ok(true);
         }
-        let newest = answer.read(0).map_or(0, |kv| kv.mod_revision);
+        let newest = answer.range_result(0).map_or(0, |kv| kv.mod_revision);
         if newest == self.position.head {
             return Err(BulkError::Refused(LOCK_LOST.into()));
         }
-        self.follow_to(session, newest).await?;
+        self.catch_up_to(session, newest).await?;
         Ok(false)
     }
 
-    /// Removes what does not count, and lets others write generations.
+    /// Deletes all generations but the current one, and releases the lock.
     async fn discard(&mut self, session: &mut Session, bulk: BulkWrite) {
-        let swept = self.sweep(session, &bulk).await;
-        if swept.is_err() {
+        let deleted = self.delete_other_generations(session, &bulk).await;
+        if deleted.is_err() {
             tracing::warn!("records that no longer count stay in etcd until the next import");
         }
-        // It runs out by itself, too.
+        // If this fails, the lease expires.
         let _ = session.member.revoke(bulk.lease).await;
     }
 
-    /// Removes the records of all generations but the one that counts.
-    async fn sweep(&mut self, session: &mut Session, bulk: &BulkWrite) -> Result<(), BulkError> {
+    /// Deletes the records of all generations but the current one.
+    async fn delete_other_generations(
+        &mut self,
+        session: &mut Session,
+        bulk: &BulkWrite,
+    ) -> Result<(), BulkError> {
         let (first, last) = self.keys.generations();
         let (start, end) = self.keys.records(&self.position.generation);
         let delete = |key, range_end| Request::DeleteRange(DeleteRangeRequest { key, range_end });
         let operations = vec![delete(first, start).into(), delete(end, last).into()];
-        under(session, &bulk.mine, operations).await
+        txn_if_locked(session, &bulk.lock, operations).await
     }
 }
 
 const LOCK_LOST: &str = "this took so long that another replica may replace the state; try again";
 
-/// A transaction that is made only while this replica may write a generation.
-async fn under(
+/// Makes a transaction if this replica still holds the lock.
+///
+/// # Errors
+///
+/// If the lock is lost, or etcd refuses or does not answer.
+async fn txn_if_locked(
     session: &Session,
-    mine: &Compare,
+    lock: &Compare,
     success: Vec<RequestOp>,
 ) -> Result<(), BulkError> {
     let request = TxnRequest {
-        compare: vec![mine.clone()],
+        compare: vec![lock.clone()],
         success,
         failure: Vec::new(),
     };

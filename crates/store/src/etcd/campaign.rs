@@ -1,4 +1,4 @@
-//! Leader election for some work: the replica that creates the key leads, as long as the key's lease lasts.
+//! Leader election in etcd: the replica that creates the key of some work leads, as long as the key's lease lasts.
 
 use super::{
     client::{CallError, Member},
@@ -13,19 +13,19 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-/// Seconds after which another replica may lead when this one has failed.
+/// The TTL of the lease in seconds: the time after which another replica can lead if this one has failed.
 const LEASE_TTL: i64 = 8;
-/// Leadership ends so long after the last keep-alive was sent. Less than the lease: it must end here before it begins
-/// elsewhere.
+/// The time from the last keep-alive that was sent to the end of the leadership. Shorter than the lease: the leadership
+/// must end here before another replica can lead.
 const LEADERSHIP_VALIDITY: Duration = Duration::from_secs(7);
-/// Deadline of revoking the lease.
+/// The timeout of revoking the lease.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two keep-alives, and between two attempts to lead.
+/// The interval of keep-alives and of attempts to lead.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Takes part until the answer is dropped or resigns.
+/// Campaigns for the leadership of some work until the election is dropped or resigned.
 pub(crate) fn campaign(options: Arc<Options>, name: &str) -> Election {
-    let (lead, leads) = watch::channel(None);
+    let (leadership, receiver) = watch::channel(None);
     let (resign, resigned) = oneshot::channel();
     let candidate = Candidate {
         key: Keys::new(&options.prefix).leader(name),
@@ -35,8 +35,8 @@ pub(crate) fn campaign(options: Arc<Options>, name: &str) -> Election {
         number: 0,
         lease: None,
     };
-    let task = tokio::spawn(candidate.run(lead, resigned));
-    Election::among(leads, resign, task)
+    let task = tokio::spawn(candidate.run(leadership, resigned));
+    Election::contested(receiver, resign, task)
 }
 
 struct Candidate {
@@ -45,24 +45,24 @@ struct Candidate {
     key: Vec<u8>,
     member: Option<Member>,
     number: usize,
-    /// The lease that was granted last, if it was not given back.
+    /// The newest lease, unless it was revoked.
     lease: Option<i64>,
 }
 
 impl Candidate {
-    /// Takes part until the sender of `resigned` is dropped, and lets another lead then.
+    /// Campaigns until the sender of `resigned` is dropped, then revokes the lease.
     async fn run(
         mut self,
-        lead: watch::Sender<Option<Leadership>>,
+        leadership: watch::Sender<Option<Leadership>>,
         mut resigned: oneshot::Receiver<()>,
     ) {
         loop {
             let term = async {
-                if let Err(failure) = self.term(&lead).await {
+                if let Err(failure) = self.term(&leadership).await {
                     tracing::debug!(work = self.name, %failure, "no part in the election now");
                     self.member = None;
                 }
-                lead.send_replace(None);
+                leadership.send_replace(None);
                 sleep(KEEPALIVE_INTERVAL).await;
             };
             tokio::select! {
@@ -70,11 +70,11 @@ impl Candidate {
                 () = term => {}
             }
         }
-        lead.send_replace(None);
+        leadership.send_replace(None);
         self.revoke().await;
     }
 
-    /// Revokes the lease, and with it the key: otherwise no replica leads until the lease ends.
+    /// Revokes the lease, which deletes the key: otherwise no replica leads until the lease expires.
     async fn revoke(&mut self) {
         let Some(lease) = self.lease.take() else {
             return;
@@ -87,8 +87,11 @@ impl Candidate {
         }
     }
 
-    /// Waits for the lead and holds it until it is lost.
-    async fn term(&mut self, lead: &watch::Sender<Option<Leadership>>) -> Result<(), CallError> {
+    /// Waits for the leadership and keeps it until it is lost.
+    async fn term(
+        &mut self,
+        leadership: &watch::Sender<Option<Leadership>>,
+    ) -> Result<(), CallError> {
         let mut granted = Instant::now();
         let lease = self.member().await?.grant(LEASE_TTL).await?;
         self.lease = Some(lease);
@@ -104,8 +107,8 @@ impl Candidate {
         };
         tracing::info!(work = self.name, token, "this replica leads");
         let name = self.name.clone();
-        lead.send_replace(Some(Leadership { name, token }));
-        let mut until = granted + LEADERSHIP_VALIDITY;
+        leadership.send_replace(Some(Leadership { name, token }));
+        let mut valid_until = granted + LEADERSHIP_VALIDITY;
         loop {
             let keep_alive = async {
                 sleep(KEEPALIVE_INTERVAL).await;
@@ -113,9 +116,9 @@ impl Candidate {
                 let lasts = self.member().await?.keep_alive(lease).await?;
                 Ok::<_, CallError>((sent, lasts))
             };
-            match timeout_at(until, keep_alive).await {
-                Ok(Ok((sent, true))) => until = sent + LEADERSHIP_VALIDITY,
-                // The next member may know better, as long as there is time.
+            match timeout_at(valid_until, keep_alive).await {
+                Ok(Ok((sent, true))) => valid_until = sent + LEADERSHIP_VALIDITY,
+                // Try the next member while the leadership is valid.
                 Ok(Err(CallError::Lost(_))) => self.member = None,
                 Ok(Ok((_, false)) | Err(_)) | Err(_) => {
                     tracing::warn!(work = self.name, token, "this replica leads no longer");
@@ -125,29 +128,29 @@ impl Candidate {
         }
     }
 
-    /// The fencing token, when this replica leads: the revision at which the key was made.
+    /// Tries to create the key. Returns the fencing token, the create revision of the key, if this replica leads.
     async fn try_to_lead(&mut self, lease: i64) -> Result<Option<u64>, CallError> {
         let (key, value) = (self.key.clone(), format!("{lease:x}").into_bytes());
         let request = TxnRequest {
-            compare: vec![Compare::made_at(key.clone(), 0)],
-            success: vec![RequestOp::put_under(lease, key.clone(), value.clone())],
+            compare: vec![Compare::create_revision(key.clone(), 0)],
+            success: vec![RequestOp::put_with_lease(lease, key.clone(), value.clone())],
             failure: vec![RequestOp::get(key)],
         };
         let answer = self.member().await?.txn(request).await?;
-        let made = match answer.read(0) {
+        let create_revision = match answer.range_result(0) {
             _ if answer.succeeded => answer.revision(),
-            // Made by an attempt whose answer was lost.
+            // The key was created by an attempt of this replica whose answer was lost.
             Some(kv) if kv.value == value => kv.create_revision,
             _ => return Ok(None),
         };
-        Ok(Some(u64::try_from(made).unwrap_or_default()))
+        Ok(Some(u64::try_from(create_revision).unwrap_or_default()))
     }
 
     async fn member(&mut self) -> Result<&Member, CallError> {
         if self.member.is_none() {
             self.number = (self.number + 1) % self.options.endpoints.len();
-            let at = &self.options.endpoints[self.number];
-            self.member = Some(Member::connect(&self.options, at).await?);
+            let endpoint = &self.options.endpoints[self.number];
+            self.member = Some(Member::connect(&self.options, endpoint).await?);
         }
         Ok(self.member.as_ref().expect("just connected"))
     }

@@ -1,4 +1,4 @@
-//! One member of an etcd cluster, over one connection.
+//! A client of one member of an etcd cluster, over one connection.
 
 use super::{
     options::Options,
@@ -22,23 +22,23 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-/// Deadline of opening a connection.
+/// The timeout of opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a member may take to answer. Electing a leader takes one to two seconds; a member that is
-/// stopped responses never.
+/// The timeout of a call. Longer than the election of a leader in etcd, which takes one to two seconds; a
+/// member that is stopped never answers.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(2500);
-/// etcd refuses pings that come more often than every five seconds.
+/// The interval of HTTP/2 pings; etcd refuses less than five seconds.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// The largest answer that is taken: a page of records, or what a watch has to catch up.
+/// The largest accepted message: a page of records, or the events that a watch has missed.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
-/// Why a call failed.
+/// An error of a call.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// etcd refused it: nothing happened.
+    /// etcd refused the call, which has no effect.
     #[error("{why}")]
     Refused { code: Code, why: String },
-    /// The response is missing: it may have happened.
+    /// There is no answer: the call may have taken effect.
     #[error("{0}")]
     Lost(String),
 }
@@ -48,7 +48,7 @@ impl CallError {
         self.is_out_of_range("compacted")
     }
 
-    /// The response had more bytes than are taken.
+    /// Whether the answer exceeds the limit of a message.
     pub(super) fn is_too_large(&self) -> bool {
         self.is_out_of_range("too large")
     }
@@ -85,19 +85,22 @@ impl From<Status> for CallError {
 #[derive(Clone)]
 pub(super) struct Member {
     /// `host:port`.
-    pub(super) at: String,
+    pub(super) endpoint: String,
     grpc: Grpc<Channel>,
     token: Option<MetadataValue<Ascii>>,
 }
 
 impl Member {
-    /// Connects to a member and authenticates, where a user is configured.
-    pub(super) async fn connect(options: &Options, at: &str) -> Result<Self, CallError> {
-        let channel = timeout(CONNECT_TIMEOUT, endpoint(options, at)?.connect())
-            .await
-            .map_err(|_| CallError::Lost("does not answer".into()))??;
+    /// Connects to a member, and authenticates if a user is configured.
+    pub(super) async fn connect(options: &Options, endpoint: &str) -> Result<Self, CallError> {
+        let channel = timeout(
+            CONNECT_TIMEOUT,
+            tonic_endpoint(options, endpoint)?.connect(),
+        )
+        .await
+        .map_err(|_| CallError::Lost("does not answer".into()))??;
         let mut member = Self {
-            at: at.to_owned(),
+            endpoint: endpoint.to_owned(),
             grpc: Grpc::new(channel)
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
@@ -128,7 +131,7 @@ impl Member {
         Ok(())
     }
 
-    /// A lease of so many seconds.
+    /// Grants a lease of `ttl` seconds; returns its id.
     pub(super) async fn grant(&self, ttl: i64) -> Result<i64, CallError> {
         let request = LeaseGrantRequest { ttl };
         let answer: LeaseResponse = self.call("/etcdserverpb.Lease/LeaseGrant", request).await?;
@@ -143,7 +146,7 @@ impl Member {
         Ok(())
     }
 
-    /// Makes a lease last for its whole time again. `false`: it is gone.
+    /// Renews a lease for its full TTL. Returns `false` if it has expired.
     pub(super) async fn keep_alive(&self, id: i64) -> Result<bool, CallError> {
         let (requests, outbound) = mpsc::channel(1);
         let _ = requests.send(LeaseRequest { id }).await;
@@ -153,19 +156,19 @@ impl Member {
             let answer = responses.message().await?;
             Ok(answer.is_some_and(|answer| answer.ttl > 0))
         };
-        within(exchange).await
+        with_timeout(exchange).await
     }
 
-    /// Follows a range of keys from a revision on.
+    /// Watches a range of keys from a revision on.
     pub(super) async fn watch(&self, create: WatchCreateRequest) -> Result<Watching, CallError> {
         let (requests, outbound) = mpsc::channel(4);
         let request = Some(WatchRequestUnion::Create(create));
         let _ = requests.send(WatchRequest { request }).await;
-        let responses = within(self.stream("/etcdserverpb.Watch/Watch", outbound)).await?;
+        let responses = with_timeout(self.stream("/etcdserverpb.Watch/Watch", outbound)).await?;
         Ok(Watching {
             requests,
             responses,
-            heard: Instant::now(),
+            last_response: Instant::now(),
         })
     }
 
@@ -182,7 +185,7 @@ impl Member {
             grpc.ready().await?;
             Ok(grpc.unary(request, path, codec).await?.into_inner())
         };
-        within(exchange).await
+        with_timeout(exchange).await
     }
 
     async fn stream<Q, A>(
@@ -197,7 +200,7 @@ impl Member {
         let mut grpc = self.grpc.clone();
         grpc.ready().await?;
         let mut request = self.request(ReceiverStream::new(outbound));
-        // A member without a leader ends the stream instead of staying silent.
+        // With this header, a member that loses its leader ends the stream.
         let require = MetadataValue::from_static("true");
         request.metadata_mut().insert("hasleader", require);
         let codec = ProstCodec::<Q, A>::default();
@@ -218,7 +221,7 @@ impl Member {
 pub(super) struct Watching {
     requests: mpsc::Sender<WatchRequest>,
     responses: Streaming<WatchResponse>,
-    heard: Instant,
+    last_response: Instant,
 }
 
 impl Watching {
@@ -226,7 +229,7 @@ impl Watching {
     pub(super) async fn next(&mut self) -> Result<WatchResponse, CallError> {
         match self.responses.message().await {
             Ok(Some(answer)) => {
-                self.heard = Instant::now();
+                self.last_response = Instant::now();
                 Ok(answer)
             }
             Ok(None) => Err(CallError::Lost("the member ended the watch".into())),
@@ -234,36 +237,40 @@ impl Watching {
         }
     }
 
-    /// Requests a progress notification; fails when the last ones were not answered in time.
-    pub(super) fn probe(&self) -> Result<(), CallError> {
-        if self.heard.elapsed() > CALL_TIMEOUT {
-            return Err(slow());
+    /// Requests a progress notification.
+    ///
+    /// # Errors
+    ///
+    /// If there was no message for [`CALL_TIMEOUT`].
+    pub(super) fn request_progress(&self) -> Result<(), CallError> {
+        if self.last_response.elapsed() > CALL_TIMEOUT {
+            return Err(no_answer());
         }
         let request = Some(WatchRequestUnion::Progress(Empty {}));
-        // When the queue is full, the ones before are still on their way.
+        // If the queue is full, earlier requests are not sent yet.
         let _ = self.requests.try_send(WatchRequest { request });
         Ok(())
     }
 }
 
-/// Bounds a call.
-async fn within<T>(call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+/// Limits a call to [`CALL_TIMEOUT`].
+async fn with_timeout<T>(call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
     timeout(CALL_TIMEOUT, call)
         .await
-        .unwrap_or_else(|_| Err(slow()))
+        .unwrap_or_else(|_| Err(no_answer()))
 }
 
-fn slow() -> CallError {
+fn no_answer() -> CallError {
     CallError::Lost(format!("no answer within {} ms", CALL_TIMEOUT.as_millis()))
 }
 
-fn endpoint(options: &Options, at: &str) -> Result<Endpoint, CallError> {
+fn tonic_endpoint(options: &Options, endpoint: &str) -> Result<Endpoint, CallError> {
     let scheme = if options.tls.is_some() {
         "https"
     } else {
         "http"
     };
-    let endpoint = Endpoint::from_shared(format!("{scheme}://{at}"))?
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{endpoint}"))?
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(CALL_TIMEOUT);

@@ -1,4 +1,5 @@
-//! Compaction of old revisions, which otherwise fill etcd's quota until it refuses writes. One replica does it for all.
+//! Compaction of old etcd revisions, which otherwise fill etcd's quota until it refuses writes. Only the leader for
+//! this work compacts.
 
 use super::{
     campaign::campaign,
@@ -10,10 +11,11 @@ use super::{
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
-/// A replica that was away for less long catches up; after longer it loads everything.
+/// The interval of compactions. A replica that was disconnected for less time catches up by the watch; after longer it
+/// loads the full state.
 const RETENTION: Duration = Duration::from_secs(300);
 
-/// Runs until the sender of `ended` is dropped, and then gives up the lead.
+/// Runs until the sender of `ended` is dropped, then resigns.
 pub(super) async fn run(options: Arc<Options>, ended: oneshot::Receiver<()>) {
     let election = campaign(options.clone(), "compaction");
     let ended = async { drop(ended.await) };
@@ -24,7 +26,7 @@ async fn compact(options: Arc<Options>) {
     let keys = Keys::new(&options.prefix);
     let mut old = None;
     loop {
-        match step(&options, &keys, old).await {
+        match compact_once(&options, &keys, old).await {
             Ok(now) => old = Some(now),
             Err(failure) => tracing::debug!(%failure, "etcd was not compacted"),
         }
@@ -32,11 +34,11 @@ async fn compact(options: Arc<Options>) {
     }
 }
 
-/// Compacts revisions before `old`; returns the current one.
-async fn step(options: &Options, keys: &Keys, old: Option<i64>) -> Result<i64, CallError> {
+/// Compacts revisions before `old` through the first member that answers; returns the current revision.
+async fn compact_once(options: &Options, keys: &Keys, old: Option<i64>) -> Result<i64, CallError> {
     let mut last = CallError::Lost("there are no members".into());
-    for at in &options.endpoints {
-        match step_at(options, keys, old, at).await {
+    for endpoint in &options.endpoints {
+        match compact_through(options, keys, old, endpoint).await {
             Err(failure) => last = failure,
             done => return done,
         }
@@ -44,20 +46,20 @@ async fn step(options: &Options, keys: &Keys, old: Option<i64>) -> Result<i64, C
     Err(last)
 }
 
-async fn step_at(
+async fn compact_through(
     options: &Options,
     keys: &Keys,
     old: Option<i64>,
-    at: &str,
+    endpoint: &str,
 ) -> Result<i64, CallError> {
-    let member = Member::connect(options, at).await?;
+    let member = Member::connect(options, endpoint).await?;
     if let Some(old) = old {
         match member.compact(old).await {
-            // The operator's etcd does it, too.
+            // The revision is compacted already, for example by etcd's own auto-compaction.
             Err(failure) if failure.is_compacted() => {}
             other => other?,
         }
     }
-    let answer = member.range(RangeRequest::one(keys.head())).await?;
+    let answer = member.range(RangeRequest::key(keys.head())).await?;
     Ok(answer.header.map_or(0, |header| header.revision))
 }

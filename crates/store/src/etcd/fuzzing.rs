@@ -1,4 +1,4 @@
-//! Internals for the fuzz targets (docs/decisions/0008). No part of the interface: it changes without notice.
+//! Internals for the fuzz targets (docs/decisions/0008). Not a stable interface.
 
 use super::{
     layout::{Head, Keys},
@@ -15,14 +15,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tombolo_model::View;
 
-/// A replica without a connection, fed with messages of a watch.
+/// A replica without a connection, which is given messages of a watch.
 pub struct Follower {
     replica: Replica,
     published: Arc<Published>,
 }
 
 impl Follower {
-    /// One that has seen nothing, of the control plane under `/t`, in the generation `g`.
+    /// A replica of an empty state, with the key prefix `/t` and the generation `g`.
     pub fn new() -> Self {
         let options = Options {
             endpoints: Vec::new(),
@@ -45,9 +45,9 @@ impl Follower {
     /// Applies an encoded message of a watch.
     ///
     /// # Errors
-    /// Why the sequence cannot be followed any more.
+    /// If the message is malformed, or ends the session of the replica.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
-        Ok(self.replica.take(WatchResponse::decode(bytes)?)?)
+        Ok(self.replica.apply_response(WatchResponse::decode(bytes)?)?)
     }
 
     /// The published state.
@@ -69,7 +69,7 @@ pub fn answer(bytes: &[u8]) -> usize {
         found.extend(range.kvs);
     }
     if let Ok(answer) = TxnResponse::decode(bytes) {
-        found.extend((0..answer.responses.len()).filter_map(|n| answer.read(n).cloned()));
+        found.extend((0..answer.responses.len()).filter_map(|n| answer.range_result(n).cloned()));
     }
     let readable = |kv: &&_| Head::decode(kv).is_ok() || record_codec::decode(&kv.value).is_ok();
     found.iter().filter(readable).count()

@@ -1,44 +1,44 @@
-//! Keys and values in etcd.
+//! The layout of keys and values in etcd.
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `PREFIX/state/head` | the [`Head`]: of which write the records are the result |
+//! | `PREFIX/state/head` | the [`Head`]: describes the last write |
 //! | `PREFIX/state/records/GENERATION/…` | one record, see `record_codec` and `storage_key` |
-//! | `PREFIX/leaders/NAME` | the lease of the replica that does this work |
+//! | `PREFIX/leaders/NAME` | the lease of the replica that leads this work |
 //! | `PREFIX/replacing` | the lease of the replica that writes a new generation |
 //!
-//! Records of another generation than the head's do not count: a whole state is put in place by writing a
-//! generation beside the present one, and then the head.
+//! Only records of the head's generation are current: the full state is replaced by writing a new generation beside the
+//! current one, and then the head.
 
 use super::proto::KeyValue;
 use crate::record_codec::RowError;
 use serde::{Deserialize, Serialize};
 use tombolo_model::{Change, RecordKey, Scope, change::storage_key};
 
-/// The layout; another one is refused rather than misread.
+/// The version of the layout; a state of another version is refused.
 const FORMAT: u32 = 1;
 
-/// Written with every change; see the module.
+/// The value of the head key, which every write changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) format: u32,
-    /// The store revision that this write produced.
+    /// The revision of the store after the write.
     pub(super) revision: u64,
     /// The generation whose records are current.
     pub(super) generation: String,
-    /// Of this write: by it a replica recognises its own although the answer was lost.
+    /// The unique token of the write: a replica recognises its own write by it if the answer was lost.
     pub(super) token: String,
-    /// The token of the write before: detects a history that was restored from a backup and went on differently.
+    /// The token of the previous write: detects a history that was restored from a backup and then diverged.
     pub(super) after: String,
-    /// The records that this write deleted, each with the number of records written before it.
+    /// The records that the write deleted, each with the number of records written before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) deleted: Vec<(usize, Scope, RecordKey)>,
-    /// The API calls that made this write.
+    /// The ids of the API calls that caused the write.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) request_ids: Vec<String>,
 }
 
-/// The state in etcd cannot be used by this program.
+/// An error in the state in etcd.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LayoutError {
     #[error("the state is not readable: {0}")]
@@ -81,7 +81,7 @@ impl Head {
     }
 }
 
-/// The keys of one control plane.
+/// The keys of one control plane in etcd.
 #[derive(Clone)]
 pub(super) struct Keys {
     prefix: String,
@@ -94,23 +94,23 @@ impl Keys {
         }
     }
 
-    /// Everything that is watched: first and behind the last.
+    /// The range of the watched keys: first and past the last.
     pub(super) fn state(&self) -> (Vec<u8>, Vec<u8>) {
-        between(format!("{}/state/", self.prefix))
+        prefix_range(format!("{}/state/", self.prefix))
     }
 
     pub(super) fn head(&self) -> Vec<u8> {
         format!("{}/state/head", self.prefix).into()
     }
 
-    /// The records of all generations: first and behind the last.
+    /// The range of the records of all generations: first and past the last.
     pub(super) fn generations(&self) -> (Vec<u8>, Vec<u8>) {
-        between(format!("{}/state/records/", self.prefix))
+        prefix_range(format!("{}/state/records/", self.prefix))
     }
 
-    /// The records of a generation: first and behind the last.
+    /// The range of the records of a generation: first and past the last.
     pub(super) fn records(&self, generation: &str) -> (Vec<u8>, Vec<u8>) {
-        between(format!("{}/state/records/{generation}/", self.prefix))
+        prefix_range(format!("{}/state/records/{generation}/", self.prefix))
     }
 
     pub(super) fn record(&self, generation: &str, scope: &Scope, key: &RecordKey) -> Vec<u8> {
@@ -128,8 +128,8 @@ impl Keys {
     }
 }
 
-/// A prefix that ends with a slash, and the key behind all that start with it.
-fn between(prefix: String) -> (Vec<u8>, Vec<u8>) {
+/// The range of the keys with a prefix, which ends with a slash: first and past the last.
+fn prefix_range(prefix: String) -> (Vec<u8>, Vec<u8>) {
     let start = prefix.into_bytes();
     let mut end = start.clone();
     if let Some(last) = end.last_mut() {
@@ -138,8 +138,8 @@ fn between(prefix: String) -> (Vec<u8>, Vec<u8>) {
     (start, end)
 }
 
-/// The last change of each record, in order: etcd takes a key only once in a transaction.
-pub(super) fn last_of_each(changes: &[Change]) -> Vec<&Change> {
+/// The last change of each record, in order: etcd allows a key only once in a transaction.
+pub(super) fn last_changes(changes: &[Change]) -> Vec<&Change> {
     let mut seen = std::collections::HashSet::new();
     let mut last: Vec<&Change> = changes
         .iter()
@@ -150,8 +150,8 @@ pub(super) fn last_of_each(changes: &[Change]) -> Vec<&Change> {
     last
 }
 
-/// The changes of a write, from its head and the records that it wrote.
-pub(super) fn changes_of(
+/// Merges the deletions in the head of a write with the records that it wrote to its changes, in order.
+pub(super) fn merge_changes(
     head: &Head,
     written: impl IntoIterator<Item = Result<Change, RowError>>,
 ) -> Result<Vec<Change>, LayoutError> {
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn the_last_change_of_each_record_keeps_its_place() {
         let changes = ["a", "b", "a", "c", "b"].map(delete);
-        let last: Vec<Change> = last_of_each(&changes).into_iter().cloned().collect();
+        let last: Vec<Change> = last_changes(&changes).into_iter().cloned().collect();
         assert_eq!(last, ["a", "c", "b"].map(delete));
     }
 
@@ -199,7 +199,7 @@ mod tests {
         };
         assert_eq!(Head::decode(&kv).expect("readable"), head);
         let written = ["b", "d"].map(|name| Ok(delete(name)));
-        let changes = changes_of(&head, written).expect("all readable");
+        let changes = merge_changes(&head, written).expect("all readable");
         assert_eq!(changes, ["a", "b", "c", "d", "e"].map(delete));
     }
 

@@ -1,30 +1,30 @@
-//! Address of an etcd cluster, and the credentials for it.
+//! The address of an etcd cluster, and the credentials for it.
 
 use std::{fmt, str::FromStr};
 
-/// An etcd cluster, and the keys in it that belong to one control plane.
+/// An etcd cluster, and the prefix of one control plane's keys.
 #[derive(Clone)]
 pub struct Options {
-    /// `host:port` of each member that may be asked.
+    /// `host:port` of each member to connect to.
     pub endpoints: Vec<String>,
     /// Prefix of all keys, for example `/tombolo`; without a slash at the end.
     pub prefix: String,
-    /// TLS; without it, members are not authenticated and connections not encrypted.
+    /// TLS to the members; `None`: members are not authenticated and connections not encrypted.
     pub tls: Option<Tls>,
-    /// The user and the password, where etcd asks for them.
+    /// The user and the password, if etcd requires them.
     pub user: Option<(String, String)>,
 }
 
 /// Certificates as PEM.
 #[derive(Clone)]
 pub struct Tls {
-    /// The authority of the members' certificates.
+    /// The CA of the members' certificates.
     pub ca: Vec<u8>,
-    /// Our certificate and its key, where etcd asks for one.
+    /// The client certificate and its key, if etcd requires one.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Prefix of keys where the address names none.
+/// The prefix of keys if the address has none.
 const DEFAULT_PREFIX: &str = "/tombolo";
 
 /// The text is not the address of an etcd cluster.

@@ -1,10 +1,10 @@
-//! The messages of the etcd v3 API that the store speaks, with the field numbers of etcd's `rpc.proto` and
-//! `kv.proto`. They are written by hand because generated ones would need `protoc` on the machine that
-//! builds (docs/decisions/0009). Fields that are not used here are left out: protobuf skips them.
+//! The messages of the etcd v3 API that the store uses, with the field numbers of etcd's `rpc.proto` and
+//! `kv.proto`. They are written by hand because generated ones would need `protoc` on the build machine
+//! (docs/decisions/0009). Unused fields are left out: protobuf skips them.
 
 use prost::{Enumeration, Message, Oneof};
 
-/// Declares messages: each field with its type, and in parentheses its kind and number for prost.
+/// Declares messages: each field with its type, and in parentheses its prost attributes.
 macro_rules! messages {
     ($(
         $(#[$doc:meta])*
@@ -50,7 +50,7 @@ messages! {
     }
     RequestOp { request: Option<Request> = (oneof = "Request", tags = "1, 2, 3") }
     ResponseOp { response: Option<Response> = (oneof = "Response", tags = "1") }
-    /// The result is left at its default, which is "equal".
+    /// The comparison operator is its default, "equal".
     Compare {
         target: i32 = (enumeration = "CompareTarget", tag = "2"),
         key: Vec<u8> = (bytes = "vec", tag = "3"),
@@ -161,11 +161,11 @@ impl From<Request> for RequestOp {
 
 impl RequestOp {
     pub(crate) fn put(key: Vec<u8>, value: Vec<u8>) -> Self {
-        Self::put_under(0, key, value)
+        Self::put_with_lease(0, key, value)
     }
 
-    /// Puts a key that is deleted when the lease ends.
-    pub(crate) fn put_under(lease: i64, key: Vec<u8>, value: Vec<u8>) -> Self {
+    /// Puts a key that is deleted when the lease expires or is revoked.
+    pub(crate) fn put_with_lease(lease: i64, key: Vec<u8>, value: Vec<u8>) -> Self {
         Request::Put(PutRequest { key, value, lease }).into()
     }
 
@@ -175,12 +175,13 @@ impl RequestOp {
     }
 
     pub(crate) fn get(key: Vec<u8>) -> Self {
-        Request::Range(RangeRequest::one(key)).into()
+        Request::Range(RangeRequest::key(key)).into()
     }
 }
 
 impl RangeRequest {
-    pub(crate) fn one(key: Vec<u8>) -> Self {
+    /// The range of a single key.
+    pub(crate) fn key(key: Vec<u8>) -> Self {
         Self {
             key,
             ..Self::default()
@@ -189,8 +190,8 @@ impl RangeRequest {
 }
 
 impl Compare {
-    /// The key was last written at this revision; 0: it is not there.
-    pub(crate) fn written_at(key: Vec<u8>, revision: i64) -> Self {
+    /// Compares the revision of the key's last write; 0 if the key does not exist.
+    pub(crate) fn mod_revision(key: Vec<u8>, revision: i64) -> Self {
         Self {
             target: CompareTarget::Mod.into(),
             key,
@@ -198,8 +199,8 @@ impl Compare {
         }
     }
 
-    /// The key was made at this revision; 0: it is not there.
-    pub(crate) fn made_at(key: Vec<u8>, revision: i64) -> Self {
+    /// Compares the revision of the key's creation; 0 if the key does not exist.
+    pub(crate) fn create_revision(key: Vec<u8>, revision: i64) -> Self {
         Self {
             target: CompareTarget::Create.into(),
             key,
@@ -209,14 +210,14 @@ impl Compare {
 }
 
 impl TxnResponse {
-    /// The one record, or none, that the nth operation read.
-    pub(crate) fn read(&self, n: usize) -> Option<&KeyValue> {
+    /// The first key of the result of the nth operation, a range.
+    pub(crate) fn range_result(&self, n: usize) -> Option<&KeyValue> {
         match self.responses.get(n)?.response.as_ref()? {
             Response::Range(range) => range.kvs.first(),
         }
     }
 
-    /// The revision of etcd's store after it.
+    /// The etcd revision after the transaction.
     pub(crate) fn revision(&self) -> i64 {
         self.header.as_ref().map_or(0, |header| header.revision)
     }

@@ -1,21 +1,21 @@
-//! One replica: follows the sequence of writes, and adds its own.
+//! One replica: applies the writes of all replicas from the watch, and makes its own.
 //!
-//! The view is always the result of the sequence up to [`Position::head`]. It advances in two ways: by events of the
+//! The view is always the result of all writes up to [`Position::head`]. It advances in two ways: by events of the
 //! watch, and by an own write that etcd accepted, whose event is then skipped.
 
 use super::{
     client::{CALL_TIMEOUT, CallError},
-    connect::{Connected, Loaded, Position, Session, connect},
-    layout::{Head, Keys, LayoutError, changes_of},
+    layout::{Head, Keys, LayoutError, merge_changes},
+    list_and_watch::{Connected, Loaded, Position, Session, connect},
     options::Options,
     proto::{Event, EventType, WatchResponse},
     write::Batch,
     write_fairness::WritePacer,
 };
 use crate::{
-    decide::{self, Commit, Job},
     record_codec,
     store::{CommitError, Condition, Published, QUEUE_LEN},
+    write_request::{self, CommitRequest, WriteRequest},
 };
 use std::{
     collections::VecDeque,
@@ -29,46 +29,46 @@ use tokio::{
 use tombolo_model::{Change, View, entropy::Entropy};
 use tombolo_telemetry::RequestId;
 
-/// Deadline of a command.
+/// The timeout of a command.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two progress requests to the member.
+/// The interval of progress requests on the watch.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two checks of waiting commands' deadlines while no member serves.
+/// The interval of checks for timed-out commands while no member serves.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
-/// Jobs that are taken from the queue at once.
-const MAX_JOBS_PER_TURN: usize = 256;
+/// The greatest number of requests that are taken from the queue at once.
+const MAX_REQUESTS_PER_TURN: usize = 256;
 
 pub(super) struct Replica {
     pub(super) keys: Keys,
     pub(super) published: Arc<Published>,
     pub(super) entropy: Entropy,
     pub(super) position: Position,
-    /// Jobs, oldest first.
-    pub(super) waiting: VecDeque<Job>,
-    /// A write whose outcome is unknown: the response was lost.
+    /// Requests that were taken from the queue, oldest first.
+    pub(super) waiting: VecDeque<WriteRequest>,
+    /// A write whose outcome is unknown because its answer was lost.
     pub(super) in_doubt: Option<Batch>,
     pub(super) pacer: WritePacer,
     options: Arc<Options>,
     condition: Arc<watch::Sender<Condition>>,
-    queue: mpsc::Receiver<Job>,
-    /// The present place is of no use: everything must be loaded.
+    queue: mpsc::Receiver<WriteRequest>,
+    /// Whether the full state must be loaded, because the watch cannot resume from the position.
     reload: bool,
-    /// The member that is asked first.
+    /// The index of the member to try first.
     number: usize,
 }
 
-/// Why a session ends.
+/// The reason why a session ends.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SessionEnd {
-    /// The member does not serve any more.
+    /// The connection to the member is lost.
     #[error("{0}")]
     Lost(String),
-    /// The sequence cannot be followed from here: everything must be loaded.
+    /// The watch cannot be continued: the full state must be loaded.
     #[error("{0}")]
     Behind(String),
 }
 
-/// The state in etcd is older than the one that this process has shown.
+/// The state in etcd is older than the one that this process has published.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the state in etcd is older (revision {found}) than what was served before (revision {served}): if it was \
@@ -102,12 +102,12 @@ impl Replica {
         keys: Keys,
         published: Arc<Published>,
         condition: Arc<watch::Sender<Condition>>,
-        queue: mpsc::Receiver<Job>,
+        queue: mpsc::Receiver<WriteRequest>,
     ) -> Self {
         Self {
             keys,
             published,
-            entropy: decide::entropy(),
+            entropy: write_request::entropy(),
             position: Position {
                 head: 0,
                 seen: 0,
@@ -137,7 +137,7 @@ impl Replica {
                 continue;
             };
             self.condition.send_modify(|condition| {
-                condition.member = Some(serving.member.at.clone());
+                condition.member = Some(serving.member.endpoint.clone());
                 condition.problem = None;
             });
             let Err(end) = self.online(&mut serving).await else {
@@ -145,18 +145,18 @@ impl Replica {
             };
             let reload = matches!(end, SessionEnd::Behind(_));
             let problem = end.to_string();
-            let at = &serving.member.at;
-            tracing::warn!(member = %at, problem, reload, "connection to etcd ended");
+            let endpoint = &serving.member.endpoint;
+            tracing::warn!(member = %endpoint, problem, reload, "connection to etcd ended");
             self.condition.send_modify(|condition| {
                 condition.member = None;
-                condition.problem = Some(format!("{at}: {problem}"));
+                condition.problem = Some(format!("{endpoint}: {problem}"));
             });
             self.reload |= reload;
             self.number += 1;
         }
     }
 
-    /// Looks for a member that serves. Meanwhile commands that wait too long are answered. `None`: the
+    /// Connects to a member that serves. Meanwhile timed-out commands are answered with an error. `None` if the
     /// store is closed.
     async fn offline(&mut self) -> Option<Session> {
         loop {
@@ -170,7 +170,7 @@ impl Replica {
                 let has_room = self.waiting.len() < QUEUE_LEN;
                 tokio::select! {
                     connected = &mut search => break connected,
-                    job = self.queue.recv(), if has_room => self.waiting.push_back(job?),
+                    request = self.queue.recv(), if has_room => self.waiting.push_back(request?),
                     _ = expiry.tick() => self.expire(),
                 }
             };
@@ -183,7 +183,7 @@ impl Replica {
             self.number = number;
             let ready = match loaded {
                 Some(loaded) => self.adopt(loaded).map_err(|stale| stale.to_string()),
-                None => self.follow_to(&mut session, newest).await.map_err(|end| {
+                None => self.catch_up_to(&mut session, newest).await.map_err(|end| {
                     self.reload |= matches!(end, SessionEnd::Behind(_));
                     end.to_string()
                 }),
@@ -191,7 +191,7 @@ impl Replica {
             match ready {
                 Ok(()) => return Some(session),
                 Err(problem) => {
-                    tracing::warn!(member = %session.member.at, problem, "etcd is of no use now");
+                    tracing::warn!(member = %session.member.endpoint, problem, "etcd is of no use now");
                     self.condition
                         .send_modify(|condition| condition.problem = Some(problem));
                     self.number += 1;
@@ -202,7 +202,11 @@ impl Replica {
         }
     }
 
-    /// Takes a state that was loaded.
+    /// Publishes a loaded state and continues from its position.
+    ///
+    /// # Errors
+    ///
+    /// If the loaded state is older than the published one.
     pub(super) fn adopt(&mut self, loaded: Loaded) -> Result<(), StaleState> {
         let (found, served) = (loaded.view.revision, self.published.view.load().revision);
         if found < served {
@@ -212,9 +216,9 @@ impl Replica {
             && batch.base != loaded.position.head
         {
             if loaded.position.token == batch.token {
-                batch.landed = Some(true);
+                batch.is_committed = Some(true);
             } else {
-                // It may lie before the write that was found.
+                // The batch may have been committed before the write that was found, or not at all.
                 let batch = self.in_doubt.take();
                 let why =
                     "etcd does not tell any more whether it was stored; look before you try again";
@@ -227,33 +231,33 @@ impl Replica {
         Ok(())
     }
 
-    /// Serves until the member does not. `Ok`: the store is closed.
+    /// Runs on a session until it ends. `Ok` if the store is closed.
     async fn online(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
-        let mut probe = interval(PROGRESS_INTERVAL);
-        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut taken = Vec::with_capacity(MAX_JOBS_PER_TURN);
+        let mut progress = interval(PROGRESS_INTERVAL);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut taken = Vec::with_capacity(MAX_REQUESTS_PER_TURN);
         loop {
             let has_work = self.in_doubt.is_some() || !self.waiting.is_empty();
             let has_room = self.waiting.len() < QUEUE_LEN;
             tokio::select! {
                 biased;
-                told = session.watching.next() => self.take(told?)?,
-                _ = probe.tick() => {
-                    session.watching.probe()?;
+                response = session.watching.next() => self.apply_response(response?)?,
+                _ = progress.tick() => {
+                session.watching.request_progress()?;
                     self.expire();
                 }
-                count = self.queue.recv_many(&mut taken, MAX_JOBS_PER_TURN), if has_room => {
+                count = self.queue.recv_many(&mut taken, MAX_REQUESTS_PER_TURN), if has_room => {
                     if count == 0 {
                         return Ok(());
                     }
                     self.waiting.extend(taken.drain(..));
                 }
-                () = self.pacer.wait_turn(), if has_work => self.work(session).await?,
+                () = self.pacer.wait_turn(), if has_work => self.process_next(session).await?,
             }
         }
     }
 
-    /// Says whether etcd takes writes.
+    /// Reports whether etcd accepts writes.
     pub(super) fn report_status(&self, problem: Option<&str>) {
         self.condition.send_if_modified(|condition| {
             let differs = condition.problem.as_deref() != problem;
@@ -262,8 +266,12 @@ impl Replica {
         });
     }
 
-    /// Follows the sequence up to a write that is known to be there.
-    pub(super) async fn follow_to(
+    /// Applies events of the watch up to the write at etcd revision `newest`, which exists.
+    ///
+    /// # Errors
+    ///
+    /// If the watch delivers nothing for [`CALL_TIMEOUT`], or cannot be continued.
+    pub(super) async fn catch_up_to(
         &mut self,
         session: &mut Session,
         newest: i64,
@@ -275,41 +283,42 @@ impl Replica {
         }
         while self.position.head < newest {
             match timeout(CALL_TIMEOUT, session.watching.next()).await {
-                Ok(told) => self.take(told?)?,
+                Ok(response) => self.apply_response(response?)?,
                 Err(_) => return Err(SessionEnd::Lost("the watch has stopped".into())),
             }
         }
         Ok(())
     }
 
-    /// Applies a message of the watch: whole writes, in order.
-    pub(super) fn take(&mut self, told: WatchResponse) -> Result<(), SessionEnd> {
-        if told.compact_revision > 0 {
+    /// Applies a message of the watch, which has complete writes in order.
+    pub(super) fn apply_response(&mut self, response: WatchResponse) -> Result<(), SessionEnd> {
+        if response.compact_revision > 0 {
             return Err(SessionEnd::Behind(format!(
                 "etcd has forgotten what happened after revision {}",
                 self.position.seen
             )));
         }
-        if told.canceled {
+        if response.canceled {
             return Err(SessionEnd::Lost(format!(
                 "watch refused: {}",
-                told.cancel_reason
+                response.cancel_reason
             )));
         }
-        for write in told.events.chunk_by(|a, b| revision(a) == revision(b)) {
+        for write in response.events.chunk_by(|a, b| revision(a) == revision(b)) {
             let at = write.first().map_or(0, revision);
             if at > self.position.seen {
-                self.take_write(at, write)?;
+                self.apply_write(at, write)?;
                 self.position.seen = at;
             }
         }
         Ok(())
     }
 
-    fn take_write(&mut self, at: i64, write: &[Event]) -> Result<(), SessionEnd> {
+    /// Applies the events of one write, at etcd revision `at`.
+    fn apply_write(&mut self, at: i64, write: &[Event]) -> Result<(), SessionEnd> {
         let head_key = self.keys.head();
         let is_head = |event: &&Event| event.kv.as_ref().is_some_and(|kv| kv.key == head_key);
-        // Without the head it is part of another generation, which does not count.
+        // A write without the head writes records of a new generation, which is not current yet.
         let Some(event) = write.iter().find(is_head) else {
             return Ok(());
         };
@@ -335,7 +344,7 @@ impl Replica {
                 Ok(Change::Put(scope, record))
             })
         });
-        let changes = changes_of(&head, written)?;
+        let changes = merge_changes(&head, written)?;
         let mut view = View::clone(&self.published.view.load());
         view.revision = head.revision;
         for change in &changes {
@@ -344,7 +353,7 @@ impl Replica {
         if let Some(batch) = &mut self.in_doubt
             && batch.base == self.position.head
         {
-            batch.landed = Some(batch.token == head.token);
+            batch.is_committed = Some(batch.token == head.token);
         }
         self.pacer.other_wrote(Instant::now());
         self.position.head = at;
@@ -354,22 +363,22 @@ impl Replica {
         Ok(())
     }
 
-    /// Answers commands that have waited too long.
+    /// Answers timed-out commands with an error.
     pub(super) fn expire(&mut self) {
-        let is_late = |commit: &Commit| commit.asked.elapsed() > COMMAND_TIMEOUT;
+        let is_late = |commit: &CommitRequest| commit.begun.elapsed() > COMMAND_TIMEOUT;
         let problem = || {
             let problem = self.condition.borrow().problem.clone();
             problem.unwrap_or_else(|| "there are too many writers".into())
         };
-        let late = |job: &mut Job| matches!(job, Job::Commit(commit) if is_late(commit));
+        let late = |request: &mut WriteRequest| matches!(request, WriteRequest::Commit(commit) if is_late(commit));
         if self.waiting.iter_mut().any(late) {
             let why = format!("etcd did not take it in time ({}); try again", problem());
-            for job in std::mem::take(&mut self.waiting) {
-                match job {
-                    Job::Commit(commit) if is_late(&commit) => {
+            for request in std::mem::take(&mut self.waiting) {
+                match request {
+                    WriteRequest::Commit(commit) if is_late(&commit) => {
                         let _ = commit.done.send(Err(CommitError::Unavailable(why.clone())));
                     }
-                    job => self.waiting.push_back(job),
+                    request => self.waiting.push_back(request),
                 }
             }
         }
@@ -393,15 +402,15 @@ impl Replica {
         }
     }
 
-    /// Puts commands back into the queue, to be decided again.
-    pub(super) fn put_back(&mut self, commits: impl DoubleEndedIterator<Item = Commit>) {
+    /// Puts commands back to the front of the queue, to be applied again to the newest state.
+    pub(super) fn requeue(&mut self, commits: impl DoubleEndedIterator<Item = CommitRequest>) {
         for commit in commits.rev() {
-            self.waiting.push_front(Job::Commit(commit));
+            self.waiting.push_front(WriteRequest::Commit(commit));
         }
     }
 }
 
-/// Of the write that an event belongs to.
+/// The etcd revision of the write that an event belongs to.
 fn revision(event: &Event) -> i64 {
     event.kv.as_ref().map_or(0, |kv| kv.mod_revision)
 }

@@ -1,94 +1,95 @@
-//! Own writes: several commands in one transaction, committed only if no other replica wrote meanwhile.
+//! The replica's own writes: several commands in one transaction, committed only if no other replica wrote meanwhile.
 
 use super::{
     client::CallError,
-    connect::Session,
-    layout::{Head, last_of_each},
+    layout::{Head, last_changes},
+    list_and_watch::Session,
     proto::{Compare, RequestOp, TxnRequest, TxnResponse},
     replica::{Replica, SessionEnd},
 };
 use crate::{
-    decide::{Commit, Job, decide},
     election::Leadership,
     record_codec,
     store::{CommitError, Committed},
+    write_request::{CommitRequest, WriteRequest, apply_command},
 };
 use std::time::Instant;
 use tombolo_model::{Change, Rejection, View};
 use tombolo_telemetry::Causes;
 
-/// Most commands in one transaction.
+/// The greatest number of commands in one transaction.
 const MAX_COMMANDS: usize = 256;
-/// Most keys in one transaction: etcd takes 128, and the head is one of them.
+/// The greatest number of records in one transaction: etcd allows 128 operations, and the head is one of them.
 pub(super) const MAX_KEYS: usize = 120;
-/// Most bytes of records in one transaction of several commands: etcd takes 1.5 MiB in all.
+/// The limit of the bytes of records in one transaction of several commands: etcd allows 1.5 MiB in all.
 pub(super) const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Most bytes of records of one command; more are written as a generation of their own.
+/// The limit of the bytes of records of one command. A larger command is committed by
+/// [`commit_oversized`](Replica::commit_oversized).
 const MAX_COMMAND_BYTES: usize = 1_400_000;
 
 type Decision = Result<Committed, Rejection>;
 
-/// Commands that were decided together, and the transaction that makes it so.
+/// Commands that are committed in one transaction.
 pub(super) struct Batch {
-    /// The etcd revision of the write on which they were decided.
+    /// The etcd revision of the write on which the batch is based.
     pub(super) base: i64,
-    /// By which the write is recognised.
+    /// The unique token of the write.
     pub(super) token: String,
-    pub(super) decisions: Vec<(Commit, Decision)>,
-    /// Whether the write that came after the base was this one, once that is known.
-    pub(super) landed: Option<bool>,
+    pub(super) decisions: Vec<(CommitRequest, Decision)>,
+    /// Whether etcd committed the batch; `None` while this is unknown.
+    pub(super) is_committed: Option<bool>,
     pub(super) view: View,
     changes: Vec<Change>,
     fences: Vec<Leadership>,
-    /// One command that changes more than fits into a transaction.
-    is_wide: bool,
+    /// Whether the batch is one command whose changes do not fit into a transaction.
+    is_oversized: bool,
 }
 
 impl Replica {
-    /// Works on the next job.
-    pub(super) async fn work(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
+    /// Processes the batch in doubt, or else the next requests.
+    pub(super) async fn process_next(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
         if let Some(batch) = self.in_doubt.take() {
-            return self.settle(session, batch).await;
+            return self.commit_batch(session, batch).await;
         }
         match self.waiting.pop_front() {
-            Some(Job::Replace(replace)) => self.replace(session, replace).await,
-            Some(job @ Job::Commit(_)) => {
-                self.waiting.push_front(job);
-                let batch = self.decide();
-                if batch.is_wide {
-                    return self.write_wide(session, batch).await;
+            Some(WriteRequest::Replace(replace)) => self.replace(session, replace).await,
+            Some(request @ WriteRequest::Commit(_)) => {
+                self.waiting.push_front(request);
+                let batch = self.next_batch();
+                if batch.is_oversized {
+                    return self.commit_oversized(session, batch).await;
                 }
-                self.settle(session, batch).await
+                self.commit_batch(session, batch).await
             }
             None => Ok(()),
         }
     }
 
-    /// Decides as many commands as fit into one transaction, each on the state that the ones before it
-    /// lead to.
-    fn decide(&mut self) -> Batch {
+    /// Applies as many waiting commands as fit into one transaction, each to the result of the ones before it.
+    fn next_batch(&mut self) -> Batch {
         let mut batch = Batch {
             base: self.position.head,
             token: self.entropy.uuid(),
             decisions: Vec::new(),
-            landed: None,
+            is_committed: None,
             view: View::clone(&self.published.view.load()),
             changes: Vec::new(),
             fences: Vec::new(),
-            is_wide: false,
+            is_oversized: false,
         };
         let mut bytes = 0;
-        while batch.decisions.len() < MAX_COMMANDS && !batch.is_wide {
+        while batch.decisions.len() < MAX_COMMANDS && !batch.is_oversized {
             let commit = match self.waiting.pop_front() {
-                Some(Job::Commit(commit)) => commit,
-                Some(job) => {
-                    self.waiting.push_front(job);
+                Some(WriteRequest::Commit(commit)) => commit,
+                Some(request) => {
+                    self.waiting.push_front(request);
                     break;
                 }
                 None => break,
             };
             let before = batch.view.clone();
-            let (changes, decision) = match decide(&mut batch.view, &commit, &mut self.entropy) {
+            let applied = apply_command(&mut batch.view, &commit, &mut self.entropy);
+            let (changes, decision) = match applied {
                 Ok((changes, committed)) => (changes, Ok(committed)),
                 Err(rejection) => (Vec::new(), Err(rejection)),
             };
@@ -96,39 +97,44 @@ impl Replica {
             let keys = batch.changes.len() + changes.len();
             if !batch.changes.is_empty() && (keys > MAX_KEYS || bytes + more > MAX_BATCH_BYTES) {
                 batch.view = before;
-                self.waiting.push_front(Job::Commit(commit));
+                self.waiting.push_front(WriteRequest::Commit(commit));
                 break;
             }
             if keys > MAX_KEYS || more > MAX_COMMAND_BYTES {
                 if !batch.decisions.is_empty() {
                     batch.view = before;
-                    self.waiting.push_front(Job::Commit(commit));
+                    self.waiting.push_front(WriteRequest::Commit(commit));
                     break;
                 }
-                batch.is_wide = true;
+                batch.is_oversized = true;
             }
             bytes += more;
             batch.changes.extend(changes);
-            if let Some(lead) = &commit.fence
-                && !batch.fences.contains(lead)
+            if let Some(leadership) = &commit.fence
+                && !batch.fences.contains(leadership)
             {
-                batch.fences.push(lead.clone());
+                batch.fences.push(leadership.clone());
             }
             batch.decisions.push((commit, decision));
         }
         batch
     }
 
-    /// Brings a batch to its end, unless the member is lost meanwhile: then it stays in doubt. The same
-    /// transaction may be sent several times; its base lets at most one of them through.
-    async fn settle(&mut self, session: &mut Session, batch: Batch) -> Result<(), SessionEnd> {
-        match batch.landed {
+    /// Sends the transaction of a batch and answers its commands. If the connection is lost meanwhile, the
+    /// batch stays in doubt. The same transaction may be sent several times; the comparison of its base lets it
+    /// succeed only once.
+    async fn commit_batch(
+        &mut self,
+        session: &mut Session,
+        batch: Batch,
+    ) -> Result<(), SessionEnd> {
+        match batch.is_committed {
             Some(true) => {
                 batch.acknowledge();
                 return Ok(());
             }
             Some(false) => {
-                self.put_back(batch.decisions.into_iter().map(|(commit, _)| commit));
+                self.requeue(batch.decisions.into_iter().map(|(commit, _)| commit));
                 return Ok(());
             }
             None => {}
@@ -151,13 +157,13 @@ impl Replica {
                 Ok(())
             }
             Ok(answer) => {
-                let newest = answer.read(0).map_or(0, |kv| kv.mod_revision);
+                let newest = answer.range_result(0).map_or(0, |kv| kv.mod_revision);
                 if newest == batch.base {
-                    self.drop_fenced(batch, &answer);
+                    self.reject_fenced(batch, &answer);
                     return Ok(());
                 }
                 self.in_doubt = Some(batch);
-                self.follow_to(session, newest).await
+                self.catch_up_to(session, newest).await
             }
             Err(CallError::Refused { why, .. }) => {
                 tracing::error!(why, "etcd refuses a write");
@@ -172,8 +178,8 @@ impl Replica {
         }
     }
 
-    /// The transaction of a batch. Without changes it only checks that the decisions, most of them rejections, were made
-    /// on the newest state.
+    /// The transaction of a batch. Without changes it only checks that the commands, which were rejected or had
+    /// no effect, were applied to the newest state.
     fn transaction(&self, batch: &Batch) -> TxnRequest {
         let generation = &self.position.generation;
         let mut success = Vec::new();
@@ -186,7 +192,7 @@ impl Replica {
             );
             let causes = batch.causes();
             head.request_ids = causes.ids().iter().map(ToString::to_string).collect();
-            for change in last_of_each(&batch.changes) {
+            for change in last_changes(&batch.changes) {
                 let scope = change.scope();
                 let key = self.keys.record(generation, scope, &change.key());
                 match change {
@@ -202,10 +208,13 @@ impl Replica {
             }
             success.push(RequestOp::put(self.keys.head(), head.encode()));
         }
-        let mut compare = vec![Compare::written_at(self.keys.head(), batch.base)];
+        let mut compare = vec![Compare::mod_revision(self.keys.head(), batch.base)];
         let mut failure = vec![RequestOp::get(self.keys.head())];
         compare.extend(self.fences(batch));
-        let leaders = batch.fences.iter().map(|lead| self.keys.leader(&lead.name));
+        let leaders = batch
+            .fences
+            .iter()
+            .map(|leadership| self.keys.leader(&leadership.name));
         failure.extend(leaders.map(RequestOp::get));
         TxnRequest {
             compare,
@@ -214,38 +223,38 @@ impl Replica {
         }
     }
 
-    /// Comparisons that fail once a leadership that a command requires is lost.
+    /// The fencing comparisons of a batch: each fails once a leadership that a command requires is lost.
     pub(super) fn fences(&self, batch: &Batch) -> Vec<Compare> {
-        let hold = |lead: &Leadership| {
-            let token = i64::try_from(lead.token).unwrap_or(i64::MAX);
-            Compare::made_at(self.keys.leader(&lead.name), token)
+        let compare = |leadership: &Leadership| {
+            let token = i64::try_from(leadership.token).unwrap_or(i64::MAX);
+            Compare::create_revision(self.keys.leader(&leadership.name), token)
         };
-        batch.fences.iter().map(hold).collect()
+        batch.fences.iter().map(compare).collect()
     }
 
-    /// Refuses the commands of leads that have ended; the others are decided again.
-    fn drop_fenced(&mut self, batch: Batch, answer: &TxnResponse) {
-        let lasts = |lead: &Leadership| {
-            let nth = batch.fences.iter().position(|fence| fence == lead);
-            let kv = nth.and_then(|nth| answer.read(nth + 1));
-            kv.is_some_and(|kv| u64::try_from(kv.create_revision) == Ok(lead.token))
+    /// Answers commands whose leadership is lost with an error, and requeues the others.
+    fn reject_fenced(&mut self, batch: Batch, answer: &TxnResponse) {
+        let lasts = |leadership: &Leadership| {
+            let nth = batch.fences.iter().position(|fence| fence == leadership);
+            let kv = nth.and_then(|nth| answer.range_result(nth + 1));
+            kv.is_some_and(|kv| u64::try_from(kv.create_revision) == Ok(leadership.token))
         };
         let mut others = Vec::new();
         for (commit, _) in batch.decisions {
             match &commit.fence {
-                Some(lead) if !lasts(lead) => {
-                    let why = format!("another replica does {} now", lead.name);
+                Some(leadership) if !lasts(leadership) => {
+                    let why = format!("another replica does {} now", leadership.name);
                     let _ = commit.done.send(Err(CommitError::Unavailable(why)));
                 }
                 _ => others.push(commit),
             }
         }
-        self.put_back(others.into_iter());
+        self.requeue(others.into_iter());
     }
 }
 
 impl Batch {
-    /// The API calls whose commands it carries out.
+    /// The ids of the API calls whose commands were accepted.
     fn causes(&self) -> Causes {
         let accepted = self
             .decisions
@@ -256,10 +265,10 @@ impl Batch {
             .collect()
     }
 
-    /// Gives each caller the decision on its command.
+    /// Answers each command with its result.
     pub(super) fn acknowledge(self) {
         for (commit, decision) in self.decisions {
-            // An error: the caller has gone.
+            // An error means that the caller has gone.
             let _ = commit.done.send(decision.map_err(CommitError::Rejected));
         }
     }
@@ -273,12 +282,12 @@ impl Batch {
     }
 }
 
-/// About how much a change takes in a transaction.
+/// The approximate size of a change in a transaction, in bytes.
 fn size(change: &Change) -> usize {
-    // Scope, key and the words around them.
-    const AROUND: usize = 256;
+    // Scope, key and the field names of the encoding.
+    const OVERHEAD: usize = 256;
     match change {
-        Change::Put(scope, record) => AROUND + record_codec::encode(scope, record).len(),
-        Change::Delete(..) => AROUND,
+        Change::Put(scope, record) => OVERHEAD + record_codec::encode(scope, record).len(),
+        Change::Delete(..) => OVERHEAD,
     }
 }

@@ -1,38 +1,39 @@
-//! Pacing of writes, so that replicas that write at the same time get equal shares.
+//! Fairness between replicas that write at the same time.
 //!
-//! A replica that has just written knows the newest state before the others do, so it would
-//! win against them again and again while its callers keep it busy. Therefore it lets some time pass after
-//! each write of its own, as long as others write too: about as long as the others need to come next.
+//! A replica that has just written has the newest state before the others, so under load it would win every compare and
+//! swap. Therefore it pauses after each of its writes while others write too: about as long as the others need to catch
+//! up and write.
 
 use std::time::{Duration, Instant};
 
-/// For how long after a write of another replica more of them are expected.
+/// The time after a write of another replica in which further ones are expected.
 const CONTENTION_WINDOW: Duration = Duration::from_secs(1);
-/// The longest pause, when etcd is slow.
+/// The longest pause, for a slow etcd.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// When this replica may write again.
+/// Paces the writes of this replica.
 #[derive(Debug, Default)]
 pub(super) struct WritePacer {
+    /// The time of the last write of another replica.
     others: Option<Instant>,
+    /// The end of the pause.
     next: Option<Instant>,
 }
 
 impl WritePacer {
-    /// Another replica has written.
+    /// Records a write of another replica, which ends the pause.
     pub(super) fn other_wrote(&mut self, now: Instant) {
         self.others = Some(now);
-        // Its turn is over.
         self.next = None;
     }
 
-    /// This replica has written, and etcd took so long for it.
+    /// Records a write of this replica that took this long. Starts a pause if other replicas write too.
     pub(super) fn wrote(&mut self, now: Instant, took: Duration) {
         let are_busy = |at: Instant| now.saturating_duration_since(at) < CONTENTION_WINDOW;
         self.next = (self.others.is_some_and(are_busy)).then(|| now + took.min(MAX_PAUSE));
     }
 
-    /// Waits until it is this replica's turn.
+    /// Waits for the end of the pause.
     pub(super) async fn wait_turn(&self) {
         if let Some(next) = self.next {
             tokio::time::sleep_until(next.into()).await;

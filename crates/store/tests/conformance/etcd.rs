@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A cluster of one member. Dropping it ends it.
 pub(crate) struct Etcd {
     child: Child,
-    /// Where it serves clients.
+    /// The client address.
     pub(crate) at: SocketAddr,
     directory: tempfile::TempDir,
 }
@@ -53,7 +53,7 @@ impl Etcd {
         })
     }
 
-    /// What it has printed.
+    /// The output so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }

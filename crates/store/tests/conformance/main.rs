@@ -1,4 +1,4 @@
-//! What a store promises, on each kind of store.
+//! The contract of a store, tested on each kind of store.
 
 mod etcd;
 mod replicas;
@@ -11,9 +11,9 @@ use tombolo_model::{
     appmesh::{Kind, ResourceKey, Spec},
     cloudmap::NamespaceType,
 };
-use tombolo_store::{OpenError, State, Store};
+use tombolo_store::{FullState, OpenError, Store};
 
-/// Where stores of one kind are.
+/// The location of the stores of one kind.
 pub(crate) enum Home {
     Memory,
     Redb(tempfile::TempDir),
@@ -154,18 +154,18 @@ impl Replay {
         }
     }
 
-    pub(crate) fn records(&self) -> State {
-        State {
+    pub(crate) fn records(&self) -> FullState {
+        FullState {
             revision: 0,
-            ..State::of(&self.0)
+            ..FullState::of(&self.0)
         }
     }
 }
 
 /// The records of a view, without its revision.
-pub(crate) fn records(view: &View) -> State {
-    State {
+pub(crate) fn records(view: &View) -> FullState {
+    FullState {
         revision: 0,
-        ..State::of(view)
+        ..FullState::of(view)
     }
 }

@@ -10,7 +10,7 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use tombolo_store::{CommitError, Event, OpenError, State, Store, etcd::Options};
+use tombolo_store::{CommitError, Event, FullState, OpenError, Store, etcd::Options};
 
 fn options(at: SocketAddr, case: &str) -> Options {
     format!("etcd://{at}/{case}").parse().expect("legal")
@@ -81,10 +81,16 @@ async fn concurrent_writers_on_all_replicas_agree(etcd: &Etcd) {
             (store.view().revision == newest).then_some(())
         })
         .await;
-        assert_eq!(State::of(&store.view()), State::of(&replicas[0].view()));
+        assert_eq!(
+            FullState::of(&store.view()),
+            FullState::of(&replicas[0].view())
+        );
     }
     let fresh = connect(etcd.at, "agree").await;
-    assert_eq!(State::of(&fresh.view()), State::of(&replicas[0].view()));
+    assert_eq!(
+        FullState::of(&fresh.view()),
+        FullState::of(&replicas[0].view())
+    );
 }
 
 async fn the_others_are_told_which_call_made_a_change(etcd: &Etcd) {
@@ -109,7 +115,7 @@ async fn a_replaced_state_reaches_the_others(etcd: &Etcd) {
         connect(etcd.at, "replaced").await,
     );
     a.commit(scope(), create_mesh("a")).await.expect("new");
-    let state = State::of(&a.view());
+    let state = FullState::of(&a.view());
     b.commit(scope(), create_mesh("b")).await.expect("new");
     let revision = b.replace(state.clone(), true).await.expect("allowed");
     until("the other sees it", || {
@@ -132,21 +138,21 @@ async fn one_replica_leads_and_the_next_follows_with_a_greater_token(etcd: &Etcd
         connect(wire.at, "lead").await,
     );
     let mut first = far.election("work");
-    while first.lead().is_none() {
+    while first.leadership().is_none() {
         first.changed().await;
     }
-    let lead = first.lead().expect("just seen");
+    let lead = first.leadership().expect("just seen");
     let mut second = b.election("work");
-    assert_eq!(second.lead(), None);
+    assert_eq!(second.leadership(), None);
     a.commit_as_leader(&lead, scope(), create_mesh("a"))
         .await
         .expect("it leads");
     // Nobody says that it is over: the lease runs out.
     wire.cut();
-    while second.lead().is_none() {
+    while second.leadership().is_none() {
         second.changed().await;
     }
-    let next = second.lead().expect("just seen");
+    let next = second.leadership().expect("just seen");
     assert!(next.token > lead.token, "{next:?} {lead:?}");
     let late = a.commit_as_leader(&lead, scope(), create_mesh("b")).await;
     assert!(
@@ -246,13 +252,13 @@ async fn leases_are_revoked_when_a_lead_or_the_store_ends() {
     let store = connect(etcd.at, "graceful").await;
     until("compaction has a leader", || (leases() == 1).then_some(())).await;
     let mut first = store.election("work");
-    while first.lead().is_none() {
+    while first.leadership().is_none() {
         first.changed().await;
     }
     assert_eq!(leases(), 2);
     let mut second = store.election("work");
     first.resign().await;
-    while second.lead().is_none() {
+    while second.leadership().is_none() {
         second.changed().await;
     }
     drop(second);
@@ -269,7 +275,7 @@ async fn leases_are_revoked_when_a_lead_or_the_store_ends() {
     assert_eq!(leases(), 0);
 }
 
-/// What etcd has forgotten cannot be caught up: everything is loaded, and watchers look at it anew.
+/// After etcd has compacted missed revisions, the full state is loaded, and watchers get a resync.
 #[tokio::test]
 async fn a_replica_that_missed_what_was_compacted_loads_everything() {
     let Some(etcd) = Etcd::start() else {

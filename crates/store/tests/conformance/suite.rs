@@ -9,7 +9,7 @@ use tombolo_model::{
     Reason, Record, Timestamp,
     cloudmap::{Operation, OperationType},
 };
-use tombolo_store::{CommitError, Event, ReplaceError, State};
+use tombolo_store::{CommitError, Event, FullState, ReplaceError};
 use tombolo_telemetry::RequestId;
 
 type Case = fn(Home) -> Pin<Box<dyn Future<Output = ()>>>;
@@ -52,7 +52,7 @@ async fn what_is_acknowledged_is_visible_and_there_after_reopening(home: Home) {
         .commit(scope(), delete_mesh("b"))
         .await
         .expect("there");
-    let before = State::of(&store.view());
+    let before = FullState::of(&store.view());
     assert_eq!(before.revision, 4);
     let mut watch = store.watch();
     drop(store);
@@ -60,7 +60,7 @@ async fn what_is_acknowledged_is_visible_and_there_after_reopening(home: Home) {
     drop(watch);
     if home.is_durable() {
         let store = home.open().await;
-        assert_eq!(State::of(&store.view()), before);
+        assert_eq!(FullState::of(&store.view()), before);
         assert_eq!(store.condition().problem, None);
     }
 }
@@ -68,13 +68,13 @@ async fn what_is_acknowledged_is_visible_and_there_after_reopening(home: Home) {
 async fn a_rejected_command_changes_nothing(home: Home) {
     let store = home.open().await;
     store.commit(scope(), create_mesh("a")).await.expect("new");
-    let before = State::of(&store.view());
+    let before = FullState::of(&store.view());
     let error = store
         .commit(scope(), create_mesh("a"))
         .await
         .expect_err("taken");
     assert!(matches!(error, CommitError::Rejected(r) if r.reason == Reason::Conflict));
-    assert_eq!(State::of(&store.view()), before);
+    assert_eq!(FullState::of(&store.view()), before);
 }
 
 async fn concurrent_writers_of_one_name_agree_on_one_winner(home: Home) {
@@ -178,12 +178,12 @@ async fn a_name_that_goes_and_comes_within_a_batch_stays(home: Home) {
     );
     assert_eq!(mesh_names(&store.view()), ["a"]);
     if home.is_durable() {
-        let before = State::of(&store.view());
+        let before = FullState::of(&store.view());
         let mut watch = store.watch();
         drop(store);
         while watch.next().await.is_some() {}
         drop(watch);
-        assert_eq!(State::of(&home.open().await.view()), before);
+        assert_eq!(FullState::of(&home.open().await.view()), before);
     }
 }
 
@@ -204,26 +204,26 @@ async fn a_state_is_put_in_place_whole_and_only_over_nothing(home: Home) {
     let store = home.open().await;
     let mut watch = store.watch();
     assert!(matches!(watch.next().await, Some(Event::Resync { .. })));
-    let state = State {
+    let state = FullState {
         revision: 1234,
         records: operations(1000),
     };
     let revision = store.replace(state.clone(), false).await.expect("empty");
     assert_eq!(revision, 1234);
-    assert_eq!(State::of(&store.view()), state);
+    assert_eq!(FullState::of(&store.view()), state);
     assert!(matches!(watch.next().await, Some(Event::Resync { view }) if view.revision == 1234));
     let refused = store.replace(state.clone(), false).await;
     assert_eq!(refused, Err(ReplaceError::NotEmpty { records: 1000 }));
     let committed = store.commit(scope(), create_mesh("a")).await.expect("new");
     assert_eq!(committed.revision, 1235);
     if home.is_durable() {
-        let before = State::of(&store.view());
+        let before = FullState::of(&store.view());
         drop(watch);
         let mut watch = store.watch();
         drop(store);
         while watch.next().await.is_some() {}
         drop(watch);
-        assert_eq!(State::of(&home.open().await.view()), before);
+        assert_eq!(FullState::of(&home.open().await.view()), before);
     }
 }
 
@@ -232,7 +232,7 @@ async fn a_state_can_take_the_place_of_another(home: Home) {
     for name in ["a", "b"] {
         store.commit(scope(), create_mesh(name)).await.expect("new");
     }
-    let state = State {
+    let state = FullState {
         revision: 1,
         records: operations(3),
     };
@@ -246,7 +246,7 @@ async fn a_state_can_take_the_place_of_another(home: Home) {
 /// More operations than are remembered: the next command forgets all that are too many.
 async fn a_command_may_change_more_than_fits_into_one_transaction(home: Home) {
     let store = home.open().await;
-    let state = State {
+    let state = FullState {
         revision: 1,
         records: operations(10_300),
     };
@@ -268,22 +268,22 @@ async fn a_command_may_change_more_than_fits_into_one_transaction(home: Home) {
         .await
         .expect("new");
     if home.is_durable() {
-        let before = State::of(&store.view());
+        let before = FullState::of(&store.view());
         let mut watch = store.watch();
         drop(store);
         while watch.next().await.is_some() {}
         drop(watch);
-        assert_eq!(State::of(&home.open().await.view()), before);
+        assert_eq!(FullState::of(&home.open().await.view()), before);
     }
 }
 
 async fn somebody_leads(home: Home) {
     let store = home.open().await;
     let mut election = store.election("test");
-    while election.lead().is_none() {
+    while election.leadership().is_none() {
         election.changed().await;
     }
-    let lead = election.lead().expect("just seen");
+    let lead = election.leadership().expect("just seen");
     assert_eq!(lead.name, "test");
     store
         .commit_as_leader(&lead, scope(), create_mesh("a"))

@@ -8,7 +8,7 @@ use std::{
 };
 use tombolo_api::client::Endpoint;
 use tombolo_operator::{Client, ImportError};
-use tombolo_store::{State, dump};
+use tombolo_store::{FullState, dump};
 
 /// Write the whole state of a control plane as YAML: a backup, or something to read.
 #[derive(clap::Args)]
@@ -126,7 +126,7 @@ impl Location {
 
     async fn export(&self, out: &mut impl Write) -> Result<(), Error> {
         if self.storage.is_named() {
-            let state = State::of(&self.storage.open().await?.view());
+            let state = FullState::of(&self.storage.open().await?.view());
             return Ok(dump::write(&state, out)?);
         }
         Ok(self.client()?.export(out).await?)

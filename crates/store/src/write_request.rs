@@ -1,8 +1,8 @@
-//! Jobs of the writer, and how a command is decided.
+//! The requests to the writer of a store, and the application of a command to a view.
 
 use crate::election::Leadership;
 use crate::{
-    state::State,
+    full_state::FullState,
     store::{CommitError, Committed, ReplaceError},
 };
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -12,42 +12,46 @@ use tombolo_model::{
 };
 use tombolo_telemetry::RequestId;
 
-/// A request to the writer: a commit, or a replacement of the state.
+/// A request to the writer.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every job is the large one"
+    reason = "nearly every request is the large one"
 )]
-pub(crate) enum Job {
-    Commit(Commit),
-    Replace(Replace),
+pub(crate) enum WriteRequest {
+    Commit(CommitRequest),
+    Replace(ReplaceRequest),
 }
 
-/// A command that waits to be carried out.
-pub(crate) struct Commit {
+/// A request to commit the changes of a command.
+pub(crate) struct CommitRequest {
     pub(crate) scope: Scope,
     pub(crate) command: Command,
     pub(crate) limits: Limits,
-    /// Carried out only while this lead lasts.
+    /// The leadership that must still last at the commit.
     pub(crate) fence: Option<Leadership>,
-    /// The API call that it came with.
+    /// The id of the API call with the command.
     pub(crate) request_id: Option<RequestId>,
-    pub(crate) asked: Instant,
+    /// The time of the request, for its deadline.
+    pub(crate) begun: Instant,
     pub(crate) done: oneshot::Sender<Result<Committed, CommitError>>,
 }
 
-/// A whole state that should take the place of the present one.
-pub(crate) struct Replace {
-    pub(crate) state: State,
-    /// Replaces the state even if it is not empty.
+/// A request to replace the full state.
+pub(crate) struct ReplaceRequest {
+    pub(crate) state: FullState,
+    /// Whether a state that is not empty may be replaced.
     pub(crate) overwrite: bool,
     pub(crate) done: oneshot::Sender<Result<u64, ReplaceError>>,
 }
 
-impl Replace {
-    /// The revision of the new state. Revisions only grow: over a store that was ever written to, the
-    /// state gets the next one.
+impl ReplaceRequest {
+    /// The revision of the new state: its own in a store without a write so far, else greater than that of both.
+    ///
+    /// # Errors
+    ///
+    /// If the store is not empty and `overwrite` is false.
     pub(crate) fn revision(&self, view: &View) -> Result<u64, ReplaceError> {
-        let records = State::of(view).records.len();
+        let records = FullState::of(view).records.len();
         if records > 0 && !self.overwrite {
             return Err(ReplaceError::NotEmpty { records });
         }
@@ -58,10 +62,14 @@ impl Replace {
     }
 }
 
-/// Decides a command on a state, and brings that state to where the command leads.
-pub(crate) fn decide(
+/// Applies a command to a view; returns the changes and the answer.
+///
+/// # Errors
+///
+/// If the command is rejected. The view stays the same.
+pub(crate) fn apply_command(
     view: &mut View,
-    commit: &Commit,
+    commit: &CommitRequest,
     entropy: &mut Entropy,
 ) -> Result<(Vec<Change>, Committed), Rejection> {
     let context = Context {
@@ -84,7 +92,7 @@ pub(crate) fn decide(
     Ok((applied.changes, committed))
 }
 
-/// A source of unpredictable identifiers.
+/// A random generator of identifiers, seeded by the operating system.
 pub(crate) fn entropy() -> Entropy {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

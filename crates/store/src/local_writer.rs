@@ -1,10 +1,10 @@
-//! The one writer of a store that this process alone holds.
+//! The writer of a store in one process: commits commands in batches (group commit), and reopens the file after errors.
 
 use crate::{
-    decide::{Commit, Job, Replace, decide, entropy},
+    full_state::FullState,
     local_engine::{Engine, OpenError},
-    state::State,
     store::{CommitError, Committed, Condition, Published, ReplaceError},
+    write_request::{CommitRequest, ReplaceRequest, WriteRequest, apply_command, entropy},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::{sync::Arc, time::Duration};
@@ -15,23 +15,23 @@ use tokio::{
 use tombolo_model::{Change, View, entropy::Entropy};
 use tombolo_telemetry::Causes;
 
-/// Commands that are written in one transaction: the cost of making them durable is shared.
+/// The greatest number of requests in one batch, whose changes are written in one transaction.
 const MAX_BATCH: usize = 256;
 
-/// Delays between attempts to open the file again after an error.
+/// The delays between attempts to reopen the file after an error.
 const REOPEN_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(if cfg!(test) { 1 } else { 250 }))
     .with_max_delay(Duration::from_secs(5))
     .without_max_times();
 
-pub(crate) struct Writer {
+pub(crate) struct LocalWriter {
     pub(crate) engine: Engine,
     pub(crate) published: Arc<Published>,
-    pub(crate) queue: mpsc::Receiver<Job>,
+    pub(crate) queue: mpsc::Receiver<WriteRequest>,
     pub(crate) condition: watch::Sender<Condition>,
 }
 
-/// Why the engine cannot be opened again.
+/// An engine that cannot be reopened.
 #[derive(Debug, thiserror::Error)]
 enum ReopenError {
     #[error(transparent)]
@@ -40,20 +40,21 @@ enum ReopenError {
     Write(#[from] redb::Error),
 }
 
-/// The engine had an error: nothing can be written until it is opened again.
-struct Broken;
+/// The engine had an error and must be reopened before the next write.
+struct EngineFailed;
 
 type Answer = (
     oneshot::Sender<Result<Committed, CommitError>>,
     Result<Committed, CommitError>,
 );
 
-impl Writer {
+impl LocalWriter {
+    /// Runs until every handle of the store is dropped.
     pub(crate) fn run(mut self) {
         let mut entropy = entropy();
-        let mut jobs = Vec::with_capacity(MAX_BATCH);
-        while self.queue.blocking_recv_many(&mut jobs, MAX_BATCH) > 0 {
-            if self.carry_out_all(&mut jobs, &mut entropy).is_err() {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        while self.queue.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            if self.process(&mut batch, &mut entropy).is_err() {
                 self.recover();
             }
         }
@@ -61,28 +62,32 @@ impl Writer {
         self.published.watchers.close();
     }
 
-    /// Carries out jobs in their order; those that are left when the engine breaks are refused.
-    fn carry_out_all(&self, jobs: &mut Vec<Job>, entropy: &mut Entropy) -> Result<(), Broken> {
-        let mut commits = Vec::with_capacity(jobs.len());
+    /// Processes a batch of requests in order. If the engine fails, the remaining requests are refused.
+    fn process(
+        &self,
+        batch: &mut Vec<WriteRequest>,
+        entropy: &mut Entropy,
+    ) -> Result<(), EngineFailed> {
+        let mut commits = Vec::with_capacity(batch.len());
         let mut result = Ok(());
-        for job in jobs.drain(..) {
-            match job {
-                job if result.is_err() => self.refuse(job),
-                Job::Commit(commit) => commits.push(commit),
-                Job::Replace(replace) => {
-                    result = self.carry_out(&mut commits, entropy);
+        for request in batch.drain(..) {
+            match request {
+                request if result.is_err() => self.refuse(request),
+                WriteRequest::Commit(commit) => commits.push(commit),
+                WriteRequest::Replace(replace) => {
+                    result = self.group_commit(&mut commits, entropy);
                     match result {
                         Ok(()) => result = self.replace(replace),
-                        Err(Broken) => self.refuse(Job::Replace(replace)),
+                        Err(EngineFailed) => self.refuse(WriteRequest::Replace(replace)),
                     }
                 }
             }
         }
-        result.and_then(|()| self.carry_out(&mut commits, entropy))
+        result.and_then(|()| self.group_commit(&mut commits, entropy))
     }
 
-    /// Opens the engine again, with growing delays. Meanwhile readers see the last state, and every
-    /// command is refused with the reason. Returns when writes are possible again or the store is closed.
+    /// Reopens the engine, with growing delays. Meanwhile readers see the last state, and every request is refused with
+    /// the reason. Returns when writes are possible again or the store is closed.
     fn recover(&mut self) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -97,8 +102,8 @@ impl Writer {
                 loop {
                     tokio::select! {
                         () = sleep_until(retry) => return true,
-                        job = self.queue.recv() => match job {
-                            Some(job) => self.refuse(job),
+                        request = self.queue.recv() => match request {
+                        Some(request) => self.refuse(request),
                             None => return false,
                         }
                     }
@@ -121,8 +126,8 @@ impl Writer {
         }
     }
 
-    /// Opens the engine, and makes it and the published state the same: what was acknowledged holds, and
-    /// a write whose error came after it was durable counts.
+    /// Reopens the engine and reconciles its state with the published one: a write that became durable despite
+    /// its error is published, and acknowledged changes that the file has lost are written again.
     fn reopen(&mut self) -> Result<(), ReopenError> {
         let Some(found) = self.engine.reopen()? else {
             return Ok(());
@@ -136,7 +141,7 @@ impl Writer {
                 published = published.revision,
                 "the file has lost acknowledged changes; writing the state again"
             );
-            self.engine.replace(&State::of(&published))?;
+            self.engine.replace(&FullState::of(&published))?;
         }
         Ok(())
     }
@@ -146,36 +151,40 @@ impl Writer {
             .send_modify(|condition| condition.problem = problem);
     }
 
-    /// Answers a job that cannot be carried out now.
-    fn refuse(&self, job: Job) {
+    /// Answers a request with the current problem.
+    fn refuse(&self, request: WriteRequest) {
         let problem = self.condition.borrow().problem.clone().unwrap_or_default();
-        // An error: the caller has gone.
-        match job {
-            Job::Commit(commit) => {
+        // An error of `send` means that the caller has gone.
+        match request {
+            WriteRequest::Commit(commit) => {
                 let _ = commit.done.send(Err(CommitError::Unavailable(problem)));
             }
-            Job::Replace(replace) => {
+            WriteRequest::Replace(replace) => {
                 let _ = replace.done.send(Err(ReplaceError::Unavailable(problem)));
             }
         }
     }
 
-    /// The engine could not write.
-    fn failed(&self, error: &redb::Error) -> Broken {
+    /// Reports a failed write.
+    fn failed(&self, error: &redb::Error) -> EngineFailed {
         tracing::error!(%error, "changes could not be stored");
         self.report(Some(format!("{error}; the file is opened again by itself")));
-        Broken
+        EngineFailed
     }
 
-    /// Decides each command on the state that the ones before it lead to, then makes all durable at
-    /// once. When that fails, each caller gets the error.
-    fn carry_out(&self, commits: &mut Vec<Commit>, entropy: &mut Entropy) -> Result<(), Broken> {
+    /// Applies each command to the result of the ones before it, then writes all changes in one transaction. If that
+    /// fails, each caller gets the error.
+    fn group_commit(
+        &self,
+        commits: &mut Vec<CommitRequest>,
+        entropy: &mut Entropy,
+    ) -> Result<(), EngineFailed> {
         let mut view = View::clone(&self.published.view.load());
         let mut changes: Vec<Change> = Vec::new();
         let mut causes = Causes::default();
         let mut answers: Vec<Answer> = Vec::new();
         for commit in commits.drain(..) {
-            let decision = decide(&mut view, &commit, entropy).map(|(more, committed)| {
+            let decision = apply_command(&mut view, &commit, entropy).map(|(more, committed)| {
                 if !more.is_empty()
                     && let Some(id) = &commit.request_id
                 {
@@ -188,11 +197,11 @@ impl Writer {
         }
         if !changes.is_empty() {
             if let Err(error) = self.engine.write(view.revision, &changes) {
-                let broken = self.failed(&error);
+                let failed = self.failed(&error);
                 for (done, _) in answers {
                     let _ = done.send(Err(CommitError::Unavailable(error.to_string())));
                 }
-                return Err(broken);
+                return Err(failed);
             }
             self.published.change(view, &changes, &causes);
         }
@@ -202,7 +211,7 @@ impl Writer {
         Ok(())
     }
 
-    fn replace(&self, mut replace: Replace) -> Result<(), Broken> {
+    fn replace(&self, mut replace: ReplaceRequest) -> Result<(), EngineFailed> {
         let decided = replace.revision(&self.published.view.load());
         let (answer, result) = match decided {
             Err(refused) => (Err(refused), Ok(())),
@@ -214,9 +223,9 @@ impl Writer {
                         (Ok(revision), Ok(()))
                     }
                     Err(error) => {
-                        let broken = self.failed(&error);
+                        let failed = self.failed(&error);
                         let answer = ReplaceError::Unavailable(error.to_string());
-                        (Err(answer), Err(broken))
+                        (Err(answer), Err(failed))
                     }
                 }
             }

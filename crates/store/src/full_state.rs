@@ -1,21 +1,21 @@
-//! A whole state as a list of records, for export and import.
+//! All records of a store at one revision, for export, import and replacement.
 
 use crate::record_codec;
 use std::sync::Arc;
 use tombolo_model::{Record, Scope, View};
 
-/// Everything that a store holds.
+/// All records of a store at one revision.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
-    /// The revision at which it holds.
+pub struct FullState {
+    /// The revision of the store.
     pub revision: u64,
-    /// All records, in the order of [`State::of`].
+    /// All records, in the order of [`FullState::of`].
     pub records: Vec<(Scope, Record)>,
 }
 
-impl State {
-    /// The records of a view. Scopes come by account and region; within each, resources mesh by mesh, then
-    /// namespaces, services, instances, operations, always in the same order.
+impl FullState {
+    /// The records of a view, in a stable order: by account and region; within each, resources mesh by mesh, then
+    /// namespaces, services, instances, operations.
     pub fn of(view: &View) -> Self {
         let mut records = Vec::new();
         for (scope, held) in view.scopes() {

@@ -1,4 +1,4 @@
-//! Finding a member that serves, and loading the state from it.
+//! List and watch: connects to a member that serves, reads the full state at one revision, and watches from there.
 
 use super::{
     client::{CallError, Member, Watching},
@@ -12,35 +12,35 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tombolo_model::{Change, View};
 
-/// Delays between two rounds over all members. With jitter: replicas that lost the same member come apart.
+/// The delays between two rounds over all members. Jitter spreads the reconnects of replicas that lost the same member.
 const ROUND_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(50))
     .with_max_delay(Duration::from_secs(1))
     .with_jitter()
     .without_max_times();
-/// Records that are asked for at once; fewer when those are too large together.
+/// The number of records in a page of a range; halved while a page is too large.
 const PAGE_RECORDS: i64 = 4096;
 
-/// A member that serves us, and a watch of the state on it.
+/// A member that serves this replica, and the watch of the state on it.
 pub(super) struct Session {
     pub(super) member: Member,
     pub(super) watching: Watching,
 }
 
-/// The position in the sequence of writes up to which the state is known.
+/// The position of a replica in the sequence of writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    /// The etcd revision of the last write; 0: there was none yet.
+    /// The etcd revision of the last applied write; 0 before the first write.
     pub(super) head: i64,
-    /// The etcd revision up to which everything was seen.
+    /// The etcd revision up to which all events were processed.
     pub(super) seen: i64,
     /// The generation whose records are current.
     pub(super) generation: String,
-    /// The token of the last write; empty when there was none.
+    /// The token of the last applied write; empty before the first write.
     pub(super) token: String,
 }
 
-/// A state as it was read.
+/// A loaded state, with its position in the sequence of writes.
 pub(super) struct Loaded {
     pub(super) view: View,
     pub(super) position: Position,
@@ -57,16 +57,16 @@ impl From<LayoutError> for CallError {
 
 pub(super) struct Connected {
     pub(super) session: Session,
-    /// The state, where there was no position to continue from.
+    /// The full state; `None` if the watch resumes from the given position.
     pub(super) loaded: Option<Loaded>,
-    /// The etcd revision of the last write at the moment of connecting: what was acknowledged by then
-    /// must be seen before anything is decided.
+    /// The etcd revision of the last write at the time of connecting. The replica must catch up to it before it writes.
     pub(super) newest: i64,
-    /// Which member it is.
+    /// The index of the member in the options.
     pub(super) number: usize,
 }
 
-/// Tries the members in turn, from `first` on, until one serves. Continues from a position, or loads everything.
+/// Tries the members in turn, from `first` on, until one serves. Resumes from a position if possible, else loads the
+/// full state.
 pub(super) async fn connect(
     options: Arc<Options>,
     keys: Keys,
@@ -80,8 +80,8 @@ pub(super) async fn connect(
     loop {
         for _ in 0..options.endpoints.len() {
             number %= options.endpoints.len();
-            let at = &options.endpoints[number];
-            match open(&options, &keys, position.as_ref(), at).await {
+            let endpoint = &options.endpoints[number];
+            match open_session(&options, &keys, position.as_ref(), endpoint).await {
                 Ok((session, loaded, newest)) => {
                     return Connected {
                         session,
@@ -90,7 +90,7 @@ pub(super) async fn connect(
                         number,
                     };
                 }
-                Err(failure) => problems[number] = format!("{at}: {failure}"),
+                Err(failure) => problems[number] = format!("{endpoint}: {failure}"),
             }
             number += 1;
         }
@@ -104,18 +104,18 @@ pub(super) async fn connect(
     }
 }
 
-async fn open(
+async fn open_session(
     options: &Options,
     keys: &Keys,
     position: Option<&Position>,
-    at: &str,
+    endpoint: &str,
 ) -> Result<(Session, Option<Loaded>, i64), CallError> {
-    let member = Member::connect(options, at).await?;
-    // Reading through the cluster's agreement proves that this member takes part in it.
-    let head = member.range(RangeRequest::one(keys.head())).await?;
+    let member = Member::connect(options, endpoint).await?;
+    // A linearizable read proves that the member has a quorum.
+    let head = member.range(RangeRequest::key(keys.head())).await?;
     let newest = head.kvs.first().map_or(0, |kv| kv.mod_revision);
     let (loaded, seen) = match position {
-        Some(position) if goes_on(position, head.kvs.first()) => (None, position.seen),
+        Some(position) if can_resume(position, head.kvs.first()) => (None, position.seen),
         _ => {
             let loaded = load(&member, keys).await?;
             let seen = loaded.position.seen;
@@ -132,8 +132,8 @@ async fn open(
     Ok((Session { member, watching }, loaded, newest))
 }
 
-/// Whether the present head may be a successor of a position.
-fn goes_on(position: &Position, head: Option<&KeyValue>) -> bool {
+/// Whether the watch can resume from a position: the current head is the position's, or may be a later one.
+fn can_resume(position: &Position, head: Option<&KeyValue>) -> bool {
     let Some(kv) = head else {
         return position.head == 0;
     };
@@ -141,11 +141,11 @@ fn goes_on(position: &Position, head: Option<&KeyValue>) -> bool {
     kv.mod_revision > position.head || kv.mod_revision == position.head && is_same()
 }
 
-/// Reads everything as it was at one moment.
+/// Reads the full state at one etcd revision.
 async fn load(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
     loop {
         match load_once(member, keys).await {
-            // It took so long that the moment is forgotten: a newer one, then.
+            // The revision was compacted while reading: read at a newer one.
             Err(failure) if failure.is_compacted() => {}
             other => return other,
         }
@@ -153,7 +153,7 @@ async fn load(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
 }
 
 async fn load_once(member: &Member, keys: &Keys) -> Result<Loaded, CallError> {
-    let answer = member.range(RangeRequest::one(keys.head())).await?;
+    let answer = member.range(RangeRequest::key(keys.head())).await?;
     let now = answer.header.as_ref().map_or(0, |header| header.revision);
     let Some(kv) = answer.kvs.first() else {
         return Ok(Loaded {

@@ -177,9 +177,9 @@ async fn an_error_at_any_call_loses_nothing_that_was_acknowledged() {
         for name in acknowledged {
             assert!(shown.contains(&name), "failing after {calls} calls: {name}");
         }
-        let state = State::of(&store.view());
+        let state = FullState::of(&store.view());
         store.close().await;
-        let found = State::of(&disk.store().view());
+        let found = FullState::of(&disk.store().view());
         assert_eq!(found, state, "failing after {calls} calls");
     }
 }
