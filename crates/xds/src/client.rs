@@ -1,9 +1,8 @@
-//! The client inside a proxy: a delta stream that keeps itself alive and hands over
-//! complete, coherent updates.
+//! The xDS client of a proxy: a delta stream that reconnects by itself and delivers complete, consistent updates.
 //!
-//! The client subscribes to all clusters and listeners and to what they refer to, waits until an update is complete
-//! across kinds, and turns the consumer's verdict into ACK and NACK. A lost control plane changes nothing that
-//! the proxy holds.
+//! The client subscribes to all clusters and listeners and to the resources that they refer to, waits until an update
+//! is complete across kinds, and turns the consumer's answer into ACK and NACK. While there is no control plane, the
+//! proxy keeps its configuration.
 
 mod run;
 pub mod session;
@@ -21,40 +20,36 @@ use crate::node::Node;
 use crate::resource::{Kind, Resource};
 use crate::snapshot::Snapshot;
 
-/// How to reach the control plane, and who is calling.
+/// The address of the control plane, the identity of the proxy, and timing.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// `host:port` or `http://host:port`.
     pub endpoint: String,
-    /// Who this proxy is.
+    /// The identity of this proxy.
     pub node: Node,
-    /// What the proxy already holds, such as its last good configuration from disk: only
-    /// what differs from it is sent.
+    /// The configuration that the proxy already has, such as the last good one from disk: the server sends only
+    /// the differences.
     pub initial: Snapshot,
-    /// The pauses between attempts to connect, from the first again after each success. Their jitter keeps ten
-    /// thousand proxies from coming back in the same instant.
+    /// The delays between attempts to connect; they start again after each success. Their jitter spreads the reconnects
+    /// of many proxies.
     pub delays: Delays,
-    /// How long to wait for more after something arrived, so that resources which travel
-    /// together are applied together.
+    /// The wait after each response for further ones, so that resources that are sent together are applied together.
     pub debounce: Duration,
-    /// How long an update may wait for the resources that it refers to. After that it is
-    /// handed over without them: half a configuration beats none.
+    /// The longest wait of an update for the resources that it refers to. After that it is delivered without them: a
+    /// partial configuration is better than none.
     pub completion_timeout: Duration,
-    /// How long the server may take to open a stream. Servers that wait for a configuration
-    /// open it with the first response.
+    /// The timeout of opening a stream. Some servers open it with the first response only.
     pub open_timeout: Duration,
-    /// A file whose content is sent as bearer token. It is read at each connection, since
-    /// such tokens rotate.
+    /// A file whose content is sent as the bearer token. It is read for each connection, because such tokens rotate.
     pub token_file: Option<PathBuf>,
-    /// The interval of HTTP/2 pings; a connection that does not answer within the same
-    /// time is given up.
+    /// The interval of HTTP/2 pings, and the timeout of each.
     pub keepalive: Duration,
     /// The largest response that is accepted, in bytes.
     pub max_message_bytes: usize,
 }
 
 impl ClientOptions {
-    /// Options with the usual timing.
+    /// Options with the default timing.
     pub fn new(endpoint: impl Into<String>, node: Node) -> ClientOptions {
         ClientOptions {
             endpoint: endpoint.into(),
@@ -75,7 +70,7 @@ impl ClientOptions {
     }
 }
 
-/// A running client: its updates in order. It ends when this is dropped.
+/// A running client, from which updates are received in order. Dropping it ends the client.
 #[derive(Debug)]
 pub struct Client {
     updates: mpsc::Receiver<Update>,
@@ -87,7 +82,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The endpoint in the options is not one.
+    /// If the endpoint in the options is not valid.
     ///
     /// # Panics
     ///
@@ -95,7 +90,7 @@ impl Client {
     pub fn start(options: ClientOptions) -> Result<Client, InvalidEndpoint> {
         let endpoint = run::endpoint(&options)?;
         let (report, status) = watch::channel(Status::default());
-        // One update at a time: the next one is built on the verdict about this one.
+        // One update at a time: the next one depends on the answer to this one.
         let (sender, updates) = mpsc::channel(1);
         tokio::spawn(run::run(endpoint, options, report, sender));
         Ok(Client { updates, status })
@@ -107,57 +102,56 @@ impl Client {
         self.updates.recv().await
     }
 
-    /// The state of the connection, to be observed.
+    /// Subscribes to the state of the connection.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 }
 
-/// How the client is doing.
+/// The state of a client's connection.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
     /// Whether a stream is open and has answered.
     pub connected: bool,
     /// Attempts to connect since the last success.
     pub attempts: u32,
-    /// Why the last stream or attempt failed.
+    /// The reason why the last stream or attempt failed.
     pub last_error: Option<String>,
 }
 
-/// A complete change of what the proxy holds. Answer it with [`Update::accept`] or
-/// [`Update::reject`]; one that is dropped unanswered counts as rejected in whole.
+/// A complete change of the proxy's configuration. Answer it with [`Update::accept`] or [`Update::reject`]; dropping it
+/// unanswered rejects every resource in it.
 #[derive(Debug)]
 pub struct Update {
-    /// Everything the proxy holds once it has adopted this update.
+    /// The proxy's full configuration once it has adopted this update.
     pub snapshot: Arc<Snapshot>,
-    /// What is new or has a new version, in [`Kind::PUSH_ORDER`].
+    /// The resources that are new or have a new version, in [`Kind::PUSH_ORDER`].
     pub changed: Vec<Arc<Resource>>,
-    /// What is gone, in [`Kind::REMOVAL_ORDER`].
+    /// The removed resources, in [`Kind::REMOVAL_ORDER`].
     pub removed: Vec<(Kind, Arc<str>)>,
-    verdict: oneshot::Sender<Vec<Rejection>>,
+    answer: oneshot::Sender<Vec<Rejection>>,
 }
 
 impl Update {
-    /// Says that all of it was adopted.
+    /// Acknowledges the update: all of it was adopted.
     pub fn accept(self) {
         self.reject(Vec::new());
     }
 
-    /// Says that all of it was adopted except for these resources, of which the proxy
-    /// keeps the version that it had, or nothing. An empty list accepts everything.
-    /// Removals cannot be rejected.
+    /// Acknowledges the update except for these resources. The proxy keeps their previous version, or none if they are
+    /// new. An empty list accepts everything. Removals cannot be rejected.
     pub fn reject(self, rejections: Vec<Rejection>) {
         // The client is gone only when the runtime shuts down.
-        let _ = self.verdict.send(rejections);
+        let _ = self.answer.send(rejections);
     }
 }
 
-/// The endpoint in the options is not one.
+/// The endpoint in the options is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("{endpoint:?} is not an xDS endpoint: {reason}; use host:port or http://host:port")]
 pub struct InvalidEndpoint {
-    /// What was given.
+    /// The endpoint as it was configured.
     pub endpoint: String,
-    /// What is wrong with it.
+    /// The error, for the operator.
     pub reason: String,
 }

@@ -1,10 +1,9 @@
-//! The xDS protocol (v3, aggregated), both ends: the server that hands configuration to
-//! Envoy and to Tombolo's own proxies, and the client inside those proxies.
+//! The server and the client of the xDS protocol (v3, aggregated): the server sends configuration to Envoy and to
+//! Tombolo's own proxies; the client is part of the latter.
 //!
-//! It knows the protocol and nothing else. It does not know what a mesh is, does not build
-//! configuration and does not act on it: the planner makes [`Snapshot`]s, a proxy consumes
-//! [`client::Update`]s, and this crate carries one to the other, in an order that never
-//! breaks traffic, with an answer for every resource.
+//! This crate knows only the protocol. It deliberately knows nothing of meshes and neither builds nor applies
+//! configuration: the planner makes [`Snapshot`]s, a proxy consumes [`client::Update`]s, and this crate
+//! transfers one to the other, in an order that never breaks traffic, with an ACK or NACK for every resource.
 //!
 //! Read [`Resource`] first, then [`Snapshot`]; the protocol itself is in
 //! [`server::session`], without I/O.

@@ -1,4 +1,4 @@
-//! Who a proxy says it is.
+//! The identity that a proxy claims, `envoy.config.core.v3.Node`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -8,8 +8,8 @@ use crate::envoy::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use crate::envoy::pb::google::protobuf::{self, value::Kind};
 use crate::sanitize;
 
-/// How a proxy introduces itself in the first request of a stream. All of it is a claim
-/// of the proxy: the source decides what to believe.
+/// The node in the first request of a stream. All of it is a claim of the proxy; the [`Source`](crate::server::Source)
+/// decides whether to trust it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Node {
     /// The identity; for App Mesh the resource name, `mesh/M/virtualNode/N`
@@ -21,7 +21,7 @@ pub struct Node {
     /// Free-form metadata, as JSON.
     #[serde(default)]
     pub metadata: Map<String, Value>,
-    /// Where the proxy runs.
+    /// The location of the proxy.
     #[serde(default)]
     pub locality: Locality,
     /// The name of the program, such as `envoy`.
@@ -30,17 +30,16 @@ pub struct Node {
     /// The version of the program, such as `1.40.0`; empty if not told.
     #[serde(default)]
     pub user_agent_version: String,
-    /// What the client says it can do, such as [`ADOPTS_WHOLE`].
+    /// The features that the client supports, such as [`ATOMIC_UPDATES`].
     #[serde(default)]
     pub features: Vec<String>,
 }
 
-/// The feature of a client that adopts related resources in one step. A server need not
-/// send it clusters first and wait until they are usable before it sends routes. Tombolo's
-/// own client announces it by itself.
-pub const ADOPTS_WHOLE: &str = "tombolo.adopts_whole";
+/// The feature of a client that adopts related resources in one step. A server need not send clusters first and wait
+/// until they are warm before it sends routes. Tombolo's own client always announces it.
+pub const ATOMIC_UPDATES: &str = "tombolo.adopts_whole";
 
-/// A place, from large to small; empty where not known.
+/// A location, from large to small; a member is empty if it is not known.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Locality {
     /// The region.
@@ -55,32 +54,32 @@ pub struct Locality {
 }
 
 impl Node {
-    /// A metadata entry, if it is there and a string.
+    /// A metadata entry, if it exists and is a string.
     pub fn metadata_str(&self, key: &str) -> Option<&str> {
         self.metadata.get(key)?.as_str()
     }
 }
 
-/// The longest id or cluster that is kept. An ARN of a virtual node has 600 bytes at most.
+/// The maximum length of an id or cluster; the rest is cut. An ARN of a virtual node has at most 600 bytes.
 const MAX_ID_BYTES: usize = 1024;
-/// The longest of all other words.
-const MAX_WORD_BYTES: usize = 256;
-/// How many features are kept.
+/// The maximum length of every other text; the rest is cut.
+const MAX_TEXT_BYTES: usize = 256;
+/// The number of features that are kept.
 const MAX_FEATURES: usize = 64;
-/// How many keys and values of the metadata are kept, and how many bytes of them.
+/// The number of keys and values of the metadata that are kept, and their size in bytes.
 const MAX_METADATA: Budget = Budget {
     values: 512,
     bytes: 16 << 10,
 };
 
-/// What a proxy says is kept for as long as it is connected, and shown to operators: it is cut to what any
-/// real proxy says, and its control characters are escaped.
+/// The node is kept in memory while the proxy is connected and is shown to operators: long texts are cut, and control
+/// characters are escaped.
 impl From<core::Node> for Node {
     fn from(node: core::Node) -> Node {
-        let word = |text: String| sanitize::text(text, MAX_WORD_BYTES);
+        let sanitized = |text: String| sanitize::text(text, MAX_TEXT_BYTES);
         let locality = node.locality.unwrap_or_default();
         let user_agent_version = match node.user_agent_version_type {
-            Some(UserAgentVersionType::UserAgentVersion(version)) => word(version),
+            Some(UserAgentVersionType::UserAgentVersion(version)) => sanitized(version),
             Some(UserAgentVersionType::UserAgentBuildVersion(build)) => build
                 .version
                 .map(|v| format!("{}.{}.{}", v.major_number, v.minor_number, v.patch))
@@ -96,13 +95,13 @@ impl From<core::Node> for Node {
                 .map(|metadata| MAX_METADATA.object(metadata))
                 .unwrap_or_default(),
             locality: Locality {
-                region: word(locality.region),
-                zone: word(locality.zone),
-                sub_zone: word(locality.sub_zone),
+                region: sanitized(locality.region),
+                zone: sanitized(locality.zone),
+                sub_zone: sanitized(locality.sub_zone),
             },
-            user_agent: word(node.user_agent_name),
+            user_agent: sanitized(node.user_agent_name),
             user_agent_version,
-            features: features.map(word).collect(),
+            features: features.map(sanitized).collect(),
         }
     }
 }
@@ -133,8 +132,8 @@ impl From<&Node> for core::Node {
     }
 }
 
-/// What may still be kept of some metadata. Nesting needs no bound of its own: the decoder of the message
-/// refuses more than 100 levels.
+/// The size of the metadata that may still be kept. Nesting needs no bound of its own: the protobuf decoder refuses
+/// more than 100 levels.
 struct Budget {
     values: usize,
     bytes: usize,
@@ -177,7 +176,7 @@ impl Budget {
         }
     }
 
-    /// `None`: nothing more is kept.
+    /// A sanitized text, charged to the budget. `None` once the budget is used up.
     fn text(&mut self, text: String) -> Option<String> {
         self.values = self.values.checked_sub(1)?;
         let text = sanitize::text(text, MAX_ID_BYTES);
@@ -186,7 +185,7 @@ impl Budget {
     }
 }
 
-/// Protobuf has doubles only; whole ones are shown as JSON integers.
+/// A protobuf number, which is always a double. Integers become JSON integers.
 fn number(value: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
     if value.fract() == 0.0 && value.abs() <= EXACT {
@@ -243,7 +242,7 @@ mod tests {
             },
             user_agent: "tombolo".into(),
             user_agent_version: "0.1.0".into(),
-            features: vec![ADOPTS_WHOLE.into()],
+            features: vec![ATOMIC_UPDATES.into()],
         };
         assert_eq!(Node::from(core::Node::from(&node)), node);
         assert_eq!(node.metadata_str("app"), Some("front"));

@@ -1,4 +1,4 @@
-//! Follows a change from its publication to the acknowledgements of the proxies.
+//! Tracks a change from its publication to the answers of the proxies.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -8,18 +8,18 @@ use tombolo_telemetry::Causes;
 use tombolo_telemetry::metrics::Histogram;
 use tracing::Span;
 
-/// Follows one published change from its publication to the answer of the last stream that got it.
+/// Tracks one change from its publication to the answer of the last stream that got it.
 ///
-/// A snapshot carries it to the streams; the publisher waits until they have sent it, so that changes which come
-/// meanwhile travel together. Whatever is done for the change is done in its span, which names the API calls
-/// that caused it.
+/// A snapshot carries it to the streams; the publisher waits until they have sent it, so that changes that come
+/// meanwhile are pushed together. All work for the change is in its span, which has the ids of the API calls that
+/// caused it.
 #[derive(Debug)]
 pub struct Propagation {
     revision: u64,
     span: Span,
     begun: Instant,
     seconds: Histogram,
-    /// How many streams got it; [`UNKNOWN`] until all did.
+    /// The number of streams that get the change; [`UNKNOWN`] until it is published.
     streams: AtomicUsize,
     sent: AtomicUsize,
     answered: AtomicUsize,
@@ -31,8 +31,8 @@ pub struct Propagation {
 const UNKNOWN: usize = usize::MAX;
 
 impl Propagation {
-    /// A change that led to this revision and is about to be compiled. `seconds` observes how long it takes until the
-    /// last stream has answered.
+    /// Starts to track the change that led to this revision. `seconds` observes the time until the last stream has
+    /// answered.
     pub fn new(revision: u64, causes: &Causes, seconds: Histogram) -> Propagation {
         Propagation {
             revision,
@@ -47,7 +47,7 @@ impl Propagation {
         }
     }
 
-    /// The revision that the change led to.
+    /// The revision of the store after the change.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -57,7 +57,7 @@ impl Propagation {
         &self.span
     }
 
-    /// It was published to this many streams.
+    /// Records that the change was published to this many streams.
     pub fn published(&self, streams: usize) {
         let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
         tracing::debug!(parent: &self.span, streams, elapsed_ms, "published");
@@ -77,7 +77,7 @@ impl Propagation {
         }
     }
 
-    /// A stream has nothing of it left to send or to wait for; `acknowledged` unless the proxy rejects a part of it.
+    /// Records that a proxy has answered all of the change; `acknowledged` is false if it rejected a part.
     pub fn answered(&self, stream: u64, acknowledged: bool) {
         let elapsed_ms = self.begun.elapsed().as_secs_f64() * 1e3;
         if acknowledged {
@@ -88,7 +88,7 @@ impl Propagation {
         self.ended();
     }
 
-    /// A stream that got it will not answer any more: it has answered, or is gone.
+    /// Records that a stream will not answer any more: it has answered, or has ended.
     pub fn ended(&self) {
         self.answered.fetch_add(1, Ordering::SeqCst);
         self.finish_if_done();
@@ -99,7 +99,7 @@ impl Propagation {
             return;
         }
         let streams = self.streams.load(Ordering::SeqCst);
-        // Only once, though the last answer and the publication may both find that it is done.
+        // Observed once, although the last answer and the publication may both find that the change is done.
         if streams > 0 && !self.observed.swap(true, Ordering::SeqCst) {
             let elapsed = self.begun.elapsed().as_secs_f64();
             self.seconds.observe(elapsed);
@@ -109,7 +109,7 @@ impl Propagation {
         self.progress.notify_waiters();
     }
 
-    /// Whether every stream that got it has answered.
+    /// Whether every stream that got the change has answered or ended.
     pub fn is_done(&self) -> bool {
         self.answered.load(Ordering::SeqCst) >= self.streams.load(Ordering::SeqCst)
     }
@@ -124,8 +124,8 @@ impl Propagation {
         self.progress_to(Self::is_sent).await;
     }
 
-    /// Waits until every stream that got it has answered or is gone. A proxy that stalls does neither, so the caller has
-    /// a deadline. Cancel safe.
+    /// Waits until every stream that got the change has answered or ended. A stalled proxy does neither, so the caller
+    /// needs a timeout. Cancel safe.
     pub async fn done(&self) {
         self.progress_to(Self::is_done).await;
     }

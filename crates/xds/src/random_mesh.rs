@@ -44,16 +44,16 @@ impl Mesh {
                 5 => drop(self.listeners.insert(listener, (routes, version))),
                 6 => drop(self.listeners.remove(&listener)),
                 7 => drop(self.routes.insert(routes, version)),
-                // Also what is still referred to: the protocol must survive a bad planner.
+                // This may remove a resource that is still referred to: the protocol must survive a bad planner.
                 _ if rng.bool() => drop(self.endpoints.remove(&service)),
                 _ => drop(self.routes.remove(&routes)),
             }
         }
     }
 
-    /// Gives everything a new version and what it refers to: nothing that was rejected is
-    /// in the next snapshot.
-    pub(crate) fn renew(&mut self) {
+    /// Gives every resource a new version and adds missing references, so that the next snapshot has no rejected
+    /// version.
+    pub(crate) fn replace_all(&mut self) {
         self.revision += 1;
         self.versions += 1;
         let version = self.versions;
@@ -108,7 +108,7 @@ pub(crate) fn versions(snapshot: &Snapshot, kind: Kind) -> BTreeMap<String, Stri
         .collect()
 }
 
-/// A resource of a state-of-the-world response, which carries its name inside only.
+/// A resource of a state-of-the-world response. Its name is only in the message.
 pub(crate) fn named(any: &Any) -> Resource {
     let kind = Kind::from_type_url(&any.type_url).expect("a known type");
     let encoded = Resource::assemble(kind, "", &any.value, &[], Vec::new());

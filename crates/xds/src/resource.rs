@@ -1,4 +1,4 @@
-//! One named piece of configuration, encoded once and shared by everyone who needs it.
+//! xDS resources, each encoded once and shared by all streams.
 
 mod reference;
 #[cfg(test)]
@@ -22,8 +22,8 @@ use crate::envoy::pb::envoy::service::discovery::v3 as discovery;
 
 pub use reference::Reference;
 
-/// The resource types that this crate carries. The order is that of the variants in
-/// every per-kind table; the order on the wire is [`Kind::PUSH_ORDER`].
+/// The xDS resource types that this crate supports. The order of the variants is the index in per-kind arrays; the
+/// order of responses is [`Kind::PUSH_ORDER`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -49,7 +49,7 @@ impl Kind {
         Kind::Secret,
     ];
 
-    /// Make before break: kinds that others refer to come before those that refer to them.
+    /// The order of additions and changes: a kind comes before the kinds that refer to it (make before break).
     pub const PUSH_ORDER: [Kind; 5] = [
         Kind::Secret,
         Kind::Cluster,
@@ -58,9 +58,8 @@ impl Kind {
         Kind::Route,
     ];
 
-    /// Kinds that refer to others are removed first, so that no reference dangles.
-    /// Stricter than the reverse of [`Kind::PUSH_ORDER`], which would take the endpoints
-    /// from a cluster that still stands.
+    /// The order of removals: a kind comes before the kinds that it refers to, so that no reference dangles.
+    /// The reverse of [`Kind::PUSH_ORDER`] would remove the endpoints of a cluster that is still there.
     pub const REMOVAL_ORDER: [Kind; 5] = [
         Kind::Listener,
         Kind::Route,
@@ -80,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// The kind that a type URL names, if this crate carries it.
+    /// The kind that a type URL names, if this crate supports it.
     pub fn from_type_url(type_url: &str) -> Option<Kind> {
         Kind::ALL
             .into_iter()
@@ -98,8 +97,8 @@ impl Kind {
         }
     }
 
-    /// Whether a client that names nothing means "everything": true for clusters and
-    /// listeners, which are the roots that all others are reached from.
+    /// Whether a subscription without names means all resources: true for clusters and listeners, from which all other
+    /// resources are referred to.
     pub const fn is_root(self) -> bool {
         matches!(self, Kind::Cluster | Kind::Listener)
     }
@@ -115,12 +114,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Messages that are the body of exactly one [`Kind`].
+/// The protobuf message of one [`Kind`].
 pub trait Body: Message + Name + Default {
-    /// The kind that carries this message.
+    /// The kind of the message.
     const KIND: Kind;
 
-    /// Adds the resources that this message needs to be complete.
+    /// Adds the references of the message to `found`.
     fn refer(&self, _found: &mut Vec<Reference>) {}
 }
 
@@ -154,9 +153,8 @@ impl Body for Secret {
 
 /// A named, versioned, encoded message. Immutable: share it as `Arc<Resource>`.
 ///
-/// The body stays encoded because most holders (the server, a cache, a file) only pass it
-/// on; who needs the message calls [`Resource::decode`]. It is kept in the form in which
-/// responses carry it, so that all proxies that hold it share the bytes.
+/// The body stays encoded because most users (the server, a cache, a file) only pass it on; [`Resource::decode`]
+/// decodes it. It is kept in the encoded form of delta responses, so that all streams share the bytes.
 #[derive(Clone)]
 pub struct Resource {
     kind: Kind,
@@ -170,41 +168,39 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Encodes a message; the version is a hash of the content. What it refers to is read from the
-    /// message.
+    /// Encodes a message. The version is a hash of the content; the references are found in the message.
     ///
-    /// The generated types keep map fields in hash maps, which are encoded in another order each
-    /// time. Equal messages have equal versions only if no map has more than one entry; encode larger maps in
-    /// order and call [`Resource::assemble`].
+    /// The generated types keep map fields in hash maps, whose encoded order is random. So equal messages have equal
+    /// versions only if no map has more than one entry; encode larger maps in order and call [`Resource::assemble`].
     pub fn encode<M: Body>(name: impl Into<Arc<str>>, message: &M) -> Resource {
         let references = reference::find(message);
         Resource::assemble(M::KIND, name, &message.encode_to_vec(), &[], references)
     }
 
-    /// A resource whose body is `head` and then `parts`, which may be shared with other resources: a
-    /// message may be cut between its fields. The version is a hash of the content. `references` are
-    /// what [`Resource::references`] answers, in any order.
+    /// A resource whose body is the concatenation of the encoded fields `head` and `fields`; the latter may be
+    /// shared with other resources. The version is a hash of the content. `references` become
+    /// [`Resource::references`]; their order does not matter.
     pub fn assemble(
         kind: Kind,
         name: impl Into<Arc<str>>,
         head: &[u8],
-        parts: &[&Part],
+        fields: &[&EncodedFields],
         references: Vec<Reference>,
     ) -> Resource {
         let mut hasher = Sha256::new();
         hasher.update(head);
         let mut length = head.len();
-        for part in parts {
-            hasher.update(part.digest);
-            length += part.bytes.len();
+        for field in fields {
+            hasher.update(field.digest);
+            length += field.bytes.len();
         }
-        // 96 bits: a collision is out of reach by accident, and versions are compared and
-        // sent per resource, so their length is paid for often.
+        // 96 bits are enough against accidental collisions. Versions are compared and sent for each resource, so short
+        // ones save time and memory.
         let mut version = String::with_capacity(24);
         for byte in &hasher.finalize()[..12] {
             let _ = write!(version, "{byte:02x}"); // Writing to a string does not fail.
         }
-        let bodies = std::iter::once(head).chain(parts.iter().map(|part| &*part.bytes));
+        let bodies = std::iter::once(head).chain(fields.iter().map(|field| &*field.bytes));
         Resource::build(
             kind,
             name.into(),
@@ -215,9 +211,8 @@ impl Resource {
         )
     }
 
-    /// A resource whose version somebody else chose: what a client got from a server, or
-    /// what was read back from a file. The body is not checked here; a malformed one fails
-    /// in [`Resource::decode`].
+    /// A resource with a given version, as a client received it from a server or read it from a file. The body is not
+    /// checked here; a malformed one fails in [`Resource::decode`].
     pub fn received(
         kind: Kind,
         name: impl Into<Arc<str>>,
@@ -258,7 +253,7 @@ impl Resource {
         }
     }
 
-    /// What kind of resource this is.
+    /// The kind of the resource.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -268,7 +263,7 @@ impl Resource {
         &self.name
     }
 
-    /// The version: opaque, and equal exactly when the content is equal.
+    /// The version: an opaque text that is equal exactly when the content is.
     pub fn version(&self) -> &Arc<str> {
         &self.version
     }
@@ -278,24 +273,27 @@ impl Resource {
         &self.wire[self.wire.len() - self.body_len..]
     }
 
-    /// The encoded `google.protobuf.Any` with the message, as state-of-the-world responses carry it.
+    /// The encoded `google.protobuf.Any` with the message, an element of state-of-the-world responses.
     pub fn any_bytes(&self) -> &[u8] {
         &self.wire[self.wire.len() - self.any_len..]
     }
 
-    /// The encoded `envoy.service.discovery.v3.Resource` with name, version and message, as delta
-    /// responses carry it.
+    /// The encoded `envoy.service.discovery.v3.Resource` with name, version and message, an element of delta responses.
     pub fn wire_bytes(&self) -> &[u8] {
         &self.wire
     }
 
-    /// The resources that this one needs to be complete: the endpoints of an EDS cluster,
-    /// the route table of a listener, the secrets of either. Sorted, without duplicates.
+    /// The resources that this one refers to: the endpoints of an EDS cluster, the route configurations of a listener,
+    /// the secrets of either. Sorted, without duplicates.
     pub fn references(&self) -> &[Reference] {
         &self.references
     }
 
-    /// The message. Fails if the body is not an `M`, or `M` is not of this kind.
+    /// The message.
+    ///
+    /// # Errors
+    ///
+    /// If `M` is the message of another kind, or the body is malformed.
     pub fn decode<M: Body>(&self) -> Result<M, DecodeError> {
         if M::KIND != self.kind {
             return Err(DecodeError::Kind {
@@ -306,7 +304,7 @@ impl Resource {
         M::decode(self.body()).map_err(DecodeError::Malformed)
     }
 
-    /// A resource as delta responses and files carry it. The kind comes from the type URL of the body.
+    /// Decodes an element of a delta response or of a file. The kind comes from the type URL of the body.
     pub fn from_wire(wire: discovery::Resource) -> Result<Resource, DecodeError> {
         let any = wire.resource.ok_or(DecodeError::NoBody)?;
         let kind = Kind::from_type_url(&any.type_url).ok_or(DecodeError::UnknownType {
@@ -321,29 +319,29 @@ impl Resource {
     }
 }
 
-/// Encoded fields that several resources have in common: encoded, hashed and kept once.
+/// Encoded protobuf fields that several resources share: encoded, hashed and kept in memory once.
 #[derive(Clone)]
-pub struct Part {
+pub struct EncodedFields {
     bytes: Bytes,
     digest: [u8; 32],
 }
 
-impl Part {
-    /// A part of a body.
-    pub fn new(bytes: impl Into<Bytes>) -> Part {
+impl EncodedFields {
+    /// The encoded fields of a message; [`Resource::assemble`] concatenates them with other fields.
+    pub fn new(bytes: impl Into<Bytes>) -> EncodedFields {
         let bytes = bytes.into();
         let digest = Sha256::digest(&bytes).into();
-        Part { bytes, digest }
+        EncodedFields { bytes, digest }
     }
 }
 
-impl fmt::Debug for Part {
+impl fmt::Debug for EncodedFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.bytes.len())
     }
 }
 
-/// Equal by kind, name and version. The body is not compared: that is what versions are for.
+/// Compares kind, name and version; equal versions mean equal bodies.
 impl PartialEq for Resource {
     fn eq(&self, other: &Resource) -> bool {
         self.kind == other.kind && self.name == other.name && self.version == other.version
@@ -352,7 +350,7 @@ impl PartialEq for Resource {
 
 impl Eq for Resource {}
 
-/// The body is left out: it may hold a private key.
+/// Omits the body, which may contain a private key.
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -363,21 +361,21 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// Why bytes are not the resource that they should be.
+/// A resource that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// A decode asked for a message of another kind.
     #[error("the resource is of kind {found}, not {wanted}")]
     Kind {
-        /// The kind that the resource has.
+        /// The kind of the resource.
         found: Kind,
-        /// The kind that was asked for.
+        /// The kind of the requested message.
         wanted: Kind,
     },
     /// The resource has no body.
     #[error("the resource has no body")]
     NoBody,
-    /// The body is of a type that this crate does not carry.
+    /// The body is of a type that this crate does not support.
     #[error("unknown resource type {type_url:?}")]
     UnknownType {
         /// The type URL that was found.

@@ -1,11 +1,11 @@
-//! Makes text of a peer safe to keep, log and print: bounded, and without the control characters of terminals.
+//! Sanitizes text of a peer before it is kept, logged or printed: bounds its length and escapes control characters.
 
 use std::fmt::Write;
 
-/// The longest text of a peer in a line of the log.
+/// The maximum length of a peer's text in a log line.
 const MAX_LOG_BYTES: usize = 256;
 
-/// The text with its control characters escaped, cut to about `max_bytes`. What is cut ends with `…`.
+/// The text with control characters escaped, cut to about `max_bytes`. A cut text ends with `…`.
 pub(crate) fn text(text: String, max_bytes: usize) -> String {
     if text.len() <= max_bytes && !text.contains(is_unprintable) {
         return text;
@@ -13,7 +13,7 @@ pub(crate) fn text(text: String, max_bytes: usize) -> String {
     escaped(&text, max_bytes)
 }
 
-/// The same, cut for a line of the log.
+/// The text with control characters escaped, cut for a log line.
 pub(crate) fn log_text(text: &str) -> String {
     escaped(text, MAX_LOG_BYTES)
 }
@@ -34,7 +34,7 @@ fn escaped(text: &str, max_bytes: usize) -> String {
     escaped
 }
 
-/// Control characters, and those that turn the direction of text or end its line.
+/// Whether this is a control character, or changes the direction of text or ends a line.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,11 +1,11 @@
-//! The control plane's end: streams of proxies, driven by snapshots from a [`Source`].
+//! The aggregated discovery service: sends snapshots from a [`Source`] to proxies.
 //!
-//! Each stream has a task and a [`session`] of its own, so a proxy that does not read holds up nobody: its
-//! snapshots coalesce in the `watch` channel until it does.
+//! Each stream has its own task and [`session`], so a proxy that does not read blocks no other: its snapshots coalesce
+//! in the `watch` channel until it reads again.
 
 mod codec;
 pub mod connected_proxies;
-mod connection;
+mod incoming;
 mod metrics;
 pub mod session;
 mod source;
@@ -28,7 +28,7 @@ pub use source::{Peer, Snapshots, Source};
 
 use self::codec::Requests;
 use self::connected_proxies::ConnectedProxies;
-use self::connection::{ConnectedPeer, Limits};
+use self::incoming::{ConnectedPeer, Limits};
 use self::metrics::Metrics;
 use self::session::ProtocolVariant;
 use self::session::delta::Delta;
@@ -38,18 +38,18 @@ use self::stream::Stream;
 /// Limits and timing of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// How many streams may be open at once.
+    /// The greatest number of open streams.
     pub max_streams: usize,
     /// The largest request that is accepted, in bytes.
     pub max_message_bytes: usize,
-    /// The interval of HTTP/2 pings; a connection that does not answer within the same
-    /// time is closed.
+    /// The interval of HTTP/2 pings, and the timeout of each.
     pub keepalive: Duration,
-    /// How long a stream may take to say who it is, and how long a connection may be without a stream.
+    /// The timeout of a stream's first request, and of a connection without a stream.
     pub handshake_timeout: Duration,
-    /// How many connections may not have said who they are. Beyond that the oldest of them is closed.
-    pub max_silent_connections: usize,
-    /// How long connections may take to close after a shutdown.
+    /// The greatest number of connections on which no proxy has sent its node yet. The oldest is closed when there are
+    /// more.
+    pub max_unidentified_connections: usize,
+    /// The time for connections to close after a shutdown.
     pub drain: Duration,
 }
 
@@ -60,7 +60,7 @@ impl Default for ServerOptions {
             max_message_bytes: 4 << 20,
             keepalive: Duration::from_secs(20),
             handshake_timeout: Duration::from_secs(20),
-            max_silent_connections: 256,
+            max_unidentified_connections: 256,
             drain: Duration::from_secs(2),
         }
     }
@@ -75,7 +75,7 @@ pub struct Server<S> {
 }
 
 impl<S: Source> Server<S> {
-    /// A server that is not listening yet.
+    /// A server that does not listen yet.
     pub fn new(source: S, options: ServerOptions) -> Server<S> {
         Server {
             source: Arc::new(source),
@@ -85,18 +85,17 @@ impl<S: Source> Server<S> {
         }
     }
 
-    /// Shows what the server counts in this registry.
+    /// Registers the server's metrics.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.metrics.register(registry);
     }
 
-    /// The proxies that are connected to this server.
+    /// The proxies that are or were connected to this server.
     pub fn proxies(&self) -> ConnectedProxies {
         self.proxies.clone()
     }
 
-    /// Serves until `shutdown` is ready, then ends all streams; the proxies will look for
-    /// another server.
+    /// Serves until `shutdown` is ready, then ends all streams; the proxies reconnect to another server.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -112,7 +111,7 @@ impl<S: Source> Server<S> {
         let (keepalive, drain) = (options.keepalive, options.drain);
         let limits = Limits {
             idle: options.handshake_timeout,
-            silent: options.max_silent_connections,
+            unidentified: options.max_unidentified_connections,
         };
         let service = Service(Arc::new(Inner {
             source,
@@ -128,8 +127,8 @@ impl<S: Source> Server<S> {
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .serve_with_incoming_shutdown(
                 service,
-                connection::incoming(listener, limits),
-                until(stopping),
+                incoming::incoming(listener, limits),
+                stopped(stopping),
             );
         tokio::pin!(serving);
         tokio::select! {
@@ -141,18 +140,19 @@ impl<S: Source> Server<S> {
     }
 }
 
-/// A proxy needs one; a few more are in order while it reconnects.
+/// The limit of concurrent HTTP/2 streams. A proxy needs one, and a few more while it reconnects.
 const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 
-/// The headers of a call: room for signatures and tokens.
+/// The limit of the headers of a call, with room for signatures and tokens.
 const MAX_HEADER_BYTES: u32 = 32 << 10;
 
-async fn until(mut stopping: watch::Receiver<bool>) {
-    // An error means that the server is gone, which is a stop too.
+/// Waits for the shutdown of the server.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the server was dropped.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// What all streams share.
+/// The state that all streams share.
 struct Inner<S> {
     source: Arc<S>,
     proxies: ConnectedProxies,
@@ -161,8 +161,8 @@ struct Inner<S> {
     stopping: watch::Receiver<bool>,
 }
 
-/// `envoy.service.discovery.v3.AggregatedDiscoveryService`. The generated service would demand responses as messages;
-/// these are encoded already.
+/// `envoy.service.discovery.v3.AggregatedDiscoveryService`. The generated service would require responses as messages;
+/// ours are already encoded.
 struct Service<S>(Arc<Inner<S>>);
 
 impl<S> Clone for Service<S> {
@@ -172,7 +172,8 @@ impl<S> Clone for Service<S> {
 }
 
 impl<S: Source> Service<S> {
-    /// Answers at once, so that a proxy never waits for headers; everything else happens in the body of the answer.
+    /// Answers a call at once with headers, so that a proxy never waits for them. The body of the answer is the
+    /// stream of responses.
     fn open<V: ProtocolVariant>(
         &self,
         request: http::Request<tonic::body::Body>,

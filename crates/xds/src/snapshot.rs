@@ -1,4 +1,4 @@
-//! Everything one proxy should hold, at one revision.
+//! The full configuration of one proxy at one revision.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use crate::propagation::Propagation;
 use crate::resource::{DecodeError, Kind, Reference, Resource, wire};
 
-/// How many changes a snapshot follows: a proxy that is this far behind is not waited for in the log.
-const MAX_FOLLOWED: usize = 16;
+/// The greatest number of propagations in a snapshot. The oldest are dropped: the answers of proxies that are further
+/// behind are not logged.
+const MAX_PROPAGATIONS: usize = 16;
 
-/// The resources of one kind, by name. A persistent map: a clone is a pointer, and versions of it that
-/// were made from one another share all but the path to what differs.
+/// The resources of one kind, by name. A persistent map: a clone is a pointer, and an edited clone shares all but the
+/// path to the edited entries.
 pub type Resources = OrdMap<Arc<str>, Arc<Resource>>;
 
-/// An immutable, complete set of resources: what one proxy should hold at one revision.
+/// An immutable, complete set of resources: the configuration of one proxy at one revision.
 ///
-/// Cheap to clone, to edit and to compare: each kind is a persistent map, so snapshots that were
-/// made from one another with [`Snapshot::edit`] share what did not change, and
-/// [`Snapshot::difference`] looks at nothing that they share. Two snapshots are
-/// equal when they hold the same resources at the same versions; **the revision does not
-/// count**, so "equal" means "nobody needs to be woken".
+/// Cheap to clone, to edit and to compare: each kind is a persistent map, so a snapshot from [`Snapshot::edit`]
+/// shares the unchanged entries, and [`Snapshot::difference`] skips shared parts. Two snapshots are equal if
+/// they have the same resources at the same versions; **the revision is not compared**, so equal snapshots need
+/// no push.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     revision: u64,
     kinds: [Resources; 5],
-    /// Follow the change that made it, and those before it that some proxy has not answered; oldest first.
+    /// The change that led to this snapshot, and changes before it that some proxy has not answered; oldest first.
     propagations: Vec<Arc<Propagation>>,
 }
 
@@ -43,7 +43,7 @@ impl Snapshot {
         }
     }
 
-    /// Starts from this snapshot; kinds that are not touched stay shared with it.
+    /// Starts a new snapshot from the resources of this one, without its propagations.
     pub fn edit(&self, revision: u64) -> Builder {
         Builder {
             snapshot: Snapshot {
@@ -59,8 +59,8 @@ impl Snapshot {
         self.revision
     }
 
-    /// What follows the change that made this snapshot and the changes before it that some proxy had not answered
-    /// then, oldest first: a proxy that answers this snapshot answers all of them.
+    /// The change that led to this snapshot, and changes before it that some proxy had not answered, oldest first. An
+    /// answer to this snapshot answers all of them.
     pub fn propagations(&self) -> &[Arc<Propagation>] {
         &self.propagations
     }
@@ -82,7 +82,7 @@ impl Snapshot {
             .flat_map(|kind| self.resources(kind).values())
     }
 
-    /// How many resources there are in all.
+    /// The number of resources of all kinds.
     pub fn len(&self) -> usize {
         self.kinds.iter().map(|resources| resources.len()).sum()
     }
@@ -92,8 +92,8 @@ impl Snapshot {
         self.kinds.iter().all(|resources| resources.is_empty())
     }
 
-    /// The names of a kind that one of both does not have or has at another version, in order. Costs what
-    /// was edited between them, not what they hold.
+    /// The names of a kind whose resources differ: missing in one of both, or with another version. In order. The cost
+    /// depends on the edits between both, not on their size.
     pub fn difference<'a>(
         &'a self,
         other: &'a Snapshot,
@@ -106,15 +106,16 @@ impl Snapshot {
         })
     }
 
-    /// The resources that others need and that are not there, with what needs them, in order. A proxy waits for them.
+    /// The references to missing resources, each with the resource that has the reference, in order. A proxy
+    /// waits for the missing resources.
     pub fn missing(&self) -> impl Iterator<Item = (&Reference, &Arc<Resource>)> {
         self.iter()
             .flat_map(|resource| resource.references().iter().map(move |r| (r, resource)))
             .filter(move |(reference, _)| self.get(reference.kind, &reference.name).is_none())
     }
 
-    /// The snapshot as bytes, for a file: one `DeltaDiscoveryResponse` that holds every
-    /// resource, so that the field's own tools can read it. The order is stable.
+    /// The snapshot as bytes, for a file: one encoded `DeltaDiscoveryResponse` with every resource, which
+    /// protobuf tools can read. The order is stable.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = DeltaDiscoveryResponse {
             system_version_info: self.revision.to_string(),
@@ -127,7 +128,11 @@ impl Snapshot {
         bytes
     }
 
-    /// The inverse of [`Snapshot::to_bytes`]; foreign bytes give an error.
+    /// The inverse of [`Snapshot::to_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no such response, or a resource has an unknown type or no body.
     pub fn from_bytes(bytes: &[u8]) -> Result<Snapshot, DecodeError> {
         let saved = DeltaDiscoveryResponse::decode(bytes).map_err(DecodeError::Malformed)?;
         let mut builder = Snapshot::builder(saved.system_version_info.parse().unwrap_or(0));
@@ -155,8 +160,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Adds a resource; one of the same kind and name is replaced, and kept as it is if
-    /// the version is the same (so its map stays shared).
+    /// Adds a resource, or replaces the one of the same kind and name. Does nothing if the version is the same,
+    /// so that the map stays shared.
     pub fn insert(&mut self, resource: impl Into<Arc<Resource>>) -> &mut Builder {
         let resource = resource.into();
         let resources = &mut self.snapshot.kinds[resource.kind().index()];
@@ -172,28 +177,27 @@ impl Builder {
         self
     }
 
-    /// Takes a resource out; nothing happens if it is not there.
+    /// Removes a resource if it exists.
     pub fn remove(&mut self, kind: Kind, name: &str) -> &mut Builder {
         let resources = &mut self.snapshot.kinds[kind.index()];
-        // Removing what is not there would copy the path to where it would be.
+        // Removing a missing key would copy the path to its place in the persistent map.
         if resources.contains_key(name) {
             resources.remove(name);
         }
         self
     }
 
-    /// Follows a change from here to the proxies: later than those that are followed already, of which the newest
-    /// 16 are kept.
-    pub fn follow(&mut self, propagation: Arc<Propagation>) -> &mut Builder {
+    /// Adds a propagation to carry to the proxies, newer than those in the snapshot already. The newest 16 are kept.
+    pub fn add_propagation(&mut self, propagation: Arc<Propagation>) -> &mut Builder {
         let propagations = &mut self.snapshot.propagations;
-        if propagations.len() == MAX_FOLLOWED {
+        if propagations.len() == MAX_PROPAGATIONS {
             propagations.remove(0);
         }
         propagations.push(propagation);
         self
     }
 
-    /// What was collected so far.
+    /// The resources so far.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }

@@ -350,7 +350,7 @@ async fn nobody_waits_for_the_answer_of_a_proxy_that_has_left() {
     let propagation = Arc::new(Propagation::new(2, &Causes::default(), seconds()));
     let mut edit = control.snapshot().edit(2);
     edit.insert(Resource::encode("a", &sample::endpoints("a", &[at(2)])))
-        .follow(propagation.clone());
+        .add_propagation(propagation.clone());
     control.publish(edit.build());
     propagation.published(1);
     let _unanswered = next(&mut client).await;

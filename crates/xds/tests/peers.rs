@@ -25,12 +25,12 @@ fn snapshot() -> Snapshot {
 fn strict() -> ServerOptions {
     ServerOptions {
         handshake_timeout: Duration::from_millis(100),
-        max_silent_connections: 4,
+        max_unidentified_connections: 4,
         ..ServerOptions::default()
     }
 }
 
-/// What HTTP/2 begins with, and empty settings.
+/// The connection preface of HTTP/2, with empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 /// Waits until the server closes a connection, whatever it says before.

@@ -1,4 +1,4 @@
-//! The task behind a client: connect, drive the session, start over.
+//! The task of a client: connects, runs the session over a stream, and reconnects.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,14 +23,14 @@ use crate::envoy::pb::envoy::service::discovery::v3::aggregated_discovery_servic
 use crate::envoy::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
-use crate::node::ADOPTS_WHOLE;
+use crate::node::ATOMIC_UPDATES;
 
-/// Requests that may wait for the connection. More than a session ever sends at once; a
-/// server that does not take them for [`SEND_TIMEOUT`] is given up.
+/// The length of the queue of requests to the server: more than a session ever sends at once. If it stays full for
+/// [`SEND_TIMEOUT`], the stream is closed.
 const REQUEST_QUEUE: usize = 32;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause between attempts if the options' delays should ever end.
+/// The delay between attempts if the delays in the options are finite and used up.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpoint> {
@@ -56,7 +56,7 @@ pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpo
         .keep_alive_while_idle(true))
 }
 
-/// Why a stream could not be opened, or ended.
+/// The reason why a stream could not be opened, or ended.
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
     #[error("cannot connect")]
@@ -98,7 +98,7 @@ impl From<tonic::Status> for StreamError {
     }
 }
 
-/// Keeps a stream open until nobody takes updates any more.
+/// Keeps a stream open until the receiver of updates is dropped.
 pub(super) async fn run(
     endpoint: Endpoint,
     options: ClientOptions,
@@ -106,7 +106,7 @@ pub(super) async fn run(
     updates: mpsc::Sender<Update>,
 ) {
     let mut node = core::Node::from(&options.node);
-    node.client_features.push(ADOPTS_WHOLE.to_owned());
+    node.client_features.push(ATOMIC_UPDATES.to_owned());
     let session = Session::new(node, options.initial.clone());
     let delays = options.delays;
     let mut client = ClientTask {
@@ -156,7 +156,7 @@ struct ClientTask {
 }
 
 impl ClientTask {
-    /// Opens one stream and drives it to its end; `Ok` when nobody takes updates any more.
+    /// Opens one stream and runs it until it ends. `Ok` once the receiver of updates is dropped.
     async fn stream(
         &mut self,
         endpoint: &Endpoint,
@@ -201,8 +201,8 @@ impl ClientTask {
                 }
                 () = due => {
                     received = ReceiveTimes::default();
-                    let Some(verdict) = self.deliver().await else { return Ok(()) };
-                    let answers = self.session.answer(verdict);
+                    let Some(rejections) = self.deliver().await else { return Ok(()) };
+                    let answers = self.session.answer(rejections);
                     send(&requests, answers).await?;
                 }
             }
@@ -242,10 +242,10 @@ impl ClientTask {
         Ok(Some(value))
     }
 
-    /// Gives the pending update to the consumer and waits for the verdict. `None` if nobody takes it.
+    /// Delivers the pending update to the consumer and waits for its answer. `None` if the consumer has gone.
     ///
-    /// Meanwhile the stream is not read: the server is held back by flow control, and the
-    /// next update is built on this verdict.
+    /// Meanwhile the stream is not read: flow control holds the server back, and the next update depends on
+    /// this answer.
     async fn deliver(&mut self) -> Option<Vec<Rejection>> {
         let Some(PendingUpdate {
             snapshot,
@@ -255,18 +255,18 @@ impl ClientTask {
         else {
             return Some(Vec::new());
         };
-        let (verdict, answer) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let sent = changed.clone();
         self.updates
             .send(Update {
                 snapshot,
                 changed,
                 removed,
-                verdict,
+                answer,
             })
             .await
             .ok()?;
-        match answer.await {
+        match answered.await {
             Ok(rejections) => Some(rejections),
             Err(_) => Some(sent.iter().map(dropped).collect()),
         }
@@ -281,7 +281,7 @@ fn dropped(resource: &Arc<crate::Resource>) -> Rejection {
     }
 }
 
-/// When the responses that are waiting arrived.
+/// The arrival times of the responses that are not delivered yet.
 #[derive(Default)]
 struct ReceiveTimes {
     first: Option<Instant>,
@@ -295,7 +295,7 @@ impl ReceiveTimes {
         self.last = Some(now);
     }
 
-    /// When to deliver what is pending: soon if it is complete, else after a while.
+    /// The time to deliver the pending update: after the debounce if it is complete, else after the completion timeout.
     fn due(&self, session: &Session, options: &ClientOptions) -> Option<Instant> {
         if !session.is_pending() {
             return None;

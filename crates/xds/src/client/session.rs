@@ -17,7 +17,7 @@ use crate::envoy::pb::google::rpc;
 use crate::resource::{Kind, Resource};
 use crate::snapshot::{Builder, Snapshot};
 
-/// A resource that the proxy could not adopt, and why.
+/// A resource that the proxy could not adopt, with the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
     /// The kind of the resource.
@@ -28,14 +28,14 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// What the proxy should adopt next.
+/// The next change of the proxy's configuration.
 #[derive(Clone, Debug)]
 pub struct PendingUpdate {
-    /// Everything the proxy holds once it has adopted the update.
+    /// The proxy's full configuration once it has adopted the update.
     pub snapshot: Arc<Snapshot>,
-    /// What is new or has a new version.
+    /// The resources that are new or have a new version, in [`Kind::PUSH_ORDER`].
     pub changed: Vec<Arc<Resource>>,
-    /// What is gone.
+    /// The removed resources, in [`Kind::REMOVAL_ORDER`].
     pub removed: Vec<(Kind, Arc<str>)>,
 }
 
@@ -43,28 +43,29 @@ pub struct PendingUpdate {
 #[derive(Debug)]
 pub struct Session {
     node: core::Node,
-    /// What the proxy holds.
+    /// The proxy's current configuration.
     adopted: Snapshot,
-    /// What it will hold, if nothing of the outstanding responses is rejected.
+    /// The configuration after the outstanding responses, if nothing in them is rejected.
     pending: Snapshot,
-    /// The subscriptions of this stream, by kind.
-    streams: [Stream; 5],
+    /// The subscriptions of the current stream, indexed by kind.
+    subscriptions: [Subscription; 5],
     /// The responses that are neither acknowledged nor rejected yet.
     outstanding: Vec<Outstanding>,
-    /// Resources that were found bad before the consumer saw them.
+    /// Resources of outstanding responses that are malformed and were not delivered to the consumer.
     unreadable: Vec<Rejection>,
 }
 
-/// One kind on one stream.
+/// The subscription to one kind of resource on the current stream.
 #[derive(Debug, Default)]
-struct Stream {
-    /// Whether a request was sent; the first one carries the versions that are held.
+struct Subscription {
+    /// Whether a request was sent. The first one has the versions that the proxy already has.
     opened: bool,
     subscribed: BTreeSet<Arc<str>>,
-    /// Names that the server said do not exist.
+    /// Subscribed names that do not exist, according to the server.
     absent: BTreeSet<Arc<str>>,
 }
 
+/// A response that is neither acknowledged nor rejected yet.
 #[derive(Debug)]
 struct Outstanding {
     kind: Kind,
@@ -72,30 +73,30 @@ struct Outstanding {
     names: BTreeSet<Arc<str>>,
 }
 
-/// The error detail of a NACK is cut here: it is for people.
+/// The maximum length of the error detail of a NACK; the rest is cut.
 const MAX_ERROR_DETAIL_BYTES: usize = 4096;
 
 /// The code of a NACK, `INVALID_ARGUMENT`.
 const INVALID_ARGUMENT: i32 = 3;
 
 impl Session {
-    /// A client that holds `initial` and has no stream yet.
+    /// A client with the configuration `initial` and without a stream.
     pub fn new(node: core::Node, initial: Snapshot) -> Session {
         Session {
             node,
             pending: initial.clone(),
             adopted: initial,
-            streams: Default::default(),
+            subscriptions: Default::default(),
             outstanding: Vec::new(),
             unreadable: Vec::new(),
         }
     }
 
-    /// Starts a new stream; the requests open it. What was pending on the last stream and
-    /// not answered is forgotten: the server will send it again.
+    /// Starts a new stream and returns its first requests. Unanswered responses of the last stream are dropped: the
+    /// server sends them again.
     pub fn connect(&mut self) -> Vec<DeltaDiscoveryRequest> {
         self.pending = self.adopted.clone();
-        self.streams = Default::default();
+        self.subscriptions = Default::default();
         self.outstanding.clear();
         self.unreadable.clear();
         let mut requests = Vec::new();
@@ -109,7 +110,8 @@ impl Session {
         requests
     }
 
-    /// Takes a response in. It stays outstanding until [`Session::answer`].
+    /// Applies a response to the pending update and returns subscriptions to new references. The response stays
+    /// outstanding until [`Session::answer`].
     pub fn receive(&mut self, response: DeltaDiscoveryResponse) -> Vec<DeltaDiscoveryRequest> {
         let Some(kind) = Kind::from_type_url(&response.type_url) else {
             tracing::warn!(
@@ -128,7 +130,7 @@ impl Session {
             names.insert(name.clone());
             match self.read(kind, wire) {
                 Ok(Some(resource)) => {
-                    self.streams[kind.index()].absent.remove(&name);
+                    self.subscriptions[kind.index()].absent.remove(&name);
                     pending.insert(resource);
                 }
                 Ok(None) => {}
@@ -137,9 +139,9 @@ impl Session {
         }
         for name in response.removed_resources {
             pending.remove(kind, &name);
-            let stream = &mut self.streams[kind.index()];
-            if let Some(name) = stream.subscribed.get(name.as_str()) {
-                stream.absent.insert(name.clone());
+            let subscription = &mut self.subscriptions[kind.index()];
+            if let Some(name) = subscription.subscribed.get(name.as_str()) {
+                subscription.absent.insert(name.clone());
             }
         }
         self.pending = pending.build();
@@ -155,15 +157,15 @@ impl Session {
         }
     }
 
-    /// Whether there is a response to answer.
+    /// Whether there is an outstanding response.
     pub fn is_pending(&self) -> bool {
         !self.outstanding.is_empty()
     }
 
-    /// Whether everything that is referred to has arrived or does not exist.
+    /// Whether every resource that the pending update refers to has arrived or does not exist.
     pub fn is_complete(&self) -> bool {
         Kind::ALL.into_iter().all(|kind| {
-            let absent = &self.streams[kind.index()].absent;
+            let absent = &self.subscriptions[kind.index()].absent;
             let held = self.pending.resources(kind);
             referenced(kind, [&self.pending])
                 .iter()
@@ -171,7 +173,7 @@ impl Session {
         })
     }
 
-    /// What the consumer should adopt; `None` if nothing differs from what it holds.
+    /// The change that the consumer should adopt; `None` if nothing differs from its current configuration.
     pub fn pending_update(&self) -> Option<PendingUpdate> {
         let (mut changed, mut removed) = (Vec::new(), Vec::new());
         for kind in Kind::PUSH_ORDER {
@@ -199,7 +201,7 @@ impl Session {
         })
     }
 
-    /// Adopts the pending update except for what was rejected, and answers the responses.
+    /// Adopts the pending update without the rejected resources; returns the ACK or NACK of each outstanding response.
     pub fn answer(&mut self, mut rejections: Vec<Rejection>) -> Vec<DeltaDiscoveryRequest> {
         let mut pending = self.pending.edit(self.pending.revision());
         for Rejection { kind, name, .. } in &rejections {
@@ -215,13 +217,13 @@ impl Session {
             .into_iter()
             .map(|outstanding| {
                 let Outstanding { kind, nonce, names } = outstanding;
-                let mine = rejections
+                let of_response = rejections
                     .iter()
                     .filter(|r| r.kind == kind && names.contains(&r.name));
                 DeltaDiscoveryRequest {
                     type_url: kind.type_url().to_owned(),
                     response_nonce: nonce,
-                    error_detail: detail(mine),
+                    error_detail: error_detail(of_response),
                     ..Default::default()
                 }
             });
@@ -230,10 +232,10 @@ impl Session {
         requests
     }
 
-    /// Reads one resource of a response. `None` is one that there is no need for.
+    /// Decodes one resource of a response. `None` if it is not subscribed to, or unchanged.
     fn read(&self, kind: Kind, wire: Wire) -> Result<Option<Resource>, String> {
         if !kind.is_root()
-            && !self.streams[kind.index()]
+            && !self.subscriptions[kind.index()]
                 .subscribed
                 .contains(wire.name.as_str())
         {
@@ -257,16 +259,16 @@ impl Session {
         )))
     }
 
-    /// Subscribes to what is referred to and not subscribed to yet.
+    /// Subscribes to references that are not subscribed to yet.
     fn subscribe_to_references(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = Vec::new();
         for kind in Kind::PUSH_ORDER.into_iter().filter(|kind| !kind.is_root()) {
-            // The old state counts as long as the new one may be rejected.
+            // References of the current configuration count too, because the pending update may be rejected.
             let referenced = referenced(kind, [&self.adopted, &self.pending]);
-            let stream = &mut self.streams[kind.index()];
-            let new: Vec<Arc<str>> = referenced.difference(&stream.subscribed).cloned().collect();
+            let subscribed = &mut self.subscriptions[kind.index()].subscribed;
+            let new: Vec<Arc<str>> = referenced.difference(subscribed).cloned().collect();
             if !new.is_empty() {
-                stream.subscribed.extend(new.iter().cloned());
+                subscribed.extend(new.iter().cloned());
                 let names = new.iter().map(|name| name.to_string()).collect();
                 requests.push(self.subscribe(kind, names));
             }
@@ -274,8 +276,8 @@ impl Session {
         requests
     }
 
-    /// Unsubscribes from what nothing refers to any more, and drops it. The consumer hears
-    /// of it with the next update; until then it holds something unused, which is harmless.
+    /// Unsubscribes from resources without references and removes them from the pending update. The consumer gets the
+    /// removal with the next update.
     fn unsubscribe_unreferenced(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = Vec::new();
         let mut pending: Builder = self.pending.edit(self.pending.revision());
@@ -289,12 +291,13 @@ impl Session {
             {
                 pending.remove(kind, name);
             }
-            let stream = &mut self.streams[kind.index()];
-            let unused: Vec<Arc<str>> =
-                stream.subscribed.difference(&referenced).cloned().collect();
+            let Subscription {
+                subscribed, absent, ..
+            } = &mut self.subscriptions[kind.index()];
+            let unused: Vec<Arc<str>> = subscribed.difference(&referenced).cloned().collect();
             if !unused.is_empty() {
-                stream.subscribed.retain(|name| referenced.contains(name));
-                stream.absent.retain(|name| referenced.contains(name));
+                subscribed.retain(|name| referenced.contains(name));
+                absent.retain(|name| referenced.contains(name));
                 requests.push(DeltaDiscoveryRequest {
                     type_url: kind.type_url().to_owned(),
                     resource_names_unsubscribe: unused.iter().map(|n| n.to_string()).collect(),
@@ -306,8 +309,9 @@ impl Session {
         requests
     }
 
+    /// A request that subscribes to names. The first one of a kind has the versions that the proxy already has.
     fn subscribe(&mut self, kind: Kind, names: Vec<String>) -> DeltaDiscoveryRequest {
-        let opened = std::mem::replace(&mut self.streams[kind.index()].opened, true);
+        let opened = std::mem::replace(&mut self.subscriptions[kind.index()].opened, true);
         let mut initial = HashMap::new();
         if !opened {
             let held = self.adopted.resources(kind).values();
@@ -323,11 +327,11 @@ impl Session {
     }
 }
 
-/// The names of a kind that snapshots refer to.
+/// The names of one kind that any of the snapshots refers to.
 fn referenced<const N: usize>(kind: Kind, snapshots: [&Snapshot; N]) -> BTreeSet<Arc<str>> {
     let mut names = BTreeSet::new();
     for snapshot in snapshots {
-        // Only roots refer to anything.
+        // Only clusters and listeners have references.
         for root in Kind::ALL.into_iter().filter(|kind| kind.is_root()) {
             let references = snapshot
                 .resources(root)
@@ -343,7 +347,8 @@ fn referenced<const N: usize>(kind: Kind, snapshots: [&Snapshot; N]) -> BTreeSet
     names
 }
 
-fn detail<'a>(rejections: impl Iterator<Item = &'a Rejection>) -> Option<rpc::Status> {
+/// The `error_detail` of a NACK; `None`, which is an ACK, if there are no rejections.
+fn error_detail<'a>(rejections: impl Iterator<Item = &'a Rejection>) -> Option<rpc::Status> {
     let lines: Vec<String> = rejections
         .map(|r| format!("{}: {}", r.name, r.reason))
         .collect();

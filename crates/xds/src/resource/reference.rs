@@ -1,4 +1,4 @@
-//! Which other resources a cluster or a listener needs.
+//! References from clusters and listeners to other resources.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use crate::envoy::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use crate::envoy::pb::google::protobuf::Any;
 
-/// A resource that another one needs, to be fetched over the same stream.
+/// A reference from one resource to another on the same stream.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Reference {
-    /// The kind of the resource that is needed.
+    /// The kind of the resource that is referred to.
     pub kind: Kind,
     /// The name of the resource that is referred to.
     pub name: Arc<str>,
@@ -37,8 +37,8 @@ pub(super) fn find<M: Body>(message: &M) -> Vec<Reference> {
     found
 }
 
-/// The references of an encoded message, for a client. A body that does not decode has none; what is
-/// wrong with it shows where it is used.
+/// The references of an encoded message, for a client. A malformed body has none: [`super::Resource::decode`]
+/// reports it.
 pub(super) fn decode(kind: Kind, body: &[u8]) -> Vec<Reference> {
     match kind {
         Kind::Cluster => Cluster::decode(body).map(|cluster| find(&cluster)),
@@ -127,8 +127,8 @@ fn in_transport_socket(socket: &TransportSocket, found: &mut Vec<Reference>) {
     }
 }
 
-/// A secret without a source is a static one of the bootstrap; one with another source is
-/// fetched elsewhere. Only those of this stream count.
+/// Adds a secret if it comes over the same stream. A secret without a source is a static one of the bootstrap; one with
+/// another source is fetched elsewhere.
 fn push_secret(found: &mut Vec<Reference>, config: &SdsSecretConfig) {
     if config.sds_config.as_ref().is_some_and(is_aggregated) {
         push(found, Kind::Secret, &config.name);

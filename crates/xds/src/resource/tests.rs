@@ -35,7 +35,7 @@ fn a_resource_is_the_same_whether_it_is_encoded_at_once_or_in_parts() {
             virtual_hosts,
             ..Default::default()
         };
-        Part::new(only.encode_to_vec())
+        EncodedFields::new(only.encode_to_vec())
     };
     let (one, two) = (part(&routes), part(&sample::routes("r", "second")));
     let head = RouteConfiguration {
@@ -43,7 +43,8 @@ fn a_resource_is_the_same_whether_it_is_encoded_at_once_or_in_parts() {
         ..Default::default()
     }
     .encode_to_vec();
-    let assemble = |parts: &[&Part]| Resource::assemble(Kind::Route, "r", &head, parts, Vec::new());
+    let assemble =
+        |parts: &[&EncodedFields]| Resource::assemble(Kind::Route, "r", &head, parts, Vec::new());
     let both = assemble(&[&one, &two]);
     routes
         .virtual_hosts

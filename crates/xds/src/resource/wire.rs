@@ -1,38 +1,38 @@
-//! Encoded resources and responses, put together from bytes that are encoded already.
+//! Protobuf encoding of resources and responses from bytes that are already encoded.
 //!
-//! prost would decode them into messages and encode these again for each proxy.
+//! With prost, the bodies would be decoded and encoded again for each proxy.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-/// The longest key of a field up to number 15, and length of its content.
+/// The maximum length of a field's header: the key (1 byte for numbers up to 15) and the length (10 bytes).
 pub(crate) const MAX_FIELD_HEADER_BYTES: usize = 11;
 
-/// A length-delimited field, without its content.
+/// Writes the header of a length-delimited field.
 fn put_header(number: u32, length: usize, buffer: &mut impl BufMut) {
     encode_key(number, WireType::LengthDelimited, buffer);
     encode_varint(length as u64, buffer);
 }
 
-/// A length-delimited field.
+/// Writes a length-delimited field.
 pub(crate) fn put_field(number: u32, content: &[u8], buffer: &mut impl BufMut) {
     put_header(number, content.len(), buffer);
     buffer.put_slice(content);
 }
 
-/// A string. Left out if it is empty, as proto3 has it.
+/// Writes a string field; an empty one is omitted, as in proto3.
 pub(crate) fn put_text(number: u32, text: &str, buffer: &mut impl BufMut) {
     if !text.is_empty() {
         put_field(number, text.as_bytes(), buffer);
     }
 }
 
-/// The length of a length-delimited field with its header. Numbers up to 15, whose key is one byte.
+/// The encoded length of a length-delimited field with its header, for numbers up to 15.
 fn field_len(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
-/// The length of what [`put_text`] writes.
+/// The length of the field that [`put_text`] writes.
 fn text_len(text: &str) -> usize {
     if text.is_empty() {
         0
@@ -51,8 +51,8 @@ const RESOURCE_NAME: u32 = 3;
 /// `resources` of both kinds of discovery response.
 pub(crate) const RESPONSE_RESOURCES: u32 = 2;
 
-/// An encoded `envoy.service.discovery.v3.Resource` whose last field is the body, and the length of the
-/// `Any` at its end, whose last field is the message.
+/// An encoded `envoy.service.discovery.v3.Resource`, and the length of the `Any` at its end, which ends with
+/// the message.
 pub(super) fn resource<'a>(
     name: &str,
     version: &str,

@@ -1,8 +1,8 @@
-//! gRPC framing ([gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)): requests out of
-//! the body of a call, responses into the body of its answer.
+//! gRPC framing ([gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)): decodes requests
+//! from the body of a call, encodes responses into the body of its answer.
 //!
-//! No buffer outlives its message. tonic's codec keeps the largest buffer that a stream ever needed: a proxy of a mesh
-//! with a thousand services subscribes to 33 KiB of names once, and gets a megabyte of configuration once.
+//! No buffer outlives its message. tonic's codec keeps the largest buffer that a stream ever needed, and in a mesh with
+//! a thousand services a proxy once sends 33 KiB of names and once gets a megabyte of configuration.
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -16,13 +16,13 @@ use tonic::codegen::http::HeaderMap;
 
 use super::session::{Protocol, Push};
 
-/// What precedes each message: whether it is compressed (1 byte), and its length (4 bytes).
+/// The length of a message's prefix: the compressed flag (1 byte) and the length of the message (4 bytes).
 const PREFIX_BYTES: usize = 5;
 
-/// The requests of a stream.
+/// The requests of a stream, decoded from the body of the call.
 pub(super) struct Requests<M> {
     body: tonic::body::Body,
-    /// The beginning of a request that is not complete. Without an allocation between requests.
+    /// The beginning of an incomplete request. Has no allocation between requests.
     received: BytesMut,
     max_message_bytes: usize,
     message: PhantomData<fn() -> M>,
@@ -38,7 +38,7 @@ impl<M: Message + Default> Requests<M> {
         }
     }
 
-    /// The next request; `None` once the proxy has closed its side. Cancel safe.
+    /// The next request; `None` once the proxy has closed its side of the stream. Cancel safe.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl<M: Message + Default> Requests<M> {
         }
     }
 
-    /// The first request of what was received, if it is complete.
+    /// The first request in the received bytes, if it is complete.
     fn take(&mut self) -> Result<Option<M>, Status> {
         let Some(&[compressed, ref length @ ..]) = self.received.first_chunk::<PREFIX_BYTES>()
         else {
@@ -88,11 +88,11 @@ impl<M: Message + Default> Requests<M> {
     }
 }
 
-/// A response with its prefix.
+/// A response with its gRPC prefix.
 ///
 /// # Errors
 ///
-/// The response does not fit into a message of gRPC, 4 GiB.
+/// If the response exceeds the limit of a gRPC message, 4 GiB.
 pub(super) fn message(push: &Push, protocol: Protocol) -> Result<Bytes, Status> {
     let mut buffer = BytesMut::with_capacity(PREFIX_BYTES + push.max_encoded_len(protocol));
     buffer.put_bytes(0, PREFIX_BYTES);
@@ -104,11 +104,11 @@ pub(super) fn message(push: &Push, protocol: Protocol) -> Result<Bytes, Status> 
     Ok(buffer.freeze())
 }
 
-/// What ends the body of the answer: the status of the call.
+/// The trailers of the answer, with the status of the call.
 pub(super) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     if status.add_header(&mut trailers).is_err() {
-        // A message that no header can hold: the code is what clients act on.
+        // The status's message is no valid header value: only the code is sent, on which clients act.
         trailers.clear();
         let _ = Status::new(status.code(), "").add_header(&mut trailers);
     }

@@ -1,4 +1,4 @@
-//! Which proxies are connected, and what each of them has acknowledged.
+//! The connected proxies, and the configuration that each of them has acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -12,16 +12,15 @@ use super::session::Protocol;
 use crate::node::Node;
 use crate::resource::Kind;
 
-/// Streams that ended are remembered up to this number and age, so that an operator sees
-/// what was there a moment ago.
+/// Ended streams are kept up to this number and age, so that an operator sees proxies that were connected recently.
 const MAX_ENDED: usize = 1000;
 const ENDED_RETENTION: Duration = Duration::from_secs(3600);
 
-/// A rejection is cut to this many names and bytes: it comes from the proxy.
+/// The limits of the names and of the reason of a rejection, which come from the proxy; the rest is cut.
 const MAX_NACK_NAMES: usize = 20;
 const MAX_NACK_BYTES: usize = 4096;
 
-/// All streams, present and recent. Cheap to clone; every clone sees the same.
+/// All connected and recently ended streams. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectedProxies(Arc<Mutex<Streams>>);
 
@@ -37,11 +36,11 @@ struct Streams {
 pub struct Proxy {
     /// The number of the stream, unique in this process.
     pub stream: u64,
-    /// Who the proxy says it is.
+    /// The node that the proxy sent.
     pub node: Node,
-    /// Where it called from.
+    /// The address of the peer's socket.
     pub peer: Option<SocketAddr>,
-    /// The protocol it speaks.
+    /// The protocol of the stream.
     pub protocol: Protocol,
     /// Whether the stream is open.
     pub connected: bool,
@@ -50,26 +49,25 @@ pub struct Proxy {
     /// When the stream ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnected_at_ms: Option<u64>,
-    /// The newest revision of which everything that the proxy asked for was sent.
+    /// The newest revision of which every subscribed resource was sent.
     pub revision_sent: u64,
-    /// The newest revision of which the proxy accepted everything it asked for. It stays
-    /// behind while the proxy rejects something.
+    /// The newest revision of which the proxy acknowledged every subscribed resource. It does not advance while the
+    /// proxy rejects a resource.
     pub revision_acked: u64,
-    /// Details per kind that the proxy asked for.
+    /// The progress of each kind that the proxy has subscribed to.
     pub kinds: BTreeMap<Kind, Progress>,
 }
 
-/// How far a proxy is with one kind.
+/// The progress of a proxy with one kind of resource.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Progress {
-    /// How many resources it was sent and should hold.
+    /// The number of resources that the proxy should have.
     pub resources: usize,
     /// The revision of the last response.
     pub revision_sent: u64,
     /// The revision of the last response that was accepted; 0 if none was.
     pub revision_acked: u64,
-    /// The last rejection. It stays visible after a later response was accepted; compare
-    /// the revisions.
+    /// The last rejection. It stays after a later response was accepted; compare the revisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nack: Option<Nack>,
 }
@@ -77,19 +75,19 @@ pub struct Progress {
 /// A rejection.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Nack {
-    /// What the proxy said.
+    /// The reason that the proxy gave.
     pub reason: String,
-    /// When, in milliseconds since 1970.
+    /// The time of the rejection, in milliseconds since 1970.
     pub at_ms: u64,
     /// The revision of the rejected response.
     pub revision: u64,
-    /// The resources that are to blame, as far as can be told.
+    /// The resources that the proxy rejected: those that the reason mentions, or else all that were new in the
+    /// response.
     pub names: Vec<Arc<str>>,
 }
 
 impl ConnectedProxies {
-    /// Every stream: the connected ones in the order in which they came, then the ended
-    /// ones, newest first.
+    /// Every stream: the connected ones, oldest first, then the ended ones, newest first.
     pub fn proxies(&self) -> Vec<Proxy> {
         let (connected, ended) = {
             let mut streams = self.0.lock();
@@ -104,7 +102,7 @@ impl ConnectedProxies {
         connected.chain(ended.into_iter().rev()).collect()
     }
 
-    /// Adds a stream. `None` if there are `limit` of them already.
+    /// Adds a stream. `None` if there are already `limit` streams.
     pub(super) fn connect(
         &self,
         node: Node,
@@ -116,7 +114,7 @@ impl ConnectedProxies {
         if streams.connected.len() >= limit {
             return None;
         }
-        // A proxy that is back is not shown as gone as well.
+        // The ended stream of a proxy that reconnects is not shown any more.
         let ip = peer.map(|peer| peer.ip());
         streams
             .ended
@@ -156,7 +154,7 @@ impl Streams {
     }
 }
 
-/// The entry of one stream; dropping it marks the stream as ended.
+/// The entry of a connected stream; dropping it marks the stream as ended.
 #[derive(Debug)]
 pub(super) struct Entry {
     registry: ConnectedProxies,
@@ -205,12 +203,12 @@ impl Entry {
         self.proxy.lock().kinds.entry(kind).or_default().nack = Some(nack);
     }
 
-    /// Everything of this revision was sent.
+    /// Records that every subscribed resource of this revision was sent.
     pub(super) fn all_sent(&self, revision: u64) {
         self.proxy.lock().revision_sent = revision;
     }
 
-    /// Everything of this revision was accepted.
+    /// Records that every subscribed resource of this revision was acknowledged.
     pub(super) fn all_acked(&self, revision: u64) {
         self.proxy.lock().revision_acked = revision;
     }

@@ -1,20 +1,20 @@
-//! The server's side of one stream, without I/O: what the client subscribed to, what it was sent, and what to send next.
+//! The server's state of one stream, without I/O: the client's subscriptions, the versions that were sent, and the next
+//! response.
 //!
-//! [`Session`] is the same for both protocols; [`delta`] and [`sotw`] translate between it
-//! and the messages. Requests and snapshots go in, [`Push`]es come out of [`Session::next_push`]:
+//! [`Session`] is the same for both protocols; [`delta`] and [`sotw`] translate their messages. Requests and snapshots
+//! go in, [`Push`]es come out of [`Session::next_push`]:
 //!
 //! - at most one response of a kind is in flight; changes meanwhile are coalesced;
-//! - additions and changes go in [`Kind::PUSH_ORDER`], and only when all of them have been
-//!   answered are removals sent, in [`Kind::REMOVAL_ORDER`] (make before break);
-//! - listeners and routes wait until the clusters sent before them are warm, unless the
-//!   client adopts everything in one step;
-//! - while a client is stuck with a rejected listener, route table or cluster, what its
-//!   last good version may still use is not taken away from it;
+//! - additions and changes are sent in [`Kind::PUSH_ORDER`]; removals are sent in [`Kind::REMOVAL_ORDER`] once all
+//!   additions and changes have been answered (make before break);
+//! - listeners and routes wait until the clusters sent before them are warm, unless the client supports atomic updates;
+//! - while a client rejects a listener, route configuration or cluster, no resource that its last good version may use
+//!   is removed;
 //! - a rejected version is not sent again; the next version is.
 //!
-//! What is remembered about a client is kept as exceptions from the snapshot, which all streams of a workload
-//! share (see `overlay`), and a change marks the names that it touches. So a stream at rest
-//! takes little memory, and a push costs what changed, however large the snapshot is.
+//! The state is kept as overrides of the snapshot, which all streams of a workload share (see `cow_map`), and a change
+//! marks the affected names as dirty. So an idle stream takes little memory, and the cost of a push depends on the
+//! change, not on the size of the snapshot.
 
 mod cow_map;
 pub mod delta;
@@ -26,31 +26,33 @@ mod warming;
 #[cfg(test)]
 mod convergence_test;
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 pub use self::push::Push;
-use self::type_state::{InFlight, SentVersion, TypeState, Unsent};
+use self::type_state::{Changes, InFlight, SentVersion, TypeState};
 use self::warming::Warming;
 use crate::resource::{Kind, Resource};
 use crate::sanitize;
 use crate::snapshot::Snapshot;
 
-/// How one of the two protocols reads requests.
+/// One of the two protocol variants: its requests, and their effect on a session.
 pub trait ProtocolVariant: Send + Sync + 'static {
-    /// The messages of the client.
+    /// The request message.
     type Request: prost::Message + Default + Send + 'static;
-    /// Which protocol it is.
+    /// The protocol.
     const PROTOCOL: Protocol;
 
-    /// Takes the node out of a request: present in the first one only.
+    /// Takes the node out of a request; only the first request has one.
     fn node(request: &mut Self::Request) -> Option<crate::Node>;
     /// Applies a request to the session.
     fn receive(session: &mut Session, request: Self::Request) -> Result<AckOrNack, Violation>;
 }
 
-/// The two ways to speak xDS.
+/// The two variants of the aggregated xDS protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -60,67 +62,67 @@ pub enum Protocol {
     Sotw,
 }
 
-/// What a request said about an earlier response.
+/// The answer in a request to an earlier response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AckOrNack {
-    /// Nothing: a subscription, or an answer that is out of date.
+    /// No answer: a subscription, or a stale nonce.
     None,
     /// ACK.
     Acked {
         /// The kind of the response.
         kind: Kind,
-        /// The revision of the snapshot that the response was made of.
+        /// The revision of the snapshot that was sent.
         revision: u64,
     },
     /// NACK.
     Rejected {
         /// The kind of the response.
         kind: Kind,
-        /// The revision of the snapshot that the response was made of.
+        /// The revision of the snapshot that was sent.
         revision: u64,
-        /// The resources that may be to blame: those that the reason mentions, or else all
-        /// that were new in the response.
+        /// The rejected resources: those that the reason mentions, or else all that were new in the response.
         names: Vec<Arc<str>>,
-        /// What the client said.
+        /// The reason that the client gave.
         reason: String,
     },
 }
 
-/// A request that no client should send; the stream is closed with the message.
+/// A request that exceeds a limit; the stream is closed with the message.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Violation {
-    /// More names than a stream may ask for.
+    /// Too many subscribed names that do not exist.
     #[error("more than {MAX_NAMES} names of resources that do not exist on one stream")]
     TooManyNames,
-    /// A name longer than any resource has.
+    /// A name that is longer than any resource's.
     #[error("a resource name of {0} bytes; the limit is {MAX_NAME_BYTES}")]
     LongName(usize),
 }
 
-/// How many names a stream may ask for that do not exist: those that do cost it nothing.
+/// The greatest number of names without a resource that a stream may subscribe to. Names of existing resources take no
+/// memory of the stream.
 pub const MAX_NAMES: usize = 10_000;
-/// The longest name that can be asked for. The planner's longest is a cluster's: the names of a mesh and
-/// of a node, 255 bytes each, and a little more.
+/// The greatest length of a name. The planner's longest are those of clusters, with the names of a mesh and of a node,
+/// 255 bytes each.
 pub const MAX_NAME_BYTES: usize = 1024;
-/// A version that a client brings is one of ours, or not worth remembering.
+/// A longer version from a client is none of ours and is not kept.
 const MAX_VERSION_BYTES: usize = 64;
-/// As much of the reason of a NACK is searched for names, and as much is kept.
+/// The maximum length of the reason of a NACK; the rest is cut.
 const MAX_REASON_BYTES: usize = 16 << 10;
 
-/// One stream: subscriptions, what was sent, what is in flight.
+/// The state of one stream: subscriptions, sent versions, and responses in flight.
 #[derive(Debug)]
 pub struct Session {
     protocol: Protocol,
     snapshot: Arc<Snapshot>,
     types: [TypeState; 5],
-    /// The number of responses; a nonce is the number of its response.
+    /// The number of responses so far; the nonce of a response is its number.
     serial: u64,
-    /// `None` for a client that adopts a snapshot as a whole.
+    /// `None` for a client that supports atomic updates.
     warming: Option<Warming>,
 }
 
 impl Session {
-    /// A stream that has not asked for anything yet.
+    /// A stream without subscriptions.
     pub fn new(protocol: Protocol, snapshot: Arc<Snapshot>) -> Session {
         let warming = Some(Warming::default());
         Session {
@@ -132,26 +134,26 @@ impl Session {
         }
     }
 
-    /// For a client that adopts related resources in one step, such as Tombolo's own: it
-    /// gets everything at once, and listeners do not wait for clusters to warm.
-    pub fn adopting_whole(self) -> Session {
+    /// A session for a client that adopts related resources in one step, such as Tombolo's own: listeners and routes do
+    /// not wait until clusters are warm.
+    pub fn with_atomic_updates(self) -> Session {
         Session {
             warming: None,
             ..self
         }
     }
 
-    /// Replaces what the client should hold.
+    /// Replaces the snapshot that the client should have.
     pub fn update(&mut self, snapshot: Arc<Snapshot>) {
         for kind in Kind::ALL {
             for name in self.snapshot.difference(&snapshot, kind) {
-                self.types[kind.index()].touch(name);
+                self.types[kind.index()].mark_dirty(name);
             }
         }
         self.snapshot = snapshot;
     }
 
-    /// What the client should hold.
+    /// The snapshot that the client should have.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
@@ -171,13 +173,13 @@ impl Session {
                 }
             });
         if push.is_none() {
-            self.share();
+            self.rebase();
         }
         push
     }
 
-    /// Makes the current snapshot the base of what is remembered of the client.
-    fn share(&mut self) {
+    /// Makes the current snapshot the base of the copy-on-write maps.
+    fn rebase(&mut self) {
         for kind in Kind::ALL {
             let current = self.snapshot.resources(kind);
             let state = &mut self.types[kind.index()];
@@ -186,26 +188,25 @@ impl Session {
         }
     }
 
-    /// Whether the client holds the current snapshot: everything it asked for was sent and
-    /// acknowledged, and nothing is left to send. To be asked when [`Session::next_push`] has
-    /// nothing.
+    /// Whether the client has acknowledged every subscribed resource of the current snapshot. Valid after
+    /// [`Session::next_push`] returned `None`.
     pub fn is_synced(&self) -> bool {
         self.types.iter().any(|state| state.opened) && self.types.iter().all(TypeState::is_synced)
     }
 
-    /// Whether the current snapshot was sent, though perhaps not answered yet. To be asked
-    /// when [`Session::next_push`] has nothing.
+    /// Whether every subscribed resource of the current snapshot was sent, answered or not. Valid after
+    /// [`Session::next_push`] returned `None`.
     pub fn is_sent(&self) -> bool {
         self.types.iter().any(|state| state.opened) && self.types.iter().all(TypeState::is_sent)
     }
 
-    /// Whether every response was answered, one way or the other, and nothing is left to send. To be
-    /// asked when [`Session::next_push`] has nothing.
+    /// Whether every response was acknowledged or rejected, and nothing is left to send. Valid after
+    /// [`Session::next_push`] returned `None`.
     pub fn is_answered(&self) -> bool {
         self.is_sent() && self.types.iter().all(|state| state.in_flight.is_none())
     }
 
-    /// How many resources of a kind the client was sent.
+    /// The number of resources of a kind that the client was sent and should have.
     pub fn sent(&self, kind: Kind) -> usize {
         self.types[kind.index()].sent.count(SentVersion::is_present)
     }
@@ -214,7 +215,7 @@ impl Session {
         &mut self.types[kind.index()]
     }
 
-    /// What is new or changed of a kind, and names that turn out not to exist.
+    /// A response with the new and changed resources of a kind, and subscribed names that do not exist.
     fn changes(&mut self, kind: Kind) -> Option<Push> {
         if matches!(kind, Kind::Listener | Kind::Route)
             && (self.has_unsent_clusters() || self.waits_for_warming())
@@ -223,16 +224,16 @@ impl Session {
         }
         let current = self.snapshot.resources(kind);
         let state = &mut self.types[kind.index()];
-        if state.in_flight.is_some() || !state.is_touched() {
+        if state.in_flight.is_some() || !state.is_dirty() {
             return None;
         }
-        let Unsent {
+        let Changes {
             changed,
             mut absent,
             must_respond,
-        } = state.take_unsent(current);
+        } = state.take_changes(current);
         if self.protocol == Protocol::Sotw {
-            // State of the world cannot say that something does not exist.
+            // The state-of-the-world protocol has no way to report a name that does not exist.
             absent.clear();
         }
         if changed.is_empty() && absent.is_empty() && !must_respond {
@@ -249,56 +250,56 @@ impl Session {
             state.sent.insert(name.clone(), SentVersion::Absent);
         }
         if kind == Kind::Cluster {
-            self.rewarm(&changed);
+            self.resend_endpoints(&changed);
             let serial = self.serial + 1;
             self.warming
                 .iter_mut()
                 .for_each(|warming| warming.begin(&changed, serial));
         }
-        let resources = if self.lists_everything(kind) {
-            self.everything_sent(kind)
+        let resources = if self.is_full_list(kind) {
+            self.all_sent(kind)
         } else {
             changed
         };
         Some(self.push(kind, names, resources, absent, false))
     }
 
-    /// What is gone, once nothing uses it any more.
+    /// A response with the removed resources of a kind, once the client does not use them any more.
     fn removals(&mut self, kind: Kind) -> Option<Push> {
         let state = &self.types[kind.index()];
-        if state.in_flight.is_some() || state.unremoved.is_empty() || self.is_in_use(kind) {
+        if state.in_flight.is_some() || state.maybe_removed.is_empty() || self.is_in_use(kind) {
             return None;
         }
         let snapshot = self.snapshot.clone();
         let state = self.state(kind);
-        let gone = state.take_unremoved(snapshot.resources(kind));
+        let gone = state.take_removals(snapshot.resources(kind));
         for name in &gone {
             state.forget(name);
         }
         state
             .nacked
             .retain(|name| snapshot.get(kind, name).is_some());
-        let whole = self.lists_everything(kind);
-        // State of the world cannot say that endpoints or routes are gone. Nothing refers to
-        // them any more, so forgetting them here is enough.
-        if gone.is_empty() || (self.protocol == Protocol::Sotw && !whole) {
+        let full_list = self.is_full_list(kind);
+        // The state-of-the-world protocol has no way to remove endpoints and routes. Nothing refers to them any
+        // more, so it is enough to forget them here.
+        if gone.is_empty() || (self.protocol == Protocol::Sotw && !full_list) {
             return None;
         }
         let state = self.state(kind);
         for name in gone.iter().filter(|name| state.names.contains(name)) {
             state.sent.insert(name.clone(), SentVersion::Absent);
         }
-        let resources = if whole {
-            self.everything_sent(kind)
+        let resources = if full_list {
+            self.all_sent(kind)
         } else {
             Vec::new()
         };
-        let removed = if whole { Vec::new() } else { gone.clone() };
+        let removed = if full_list { Vec::new() } else { gone.clone() };
         Some(self.push(kind, gone, resources, removed, true))
     }
 
-    /// Whether the client may still use resources of this kind that the snapshot no longer
-    /// has, because it rejected the new version of what refers to them.
+    /// Whether the client may still use removed resources of this kind, because it rejected the new version of
+    /// a resource that refers to this kind.
     fn is_in_use(&self, kind: Kind) -> bool {
         let users: &[Kind] = match kind {
             Kind::Listener => &[],
@@ -312,51 +313,50 @@ impl Session {
             .any(|user| !self.types[user.index()].nacked.is_empty())
     }
 
-    /// A changed cluster is warmed anew and waits for its endpoints, which the client asked
-    /// for long ago and does not ask for again. So they are sent again.
-    fn rewarm(&mut self, clusters: &[Arc<Resource>]) {
+    /// Sends the endpoints of changed clusters again: the client warms a changed cluster with new endpoints,
+    /// but does not subscribe to them again.
+    fn resend_endpoints(&mut self, clusters: &[Arc<Resource>]) {
         let endpoints = &mut self.types[Kind::Endpoint.index()];
         for reference in clusters.iter().flat_map(|cluster| cluster.references()) {
             if reference.kind == Kind::Endpoint && endpoints.sent.remove(&reference.name) {
-                endpoints.touch(&reference.name);
+                endpoints.mark_dirty(&reference.name);
             }
         }
     }
 
-    /// Whether clusters changed that cannot be sent yet, because an earlier response about clusters is
-    /// not answered. A route that names one of them must not overtake it, whoever the client is.
+    /// Whether changed clusters cannot be sent yet, because an earlier response of clusters is not answered. A route to
+    /// one of them must not be sent before it, even to a client with atomic updates.
     fn has_unsent_clusters(&self) -> bool {
         let clusters = &self.types[Kind::Cluster.index()];
-        clusters.in_flight.is_some() && clusters.is_touched()
+        clusters.in_flight.is_some() && clusters.is_dirty()
     }
 
-    /// Whether listeners and routes have to wait until clusters are warm.
+    /// Whether listeners and routes must wait until clusters are warm.
     fn waits_for_warming(&mut self) -> bool {
         let [clusters, endpoints] = [Kind::Cluster, Kind::Endpoint].map(Kind::index);
         let current = self.snapshot.resources(Kind::Endpoint);
         self.warming.as_mut().is_some_and(|warming| {
-            warming.holds(&self.types[clusters], &self.types[endpoints], current)
+            warming.must_wait(&self.types[clusters], &self.types[endpoints], current)
         })
     }
 
-    /// Whether responses of this kind must list everything: in state of the world, what a
-    /// list of clusters or listeners does not contain is gone.
-    fn lists_everything(&self, kind: Kind) -> bool {
+    /// Whether responses of this kind must list every resource: in the state-of-the-world protocol, a cluster
+    /// or listener that is not in the list is removed.
+    fn is_full_list(&self, kind: Kind) -> bool {
         self.protocol == Protocol::Sotw && kind.is_root()
     }
 
-    /// Everything the client should hold of a kind right now, including what is to be
-    /// removed later.
-    fn everything_sent(&self, kind: Kind) -> Vec<Arc<Resource>> {
+    /// Every resource of a kind that the client was sent, in order, including those that are removed later.
+    fn all_sent(&self, kind: Kind) -> Vec<Arc<Resource>> {
         let sent = self.types[kind.index()].sent.iter();
-        let mut whole: Vec<Arc<Resource>> = sent
+        let mut resources: Vec<Arc<Resource>> = sent
             .filter_map(|(_, sent)| match sent {
                 SentVersion::Resource(resource) => Some(resource),
-                SentVersion::Held(_) | SentVersion::Absent => None,
+                SentVersion::FromClient(_) | SentVersion::Absent => None,
             })
             .collect();
-        whole.sort_by(|a, b| a.name().cmp(b.name()));
-        whole
+        resources.sort_by(|a, b| a.name().cmp(b.name()));
+        resources
     }
 
     fn push(
@@ -370,7 +370,7 @@ impl Session {
         self.serial += 1;
         let (serial, revision) = (self.serial, self.snapshot.revision());
         let nonce = serial.to_string();
-        let whole = self.lists_everything(kind);
+        let full_list = self.is_full_list(kind);
         let state = self.state(kind);
         state.last_nonce.clone_from(&nonce);
         state.in_flight = Some(InFlight {
@@ -378,7 +378,7 @@ impl Session {
             nonce: nonce.clone(),
             revision,
             names,
-            whole,
+            full_list,
             removes,
         });
         Push {
@@ -390,8 +390,8 @@ impl Session {
         }
     }
 
-    /// Applies the nonce and the error of a request.
-    fn answered(&mut self, kind: Kind, nonce: &str, error: Option<String>) -> AckOrNack {
+    /// Applies the ACK or NACK in a request: its nonce and its error detail.
+    fn record_answer(&mut self, kind: Kind, nonce: &str, error: Option<String>) -> AckOrNack {
         let state = self.state(kind);
         let Some(answered) = state.in_flight.take_if(|flight| flight.nonce == nonce) else {
             return AckOrNack::None; // Stale: the answer to the newest response is on its way.
@@ -400,7 +400,7 @@ impl Session {
             serial,
             revision,
             mut names,
-            whole,
+            full_list,
             removes,
             ..
         } = answered;
@@ -410,11 +410,13 @@ impl Session {
                 .for_each(|warming| warming.answered(&names, serial));
         }
         let state = self.state(kind);
-        // What the client keeps of a list that it rejected is not known.
-        state.list_rejected = whole && error.is_some();
+        // The client may have adopted a part of a rejected list; which part is not known.
+        state.list_rejected = full_list && error.is_some();
         let Some(reason) = error else {
             if !state.nacked.is_empty() {
-                state.nacked.retain(|name| !whole && !names.contains(name));
+                state
+                    .nacked
+                    .retain(|name| !full_list && !names.contains(name));
             }
             return AckOrNack::Acked { kind, revision };
         };
@@ -427,7 +429,7 @@ impl Session {
             if state.wildcard || state.names.contains(name) {
                 state.nacked.insert(name.clone());
                 if removes {
-                    // Not now, or it would be a loop; with the next change of this kind.
+                    // Retried with the next change of this kind; at once would be a loop.
                     state.record_rejected_removal(name);
                 }
             }
@@ -440,7 +442,8 @@ impl Session {
         }
     }
 
-    /// The kind that a request is about. A request of a type that is not served is ignored, as the protocol says.
+    /// The kind of a request. `None` for a type that is not served: such requests are ignored, as the protocol
+    /// requires.
     fn kind_of(type_url: &str) -> Option<Kind> {
         let kind = Kind::from_type_url(type_url);
         if kind.is_none() {
@@ -450,8 +453,8 @@ impl Session {
         kind
     }
 
-    /// A name that the client sent: the snapshot's own where it has it, so that it takes no memory.
-    fn name(&self, kind: Kind, name: String) -> Result<Arc<str>, Violation> {
+    /// Interns a name that the client sent: shares the snapshot's own copy if it has the name.
+    fn intern_name(&self, kind: Kind, name: String) -> Result<Arc<str>, Violation> {
         if name.len() > MAX_NAME_BYTES {
             return Err(Violation::LongName(name.len()));
         }
@@ -459,13 +462,14 @@ impl Session {
         Ok(known.map_or_else(|| name.into(), |(name, _)| name.clone()))
     }
 
-    /// Bounds what a client can make the server remember.
-    fn check_names(&self, kind: Kind) -> Result<(), Violation> {
+    /// Checks the limit of the names that a client makes the server keep.
+    fn check_limits(&self, kind: Kind) -> Result<(), Violation> {
         let state = &self.types[kind.index()];
         let current = self.snapshot.resources(kind);
-        let is_large = |exceptions: usize| exceptions > MAX_NAMES;
-        if is_large(state.names.exceptions()) && is_large(state.names.foreign(current))
-            || is_large(state.sent.exceptions()) && is_large(state.sent.foreign(current))
+        // The first count is an upper bound that is cheaper than the second.
+        let is_large = |names: usize| names > MAX_NAMES;
+        if is_large(state.names.override_count()) && is_large(state.names.unshared_count(current))
+            || is_large(state.sent.override_count()) && is_large(state.sent.unshared_count(current))
         {
             return Err(Violation::TooManyNames);
         }
@@ -473,7 +477,7 @@ impl Session {
     }
 }
 
-/// Whether a text has a name in it that is not part of a longer one.
+/// Whether a text contains a name that is not part of a longer name.
 fn mentions(text: &str, name: &str) -> bool {
     let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | '|');
     !name.is_empty()

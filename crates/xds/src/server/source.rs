@@ -1,4 +1,4 @@
-//! Where the server gets snapshots from.
+//! The source of the server's snapshots.
 
 use std::fmt;
 use std::future::Future;
@@ -12,13 +12,14 @@ use tonic::metadata::MetadataMap;
 use crate::node::Node;
 use crate::snapshot::Snapshot;
 
-/// Always holds the newest snapshot of a workload.
+/// The newest snapshot of a workload.
 pub type Snapshots = watch::Receiver<Arc<Snapshot>>;
 
-/// Decides what a proxy gets.
+/// Provides the snapshots of each proxy.
 pub trait Source: Send + Sync + 'static {
-    /// Called once per stream, with what the first request said. Proxies of one workload can share a sender. When
-    /// the sender is dropped the stream ends, and the proxy asks again.
+    /// Subscribes to the snapshots of a proxy; called once per stream, with the node of the first request.
+    /// Proxies of one workload can share a sender. Dropping the sender ends the stream, and the proxy
+    /// reconnects.
     ///
     /// # Errors
     ///
@@ -33,7 +34,7 @@ pub trait Source: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Snapshots, Status>> + Send;
 }
 
-/// The other end of a stream, as the transport sees it.
+/// The peer of a stream, from the transport.
 #[derive(Clone)]
 pub struct Peer {
     /// The address of the peer's socket.
@@ -46,7 +47,7 @@ impl Peer {
         Peer { addr, headers }
     }
 
-    /// A header of the call, if it is there once and is text.
+    /// A header of the call, if it occurs exactly once and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?.to_str().ok()?;
@@ -60,7 +61,7 @@ impl Peer {
     }
 }
 
-/// The headers are left out: they hold credentials.
+/// Omits the headers, which contain credentials.
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer")

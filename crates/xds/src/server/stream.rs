@@ -1,7 +1,7 @@
-//! One stream: requests and snapshots in, responses out.
+//! The I/O of one discovery stream: receives requests and snapshots, sends responses.
 //!
-//! A stream is the body of the answer to its call, and runs while hyper asks for the next frame. So a response is made
-//! when there is room for it, from what is newest then, and a proxy that does not read holds up nobody.
+//! A stream is the body of the answer to its call, and runs while hyper polls for the next frame. So a response is made
+//! from the newest snapshot when flow control allows it, and a proxy that does not read blocks no other.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,17 +16,17 @@ use tonic::metadata::MetadataMap;
 
 use super::codec::{Requests, message, trailers};
 use super::connected_proxies::Entry;
-use super::connection::OpenStream;
+use super::incoming::OpenStream;
 use super::metrics::Metrics;
 use super::session::{AckOrNack, ProtocolVariant, Session};
-use super::{Inner, Peer, Snapshots, Source, until};
-use crate::node::{ADOPTS_WHOLE, Node};
+use super::{Inner, Peer, Snapshots, Source, stopped};
+use crate::node::{ATOMIC_UPDATES, Node};
 use crate::propagation::Propagation;
 use crate::resource::Kind;
 use crate::sanitize;
 use crate::snapshot::Snapshot;
 
-/// Names of rejected resources in one line of the log.
+/// The greatest number of rejected resources whose names are in one log line.
 const MAX_LOGGED_NAMES: usize = 5;
 
 pub(super) struct Stream<S, V: ProtocolVariant> {
@@ -44,15 +44,14 @@ pub(super) struct ConnectedProxy {
     entry: Entry,
     session: Session,
     snapshots: Snapshots,
-    /// Of changes up to this revision nothing is left to send before the proxy answers, or they were made before this
-    /// stream was there.
+    /// The revision up to which all that may be sent before the proxy answers is sent, or older than this stream.
     sent: u64,
-    /// Changes up to this revision are answered, or were made before this stream was there.
+    /// The revision up to which changes are answered, or older than this stream.
     answered: u64,
 }
 
 impl<S: Source, V: ProtocolVariant> Stream<S, V> {
-    /// A frame for each response, then the status. The stream ends when the body is dropped.
+    /// The body of the answer: a frame for each response, then the status. Dropping it ends the stream.
     pub(super) fn into_body(self) -> tonic::body::Body {
         let frames = futures::stream::unfold(Some(Box::new(self)), |stream| async move {
             let mut stream = stream?;
@@ -71,12 +70,12 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
         tonic::body::Body::new(StreamBody::new(frames))
     }
 
-    /// The next response; `None` once the proxy has closed its side.
+    /// The next response; `None` once the proxy has closed its side of the stream.
     async fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        let stopping = until(self.server.stopping.clone());
+        let stopped = stopped(self.server.stopping.clone());
         tokio::select! {
-            response = self.drive() => response,
-            () = stopping => Err(Status::unavailable("the server is shutting down")),
+        response = self.drive() => response,
+        () = stopped => Err(Status::unavailable("the server is shutting down")),
         }
     }
 
@@ -121,12 +120,12 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
         };
         let node = V::node(&mut request)
             .ok_or_else(|| Status::invalid_argument("the first request has no node"))?;
-        // The headers are not needed any more afterwards.
+        // The headers are not needed after this.
         let peer = Peer::new(self.peer, std::mem::take(&mut self.headers));
         let mut snapshots = self.server.source.subscribe(&node, &peer).await?;
         let snapshot = snapshots.borrow_and_update().clone();
         if let Some(open) = &self.open {
-            open.introduced();
+            open.mark_identified();
         }
         tracing::info!(
             node = %sanitize::log_text(&node.id),
@@ -137,8 +136,12 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
         );
         let before = newest_change(&snapshot);
         let mut session = Session::new(V::PROTOCOL, snapshot);
-        if node.features.iter().any(|feature| feature == ADOPTS_WHOLE) {
-            session = session.adopting_whole();
+        if node
+            .features
+            .iter()
+            .any(|feature| feature == ATOMIC_UPDATES)
+        {
+            session = session.with_atomic_updates();
         }
         let entry = self.enter(node)?;
         let mut proxy = ConnectedProxy {
@@ -206,7 +209,7 @@ impl ConnectedProxy {
         self.session.snapshot().propagations().last()?.span().id()
     }
 
-    /// Notes how far the proxy is. To be called when there is nothing more to send for now.
+    /// Records the progress of the proxy. Valid after [`Session::next_push`] returned `None`.
     fn report_progress(&mut self) {
         let snapshot = self.session.snapshot();
         let revision = snapshot.revision();
@@ -230,7 +233,7 @@ impl ConnectedProxy {
     }
 }
 
-/// Nobody waits for a proxy that has left.
+/// Ends the waits for a proxy that has disconnected.
 impl Drop for ConnectedProxy {
     fn drop(&mut self) {
         let newest = self.snapshots.borrow().clone();
@@ -239,13 +242,13 @@ impl Drop for ConnectedProxy {
     }
 }
 
-/// The changes that a snapshot follows, but those up to a revision.
+/// The changes after a revision that a snapshot carries.
 fn since(snapshot: &Snapshot, revision: u64) -> impl Iterator<Item = &Propagation> {
     let followed = snapshot.propagations().iter().map(Arc::as_ref);
     followed.filter(move |propagation| propagation.revision() > revision)
 }
 
-/// The revision of the newest change that a snapshot follows.
+/// The revision of the newest change that a snapshot carries; 0 if it carries none.
 fn newest_change(snapshot: &Snapshot) -> u64 {
     let newest = snapshot.propagations().last();
     newest.map_or(0, |propagation| propagation.revision())

@@ -19,7 +19,7 @@ use tombolo_xds::server::connected_proxies::{Nack, Proxy};
 use tombolo_xds::server::{Peer, ServerOptions, Snapshots, Source};
 use tombolo_xds::{ConnectedProxies, Kind, Node, Server, Snapshot, Status};
 
-/// How long a test waits for what must happen.
+/// The timeout of conditions that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Gives the same snapshot to every proxy except those called `nobody`; asks for a token

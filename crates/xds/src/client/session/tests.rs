@@ -8,7 +8,7 @@ use crate::envoy::pb::google::protobuf::Any;
 use crate::random_mesh::{Mesh, for_seeds, versions};
 use crate::sample;
 use crate::server::session::delta::Delta;
-use crate::server::session::tests::delta_response;
+use crate::server::session::test_support::delta_response;
 use crate::server::session::{self as server, AckOrNack, Protocol, ProtocolVariant};
 use fastrand::Rng;
 
@@ -193,7 +193,7 @@ fn a_resource_that_cannot_be_read_is_rejected_before_the_consumer_sees_it() {
     assert!(session.receive(unknown).is_empty() && !session.is_pending());
 }
 
-/// A server and a client with a network between them that delivers when it is told at random.
+/// A server and a client with a network between them that delivers messages at random times.
 struct Pair {
     client: Session,
     server: server::Session,
@@ -208,7 +208,7 @@ impl Pair {
         let up = client.connect().into();
         let server = server::Session::new(Protocol::Delta, Arc::new(snapshot));
         let server = if whole {
-            server.adopting_whole()
+            server.with_atomic_updates()
         } else {
             server
         };
@@ -331,7 +331,7 @@ fn any_client_converges_to_the_snapshot_of_the_server() {
             pair.server
         );
         // Rejected versions are replaced, or the client would rightly stay behind.
-        mesh.renew();
+        mesh.replace_all();
         pair.server.update(Arc::new(mesh.snapshot()));
         pair.settle(&mut rng);
 

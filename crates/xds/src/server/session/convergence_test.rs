@@ -1,11 +1,11 @@
-//! A model of a state-of-the-world Envoy against the session, with a network between them
-//! that delivers when it is told at random. (For delta, the real client plays this part.)
+//! Convergence of a model of a state-of-the-world Envoy with the session, over a network that delivers messages
+//! at random times. (For delta, the real client is tested.)
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::sotw::Sotw;
-use super::tests::sotw_response;
+use super::test_support::sotw_response;
 use super::*;
 use crate::envoy::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use crate::envoy::pb::google::rpc;
@@ -14,7 +14,7 @@ use fastrand::Rng;
 
 use Kind::{Cluster, Endpoint, Listener, Route};
 
-/// What Envoy keeps of each kind, and how it warms clusters.
+/// A model of Envoy's state: the resources of each kind, and cluster warming.
 #[derive(Debug, Default)]
 struct Envoy {
     held: [BTreeMap<Arc<str>, Resource>; 5],
@@ -200,7 +200,7 @@ fn any_envoy_converges_to_the_snapshot_and_warms_every_cluster() {
             pair.session
         );
         // Rejected versions are replaced, or Envoy would rightly stay behind.
-        mesh.renew();
+        mesh.replace_all();
         pair.session.update(Arc::new(mesh.snapshot()));
         pair.settle();
 

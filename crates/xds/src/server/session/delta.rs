@@ -22,7 +22,7 @@ impl ProtocolVariant for Delta {
         request.node.take().map(Node::from)
     }
 
-    /// Subscriptions count whatever the nonce; only the answer depends on it.
+    /// Applies a request. Its nonce matters for the ACK or NACK only, not for subscriptions.
     fn receive(
         session: &mut Session,
         request: DeltaDiscoveryRequest,
@@ -31,7 +31,7 @@ impl ProtocolVariant for Delta {
             return Ok(AckOrNack::None);
         };
         let error = request.error_detail.map(|status| status.message);
-        let answer = session.answered(kind, &request.response_nonce, error);
+        let answer = session.record_answer(kind, &request.response_nonce, error);
 
         let state = session.state(kind);
         let first = !std::mem::replace(&mut state.opened, true);
@@ -43,35 +43,35 @@ impl ProtocolVariant for Delta {
             return Ok(answer);
         }
         let initial = request.initial_resource_versions;
-        // Legacy: a client that opens with no names at all wants everything.
+        // Legacy: a first request without names subscribes to everything.
         let all = first && kind.is_root() && subscribe.is_empty() && unsubscribe.is_empty();
         if all || subscribe.iter().any(|name| name == "*") {
-            // Asking again means that the client may have forgotten what it had.
+            // A repeated subscription means that the client may have dropped its resources.
             let names = &state.names;
             state.sent.retain(|name| names.contains(name));
             state.wildcard = true;
-            // A client that holds nothing waits for an answer, even an empty one.
+            // A client without resources waits for a response, even an empty one.
             state.must_respond = !first || initial.is_empty();
-            state.touch_all();
+            state.mark_all_dirty();
         }
         for name in subscribe.into_iter().filter(|name| name != "*") {
-            let name = session.name(kind, name)?;
+            let name = session.intern_name(kind, name)?;
             let state = session.state(kind);
-            // Again: the client may have forgotten it, so it is sent anew.
+            // A repeated subscription means that the client may have dropped the resource: it is sent again.
             state.sent.remove(&name);
-            state.touch(&name);
+            state.mark_dirty(&name);
             state.names.insert(name, Subscribed);
         }
         if first {
             for (name, version) in initial {
-                // Held, but not for the cluster that was sent before this request came: it
-                // warms only with endpoints that come after it.
+                // A cluster that was sent before this request came warms only with endpoints that are sent after it,
+                // so these are sent although the client already has them.
                 let warming = session.warming.as_ref();
                 let warming = warming.filter(|_| kind == Kind::Endpoint);
                 if warming.is_some_and(|warming| warming.awaits(&name)) {
                     continue;
                 }
-                let name = session.name(kind, name)?;
+                let name = session.intern_name(kind, name)?;
                 let current = session.snapshot.get(kind, &name).cloned();
                 let state = session.state(kind);
                 if state.wildcard || state.names.contains(&name) {
@@ -80,7 +80,7 @@ impl ProtocolVariant for Delta {
                             SentVersion::Resource(resource)
                         }
                         _ if version.len() <= MAX_VERSION_BYTES => {
-                            SentVersion::Held(version.into())
+                            SentVersion::FromClient(version.into())
                         }
                         _ => SentVersion::stale(),
                     };
@@ -96,7 +96,7 @@ impl ProtocolVariant for Delta {
                 let names = &state.names;
                 state.sent.retain(|name| names.contains(name));
                 state.nacked.retain(|name| names.contains(name));
-                state.touch_all();
+                state.mark_all_dirty();
                 continue;
             }
             if !state.names.remove(&name) {
@@ -104,16 +104,16 @@ impl ProtocolVariant for Delta {
             }
             state.forget(&name);
             if state.wildcard {
-                // The client dropped the name and waits to hear whether the wildcard still
-                // covers it. If it exists it is sent as new; if not, it must be removed.
+                // The client dropped the name and waits for the result of the wildcard: an existing resource is sent
+                // as new, a missing one is removed.
                 let name: Arc<str> = name.into();
                 if snapshot.get(kind, &name).is_none() {
                     state.sent.insert(name.clone(), SentVersion::stale());
                 }
-                state.touch(&name);
+                state.mark_dirty(&name);
             }
         }
-        session.check_names(kind)?;
+        session.check_limits(kind)?;
         Ok(answer)
     }
 }

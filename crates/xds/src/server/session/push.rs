@@ -1,4 +1,4 @@
-//! Responses and their encoding.
+//! Discovery responses and their encoding.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use super::Protocol;
 use crate::resource::wire::{MAX_FIELD_HEADER_BYTES, RESPONSE_RESOURCES, put_field, put_text};
 use crate::resource::{Kind, Resource};
 
-/// A response to send.
+/// A discovery response to send.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// The kind of all resources in it.
+    /// The kind of the resources.
     pub kind: Kind,
-    /// Unique within the stream.
+    /// The nonce, unique within the stream.
     pub nonce: String,
-    /// The revision of the snapshot that it comes from.
+    /// The revision of the snapshot.
     pub revision: u64,
-    /// The resources to send. In state of the world, for clusters and listeners: all.
+    /// The resources to send. In the state-of-the-world protocol: for clusters and listeners, all of them.
     pub resources: Vec<Arc<Resource>>,
-    /// Names that are gone or do not exist (delta only).
+    /// Names of resources that were removed or do not exist (delta only).
     pub removed: Vec<Arc<str>>,
 }
 
@@ -30,7 +30,7 @@ const NONCE: u32 = 5;
 const REMOVED_RESOURCES: u32 = 6;
 
 impl Push {
-    /// Appends the encoded `DeltaDiscoveryResponse` or `DiscoveryResponse`, put together from the encoded resources.
+    /// Appends the encoded `DeltaDiscoveryResponse` or `DiscoveryResponse`, assembled from the encoded resources.
     pub(crate) fn encode(&self, protocol: Protocol, buffer: &mut impl BufMut) {
         put_text(VERSION, &self.revision.to_string(), buffer);
         for resource in &self.resources {
@@ -43,7 +43,7 @@ impl Push {
         }
     }
 
-    /// An upper bound of the encoded length, close to it.
+    /// A close upper bound of the encoded length, in bytes.
     pub(crate) fn max_encoded_len(&self, protocol: Protocol) -> usize {
         const MAX_REVISION_BYTES: usize = 20;
         let resources = self.resources.iter();
@@ -59,7 +59,7 @@ impl Push {
     }
 }
 
-/// A resource as an element of `resources`.
+/// The encoded element of `resources`.
 fn encoded(resource: &Resource, protocol: Protocol) -> &[u8] {
     match protocol {
         Protocol::Delta => resource.wire_bytes(),

@@ -1,70 +1,69 @@
-//! What one stream knows about one kind.
+//! The state of one resource type on one stream.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::cow_map::{Overlay, Shared};
+use super::cow_map::{CowMap, FromResource};
 use crate::resource::Resource;
 use crate::snapshot::Resources;
 
-/// Subscriptions, what was sent, and what is in flight, for one kind.
+/// The subscriptions, sent versions and response in flight of one resource type.
 #[derive(Debug, Default)]
 pub(super) struct TypeState {
-    /// Whether there was a request for this kind.
+    /// Whether there was a request for this type.
     pub(super) opened: bool,
-    /// Whether the client wants everything.
+    /// Whether the client subscribes to all resources.
     pub(super) wildcard: bool,
-    /// Whether the client ever named a resource; then an empty list no longer means all.
+    /// Whether the client ever named a resource; since then an empty list does not mean all resources.
     pub(super) named: bool,
-    /// The names that the client asked for.
-    pub(super) names: Overlay<Subscribed>,
-    /// What the client holds if it accepted everything it was sent.
-    pub(super) sent: Overlay<SentVersion>,
+    /// The names that the client subscribes to.
+    pub(super) names: CowMap<Subscribed>,
+    /// The version of each resource that the client has if it accepted all responses.
+    pub(super) sent: CowMap<SentVersion>,
     /// The response that is not answered yet.
     pub(super) in_flight: Option<InFlight>,
     /// The nonce of the newest response.
     pub(super) last_nonce: String,
-    /// Resources of rejected responses: the client may hold an older version, or none.
+    /// Resources of rejected responses: the client may have an older version, or none.
     pub(super) nacked: BTreeSet<Arc<str>>,
-    /// Whether the last list of everything was rejected. Then the next change of this kind
-    /// sends the list again, even if it seems to be what the client has.
+    /// Whether the last full list was rejected. The next change of this type sends the full list again, even if
+    /// it equals the one that was sent.
     pub(super) list_rejected: bool,
-    /// Whether a response is due even if it is empty: the first one of a wildcard, which
-    /// the client waits for.
+    /// Whether a response is due even if it is empty: the client waits for the first response to a wildcard.
     pub(super) must_respond: bool,
-    /// Names that may have to be sent: all that changed since the last response.
-    pub(super) unsent: NameSet,
-    /// What the client may hold although the snapshot does not have it.
-    pub(super) unremoved: NameSet,
-    /// Removals that the client rejected; tried again with the next change of this kind.
+    /// Names that may have to be sent: those that changed since the last response.
+    pub(super) dirty: NameSet,
+    /// Names that may have to be removed: those that changed since the last removal.
+    pub(super) maybe_removed: NameSet,
+    /// Removals that the client rejected; retried with the next change of this type.
     rejected_removals: BTreeSet<Arc<str>>,
 }
 
-/// A name that the client asked for.
+/// Marks a name that the client subscribes to.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Subscribed;
 
-impl Shared for Subscribed {
-    fn of(_: &Arc<Resource>) -> Self {
+impl FromResource for Subscribed {
+    fn from_resource(_: &Arc<Resource>) -> Self {
         Subscribed
     }
 }
 
-/// What a client was sent for a name.
+/// The version of a resource that a client has.
 #[derive(Clone, Debug)]
 pub(super) enum SentVersion {
-    /// This resource.
+    /// This resource was sent.
     Resource(Arc<Resource>),
-    /// The client brought this version from an earlier stream.
-    Held(Arc<str>),
-    /// It does not exist.
+    /// The client has this version from an earlier stream, according to its `initial_resource_versions`.
+    FromClient(Arc<str>),
+    /// The client was told that the resource does not exist.
     Absent,
 }
 
 impl SentVersion {
-    /// The client has something that must be replaced or removed.
+    /// An unknown version, which must be replaced or removed.
     pub(super) fn stale() -> SentVersion {
-        SentVersion::Held("".into())
+        SentVersion::FromClient("".into())
     }
 
     pub(super) fn is_present(&self) -> bool {
@@ -72,18 +71,18 @@ impl SentVersion {
     }
 }
 
-impl Shared for SentVersion {
-    fn of(resource: &Arc<Resource>) -> Self {
+impl FromResource for SentVersion {
+    fn from_resource(resource: &Arc<Resource>) -> Self {
         SentVersion::Resource(resource.clone())
     }
 }
 
 impl PartialEq for SentVersion {
     fn eq(&self, other: &Self) -> bool {
-        use SentVersion::{Absent, Held, Resource};
+        use SentVersion::{Absent, FromClient, Resource};
         match (self, other) {
             (Resource(one), Resource(two)) => Arc::ptr_eq(one, two) || one == two,
-            (Held(one), Held(two)) => one == two,
+            (FromClient(one), FromClient(two)) => one == two,
             (Absent, Absent) => true,
             _ => false,
         }
@@ -109,82 +108,84 @@ pub(super) struct InFlight {
     pub(super) serial: u64,
     pub(super) nonce: String,
     pub(super) revision: u64,
-    /// What was new in it, or what was removed.
+    /// The names that are new in the response, or that it removes.
     pub(super) names: Vec<Arc<str>>,
-    /// Whether it listed everything.
-    pub(super) whole: bool,
-    /// Whether it only removes. Such a response holds nothing else up.
+    /// Whether the response lists all resources.
+    pub(super) full_list: bool,
+    /// Whether the response only removes. Other types do not wait for its answer.
     pub(super) removes: bool,
 }
 
 impl TypeState {
-    /// Marks a name.
-    pub(super) fn touch(&mut self, name: &Arc<str>) {
-        self.unsent.some.insert(name.clone());
-        self.unremoved.some.insert(name.clone());
-        self.touched();
+    /// Marks a name whose resource may have to be sent or removed.
+    pub(super) fn mark_dirty(&mut self, name: &Arc<str>) {
+        self.dirty.some.insert(name.clone());
+        self.maybe_removed.some.insert(name.clone());
+        self.retry_rejected();
     }
 
     /// Marks every name.
-    pub(super) fn touch_all(&mut self) {
-        self.unsent.all = true;
-        self.unremoved.all = true;
-        self.touched();
+    pub(super) fn mark_all_dirty(&mut self) {
+        self.dirty.all = true;
+        self.maybe_removed.all = true;
+        self.retry_rejected();
     }
 
-    fn touched(&mut self) {
-        self.unremoved.some.append(&mut self.rejected_removals);
+    /// Retries rejected removals and a rejected full list, now that this type has changed.
+    fn retry_rejected(&mut self) {
+        self.maybe_removed.some.append(&mut self.rejected_removals);
         self.must_respond |= self.list_rejected;
     }
 
     /// Whether there may be something to send.
-    pub(super) fn is_touched(&self) -> bool {
-        !self.unsent.is_empty() || self.must_respond
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty() || self.must_respond
     }
 
-    /// What is new or changed for the client, and names that turn out not to exist, in order. Clears the marks.
-    pub(super) fn take_unsent(&mut self, current: &Resources) -> Unsent {
-        let NameSet { all, some } = std::mem::take(&mut self.unsent);
-        let mut unsent = Unsent {
+    /// The resources that are new or changed for the client, and subscribed names that do not exist, in order.
+    /// Clears the dirty names.
+    pub(super) fn take_changes(&mut self, current: &Resources) -> Changes {
+        let NameSet { all, some } = std::mem::take(&mut self.dirty);
+        let mut changes = Changes {
             must_respond: std::mem::take(&mut self.must_respond),
-            ..Unsent::default()
+            ..Changes::default()
         };
         if !all {
             for name in &some {
                 if self.wildcard || self.names.contains(name) {
-                    self.check(name, current, &mut unsent);
+                    self.add_change(name, current, &mut changes);
                 }
             }
         } else if self.wildcard {
             let resources = current.values();
-            unsent.changed = resources.filter(|r| self.needs(r)).cloned().collect();
+            changes.changed = resources.filter(|r| self.needs(r)).cloned().collect();
             let names = self.names.iter().map(|(name, _)| name);
             for name in names.filter(|name| !current.contains_key(*name)) {
-                self.check(name, current, &mut unsent);
+                self.add_change(name, current, &mut changes);
             }
         } else {
             for (name, _) in self.names.iter() {
-                self.check(name, current, &mut unsent);
+                self.add_change(name, current, &mut changes);
             }
         }
-        unsent
+        changes
     }
 
-    fn check(&self, name: &Arc<str>, current: &Resources, unsent: &mut Unsent) {
+    fn add_change(&self, name: &Arc<str>, current: &Resources, changes: &mut Changes) {
         match current.get(name) {
-            Some(resource) if self.needs(resource) => unsent.changed.push(resource.clone()),
+            Some(resource) if self.needs(resource) => changes.changed.push(resource.clone()),
             None if self.names.contains(name) && !self.sent.contains(name) => {
-                unsent.absent.push(name.clone());
+                changes.absent.push(name.clone());
             }
             _ => {}
         }
     }
 
-    /// Whether the client was not sent this version.
+    /// Whether this version was not sent to the client.
     fn needs(&self, resource: &Resource) -> bool {
         match self.sent.get(resource.name()) {
             Some(SentVersion::Resource(sent)) => sent.version() != resource.version(),
-            Some(SentVersion::Held(version)) => version != *resource.version(),
+            Some(SentVersion::FromClient(version)) => version != *resource.version(),
             Some(SentVersion::Absent) | None => true,
         }
     }
@@ -194,21 +195,21 @@ impl TypeState {
         self.sent.insert(resource.name().clone(), sent);
     }
 
-    /// The client rejected that this is removed.
+    /// Records that the client rejected the removal of a resource.
     pub(super) fn record_rejected_removal(&mut self, name: &Arc<str>) {
         self.sent.insert(name.clone(), SentVersion::stale());
         self.rejected_removals.insert(name.clone());
     }
 
-    /// Drops all memory of a name.
+    /// Forgets a name.
     pub(super) fn forget(&mut self, name: &str) {
         self.sent.remove(name);
         self.nacked.remove(name);
     }
 
-    /// The names that the client holds and that do not exist any more, in order. Clears the marks.
-    pub(super) fn take_unremoved(&mut self, current: &Resources) -> Vec<Arc<str>> {
-        let NameSet { all, some } = std::mem::take(&mut self.unremoved);
+    /// The names that the client has and that do not exist any more, in order. Clears `maybe_removed`.
+    pub(super) fn take_removals(&mut self, current: &Resources) -> Vec<Arc<str>> {
+        let NameSet { all, some } = std::mem::take(&mut self.maybe_removed);
         let is_gone = |name: &Arc<str>, sent: Option<SentVersion>| {
             sent.is_some_and(|sent| sent.is_present()) && !current.contains_key(name)
         };
@@ -226,30 +227,30 @@ impl TypeState {
         gone
     }
 
-    /// Whether all additions were sent and answered.
+    /// Whether all additions and changes were sent and answered.
     pub(super) fn is_settled(&self) -> bool {
-        !self.is_touched() && self.in_flight.as_ref().is_none_or(|flight| flight.removes)
+        !self.is_dirty() && self.in_flight.as_ref().is_none_or(|flight| flight.removes)
     }
 
-    /// Whether the client was sent everything new.
+    /// Whether all additions and changes were sent.
     pub(super) fn is_sent(&self) -> bool {
-        !self.is_touched()
+        !self.is_dirty()
     }
 
-    /// Whether the client holds what it should.
+    /// Whether the client has acknowledged all changes and removals.
     pub(super) fn is_synced(&self) -> bool {
         let accepted =
             self.nacked.is_empty() && !self.list_rejected && self.rejected_removals.is_empty();
-        self.is_sent() && self.in_flight.is_none() && accepted && self.unremoved.is_empty()
+        self.is_sent() && self.in_flight.is_none() && accepted && self.maybe_removed.is_empty()
     }
 }
 
-/// What [`TypeState::take_unsent`] found.
+/// The result of [`TypeState::take_changes`].
 #[derive(Debug, Default)]
-pub(super) struct Unsent {
+pub(super) struct Changes {
     pub(super) changed: Vec<Arc<Resource>>,
-    /// Names that the client asked for and that do not exist, if it does not know that yet.
+    /// Subscribed names that do not exist, which the client was not told yet.
     pub(super) absent: Vec<Arc<str>>,
-    /// Whether a response is due in any case.
+    /// Whether a response is due even if it is empty.
     pub(super) must_respond: bool,
 }

@@ -7,7 +7,7 @@ use Kind::{Cluster, Endpoint, Listener, Route};
 use super::*;
 use crate::envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use crate::random_mesh::versions;
-use crate::server::session::tests::{at, delta_response, kind, mesh, refusal};
+use crate::server::session::test_support::{at, delta_response, kind, mesh, refusal};
 use crate::server::session::{MAX_NAME_BYTES, MAX_NAMES};
 use crate::{Resource, Snapshot, sample};
 
@@ -133,7 +133,7 @@ fn additions_go_from_clusters_to_routes() {
         stream.subscribe(Cluster, &["*"]);
     };
     let mut stream = Deltas::new(mesh(1, &[("a", 1)]));
-    stream.0 = stream.0.adopting_whole();
+    stream.0 = stream.0.with_atomic_updates();
     subscribe(&mut stream);
     assert_eq!(
         lines(&stream.burst()),
@@ -176,7 +176,7 @@ fn a_route_does_not_overtake_a_cluster_that_comes_back_while_its_removal_is_in_f
     for adopts_whole in [true, false] {
         let mut stream = settled(&[("a", 1)]);
         if adopts_whole {
-            stream.0 = stream.0.adopting_whole();
+            stream.0 = stream.0.with_atomic_updates();
         }
         // The route moves from a to b, and everything new is accepted.
         stream.update(mesh(2, &[("b", 1)]));

@@ -7,7 +7,7 @@ use Kind::{Cluster, Endpoint, Listener, Route};
 use super::*;
 use crate::envoy::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use crate::random_mesh::named;
-use crate::server::session::tests::{at, kind, mesh, refusal, sotw_response};
+use crate::server::session::test_support::{at, kind, mesh, refusal, sotw_response};
 use crate::{Kind, Resource, Snapshot, sample};
 
 /// A state-of-the-world stream under test.

@@ -1,8 +1,8 @@
-//! Connections of proxies, with limits for those that carry no stream.
+//! Accepts connections of proxies, with limits for connections without a stream.
 //!
-//! A proxy opens its stream at once. A connection that has no stream for a while is closed, whether its peer is silent,
-//! stops in the middle of the handshake, or closed its last stream; and the number of connections that never had a
-//! stream is limited.
+//! A proxy opens its stream at once. A connection that has no stream for some time is closed, whether its peer
+//! is silent, stops in the middle of the handshake, or closed its last stream. The number of connections on
+//! which no proxy has sent its node yet is limited.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,16 +22,16 @@ use tokio::time::{Sleep, sleep};
 use tombolo_telemetry::Outage;
 use tonic::transport::server::Connected;
 
-/// The pause after a failed accept, such as one without a free descriptor.
+/// The delay after a failed accept, for example without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Limits for connections without a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// How long a connection may be without a stream.
+    /// The longest time without a stream.
     pub(super) idle: Duration,
-    /// How many connections may not have had a stream yet. Beyond that the oldest is closed.
-    pub(super) silent: usize,
+    /// The greatest number of unidentified connections; the oldest is closed when there are more.
+    pub(super) unidentified: usize,
 }
 
 /// Accepts connections for as long as it is polled.
@@ -39,58 +39,61 @@ pub(super) fn incoming(
     listener: TcpListener,
     limits: Limits,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let state = (listener, Silent::default(), Outage::default());
-    futures::stream::unfold(state, move |(listener, silent, mut outage)| async move {
-        let (stream, remote) = loop {
-            match listener.accept().await {
-                Ok(accepted) => break accepted,
-                Err(error) => {
-                    if outage.begins() {
-                        tracing::warn!(%error, "proxies cannot be accepted");
+    let state = (listener, Unidentified::default(), Outage::default());
+    futures::stream::unfold(
+        state,
+        move |(listener, unidentified, mut outage)| async move {
+            let (stream, remote) = loop {
+                match listener.accept().await {
+                    Ok(accepted) => break accepted,
+                    Err(error) => {
+                        if outage.begins() {
+                            tracing::warn!(%error, "proxies cannot be accepted");
+                        }
+                        sleep(ACCEPT_PAUSE).await;
                     }
-                    sleep(ACCEPT_PAUSE).await;
                 }
+            };
+            if let Some(failures) = outage.ended() {
+                tracing::info!(failures, "proxies are accepted again");
             }
-        };
-        if let Some(failures) = outage.ended() {
-            tracing::info!(failures, "proxies are accepted again");
-        }
-        // It fails when the peer is gone already; then the first read fails too.
-        let _ = stream.set_nodelay(true);
-        let peer = ConnectedPeer::new(remote);
-        silent.add(&peer.shared, limits.silent);
-        let connection = Connection {
-            stream,
-            peer,
-            idle: None,
-            limit: limits.idle,
-        };
-        Some((Ok(connection), (listener, silent, outage)))
-    })
+            // This fails if the peer has already disconnected; then the first read fails too.
+            let _ = stream.set_nodelay(true);
+            let peer = ConnectedPeer::new(remote);
+            unidentified.add(&peer.shared, limits.unidentified);
+            let connection = Connection {
+                stream,
+                peer,
+                idle: None,
+                limit: limits.idle,
+            };
+            Some((Ok(connection), (listener, unidentified, outage)))
+        },
+    )
 }
 
-/// The connections that have not had a stream yet, oldest first.
+/// The connections on which no proxy has sent its node yet, oldest first.
 #[derive(Clone, Default)]
-struct Silent(Arc<Mutex<VecDeque<Weak<Shared>>>>);
+struct Unidentified(Arc<Mutex<VecDeque<Weak<Shared>>>>);
 
-impl Silent {
+impl Unidentified {
     fn add(&self, connection: &Arc<Shared>, limit: usize) {
-        let mut silent = self.0.lock();
-        silent.retain(|connection| {
+        let mut unidentified = self.0.lock();
+        unidentified.retain(|connection| {
             let connection = connection.upgrade();
-            connection.is_some_and(|connection| !connection.introduced.load(Ordering::Relaxed))
+            connection.is_some_and(|connection| !connection.identified.load(Ordering::Relaxed))
         });
-        while silent.len() >= limit.max(1) {
-            if let Some(oldest) = silent.pop_front().and_then(|oldest| oldest.upgrade()) {
+        while unidentified.len() >= limit.max(1) {
+            if let Some(oldest) = unidentified.pop_front().and_then(|oldest| oldest.upgrade()) {
                 oldest.evicted.store(true, Ordering::Relaxed);
                 oldest.reader.wake();
             }
         }
-        silent.push_back(Arc::downgrade(connection));
+        unidentified.push_back(Arc::downgrade(connection));
     }
 }
 
-/// The other end of a connection, as streams on it see it.
+/// The peer of a connection; streams get it from the transport.
 #[derive(Clone)]
 pub(super) struct ConnectedPeer {
     pub(super) addr: SocketAddr,
@@ -99,8 +102,8 @@ pub(super) struct ConnectedPeer {
 
 struct Shared {
     streams: AtomicUsize,
-    /// Whether there ever was a stream.
-    introduced: AtomicBool,
+    /// Whether a stream on the connection has received a node.
+    identified: AtomicBool,
     evicted: AtomicBool,
     /// Wakes the task that reads the connection when one of the above changes.
     reader: AtomicWaker,
@@ -110,7 +113,7 @@ impl ConnectedPeer {
     fn new(addr: SocketAddr) -> ConnectedPeer {
         let shared = Shared {
             streams: AtomicUsize::new(0),
-            introduced: AtomicBool::new(false),
+            identified: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
             reader: AtomicWaker::new(),
         };
@@ -120,20 +123,20 @@ impl ConnectedPeer {
         }
     }
 
-    /// A stream is open on the connection until the answer is dropped.
+    /// Registers an open stream, until the returned guard is dropped.
     pub(super) fn open_stream(&self) -> OpenStream {
         self.shared.streams.fetch_add(1, Ordering::Relaxed);
         OpenStream(self.shared.clone())
     }
 }
 
-/// See [`ConnectedPeer::open_stream`].
+/// Guard of an open stream, from [`ConnectedPeer::open_stream`].
 pub(super) struct OpenStream(Arc<Shared>);
 
 impl OpenStream {
-    /// Marks that the first request, with a node, was received.
-    pub(super) fn introduced(&self) {
-        self.0.introduced.store(true, Ordering::Relaxed);
+    /// Records that the first request, with a node, was received.
+    pub(super) fn mark_identified(&self) {
+        self.0.identified.store(true, Ordering::Relaxed);
     }
 }
 
@@ -144,7 +147,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// A connection that ends when it has been without a stream for too long.
+/// A connection that fails with an I/O error after too long without a stream.
 pub(super) struct Connection {
     stream: TcpStream,
     peer: ConnectedPeer,
@@ -154,7 +157,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Whether the connection has been useless for too long.
+    /// Ready with an error once the connection was evicted or had no stream for too long.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let shared = &self.peer.shared;
         shared.reader.register(cx.waker());
