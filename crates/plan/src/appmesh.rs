@@ -1,6 +1,6 @@
-//! App Mesh objects to plans.
+//! The App Mesh dialect: compiles virtual nodes and virtual gateways to plans.
 //!
-//! The names of clusters are those of App Mesh, because people's dashboards and scripts look for them
+//! Clusters have the names that App Mesh gives them, because dashboards and scripts of users search for those
 //! (facts/walkthroughs.md §2.10).
 
 mod cloudmap;
@@ -12,7 +12,7 @@ mod retry;
 mod service;
 
 use crate::{
-    dialect::{Context, Dialect, Reads, ServicePlan, Topic},
+    dialect::{Context, Dependencies, Dependency, Dialect, ServicePlan},
     plan::{AccessLog, Endpoint, EndpointQuery, LogFormat, Plan, Warning},
 };
 use std::sync::Arc;
@@ -31,11 +31,12 @@ use tombolo_model::{
 };
 use tombolo_xds::{Node, Status};
 
-/// App Mesh: workloads are virtual nodes and virtual gateways, services are virtual services.
+/// The App Mesh dialect: workloads are virtual nodes and virtual gateways, services are virtual services.
 pub struct AppMesh;
 
 impl Dialect for AppMesh {
-    /// A proxy's id is an ARN or the path in one, and so is its cluster where the id is something else.
+    /// The id of a proxy's node is an ARN, or the resource path of one such as `mesh/m/virtualNode/n`. If the id is
+    /// neither, the node's cluster is read the same way.
     fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Status> {
         let named = arn::parse_resource(&node.id).or_else(|| arn::parse_resource(&node.cluster));
         let Some(named) = named else {
@@ -63,7 +64,7 @@ impl Dialect for AppMesh {
         let RecordKey::Resource(key) = workload else {
             return None;
         };
-        let objects = Objects::new(scope, &key.mesh, context.reads());
+        let objects = Objects::new(scope, &key.mesh, context.dependencies());
         let mut compiler = Compiler {
             objects,
             context,
@@ -84,12 +85,12 @@ impl Dialect for AppMesh {
         &self,
         scope: &ScopeView,
         service: &RecordKey,
-        reads: &mut Reads,
+        dependencies: &mut Dependencies,
     ) -> ServicePlan {
         match service {
             RecordKey::Resource(key) => {
-                let objects = Objects::new(scope, &key.mesh, reads);
-                service::compile(objects, reads, key)
+                let objects = Objects::new(scope, &key.mesh, dependencies);
+                service::compile(objects, dependencies, key)
             }
             _ => ServicePlan::default(),
         }
@@ -99,9 +100,9 @@ impl Dialect for AppMesh {
         &self,
         scope: &ScopeView,
         query: &EndpointQuery,
-        reads: &mut Reads,
+        dependencies: &mut Dependencies,
     ) -> Vec<Endpoint> {
-        cloudmap::endpoints(scope, query, reads)
+        cloudmap::endpoints(scope, query, dependencies)
     }
 }
 
@@ -113,27 +114,28 @@ struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
-    fn new(scope: &'a ScopeView, mesh: &Arc<str>, reads: &mut Reads) -> Self {
+    fn new(scope: &'a ScopeView, mesh: &Arc<str>, dependencies: &mut Dependencies) -> Self {
         let mut objects = Self {
             scope,
             mesh: mesh.clone(),
             mesh_spec: MeshSpec::default(),
         };
-        if let Some(Spec::Mesh(spec)) = objects.read(reads, &ResourceKey::mesh(mesh.clone())) {
+        if let Some(Spec::Mesh(spec)) = objects.read(dependencies, &ResourceKey::mesh(mesh.clone()))
+        {
             objects.mesh_spec = spec.clone();
         }
         objects
     }
 
-    fn read(&self, reads: &mut Reads, key: &ResourceKey) -> Option<&'a Spec> {
-        reads.note(Topic::Record(RecordKey::Resource(key.clone())));
+    fn read(&self, dependencies: &mut Dependencies, key: &ResourceKey) -> Option<&'a Spec> {
+        dependencies.add(Dependency::Record(RecordKey::Resource(key.clone())));
         self.scope.resource(key).map(|resource| &resource.spec)
     }
 
-    /// The children of a resource, of one kind, whose specs `spec` picks.
+    /// The children of a resource that are of this kind, with their specs; `spec` selects the variant of the kind.
     fn children<'b, T>(
         &self,
-        reads: &mut Reads,
+        dependencies: &mut Dependencies,
         parent: &'b ResourceKey,
         kind: Kind,
         spec: fn(&Spec) -> Option<&T>,
@@ -141,7 +143,7 @@ impl<'a> Objects<'a> {
     where
         'a: 'b,
     {
-        reads.note(Topic::Children(RecordKey::Resource(parent.clone())));
+        dependencies.add(Dependency::Children(RecordKey::Resource(parent.clone())));
         self.scope
             .members(&parent.mesh, kind, Some(&parent.name))
             .filter_map(|child| Some((&child.key, spec(&child.spec)?)))
@@ -153,7 +155,7 @@ impl<'a> Objects<'a> {
         ResourceKey::new(self.mesh.clone(), kind, name)
     }
 
-    /// The address-family preference of a node: its own, else the mesh's.
+    /// The IP preference of a node: its own, or the mesh's if it has none.
     fn preference(&self, spec: &VirtualNodeSpec) -> Option<IpPreference> {
         spec.ip_preference().or(self.mesh_preference())
     }
@@ -172,14 +174,14 @@ struct Compiler<'a, 'c, 'x> {
 
 impl<'a> Compiler<'a, '_, '_> {
     fn read(&mut self, key: &ResourceKey) -> Option<&'a Spec> {
-        self.objects.read(self.context.reads(), key)
+        self.objects.read(self.context.dependencies(), key)
     }
 
     fn warn(&mut self, object: &ResourceKey, message: impl Into<String>) {
         warn(&mut self.plan.warnings, object, message);
     }
 
-    /// A virtual service that `caller` calls; its clusters and warnings become the plan's.
+    /// The compiled virtual service that `caller` calls. Adds its clusters and warnings to the plan.
     fn service(&mut self, caller: &ResourceKey, name: &str) -> Arc<ServicePlan> {
         let key = self.objects.key(Kind::VirtualService, name);
         let service = self.context.service(&RecordKey::Resource(key));
@@ -199,9 +201,9 @@ impl<'a> Compiler<'a, '_, '_> {
         service
     }
 
-    /// A policy that enforces TLS on a port refuses the calls of `caller`: TLS is not there yet, and
-    /// plaintext is what the policy forbids.
-    fn is_refused(
+    /// Whether calls of `caller` to a service's port must be refused: its client policy enforces TLS there,
+    /// which is not supported, and forbids plaintext. Adds a warning if so.
+    fn is_refused_by_policy(
         &mut self,
         caller: &ResourceKey,
         service: &str,

@@ -1,4 +1,4 @@
-//! Between the objects of a configuration language and plans.
+//! The interface of a configuration language (a dialect) to the planner.
 
 use crate::plan::{Endpoint, EndpointQuery, Handler, Plan, SharedCluster, Warning};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use tombolo_model::{RecordKey, Scope, ScopeView};
 use tombolo_xds::{Node, Status};
 
-/// What a group of proxies stands for: an object of an account and region, such as a virtual node.
+/// An object of an account and region that a group of proxies runs for, such as a virtual node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Workload {
     /// The account and region of the object.
@@ -28,16 +28,20 @@ impl fmt::Display for Workload {
     }
 }
 
-/// A configuration language: how its objects become plans.
+/// A configuration language, whose objects compile to plans.
 ///
-/// Compiling is pure: it reads a view, notes what it read, and answers the same whenever these are the same.
-/// So results are kept until something that they read changes. What several callers have in common is compiled
-/// by itself: a service once for all workloads that call it.
+/// Compiling is pure: it reads a view, records what it read as dependencies, and gives the same result for the same
+/// view. So a result is cached until one of its dependencies changes. A service is compiled once for all workloads
+/// that call it.
 pub trait Dialect: Send + Sync + 'static {
-    /// The workload that a proxy says it belongs to. The scope is `None` where it names none.
+    /// The workload that a proxy's node names. The scope is `None` if the node names none.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if the node names no workload.
     fn workload_of(&self, node: &Node) -> Result<(Option<Scope>, RecordKey), Status>;
 
-    /// Compiles what the proxies of a workload should do. `None`: there is no such workload.
+    /// Compiles the plan of a workload. `None` if there is no such workload.
     fn compile(
         &self,
         scope: &ScopeView,
@@ -45,107 +49,108 @@ pub trait Dialect: Send + Sync + 'static {
         context: &mut Context<'_>,
     ) -> Option<Plan>;
 
-    /// Compiles a service as any of its callers sees it; [`Context::service`] asks for it.
+    /// Compiles a service for all its callers, which get it from [`Context::service`].
     fn compile_service(
         &self,
         scope: &ScopeView,
         service: &RecordKey,
-        reads: &mut Reads,
+        dependencies: &mut Dependencies,
     ) -> ServicePlan;
 
-    /// The endpoints that a query of one of its plans selects, in a stable order.
+    /// The endpoints that a query in a plan selects, in a stable order.
     fn endpoints(
         &self,
         scope: &ScopeView,
         query: &EndpointQuery,
-        reads: &mut Reads,
+        dependencies: &mut Dependencies,
     ) -> Vec<Endpoint>;
 }
 
-/// What the compilation of a workload may read beside the view.
+/// The access of a workload's compilation to its dependencies.
 pub struct Context<'a> {
-    pub(crate) reads: &'a mut Reads,
+    pub(crate) dependencies: &'a mut Dependencies,
     pub(crate) services: &'a mut dyn FnMut(&RecordKey) -> Arc<ServicePlan>,
 }
 
 impl Context<'_> {
-    /// Notes what is read.
-    pub fn reads(&mut self) -> &mut Reads {
-        self.reads
+    /// The dependencies of the plan so far; whoever reads the view adds to them.
+    pub fn dependencies(&mut self) -> &mut Dependencies {
+        self.dependencies
     }
 
-    /// A service as any of its callers sees it. The plan depends on it from now on.
+    /// A compiled service, on which the plan depends from now on.
     pub fn service(&mut self, service: &RecordKey) -> Arc<ServicePlan> {
         (self.services)(service)
     }
 }
 
-/// A service as any of its callers sees it.
+/// A compiled service, the same for all its callers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServicePlan {
-    /// Whether there is such a service.
+    /// Whether the service exists.
     pub exists: bool,
-    /// What is done with calls to it, by port.
+    /// The routing of calls to the service, by port.
     pub ports: BTreeMap<u16, Handler>,
-    /// Where calls can be sent.
+    /// The clusters of the routes, by name.
     pub clusters: BTreeMap<Arc<str>, SharedCluster>,
-    /// What it refers to although it is not there.
+    /// References of the service to objects that do not exist.
     pub warnings: Vec<Warning>,
 }
 
-/// The topics that a compilation read: when one of them changes, the result may change.
+/// The dependencies of a compiled result: it may change when one of them does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reads {
-    topics: HashSet<Topic>,
+pub struct Dependencies {
+    set: HashSet<Dependency>,
 }
 
-/// Something that a compilation can read.
+/// A part of the view that a compilation can read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Topic {
-    /// A record, whether it is there or not.
+pub enum Dependency {
+    /// A record, whether it exists or not.
     Record(RecordKey),
-    /// All objects whose parent this is.
+    /// The set of the objects with this parent.
     Children(RecordKey),
-    /// Which namespace has this name, if any.
+    /// The id of the namespace of this name, or its absence.
     Namespace(Arc<str>),
-    /// Which service of a namespace has a name, if any: the namespace's name, then the service's.
+    /// The id of a service, or its absence, by the name of its namespace and its own name.
     Service(Arc<str>, Arc<str>),
     /// The instances of the service of this id.
     Instances(Arc<str>),
 }
 
-impl Reads {
-    /// Adds a topic.
-    pub fn note(&mut self, topic: Topic) {
-        self.topics.insert(topic);
+impl Dependencies {
+    /// Adds a dependency.
+    pub fn add(&mut self, dependency: Dependency) {
+        self.set.insert(dependency);
     }
 
-    /// The topics, in any order.
-    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.iter()
+    /// All dependencies, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = &Dependency> {
+        self.set.iter()
     }
 
-    /// Whether this topic was read.
-    pub fn contains(&self, topic: &Topic) -> bool {
-        self.topics.contains(topic)
+    /// Whether this dependency was added.
+    pub fn contains(&self, dependency: &Dependency) -> bool {
+        self.set.contains(dependency)
     }
 
-    /// Calls `touch` with each topic that a change of this record concerns. `scope` is the state after the change.
-    pub(crate) fn touched(
+    /// Calls `visit` with each dependency that a change of this record invalidates. `scope` is the state after the change.
+    pub(crate) fn invalidated_by(
         scope: Option<&ScopeView>,
         key: &RecordKey,
-        touch: &mut impl FnMut(Topic),
+        visit: &mut impl FnMut(Dependency),
     ) {
         match key {
             RecordKey::Resource(resource) => {
                 if let Some(parent) = resource.parent_key() {
-                    touch(Topic::Children(RecordKey::Resource(parent)));
+                    visit(Dependency::Children(RecordKey::Resource(parent)));
                 }
             }
-            // Who found a record noted its id, which is how its deletion is noticed; who found none noted the name.
+            // A lookup by name that found a record depends on the record too, and so notices its deletion, when
+            // the name is not known any more. A lookup that found nothing depends on the name only.
             RecordKey::Namespace(id) => {
                 if let Some(namespace) = scope.and_then(|scope| scope.namespace(id)) {
-                    touch(Topic::Namespace(namespace.http_name.clone()));
+                    visit(Dependency::Namespace(namespace.http_name.clone()));
                 }
             }
             RecordKey::Service(id) => {
@@ -155,12 +160,14 @@ impl Reads {
                     Some((namespace.http_name.clone(), service.name.clone()))
                 });
                 if let Some((namespace, service)) = names {
-                    touch(Topic::Service(namespace, service));
+                    visit(Dependency::Service(namespace, service));
                 }
             }
-            RecordKey::Instance(service, _) => return touch(Topic::Instances(service.clone())),
+            RecordKey::Instance(service, _) => {
+                return visit(Dependency::Instances(service.clone()));
+            }
             RecordKey::Operation(_) => return,
         }
-        touch(Topic::Record(key.clone()));
+        visit(Dependency::Record(key.clone()));
     }
 }

@@ -1,4 +1,4 @@
-//! Parts of plans that several workloads have in common.
+//! Parts of plans that several workloads share, each encoded once.
 
 use serde::{Serialize, Serializer};
 use std::{
@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// A part `T` of plans that is compiled once, encoded once, to `E`, and held by every plan that has it. A clone is a
-/// pointer; comparing a part with itself costs nothing.
+/// A reference-counted part `T` of a plan, with its encoded form `E`. It is compiled and encoded once, and all plans
+/// that have it share it. A clone is a pointer; comparing a part with itself is a pointer comparison.
 pub struct Shared<T, E>(Arc<Inner<T, E>>);
 
 struct Inner<T, E> {
@@ -17,7 +17,7 @@ struct Inner<T, E> {
 }
 
 impl<T, E> Shared<T, E> {
-    /// The encoded form; `encode` makes it at the first call.
+    /// The encoded form; the first call makes it with `encode`.
     pub(crate) fn encoded(&self, encode: impl FnOnce(&T) -> E) -> &E {
         self.0.encoded.get_or_init(|| encode(&self.0.value))
     }
@@ -27,7 +27,7 @@ impl<T, E> Shared<T, E> {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// Whether both are the same one.
+    /// Whether both are the same allocation.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

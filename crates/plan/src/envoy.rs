@@ -1,4 +1,4 @@
-//! Plans to Envoy resources: the only place that knows Envoy.
+//! Translates plans to xDS resources. Only this module knows Envoy.
 
 mod access_log;
 mod cluster;
@@ -14,9 +14,8 @@ use crate::plan::Plan;
 use std::sync::Arc;
 use tombolo_xds::{Kind, snapshot::Builder};
 
-/// Brings the resources of a plan into a snapshot that has those of `previous`, without the endpoints of its
-/// clusters (see [`endpoints`]). What is the same in both plans is not looked into, and what several plans
-/// share is encoded once.
+/// Updates a snapshot of the resources of `previous` to those of `plan`, except for the endpoints of clusters (see
+/// [`endpoints`]). Equal parts of both plans are skipped, and parts that several plans share are encoded once.
 pub fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
     clusters(previous, plan, snapshot);
     match (previous.map(|plan| &plan.gateway), &plan.gateway) {
@@ -33,14 +32,13 @@ pub fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
                     snapshot.remove(kind, &name);
                 }
             }
-            front(None, plan, snapshot);
+            listeners_and_routes(None, plan, snapshot);
         }
-        _ => front(previous, plan, snapshot),
+        _ => listeners_and_routes(previous, plan, snapshot),
     }
 }
 
-/// Listeners and route tables.
-fn front(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
+fn listeners_and_routes(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
     match &plan.gateway {
         Some(gateway) => gateway::update(previous, plan, gateway, snapshot),
         None => {
@@ -50,7 +48,7 @@ fn front(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
     }
 }
 
-/// Both maps are walked side by side.
+/// Updates the clusters: walks the sorted maps of both plans side by side.
 fn clusters(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builder) {
     let mut before = previous
         .into_iter()

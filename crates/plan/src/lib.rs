@@ -1,13 +1,11 @@
-//! What each proxy should do, compiled from the model.
+//! The compiler from the model to the xDS resources of each proxy.
 //!
 //! The objects of a [`Dialect`], such as [`appmesh`], compile to the dialect-free types of [`plan`]; only [`envoy`]
-//! knows Envoy and turns a plan into xDS resources. The planner keeps what was compiled and
-//! compiles again what a change concerns; [`Publisher`] watches the store, drives the planner and hands the results
-//! to the xDS server.
+//! knows Envoy and turns a plan into xDS resources. The planner caches compiled results and recompiles those that a
+//! change affects; [`Publisher`] watches the store, drives the planner and hands the results to the xDS server.
 //!
-//! What this crate deliberately is not: it speaks no protocol and decides no rule of the model. A spec
-//! that the model accepted always compiles; what it refers to although it is not there is left out and reported
-//! as a [`plan::Warning`].
+//! This crate deliberately speaks no protocol and decides no rule of the model. A spec that the model accepted always
+//! compiles; a reference to an object that does not exist is left out and reported as a [`plan::Warning`].
 //!
 //! Read first: [`plan::Plan`].
 

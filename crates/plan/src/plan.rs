@@ -4,85 +4,87 @@ use crate::encode_once::Shared;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-/// Where the redirect rules of a pod send what comes in.
+/// The sidecar's listening port for inbound traffic: the pod's redirect rules send it there.
 pub const INGRESS_PORT: u16 = 15000;
-/// Where the redirect rules of a pod send what goes out, and where a gateway takes requests from itself.
+/// The sidecar's listening port for outbound traffic: the pod's redirect rules send it there. A gateway sends requests
+/// back to itself on this port.
 pub const EGRESS_PORT: u16 = 15001;
 /// The header in which a gateway names the service and its port in requests that it sends back to itself.
 pub const SERVICE_HEADER: &str = "x-tombolo-virtual-service";
 
-/// Everything that the proxies of one workload should do. All proxies of a workload share it.
+/// The configuration of all proxies of one workload, without any type of Envoy or of a dialect.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Plan {
-    /// The object that the workload is.
+    /// The name of the workload's own object, such as `mesh/m/virtualNode/n`.
     pub origin: Arc<str>,
-    /// What is accepted for the application, by port.
+    /// The ports on which the application is called.
     pub inbound: Vec<Inbound>,
-    /// Where the application's calls go, by port.
+    /// The ports that the application calls, in ascending order.
     pub outbound: Vec<Outbound>,
-    /// For a gateway, which accepts requests on ports of its own: nothing is redirected to it, and it has
-    /// no application.
+    /// The listeners and routes of a gateway; `None` for a sidecar. A gateway accepts requests on ports of its own:
+    /// nothing is redirected to it, and it has no application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
-    /// What happens to calls that `outbound` does not know.
+    /// The treatment of calls that no entry of `outbound` covers.
     pub egress: EgressPolicy,
-    /// Whether listeners take connections over IPv6 too, and not over IPv4 alone.
+    /// Whether listeners accept connections over IPv6 as well as over IPv4.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dual_stack: bool,
-    /// Everything that traffic can be sent to, by name.
+    /// All clusters of the proxies, by name.
     pub clusters: BTreeMap<Arc<str>, SharedCluster>,
-    /// Where access is logged.
+    /// The access log; `None` writes none.
     pub access_log: Option<AccessLog>,
-    /// What the dialect's objects refer to although it does not exist, and what cannot be done as asked.
+    /// References of the dialect's objects to objects that do not exist, and settings that are not supported.
     pub warnings: Vec<Warning>,
 }
 
-/// What happens to a call to a destination that no backend has.
+/// The treatment of a call to a destination that no backend covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum EgressPolicy {
-    /// HTTP on a known port gets 404, all else is closed.
+    /// HTTP requests on a port of a backend get 404; all other connections are closed.
     #[default]
     Deny,
-    /// It goes where it was going, through this cluster.
+    /// The call is passed on to its original destination, through this cluster.
     PassThrough(Arc<str>),
 }
 
-/// A port of the application.
+/// A port on which the application is called.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inbound {
-    /// The port.
+    /// The destination port, 1 to 65535.
     pub port: u16,
-    /// What is spoken.
+    /// The protocol of connections to the port.
     pub protocol: Protocol,
-    /// The cluster that is the application itself.
+    /// The name of the cluster whose only endpoint is the application.
     pub cluster: Arc<str>,
-    /// Limits on the time that the application takes.
+    /// The timeouts of requests to the application.
     pub timeout: Timeout,
 }
 
-/// The listeners and routes of a gateway. A request passes it twice: the routes of its listener choose a service, rewrite
-/// the request and send it back to the gateway itself, with the service in a header; there the service's own
-/// routes match the rewritten request.
+/// The listeners and routes of a gateway. A request passes the gateway twice: the routes of the listener choose a
+/// service, rewrite the request and send it back to the gateway on [`EGRESS_PORT`], with the service in
+/// [`SERVICE_HEADER`]; there the service's own routes match the rewritten request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Gateway {
-    /// The ports on which it accepts requests.
+    /// The ports on which the gateway accepts requests.
     pub listeners: Vec<GatewayListener>,
-    /// The routes of the services, each for requests with its service in [`SERVICE_HEADER`].
+    /// The routes of all services, in order of precedence. Each matches only requests that name its service in
+    /// [`SERVICE_HEADER`].
     pub service_routes: Vec<Route>,
 }
 
 /// A port on which a gateway accepts requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GatewayListener {
-    /// The port.
+    /// The listening port, 1 to 65535.
     pub port: u16,
-    /// What is spoken.
+    /// The protocol of connections to the port.
     pub protocol: Protocol,
-    /// The first that matches is taken.
+    /// The routes in order of precedence: the first that matches a request is used.
     pub routes: Vec<Route>,
 }
 
-/// What is spoken on a port.
+/// An application protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Protocol {
     /// HTTP/1.1, with upgrades.
@@ -91,43 +93,44 @@ pub enum Protocol {
     Http2,
     /// gRPC over HTTP/2.
     Grpc,
-    /// Any bytes.
+    /// TCP with opaque content.
     Tcp,
 }
 
-/// Limits on time; `None` is no limit.
+/// The timeouts of a request or of a connection; `None` is no timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Timeout {
-    /// For a request with all its attempts.
+    /// The time for a request with all its tries; `None` for TCP.
     pub request: Option<Duration>,
-    /// For silence.
+    /// The time without a byte in either direction.
     pub idle: Option<Duration>,
 }
 
-/// A port that the application calls.
+/// A port that the application calls, or some destination addresses on that port.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outbound {
-    /// The port.
+    /// The destination port, 1 to 65535.
     pub port: u16,
-    /// The addresses whose connections it takes; empty: all that no other on the port takes.
+    /// The destination addresses that this entry covers. If empty, the entry covers every address that no other entry
+    /// of the port names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<IpAddr>,
-    /// How connections to this port are routed.
+    /// The routing of connections to this port.
     pub handler: Handler,
 }
 
-/// What is done with the calls to a port.
+/// The routing of calls to a port.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Handler {
-    /// HTTP of any version, by host.
+    /// HTTP of any version and gRPC, routed by the host of each request.
     Http(Vec<SharedVirtualHost>),
-    /// Connections, to one set of targets.
+    /// TCP connections, all of them to one set of targets.
     Tcp(TcpRoute),
 }
 
 impl Handler {
-    /// The same, but sending nothing anywhere: requests get 503, connections are closed.
-    pub(crate) fn refused(&self) -> Self {
+    /// The same handler without targets: requests get 503, connections are closed.
+    pub(crate) fn without_targets(&self) -> Self {
         match self {
             Handler::Http(hosts) => {
                 let refused = |host: &SharedVirtualHost| {
@@ -147,54 +150,54 @@ impl Handler {
     }
 }
 
-/// Routes of one host name.
+/// The routes of requests to a set of host names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VirtualHost {
-    /// The object that it comes from; `None`: the workload's.
+    /// The name of the object that the host comes from; `None` stands for the workload's own object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Arc<str>>,
-    /// Unique on its port.
+    /// The name, unique among the virtual hosts of a port.
     pub name: String,
-    /// The host names, without ports. May start with `*.`.
+    /// The host names, without ports, in lower case: exact, a wildcard suffix such as `*.example.com`, or `*`.
     pub domains: Vec<String>,
-    /// The first that matches is taken.
+    /// The routes in order of precedence: the first that matches a request is used.
     pub routes: Vec<Route>,
 }
 
-/// A route of requests.
+/// A route of HTTP requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Route {
-    /// The object that it comes from; `None`: that of its virtual host.
+    /// The name of the object that the route comes from; `None` stands for the object of the virtual host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Arc<str>>,
     /// The name, for logs and statistics.
     pub name: String,
-    /// Which requests.
+    /// The requests that use the route.
     pub matcher: Match,
-    /// Where they go. Empty: they are refused with 503.
+    /// The clusters that get the requests, by weight. If empty, requests get 503.
     pub targets: Vec<Target>,
-    /// How long they may take.
+    /// The timeouts of the requests.
     pub timeout: Timeout,
-    /// When they are tried again.
+    /// The retry policy; `None` never retries.
     pub retry: Option<Retry>,
-    /// What is rewritten in them on the way.
+    /// The changes to the requests before they are sent on.
     #[serde(skip_serializing_if = "RequestRewrite::is_none")]
     pub rewrite: RequestRewrite,
 }
 
-/// What is rewritten in a request before it is sent on.
+/// The changes to a request before it is sent on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequestRewrite {
     /// The new host; `None` keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The path, without the query.
+    /// The rewrite of the path, without the query; `None` keeps the path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathRewrite>,
-    /// Headers that are set, whatever they were.
+    /// Headers to set, as name and value; existing values are replaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set_headers: Vec<(String, String)>,
-    /// Headers that are taken out.
+    /// The names of headers to remove.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove_headers: Vec<String>,
 }
@@ -205,57 +208,57 @@ impl RequestRewrite {
     }
 }
 
-/// How a path is rewritten.
+/// A rewrite of a request's path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum PathRewrite {
-    /// What it begins with, and the slash that follows, are replaced.
+    /// Replaces a prefix of the path, together with the slash that follows the prefix.
     Prefix {
-        /// What it begins with.
+        /// The prefix to replace.
         from: String,
-        /// What that becomes; ends with a slash.
+        /// The replacement; ends with a slash.
         to: String,
     },
-    /// The full path is replaced.
+    /// Replaces the full path.
     Full(String),
 }
 
-/// A cluster and its share of the traffic.
+/// A cluster and its weight in the targets of a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Target {
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: Arc<str>,
-    /// Relative to the sum over the route's targets.
+    /// The share of the traffic, relative to the sum of the weights of the route's targets.
     pub weight: u32,
 }
 
-/// A route of connections.
+/// A route of TCP connections.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TcpRoute {
-    /// The object that it comes from.
+    /// The name of the object that the route comes from.
     pub origin: Arc<str>,
     /// The name, for logs and statistics.
     pub name: String,
-    /// Where they go. Empty: they are closed.
+    /// The clusters that get the connections, by weight. If empty, connections are closed.
     pub targets: Vec<Target>,
-    /// How long they may be silent.
+    /// The time without a byte in either direction, after which a connection is closed; `None` is no timeout.
     pub idle: Option<Duration>,
 }
 
-/// Which requests: all members must match.
+/// The conditions on a request; all of them must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Match {
-    /// The path.
+    /// The condition on the path, without the query.
     pub path: PathMatch,
-    /// Headers, with `:method` and `:scheme` among them.
+    /// The conditions on headers, with pseudo-headers such as `:method`.
     pub headers: Vec<HeaderMatch>,
-    /// Query parameters: name, and the exact value or mere presence.
+    /// The query parameters that must be present, each with its exact value, or `None` for any value.
     pub query: Vec<(String, Option<String>)>,
     /// Whether the request must be gRPC.
     pub grpc: bool,
 }
 
 impl Match {
-    /// Every request.
+    /// A match of every request.
     pub fn everything() -> Self {
         Self {
             path: PathMatch::Prefix("/".into()),
@@ -266,215 +269,216 @@ impl Match {
     }
 }
 
-/// Which paths.
+/// A condition on a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum PathMatch {
-    /// Begins with.
+    /// The path begins with this text.
     Prefix(String),
-    /// Equal.
+    /// The path equals this text.
     Exact(String),
-    /// Matches RE2 from its first to its last character.
+    /// The full path matches this regular expression in RE2 syntax.
     Regex(String),
 }
 
-/// Which header values.
+/// A condition on a header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeaderMatch {
-    /// The header.
+    /// The name of the header.
     pub name: String,
-    /// The values.
+    /// The condition on its value.
     pub value: ValueMatch,
     /// Whether the result is negated.
     pub invert: bool,
 }
 
-/// Which values.
+/// A condition on the value of a header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum ValueMatch {
-    /// Any, if it is there.
+    /// The header is present, with any value.
     Present,
-    /// Equal.
+    /// The value equals this text.
     Exact(String),
-    /// Begins with.
+    /// The value begins with this text.
     Prefix(String),
-    /// Ends with.
+    /// The value ends with this text.
     Suffix(String),
-    /// Matches RE2 from its first to its last character.
+    /// The full value matches this regular expression in RE2 syntax.
     Regex(String),
-    /// An integer from the first, inclusive, to the second, exclusive.
+    /// The value is a decimal integer from the first number, inclusive, to the second, exclusive.
     Range(i64, i64),
 }
 
-/// When a request is tried again.
+/// The retry policy of a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Retry {
-    /// Envoy's retry conditions: the field's common vocabulary.
+    /// The retry conditions, in Envoy's words (`retry_on`).
     pub on: Vec<&'static str>,
-    /// Statuses that count as failures.
+    /// The HTTP statuses that are retried under the condition `retriable-status-codes`.
     pub statuses: Vec<u32>,
-    /// How often at most, beside the first try.
+    /// The number of retries after the first try.
     pub attempts: u32,
-    /// How long one try may take.
+    /// The timeout of each try; `None` is no timeout of its own.
     pub try_timeout: Option<Duration>,
 }
 
-/// Something that traffic can be sent to.
+/// A set of endpoints that traffic can be sent to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cluster {
-    /// The object that it comes from.
+    /// The name of the object that the cluster comes from.
     pub origin: Arc<str>,
-    /// How its endpoints are found.
+    /// The source of the endpoints.
     pub discovery: Discovery,
-    /// What is spoken.
+    /// The protocol of connections to the endpoints.
     pub protocol: Protocol,
-    /// How long a connection may take to be made.
+    /// The timeout of connecting to an endpoint.
     pub connect_timeout: Duration,
-    /// What may be in flight.
+    /// The circuit breakers.
     pub limits: Limits,
-    /// Active checks.
+    /// The active health check of each endpoint; `None` checks none.
     pub health_check: Option<HealthCheck>,
-    /// Passive checks.
+    /// The passive health check of each endpoint; `None` ejects none.
     pub outlier: Option<OutlierDetection>,
 }
 
-/// A cluster with its encoded resource.
+/// A cluster, with its encoded xDS resource.
 pub type SharedCluster = Shared<Cluster, Arc<tombolo_xds::Resource>>;
-/// A virtual host with its encoded part of a route table.
-pub type SharedVirtualHost = Shared<VirtualHost, tombolo_xds::resource::Part>;
+/// A virtual host, with its encoded field of a route configuration.
+pub type SharedVirtualHost = Shared<VirtualHost, tombolo_xds::resource::EncodedFields>;
 
-/// How the endpoints of a cluster are found.
+/// The source of a cluster's endpoints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Discovery {
-    /// In the registry; the set is pushed when it changes.
+    /// The instances that a query of the registry selects; pushed (EDS) when they change.
     Registry(EndpointQuery),
-    /// By name.
+    /// The addresses of a DNS name, which the proxy resolves.
     Dns {
-        /// The name.
+        /// The DNS name.
         hostname: String,
-        /// The port.
+        /// The port of the endpoints.
         port: u16,
-        /// Whether each address is an endpoint; otherwise they are one load balancer.
+        /// Whether each address is an endpoint (Envoy's `STRICT_DNS`), or the name is one endpoint whose address
+        /// changes (`LOGICAL_DNS`), such as a load balancer.
         each_address: bool,
-        /// Which addresses.
+        /// The families of the addresses that are used.
         family: AddressFamily,
     },
-    /// The application beside the proxy.
+    /// One endpoint on the loopback address: the application, or for a gateway the gateway itself.
     Local {
-        /// The port of the application.
+        /// The port on the loopback address.
         port: u16,
-        /// Whether it is reached over IPv6.
+        /// Whether the loopback address is `::1`, not `127.0.0.1`.
         ipv6: bool,
     },
-    /// Wherever the connection was going.
+    /// The original destination of each redirected connection.
     OriginalDestination,
 }
 
-/// Which instances of the registry are the endpoints of a cluster.
+/// A query for the instances of the registry that are the endpoints of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct EndpointQuery {
-    /// The namespace, by the name that discovery uses.
+    /// The namespace's HTTP name, which `DiscoverInstances` uses.
     pub namespace: String,
-    /// The service.
+    /// The name of the service.
     pub service: String,
-    /// What an instance must carry.
+    /// The attributes that an instance must have, as key and value.
     pub attributes: Vec<(String, String)>,
-    /// The port at which instances are called.
+    /// The port of every endpoint; ports of instances do not count.
     pub port: u16,
-    /// Which of an instance's addresses is used.
+    /// The family of the address that is used of each instance.
     pub family: AddressFamily,
 }
 
-/// Which addresses are used.
+/// The IP families that are used, in order of preference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum AddressFamily {
-    /// IPv4, else IPv6; in DNS IPv6, else IPv4.
+    /// No preference: of an instance IPv4 if it has both; of a DNS name IPv6 if it has both.
     #[default]
     Any,
-    /// IPv4, else IPv6.
+    /// IPv4, and IPv6 if there is no IPv4 address.
     V4Preferred,
-    /// IPv6, else IPv4.
+    /// IPv6, and IPv4 if there is no IPv6 address.
     V6Preferred,
-    /// IPv4 alone.
+    /// Only IPv4.
     V4Only,
-    /// IPv6 alone.
+    /// Only IPv6.
     V6Only,
 }
 
-/// The endpoints of a cluster at one moment.
+/// One endpoint of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
-    /// The address.
+    /// The IP address.
     pub address: IpAddr,
     /// The port.
     pub port: u16,
-    /// Whether the registry says that it is healthy.
+    /// Whether the instance is healthy in the registry.
     pub healthy: bool,
 }
 
-/// What may be in flight towards a cluster; `None` is no limit.
+/// The circuit breakers of a cluster; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// Connections.
+    /// The greatest number of connections.
     pub connections: Option<u32>,
-    /// Requests that wait for a connection.
+    /// The greatest number of requests that wait for a connection.
     pub pending: Option<u32>,
-    /// Requests.
+    /// The greatest number of requests in flight.
     pub requests: Option<u32>,
 }
 
 /// An active health check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// The protocol of the check.
     pub protocol: Protocol,
-    /// The path, for HTTP.
+    /// The path of the request, for HTTP.
     pub path: String,
-    /// How often.
+    /// The time between checks.
     pub interval: Duration,
-    /// How long an answer may take.
+    /// The timeout of each check.
     pub timeout: Duration,
-    /// Successes that make it healthy.
+    /// The number of consecutive successes after which an endpoint is healthy.
     pub healthy_threshold: u32,
-    /// Failures that make it unhealthy.
+    /// The number of consecutive failures after which an endpoint is unhealthy.
     pub unhealthy_threshold: u32,
 }
 
-/// A passive health check.
+/// A passive health check: endpoints are ejected for their responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct OutlierDetection {
-    /// Consecutive errors that eject.
+    /// The number of consecutive 5xx responses that ejects an endpoint.
     pub errors: u32,
-    /// How often it is checked whether ejections have ended.
+    /// The time between two checks for ejections that have ended.
     pub interval: Duration,
-    /// How long the first ejection of an endpoint lasts.
+    /// The length of an endpoint's first ejection; later ones are longer.
     pub ejection: Duration,
-    /// How many may be ejected, in percent.
+    /// The greatest share of a cluster's endpoints that may be ejected at once, 0 to 100 percent.
     pub percent: u32,
 }
 
-/// An access log.
+/// An access log that is written to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccessLog {
-    /// The file.
+    /// The path of the file.
     pub path: String,
     /// The format; `None` is Envoy's default.
     pub format: Option<LogFormat>,
 }
 
-/// The format of an access log, in Envoy's operators.
+/// The format of an access log, with Envoy's command operators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum LogFormat {
-    /// A line.
+    /// A line of text.
     Text(String),
-    /// Members of a JSON object.
+    /// A JSON object: the key and the value of each member, in order.
     Json(Vec<(String, String)>),
 }
 
-/// Something that an object refers to although it does not exist, or that cannot be done as asked.
+/// A setting of an object that has no effect: it refers to an object that does not exist, or is not supported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Warning {
-    /// The object: `mesh/m/virtualNode/n`.
+    /// The name of the object, such as `mesh/m/virtualNode/n`.
     pub object: String,
-    /// What is left out, and why.
+    /// The setting, the effect and the reason, for the operator.
     pub message: String,
 }

@@ -1,12 +1,12 @@
-//! What is compiled, and what has to be compiled again when something changes.
+//! Incremental compilation: caches compiled results and recompiles those that a change affects.
 //!
-//! Three kinds of results are kept in a [`Cache`]: services, as all their callers see them; the endpoints of clusters;
-//! and the plans and snapshots of workloads, put together from these. Each result has the topics that it read
-//! ([`Reads`](crate::dialect::Reads)). A change recompiles the results that read what changed, and then the
-//! workloads that use the results that differ.
+//! A [`Cache`] has three kinds of results: services, each compiled once for all its callers; the endpoints of clusters;
+//! and the plans and snapshots of workloads, which are put together from these. Each result has its
+//! [`Dependencies`](crate::dialect::Dependencies). A change recompiles the results that depend on the changed record,
+//! and then the workloads that use the results that differ.
 //!
 //! All of it is synchronous and belongs to one owner: no lock is held while compiling. A compilation that panics
-//! is a bug; it is logged, and leaves what was there before, for that result alone.
+//! is a bug; it is logged, and the previous result stays.
 
 mod cache;
 
@@ -22,14 +22,14 @@ use tokio::sync::watch;
 use tombolo_model::{Change, RecordKey, Scope, View};
 use tombolo_xds::{Propagation, Snapshot, Status, server::Snapshots};
 
-/// The published snapshots, for those who only read them.
+/// The published snapshots, which the xDS server reads.
 #[derive(Default)]
 pub(crate) struct Published {
-    /// Held for a lookup, or to put in one workload.
+    /// Locked for a lookup, or for the insertion or removal of workloads; never while compiling.
     pub(crate) workloads: Mutex<HashMap<Workload, PublishedWorkload>>,
 }
 
-/// What the proxies of a workload get.
+/// The published state of a workload.
 #[derive(Clone)]
 pub(crate) struct PublishedWorkload {
     pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
@@ -37,33 +37,33 @@ pub(crate) struct PublishedWorkload {
 }
 
 impl Published {
-    /// The snapshots of a workload that is published, from now on.
+    /// Subscribes to the snapshots of a workload. `None` if it is not published.
     pub(crate) fn subscribe(&self, workload: &Workload) -> Option<Snapshots> {
         let workloads = self.workloads.lock();
         Some(workloads.get(workload)?.snapshots.subscribe())
     }
 }
 
-/// Compiles the workloads that have proxies, and publishes what comes out.
+/// Compiles the workloads that have proxies, and publishes their snapshots.
 pub(crate) struct Planner {
     dialect: Arc<dyn Dialect>,
     scopes: HashMap<Scope, Cache>,
     published: Arc<Published>,
-    /// The revision up to which everything was verified, and whose turn it is.
-    verified: Verification,
+    /// The progress of the drift check.
+    drift_check: DriftCheck,
 }
 
-/// How far the verification of kept results is.
+/// The progress of the check of cached results against newly compiled ones.
 #[derive(Default)]
-struct Verification {
+struct DriftCheck {
     /// The revision at which the last complete round began.
     complete: Option<u64>,
-    /// The revision at which this round began, and the workloads that are left to verify.
+    /// The revision at which the current round began, and the workloads that are left to check.
     round: Option<(u64, Vec<Workload>)>,
 }
 
-/// How many calls of [`Planner::verify`] verify everything once.
-pub(crate) const VERIFY_STEPS: usize = 30;
+/// The number of calls of [`Planner::check_drift`] that check every workload once.
+pub(crate) const DRIFT_CHECK_STEPS: usize = 30;
 
 impl Planner {
     pub(crate) fn new(dialect: Arc<dyn Dialect>, published: Arc<Published>) -> Self {
@@ -71,12 +71,20 @@ impl Planner {
             dialect,
             scopes: HashMap::new(),
             published,
-            verified: Verification::default(),
+            drift_check: DriftCheck::default(),
         }
     }
 
-    /// Compiles a workload for its first proxy, if that was not done before.
-    pub(crate) fn follow(&mut self, view: &View, workload: &Workload) -> Result<Snapshots, Status> {
+    /// Subscribes to the snapshots of a workload; compiles and publishes it first if it is not published.
+    ///
+    /// # Errors
+    ///
+    /// `NOT_FOUND` if there is no such workload, `UNAVAILABLE` if the compiler panicked.
+    pub(crate) fn subscribe(
+        &mut self,
+        view: &View,
+        workload: &Workload,
+    ) -> Result<Snapshots, Status> {
         if let Some(receiver) = self.published.subscribe(workload) {
             return Ok(receiver);
         }
@@ -91,9 +99,9 @@ impl Planner {
         let inputs = Inputs::new(&*self.dialect, view, &workload.scope);
         let cache = self.scopes.entry(workload.scope.clone()).or_default();
         match cache.compile(inputs, &workload.key) {
-            Compiled::Published => {}
-            Compiled::Missing => return Err(missing()),
-            Compiled::Failed => {
+            CompileOutcome::Compiled => {}
+            CompileOutcome::NotFound => return Err(missing()),
+            CompileOutcome::Panicked => {
                 return Err(Status::unavailable(format!(
                     "{workload} cannot be compiled: see the log of the control plane"
                 )));
@@ -112,7 +120,8 @@ impl Planner {
         Ok(receiver)
     }
 
-    /// Brings everything that these changes concern to this view. `propagation` follows what comes of it.
+    /// Recompiles and publishes the workloads that these changes affect, from this view. `propagation` follows the
+    /// snapshots to the proxies.
     pub(crate) fn update(
         &mut self,
         view: &View,
@@ -129,39 +138,39 @@ impl Planner {
         let mut streams = 0;
         for (scope, keys) in by_scope {
             let update = |cache: &mut Cache, inputs: Inputs<'_>| cache.update(inputs, &keys);
-            streams += self.renew(view, scope, Some(propagation), update).1;
+            streams += self.republish(view, scope, Some(propagation), update).1;
         }
         propagation.published(streams);
     }
 
-    /// Compiles everything again, because what changed is not known. Returns how many workloads differed from
-    /// what was published.
+    /// Recompiles every workload, for when the changes are not known. Returns the number of workloads that
+    /// differed from the published ones.
     pub(crate) fn recompile(&mut self, view: &View, propagation: &Arc<Propagation>) -> usize {
-        self.forget_unused();
+        self.evict_unused();
         let (mut differed, mut streams) = (0, 0);
         let scopes: Vec<Scope> = self.scopes.keys().cloned().collect();
         for scope in scopes {
-            let renewed = self.renew(view, &scope, Some(propagation), Cache::recompile_all);
-            differed += renewed.0;
-            streams += renewed.1;
+            let republished = self.republish(view, &scope, Some(propagation), Cache::recompile_all);
+            differed += republished.0;
+            streams += republished.1;
         }
         propagation.published(streams);
         differed
     }
 
-    /// Compiles one part of everything again, although nothing seems to have changed: after
-    /// [`VERIFY_STEPS`] calls everything was. Returns how many workloads differed, each of which is a bug. Does
-    /// nothing while nothing changes.
-    pub(crate) fn verify(&mut self, view: &View) -> usize {
-        self.forget_unused();
-        if self.verified.round.is_none() {
-            if self.verified.complete == Some(view.revision) {
+    /// Recompiles the next share of the workloads and compares them with the published ones:
+    /// [`DRIFT_CHECK_STEPS`] calls check all of them. Returns the number of workloads that differed, each of
+    /// which is a bug; they are republished. Does nothing if no revision came since the last round began.
+    pub(crate) fn check_drift(&mut self, view: &View) -> usize {
+        self.evict_unused();
+        if self.drift_check.round.is_none() {
+            if self.drift_check.complete == Some(view.revision) {
                 return 0;
             }
             let workloads = self.published.workloads.lock().keys().cloned().collect();
-            self.verified.round = Some((view.revision, workloads));
+            self.drift_check.round = Some((view.revision, workloads));
         }
-        let Some((begun, workloads)) = &mut self.verified.round else {
+        let Some((begun, workloads)) = &mut self.drift_check.round else {
             return 0;
         };
         let count = self
@@ -169,27 +178,27 @@ impl Planner {
             .workloads
             .lock()
             .len()
-            .div_ceil(VERIFY_STEPS)
+            .div_ceil(DRIFT_CHECK_STEPS)
             .max(1);
         let rest = workloads.len().saturating_sub(count);
         let due = workloads.split_off(rest);
         if workloads.is_empty() {
-            self.verified.complete = Some(*begun);
-            self.verified.round = None;
+            self.drift_check.complete = Some(*begun);
+            self.drift_check.round = None;
         }
         due.iter()
             .map(|workload| {
                 let recompile = |cache: &mut Cache, inputs: Inputs<'_>| {
                     cache.recompile_workload(inputs, &workload.key)
                 };
-                self.renew(view, &workload.scope, None, recompile).0
+                self.republish(view, &workload.scope, None, recompile).0
             })
             .sum()
     }
 
-    /// Compiles in one scope, and publishes the workloads that differ. Returns how many differ, and how many streams
-    /// get a new snapshot.
-    fn renew(
+    /// Runs `compile` on the cache of a scope and publishes the workloads that differ. Returns the number of
+    /// those, and the number of streams that get a new snapshot.
+    fn republish(
         &mut self,
         view: &View,
         scope: &Scope,
@@ -207,7 +216,8 @@ impl Planner {
                 key,
             };
             let Some((snapshot, warnings)) = cache.result(&workload.key) else {
-                // It is gone: dropping the sender ends the streams of its proxies, which keep what they have.
+                // The workload was deleted: dropping the sender ends the streams of its proxies, which keep
+                // their configuration.
                 self.published.workloads.lock().remove(&workload);
                 continue;
             };
@@ -225,7 +235,7 @@ impl Planner {
             let mut edit = snapshot.edit(snapshot.revision());
             let unanswered = before.propagations().iter().filter(|p| !p.is_done());
             for propagation in unanswered.chain(propagation) {
-                edit.follow(propagation.clone());
+                edit.add_propagation(propagation.clone());
             }
             streams += snapshots.receiver_count();
             snapshots.send_replace(Arc::new(edit.build()));
@@ -233,8 +243,8 @@ impl Planner {
         (differed, streams)
     }
 
-    /// Forgets workloads that have no proxy left.
-    fn forget_unused(&mut self) {
+    /// Evicts workloads that have no proxy left.
+    fn evict_unused(&mut self) {
         let mut unused = Vec::new();
         self.published
             .workloads
@@ -248,7 +258,7 @@ impl Planner {
             });
         for workload in unused {
             if let Some(cache) = self.scopes.get_mut(&workload.scope) {
-                cache.forget(&workload.key);
+                cache.evict(&workload.key);
                 if cache.is_empty() {
                     self.scopes.remove(&workload.scope);
                 }
@@ -257,20 +267,21 @@ impl Planner {
     }
 }
 
-/// What came of the compilation of a workload.
+/// The outcome of compiling a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compiled {
-    /// There is a snapshot.
-    Published,
+enum CompileOutcome {
+    /// There is a new snapshot.
+    Compiled,
     /// There is no such workload.
-    Missing,
-    /// The compiler panicked.
-    Failed,
+    NotFound,
+    /// The compiler panicked; the previous snapshot stays, if there is one.
+    Panicked,
 }
 
-/// Runs a compilation. A panic is a bug of the dialect, and touches what is compiled here alone.
-fn guarded<T>(what: &dyn std::fmt::Display, compile: impl FnOnce() -> T) -> Option<T> {
-    // What a compilation leaves half done is dropped: results are put in place only when they are whole.
+/// Runs a compilation and catches a panic, which is a bug of the dialect: it is logged with `object`, and `None` is
+/// returned.
+fn catch_panic<T>(object: &dyn std::fmt::Display, compile: impl FnOnce() -> T) -> Option<T> {
+    // Unwind safe: the partial state of a failed compilation is dropped, and only complete results enter the cache.
     match catch_unwind(AssertUnwindSafe(compile)) {
         Ok(value) => Some(value),
         Err(panic) => {
@@ -279,7 +290,7 @@ fn guarded<T>(what: &dyn std::fmt::Display, compile: impl FnOnce() -> T) -> Opti
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("a panic");
-            tracing::error!(object = %what, reason, "compilation failed; the last plan stays");
+            tracing::error!(%object, reason, "compilation failed; the last plan stays");
             None
         }
     }

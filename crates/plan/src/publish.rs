@@ -1,7 +1,7 @@
-//! From changes in the store to snapshots for proxies.
+//! Publishes snapshots for the xDS server as the store changes.
 //!
-//! The [`Publisher`] gives the changes of the store to the [`Planner`], on a thread that may block, and answers the xDS
-//! server from what was published. How changes that follow each other go out together is in [`debounce`].
+//! The [`Publisher`] gives the changes of the store to the [`Planner`], on a thread that may block, and serves the xDS
+//! server from the published snapshots. [`debounce`] batches changes that follow each other closely.
 
 mod debounce;
 
@@ -9,7 +9,7 @@ use crate::{
     Workload,
     dialect::Dialect,
     plan::Warning,
-    planner::{Planner, Published, VERIFY_STEPS},
+    planner::{DRIFT_CHECK_STEPS, Planner, Published},
 };
 use debounce::{Debounced, Delays};
 use std::{sync::Arc, time::Duration};
@@ -28,19 +28,19 @@ use tombolo_xds::{
     server::{Peer, Snapshots, Source},
 };
 
-/// Within this time every kept result is compiled again although nothing seems to have changed. What that finds
-/// different is a bug, and is logged as one.
-const VERIFY_ROUND: Duration = Duration::from_secs(30);
-/// How long changes wait for others.
+/// The time in which the drift check recompiles every cached result once. A difference is a bug and is logged as one.
+const DRIFT_CHECK_PERIOD: Duration = Duration::from_secs(30);
+/// The intervals of the debounce in production.
 const DELAYS: Delays = Delays {
     push: Duration::from_millis(50),
     min_quiet: Duration::from_millis(5),
     max_wait: Duration::from_millis(100),
 };
-/// How many proxies may wait for the first plan of their workload. Beyond that they get `UNAVAILABLE` and try again.
+/// The greatest number of proxies that wait for the first plan of their workload. Further ones get `UNAVAILABLE` and
+/// try again.
 const MAX_WAITING: usize = 16_384;
 
-/// Compiles plans as the store changes, and gives them to the xDS server. Clones share it.
+/// Compiles plans as the store changes, and gives their snapshots to the xDS server. Clones share one state.
 #[derive(Clone)]
 pub struct Publisher {
     inner: Arc<Inner>,
@@ -49,19 +49,19 @@ pub struct Publisher {
 struct Inner {
     store: Store,
     dialect: Arc<dyn Dialect>,
-    /// The scope of proxies that name themselves without account and region.
-    home: Scope,
+    /// The scope of proxies whose node names no account and region.
+    default_scope: Scope,
     published: Arc<Published>,
-    /// Workloads that are to be compiled for their first proxy.
+    /// The queue of proxies that wait for the first plan of their workload.
     waiting: mpsc::Sender<Waiting>,
-    /// Locked by the call of [`Publisher::run`] that runs.
+    /// The end of the queue, locked by the one call of [`Publisher::run`] that runs.
     receiver: Mutex<mpsc::Receiver<Waiting>>,
-    /// The revision up to which all changes are in the snapshots.
+    /// The revision up to which all changes are in the published snapshots.
     processed: watch::Sender<u64>,
     delays: Delays,
-    /// How long the compilation of a change takes.
+    /// The time to compile a change.
     compile_seconds: Histogram,
-    /// How long a change takes until the last proxy has answered.
+    /// The time from the start of a compilation to the answer of the last proxy.
     propagation_seconds: Histogram,
 }
 
@@ -72,14 +72,14 @@ struct Waiting {
 }
 
 impl Publisher {
-    /// A publisher that reads a store. Proxies that name themselves without account and region are
-    /// looked for in `home`.
-    pub fn new(store: Store, home: Scope, dialect: impl Dialect) -> Self {
+    /// A publisher that reads a store. The workloads of proxies whose node names no account and region are looked up in
+    /// `default_scope`.
+    pub fn new(store: Store, default_scope: Scope, dialect: impl Dialect) -> Self {
         let (waiting, receiver) = mpsc::channel(MAX_WAITING);
         let inner = Inner {
             store,
             dialect: Arc::new(dialect),
-            home,
+            default_scope,
             published: Arc::default(),
             waiting,
             receiver: Mutex::new(receiver),
@@ -93,7 +93,7 @@ impl Publisher {
         }
     }
 
-    /// Shows what the publisher measures in this registry.
+    /// Registers the publisher's metrics.
     pub fn register_metrics(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("plan");
         registry.register(
@@ -115,17 +115,17 @@ impl Publisher {
         self
     }
 
-    /// Follows the store until it is closed. One call runs at a time; the others wait for its end.
+    /// Publishes the changes of the store until it is closed. One call runs at a time; the others wait for its end.
     ///
     /// # Panics
     ///
-    /// When the planner does outside of a compilation, which is a bug: what it keeps may not be whole then.
+    /// If the planner panics outside of a compilation, which is a bug: its cache may be inconsistent then.
     pub async fn run(&self) {
         let mut receiver = self.inner.receiver.lock().await;
         let mut planner = Planner::new(self.inner.dialect.clone(), self.inner.published.clone());
         let mut events = Debounced::new(self.inner.store.watch(), self.inner.delays);
-        let mut verify = interval(VERIFY_ROUND / VERIFY_STEPS as u32);
-        verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut drift_check = interval(DRIFT_CHECK_PERIOD / DRIFT_CHECK_STEPS as u32);
+        drift_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(first) = receiver.recv() => {
@@ -134,8 +134,8 @@ impl Publisher {
                         waiting.push(next);
                     }
                     let view = self.inner.store.view();
-                    planner = blocking(planner, move |planner| {
-                        follow(planner, &view, waiting);
+                    planner = run_blocking(planner, move |planner| {
+                        answer_waiting(planner, &view, waiting);
                     })
                     .await;
                 }
@@ -145,7 +145,7 @@ impl Publisher {
                     planner = self.apply(planner, event, propagation.clone()).await;
                     events.pushing(propagation);
                 }
-                _ = verify.tick() => planner = self.verify(planner).await,
+                _ = drift_check.tick() => planner = self.check_drift(planner).await,
             }
         }
     }
@@ -158,7 +158,7 @@ impl Publisher {
     ) -> Planner {
         let revision = view_of(&event).revision;
         let begun = Instant::now();
-        let planner = blocking(planner, move |planner| {
+        let planner = run_blocking(planner, move |planner| {
             let _in_span = propagation.span().enter();
             match event {
                 Event::Changed { view, changes, .. } => {
@@ -176,14 +176,14 @@ impl Publisher {
         planner
     }
 
-    async fn verify(&self, planner: Planner) -> Planner {
+    async fn check_drift(&self, planner: Planner) -> Planner {
         let view = self.inner.store.view();
         if view.revision != *self.inner.processed.borrow() {
-            // Changes are on their way; what differs now is not a drift.
+            // Changes are not processed yet: a difference would not be a drift.
             return planner;
         }
-        blocking(planner, move |planner| {
-            let drifted = planner.verify(&view);
+        run_blocking(planner, move |planner| {
+            let drifted = planner.check_drift(&view);
             if drifted > 0 {
                 tracing::error!(
                     drifted,
@@ -194,20 +194,19 @@ impl Publisher {
         .await
     }
 
-    /// The revision up to which every change is in the snapshots.
+    /// The revision up to which all changes are in the published snapshots.
     pub fn processed(&self) -> watch::Receiver<u64> {
         self.inner.processed.subscribe()
     }
 
-    /// The revision of the snapshot that a proxy should hold now; `None` when it names no workload that
-    /// is published.
-    pub fn wanted(&self, node: &Node) -> Option<u64> {
+    /// The revision of the snapshot that a proxy should have now; `None` if its node names no published workload.
+    pub fn wanted_revision(&self, node: &Node) -> Option<u64> {
         let workload = self.workload_of(node).ok()?;
         let published = self.inner.published.workloads.lock();
         Some(published.get(&workload)?.snapshots.borrow().revision())
     }
 
-    /// What the objects behind the published plans refer to although it is not there, by workload.
+    /// The warnings of the published plans, by workload; sorted, without workloads that have none.
     pub fn warnings(&self) -> Vec<(Workload, Vec<Warning>)> {
         let published = self.inner.published.workloads.lock();
         let mut warnings: Vec<_> = published
@@ -220,8 +219,9 @@ impl Publisher {
         warnings
     }
 
-    /// The snapshots of a workload, which is compiled if it was not.
-    async fn follow(&self, workload: Workload) -> Result<Snapshots, Status> {
+    /// Subscribes to the snapshots of a workload. If it is not published, waits until [`Publisher::run`] has
+    /// compiled it.
+    async fn subscribe_to(&self, workload: Workload) -> Result<Snapshots, Status> {
         if let Some(receiver) = self.inner.published.subscribe(&workload) {
             return Ok(receiver);
         }
@@ -245,14 +245,14 @@ impl Publisher {
 
     fn workload_of(&self, node: &Node) -> Result<Workload, Status> {
         let (scope, key) = self.inner.dialect.workload_of(node)?;
-        let scope = scope.unwrap_or_else(|| self.inner.home.clone());
+        let scope = scope.unwrap_or_else(|| self.inner.default_scope.clone());
         Ok(Workload { scope, key })
     }
 }
 
 impl Source for Publisher {
     async fn subscribe(&self, node: &Node, _peer: &Peer) -> Result<Snapshots, Status> {
-        self.follow(self.workload_of(node)?).await
+        self.subscribe_to(self.workload_of(node)?).await
     }
 }
 
@@ -262,15 +262,15 @@ fn view_of(event: &Event) -> &View {
     }
 }
 
-fn follow(planner: &mut Planner, view: &View, waiting: Vec<Waiting>) {
+fn answer_waiting(planner: &mut Planner, view: &View, waiting: Vec<Waiting>) {
     for Waiting { workload, answer } in waiting {
-        // The proxy may have left meanwhile.
-        let _ = answer.send(planner.follow(view, &workload));
+        // The proxy may have disconnected meanwhile.
+        let _ = answer.send(planner.subscribe(view, &workload));
     }
 }
 
-/// Compiles on a thread that may block.
-async fn blocking(
+/// Runs work of the planner on a thread that may block, and returns the planner.
+async fn run_blocking(
     mut planner: Planner,
     work: impl FnOnce(&mut Planner) + Send + 'static,
 ) -> Planner {

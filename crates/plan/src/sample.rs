@@ -2,7 +2,7 @@
 
 use crate::{
     AppMesh, Dialect, Plan,
-    dialect::{Context, Reads},
+    dialect::{Context, Dependencies},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -49,27 +49,29 @@ pub(crate) fn gateway_route(gateway: &str, name: &str) -> ResourceKey {
     ResourceKey::child(MESH, Kind::GatewayRoute, gateway, name)
 }
 
-/// The plan of a workload, with nothing kept from before, and all that was read for it.
-pub(crate) fn compile(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Reads)> {
-    let (mut own, mut of_services) = (Reads::default(), Reads::default());
+/// The plan of a workload, compiled without a cache, and all its dependencies.
+pub(crate) fn compile(scope: &ScopeView, key: &ResourceKey) -> Option<(Plan, Dependencies)> {
+    let (mut own, mut of_services) = (Dependencies::default(), Dependencies::default());
     let mut services =
         |service: &RecordKey| Arc::new(AppMesh.compile_service(scope, service, &mut of_services));
     let mut context = Context {
-        reads: &mut own,
+        dependencies: &mut own,
         services: &mut services,
     };
     let plan = AppMesh.compile(scope, &RecordKey::Resource(key.clone()), &mut context)?;
     of_services
-        .topics()
-        .for_each(|topic| own.note(topic.clone()));
+        .iter()
+        .for_each(|dependency| own.add(dependency.clone()));
     Some((plan, own))
 }
 
-/// Whether a change of a resource concerns what read these topics.
-pub(crate) fn concerns(reads: &Reads, key: &ResourceKey) -> bool {
+/// Whether a change of a resource invalidates one of these dependencies.
+pub(crate) fn is_invalidated_by(dependencies: &Dependencies, key: &ResourceKey) -> bool {
     let mut found = false;
     let key = RecordKey::Resource(key.clone());
-    Reads::touched(None, &key, &mut |topic| found |= reads.contains(&topic));
+    Dependencies::invalidated_by(None, &key, &mut |dependency| {
+        found |= dependencies.contains(&dependency);
+    });
     found
 }
 

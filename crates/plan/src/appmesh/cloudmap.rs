@@ -1,7 +1,7 @@
-//! What App Mesh looks up in the registry.
+//! Lookups of App Mesh in the Cloud Map registry.
 
 use crate::{
-    dialect::{Reads, Topic},
+    dialect::{Dependencies, Dependency},
     plan::{AddressFamily, Endpoint, EndpointQuery},
 };
 use std::net::IpAddr;
@@ -10,24 +10,24 @@ use tombolo_model::{
     cloudmap::{Health, Instance, Service},
 };
 
-/// The instances that a query selects, in a stable order. The port is the listener's, not the
+/// The instances that a query selects, in the order of their ids. The port is the listener's, not the
 /// instance's (facts/appmesh-api.md §6).
 pub(super) fn endpoints(
     scope: &ScopeView,
     query: &EndpointQuery,
-    reads: &mut Reads,
+    dependencies: &mut Dependencies,
 ) -> Vec<Endpoint> {
-    let Some(service) = service(scope, &query.namespace, &query.service, reads) else {
+    let Some(service) = service(scope, &query.namespace, &query.service, dependencies) else {
         return Vec::new();
     };
-    let wanted = || {
+    let attributes = || {
         query
             .attributes
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
     };
     instances(scope, service)
-        .filter(|instance| instance.carries(wanted()))
+        .filter(|instance| instance.carries(attributes()))
         .filter_map(|instance| {
             Some(Endpoint {
                 address: address(instance, query.family)?,
@@ -38,11 +38,15 @@ pub(super) fn endpoints(
         .collect()
 }
 
-/// The addresses that DNS answers for `SERVICE.NAMESPACE`; empty where the registry has no such name.
-pub(super) fn addresses(scope: &ScopeView, name: &str, reads: &mut Reads) -> Vec<IpAddr> {
+/// The addresses that DNS answers for `SERVICE.NAMESPACE`, sorted; empty if the registry has no such name.
+pub(super) fn addresses(
+    scope: &ScopeView,
+    name: &str,
+    dependencies: &mut Dependencies,
+) -> Vec<IpAddr> {
     let found = name
         .split_once('.')
-        .and_then(|(name, namespace)| service(scope, namespace, name, reads));
+        .and_then(|(name, namespace)| service(scope, namespace, name, dependencies));
     let Some(service) = found else {
         return Vec::new();
     };
@@ -56,14 +60,24 @@ pub(super) fn addresses(scope: &ScopeView, name: &str, reads: &mut Reads) -> Vec
 }
 
 /// Whether there is a namespace of this name.
-pub(super) fn has_namespace(scope: &ScopeView, name: &str, reads: &mut Reads) -> bool {
-    namespace(scope, name, reads).is_some()
+pub(super) fn has_namespace(
+    scope: &ScopeView,
+    name: &str,
+    dependencies: &mut Dependencies,
+) -> bool {
+    namespace(scope, name, dependencies).is_some()
 }
 
-fn namespace<'a>(scope: &'a ScopeView, name: &str, reads: &mut Reads) -> Option<&'a str> {
-    reads.note(Topic::Namespace(name.into()));
+fn namespace<'a>(
+    scope: &'a ScopeView,
+    name: &str,
+    dependencies: &mut Dependencies,
+) -> Option<&'a str> {
+    dependencies.add(Dependency::Namespace(name.into()));
     let namespace = scope.namespace_by_name(name)?;
-    reads.note(Topic::Record(RecordKey::Namespace(namespace.id.clone())));
+    dependencies.add(Dependency::Record(RecordKey::Namespace(
+        namespace.id.clone(),
+    )));
     Some(&namespace.id)
 }
 
@@ -71,13 +85,13 @@ fn service<'a>(
     scope: &'a ScopeView,
     namespace_name: &str,
     name: &str,
-    reads: &mut Reads,
+    dependencies: &mut Dependencies,
 ) -> Option<&'a Service> {
-    let namespace = namespace(scope, namespace_name, reads)?;
-    reads.note(Topic::Service(namespace_name.into(), name.into()));
+    let namespace = namespace(scope, namespace_name, dependencies)?;
+    dependencies.add(Dependency::Service(namespace_name.into(), name.into()));
     let service = scope.service_by_name(namespace, name)?;
-    reads.note(Topic::Record(RecordKey::Service(service.id.clone())));
-    reads.note(Topic::Instances(service.id.clone()));
+    dependencies.add(Dependency::Record(RecordKey::Service(service.id.clone())));
+    dependencies.add(Dependency::Instances(service.id.clone()));
     Some(service)
 }
 

@@ -1,4 +1,4 @@
-//! Clusters of App Mesh: their names and what is known of them from listeners.
+//! Clusters of App Mesh: their names, and the settings that listeners give them.
 
 use crate::plan::{
     AddressFamily, Cluster, Discovery, EGRESS_PORT, EndpointQuery, HealthCheck, Limits,
@@ -16,9 +16,9 @@ use tombolo_model::appmesh::{
     },
 };
 
-/// How long a request may take where nothing else is configured (facts/walkthroughs.md §2.2).
+/// The default timeout of a request (facts/walkthroughs.md §2.2).
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a stream may be silent where nothing else is configured.
+/// The default time that a stream or connection may be idle.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The default request and idle timeouts.
 pub(super) const DEFAULT_TIMEOUT: Timeout = Timeout {
@@ -29,12 +29,12 @@ pub(super) const DEFAULT_TIMEOUT: Timeout = Timeout {
 const EGRESS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const INGRESS_CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The name of [`local`].
+/// The name of an [`ingress`] cluster.
 pub(super) fn ingress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
     name("ingress", mesh, node, mapping)
 }
 
-/// The name of [`remote`].
+/// The name of an [`egress`] cluster.
 pub(super) fn egress_name(mesh: &str, node: &str, mapping: PortMapping) -> Arc<str> {
     name("egress", mesh, node, mapping)
 }
@@ -44,7 +44,8 @@ fn name(direction: &str, mesh: &str, node: &str, mapping: PortMapping) -> Arc<st
     format!("cds_{direction}_{mesh}_{node}_{}_{port}", protocol.as_str()).into()
 }
 
-/// The name of [`self_redirect`]; it tells the listener where there are several (facts/appmesh-api.md §7).
+/// The name of a [`self_redirect`] cluster. If the gateway has several listeners, the name has the listener's port
+/// (facts/appmesh-api.md §7).
 pub(super) fn self_redirect_name(
     mesh: &str,
     gateway: &str,
@@ -72,8 +73,8 @@ pub(super) fn protocol(protocol: spec::Protocol) -> Protocol {
     }
 }
 
-/// A cluster without limits and checks.
-fn plain(origin: &ResourceKey, discovery: Discovery, protocol: Protocol) -> Cluster {
+/// A cluster without circuit breakers and health checks.
+fn base(origin: &ResourceKey, discovery: Discovery, protocol: Protocol) -> Cluster {
     Cluster {
         origin: origin.to_string().into(),
         discovery,
@@ -85,25 +86,26 @@ fn plain(origin: &ResourceKey, discovery: Discovery, protocol: Protocol) -> Clus
     }
 }
 
-/// The application beside the proxy. The limits of the listener's connection pool apply here and nowhere else.
-pub(super) fn local(node: &ResourceKey, listener: &Listener, ipv6: bool) -> Cluster {
+/// The cluster of the application beside the proxy. The limits of the listener's connection pool apply only here.
+pub(super) fn ingress(node: &ResourceKey, listener: &Listener, ipv6: bool) -> Cluster {
     let port = listener.port_mapping.port;
     let discovery = Discovery::Local { port, ipv6 };
     Cluster {
         connect_timeout: INGRESS_CONNECT_TIMEOUT,
         limits: limits(listener.connection_pool),
-        ..plain(node, discovery, protocol(listener.port_mapping.protocol))
+        ..base(node, discovery, protocol(listener.port_mapping.protocol))
     }
 }
 
-/// The gateway itself, as it sends requests back to itself. The limits of the listener apply here.
+/// The cluster through which a gateway sends requests back to itself. The limits of the listener's
+/// connection pool apply here.
 pub(super) fn self_redirect(gateway: &ResourceKey, listener: &VirtualGatewayListener) -> Cluster {
     let (port, ipv6) = (EGRESS_PORT, false);
     let discovery = Discovery::Local { port, ipv6 };
     Cluster {
         connect_timeout: INGRESS_CONNECT_TIMEOUT,
         limits: limits(listener.connection_pool),
-        ..plain(gateway, discovery, protocol(listener.port_mapping.protocol))
+        ..base(gateway, discovery, protocol(listener.port_mapping.protocol))
     }
 }
 
@@ -126,8 +128,8 @@ fn limits(pool: Option<ConnectionPool>) -> Limits {
     }
 }
 
-/// A node as its clients see it. Health checks and outlier detection are the clients' work.
-pub(super) fn remote(
+/// The cluster of a node in its clients' proxies, which do the health checks and the outlier detection.
+pub(super) fn egress(
     node: &ResourceKey,
     discovery: &ServiceDiscovery,
     listener: &Listener,
@@ -173,12 +175,12 @@ pub(super) fn remote(
                 ejection: outlier.base_ejection_duration.length(),
                 percent: outlier.max_ejection_percent,
             }),
-        ..plain(node, discovery, protocol(listener.port_mapping.protocol))
+        ..base(node, discovery, protocol(listener.port_mapping.protocol))
     }
 }
 
 pub(super) fn original_destination(node: &ResourceKey) -> Cluster {
-    plain(node, Discovery::OriginalDestination, Protocol::Http1)
+    base(node, Discovery::OriginalDestination, Protocol::Http1)
 }
 
 pub(super) fn prefers_ipv6(preference: Option<IpPreference>) -> bool {
@@ -205,7 +207,7 @@ pub(super) fn listener_timeout(timeout: Option<&ListenerTimeout>) -> Timeout {
         }
         Some(ListenerTimeout::Tcp(t)) => Timeout {
             request: None,
-            idle: length(t.idle, IDLE_TIMEOUT),
+            idle: timeout_or_default(t.idle, IDLE_TIMEOUT),
         },
         None => DEFAULT_TIMEOUT,
     }
@@ -214,13 +216,16 @@ pub(super) fn listener_timeout(timeout: Option<&ListenerTimeout>) -> Timeout {
 pub(super) fn request_timeout(timeout: Option<RequestTimeout>) -> Timeout {
     let timeout = timeout.unwrap_or_default();
     Timeout {
-        request: length(timeout.per_request, REQUEST_TIMEOUT),
-        idle: length(timeout.idle, IDLE_TIMEOUT),
+        request: timeout_or_default(timeout.per_request, REQUEST_TIMEOUT),
+        idle: timeout_or_default(timeout.idle, IDLE_TIMEOUT),
     }
 }
 
-/// A given length, or the default; 0 means without limit.
-pub(super) fn length(given: Option<spec::Duration>, default: Duration) -> Option<Duration> {
-    let length = given.map_or(default, spec::Duration::length);
-    (!length.is_zero()).then_some(length)
+/// The configured timeout, or the default. A configured 0 is no timeout: `None`.
+pub(super) fn timeout_or_default(
+    configured: Option<spec::Duration>,
+    default: Duration,
+) -> Option<Duration> {
+    let timeout = configured.map_or(default, spec::Duration::length);
+    (!timeout.is_zero()).then_some(timeout)
 }

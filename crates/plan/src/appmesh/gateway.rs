@@ -1,4 +1,4 @@
-//! Virtual gateways and their routes.
+//! Compiles virtual gateways and their gateway routes.
 
 use super::{Compiler, access_log, cluster, matching, node::client_policy};
 use crate::plan::{
@@ -19,7 +19,7 @@ use tombolo_model::appmesh::{
     },
 };
 
-/// Nothing is timed on the way back to the gateway itself: the routes of the service have their own limits, and
+/// The timeouts of the routes that send requests back to the gateway. The routes of the service have their own, and
 /// the shorter of two would win.
 const UNLIMITED: Timeout = Timeout {
     request: None,
@@ -30,13 +30,13 @@ impl Compiler<'_, '_, '_> {
     pub(super) fn gateway(&mut self, key: &ResourceKey, spec: &VirtualGatewaySpec) {
         self.plan.access_log = spec.logging.as_ref().and_then(access_log);
         self.plan.dual_stack = self.objects.mesh_preference().is_some();
-        let reads = self.context.reads();
-        let routes = self
-            .objects
-            .children(reads, key, Kind::GatewayRoute, |spec| match spec {
-                Spec::GatewayRoute(spec) => Some(&**spec),
-                _ => None,
-            });
+        let dependencies = self.context.dependencies();
+        let routes =
+            self.objects
+                .children(dependencies, key, Kind::GatewayRoute, |spec| match spec {
+                    Spec::GatewayRoute(spec) => Some(&**spec),
+                    _ => None,
+                });
         let mut gateway = Gateway::default();
         let is_only = spec.listeners.len() == 1;
         let policy = client_policy(spec.backend_defaults.as_ref());
@@ -68,7 +68,7 @@ impl Compiler<'_, '_, '_> {
                 })
                 .collect();
             here.sort_by_cached_key(|(spec, route)| {
-                let order = matching::order(spec.priority, &route.matcher, &route.name);
+                let order = matching::precedence(spec.priority, &route.matcher, &route.name);
                 (spec.priority.unwrap_or(u32::MAX), host_rank(spec), order)
             });
             gateway.listeners.push(GatewayListener {
@@ -80,8 +80,8 @@ impl Compiler<'_, '_, '_> {
         self.plan.gateway = Some(gateway);
     }
 
-    /// A route of a listener; the routes of its service are added to `service_routes`. `None`: it leads
-    /// nowhere.
+    /// Compiles a gateway route to a route of a listener, and adds the routes of its service to
+    /// `service_routes`. `None` if the route has no usable target.
     fn gateway_route(
         &mut self,
         key: &ResourceKey,
@@ -129,7 +129,8 @@ impl Compiler<'_, '_, '_> {
         })
     }
 
-    /// Adds the routes of a service for requests that carry its mark, once; returns the mark.
+    /// Adds the routes of a service to `service_routes` once, for requests with the service's value of
+    /// [`SERVICE_HEADER`]; returns that value.
     fn service_routes(
         &mut self,
         route: &ResourceKey,
@@ -148,8 +149,8 @@ impl Compiler<'_, '_, '_> {
             self.warn(route, message);
             return None;
         };
-        if self.is_refused(route, name, port, policy) {
-            handler = handler.refused();
+        if self.is_refused_by_policy(route, name, port, policy) {
+            handler = handler.without_targets();
         }
         let Handler::Http(hosts) = handler else {
             let message = format!(
@@ -183,7 +184,7 @@ impl Compiler<'_, '_, '_> {
     }
 }
 
-/// Routes for one host come before routes for several, and these before routes for all.
+/// The sort key of a route by its host: exact hosts first, then suffixes, then routes for all hosts.
 fn host_rank(spec: &GatewayRouteSpec) -> u8 {
     let http = spec.http_route.as_ref().or(spec.http2_route.as_ref());
     let hostname = match (http, &spec.grpc_route) {
@@ -198,7 +199,7 @@ fn host_rank(spec: &GatewayRouteSpec) -> u8 {
     }
 }
 
-/// The host, in any case and with or without a port.
+/// The condition on the `:authority` header: the host in any case, with or without a port.
 fn host(hostname: &HostnameMatch) -> Option<HeaderMatch> {
     let pattern = match (&hostname.exact, &hostname.suffix) {
         (Some(exact), _) => regex::escape(exact),
@@ -218,8 +219,7 @@ fn new_host(service: &str, rewrite: Option<HostnameRewrite>) -> Option<String> {
     (!is_kept).then(|| service.to_owned())
 }
 
-/// A matched prefix becomes `/` unless something else is said; a matched path stays unless it is said what
-/// it becomes.
+/// The rewrite of the path. By default a matched prefix becomes `/`, and a path that is matched otherwise stays.
 fn path_rewrite(
     matcher: &HttpGatewayRouteMatch,
     rewrite: Option<&HttpGatewayRouteRewrite>,

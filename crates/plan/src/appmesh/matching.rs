@@ -1,4 +1,4 @@
-//! Matches of routes, and the order in which routes are tried.
+//! Compiles the match conditions of routes, and orders routes by precedence.
 
 use crate::plan::{HeaderMatch, Match, PathMatch, ValueMatch};
 use std::cmp::Reverse;
@@ -11,12 +11,12 @@ use tombolo_model::appmesh::spec::{
 pub(super) fn http(matcher: &HttpRouteMatch) -> Match {
     let mut headers = headers(matcher.headers.as_deref(), matcher.method);
     if let Some(scheme) = matcher.scheme {
-        let word = if scheme == Scheme::Https {
+        let scheme = if scheme == Scheme::Https {
             "https"
         } else {
             "http"
         };
-        headers.push(pseudo(":scheme", word));
+        headers.push(exact_header(":scheme", scheme));
     }
     Match {
         path: path(matcher.prefix.as_ref(), matcher.path.as_ref()),
@@ -49,12 +49,12 @@ fn path(prefix: Option<&String>, path: Option<&matching::PathMatch>) -> PathMatc
 }
 
 fn headers(given: Option<&[matching::HeaderMatch]>, method: Option<Method>) -> Vec<HeaderMatch> {
-    let method = method.map(|method| pseudo(":method", method.as_str()));
+    let method = method.map(|method| exact_header(":method", method.as_str()));
     let given = given.unwrap_or_default().iter().map(header);
     given.chain(method).collect()
 }
 
-fn pseudo(name: &str, value: &str) -> HeaderMatch {
+fn exact_header(name: &str, value: &str) -> HeaderMatch {
     HeaderMatch {
         name: name.into(),
         value: ValueMatch::Exact(value.into()),
@@ -124,9 +124,9 @@ fn header(matcher: &matching::HeaderMatch) -> HeaderMatch {
     }
 }
 
-/// The sort key of a route among its siblings: by priority (0 first, absent last), then the more specific
-/// first, then by name so that the order does not depend on the time of creation.
-pub(super) fn order(priority: Option<u32>, matcher: &Match, name: &str) -> impl Ord + use<> {
+/// The sort key of a route among its siblings: priority (0 first, absent last), then specificity (the more specific
+/// first), then name, so that the order does not depend on the time of creation.
+pub(super) fn precedence(priority: Option<u32>, matcher: &Match, name: &str) -> impl Ord + use<> {
     let (kind, length) = match &matcher.path {
         PathMatch::Exact(path) => (0, path.len()),
         PathMatch::Regex(regex) => (1, regex.len()),

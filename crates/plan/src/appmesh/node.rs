@@ -1,4 +1,4 @@
-//! Virtual nodes: what their sidecars accept, and where their calls go.
+//! Compiles virtual nodes: the inbound ports and the outbound routing of their sidecars.
 
 use super::{Compiler, access_log, cloudmap, cluster};
 use crate::plan::{
@@ -29,7 +29,7 @@ impl Compiler<'_, '_, '_> {
                 continue;
             }
             let name = cluster::ingress_name(&self.objects.mesh, &key.name, listener.port_mapping);
-            let local = cluster::local(key, listener, cluster::prefers_ipv6(preference));
+            let local = cluster::ingress(key, listener, cluster::prefers_ipv6(preference));
             self.plan.clusters.insert(name.clone(), local.into());
             self.plan.inbound.push(Inbound {
                 port,
@@ -44,7 +44,7 @@ impl Compiler<'_, '_, '_> {
         for backend in spec.backends() {
             self.backend(key, backend, defaults, &mut ports);
         }
-        self.elsewhere(key, &mut ports);
+        self.egress_policy(key, &mut ports);
         ports.outbound.sort_by_key(|outbound| outbound.port);
         self.plan.outbound = ports.outbound;
     }
@@ -61,23 +61,23 @@ impl Compiler<'_, '_, '_> {
         let service = self.service(key, name);
         for (port, handler) in &service.ports {
             let mut handler = handler.clone();
-            if self.is_refused(key, name, *port, policy) {
-                handler = handler.refused();
+            if self.is_refused_by_policy(key, name, *port, policy) {
+                handler = handler.without_targets();
             }
             if is_reserved(*port) {
                 let message = format!("port {port} is the sidecar's own: calls to it are refused");
                 let service = self.objects.key(Kind::VirtualService, name);
                 self.warn(&service, message);
             } else {
-                self.add(name, *port, handler, ports);
+                self.add_port(name, *port, handler, ports);
             }
         }
     }
 
-    /// Adds a port of a service to those of the backends before it. On a shared port, requests are matched by
-    /// host, and connections by their original destination, where the registry knows the addresses of the service.
-    fn add(&mut self, service: &str, port: u16, handler: Handler, ports: &mut Ports) {
-        let Some(taken) = ports.at(port) else {
+    /// Adds a port of a service. If backends before it use the port too, HTTP requests are told apart by host, and TCP
+    /// connections by their original destination if the registry has the addresses of the service.
+    fn add_port(&mut self, service: &str, port: u16, handler: Handler, ports: &mut Ports) {
+        let Some(taken) = ports.default_entry(port) else {
             return ports.push(port, service, handler);
         };
         if let (Handler::Http(hosts), Handler::Http(added)) = (&mut taken.handler, &handler) {
@@ -88,7 +88,8 @@ impl Compiler<'_, '_, '_> {
             }
             return;
         }
-        // The one that comes later gives way, or the one before, if its addresses are known.
+        // One of the two is limited to the addresses of its service: the later one if those are known, else the
+        // earlier.
         let key = self.objects.key(Kind::VirtualService, service);
         if let Handler::Tcp(_) = handler {
             let addresses = self.addresses(service, port, ports);
@@ -101,7 +102,7 @@ impl Compiler<'_, '_, '_> {
                 return;
             }
         }
-        let (index, other) = ports.owner(port);
+        let (index, other) = ports.default_service(port);
         if let Handler::Tcp(_) = ports.outbound[index].handler {
             let addresses = self.addresses(&other, port, ports);
             if !addresses.is_empty() {
@@ -121,66 +122,68 @@ impl Compiler<'_, '_, '_> {
         self.warn(&key, message);
     }
 
-    /// The addresses that the name of a service stands for, if it is a name of the registry, without those
-    /// that are another's on this port.
+    /// The addresses of a service if its name is one of the registry, without those that another service has on this
+    /// port.
     fn addresses(&mut self, service: &str, port: u16, ports: &Ports) -> Vec<IpAddr> {
-        let mut addresses = cloudmap::addresses(self.objects.scope, service, self.context.reads());
+        let mut addresses =
+            cloudmap::addresses(self.objects.scope, service, self.context.dependencies());
         let others = || ports.outbound.iter().filter(|other| other.port == port);
         addresses.retain(|address| !others().any(|other| other.destinations.contains(address)));
         addresses
     }
 
-    /// Calls to what is no backend.
-    fn elsewhere(&mut self, key: &ResourceKey, ports: &mut Ports) {
+    /// Plans calls to destinations that are no backend: the mesh's egress filter decides, and names of AWS are always
+    /// passed through.
+    fn egress_policy(&mut self, key: &ResourceKey, ports: &mut Ports) {
         let mesh = self.objects.mesh.clone();
-        let open = |compiler: &mut Self, name: String| -> Arc<str> {
+        let add_cluster = |compiler: &mut Self, name: String| -> Arc<str> {
             let name: Arc<str> = name.into();
             let cluster = cluster::original_destination(key);
             compiler.plan.clusters.insert(name.clone(), cluster.into());
             name
         };
-        let passes = self
+        let allows_all = self
             .objects
             .mesh_spec
             .egress_filter
             .map(|filter| filter.kind)
             == Some(EgressFilterType::AllowAll);
-        if passes {
-            let name = open(self, format!("cds_egress_{mesh}_passthrough"));
+        if allows_all {
+            let name = add_cluster(self, format!("cds_egress_{mesh}_passthrough"));
             self.plan.egress = EgressPolicy::PassThrough(name);
         }
-        let amazon = open(self, format!("cds_egress_{mesh}_amazonaws"));
+        let amazon = add_cluster(self, format!("cds_egress_{mesh}_amazonaws"));
         for outbound in &mut ports.outbound {
             if let Handler::Http(hosts) = &mut outbound.handler {
-                hosts.push(open_host("amazonaws", "*.amazonaws.com", &amazon).into());
+                hosts.push(passthrough_host("amazonaws", "*.amazonaws.com", &amazon).into());
                 if let EgressPolicy::PassThrough(cluster) = &self.plan.egress {
-                    hosts.push(open_host("passthrough", "*", cluster).into());
+                    hosts.push(passthrough_host("passthrough", "*", cluster).into());
                 }
             }
         }
     }
 }
 
-/// What is planned for the ports that the application calls, while backends are still being added.
+/// The outbound ports of a node while its backends are being added.
 #[derive(Default)]
 struct Ports {
     outbound: Vec<Outbound>,
-    /// Which of them takes all connections to a port that no other has by address, and whose it is.
-    owners: BTreeMap<u16, (usize, String)>,
+    /// By port: the index of the entry of `outbound` without destination addresses, and the name of its service.
+    defaults: BTreeMap<u16, (usize, String)>,
 }
 
 impl Ports {
-    fn at(&mut self, port: u16) -> Option<&mut Outbound> {
-        let (index, _) = self.owners.get(&port)?;
+    fn default_entry(&mut self, port: u16) -> Option<&mut Outbound> {
+        let (index, _) = self.defaults.get(&port)?;
         Some(&mut self.outbound[*index])
     }
 
-    fn owner(&self, port: u16) -> (usize, String) {
-        self.owners[&port].clone()
+    fn default_service(&self, port: u16) -> (usize, String) {
+        self.defaults[&port].clone()
     }
 
     fn push(&mut self, port: u16, service: &str, handler: Handler) {
-        self.owners
+        self.defaults
             .insert(port, (self.outbound.len(), service.to_owned()));
         self.outbound.push(Outbound {
             port,
@@ -198,8 +201,8 @@ pub(super) fn client_policy(defaults: Option<&BackendDefaults>) -> Option<&Clien
     defaults.and_then(|defaults| defaults.client_policy.as_ref())
 }
 
-/// A host whose requests go wherever they were going.
-fn open_host(name: &str, domain: &str, cluster: &Arc<str>) -> VirtualHost {
+/// A virtual host whose requests go to their original destination, through `cluster`.
+fn passthrough_host(name: &str, domain: &str, cluster: &Arc<str>) -> VirtualHost {
     VirtualHost {
         origin: None,
         name: name.to_owned(),

@@ -1,10 +1,10 @@
-//! Retry policies, explicit and default (facts/walkthroughs.md §2.1).
+//! Compiles retry policies, explicit and default (facts/walkthroughs.md §2.1).
 
 use crate::plan::Retry;
 use std::collections::BTreeSet;
 use tombolo_model::appmesh::spec::retry::{GrpcRetryEvent, RetryPolicy};
 
-/// The policy of a route that names none.
+/// The retry policy of a route that has none of its own.
 pub(super) fn default() -> Retry {
     Retry {
         on: vec![
@@ -20,7 +20,7 @@ pub(super) fn default() -> Retry {
     }
 }
 
-/// An explicit policy replaces the default; it is not merged with it.
+/// The retry policy of a route that has its own: it replaces the default and is not merged with it.
 pub(super) fn explicit(policy: &RetryPolicy) -> Retry {
     let mut on = BTreeSet::new();
     let mut statuses = BTreeSet::new();
@@ -38,7 +38,7 @@ pub(super) fn explicit(policy: &RetryPolicy) -> Retry {
             "stream-error" => {
                 on.insert("refused-stream");
             }
-            // The API takes any word here; one that means nothing does nothing.
+            // The API accepts any text here; unknown events have no effect.
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
-//! Virtual services as their callers see them.
+//! Compiles virtual services, each once for all its callers.
 
 use super::{Objects, cloudmap, cluster, matching, retry, warn};
 use crate::{
-    dialect::{Reads, ServicePlan},
+    dialect::{Dependencies, ServicePlan},
     plan::{Discovery, Handler, Match, RequestRewrite, Route, Target, TcpRoute, VirtualHost},
 };
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use tombolo_model::appmesh::{
     },
 };
 
-/// Compiles a virtual service, on each port that its provider has.
+/// Compiles a virtual service on each port of its provider.
 pub(super) fn compile(
     objects: Objects<'_>,
-    reads: &mut Reads,
+    dependencies: &mut Dependencies,
     service: &ResourceKey,
 ) -> ServicePlan {
     let mut compiler = ServiceCompiler {
         objects,
-        reads,
+        dependencies,
         service,
         plan: ServicePlan::default(),
     };
@@ -32,7 +32,7 @@ pub(super) fn compile(
 
 struct ServiceCompiler<'a, 'r> {
     objects: Objects<'a>,
-    reads: &'r mut Reads,
+    dependencies: &'r mut Dependencies,
     service: &'r ResourceKey,
     plan: ServicePlan,
 }
@@ -59,7 +59,7 @@ impl<'a> ServiceCompiler<'a, '_> {
     }
 
     fn read(&mut self, key: &ResourceKey) -> Option<&'a Spec> {
-        self.objects.read(self.reads, key)
+        self.objects.read(self.dependencies, key)
     }
 
     fn warn(&mut self, object: &ResourceKey, message: impl Into<String>) {
@@ -102,12 +102,12 @@ impl<'a> ServiceCompiler<'a, '_> {
     }
 
     fn provided_by_router(&mut self, router: &ResourceKey, spec: &VirtualRouterSpec) {
-        let routes = self
-            .objects
-            .children(self.reads, router, Kind::Route, |spec| match spec {
-                Spec::Route(spec) => Some(&**spec),
-                _ => None,
-            });
+        let routes =
+            self.objects
+                .children(self.dependencies, router, Kind::Route, |spec| match spec {
+                    Spec::Route(spec) => Some(&**spec),
+                    _ => None,
+                });
         for mapping in spec.listeners() {
             let here = routes
                 .iter()
@@ -116,7 +116,7 @@ impl<'a> ServiceCompiler<'a, '_> {
             let handler = if mapping.protocol == Protocol::Tcp {
                 let found =
                     here.filter_map(|(key, spec)| Some((key, spec, spec.tcp_route.as_ref()?)));
-                // Connections carry nothing to choose by: the first route by priority has them all.
+                // TCP connections have nothing to match: the first route by priority gets all of them.
                 let first = found.min_by_key(|(key, spec, _)| {
                     (spec.priority.unwrap_or(u32::MAX), key.name.clone())
                 });
@@ -127,7 +127,7 @@ impl<'a> ServiceCompiler<'a, '_> {
                     origin: key.to_string().into(),
                     name: key.name.to_string(),
                     targets: self.targets(&route.action.weighted_targets, mapping),
-                    idle: cluster::length(
+                    idle: cluster::timeout_or_default(
                         route.timeout.and_then(|timeout| timeout.idle),
                         cluster::IDLE_TIMEOUT,
                     ),
@@ -137,7 +137,7 @@ impl<'a> ServiceCompiler<'a, '_> {
                     .filter_map(|(key, route)| self.http_route(key, route, mapping))
                     .collect();
                 planned.sort_by_cached_key(|(priority, route)| {
-                    matching::order(*priority, &route.matcher, &route.name)
+                    matching::precedence(*priority, &route.matcher, &route.name)
                 });
                 let planned = planned.into_iter().map(|(_, route)| route).collect();
                 self.http(planned)
@@ -178,7 +178,7 @@ impl<'a> ServiceCompiler<'a, '_> {
         Some((spec.priority, route))
     }
 
-    /// The clusters of weighted targets. Their sum may be 0: then requests are refused.
+    /// The clusters of weighted targets; empty, so that requests are refused, if the sum of the weights is 0.
     fn targets(&mut self, targets: &[WeightedTarget], mapping: PortMapping) -> Vec<Target> {
         let planned: Vec<Target> = targets
             .iter()
@@ -196,7 +196,8 @@ impl<'a> ServiceCompiler<'a, '_> {
         planned
     }
 
-    /// The cluster of a node's listener, added to the plan. `None`: the node has no such listener.
+    /// Adds the cluster of a target's listener to the plan and returns its name. `None` if the node or the
+    /// listener does not exist.
     fn target_cluster(
         &mut self,
         target: &WeightedTarget,
@@ -223,9 +224,9 @@ impl<'a> ServiceCompiler<'a, '_> {
         };
         let name = cluster::egress_name(&self.objects.mesh, &key.name, listener.port_mapping);
         let preference = self.objects.preference(spec);
-        let planned = cluster::remote(&key, discovery, listener, preference);
+        let planned = cluster::egress(&key, discovery, listener, preference);
         if let Discovery::Registry(query) = &planned.discovery
-            && !cloudmap::has_namespace(self.objects.scope, &query.namespace, self.reads)
+            && !cloudmap::has_namespace(self.objects.scope, &query.namespace, self.dependencies)
         {
             let message = format!(
                 "the Cloud Map namespace {} does not exist yet",

@@ -2,8 +2,8 @@ use super::*;
 use crate::{
     plan::{Discovery, EgressPolicy, Handler, PathMatch, Protocol, SharedVirtualHost},
     sample::{
-        MESH, NAMESPACE, Sample, caller, compile, concerns, listening, node, provided, registered,
-        route, routed, router, service, shares, weighted,
+        MESH, NAMESPACE, Sample, caller, compile, is_invalidated_by, listening, node, provided,
+        registered, route, routed, router, service, shares, weighted,
     },
 };
 use serde_json::{Value, json};
@@ -371,7 +371,7 @@ fn dependencies_are_what_the_plan_was_made_from_and_no_more() {
         route("shade", "not-there-yet"),
         node("light"),
     ] {
-        assert!(concerns(&dependencies, &key), "{key}");
+        assert!(is_invalidated_by(&dependencies, &key), "{key}");
     }
     // "dark" exists, but no route leads to it.
     for key in [
@@ -382,7 +382,7 @@ fn dependencies_are_what_the_plan_was_made_from_and_no_more() {
         route("other", "all"),
         ResourceKey::mesh("other"),
     ] {
-        assert!(!concerns(&dependencies, &key), "{key}");
+        assert!(!is_invalidated_by(&dependencies, &key), "{key}");
     }
 }
 
@@ -440,7 +440,8 @@ mod endpoints_of_the_registry {
     }
 
     fn found(sample: &Sample, query: &EndpointQuery) -> BTreeSet<String> {
-        let endpoints = super::cloudmap::endpoints(sample.scope(), query, &mut Reads::default());
+        let endpoints =
+            super::cloudmap::endpoints(sample.scope(), query, &mut Dependencies::default());
         endpoints
             .iter()
             .map(|endpoint| {
@@ -504,7 +505,7 @@ mod endpoints_of_the_registry {
         let endpoints = super::cloudmap::endpoints(
             sample.scope(),
             &query(&[], AddressFamily::Any),
-            &mut Reads::default(),
+            &mut Dependencies::default(),
         );
         let healthy: Vec<bool> = endpoints.iter().map(|endpoint| endpoint.healthy).collect();
         assert_eq!(healthy, [false, true, true]);

@@ -1,4 +1,4 @@
-//! Access logs.
+//! Translates access logs.
 
 use super::protobuf::pack;
 use crate::plan::{AccessLog, LogFormat};
@@ -59,8 +59,8 @@ fn file(log: &AccessLog, line: Option<String>) -> FileAccessLog {
     }
 }
 
-// The generated types keep the members of the JSON format in a hash map, which is encoded in another order each
-// time. These have the same field numbers, and an order.
+// The generated types keep the members of the JSON format in a hash map, whose encoded order is random. These types
+// have the same field numbers and a stable order.
 
 /// The format of a `FileAccessLog`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,8 +1,8 @@
-//! Clusters.
+//! Translates clusters.
 
 use super::{
     endpoint::{assignment, host},
-    protobuf::{ads, duration, no, number, origin, pack, yes},
+    protobuf::{ads, boolean, duration, origin, pack, uint32},
 };
 use crate::plan::{self, AddressFamily, Cluster, Discovery, HealthCheck, Protocol};
 use tombolo_xds::{
@@ -33,7 +33,7 @@ use tombolo_xds::{
     },
 };
 
-/// "No limit", as App Mesh writes it.
+/// No limit, as App Mesh configures it.
 const UNLIMITED: u32 = i32::MAX as u32;
 
 pub(super) fn resource(name: &str, plan: &Cluster) -> Resource {
@@ -47,8 +47,7 @@ pub(super) fn resource(name: &str, plan: &Cluster) -> Resource {
             .map(|check| health_check(name, check))
             .collect(),
         outlier_detection: plan.outlier.as_ref().map(outlier),
-        // An endpoint that the registry took away gets nothing more, even while a check still says
-        // that it is well.
+        // An endpoint that left the registry gets no more traffic, even while its active health check succeeds.
         ignore_health_on_host_removal: true,
         metadata: Some(origin(&plan.origin)),
         ..Default::default()
@@ -134,13 +133,13 @@ fn protocol_options(plan: &Cluster) -> Option<HttpProtocolOptions> {
 }
 
 fn circuit_breakers(plan: &Cluster) -> CircuitBreakers {
-    let limit = |limit: Option<u32>| number(limit.unwrap_or(UNLIMITED));
+    let limit = |limit: Option<u32>| uint32(limit.unwrap_or(UNLIMITED));
     CircuitBreakers {
         thresholds: vec![Thresholds {
             max_connections: limit(plan.limits.connections),
             max_pending_requests: limit(plan.limits.pending),
             max_requests: limit(plan.limits.requests),
-            max_retries: number(UNLIMITED),
+            max_retries: uint32(UNLIMITED),
             ..Default::default()
         }],
         ..Default::default()
@@ -168,27 +167,26 @@ fn health_check(cluster: &str, check: &HealthCheck) -> core::HealthCheck {
         // Envoy's default is a minute as long as a cluster has had no traffic: a host that failed its first
         // check would stay out that long.
         no_traffic_interval: Some(duration(check.interval)),
-        healthy_threshold: number(check.healthy_threshold),
-        unhealthy_threshold: number(check.unhealthy_threshold),
+        healthy_threshold: uint32(check.healthy_threshold),
+        unhealthy_threshold: uint32(check.unhealthy_threshold),
         health_checker: Some(checker),
         ..Default::default()
     }
 }
 
 fn outlier(plan: &plan::OutlierDetection) -> OutlierDetection {
-    let zero = number(0);
     OutlierDetection {
-        consecutive_5xx: number(plan.errors),
+        consecutive_5xx: uint32(plan.errors),
         interval: Some(duration(plan.interval)),
         base_ejection_time: Some(duration(plan.ejection)),
-        max_ejection_percent: number(plan.percent),
-        enforcing_consecutive_5xx: number(100),
-        // Only what the user asked for: no judgement by success rate.
-        enforcing_success_rate: zero,
-        enforcing_consecutive_gateway_failure: number(0),
-        always_eject_one_host: yes(),
-        // An ejection lasts as long as it says, whatever an active check finds meanwhile.
-        successful_active_health_check_uneject_host: no(),
+        max_ejection_percent: uint32(plan.percent),
+        enforcing_consecutive_5xx: uint32(100),
+        // App Mesh ejects for consecutive errors only: Envoy's other detectors are off.
+        enforcing_success_rate: uint32(0),
+        enforcing_consecutive_gateway_failure: uint32(0),
+        always_eject_one_host: boolean(true),
+        // An ejection lasts its full time, whatever an active health check finds meanwhile.
+        successful_active_health_check_uneject_host: boolean(false),
         ..Default::default()
     }
 }

@@ -1,4 +1,4 @@
-//! Endpoints of clusters.
+//! Translates the endpoints of clusters.
 
 use super::protobuf::socket;
 use crate::plan::Endpoint;
@@ -13,7 +13,7 @@ use tombolo_xds::{
     },
 };
 
-/// The endpoints of one cluster. An empty set is a resource too: it takes the last endpoint away.
+/// The `ClusterLoadAssignment` of a cluster. An empty set is a resource too: it removes the last endpoint.
 pub fn endpoints(cluster: &str, endpoints: &[Endpoint]) -> Resource {
     let hosts: Vec<LbEndpoint> = endpoints
         .iter()

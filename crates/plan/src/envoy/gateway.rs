@@ -1,8 +1,8 @@
-//! The listeners and route tables of a gateway: one of each for each of its ports, and one for what it
-//! sends back to itself. Their names are App Mesh's (facts/appmesh-api.md §7).
+//! Translates the listeners and route configurations of a gateway: one of each for every port, and one for the
+//! requests that it sends back to itself. They have the names of App Mesh (facts/appmesh-api.md §7).
 
 use super::{
-    listener::{http, ingress_statistics},
+    listener::{http, ingress_stat_prefix},
     protobuf::{any_address, origin, socket},
     route::{self, inbound_name, outbound_name},
 };
@@ -52,7 +52,7 @@ pub(super) fn update(
             protocol,
             routes,
         } = listener;
-        let statistics = ingress_statistics(gateway.listeners.len(), *protocol, *port);
+        let statistics = ingress_stat_prefix(gateway.listeners.len(), *protocol, *port);
         let table = inbound_name(*port);
         snapshot.insert(route::table(&table, routes));
         let filter = http(plan.access_log.as_ref(), statistics, table);
@@ -66,7 +66,8 @@ pub(super) fn update(
             filter,
         ));
     }
-    // Nobody but the gateway itself may mark requests. They were logged when they came in.
+    // Only the gateway itself may name the service of a request: the listener is on loopback. The requests were logged
+    // when they came in.
     let table = outbound_name(EGRESS_PORT);
     snapshot.insert(route::table(&table, &gateway.service_routes));
     let filter = http(None, "egress".into(), table);

@@ -1,9 +1,9 @@
-//! The two listeners of a sidecar. A filter chain for each destination port handles the connections that are redirected
-//! to them. Their names are App Mesh's (facts/appmesh-api.md §7).
+//! Translates the two listeners of a sidecar. A filter chain for each destination port handles the connections that
+//! are redirected to them. They have the names of App Mesh (facts/appmesh-api.md §7).
 
 use super::{
     access_log::logs,
-    protobuf::{ads, any_address, duration, limit, number, origin, pack, yes},
+    protobuf::{ads, any_address, boolean, duration, origin, pack, timeout, uint32},
     route::{self, inbound_name, outbound_name},
 };
 use crate::plan::{
@@ -71,7 +71,8 @@ pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builde
     }
 }
 
-/// Whether both have the same filter chains. The virtual hosts of a port are in its route table, not in its chain.
+/// Whether both have the same filter chains. The virtual hosts of a port are in its route configuration, not in its
+/// chain.
 fn same_chains(one: &[Outbound], two: &[Outbound]) -> bool {
     let same = |(one, two): (&Outbound, &Outbound)| {
         one.port == two.port
@@ -94,7 +95,7 @@ fn ingress(plan: &Plan, name: String) -> Resource {
     let tables = tables.map(|inbound| route::reference(&inbound_name(inbound.port)));
     let direction = TrafficDirection::Inbound;
     let (chains, tables) = (chains.collect(), tables.collect());
-    redirected(plan, name, INGRESS_PORT, direction, chains, None, tables)
+    redirect_listener(plan, name, INGRESS_PORT, direction, chains, None, tables)
 }
 
 fn egress(plan: &Plan) -> Resource {
@@ -128,13 +129,15 @@ fn egress(plan: &Plan) -> Resource {
     let name = format!("lds_egress_0.0.0.0_{EGRESS_PORT}");
     let direction = TrafficDirection::Outbound;
     let (chains, tables) = (chains.collect(), tables.collect());
-    redirected(plan, name, EGRESS_PORT, direction, chains, default, tables)
+    redirect_listener(plan, name, EGRESS_PORT, direction, chains, default, tables)
 }
 
-/// A connection that was not redirected has the listener's own address as its original destination. Passing
-/// it on would make the proxy connect to itself, and each such connection make the next one, until no
-/// descriptor is left. So the ports of both listeners come first, with chains that close whatever they are given.
-fn redirected(
+/// A listener of redirected connections, with the filter `original_dst`.
+///
+/// A connection that was not redirected has the listener's own address as its original destination. If it were passed
+/// on, the proxy would connect to itself, again and again until no file descriptor is left. So the first chains match
+/// the ports of both listeners and close the connection.
+fn redirect_listener(
     plan: &Plan,
     name: String,
     port: u16,
@@ -174,12 +177,12 @@ fn inbound_chain(plan: &Plan, inbound: &Inbound) -> FilterChain {
                 plan,
                 "ingress",
                 std::slice::from_ref(&target),
-                limit(inbound.timeout.idle),
+                timeout(inbound.timeout.idle),
             )
         }
         Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => http(
             plan.access_log.as_ref(),
-            ingress_statistics(plan.inbound.len(), inbound.protocol, inbound.port),
+            ingress_stat_prefix(plan.inbound.len(), inbound.protocol, inbound.port),
             inbound_name(inbound.port),
         ),
     };
@@ -193,7 +196,7 @@ fn outbound_chain(plan: &Plan, outbound: &Outbound) -> FilterChain {
             "egress".into(),
             outbound_name(outbound.port),
         ),
-        Handler::Tcp(route) => tcp_proxy(plan, "egress", &route.targets, limit(route.idle)),
+        Handler::Tcp(route) => tcp_proxy(plan, "egress", &route.targets, timeout(route.idle)),
     };
     let mut chain = chain(outbound.port, &outbound.destinations, filter);
     if let Handler::Tcp(route) = &outbound.handler {
@@ -208,12 +211,12 @@ fn outbound_chain(plan: &Plan, outbound: &Outbound) -> FilterChain {
 fn chain(port: u16, destinations: &[IpAddr], filter: Option<Filter>) -> FilterChain {
     let ranges = destinations.iter().map(|address| CidrRange {
         address_prefix: address.to_string(),
-        prefix_len: number(if address.is_ipv4() { 32 } else { 128 }),
+        prefix_len: uint32(if address.is_ipv4() { 32 } else { 128 }),
     });
     FilterChain {
         name: format!("port_{port}"),
         filter_chain_match: Some(FilterChainMatch {
-            destination_port: number(port.into()),
+            destination_port: uint32(port.into()),
             prefix_ranges: ranges.collect(),
             ..Default::default()
         }),
@@ -222,15 +225,15 @@ fn chain(port: u16, destinations: &[IpAddr], filter: Option<Filter>) -> FilterCh
     }
 }
 
-/// What the counters of a port that lets traffic in begin with.
-pub(super) fn ingress_statistics(ports: usize, protocol: Protocol, port: u16) -> String {
+/// The `stat_prefix` of an inbound port. It has the protocol and the port if the proxy has several `ports`.
+pub(super) fn ingress_stat_prefix(ports: usize, protocol: Protocol, port: u16) -> String {
     match ports {
         1 => "ingress".to_owned(),
-        _ => format!("ingress.{}.{port}", word(protocol)),
+        _ => format!("ingress.{}.{port}", stat_name(protocol)),
     }
 }
 
-fn word(protocol: Protocol) -> &'static str {
+fn stat_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http1 => "http",
         Protocol::Http2 => "http2",
@@ -271,7 +274,7 @@ pub(super) fn http(
             ..Default::default()
         }],
         access_log: logs(access_log),
-        normalize_path: yes(),
+        normalize_path: boolean(true),
         merge_slashes: true,
         ..Default::default()
     };
@@ -281,7 +284,7 @@ pub(super) fn http(
     })
 }
 
-/// `None` when there is no target: a chain without filters closes the connection.
+/// The filter `tcp_proxy`; `None` if there is no target: a chain without filters closes the connection.
 fn tcp_proxy(
     plan: &Plan,
     stat_prefix: &str,

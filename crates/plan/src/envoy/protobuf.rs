@@ -1,4 +1,4 @@
-//! Protobuf's wrapped values.
+//! Constructors of common protobuf messages.
 
 use std::sync::Arc;
 use tombolo_xds::envoy::pb::{
@@ -19,17 +19,17 @@ pub(super) fn duration(length: std::time::Duration) -> Duration {
     }
 }
 
-/// A limit on time; Envoy writes "no limit" as zero.
-pub(super) fn limit(length: Option<std::time::Duration>) -> Option<Duration> {
-    Some(duration(length.unwrap_or_default()))
+/// The value of a timeout field; no timeout (`None`) is 0 in Envoy.
+pub(super) fn timeout(timeout: Option<std::time::Duration>) -> Option<Duration> {
+    Some(duration(timeout.unwrap_or_default()))
 }
 
-/// The key under which metadata says which object a resource comes from, in the field `object`. Documented in
+/// The metadata key of Tombolo; its field `object` names the object that a resource comes from. Documented in
 /// `docs/decisions/0024-versions-come-from-the-plan.md`.
 const ORIGIN: &str = "tombolo";
 
-/// Metadata that says which object a resource comes from. One entry in each map: hash maps of more are encoded in
-/// another order each time.
+/// Metadata that names the object that a resource comes from. Each map has one entry only: the encoded order of a
+/// larger hash map would be random.
 pub(super) fn origin(object: &Arc<str>) -> Metadata {
     let object = Value {
         kind: Some(value::Kind::StringValue(object.to_string())),
@@ -41,16 +41,12 @@ pub(super) fn origin(object: &Arc<str>) -> Metadata {
     }
 }
 
-pub(super) fn number(value: u32) -> Option<UInt32Value> {
+pub(super) fn uint32(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }
 
-pub(super) fn yes() -> Option<BoolValue> {
-    Some(BoolValue { value: true })
-}
-
-pub(super) fn no() -> Option<BoolValue> {
-    Some(BoolValue { value: false })
+pub(super) fn boolean(value: bool) -> Option<BoolValue> {
+    Some(BoolValue { value })
 }
 
 pub(super) fn pack<M: prost::Message + prost::Name>(message: &M) -> Any {
@@ -70,7 +66,7 @@ pub(super) fn socket(address: &str, port: u16) -> Address {
     }
 }
 
-/// Every address of the host: IPv4 alone, or IPv6 and IPv4.
+/// The wildcard address: `0.0.0.0`, or `::` for both families if `dual_stack`.
 pub(super) fn any_address(dual_stack: bool, port: u16) -> Address {
     if !dual_stack {
         return socket("0.0.0.0", port);
@@ -85,7 +81,7 @@ pub(super) fn any_address(dual_stack: bool, port: u16) -> Address {
     }
 }
 
-/// "Over the stream that this came by."
+/// The config source "aggregated": the resource comes over the same stream.
 pub(super) fn ads() -> ConfigSource {
     ConfigSource {
         resource_api_version: ApiVersion::V3.into(),

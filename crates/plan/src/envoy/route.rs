@@ -1,6 +1,6 @@
-//! Route configurations: one for each inbound and outbound HTTP port.
+//! Translates routes to route configurations: one for each inbound and outbound HTTP port.
 
-use super::protobuf::{duration, limit, number, origin, pack, yes};
+use super::protobuf::{boolean, duration, origin, pack, timeout, uint32};
 use crate::plan::{
     Handler, HeaderMatch, Inbound, Match, PathMatch, PathRewrite, Plan, Protocol, RequestRewrite,
     Retry, Route, SharedVirtualHost, Target, ValueMatch, VirtualHost,
@@ -34,7 +34,7 @@ use tombolo_xds::{
             v3::Int64Range,
         },
     },
-    resource::{Part, Reference},
+    resource::{EncodedFields, Reference},
     snapshot::Builder,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn outbound_name(port: u16) -> String {
     format!("rds_egress_http_{port}")
 }
 
-/// The reference of a listener to a route table.
+/// The reference of a listener to a route configuration.
 pub(super) fn reference(table: &str) -> Reference {
     Reference {
         kind: Kind::Route,
@@ -67,7 +67,7 @@ pub(super) fn update(previous: Option<&Plan>, plan: &Plan, snapshot: &mut Builde
     }
     for inbound in plan.inbound.iter().filter(|inbound| is_http(inbound)) {
         if !before.contains(inbound) {
-            snapshot.insert(table_of_application(inbound));
+            snapshot.insert(inbound_table(inbound));
         }
     }
     let mut before = previous.into_iter().flat_map(tables).peekable();
@@ -89,7 +89,7 @@ fn is_http(inbound: &Inbound) -> bool {
     inbound.protocol != Protocol::Tcp
 }
 
-/// The hosts of the ports that carry HTTP, in the order of ports.
+/// The outbound HTTP ports and their virtual hosts, in the order of ports.
 fn tables(plan: &Plan) -> impl Iterator<Item = (u16, &Vec<SharedVirtualHost>)> {
     plan.outbound
         .iter()
@@ -99,8 +99,8 @@ fn tables(plan: &Plan) -> impl Iterator<Item = (u16, &Vec<SharedVirtualHost>)> {
         })
 }
 
-/// Everything that reaches the port is for the application.
-fn table_of_application(inbound: &Inbound) -> Resource {
+/// The route configuration of an inbound port: every request goes to the application.
+fn inbound_table(inbound: &Inbound) -> Resource {
     let route = Route {
         origin: None,
         name: "local".into(),
@@ -122,7 +122,7 @@ fn table_of_application(inbound: &Inbound) -> Resource {
     configuration(&inbound_name(inbound.port), &[host.into()])
 }
 
-/// A table for requests to any host.
+/// A route configuration with one virtual host, which matches any host.
 pub(super) fn table(name: &str, routes: &[Route]) -> Resource {
     let host = VirtualHost {
         origin: None,
@@ -133,7 +133,7 @@ pub(super) fn table(name: &str, routes: &[Route]) -> Resource {
     configuration(name, &[host.into()])
 }
 
-/// A table of hosts that may be shared with other tables, encoded.
+/// A route configuration of virtual hosts, whose encoded fields may be shared with other route configurations.
 fn configuration(name: &str, hosts: &[SharedVirtualHost]) -> Resource {
     let head = RouteConfiguration {
         name: name.to_owned(),
@@ -141,30 +141,35 @@ fn configuration(name: &str, hosts: &[SharedVirtualHost]) -> Resource {
         ignore_port_in_host_matching: true,
         ..Default::default()
     };
-    let hosts: Vec<&Part> = hosts.iter().map(|host| host.encoded(part)).collect();
+    let hosts: Vec<&EncodedFields> = hosts
+        .iter()
+        .map(|host| host.encoded(encoded_host))
+        .collect();
     Resource::assemble(Kind::Route, name, &head.encode_to_vec(), &hosts, Vec::new())
 }
 
-/// A table that has this host and nothing else: encoded messages that follow each other are merged.
-fn part(host: &VirtualHost) -> Part {
+/// The encoded field of one virtual host: a route configuration with this host only. Concatenated encoded messages are
+/// merged by the decoder, and repeated fields are appended
+/// (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
+fn encoded_host(host: &VirtualHost) -> EncodedFields {
     let only = RouteConfiguration {
         virtual_hosts: vec![virtual_host(host)],
         ..Default::default()
     };
-    Part::new(only.encode_to_vec())
+    EncodedFields::new(only.encode_to_vec())
 }
 
 fn virtual_host(host: &VirtualHost) -> route::VirtualHost {
     route::VirtualHost {
         name: host.name.clone(),
         domains: host.domains.clone(),
-        routes: host.routes.iter().map(one_route).collect(),
+        routes: host.routes.iter().map(route_entry).collect(),
         metadata: host.origin.as_ref().map(origin),
         ..Default::default()
     }
 }
 
-fn one_route(route: &Route) -> route::Route {
+fn route_entry(route: &Route) -> route::Route {
     let action = match route.targets.as_slice() {
         [] => Action::DirectResponse(DirectResponseAction {
             status: 503,
@@ -211,8 +216,8 @@ fn forward(to: ClusterSpecifier, route: &Route) -> RouteAction {
     let rewrite = &route.rewrite;
     RouteAction {
         cluster_specifier: Some(to),
-        timeout: limit(route.timeout.request),
-        idle_timeout: limit(route.timeout.idle),
+        timeout: timeout(route.timeout.request),
+        idle_timeout: timeout(route.timeout.idle),
         retry_policy: route.retry.as_ref().map(retry_policy),
         host_rewrite_specifier: rewrite
             .host
@@ -223,7 +228,8 @@ fn forward(to: ClusterSpecifier, route: &Route) -> RouteAction {
     }
 }
 
-/// A prefix with the slash after it, if there is one: Envoy's own prefix rewrite would leave two.
+/// A rewrite of the path. A prefix is matched with the slash after it, if there is one: Envoy's `prefix_rewrite` would
+/// leave two slashes.
 fn path_rewrite(rewrite: &PathRewrite) -> RegexMatchAndSubstitute {
     let (pattern, to) = match rewrite {
         PathRewrite::Prefix { from, to } => {
@@ -245,7 +251,7 @@ fn weighted(targets: &[Target]) -> WeightedCluster {
             .iter()
             .map(|target| ClusterWeight {
                 name: target.cluster.to_string(),
-                weight: number(target.weight),
+                weight: uint32(target.weight),
                 ..Default::default()
             })
             .collect(),
@@ -253,11 +259,11 @@ fn weighted(targets: &[Target]) -> WeightedCluster {
     }
 }
 
-/// A try avoids the hosts that the tries before it had (facts/walkthroughs.md §2.1).
+/// A retry policy under which a retry avoids the hosts of the tries before it (facts/walkthroughs.md §2.1).
 fn retry_policy(retry: &Retry) -> RetryPolicy {
     RetryPolicy {
         retry_on: retry.on.join(","),
-        num_retries: number(retry.attempts),
+        num_retries: uint32(retry.attempts),
         per_try_timeout: retry.try_timeout.map(duration),
         retriable_status_codes: retry.statuses.clone(),
         host_selection_retry_max_attempts: 5,
@@ -291,7 +297,7 @@ fn matcher(plan: &Match) -> RouteMatch {
     });
     RouteMatch {
         path_specifier: Some(path),
-        case_sensitive: yes(),
+        case_sensitive: boolean(true),
         headers: plan.headers.iter().map(header).collect(),
         query_parameters: query.collect(),
         grpc: plan.grpc.then(GrpcRouteMatchOptions::default),

@@ -1,8 +1,8 @@
-//! The compiled results of one account and region, and which of them a change makes stale.
+//! The cache of the compiled results of one account and region, and its invalidation by changes.
 
-use super::{Compiled, guarded};
+use super::{CompileOutcome, catch_panic};
 use crate::{
-    dialect::{Context, Dialect, Reads, ServicePlan, Topic},
+    dialect::{Context, Dependencies, Dependency, Dialect, ServicePlan},
     envoy,
     plan::{Discovery, EndpointQuery, Plan, SharedCluster, Warning},
 };
@@ -14,7 +14,7 @@ use std::{
 use tombolo_model::{RecordKey, Scope, ScopeView, View};
 use tombolo_xds::{Kind, Resource, Snapshot, snapshot::Builder};
 
-/// What everything is compiled from.
+/// The inputs of every compilation.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
     dialect: &'a dyn Dialect,
@@ -33,40 +33,40 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// The compiled results. Each is kept for as long as a workload that has proxies uses it.
+/// The compiled results. Each stays cached for as long as a workload that has proxies uses it.
 #[derive(Default)]
 pub(super) struct Cache {
-    services: Results<RecordKey, Arc<ServicePlan>>,
-    endpoints: Results<EndpointsKey, Arc<Resource>>,
+    services: SharedResults<RecordKey, Arc<ServicePlan>>,
+    endpoints: SharedResults<EndpointsKey, Arc<Resource>>,
     workloads: HashMap<RecordKey, Workload>,
     dependents: Dependents,
-    /// The clusters of all services, by name, so that services which lead to the same node share its cluster.
+    /// The clusters of all services, by name, so that services with a target in common share its cluster.
     clusters: HashMap<Arc<str>, SharedCluster>,
 }
 
-/// A cluster and which endpoints it has.
+/// The name of a cluster and the query of its endpoints.
 type EndpointsKey = Arc<(Arc<str>, EndpointQuery)>;
 
-/// Names a result.
+/// The identity of a cached result.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Item {
+enum ResultKey {
     Service(RecordKey),
     Endpoints(EndpointsKey),
     Workload(RecordKey),
 }
 
-/// What was compiled for a workload.
+/// The compiled results of a workload.
 #[derive(Default)]
 struct Workload {
     plan: Plan,
-    reads: Reads,
+    dependencies: Dependencies,
     services: BTreeSet<RecordKey>,
     endpoints: HashMap<Arc<str>, EndpointsKey>,
     snapshot: Arc<Snapshot>,
     warnings: Arc<[Warning]>,
 }
 
-/// What a change makes stale of a workload.
+/// The parts of a workload that a change invalidated.
 #[derive(Default)]
 struct Stale {
     plan: bool,
@@ -84,27 +84,27 @@ impl Cache {
         Some((workload.snapshot.clone(), workload.warnings.clone()))
     }
 
-    /// Compiles again what read one of these records, before or after the change; returns the workloads that differ.
+    /// Recompiles the results that depend on one of these changed records; returns the workloads that differ.
     pub(super) fn update(&mut self, inputs: Inputs<'_>, records: &[RecordKey]) -> Vec<RecordKey> {
-        let mut items = HashSet::new();
+        let mut stale = HashSet::new();
         for record in records {
-            Reads::touched(Some(inputs.scope), record, &mut |topic| {
-                items.extend(self.dependents.of(&topic).cloned());
+            Dependencies::invalidated_by(Some(inputs.scope), record, &mut |dependency| {
+                stale.extend(self.dependents.of(&dependency).cloned());
             });
         }
-        self.recompile(inputs, items)
+        self.recompile(inputs, stale)
     }
 
-    /// Compiles everything again; returns the workloads that differ.
+    /// Recompiles every result; returns the workloads that differ.
     pub(super) fn recompile_all(&mut self, inputs: Inputs<'_>) -> Vec<RecordKey> {
-        let services = self.services.0.keys().cloned().map(Item::Service);
-        let endpoints = self.endpoints.0.keys().cloned().map(Item::Endpoints);
-        let workloads = self.workloads.keys().cloned().map(Item::Workload);
-        let items = services.chain(endpoints).chain(workloads).collect();
-        self.recompile(inputs, items)
+        let services = self.services.0.keys().cloned().map(ResultKey::Service);
+        let endpoints = self.endpoints.0.keys().cloned().map(ResultKey::Endpoints);
+        let workloads = self.workloads.keys().cloned().map(ResultKey::Workload);
+        let all = services.chain(endpoints).chain(workloads).collect();
+        self.recompile(inputs, all)
     }
 
-    /// Compiles a workload and all that it uses again; returns the workloads that differ.
+    /// Recompiles a workload and every result that it uses; returns the workloads that differ.
     pub(super) fn recompile_workload(
         &mut self,
         inputs: Inputs<'_>,
@@ -113,25 +113,28 @@ impl Cache {
         let Some(workload) = self.workloads.get(key) else {
             return Vec::new();
         };
-        let services = workload.services.iter().cloned().map(Item::Service);
-        let endpoints = workload.endpoints.values().cloned().map(Item::Endpoints);
-        let mut items: HashSet<Item> = services.chain(endpoints).collect();
-        items.insert(Item::Workload(key.clone()));
-        self.recompile(inputs, items)
+        let services = workload.services.iter().cloned();
+        let endpoints = workload.endpoints.values().cloned();
+        let mut results: HashSet<ResultKey> = services
+            .map(ResultKey::Service)
+            .chain(endpoints.map(ResultKey::Endpoints))
+            .collect();
+        results.insert(ResultKey::Workload(key.clone()));
+        self.recompile(inputs, results)
     }
 
-    fn recompile(&mut self, inputs: Inputs<'_>, items: HashSet<Item>) -> Vec<RecordKey> {
+    fn recompile(&mut self, inputs: Inputs<'_>, results: HashSet<ResultKey>) -> Vec<RecordKey> {
         let mut workloads: BTreeMap<RecordKey, Stale> = BTreeMap::new();
-        for item in items {
-            match item {
-                Item::Service(key) => {
+        for result in results {
+            match result {
+                ResultKey::Service(key) => {
                     if self.compile_service(inputs, &key) {
                         for user in self.services.users(&key) {
                             workloads.entry(user.clone()).or_default().plan = true;
                         }
                     }
                 }
-                Item::Endpoints(key) => {
+                ResultKey::Endpoints(key) => {
                     if self.select_endpoints(inputs, &key) {
                         for user in self.endpoints.users(&key) {
                             let stale = workloads.entry(user.clone()).or_default();
@@ -139,7 +142,7 @@ impl Cache {
                         }
                     }
                 }
-                Item::Workload(key) => workloads.entry(key).or_default().plan = true,
+                ResultKey::Workload(key) => workloads.entry(key).or_default().plan = true,
             }
         }
         let mut differ = Vec::new();
@@ -147,8 +150,8 @@ impl Cache {
             let Some(before) = self.result(&key) else {
                 continue;
             };
-            if self.refresh(inputs, &key, stale) == Compiled::Missing {
-                self.forget(&key);
+            if self.refresh(inputs, &key, stale) == CompileOutcome::NotFound {
+                self.evict(&key);
             }
             let differs = self.result(&key).is_none_or(|after| after != before);
             if differs {
@@ -158,7 +161,8 @@ impl Cache {
         differ
     }
 
-    fn refresh(&mut self, inputs: Inputs<'_>, key: &RecordKey, stale: Stale) -> Compiled {
+    /// Replaces the invalidated endpoints of a workload, and recompiles its plan if that is invalidated too.
+    fn refresh(&mut self, inputs: Inputs<'_>, key: &RecordKey, stale: Stale) -> CompileOutcome {
         if let Some(workload) = self.workloads.get_mut(key) {
             let mut edit = workload.snapshot.edit(inputs.revision);
             for endpoints in stale
@@ -173,20 +177,20 @@ impl Cache {
         if stale.plan {
             self.compile(inputs, key)
         } else {
-            Compiled::Published
+            CompileOutcome::Compiled
         }
     }
 
-    /// Compiles a workload.
-    pub(super) fn compile(&mut self, inputs: Inputs<'_>, key: &RecordKey) -> Compiled {
-        let (mut reads, mut services) = (Reads::default(), BTreeSet::new());
-        let compiled = guarded(key, || {
+    /// Compiles a workload and replaces its cached plan and snapshot.
+    pub(super) fn compile(&mut self, inputs: Inputs<'_>, key: &RecordKey) -> CompileOutcome {
+        let (mut dependencies, mut services) = (Dependencies::default(), BTreeSet::new());
+        let compiled = catch_panic(key, || {
             let mut service = |name: &RecordKey| {
                 services.insert(name.clone());
                 self.service(inputs, name)
             };
             let mut context = Context {
-                reads: &mut reads,
+                dependencies: &mut dependencies,
                 services: &mut service,
             };
             inputs.dialect.compile(inputs.scope, key, &mut context)
@@ -199,38 +203,41 @@ impl Cache {
                 .extend(before.map(|before| (key.clone(), before)));
             self.release_services(key, &services);
             return match compiled {
-                Some(_) => Compiled::Missing,
-                None => Compiled::Failed,
+                Some(_) => CompileOutcome::NotFound,
+                None => CompileOutcome::Panicked,
             };
         };
         let is_new = before.is_none();
         let before = before.unwrap_or_default();
-        self.dependents
-            .replace(Item::Workload(key.clone()), &before.reads, &reads);
+        self.dependents.replace(
+            ResultKey::Workload(key.clone()),
+            &before.dependencies,
+            &dependencies,
+        );
         for service in services.difference(&before.services) {
             self.services.add_user(service, key);
         }
         let mut edit = before.snapshot.edit(inputs.revision);
         envoy::update((!is_new).then_some(&before.plan), &plan, &mut edit);
-        let endpoints = self.hold_endpoints(inputs, key, before.endpoints, &plan, &mut edit);
+        let endpoints = self.replace_endpoints(inputs, key, before.endpoints, &plan, &mut edit);
         let workload = Workload {
             warnings: plan.warnings.clone().into(),
             snapshot: Arc::new(edit.build()),
             plan,
-            reads,
+            dependencies,
             endpoints,
             services: services.clone(),
         };
         self.workloads.insert(key.clone(), workload);
-        // Clusters that only it had are seen to be unused.
+        // Dropped before the release below, which counts references to find the clusters that nothing shares any more.
         drop((before.plan, before.snapshot));
         let unused = before.services.difference(&services).cloned().collect();
         self.release_services(key, &unused);
-        Compiled::Published
+        CompileOutcome::Compiled
     }
 
-    /// Replaces the endpoints that a workload had by those of its plan.
-    fn hold_endpoints(
+    /// Replaces the endpoints that a workload uses by those of its new plan, in the cache and in the snapshot.
+    fn replace_endpoints(
         &mut self,
         inputs: Inputs<'_>,
         workload: &RecordKey,
@@ -270,7 +277,7 @@ impl Cache {
     fn release_endpoints(&mut self, workload: &RecordKey, key: &EndpointsKey) {
         let dependents = &mut self.dependents;
         self.endpoints
-            .release(key, workload, Item::Endpoints, dependents);
+            .release(key, workload, ResultKey::Endpoints, dependents);
     }
 
     fn release_services(&mut self, workload: &RecordKey, services: &BTreeSet<RecordKey>) {
@@ -279,14 +286,14 @@ impl Cache {
         for key in services {
             dropped |= self
                 .services
-                .release(key, workload, Item::Service, dependents);
+                .release(key, workload, ResultKey::Service, dependents);
         }
         if dropped {
             self.clusters.retain(|_, cluster| cluster.is_shared());
         }
     }
 
-    /// A service, compiled if it was not.
+    /// A service from the cache; compiles it if it is not there.
     fn service(&mut self, inputs: Inputs<'_>, key: &RecordKey) -> Arc<ServicePlan> {
         if self.services.get(key).is_none() {
             self.compile_service(inputs, key);
@@ -294,15 +301,15 @@ impl Cache {
         self.services.0[key].value.clone()
     }
 
-    /// Compiles a service; true if it differs from before.
+    /// Compiles a service; returns whether it differs from the cached one.
     fn compile_service(&mut self, inputs: Inputs<'_>, key: &RecordKey) -> bool {
-        let mut reads = Reads::default();
-        let compiled = guarded(key, || {
+        let mut dependencies = Dependencies::default();
+        let compiled = catch_panic(key, || {
             let dialect = inputs.dialect;
-            dialect.compile_service(inputs.scope, key, &mut reads)
+            dialect.compile_service(inputs.scope, key, &mut dependencies)
         });
         let compiled = compiled.map(|mut plan| {
-            self.share(&mut plan, self.services.get(key).cloned().as_deref());
+            self.deduplicate(&mut plan, self.services.get(key).cloned().as_deref());
             Arc::new(plan)
         });
         let failed = || {
@@ -317,12 +324,18 @@ impl Cache {
             })
         };
         let dependents = &mut self.dependents;
-        self.services
-            .put(key, (compiled, reads), failed, Item::Service, dependents)
+        self.services.put(
+            key,
+            (compiled, dependencies),
+            failed,
+            ResultKey::Service,
+            dependents,
+        )
     }
 
-    /// Replaces the parts of a service that are as before, or as in another service, by those.
-    fn share(&mut self, plan: &mut ServicePlan, before: Option<&ServicePlan>) {
+    /// Replaces the parts of a service that equal a cached part by a reference to it: handlers of the same service, and
+    /// clusters of any service.
+    fn deduplicate(&mut self, plan: &mut ServicePlan, before: Option<&ServicePlan>) {
         for (port, handler) in &mut plan.ports {
             if let Some(same) = before.and_then(|before| before.ports.get(port))
                 && same == handler
@@ -338,86 +351,95 @@ impl Cache {
         }
     }
 
-    /// Selects the endpoints of a cluster; true if they differ from before.
+    /// Selects the endpoints of a cluster; returns whether they differ from the cached ones.
     fn select_endpoints(&mut self, inputs: Inputs<'_>, key: &EndpointsKey) -> bool {
         let (cluster, query) = &**key;
-        let mut reads = Reads::default();
-        let selected = guarded(cluster, || {
-            let endpoints = inputs.dialect.endpoints(inputs.scope, query, &mut reads);
+        let mut dependencies = Dependencies::default();
+        let selected = catch_panic(cluster, || {
+            let dialect = inputs.dialect;
+            let endpoints = dialect.endpoints(inputs.scope, query, &mut dependencies);
             Arc::new(envoy::endpoints(cluster, &endpoints))
         });
         let failed = || Arc::new(envoy::endpoints(cluster, &[]));
         let dependents = &mut self.dependents;
-        self.endpoints
-            .put(key, (selected, reads), failed, Item::Endpoints, dependents)
+        self.endpoints.put(
+            key,
+            (selected, dependencies),
+            failed,
+            ResultKey::Endpoints,
+            dependents,
+        )
     }
 
-    /// Forgets a workload, and what it alone used.
-    pub(super) fn forget(&mut self, key: &RecordKey) {
+    /// Evicts a workload and the results that only it used.
+    pub(super) fn evict(&mut self, key: &RecordKey) {
         let Some(workload) = self.workloads.remove(key) else {
             return;
         };
-        let nothing = Reads::default();
-        self.dependents
-            .replace(Item::Workload(key.clone()), &workload.reads, &nothing);
+        let none = Dependencies::default();
+        self.dependents.replace(
+            ResultKey::Workload(key.clone()),
+            &workload.dependencies,
+            &none,
+        );
         for endpoints in workload.endpoints.values() {
             self.release_endpoints(key, endpoints);
         }
-        // Clusters that only it had are seen to be unused.
+        // Dropped before the release below, which counts references to find the clusters that nothing shares any more.
         drop((workload.plan, workload.snapshot));
         self.release_services(key, &workload.services);
     }
 }
 
-/// Results that workloads share.
-struct Results<K, T>(HashMap<K, Kept<T>>);
+/// Cached results that workloads share, each with the workloads that use it.
+struct SharedResults<K, T>(HashMap<K, SharedResult<T>>);
 
-struct Kept<T> {
+struct SharedResult<T> {
     value: T,
-    reads: Reads,
-    /// The workloads that use it.
+    dependencies: Dependencies,
+    /// The workloads that use the result.
     users: HashSet<RecordKey>,
 }
 
-impl<K, T> Default for Results<K, T> {
+impl<K, T> Default for SharedResults<K, T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<K: Clone + Eq + Hash, T: PartialEq> Results<K, T> {
+impl<K: Clone + Eq + Hash, T: PartialEq> SharedResults<K, T> {
     fn get(&self, key: &K) -> Option<&T> {
-        self.0.get(key).map(|kept| &kept.value)
+        self.0.get(key).map(|shared| &shared.value)
     }
 
     fn users(&self, key: &K) -> impl Iterator<Item = &RecordKey> {
-        self.0.get(key).into_iter().flat_map(|kept| &kept.users)
+        self.0.get(key).into_iter().flat_map(|shared| &shared.users)
     }
 
     fn add_user(&mut self, key: &K, workload: &RecordKey) {
-        if let Some(kept) = self.0.get_mut(key) {
-            kept.users.insert(workload.clone());
+        if let Some(shared) = self.0.get_mut(key) {
+            shared.users.insert(workload.clone());
         }
     }
 
-    /// Replaces a result, with what was read for it; true if it differs from before. If the compilation failed, the
-    /// result before stays; without one, `failed` is put in.
+    /// Replaces a result and its dependencies; returns whether the value differs from the one before. If the
+    /// compilation failed, the value before stays; if there is none, the value is `failed()`.
     fn put(
         &mut self,
         key: &K,
-        (compiled, mut reads): (Option<T>, Reads),
+        (compiled, mut dependencies): (Option<T>, Dependencies),
         failed: impl FnOnce() -> T,
-        item: fn(K) -> Item,
+        result_key: fn(K) -> ResultKey,
         dependents: &mut Dependents,
     ) -> bool {
-        let (before, read_before, users) = match self.0.remove(key) {
-            Some(before) => (Some(before.value), before.reads, before.users),
+        let (before, old_dependencies, users) = match self.0.remove(key) {
+            Some(before) => (Some(before.value), before.dependencies, before.users),
             None => Default::default(),
         };
         if compiled.is_none() {
-            // What it read before it failed is not all, so what it read last counts too.
-            let all = read_before.topics().cloned();
-            all.for_each(|topic| reads.note(topic));
+            // A failed compilation has only some of its dependencies, so the old ones count too.
+            let old = old_dependencies.iter().cloned();
+            old.for_each(|dependency| dependencies.add(dependency));
         }
         let (value, differs) = match (compiled, before) {
             (Some(new), Some(before)) if new == before => (before, false),
@@ -425,59 +447,61 @@ impl<K: Clone + Eq + Hash, T: PartialEq> Results<K, T> {
             (None, Some(before)) => (before, false),
             (None, None) => (failed(), true),
         };
-        dependents.replace(item(key.clone()), &read_before, &reads);
-        let kept = Kept {
+        dependents.replace(result_key(key.clone()), &old_dependencies, &dependencies);
+        let result = SharedResult {
             value,
-            reads,
+            dependencies,
             users,
         };
-        self.0.insert(key.clone(), kept);
+        self.0.insert(key.clone(), result);
         differs
     }
 
-    /// A workload does not use it any more; true if it was dropped, because none does.
+    /// Removes a workload from the users of a result, and the result if no user is left; returns whether it was
+    /// removed.
     fn release(
         &mut self,
         key: &K,
         workload: &RecordKey,
-        item: fn(K) -> Item,
+        result_key: fn(K) -> ResultKey,
         dependents: &mut Dependents,
     ) -> bool {
-        let Some(kept) = self.0.get_mut(key) else {
+        let Some(result) = self.0.get_mut(key) else {
             return false;
         };
-        kept.users.remove(workload);
-        if !kept.users.is_empty() {
+        result.users.remove(workload);
+        if !result.users.is_empty() {
             return false;
         }
-        dependents.replace(item(key.clone()), &kept.reads, &Reads::default());
+        let none = Dependencies::default();
+        dependents.replace(result_key(key.clone()), &result.dependencies, &none);
         self.0.remove(key);
         true
     }
 }
 
-/// Which results read what.
+/// The reverse index: the results that depend on each [`Dependency`].
 #[derive(Default)]
-struct Dependents(HashMap<Topic, HashSet<Item>>);
+struct Dependents(HashMap<Dependency, HashSet<ResultKey>>);
 
 impl Dependents {
-    fn of(&self, topic: &Topic) -> impl Iterator<Item = &Item> {
-        self.0.get(topic).into_iter().flatten()
+    fn of(&self, dependency: &Dependency) -> impl Iterator<Item = &ResultKey> {
+        self.0.get(dependency).into_iter().flatten()
     }
 
-    /// A result was made from other things than before.
-    fn replace(&mut self, item: Item, before: &Reads, now: &Reads) {
-        for topic in before.topics().filter(|topic| !now.contains(topic)) {
-            if let Some(items) = self.0.get_mut(topic) {
-                items.remove(&item);
-                if items.is_empty() {
-                    self.0.remove(topic);
+    /// Replaces the dependencies of a result.
+    fn replace(&mut self, result: ResultKey, before: &Dependencies, now: &Dependencies) {
+        for dependency in before.iter().filter(|old| !now.contains(old)) {
+            if let Some(results) = self.0.get_mut(dependency) {
+                results.remove(&result);
+                if results.is_empty() {
+                    self.0.remove(dependency);
                 }
             }
         }
-        for topic in now.topics().filter(|topic| !before.contains(topic)) {
-            let items = self.0.entry(topic.clone()).or_default();
-            items.insert(item.clone());
+        for dependency in now.iter().filter(|new| !before.contains(new)) {
+            let results = self.0.entry(dependency.clone()).or_default();
+            results.insert(result.clone());
         }
     }
 }

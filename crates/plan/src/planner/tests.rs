@@ -5,7 +5,7 @@ use crate::sample::{
 };
 use crate::{
     AppMesh, Plan,
-    dialect::{Context, Reads, ServicePlan},
+    dialect::{Context, Dependencies, ServicePlan},
     plan::{Endpoint, EndpointQuery},
 };
 use serde_json::{Value, json};
@@ -30,9 +30,9 @@ fn planner() -> Planner {
     Planner::new(Arc::new(AppMesh), Arc::default())
 }
 
-/// What a proxy of this node is given.
+/// The snapshot that a proxy of this node gets.
 fn subscribe(planner: &mut Planner, sample: &Sample, name: &str) -> Snapshots {
-    let receiver = planner.follow(&sample.view, &workload(name));
+    let receiver = planner.subscribe(&sample.view, &workload(name));
     receiver.expect("the node exists")
 }
 
@@ -46,9 +46,9 @@ fn propagation(sample: &Sample) -> Arc<Propagation> {
 }
 
 /// A whole round.
-fn verify(planner: &mut Planner, sample: &Sample) -> usize {
-    (0..VERIFY_STEPS)
-        .map(|_| planner.verify(&sample.view))
+fn check_drift(planner: &mut Planner, sample: &Sample) -> usize {
+    (0..DRIFT_CHECK_STEPS)
+        .map(|_| planner.check_drift(&sample.view))
         .sum()
 }
 
@@ -57,10 +57,10 @@ fn warnings(planner: &Planner, name: &str) -> Vec<Warning> {
     published[&workload(name)].warnings.to_vec()
 }
 
-/// What a planner that kept nothing has for a node.
+/// The snapshot of a node from a planner without a cache.
 fn from_scratch(sample: &Sample, name: &str) -> Option<(Vec<Warning>, Arc<Snapshot>)> {
     let mut planner = planner();
-    let receiver = planner.follow(&sample.view, &workload(name)).ok()?;
+    let receiver = planner.subscribe(&sample.view, &workload(name)).ok()?;
     Some((warnings(&planner, name), receiver.borrow().clone()))
 }
 
@@ -274,19 +274,19 @@ impl Dialect for Panicky {
         &self,
         scope: &ScopeView,
         service: &RecordKey,
-        reads: &mut Reads,
+        dependencies: &mut Dependencies,
     ) -> ServicePlan {
         self.check(service);
-        AppMesh.compile_service(scope, service, reads)
+        AppMesh.compile_service(scope, service, dependencies)
     }
 
     fn endpoints(
         &self,
         scope: &ScopeView,
         query: &EndpointQuery,
-        reads: &mut Reads,
+        dependencies: &mut Dependencies,
     ) -> Vec<Endpoint> {
-        AppMesh.endpoints(scope, query, reads)
+        AppMesh.endpoints(scope, query, dependencies)
     }
 }
 
@@ -333,13 +333,13 @@ fn a_compilation_that_panics_touches_its_own_workload_or_service_alone() {
         }),
         Arc::default(),
     )
-    .follow(&stage.sample.view, &workload("web"))
+    .subscribe(&stage.sample.view, &workload("web"))
     .expect_err("it cannot be planned");
     assert_eq!(refused.code(), Code::Unavailable);
 
     // With the next change, or the next verification, all is as it should be.
     panics.store(false, std::sync::atomic::Ordering::Relaxed);
-    verify(&mut stage.planner, &stage.sample);
+    check_drift(&mut stage.planner, &stage.sample);
     for name in ["web", "also", "aside"] {
         assert!(same_as_scratch(&stage, name), "{name}");
     }
@@ -366,7 +366,7 @@ fn proxies_of_a_deleted_node_are_let_go_and_keep_what_they_have() {
 fn a_workload_without_proxies_is_forgotten_at_the_next_recheck() {
     let mut stage = Stage::new(shop(), &["web", "aside"]);
     stage.proxies.remove("aside");
-    assert_eq!(stage.planner.verify(&stage.sample.view), 0);
+    assert_eq!(stage.planner.check_drift(&stage.sample.view), 0);
     let known: Vec<_> = stage
         .planner
         .published
@@ -377,7 +377,7 @@ fn a_workload_without_proxies_is_forgotten_at_the_next_recheck() {
         .collect();
     assert_eq!(known, [workload("web")]);
     stage.proxies.clear();
-    assert_eq!(stage.planner.verify(&stage.sample.view), 0);
+    assert_eq!(stage.planner.check_drift(&stage.sample.view), 0);
     assert!(stage.planner.scopes.is_empty(), "nothing is kept");
 }
 
@@ -453,7 +453,7 @@ impl Walk {
                 self.check(name, before.get(name), step);
             }
             assert_eq!(
-                verify(&mut self.planner, &self.sample),
+                check_drift(&mut self.planner, &self.sample),
                 0,
                 "seed {}",
                 self.seed
@@ -462,7 +462,7 @@ impl Walk {
         let propagation = propagation(&self.sample);
         assert_eq!(self.planner.recompile(&self.sample.view, &propagation), 0);
         self.proxies.clear();
-        self.planner.verify(&self.sample.view);
+        self.planner.check_drift(&self.sample.view);
         assert!(self.planner.scopes.is_empty(), "nothing is kept");
     }
 

@@ -1,9 +1,9 @@
-//! Paces the changes of the store: a single one goes out at once, many go out together.
+//! Debounces the changes of the store: a single change is pushed at once, changes that follow closely are batched.
 //!
-//! While a change is being sent to the proxies, those behind it wait. If there are any when it has been sent, the store
-//! is being written to faster than changes can be sent; then they wait on until there is a pause between writes, as
-//! istiod's debounce does for every change. The pause is twice as long as the push took, so that pushes of a storm
-//! take a third of the time at most.
+//! Changes that come while another is being sent wait for its end. If there are any then, the store is written to faster
+//! than changes can be sent; they go on waiting until there is a quiet period between writes, as in istiod's debounce for every change.
+//! The quiet period is twice as long as the push took, so that under constant writes pushes take at most a third of
+//! the time.
 
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
@@ -13,15 +13,15 @@ use tombolo_xds::Propagation;
 /// The intervals of the debounce.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delays {
-    /// For the change before to be sent. A proxy that does not read its stream holds it up.
+    /// The longest wait for the previous push to be sent. A proxy that does not read its stream holds it up.
     pub(super) push: Duration,
-    /// The shortest pause between writes that is waited for.
+    /// The shortest quiet period.
     pub(super) min_quiet: Duration,
-    /// For a pause at most.
+    /// The longest wait for a quiet period.
     pub(super) max_wait: Duration,
 }
 
-/// The events of a watch, paced.
+/// The events of a watch, debounced.
 pub(super) struct Debounced {
     watch: Watch,
     delays: Delays,
@@ -29,18 +29,20 @@ pub(super) struct Debounced {
 }
 
 enum State {
-    /// The next change goes out at once.
+    /// The next change is pushed at once.
     Idle,
-    /// A change is being sent to the proxies.
+    /// A change is being pushed to the proxies.
     Pushing {
         propagation: Arc<Propagation>,
         begun: Instant,
     },
-    /// Changes wait for a pause.
+    /// Changes wait for a quiet period.
     Settling {
-        pause: Duration,
-        /// When there was a pause, unless a change comes.
-        quiet: Instant,
+        /// The length of the quiet period.
+        quiet: Duration,
+        /// The end of the quiet period, unless a change comes before.
+        quiet_until: Instant,
+        /// The end of the wait in any case.
         deadline: Instant,
     },
 }
@@ -55,13 +57,14 @@ impl Debounced {
         }
     }
 
-    /// `propagation` follows the last event to the proxies; the next event waits until all of it is sent.
+    /// Starts the wait for a push: the next event is held back until all streams have sent the last one, which
+    /// `propagation` follows.
     pub(super) fn pushing(&mut self, propagation: Arc<Propagation>) {
         let begun = Instant::now();
         self.state = State::Pushing { propagation, begun };
     }
 
-    /// The next event; `None`: the store is closed. Cancel safe.
+    /// The next event; `None` once the store is closed. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Event> {
         loop {
             match &mut self.state {
@@ -71,12 +74,12 @@ impl Debounced {
                         () = propagation.sent_by_all() => {}
                         () = sleep_until(*begun + self.delays.push) => {}
                     }
-                    let (now, pause) = (Instant::now(), begun.elapsed() * 2);
-                    let pause = pause.max(self.delays.min_quiet);
+                    let (now, quiet) = (Instant::now(), begun.elapsed() * 2);
+                    let quiet = quiet.max(self.delays.min_quiet);
                     self.state = if self.watch.is_pending() {
                         State::Settling {
-                            pause,
-                            quiet: now + pause,
+                            quiet,
+                            quiet_until: now + quiet,
                             deadline: now + self.delays.max_wait,
                         }
                     } else {
@@ -84,13 +87,13 @@ impl Debounced {
                     };
                 }
                 State::Settling {
-                    pause,
                     quiet,
+                    quiet_until,
                     deadline,
                 } => {
                     tokio::select! {
-                        () = self.watch.announced() => *quiet = Instant::now() + *pause,
-                        () = sleep_until(*quiet.min(deadline)) => self.state = State::Idle,
+                        () = self.watch.announced() => *quiet_until = Instant::now() + *quiet,
+                        () = sleep_until(*quiet_until.min(deadline)) => self.state = State::Idle,
                     }
                 }
             }

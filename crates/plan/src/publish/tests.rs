@@ -49,7 +49,7 @@ async fn changes_gather_while_one_is_being_sent_to_the_proxies() {
             ..Node::default()
         };
         let workload = publisher.workload_of(&node).expect("a name");
-        let mut proxy = in_time(publisher.follow(workload))
+        let mut proxy = in_time(publisher.subscribe_to(workload))
             .await
             .expect("it exists");
 

@@ -4,8 +4,8 @@ use crate::{
         SERVICE_HEADER, ValueMatch,
     },
     sample::{
-        Sample, compile, concerns, gateway, gateway_route, listening, node, provided, registered,
-        route, routed, router, service, weighted,
+        Sample, compile, gateway, gateway_route, is_invalidated_by, listening, node, provided,
+        registered, route, routed, router, service, weighted,
     },
 };
 use serde_json::{Value, json};
@@ -320,7 +320,7 @@ fn a_gateway_depends_on_its_routes_and_on_all_behind_them() {
         node("dark"),
     ];
     for key in concern {
-        assert!(concerns(&dependencies, &key), "{key}");
+        assert!(is_invalidated_by(&dependencies, &key), "{key}");
     }
     for key in [
         gateway("other"),
@@ -328,6 +328,6 @@ fn a_gateway_depends_on_its_routes_and_on_all_behind_them() {
         node("store"),
         service("store.shop"),
     ] {
-        assert!(!concerns(&dependencies, &key), "{key}");
+        assert!(!is_invalidated_by(&dependencies, &key), "{key}");
     }
 }

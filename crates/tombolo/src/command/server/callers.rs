@@ -74,7 +74,8 @@ impl Callers {
             supervisor.spawn_restarting(stage, "credentials file", delays, move |stop| {
                 let credentials = credentials.clone();
                 async move {
-                    stop.run_until_cancelled(credentials.follow()).await;
+                    stop.run_until_cancelled(credentials.reload_on_change())
+                        .await;
                     Ok::<_, Infallible>(())
                 }
             });
@@ -87,7 +88,7 @@ impl Callers {
             supervisor.spawn_restarting(stage, "certificate files", delays, move |stop| {
                 let tls = tls.clone();
                 async move {
-                    stop.run_until_cancelled(tls.follow()).await;
+                    stop.run_until_cancelled(tls.reload_on_change()).await;
                     Ok::<_, Infallible>(())
                 }
             });

@@ -64,7 +64,7 @@ impl Sources {
     }
 
     fn proxy(&self, proxy: connected_proxies::Proxy) -> ProxyStatus {
-        let revision_wanted = self.publisher.wanted(&proxy.node);
+        let revision_wanted = self.publisher.wanted_revision(&proxy.node);
         let kinds = proxy.kinds.into_iter();
         ProxyStatus {
             stream: proxy.stream,
