@@ -83,7 +83,7 @@ pub(crate) fn zones(views: &Arc<Views>) -> Vec<Arc<dyn Zone>> {
     };
     let clusters = Clusters::default();
     clusters.replace(&[cluster(1), cluster(3)]);
-    let registry = Registry::over(move || view.clone(), config);
+    let registry = Registry::from_source(move || view.clone(), config);
     vec![Arc::new(registry), Arc::new(clusters)]
 }
 

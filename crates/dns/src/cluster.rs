@@ -1,8 +1,7 @@
-//! The names inside clusters, as Kubernetes gives them (its DNS specification 1.1.0).
+//! The DNS names inside clusters, by the Kubernetes DNS specification 1.1.0.
 //!
-//! Several clusters can use the same domain: which one a client means follows from the address it asks
-//! from. The names are compiled when they change and swapped in one step, so that a question never waits
-//! for a change.
+//! Several clusters can use the same domain: the client's address selects the cluster. The names are compiled when they
+//! change and swapped in one step, so that a query never waits for a change.
 
 mod table;
 
@@ -17,14 +16,14 @@ use arc_swap::ArcSwap;
 use std::net::IpAddr;
 use table::Table;
 
-/// What the clients of one cluster resolve.
+/// The DNS names of one cluster, and its clients.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    /// The addresses of its clients. Where ranges of clusters overlap, the longest prefix decides.
+    /// The address ranges of its clients. If ranges of clusters overlap, the longest prefix counts.
     pub sources: Vec<IpNet>,
-    /// Under which all its names are, for example `cluster.local`.
+    /// The cluster domain, for example `cluster.local`.
     pub domain: String,
-    /// Namespaces without services; those of services need not be listed.
+    /// Namespaces, whether they have services or not; those of services may be left out.
     pub namespaces: Vec<String>,
     /// All services, of every namespace.
     pub services: Vec<Service>,
@@ -48,9 +47,9 @@ pub struct Service {
 pub enum Addresses {
     /// The service's own addresses, as `A` and `AAAA`.
     ClusterIp(Vec<IpAddr>),
-    /// The addresses of its pods, each of which also has a name under the service's.
+    /// The addresses of its pods. Each pod also has a name under the service's.
     Headless(Vec<Endpoint>),
-    /// A `CNAME`.
+    /// The target of a `CNAME`.
     ExternalName(String),
 }
 
@@ -70,7 +69,7 @@ pub struct Port {
     pub name: String,
     /// `tcp`, `udp` or `sctp`, in any case.
     pub protocol: String,
-    /// The number. For a headless service, the port of the pods.
+    /// The port number. For a headless service, the port of the pods.
     pub port: u16,
 }
 
@@ -88,7 +87,7 @@ struct Views {
 }
 
 impl Clusters {
-    /// Replaces everything, in one step. What cannot be a name is left out and logged.
+    /// Replaces all clusters in one step. Names that are not valid in DNS are left out and logged.
     pub fn replace(&self, clusters: &[Cluster]) {
         let sources = clusters
             .iter()
@@ -110,8 +109,14 @@ impl Zone for Clusters {
         let views = self.views.load();
         match views.sources.get(query.from) {
             Some(index) => views.tables[*index].answer(query, reply),
-            None if views.tables.iter().any(|table| table.holds(&query.key)) => Verdict::Refused,
-            None => Verdict::NotMine,
+            None if views
+                .tables
+                .iter()
+                .any(|table| table.is_in_domain(&query.key)) =>
+            {
+                Verdict::Refused
+            }
+            None => Verdict::NotInZone,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Forwarding of queries that no zone answers.
+//! Forwards queries that no zone answers to upstream servers.
 
 use crate::{
     limit::{ClientLimit, ClientPermit},
@@ -19,20 +19,19 @@ use tokio::{
     time::timeout,
 };
 
-/// Queries that wait for upstreams at once, at most. Each holds a socket, so this also bounds those;
-/// a circle of servers that escapes every other check ends here.
+/// The greatest number of queries that wait for upstreams. It also limits the sockets, one per query, and breaks
+/// forwarding loops that escape every other check.
 const MAX_PENDING: usize = 512;
 
-/// Of these, at most so many of one client.
+/// The greatest number of queries of one client that wait for upstreams.
 const MAX_PENDING_PER_CLIENT: usize = 256;
 
-/// The longest answer taken over UDP; servers that ignore what was offered send no more either.
+/// The longest answer accepted over UDP, in bytes: more than the size offered by EDNS, because some servers ignore it.
 const MAX_RESPONSE_LEN: usize = 4096;
 
-/// Asks upstream servers, in order, and takes the first answer.
+/// Forwards queries to upstream servers, in order, and returns the first answer.
 ///
-/// It keeps nothing: an answer from upstream is passed on with the upstream's own TTL, and the client's
-/// resolver is the cache.
+/// It does not cache: an answer is passed on with the upstream's TTL, and the client's resolver caches it.
 pub struct Forwarder {
     upstreams: Vec<SocketAddr>,
     timeout: Duration,
@@ -40,7 +39,7 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// Asks these servers, one after the other until one answers.
+    /// A forwarder that queries these servers, one after the other until one answers.
     pub fn new(upstreams: Vec<SocketAddr>) -> Self {
         Self {
             upstreams,
@@ -49,20 +48,19 @@ impl Forwarder {
         }
     }
 
-    /// Deadline of each server's response; one second if not set.
+    /// Sets the timeout of each server's response; the default is one second.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The servers to ask.
+    /// The upstream servers.
     pub fn upstreams(&self) -> &[SocketAddr] {
         &self.upstreams
     }
 
-    /// Leaves out every upstream that is this very server, listening at `own`: a machine's resolv.conf
-    /// may name it.
-    pub(crate) fn avoid(&mut self, own: SocketAddr) {
+    /// Removes every upstream that is this server itself, listening at `own`: the host's resolv.conf may name it.
+    pub(crate) fn remove_self(&mut self, own: SocketAddr) {
         self.upstreams.retain(|upstream| {
             let is_here = upstream.ip() == own.ip()
                 || own.ip().is_unspecified() && upstream.ip().is_loopback();
@@ -74,24 +72,24 @@ impl Forwarder {
         });
     }
 
-    /// Admits a query of a client; `None` when too many are pending.
+    /// Admits a query of a client; `None` if too many are pending.
     pub(crate) fn admit(&self, client: IpAddr) -> Option<ClientPermit> {
         self.pending.acquire(client)
     }
 
     /// Queries the upstreams in order. `None` if none responds; if all respond with an error, the last
     /// response.
-    pub(crate) async fn ask(&self, pending: &Pending, seed: u64) -> Option<UpstreamResponse> {
+    pub(crate) async fn query(&self, pending: &Pending, seed: u64) -> Option<UpstreamResponse> {
         let mut rng = Rng::with_seed(seed);
         let mut last = None;
         for upstream in &self.upstreams {
-            let exchange = ask_one(*upstream, pending, &mut rng);
+            let exchange = query_upstream(*upstream, pending, &mut rng);
             match timeout(self.timeout, exchange).await {
                 Ok(Ok(response)) => {
                     if ![Code::SERV_FAIL, Code::REFUSED].contains(&response.code()) {
                         return Some(response);
                     }
-                    // The next upstream may know the name; if none does, this is the response.
+                    // The next upstream may have the name; if none has, this is the response.
                     last = Some(response);
                 }
                 Ok(Err(error)) => {
@@ -104,13 +102,13 @@ impl Forwarder {
     }
 }
 
-async fn ask_one(
+async fn query_upstream(
     upstream: SocketAddr,
     pending: &Pending,
     rng: &mut Rng,
 ) -> io::Result<UpstreamResponse> {
     let response = match over_udp(upstream, &ForwardedQuery::new(pending, rng, true)).await? {
-        // Some old servers know no EDNS and say so in this way (RFC 6891 §7).
+        // Old servers without EDNS respond with these codes (RFC 6891 §7): retry without it.
         Some(response) if [Code::FORM_ERR, Code::NOT_IMP].contains(&response.code()) => {
             over_udp(upstream, &ForwardedQuery::new(pending, rng, false)).await?
         }
@@ -122,10 +120,11 @@ async fn ask_one(
     }
 }
 
-/// A socket of its own for each question: the kernel draws its port, which together with the random id
-/// and case is what an off-path forger has to guess (RFC 5452). `None` if the answer has to be asked for
-/// over TCP: it is cut, or its case is another, which a forger cannot help and some servers cannot
-/// either.
+/// Queries an upstream over UDP. `None` if the query must be repeated over TCP: the answer is truncated, or the case of
+/// its name differs, as from a forger or from a server that does not preserve it.
+///
+/// Each query has its own socket with a random port, which an off-path forger has to guess together with the random id
+/// and case (RFC 5452).
 async fn over_udp(
     upstream: SocketAddr,
     asked: &ForwardedQuery,
@@ -150,13 +149,13 @@ async fn over_udp(
 
 async fn over_tcp(upstream: SocketAddr, asked: &ForwardedQuery) -> io::Result<UpstreamResponse> {
     let mut stream = TcpStream::connect(upstream).await?;
-    // Invariant: a question is far below 65,536 bytes.
+    // Invariant: a query is far below 65,536 bytes.
     let mut framed = (asked.bytes.len() as u16).to_be_bytes().to_vec();
     framed.extend_from_slice(&asked.bytes);
     stream.write_all(&framed).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    // A connection proves where the answer is from; its case proves nothing more.
+    // The connection proves the origin of the answer, so the case need not match.
     match asked.parse_response(&answer, false) {
         ParsedResponse::Answer(response) => Ok(response),
         _ => Err(io::Error::new(
@@ -166,15 +165,14 @@ async fn over_tcp(upstream: SocketAddr, asked: &ForwardedQuery) -> io::Result<Up
     }
 }
 
-/// The name servers that a resolv.conf lists, each at port 53. Lines that cannot be read are skipped, as
-/// resolvers do.
+/// The name servers in a resolv.conf, each at port 53. Invalid lines are skipped, as resolvers do.
 pub fn resolv_conf(text: &str) -> Vec<SocketAddr> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_ascii_whitespace();
             (words.next() == Some("nameserver")).then(|| words.next())?
         })
-        // A zone index (`fe80::1%eth0`) names an interface, which an address alone cannot.
+        // An address with a zone index (`fe80::1%eth0`) does not parse and is skipped.
         .filter_map(|address| address.parse::<IpAddr>().ok())
         .map(|address| SocketAddr::new(address, 53))
         .collect()
@@ -199,10 +197,10 @@ mod tests {
             .map(address)
             .to_vec();
         let mut forwarder = Forwarder::new(upstreams.clone());
-        forwarder.avoid(address("127.0.0.1:53"));
+        forwarder.remove_self(address("127.0.0.1:53"));
         assert_eq!(forwarder.upstreams(), &upstreams[1..]);
         let mut forwarder = Forwarder::new(upstreams.clone());
-        forwarder.avoid(address("0.0.0.0:53"));
+        forwarder.remove_self(address("0.0.0.0:53"));
         assert_eq!(forwarder.upstreams(), &upstreams[1..]);
     }
 }

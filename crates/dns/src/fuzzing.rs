@@ -1,5 +1,4 @@
-//! Internals for the fuzz targets (docs/decisions/0008). No part of the interface: it changes
-//! without notice.
+//! Internals for the fuzz targets (docs/decisions/0008). Not a stable interface.
 
 use crate::{
     message::{ForwardedQuery, ParsedResponse},
@@ -13,17 +12,17 @@ use std::{
     sync::Arc,
 };
 
-/// A server without sockets, in front of an upstream whose answers are handed in.
+/// A server without sockets, with an upstream whose answers are passed in.
 pub struct Forwarding(Responder);
 
 impl Forwarding {
-    /// Forwards what none of the zones knows.
+    /// A server that forwards names that are in none of the zones.
     pub fn new(zones: Vec<Arc<dyn Zone>>) -> Self {
         Self(Responder::new(zones, true, Arc::default(), 1))
     }
 
-    /// Takes a question, and as soon as it would be forwarded, what `answer` makes of the message to the
-    /// upstream. None if the client is sent nothing, or the upstream's answer was no answer.
+    /// The response to a query. If the query is forwarded, `answer` returns the upstream's answer to the
+    /// forwarded message. `None` if the client gets no response, or the upstream's answer is not valid.
     pub fn answer(
         &self,
         question: &[u8],

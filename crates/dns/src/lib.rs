@@ -1,16 +1,16 @@
-//! Names answered from the registry and from clusters.
+//! The DNS server of the Cloud Map registry and of clusters.
 //!
-//! A [`Server`] asks its [`Zone`]s in order; what no zone knows goes to the [`Forwarder`], or is refused.
-//! Two zones exist: [`Registry`] publishes the Cloud Map namespaces of the store
+//! A [`Server`] queries its [`Zone`]s in order; queries for names in no zone go to the [`Forwarder`], or are refused.
+//! There are two zones: [`Registry`] publishes the Cloud Map namespaces of the store
 //! (facts/cloudmap-api.md §10), [`Clusters`] gives each cluster of the local runtime its own
-//! `cluster.local`, distinguished by the client's address.
+//! `cluster.local`, selected by the client's address.
 //!
-//! What this crate deliberately is not: a recursive resolver (it never walks from the root), a cache
-//! (every answer is made from the newest state, so it is never stale), or a signer (no DNSSEC).
-//! Questions are read and answers written by the crate itself, straight from and into the bytes on the
-//! wire; `hickory-proto` reads and writes the answers of upstreams, and is what the tests compare with.
+//! This crate is deliberately not a recursive resolver (it never walks from the root), not a cache (every
+//! answer is made from the newest state), and not a signer (no DNSSEC). It parses queries and writes answers
+//! itself, without allocations; `hickory-proto` parses and writes the answers of upstreams, and the tests
+//! compare with it.
 //!
-//! Read first: [`Zone`], then `responder`, which turns one packet into one answer without any I/O.
+//! Read first: [`Zone`], then `responder`, which turns one packet into one answer without I/O.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Limits of what clients may take: queries per second over UDP, connections, queries that wait for upstreams.
+//! Limits per client: queries per second over UDP, connections, and queries that wait for upstreams.
 
 use parking_lot::Mutex;
 use std::{
@@ -13,16 +13,17 @@ use std::{
 pub(crate) struct ClientLimit {
     max: usize,
     max_per_client: usize,
-    held: Mutex<Held>,
+    used: Mutex<Used>,
 }
 
+/// The permits in use.
 #[derive(Default)]
-struct Held {
+struct Used {
     count: usize,
     by_client: HashMap<IpAddr, usize>,
 }
 
-/// One connection or query within the limit; dropping it frees its place.
+/// The permit of one connection or query; dropping it releases the permit.
 pub(crate) struct ClientPermit {
     limit: Arc<ClientLimit>,
     client: IpAddr,
@@ -33,19 +34,19 @@ impl ClientLimit {
         Arc::new(Self {
             max,
             max_per_client,
-            held: Mutex::default(),
+            used: Mutex::default(),
         })
     }
 
-    /// `None`: the client has its share already, or all are taken.
+    /// A permit for a client; `None` if one of the limits is reached.
     pub(crate) fn acquire(self: &Arc<Self>, client: IpAddr) -> Option<ClientPermit> {
-        let mut held = self.held.lock();
-        let own = held.by_client.get(&client).copied().unwrap_or_default();
-        if held.count >= self.max || own >= self.max_per_client {
+        let mut used = self.used.lock();
+        let own = used.by_client.get(&client).copied().unwrap_or_default();
+        if used.count >= self.max || own >= self.max_per_client {
             return None;
         }
-        held.count += 1;
-        held.by_client.insert(client, own + 1);
+        used.count += 1;
+        used.by_client.insert(client, own + 1);
         let limit = self.clone();
         Some(ClientPermit { limit, client })
     }
@@ -53,26 +54,25 @@ impl ClientLimit {
 
 impl Drop for ClientPermit {
     fn drop(&mut self) {
-        let mut held = self.limit.held.lock();
-        held.count -= 1;
-        if let Some(own) = held.by_client.get_mut(&self.client) {
+        let mut used = self.limit.used.lock();
+        used.count -= 1;
+        if let Some(own) = used.by_client.get_mut(&self.client) {
             *own -= 1;
             if *own == 0 {
-                held.by_client.remove(&self.client);
+                used.by_client.remove(&self.client);
             }
         }
     }
 }
 
-/// Networks that are counted at once. Two that hash to the same bucket replace each other, which lets them
-/// ask more, not less.
+/// The number of buckets. Two networks in the same bucket replace each other, which admits more queries, not fewer.
 const BUCKETS: usize = 4096;
 
-/// Rate limit of queries over UDP, per client network: counts those of each network in the current second. Each worker
-/// has its own.
+/// The rate limit of queries over UDP per client network: counts the queries of each network in the current second.
+/// Each worker has its own.
 ///
-/// The source of a datagram can be forged, so answers can be made to hit somebody who never asked. Beyond the limit a
-/// query gets a truncated answer, which is no longer than the query, and after which a real client asks over TCP.
+/// The source address of a datagram can be forged to direct answers at a third party. Beyond the limit a query gets a
+/// truncated answer, which is no longer than the query, and a real client repeats the query over TCP.
 pub(crate) struct RateLimiter {
     per_second: u32,
     start: Instant,
@@ -97,9 +97,9 @@ impl RateLimiter {
         }
     }
 
-    /// Whether the client's network may ask once more.
+    /// Counts a query; returns whether the client's network is within the limit.
     pub(crate) fn admits(&mut self, client: IpAddr, now: Instant) -> bool {
-        // A network that one party can have: 24 bits of IPv4, 56 of IPv6.
+        // The size of a network that one party may control: 24 bits of IPv4, 56 of IPv6.
         let network = match client.to_canonical() {
             IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
             IpAddr::V6(address) => (address.to_bits() >> 72) as u64 | 1 << 63,
@@ -136,7 +136,7 @@ mod tests {
         drop(one);
         assert!(acquire(1).is_some());
         drop(two);
-        assert!(limit.held.lock().by_client.is_empty());
+        assert!(limit.used.lock().by_client.is_empty());
     }
 
     #[test]

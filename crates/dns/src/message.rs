@@ -1,7 +1,7 @@
 //! Messages to and from upstreams.
 //!
-//! A question is a few bytes that are written here; an answer is read and written by `hickory-proto`,
-//! after its header and question were compared with what was asked, byte for byte.
+//! Queries are written here; answers are parsed and written by `hickory-proto`, after their header and question were
+//! compared with the query, byte for byte.
 
 use crate::{
     name::Name as OwnName,
@@ -18,7 +18,7 @@ use hickory_proto::{
     serialize::binary::BinEncoder,
 };
 
-/// The bytes of the OPT record of our answers, which carries no options.
+/// The length of the OPT record of our answers, which has no options, in bytes.
 const OPT_LENGTH: u16 = 11;
 
 /// A query to an upstream.
@@ -32,9 +32,9 @@ pub(crate) struct ForwardedQuery {
 pub(crate) enum ParsedResponse {
     /// No response to this query, or no message at all.
     Ignored,
-    /// A response whose name differs from the query's in upper and lower case.
+    /// A response whose name differs from the query's in case only.
     CaseMismatch,
-    /// A truncated response: to be asked for over TCP.
+    /// A truncated response: the query must be repeated over TCP.
     Truncated,
     /// The response.
     Answer(UpstreamResponse),
@@ -50,9 +50,8 @@ impl UpstreamResponse {
 }
 
 impl ForwardedQuery {
-    /// A question with a random id, and with its name in random upper and lower case: both have to be
-    /// guessed by whoever forges an answer (draft-vixie-dnsext-dns0x20). Without `edns`, it is one that
-    /// every old server understands.
+    /// A query with a random id and with its name in random case: a forger of answers has to guess both
+    /// (draft-vixie-dnsext-dns0x20). Old servers may need a query without `edns`.
     pub(crate) fn new(pending: &Pending, rng: &mut Rng, edns: bool) -> Self {
         let mut bytes = Vec::with_capacity(HEADER + 300);
         let mut flags = 0x0100;
@@ -62,13 +61,13 @@ impl ForwardedQuery {
         for word in [rng.u64(..) as u16, flags, 1, 0, 0, u16::from(edns)] {
             bytes.extend_from_slice(&word.to_be_bytes());
         }
-        let mut coins = 0;
+        let mut random_bits = 0;
         for (index, byte) in pending.target.as_wire().iter().enumerate() {
             if index % 64 == 0 {
-                coins = rng.u64(..);
+                random_bits = rng.u64(..);
             }
-            // Lengths are no letters.
-            let flip = byte.is_ascii_alphabetic() && coins >> (index % 64) & 1 == 1;
+            // Length bytes are at most 63, so they are no letters.
+            let flip = byte.is_ascii_alphabetic() && random_bits >> (index % 64) & 1 == 1;
             bytes.push(if flip { byte ^ 0x20 } else { *byte });
         }
         bytes.push(0);
@@ -81,7 +80,7 @@ impl ForwardedQuery {
             bytes.extend_from_slice(&UDP_LIMIT.to_be_bytes());
             let dnssec_ok = if pending.dnssec_ok { 0x80 } else { 0 };
             bytes.extend_from_slice(&[0, 0, dnssec_ok, 0]);
-            // Invariant: a trail is at most eight servers long.
+            // Invariant: at most `MAX_HOPS` servers, eight bytes each.
             let hops = pending.hops.len() as u16;
             for word in [hops + 4, HOPS_OPTION, hops] {
                 bytes.extend_from_slice(&word.to_be_bytes());
@@ -93,23 +92,23 @@ impl ForwardedQuery {
 
     /// Parses a message from the upstream. With `exact`, the case of the name must be that of the query.
     pub(crate) fn parse_response(&self, bytes: &[u8], exact: bool) -> ParsedResponse {
-        let Some(front) = bytes.get(..self.end) else {
+        let Some(head) = bytes.get(..self.end) else {
             return ParsedResponse::Ignored;
         };
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-        // An answer, to an ordinary question, with one question in it.
-        let is_answer = word(2) & 0xf800 == 0x8000 && word(4) == 1;
-        let (asked, heard) = (&self.bytes[HEADER..self.end], &front[HEADER..]);
-        if front[..2] != self.bytes[..2] || !is_answer || !heard.eq_ignore_ascii_case(asked) {
+        // A response with opcode QUERY and one question.
+        let is_response = word(2) & 0xf800 == 0x8000 && word(4) == 1;
+        let (asked, answered) = (&self.bytes[HEADER..self.end], &head[HEADER..]);
+        if head[..2] != self.bytes[..2] || !is_response || !answered.eq_ignore_ascii_case(asked) {
             return ParsedResponse::Ignored;
         }
-        if exact && heard != asked {
+        if exact && answered != asked {
             return ParsedResponse::CaseMismatch;
         }
         if word(2) & 0x0200 != 0 {
             return ParsedResponse::Truncated;
         }
-        // Before anything is reserved by these counts: a record takes eleven bytes or more.
+        // Checked before memory is reserved by these counts: a record takes at least eleven bytes.
         let records: usize = [6, 8, 10].map(|at| usize::from(word(at))).iter().sum();
         if 11 * records > bytes.len() {
             return ParsedResponse::Ignored;
@@ -121,8 +120,8 @@ impl ForwardedQuery {
     }
 }
 
-/// Writes the response to a forwarded query into `out`: the aliases found here, then the upstream's records;
-/// SERVFAIL when no upstream answered. Returns the code, and whether the response was truncated.
+/// Writes the response to a forwarded query into `out`: the aliases from our zones, then the upstream's records;
+/// SERVFAIL if no upstream answered. Returns the code, and whether the response was truncated.
 pub(crate) fn complete(
     pending: &Pending,
     response: Option<UpstreamResponse>,
@@ -144,7 +143,7 @@ pub(crate) fn complete(
     });
     written.unwrap_or_else(|error| {
         tracing::warn!(%error, "an upstream's answer cannot be passed on");
-        // The client must not wait: what was begun, without its records, says that it failed.
+        // The client must get a response: the partial one without its records, with SERVFAIL.
         out.clear();
         out.extend_from_slice(&pending.partial[..pending.question_end]);
         out[3] = 0x80 | Code::SERV_FAIL.0 as u8;
@@ -158,23 +157,23 @@ fn join(pending: &Pending, message: &mut Message, response: Message) -> Result<(
     message.metadata.response_code = response.metadata.response_code;
     let target = name(&pending.target)?;
     if pending.flattened {
-        // Only records of the type asked for, under the name asked for; the aliases between are not shown.
+        // Only records of the query's type, under the query's name; aliases in between are left out.
         let asked = message.queries.first().map(|query| query.name.clone());
-        let wanted = response
+        let of_type = response
             .answers
             .into_iter()
             .filter(|record| record.record_type() == pending.kind);
-        message.answers.extend(wanted.map(|mut record| {
+        message.answers.extend(of_type.map(|mut record| {
             record.name = asked.clone().unwrap_or_default();
             record
         }));
         if response.metadata.response_code == ResponseCode::NXDomain {
-            // The name asked for exists.
+            // The query's name exists; its alias target does not.
             message.metadata.response_code = ResponseCode::NoError;
         }
         return Ok(());
     }
-    // The random case was for the upstream only.
+    // Restore the case of the name, which was random for the upstream.
     let restore = |mut record: Record| {
         if record.name == target {
             record.name = target.clone();
@@ -195,9 +194,8 @@ fn name(name: &OwnName) -> Result<Name, ProtoError> {
 
 /// Writes a message into `out`, replacing its content. True if the message was truncated.
 ///
-/// A response that is too long loses its additional records first, without the truncation bit. Then it keeps as
-/// many answers as fit and says so: a client that cannot ask again over TCP has something, the others ask
-/// again.
+/// A response that is too long loses its additional records first, without the truncation bit. Then it gets as
+/// many answers as fit and the truncation bit, so that a client can repeat the query over TCP or use these answers.
 fn write(message: &Message, limit: u16, out: &mut Vec<u8>) -> Result<bool, ProtoError> {
     let mut emit = |metadata: &Metadata,
                     answers: &[Record],
@@ -221,11 +219,11 @@ fn write(message: &Message, limit: u16, out: &mut Vec<u8>) -> Result<bool, Proto
     let edns = message.edns.as_ref();
     let mut metadata = message.metadata;
     metadata.truncation = false;
-    let whole: [[&[Record]; 2]; 2] = [
+    let candidates: [[&[Record]; 2]; 2] = [
         [&message.authorities, &message.additionals],
         [&message.authorities, &[]],
     ];
-    for rest in whole {
+    for rest in candidates {
         if !emit(&metadata, &message.answers, rest, limit, edns)?
             .metadata
             .truncation
@@ -233,9 +231,15 @@ fn write(message: &Message, limit: u16, out: &mut Vec<u8>) -> Result<bool, Proto
             return Ok(false);
         }
     }
-    // Room for the OPT record is kept by counting how many answers fit beside it.
-    let room = limit.saturating_sub(OPT_LENGTH);
-    let header = emit(&metadata, &message.answers, [&[], &[]], room, None)?;
+    // Count the answers that fit beside the OPT record.
+    let limit_without_opt = limit.saturating_sub(OPT_LENGTH);
+    let header = emit(
+        &metadata,
+        &message.answers,
+        [&[], &[]],
+        limit_without_opt,
+        None,
+    )?;
     let fitting = usize::from(header.counts.answers).min(message.answers.len());
     metadata.truncation = true;
     let answers = &message.answers[..fitting];

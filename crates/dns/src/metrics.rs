@@ -1,6 +1,6 @@
 //! Metrics of the server.
 //!
-//! Each worker counts for itself, in a [`Shard`] that no other core writes to; reading adds them up.
+//! Each worker has its own counters, a [`Shard`], to avoid contention between cores; the registry reads the sums.
 
 use crate::{
     record::{NAMED, RecordType},
@@ -19,7 +19,7 @@ use tombolo_telemetry::{
     register,
 };
 
-/// The codes that are counted by name; all others are counted together.
+/// The codes with their own counters; all others are counted together.
 const CODES: [(Code, &str); 7] = [
     (Code::NO_ERROR, "NOERROR"),
     (Code::NX_DOMAIN, "NXDOMAIN"),
@@ -30,11 +30,11 @@ const CODES: [(Code, &str); 7] = [
     (Code::BAD_VERS, "BADVERS"),
 ];
 
-/// Counters of each type in each view, one for each code.
+/// The number of counters for each type in each view: one for each code, and one for all others.
 const CODE_SLOTS: usize = CODES.len() + 1;
+/// The number of types with their own counters, and one for all others.
 const TYPE_SLOTS: usize = NAMED.len() + 1;
-
-/// Upper bounds of the buckets of upstreams' times, in seconds.
+/// The upper bounds of the histogram of upstreams' response times, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 /// Events that each worker counts in its own [`Shard`].
@@ -45,7 +45,7 @@ pub(crate) enum Event {
     Ignored,
     Truncated,
     Limited,
-    /// An answer over UDP that the system did not take.
+    /// An answer over UDP that the system did not accept.
     Unsent,
 }
 
@@ -66,7 +66,7 @@ impl Shard {
         }
     }
 
-    /// One that no registry reads.
+    /// A shard that no registry reads.
     pub(crate) fn unshared() -> Self {
         Self::new(0)
     }
@@ -86,7 +86,7 @@ impl Shard {
         });
     }
 
-    /// Counts an answer; `kind` is unknown where no question could be read.
+    /// Counts an answer; `kind` is `None` if the question is malformed.
     pub(crate) fn answered(&self, view: usize, kind: Option<RecordType>, code: Code) {
         let kind = NAMED.iter().position(|named| Some(*named) == kind);
         let kind = kind.unwrap_or(NAMED.len());
@@ -107,22 +107,22 @@ pub struct Metrics {
     /// The names of the views.
     views: Vec<String>,
     shards: Mutex<Vec<Arc<Shard>>>,
-    /// Questions sent on to an upstream.
+    /// Queries forwarded to an upstream.
     pub(crate) forwarded: Counter,
-    /// Forwarded questions that no upstream answered in time.
+    /// Forwarded queries that no upstream answered in time.
     pub(crate) forward_failures: Counter,
-    /// Questions not forwarded because too many were under way.
+    /// Queries not forwarded because too many were pending.
     pub(crate) forward_overflows: Counter,
-    /// Questions not forwarded because they had come through this server already.
+    /// Queries not forwarded because this server had forwarded them before (a loop).
     pub(crate) forward_loops: Counter,
     /// TCP connections closed at once because too many were open.
     pub(crate) tcp_overflows: Counter,
-    /// How long upstreams took to answer, in seconds.
+    /// The response times of upstreams, in seconds.
     pub(crate) forward_seconds: Histogram,
 }
 
 impl Metrics {
-    /// For the view of everybody, and those of these VPCs.
+    /// Metrics of the public view (index 0), and of the views of these VPCs.
     pub(crate) fn new(vpcs: &[String]) -> Self {
         Self {
             views: std::iter::once(String::new())
@@ -138,14 +138,14 @@ impl Metrics {
         }
     }
 
-    /// The counters of one more worker.
+    /// Adds the counters of a worker.
     pub(crate) fn shard(&self) -> Arc<Shard> {
         let shard = Arc::new(Shard::new(self.views.len()));
         self.shards.lock().push(shard.clone());
         shard
     }
 
-    /// Lets a registry read the counters.
+    /// Registers the metrics.
     pub fn register(self: &Arc<Self>, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("dns");
         register! { registry;

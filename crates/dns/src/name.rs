@@ -1,20 +1,19 @@
-//! Names, in the form in which they are looked up and written.
+//! Domain names in wire format, and as keys of look-ups.
 
 use std::{fmt, net::IpAddr};
 
-/// The longest name on the wire, without the root's zero byte.
+/// The maximum length of a name in wire format, without the root's zero byte, in bytes.
 pub(crate) const MAX_NAME_LEN: usize = 254;
 
-/// The longest label.
+/// The maximum length of a label, in bytes.
 pub(crate) const MAX_LABEL_LEN: usize = 63;
 
-/// A name as wire labels (length, bytes, length, bytes …) without the root's zero byte, in the upper and
-/// lower case that it was given.
+/// A name as wire labels (length, bytes, length, bytes …) without the root's zero byte. The case is preserved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name(Box<[u8]>);
 
 impl Name {
-    /// The name of these labels; `None` if one is empty or anything is too long.
+    /// The name of these labels; `None` if a label is empty or too long, or the name is too long.
     pub(crate) fn from_labels<'a>(labels: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut wire = Vec::new();
         for label in labels {
@@ -27,21 +26,20 @@ impl Name {
         (wire.len() <= MAX_NAME_LEN).then(|| Self(wire.into()))
     }
 
-    /// The name of a dotted text, with or without a dot at its end. There are no escapes: every dot
-    /// separates, every other byte is literal. `None` also for the root.
+    /// Parses a dotted name, with or without a trailing dot. There are no escapes: every dot
+    /// separates, every other byte is literal. `None` if it is not valid, and for the root.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.strip_suffix('.').unwrap_or(text);
         Self::from_labels(text.split('.').map(str::as_bytes))
     }
 
-    /// The name with these labels in front of a domain. As in [`Name::parse`], every dot separates and
-    /// nothing is escaped.
+    /// The name with these labels, separated by dots without escapes, in front of a domain.
     pub(crate) fn under(text: &str, domain: &Name) -> Option<Self> {
         let labels = text.split('.').map(str::as_bytes).chain(domain.labels());
         Self::from_labels(labels)
     }
 
-    /// The name with this one label, whatever its bytes, in front of a domain.
+    /// The name with this one label of any bytes in front of a domain.
     pub(crate) fn child(label: &[u8], domain: &Name) -> Option<Self> {
         Self::from_labels(std::iter::once(label).chain(domain.labels()))
     }
@@ -52,7 +50,7 @@ impl Name {
         Self(wire.into())
     }
 
-    /// The name under which an address is looked up (RFC 1035 §3.5, RFC 3596 §2.5).
+    /// The reverse name of an address (RFC 1035 §3.5, RFC 3596 §2.5).
     pub(crate) fn reverse(address: IpAddr) -> Self {
         let text = match address {
             IpAddr::V4(address) => {
@@ -81,9 +79,9 @@ impl Name {
         labels(&self.0)
     }
 
-    /// The form in which names are looked up.
+    /// The key of the name for look-ups.
     pub(crate) fn key(&self) -> Key {
-        // Invariant: it is no longer than a key.
+        // Invariant: a name is no longer than a key.
         Key::of_wire(&self.0).expect("a name fits into a key")
     }
 }
@@ -106,8 +104,8 @@ impl fmt::Display for Name {
 
 /// A name as lower-case wire labels without the root's zero byte.
 ///
-/// In this form each enclosing domain is a suffix slice, so that a lookup from the full name up to the
-/// root costs no allocation, and labels that hold dots or any other byte need no escapes.
+/// In this form each ancestor is a suffix slice, so that a look-up from the full name up to the root needs no
+/// allocation, and labels with dots or any other byte need no escapes.
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
     bytes: [u8; MAX_NAME_LEN],
@@ -118,10 +116,10 @@ impl Key {
     /// The key of wire labels, which must be well-formed; `None` if they are too long.
     pub(crate) fn of_wire(wire: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX_NAME_LEN];
-        let place = bytes.get_mut(..wire.len())?;
-        place.copy_from_slice(wire);
-        // Lengths are at most 63, which is below every letter.
-        place.make_ascii_lowercase();
+        let key = bytes.get_mut(..wire.len())?;
+        key.copy_from_slice(wire);
+        // Length bytes are at most 63, which is below every letter.
+        key.make_ascii_lowercase();
         Some(Self {
             bytes,
             length: wire.len() as u8,
@@ -133,12 +131,12 @@ impl Key {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// This name and each enclosing domain, longest first, without the root.
+    /// This name and its ancestors, longest first, without the root.
     pub(crate) fn suffixes(&self) -> impl Iterator<Item = &[u8]> {
         parents(self.as_bytes())
     }
 
-    /// The address that this name is the reverse name of.
+    /// The address of a reverse name.
     pub(crate) fn reversed_address(&self) -> Option<IpAddr> {
         let bytes = self.as_bytes();
         if let Some(front) = bytes.strip_suffix(b"\x07in-addr\x04arpa") {
@@ -147,7 +145,7 @@ impl Key {
             for octet in octets.iter_mut().rev() {
                 let text = std::str::from_utf8(found.next()?).ok()?;
                 *octet = text.parse().ok()?;
-                // No second spelling (`010`, `+1`) of the same address.
+                // Reject other spellings (`010`, `+1`) of the same address.
                 if octet.to_string() != text {
                     return None;
                 }
@@ -157,16 +155,16 @@ impl Key {
         let front = bytes.strip_suffix(b"\x03ip6\x04arpa")?;
         let mut bits = 0_u128;
         let mut found = labels(front);
-        for place in 0..32 {
+        for nibble in 0..32 {
             let &[digit] = found.next()? else { return None };
             let digit = char::from(digit).to_digit(16)?;
-            bits |= u128::from(digit) << (4 * place);
+            bits |= u128::from(digit) << (4 * nibble);
         }
         found.next().is_none().then(|| bits.to_be_bytes().into())
     }
 }
 
-/// A name in wire labels and each enclosing domain, longest first, without the root.
+/// A name in wire labels and its ancestors, longest first, without the root.
 pub(crate) fn parents(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Questions to zones in tests, and the answers in words; `hickory-proto` writes and reads the messages.
+//! Queries of zones in tests, and their answers as text; `hickory-proto` writes and parses the messages.
 
 use crate::{
     range::Views,
@@ -63,7 +63,7 @@ impl Probe {
         self
     }
 
-    /// Where nothing is forwarded.
+    /// A client of a server that forwards nothing.
     pub(crate) fn alone(mut self) -> Self {
         self.can_forward = false;
         self
@@ -79,7 +79,7 @@ impl Probe {
         self
     }
 
-    /// The answer over TCP, as far as the zone has one; what would be forwarded is `None`.
+    /// The answer over TCP; `None` if the query would be forwarded and the zone added nothing.
     pub(crate) fn message(&self, asked: &Message) -> Option<Message> {
         let zones = vec![self.zone.clone()];
         let responder = Responder::new(zones, self.can_forward, self.views.clone(), 7);
@@ -99,7 +99,7 @@ impl Probe {
         }
     }
 
-    /// The answer in words: data with TTLs in order, or `nodata`, `nxdomain`, `refused`, `not mine`.
+    /// The answer as text: data with TTLs in order, or `nodata`, `nxdomain`, `refused`, `not mine`.
     pub(crate) fn ask(&self, text: &str, kind: RecordType) -> String {
         let asked = question(text, kind);
         let Some(answer) = self.message(&asked) else {
@@ -124,7 +124,7 @@ impl Probe {
             ResponseCode::Refused => "refused".into(),
             ResponseCode::NoError if answer.answers.is_empty() => negative("nodata"),
             ResponseCode::NoError => {
-                // An alias passes on; everything else belongs to the name asked for.
+                // The answers after an alias have other owners.
                 let is_alias = answer.answers[0].record_type() == RecordType::CNAME;
                 for record in &answer.answers {
                     assert!(is_alias || record.name == asked.queries[0].name);

@@ -1,15 +1,15 @@
-//! Parsing a query.
+//! Parses queries.
 //!
-//! The reader copies nothing and follows no compression pointer: the name of a question cannot hold one
-//! (only the header lies before it), and the names of other records are skipped, not read. So there is
-//! nothing that can loop, and the work is bounded by the bytes that came.
+//! The parser copies nothing and follows no compression pointer: the name of a question cannot have one (only
+//! the header precedes it), and the names of other records are skipped. So it cannot loop, and its work is
+//! bounded by the length of the message.
 
 use crate::{
     name::{Key, MAX_LABEL_LEN, MAX_NAME_LEN},
     record::RecordType,
 };
 
-/// Bytes of a message's header.
+/// The length of a message's header, in bytes.
 pub(crate) const HEADER: usize = 12;
 
 /// The EDNS option that lists the servers that forwarded a query, eight bytes each; from the
@@ -40,17 +40,17 @@ impl Header {
         self.flags & 0x0010 != 0
     }
 
-    /// The flags that an answer repeats, with the one that says that it is one.
-    pub(crate) fn answering(self) -> u16 {
+    /// The flags of the response: the QR bit, and the flags that a response copies from the query.
+    pub(crate) fn response_flags(self) -> u16 {
         // Opcode, recursion desired, checking disabled.
         0x8000 | self.flags & 0x7910
     }
 }
 
-/// A question.
+/// A parsed query.
 pub(crate) struct Question<'a> {
     pub(crate) header: Header,
-    /// The name as wire labels without the root's zero byte, in the case that it was asked in.
+    /// The name as wire labels without the root's zero byte, in its original case.
     pub(crate) name: &'a [u8],
     pub(crate) key: Key,
     pub(crate) kind: RecordType,
@@ -61,7 +61,7 @@ pub(crate) struct Question<'a> {
 /// The content of an OPT record (RFC 6891 §6).
 #[derive(Clone, Copy)]
 pub(crate) struct Edns<'a> {
-    /// Bytes that the client takes over UDP.
+    /// The longest response that the client accepts over UDP, in bytes.
     pub(crate) payload: u16,
     pub(crate) version: u8,
     pub(crate) dnssec_ok: bool,
@@ -81,19 +81,19 @@ impl<'a> Edns<'a> {
     }
 }
 
-/// Why bytes are no [`Question`].
+/// Bytes that are no valid query.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum QuestionError {
-    /// Without a header, or a response: no response is sent.
+    /// No header, or itself a response: no response is sent.
     NoQuery,
-    /// Not one well-formed question: FORMERR.
+    /// Not exactly one well-formed question: FORMERR.
     Malformed(Header),
-    /// Another opcode: NOTIMP.
+    /// An opcode other than QUERY: NOTIMP.
     Unsupported(Header),
 }
 
 impl<'a> Question<'a> {
-    /// Reads a message.
+    /// Parses a message.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, QuestionError> {
         let mut reader = Reader(bytes);
         let head: &[u8; HEADER] = reader
@@ -111,7 +111,7 @@ impl<'a> Question<'a> {
         if header.opcode() != 0 {
             return Err(QuestionError::Unsupported(header));
         }
-        // One question, no answers. A client of IXFR shows its SOA in the authority section.
+        // One question, no answers. A query of IXFR has the client's SOA in the authority section.
         let (questions, answers, authorities, additionals) = (word(4), word(6), word(8), word(10));
         if questions != 1 || answers != 0 {
             return Err(QuestionError::Malformed(header));
@@ -144,7 +144,7 @@ impl<'a> Question<'a> {
             }
             let mut options = Reader(record.data);
             while options.option().is_some() {}
-            if edns.is_some() || !record.is_roots || !options.0.is_empty() {
+            if edns.is_some() || !record.is_at_root || !options.0.is_empty() {
                 return None;
             }
             edns = Some(Edns {
@@ -167,14 +167,15 @@ impl<'a> Question<'a> {
 
 /// The fixed fields of a record, and its data.
 struct RecordHeader<'a> {
-    is_roots: bool,
+    /// Whether the owner is the root.
+    is_at_root: bool,
     kind: RecordType,
     class: u16,
     ttl: u32,
     data: &'a [u8],
 }
 
-/// The bytes that are not read yet.
+/// A reader of the remaining bytes.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -207,14 +208,14 @@ impl<'a> Reader<'a> {
         Some(name)
     }
 
-    /// Skips a name, which may end in a pointer; true if it is the root.
+    /// Skips a name, which may end in a compression pointer; returns whether it is the root.
     fn skip_name(&mut self) -> Option<bool> {
         let mut length = 0;
         loop {
             let label = self.take(1)?[0];
             match label {
                 0 => return Some(length == 0),
-                // A pointer ends the name, wherever it may lead.
+                // A compression pointer ends the name; it is not followed.
                 0xc0.. => {
                     self.take(1)?;
                     return Some(false);
@@ -232,13 +233,13 @@ impl<'a> Reader<'a> {
     }
 
     fn record(&mut self) -> Option<RecordHeader<'a>> {
-        let is_roots = self.skip_name()?;
+        let is_at_root = self.skip_name()?;
         let kind = RecordType::from(self.u16()?);
         let class = self.u16()?;
         let ttl = u32::from(self.u16()?) << 16 | u32::from(self.u16()?);
         let length = self.u16()?;
         Some(RecordHeader {
-            is_roots,
+            is_at_root,
             kind,
             class,
             ttl,
@@ -246,7 +247,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The next EDNS option; at the end, and where bytes are left that are none, `None`.
+    /// The next EDNS option; `None` at the end, and if the remaining bytes are no option.
     fn option(&mut self) -> Option<(u16, &'a [u8])> {
         let before = self.0;
         let option = (|| {

@@ -3,13 +3,13 @@
 pub use ipnet::IpNet;
 use std::{cmp::Reverse, net::IpAddr, str::FromStr};
 
-/// Values by the range of the client. Where ranges overlap, the longest prefix decides; of equal ones the first.
+/// A map from client address ranges to values. If ranges overlap, the longest prefix counts; of equal ones the first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RangeMap<T>(Vec<(IpNet, T)>);
 
 impl<T> RangeMap<T> {
     pub(crate) fn get(&self, client: IpAddr) -> Option<&T> {
-        // A socket for both families shows IPv4 clients as mapped addresses.
+        // A dual-stack socket reports IPv4 clients as mapped addresses.
         let client = client.to_canonical();
         let found = self.0.iter().find(|(range, _)| range.contains(&client));
         found.map(|(_, value)| value)
@@ -24,12 +24,12 @@ impl<T> FromIterator<(IpNet, T)> for RangeMap<T> {
     }
 }
 
-/// A VPC and where its clients are, as an operator writes it: `vpc-1=10.0.0.0/16`.
+/// A VPC and the address range of its clients, written as `vpc-1=10.0.0.0/16`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpcRange {
-    /// The label that private namespaces were created for.
+    /// The VPC id of private namespaces.
     pub vpc: String,
-    /// The addresses of its clients.
+    /// The address range of its clients.
     pub range: IpNet,
 }
 
@@ -54,7 +54,7 @@ impl FromStr for VpcRange {
     }
 }
 
-/// Which clients see what. View 0 is that of clients in no VPC; each VPC has one more.
+/// The views (split-horizon DNS) of clients. View 0 is that of clients in no VPC; each VPC has its own view.
 #[derive(Clone, Debug, Default)]
 pub struct Views {
     ranges: RangeMap<usize>,
@@ -62,8 +62,8 @@ pub struct Views {
 }
 
 impl Views {
-    /// A VPC may have several ranges. Where ranges overlap, the longest prefix decides; of equal ones the
-    /// first.
+    /// The views of the VPCs in these ranges. A VPC may have several ranges. If ranges overlap, the longest
+    /// prefix counts; of equal ones the first.
     pub fn new(ranges: impl IntoIterator<Item = VpcRange>) -> Self {
         let mut vpcs: Vec<String> = Vec::new();
         let view = |VpcRange { vpc, range }| {
@@ -83,7 +83,7 @@ impl Views {
         self.ranges.get(client).copied().unwrap_or_default()
     }
 
-    /// The view of a VPC's clients; `None` if no range has that label.
+    /// The view of a VPC's clients; `None` if the VPC has no range.
     pub fn view(&self, vpc: &str) -> Option<usize> {
         let found = self.vpcs.iter().position(|label| label == vpc);
         found.map(|index| index + 1)

@@ -1,10 +1,10 @@
-//! Records, ready to be copied into answers.
+//! Resource records in wire format, to be copied into answers.
 
 use crate::name::Name;
 pub use hickory_proto::rr::RecordType;
 use std::net::IpAddr;
 
-/// The types that are counted and shown by name.
+/// The record types with their own counters.
 pub(crate) const NAMED: [RecordType; 10] = [
     RecordType::A,
     RecordType::AAAA,
@@ -18,16 +18,16 @@ pub(crate) const NAMED: [RecordType; 10] = [
     RecordType::AXFR,
 ];
 
-/// The class of everything here.
+/// The class `IN`, the only one that is served.
 pub(crate) const CLASS_IN: u16 = 1;
 
-/// Offset of the question's name in every message, as a compression pointer (RFC 1035 §4.1.4).
+/// The compression pointer to the question's name, whose offset is the same in every message (RFC 1035 §4.1.4).
 pub(crate) const QUESTION_POINTER: [u8; 2] = [0xc0, 12];
 
-/// Bytes of a record before its data when its owner is a pointer.
+/// The length of a record before its data, if its owner is a compression pointer, in bytes.
 pub(crate) const RECORD_HEAD: usize = 12;
 
-/// Records of one type, in wire form, all owned by the name of the question.
+/// Records of one type in wire format, all owned by the question's name.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     bytes: Vec<u8>,
@@ -36,7 +36,7 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Adds a record; one with more data than a record can have is left out.
+    /// Adds a record, unless its data is longer than 65,535 bytes.
     pub(crate) fn push(&mut self, kind: RecordType, ttl: u32, data: &[u8]) {
         let Ok(length) = u16::try_from(data.len()) else {
             return;
@@ -66,12 +66,16 @@ impl Records {
         self.ends.is_empty()
     }
 
-    /// Whether one of them has just this data.
-    pub(crate) fn holds(&self, data: &[u8]) -> bool {
+    /// Whether one of the records has exactly this data.
+    pub(crate) fn contains(&self, data: &[u8]) -> bool {
         (0..self.len()).any(|index| self.get(index)[RECORD_HEAD..] == *data)
     }
 
-    /// The bytes of a record, which must be one of these.
+    /// The bytes of a record.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such record.
     pub(crate) fn get(&self, index: usize) -> &[u8] {
         let start = match index {
             0 => 0,
@@ -81,7 +85,7 @@ impl Records {
     }
 }
 
-/// The type of an address's record.
+/// The type of the record of an address.
 pub(crate) fn address_type(address: IpAddr) -> RecordType {
     match address {
         IpAddr::V4(_) => RecordType::A,
@@ -89,7 +93,7 @@ pub(crate) fn address_type(address: IpAddr) -> RecordType {
     }
 }
 
-/// The data of an `SRV` record. Its target must not be compressed (RFC 2782).
+/// The data of an `SRV` record, whose target must not be compressed (RFC 2782).
 pub(crate) fn srv_data(priority: u16, weight: u16, port: u16, target: &Name) -> Vec<u8> {
     let mut data = Vec::with_capacity(7 + target.as_wire().len());
     for number in [priority, weight, port] {
@@ -100,5 +104,5 @@ pub(crate) fn srv_data(priority: u16, weight: u16, port: u16, target: &Name) -> 
     data
 }
 
-/// Offset of the target within the data of an `SRV` record.
+/// The offset of the target within the data of an `SRV` record, in bytes.
 pub(crate) const SRV_TARGET: usize = 6;

@@ -1,10 +1,10 @@
 //! The Cloud Map namespaces of the store, as DNS zones (facts/cloudmap-api.md §10).
 //!
-//! Answers are made from the newest view at each question, so that a registration is in DNS before its
-//! call returns. What can be prepared is kept and checked against the view: [`names::Names`] for as long
-//! as namespaces and services stay the same, a [`pool::Pool`] for as long as one service's instances do.
-//! Checking is cheaper than events: none can be missed, and at no moment do the two differ.
-//! While nothing changes, a question costs one comparison of revisions, one or two look-ups and a copy.
+//! Each answer is made from the newest view, so that a registration is in DNS before its call returns. Two caches are
+//! validated against the view at each query: [`names::Names`] is valid while namespaces and services stay the same, a
+//! [`pool::Pool`] while the instances of one service do. Validation is simpler than events: none can be missed, and an
+//! answer is never stale. While nothing changes, a query costs one comparison of revisions, one or two look-ups and a
+//! copy.
 
 mod names;
 mod pool;
@@ -27,20 +27,20 @@ use std::{net::IpAddr, sync::Arc};
 use tombolo_model::{View, cloudmap::RoutingPolicy};
 use tombolo_store::Store;
 
-/// Records in an answer with `MULTIVALUE` routing, at most.
+/// The greatest number of records in an answer with `MULTIVALUE` routing.
 const MAX_VALUES: usize = 8;
 
-/// Seconds for which the addresses of the name server and of aliases may be remembered.
-const STEADY_TTL: u32 = 60;
+/// The TTL of the name server's addresses and of flattened aliases, in seconds.
+const DEFAULT_TTL: u32 = 60;
 
-/// Which namespaces are published, to whom.
+/// The selection of published namespaces, and the clients that see them.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Whether the services of HTTP namespaces have names too. In Cloud Map they have none.
+    /// Whether services of HTTP namespaces have DNS names. In Cloud Map they have none.
     pub resolve_http_namespaces: bool,
-    /// The addresses of this server, which each zone's `ns.<zone>` then has; may be empty.
+    /// The addresses of this server for each zone's name server, `ns.<zone>`; may be empty.
     pub addresses: Vec<IpAddr>,
-    /// The clients of each VPC, who see its private namespaces. Without any, every client sees all of them.
+    /// The clients of each VPC, which see its private namespaces. Without VPCs, every client sees all of them.
     pub views: Arc<Views>,
 }
 
@@ -50,24 +50,27 @@ pub struct Registry {
     config: Config,
     current: ArcSwap<Snapshot>,
     reverse: Reverse,
-    /// Held by the one who checks or compiles names, so that a change is paid for once.
+    /// Locked while names are validated or compiled, so that a change is compiled once.
     compiling: Mutex<()>,
 }
 
-/// A view, and the names that are right for it.
+/// A view, and the names compiled from it.
 struct Snapshot {
     view: Arc<View>,
     names: Arc<Names>,
 }
 
 impl Registry {
-    /// Publishes what a store holds.
+    /// Publishes the namespaces of a store.
     pub fn new(store: Store, config: Config) -> Self {
-        Self::over(move || store.view(), config)
+        Self::from_source(move || store.view(), config)
     }
 
-    /// Publishes views from anywhere; their revision must grow with each change.
-    pub fn over(source: impl Fn() -> Arc<View> + Send + Sync + 'static, config: Config) -> Self {
+    /// Publishes the namespaces of the views from `source`; the revision must grow with each change.
+    pub fn from_source(
+        source: impl Fn() -> Arc<View> + Send + Sync + 'static,
+        config: Config,
+    ) -> Self {
         let view = Arc::new(View::default());
         let names = Arc::new(Names::compile(&view, &config, &Names::default()));
         Self {
@@ -82,34 +85,33 @@ impl Registry {
     /// The newest view with its names.
     fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         let view = (self.source)();
-        let held = self.current.load();
-        if held.view.revision >= view.revision {
-            return held;
+        let current = self.current.load();
+        if current.view.revision >= view.revision {
+            return current;
         }
-        // Guards nothing but the work itself.
         let _guard = self.compiling.lock();
-        let held = self.current.load();
-        if held.view.revision >= view.revision {
-            return held;
+        let current = self.current.load();
+        if current.view.revision >= view.revision {
+            return current;
         }
-        let names = match held.names.is_current(&view) {
-            true => held.names.clone(),
-            false => Arc::new(Names::compile(&view, &self.config, &held.names)),
+        let names = match current.names.is_current(&view) {
+            true => current.names.clone(),
+            false => Arc::new(Names::compile(&view, &self.config, &current.names)),
         };
         let next = Arc::new(Snapshot { view, names });
         self.current.store(next.clone());
         Guard::from_inner(next)
     }
 
-    /// The names of an address, as far as it is that of an instance.
+    /// Answers a reverse name with the names of the instances at the address.
     fn answer_reverse(&self, query: &Query, snapshot: &Snapshot, reply: &mut Reply<'_>) -> Verdict {
         let Some(address) = query.key.reversed_address() else {
-            return Verdict::NotMine;
+            return Verdict::NotInZone;
         };
         let (view, names) = (&snapshot.view, &snapshot.names);
         let found = self.reverse.find(view, names, query.view, address);
         let Some(first) = found.first() else {
-            return Verdict::NotMine;
+            return Verdict::NotInZone;
         };
         if !query.wants(RecordType::PTR) {
             reply.negative(&first.service_entry.zone, view.revision as u32);
@@ -121,7 +123,7 @@ impl Registry {
         Verdict::Found
     }
 
-    /// SOA and NS, if this is a zone's apex.
+    /// Answers SOA and NS of a zone's apex; `None` for other names and types.
     fn answer_apex(
         &self,
         query: &Query,
@@ -140,9 +142,9 @@ impl Registry {
             return None;
         }
         let server: &Name = &node.zone.name_server;
-        reply.answer_name(RecordType::NS, STEADY_TTL, server);
+        reply.answer_name(RecordType::NS, DEFAULT_TTL, server);
         for address in &self.config.addresses {
-            reply.additional_of(server, STEADY_TTL, *address);
+            reply.additional_of(server, DEFAULT_TTL, *address);
         }
         Some(Verdict::Found)
     }
@@ -151,7 +153,7 @@ impl Registry {
 impl Zone for Registry {
     fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let snapshot = self.snapshot();
-        // Its serial is the revision, so that it grows with each change.
+        // The serial of a zone is the revision, which grows with each change.
         let serial = snapshot.view.revision as u32;
         let Some((node, rest)) = snapshot.names.find(query.view, &query.key) else {
             return self.answer_reverse(query, &snapshot, reply);
@@ -165,13 +167,13 @@ impl Zone for Registry {
                 let pool = service_entry.pool(&snapshot.view);
                 if rest.is_empty() {
                     if pool.is_empty() && !node.has_children && !node.is_apex {
-                        // As in Route 53, a service without instances has no records, hence no name.
+                        // As in Route 53, a service without instances has no records, so its name does not exist.
                         return missing(reply);
                     }
                     let own = service(query, service_entry, &pool, reply);
                     own.or_else(|| self.answer_apex(query, node, serial, reply))
                 } else if let Some(addresses) = pool.by_name.get(rest) {
-                    let ttl = service_entry.ttls.srv.unwrap_or(STEADY_TTL);
+                    let ttl = service_entry.ttls.srv.unwrap_or(DEFAULT_TTL);
                     answer_addresses(query, addresses.iter(), ttl, reply)
                 } else {
                     return missing(reply);
@@ -180,7 +182,7 @@ impl Zone for Registry {
             _ if !rest.is_empty() => return missing(reply),
             NodeData::NameServer => {
                 let addresses = self.config.addresses.iter().copied();
-                answer_addresses(query, addresses, STEADY_TTL, reply)
+                answer_addresses(query, addresses, DEFAULT_TTL, reply)
             }
             NodeData::Empty => self.answer_apex(query, node, serial, reply),
         };
@@ -191,8 +193,8 @@ impl Zone for Registry {
     }
 }
 
-/// The addresses of one name; to `ANY`, those of one type (RFC 8482 §4.1). `None` if there are none of
-/// the type asked for.
+/// Answers with the addresses of one name; to `ANY`, with those of one type (RFC 8482 §4.1). `None` if there are none
+/// of the query's type.
 fn answer_addresses(
     query: &Query,
     addresses: impl Iterator<Item = IpAddr>,
@@ -209,8 +211,8 @@ fn answer_addresses(
     kind.map(|_| Verdict::Found)
 }
 
-/// The records of a service's own name; to `ANY`, those of one type (RFC 8482 §4.1). `None` if there are
-/// none of the type asked for.
+/// Answers with the records of a service's name; to `ANY`, with those of one type (RFC 8482 §4.1). `None` if there are
+/// none of the query's type.
 fn service(
     query: &Query,
     service_entry: &ServiceEntry,
@@ -218,12 +220,12 @@ fn service(
     reply: &mut Reply<'_>,
 ) -> Option<Verdict> {
     let mut rng = Rng::with_seed(query.seed);
-    let most = match service_entry.routing {
+    let max_records = match service_entry.routing {
         RoutingPolicy::MultiValue => MAX_VALUES,
         RoutingPolicy::Weighted => 1,
     };
     if let Some(ttl) = service_entry.ttls.cname {
-        // An alias answers every type; two aliases would contradict each other.
+        // An alias answers every type, and a name can have only one (RFC 1034 §3.6.2).
         let target = pool.aliases.get(rng.usize(..pool.aliases.len().max(1)))?;
         reply.alias(ttl, target);
         return Some(match query.wants(RecordType::CNAME) {
@@ -239,19 +241,20 @@ fn service(
             continue;
         }
         if pool.flattened.is_empty() {
-            sample(&mut rng, records.len(), most, |index| {
+            sample(&mut rng, records.len(), max_records, |index| {
                 reply.answer(records.get(index))
             });
             return Some(Verdict::Found);
         }
-        // Such a service has WEIGHTED routing: one of its addresses, or the address behind one of its aliases.
+        // Such a service has WEIGHTED routing: answer with one of its addresses, or with the addresses of one of its
+        // aliases.
         let drawn = rng.usize(..records.len() + pool.flattened.len());
         return Some(match drawn.checked_sub(records.len()) {
             None => {
                 reply.answer(records.get(drawn));
                 Verdict::Found
             }
-            Some(stand) => Verdict::Flatten(Target(pool.flattened[stand].clone()), STEADY_TTL),
+            Some(index) => Verdict::Flatten(Target(pool.flattened[index].clone()), DEFAULT_TTL),
         });
     }
     let ttl = service_entry
@@ -263,7 +266,7 @@ fn service(
     }
     let mut written = [(None, 0); MAX_VALUES];
     let mut count = 0;
-    sample(&mut rng, pool.srv.len(), most, |index| {
+    sample(&mut rng, pool.srv.len(), max_records, |index| {
         written[count] = (reply.answer_srv(pool.srv.get(index)), index);
         count += 1;
     });

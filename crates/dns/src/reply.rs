@@ -1,9 +1,8 @@
-//! Answers, written straight into the bytes that leave.
+//! Writes responses in wire format.
 //!
-//! A [`Reply`] starts with the question as it came, byte for byte, so that the upper and lower case of
-//! its name is kept. Every name that ends like the question's is written as a pointer into it; nothing
-//! else is compressed. What does not fit is left out: of additional records silently, of others with the
-//! truncation bit set.
+//! A [`Reply`] starts with a copy of the question, so that the case of its name is preserved. A name that ends like the
+//! question's is compressed with a pointer into it; nothing else is compressed. Records that do not fit are left out:
+//! additional records silently, others with the truncation bit.
 
 use crate::{
     name::Name,
@@ -12,16 +11,16 @@ use crate::{
 };
 use std::net::IpAddr;
 
-/// The largest UDP answer: it fits into an unfragmented packet on every path (DNS flag day 2020).
+/// The maximum length of a response over UDP, in bytes: avoids fragmentation on nearly all paths (DNS flag day 2020).
 pub(crate) const UDP_LIMIT: u16 = 1232;
 
-/// Bytes that every client takes over UDP (RFC 1035 §4.2.1).
+/// The length of a response that every client accepts over UDP, in bytes (RFC 1035 §4.2.1).
 const PLAIN_LIMIT: u16 = 512;
 
-/// The bytes of the OPT record of our answers, which carries no options.
+/// The length of the OPT record of our responses, which has no options, in bytes.
 const OPT_LENGTH: usize = 11;
 
-/// The last offset that a compression pointer reaches.
+/// The greatest offset of a compression pointer.
 const LAST_POINTABLE: usize = 0x3fff;
 
 /// The transport of a message.
@@ -45,7 +44,7 @@ impl Code {
     pub(crate) const BAD_VERS: Self = Self(16);
 }
 
-/// The bytes that a client takes.
+/// The maximum length of the response that the client accepts, in bytes.
 pub(crate) fn limit(question: &Question<'_>, transport: Transport) -> u16 {
     match (transport, &question.edns) {
         (Transport::Tcp, _) => u16::MAX,
@@ -62,26 +61,26 @@ enum Owner<'n> {
     Named(&'n Name),
 }
 
-/// An answer under construction.
+/// A response under construction.
 pub struct Reply<'o> {
     out: &'o mut Vec<u8>,
-    /// Bytes that may be written, without the OPT record.
+    /// The maximum length without the OPT record, in bytes.
     limit: usize,
     /// The end offset of the question.
     question_end: usize,
-    /// Flags that repeat those of the question.
+    /// The flags of the response, before the code and the bits that [`Reply::finish`] adds.
     flags: u16,
-    /// The DO bit of the question's EDNS, if it has one.
+    /// The DO bit, if the query has an OPT record.
     edns: Option<bool>,
-    /// Whose records come next: the name asked for, or where its aliases lead.
+    /// The offset of the owner of the next record: the question's name, or the target of the last alias.
     owner: u16,
-    /// Records in the answer, authority and additional section.
+    /// The number of records in the answer, authority and additional sections.
     counts: [u16; 3],
     truncated: bool,
 }
 
 impl<'o> Reply<'o> {
-    /// Starts the answer to a question in `out`, replacing its content.
+    /// Starts the response to a query in `out`, replacing its content.
     pub(crate) fn start(
         out: &'o mut Vec<u8>,
         question: &Question<'_>,
@@ -99,7 +98,7 @@ impl<'o> Reply<'o> {
         Self {
             limit: usize::from(limit(question, transport)) - reserved,
             question_end: out.len(),
-            flags: question.header.answering(),
+            flags: question.header.response_flags(),
             edns,
             owner: HEADER as u16,
             counts: [0; 3],
@@ -108,23 +107,24 @@ impl<'o> Reply<'o> {
         }
     }
 
-    /// Ends it for now, as the rest comes from elsewhere: the message so far, and where its question ends.
-    pub(crate) fn set_aside(&mut self) -> (Vec<u8>, usize) {
+    /// Takes the response so far, to be completed with an upstream's records; returns the message and the end
+    /// offset of its question.
+    pub(crate) fn take_partial(&mut self) -> (Vec<u8>, usize) {
         self.finish(Code::NO_ERROR, false, true);
         (std::mem::take(self.out), self.question_end)
     }
 
-    /// Whether nothing was answered so far.
+    /// Whether there are no records so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.counts == [0; 3]
     }
 
-    /// Says that there is more than this.
-    pub(crate) fn cut(&mut self) {
+    /// Sets the truncation bit.
+    pub(crate) fn set_truncated(&mut self) {
         self.truncated = true;
     }
 
-    /// Takes everything back but the question.
+    /// Removes all records.
     pub(crate) fn clear(&mut self) {
         self.out.truncate(self.question_end);
         self.owner = HEADER as u16;
@@ -146,8 +146,8 @@ impl<'o> Reply<'o> {
         self.counts[0] += 1;
     }
 
-    /// Adds an `SRV` record like [`Reply::answer`]; returns where its target is, for
-    /// [`Reply::additional`]. `None` if it did not fit, or lies too far behind to be pointed at.
+    /// Adds an `SRV` record like [`Reply::answer`]; returns the offset of its target, for
+    /// [`Reply::additional`]. `None` if the record did not fit, or the offset is too great for a compression pointer.
     pub(crate) fn answer_srv(&mut self, record: &[u8]) -> Option<u16> {
         let at = self.out.len();
         self.answer(record);
@@ -155,7 +155,7 @@ impl<'o> Reply<'o> {
         (self.out.len() > at && target <= LAST_POINTABLE).then_some(target as u16)
     }
 
-    /// Adds an answer whose data is one name, as of `NS` or `PTR`.
+    /// Adds an answer whose data is a name, such as `NS` or `PTR`.
     pub(crate) fn answer_name(&mut self, kind: RecordType, ttl: u32, name: &Name) {
         let owner = Owner::At(self.owner);
         self.record(0, owner, kind, ttl, |reply| {
@@ -163,14 +163,14 @@ impl<'o> Reply<'o> {
         });
     }
 
-    /// Adds an alias; answers added after it belong to its target.
+    /// Adds a `CNAME` record; its target owns the answers that are added after it.
     pub(crate) fn alias(&mut self, ttl: u32, target: &Name) {
         let owner = Owner::At(self.owner);
         let mut at = 0;
         let written = self.record(0, owner, RecordType::CNAME, ttl, |reply| {
             at = reply.name(target);
         });
-        // Invariant: at most eight aliases of at most 267 bytes lie before this.
+        // Invariant: at most eight aliases of at most 267 bytes are before this one.
         if written && at <= LAST_POINTABLE {
             self.owner = at as u16;
         }
@@ -182,7 +182,7 @@ impl<'o> Reply<'o> {
         self.soa(0, owner, authority, serial);
     }
 
-    /// Says for how long it may be remembered that there is no answer (RFC 2308).
+    /// Adds the zone's SOA to the authority section, for negative caching (RFC 2308).
     pub(crate) fn negative(&mut self, authority: &Authority, serial: u32) {
         self.soa(1, Owner::Named(&authority.zone), authority, serial);
     }
@@ -192,12 +192,12 @@ impl<'o> Reply<'o> {
         self.address(0, Owner::At(self.owner), ttl, address);
     }
 
-    /// Adds an address of the name at offset `owner` of the message, if there is room.
+    /// Adds an address of the name at offset `owner` of the message to the additional section, if it fits.
     pub(crate) fn additional(&mut self, owner: u16, ttl: u32, address: IpAddr) {
         self.extra(Owner::At(owner), ttl, address);
     }
 
-    /// Adds an address of a name, if there is room.
+    /// Adds an address of a name to the additional section, if it fits.
     pub(crate) fn additional_of(&mut self, owner: &Name, ttl: u32, address: IpAddr) {
         self.extra(Owner::Named(owner), ttl, address);
     }
@@ -205,7 +205,7 @@ impl<'o> Reply<'o> {
     fn extra(&mut self, owner: Owner<'_>, ttl: u32, address: IpAddr) {
         let truncated = self.truncated;
         self.address(2, owner, ttl, address);
-        // Additional records are optional: leaving them out is no truncation.
+        // Omitted additional records do not set the truncation bit.
         self.truncated = truncated;
     }
 
@@ -229,7 +229,7 @@ impl<'o> Reply<'o> {
         });
     }
 
-    /// Adds a record; false, with nothing written, if it does not fit.
+    /// Adds a record; returns `false`, with nothing written, if it does not fit.
     fn record(
         &mut self,
         section: usize,
@@ -268,10 +268,10 @@ impl<'o> Reply<'o> {
         !self.truncated && self.out.len() + more <= self.limit
     }
 
-    /// Writes a name, with a pointer where it ends like the question's. Returns its offset.
+    /// Writes a name, compressed if it ends like the question's. Returns its offset.
     fn name(&mut self, name: &Name) -> usize {
         let wire = name.as_wire();
-        // Without the root's zero byte, the type and the class.
+        // The end of the question's name, without the root's zero byte, the type and the class.
         let asked_end = self.question_end - 5;
         let mut front = 0;
         while front < wire.len() {
@@ -292,12 +292,12 @@ impl<'o> Reply<'o> {
         at
     }
 
-    /// Writes the OPT record and the header. Returns whether the answer was truncated.
+    /// Writes the OPT record and the header. Returns whether the response was truncated.
     pub(crate) fn finish(&mut self, code: Code, authoritative: bool, recursion: bool) -> bool {
         let mut additionals = self.counts[2];
         if let Some(dnssec_ok) = self.edns.take() {
             additionals += 1;
-            // The rest of the code goes where the header has no room for it.
+            // The upper bits of an extended code.
             let high = (code.0 >> 4) as u8;
             self.out.push(0);
             self.out
@@ -317,8 +317,8 @@ impl<'o> Reply<'o> {
             }
         }
         let words = [flags, 1, self.counts[0], self.counts[1], additionals];
-        for (place, word) in self.out[2..HEADER].chunks_exact_mut(2).zip(words) {
-            place.copy_from_slice(&word.to_be_bytes());
+        for (field, word) in self.out[2..HEADER].chunks_exact_mut(2).zip(words) {
+            field.copy_from_slice(&word.to_be_bytes());
         }
         self.truncated
     }
@@ -329,14 +329,14 @@ pub(crate) struct Authority {
     pub(crate) zone: Name,
     pub(crate) name_server: Name,
     pub(crate) contact: Name,
-    /// Seconds for which the record, and that something is not there, may be cached.
+    /// The TTL of the record and of negative answers, in seconds.
     pub(crate) ttl: u32,
 }
 
 impl Authority {
-    /// Of a zone with its name server under this name.
+    /// The SOA of a zone whose name server is `<name_server>.<zone>`.
     pub(crate) fn new(zone: Name, name_server: &str, ttl: u32) -> Self {
-        // A zone whose names grow too long by this is served without them.
+        // If these names are too long, the zone's own name is used.
         let under = |text| Name::under(text, &zone).unwrap_or_else(|| zone.clone());
         Self {
             name_server: under(name_server),
@@ -351,11 +351,11 @@ fn pointer(offset: u16) -> [u8; 2] {
     (u16::from_be_bytes(QUESTION_POINTER) & 0xc000 | offset).to_be_bytes()
 }
 
-/// The answer to a message that holds no question: its header alone.
-pub(crate) fn bare(header: crate::question::Header, code: Code, out: &mut Vec<u8>) {
+/// Writes a response to a message without a valid question: the header only.
+pub(crate) fn header_only(header: crate::question::Header, code: Code, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&header.id.to_be_bytes());
-    out.extend_from_slice(&(header.answering() | code.0).to_be_bytes());
+    out.extend_from_slice(&(header.response_flags() | code.0).to_be_bytes());
     out.extend_from_slice(&[0; HEADER - 4]);
 }
 

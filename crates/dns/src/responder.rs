@@ -1,4 +1,4 @@
-//! One packet in, one answer out, without I/O.
+//! Turns each packet into a response, or into a query for an upstream, without I/O.
 
 use crate::{
     message::{self, UpstreamResponse},
@@ -12,19 +12,19 @@ use crate::{
 };
 use std::{net::IpAddr, sync::Arc};
 
-/// Aliases that are followed for one query, at most; a longer chain is taken for a loop.
+/// The greatest number of aliases that are followed for a query; a longer chain is considered a loop.
 const MAX_ALIASES: usize = 8;
 
-/// Servers that may have forwarded a query, this one included, at most.
+/// The greatest number of servers that forward a query, including this one.
 const MAX_HOPS: usize = 8;
 
-/// Turns each packet into a response, or into a query for an upstream.
+/// The zones, and the policy of forwarding.
 pub(crate) struct Responder {
     zones: Vec<Arc<dyn Zone>>,
     can_forward: bool,
-    /// Whether there are no names beside those that the zones and upstreams know.
+    /// Whether this is the only resolver of its clients: a name that neither a zone nor an upstream has does not exist.
     pub(crate) is_resolver: bool,
-    /// A random id of this server: a query whose hops hold it is a forwarding loop.
+    /// A random id of this server: a query whose hops contain it is in a forwarding loop.
     id: [u8; 8],
     views: Arc<Views>,
     pub(crate) metrics: Arc<Metrics>,
@@ -39,29 +39,29 @@ pub(crate) struct Client {
 
 /// The result of a packet.
 pub(crate) enum Step {
-    /// Nothing: it is not a query.
+    /// Send nothing: the packet is not a query.
     Ignore,
-    /// Send the response that was written.
+    /// Send the response in `out`.
     Reply,
-    /// Ask an upstream, then [`Responder::finish`].
+    /// Query an upstream, then call [`Responder::finish`].
     Forward(Box<Pending>),
 }
 
 /// A query that waits for an upstream.
 pub(crate) struct Pending {
-    /// The response so far: the question, and the aliases that lead to `target`.
+    /// The response so far: the question, and the aliases from its name to `target`.
     pub(crate) partial: Vec<u8>,
     /// The end offset of the question in it.
     pub(crate) question_end: usize,
-    /// Bytes that the client takes.
+    /// The maximum length of the response, in bytes.
     pub(crate) limit: u16,
-    /// The name to ask for.
+    /// The name to query.
     pub(crate) target: Name,
-    /// The type to ask for.
+    /// The type to query.
     pub(crate) kind: RecordType,
-    /// Whether the target's records are shown under the name asked for (CNAME flattening).
+    /// Whether the target's records are answered under the question's name (CNAME flattening).
     pub(crate) flattened: bool,
-    /// The ids of the servers that forwarded it, this one last.
+    /// The ids of the servers that forwarded the query, this one last, eight bytes each.
     pub(crate) hops: Vec<u8>,
     pub(crate) dnssec_ok: bool,
     pub(crate) checking_disabled: bool,
@@ -86,7 +86,7 @@ impl Responder {
         }
     }
 
-    /// Takes a packet from a client. With [`Step::Reply`], `out` holds the answer.
+    /// Responds to a packet of a client. With [`Step::Reply`], the response is in `out`.
     pub(crate) fn respond(
         &self,
         bytes: &[u8],
@@ -98,7 +98,7 @@ impl Responder {
         shard.received(client.transport);
         let view = self.views.of(client.address);
         let malformed = |header, code, out| {
-            reply::bare(header, code, out);
+            reply::header_only(header, code, out);
             shard.answered(view, None, code);
             Step::Reply
         };
@@ -134,15 +134,15 @@ impl Responder {
                 }
             }
         };
-        let cut = reply.finish(code, authoritative, self.can_forward);
+        let truncated = reply.finish(code, authoritative, self.can_forward);
         shard.answered(view, Some(question.kind), code);
-        if cut {
+        if truncated {
             shard.count(Event::Truncated);
         }
         Step::Reply
     }
 
-    /// Answers a rate-limited query over UDP with a truncated response, so that the client asks over TCP.
+    /// Answers a rate-limited query over UDP with a truncated response, so that the client repeats it over TCP.
     pub(crate) fn truncate(&self, bytes: &[u8], shard: &Shard, out: &mut Vec<u8>) -> Step {
         shard.received(Transport::Udp);
         shard.count(Event::Limited);
@@ -150,13 +150,13 @@ impl Responder {
             return Step::Ignore;
         };
         let mut reply = Reply::start(out, &question, Transport::Udp);
-        reply.cut();
+        reply.set_truncated();
         reply.finish(Code::NO_ERROR, false, self.can_forward);
         Step::Reply
     }
 
-    /// Forwards a query for a name that no zone has: the one asked for, or the target of its alias. `Err`: the code that
-    /// it is answered with instead, and whether that is authoritative.
+    /// Forwards a query for a name in no zone: the question's, or the target of its alias. `Err` has the code to answer
+    /// with instead, and whether that is authoritative.
     fn forward_or_refuse(
         &self,
         question: &Question<'_>,
@@ -166,7 +166,7 @@ impl Responder {
         reply: &mut Reply<'_>,
     ) -> Result<Pending, (Code, bool)> {
         let hops = question.edns.map_or(&[][..], |edns| edns.hops());
-        // Names of one label are in no public zone, and an upstream that is gone must not delay or hide a
+        // Names of one label are in no public zone, and an unreachable upstream must not delay or hide the answer to a
         // misspelt service name.
         let is_recursive = question.header.recursion_desired();
         let is_resolving = self.is_resolver && is_recursive;
@@ -176,7 +176,7 @@ impl Responder {
             if let (Some(alias), Some(ttl)) = (&alias, flatten_ttl) {
                 reply.alias(ttl, &alias.target);
             }
-            // An alias is an answer of its own; the client can ask for its target elsewhere.
+            // An alias without its target is an answer; the client can query the target elsewhere.
             let code = match reply.is_empty() {
                 true if is_resolving => Code::NX_DOMAIN,
                 true => Code::REFUSED,
@@ -189,9 +189,9 @@ impl Responder {
             reply.clear();
             return Err((Code::SERV_FAIL, false));
         }
-        // Invariant: the question's name was read as one.
+        // Invariant: the question's name is well-formed.
         let asked = || Name::from_wire(question.name);
-        let (partial, question_end) = reply.set_aside();
+        let (partial, question_end) = reply.take_partial();
         Ok(Pending {
             partial,
             question_end,
@@ -207,7 +207,7 @@ impl Responder {
         })
     }
 
-    /// Writes the response to a forwarded query; `None`: no upstream answered.
+    /// Writes the response to a forwarded query; `response` is `None` if no upstream answered.
     pub(crate) fn finish(
         &self,
         pending: &Pending,
@@ -215,19 +215,19 @@ impl Responder {
         shard: &Shard,
         out: &mut Vec<u8>,
     ) {
-        let (mut code, cut) = message::complete(pending, response, out);
+        let (mut code, truncated) = message::complete(pending, response, out);
         if self.is_resolver && code == Code::REFUSED {
-            // No upstream serves the name. Clients take REFUSED for a temporary failure and try again.
+            // No upstream serves the name. Clients would treat REFUSED as a temporary failure and retry.
             code = Code::NX_DOMAIN;
             out[3] = out[3] & 0xf0 | code.0 as u8;
         }
         shard.answered(pending.view, Some(pending.kind), code);
-        if cut {
+        if truncated {
             shard.count(Event::Truncated);
         }
     }
 
-    /// Asks the zones, and follows aliases from zone to zone.
+    /// Queries the zones, and follows aliases from zone to zone.
     fn look_up(&self, mut query: Query, reply: &mut Reply<'_>) -> Outcome {
         let mut alias = None;
         for _ in 0..MAX_ALIASES {
@@ -235,14 +235,14 @@ impl Responder {
                 .zones
                 .iter()
                 .map(|zone| zone.answer(&query, reply))
-                .find(|verdict| *verdict != Verdict::NotMine);
+                .find(|verdict| *verdict != Verdict::NotInZone);
             let next = match verdict {
-                None | Some(Verdict::NotMine) => return Outcome::External(alias),
+                None | Some(Verdict::NotInZone) => return Outcome::External(alias),
                 Some(Verdict::Found | Verdict::NoData) => {
                     return Outcome::Known(Code::NO_ERROR, true);
                 }
                 Some(Verdict::NxDomain) => {
-                    // The name asked for exists; its alias target does not.
+                    // The question's name exists; its alias target does not.
                     let flattened = alias.is_some_and(|alias: Alias| alias.flatten_ttl.is_some());
                     let code = if flattened {
                         Code::NO_ERROR
@@ -251,7 +251,7 @@ impl Responder {
                     };
                     return Outcome::Known(code, true);
                 }
-                // The alias before it is an answer.
+                // An alias before this is an answer.
                 Some(Verdict::Refused) if !reply.is_empty() => {
                     return Outcome::Known(Code::NO_ERROR, true);
                 }
@@ -280,16 +280,15 @@ impl Responder {
 /// The last alias that was followed.
 struct Alias {
     target: Name,
-    /// The TTL of the alias to add where the target's records are not to be had, if they are to be shown as
-    /// those of the name that leads there.
+    /// For CNAME flattening: the TTL of the alias that is answered if the target's records are not available.
     flatten_ttl: Option<u32>,
 }
 
-/// The result of a look-up in the zones.
+/// The outcome of a look-up in the zones.
 enum Outcome {
-    /// Everything: the code, and whether it is authoritative.
+    /// The response is complete: its code, and whether it is authoritative.
     Known(Code, bool),
-    /// The name asked for, or the one that its alias leads to, is in no zone.
+    /// The question's name, or the target of its alias, is in no zone.
     External(Option<Alias>),
 }
 
@@ -299,7 +298,7 @@ fn is_single_label(name: &[u8]) -> bool {
         .is_some_and(|length| usize::from(*length) + 1 == name.len())
 }
 
-/// Why a well-formed question is not looked up.
+/// The error code of a well-formed question that is not looked up.
 fn precheck(question: &Question<'_>) -> Option<Code> {
     if question.edns.is_some_and(|edns| edns.version > 0) {
         return Some(Code::BAD_VERS);

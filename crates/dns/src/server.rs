@@ -1,7 +1,7 @@
-//! The server: sockets around the [`Responder`].
+//! The sockets of the server, which pass packets to the [`Responder`].
 //!
-//! Questions over UDP are answered by threads of their own, each with its own socket on the same port,
-//! so that nothing is shared between cores. TCP, and whatever waits for an upstream, runs on tokio.
+//! Queries over UDP are answered by dedicated threads, each with its own socket on the same port, so that cores share
+//! nothing. TCP, and queries that wait for an upstream, run on tokio.
 
 mod tcp;
 mod udp;
@@ -20,22 +20,22 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Answers questions over UDP and TCP.
+/// A DNS server over UDP and TCP.
 pub struct Server {
     responder: Responder,
     forward: Option<Forwarder>,
-    /// Queries per second that each worker takes from one network over UDP.
+    /// The greatest number of queries per second of one network over UDP, per worker.
     rate_limit: Option<u32>,
 }
 
 impl Server {
-    /// Asks these zones in order. What none of them knows is forwarded for clients that ask for it, or
-    /// refused if there is nowhere to forward to.
+    /// A server of these zones, which are queried in order. Recursive queries for names in no zone are forwarded, or
+    /// refused if there is no forwarder.
     pub fn new(zones: Vec<Arc<dyn Zone>>, forward: Option<Forwarder>) -> Self {
         Self::with_views(zones, forward, Arc::default())
     }
 
-    /// Like [`Server::new`], with views: which client sees what.
+    /// Like [`Server::new`], with the views of clients.
     pub fn with_views(
         zones: Vec<Arc<dyn Zone>>,
         forward: Option<Forwarder>,
@@ -49,28 +49,27 @@ impl Server {
         }
     }
 
-    /// Answers at most so many questions per second of one network (24 bits of IPv4, 56 of IPv6) over UDP,
-    /// in each worker; the others get truncated answers, so that their clients ask over TCP. Unlimited if not set.
+    /// Limits the queries per second of one network (24 bits of IPv4, 56 of IPv6) over UDP in each worker.
+    /// Further ones get truncated answers, so that clients repeat them over TCP. Unlimited by default.
     pub fn rate_limit(mut self, per_second: Option<u32>) -> Self {
         self.rate_limit = per_second;
         self
     }
 
-    /// Makes this the resolver of clients that ask nobody else, as a cluster's DNS is: a name that no zone
-    /// knows and that no upstream serves does not exist, instead of being refused, and names of one label
-    /// are not forwarded.
+    /// Makes this the only resolver of its clients, such as a cluster's DNS: a name that no zone has and no
+    /// upstream serves gets NXDOMAIN, not REFUSED, and names of one label are not forwarded.
     pub fn as_resolver(mut self) -> Self {
         self.responder.is_resolver = true;
         self
     }
 
-    /// The counters, which stay readable while the server runs.
+    /// The metrics, which can be read while the server runs.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.responder.metrics.clone()
     }
 
-    /// Answers one message over UDP without any socket, as far as the zones know the answer. False if
-    /// nothing is to be sent: it is no question, or would be forwarded.
+    /// Answers one message as over UDP, without a socket. Returns `false` if there is no answer: the message is
+    /// no query, or would be forwarded.
     pub fn answer(&self, message: &[u8], from: IpAddr, out: &mut Vec<u8>) -> bool {
         let client = Client {
             address: from,
@@ -83,7 +82,7 @@ impl Server {
         matches!(step, Step::Reply)
     }
 
-    /// Serves a pair of sockets until `shutdown` is done; see [`Server::serve_all`].
+    /// Serves a pair of sockets until `shutdown` is ready; see [`Server::serve_all`].
     ///
     /// # Errors
     /// See [`Server::serve_all`].
@@ -96,11 +95,12 @@ impl Server {
         self.serve_all(vec![(udp, tcp)], shutdown).await
     }
 
-    /// Serves these pairs of sockets until `shutdown` is done. Each UDP socket answers from the address
-    /// that it is bound to, so on a machine with several addresses bind each of them rather than `0.0.0.0`.
+    /// Serves these pairs of sockets until `shutdown` is ready. Each UDP socket answers from the address
+    /// that it is bound to, so on a host with several addresses bind each of them rather than `0.0.0.0`.
     ///
     /// # Errors
-    /// None once it serves: what fails for one client is counted and affects no other.
+    /// If a socket has no address or no thread can be started, or if a worker or task panics. An error of one client
+    /// affects no other.
     pub async fn serve_all(
         mut self,
         sockets: Vec<(UdpSocket, TcpListener)>,
@@ -109,11 +109,11 @@ impl Server {
         for (udp, _) in &sockets {
             let own = udp.local_addr()?;
             if let Some(forward) = &mut self.forward {
-                forward.avoid(own);
+                forward.remove_self(own);
             }
         }
         let server = Arc::new(self);
-        // Dropping the set at the end stops every task in it, and theirs; dropping the workers stops them.
+        // Dropping these at the end stops all tasks and workers.
         let mut tasks = JoinSet::new();
         let mut workers = Vec::new();
         for (udp, tcp) in sockets {
@@ -136,7 +136,7 @@ impl Server {
         }
     }
 
-    /// Asks an upstream and writes the answer.
+    /// Queries an upstream and writes the response.
     async fn forward(&self, pending: Box<Pending>, shard: &Shard, out: &mut Vec<u8>) {
         let metrics = &self.responder.metrics;
         let forward = self.forward.as_ref();
@@ -145,7 +145,7 @@ impl Server {
             Some((forward, _admission)) => {
                 metrics.forwarded.inc();
                 let start = Instant::now();
-                let response = forward.ask(&pending, random()).await;
+                let response = forward.query(&pending, random()).await;
                 match &response {
                     Some(_) => metrics
                         .forward_seconds
@@ -163,7 +163,7 @@ impl Server {
     }
 }
 
-/// An unpredictable number.
+/// A random number from the operating system.
 fn random() -> u64 {
     getrandom::u64().expect("the operating system gives random bytes")
 }

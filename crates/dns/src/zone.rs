@@ -1,4 +1,4 @@
-//! Zones: what the server asks them, and how they answer.
+//! The interface of zones to the server.
 
 use crate::{
     name::{Key, Name},
@@ -8,28 +8,28 @@ use crate::{
 use fastrand::Rng;
 use std::net::IpAddr;
 
-/// A source of names.
+/// A source of DNS records.
 pub trait Zone: Send + Sync + 'static {
-    /// Answers a question of class `IN` by adding to the reply. It runs on the thread that serves the
-    /// socket, so it must not block for long; the state it reads is its own.
+    /// Answers a query of class `IN` by adding records to the reply. It runs on the thread that serves the
+    /// socket, so it must not block for long.
     fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict;
 }
 
-/// A question.
+/// A query of class `IN`.
 pub struct Query {
-    /// The type asked for; may be `ANY`.
+    /// The queried record type; may be `ANY`.
     pub kind: RecordType,
     /// The client's address.
     pub from: IpAddr,
-    /// The client's view, of [`crate::range::Views`].
+    /// The index of the client's view in [`crate::range::Views`].
     pub view: usize,
-    /// A fresh random number, with which a zone picks among equals.
+    /// A random number per query, for the choice and order of records.
     pub seed: u64,
     pub(crate) key: Key,
 }
 
 impl Query {
-    /// Whether records of this type answer the question.
+    /// Whether records of this type answer the query.
     pub fn wants(&self, kind: RecordType) -> bool {
         self.kind == kind || self.kind == RecordType::ANY
     }
@@ -38,33 +38,32 @@ impl Query {
 /// A zone's answer to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It added records.
+    /// The zone added records.
     Found,
-    /// It added an alias (`CNAME`); the server goes on with the target.
+    /// The zone added an alias (`CNAME`); the server continues with the target.
     Alias(Target),
-    /// The records of the target are to be shown as those of the name asked for; nothing was added. Where
-    /// they cannot be had, the server adds an alias with this TTL instead.
+    /// The records of the target must be answered under the query's name (CNAME flattening); the zone added nothing. If
+    /// they are not available, the server adds an alias with this TTL, in seconds.
     Flatten(Target, u32),
-    /// The name exists without such records. It added the zone's SOA, which says for how long that may be
-    /// remembered.
+    /// The name exists without records of the type. The zone added its SOA for negative caching.
     NoData,
-    /// Neither the name nor any name under it exists. It added the zone's SOA.
+    /// Neither the name nor any name under it exists. The zone added its SOA.
     NxDomain,
-    /// The zone's own name, but not for this client.
+    /// The zone does not answer this client.
     Refused,
-    /// Not a name of this zone.
-    NotMine,
+    /// The name is not in the zone.
+    NotInZone,
 }
 
 /// The target of an alias.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target(pub(crate) Name);
 
-/// Picks that are shuffled, at most.
+/// The greatest number of picks that are shuffled.
 const MAX_SHUFFLED: usize = 64;
 
-/// Picks at most `max` different ones of `count` things, by index. Up to 64 come in random order;
-/// more come one after the other from a random start.
+/// Picks at most `max` different indexes below `count`. Up to 64 are in random order; more are consecutive from
+/// a random start.
 pub(crate) fn sample(rng: &mut Rng, count: usize, max: usize, mut pick: impl FnMut(usize)) {
     let picks = max.min(count);
     if picks <= 1 {
@@ -86,7 +85,7 @@ pub(crate) fn sample(rng: &mut Rng, count: usize, max: usize, mut pick: impl FnM
             .enumerate()
             .for_each(|(index, slot)| *slot = index);
     } else {
-        // Floyd's method: as many draws as picks, however many things there are.
+        // Floyd's algorithm: as many draws as picks, independent of `count`.
         for done in 0..picks {
             let top = count - picks + done;
             let drawn = rng.usize(..=top);
@@ -105,9 +104,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn sample(seed: u64, count: usize, most: usize) -> Vec<usize> {
+    fn sample(seed: u64, count: usize, max: usize) -> Vec<usize> {
         let mut picked = Vec::new();
-        super::sample(&mut Rng::with_seed(seed), count, most, |index| {
+        super::sample(&mut Rng::with_seed(seed), count, max, |index| {
             picked.push(index)
         });
         picked
@@ -115,10 +114,10 @@ mod tests {
 
     #[test]
     fn a_sample_holds_different_items_and_reaches_all() {
-        for (count, most, expected) in [(50, 8, 8), (50, 1, 1), (300, 200, 200), (9, 64, 9)] {
+        for (count, max, expected) in [(50, 8, 8), (50, 1, 1), (300, 200, 200), (9, 64, 9)] {
             let mut seen = BTreeSet::new();
             for seed in 0..500 {
-                let sample = sample(seed, count, most);
+                let sample = sample(seed, count, max);
                 let different: BTreeSet<usize> = sample.iter().copied().collect();
                 assert_eq!((sample.len(), different.len()), (expected, expected));
                 seen.extend(different);

@@ -1,4 +1,4 @@
-//! The names of one cluster, ready to be looked up.
+//! The compiled names of one cluster.
 
 use super::{Addresses, Cluster, Endpoint, Service};
 use crate::{
@@ -13,25 +13,24 @@ use std::{
     net::IpAddr,
 };
 
-/// Seconds for which anything in a cluster may be remembered, also that it is not there: pods come and
-/// go in less.
+/// The TTL of all records and negative answers of a cluster, in seconds. Short, because pods come and go.
 const TTL: u32 = 5;
 
 /// The serial of the SOA is constant: these zones are not transferred.
 const SERIAL: u32 = 1;
 
-/// Records in one answer, at most: a bound of the cost of one query over TCP.
+/// The greatest number of records in an answer, which limits the cost of a query over TCP.
 const MAX_VALUES: usize = 512;
 
 /// The names of one cluster.
 pub(super) struct Table {
     domain: Option<Domain>,
-    /// Every name that exists, with its records; a name between others has none. Names for addresses
-    /// (`in-addr.arpa`) are here too.
+    /// Every existing name with its records, which are empty for an empty non-terminal. Includes reverse names
+    /// (`in-addr.arpa`, `ip6.arpa`).
     nodes: HashMap<Box<[u8]>, Node>,
 }
 
-/// The name that all others are under.
+/// The cluster domain, as a zone.
 struct Domain {
     authority: Authority,
     key: Box<[u8]>,
@@ -58,11 +57,11 @@ struct Node {
 #[derive(Default)]
 struct RecordSet {
     records: Records,
-    /// Of `SRV` records, the addresses of each target, in their order.
+    /// For `SRV` records: the addresses of each target, in the order of the records.
     addresses: Vec<Vec<IpAddr>>,
 }
 
-/// A record without its owner; the addresses of an `SRV` record's target go with it.
+/// A record without its owner. An `SRV` record also has the addresses of its target.
 struct Value {
     kind: RecordType,
     data: Vec<u8>,
@@ -125,21 +124,21 @@ impl Table {
         table
     }
 
-    /// Whether a name is one of this cluster's domain.
-    pub(super) fn holds(&self, key: &Key) -> bool {
+    /// Whether a name is in the cluster's domain.
+    pub(super) fn is_in_domain(&self, key: &Key) -> bool {
         let domain = self.domain.as_ref();
         domain.is_some_and(|domain| key.suffixes().any(|suffix| *suffix == *domain.key))
     }
 
     pub(super) fn answer(&self, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let Some(domain) = &self.domain else {
-            return Verdict::NotMine;
+            return Verdict::NotInZone;
         };
         let key = query.key.as_bytes();
         let Some(node) = self.nodes.get(key) else {
-            return match self.holds(&query.key) {
+            return match self.is_in_domain(&query.key) {
                 true => self.pod(domain, query, reply),
-                false => Verdict::NotMine,
+                false => Verdict::NotInZone,
             };
         };
         if let Some(alias) = &node.alias {
@@ -153,7 +152,7 @@ impl Table {
             reply.answer_soa(&domain.authority, SERIAL);
             return Verdict::Found;
         }
-        // To ANY, the records of one type (RFC 8482 §4.1).
+        // The answer to ANY is the records of one type (RFC 8482 §4.1).
         let Some((kind, set)) = node.sets.iter().find(|(kind, _)| query.wants(**kind)) else {
             reply.negative(&domain.authority, SERIAL);
             return Verdict::NoData;
@@ -178,8 +177,8 @@ impl Table {
         Verdict::Found
     }
 
-    /// `<address>.<namespace>.pod.<domain>` resolves to the address itself, whether or not such a pod
-    /// runs, as in CoreDNS and kube-dns.
+    /// Answers `<address>.<namespace>.pod.<domain>` with the address, whether or not such a pod
+    /// runs, as CoreDNS and kube-dns do.
     fn pod(&self, domain: &Domain, query: &Query, reply: &mut Reply<'_>) -> Verdict {
         let key = query.key.as_bytes();
         let parent = parents(key).nth(1);
@@ -235,7 +234,7 @@ impl Table {
             }
             Addresses::ExternalName(target) => match Name::parse(target) {
                 Some(target) => self.node(name).alias = Some(target),
-                None => tracing::debug!(%name, target, "leads to what is no name"),
+                None => tracing::debug!(%name, target, "the target is not a domain name"),
             },
         }
     }
@@ -254,7 +253,7 @@ impl Table {
                 data: srv_data(0, weight, port.port, target),
                 addresses: addresses.to_vec(),
             };
-            // The service's own name lists all its ports.
+            // SRV records of all ports are also at the service's own name.
             self.add(name, [value()]);
             if !port.name.is_empty() {
                 let text = format!("_{}._{}", port.name, port.protocol);
@@ -278,8 +277,8 @@ impl Table {
         let node = self.node(name);
         for value in values {
             let set = node.sets.entry(value.kind).or_default();
-            // The same address behind two ports, or the same pod twice, is still one record.
-            if set.records.holds(&value.data) {
+            // Equal values, such as the same address behind two ports, are one record.
+            if set.records.contains(&value.data) {
                 continue;
             }
             set.records.push(value.kind, TTL, &value.data);
@@ -287,10 +286,10 @@ impl Table {
         }
     }
 
-    /// The node of a name. Within the domain, the names above it exist from then on (RFC 8020).
+    /// The node of a name, created if needed. Within the domain, its ancestors are created too (RFC 8020).
     fn node(&mut self, name: &Name) -> &mut Node {
         let key = name.key();
-        if self.holds(&key) {
+        if self.is_in_domain(&key) {
             let domain = self.domain.as_ref().map_or(0, |domain| domain.key.len());
             let above = key.suffixes().skip(1);
             for suffix in above.take_while(|suffix| suffix.len() > domain) {
@@ -303,7 +302,7 @@ impl Table {
     }
 }
 
-/// The label of a pod under its headless service.
+/// The first label of a pod's name under its headless service.
 fn first_label_of(endpoint: &Endpoint) -> String {
     match &endpoint.hostname {
         Some(hostname) => hostname.clone(),

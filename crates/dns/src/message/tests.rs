@@ -24,7 +24,7 @@ fn pending(flattened: bool, limit: u16) -> Pending {
     let question = Question::read(&bytes).unwrap_or_else(|fault| panic!("{fault:?}"));
     let mut out = Vec::new();
     let mut reply = Reply::start(&mut out, &question, Transport::Udp);
-    let (partial, question_end) = reply.set_aside();
+    let (partial, question_end) = reply.take_partial();
     Pending {
         partial,
         question_end,

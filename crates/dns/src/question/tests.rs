@@ -163,7 +163,7 @@ proptest! {
         }
     }
 
-    /// What is read here, another implementation reads too, and as the same; nothing panics.
+    /// Any message that is accepted is parsed by another implementation to the same question; nothing panics.
     #[test]
     fn damaged_questions_are_read_alike(
         message in arbitrary_message(),

@@ -1,4 +1,4 @@
-//! All names that namespaces and services give, ready to be looked up.
+//! The compiled DNS names of namespaces and services.
 
 use super::{Config, pool::Pool};
 use crate::{
@@ -15,26 +15,26 @@ use tombolo_model::{
     cloudmap::{Namespace, NamespaceType, RecordType, RoutingPolicy, Service},
 };
 
-/// Seconds for which a negative answer may be remembered when the namespace does not say. Route 53 would
-/// say 900; a mesh whose pods ask before the first instance is there needs less.
+/// The default TTL of negative answers, in seconds, if the namespace sets none. Less than Route 53's 900, because pods
+/// may query a service before its first instance is registered.
 const NEGATIVE_TTL: u32 = 15;
 
-/// TTL of the records of HTTP namespaces, whose services set none, in seconds.
+/// The TTL of records in HTTP namespaces, whose services have no DNS configuration, in seconds.
 const HTTP_TTL: u32 = 5;
 
-/// The names of one state of namespaces and services.
+/// The DNS names of all namespaces and services of a view.
 #[derive(Default)]
 pub(super) struct Names {
-    /// View 0, which every client sees, then what the clients of each VPC see in addition.
+    /// By view index: the names that every client sees (0), and those that only the clients of a VPC see.
     trees: Vec<NameTree>,
     service_entries: ServiceEntries,
-    /// The objects that they were compiled from, in the view's order. Holding it keeps the addresses from being reused, so
-    /// that comparing them is comparing the things.
+    /// The objects that the names were compiled from, in the view's order. As they are kept alive, equal pointers mean
+    /// equal objects.
     namespaces: Vec<Arc<Namespace>>,
     services: Vec<Arc<Service>>,
 }
 
-/// Services with names, by the address of the `Service` they were compiled from.
+/// Services with DNS names, by the pointer of the `Service`.
 type ServiceEntries = HashMap<usize, Arc<ServiceEntry>>;
 
 /// The names of one view.
@@ -64,7 +64,7 @@ impl Node {
 
 /// The source of a node's records.
 pub(super) enum NodeData {
-    /// No service: an empty non-terminal, or an apex alone.
+    /// No records of a service: an empty non-terminal, or a zone's apex.
     Empty,
     /// The zone's name server, which is this server.
     NameServer,
@@ -89,7 +89,7 @@ pub(super) struct ServiceEntry {
     pub(super) zone: Arc<Authority>,
     pub(super) routing: RoutingPolicy,
     pub(super) ttls: Ttls,
-    /// The index of the view that its name is in.
+    /// The index of the view that has the name.
     pub(super) tree: usize,
     pool: ArcSwap<Pool>,
 }
@@ -121,7 +121,7 @@ impl ServiceEntry {
                 ttls.aaaa = Some(HTTP_TTL);
                 ttls.srv = Some(HTTP_TTL);
             }
-            // Found by the API alone.
+            // The service can be discovered by the API only.
             None => return None,
         }
         let routing = service
@@ -136,7 +136,7 @@ impl ServiceEntry {
             routing: routing.unwrap_or(RoutingPolicy::MultiValue),
             ttls,
             tree,
-            pool: ArcSwap::from_pointee(Pool::unknown()),
+            pool: ArcSwap::from_pointee(Pool::stale()),
         })
     }
 
@@ -148,17 +148,17 @@ impl ServiceEntry {
         view.scope(&self.scope)?.instances(&self.service.id)
     }
 
-    /// The records of the instances in this view. Building them takes time linear in the number of the service's
-    /// instances; they are built once after each change to one of them, at the next query.
+    /// The records of the instances in this view. They are built at the first query after a change of the service's
+    /// instances, in linear time.
     pub(super) fn pool(&self, view: &View) -> Guard<Arc<Pool>> {
-        let held = self.pool.load();
-        if held.checked.load(Ordering::Relaxed) == view.revision {
-            return held;
+        let cached = self.pool.load();
+        if cached.valid_at.load(Ordering::Relaxed) == view.revision {
+            return cached;
         }
         let instances = self.instances(view);
-        if held.is_of(instances) {
-            held.checked.store(view.revision, Ordering::Relaxed);
-            return held;
+        if cached.is_built_from(instances) {
+            cached.valid_at.store(view.revision, Ordering::Relaxed);
+            return cached;
         }
         let pool = Arc::new(Pool::of(instances, self, view.revision));
         self.pool.store(pool.clone());
@@ -167,9 +167,9 @@ impl ServiceEntry {
 }
 
 impl Names {
-    /// Collects all names. A namespace whose name is not a domain name has none. Where two namespaces
-    /// have the same name, or one lies in another, the first or the inner one wins. What was prepared for
-    /// services that stayed the same is taken over.
+    /// Compiles all names. A namespace whose name is not a domain name has no DNS names. If two namespaces have
+    /// the same name, the first counts; names in an inner namespace are answered by it, not by the outer one.
+    /// The entries of unchanged services are reused.
     pub(super) fn compile(view: &View, config: &Config, before: &Names) -> Self {
         let mut names = Self {
             trees: Vec::new(),
@@ -184,7 +184,7 @@ impl Names {
                 .filter(|(.., namespace)| tree(namespace, config) == Some(index))
                 .collect();
             let mut tree = NameTree::default();
-            // All zones first: a service must know whether its name falls into an inner zone.
+            // All zones first: the name of a service may be in an inner zone.
             for (.., namespace) in &published {
                 tree.add_zone(namespace);
             }
@@ -217,32 +217,33 @@ impl Names {
     /// Whether this view has the same namespaces and services.
     pub(super) fn is_current(&self, view: &View) -> bool {
         fn same<'a, T: 'a>(
-            held: &'a [Arc<T>],
-            mut found: impl Iterator<Item = &'a Arc<T>>,
+            compiled: &'a [Arc<T>],
+            mut current: impl Iterator<Item = &'a Arc<T>>,
         ) -> bool {
-            held.iter()
-                .all(|held| found.next().is_some_and(|found| Arc::ptr_eq(held, found)))
-                && found.next().is_none()
+            compiled
+                .iter()
+                .all(|one| current.next().is_some_and(|other| Arc::ptr_eq(one, other)))
+                && current.next().is_none()
         }
         same(&self.namespaces, namespaces(view)) && same(&self.services, services(view))
     }
 
-    /// The longest name that exists and holds this one, with the labels that are left in front of it.
-    /// `None` if the name lies in no zone that this view sees. As in Route 53, what a VPC sees besides
-    /// hides public names, however long.
+    /// The closest existing ancestor of a name, or the name itself, with the remaining labels in front of it.
+    /// `None` if the name is in no zone of this view. As in Route 53, a private zone of the VPC hides public
+    /// names, even longer ones.
     pub(super) fn find<'a>(&self, view: usize, key: &'a Key) -> Option<(&Node, &'a [u8])> {
         let own = self.trees.get(view).filter(|_| view > 0);
         let found = own.and_then(|tree| tree.find(key));
         found.or_else(|| self.trees.first()?.find(key))
     }
 
-    /// All services with names.
+    /// All services with DNS names.
     pub(super) fn service_entries(&self) -> impl Iterator<Item = &Arc<ServiceEntry>> {
         self.service_entries.values()
     }
 }
 
-/// The view that the names of a namespace are in, if they are in any.
+/// The index of the view with the names of a namespace; `None` if it has none.
 fn tree(namespace: &Namespace, config: &Config) -> Option<usize> {
     match namespace.kind {
         NamespaceType::DNS_PUBLIC => Some(0),
@@ -300,7 +301,7 @@ impl NameTree {
         }
     }
 
-    /// Gives a service its name. Returns the entry, if the name is in DNS.
+    /// Adds the name of a service. Returns the entry; `None` if the service has no DNS name.
     fn add_service(
         &mut self,
         namespace: &Namespace,
@@ -314,14 +315,14 @@ impl NameTree {
         };
         let key = name.key();
         let apex = apex.key();
-        let holder = key
+        let enclosing = key
             .suffixes()
             .find_map(|suffix| Some((suffix, self.nodes.get(suffix).filter(|at| at.is_apex)?)));
-        // An inner zone hides what the outer one says about its names.
-        let (_, holder) = holder.filter(|(suffix, _)| *suffix == apex.as_bytes())?;
-        let zone = holder.zone.clone();
+        // A name in an inner zone is hidden by it.
+        let (_, enclosing) = enclosing.filter(|(suffix, _)| *suffix == apex.as_bytes())?;
+        let zone = enclosing.zone.clone();
         let service_entry = service_entry(name, zone.clone())?;
-        // Every name between the service and its zone's apex exists too (RFC 8020).
+        // The ancestors up to the zone's apex exist too (RFC 8020).
         for (depth, suffix) in parents(key.as_bytes()).enumerate() {
             let node = self
                 .nodes
@@ -342,7 +343,7 @@ impl NameTree {
         Some(service_entry)
     }
 
-    /// Gives each zone's name server its name, unless a service has it.
+    /// Adds the name of each zone's name server, unless a service has that name.
     fn add_name_servers(&mut self) {
         let zones: Vec<Arc<Authority>> = self
             .nodes

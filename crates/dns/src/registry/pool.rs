@@ -18,25 +18,25 @@ use tombolo_model::{
     view::ServiceInstances,
 };
 
-/// The records to pick from, by type. If the health of the instances is known, only healthy ones are
-/// here, or all of them where none is healthy.
+/// The records of a service's instances, by type. If the service has a health check, these are the records of the
+/// healthy instances, or of all instances if none is healthy.
 #[derive(Default)]
 pub(super) struct Pool {
-    /// The instances that it was built from.
-    of: Option<ServiceInstances>,
-    /// The last revision that it is known to be right for.
-    pub(super) checked: AtomicU64,
+    /// The instances that the pool was built from.
+    instances: Option<ServiceInstances>,
+    /// The last revision at which the pool was found valid.
+    pub(super) valid_at: AtomicU64,
     pub(super) v4: Records,
     pub(super) v6: Records,
-    /// Names (`AWS_ALIAS_DNS_NAME`) whose addresses are answered as the service's own, beside those.
+    /// Alias names (`AWS_ALIAS_DNS_NAME`), whose addresses are answered as the service's own.
     pub(super) flattened: Vec<Name>,
     pub(super) srv: Records,
     /// The addresses of the targets, in the order of `srv`.
     pub(super) targets: Vec<Addresses>,
     /// Targets of `CNAME` records.
     pub(super) aliases: Vec<Name>,
-    /// The addresses of instances by the wire labels in front of the service's name. Labels that only
-    /// lie between have none. Unhealthy instances are here too: whoever knows the name may ask.
+    /// The addresses of instances by the wire labels in front of the service's name; empty for empty non-terminals.
+    /// Includes unhealthy instances, which can be queried by name.
     pub(super) by_name: HashMap<Box<[u8]>, Addresses>,
 }
 
@@ -62,25 +62,25 @@ impl Addresses {
 }
 
 impl Pool {
-    /// A pool that is stale from the start.
-    pub(super) fn unknown() -> Self {
+    /// An empty pool that is valid at no revision.
+    pub(super) fn stale() -> Self {
         Self {
-            checked: AtomicU64::new(u64::MAX),
+            valid_at: AtomicU64::new(u64::MAX),
             ..Self::default()
         }
     }
 
-    /// Whether it was made of just these instances.
-    pub(super) fn is_of(&self, instances: Option<&ServiceInstances>) -> bool {
-        match (&self.of, instances) {
-            // The maps are persistent: one that changed is another one.
-            (Some(of), Some(instances)) => of.by_id.ptr_eq(&instances.by_id),
+    /// Whether the pool was built from these instances.
+    pub(super) fn is_built_from(&self, instances: Option<&ServiceInstances>) -> bool {
+        match (&self.instances, instances) {
+            // Persistent maps: a changed map has another pointer.
+            (Some(own), Some(instances)) => own.by_id.ptr_eq(&instances.by_id),
             (None, None) => true,
             _ => false,
         }
     }
 
-    /// Whether there is nothing to publish.
+    /// Whether the service's name has no records.
     pub(super) fn is_empty(&self) -> bool {
         self.v4.is_empty()
             && self.v6.is_empty()
@@ -95,11 +95,11 @@ impl Pool {
         revision: u64,
     ) -> Self {
         let ttls = &service_entry.ttls;
-        let mut v4 = Choice::default();
-        let mut v6 = Choice::default();
-        let mut flattened = Choice::default();
-        let mut targets = Choice::default();
-        let mut aliases = Choice::default();
+        let mut v4 = ByHealth::default();
+        let mut v6 = ByHealth::default();
+        let mut flattened = ByHealth::default();
+        let mut targets = ByHealth::default();
+        let mut aliases = ByHealth::default();
         let mut by_name = HashMap::new();
         let all = instances
             .into_iter()
@@ -128,7 +128,7 @@ impl Pool {
                 let key = target.key();
                 let labels = key.as_bytes().len() - service_entry.name.as_wire().len();
                 let labels = &key.as_bytes()[..labels];
-                // Names between the instance and the service exist too.
+                // The ancestors up to the service's name exist too (RFC 8020).
                 for parent in parents(labels).skip(1) {
                     by_name.entry(parent.into()).or_default();
                 }
@@ -136,30 +136,31 @@ impl Pool {
                 targets.extend(healthy, [(target, port, addresses)]);
             }
         }
-        // Aliases and addresses are choices of the same kind, so health is compared among all of them.
+        // Aliases and addresses answer the same queries, so if one of them is healthy, unhealthy ones of both
+        // are left out.
         let is_flattened_healthy = !flattened.healthy.is_empty();
         let is_address_healthy = !v4.healthy.is_empty() || !v6.healthy.is_empty();
         let mut pool = Self {
-            of: instances.cloned(),
-            checked: AtomicU64::new(revision),
-            aliases: aliases.best(),
+            instances: instances.cloned(),
+            valid_at: AtomicU64::new(revision),
+            aliases: aliases.healthy_or_all(),
             by_name,
             ..Self::default()
         };
         if is_flattened_healthy || !is_address_healthy {
-            pool.flattened = flattened.best();
+            pool.flattened = flattened.healthy_or_all();
         }
         if is_address_healthy || !is_flattened_healthy {
-            for address in v4.best() {
+            for address in v4.healthy_or_all() {
                 pool.v4
                     .push_address(ttls.a.unwrap_or_default(), address.into());
             }
-            for address in v6.best() {
+            for address in v6.healthy_or_all() {
                 pool.v6
                     .push_address(ttls.aaaa.unwrap_or_default(), address.into());
             }
         }
-        for (target, port, addresses) in targets.best() {
+        for (target, port, addresses) in targets.healthy_or_all() {
             let ttl = ttls.srv.unwrap_or_default();
             pool.srv
                 .push(RecordType::SRV, ttl, &srv_data(1, 1, port, &target));
@@ -169,13 +170,13 @@ impl Pool {
     }
 }
 
-/// Values of healthy instances, and of the others.
-struct Choice<T> {
+/// The values of healthy and of unhealthy instances.
+struct ByHealth<T> {
     healthy: Vec<T>,
     unhealthy: Vec<T>,
 }
 
-impl<T> Default for Choice<T> {
+impl<T> Default for ByHealth<T> {
     fn default() -> Self {
         Self {
             healthy: Vec::new(),
@@ -184,7 +185,7 @@ impl<T> Default for Choice<T> {
     }
 }
 
-impl<T> Choice<T> {
+impl<T> ByHealth<T> {
     fn extend(&mut self, healthy: bool, values: impl IntoIterator<Item = T>) {
         let side = if healthy {
             &mut self.healthy
@@ -194,8 +195,8 @@ impl<T> Choice<T> {
         side.extend(values);
     }
 
-    /// An answer with a doubtful address is better than none (facts/cloudmap-api.md §10).
-    fn best(self) -> Vec<T> {
+    /// The values of healthy instances, or of all if none is healthy (facts/cloudmap-api.md §10).
+    fn healthy_or_all(self) -> Vec<T> {
         if self.healthy.is_empty() {
             self.unhealthy
         } else {
@@ -204,8 +205,8 @@ impl<T> Choice<T> {
     }
 }
 
-/// The name of an instance. Dots in an id separate labels where that gives labels, as in an id that is an
-/// address; otherwise the id is one label. `None` if it is too long for that.
+/// The name of an instance under its service. Dots in the id separate labels if all labels are valid, as in an id that
+/// is an address; otherwise the id is one label. `None` if the name is too long.
 pub(super) fn instance_name(id: &str, service: &Name) -> Option<Name> {
     let labels = Name::under(id, service).filter(|_| !id.ends_with('.'));
     labels.or_else(|| Name::child(id.as_bytes(), service))

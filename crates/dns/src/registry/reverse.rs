@@ -1,8 +1,7 @@
-//! The names of addresses.
+//! Reverse DNS: the names of instances by address.
 //!
-//! Nobody needs them most of the time, so they are collected at the first question for one, and from then
-//! on brought up to date at each such question that follows a change: only what differs between the
-//! persistent maps of instances is looked at.
+//! Reverse queries are rare, so the index is built at the first one, and updated at the first one after each change. An
+//! update visits only the services whose persistent map of instances has changed.
 
 use super::{
     names::{Names, ServiceEntry},
@@ -13,10 +12,10 @@ use parking_lot::Mutex;
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use tombolo_model::{View, cloudmap::Instance, view::ServiceInstances};
 
-/// PTR records of one address, at most: a bound of the answer's length.
+/// The greatest number of PTR records of an address, which limits the length of the answer.
 const MAX_NAMES: usize = 8;
 
-/// Names by address.
+/// The index of names by address.
 #[derive(Default)]
 pub(super) struct Reverse(Mutex<Index>);
 
@@ -24,8 +23,8 @@ pub(super) struct Reverse(Mutex<Index>);
 struct Index {
     revision: u64,
     by_address: HashMap<IpAddr, Vec<Entry>>,
-    /// The instances in `by_address`, by the address of their service's `Service`.
-    held: HashMap<usize, (Arc<ServiceEntry>, ServiceInstances)>,
+    /// The indexed services and their instances in `by_address`, by the pointer of the `ServiceEntry`.
+    indexed: HashMap<usize, (Arc<ServiceEntry>, ServiceInstances)>,
 }
 
 struct Entry {
@@ -33,39 +32,39 @@ struct Entry {
     instance: Arc<Instance>,
 }
 
-/// A name of an address.
-pub(super) struct Found {
+/// A name of an address, with its TTL in seconds.
+pub(super) struct ReverseName {
     pub(super) name: Name,
     pub(super) ttl: u32,
     pub(super) service_entry: Arc<ServiceEntry>,
 }
 
 impl Reverse {
-    /// The names of an address that a view sees.
+    /// The names of an address that clients of a view see.
     pub(super) fn find(
         &self,
         view: &View,
         names: &Names,
         client_view: usize,
         address: IpAddr,
-    ) -> Vec<Found> {
+    ) -> Vec<ReverseName> {
         let mut index = self.0.lock();
         if index.revision < view.revision {
-            // Put back when it is complete: after a panic, the index is built from an empty one.
+            // Put back when complete: after a panic, the index is rebuilt from an empty one.
             let mut next = std::mem::take(&mut *index);
-            next.follow(view, names);
+            next.update(view, names);
             *index = next;
         }
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<ReverseName> = Vec::new();
         let entries = index.by_address.get(&address).into_iter().flatten();
         for entry in entries.filter(|entry| [0, client_view].contains(&entry.service_entry.tree)) {
             let Some((name, ttl)) = entry.name() else {
                 continue;
             };
-            // Several instances of one service can be at one address.
+            // Several instances of a service can have the same address.
             if !found.iter().any(|known| known.name == name) {
                 let service_entry = entry.service_entry.clone();
-                found.push(Found {
+                found.push(ReverseName {
                     name,
                     ttl,
                     service_entry,
@@ -80,7 +79,7 @@ impl Reverse {
 }
 
 impl Entry {
-    /// The name that leads back to the address: the instance's where it has one, else its service's.
+    /// The instance's name if it has one, else its service's, with the TTL.
     fn name(&self) -> Option<(Name, u32)> {
         let ttls = &self.service_entry.ttls;
         if let Some(ttl) = ttls.srv {
@@ -95,8 +94,8 @@ impl Entry {
 }
 
 impl Index {
-    fn follow(&mut self, view: &View, names: &Names) {
-        let mut before = std::mem::take(&mut self.held);
+    fn update(&mut self, view: &View, names: &Names) {
+        let mut before = std::mem::take(&mut self.indexed);
         for service_entry in names.service_entries() {
             let Some(now) = service_entry.instances(view) else {
                 continue;
@@ -116,10 +115,10 @@ impl Index {
                 let gone = then.iter().filter(|(id, _)| !now.by_id.contains_key(*id));
                 gone.for_each(|(_, instance)| self.remove(service_entry, instance));
             }
-            self.held
+            self.indexed
                 .insert(address, (service_entry.clone(), now.clone()));
         }
-        // The rest belongs to services that were deleted or compiled again.
+        // The remaining services were deleted or recompiled.
         for (service_entry, then) in before.into_values() {
             then.by_id
                 .values()

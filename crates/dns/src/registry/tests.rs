@@ -121,7 +121,7 @@ impl Sample {
             creator_request_id: None,
             operation_id: String::new(),
             health,
-            spelling: tombolo_model::Memo::default(),
+            discovery_json: tombolo_model::Memo::default(),
         })))
     }
 
@@ -140,7 +140,7 @@ impl Sample {
 
     fn registry(&self, config: Config) -> Arc<Registry> {
         let view = Arc::new(self.view.clone());
-        Arc::new(Registry::over(move || view.clone(), config))
+        Arc::new(Registry::from_source(move || view.clone(), config))
     }
 
     fn ask(&self, name: &str, kind: RecordType) -> String {
@@ -491,7 +491,7 @@ impl Changing {
     fn new() -> Self {
         let current = Arc::new(ArcSwap::from_pointee(View::default()));
         let view = current.clone();
-        let registry = Registry::over(move || view.load_full(), Config::default());
+        let registry = Registry::from_source(move || view.load_full(), Config::default());
         Self {
             current,
             registry: Arc::new(registry),

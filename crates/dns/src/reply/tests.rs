@@ -9,7 +9,7 @@ use hickory_proto::{
 };
 use proptest::prelude::*;
 
-/// What is added to a reply.
+/// A record to add to a reply.
 #[derive(Clone, Debug)]
 enum Part {
     Alias(Name),
@@ -39,7 +39,7 @@ fn theirs(name: &Name) -> rr::Name {
 }
 
 proptest! {
-    /// What is written is what another implementation reads, as far as there is room for it.
+    /// Another implementation parses every reply to the records that were added, up to the limit of its length.
     #[test]
     fn replies_are_read_by_another_implementation(
         asked in a_name(),

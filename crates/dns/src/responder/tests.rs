@@ -26,7 +26,7 @@ impl Zone for Example {
         let labels = crate::name::parents(query.key.as_bytes());
         let labels: Vec<_> = labels.filter_map(crate::name::first_label).collect();
         let &[label, b"test"] = &labels[..] else {
-            return Verdict::NotMine;
+            return Verdict::NotInZone;
         };
         let authority = Authority::new(own("test"), "ns", 15);
         let alias = |reply: &mut Reply<'_>, to: &str| {

@@ -1,7 +1,7 @@
-//! Questions over TCP (RFC 7766): two bytes of length, then the message.
+//! DNS over TCP (RFC 7766): two bytes of length, then the message.
 //!
-//! A client may send several questions without waiting. What is known is answered in their order; a
-//! question that waits for an upstream is answered when the upstream has, and holds up no other.
+//! A client may pipeline queries. Those that the zones answer are answered in order; a query that waits for an upstream
+//! is answered when the upstream responds, and blocks no other.
 
 use super::{Server, random};
 use crate::{
@@ -20,22 +20,22 @@ use tokio::{
 };
 use tombolo_telemetry::Outage;
 
-/// Open connections, at most.
+/// The greatest number of open connections.
 const MAX_CONNECTIONS: usize = 512;
 
-/// Open connections of one client, at most.
+/// The greatest number of open connections of one client.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
 
-/// Queries of one connection that wait for upstreams, at most; further ones are not read until then.
+/// The greatest number of queries of one connection that wait for upstreams; further ones are not read meanwhile.
 const MAX_PENDING: usize = 32;
 
-/// Time for one message, and between two; then the connection is closed.
+/// The timeout of a message, and of the time between two messages; then the connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of a query; a client that announces a longer message speaks another protocol.
+/// The maximum length of a query, in bytes; a client that announces a longer message speaks another protocol.
 const MAX_QUERY_LEN: usize = 4096;
 
-/// Bytes of responses that are buffered before they are written.
+/// The size of buffered responses, in bytes, above which no further queries are answered.
 const MAX_UNWRITTEN: usize = 65_536;
 
 /// Accepts connections for as long as it is polled.
@@ -48,7 +48,7 @@ pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // A client that is gone already, or no file descriptor left; wait for one to be freed.
+                // The client has disconnected, or there is no free file descriptor.
                 if outage.begins() {
                     tracing::warn!(%error, "cannot accept DNS connections");
                 }
@@ -93,7 +93,7 @@ struct Connection {
     client: Client,
     rng: Rng,
     stream: TcpStream,
-    /// Received bytes that are not yet a whole query.
+    /// Received bytes of an incomplete query.
     unread: Vec<u8>,
     /// Responses with their length prefixes.
     unwritten: Vec<u8>,
@@ -110,13 +110,13 @@ impl Connection {
             let may_read = is_open && self.waiting.len() < MAX_PENDING;
             tokio::select! {
                 Some(answer) = self.waiting.join_next() => {
-                    // A question whose task failed gets no answer, as if it were lost.
+                    // A query whose task panicked gets no answer.
                     self.frame(&answer.unwrap_or_default());
                     deadline = Instant::now() + IDLE_TIMEOUT;
                 }
                 read = timeout_at(deadline, self.stream.read_buf(&mut self.unread)), if may_read => {
                     match read {
-                        // Those who only wait for answers are patient.
+                        // A client that waits for answers is not idle.
                         Err(_) if !self.waiting.is_empty() => deadline = Instant::now() + IDLE_TIMEOUT,
                         Err(_) => return Ok(()),
                         Ok(read) => is_open = read? > 0,
@@ -141,8 +141,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers the whole questions that came, as far as there is room. `None` if the client speaks another
-    /// protocol; else whether there were any.
+    /// Answers the complete queries in the buffer, within the limits. Returns whether there were any; `None` if
+    /// the client speaks another protocol.
     fn answer_unread(&mut self) -> Option<bool> {
         let mut answer = Vec::new();
         let mut rest = 0;
@@ -181,7 +181,7 @@ impl Connection {
         if answer.is_empty() {
             return;
         }
-        // Invariant: no answer is written longer than 65,535 bytes.
+        // Invariant: responses have at most 65,535 bytes.
         let length = answer.len() as u16;
         self.unwritten.extend_from_slice(&length.to_be_bytes());
         self.unwritten.extend_from_slice(answer);

@@ -28,10 +28,10 @@ impl Zone for Counting {
         let labels = parents(query.key.as_bytes());
         let labels: Vec<_> = labels.filter_map(first_label).collect();
         let [count, domain] = &labels[..] else {
-            return Verdict::NotMine;
+            return Verdict::NotInZone;
         };
         if *domain != self.0.as_bytes() {
-            return Verdict::NotMine;
+            return Verdict::NotInZone;
         }
         let Some(count) = std::str::from_utf8(count).ok().and_then(|n| n.parse().ok()) else {
             return Verdict::Refused;
@@ -159,7 +159,7 @@ async fn received(upstream: &UdpSocket) -> (Message, SocketAddr) {
     (message(&buffer[..length]), client)
 }
 
-/// What a connection receives until the server closes it.
+/// The bytes that a connection receives until the server closes it.
 async fn rest(mut stream: TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     let read = soon(stream.read_to_end(&mut rest)).await;

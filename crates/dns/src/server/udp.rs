@@ -1,7 +1,7 @@
-//! Questions over UDP.
+//! DNS over UDP.
 //!
-//! A worker is a thread with a socket: it takes what has come, answers, and sleeps in the kernel when
-//! there is nothing. It leaves only what has to wait for an upstream to the runtime.
+//! A worker is a thread with a socket: it receives a batch of datagrams, answers them, and blocks while there are none.
+//! Queries that wait for an upstream are passed to the tokio runtime.
 
 mod batch;
 
@@ -28,30 +28,29 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify};
 use tombolo_telemetry::Outage;
 
-/// Worker threads per port, at most: more do not increase throughput.
+/// The greatest number of worker threads per port: more do not increase throughput.
 const MAX_WORKERS: usize = 16;
 
-/// Delay after an error of the receiving call.
+/// The delay after a receive error.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// How often an idle worker checks whether it should stop: the timeout of its blocking receive, which needs a third of
-/// the system calls of polling first.
+/// The interval at which an idle worker checks whether it should stop: the timeout of its blocking receive, which needs
+/// a third of the system calls of polling.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Socket receive buffer in bytes; the system may give less.
+/// The size of the socket's receive buffer in bytes; the system may limit it.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
-/// The threads that answer on one address. They end when this is dropped.
+/// The worker threads of one address. Dropping this stops them.
 pub(super) struct Workers {
     stopping: Arc<AtomicBool>,
-    /// Told when a worker ends.
+    /// Notified when a worker ends.
     ended: Arc<Notify>,
 }
 
 impl Workers {
-    /// Starts a worker for each core. The first gets this socket, each other one a socket of its own
-    /// beside it, among which the kernel spreads the clients (`SO_REUSEPORT`); where it does not allow
-    /// that, they share the first.
+    /// Starts a worker for each core. The first uses this socket, each other one its own socket on the same port, among
+    /// which the kernel distributes the clients (`SO_REUSEPORT`). If that is not possible, they share the first.
     pub(super) fn start(server: &Arc<Server>, socket: UdpSocket) -> io::Result<Self> {
         let count = std::thread::available_parallelism().map_or(1, |n| n.get());
         let workers = Self {
@@ -67,7 +66,7 @@ impl Workers {
             socket.set_nonblocking(false)?;
             socket.set_read_timeout(Some(STOP_CHECK_INTERVAL))?;
             socket.set_write_timeout(Some(STOP_CHECK_INTERVAL))?;
-            // What the system does not allow is left as it is.
+            // Best effort: an error leaves the default size.
             let _ = SockRef::from(&*socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
             let worker = Worker {
                 server: server.clone(),
@@ -84,7 +83,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Told when a worker ends, which none does by itself.
+    /// Notified when a worker ends, which happens only by a panic or after a stop.
     pub(super) fn ended(&self) -> Arc<Notify> {
         self.ended.clone()
     }
@@ -96,7 +95,7 @@ impl Drop for Workers {
     }
 }
 
-/// Tells that a worker ends, also by a panic.
+/// Notifies when a worker ends, also by a panic.
 struct EndNotifier(Arc<Notify>);
 
 impl Drop for EndNotifier {
@@ -125,8 +124,8 @@ impl Worker {
                 Ok(count) => count,
                 Err(Errno::EAGAIN | Errno::EINTR) => continue,
                 Err(error) => {
-                    // Errors of an unconnected socket belong to earlier answers or to a lack of memory;
-                    // both pass, and without this pause the second would spin.
+                    // Errors of an unconnected socket come from earlier answers or from a lack of memory. Both are
+                    // temporary; without a delay the second would spin.
                     if outage.begins() {
                         tracing::warn!(%error, "cannot receive DNS queries");
                     }
@@ -138,7 +137,7 @@ impl Worker {
                 tracing::info!(failures, "receiving DNS queries again");
             }
             for index in 0..count {
-                let Some((question, from, answer)) = batch.next(index) else {
+                let Some((question, from, answer)) = batch.query(index) else {
                     continue;
                 };
                 let client = Client {
@@ -168,11 +167,11 @@ impl Worker {
     fn forward(&self, pending: Box<Pending>, client: SocketAddr) {
         let (server, shard) = (self.server.clone(), self.shard.clone());
         let socket = self.socket.clone();
-        // Bounded: a question beyond the forwarder's limits ends at once.
+        // Bounded: a query beyond the forwarder's limits ends at once.
         self.runtime.spawn(async move {
             let mut answer = Vec::new();
             server.forward(pending, &shard, &mut answer).await;
-            if let Err(error) = send_now(SockRef::from(&*socket), &answer, &client.into()) {
+            if let Err(error) = send_nonblocking(SockRef::from(&*socket), &answer, &client.into()) {
                 shard.count(Event::Unsent);
                 tracing::debug!(%client, %error, "cannot answer");
             }
@@ -180,15 +179,15 @@ impl Worker {
     }
 }
 
-/// Sends a datagram if there is room for it: the sockets block, which a task must not. What cannot be sent
-/// is dropped, and its client asks again.
-fn send_now(socket: SockRef<'_>, datagram: &[u8], to: &SockAddr) -> io::Result<usize> {
+/// Sends a datagram without blocking, although the socket is a blocking one. If the send buffer is full, the datagram
+/// is dropped, and the client repeats its query.
+fn send_nonblocking(socket: SockRef<'_>, datagram: &[u8], to: &SockAddr) -> io::Result<usize> {
     socket.send_to_with_flags(datagram, to, MsgFlags::MSG_DONTWAIT.bits())
 }
 
-/// Another socket on the same port.
+/// Binds another socket on the same port.
 fn bind_reuse_port(first: &UdpSocket) -> io::Result<UdpSocket> {
-    // Only now: when the first was bound, a port that somebody else uses had to be an error.
+    // Set only now, so that binding the first socket to a port in use failed.
     let first = SockRef::from(first);
     first.set_reuse_port(true)?;
     let address = first.local_addr()?;
@@ -220,7 +219,7 @@ mod tests {
         let to = SockAddr::unix(&path).expect("short");
         let server = UnixDatagram::unbound().expect("a socket");
         let sent = (0..1_000_000)
-            .map(|_| send_now(SockRef::from(&server), &[0; 512], &to))
+            .map(|_| send_nonblocking(SockRef::from(&server), &[0; 512], &to))
             .find(Result::is_err);
         let error = sent
             .expect("the client reads nothing")

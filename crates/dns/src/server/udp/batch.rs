@@ -1,4 +1,4 @@
-//! Datagrams that come and go together: as many as are there with one system call, up to a limit.
+//! Batches of datagrams, received and sent with one system call each (`recvmmsg`, `sendmmsg`).
 
 use nix::{
     errno::Errno,
@@ -10,13 +10,13 @@ use std::{
     os::fd::AsRawFd,
 };
 
-/// Messages per system call, at most: more do not lower its cost further, and wait longer for each other.
+/// The greatest number of messages per system call: more do not lower the cost further, and increase the latency.
 const MAX_MESSAGES: usize = 32;
 
-/// Bytes of a query; the kernel truncates longer ones, which are then malformed.
+/// The maximum length of a query, in bytes; the kernel truncates longer ones, which are malformed then.
 const MAX_QUERY_LEN: usize = 4096;
 
-/// Buffers for questions that came together, and for their answers.
+/// The buffers of a batch of queries and of their answers.
 pub(super) struct Batch {
     received: MultiHeaders<SockaddrStorage>,
     sent: MultiHeaders<SockaddrStorage>,
@@ -26,8 +26,10 @@ pub(super) struct Batch {
     clients: Vec<Option<SockaddrStorage>>,
 }
 
+/// The buffers of one query and its answer.
 struct Slot {
     question: Box<[u8]>,
+    /// The length of the received query, in bytes.
     length: usize,
     client: Option<SockaddrStorage>,
     answer: Vec<u8>,
@@ -50,7 +52,7 @@ impl Batch {
         }
     }
 
-    /// Waits for a question, and takes those that are there by then. Returns how many.
+    /// Waits for a query, and receives all that have arrived by then, up to the limit. Returns their number.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> Result<usize, Errno> {
         let mut received = [(0, None); MAX_MESSAGES];
         let mut count = 0;
@@ -73,22 +75,22 @@ impl Batch {
         Ok(count)
     }
 
-    /// A question, who asks, and where its answer goes.
-    pub(super) fn next(&mut self, index: usize) -> Option<(&[u8], SocketAddr, &mut Vec<u8>)> {
+    /// The query in a slot, its client, and the buffer of its answer. `None` if the client's address is unknown.
+    pub(super) fn query(&mut self, index: usize) -> Option<(&[u8], SocketAddr, &mut Vec<u8>)> {
         let slot = &mut self.slots[index];
         let client = address(slot.client.as_ref()?)?;
         let question = slot.question.get(..slot.length)?;
         Some((question, client, &mut slot.answer))
     }
 
-    /// Sends the answer to a question with the others.
+    /// Queues the answer in a slot for [`Batch::send`].
     pub(super) fn queue(&mut self, index: usize) {
         self.queued.push(index);
         self.clients.push(self.slots[index].client);
     }
 
-    /// Sends all queued responses. Waiting for room is bounded by the socket's timeout; what cannot be
-    /// sent is dropped, and its client asks again. Returns how many these were.
+    /// Sends all queued answers. The wait for space in the send buffer is limited by the socket's timeout; answers that
+    /// cannot be sent are dropped, and their clients repeat the query. Returns the number of dropped answers.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> u64 {
         let mut done = 0;
         let mut unsent = 0;
@@ -107,7 +109,7 @@ impl Batch {
             );
             done += match sent {
                 Ok(sent) => sent.count().max(1),
-                // The first one cannot be sent; perhaps the others can.
+                // Skip the first one, which cannot be sent.
                 Err(error) => {
                     tracing::debug!(%error, "cannot answer");
                     unsent += 1;
