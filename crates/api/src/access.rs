@@ -1,8 +1,7 @@
 //! Authentication and authorization: keys, accounts and policies from one file that an operator writes.
 //!
-//! Policies only allow; what no policy allows is refused. There are no conditions, no denials and no
-//! boundaries. What this deliberately is not: it checks no signatures (see [`crate::sigv4`]), and it makes
-//! no keys.
+//! Policies only allow; an action that no policy allows is refused. There are no conditions, no denials and no
+//! boundaries. This module deliberately checks no signatures (see [`crate::sigv4`]) and creates no keys.
 //!
 //! Read first: [`Credentials`].
 
@@ -15,29 +14,29 @@ mod operator;
 pub(crate) use key_store::{KeyStore, User};
 pub(crate) use operator::OperatorAction;
 
-use crate::watch::{FileError, Watched};
+use crate::hot_reload::{FileError, HotReload};
 use std::{path::Path, sync::Arc};
 
-/// The keys of a credentials file, as it was when it was last right. Clones share them.
+/// The keys of the last valid version of a credentials file. Clones share them.
 #[derive(Clone)]
-pub struct Credentials(Watched<KeyStore, 1>);
+pub struct Credentials(HotReload<KeyStore, 1>);
 
 impl Credentials {
-    /// Reads a file.
+    /// Reads a credentials file.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it is wrong.
+    /// The file cannot be read, or is not valid.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        Watched::open([path], read).map(Self)
+        HotReload::open([path], read).map(Self)
     }
 
-    /// Reads the file again whenever it changes, and never ends. A file that is wrong changes nothing; the
-    /// log says what is wrong with it.
-    pub async fn follow(self) {
-        self.0.follow().await;
+    /// Reloads the file whenever it changes, and never returns. If the new version is not valid, the error
+    /// is logged and the keys stay the same.
+    pub async fn reload_on_change(self) {
+        self.0.reload_on_change().await;
     }
 
-    /// The keys as they are now.
+    /// The current keys.
     pub(crate) fn key_store(&self) -> Arc<KeyStore> {
         self.0.load()
     }

@@ -1,7 +1,7 @@
 //! App Mesh: REST with JSON (facts/appmesh-api.md §1-§4).
 //!
-//! The seven kinds have the same five operations, so an operation is a verb and a kind: see [`Operation`]. A
-//! [`Request`] is read from method, path, query and body by the server, and written into them by our client.
+//! The seven kinds have the same five operations, so an operation is a verb and a kind: see [`Operation`]. The server
+//! parses a [`Request`] from method, path, query and body; the client writes it into them.
 
 mod errors;
 pub(crate) mod names;
@@ -30,13 +30,13 @@ use tombolo_model::{
     arn,
 };
 
-/// The code of input that breaks the model.
+/// The error code of invalid input.
 const BAD_REQUEST: &str = "BadRequestException";
 
 /// A call of App Mesh.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Request {
-    /// The account of the mesh, where the caller names it.
+    /// The account that owns the mesh, if the caller gives it.
     pub(crate) mesh_owner: Option<String>,
     pub(crate) operation: Operation,
 }
@@ -75,25 +75,25 @@ pub(crate) enum Operation {
     },
 }
 
-/// What an operation is about.
+/// The target of an operation.
 enum Subject<'a> {
     Resource(&'a ResourceKey),
     Collection(&'a Collection),
-    /// The resource of an ARN, which is not read yet.
+    /// The ARN of a resource, not parsed yet.
     Arn(&'a str),
 }
 
-/// The page of a list that is asked for.
+/// The requested page of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) limit: Option<i64>,
     pub(crate) next_token: Option<String>,
 }
 
-/// The body of a creation or an update, beside the spec and the resource's own name.
+/// The body of a create or update call, without the spec and the resource's own name.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Mutation {
+struct CreateOrUpdateBody {
     client_token: Option<String>,
     tags: Option<Vec<Tag>>,
 }
@@ -110,7 +110,7 @@ struct UntagBody {
 }
 
 impl Request {
-    /// Reads a request.
+    /// Parses a request.
     pub(crate) fn read(request: &Parts, body: &[u8]) -> Result<Self, ApiError> {
         let query = request.uri.query().unwrap_or_default();
         let target = path::read(&request.method, request.uri.path())?;
@@ -130,7 +130,7 @@ impl Request {
                     }
                 };
                 let spec = read_spec(collection.kind, body.remove("spec"))?;
-                let Mutation { client_token, tags } = json::input(body, BAD_REQUEST)?;
+                let CreateOrUpdateBody { client_token, tags } = json::input(body, BAD_REQUEST)?;
                 Operation::Create {
                     key: collection.member(&name),
                     spec,
@@ -141,7 +141,7 @@ impl Request {
             Target::Item(Verb::Update, key) => {
                 let mut body = json::object(body)?;
                 let spec = read_spec(key.kind, body.remove("spec"))?;
-                let Mutation { client_token, .. } = json::input(body, BAD_REQUEST)?;
+                let CreateOrUpdateBody { client_token, .. } = json::input(body, BAD_REQUEST)?;
                 Operation::Update {
                     key,
                     spec,
@@ -180,7 +180,7 @@ impl Request {
         })
     }
 
-    /// Carries it out.
+    /// Executes the operation; returns the JSON of its output.
     pub(crate) async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         self.operation.check_names()?;
         self.check_owner(call)?;
@@ -212,7 +212,7 @@ impl Request {
         }
     }
 
-    /// Accounts share nothing here, so every other account's mesh is one that does not exist.
+    /// Checks `meshOwner`. Meshes are not shared between accounts, so the mesh of another account does not exist.
     fn check_owner(&self, call: &Call<'_>) -> Result<(), ApiError> {
         let Some(owner) = &self.mesh_owner else {
             return Ok(());
@@ -238,11 +238,11 @@ impl Operation {
     /// The name, as in policies: `CreateVirtualNode`.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Create { key, .. } => Verb::Create.of(key.kind),
-            Self::Describe(key) => Verb::Describe.of(key.kind),
-            Self::Update { key, .. } => Verb::Update.of(key.kind),
-            Self::Delete(key) => Verb::Delete.of(key.kind),
-            Self::List { collection, .. } => Verb::List.of(collection.kind),
+            Self::Create { key, .. } => Verb::Create.operation(key.kind),
+            Self::Describe(key) => Verb::Describe.operation(key.kind),
+            Self::Update { key, .. } => Verb::Update.operation(key.kind),
+            Self::Delete(key) => Verb::Delete.operation(key.kind),
+            Self::List { collection, .. } => Verb::List.operation(collection.kind),
             Self::TagResource { .. } => "TagResource".to_owned(),
             Self::UntagResource { .. } => "UntagResource".to_owned(),
             Self::ListTagsForResource { .. } => "ListTagsForResource".to_owned(),
@@ -253,12 +253,12 @@ impl Operation {
     pub(crate) fn names() -> Vec<String> {
         let of_kinds = Kind::ALL
             .into_iter()
-            .flat_map(|kind| Verb::ALL.map(|verb| verb.of(kind)));
+            .flat_map(|kind| Verb::ALL.map(|verb| verb.operation(kind)));
         let of_tags = ["TagResource", "UntagResource", "ListTagsForResource"];
         of_kinds.chain(of_tags.map(str::to_owned)).collect()
     }
 
-    /// What it is about.
+    /// The target of the operation.
     fn subject(&self) -> Subject<'_> {
         match self {
             Self::Create { key, .. }
@@ -272,17 +272,17 @@ impl Operation {
         }
     }
 
-    /// The ARN of what it is about, for policies.
+    /// The ARN of the resource that policies protect; `*` if there is none.
     pub(crate) fn resource(&self, scope: &Scope) -> String {
         let of = |key: &ResourceKey| arn::of_resource(scope, key);
         match self.subject() {
             Subject::Resource(key) => of(key),
-            // A list is about what holds it.
+            // Policies on a list name the parent of the collection.
             Subject::Collection(collection) => {
-                let holder = collection.holder();
-                holder.map_or_else(|| ANY.to_owned(), |key| of(&key))
+                let parent = collection.parent_key();
+                parent.map_or_else(|| ANY.to_owned(), |key| of(&key))
             }
-            // In our own spelling: some parts of an ARN decide nothing here.
+            // In canonical form, because some parts of an ARN are ignored here.
             Subject::Arn(text) => match arn::parse_resource(text) {
                 Some(name) if name.scope.as_ref() == Some(scope) => of(&name.key),
                 _ => text.to_owned(),
@@ -290,7 +290,7 @@ impl Operation {
         }
     }
 
-    /// The mesh that it is about.
+    /// The mesh of the target.
     fn mesh(&self) -> Option<&str> {
         match self.subject() {
             Subject::Resource(key) => Some(&key.mesh),
@@ -299,8 +299,8 @@ impl Operation {
         }
     }
 
-    /// Checks that the names in the path can be names: 1 to 255 characters. Those of virtual services have no
-    /// bounds in the API. What is created has its own name in the body, which the model checks.
+    /// Checks that the names in the path have 1 to 255 characters. Names of virtual services have no bounds in
+    /// the API, and the model checks the names of new resources, which are in the body.
     fn check_names(&self) -> Result<(), ApiError> {
         let (collection, own) = match self.subject() {
             Subject::Resource(key) => (Collection::of(key), Some(&*key.name)),
@@ -326,7 +326,7 @@ impl Operation {
         Ok(())
     }
 
-    /// The method, path, query and body of the call: what [`Request::read`] reads.
+    /// The method, path with query, and body of the call, which [`Request::read`] parses.
     pub(crate) fn write(&self) -> (Method, String, Option<Value>) {
         match self {
             Self::Create {
@@ -335,7 +335,7 @@ impl Operation {
                 tags,
                 client_token,
             } => {
-                let mut body = mutation(spec, client_token.as_deref());
+                let mut body = create_or_update_body(spec, client_token.as_deref());
                 body.insert(names::name_member(key.kind).into(), (*key.name).into());
                 if !tags.is_empty() {
                     body.insert("tags".into(), json!(tags));
@@ -348,7 +348,7 @@ impl Operation {
                 spec,
                 client_token,
             } => {
-                let body = mutation(spec, client_token.as_deref());
+                let body = create_or_update_body(spec, client_token.as_deref());
                 (Method::PUT, path::of_item(key), Some(Value::Object(body)))
             }
             Self::Describe(key) => (Method::GET, path::of_item(key), None),
@@ -393,20 +393,20 @@ impl Page {
         })
     }
 
-    /// As parameters of a query, after `joint` where there are any.
-    fn write(&self, joint: char) -> String {
+    /// The query parameters, if any, after `separator`: `?` or `&`.
+    fn write(&self, separator: char) -> String {
         let limit = self.limit.map(|limit| format!("limit={limit}"));
         let token = self.next_token.as_deref();
         let token = token.map(|token| format!("nextToken={}", percent::encode(token)));
         let parameters: Vec<String> = limit.into_iter().chain(token).collect();
         match parameters.as_slice() {
             [] => String::new(),
-            parameters => format!("{joint}{}", parameters.join("&")),
+            parameters => format!("{separator}{}", parameters.join("&")),
         }
     }
 }
 
-fn mutation(spec: &Spec, client_token: Option<&str>) -> Map<String, Value> {
+fn create_or_update_body(spec: &Spec, client_token: Option<&str>) -> Map<String, Value> {
     let mut body = Map::new();
     if let Some(token) = client_token {
         body.insert("clientToken".into(), token.into());
@@ -425,7 +425,7 @@ fn resource_arn(query: &str) -> Result<String, ApiError> {
     arn.ok_or_else(|| bad_request("resourceArn: must be given"))
 }
 
-/// Reads the spec of a kind. Only a mesh can do without one.
+/// Parses the spec of a kind. It is required except for a mesh.
 fn read_spec(kind: Kind, spec: Option<Value>) -> Result<Box<Spec>, ApiError> {
     let spec = match (spec.filter(|spec| !spec.is_null()), kind) {
         (Some(spec), _) => spec,
@@ -463,7 +463,7 @@ mod tests {
         );
     }
 
-    /// What our client writes is what the server reads.
+    /// The server parses what our client writes to the same request.
     #[test]
     fn operations_are_read_as_they_were_written() {
         let spec = |kind| {

@@ -1,4 +1,4 @@
-//! A call whose caller is known and allowed, and whose input is read.
+//! The context of a call that is authorized and parsed.
 
 use crate::access::User;
 use std::sync::Arc;
@@ -6,18 +6,17 @@ use tombolo_model::{Command, Reply, Scope, View};
 use tombolo_store::{CommitError, Store};
 use tombolo_telemetry::RequestId;
 
-/// What the handlers of operations get beside the operation itself. The request's bytes are not part of it: they
-/// were decoded once.
+/// The context in which an operation is executed.
 pub(crate) struct Call<'a> {
-    /// The state.
+    /// The store to read and to commit to.
     pub(crate) store: &'a Store,
     /// The caller's account and region.
     pub(crate) scope: Scope,
-    /// The caller's access key, when the request carried a signature.
+    /// The caller's access key, if the request has a signature.
     pub(crate) access_key: Option<String>,
-    /// Who the caller is; none in development mode, which knows no users.
+    /// The caller; `None` in development mode, which has no users.
     pub(crate) user: Option<Arc<User>>,
-    /// In the answer, in the log, and with the commit.
+    /// The id of the call in the answer, in the log and in the commit.
     pub(crate) request_id: &'a RequestId,
 }
 
@@ -27,7 +26,7 @@ impl Call<'_> {
         self.store.view()
     }
 
-    /// Carries out a command; it is durable and visible when this answers.
+    /// Commits a command. Its changes are durable and visible when this returns.
     pub(crate) async fn commit(&self, command: Command) -> Result<Reply, CommitError> {
         let (id, scope) = (self.request_id.clone(), self.scope.clone());
         let committed = self.store.commit_for(id, scope, command).await?;

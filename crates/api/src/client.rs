@@ -1,13 +1,12 @@
 //! A client of the APIs, for controllers and commands.
 //!
-//! It sends what an AWS SDK would send, so that the APIs are used the way their other callers use them, and
-//! writes the same operations that the server reads. Its inputs and outputs are the nouns of `tombolo_model`.
-//! Calls are signed with the [`Keys`] of the environment, unless others are given. The same connections serve
-//! the operator API, whose client (`tombolo_operator::Client`) knows its types.
+//! It sends the same requests as an AWS SDK, from the same operation types that the server parses. Its inputs and
+//! outputs are types of `tombolo_model`. Calls are signed with the [`Keys`] of the environment unless others are given.
+//! The same connections serve the operator API, whose client (`tombolo_operator::Client`) has its types.
 //!
-//! The server may be restarting: connections that fail and answers that ask to come back are retried,
-//! with growing pauses, as long as the client's timeout lasts. A retried deletion whose first answer
-//! was lost finds nothing left to delete, so treat [`Error::is_not_found`] as done there.
+//! Failed connections and temporary errors are retried with growing delays until the client's timeout, because the
+//! server may be restarting. A deletion that is retried after its answer was lost fails with
+//! [`Error::is_not_found`], so treat that as success.
 //!
 //! Read first: [`Client`].
 
@@ -33,15 +32,15 @@ use std::{env, sync::Arc, time::Duration};
 use tombolo_model::Scope;
 use transport::{Outgoing, Transport};
 
-/// A handle on a server; clones share its connections. Needs a tokio runtime.
+/// A client of one server; clones share its connections. Needs a tokio runtime.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
 }
 
 impl Client {
-    /// A client of the server at `endpoint`, for example `http://127.0.0.1:8490` (see [`Endpoint`]). Nothing is
-    /// sent yet. The scope's region goes into each call; the account is the server's own.
+    /// A client of the server at `endpoint`, for example `http://127.0.0.1:8490` (see [`Endpoint`]). Does not connect
+    /// yet. The scope's region is sent with each call; the server determines the account.
     ///
     /// # Errors
     /// [`Error::Endpoint`].
@@ -54,12 +53,12 @@ impl Client {
     /// A client for the region in `AWS_REGION` or `AWS_DEFAULT_REGION`, else `default_region`.
     ///
     /// # Errors
-    /// [`Error::Endpoint`]: the region is none.
+    /// [`Error::Endpoint`] if the region is not valid.
     pub fn from_environment(endpoint: Endpoint, default_region: &str) -> Result<Self, Error> {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
         let region = region.as_deref().unwrap_or(default_region);
-        // The account is the server's own; here it only has to be one.
+        // The server determines the account; this one only has to be valid.
         let scope = Scope::parse("000000000000", region);
         let scope = scope.map_err(|error| Error::Endpoint(error.to_string()))?;
         Ok(Self {
@@ -67,8 +66,7 @@ impl Client {
         })
     }
 
-    /// The same client with another timeout: how long a call is repeated before it fails. 30 seconds
-    /// unless changed here.
+    /// The same client with another timeout of calls, retries included. The default is 30 seconds.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         self.changed(|transport| transport.timeout = timeout)
@@ -90,7 +88,7 @@ impl Client {
         &self.transport.scope
     }
 
-    /// The account that the server puts this caller into.
+    /// The account of this caller, according to the server.
     pub async fn account(&self) -> Result<String, Error> {
         let call = Outgoing {
             service: AwsService::Sts.signing_name(),
@@ -105,8 +103,8 @@ impl Client {
         account.ok_or_else(|| Error::Protocol("the identity names no account".into()))
     }
 
-    /// Sends a request for one of the server's own paths, such as its status, once. Answers with the body of its
-    /// success, still on its way. Only connecting has a deadline.
+    /// Sends a request of the operator API once, without retries. Returns the body of a successful answer as a
+    /// stream. Only connecting has a timeout.
     pub async fn open(
         &self,
         method: Method,
@@ -124,7 +122,7 @@ impl Client {
         self.transport.open(&call).await
     }
 
-    /// As [`Client::open`], with the whole body of the answer: at most `max` bytes, within `deadline`.
+    /// As [`Client::open`], but returns the full body of the answer: at most `max` bytes, within `deadline`.
     pub async fn fetch(
         &self,
         method: Method,
@@ -142,10 +140,10 @@ impl Client {
     }
 }
 
-/// Pages of one list: a million items.
+/// The greatest number of pages of a list; with 100 items per page, a million items.
 const MAX_PAGES: usize = 10_000;
 
-/// A list that comes page by page. A server whose list does not end is wrong.
+/// The pagination of a list. A list that does not end is an error of the server.
 #[derive(Default)]
 struct Pages {
     token: Option<String>,
@@ -154,13 +152,13 @@ struct Pages {
 }
 
 impl Pages {
-    /// The token of the next page; none after the last one.
+    /// The token of the next page, which the first page does not have; `None` after the last page.
     fn next(&mut self) -> Option<Option<String>> {
         (!self.is_complete).then(|| self.token.clone())
     }
 
-    /// Takes what the page says about the page after it.
-    fn turn(&mut self, next: Option<String>) -> Result<(), Error> {
+    /// Advances to the next page, with the token in the current one.
+    fn advance(&mut self, next: Option<String>) -> Result<(), Error> {
         self.count += 1;
         if next.is_some() && (next == self.token || self.count == MAX_PAGES) {
             return Err(Error::Protocol("a list has no end".into()));

@@ -1,5 +1,5 @@
-//! Cloud Map: JSON 1.1 (facts/cloudmap-api.md). The type of each operation is its input; it names the resource that
-//! policies protect, and executes itself.
+//! Cloud Map: JSON 1.1 (facts/cloudmap-api.md). Each operation is a type with the members of its input, which
+//! implements [`RpcOperation`].
 
 mod command;
 mod discover;
@@ -37,7 +37,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The code of input that breaks the model.
+/// The error code of invalid input.
 const INVALID_INPUT: &str = "InvalidInput";
 
 operations! {
@@ -80,20 +80,20 @@ operations! {
     ListTagsForResource,
 }
 
-/// The error for an invalid input.
+/// The error of invalid input.
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::bad_request(INVALID_INPUT, message)
 }
 
-/// The page of the list of this name that an input asks for.
+/// The paging of the list of this name.
 fn paging(
     list: &'static str,
     max_results: Option<i64>,
     next_token: Option<&str>,
 ) -> Result<Paging, ApiError> {
-    // SDKs pass an empty token on.
+    // SDKs may send an empty token, which means none.
     let token = next_token.filter(|token| !token.is_empty());
-    Paging::new(list, max_results, 1..=100, token).map_err(invalid)
+    Paging::new(list, max_results, 1..=100, token).map_err(|error| invalid(error.to_string()))
 }
 
 /// The output of operations without a result.

@@ -1,24 +1,23 @@
-//! A call that is answered with an error.
+//! The error of a call.
 //!
-//! Caller and operator get two texts. `message` goes out as it is: it says which part of the input is wrong, and
-//! what to do. `cause` is for the log alone: it names files, addresses and peers, which help an operator and not
-//! a caller.
+//! It has two texts. `message` is sent to the caller: it names the invalid input and the remedy. `cause` is logged for
+//! the operator: it may name files, addresses and peers.
 
 use http::StatusCode;
 use std::error::Error;
 
-/// An error of any of the APIs. The protocol puts it into its own envelope.
+/// An error of any of the APIs, independent of the protocol.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     /// The HTTP status.
     pub(crate) status: StatusCode,
     /// The AWS error code.
     pub(crate) code: &'static str,
-    /// For the caller.
+    /// The message for the caller.
     pub(crate) message: String,
     /// Further members of the error's shape.
     pub(crate) details: Vec<(&'static str, String)>,
-    /// For the log.
+    /// The cause, for the log.
     pub(crate) cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -38,12 +37,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// A body that is not JSON, or JSON of another type than the operation's input.
+    /// The error of a body that is not JSON, or has wrong JSON types.
     pub(crate) fn serialization(message: impl Into<String>) -> Self {
         Self::bad_request("SerializationException", message)
     }
 
-    /// A failure of the server that may pass. `code` is the API's own.
+    /// The error of a temporary failure of the server. `code` depends on the API.
     pub(crate) fn unavailable(
         code: &'static str,
         cause: impl Into<Box<dyn Error + Send + Sync>>,
@@ -55,7 +54,7 @@ impl ApiError {
         }
     }
 
-    /// Adds a member of the error's shape, when its value is known.
+    /// Adds a member of the error's shape, if it has a value.
     pub(crate) fn with(mut self, member: &'static str, value: Option<String>) -> Self {
         if let Some(value) = value {
             self.details.push((member, value));

@@ -1,10 +1,10 @@
-//! What the fuzz targets call (docs/decisions/0008). Not part of the interface: it changes without notice.
+//! Internals for the fuzz targets (docs/decisions/0008). Not a stable interface.
 
 use crate::sigv4::{AuthError, Claim, Secret, Signer, authorize, canonical, has_normal_path};
 use bytes::Bytes;
 use http::request::Parts;
 
-/// A key and the scope that it signs for.
+/// A key and its credential scope.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
     /// The access key id.
@@ -17,7 +17,7 @@ pub struct Key<'a> {
     pub region: &'a str,
     /// The service of the credential scope.
     pub service: &'a str,
-    /// Seconds since 1970.
+    /// The current time in seconds since 1970.
     pub now: u64,
 }
 
@@ -25,7 +25,7 @@ impl Key<'_> {
     /// Signs a request as our client does.
     ///
     /// # Errors
-    /// What cannot be signed.
+    /// The key is not valid in a header.
     pub fn sign(&self, request: &mut Parts, body: &[u8]) -> Result<(), String> {
         let signer = Signer {
             access_key: self.id,
@@ -40,10 +40,10 @@ impl Key<'_> {
             .map_err(|error| error.to_string())
     }
 
-    /// Verifies a request in the order in which the server does; answers with the body that was meant.
+    /// Verifies a request in the same order as the server; returns the decoded body.
     ///
     /// # Errors
-    /// Why the request is refused.
+    /// The reason why the request is refused.
     pub fn verify(&self, request: &Parts, body: Bytes) -> Result<Bytes, String> {
         let verified = || -> Result<Bytes, AuthError> {
             let claim = Claim::read(request)?.ok_or(AuthError::Missing)?;
@@ -79,7 +79,7 @@ pub fn canonical_request(
         .map_err(|refusal| format!("{refusal:?}"))
 }
 
-/// Whether a request's path is the one of its signature that is served.
+/// Whether a request's path is normal, which the server requires.
 pub fn is_served(request: &Parts) -> bool {
     has_normal_path(&request.uri)
 }

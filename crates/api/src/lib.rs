@@ -1,15 +1,15 @@
-//! The AWS-shaped APIs, and a client for them.
+//! The APIs of AWS that Tombolo implements, and a client of them.
 //!
-//! One listener answers App Mesh (`appmesh` 2019-01-25), Cloud Map (`servicediscovery` 2017-03-14), the one
-//! call of STS that every tool makes first, and the one call of the Resource Groups Tagging API that generic
-//! tag tools make. A request is read once, into a typed operation; policies are asked about it; then it carries
-//! itself out: as a [`tombolo_model::Command`] that is committed to the store, or by reading the published
-//! view, without a lock. Shapes, error codes and headers follow `facts/aws-wire.md`, `facts/appmesh-api.md`
-//! and `facts/cloudmap-api.md`.
+//! One listener answers App Mesh (`appmesh` 2019-01-25), Cloud Map (`servicediscovery` 2017-03-14), STS's
+//! `GetCallerIdentity`, which every tool calls first, and `GetResources` of the Resource Groups Tagging API,
+//! which generic tag tools call. A request is parsed once, into a typed operation; policies authorize it; then
+//! it is executed: as a [`tombolo_model::Command`] that is committed to the store, or by reading the published
+//! view, without a lock. Shapes, error codes and headers follow `facts/aws-wire.md`, `facts/appmesh-api.md` and
+//! `facts/cloudmap-api.md`.
 //!
-//! What this crate deliberately is not: it decides nothing about meshes or registries (that is
-//! `tombolo_model::apply()`). Signatures are verified where [`Credentials`] are given; without them any
-//! caller is believed, which belongs on loopback (development mode).
+//! This crate deliberately has no rules of meshes or registries (those are in `tombolo_model::apply()`). Signatures are
+//! verified if [`Credentials`] are given; without them any caller is trusted, which is for loopback only (development
+//! mode).
 //!
 //! Read first: [`Server`]. Callers read [`client::Client`].
 
@@ -23,6 +23,7 @@ mod cloudmap;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hot_reload;
 mod metrics;
 mod operation;
 mod random;
@@ -31,14 +32,13 @@ mod service;
 mod sigv4;
 mod sts;
 mod tagging;
-mod watch;
 mod wire;
 
 pub use access::Credentials;
+pub use hot_reload::FileError;
 pub use server::{Config, Server, Tls};
-pub use watch::FileError;
 
-/// The names of all operations that are answered, by the name that signatures have for their service.
+/// The names of all implemented operations, by the service's name in signatures.
 pub fn operations() -> Vec<(&'static str, Vec<String>)> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     vec![

@@ -1,4 +1,4 @@
-//! What the API counts.
+//! Metrics of the APIs.
 
 use crate::error::ApiError;
 use std::{borrow::Cow, time::Duration};
@@ -7,13 +7,12 @@ use tombolo_telemetry::{
     register,
 };
 
-/// Name and value of a label; the value is one of the names that this crate knows.
-type Text = (&'static str, Cow<'static, str>);
-
-/// What all listeners of a server count together.
+/// The name and the value of a label. Values come from a fixed list, never from a caller.
+type OwnedLabel = (&'static str, Cow<'static, str>);
+/// The metrics that all listeners of a server share.
 #[derive(Clone)]
 pub(crate) struct Metrics {
-    calls: Family<[Text; 3], Counter>,
+    calls: Family<[OwnedLabel; 3], Counter>,
     seconds: Family<[Label; 1], Histogram, fn() -> Histogram>,
 }
 
@@ -35,7 +34,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a call that was answered after so long. `operation` is empty where none was read.
+    /// Counts a call and observes its duration. `operation` is empty if none was parsed.
     pub(crate) fn answered<T>(
         &self,
         service: &'static str,

@@ -1,9 +1,8 @@
-//! Operations: what a request asks for, as a type.
+//! The typed operations of all services.
 //!
-//! A request is read once, into an [`Operation`]. Policies decide on it, it carries itself out, and our own
-//! client sends the same types. The operations of the services that are called by name are in the table of
-//! their service (see [`operations!`]): a new one is a type that implements [`RpcOperation`] and a line in the
-//! table, and the compiler asks for the rest: what policies protect, what it answers, what it does.
+//! A request is parsed once, into an [`Operation`], which is authorized and executed. Our client sends the same types.
+//! Each RPC service has a table of its operations (see [`operations!`]): a new operation is a type that implements
+//! [`RpcOperation`], and a line in the table.
 
 use crate::{
     access::User,
@@ -30,34 +29,34 @@ pub(crate) enum Operation {
     Tagging(tagging::Operation),
 }
 
-/// The name of an operation of a service with operations that are called by name.
+/// The name of an RPC operation.
 pub(crate) trait Named {
     const NAME: &'static str;
 }
 
-/// An operation that is called by its name, with an object for its input. The type is the input.
+/// An operation that is called by name, with an object as its input. The type has the members of the input.
 pub(crate) trait RpcOperation: Named + Serialize + DeserializeOwned {
-    /// What it answers.
+    /// The output.
     type Output: DeserializeOwned;
 
-    /// The ARN of what it is about, for policies; [`ANY`] where it is about no one resource.
+    /// The ARN of the resource that policies protect; [`ANY`] if it is not a single one.
     fn resource(&self, scope: &Scope) -> String;
-
-    /// Carries it out; answers with the JSON of its output (see [`reply`]).
+    /// Executes the operation; returns the JSON of its output (see [`reply`]).
     fn execute(self, call: &Call<'_>) -> impl Future<Output = Result<Vec<u8>, ApiError>> + Send;
 }
 
-/// The resource of operations that are about no one resource.
+/// The resource of operations that do not target a single resource.
 pub(crate) const ANY: &str = "*";
 
-/// The answer of an operation.
+/// The JSON of an operation's output.
 pub(crate) fn reply<O: RpcOperation<Output: Serialize>>(
     output: &O::Output,
 ) -> Result<Vec<u8>, ApiError> {
     Ok(json::write(output))
 }
 
-/// Makes the `Operation` of a service out of the types of its operations, which are called as the types are.
+/// Declares the enum `Operation` of an RPC service from the types of its operations, whose names are those of the
+/// types.
 macro_rules! operations {
     ($bounds:expr; $($name:ident),* $(,)?) => {
         /// An operation of this service, with its input.
@@ -74,7 +73,7 @@ macro_rules! operations {
             /// The names of all operations.
             pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
 
-            /// Reads the input of the operation of this name.
+            /// Parses the input of the operation of this name.
             pub(crate) fn read(
                 name: &str,
                 input: impl FnOnce() -> Result<$crate::wire::json::Object, $crate::error::ApiError>,
@@ -95,14 +94,14 @@ macro_rules! operations {
                 }
             }
 
-            /// The ARN of what it is about.
+            /// The ARN of the resource that policies protect.
             pub(crate) fn resource(&self, scope: &::tombolo_model::Scope) -> String {
                 match self {
                     $(Self::$name(operation) => operation.resource(scope)),*
                 }
             }
 
-            /// Carries it out.
+            /// Executes the operation; returns the JSON of its output.
             pub(crate) async fn execute(
                 self,
                 call: &$crate::call::Call<'_>,
@@ -117,7 +116,7 @@ macro_rules! operations {
 pub(crate) use operations;
 
 impl Operation {
-    /// Reads a request: the only place where its target and its body are looked at.
+    /// Parses a request. Its target and its body are read here only.
     pub(crate) fn read(
         service: Service,
         protocol: Protocol,
@@ -153,7 +152,7 @@ impl Operation {
         }
     }
 
-    /// The action in policies: `appmesh:CreateMesh`. None for what everybody may do: ask who they are.
+    /// The action in policies: `appmesh:CreateMesh`. `None` for `GetCallerIdentity`, which is always allowed.
     fn action(&self) -> Option<String> {
         let prefix = match self {
             Self::AppMesh(_) => "appmesh",
@@ -164,7 +163,7 @@ impl Operation {
         Some(format!("{prefix}:{}", self.name()))
     }
 
-    /// The ARN of what it is about.
+    /// The ARN of the resource that policies protect.
     fn resource(&self, scope: &Scope) -> String {
         match self {
             Self::AppMesh(request) => request.operation.resource(scope),
@@ -174,7 +173,10 @@ impl Operation {
         }
     }
 
-    /// Refuses what the policies of a user do not allow.
+    /// Checks that the policies of a user allow the operation.
+    ///
+    /// # Errors
+    /// No policy allows it.
     pub(crate) fn authorize(&self, user: &User, scope: &Scope) -> Result<(), AuthError> {
         match self.action() {
             Some(action) => user.check(&action, || self.resource(scope)),
@@ -182,7 +184,7 @@ impl Operation {
         }
     }
 
-    /// Carries it out; answers with the body of its success: JSON, or XML for STS.
+    /// Executes the operation; returns the body of its output: JSON, or XML for STS.
     pub(crate) async fn execute(self, call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         match self {
             Self::AppMesh(request) => request.execute(call).await,
@@ -193,7 +195,7 @@ impl Operation {
     }
 }
 
-/// What names the operation in a call by name.
+/// The name of the operation in an RPC call, from the path or from `X-Amz-Target`.
 fn rpc_name(protocol: Protocol, request: &Parts) -> String {
     if protocol == Protocol::RpcV2Cbor {
         let path = rpc_path(request.uri.path());
@@ -214,7 +216,7 @@ fn unknown_operation(service: Service, name: &str) -> ApiError {
     )
 }
 
-/// The answer to a call of a service that is not here.
+/// The error of a call of a service that is not implemented.
 pub(crate) fn absent_service(name: &str, protocol: Protocol) -> ApiError {
     let status = match protocol {
         Protocol::RestJson | Protocol::Operator => StatusCode::NOT_FOUND,

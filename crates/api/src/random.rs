@@ -1,4 +1,4 @@
-//! Random ids and choices. Nothing here keeps a secret, so the thread's generator serves.
+//! Random ids and choices, which need not be cryptographically secure.
 
 use tombolo_model::entropy::Entropy;
 
@@ -7,11 +7,11 @@ pub(crate) fn uuid() -> String {
     Entropy::new(fastrand::u64(..)).uuid()
 }
 
-/// Shortens `items` to at most `max` of them, chosen and ordered at random: the first steps of a
-/// Fisher-Yates shuffle, so that the work is bounded by what is kept.
+/// Keeps at most `max` random items, in random order: a partial Fisher-Yates shuffle, whose cost depends on the number
+/// of kept items.
 pub(crate) fn sample<T>(items: &mut Vec<T>, max: usize) {
     let kept = max.min(items.len());
-    // The thread's generator is looked up once: this is on the path of every discovery.
+    // The thread's generator is looked up once, because this is on the hot path of every discovery.
     let mut random = fastrand::Rng::new();
     for i in 0..kept {
         let j = random.usize(i..items.len());

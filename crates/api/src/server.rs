@@ -1,4 +1,4 @@
-//! The listener: connections in, calls to their services, answers out.
+//! The HTTP server of the APIs.
 
 mod admission;
 mod body;
@@ -30,30 +30,29 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpListener;
-use tombolo_model::Scope;
+use tombolo_model::{InvalidScope, Scope};
 use tombolo_store::Store;
 use tombolo_telemetry::{ErrorChain, RequestId, metrics::Registry};
 
-/// Bytes that a verified operator may send: a state to import.
+/// The maximum size of a verified operator's body in bytes, for imports of a full state.
 const MAX_OPERATOR_BODY: usize = 1 << 30;
 
-/// Accounts, bounds and deadlines of a server.
+/// The account, limits and timeouts of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The account that all callers belong to: twelve digits.
+    /// The account of all callers in development mode: twelve digits.
     pub account: String,
-    /// The region of calls that carry no signature.
+    /// The region of calls without a signature.
     pub default_region: String,
-    /// Maximum size of a request body in bytes. The largest legal inputs are specs of a few hundred kilobytes.
+    /// Maximum size of a request body in bytes. The largest valid inputs are specs of a few hundred kilobytes.
     pub max_body_bytes: usize,
-    /// Maximum size of all request bodies in memory, in bytes; calls beyond it are answered with 503.
+    /// Maximum size of all request bodies in memory, in bytes; further calls are answered with 503.
     pub max_bodies_bytes: usize,
-    /// Maximum number of connections; more wait in the kernel's queue.
+    /// Maximum number of connections; further ones wait in the kernel's accept queue.
     pub max_connections: usize,
-    /// Deadline for a request's head, for its body, and for each write of an answer. Idle connections are closed
-    /// after it.
+    /// The timeout of a request's head, of its body, of each write of an answer, and of idle connections.
     pub read_timeout: Duration,
-    /// Deadline of calls in progress when the server shuts down.
+    /// The timeout of calls in progress when the server shuts down.
     pub drain: Duration,
 }
 
@@ -71,17 +70,17 @@ impl Default for Config {
     }
 }
 
-/// All services behind one address. Clones share the store, so that several listeners can be served.
+/// The server of all services. Clones share the store, so that several listeners can be served.
 #[derive(Clone)]
 pub struct Server {
     store: Store,
     config: Config,
     default_scope: Scope,
-    /// Paths that are not AWS calls.
+    /// The routes of the operator API, whose paths are not AWS calls.
     routes: Router,
-    /// Those of them that need no signature.
+    /// The paths of `routes` that need no signature.
     open_routes: Vec<&'static str>,
-    /// Absent in development mode: callers are not verified.
+    /// Absent in development mode, in which callers are not verified.
     credentials: Option<Credentials>,
     tls: Option<Tls>,
     bodies: Budget,
@@ -89,11 +88,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server over a store.
+    /// A server of a store.
     ///
     /// # Errors
-    /// The account or the region of the configuration is none.
-    pub fn new(store: Store, config: Config) -> Result<Self, String> {
+    /// The account or the region of the configuration is not valid.
+    pub fn new(store: Store, config: Config) -> Result<Self, InvalidScope> {
         Ok(Self {
             default_scope: Scope::parse(&config.account, &config.default_region)?,
             routes: Router::new().fallback(unknown_path),
@@ -112,8 +111,8 @@ impl Server {
         self.metrics.register(registry);
     }
 
-    /// Adds paths that are not AWS calls, such as a console. `routes` must not have a fallback. AWS calls
-    /// go before: a route for `POST /` sees only those that no AWS client sends.
+    /// Adds routes that are not AWS calls, such as a console. `routes` must not have a fallback. AWS calls have
+    /// precedence: a route for `POST /` gets only requests that no AWS client sends.
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
         self.routes = self
@@ -123,8 +122,8 @@ impl Server {
         self
     }
 
-    /// As [`Server::with_routes`], for one path that needs no signature: the health checks of load balancers and
-    /// Kubernetes cannot sign.
+    /// As [`Server::with_routes`], for one path that needs no signature, such as the health checks of load
+    /// balancers and Kubernetes, which cannot sign.
     #[must_use]
     pub fn with_open_route(mut self, path: &'static str, route: MethodRouter) -> Self {
         self = self.with_routes(Router::new().route(path, route));
@@ -132,9 +131,9 @@ impl Server {
         self
     }
 
-    /// Verifies every caller: a signature by one of these keys, and a policy that allows the call. Paths
-    /// that are not AWS calls are signed for the service `tombolo`, and are the actions `tombolo:Read` and
-    /// `tombolo:Write`. Without this, any credentials are accepted (development mode).
+    /// Verifies every caller: requires a signature by one of these keys, and a policy that allows the call. Calls
+    /// of the operator API are signed for the service `tombolo`, and have the actions `tombolo:Read` and
+    /// `tombolo:Write`. Without credentials, any caller is accepted (development mode).
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
@@ -192,7 +191,7 @@ impl Server {
         answer
     }
 
-    /// The web page that sent a request in development mode, where it is not this server's own.
+    /// In development mode: the origin of a request from a web page that is not this server's own.
     fn foreign_origin(&self, request: &Parts) -> Option<String> {
         match self.credentials {
             Some(_) => None,
@@ -200,8 +199,8 @@ impl Server {
         }
     }
 
-    /// Authenticates by the head, reads and decodes the body, authorizes, executes: in this order. `name` becomes
-    /// that of the operation once it is decoded.
+    /// Authenticates by the head, reads and decodes the body, authorizes, executes, in this order. Sets `name` to
+    /// the operation's once it is parsed.
     async fn answer(
         &self,
         service: Service,
@@ -211,7 +210,7 @@ impl Server {
         request_id: &RequestId,
         name: &mut Cow<'static, str>,
     ) -> Result<Vec<u8>, ApiError> {
-        let refused = |refusal: AuthError| refusal.at(protocol);
+        let refused = |error: AuthError| error.into_api_error(protocol);
         let caller = self
             .admit(service.signing_name(), request)
             .map_err(refused)?;
@@ -236,7 +235,7 @@ impl Server {
         operation.execute(&call).await
     }
 
-    /// Answers paths that are not AWS calls. Where callers are verified, they sign these too.
+    /// Answers calls of the operator API. If callers are verified, they must sign these calls too.
     async fn answer_operator(&self, parts: Parts, body: Body) -> Result<Response<Body>, ApiError> {
         let is_open = self.open_routes.contains(&parts.uri.path());
         let request = if self.credentials.is_some() && !is_open {
@@ -249,7 +248,7 @@ impl Server {
     }
 
     async fn verify_operator(&self, parts: Parts, body: Body) -> Result<Request<Body>, ApiError> {
-        let refused = |refusal: AuthError| refusal.at(Protocol::Operator);
+        let refused = |error: AuthError| error.into_api_error(Protocol::Operator);
         let caller = self.admit(OPERATOR_SERVICE, &parts).map_err(refused)?;
         let action = OperatorAction::of(&parts);
         let authorize = || match caller.user() {
@@ -257,7 +256,7 @@ impl Server {
             None => Ok(()),
         };
         let mut limits = self.body_limits();
-        // Only callers who may replace the whole state may send bodies beyond the bound.
+        // Only callers who may replace the full state may send larger bodies.
         if caller.is_confirmed() && !action.is_read() {
             authorize()?;
             limits.bytes = MAX_OPERATOR_BODY;
@@ -269,7 +268,7 @@ impl Server {
         Ok(Request::from_parts(parts, Body::from(body)))
     }
 
-    /// What a caller's body may take.
+    /// The limits of a body before the caller is verified.
     fn body_limits(&self) -> Limits<'_> {
         Limits {
             bytes: self.config.max_body_bytes,
@@ -279,11 +278,12 @@ impl Server {
     }
 }
 
-/// Logs the cause, which the caller does not get: failures of this server at level `error`, refusals at `debug`.
+/// Logs an error with its cause, which the caller does not get: failures of the server at level `error`, refusals at
+/// `debug`.
 fn log(error: &ApiError, request: &Parts, request_id: &RequestId) {
     let (method, path) = (&request.method, request.uri.path());
     let (code, cause) = (error.code, error.cause.as_deref());
-    // Further lines of signature errors show what was signed, session tokens included.
+    // Further lines of signature errors contain the signed text, with session tokens.
     let message = error.message.lines().next().unwrap_or_default();
     if let Some(cause) = cause {
         let cause = ErrorChain(cause);

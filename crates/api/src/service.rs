@@ -1,9 +1,9 @@
-//! The AWS services behind the listener, and which of them a request is for (facts/aws-wire.md §1).
+//! The AWS services, and the routing of requests to them (facts/aws-wire.md §1).
 
 use crate::{sigv4::Claim, wire::Protocol};
 use http::{HeaderMap, header, request::Parts};
 
-/// A service of AWS that is answered here.
+/// An AWS service that is implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     AppMesh,
@@ -13,13 +13,13 @@ pub(crate) enum Service {
     Tagging,
 }
 
-/// The path under which all of App Mesh lives.
+/// The path prefix of App Mesh.
 pub(crate) const APP_MESH_PREFIX: &str = "/v20190125";
-/// The service that signatures for our own paths are made for.
+/// The service name in signatures of calls of the operator API.
 pub(crate) const OPERATOR_SERVICE: &str = "tombolo";
-/// The services, by their names in signatures, whose errors are XML although their calls are no forms.
+/// The REST services with XML errors, by their names in signatures.
 const REST_XML: [&str; 3] = ["s3", "route53", "cloudfront"];
-/// The type of forms.
+/// The content type of forms.
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Service {
@@ -30,7 +30,7 @@ impl Service {
         Service::Tagging,
     ];
 
-    /// The name in signatures, and before the operation in policies of all but tagging.
+    /// The name in signatures. Except for tagging, it is also the prefix of actions in policies.
     pub(crate) fn signing_name(self) -> &'static str {
         match self {
             Service::AppMesh => "appmesh",
@@ -40,7 +40,7 @@ impl Service {
         }
     }
 
-    /// The name in `X-Amz-Target` and in the paths of rpc-v2-cbor; none for services with other protocols.
+    /// The name in `X-Amz-Target` and in paths of rpc-v2-cbor; `None` for services with other protocols.
     pub(crate) fn rpc_name(self) -> Option<&'static str> {
         match self {
             Service::CloudMap => Some("Route53AutoNaming_v20170314"),
@@ -60,19 +60,19 @@ impl Service {
     }
 }
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// A service.
     Service(Service, Protocol),
-    /// An AWS service that is not served here, by the name in the signature or else in the request.
+    /// An AWS service that is not implemented, by its name in the signature or else in the request.
     Absent(String, Protocol),
-    /// Paths that are not AWS calls.
+    /// The operator API, whose paths are not AWS calls.
     Operator,
 }
 
 impl Route {
-    /// The route of a request. The host does not matter: clients put prefixes before it.
+    /// The route of a request. The host is ignored, because clients add prefixes to it.
     pub(crate) fn of(request: &Parts) -> Self {
         let path = request.uri.path();
         if let Some(target) = request.headers.get("x-amz-target") {
@@ -119,7 +119,7 @@ impl Route {
         }
     }
 
-    /// How the caller reads the answer.
+    /// The protocol of the answer.
     pub(crate) fn protocol(&self) -> Protocol {
         match self {
             Self::Service(_, protocol) | Self::Absent(_, protocol) => *protocol,
@@ -128,12 +128,12 @@ impl Route {
     }
 }
 
-/// The service and the operation of a path of rpc-v2-cbor: `/service/S/operation/O`.
+/// The service and the operation in a path of rpc-v2-cbor: `/service/S/operation/O`.
 pub(crate) fn rpc_path(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix("/service/")?.split_once("/operation/")
 }
 
-/// The service that a request is signed for, not verified: it only decides how the request is refused.
+/// The service in a request's signature, which is not verified yet: it only selects the error of a refusal.
 fn signed_for(request: &Parts) -> Option<String> {
     Some(Claim::read(request).ok()??.service)
 }

@@ -1,8 +1,7 @@
-//! AWS Signature Version 4, both ends: reading and verifying what callers sign, and signing for our own
-//! client (facts/aws-wire.md §2).
+//! AWS Signature Version 4: verifies the signatures of callers, and signs for our own client (facts/aws-wire.md §2).
 //!
-//! Pure code: the clock, the keys and the body are handed in. What it deliberately is not: it knows no
-//! accounts and no policies (see [`crate::access`]), and no SigV4a, which it refuses by name.
+//! Pure code: the clock, the keys and the body are arguments. It deliberately has no accounts and no policies (see
+//! [`crate::access`]), and refuses SigV4a.
 //!
 //! Read first: [`Claim`].
 
@@ -22,7 +21,7 @@ pub(crate) use hash::{is_equal, sha256};
 pub(crate) use sign::{Secret, Signer, authorize};
 pub(crate) use verify::Candidate;
 
-/// The one algorithm.
+/// The only supported algorithm.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The last word of every credential scope.
 const TERMINATOR: &str = "aws4_request";

@@ -1,4 +1,4 @@
-//! STS: who am I? Every deployment script asks it first (facts/aws-wire.md §6).
+//! STS: `GetCallerIdentity`, which most deployment scripts call first (facts/aws-wire.md §6).
 
 use crate::{
     call::Call,
@@ -10,7 +10,7 @@ use crate::{
 };
 use http::request::Parts;
 
-/// The operations of STS that are answered.
+/// The implemented operations of STS.
 #[derive(Debug)]
 pub(crate) enum Operation {
     GetCallerIdentity,
@@ -20,7 +20,7 @@ impl Operation {
     /// The names of all operations.
     pub(crate) const NAMES: &'static [&'static str] = &["GetCallerIdentity"];
 
-    /// Reads the parameters, which are in the form body, or in the query when the call is presigned.
+    /// Parses the parameters, which are in the form, or in the query if the call is presigned.
     pub(crate) fn read(request: &Parts, body: &[u8]) -> Result<Self, ApiError> {
         let form = std::str::from_utf8(body).map_err(|_| {
             ApiError::bad_request("MalformedQueryString", "the form is not text (UTF-8)")
@@ -74,7 +74,7 @@ fn caller_identity(call: &Call<'_>) -> String {
     )
 }
 
-/// The account in such an answer.
+/// The account in the XML of `GetCallerIdentity`.
 pub(crate) fn account(answer: &str) -> Option<&str> {
     let (_, rest) = answer.split_once("<Account>")?;
     let (account, _) = rest.split_once("</Account>")?;

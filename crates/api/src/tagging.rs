@@ -1,8 +1,8 @@
-//! The Resource Groups Tagging API, as far as it reads: which resources carry which tags. Generic tools look
-//! there for what App Mesh and Cloud Map know each for itself.
+//! The Resource Groups Tagging API: `GetResources`, with which generic tools list the tags of App Mesh and Cloud Map
+//! resources.
 //!
-//! Resources without tags are not listed, also when they had some before (AWS lists those). There are no tag
-//! policies, so every resource complies.
+//! Resources without tags are not listed, even if they had tags before (AWS lists those). There are no tag
+//! policies, so every resource is compliant.
 
 use crate::{
     call::Call,
@@ -19,7 +19,7 @@ use tombolo_model::{
     cloudmap::tag_list,
 };
 
-/// The code of input that breaks the model.
+/// The error code of invalid input.
 const INVALID_PARAMETER: &str = "InvalidParameterException";
 
 operations! {
@@ -42,8 +42,8 @@ pub(crate) struct GetResources {
     pub(crate) resource_arn_list: Option<Vec<String>>,
 }
 
-/// A tag that a resource must carry: with one of the values, or with any where there are none. AWS requires a
-/// key although its model does not.
+/// A tag that a resource must have, with one of the values, or with any value if the list is empty. The key is
+/// required, although AWS's API model says otherwise.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TagFilter {
@@ -54,7 +54,7 @@ pub(crate) struct TagFilter {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct GetResourcesOutput {
-    /// Empty on the last page, as AWS has it.
+    /// Empty on the last page, as in AWS.
     pub(crate) pagination_token: String,
     pub(crate) resource_tag_mapping_list: Vec<ResourceTagMapping>,
 }
@@ -86,11 +86,11 @@ const MAX_ARN: usize = 1011;
 const MAX_RESOURCES_PER_PAGE: i64 = 100;
 const TAGS_PER_PAGE: RangeInclusive<i64> = 100..=500;
 
-/// A resource that carries tags.
+/// A resource with tags.
 struct Tagged<'a> {
     arn: String,
-    /// `appmesh:mesh`, `servicediscovery:service`, and for what is in a mesh the whole path of types as in its
-    /// ARN, and the last of them: `appmesh:mesh/virtualNode`, `appmesh:virtualNode`.
+    /// The resource types that match it: `servicediscovery:service`, or for a member of a mesh the path of types
+    /// in its ARN, and the last of them: `appmesh:mesh/virtualNode`, `appmesh:virtualNode`.
     types: [String; 2],
     tags: &'a [Tag],
 }
@@ -108,10 +108,10 @@ impl RpcOperation for GetResources {
         let token = token.filter(|token| !token.is_empty());
         let limits = 1..=MAX_RESOURCES_PER_PAGE;
         let paging = Paging::new("resources", self.resources_per_page, limits, token);
-        let mut paging = paging.map_err(invalid)?;
+        let mut paging = paging.map_err(|error| invalid(error.to_string()))?;
         let view = call.view();
         let mut found = match view.scope(&call.scope) {
-            // Every resource complies.
+            // Every resource is compliant.
             Some(_) if self.exclude_compliant_resources == Some(true) => Vec::new(),
             Some(scope) => tagged(&call.scope, scope),
             None => Vec::new(),
@@ -119,8 +119,8 @@ impl RpcOperation for GetResources {
         found.retain(|resource| self.matches(resource));
         found.sort_unstable_by(|a, b| a.arn.cmp(&b.arn));
         if let Some(max) = self.tags_per_page {
-            let fitting = resources_of(&found, paging.after(), max);
-            paging = paging.at_most(fitting);
+            let count = resources_within_tags(&found, paging.after(), max);
+            paging = paging.at_most(count);
         }
         let page = paging.page(found.iter(), |resource| &resource.arn);
         let details = self.include_compliance_details == Some(true);
@@ -212,11 +212,11 @@ impl GetResources {
 
     fn matches(&self, resource: &Tagged<'_>) -> bool {
         let is_listed = |arns: &Vec<String>| arns.contains(&resource.arn);
-        let is_of_type = |wanted: &Vec<String>| {
-            wanted.is_empty()
-                || wanted.iter().any(|wanted| {
+        let is_of_type = |types: &Vec<String>| {
+            types.is_empty()
+                || types.iter().any(|requested| {
                     let service = resource.types[0].split(':').next();
-                    Some(wanted.as_str()) == service || resource.types.contains(wanted)
+                    Some(requested.as_str()) == service || resource.types.contains(requested)
                 })
         };
         let carries = |filter: &TagFilter| {
@@ -231,8 +231,9 @@ impl GetResources {
     }
 }
 
-/// How many resources after a key have at most `max` tags together; at least one. Resources are not divided.
-fn resources_of(sorted: &[Tagged<'_>], after: Option<&str>, max: i64) -> usize {
+/// The number of resources after a key that have at most `max` tags in total; at least 1, because the tags of a
+/// resource are not split across pages.
+fn resources_within_tags(sorted: &[Tagged<'_>], after: Option<&str>, max: i64) -> usize {
     let mut rest = usize::try_from(max).unwrap_or_default();
     let is_after = |resource: &&Tagged<'_>| after.is_none_or(|after| *resource.arn > *after);
     let fits = |resource: &&Tagged<'_>| {
@@ -248,7 +249,7 @@ fn resources_of(sorted: &[Tagged<'_>], after: Option<&str>, max: i64) -> usize {
         .max(1)
 }
 
-/// Everything in a scope that carries tags.
+/// All resources of a scope that have tags.
 fn tagged<'a>(scope: &Scope, view: &'a ScopeView) -> Vec<Tagged<'a>> {
     let meshes = view.meshes();
     let resources = meshes.flat_map(|mesh| {

@@ -1,4 +1,4 @@
-//! What several services share on the wire: protocols, encodings, reading inputs, pages of lists.
+//! The wire formats that several services share: protocols, encodings, parsing of inputs, paging of lists.
 
 pub(crate) mod cbor;
 pub(crate) mod epoch;

@@ -90,7 +90,8 @@ impl ApiArgs {
                 let info = client.info().await?;
                 Ok(Server {
                     endpoint: info.api.parse()?,
-                    scope: Scope::parse(&info.account, &info.region).map_err(Error::usage)?,
+                    scope: Scope::parse(&info.account, &info.region)
+                        .map_err(|error| Error::usage(error.to_string()))?,
                 })
             }
             Err(no_run) => self.at(DEFAULT_URL.parse()?, Some(no_run)).await,
@@ -113,7 +114,8 @@ impl ApiArgs {
             Ok(Ok(_)) => {}
         }
         // The account is the server's own; here it only has to be one.
-        let scope = Scope::parse(DEFAULT_ACCOUNT, &self.region()).map_err(Error::usage)?;
+        let scope = Scope::parse(DEFAULT_ACCOUNT, &self.region())
+            .map_err(|error| Error::usage(error.to_string()))?;
         Ok(Server { endpoint, scope })
     }
 }

@@ -144,7 +144,8 @@ async fn search(
     status: &operator::Status,
 ) -> Vec<Problem> {
     let found = async {
-        let scope = Scope::parse(&status.account, &status.region).map_err(Error::usage)?;
+        let scope = Scope::parse(&status.account, &status.region)
+            .map_err(|error| Error::usage(error.to_string()))?;
         let lookup = Lookup::new(ApiClient::new(&endpoint.to_string(), scope)?);
         let dead = dead_targets::find(&lookup, client.as_ref()).await?;
         Ok::<_, Error>(suggestions::problems(dead, client.as_ref()).await)

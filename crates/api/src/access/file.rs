@@ -1,4 +1,4 @@
-//! The credentials file.
+//! The format of the credentials file.
 //!
 //! ```yaml
 //! regions: [us-west-2]              # optional: all others are refused
@@ -31,7 +31,7 @@ use std::{
 use tombolo_document::{Limits, Lines, decode, yaml};
 use tombolo_model::{FieldPath, Scope};
 
-/// What is wrong, and where.
+/// An error in the file, with its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     /// Counted from 1.
@@ -41,7 +41,7 @@ pub(super) struct Problem {
 
 type Result<T, E = Problem> = std::result::Result<T, E>;
 
-/// The file is written by hand and holds a few users; a MiB are about five thousand keys.
+/// The limits of the file, which is written by hand and has a few users; 1 MiB is about five thousand keys.
 const LIMITS: Limits = Limits {
     bytes: 1 << 20,
     documents: 1,
@@ -50,7 +50,7 @@ const LIMITS: Limits = Limits {
     aliases: true,
 };
 
-/// The services whose actions are known.
+/// The services of valid actions.
 const SERVICES: &[&str] = &[
     "appmesh",
     "servicediscovery",
@@ -83,7 +83,7 @@ struct UserEntry {
     name: UserName,
     account: Account,
     #[serde(default)]
-    policies: Vec<Text>,
+    policies: Vec<StrictString>,
     keys: Vec<KeyEntry>,
 }
 
@@ -93,38 +93,38 @@ struct KeyEntry {
     id: KeyId,
     secret: SecretText,
     #[serde(rename = "session-token")]
-    session_token: Option<Text>,
+    session_token: Option<StrictString>,
     expires: Option<Expiry>,
 }
 
-/// Text that was written as such: YAML would lose the zeros before an account's number. Errors do not show it,
-/// because it may be a secret.
-struct Text(String);
+/// A string that must be a string in YAML too: as a number, an account would lose its leading zeros. Errors do not
+/// show the value, which may be a secret.
+struct StrictString(String);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for StrictString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl de::Visitor<'_> for Visitor {
-            type Value = Text;
+            type Value = StrictString;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("text")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.to_owned()))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<StrictString, E> {
+                Ok(StrictString(text.to_owned()))
             }
 
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Text, E> {
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<StrictString, E> {
                 Err(E::custom("must be text; put the number in quotes"))
             }
 
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Text, E> {
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<StrictString, E> {
                 self.visit_u64(0)
             }
 
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Text, E> {
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<StrictString, E> {
                 self.visit_u64(0)
             }
         }
@@ -133,17 +133,17 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Types that are read from text by a function, which says what is wrong with it.
+/// Declares types that are parsed from a string by a function, whose error is the message for the operator.
 macro_rules! from_text {
     ($($name:ident($inner:ty), $read:expr;)*) => {$(
         #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-        #[serde(try_from = "Text")]
+        #[serde(try_from = "StrictString")]
         struct $name($inner);
 
-        impl TryFrom<Text> for $name {
+        impl TryFrom<StrictString> for $name {
             type Error = String;
 
-            fn try_from(Text(text): Text) -> Result<Self, String> {
+            fn try_from(StrictString(text): StrictString) -> Result<Self, String> {
                 let read: fn(String) -> Result<$inner, String> = $read;
                 read(text).map(Self)
             }
@@ -195,7 +195,7 @@ from_text! {
         false => Ok(text),
         true => Err("must not be empty".into()),
     };
-    // A time before 1970 is as much over as 1970 is.
+    // A time before 1970 becomes 1970: the key has expired in both cases.
     Expiry(u64), |text| match text.parse::<jiff::Timestamp>() {
         Ok(time) => Ok(u64::try_from(time.as_second()).unwrap_or(0)),
         Err(_) => Err(format!("{text:?} is not a time like 2027-01-01T00:00:00Z")),
@@ -226,7 +226,7 @@ pub(super) fn read(text: &str) -> Result<KeyStore> {
 }
 
 impl File {
-    /// Puts the parts together; `lines` are those of the file.
+    /// Builds the key store. Errors have a line from `lines`.
     fn key_store(self, lines: &Lines) -> Result<KeyStore> {
         let problem = |path: &FieldPath, message: String| Problem {
             line: lines.of(path),
@@ -247,7 +247,7 @@ impl File {
         for (i, entry) in self.users.into_iter().enumerate() {
             let path = FieldPath::root().field("users").index(i);
             let mut statements = Vec::new();
-            for (i, Text(name)) in entry.policies.iter().enumerate() {
+            for (i, StrictString(name)) in entry.policies.iter().enumerate() {
                 let found = match policies.get(name) {
                     Some(own) => Some(own.clone()),
                     None => managed::actions(name).map(|actions| vec![Statement::of(actions)]),
@@ -274,7 +274,9 @@ impl File {
                 let key = Key {
                     user: user.clone(),
                     secret: Secret::new(entry.secret.0),
-                    token: entry.session_token.map(|Text(token)| Secret::new(token)),
+                    token: entry
+                        .session_token
+                        .map(|StrictString(token)| Secret::new(token)),
                     expires: entry.expires.map(|Expiry(at)| at),
                 };
                 store.keys.insert(id, key);
@@ -298,7 +300,7 @@ impl StatementEntry {
 }
 
 impl Statement {
-    /// These actions on every resource.
+    /// A statement that allows these actions on every resource.
     fn of(actions: &[&str]) -> Self {
         Self {
             actions: actions.iter().map(|&action| action.to_owned()).collect(),

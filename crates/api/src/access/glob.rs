@@ -1,20 +1,20 @@
-//! Patterns of policies: `*` is any text, `?` is any one character.
+//! Glob patterns of policies: `*` matches any text, `?` any one character.
 
-/// Whether a text matches.
+/// Whether a pattern matches a text, with case.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     matches_by(|a, b| a == b, pattern, text)
 }
 
-/// Actions are the same in upper and lower case.
+/// Whether a pattern matches a text, without case, as for actions.
 pub(super) fn matches_any_case(pattern: &str, text: &str) -> bool {
     matches_by(|a, b| a.eq_ignore_ascii_case(&b), pattern, text)
 }
 
-/// Takes at most the product of both lengths.
+/// Whether a pattern matches a text, in time at most proportional to the product of both lengths.
 fn matches_by(is_equal: impl Fn(u8, u8) -> bool, pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where the last star was, and how much of the text it has taken so far.
+    // The position of the last star in the pattern, and the end of its match in the text, for backtracking.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {

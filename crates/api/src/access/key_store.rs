@@ -4,10 +4,10 @@ use super::glob;
 use crate::sigv4::{AuthError, Secret, is_equal, sha256};
 use std::{collections::HashMap, sync::Arc};
 
-/// Characters of an ARN that is compared with patterns: no resource has a longer one.
+/// The maximum length of an ARN that is matched with patterns, in bytes: no resource has a longer one.
 const MAX_RESOURCE: usize = 2048;
 
-/// Allows each of these actions on each of these resources. Both are patterns.
+/// A statement of a policy: allows each of these actions on each of these resources. Both are patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) actions: Vec<String>,
@@ -21,7 +21,7 @@ pub(crate) struct User {
     pub(crate) account: String,
     /// `arn:aws:iam::111122223333:user/alice`.
     pub(crate) arn: String,
-    /// In IAM's form: `AIDA` and 17 characters, made from the ARN.
+    /// The id in IAM's form: `AIDA` and 17 characters, derived from the ARN.
     pub(crate) id: String,
     statements: Vec<Statement>,
 }
@@ -31,9 +31,9 @@ pub(crate) struct User {
 pub(super) struct Key {
     pub(super) user: Arc<User>,
     pub(super) secret: Secret,
-    /// The session token, which must come with each request.
+    /// The session token that each request must have; `None` if the key has none.
     pub(super) token: Option<Secret>,
-    /// In seconds since 1970; the key is valid before.
+    /// The time at which the key expires, in seconds since 1970; `None` if it does not.
     pub(super) expires: Option<u64>,
 }
 
@@ -41,12 +41,15 @@ pub(super) struct Key {
 #[derive(Debug, Default)]
 pub(crate) struct KeyStore {
     pub(super) keys: HashMap<String, Key>,
-    /// The regions that are served; all when empty.
+    /// The allowed regions; all if empty.
     pub(super) regions: Vec<String>,
 }
 
 impl KeyStore {
-    /// The user and the secret of a key that is valid in a region now.
+    /// The user and the secret of a key. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// The key or its token is unknown, the key has expired, or the region is not allowed.
     pub(crate) fn find(
         &self,
         access_key: &str,
@@ -88,7 +91,10 @@ impl User {
         }
     }
 
-    /// Refuses an action that no policy allows. `resource` is called only where a policy names resources.
+    /// Checks that a policy allows an action. `resource` is called only if a policy names resources.
+    ///
+    /// # Errors
+    /// No policy allows it.
     pub(crate) fn check(
         &self,
         action: &str,
@@ -107,11 +113,11 @@ impl User {
         if resource.len() > MAX_RESOURCE {
             resource = "*".to_owned();
         }
-        let is_meant = |statement: &Statement| {
+        let matches_resource = |statement: &Statement| {
             let mut resources = statement.resources.iter();
             resources.any(|pattern| glob::matches(pattern, &resource))
         };
-        if statements().any(is_meant) {
+        if statements().any(matches_resource) {
             return Ok(());
         }
         Err(AuthError::Denied(format!(

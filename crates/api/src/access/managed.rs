@@ -1,6 +1,6 @@
-//! The AWS managed policies that allow actions of the services here.
+//! The AWS managed policies that allow actions of the supported services.
 
-/// Names and actions, each on every resource.
+/// The names and actions of the policies, each on every resource.
 const POLICIES: &[(&str, &[&str])] = &[
     ("AdministratorAccess", &["*"]),
     (
@@ -49,13 +49,13 @@ const POLICIES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The actions of a policy.
+/// The actions of a managed policy; `None` if there is no such policy.
 pub(super) fn actions(name: &str) -> Option<&'static [&'static str]> {
     let found = POLICIES.iter().find(|(policy, _)| *policy == name);
     found.map(|(_, actions)| *actions)
 }
 
-/// All names.
+/// The names of all managed policies.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     POLICIES.iter().map(|(name, _)| *name)
 }

@@ -1,11 +1,11 @@
-//! Actions of the operator API in policies.
+//! Authorization of the operator API.
 
 use super::User;
 use crate::{service::OPERATOR_SERVICE, sigv4::AuthError};
 use http::{Method, request::Parts};
 use tombolo_model::Scope;
 
-/// A call of one of our own paths, such as an export: `tombolo:Read` or `tombolo:Write`, on the path.
+/// The action of a call of the operator API, such as an export: `tombolo:Read` or `tombolo:Write`, on the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OperatorAction {
     is_read: bool,
@@ -20,12 +20,15 @@ impl OperatorAction {
         }
     }
 
-    /// Whether it only reads.
+    /// Whether the action is `tombolo:Read`.
     pub(crate) fn is_read(&self) -> bool {
         self.is_read
     }
 
-    /// Refuses what the policies of a user do not allow.
+    /// Checks that the policies of a user allow the action.
+    ///
+    /// # Errors
+    /// No policy allows it.
     pub(crate) fn authorize(&self, user: &User, scope: &Scope) -> Result<(), AuthError> {
         let verb = if self.is_read { "Read" } else { "Write" };
         user.check(&format!("{OPERATOR_SERVICE}:{verb}"), || {

@@ -1,4 +1,4 @@
-//! The App Mesh error for each refusal (facts/appmesh-api.md §1).
+//! The App Mesh error for each rejection (facts/appmesh-api.md §1).
 
 use super::BAD_REQUEST;
 use crate::error::ApiError;
@@ -38,12 +38,12 @@ fn from_rejection(rejection: Rejection) -> ApiError {
     ApiError::new(status, code, rejection.message)
 }
 
-/// An input that breaks the model.
+/// The error of invalid input.
 pub(super) fn bad_request(message: impl Into<String>) -> ApiError {
     ApiError::bad_request(BAD_REQUEST, message)
 }
 
-/// A resource that does not exist.
+/// The error of a resource that does not exist.
 pub(super) fn not_found(message: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "NotFoundException", message)
 }

@@ -1,8 +1,8 @@
-//! How the REST API spells the kinds: in paths, and as members of inputs and outputs.
+//! The names of kinds in the REST API: in paths, and as members of inputs and outputs.
 
 use tombolo_model::appmesh::Kind;
 
-/// The word of a collection in URLs, and the member that holds a list: `virtualNodes`.
+/// The path segment of a collection, and the member with a list: `virtualNodes`.
 pub(crate) fn plural(kind: Kind) -> &'static str {
     match kind {
         Kind::Mesh => "meshes",
@@ -15,7 +15,7 @@ pub(crate) fn plural(kind: Kind) -> &'static str {
     }
 }
 
-/// The member that holds a resource's own name: `virtualNodeName`.
+/// The member with a resource's own name: `virtualNodeName`.
 pub(crate) fn name_member(kind: Kind) -> &'static str {
     match kind {
         Kind::Mesh => "meshName",
@@ -28,7 +28,7 @@ pub(crate) fn name_member(kind: Kind) -> &'static str {
     }
 }
 
-/// The kind of a collection that is directly in a mesh.
+/// The kind of a collection that is directly in a mesh, by its path segment.
 pub(crate) fn member_kind(plural: &str) -> Option<Kind> {
     [
         Kind::VirtualNode,

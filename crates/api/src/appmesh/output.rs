@@ -1,4 +1,4 @@
-//! What resources look like in answers (facts/appmesh-api.md §3).
+//! Resources in the JSON of outputs (facts/appmesh-api.md §3).
 
 use super::names;
 use crate::wire::epoch;
@@ -10,7 +10,7 @@ use tombolo_model::{
     appmesh::{Kind, Metadata, Resource},
 };
 
-/// `MeshData`, `VirtualNodeData` and so on: the answer to everything but lists, not wrapped.
+/// `MeshData`, `VirtualNodeData` and so on: the output of all operations but lists.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ResourceData {
     /// `meshName`, `virtualNodeName` and so on.
@@ -22,7 +22,7 @@ pub(crate) struct ResourceData {
     status: Status,
 }
 
-/// [`Metadata`] as `ResourceMetadata` is written.
+/// The serde form of [`Metadata`]: the shape `ResourceMetadata`.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Metadata", rename_all = "camelCase")]
 struct ResourceMetadata {

@@ -1,11 +1,11 @@
-//! From method and raw path to what they name, and back for the client (facts/appmesh-api.md §1, §2).
+//! Parses methods and paths, and writes paths for the client (facts/appmesh-api.md §1, §2).
 
 use super::{BAD_REQUEST, names};
 use crate::{error::ApiError, service::APP_MESH_PREFIX, wire::percent};
 use http::{Method, StatusCode};
 use tombolo_model::appmesh::{Kind, ResourceKey};
 
-/// What is done to a resource or a collection.
+/// The verb of an operation on a resource or a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Create,
@@ -24,8 +24,8 @@ impl Verb {
         Verb::Delete,
     ];
 
-    /// The operation's name: `CreateVirtualNode`, `ListMeshes`.
-    pub(super) fn of(self, kind: Kind) -> String {
+    /// The name of the operation on a kind: `CreateVirtualNode`, `ListMeshes`.
+    pub(super) fn operation(self, kind: Kind) -> String {
         match self {
             Verb::List => {
                 let plural = names::plural(kind);
@@ -55,8 +55,8 @@ impl Collection {
         }
     }
 
-    /// What holds it; nothing holds the meshes.
-    pub(super) fn holder(&self) -> Option<ResourceKey> {
+    /// The resource that contains the collection; `None` for the meshes.
+    pub(super) fn parent_key(&self) -> Option<ResourceKey> {
         let mesh = || self.mesh.as_str();
         match self.kind.parent() {
             _ if self.kind == Kind::Mesh => None,
@@ -73,7 +73,7 @@ impl Collection {
         match self.kind.parent() {
             _ if self.kind == Kind::Mesh => format!("{APP_MESH_PREFIX}/{plural}"),
             None => format!("{APP_MESH_PREFIX}/meshes/{mesh}/{plural}"),
-            // Singular, unlike the collection of the parents themselves.
+            // The segment of the parent is singular, unlike in its own path.
             Some(kind) => format!(
                 "{APP_MESH_PREFIX}/meshes/{mesh}/{}/{parent}/{plural}",
                 kind.path_segment()
@@ -104,7 +104,7 @@ pub(super) fn of_item(key: &ResourceKey) -> String {
     )
 }
 
-/// What the path of a call names, and what is done to it.
+/// The target of a call, from its method and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Create or List.
@@ -116,8 +116,8 @@ pub(super) enum Target {
     Tags,
 }
 
-/// What a method and a path name. The path is split before its segments are decoded: names may
-/// hold encoded slashes.
+/// Parses a method and a path. The path is split before its segments are decoded, because names may contain encoded
+/// slashes.
 pub(super) fn read(method: &Method, path: &str) -> Result<Target, ApiError> {
     let unknown = || {
         ApiError::new(

@@ -1,4 +1,4 @@
-//! Carries out the operations, which are the same for all seven kinds.
+//! Executes the operations, which are the same for all seven kinds.
 
 use super::{
     Page,
@@ -36,7 +36,7 @@ pub(super) async fn create(
         client_token: checked_token(client_token)?,
     };
     match commit(call, command, "ACTIVE").await {
-        // Only TagResource models an error of its own for too many tags.
+        // Only TagResource has an error of its own for too many tags.
         Err(error) if error.code == "TooManyTagsException" => Err(bad_request(error.message)),
         answer => answer,
     }
@@ -70,7 +70,10 @@ pub(super) fn describe(call: &Call<'_>, key: &ResourceKey) -> Result<Vec<u8>, Ap
     }
 }
 
-/// Says which of a collection's ancestors does not exist.
+/// Checks that a collection's ancestors exist.
+///
+/// # Errors
+/// The first ancestor that does not exist.
 pub(super) fn check_parents(
     call: &Call<'_>,
     scope: Option<&ScopeView>,
@@ -117,7 +120,7 @@ async fn commit(
     }
 }
 
-/// Up to 36 letters, digits, dashes and underscores. An empty token recognises nothing.
+/// Checks a client token: up to 36 letters, digits, dashes and underscores. An empty one is ignored.
 fn checked_token(token: Option<String>) -> Result<Option<String>, ApiError> {
     let Some(token) = token.filter(|token| !token.is_empty()) else {
         return Ok(None);
@@ -154,17 +157,18 @@ pub(super) fn list(
 }
 
 impl Page {
-    /// The page of a list.
+    /// The paging of the list of this name.
     pub(super) fn paging(
         &self,
         list: &'static str,
         bounds: RangeInclusive<i64>,
     ) -> Result<Paging, ApiError> {
-        Paging::new(list, self.limit, bounds, self.next_token.as_deref()).map_err(bad_request)
+        Paging::new(list, self.limit, bounds, self.next_token.as_deref())
+            .map_err(|error| bad_request(error.to_string()))
     }
 }
 
-/// A list is wrapped, and the last page has no token.
+/// The output of a list: the items as `member`, and the token unless it is the last page.
 pub(super) fn answer(member: &str, items: &[impl Serialize], next: Option<String>) -> Vec<u8> {
     let mut answer = Map::new();
     answer.insert(member.into(), json!(items));
@@ -192,7 +196,7 @@ pub(super) async fn untag(
     commit_tags(call, appmesh::Command::Untag { key, tag_keys }).await
 }
 
-/// Sorted by key, so that a page can start after the last key of the page before.
+/// Lists tags sorted by key, so that a page can start after the last key of the previous page.
 pub(super) fn list_tags(
     call: &Call<'_>,
     resource_arn: &str,

@@ -26,7 +26,7 @@ pub struct Resource {
     pub key: ResourceKey,
     /// ARN, version, times, owners.
     pub metadata: Metadata,
-    /// What was asked for.
+    /// The spec as it was sent.
     pub spec: Spec,
 }
 
@@ -37,19 +37,19 @@ pub struct ResourceRef {
     pub key: ResourceKey,
     /// The ARN.
     pub arn: String,
-    /// 1 at creation, plus one for each update.
+    /// The version: 1 at creation, plus one for each update.
     pub version: u64,
-    /// When it was last updated.
+    /// The time of the last update.
     pub last_updated_at: Timestamp,
 }
 
 impl Client {
-    /// Makes a resource.
+    /// Creates a resource.
     pub async fn create(&self, key: &ResourceKey, spec: &Spec) -> Result<Resource, Error> {
         self.create_tagged(key, spec, &[]).await
     }
 
-    /// Makes a resource with tags.
+    /// Creates a resource with tags.
     pub async fn create_tagged(
         &self,
         key: &ResourceKey,
@@ -70,7 +70,7 @@ impl Client {
         read(key, self.app_mesh(&Operation::Describe(key.clone())).await?)
     }
 
-    /// A resource, when it exists.
+    /// A resource; `None` if it does not exist.
     pub async fn find(&self, key: &ResourceKey) -> Result<Option<Resource>, Error> {
         match self.describe(key).await {
             Ok(resource) => Ok(Some(resource)),
@@ -89,7 +89,7 @@ impl Client {
         read(key, self.app_mesh(&update).await?)
     }
 
-    /// Removes a resource; answers with it as it was.
+    /// Deletes a resource; returns its last state.
     pub async fn delete(&self, key: &ResourceKey) -> Result<Resource, Error> {
         read(key, self.app_mesh(&Operation::Delete(key.clone())).await?)
     }
@@ -147,7 +147,7 @@ impl Client {
         self.app_mesh_pages("tags", list).await
     }
 
-    /// Gives a resource, named by its ARN, tags or other values of them.
+    /// Adds tags to the resource of an ARN, or overwrites their values.
     pub async fn tag(&self, arn: &str, tags: &[Tag]) -> Result<(), Error> {
         let tag = Operation::TagResource {
             resource_arn: arn.to_owned(),
@@ -156,7 +156,7 @@ impl Client {
         self.app_mesh::<Value>(&tag).await.map(drop)
     }
 
-    /// Takes tags from a resource, which is named by its ARN.
+    /// Removes tags from the resource of an ARN.
     pub async fn untag(&self, arn: &str, keys: &[String]) -> Result<(), Error> {
         let untag = Operation::UntagResource {
             resource_arn: arn.to_owned(),
@@ -165,7 +165,7 @@ impl Client {
         self.app_mesh::<Value>(&untag).await.map(drop)
     }
 
-    /// All pages of a list, which is under `member`.
+    /// The items of all pages of a list, which are in `member`.
     async fn app_mesh_pages<T: DeserializeOwned>(
         &self,
         member: &str,
@@ -182,7 +182,7 @@ impl Client {
             let items: Vec<T> = serde_json::from_value(items)?;
             all.extend(items);
             let next = answer.get("nextToken").and_then(Value::as_str);
-            pages.turn(next.map(str::to_owned))?;
+            pages.advance(next.map(str::to_owned))?;
         }
         Ok(all)
     }

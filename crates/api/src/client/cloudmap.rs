@@ -55,7 +55,7 @@ impl Client {
         Ok(self.cloud_map(&list).await?.tags)
     }
 
-    /// Gives a namespace or service, named by its ARN, tags or other values of them.
+    /// Adds tags to the namespace or service of an ARN, or overwrites their values.
     pub async fn tag_registry(&self, arn: &str, tags: &[Tag]) -> Result<(), Error> {
         let tag = TagResource {
             resource_arn: arn.to_owned(),
@@ -64,7 +64,7 @@ impl Client {
         self.cloud_map(&tag).await.map(drop)
     }
 
-    /// Takes tags from a namespace or service, which is named by its ARN.
+    /// Removes tags from the namespace or service of an ARN.
     pub async fn untag_registry(&self, arn: &str, keys: &[String]) -> Result<(), Error> {
         let untag = UntagResource {
             resource_arn: arn.to_owned(),
@@ -74,7 +74,7 @@ impl Client {
     }
 }
 
-/// What is absent is not sent: some servers take a null for a value.
+/// Removes absent members, because some servers read a null as a value.
 fn remove_nulls(value: &mut Value) {
     if let Value::Object(members) = value {
         members.retain(|_, value| !value.is_null());

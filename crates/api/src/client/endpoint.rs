@@ -31,7 +31,7 @@ use tokio_rustls::{
     },
 };
 
-/// The address of a server: `http://host:port`, `https://host:port`, or `host:port`, which is the first.
+/// The address of a server: `http://host:port`, `https://host:port`, or `host:port`, which means HTTP.
 #[derive(Clone)]
 pub struct Endpoint {
     authority: Authority,
@@ -39,8 +39,8 @@ pub struct Endpoint {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Files in which distributions keep the certificate authorities.
-const AUTHORITIES: &[&str] = &[
+/// The files of trusted CA certificates in Linux distributions.
+const CA_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",
@@ -49,7 +49,8 @@ const AUTHORITIES: &[&str] = &[
 impl FromStr for Endpoint {
     type Err = Error;
 
-    /// For HTTPS the authorities are read: those in `AWS_CA_BUNDLE`, as AWS clients do, or the system's.
+    /// Parses an address. For HTTPS this reads the trusted CA certificates: those in `AWS_CA_BUNDLE`, as in AWS
+    /// clients, or the system's.
     fn from_str(text: &str) -> Result<Self, Error> {
         let refuse = |why: &str| Err(Error::Endpoint(format!("endpoint {text:?} {why}")));
         let url = match text.contains("://") {
@@ -102,7 +103,7 @@ impl Endpoint {
         self.authority.as_str()
     }
 
-    /// A new connection, which is there within 5 seconds, TLS included.
+    /// Opens a connection, with a timeout of 5 seconds, TLS handshake included.
     pub async fn connect(&self) -> io::Result<Stream> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 5 s");
         timeout(CONNECT_TIMEOUT, self.connect_without_deadline())
@@ -125,7 +126,7 @@ impl Endpoint {
 
 fn config() -> Result<ClientConfig, Error> {
     let given = env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
-    let mut paths = AUTHORITIES.iter().map(Path::new);
+    let mut paths = CA_BUNDLES.iter().map(Path::new);
     let path = match &given {
         Some(path) => Path::new(path),
         None => paths.find(|path| path.exists()).ok_or_else(|| {
@@ -137,7 +138,7 @@ fn config() -> Result<ClientConfig, Error> {
     let wrong = |why: &dyn fmt::Display| Error::Endpoint(format!("{}: {why}", path.display()));
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
     let mut authorities = RootCertStore::empty();
-    // The system's bundle may hold some that are not understood; those are not needed here.
+    // Certificates in the system's bundle that cannot be parsed are skipped.
     authorities.add_parsable_certificates(certificates.filter_map(Result::ok));
     if authorities.is_empty() {
         return Err(wrong(&"there is no certificate authority in it (PEM)"));
@@ -152,10 +153,10 @@ fn config() -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// A connection, encrypted or not.
+/// A connection, with or without TLS.
 pub type Stream = Box<dyn Io>;
 
-/// What connections of either kind do.
+/// The traits of a connection.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -166,7 +167,7 @@ impl Connection for Stream {
     }
 }
 
-/// The connector of the connection pool; its pool has this one endpoint.
+/// The connector of the connection pool, which has this one endpoint.
 #[derive(Clone)]
 pub(super) struct Connector(pub(super) Endpoint);
 

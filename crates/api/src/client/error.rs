@@ -1,4 +1,4 @@
-//! Why a call failed.
+//! Errors of calls.
 
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The server refused the call, or could not carry it out.
+    /// The server refused the call, or failed to execute it.
     #[error("{code}: {message}{}", credentials_hint(code))]
     Service {
         /// The HTTP status.
@@ -15,33 +15,33 @@ pub enum Error {
         code: String,
         /// The server's explanation.
         message: String,
-        /// `x-amzn-requestid`: what the server's log calls this request.
+        /// The id of the request in the server's log (`x-amzn-requestid`).
         request_id: Option<String>,
-        /// Lines of an import that are wrong; empty for every other call.
+        /// The errors in the lines of an import; empty for every other call.
         problems: Vec<String>,
     },
-    /// There was no answer, also after trying again.
+    /// There was no answer, also after retries.
     #[error("{0}")]
     Transport(String),
-    /// The answer is not one that this client understands.
+    /// The answer is not valid.
     #[error("the server's answer is not understood: {0}")]
     Protocol(String),
-    /// The endpoint cannot be used.
+    /// The endpoint is not valid.
     #[error("{0}")]
     Endpoint(String),
-    /// Nothing can be signed with the keys.
+    /// The credentials are not valid in a header.
     #[error("{0}")]
     Credentials(String),
 }
 
 impl From<serde_json::Error> for Error {
-    /// An answer that is not what the operation answers.
+    /// An answer that is not the operation's output.
     fn from(error: serde_json::Error) -> Self {
         Self::Protocol(error.to_string())
     }
 }
 
-/// Where the credentials of a call come from, for the errors that are about them.
+/// The origin of the credentials, for the messages of errors about them.
 fn credentials_hint(code: &str) -> &'static str {
     match code {
         "UnrecognizedClientException"
@@ -57,7 +57,7 @@ fn credentials_hint(code: &str) -> &'static str {
 }
 
 impl Error {
-    /// The AWS error code of a refusal.
+    /// The AWS error code, if the server answered.
     pub fn code(&self) -> Option<&str> {
         match self {
             Error::Service { code, .. } => Some(code),
@@ -65,7 +65,7 @@ impl Error {
         }
     }
 
-    /// Whether what the call was about does not exist.
+    /// Whether the target of the call does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(
             self.code(),
@@ -80,7 +80,7 @@ impl Error {
         )
     }
 
-    /// Whether something of this name already exists.
+    /// Whether the name is already used.
     pub fn is_conflict(&self) -> bool {
         matches!(
             self.code(),
@@ -88,7 +88,7 @@ impl Error {
         )
     }
 
-    /// Whether something else still needs what should go.
+    /// Whether the resource to delete is still in use.
     pub fn is_in_use(&self) -> bool {
         matches!(
             self.code(),
@@ -96,7 +96,7 @@ impl Error {
         )
     }
 
-    /// Reads a refusal: the code is in a header or in the body, the message in either spelling.
+    /// Parses an error answer: the code is in a header or in the body, the message is `message` or `Message`.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let header = |name| {
@@ -108,7 +108,7 @@ impl Error {
             .or_else(|| member("__type"))
             .or_else(|| member("code"))
             .unwrap_or_else(|| status.as_u16().to_string());
-        // Namespaces before and addresses after the code are decoration.
+        // The code may have a namespace before it (`#`) and a URL after it (`:`).
         let code = code.rsplit('#').next().unwrap_or_default();
         let code = code.split(':').next().unwrap_or_default();
         Error::Service {
@@ -122,7 +122,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later.
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Error::Transport(_) => true,

@@ -1,4 +1,4 @@
-//! The caller's keys, and signing with them.
+//! Signing of requests with the caller's keys.
 
 use super::Error;
 use crate::{
@@ -19,11 +19,11 @@ pub struct Keys {
     token: Option<Secret>,
 }
 
-/// What a server in development mode accepts as gladly as anything else.
+/// The key and secret without configured ones; only a server in development mode accepts them.
 const DEVELOPMENT: &str = "development";
 
 impl Keys {
-    /// The key of this id.
+    /// An access key of this id.
     pub fn new(access_key: &str, secret: &str, session_token: Option<&str>) -> Self {
         Self {
             access_key: access_key.to_owned(),
@@ -32,8 +32,8 @@ impl Keys {
         }
     }
 
-    /// The key in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, as for all AWS
-    /// clients; when there is none, one that only a server in development mode accepts.
+    /// The key in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, as in all AWS
+    /// clients; without them, one that only a server in development mode accepts.
     pub fn from_environment() -> Self {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         match (
@@ -47,11 +47,10 @@ impl Keys {
         }
     }
 
-    /// Signs a request for one of the server's own paths, such as its status. It must have its `Host`, and
-    /// `body` is what will be sent.
+    /// Signs a request of the operator API. It must have the header `Host`; `body` is the body to send.
     ///
     /// # Errors
-    /// [`Error::Credentials`]: a key is no text for a header.
+    /// [`Error::Credentials`] if a key is not valid in a header.
     pub fn sign_operator<B>(
         &self,
         region: &str,
@@ -61,7 +60,8 @@ impl Keys {
         self.sign(region, OPERATOR_SERVICE, request, body)
     }
 
-    /// The hash of the body goes into a header, so that the server knows whom it reads the body of.
+    /// Signs a request. The hash of the body is in a header, so that the server can authenticate the caller before it
+    /// reads the body.
     pub(super) fn sign<B>(
         &self,
         region: &str,

@@ -1,4 +1,4 @@
-//! Requests to one server: signed, with deadlines and a bound on answers, and repeated while the server is away.
+//! Requests to one server: signed, with timeouts and a size limit of answers, and retried after temporary errors.
 
 use super::{Endpoint, Error, Keys, endpoint::Connector};
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tombolo_model::Scope;
 use tombolo_telemetry::ErrorChain;
 
-/// A request, ready to be sent as often as needed.
+/// A request that can be sent several times.
 pub(super) struct Outgoing {
-    /// The service that it is signed for.
+    /// The service name in the signature.
     pub(super) service: &'static str,
-    /// The type of the body.
+    /// The `Content-Type` of the body.
     pub(super) content_type: &'static str,
     pub(super) method: Method,
     /// Path and query, encoded.
@@ -36,23 +36,22 @@ pub(super) struct Transport {
     endpoint: Endpoint,
     pub(super) scope: Scope,
     pub(super) keys: Keys,
-    /// How long a call is repeated while it fails for reasons that pass.
+    /// The timeout of a call, retries included.
     pub(super) timeout: Duration,
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Deadline of one attempt.
+/// The timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pauses between attempts, each lengthened by up to its own length, so that the callers of a server that comes
-/// back do not come all at once.
+/// The delays between attempts, with jitter to spread the callers of a server that restarts.
 const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(15))
     .with_max_delay(Duration::from_millis(500))
     .with_jitter()
     .without_max_times();
-/// Idle connections are closed well before the server would close them.
+/// The idle timeout of connections, well below the server's.
 const POOL_IDLE: Duration = Duration::from_secs(20);
-/// Bytes of an answer. A page of a thousand instances with all their attributes stays below this.
+/// The maximum size of an answer in bytes. A page of a thousand instances with all their attributes is smaller.
 const MAX_ANSWER: usize = 16 << 20;
 
 impl Transport {
@@ -69,8 +68,7 @@ impl Transport {
         }
     }
 
-    /// Sends a call until it succeeds, is refused, or the client's timeout is over; answers with the body of its
-    /// success.
+    /// Sends a call, with retries until the client's timeout; returns the body of a successful answer.
     pub(super) async fn send(&self, call: &Outgoing) -> Result<Bytes, Error> {
         let attempt = async || self.collect(self.open(call).await?, MAX_ANSWER).await;
         let mut retries = Retries::new(self.timeout);
@@ -88,8 +86,8 @@ impl Transport {
         }
     }
 
-    /// Sends a call once; answers with the body of its success, still on its way. Connecting has a deadline, the
-    /// answer has none.
+    /// Sends a call once; returns the body of a successful answer as a stream. Connecting has a timeout, the answer has
+    /// none.
     pub(super) async fn open(&self, call: &Outgoing) -> Result<Incoming, Error> {
         let response = self.http.request(self.request(call)?).await;
         let response = response.map_err(|error| self.no_answer(&ErrorChain(&error)))?;
@@ -101,14 +99,14 @@ impl Transport {
         Err(Error::read(head.status, &head.headers, &body))
     }
 
-    /// The whole body of an answer, at most `max` bytes.
+    /// The full body of an answer, at most `max` bytes.
     pub(super) async fn collect(&self, body: Incoming, max: usize) -> Result<Bytes, Error> {
         let body = Limited::new(body, max).collect().await;
         let body = body.map_err(|error| self.no_answer(&ErrorChain(&*error)))?;
         Ok(body.to_bytes())
     }
 
-    /// What `call` answers, if it does in time.
+    /// Limits `call` to `deadline`.
     pub(super) async fn within<T>(
         &self,
         deadline: Duration,
@@ -144,7 +142,7 @@ impl Transport {
     }
 }
 
-/// Growing pauses within a bounded time.
+/// Retries with growing delays until a deadline.
 pub(super) struct Retries {
     deadline: Instant,
     pauses: backon::ExponentialBackoff,
@@ -158,7 +156,7 @@ impl Retries {
         }
     }
 
-    /// Waits before the next attempt; false, without waiting, when there is no time for one.
+    /// Waits before the next attempt. Returns `false` at once if the deadline would pass.
     pub(super) async fn pause(&mut self) -> bool {
         let pause = self.pauses.next().unwrap_or_default();
         if Instant::now() + pause >= self.deadline {

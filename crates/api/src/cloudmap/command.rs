@@ -1,4 +1,4 @@
-//! Operations that are commands of the model: their inputs are the commands themselves.
+//! The operations whose inputs are commands of the model.
 
 use super::{
     Empty, errors,
@@ -25,14 +25,15 @@ pub(crate) use cloudmap::{
     UpdateInstanceCustomHealthStatus, UpdateService, UpdateServiceAttributes,
 };
 
-/// The output of operations that answer with an operation of the service.
+/// The output of asynchronous operations: the id to poll with `GetOperation`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct OperationId {
     pub(crate) operation_id: String,
 }
 
-/// Declares the operations that create and update namespaces of one type. Members of other types are unknown to them.
+/// Declares the operations that create and update namespaces of one type. Members that only other types have are
+/// ignored.
 macro_rules! namespace_operations {
     ($($kind:ident: $create:ident without $hidden:expr, $update:ident;)+) => {$(
         #[derive(Debug, Serialize)]
@@ -71,7 +72,7 @@ namespace_operations! {
     DNS_PUBLIC: CreatePublicDnsNamespace without ["Vpc"], UpdatePublicDnsNamespace;
 }
 
-/// Reads the creation of a namespace without the members that its type does not have.
+/// Deserializes the creation of a namespace and ignores these members, which its type does not have.
 struct HideMembers(&'static [&'static str]);
 
 impl<'de> Visitor<'de> for HideMembers {
@@ -113,7 +114,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for VisibleMembers<A> {
     }
 }
 
-/// Implements operations: what they answer with, and the resource that policies protect.
+/// Implements operations: the output, and the resource that policies protect.
 macro_rules! commands {
     ($($name:ident -> $output:ident: $resource:expr;)+) => {$(
         impl RpcOperation for $name {
@@ -150,7 +151,7 @@ commands! {
     UpdateInstanceCustomHealthStatus -> Empty: |it, scope| service_arn(scope, &it.service_id);
 }
 
-/// Executes a command that answers with an operation, or has no result.
+/// Commits a command; its output is an [`OperationId`] or [`Empty`].
 async fn run(call: &Call<'_>, command: impl Into<cloudmap::Command>) -> Result<Vec<u8>, ApiError> {
     let committed = call.commit(Command::CloudMap(command.into())).await;
     Ok(match committed.map_err(errors::from_commit)? {

@@ -1,5 +1,5 @@
-//! DiscoverInstances, the hot path: three lookups in the published view, no lock. The output is concatenated from the
-//! JSON of each instance, which is written once and kept with the instance (facts/cloudmap-api.md §9).
+//! `DiscoverInstances`, the hot path: three look-ups in the published view, without a lock. The output is concatenated
+//! from the JSON of each instance, which is cached in the instance (facts/cloudmap-api.md §9).
 
 use super::{errors, instance::status, invalid, lookup};
 use crate::{
@@ -37,18 +37,18 @@ pub(crate) struct DiscoverInstancesRevision {
     pub(crate) owner_account: Option<String>,
 }
 
-/// Which instances of a health-checked service are returned.
+/// The filter of `DiscoverInstances` by health, for services with a health check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum HealthFilter {
-    /// The healthy ones.
+    /// Healthy instances.
     #[default]
     Healthy,
-    /// The unhealthy ones.
+    /// Unhealthy instances.
     Unhealthy,
-    /// All.
+    /// All instances.
     All,
-    /// The healthy ones; all, when none is healthy.
+    /// Healthy instances, or all if none is healthy.
     HealthyOrElseAll,
 }
 
@@ -69,18 +69,18 @@ pub(crate) struct DiscoveredShape {
     pub(crate) health_status: String,
 }
 
-/// The part of a [`DiscoveredShape`] that belongs to one instance.
+/// The members of a [`DiscoveredShape`] that depend on the instance only.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Own<'a> {
+struct InstanceMembers<'a> {
     instance_id: &'a str,
     attributes: &'a BTreeMap<String, String>,
 }
 
-/// The part that is the same for all instances of a service with one health.
+/// The members of a [`DiscoveredShape`] that are the same for all instances of a service with the same health.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Common<'a> {
+struct ServiceMembers<'a> {
     namespace_name: &'a str,
     service_name: &'a str,
     health_status: &'static str,
@@ -109,8 +109,8 @@ impl RpcOperation for DiscoverInstances {
             return Err(invalid(message));
         }
         let view = call.view();
-        let query = wanted("QueryParameters", self.query_parameters.as_ref())?;
-        let optional = wanted("OptionalParameters", self.optional_parameters.as_ref())?;
+        let query = attributes("QueryParameters", self.query_parameters.as_ref())?;
+        let optional = attributes("OptionalParameters", self.optional_parameters.as_ref())?;
         let (namespace, service) = (&self.namespace_name, &self.service_name);
         let owner = self.owner_account.as_deref();
         let (scope, namespace, service) = find(call, &view, namespace, service, owner)?;
@@ -123,7 +123,7 @@ impl RpcOperation for DiscoverInstances {
         if service.is_health_checked() {
             retain_by_health(&mut chosen, self.health_status.unwrap_or_default());
         }
-        // Optional parameters are ignored when no instance matches them.
+        // Optional parameters are ignored if no instance matches them.
         let preferred = |instance: &Instance| instance.carries(optional.iter().copied());
         if !optional.is_empty() && chosen.iter().any(|instance| preferred(instance)) {
             chosen.retain(|instance| preferred(instance));
@@ -153,44 +153,46 @@ impl RpcOperation for DiscoverInstancesRevision {
     }
 }
 
-/// The JSON of a [`DiscoverInstancesOutput`]: `{"Instances":[{own,common},…],"InstancesRevision":…}`.
+/// The JSON of a [`DiscoverInstancesOutput`]: `{"Instances":[{instance,service},…],"InstancesRevision":…}`, where
+/// `instance` and `service` are the members of [`InstanceMembers`] and [`ServiceMembers`].
 fn write(
     namespace: &Namespace,
     service: &Service,
     instances: &[&Arc<Instance>],
     revision: u64,
 ) -> Vec<u8> {
-    let common = |health| {
-        json::write(&Common {
+    let service_members = |health| {
+        json::write(&ServiceMembers {
             namespace_name: &namespace.http_name,
             service_name: &service.name,
             health_status: status(service, health),
         })
     };
-    let (healthy, unhealthy) = (common(Health::Healthy), common(Health::Unhealthy));
+    let healthy = service_members(Health::Healthy);
+    let unhealthy = service_members(Health::Unhealthy);
     let parts = || {
         instances.iter().map(|instance| {
-            let common = match instance.health {
+            let service = match instance.health {
                 Health::Healthy => &healthy,
                 Health::Unhealthy => &unhealthy,
             };
-            // Two objects become one: `{own` and `,common}`.
-            let own = own(instance);
-            (&own[..own.len() - 1], &common[1..])
+            // The two JSON objects are merged into one: without `}` of the first and `{` of the second.
+            let instance = instance_members(instance);
+            (&instance[..instance.len() - 1], &service[1..])
         })
     };
     let length: usize = parts()
-        .map(|(own, common)| own.len() + common.len() + 2)
+        .map(|(instance, service)| instance.len() + service.len() + 2)
         .sum();
     let mut body = Vec::with_capacity(length + 64);
     body.extend_from_slice(br#"{"Instances":["#);
-    for (i, (own, common)) in parts().enumerate() {
+    for (i, (instance, service)) in parts().enumerate() {
         if i > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(own);
+        body.extend_from_slice(instance);
         body.push(b',');
-        body.extend_from_slice(common);
+        body.extend_from_slice(service);
     }
     body.extend_from_slice(br#"],"InstancesRevision":"#);
     body.extend_from_slice(revision.to_string().as_bytes());
@@ -198,16 +200,17 @@ fn write(
     body
 }
 
-fn own(instance: &Instance) -> &[u8] {
-    instance.spelling.get_or_derive(|| {
-        json::write(&Own {
+/// The JSON of [`InstanceMembers`], from the cache in the instance.
+fn instance_members(instance: &Instance) -> &[u8] {
+    instance.discovery_json.get_or_derive(|| {
+        json::write(&InstanceMembers {
             instance_id: &instance.id,
             attributes: &instance.attributes,
         })
     })
 }
 
-/// Looks up a service by the names of its namespace and itself; discovery takes no ids.
+/// Looks up a service by its name and the HTTP name of its namespace.
 fn find<'a>(
     call: &Call<'_>,
     view: &'a View,
@@ -235,9 +238,11 @@ fn find<'a>(
     Ok((view, namespace, service))
 }
 
-/// Attributes that no instance can have are an error: an empty result would hide the mistake.
-/// The attributes that a caller asks for, once for all instances that are compared.
-fn wanted<'a>(
+/// The attributes in a member of the input, as key and value.
+///
+/// # Errors
+/// An attribute that no instance can have: an empty result would hide the mistake.
+fn attributes<'a>(
     member: &str,
     parameters: Option<&'a BTreeMap<String, String>>,
 ) -> Result<Vec<(&'a str, &'a str)>, ApiError> {
@@ -253,7 +258,7 @@ fn wanted<'a>(
 }
 
 fn retain_by_health(instances: &mut Vec<&Arc<Instance>>, filter: HealthFilter) {
-    let wanted = match filter {
+    let health = match filter {
         HealthFilter::All => return,
         HealthFilter::Unhealthy => Health::Unhealthy,
         HealthFilter::Healthy => Health::Healthy,
@@ -264,5 +269,5 @@ fn retain_by_health(instances: &mut Vec<&Arc<Instance>>, filter: HealthFilter) {
             Health::Healthy
         }
     };
-    instances.retain(|instance| instance.health == wanted);
+    instances.retain(|instance| instance.health == health);
 }

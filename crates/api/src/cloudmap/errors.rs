@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use tombolo_model::{Reason, Rejection};
 use tombolo_store::CommitError;
 
-/// The code of more tags than a resource may have.
+/// The error code of more tags than a resource may have.
 pub(super) const TOO_MANY_TAGS: &str = "TooManyTagsException";
 
 pub(super) fn from_commit(error: CommitError) -> ApiError {

@@ -13,7 +13,7 @@ pub(crate) struct Filter {
     pub(crate) condition: Option<Condition>,
 }
 
-/// How a value is compared.
+/// The comparison of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Condition {
@@ -23,10 +23,14 @@ pub(crate) enum Condition {
     BeginsWith,
 }
 
-/// Maximum number of filters in an input, and of values in a filter: each item of a list is compared with all of them.
+/// The maximum number of filters in an input, and of values in a filter: each item of a list is compared with all of
+/// them.
 const MAX: usize = 100;
 
-/// The filters of an input; an error when there are too many.
+/// The filters of an input.
+///
+/// # Errors
+/// There are too many.
 pub(super) fn checked(filters: Option<&[Filter]>) -> Result<&[Filter], ApiError> {
     let filters = filters.unwrap_or_default();
     if filters.len() > MAX {
@@ -37,7 +41,7 @@ pub(super) fn checked(filters: Option<&[Filter]>) -> Result<&[Filter], ApiError>
 }
 
 impl Filter {
-    /// The filter for one value.
+    /// The filter for equality with one value.
     pub(crate) fn equals(name: &str, value: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -46,8 +50,10 @@ impl Filter {
         }
     }
 
-    /// The condition, `EQ` when none is given. Checks that it is one of `allowed` and has as many values
-    /// as it needs.
+    /// The condition; `EQ` if none is given.
+    ///
+    /// # Errors
+    /// The condition is not one of `allowed`, or its values are not valid.
     pub(super) fn condition(&self, allowed: &[Condition]) -> Result<Condition, ApiError> {
         let condition = self.condition.unwrap_or(Condition::Eq);
         if !allowed.contains(&condition) {
@@ -83,7 +89,7 @@ impl Filter {
         })
     }
 
-    /// Whether the filter includes the caller's own resources. There are no others: accounts share nothing.
+    /// Whether the filter includes the caller's own resources. There are no others, because accounts share nothing.
     pub(super) fn includes_own(&self, call: &Call<'_>) -> Result<bool, ApiError> {
         self.condition(&[Condition::Eq])?;
         match self.values.first().map(String::as_str) {
@@ -97,7 +103,7 @@ impl Filter {
         }
     }
 
-    /// The error for a filter that the list does not have.
+    /// The error of a filter that the list does not have.
     pub(super) fn unknown(&self) -> ApiError {
         invalid(format!("Filters: {:?} is not a filter here", self.name))
     }

@@ -124,7 +124,7 @@ pub(crate) struct GetInstancesHealthStatusOutput {
     pub(crate) next_token: Option<String>,
 }
 
-/// The health of an instance as the API has it: `UNKNOWN` when its service has no health check.
+/// The health of an instance in outputs: `UNKNOWN` if its service has no health check.
 pub(super) fn status(service: &Service, health: Health) -> &'static str {
     match service.is_health_checked() {
         true => health.as_str(),
@@ -188,7 +188,7 @@ fn page_of_all<'a>(
     paging.page(instances, |instance| &instance.id)
 }
 
-/// An instance as lists have it.
+/// An instance in lists.
 fn summary(call: &Call<'_>, instance: &Instance) -> InstanceShape {
     InstanceShape {
         id: instance.id.to_string(),

@@ -1,4 +1,4 @@
-//! What inputs name: namespaces and services by id or ARN, and accounts.
+//! Resolves references in inputs: namespaces and services by id or ARN, and accounts.
 
 use super::{errors::from_rejection, invalid};
 use crate::{call::Call, error::ApiError};
@@ -12,19 +12,19 @@ use tombolo_model::{
 
 const ACCOUNT_LENGTH: usize = 12;
 
-/// The ARN of the namespace of an id or ARN, in canonical form. What names nothing here stays as it is.
+/// The canonical ARN of a namespace, from its id or ARN; another text is returned unchanged.
 pub(super) fn namespace_arn(scope: &Scope, text: &str) -> String {
     let id = arn::bare_id(scope, "namespace", text);
     id.map_or_else(|| text.to_owned(), |id| arn::of_namespace(scope, id))
 }
 
-/// As [`namespace_arn`], of a service.
+/// The canonical ARN of a service, from its id or ARN; another text is returned unchanged.
 pub(super) fn service_arn(scope: &Scope, text: &str) -> String {
     let id = arn::bare_id(scope, "service", text);
     id.map_or_else(|| text.to_owned(), |id| arn::of_service(scope, id))
 }
 
-/// The namespace of an id or ARN. Only for reads: a command reads the state that it changes.
+/// The namespace of an id or ARN. For reads only: commands look up namespaces in the state that they change.
 pub(super) fn namespace<'a>(
     call: &Call<'_>,
     view: &'a ScopeView,
@@ -33,7 +33,7 @@ pub(super) fn namespace<'a>(
     cloudmap::namespace(view, &call.scope, id).map_err(from_rejection)
 }
 
-/// The service of an id or ARN. Only for reads.
+/// The service of an id or ARN. For reads only.
 pub(super) fn service<'a>(
     call: &Call<'_>,
     view: &'a ScopeView,
@@ -42,7 +42,7 @@ pub(super) fn service<'a>(
     cloudmap::service(view, &call.scope, id).map_err(from_rejection)
 }
 
-/// Whether an input is about the caller's own account, the only one that callers see.
+/// Whether `OwnerAccount` is absent or the caller's own account; other accounts are not visible.
 pub(super) fn is_own(call: &Call<'_>, owner: Option<&str>) -> Result<bool, ApiError> {
     match owner {
         Some(owner) if owner.chars().count() != ACCOUNT_LENGTH => Err(invalid(format!(

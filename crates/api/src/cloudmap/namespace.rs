@@ -62,7 +62,7 @@ pub(crate) struct NamespaceShape {
     pub(crate) creator_request_id: Option<String>,
 }
 
-/// Both blocks are always there, whatever the type.
+/// The properties of a namespace. Both members are present for every type.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct PropertiesShape {
@@ -154,7 +154,7 @@ impl RpcOperation for ListNamespaces {
     }
 }
 
-/// A namespace as lists have it.
+/// A namespace in lists.
 fn summary(call: &Call<'_>, view: &ScopeView, namespace: &Namespace) -> NamespaceShape {
     NamespaceShape {
         id: namespace.id.to_string(),

@@ -1,4 +1,4 @@
-//! Operations of the service. Each one is finished when its id is returned.
+//! Reads of operations, the asynchronous requests of Cloud Map. Here each is finished when its id is returned.
 
 use super::{Condition, Filter, filter, invalid, lookup, paging};
 use crate::{
@@ -123,8 +123,8 @@ impl RpcOperation for ListOperations {
         }
         let view = call.view();
         let view = view.scope_or_empty(&call.scope);
-        // Operations of a deleted namespace are not listed, as at AWS (facts/cloudmap-api.md §6). GetOperation finds
-        // them, because clients that delete a namespace ask how the deletion ended.
+        // Operations of a deleted namespace are not listed, as in AWS (facts/cloudmap-api.md §6).
+        // `GetOperation` returns them, because clients poll the deletion of a namespace.
         let operations = view.operations().filter(|operation| {
             let namespace = operation.targets.get("NAMESPACE");
             namespace.is_none_or(|id| view.namespace(id).is_some())
@@ -142,6 +142,7 @@ impl RpcOperation for ListOperations {
     }
 }
 
+/// The predicate of a filter.
 type Test<'a> = Box<dyn Fn(&Operation) -> bool + 'a>;
 
 fn test<'a>(call: &Call<'_>, filter: &'a Filter) -> Result<Test<'a>, ApiError> {
@@ -158,9 +159,9 @@ fn test<'a>(call: &Call<'_>, filter: &'a Filter) -> Result<Test<'a>, ApiError> {
         "SERVICE_ID" => has_target("SERVICE", "service"),
         "STATUS" => {
             filter.condition(&[Condition::Eq, Condition::In])?;
-            // The developer guide and the API model spell it differently.
-            let wanted = filter.values.iter().any(|v| v == SUCCESS || v == "SUCCEED");
-            Ok(Box::new(move |_| wanted))
+            // The developer guide has another spelling than the API model.
+            let includes_success = filter.values.iter().any(|v| v == SUCCESS || v == "SUCCEED");
+            Ok(Box::new(move |_| includes_success))
         }
         "TYPE" => {
             let condition = filter.condition(&[Condition::Eq, Condition::In])?;

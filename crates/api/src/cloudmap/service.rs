@@ -34,7 +34,7 @@ pub(crate) struct CreateService {
     pub(crate) kind: Option<String>,
 }
 
-/// The threshold is deprecated: it is checked, and always 1 in outputs.
+/// `HealthCheckCustomConfig`. Its threshold is deprecated: it is checked in inputs and always 1 in outputs.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CustomHealthCheck {
@@ -71,7 +71,7 @@ pub(crate) struct ListServicesOutput {
     pub(crate) next_token: Option<String>,
 }
 
-/// `Service` and `ServiceSummary`; the latter has no namespace of its own and no token.
+/// `Service` and `ServiceSummary`; the latter has no `NamespaceId` and no `CreatorRequestId`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ServiceShape {
@@ -98,8 +98,8 @@ pub(crate) struct ServiceShape {
     pub(crate) created_by_account: String,
 }
 
-/// `DnsConfig` of inputs, where older clients name the namespace, and of outputs, where it is repeated for them, and
-/// empty for a service without DNS.
+/// `DnsConfig` in inputs and outputs. Older clients use its `NamespaceId`. In outputs it is empty for a service without
+/// DNS.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DnsConfigShape {
@@ -167,14 +167,14 @@ impl RpcOperation for CreateService {
 }
 
 impl CreateService {
-    /// The namespace, from either of its members.
+    /// The namespace, from `NamespaceId` or from the deprecated `DnsConfig.NamespaceId`.
     fn namespace(&self) -> Option<&str> {
-        let outside = self.namespace_id.as_deref();
-        outside.or_else(|| self.dns_config.as_ref()?.namespace_id.as_deref())
+        let namespace = self.namespace_id.as_deref();
+        namespace.or_else(|| self.dns_config.as_ref()?.namespace_id.as_deref())
     }
 }
 
-/// The deprecated member is for bare ids; ARNs are longer, and clients write them there all the same.
+/// Checks the length of `DnsConfig.NamespaceId`: at most 64 characters, but clients send longer ARNs too.
 fn check_deprecated_namespace_id(config: Option<&DnsConfigShape>) -> Result<(), ApiError> {
     match config.and_then(|config| config.namespace_id.as_deref()) {
         Some(id) if id.chars().count() > 64 && !id.starts_with("arn:") => Err(invalid(
@@ -228,7 +228,7 @@ impl RpcOperation for ListServices {
         let view = call.view();
         let view = view.scope_or_empty(&call.scope);
         let paging = |list| paging(list, self.max_results, self.next_token.as_deref());
-        // Within one namespace the services are neighbours, sorted by name.
+        // The services of one namespace are adjacent in the view, sorted by name.
         let page = match namespaces.as_slice() {
             [] => {
                 let services = view.services().filter(|_| is_own);

@@ -97,7 +97,7 @@ async fn run(
     Ok(json::write(&Empty {}))
 }
 
-/// Tags are listed in the order in which they were added.
+/// Lists tags in the order in which they were added.
 impl RpcOperation for ListTagsForResource {
     type Output = ListTagsForResourceOutput;
 
@@ -118,7 +118,7 @@ impl RpcOperation for ListTagsForResource {
     }
 }
 
-/// The ARN in canonical form, which policies compare; `*` for what is no ARN.
+/// The canonical ARN, which policies are matched with; `*` if the text is not an ARN.
 fn canonical_arn(scope: &Scope, text: &str) -> String {
     match arn::parse_registry(scope, text) {
         Some(RegistryName::Namespace(id)) => arn::of_namespace(scope, &id),

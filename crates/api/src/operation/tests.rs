@@ -1,4 +1,4 @@
-//! Which action on which resource a request is.
+//! The action and the resource of each request, for policies.
 
 use super::*;
 use http::Request;

@@ -1,4 +1,4 @@
-//! Who a caller is: read from the signature, and verified where credentials are known.
+//! Authentication of callers by the signature of their requests.
 
 use super::Server;
 use crate::{
@@ -14,7 +14,7 @@ use std::{
 };
 use tombolo_model::Scope;
 
-/// A caller who may send a body.
+/// A caller whose request head was accepted, and who may send a body.
 pub(super) struct Admission {
     pub(super) scope: Scope,
     pub(super) access_key: Option<String>,
@@ -29,8 +29,7 @@ struct Verified {
 }
 
 impl Server {
-    /// Checks the head of a request for a service: who signed it, and for what. Without credentials to check it
-    /// against, every caller is admitted.
+    /// Authenticates the head of a request for a service. In development mode every caller is admitted.
     pub(super) fn admit(&self, service: &str, request: &Parts) -> Result<Admission, AuthError> {
         let claim = Claim::read(request)?;
         let Some(credentials) = &self.credentials else {
@@ -45,7 +44,8 @@ impl Server {
                 .key_store()
                 .find(&claim.access_key, token.as_deref(), &claim.region, now);
         let (user, secret) = found?;
-        let scope = Scope::parse(&user.account, &claim.region).map_err(AuthError::Incomplete)?;
+        let scope = Scope::parse(&user.account, &claim.region)
+            .map_err(|error| AuthError::Incomplete(error.to_string()))?;
         let access_key = Some(claim.access_key.clone());
         let candidate = claim.check(request, service, now)?;
         if !has_normal_path(&request.uri) {
@@ -67,7 +67,7 @@ impl Server {
         })
     }
 
-    /// Development mode: the region that a signature names is believed, and nothing else matters.
+    /// Admits a caller in development mode: only the region and the service of the signature are used.
     fn admit_unverified(
         &self,
         service: &str,
@@ -79,7 +79,8 @@ impl Server {
                 return Err(AuthError::Invalid(why));
             }
             Some(claim) if claim.region != *self.default_scope.region => {
-                Scope::parse(&self.config.account, &claim.region).map_err(AuthError::Incomplete)?
+                Scope::parse(&self.config.account, &claim.region)
+                    .map_err(|error| AuthError::Incomplete(error.to_string()))?
             }
             _ => self.default_scope.clone(),
         };
@@ -91,9 +92,9 @@ impl Server {
     }
 }
 
-/// The origin of a web page that is not this server's own and whose browser sent the request. A person who runs
-/// a server without credentials also visits web pages, which must not reach it through the browser. A host name
-/// is no proof: it can be made to resolve to this server (DNS rebinding).
+/// The origin of a request that a browser sent for a web page of another site: such pages must not call a
+/// server without credentials that runs on the same machine. A host name does not prove that the page is this
+/// server's, because it may resolve to this server's address (DNS rebinding).
 pub(super) fn foreign_origin(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
     let Some(origin) = headers.get(header::ORIGIN) else {
@@ -108,7 +109,7 @@ pub(super) fn foreign_origin(headers: &HeaderMap) -> Option<String> {
     (!is_own).then(|| text.into_owned())
 }
 
-/// Whether an authority names its host by address, or as `localhost`.
+/// Whether the host of an authority is an address or `localhost`.
 fn is_own_name(authority: &str) -> bool {
     authority.parse::<Authority>().is_ok_and(|authority| {
         let name = authority.host().trim_matches(['[', ']']);
@@ -117,13 +118,13 @@ fn is_own_name(authority: &str) -> bool {
 }
 
 impl Admission {
-    /// Whether the signature was verified by the head alone, before the body is read.
+    /// Whether the signature was already verified, by the head alone.
     pub(super) fn is_confirmed(&self) -> bool {
         let verified = self.verified.as_ref();
         verified.is_some_and(|verified| verified.candidate.declares_payload())
     }
 
-    /// Checks the signature together with the body; answers with the decoded body.
+    /// Verifies the signature with the body; returns the decoded body.
     pub(super) fn confirm(&self, request: &Parts, body: Bytes) -> Result<Bytes, AuthError> {
         match &self.verified {
             Some(verified) => verified.candidate.verify(request, body, &verified.secret),
@@ -131,7 +132,7 @@ impl Admission {
         }
     }
 
-    /// The verified caller; none in development mode.
+    /// The verified caller; `None` in development mode.
     pub(super) fn user(&self) -> Option<&Arc<User>> {
         self.verified.as_ref().map(|verified| &verified.user)
     }

@@ -1,4 +1,4 @@
-//! Reading bodies: bounded in size, in time, and in memory over all connections.
+//! Reads request bodies, with limits of size, of time, and of the memory of all connections.
 
 use crate::error::ApiError;
 use axum::body::Body;
@@ -11,22 +11,22 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// The bytes that bodies may take at a time. Clones share them.
+/// The limit of the memory of all bodies. Clones share it.
 #[derive(Clone)]
 pub(super) struct Budget(Arc<Semaphore>);
 
-/// A body, and its part of the budget, which it gives back when it is dropped.
+/// A body, and its share of the budget, which is released when it is dropped.
 pub(super) struct BufferedBody {
     pub(super) bytes: Bytes,
     _reserved: Option<OwnedSemaphorePermit>,
 }
 
-/// What a body may take.
+/// The limits of a body.
 #[derive(Clone, Copy)]
 pub(super) struct Limits<'a> {
     pub(super) bytes: usize,
     pub(super) time: Duration,
-    /// Absent for a caller whose signature is known to be right: then `time` bounds each pause, not the whole.
+    /// Absent for a verified caller: then `time` limits the wait for each piece, not the total.
     pub(super) budget: Option<&'a Budget>,
 }
 
@@ -45,7 +45,7 @@ impl Budget {
 pub(super) async fn read(mut body: Body, limits: Limits<'_>) -> Result<BufferedBody, ApiError> {
     let mut deadline = Instant::now() + limits.time;
     let mut reserved: Option<OwnedSemaphorePermit> = None;
-    // Most bodies come in one piece, which need not be copied.
+    // Most bodies arrive in one piece, which is not copied.
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = timeout_at(deadline, body.frame())
         .await
@@ -53,7 +53,7 @@ pub(super) async fn read(mut body: Body, limits: Limits<'_>) -> Result<BufferedB
     {
         let frame = frame
             .map_err(|error| ApiError::serialization(format!("the body ended early: {error}")))?;
-        // Trailers mean nothing here.
+        // Trailers are ignored.
         let data = frame.into_data().unwrap_or_default();
         if data.len() > limits.bytes - first.len() - rest.len() {
             return Err(too_large(limits.bytes));

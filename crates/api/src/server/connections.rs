@@ -1,4 +1,4 @@
-//! Accepting connections, and closing them in order.
+//! Accepts connections and serves HTTP/1 on them; drains them at shutdown.
 
 use super::{Server, write_timeout::WriteTimeout};
 use axum::body::Body;
@@ -15,9 +15,9 @@ use tokio::{
 };
 use tombolo_telemetry::Outage;
 
-/// Bytes of a request line and headers. SDKs send a few kilobytes, session tokens included.
+/// The maximum size of a request's head in bytes. SDKs send a few kilobytes, session tokens included.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Pause after a failed accept: the usual cause is that file descriptors ran out.
+/// The delay after a failed accept, which usually means that there is no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn serve(
@@ -28,7 +28,7 @@ pub(super) async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
     let drain = server.config.drain;
-    let room = Arc::new(Semaphore::new(server.config.max_connections));
+    let permits = Arc::new(Semaphore::new(server.config.max_connections));
     let server = Arc::new(server);
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -36,8 +36,8 @@ pub(super) async fn serve(
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
-            // The semaphore is never closed, so that a permit always comes.
-            let permit = room.clone().acquire_owned().await.ok();
+            // The semaphore is never closed, so this waits for a permit and always gets one.
+            let permit = permits.clone().acquire_owned().await.ok();
             (permit, listener.accept().await)
         };
         tokio::select! {
@@ -64,7 +64,7 @@ pub(super) async fn serve(
         }
     }
     drop(listener);
-    // There are no receivers when no connection is open.
+    // An error means that there is no open connection.
     let _ = stop.send(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     if timeout(drain, drained).await.is_err() {
@@ -74,7 +74,7 @@ pub(super) async fn serve(
 }
 
 async fn connection(server: Arc<Server>, stream: TcpStream, stopping: watch::Receiver<bool>) {
-    // Small answers must not wait for the acknowledgement of earlier ones.
+    // Without Nagle's algorithm, small answers do not wait for the acknowledgement of earlier ones.
     let _ = stream.set_nodelay(true);
     let Some(tls) = &server.tls else {
         return requests(server, stream, stopping).await;

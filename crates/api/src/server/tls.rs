@@ -1,6 +1,6 @@
-//! TLS from files that operators renew.
+//! TLS certificates from files, which are reloaded when they change.
 
-use crate::watch::{FileError, Watched};
+use crate::hot_reload::{FileError, HotReload};
 use std::{path::Path, sync::Arc};
 use tokio_rustls::{
     TlsAcceptor,
@@ -11,24 +11,24 @@ use tokio_rustls::{
     },
 };
 
-/// A certificate and its key, as the files were when they were last right. Clones share them.
+/// The last valid certificate and key. Clones share them.
 #[derive(Clone)]
-pub struct Tls(Watched<ServerConfig, 2>);
+pub struct Tls(HotReload<ServerConfig, 2>);
 
 impl Tls {
-    /// Reads a certificate (with the chain that leads to its authority) and its private key, both PEM.
+    /// Reads a certificate (with the chain to its CA) and its private key, both PEM.
     ///
     /// # Errors
-    /// A file cannot be read or holds something else, or the two do not belong together.
+    /// A file cannot be read or is not valid, or the key is not the certificate's.
     pub fn open(cert: &Path, key: &Path) -> Result<Self, FileError> {
-        Watched::open([cert, key], config).map(Self)
+        HotReload::open([cert, key], config).map(Self)
     }
 
-    /// Reads the files again whenever one changes, and never ends; new connections get the new certificate.
-    /// Files that are wrong or do not belong together (the second is perhaps about to change) change nothing;
-    /// the log says what is wrong.
-    pub async fn follow(self) {
-        self.0.follow().await;
+    /// Reloads the files whenever one changes, and never returns; new connections use the new certificate.
+    /// If the new version is not valid, for example because only one of the files was replaced so far, the
+    /// error is logged and the certificate stays the same.
+    pub async fn reload_on_change(self) {
+        self.0.reload_on_change().await;
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {

@@ -1,4 +1,4 @@
-//! Ends connections whose peer does not read.
+//! A timeout of writes, for peers that do not read.
 
 use std::{
     future::Future,
@@ -12,7 +12,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A stream whose writes fail after `timeout` without progress. Reads have no deadline.
+/// A stream whose writes fail after `timeout` without progress. Reads have no timeout.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     timeout: Duration,

@@ -1,38 +1,38 @@
-//! Why a request is not taken as from its caller, and how each protocol says so.
+//! Errors of authentication and authorization.
 
 use crate::{error::ApiError, wire::Protocol};
 use http::StatusCode;
 
-/// Why a request is refused before its operation is read. The message is the one that callers get.
+/// The reason why a request is refused. The message is sent to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthError {
-    /// It carries no signature.
+    /// The request has no signature.
     #[error("Missing Authentication Token")]
     Missing,
-    /// The signature cannot be read, or is of a kind that is not verified here.
+    /// The signature is malformed, or of an unsupported kind.
     #[error("{0}")]
     Incomplete(String),
-    /// The signature is not one for this request, this service or this time.
+    /// The signature does not match this request, this service or this time.
     #[error("{0}")]
     Invalid(String),
-    /// A presigned request came after its time.
+    /// A presigned request has expired.
     #[error("Request has expired.")]
     Expired,
-    /// No such access key, or the session token is not the key's.
+    /// There is no such access key, or the session token is not the key's.
     #[error("The security token included in the request is invalid.")]
     UnknownKey,
     /// The key has expired.
     #[error("The security token included in the request is expired")]
     KeyExpired,
-    /// The caller is known and may not do this.
+    /// The caller is authenticated, but no policy allows the call.
     #[error("{0}")]
     Denied(String),
 }
 
 impl AuthError {
-    /// A signature that is not what the key's secret makes of this request.
+    /// The error of a signature that does not match the request.
     pub(super) fn mismatch(canonical: &[u8], to_sign: &str) -> Self {
-        // As AWS does: nothing in them that the caller did not send, and they show where the two differ.
+        // As in AWS, the message shows both texts for comparison. They contain only what the caller sent.
         AuthError::Invalid(format!(
             "The request signature we calculated does not match the signature you provided. Check your AWS \
              Secret Access Key and signing method. Consult the service documentation for details.\n\n\
@@ -42,8 +42,8 @@ impl AuthError {
         ))
     }
 
-    /// The protocol's error for it (facts/aws-wire.md §2, "Error codes by failure").
-    pub(crate) fn at(self, protocol: Protocol) -> ApiError {
+    /// The error in a protocol (facts/aws-wire.md §2, "Error codes by failure").
+    pub(crate) fn into_api_error(self, protocol: Protocol) -> ApiError {
         let (json, query) = match self {
             Self::Missing => (
                 "MissingAuthenticationTokenException",

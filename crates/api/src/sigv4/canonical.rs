@@ -1,18 +1,20 @@
-//! The canonical form of a request, which both sides hash.
+//! The canonical request, which both sides hash.
 //!
-//! Everything is done on the bytes that came over the wire: a decoded path could not be distinguished from
-//! another one with an encoded slash.
+//! It is made from the raw bytes of the request: after decoding, an encoded slash in a path could not be distinguished
+//! from a separator.
 
 use super::{AuthError, claim::incomplete};
 use crate::wire::percent::RESERVED;
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::{AsciiSet, percent_decode_str, percent_encode, utf8_percent_encode};
 
-/// What is encoded in a path.
+/// The characters that are encoded in a path.
 const RESERVED_IN_PATHS: &AsciiSet = &RESERVED.remove(b'/');
 
-/// The canonical request of AWS's documentation. `signed_headers` is the list as the signer wrote it; the
-/// error names one that is not there.
+/// The canonical request. `signed_headers` is the list in the signature.
+///
+/// # Errors
+/// A signed header is not in the request.
 pub(crate) fn request(
     method: &Method,
     uri: &Uri,
@@ -23,7 +25,7 @@ pub(crate) fn request(
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(method.as_str().as_bytes());
     text.push(b'\n');
-    // Each segment is encoded again, although it is encoded already.
+    // Each segment is encoded twice.
     let path = normal_path(uri.path());
     text.extend(utf8_percent_encode(&path, RESERVED_IN_PATHS).flat_map(str::bytes));
     text.push(b'\n');
@@ -53,8 +55,8 @@ pub(crate) fn request(
     Ok(text)
 }
 
-/// Whether a path is what remains of it when `.`, `..` and empty segments are resolved. Signers sign what
-/// remains, so that several paths share one signature: only this one of them is served.
+/// Whether a path has no empty segments, `.` or `..`. Signers sign the normal path, so other paths would have the same
+/// signature: only the normal one is served.
 pub(crate) fn has_normal_path(uri: &Uri) -> bool {
     normal_path(uri.path()) == uri.path()
 }
@@ -82,7 +84,7 @@ fn normal_path(path: &str) -> String {
     normal
 }
 
-/// Decoded, encoded again in the one way, and sorted. The signature itself is no part of what it signs.
+/// Writes the canonical query: decoded, encoded in the canonical way, and sorted, without the signature itself.
 fn query(query: &str, text: &mut Vec<u8>) {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| {
@@ -101,13 +103,13 @@ fn query(query: &str, text: &mut Vec<u8>) {
     }
 }
 
-/// A percent sign that begins no escape stands for itself.
+/// Decodes and encodes a text in the canonical way. A percent sign that begins no escape is literal.
 fn recoded(text: &str) -> String {
     let decoded: Vec<u8> = percent_decode_str(text).collect();
     percent_encode(&decoded, RESERVED).to_string()
 }
 
-/// Without blanks at the ends, and with one wherever there are several.
+/// Writes a header value without blanks at the ends, and with one blank in place of several.
 fn trimmed(value: &[u8], text: &mut Vec<u8>) {
     let words = value.split(|byte| matches!(byte, b' ' | b'\t'));
     let words = words.filter(|word| !word.is_empty());

@@ -1,31 +1,31 @@
-//! The signature as a request carries it: parsed, not yet verified.
+//! Parses the signature of a request, without verification.
 
 use super::{ALGORITHM, AuthError, TERMINATOR};
 use crate::wire::percent;
 use http::{HeaderMap, header, request::Parts};
 use std::borrow::Cow;
 
-/// A signature as the request carries it, in its `Authorization` header or in its query (presigned).
+/// The parsed signature of a request, from its `Authorization` header or from its query (presigned); not verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// Which key signed.
+    /// The id of the access key.
     pub(crate) access_key: String,
-    /// `20260101`.
+    /// The date of the credential scope, such as `20260101`.
     pub(super) date: String,
-    /// The region that the caller means.
+    /// The region of the credential scope.
     pub(crate) region: String,
-    /// The service that the caller means.
+    /// The service of the credential scope.
     pub(crate) service: String,
-    /// `host;x-amz-date`: the names of the headers that are signed.
+    /// The names of the signed headers, such as `host;x-amz-date`.
     pub(super) signed_headers: String,
     /// 64 hexadecimal digits.
     pub(super) signature: String,
-    /// Whether all of this was in the query.
+    /// Whether the signature is in the query.
     pub(super) is_presigned: bool,
 }
 
 impl Claim {
-    /// Reads a request's claim. None when it carries neither form.
+    /// Parses the signature of a request; `None` if it has none.
     pub(crate) fn read(request: &Parts) -> Result<Option<Self>, AuthError> {
         if let Some(header) = only(&request.headers, header::AUTHORIZATION.as_str())? {
             return Self::from_header(header).map(Some);
@@ -39,7 +39,7 @@ impl Claim {
         Self::from_query(query).map(Some)
     }
 
-    /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; commas with or without blanks.
+    /// Parses `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; blanks after commas are optional.
     fn from_header(header: &str) -> Result<Self, AuthError> {
         let (algorithm, rest) = header.split_once(' ').unwrap_or((header, ""));
         check_algorithm(algorithm)?;
@@ -110,7 +110,7 @@ impl Claim {
         })
     }
 
-    /// A parameter of the signature: a header, or a parameter of the query when the request is presigned.
+    /// A parameter of the signature: a header, or a query parameter if the request is presigned.
     pub(super) fn parameter<'a>(
         &self,
         request: &'a Parts,
@@ -123,12 +123,12 @@ impl Claim {
         Ok(only(&request.headers, name)?.map(Cow::Borrowed))
     }
 
-    /// The session token that came along.
+    /// The session token of the request.
     pub(crate) fn token<'a>(&self, request: &'a Parts) -> Result<Option<Cow<'a, str>>, AuthError> {
         self.parameter(request, "X-Amz-Security-Token")
     }
 
-    /// `20260101/us-west-2/appmesh/aws4_request`.
+    /// The credential scope: `20260101/us-west-2/appmesh/aws4_request`.
     pub(super) fn scope(&self) -> String {
         format!(
             "{}/{}/{}/{TERMINATOR}",
@@ -137,7 +137,7 @@ impl Claim {
     }
 }
 
-/// The value of a header that may be there once.
+/// The value of a header that may occur only once.
 pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, AuthError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {

@@ -1,12 +1,12 @@
-//! Times as signatures write them: `20260101T000000Z`, in whole seconds since 1970.
+//! The time format of signatures, `20260101T000000Z`, converted to seconds since 1970.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 const BASIC: &str = "%Y%m%dT%H%M%SZ";
 
-/// Reads a time of the years 1970 to 9999. None when it is not one, or not in this form.
+/// Parses a time of the years 1970 to 9999; `None` if it is not valid.
 pub(crate) fn parse_basic(text: &str) -> Option<u64> {
-    // `strptime` takes signs and numbers of fewer digits, too.
+    // `strptime` would accept signs and fewer digits.
     let is_basic = |(at, byte): (usize, u8)| match at {
         8 => byte == b'T',
         15 => byte == b'Z',
@@ -20,7 +20,7 @@ pub(crate) fn parse_basic(text: &str) -> Option<u64> {
     u64::try_from(time.as_second()).ok()
 }
 
-/// Writes a time; one after 9999 is the last of that year.
+/// Formats a time; a time after the year 9999 becomes its end.
 pub(crate) fn basic(at: u64) -> String {
     let time = i64::try_from(at).ok();
     let time = time.and_then(|at| Timestamp::from_second(at).ok());

@@ -1,4 +1,4 @@
-//! Which part of a body is signed: all of it, nothing, or each chunk of a stream on its own.
+//! The signature of a body (`X-Amz-Content-Sha256`): of the full body, of none, or of each chunk.
 
 use super::{
     AuthError,
@@ -8,48 +8,48 @@ use super::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
-/// How the signature covers the body (`X-Amz-Content-Sha256`).
+/// The declared kind of the body's signature (`X-Amz-Content-Sha256`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Payload {
-    /// Nothing is declared: the signature covers the hash of the body.
-    Whole,
-    /// The hash of the body is declared, and must be right.
+    /// There is no header: the signature includes the hash of the body.
+    Undeclared,
+    /// The header is the hash of the body, which must match.
     Digest(String),
     /// The body is not signed.
     Unsigned,
-    /// The body is a sequence of chunks (`aws-chunked`), each signed or not, with headers after it or not.
+    /// The body is a sequence of chunks (`aws-chunked`), with or without signatures and trailing headers.
     Chunks {
-        word: &'static str,
+        header_value: &'static str,
         are_signed: bool,
         has_trailer: bool,
     },
 }
 
-/// Longest line of chunk framing: a size, a signature; or a trailing header.
+/// The maximum length in bytes of a line of the chunk framing, or of a trailing header.
 const MAX_LINE: usize = 4096;
-/// Most headers after a stream.
+/// The maximum number of trailing headers.
 const MAX_TRAILERS: usize = 16;
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 const CHUNKED: [Payload; 3] = [
     Payload::Chunks {
-        word: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        header_value: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
         are_signed: true,
         has_trailer: false,
     },
     Payload::Chunks {
-        word: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+        header_value: "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
         are_signed: true,
         has_trailer: true,
     },
     Payload::Chunks {
-        word: "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        header_value: "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         are_signed: false,
         has_trailer: true,
     },
 ];
 
-/// What the signatures of chunks start from: each signs the one before.
+/// The state of chunk signatures, each of which includes the previous one.
 pub(super) struct Chain<'a> {
     pub(super) key: &'a SigningKey,
     pub(super) timestamp: &'a str,
@@ -58,10 +58,10 @@ pub(super) struct Chain<'a> {
 }
 
 impl Payload {
-    /// Reads the header.
-    pub(super) fn declared(text: Option<&str>) -> Result<Self, AuthError> {
+    /// Parses the header.
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, AuthError> {
         let Some(text) = text else {
-            return Ok(Payload::Whole);
+            return Ok(Payload::Undeclared);
         };
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(Payload::Digest(text.to_owned()));
@@ -69,7 +69,9 @@ impl Payload {
         if text == UNSIGNED {
             return Ok(Payload::Unsigned);
         }
-        let chunked = CHUNKED.into_iter().find(|payload| payload.word() == text);
+        let chunked = CHUNKED
+            .into_iter()
+            .find(|payload| payload.header_value() == text);
         chunked.ok_or_else(|| {
             incomplete(format!(
                 "x-amz-content-sha256 must be {UNSIGNED}, one of the STREAMING-…-HMAC-SHA256 words, or the \
@@ -78,32 +80,32 @@ impl Payload {
         })
     }
 
-    fn word(&self) -> &str {
+    fn header_value(&self) -> &str {
         match self {
-            Payload::Whole => "",
+            Payload::Undeclared => "",
             Payload::Digest(digest) => digest,
             Payload::Unsigned => UNSIGNED,
-            Payload::Chunks { word, .. } => word,
+            Payload::Chunks { header_value, .. } => header_value,
         }
     }
 
     /// The last line of the canonical request.
     pub(super) fn hash(&self, body: &[u8]) -> String {
         match self {
-            Payload::Whole => sha256(body),
-            declared => declared.word().to_owned(),
+            Payload::Undeclared => sha256(body),
+            declared => declared.header_value().to_owned(),
         }
     }
 
-    /// Checks the body of a verified request, and answers with it without chunk framing.
-    pub(super) fn open(
+    /// Verifies the body of a request whose signature is verified; returns it without chunk framing.
+    pub(super) fn verify_body(
         &self,
         body: Bytes,
         chain: Chain<'_>,
         decoded_length: Option<&str>,
     ) -> Result<Bytes, AuthError> {
         match self {
-            Payload::Whole | Payload::Unsigned => Ok(body),
+            Payload::Undeclared | Payload::Unsigned => Ok(body),
             Payload::Digest(digest) => {
                 if is_equal(&sha256(&body), &digest.to_ascii_lowercase()) {
                     return Ok(body);
@@ -119,13 +121,15 @@ impl Payload {
                 ..
             } => {
                 let chain = are_signed.then_some(chain);
-                let opened = chunks(body, chain, *has_trailer)?;
+                let decoded = decode_chunks(body, chain, *has_trailer)?;
                 match decoded_length {
-                    Some(length) if length.parse() != Ok(opened.len()) => Err(incomplete(format!(
-                        "x-amz-decoded-content-length is '{length}', but the chunks hold {} bytes.",
-                        opened.len()
-                    ))),
-                    _ => Ok(opened),
+                    Some(length) if length.parse() != Ok(decoded.len()) => {
+                        Err(incomplete(format!(
+                            "x-amz-decoded-content-length is '{length}', but the chunks hold {} bytes.",
+                            decoded.len()
+                        )))
+                    }
+                    _ => Ok(decoded),
                 }
             }
         }
@@ -133,9 +137,10 @@ impl Payload {
 }
 
 impl Chain<'_> {
-    fn check(&mut self, what: &str, hashes: &str, given: Option<&str>) -> Result<(), AuthError> {
+    /// Verifies the signature of a chunk (`kind` is `PAYLOAD`) or of the trailing headers (`TRAILER`).
+    fn check(&mut self, kind: &str, hashes: &str, given: Option<&str>) -> Result<(), AuthError> {
         let to_sign = format!(
-            "AWS4-HMAC-SHA256-{what}\n{}\n{}\n{}\n{hashes}",
+            "AWS4-HMAC-SHA256-{kind}\n{}\n{}\n{}\n{hashes}",
             self.timestamp, self.scope, self.previous
         );
         let signature = self.key.sign(&to_sign);
@@ -150,14 +155,14 @@ impl Chain<'_> {
     }
 }
 
-/// Takes the framing off: `<size>[;chunk-signature=<hex>] CRLF <data> CRLF`, until one of size 0.
-fn chunks(
+/// Decodes chunk framing: `<size>[;chunk-signature=<hex>] CRLF <data> CRLF`, until a chunk of size 0.
+fn decode_chunks(
     mut body: Bytes,
     mut chain: Option<Chain<'_>>,
     has_trailer: bool,
 ) -> Result<Bytes, AuthError> {
     let broken = |what: &str| incomplete(format!("The aws-chunked body is broken: {what}."));
-    let mut opened = BytesMut::with_capacity(body.len());
+    let mut decoded = BytesMut::with_capacity(body.len());
     loop {
         let head = line(&mut body).ok_or_else(|| broken("a chunk has no head"))?;
         let (size, signature) = match head.split_once(';') {
@@ -180,7 +185,7 @@ fn chunks(
         if size == 0 {
             break;
         }
-        opened.extend_from_slice(&data);
+        decoded.extend_from_slice(&data);
         if line(&mut body).as_deref() != Some("") {
             return Err(broken("a chunk does not end where its size says"));
         }
@@ -189,7 +194,7 @@ fn chunks(
         let mut signed = String::new();
         let mut signature = None;
         for _ in 0..=MAX_TRAILERS {
-            // The stream may end without the empty line.
+            // The empty line at the end is optional.
             let Some(trailer) = line(&mut body).filter(|line| !line.is_empty()) else {
                 break;
             };
@@ -205,16 +210,16 @@ fn chunks(
             chain.check("TRAILER", &sha256(signed.as_bytes()), signature.as_deref())?;
         }
     } else if body == b"\r\n"[..] {
-        // The empty line after the last chunk, which some senders leave out.
+        // The empty line after the last chunk, which some clients omit.
         body.clear();
     }
     if body.has_remaining() {
         return Err(broken("something follows its end"));
     }
-    Ok(opened.freeze())
+    Ok(decoded.freeze())
 }
 
-/// Takes a line off the front, without its end.
+/// Removes a line from the front; returns it without CRLF.
 fn line(body: &mut Bytes) -> Option<String> {
     let window = &body[..body.len().min(MAX_LINE)];
     let end = window.windows(2).position(|pair| pair == b"\r\n")?;

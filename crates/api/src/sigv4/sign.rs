@@ -1,4 +1,4 @@
-//! Signing: the keys that are derived from a secret, and what our own client puts on its requests.
+//! Signs requests, with keys that are derived from a secret.
 
 use super::{
     ALGORITHM, AuthError, TERMINATOR, canonical,
@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use std::fmt;
 
-/// A secret access key or a session token. It is never shown.
+/// A secret access key or a session token. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
@@ -19,12 +19,12 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, to compare it.
+    /// The text.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The key for one day, region and service.
+    /// The signing key for one day, region and service.
     pub(super) fn derive(&self, date: &str, region: &str, service: &str) -> SigningKey {
         let key = hmac(format!("AWS4{}", self.0).as_bytes(), date.as_bytes());
         let key = hmac(key.as_ref(), region.as_bytes());
@@ -39,7 +39,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a secret becomes for one day, region and service.
+/// The signing key of a secret for one day, region and service.
 pub(super) struct SigningKey(Vec<u8>);
 
 impl SigningKey {
@@ -52,22 +52,22 @@ pub(super) fn string_to_sign(timestamp: &str, scope: &str, canonical: &[u8]) -> 
     format!("{ALGORITHM}\n{timestamp}\n{scope}\n{}", sha256(canonical))
 }
 
-/// Who signs, for what, and when.
+/// The key, scope and time of a signature.
 pub(crate) struct Signer<'a> {
     pub(crate) access_key: &'a str,
     pub(crate) secret: &'a Secret,
     pub(crate) token: Option<&'a str>,
     pub(crate) region: &'a str,
     pub(crate) service: &'a str,
-    /// Seconds since 1970.
+    /// The current time in seconds since 1970.
     pub(crate) now: u64,
 }
 
-/// Adds `X-Amz-Date`, `X-Amz-Security-Token` and `Authorization` to a request. All its headers are signed,
-/// and its `Host` must be among them.
+/// Signs a request: adds `X-Amz-Date`, `X-Amz-Security-Token` and `Authorization`. All its headers are signed;
+/// it must have `Host`.
 ///
 /// # Errors
-/// [`AuthError::Incomplete`]: a key is no text for a header.
+/// [`AuthError::Incomplete`] if a key is not valid in a header.
 pub(crate) fn authorize(
     signer: &Signer<'_>,
     method: &Method,

@@ -1,4 +1,4 @@
-//! Verifies a request in two steps: by its head, before the body is read, and by the signature.
+//! Verifies a request in two steps: first the head without the signature, then the signature.
 
 use super::{
     AuthError, Claim, Secret, canonical,
@@ -11,13 +11,12 @@ use super::{
 use bytes::Bytes;
 use http::{header, request::Parts};
 
-/// Minutes that a caller's clock may differ from ours. Laptops and containers drift; AWS itself allows 5
-/// or 15.
+/// The allowed difference between the caller's clock and ours, in minutes. AWS allows 5 or 15.
 const SKEW_MINUTES: u64 = 15;
-/// The longest life of a presigned request: a week.
+/// The maximum lifetime of a presigned request in seconds: a week.
 const MAX_EXPIRES: u64 = 604_800;
 
-/// A claim that fits its request and the time; only the signature is not checked yet.
+/// A claim that is consistent with its request and the time; only the signature itself is not verified yet.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     claim: Claim,
@@ -49,7 +48,7 @@ impl Claim {
         }
         self.check_time(request, &timestamp, at, now)?;
         let declared = self.parameter(request, "X-Amz-Content-Sha256")?;
-        let payload = Payload::declared(declared.as_deref())?;
+        let payload = Payload::parse(declared.as_deref())?;
         Ok(Candidate {
             claim: self,
             timestamp,
@@ -57,8 +56,8 @@ impl Claim {
         })
     }
 
-    /// All headers that decide what a request means must be signed, so that they cannot be added on the way. Each
-    /// is named once, in order: otherwise a short list would make a canonical form without end.
+    /// Checks that `Host` and all `x-amz-` headers are signed, so that they cannot be added in transit. Each must be
+    /// listed once, in order: otherwise repeated names would make the canonical request very large.
     fn check_signed_headers(&self, request: &Parts) -> Result<(), AuthError> {
         let is_in_order = self.signed_headers.split(';').is_sorted_by(|a, b| a < b);
         if !is_in_order || self.signed_headers.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -82,7 +81,7 @@ impl Claim {
         }
     }
 
-    /// The time of the signature: `X-Amz-Date`, or else the header `Date`.
+    /// The time of the signature, as text and in seconds since 1970: `X-Amz-Date`, or else the header `Date`.
     fn timestamp(&self, request: &Parts) -> Result<(String, u64), AuthError> {
         let missing = || {
             incomplete(
@@ -148,18 +147,17 @@ impl Claim {
 }
 
 impl Candidate {
-    /// Whether the request declares the hash of its body, so that its signature can be checked before
-    /// the body is read.
+    /// Whether the request has `X-Amz-Content-Sha256`, so that its signature can be verified before the body is read.
     pub(crate) fn declares_payload(&self) -> bool {
-        self.payload != Payload::Whole
+        self.payload != Payload::Undeclared
     }
 
-    /// Checks the signature of a request that declares its payload.
+    /// Verifies the signature of a request that declares its payload.
     pub(crate) fn verify_head(&self, request: &Parts, secret: &Secret) -> Result<(), AuthError> {
         self.verify_signature(request, &[], secret).map(drop)
     }
 
-    /// Checks the signature, and with it the body; answers with the body without chunk framing.
+    /// Verifies the signature and the body; returns the body without chunk framing.
     pub(crate) fn verify(
         &self,
         request: &Parts,
@@ -174,7 +172,7 @@ impl Candidate {
             previous: self.claim.signature.to_ascii_lowercase(),
         };
         let decoded_length = only(&request.headers, "x-amz-decoded-content-length")?;
-        self.payload.open(body, chain, decoded_length)
+        self.payload.verify_body(body, chain, decoded_length)
     }
 
     fn verify_signature(

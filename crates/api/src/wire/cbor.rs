@@ -1,13 +1,12 @@
-//! CBOR bodies (rpc-v2-cbor): the same values as in JSON, written in another way. The tags and byte strings
-//! of CBOR stand for nothing that an operation here takes.
+//! CBOR bodies (rpc-v2-cbor), converted from and to JSON values. No operation has inputs with CBOR tags or byte
+//! strings.
 
 use crate::error::ApiError;
 use serde_json::Value;
 
-/// Deepest nesting that is read, as in JSON.
+/// The maximum nesting, as in JSON.
 const MAX_DEPTH: usize = 128;
-
-/// Reads a body.
+/// Parses a body.
 pub(crate) fn read(body: &[u8]) -> Result<Value, ApiError> {
     let mut rest = body;
     let value: Value = ciborium::de::from_reader_with_recursion_limit(&mut rest, MAX_DEPTH)
@@ -20,7 +19,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Value, ApiError> {
     Ok(value)
 }
 
-/// Writes a JSON text of ours as CBOR.
+/// Converts the JSON text of an output to CBOR.
 pub(super) fn of_json(json: &[u8]) -> Vec<u8> {
     let value: Value = serde_json::from_slice(json).expect("answers are JSON");
     let mut body = Vec::with_capacity(json.len());

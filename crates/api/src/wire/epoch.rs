@@ -1,4 +1,4 @@
-//! Points in time as AWS writes them in JSON: seconds since 1970, with a fraction.
+//! The serde format of AWS timestamps in JSON: seconds since 1970, with a fraction.
 
 use serde::{Deserialize, Deserializer, Serializer};
 use tombolo_model::Timestamp;

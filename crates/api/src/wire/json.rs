@@ -1,7 +1,7 @@
-//! Reads the inputs of operations: unknown members are ignored, errors name the path.
+//! Parses the inputs of operations from JSON: unknown members are ignored, errors name the path.
 //!
-//! A body becomes a [`Value`] once, and everything that looks at the call (policies, handlers, the log) looks at
-//! what was read from that value: no two readers can disagree about the same bytes.
+//! A body is parsed once, and policies, handlers and the log use the result, so that they cannot disagree about the
+//! same bytes.
 
 use crate::error::ApiError;
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +12,7 @@ use tombolo_model::FieldPath;
 /// A JSON object.
 pub(crate) type Object = Map<String, Value>;
 
-/// Reads a body that is one JSON object, or empty, which is an empty object.
+/// Parses a body that is one JSON object; an empty body is an empty object.
 pub(crate) fn object(body: &[u8]) -> Result<Object, ApiError> {
     if body.iter().all(|byte| b" \t\r\n".contains(byte)) {
         return Ok(Object::new());
@@ -22,7 +22,7 @@ pub(crate) fn object(body: &[u8]) -> Result<Object, ApiError> {
     of_value(value)
 }
 
-/// The object that a body is.
+/// The object of a parsed body.
 pub(crate) fn of_value(value: Value) -> Result<Object, ApiError> {
     match value {
         Value::Object(object) => Ok(object),
@@ -30,8 +30,8 @@ pub(crate) fn of_value(value: Value) -> Result<Object, ApiError> {
     }
 }
 
-/// Reads an operation's input. `bounds` is the code for input that is of the right JSON types but breaks the
-/// model: a member missing, a word that is none of an enumeration's.
+/// Parses an operation's input. `bounds` is the error code of input that has the right JSON types but is not valid, for
+/// example a missing member or an unknown enum value.
 pub(crate) fn input<T: DeserializeOwned>(
     object: Object,
     bounds: &'static str,
@@ -39,7 +39,7 @@ pub(crate) fn input<T: DeserializeOwned>(
     read("", Value::Object(object), bounds)
 }
 
-/// Reads a part of an input, which is an object at `path`.
+/// Parses a part of an input, which is an object at `path`.
 pub(crate) fn part<T: DeserializeOwned>(
     path: &str,
     part: Value,
@@ -73,7 +73,7 @@ fn read<T: DeserializeOwned>(
     })
 }
 
-/// Writes an operation's output.
+/// The JSON of an operation's output.
 pub(crate) fn write(output: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(output).expect("outputs have string keys only")
 }
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!((inner.kind, inner.ttl), (Kind::A, 1));
     }
 
-    /// What one reader takes and another one does not is refused for both, also where nothing is read.
+    /// Input that only some parsers accept is refused by all operations, also in ignored members.
     #[test]
     fn what_is_ignored_must_be_json_too() {
         for body in [

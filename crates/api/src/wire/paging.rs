@@ -1,10 +1,10 @@
-//! Lists in pages. A token is the last key that the caller saw, so that it stays right whatever is
-//! written between two pages: nothing that existed all along is skipped or shown twice.
+//! Paging of lists. A token contains the last key of the previous page, so that changes between two pages do
+//! not skip or repeat items.
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use std::ops::RangeInclusive;
 
-/// One request for a page of a list that is sorted by a text key.
+/// A request for a page of a list that is sorted by a text key.
 #[derive(Debug)]
 pub(crate) struct Paging {
     list: &'static str,
@@ -29,34 +29,38 @@ impl<T> Default for Page<T> {
     }
 }
 
-/// Characters of a token; longer ones are refused.
+/// The maximum length of a token in bytes.
 const MAX_TOKEN: usize = 4096;
 
+/// A page size or token that is not valid. The message is for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PagingError {
+    #[error("the page size {limit} is not between {min} and {max}")]
+    PageSize { limit: i64, min: i64, max: i64 },
+    #[error("the next token is not one that this list gave out")]
+    Token,
+}
+
 impl Paging {
-    /// A page of at most `limit` items, or as many as `bounds` allow. `list` names the list, so that a token of
-    /// another one is refused.
+    /// A page of at most `limit` items; without a limit, of the greatest number in `bounds`. `list` is the name of the
+    /// list: tokens of other lists are refused.
     ///
     /// # Errors
-    /// For the caller: what is wrong with its limit or its token.
+    /// The limit or the token is not valid.
     pub(crate) fn new(
         list: &'static str,
         limit: Option<i64>,
         bounds: RangeInclusive<i64>,
         token: Option<&str>,
-    ) -> Result<Self, String> {
-        let limit = limit.unwrap_or(*bounds.end());
+    ) -> Result<Self, PagingError> {
+        let (min, max) = (*bounds.start(), *bounds.end());
+        let limit = limit.unwrap_or(max);
         if !bounds.contains(&limit) {
-            let (low, high) = (bounds.start(), bounds.end());
-            return Err(format!(
-                "the page size {limit} is not between {low} and {high}"
-            ));
+            return Err(PagingError::PageSize { limit, min, max });
         }
         let after = match token {
             None => None,
-            Some(token) => match open(list, token) {
-                Some(key) => Some(key),
-                None => return Err("the next token is not one that this list gave out".into()),
-            },
+            Some(token) => Some(decode_token(list, token).ok_or(PagingError::Token)?),
         };
         Ok(Self {
             list,
@@ -76,7 +80,7 @@ impl Paging {
         self.after.as_deref()
     }
 
-    /// Cuts the page out of the sorted list.
+    /// The page of the sorted list.
     pub(crate) fn page<T>(
         &self,
         sorted: impl Iterator<Item = T>,
@@ -86,19 +90,20 @@ impl Paging {
             sorted.skip_while(|item| self.after().is_some_and(|after| key(item) <= after));
         let items: Vec<T> = rest.by_ref().take(self.limit).collect();
         let next = match (rest.next(), items.last()) {
-            (Some(_), Some(last)) => Some(seal(self.list, key(last))),
+            (Some(_), Some(last)) => Some(encode_token(self.list, key(last))),
             _ => None,
         };
         Page { items, next }
     }
 }
 
-/// A token is hexadecimal: opaque enough that nobody builds one, plain enough for every transport.
-fn seal(list: &str, key: &str) -> String {
+/// A token: the list and the key in hexadecimal digits, so that callers treat it as opaque.
+fn encode_token(list: &str, key: &str) -> String {
     HEXLOWER.encode(format!("{list}:{key}").as_bytes())
 }
 
-fn open(list: &str, token: &str) -> Option<String> {
+/// The key in a token; `None` if it is malformed or of another list.
+fn decode_token(list: &str, token: &str) -> Option<String> {
     if token.len() > MAX_TOKEN {
         return None;
     }
@@ -140,7 +145,7 @@ mod tests {
             "x",
             "zz",
             "abc",
-            &seal("others", "a"),
+            &encode_token("others", "a"),
             &"61".repeat(5000),
         ] {
             assert!(Paging::new("things", None, 1..=100, Some(token)).is_err());

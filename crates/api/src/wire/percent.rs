@@ -1,17 +1,17 @@
-//! Percent-encoding of paths, queries and forms. Segments are decoded one by one, after the path was
-//! split: a name may hold an encoded slash.
+//! Percent-encoding of paths, queries and forms. A path is split before its segments are decoded, because a name may
+//! contain an encoded slash.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
 
-/// Everything but `A-Za-z0-9-._~`, which AWS clients encode.
+/// The characters that AWS clients encode: all but `A-Za-z0-9-._~`.
 pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// Decodes `%xx`. None when an escape is cut short or the result is not UTF-8.
+/// Decodes `%xx`. `None` if an escape is malformed or the result is not UTF-8.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     let is_escape = |rest: &str| {
         let digits = rest.as_bytes().first_chunk::<2>();
@@ -21,12 +21,12 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     is_whole.then(|| percent_decode_str(text).decode_utf8().ok())?
 }
 
-/// Encodes what is [`RESERVED`].
+/// Encodes the characters in [`RESERVED`].
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// The first value of a key in a query, decoded. A plus stays a plus: AWS clients send `%20`.
+/// The first value of a key in a query, decoded. A plus is literal, because AWS clients encode a space as `%20`.
 pub(crate) fn query_value<'a>(query: &'a str, key: &str) -> Option<Cow<'a, str>> {
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,4 +1,4 @@
-//! How calls and answers are written: the protocols of AWS SDKs, and our own (facts/aws-wire.md §1, §3).
+//! The protocols of AWS SDKs, and that of the operator API (facts/aws-wire.md §1, §3).
 
 use super::{cbor, xml};
 use crate::{error::ApiError, service::FORM};
@@ -8,22 +8,22 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value};
 use tombolo_telemetry::RequestId;
 
-/// A protocol.
+/// The protocol of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// JSON 1.1: the operation is named by `X-Amz-Target`.
+    /// JSON 1.1: the operation is in `X-Amz-Target`.
     Json11,
-    /// As JSON 1.1, with the operation in the path and the JSON written as CBOR.
+    /// As JSON 1.1, with the operation in the path and CBOR in place of JSON.
     RpcV2Cbor,
     /// REST with JSON.
     RestJson,
-    /// Forms in, XML out.
+    /// The query protocol: forms as input, XML as output.
     Query,
-    /// Our own paths: REST with JSON.
+    /// The operator API: REST with JSON.
     Operator,
 }
 
-/// The types of JSON bodies.
+/// The content types of JSON bodies.
 const JSON: [&str; 3] = [
     "application/json",
     "application/x-amz-json-1.0",
@@ -42,8 +42,8 @@ impl Protocol {
         }
     }
 
-    /// Refuses a body of a type that is not read here, and headers that must not be there twice. Where
-    /// there is no body or no type, nothing is wrong about it. Older SDKs mix up the names of JSON.
+    /// Checks that the body has a supported content type, and that some headers do not occur twice. A body
+    /// without a type is accepted. Any JSON type is accepted for JSON, because older SDKs mix them up.
     pub(crate) fn check_headers(self, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
         for name in ["x-amz-target", header::CONTENT_TYPE.as_str()] {
             if headers.get_all(name).iter().nth(1).is_some() {
@@ -62,7 +62,7 @@ impl Protocol {
         };
         let reads = |text: &str| {
             let media_type = text.split(';').next().unwrap_or_default();
-            let is = |wanted: &str| media_type.trim().eq_ignore_ascii_case(wanted);
+            let is = |expected: &str| media_type.trim().eq_ignore_ascii_case(expected);
             match self {
                 Protocol::Query => is(FORM),
                 Protocol::RpcV2Cbor => is(CBOR),
@@ -84,12 +84,12 @@ impl Protocol {
         }
     }
 
-    /// The answer to a call that succeeded. `body` is JSON, or XML in the query protocol.
+    /// The answer to a successful call. `body` is JSON, or XML in the query protocol.
     pub(crate) fn success(self, body: Vec<u8>) -> Response<Body> {
         self.response(StatusCode::OK, body)
     }
 
-    /// The answer to a call that failed.
+    /// The answer to a failed call.
     pub(crate) fn failure(self, error: &ApiError, request_id: &RequestId) -> Response<Body> {
         let body = match self {
             Protocol::Json11 | Protocol::RpcV2Cbor => envelope(error, "__type", "Message"),
@@ -101,7 +101,7 @@ impl Protocol {
         let headers = response.headers_mut();
         headers.insert("x-amzn-errortype", HeaderValue::from_static(error.code));
         if error.status == StatusCode::SERVICE_UNAVAILABLE {
-            // Milliseconds. The standard `Retry-After` is ignored by AWS clients.
+            // In milliseconds. AWS clients ignore the standard `Retry-After`.
             headers.insert("x-amz-retry-after", HeaderValue::from_static("500"));
         }
         response
@@ -125,7 +125,7 @@ impl Protocol {
     }
 }
 
-/// The code goes into the header and into the body: some SDKs read only the one, some only the other.
+/// The JSON of an error. It has the code too, because some SDKs read it from the body, others from the header.
 fn envelope(error: &ApiError, code_member: &str, message_member: &str) -> Vec<u8> {
     let mut body = Map::new();
     body.insert(code_member.into(), error.code.into());

@@ -4,10 +4,10 @@ use crate::error::ApiError;
 use std::fmt::Write;
 use tombolo_telemetry::RequestId;
 
-/// The namespace of STS's documents.
+/// The XML namespace of STS.
 pub(crate) const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// The envelope of an error.
+/// The XML document of an error.
 pub(super) fn error_document(error: &ApiError, request_id: &RequestId) -> String {
     let kind = if error.status.is_server_error() {
         "Receiver"
@@ -22,7 +22,8 @@ pub(super) fn error_document(error: &ApiError, request_id: &RequestId) -> String
     )
 }
 
-/// Text inside an XML element. Control characters other than white space have no spelling in XML 1.0.
+/// Escapes text of an XML element. Control characters other than white space cannot be expressed in XML 1.0, so they
+/// are written as `\u{…}`.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

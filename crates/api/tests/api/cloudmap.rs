@@ -42,7 +42,7 @@ fn arn(kind: &str, id: &str) -> String {
     format!("arn:aws:servicediscovery:{REGION}:{ACCOUNT}:{kind}/{id}")
 }
 
-/// What an operation that was just begun is, in the words of its answer.
+/// The operation of an answer with an operation id.
 async fn operation(api: &Api, begun: Value) -> Value {
     let id = &begun["OperationId"];
     let answer = api.registry("GetOperation", json!({ "OperationId": id }));

@@ -15,7 +15,7 @@ pub(crate) struct Api {
     pub(crate) server: Server,
 }
 
-/// What came back.
+/// The answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

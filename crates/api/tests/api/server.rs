@@ -1,4 +1,4 @@
-//! What all api share: routing, regions, limits, connections.
+//! The parts that all APIs share: routing, regions, limits, connections.
 
 use crate::harness::{ACCOUNT, Api, REGION, authorization, config};
 use axum::{Router, routing::get};
@@ -220,7 +220,7 @@ fn an_account_that_is_none_is_refused() {
         ..Config::default()
     };
     let refusal = Server::new(Store::memory(), config).err();
-    assert!(refusal.is_some_and(|why| why.contains("twelve digits")));
+    assert!(refusal.is_some_and(|why| why.to_string().contains("twelve digits")));
 }
 
 /// A served listener: its address, the way to stop it, and its task.

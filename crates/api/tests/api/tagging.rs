@@ -220,7 +220,7 @@ async fn inputs_beyond_the_model_are_refused() {
     answer.failed(400, "UnknownOperationException");
 }
 
-/// What newer SDKs speak to this service.
+/// The protocol of newer SDKs for this service.
 #[tokio::test]
 async fn cbor_says_the_same_as_json() {
     let api = Api::new();

@@ -149,7 +149,7 @@ fn record(found: &ResourceView) -> Record {
                     "UNHEALTHY" => Health::Unhealthy,
                     _ => Health::Healthy,
                 },
-                spelling: Default::default(),
+                discovery_json: Default::default(),
             }
             .into(),
         ),

@@ -118,7 +118,7 @@ fn names_that_are_longer_than_any_are_compared_with_nothing() {
     assert!(why.ends_with("on resource: *"), "{why:.200}");
 }
 
-/// What is replaced in a good file, by what, the line of the problem, and words that it is told in.
+/// Replacements in a valid file, each with the line of the expected problem and words in its message.
 const MISTAKES: &str = r#"
 regions: [us            | region: [us              | 2  | unknown field `region`, expected one of `regions`
 us-west-2,              | us west,                 | 2  | letters, digits and dashes

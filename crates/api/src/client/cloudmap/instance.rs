@@ -21,25 +21,25 @@ pub struct Instance {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What to look for.
+/// A query for the instances of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discover {
     /// The name of the namespace.
     pub namespace: String,
     /// The name of the service.
     pub service: String,
-    /// Attributes that an instance must carry.
+    /// Attributes that an instance must have.
     pub query: BTreeMap<String, String>,
-    /// Attributes that are preferred: ignored when no instance carries them.
+    /// Preferred attributes, which are ignored if no instance has them.
     pub optional: BTreeMap<String, String>,
-    /// Which of the instances of a health-checked service; absent, the healthy ones.
+    /// The health of the instances to return, if the service has a health check; absent means the healthy ones.
     pub health: Option<HealthFilter>,
     /// 1 to 1000; absent means 100.
     pub max_results: Option<u32>,
 }
 
 impl Discover {
-    /// Finds healthy instances of a service.
+    /// A query for the healthy instances of a service.
     pub fn new(namespace: impl Into<String>, service: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -49,12 +49,12 @@ impl Discover {
     }
 }
 
-/// An instance that was found.
+/// A discovered instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovered {
     /// 1 to 64 characters.
     pub id: String,
-    /// Absent when the service has no health check.
+    /// The health; absent if the service has no health check.
     pub health: Option<Health>,
     /// All attributes.
     pub attributes: BTreeMap<String, String>,
@@ -70,14 +70,14 @@ impl From<InstanceShape> for Instance {
 }
 
 impl Client {
-    /// Registers an instance or replaces the one of the same id; answers with the id of the operation.
+    /// Registers an instance or replaces the one of the same id; returns the id of the operation.
     pub async fn register_instance(&self, instance: &RegisterInstance) -> Result<String, Error> {
         let mut register = instance.clone();
         register.creator_request_id.get_or_insert_with(random::uuid);
         self.cloud_map_operation(&register).await
     }
 
-    /// Removes an instance; answers with the id of the operation.
+    /// Removes an instance; returns the id of the operation.
     pub async fn deregister_instance(
         &self,
         service_id: &str,
@@ -111,7 +111,7 @@ impl Client {
         self.health(service_id, None).await
     }
 
-    /// The health of an instance, as [`Client::instances_health`] tells it; `None` when it is not there.
+    /// The health of an instance, as in [`Client::instances_health`]; `None` if it does not exist.
     pub async fn instance_health(
         &self,
         service_id: &str,
@@ -139,7 +139,7 @@ impl Client {
             };
             let page = self.cloud_map(&get).await?;
             all.extend(page.status);
-            pages.turn(page.next_token)?;
+            pages.advance(page.next_token)?;
         }
         Ok(all)
     }
@@ -155,7 +155,7 @@ impl Client {
             };
             let page = self.cloud_map(&list).await?;
             all.extend(page.instances.into_iter().map(Instance::from));
-            pages.turn(page.next_token)?;
+            pages.advance(page.next_token)?;
         }
         Ok(all)
     }
@@ -175,7 +175,7 @@ impl Client {
         self.cloud_map(&update).await.map(drop)
     }
 
-    /// Finds instances, in random order.
+    /// Discovers instances, in random order.
     pub async fn discover(&self, query: &Discover) -> Result<Vec<Discovered>, Error> {
         let some = |map: &BTreeMap<String, String>| (!map.is_empty()).then(|| map.clone());
         let discover = DiscoverInstances {

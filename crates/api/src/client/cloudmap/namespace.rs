@@ -32,11 +32,11 @@ pub struct Namespace {
     pub hosted_zone_id: Option<String>,
     /// Free text.
     pub description: Option<String>,
-    /// Seconds for which a negative answer may be cached, when given.
+    /// The TTL of negative answers in seconds, if configured.
     pub soa_ttl: Option<u32>,
-    /// How many services it has.
+    /// The number of its services.
     pub service_count: u64,
-    /// When it was created.
+    /// The time of its creation.
     pub created_at: Timestamp,
 }
 
@@ -59,7 +59,7 @@ impl From<NamespaceShape> for Namespace {
 }
 
 impl Client {
-    /// Makes a namespace; answers with the id of the operation.
+    /// Creates a namespace; returns the id of the operation.
     pub async fn create_namespace(&self, namespace: &CreateNamespace) -> Result<String, Error> {
         let mut create = namespace.clone();
         create.creator_request_id.get_or_insert_with(random::uuid);
@@ -76,8 +76,7 @@ impl Client {
         }
     }
 
-    /// Makes a namespace whose names are found from the networks of a VPC label; answers with the id of
-    /// the operation.
+    /// Creates a private DNS namespace, whose names resolve in the networks of a VPC; returns the id of the operation.
     pub async fn create_private_dns_namespace(
         &self,
         name: &str,
@@ -103,14 +102,14 @@ impl Client {
         self.namespaces(None).await
     }
 
-    /// The namespace of a name, when it exists.
+    /// The namespace of a name; `None` if it does not exist.
     pub async fn find_namespace(&self, name: &str) -> Result<Option<Namespace>, Error> {
         let filter = Filter::equals("NAME", name);
         let found = self.namespaces(Some(&filter)).await?;
         Ok(found.into_iter().next())
     }
 
-    /// Changes a namespace; answers with the id of the operation.
+    /// Updates a namespace; returns the id of the operation.
     pub async fn update_namespace(&self, change: &UpdateNamespace) -> Result<String, Error> {
         let mut update = change.clone();
         update.updater_request_id.get_or_insert_with(random::uuid);
@@ -127,7 +126,7 @@ impl Client {
         }
     }
 
-    /// Removes a namespace that has no services; answers with the id of the operation.
+    /// Deletes a namespace without services; returns the id of the operation.
     pub async fn delete_namespace(&self, id: &str) -> Result<String, Error> {
         self.cloud_map_operation(&DeleteNamespace { id: id.to_owned() })
             .await
@@ -143,7 +142,7 @@ impl Client {
             };
             let page = self.cloud_map(&list).await?;
             all.extend(page.namespaces.into_iter().map(Namespace::from));
-            pages.turn(page.next_token)?;
+            pages.advance(page.next_token)?;
         }
         Ok(all)
     }

@@ -1,32 +1,35 @@
-//! Calls about operations of the service.
+//! Calls about operations, the asynchronous requests of Cloud Map.
 
 use super::super::{Client, Error, transport::Retries};
 use crate::cloudmap::{GetOperation, OperationShape};
 use std::collections::BTreeMap;
 
-/// A long-running request.
+/// An asynchronous request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// See [`Client::wait`].
+    /// The id, for [`Client::wait`].
     pub id: String,
-    /// What it does: `CREATE_NAMESPACE`, `REGISTER_INSTANCE` and so on.
+    /// The type: `CREATE_NAMESPACE`, `REGISTER_INSTANCE` and so on.
     pub kind: String,
     /// `SUBMITTED`, `PENDING`, `SUCCESS` or `FAIL`.
     pub status: String,
-    /// What it does it to, by `NAMESPACE`, `SERVICE`, `INSTANCE`.
+    /// The ids of the resources that it changes, by `NAMESPACE`, `SERVICE`, `INSTANCE`.
     pub targets: BTreeMap<String, String>,
-    /// Why it failed.
+    /// The reason of a failure.
     pub message: Option<String>,
 }
 
 impl Client {
-    /// An operation as it stands.
+    /// The current state of an operation.
     pub async fn get_operation(&self, id: &str) -> Result<Operation, Error> {
         Ok(self.operation(id).await?.into())
     }
 
-    /// Waits until an operation has succeeded. [`Error::Service`] with the operation's own code, and
-    /// status 200, when it failed; [`Error::Transport`] when the client's timeout ended before it did.
+    /// Waits until an operation has succeeded.
+    ///
+    /// # Errors
+    /// [`Error::Service`] with the operation's error code and status 200 if it failed; [`Error::Transport`] if
+    /// it did not end within the client's timeout.
     pub async fn wait(&self, operation_id: &str) -> Result<Operation, Error> {
         let mut retries = Retries::new(self.transport.timeout);
         loop {

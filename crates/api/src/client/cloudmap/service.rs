@@ -25,26 +25,26 @@ pub struct Service {
     pub arn: String,
     /// The name within its namespace.
     pub name: String,
-    /// The namespace.
+    /// The id of the namespace.
     pub namespace_id: String,
-    /// The token of its creation; lists do not tell it.
+    /// The token of its creation; absent in lists.
     pub creator_request_id: Option<String>,
     /// Free text.
     pub description: Option<String>,
-    /// What it publishes in DNS; absent for a service that is found by the API alone.
+    /// The DNS records of its instances; absent for a service that is discovered by the API only.
     pub dns_config: Option<DnsConfig>,
     /// A health check that the server makes.
     pub health_check: Option<HealthCheckConfig>,
-    /// Whether health is reported from outside.
+    /// Whether callers report the health of instances.
     pub custom_health_check: bool,
-    /// How many instances it has.
+    /// The number of its instances.
     pub instance_count: u64,
-    /// When it was created.
+    /// The time of its creation.
     pub created_at: Timestamp,
 }
 
 impl Service {
-    /// Lists do not tell the namespace that they are of.
+    /// A service from its JSON. In lists, whose items have no namespace, `namespace_id` is used.
     fn new(shape: ServiceShape, namespace_id: &str) -> Self {
         let dns = shape.dns_config;
         let dns_config = dns.dns_records.map(|dns_records| DnsConfig {
@@ -70,7 +70,7 @@ impl Service {
 }
 
 impl Client {
-    /// Makes a service.
+    /// Creates a service.
     pub async fn create_service(&self, service: &CreateService) -> Result<Service, Error> {
         let new = service.clone();
         let create = cloudmap::CreateService {
@@ -112,12 +112,12 @@ impl Client {
             let page = self.cloud_map(&list).await?;
             let services = page.services.into_iter();
             all.extend(services.map(|shape| Service::new(shape, namespace_id)));
-            pages.turn(page.next_token)?;
+            pages.advance(page.next_token)?;
         }
         Ok(all)
     }
 
-    /// The service of a name in a namespace, when it exists.
+    /// The service of a name in a namespace; `None` if it does not exist.
     pub async fn find_service(
         &self,
         namespace_id: &str,
@@ -127,13 +127,13 @@ impl Client {
         Ok(services.into_iter().find(|service| service.name == name))
     }
 
-    /// Changes a service; answers with the id of the operation. Records and the health check are replaced as
-    /// a whole: what is not given goes.
+    /// Updates a service; returns the id of the operation. DNS records and the health check are replaced:
+    /// absent ones are removed.
     pub async fn update_service(&self, change: &UpdateService) -> Result<String, Error> {
         self.cloud_map_operation(change).await
     }
 
-    /// The attributes of a service itself.
+    /// The attributes of a service.
     pub async fn service_attributes(&self, id: &str) -> Result<BTreeMap<String, String>, Error> {
         let get = GetServiceAttributes {
             service_id: id.to_owned(),
@@ -141,7 +141,7 @@ impl Client {
         Ok(self.cloud_map(&get).await?.service_attributes.attributes)
     }
 
-    /// Gives a service attributes, or other values of them.
+    /// Adds attributes to a service, or overwrites their values.
     pub async fn update_service_attributes(
         &self,
         id: &str,
@@ -154,7 +154,7 @@ impl Client {
         self.cloud_map(&update).await.map(drop)
     }
 
-    /// Takes attributes from a service.
+    /// Removes attributes from a service.
     pub async fn delete_service_attributes(&self, id: &str, keys: &[String]) -> Result<(), Error> {
         let delete = DeleteServiceAttributes {
             service_id: id.to_owned(),
@@ -163,7 +163,7 @@ impl Client {
         self.cloud_map(&delete).await.map(drop)
     }
 
-    /// Removes a service that has no instances.
+    /// Deletes a service without instances.
     pub async fn delete_service(&self, id: &str) -> Result<(), Error> {
         let delete = DeleteService { id: id.to_owned() };
         self.cloud_map(&delete).await.map(drop)

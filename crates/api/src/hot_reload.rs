@@ -1,5 +1,5 @@
-//! Files that are read again when they change. They are compared by content, so that it does not matter
-//! whether they are written in place, replaced, or links that now lead elsewhere (as in Kubernetes).
+//! Hot reload of files. Changes are detected by content, so files may be written in place, replaced, or symbolic links
+//! whose target changes (as in Kubernetes).
 
 use arc_swap::ArcSwap;
 use std::{
@@ -10,28 +10,55 @@ use std::{
 };
 use tombolo_telemetry::ErrorChain;
 
-/// How often files are compared.
+/// The interval of checks for changes.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Why a file cannot be used; the message begins with its path.
+/// A file that cannot be used; the message begins with its path.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The content is wrong.
+    /// The content of the file is not valid.
     #[error("{location}: {message}")]
     Invalid {
-        /// The file, with the line where one is at fault.
+        /// The path of the file, with the line if one is at fault.
         location: String,
-        /// What is wrong, and what to do about it.
+        /// The error and the remedy, for the operator.
         message: String,
     },
+}
+
+/// Errors of the system are compared by their kind and number.
+impl PartialEq for FileError {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Unreadable { path, source },
+                Self::Unreadable {
+                    path: other_path,
+                    source: other,
+                },
+            ) => {
+                path == other_path
+                    && source.kind() == other.kind()
+                    && source.raw_os_error() == other.raw_os_error()
+            }
+            (
+                Self::Invalid { location, message },
+                Self::Invalid {
+                    location: other_location,
+                    message: other,
+                },
+            ) => location == other_location && message == other,
+            _ => false,
+        }
+    }
 }
 
 impl FileError {
@@ -48,20 +75,20 @@ impl FileError {
     }
 }
 
-/// What `N` files say, as they were when they were last right. Clones share it.
-pub(crate) struct Watched<T, const N: usize> {
+/// A value that is decoded from the last valid version of `N` files. Clones share it.
+pub(crate) struct HotReload<T, const N: usize> {
     paths: [PathBuf; N],
     decode: Decode<T, N>,
     value: Arc<ArcSwap<T>>,
 }
 
-/// Reads the value out of the files, each by its path and its bytes.
+/// Decodes the value from the files, each with its path and its bytes.
 pub(crate) type Decode<T, const N: usize> = fn([(&Path, &[u8]); N]) -> Result<T, FileError>;
 
-/// The bytes of all files, or why one cannot be read.
-type Contents<const N: usize> = Result<[Vec<u8>; N], String>;
+/// The bytes of all files, or the error of the first that cannot be read.
+type Contents<const N: usize> = Result<[Vec<u8>; N], Arc<FileError>>;
 
-impl<T, const N: usize> Clone for Watched<T, N> {
+impl<T, const N: usize> Clone for HotReload<T, N> {
     fn clone(&self) -> Self {
         Self {
             paths: self.paths.clone(),
@@ -71,8 +98,11 @@ impl<T, const N: usize> Clone for Watched<T, N> {
     }
 }
 
-impl<T, const N: usize> Watched<T, N> {
-    /// Reads the files.
+impl<T, const N: usize> HotReload<T, N> {
+    /// Reads and decodes the files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not valid.
     pub(crate) fn open(paths: [&Path; N], decode: Decode<T, N>) -> Result<Self, FileError> {
         let mut contents = [const { Vec::new() }; N];
         for (path, bytes) in paths.into_iter().zip(&mut contents) {
@@ -87,23 +117,24 @@ impl<T, const N: usize> Watched<T, N> {
         })
     }
 
-    /// The value now.
+    /// The current value.
     pub(crate) fn load(&self) -> Arc<T> {
         self.value.load_full()
     }
 
-    /// Replaces the value whenever a file has changed, and never ends. Files that are wrong change nothing; the
-    /// log says what is wrong with them.
-    pub(crate) async fn follow(&self) -> std::convert::Infallible {
+    /// Replaces the value whenever a file has changed, and never returns. If the new version is not valid, the error is
+    /// logged and the value stays the same.
+    pub(crate) async fn reload_on_change(&self) -> std::convert::Infallible {
         let mut state = FileState::default();
         loop {
-            let is_first = state.taken.is_none();
-            if let Some(due) = state.due(self.read().await) {
-                match self.take(due) {
-                    // It was read a moment ago, by `open`.
+            let is_first = state.loaded.is_none();
+            if let Some(contents) = state.changed(self.read().await) {
+                match self.load_contents(contents) {
+                    // The files were already read by `open`.
                     Ok(()) if is_first => {}
                     Ok(()) => tracing::info!(files = ?self.paths, "files read again"),
                     Err(error) => {
+                        let error = ErrorChain(&*error);
                         tracing::error!(%error, "what was read before stays in force");
                     }
                 }
@@ -112,10 +143,10 @@ impl<T, const N: usize> Watched<T, N> {
         }
     }
 
-    fn take(&self, contents: &Contents<N>) -> Result<(), String> {
-        let contents = contents.as_ref().map_err(String::clone)?;
+    fn load_contents(&self, contents: &Contents<N>) -> Result<(), Arc<FileError>> {
+        let contents = contents.as_ref().map_err(Arc::clone)?;
         let files = std::array::from_fn(|i| (&*self.paths[i], contents[i].as_slice()));
-        let value = (self.decode)(files).map_err(|error| ErrorChain(&error).to_string())?;
+        let value = (self.decode)(files).map_err(Arc::new)?;
         self.value.store(Arc::new(value));
         Ok(())
     }
@@ -124,41 +155,42 @@ impl<T, const N: usize> Watched<T, N> {
         let mut contents = [const { Vec::new() }; N];
         for (path, bytes) in self.paths.iter().zip(&mut contents) {
             let read = tokio::fs::read(path).await;
-            *bytes =
-                read.map_err(|error| ErrorChain(&FileError::unreadable(path, error)).to_string())?;
+            *bytes = read.map_err(|error| Arc::new(FileError::unreadable(path, error)))?;
         }
         Ok(contents)
     }
 }
 
-/// What was found in the files so far.
+/// The state of change detection.
 struct FileState<C> {
+    /// The contents at the last check.
     seen: Option<C>,
-    taken: Option<C>,
+    /// The contents that were loaded last.
+    loaded: Option<C>,
 }
 
 impl<C> Default for FileState<C> {
     fn default() -> Self {
         Self {
             seen: None,
-            taken: None,
+            loaded: None,
         }
     }
 }
 
 impl<C: Clone + PartialEq> FileState<C> {
-    /// Contents that are new and whole. A file that is being written can be read half way, without the end of
-    /// a list or of a secret: so contents count when two looks in a row found the same. The first look is the
-    /// second one, because the files were read before.
-    fn due(&mut self, now: C) -> Option<&C> {
-        let is_settled = self.taken.is_none() || self.seen.as_ref() == Some(&now);
-        let is_new = self.taken.as_ref() != Some(&now);
+    /// The contents to load, if they are new and complete. A file that is being written may be read partially,
+    /// so contents are complete if two consecutive checks found the same. The first check is an exception,
+    /// because the files were read before.
+    fn changed(&mut self, now: C) -> Option<&C> {
+        let is_settled = self.loaded.is_none() || self.seen.as_ref() == Some(&now);
+        let is_new = self.loaded.as_ref() != Some(&now);
         self.seen = Some(now);
         if !(is_settled && is_new) {
             return None;
         }
-        self.taken.clone_from(&self.seen);
-        self.taken.as_ref()
+        self.loaded.clone_from(&self.seen);
+        self.loaded.as_ref()
     }
 }
 
@@ -183,7 +215,7 @@ mod tests {
             ("new", false),
             ("new", false),
         ] {
-            assert_eq!(state.due(text).is_some(), is_due, "{text:?}");
+            assert_eq!(state.changed(text).is_some(), is_due, "{text:?}");
         }
     }
 }
